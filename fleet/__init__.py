@@ -1,0 +1,3 @@
+"""fleet: GitOps for fleets of Kubernetes clusters."""
+
+__version__ = "0.1.0"

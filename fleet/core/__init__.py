@@ -1,0 +1,1 @@
+"""The values of the spine and all decisions on them: no I/O, no clock, no asyncio."""

@@ -1,0 +1,85 @@
+"""JSON documents: typed reads along a path, canonical bytes, digests.
+
+A document is what JSON allows and nothing else. Canonical bytes are orjson with sorted keys: equal documents have
+equal bytes, so that digests of them may be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TypeAlias, cast
+
+import orjson
+
+from fleet.core.ids import Digest
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Document: TypeAlias = "dict[str, Json]"
+
+
+def parse(raw: bytes) -> Json:
+    """Parse JSON bytes; raises ValueError (orjson.JSONDecodeError) on anything else."""
+    return cast("Json", orjson.loads(raw))
+
+
+def parse_document(raw: bytes) -> Document:
+    """Parse JSON bytes that must hold an object; raises ValueError otherwise."""
+    value = parse(raw)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def canonical(value: Json) -> bytes:
+    """The one spelling of a value: sorted keys, no spaces, UTF-8."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def digest_of(value: Json) -> Digest:
+    """SHA-256 (hex) of the canonical bytes."""
+    return digest_of_bytes(canonical(value))
+
+
+def digest_of_bytes(raw: bytes) -> Digest:
+    """SHA-256 (hex) of these bytes."""
+    return Digest(hashlib.sha256(raw).hexdigest())
+
+
+def at(value: Json | Mapping[str, Json], *path: str) -> Json:
+    """The value under a path of keys; None where any step is absent or no mapping."""
+    here: object = value
+    for key in path:
+        if not isinstance(here, Mapping):
+            return None
+        here = cast("Mapping[str, Json]", here).get(key)
+    return cast("Json", here)
+
+
+def text_at(value: Json | Mapping[str, Json], *path: str) -> str:
+    """The string under a path; "" where there is none."""
+    found = at(value, *path)
+    return found if isinstance(found, str) else ""
+
+
+def number_at(value: Json | Mapping[str, Json], *path: str, default: int = 0) -> int:
+    """The integer under a path; the default where there is none."""
+    found = at(value, *path)
+    return found if isinstance(found, int) and not isinstance(found, bool) else default
+
+
+def mapping_at(value: Json | Mapping[str, Json], *path: str) -> Document:
+    """The mapping under a path; an empty one where there is none. Not a copy: do not change it."""
+    found = at(value, *path)
+    return found if isinstance(found, dict) else {}
+
+
+def items_at(value: Json | Mapping[str, Json], *path: str) -> list[Json]:
+    """The list under a path; an empty one where there is none. Not a copy: do not change it."""
+    found = at(value, *path)
+    return found if isinstance(found, list) else []
+
+
+def documents_at(value: Json | Mapping[str, Json], *path: str) -> list[Document]:
+    """The mappings of the list under a path; other items are left out."""
+    return [item for item in items_at(value, *path) if isinstance(item, dict)]

@@ -1,0 +1,302 @@
+"""What a fleet repo says at one commit: clusters, overlays, and which overlay runs where, at which path.
+
+All values are frozen. Everything that a person wrote carries its `Origin`, so that each message can name file and
+line. `units` holds what could be determined; what could not is in `unknown` with its reason and never read as
+absent (R5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fleet.core.documents import Json
+from fleet.core.ids import ClusterName, Identity, OverlayName, Revision, UnitName
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """Where something was written: repo path and line (from 1; 0 = the file as a whole)."""
+
+    path: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+
+class Severity(StrEnum):
+    """An error makes something Unknown; a warning changes nothing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in the repo. `reason` is the name of a class in fleet/errors.py."""
+
+    severity: Severity
+    reason: str
+    what: str
+    origin: Origin
+    also: tuple[Origin, ...] = ()  # other places that belong to it
+    why: str = ""
+    effect: str = ""
+    next_step: str = ""
+
+
+class Mode(StrEnum):
+    """observe: render, compare, report, write nothing at all."""
+
+    MANAGE = "manage"
+    OBSERVE = "observe"
+
+
+class SyncMode(StrEnum):
+    """auto applies what is released; manual waits for `fleet sync`."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class Validate(StrEnum):
+    """How a plan is validated before the first write (R14)."""
+
+    SERVER = "server"
+    SCHEMA = "schema"
+
+
+class Adopt(StrEnum):
+    """What happens to objects that exist already and carry no mark (R4)."""
+
+    NEVER = "never"
+    IF_NO_DIFF = "ifNoDiff"
+    ALWAYS = "always"
+
+
+class WindowKind(StrEnum):
+    """Deny wins over allow."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A time in which syncs are allowed or denied: cron, length in seconds, IANA time zone."""
+
+    kind: WindowKind
+    schedule: str
+    duration_seconds: int
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """A person stopped it; `until` (RFC 3339 or "") lists it as overdue when past, it never resumes by itself."""
+
+    reason: str
+    owner: str = ""
+    until: str = ""
+    scope: str = ""  # "fleet", "cluster eu-1", "overlay web", "unit web@eu-1"
+    origin: Origin | None = None  # None: by command
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreRule:
+    """Fields that are not compared or applied: JSON pointers and / or field managers. Empty criteria match all."""
+
+    group: str | None = None
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    pointers: tuple[str, ...] = ()
+    managers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRule:
+    """CEL expressions over the live object for a kind that kstatus does not know."""
+
+    kind: str
+    group: str | None = None
+    healthy: str = ""
+    degraded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPolicy:
+    """Section 7 of the design; the fleet's defaults, an overlay's own values instead."""
+
+    mode: SyncMode = SyncMode.AUTO
+    prune: bool = True
+    self_heal: bool = True
+    validate: Validate = Validate.SERVER
+    adopt: Adopt = Adopt.NEVER
+    windows: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Deletions a unit may do in a sliding hour before a person is asked (R9). share: 0..1."""
+
+    objects: int = 20
+    share: float = 0.25
+    share_from: int = 8
+    clusters: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A value of any YAML type and where it was written."""
+
+    value: Json
+    origin: Origin
+
+
+Variables = Mapping[str, Variable]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One stage of promotion; the order is that of the list in fleet.yaml."""
+
+    name: str
+    variables: Variables = field(default_factory=dict[str, Variable])
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayUse:
+    """A Cluster's own naming of an overlay that selects no clusters itself."""
+
+    name: OverlayName
+    path: str = ""
+    components: tuple[str, ...] = ()
+    variables: Variables = field(default_factory=dict[str, Variable])
+    origin: Origin = field(default_factory=lambda: Origin(""))
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How the hub reaches the cluster: a credential by name, or the cluster that the hub runs in."""
+
+    credential: str = ""
+    in_cluster: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One entry of the inventory."""
+
+    name: ClusterName
+    origin: Origin
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    environment: str = ""
+    location: str = ""
+    mode: Mode = Mode.MANAGE
+    connection: Connection = field(default_factory=Connection)
+    identity: Identity | None = None
+    overlays: tuple[OverlayUse, ...] = ()
+    variables: Variables = field(default_factory=dict[str, Variable])
+    suspend: Suspension | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One entry of an overlay's `clusters`. Names beat selectors."""
+
+    origin: Origin
+    all: bool = False
+    names: tuple[ClusterName, ...] = ()
+    environments: tuple[str, ...] = ()
+    match_labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    excluded: tuple[ClusterName, ...] = ()
+    path: str = ""
+    components: tuple[str, ...] = ()
+    variables: Variables = field(default_factory=dict[str, Variable])
+
+
+class OverlayState(StrEnum):
+    """absent: delete the overlay's objects, by plan, budget and holds."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """One thing that is deployed as a whole."""
+
+    name: OverlayName
+    directory: str  # repo path; "" where only a literal path template from the root is given
+    origin: Origin
+    paths: tuple[str, ...] = ("{cluster}", "{environment}", ".")
+    targets: tuple[Target, ...] | None = None  # None: runs where Clusters name it
+    state: OverlayState = OverlayState.PRESENT
+    depends_on: tuple[OverlayName, ...] = ()
+    sync: SyncPolicy = field(default_factory=SyncPolicy)
+    health_timeout_seconds: int = 600
+    substitute: bool = False
+    ignore: tuple[IgnoreRule, ...] = ()
+    health: tuple[HealthRule, ...] = ()
+    allow_empty: bool = False
+    compat: frozenset[str] = frozenset()
+    variables: Variables = field(default_factory=dict[str, Variable])
+    suspend: Suspension | None = None
+    team: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TeamRights:
+    """What a team's directories may hold (R29); None for a list means no limit on it."""
+
+    name: str
+    directories: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    match_labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    namespaces: tuple[str, ...] | None = None
+    kinds: tuple[str, ...] | None = None
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One overlay on one cluster, resolved: where it is built and with which values."""
+
+    name: UnitName
+    path: str  # repo path of the kustomization
+    path_origin: Origin  # the line that chose it
+    components: tuple[str, ...]  # repo paths
+    variables: Variables  # merged in the order of section 3, built-in ones included
+    overlay: Overlay
+    cluster: Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What this commit does not say because of a problem; the last good state stays in force (R5)."""
+
+    clusters: Mapping[ClusterName, Problem] = field(default_factory=dict[ClusterName, Problem])
+    overlays: Mapping[OverlayName, Problem] = field(default_factory=dict[OverlayName, Problem])
+    units: Mapping[UnitName, Problem] = field(default_factory=dict[UnitName, Problem])
+    everything: Problem | None = None  # fleet.yaml itself does not parse
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The whole inventory of one commit."""
+
+    commit: Revision
+    name: str = "default"  # the installation id
+    environments: tuple[Environment, ...] = ()
+    clusters: Mapping[ClusterName, Cluster] = field(default_factory=dict[ClusterName, Cluster])
+    overlays: Mapping[OverlayName, Overlay] = field(default_factory=dict[OverlayName, Overlay])
+    units: Mapping[UnitName, Unit] = field(default_factory=dict[UnitName, Unit])
+    unknown: Unknown = field(default_factory=Unknown)
+    problems: tuple[Problem, ...] = ()
+    variables: Variables = field(default_factory=dict[str, Variable])
+    budget: Budget = field(default_factory=Budget)
+    teams: tuple[TeamRights, ...] = ()
+    suspend: Suspension | None = None

@@ -1,0 +1,76 @@
+"""Names of things: parse, compare, print. Compared whole and exact, never repaired (R3)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NewType
+
+ClusterName = NewType("ClusterName", str)
+OverlayName = NewType("OverlayName", str)
+Revision = NewType("Revision", str)  # a commit id, 40 hex digits
+Digest = NewType("Digest", str)  # SHA-256 in hex, or a keyed one of the same form
+Identity = NewType("Identity", str)  # UID of a cluster's kube-system namespace (R1)
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+_DNS_SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+
+
+def is_dns_label(text: str) -> bool:
+    """RFC 1123 label: what a cluster, environment or step may be called."""
+    return _DNS_LABEL.match(text) is not None
+
+
+def is_dns_subdomain(text: str) -> bool:
+    """RFC 1123 subdomain: what an overlay may be called (nested directories are joined by dots)."""
+    return _DNS_SUBDOMAIN.match(text) is not None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectRef:
+    """What an object is for its whole life: group, kind, namespace ("" for cluster scope), name."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """As users write it: `Deployment shop/web`, `Namespace shop`."""
+        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {place}"
+
+    @property
+    def key(self) -> str:
+        """One exact line for stores and digests: `apps/Deployment/shop/web`."""
+        return f"{self.group}/{self.kind}/{self.namespace}/{self.name}"
+
+    @classmethod
+    def from_key(cls, key: str) -> ObjectRef:
+        """The inverse of `key`; raises ValueError. Kubernetes names hold no slash."""
+        group, kind, namespace, name = key.split("/")
+        return cls(group, kind, namespace, name)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class UnitName:
+    """One overlay on one cluster, written `overlay@cluster`."""
+
+    overlay: OverlayName
+    cluster: ClusterName
+
+    def __str__(self) -> str:
+        return f"{self.overlay}@{self.cluster}"
+
+    @classmethod
+    def parse(cls, text: str) -> UnitName:
+        """Read `overlay@cluster`; raises ValueError."""
+        overlay, mark, cluster = text.partition("@")
+        if not mark or not is_dns_subdomain(overlay) or not is_dns_label(cluster):
+            raise ValueError(f"{text!r} is no unit: write OVERLAY@CLUSTER")
+        return cls(OverlayName(overlay), ClusterName(cluster))
+
+
+def short(revision: str) -> str:
+    """A commit id or digest as people read it: the first 7 digits."""
+    return revision[:7]

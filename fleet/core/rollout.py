@@ -1,0 +1,94 @@
+"""What each cluster shall hold now.
+
+`Desired` is the one order that a worker gets: complete for its cluster, serialisable, with a rising sequence. A unit
+that is not in it means "keep as it is"; detaching is always said (R5, R36). For now all clusters of an overlay are
+released at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fleet.core.fleet import Budget, Connection, HealthRule, IgnoreRule, Mode, Suspension, SyncPolicy
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Make the cluster hold this bundle. `permits`: deletions the hub allows, by exact reference (R9)."""
+
+    bundle: Digest
+    permits: frozenset[ObjectRef] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A person must decide first; keep what is there and go on observing it."""
+
+    reason: str
+    bundle: Digest | None = None  # what it holds now, None where nothing was released yet
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownDesired:
+    """This commit does not say: never read as empty (R5). Keep what is there."""
+
+    reason: str  # the error's class name
+    message: str
+    bundle: Digest | None = None  # the last good one
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Let go: forget the record, leave all objects, take our marks off (R13)."""
+
+
+Action = Apply | Hold | UnknownDesired | Detach
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPolicy:
+    """All that the worker must know of an overlay's settings."""
+
+    sync: SyncPolicy = field(default_factory=SyncPolicy)
+    ignore: tuple[IgnoreRule, ...] = ()
+    health: tuple[HealthRule, ...] = ()
+    allow_empty: bool = False
+    health_timeout_seconds: int = 600
+    depends_on: tuple[UnitName, ...] = ()
+    suspensions: tuple[Suspension, ...] = ()  # of fleet, cluster, overlay and unit that are in force
+    budget: Budget = field(default_factory=Budget)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitDesired:
+    """One unit's part. `commit` is the newest commit with this result, shown to users."""
+
+    unit: UnitName
+    commit: Revision
+    action: Action
+    policy: UnitPolicy = field(default_factory=UnitPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """`fleet sync` on a unit: one pass that also applies under manual sync; ends in the operation's result."""
+
+    operation: str
+    unit: UnitName
+    override: bool = False  # passes windows, never holds or identity
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What one cluster shall hold, and how it is reached. `sequence` rises with every change, also over restarts."""
+
+    sequence: int
+    cluster: ClusterName
+    commit: Revision  # of the inventory
+    installation: str
+    mode: Mode = Mode.MANAGE
+    connection: Connection = field(default_factory=Connection)
+    identity: Identity | None = None  # expected; None: the first contact is recorded
+    units: tuple[UnitDesired, ...] = ()
+    requests: tuple[SyncRequest, ...] = ()

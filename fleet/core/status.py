@@ -1,0 +1,203 @@
+"""Reports of workers, and the conditions that units, clusters and the fleet show.
+
+Every value carries its time (wall clock, seconds since the epoch): a status without age is no status (R21).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleet.core.documents import Json
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
+
+
+class Kstatus(StrEnum):
+    """Health of one object in the words of kstatus."""
+
+    CURRENT = "Current"
+    IN_PROGRESS = "InProgress"
+    FAILED = "Failed"
+    TERMINATING = "Terminating"
+    NOT_FOUND = "NotFound"
+    UNKNOWN = "Unknown"
+
+
+class Health(StrEnum):
+    """Health as users see it, of objects, units and clusters."""
+
+    HEALTHY = "Healthy"
+    PROGRESSING = "Progressing"
+    DEGRADED = "Degraded"
+    SUSPENDED = "Suspended"
+    MISSING = "Missing"
+    UNKNOWN = "Unknown"
+
+
+class Sync(StrEnum):
+    """Compared with what was released to the cluster."""
+
+    SYNCED = "Synced"
+    OUT_OF_SYNC = "OutOfSync"
+    UNKNOWN = "Unknown"
+
+
+class Standing(StrEnum):
+    """The four ways to stand still (design, section 1)."""
+
+    WAITS = "waits"
+    HELD = "held"
+    SUSPENDED = "suspended"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """One link of `blockedBy`. `since` wall-clock seconds; `until` RFC 3339 or ""; `next` a command or ""."""
+
+    state: Standing
+    scope: str
+    reason: str
+    since: float
+    until: str = ""
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDrift:
+    """One field that is not as desired. Values of Secrets are None and `masked` (R32)."""
+
+    path: str  # as kubectl explains it: spec.template.spec.containers[name=web].image
+    desired: Json
+    live: Json
+    manager: str = ""  # the field manager that holds it now
+    since: float = 0.0  # of that manager's entry
+    masked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStatus:
+    """One object of a unit."""
+
+    ref: ObjectRef
+    sync: Sync
+    health: Health
+    message: str = ""
+    reason: str = ""  # an error's class name
+    changed_at: float = 0.0
+    drift: tuple[FieldDrift, ...] = ()
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingDeletion:
+    """One object that a hold would delete, with the live state that an approval is bound to (R9)."""
+
+    ref: ObjectRef
+    uid: str
+    content: Digest | None  # of the live object; None where it could not be read
+    created_at: float = 0.0
+    goes_with: tuple[str, ...] = ()  # lines: what would go with it (R10)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """A worker asks for permits: the exact list and the guard that stopped it."""
+
+    unit: UnitName
+    commit: Revision
+    reason: str  # "precious-kind", "prune-budget", "sharp-fall", "prune-confirm"
+    message: str
+    deletions: tuple[PendingDeletion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitReport:
+    """State of one unit. `commit` is what was applied last in full; `objects` all that it owns or should own."""
+
+    unit: UnitName
+    commit: Revision
+    bundle: Digest | None
+    sync: Sync
+    health: Health
+    observed_at: float
+    reason: str = ""
+    message: str = ""
+    next_step: str = ""
+    observed_commit: Revision | None = None  # newest commit of Desired that was judged in full
+    applied_at: float = 0.0
+    changed: int = 0  # objects written by the last apply
+    objects: tuple[ObjectStatus, ...] = ()
+    blocked_by: tuple[Blocker, ...] = ()
+    holds: tuple[HoldRequest, ...] = ()
+    detached: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OperationResult:
+    """How a SyncRequest ended (V5)."""
+
+    operation: str
+    outcome: str  # "done", "refused", "superseded"
+    message: str = ""
+
+
+class EventKind(StrEnum):
+    """What happened, for the one timeline."""
+
+    APPLIED = "applied"
+    PRUNED = "pruned"
+    DRIFTED = "drifted"
+    HEALED = "healed"
+    HELD = "held"
+    FAILED = "failed"
+    RECOVERED = "recovered"
+    CONNECTED = "connected"
+    LOST = "lost"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the timeline."""
+
+    at: float
+    kind: EventKind
+    cluster: ClusterName
+    unit: UnitName | None
+    message: str
+    commit: Revision | None = None
+    ref: ObjectRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker says: deltas (units that changed), or everything when `full`."""
+
+    cluster: ClusterName
+    epoch: int
+    sequence: int
+    at: float
+    desired_sequence: int = 0  # the Desired that this report answers
+    identity: Identity | None = None
+    reachable: bool = False
+    version: str = ""  # the API server's, "v1.36.3"
+    reason: str = ""  # of the cluster as a whole: an error's class name, "" when well
+    message: str = ""
+    next_step: str = ""
+    units: tuple[UnitReport, ...] = ()
+    operations: tuple[OperationResult, ...] = ()
+    events: tuple[Event, ...] = ()
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A Kubernetes-style condition: Ready, Reconciling, Stalled."""
+
+    type: str
+    status: str  # "True", "False", "Unknown"
+    reason: str
+    message: str
+    since: float = 0.0
