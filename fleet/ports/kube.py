@@ -1,0 +1,215 @@
+"""One cluster's API server, as the reconcile worker sees it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from fleet.core.documents import Document
+from fleet.core.fleet import Connection
+from fleet.core.ids import ClusterName, Identity
+
+
+@dataclass(frozen=True, slots=True)
+class ServedKind:
+    """A kind that the cluster serves, at the version that will be used for it."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    verbs: frozenset[str]
+    versions: tuple[str, ...] = ()  # all served versions of this kind, the preferred one first
+
+    def at(self, version: str) -> ServedKind:
+        """The same kind at another version that is served."""
+        return ServedKind(self.group, version, self.kind, self.plural, self.namespaced, self.verbs, self.versions)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What discovery said. Groups in `unknown` did not answer: their kinds are Unknown, not absent (R5)."""
+
+    kinds: Mapping[tuple[str, str], ServedKind]  # (group, kind)
+    unknown: frozenset[str] = frozenset()
+
+    def find(self, group: str, kind: str) -> ServedKind | None:
+        """The kind, or None: not served if the group is not in `unknown`."""
+        return self.kinds.get((group, kind))
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectList:
+    """A list that is complete: there is no value for a part of one (R19)."""
+
+    items: tuple[Document, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A new complete list; what is not in it is not there."""
+
+    items: tuple[Document, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """ADDED or MODIFIED."""
+
+    object: Document
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """DELETED: gone, or without the label that the watch selects by. A hint: read by name first."""
+
+    object: Document
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """The stream is alive and complete up to this resourceVersion (a bookmark, or a watch that ended as asked)."""
+
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The stream broke; what it covers is Unknown until the next event. It goes on by itself, with backoff."""
+
+    reason: str  # an error's class name
+    message: str
+
+
+Seen: TypeAlias = Listed | Changed | Removed | Proved | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A write that was carried out (or would be, as a dry-run): the object afterwards, and `Warning:` texts."""
+
+    object: Document
+    warnings: tuple[str, ...] = ()
+
+
+class Fence(Protocol):
+    """Says whether this process may still write to the cluster (R23)."""
+
+    async def check(self) -> int:
+        """Return the epoch in force; raises OwnedByOther. Called before each write; cheap."""
+        ...
+
+
+class Kube(Protocol):
+    """One proven connection to one cluster. Every call has a deadline; errors are ClusterError subclasses.
+
+    Before each write the fence is asked and, where R1 says so, the identity proven anew. Reads are repeated by the
+    implementation where that is safe; writes never are (R20).
+    """
+
+    @property
+    def identity(self) -> Identity:
+        """As proven last."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The API server's version, as "v1.36.3"."""
+        ...
+
+    async def discover(self, *, fresh: bool = False) -> Catalog:
+        """What the cluster serves; cached until `fresh`."""
+        ...
+
+    async def get(self, kind: ServedKind, namespace: str, name: str, *, metadata_only: bool = False) -> Document | None:
+        """One object; None only if the server that serves this kind says 404 for the object."""
+        ...
+
+    async def list(
+        self, kind: ServedKind, *, namespace: str = "", selector: str = "", metadata_only: bool = False
+    ) -> ObjectList:
+        """All objects of a kind, of all pages; namespace "" means all. Raises instead of giving a part."""
+        ...
+
+    def follow(
+        self, kind: ServedKind, *, namespace: str = "", selector: str = "", since: str = ""
+    ) -> AsyncIterator[Seen]:
+        """List, then watch, for ever. With `since` the watch resumes there (no list) and falls back to a list on 410.
+
+        Never raises for trouble of the cluster: that is `Lost`, then backoff. The first event is Listed, or with
+        `since` any event that proves the resume (a `Proved` from a short first watch when nothing changed).
+        """
+        ...
+
+    async def apply(
+        self,
+        kind: ServedKind,
+        namespace: str,
+        name: str,
+        body: bytes,
+        *,
+        manager: str = "fleet",
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Answer:
+        """Server-side apply (KEP-555). The body may carry metadata.uid and resourceVersion as preconditions."""
+        ...
+
+    async def patch(
+        self, kind: ServedKind, namespace: str, name: str, body: bytes, content_type: str, *, dry_run: bool = False
+    ) -> Answer:
+        """JSON patch or merge patch, by content type."""
+        ...
+
+    async def delete(
+        self,
+        kind: ServedKind,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        resource_version: str = "",
+        propagation: str = "Background",
+    ) -> Document | None:
+        """Delete with preconditions (R11). Returns the object if it still stands (finalizers), None if it is gone.
+
+        Raises Conflict when a precondition fails; an absent object is None as well.
+        """
+        ...
+
+    async def logs(
+        self, namespace: str, pod: str, *, container: str = "", previous: bool = False, tail: int = 20
+    ) -> str:
+        """The last lines of a container's log, at most 64 KiB."""
+        ...
+
+    async def close(self) -> None:
+        """End all connections."""
+        ...
+
+
+class Connector(Protocol):
+    """Makes connections from an inventory entry."""
+
+    async def connect(
+        self, cluster: ClusterName, connection: Connection, *, expected: Identity | None, fence: Fence
+    ) -> Kube:
+        """Connect and prove the identity. Raises IdentityMismatch, IdentityUnreadable, CredentialMissing, ...
+
+        With `expected` None the identity that is found is taken; recording it is the caller's task.
+        """
+        ...
+
+
+class Credentials(Protocol):
+    """Kubeconfigs by name; the only way in which credentials reach the hub (R32)."""
+
+    async def kubeconfig(self, name: str) -> bytes:
+        """The kubeconfig as it stands now; raises CredentialMissing. Never logged."""
+        ...

@@ -1,0 +1,238 @@
+"""The hub's own durable state. API and controllers meet here, never by calls.
+
+All methods may raise StateError. Rows are small frozen values; times are wall-clock seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleet.core.fleet import Suspension
+from fleet.core.ids import ClusterName, Digest, Identity, Revision, UnitName
+from fleet.core.status import Event, HoldRequest, Report, UnitReport
+from fleet.ports.worker import Audit, AuditEntry, Journal
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedBundle:
+    """What a unit was told to hold last; survives the hub's restart."""
+
+    unit: UnitName
+    commit: Revision
+    bundle: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRow:
+    """A requested action: it ends exactly once as done, refused or superseded (V5)."""
+
+    id: str
+    kind: str  # "sync", "suspend", ...
+    target: str  # unit, cluster, overlay
+    actor: str
+    requested_at: float
+    reason: str = ""
+    outcome: str = ""  # "" while it runs
+    message: str = ""
+    ended_at: float = 0.0
+    idempotency_key: str = ""
+    override: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRow:
+    """One hold per overlay and commit, its exact list, and how it ended."""
+
+    id: str  # "h-31"
+    overlay: str
+    commit: Revision
+    created_at: float
+    list_digest: Digest  # over all requests' references, UIDs and contents: what an approval is bound to
+    requests: tuple[HoldRequest, ...]
+    expires_at: float
+    decision: str = ""  # "", "approved", "rejected", "void"
+    decided_by: str = ""
+    decided_at: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """An API token, hashed (R38). role: viewer, operator, admin."""
+
+    id: str
+    name: str
+    role: str
+    digest: Digest  # SHA-256 of the token
+    created_at: float
+    expires_at: float
+    revoked_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event with its place in the stream (`Last-Event-ID`)."""
+
+    id: int
+    event: Event
+
+
+class State(Audit, Protocol):
+    """Everything the hub must find again after a restart."""
+
+    def journal(self, cluster: ClusterName) -> Journal:
+        """The journal of one cluster's worker."""
+        ...
+
+    async def get_value(self, name: str) -> str | None:
+        """A small named value of the hub itself (commit in force, last sequence)."""
+        ...
+
+    async def set_value(self, name: str, value: str) -> None:
+        """Durable when this returns."""
+        ...
+
+    async def next_sequence(self, count: int = 1) -> int:
+        """Reserve rising numbers for Desired, durable; return the first."""
+        ...
+
+    async def next_epoch(self, cluster: ClusterName) -> int:
+        """Take a new, higher epoch for this cluster (R23)."""
+        ...
+
+    async def identities(self) -> Mapping[ClusterName, Identity]:
+        """Recorded identities."""
+        ...
+
+    async def record_identity(self, cluster: ClusterName, identity: Identity) -> None:
+        """First contact, or an accepted change; the audit entry is the caller's."""
+        ...
+
+    async def forget_cluster(self, cluster: ClusterName) -> None:
+        """Drop identity, statuses and journal of a cluster that left the repo and was detached."""
+        ...
+
+    def put_reports(self, reports: Sequence[Report]) -> None:
+        """Batched (>= 100 ms windows): cluster states, unit states and events of these reports."""
+        ...
+
+    async def flush(self) -> None:
+        """Write all batched lanes now (drain)."""
+        ...
+
+    async def cluster_reports(self) -> tuple[Report, ...]:
+        """The last state of each cluster (units left out), for a hub that starts."""
+        ...
+
+    async def unit_reports(self) -> tuple[UnitReport, ...]:
+        """The last state of each unit, objects included."""
+        ...
+
+    async def put_released(self, rows: Sequence[ReleasedBundle], gone: Sequence[UnitName] = ()) -> None:
+        """Durable when this returns."""
+        ...
+
+    async def released(self) -> tuple[ReleasedBundle, ...]:
+        """All released bundles."""
+        ...
+
+    async def events(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        cluster: str = "",
+        overlay: str = "",
+        unit: str = "",
+        newest_first: bool = False,
+    ) -> tuple[EventRow, ...]:
+        """A page of the timeline, by id."""
+        ...
+
+    async def add_events(self, events: Sequence[Event]) -> tuple[EventRow, ...]:
+        """Append events of the hub itself."""
+        ...
+
+    async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[tuple[int, AuditEntry], ...]:
+        """A page of the audit log, by id."""
+        ...
+
+    async def add_operation(self, row: OperationRow) -> OperationRow:
+        """Keep a new operation; with a known idempotency key of the same actor the earlier one is returned."""
+        ...
+
+    async def end_operation(self, operation: str, outcome: str, message: str, at: float) -> bool:
+        """End it; False if it had ended already (single winner, R42)."""
+        ...
+
+    async def operations(self, *, open_only: bool = False, limit: int = 100) -> tuple[OperationRow, ...]:
+        """Newest first."""
+        ...
+
+    async def operation(self, operation: str) -> OperationRow | None:
+        """One operation."""
+        ...
+
+    async def put_suspension(self, scope: str, suspension: Suspension | None) -> None:
+        """Set (or with None lift) a suspension by command; scope as in Suspension.scope."""
+        ...
+
+    async def suspensions(self) -> tuple[Suspension, ...]:
+        """All suspensions by command."""
+        ...
+
+    async def put_hold(self, row: HoldRow) -> HoldRow:
+        """Open or renew the hold of this overlay and commit; a changed list voids an earlier approval (R9)."""
+        ...
+
+    async def decide_hold(
+        self, hold: str, *, list_digest: Digest, decision: str, actor: str, reason: str, at: float
+    ) -> HoldRow:
+        """Approve or reject, once. Raises NotKnown, PreconditionFailed (other list, expired, decided already)."""
+        ...
+
+    async def holds(self, *, open_only: bool = False) -> tuple[HoldRow, ...]:
+        """Newest first; `open_only`: undecided or approved, not void."""
+        ...
+
+    async def close_hold(self, hold: str, at: float) -> None:
+        """Its list is empty now: nothing is to be deleted any more."""
+        ...
+
+    async def add_token(self, row: TokenRow) -> None:
+        """Keep a token's digest."""
+        ...
+
+    async def revoke_token(self, token: str, at: float) -> bool:
+        """By id or name; in effect within 5 s."""
+        ...
+
+    async def token(self, digest: Digest) -> TokenRow | None:
+        """By digest."""
+        ...
+
+    async def tokens(self) -> tuple[TokenRow, ...]:
+        """All tokens."""
+        ...
+
+    async def put_credential(self, name: str, kubeconfig: bytes, at: float) -> None:
+        """Encrypted at rest (R32)."""
+        ...
+
+    async def remove_credential(self, name: str) -> bool:
+        """False if there was none."""
+        ...
+
+    async def credentials(self) -> Mapping[str, float]:
+        """Names and times of the encrypted entries."""
+        ...
+
+    async def credential(self, name: str) -> bytes | None:
+        """One encrypted entry, in clear; for the credentials adapter alone."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and close."""
+        ...
