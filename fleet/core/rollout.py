@@ -13,12 +13,27 @@ from fleet.core.fleet import Budget, Connection, HealthRule, IgnoreRule, Mode, S
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Approved:
+    """One deletion that a person approved: bound to the live object as it was when it was shown (R9)."""
+
+    ref: ObjectRef
+    uid: str
+    content: Digest  # of the live object then; another content voids the approval
+
+
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Make the cluster hold this bundle. `permits`: deletions the hub allows, by exact reference (R9)."""
+    """Make the cluster hold this bundle.
+
+    `permits`: deletions the hub allows after judging across clusters, by exact reference; the worker judges its own
+    share again (R9). `approved`: deletions that a person approved; they pass the worker's guards while the live
+    object is still the one that was shown.
+    """
 
     bundle: Digest
     permits: frozenset[ObjectRef] = frozenset()
+    approved: frozenset[Approved] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
