@@ -1,0 +1,79 @@
+"""Fixtures of the test bed. Servers are started lazily, once per run, and shared by all xdist workers of it.
+
+Isolation on a shared server is by namespace (`namespace` gives a fresh name) and, in the ledger, by user agent. A test
+that stops, freezes or compacts a server starts one of its own: `ControlPlane.start(testbed_run, unique_name, …)`.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from testbed import binaries
+from testbed.controlplane import ControlPlane, ControlPlaneFleet
+from testbed.plugin import RUN_OF_SESSION
+from testbed.processes import Run
+
+BARE, FULL = "bare", "full"
+FLEET = (FULL, BARE, "third", "fourth", "fifth")
+
+
+def require(*programs: str) -> None:
+    """Skip the test where these programs cannot be had; in CI, fail it."""
+    try:
+        for program in programs:
+            binaries.find(program)
+    except binaries.BinariesMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"real programs are required in CI: {missing}")
+        pytest.skip(f"needs real programs: {missing}")
+
+
+@pytest.fixture(scope="session")
+def testbed_run(request: pytest.FixtureRequest) -> Run:
+    """The folder and the processes of this test run, ended with it."""
+    require("etcd", "kube-apiserver")
+    return request.config.stash[RUN_OF_SESSION]()
+
+
+@pytest.fixture(scope="session")
+def api_server(testbed_run: Run) -> ControlPlane:
+    """One API server without controllers."""
+    return ControlPlane.shared(testbed_run, BARE)
+
+
+@pytest.fixture(scope="session")
+def real_cluster(testbed_run: Run) -> ControlPlane:
+    """A control plane with controllers, scheduler and a kwok node: Deployments become Ready, or meet their fate."""
+    require("kube-controller-manager", "kube-scheduler", "kwok")
+    return ControlPlane.shared(testbed_run, FULL, controllers=True)
+
+
+@pytest.fixture(scope="session")
+def real_fleet(testbed_run: Run) -> ControlPlaneFleet:
+    """Five control planes; `real_fleet["full"]` is `real_cluster`, `real_fleet["bare"]` is `api_server`."""
+    require("kube-controller-manager", "kube-scheduler", "kwok")
+    return ControlPlaneFleet.start(testbed_run, FLEET, controllers_in=(FULL,))
+
+
+@pytest.fixture
+def own_api_server(testbed_run: Run) -> Iterator[Callable[..., ControlPlane]]:
+    """Starts API servers that belong to one test (options as `ControlPlane.start`); it may break them."""
+    started: list[ControlPlane] = []
+
+    def start(**options: object) -> ControlPlane:
+        started.append(ControlPlane.start(testbed_run, f"own-{uuid.uuid4().hex[:8]}", **options))
+        return started[-1]
+
+    yield start
+    for plane in started:
+        plane.stop()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A name no other test uses; making it is the test's business (`client().make_namespace(name)`)."""
+    return f"t-{uuid.uuid4().hex[:10]}"

@@ -1,0 +1,92 @@
+"""The test bed itself: real servers do what the other tests rely on."""
+
+from __future__ import annotations
+
+import pytest
+from testbed.controlplane import ControlPlane, ControlPlaneFleet
+from testbed.fates import fate
+from testbed.rest import Refused
+from testbed.workloads import deployment, job
+
+
+def test_the_ledger_names_verb_object_and_user_agent(api_server: ControlPlane, namespace: str) -> None:
+    since = api_server.ledger_mark()
+    hands = api_server.client(user_agent="somebody/1.0")
+    hands.make_namespace(namespace)
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": namespace}}
+    hands.apply(config, manager="me")
+    hands.request("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/c", query={"dryRun": "All"})
+    seen = api_server.ledger(since, user_agent="somebody")
+    assert [(request.verb, request.resource, request.name, request.is_write) for request in seen] == [
+        ("create", "namespaces", namespace, True),
+        ("patch", "configmaps", "c", True),
+        ("delete", "configmaps", "c", False),
+    ]
+    assert seen[1].query == {"fieldManager": "me", "force": "true"}
+    assert [request.code for request in seen] == [201, 201, 200]
+
+
+def test_a_user_has_only_the_rights_granted(api_server: ControlPlane, namespace: str) -> None:
+    api_server.client().make_namespace(namespace)
+    limited = api_server.client("limited")
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    with pytest.raises(Refused) as refused:
+        limited.get(path)
+    assert refused.value.code == 403
+    api_server.grant(
+        "limited", {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}, namespace=namespace
+    )
+    api_server.client().wait(path, bool)
+    assert limited.get(path)["items"] == []
+
+
+def test_a_deployment_becomes_ready(real_cluster: ControlPlane, namespace: str) -> None:
+    hands = real_cluster.client()
+    hands.make_namespace(namespace)
+    hands.apply(deployment("web", namespace, replicas=2))
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
+    hands.wait(path, lambda seen: seen.get("status", {}).get("readyReplicas") == 2)
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("crash", "CrashLoopBackOff"), ("pull", "ImagePullBackOff")])
+def test_a_pod_meets_its_fate(real_cluster: ControlPlane, namespace: str, kind: str, reason: str) -> None:
+    hands = real_cluster.client()
+    hands.make_namespace(namespace)
+    hands.apply(deployment("web", namespace, notes=fate(kind, exit_code=3, message="KeyError: 'DB_HOST'")))
+    seen = hands.wait(f"/api/v1/namespaces/{namespace}/pods", lambda pods: _waiting_reason(pods) == reason)
+    container = seen["items"][0]["status"]["containerStatuses"][0]
+    if kind == "crash":
+        assert container["lastState"]["terminated"]["exitCode"] == 3
+        assert container["lastState"]["terminated"]["message"] == "KeyError: 'DB_HOST'"
+
+
+def test_a_pod_stays_unschedulable_by_the_real_scheduler(real_cluster: ControlPlane, namespace: str) -> None:
+    hands = real_cluster.client()
+    hands.make_namespace(namespace)
+    hands.apply(deployment("web", namespace, notes=fate("unschedulable")))
+    seen = hands.wait(f"/api/v1/namespaces/{namespace}/pods", lambda pods: "Unschedulable" in str(pods))
+    assert seen["items"][0]["status"]["phase"] == "Pending"
+
+
+def test_a_job_completes_and_a_failing_one_fails(real_cluster: ControlPlane, namespace: str) -> None:
+    hands = real_cluster.client()
+    hands.make_namespace(namespace)
+    hands.apply(job("good", namespace))
+    hands.apply(job("bad", namespace, notes=fate("fail", exit_code=4)))
+    jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+    hands.wait(f"{jobs}/good", lambda seen: seen.get("status", {}).get("succeeded") == 1)
+    hands.wait(f"{jobs}/bad", lambda seen: seen.get("status", {}).get("failed") == 1)
+
+
+def test_a_fleet_is_five_servers_that_know_nothing_of_each_other(real_fleet: ControlPlaneFleet, namespace: str) -> None:
+    assert len(real_fleet.planes) >= 5
+    real_fleet["third"].client().make_namespace(namespace)
+    there = [
+        name for name, plane in real_fleet.planes.items() if plane.client().exists(f"/api/v1/namespaces/{namespace}")
+    ]
+    assert there == ["third"]
+
+
+def _waiting_reason(pods: dict) -> str:
+    statuses = [status for pod in pods["items"] for status in pod["status"].get("containerStatuses", [])]
+    return statuses[0]["state"].get("waiting", {}).get("reason", "") if statuses else ""
