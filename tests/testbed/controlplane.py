@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from testbed import binaries
 from testbed.authority import Authority, write_signing_key
 from testbed.fates import install_fates
@@ -277,7 +276,22 @@ class ControlPlane:
         }
         for document in (role, binding):
             self.client().apply(document)
+        self._wait_until_granted(user, rules[0], namespace)
         return name
+
+    def _wait_until_granted(self, user: str, rule: Mapping[str, Sequence[str]], namespace: str | None) -> None:
+        """The authorizer reads roles from its own watch: ask it until it knows."""
+        asked = {"verb": rule["verbs"][0], "group": rule["apiGroups"][0], "resource": rule["resources"][0]}
+        if rule.get("resourceNames"):
+            asked["name"] = rule["resourceNames"][0]
+        spec = {"user": user, "resourceAttributes": {**asked, "namespace": namespace or ""}}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        deadline = time.monotonic() + 10
+        while not self.client().request("POST", path, review)["status"]["allowed"]:
+            if time.monotonic() > deadline:
+                raise TimedOut(f"{user} is still not allowed {asked} on {self.name}")
+            time.sleep(0.01)
 
     # The ledger
 

@@ -7,11 +7,14 @@ Ready), `fail` (ends with the exit code), `run` (a Job's pod that does not end) 
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal
 
-from testbed.rest import Rest
+from testbed.rest import Rest, TimedOut
 
 Fate = Literal["crash", "pull", "unready", "fail", "run", "unschedulable"]
+_PODS = "/api/v1/namespaces/default/pods"
+_IN_FORCE_SECONDS = 30.0
 _ADMISSION = "admissionregistration.k8s.io/v1"
 _IS_UNSCHEDULABLE = (
     "(has(object.metadata.labels) && object.metadata.labels[?'testbed/fate'].orValue('') == 'unschedulable') || "
@@ -29,14 +32,25 @@ def fate(kind: Fate, *, exit_code: int = 1, message: str = "") -> dict[str, str]
 
 
 def install_fates(admin: Rest) -> None:
-    """Install the admission rule behind `unschedulable`."""
+    """Install the admission rule behind `unschedulable` and wait until it is in force."""
     for document in _policy():
         admin.apply(document)
+    probe = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"generateName": "probe-", "annotations": fate("unschedulable")},
+        "spec": {"containers": [{"name": "app", "image": "probe"}]},
+    }
+    deadline = time.monotonic() + _IN_FORCE_SECONDS
+    while "nodeSelector" not in admin.request("POST", _PODS, probe, query={"dryRun": "All"})["spec"]:
+        if time.monotonic() > deadline:
+            raise TimedOut("the admission rule of the test bed is not in force")
+        time.sleep(0.05)
 
 
 def _policy() -> list[dict[str, Any]]:
     pods = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-    mutation = "Object{spec: Object.spec{nodeSelector: {'testbed/nowhere': 'true'}}}"
+    mutation = "[JSONPatch{op: 'add', path: '/spec/nodeSelector', value: {'testbed/nowhere': 'true'}}]"
     policy = {
         "apiVersion": _ADMISSION,
         "kind": "MutatingAdmissionPolicy",
@@ -46,7 +60,7 @@ def _policy() -> list[dict[str, Any]]:
             "matchConditions": [{"name": "unschedulable", "expression": _IS_UNSCHEDULABLE}],
             "failurePolicy": "Fail",
             "reinvocationPolicy": "Never",
-            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": mutation}}],
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": mutation}}],
         },
     }
     binding = {

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-
 from testbed import binaries
 from testbed.controlplane import ControlPlane, ControlPlaneFleet
 from testbed.plugin import RUN_OF_SESSION

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from testbed.processes import Run
 
 RUN_OF_SESSION = pytest.StashKey[Callable[[], Run]]()

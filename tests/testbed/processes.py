@@ -1,8 +1,8 @@
 """Server processes of one test run: started, found again and ended by their exact identity.
 
 Each process leads its own group and is written down (pid and creation time) in the run's folder, so that any worker of
-the run can end it. A reaper watches the process the run belongs to and, when that has gone in whatever way, ends what is
-still written down and removes the folder: nothing outlives a crashed run.
+the run can end it. A reaper watches the process the run belongs to and, when that has gone in whatever way, ends what
+is still written down and removes the folder: nothing outlives a crashed run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,10 +142,8 @@ def _end(records: Sequence[Path], *, kill: bool) -> None:
 
 
 def _signal_group(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _still_there(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
@@ -159,10 +157,8 @@ def _still_there(processes: Sequence[psutil.Process], seconds: float) -> list[ps
 
 
 def _has_gone(process: psutil.Process) -> bool:
-    try:
+    with suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

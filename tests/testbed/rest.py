@@ -17,10 +17,27 @@ from urllib.parse import quote, urlencode, urlsplit
 USER_AGENT = "testbed"
 _APPLY = "application/apply-patch+yaml"
 _CLUSTER_SCOPED = frozenset(
-    "namespaces nodes persistentvolumes clusterroles clusterrolebindings customresourcedefinitions priorityclasses "
-    "storageclasses ingressclasses runtimeclasses apiservices mutatingwebhookconfigurations "
-    "validatingwebhookconfigurations mutatingadmissionpolicies mutatingadmissionpolicybindings "
-    "validatingadmissionpolicies validatingadmissionpolicybindings flowschemas prioritylevelconfigurations".split()
+    {
+        "namespaces",
+        "nodes",
+        "persistentvolumes",
+        "clusterroles",
+        "clusterrolebindings",
+        "customresourcedefinitions",
+        "priorityclasses",
+        "storageclasses",
+        "ingressclasses",
+        "runtimeclasses",
+        "apiservices",
+        "mutatingwebhookconfigurations",
+        "validatingwebhookconfigurations",
+        "mutatingadmissionpolicies",
+        "mutatingadmissionpolicybindings",
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
+        "flowschemas",
+        "prioritylevelconfigurations",
+    }
 )
 _IRREGULAR = {"Ingress": "ingresses", "Endpoints": "endpoints"}
 
