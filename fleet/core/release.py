@@ -1,0 +1,217 @@
+"""From an inventory and rendered results to what each cluster shall hold: pure, so that it can be judged alone.
+
+All clusters of an overlay are released at once. Deletions are judged across clusters here, before any worker may
+carry them out (R9); each worker judges its own share again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fleet.core.documents import Json, canonical, digest_of_bytes
+from fleet.core.fleet import Fleet, OverlayState, Problem, Suspension, Unit
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.rollout import (
+    Apply,
+    Approved,
+    Desired,
+    Detach,
+    Hold,
+    SyncRequest,
+    UnitDesired,
+    UnitPolicy,
+    UnknownDesired,
+)
+from fleet.core.status import HoldRequest
+
+FALL_SHARE = 0.25  # R8: this share of an overlay's clusters, and
+FALL_FROM = 4  # at least so many, leaving at once is held
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A unit's result at the newest commit: its bundle and the commit that first brought that bundle."""
+
+    bundle: Digest
+    commit: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class RenderProblem:
+    """A unit that could not be rendered at the newest commit."""
+
+    reason: str
+    message: str
+    commit: Revision
+
+
+Result = Rendered | RenderProblem
+
+
+def facts_of(unit: Unit) -> bytes:
+    """The cluster's own values as canonical JSON, for `RenderRequest.facts`."""
+    variables: dict[str, Json] = {name: variable.value for name, variable in unit.variables.items()}
+    labels: dict[str, Json] = dict(unit.cluster.labels)
+    return canonical(
+        {
+            "name": unit.cluster.name,
+            "environment": unit.cluster.environment,
+            "location": unit.cluster.location,
+            "labels": labels,
+            "variables": variables,
+        }
+    )
+
+
+def scopes_of(unit: Unit) -> frozenset[str]:
+    """The scopes whose suspension stops this unit, as in Suspension.scope."""
+    overlay, cluster = unit.name.overlay, unit.name.cluster
+    return frozenset({"fleet", f"cluster {cluster}", f"overlay {overlay}", f"unit {unit.name}"})
+
+
+def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -> UnitPolicy:
+    """All that the worker must know of the settings that hold for a unit; suspensions of Git come first."""
+    in_git = (fleet.suspend, unit.cluster.suspend, unit.overlay.suspend)
+    scopes = scopes_of(unit)
+    overlay = unit.overlay
+    depends_on = tuple(
+        name for other in overlay.depends_on if (name := UnitName(other, unit.name.cluster)) in fleet.units
+    )
+    return UnitPolicy(
+        sync=overlay.sync,
+        ignore=overlay.ignore,
+        health=overlay.health,
+        allow_empty=overlay.allow_empty or overlay.state is OverlayState.ABSENT,
+        health_timeout_seconds=overlay.health_timeout_seconds,
+        depends_on=depends_on,
+        suspensions=(
+            *(suspension for suspension in in_git if suspension is not None),
+            *(suspension for suspension in by_command if suspension.scope in scopes),
+        ),
+        budget=fleet.budget,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What decides about one unit beside the repo."""
+
+    result: Result | None = None  # None: not rendered yet
+    held: Rendered | None = None  # what it was told to hold last
+    permits: frozenset[ObjectRef] = frozenset()
+    approved: frozenset[Approved] = frozenset()
+    suspensions: Sequence[Suspension] = ()
+    fall: str = ""  # why its leaving is held (R8)
+
+
+def plan_unit(unit: Unit, fleet: Fleet, orders: Orders) -> UnitDesired | None:
+    """What a unit of the repo shall hold; None while it is not rendered yet (it is kept as it is)."""
+    policy = policy_of(unit, fleet, orders.suspensions)
+    match orders.result:
+        case Rendered(bundle, commit):
+            return UnitDesired(unit.name, commit, Apply(bundle, orders.permits, orders.approved), policy)
+        case RenderProblem(reason, message, commit):
+            action = UnknownDesired(reason, message, orders.held.bundle if orders.held else None)
+            return UnitDesired(unit.name, orders.held.commit if orders.held else commit, action, policy)
+        case None:
+            return None
+
+
+def plan_unknown_unit(name: UnitName, problem: Problem, fleet: Fleet, orders: Orders) -> UnitDesired:
+    """A unit that this commit does not say because of a problem: it stays on what it holds (R5)."""
+    held = orders.held
+    action = UnknownDesired(problem.reason, f"{problem.what} ({problem.origin})", held.bundle if held else None)
+    return UnitDesired(name, held.commit if held else fleet.commit, action)
+
+
+def plan_leaving_unit(name: UnitName, fleet: Fleet, orders: Orders) -> UnitDesired:
+    """A unit that left the repo: detached, or kept while its leaving is held (R8, R13)."""
+    held = orders.held
+    commit = held.commit if held else fleet.commit
+    if orders.fall:
+        return UnitDesired(name, commit, Hold(orders.fall, held.bundle if held else None))
+    return UnitDesired(name, fleet.commit, Detach())
+
+
+def plan_desired(
+    cluster: ClusterName,
+    parts: Mapping[UnitName, UnitDesired],
+    fleet: Fleet,
+    *,
+    identity: Identity | None,
+    requests: Sequence[SyncRequest],
+    sequence: int,
+) -> Desired:
+    """The whole order for one cluster that is in the fleet. A unit that is not in `parts` is kept as it is."""
+    entry = fleet.clusters[cluster]
+    return Desired(
+        sequence=sequence,
+        cluster=cluster,
+        commit=fleet.commit,
+        installation=fleet.name,
+        mode=entry.mode,
+        connection=entry.connection,
+        identity=entry.identity or identity,
+        units=tuple(parts.values()),
+        requests=tuple(requests),
+    )
+
+
+def units_that_left(before: Fleet, after: Fleet) -> frozenset[UnitName]:
+    """Units to detach: gone from the repo, and not merely Unknown at the new commit (R5, R13)."""
+    unknown = after.unknown
+    if unknown.everything is not None:
+        return frozenset()
+    return frozenset(
+        name
+        for name in before.units
+        if name not in after.units
+        and name not in unknown.units
+        and name.overlay not in unknown.overlays
+        and name.cluster not in unknown.clusters
+    )
+
+
+def judge_fall(left: Iterable[UnitName], before: Fleet) -> Mapping[OverlayName, str]:
+    """Overlays that lose too many clusters at once, with the reason in words; their units are kept (R8)."""
+    had: dict[OverlayName, int] = {}
+    for name in before.units:
+        had[name.overlay] = had.get(name.overlay, 0) + 1
+    lost: dict[OverlayName, int] = {}
+    for name in left:
+        lost[name.overlay] = lost.get(name.overlay, 0) + 1
+    return {
+        overlay: f"{count} of {had[overlay]} clusters would leave overlay {overlay} at once"
+        for overlay, count in lost.items()
+        if count >= FALL_FROM and count > FALL_SHARE * had[overlay]
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class AcrossVerdict:
+    """Deletions judged across clusters: what each unit may do by itself, and what waits for a person."""
+
+    permits: Mapping[UnitName, frozenset[ObjectRef]]
+    held: frozenset[ObjectRef]
+
+
+def judge_across(candidates: Mapping[UnitName, frozenset[ObjectRef]], *, limit_clusters: int) -> AcrossVerdict:
+    """Judge one overlay's deletions: the same one on more than `limit_clusters` clusters is held on all (R9)."""
+    clusters: dict[ObjectRef, int] = {}
+    for refs in candidates.values():
+        for ref in refs:
+            clusters[ref] = clusters.get(ref, 0) + 1
+    held = frozenset(ref for ref, count in clusters.items() if count > limit_clusters)
+    return AcrossVerdict({unit: refs - held for unit, refs in candidates.items()}, held)
+
+
+def list_digest_of(requests: Iterable[HoldRequest]) -> Digest:
+    """What an approval is bound to: each unit's references, UIDs and contents, in one order (R9)."""
+    lines: list[str] = []
+    for request in requests:
+        lines.append(f"{request.unit} {request.commit} {request.reason}")
+        lines.extend(
+            f"{request.unit} {deletion.ref.key} {deletion.uid} {deletion.content}" for deletion in request.deletions
+        )
+    return digest_of_bytes("\n".join(sorted(lines)).encode())
