@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from testbed import binaries
 from testbed.controlplane import ControlPlane, ControlPlaneFleet
+from testbed.gitrepo import GitRepo
+from testbed.gitserver import GitHttpServer, GitSshServer
 from testbed.plugin import RUN_OF_SESSION
 from testbed.processes import Run
 
@@ -76,3 +79,33 @@ def own_api_server(testbed_run: Run) -> Iterator[Callable[..., ControlPlane]]:
 def namespace() -> str:
     """A name no other test uses; making it is the test's business (`client().make_namespace(name)`)."""
     return f"t-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def git_root(tmp_path: Path) -> Path:
+    """The folder below which the test's repositories lie; the git servers serve it."""
+    root = tmp_path / "git"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def git_repo(git_root: Path) -> GitRepo:
+    """An empty bare repository `fleet.git` below `git_root`."""
+    return GitRepo.create(git_root / "fleet.git")
+
+
+@pytest.fixture
+def git_http(git_root: Path) -> Iterator[GitHttpServer]:
+    """Serves `git_root` to anybody over http; set `users` or `fault` on it as a test needs."""
+    server = GitHttpServer(git_root)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def git_ssh(git_root: Path, tmp_path: Path) -> Iterator[GitSshServer]:
+    """Serves `git_root` over ssh to the one key it made."""
+    server = GitSshServer(git_root, tmp_path / "ssh")
+    yield server
+    server.close()
