@@ -6,10 +6,28 @@ The record is written before an apply (old united with new) and shrinks only aft
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from fleet.core.documents import Document, digest_of, digest_of_bytes, documents_at, mapping_at, text_at
+from fleet.core.fieldset import group_version_of
+from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.ignore import concerns
+from fleet.core.objects import (
+    FIELD_MANAGER,
+    INSTALLATION_LABEL,
+    OWNER_ANNOTATION,
+    PART_OF_LABEL,
+    BundleObject,
+    Mark,
+)
+
+PARENT_NAMESPACE = "fleet-system"  # where the parents of units live unless the hub is set otherwise
+_NAME_LIMIT = 253
 
 
 class RowState(StrEnum):
@@ -36,3 +54,228 @@ class Row:
     fields: bytes = b""  # our last applied field set: canonical FieldsV1 JSON
     resource_version: str = ""
     since: float = 0.0  # wall clock of the last change of this row
+
+
+# Marks (R4)
+
+
+class MarkKind(StrEnum):
+    """Whose mark an object carries."""
+
+    OURS = "ours"  # labels and annotation as we write them
+    LABEL_LOST = "label-lost"  # our annotation is whole, a label of ours is gone or wrong: drift, to be restored
+    ANNOTATION_LOST = "annotation-lost"  # our labels without the annotation: Released
+    UNMARKED = "unmarked"
+    OTHER_UNIT = "other-unit"  # this installation and cluster, another overlay (`who`: its name)
+    OTHER_INSTALLATION = "other-installation"  # `who`: installation, or installation and cluster identity
+    FORGED = "forged"  # a mark that we never write; neither changed nor deleted
+    COPIED = "copied"  # our mark on an object that we never applied: a controller copied it from another object
+
+
+@dataclass(frozen=True, slots=True)
+class MarkVerdict:
+    """The kind of mark, and for OTHER_… and FORGED who it names, as shown to people."""
+
+    kind: MarkKind
+    who: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether this unit may write the object."""
+        return self.kind in (MarkKind.OURS, MarkKind.LABEL_LOST)
+
+
+def installation_hash(installation: str) -> str:
+    """Value of INSTALLATION_LABEL: 32 hex digits, a valid label whatever the id is."""
+    return hashlib.sha256(installation.encode()).hexdigest()[:32]
+
+
+def applyset_id(parent: str, namespace: str) -> str:
+    """The ApplySet id of a unit by its parent ConfigMap (KEP-3659: hash of `name.namespace.kind.group`)."""
+    raw = hashlib.sha256(f"{parent}.{namespace}.ConfigMap.".encode()).digest()
+    return f"applyset-{base64.urlsafe_b64encode(raw).decode().rstrip('=')}-v1"
+
+
+def parent_name(overlay: str) -> str:
+    """Name of the parent ConfigMap of a unit: `unit-OVERLAY`; a name that would be too long ends in its hash."""
+    name = f"unit-{overlay}"
+    if len(name) <= _NAME_LIMIT:
+        return name
+    return f"{name[:200].rstrip('.-')}-{hashlib.sha256(overlay.encode()).hexdigest()[:32]}"
+
+
+def owner_text(mark: Mark) -> str:
+    """Value of OWNER_ANNOTATION: `installation/identity/overlay`."""
+    return f"{mark.installation}/{mark.identity}/{mark.overlay}"
+
+
+def mark_labels(mark: Mark, namespace: str = PARENT_NAMESPACE) -> dict[str, str]:
+    """Both labels of a unit's objects. `namespace` is that of the parents."""
+    return {
+        INSTALLATION_LABEL: installation_hash(mark.installation),
+        PART_OF_LABEL: applyset_id(parent_name(mark.overlay), namespace),
+    }
+
+
+def mark_body(body: Document, mark: Mark, namespace: str = PARENT_NAMESPACE) -> Document:
+    """The body with our mark on its own metadata only, never in templates or selectors. The argument is unchanged."""
+    metadata = dict(mapping_at(body, "metadata"))
+    labels: Document = {**mapping_at(metadata, "labels"), **mark_labels(mark, namespace)}
+    notes: Document = {**mapping_at(metadata, "annotations"), OWNER_ANNOTATION: owner_text(mark)}
+    return {**body, "metadata": {**metadata, "labels": labels, "annotations": notes}}
+
+
+def desired_digest_of(obj: BundleObject, mark: Mark, rules: Sequence[IgnoreRule] = ()) -> Digest:
+    """`Row.desired`: digest of what we want of an object: its body, our mark, and the ignore rules that concern it.
+
+    A new ignore rule counts as a change, because fields must then be handed over and left out of the comparison.
+    """
+    mine = [repr(rule) for rule in rules if concerns(rule, obj.ref)]
+    return digest_of(["1", obj.digest, obj.api_version, owner_text(mark), *mine])
+
+
+def judge_mark(live: Document, mark: Mark, *, known_uid: str = "", namespace: str = PARENT_NAMESPACE) -> MarkVerdict:
+    """Whose mark a live object (or its metadata alone) carries, seen from this unit.
+
+    Controllers copy labels and annotations to objects of their own (Service to Endpoints, Deployment to ReplicaSet):
+    our mark counts only where our own apply set it, or where `known_uid` (of the record) is this object's UID.
+    """
+    metadata = mapping_at(live, "metadata")
+    labels, owner = mapping_at(metadata, "labels"), text_at(metadata, "annotations", OWNER_ANNOTATION)
+    label = text_at(labels, INSTALLATION_LABEL)
+    ours = label == installation_hash(mark.installation)
+    if not owner:
+        if not label:
+            return MarkVerdict(MarkKind.UNMARKED)
+        if not ours:
+            return MarkVerdict(MarkKind.OTHER_INSTALLATION, "another installation")
+        is_known = bool(known_uid) and text_at(metadata, "uid") == known_uid
+        return MarkVerdict(MarkKind.ANNOTATION_LOST if is_known or _we_applied(live) else MarkKind.COPIED)
+    parts = owner.split("/")
+    if len(parts) != 3 or not all(parts):
+        return MarkVerdict(MarkKind.FORGED, owner)
+    installation, identity, overlay = parts
+    if installation != mark.installation:
+        return MarkVerdict(MarkKind.FORGED if ours else MarkKind.OTHER_INSTALLATION, installation)
+    if label and not ours:
+        return MarkVerdict(MarkKind.FORGED, owner)
+    if identity != mark.identity:
+        return MarkVerdict(MarkKind.OTHER_INSTALLATION, f"{installation} on the cluster {identity}")
+    if not (known_uid and text_at(metadata, "uid") == known_uid) and not _we_applied(live):
+        return MarkVerdict(MarkKind.COPIED)
+    if overlay != mark.overlay:
+        return MarkVerdict(MarkKind.OTHER_UNIT, overlay)
+    if labels.get(PART_OF_LABEL) != applyset_id(parent_name(overlay), namespace) or not ours:
+        return MarkVerdict(MarkKind.LABEL_LOST)
+    return MarkVerdict(MarkKind.OURS)
+
+
+def _we_applied(live: Document) -> bool:
+    """Whether our manager has ever applied to this object: a copied mark comes without our entry."""
+    return any(
+        entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource")
+        for entry in documents_at(live, "metadata", "managedFields")
+    )
+
+
+# The record (R11, R12)
+
+
+def plan_record(unit: UnitName, rows: Iterable[Row], objects: Iterable[BundleObject], *, at: float) -> tuple[Row, ...]:
+    """Rows to write before an apply, so that the record holds old united with new (R12); empty: nothing to write.
+
+    A row that exists is kept as it is, RELEASED included; one that was being deleted is wanted again.
+    """
+    known = {row.ref: row for row in rows if row.unit == unit}
+    new: list[Row] = []
+    for obj in objects:
+        row = known.get(obj.ref)
+        if row is None:
+            new.append(Row(unit, obj.ref, RowState.INTENDED, version=obj.version, since=at))
+        elif row.state is RowState.DELETING:
+            new.append(replace(row, state=RowState.INTENDED, since=at))
+    return tuple(new)
+
+
+def record_digest(refs: Iterable[ObjectRef]) -> Digest:
+    """Digest of a record as the list of its objects, whatever their order."""
+    return digest_of_bytes("\n".join(sorted(ref.key for ref in refs)).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A record read back from the cluster. Rows know no digests: each object is judged by the arbiter once.
+
+    complete: the list is the one that the parent object names, by digest. Anything else is confirmed by a person
+    before any prune (R12).
+    """
+
+    rows: tuple[Row, ...]
+    complete: bool
+
+
+def rebuild_record(
+    unit: UnitName, mark: Mark, live: Iterable[Document], *, expected: Digest | None, at: float
+) -> Rebuilt:
+    """Find the record of a unit again among complete lists of what carries our label.
+
+    expected: the record digest on the unit's parent object; None where there is no parent.
+    """
+    rows: list[Row] = []
+    for document in live:
+        if not judge_mark(document, mark).ours:
+            continue
+        group, version = group_version_of(document)
+        metadata = mapping_at(document, "metadata")
+        ref = ObjectRef(group, text_at(document, "kind"), text_at(metadata, "namespace"), text_at(metadata, "name"))
+        rows.append(Row(unit, ref, RowState.APPLIED, uid=text_at(metadata, "uid"), version=version, since=at))
+    rows.sort(key=lambda row: row.ref)
+    return Rebuilt(tuple(rows), expected is not None and record_digest(row.ref for row in rows) == expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletable:
+    """May be deleted, with exactly these preconditions."""
+
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotDeletable:
+    """Stays. reason: an error's class name; message for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Not there any more: only the row is dropped."""
+
+
+def judge_deletion(row: Row, live: Document | None, mark: Mark) -> Deletable | NotDeletable | Gone:
+    """R11 on one object, read just before: recorded, same incarnation, exactly our mark, not owned by another object.
+
+    live: None only if the server said that it is not there.
+    """
+    if live is None:
+        return Gone()
+    metadata = mapping_at(live, "metadata")
+    uid, revision = text_at(metadata, "uid"), text_at(metadata, "resourceVersion")
+    if row.state is RowState.RELEASED:
+        return NotDeletable("Released", f"{row.ref} was released by taking our annotation off")
+    if not row.uid or row.uid != uid:
+        return NotDeletable("OwnedByOther", f"{row.ref} was made anew by someone else since we applied it")
+    verdict = judge_mark(live, mark, known_uid=row.uid)
+    if verdict.kind is not MarkKind.OURS:
+        return NotDeletable(_reason_of(verdict), f"{row.ref} does not carry our whole mark ({verdict.kind.value})")
+    if owners := documents_at(metadata, "ownerReferences"):
+        owner = f"{text_at(owners[0], 'kind')} {text_at(owners[0], 'name')}"
+        return NotDeletable("OwnedByOther", f"{row.ref} belongs to {owner}, which decides over it")
+    return Deletable(uid, revision)
+
+
+def _reason_of(verdict: MarkVerdict) -> str:
+    lost = (MarkKind.UNMARKED, MarkKind.ANNOTATION_LOST, MarkKind.LABEL_LOST)
+    return "Released" if verdict.kind in lost else "OwnedByOther"
