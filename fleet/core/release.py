@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fleet.core.documents import Json, canonical, digest_of_bytes
 from fleet.core.fleet import Fleet, OverlayState, Problem, Suspension, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.objects import Bundle
 from fleet.core.rollout import (
     Apply,
     Approved,
@@ -41,10 +42,13 @@ class Rendered:
 class RenderProblem:
     """A unit that could not be rendered at the newest commit."""
 
-    reason: str
+    reason: str  # the error's class name
     message: str
     commit: Revision
+    next_step: str = ""
 
+
+EMPTY_BUNDLE = Bundle(digest_of_bytes(b"fleet: no objects"), ())  # what an overlay with `state: absent` holds
 
 Result = Rendered | RenderProblem
 
@@ -158,14 +162,14 @@ def plan_desired(
     )
 
 
-def units_that_left(before: Fleet, after: Fleet) -> frozenset[UnitName]:
+def units_that_left(had: Iterable[UnitName], after: Fleet) -> frozenset[UnitName]:
     """Units to detach: gone from the repo, and not merely Unknown at the new commit (R5, R13)."""
     unknown = after.unknown
     if unknown.everything is not None:
         return frozenset()
     return frozenset(
         name
-        for name in before.units
+        for name in had
         if name not in after.units
         and name not in unknown.units
         and name.overlay not in unknown.overlays
@@ -173,10 +177,10 @@ def units_that_left(before: Fleet, after: Fleet) -> frozenset[UnitName]:
     )
 
 
-def judge_fall(left: Iterable[UnitName], before: Fleet) -> Mapping[OverlayName, str]:
+def judge_fall(left: Iterable[UnitName], had_units: Iterable[UnitName]) -> Mapping[OverlayName, str]:
     """Overlays that lose too many clusters at once, with the reason in words; their units are kept (R8)."""
     had: dict[OverlayName, int] = {}
-    for name in before.units:
+    for name in had_units:
         had[name.overlay] = had.get(name.overlay, 0) + 1
     lost: dict[OverlayName, int] = {}
     for name in left:

@@ -5,6 +5,7 @@ All methods may raise StateError. Rows are small frozen values; times are wall-c
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -236,3 +237,12 @@ class State(Audit, Protocol):
     async def close(self) -> None:
         """Flush and close."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bells:
+    """How the API hastens the loops: they look into the state themselves, so a lost ring costs only time."""
+
+    fetch: asyncio.Event  # ask Git now
+    orders: asyncio.Event  # operations, suspensions, approvals or credentials changed
+    news: asyncio.Event  # new events are in the timeline

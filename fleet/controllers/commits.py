@@ -1,0 +1,272 @@
+"""The loop from Git to the board: fetch, load, render what the commit touches, release.
+
+A failure at any step concerns just what it covers: a fetch that fails keeps the commit in force, a file that does
+not parse keeps what it defines, a build that fails keeps its units on what they hold (R5, R7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import structlog
+
+from fleet import telemetry
+from fleet.controllers.board import Board
+from fleet.controllers.convergence import Convergence
+from fleet.core.fleet import Fleet, OverlayState, Unit
+from fleet.core.ids import OverlayName, Revision, UnitName
+from fleet.core.objects import Bundle
+from fleet.core.release import EMPTY_BUNDLE, Rendered, RenderProblem, Result, facts_of
+from fleet.core.view import View
+from fleet.errors import FleetError, RefMissing
+from fleet.ports.render import Renderer, RenderRequest
+from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
+from fleet.ports.state import Bells, State
+from fleet.telemetry import Traces
+
+log = structlog.get_logger("commits")
+RENDERS_IN_FLIGHT = 16
+IN_FORCE = "commit-in-force"
+
+
+class Loaded(Protocol):
+    """What inventory loading gives: the fleet, and a memo of its own for the next load."""
+
+    @property
+    def fleet(self) -> Fleet:
+        """The inventory of the commit."""
+        ...
+
+
+Load = Callable[[Snapshot, "Loaded | None", "frozenset[str] | None"], Loaded]
+Judge = Callable[[Unit, Fleet, Bundle], "RenderProblem | None"]
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """Which request each unit needs, both ways."""
+
+    of_unit: dict[UnitName, RenderRequest] = field(default_factory=dict[UnitName, RenderRequest])
+    users: dict[RenderRequest, set[UnitName]] = field(default_factory=dict[RenderRequest, set[UnitName]])
+
+    def put(self, unit: UnitName, request: RenderRequest) -> RenderRequest | None:
+        """Note a unit's request; returns the earlier one if nobody uses it any more."""
+        earlier = self.drop(unit) if self.of_unit.get(unit) != request else None
+        self.of_unit[unit] = request
+        self.users.setdefault(request, set()).add(unit)
+        return earlier
+
+    def drop(self, unit: UnitName) -> RenderRequest | None:
+        """Forget a unit; returns its request if nobody uses it any more."""
+        request = self.of_unit.pop(unit, None)
+        if request is None:
+            return None
+        users = self.users[request]
+        users.discard(unit)
+        if users:
+            return None
+        del self.users[request]
+        return request
+
+
+def request_of(unit: Unit) -> RenderRequest:
+    """What must be built for a unit."""
+    return RenderRequest(
+        path=unit.path,
+        components=unit.components,
+        facts=facts_of(unit),
+        substitute=unit.overlay.substitute,
+        allow_empty=unit.overlay.allow_empty,
+    )
+
+
+class Commits:
+    """One instance runs per hub."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        renderer: Renderer,
+        board: Board,
+        view: View,
+        state: State,
+        bells: Bells,
+        convergence: Convergence,
+        traces: Traces,
+        load: Load,
+        judge: Judge,
+        poll_seconds: float,
+        wall: Callable[[], float],
+    ) -> None:
+        self._source, self._renderer, self._board, self._view = source, renderer, board, view
+        self._state, self._bells, self._convergence, self._traces = state, bells, convergence, traces
+        self._load, self._judge, self._poll_seconds, self._wall = load, judge, poll_seconds, wall
+        self._loaded: Loaded | None = None
+        self._wanted = _Wanted()
+
+    async def run(self) -> None:
+        """Until cancelled: take over the last commit in force, then fetch again and again."""
+        await self._resume()
+        while True:
+            self._bells.fetch.clear()
+            await self._fetch_once()
+            pause = self._poll_seconds * random.uniform(0.8, 1.2)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._bells.fetch.wait()
+            except TimeoutError:
+                continue
+
+    async def _resume(self) -> None:
+        """Go on with the commit in force before Git is asked: a hub without its Git host still heals drift."""
+        revision = await self._state.get_value(IN_FORCE)
+        if not revision:
+            return
+        try:
+            snapshot = await self._source.at(Revision(revision))
+        except RefMissing:
+            return
+        except FleetError as error:
+            log.warning("commit in force not readable", commit=revision, reason=error.reason, why=error.why)
+            return
+        info = CommitInfo(Revision(revision), "", "", 0.0)
+        await self._take(Fetched(snapshot, info, None), self._wall())
+
+    async def _fetch_once(self) -> None:
+        started = self._wall()
+        try:
+            fetched = await self._source.fetch()
+        except FleetError as error:
+            telemetry.FETCHES.labels("failed").inc()
+            telemetry.REFUSALS.labels(error.reason).inc()
+            if self._view.head.error is None or self._view.head.error.reason != error.reason:
+                log.warning("fetch failed", reason=error.reason, what=error.what, why=error.why)
+            self._view.head.error = error
+            self._view.version += 1
+            return
+        telemetry.FETCHES.labels("good").inc()
+        head, info = self._view.head, fetched.info
+        head.error, head.fetched_at = None, self._wall()
+        head.subject, head.author, head.authored_at = info.subject, info.author, info.at
+        telemetry.FETCHED_AT.set(head.fetched_at)
+        if info.revision != head.commit or self._loaded is None:
+            self._traces.span(telemetry.SPAN_FETCH, info.revision, started, self._wall())
+            await self._take(fetched, started)
+        self._view.version += 1
+
+    async def _take(self, fetched: Fetched, started: float) -> None:
+        """Put one commit in force. What it does not touch costs nothing."""
+        commit = fetched.info.revision
+        telemetry.COMMITS.inc()
+        changed = fetched.changed if self._loaded is not None else None
+        at = self._wall()
+        if changed is None:
+            self._loaded = await asyncio.to_thread(self._load, fetched.snapshot, self._loaded, None)
+        else:
+            self._loaded = self._load(fetched.snapshot, self._loaded, changed)
+        fleet = self._loaded.fleet
+        self._traces.span(
+            telemetry.SPAN_INVENTORY, commit, at, self._wall(), attributes={telemetry.KEY_COUNT: len(fleet.units)}
+        )
+        resolved = self._board.take_fleet(fleet)
+        self._view.head.commit = commit
+        await self._convergence.begin(commit, started)
+        todo = self._stale(fleet, resolved, changed)
+        self._view.rendering = frozenset(todo)
+        self._view.version += 1
+        await self._board.publish()
+        at = self._wall()
+        await self._render(fetched.snapshot, fleet, todo)
+        if todo:
+            attributes = {telemetry.KEY_COUNT: len(todo)}
+            self._traces.span(telemetry.SPAN_RENDER, commit, at, self._wall(), attributes=attributes)
+        self._view.rendering = frozenset()
+        self._view.version += 1
+        await self._state.set_value(IN_FORCE, commit)
+        self._convergence.released(commit)
+        log.info("commit in force", commit=commit, rendered=len(todo), units=len(fleet.units))
+
+    def _stale(
+        self, fleet: Fleet, resolved: frozenset[UnitName], changed: frozenset[str] | None
+    ) -> dict[UnitName, RenderRequest]:
+        """Units whose result must be found anew, with what to build for each."""
+        unused: list[RenderRequest] = []
+        for name in [name for name in self._wanted.of_unit if name not in fleet.units] if resolved or changed else []:
+            request = self._wanted.drop(name)
+            if request is not None:
+                unused.append(request)
+        stale: set[UnitName] = set()
+        for name in resolved:
+            request = request_of(fleet.units[name])
+            if self._wanted.of_unit.get(name) != request or name not in self._board.results:
+                stale.add(name)
+                earlier = self._wanted.put(name, request)
+                if earlier is not None:
+                    unused.append(earlier)
+        if changed is None:
+            stale |= set(self._wanted.of_unit)  # nobody can say what differs; the render cache makes this cheap
+        else:
+            for request in self._renderer.affected(changed):
+                stale |= self._wanted.users.get(request, set())
+        self._renderer.forget(unused)
+        return {name: self._wanted.of_unit[name] for name in sorted(stale) if name in self._wanted.of_unit}
+
+    async def _render(self, snapshot: Snapshot, fleet: Fleet, todo: Mapping[UnitName, RenderRequest]) -> None:
+        """Build each request once; release an overlay as soon as all its units are known."""
+        by_overlay: dict[OverlayName, dict[UnitName, RenderRequest]] = {}
+        for name, request in todo.items():
+            by_overlay.setdefault(name.overlay, {})[name] = request
+        gate = asyncio.Semaphore(RENDERS_IN_FLIGHT)
+        releasing = asyncio.Lock()
+
+        async def one_overlay(units: Mapping[UnitName, RenderRequest]) -> None:
+            async with gate:
+                results = await self._results_of(snapshot, fleet, units)
+            async with releasing:
+                await self._board.release(results)
+                self._view.rendering -= frozenset(units)
+
+        async with asyncio.TaskGroup() as tasks:
+            for overlay, units in by_overlay.items():
+                tasks.create_task(one_overlay(units), name=f"render {overlay}")
+
+    async def _results_of(
+        self, snapshot: Snapshot, fleet: Fleet, units: Mapping[UnitName, RenderRequest]
+    ) -> dict[UnitName, Result]:
+        done: dict[RenderRequest, Result] = {}
+        results: dict[UnitName, Result] = {}
+        for name, request in units.items():
+            unit = fleet.units[name]
+            if unit.overlay.state is OverlayState.ABSENT:
+                results[name] = self._keep_commit(name, Rendered(EMPTY_BUNDLE.digest, snapshot.revision))
+                continue
+            if request not in done:
+                done[request] = await self._result_of(snapshot, fleet, unit, request)
+            results[name] = self._keep_commit(name, done[request])
+        return results
+
+    async def _result_of(self, snapshot: Snapshot, fleet: Fleet, unit: Unit, request: RenderRequest) -> Result:
+        try:
+            bundle = await self._renderer.render(snapshot, request)
+        except FleetError as error:
+            telemetry.RENDERS.labels("failed").inc()
+            telemetry.REFUSALS.labels(error.reason).inc()
+            why = f": {error.why}" if error.why else ""
+            where = f" ({error.where})" if error.where else ""
+            return RenderProblem(error.reason, f"{error.what}{why}{where}", snapshot.revision, error.next_step)
+        telemetry.RENDERS.labels("good").inc()
+        refused = self._judge(unit, fleet, bundle)
+        return refused or Rendered(bundle.digest, snapshot.revision)
+
+    def _keep_commit(self, name: UnitName, result: Result) -> Result:
+        """The commit that first brought a bundle stays with it: a unit whose result is the same is not touched."""
+        if isinstance(result, Rendered):
+            earlier = self._board.released_of(name)
+            if earlier is not None and earlier.bundle == result.bundle:
+                return replace(result, commit=earlier.commit)
+        return result

@@ -1,0 +1,130 @@
+"""The loop from what people asked for to the board: sync requests, suspensions, holds and their approvals.
+
+Everything is read from the state, where the API wrote it: a ring of the bell only hastens, a restart loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from fleet import telemetry
+from fleet.controllers.board import Board
+from fleet.core.ids import ClusterName, Digest, Identity, UnitName
+from fleet.core.release import list_digest_of
+from fleet.core.rollout import Approved, SyncRequest
+from fleet.core.status import HoldRequest
+from fleet.core.view import View
+from fleet.ports.state import Bells, HoldRow, OperationRow, State
+
+LOOK_SECONDS = 5.0  # without a ring: expiry of holds, and rings lost with a crash
+HOLD_SECONDS = 3 * 86400
+FALL = "sharp-fall"
+
+
+class Orders:
+    """One instance runs per hub."""
+
+    def __init__(self, *, state: State, board: Board, view: View, bells: Bells, wall: Callable[[], float]) -> None:
+        self._state, self._board, self._view, self._bells, self._wall = state, board, view, bells, wall
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._bells.orders.clear()
+            await self.look()
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._bells.orders.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Take everything over once."""
+        holds = await self._settle_holds()
+        operations = await self._state.operations(open_only=True, limit=10_000)
+        requests = [request for row in reversed(operations) if (request := await self._request_of(row)) is not None]
+        self._board.take_orders(
+            await self._state.suspensions(), requests, approvals_of(holds), released_falls_of(holds)
+        )
+        for cluster, identity in (await self._state.identities()).items():
+            self._board.take_identity(ClusterName(cluster), Identity(identity))
+        await self._board.publish()
+
+    async def _request_of(self, row: OperationRow) -> SyncRequest | None:
+        if row.kind != "sync":
+            return None
+        try:
+            unit = UnitName.parse(row.target)
+        except ValueError:
+            unit = None
+        fleet = self._view.fleet
+        if fleet is None:
+            return None
+        if unit is None or unit not in fleet.units:
+            await self._state.end_operation(row.id, "refused", f"there is no unit {row.target}", self._wall())
+            return None
+        return SyncRequest(row.id, unit, row.override)
+
+    async def _settle_holds(self) -> tuple[HoldRow, ...]:
+        """Bring the holds in line with what the workers ask for; one per overlay and commit (R9)."""
+        now = self._wall()
+        wanted = self._requests_by_hold()
+        for row in await self._state.holds(open_only=True):
+            if (row.overlay, row.commit) not in wanted:
+                await self._state.close_hold(row.id, now)
+        for (overlay, commit), requests in sorted(wanted.items()):
+            digest = list_digest_of(requests)
+            await self._state.put_hold(
+                HoldRow(
+                    id="",
+                    overlay=overlay,
+                    commit=commit,
+                    created_at=now,
+                    list_digest=digest,
+                    requests=tuple(requests),
+                    expires_at=now + HOLD_SECONDS,
+                )
+            )
+        holds = await self._state.holds(open_only=True)
+        telemetry.HOLDS.set(sum(1 for row in holds if not row.decision))
+        return holds
+
+    def _requests_by_hold(self) -> dict[tuple[str, str], list[HoldRequest]]:
+        wanted: dict[tuple[str, str], list[HoldRequest]] = {}
+        for report in self._view.units.values():
+            for request in report.holds:
+                wanted.setdefault((request.unit.overlay, request.commit), []).append(request)
+        fleet = self._view.fleet
+        if fleet is not None:
+            for unit, why in self._board.falls().items():
+                request = HoldRequest(unit, fleet.commit, FALL, why, ())
+                wanted.setdefault((unit.overlay, fleet.commit), []).append(request)
+        for requests in wanted.values():
+            requests.sort(key=lambda request: request.unit)
+        return wanted
+
+
+def approvals_of(holds: tuple[HoldRow, ...]) -> Mapping[UnitName, frozenset[Approved]]:
+    """Deletions that a person approved, by unit; those whose content could not be read are never among them."""
+    approved: dict[UnitName, set[Approved]] = {}
+    for row in holds:
+        if row.decision != "approved":
+            continue
+        for request in row.requests:
+            for deletion in request.deletions:
+                if deletion.content is not None:
+                    entry = Approved(deletion.ref, deletion.uid, Digest(deletion.content))
+                    approved.setdefault(request.unit, set()).add(entry)
+    return {unit: frozenset(entries) for unit, entries in approved.items()}
+
+
+def released_falls_of(holds: tuple[HoldRow, ...]) -> frozenset[UnitName]:
+    """Units whose leaving a person approved (R8)."""
+    return frozenset(
+        request.unit
+        for row in holds
+        if row.decision == "approved"
+        for request in row.requests
+        if request.reason == FALL
+    )

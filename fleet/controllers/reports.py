@@ -1,0 +1,89 @@
+"""From the workers' reports to what people see: the view, the timeline, operations, holds, convergence.
+
+A report is folded in at once; its durable copy goes with the store's batched lane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from fleet import telemetry
+from fleet.controllers.board import Board
+from fleet.controllers.convergence import Convergence
+from fleet.core.ids import ClusterName
+from fleet.core.status import EventKind, Report
+from fleet.core.view import View
+from fleet.ports.state import AuditEntry, Bells, State
+
+log = structlog.get_logger("reports")
+
+
+class Intake:
+    """ports.worker.Sink for all clusters of this process."""
+
+    def __init__(
+        self,
+        *,
+        view: View,
+        state: State,
+        board: Board,
+        bells: Bells,
+        convergence: Convergence,
+        wall: Callable[[], float],
+    ) -> None:
+        self._view, self._state, self._board, self._bells = view, state, board, bells
+        self._convergence, self._wall = convergence, wall
+        self.detached = asyncio.Event()  # a cluster that left may be forgotten now
+
+    async def send(self, report: Report) -> None:
+        """Fold one report in; older ones than known change nothing (R36)."""
+        if not self._view.take(report):
+            return
+        self._state.put_reports((report,))
+        await self._take_identity(report)
+        for unit in report.units:
+            if unit.detached:
+                self._board.left(unit.unit)
+                await self._state.put_released((), gone=(unit.unit,))
+                self.detached.set()
+            else:
+                self._convergence.heard(unit)
+        for operation in report.operations:
+            await self._state.end_operation(operation.operation, operation.outcome, operation.message, report.at)
+        if any(unit.holds for unit in report.units) or report.operations:
+            self._bells.orders.set()
+        for event in report.events:
+            if event.kind in {EventKind.FAILED, EventKind.HELD, EventKind.LOST}:
+                log.warning(event.message, cluster=event.cluster, unit=str(event.unit or ""), kind=event.kind)
+        if report.reason:
+            telemetry.REFUSALS.labels(report.reason).inc()
+        if report.events or report.units:
+            self._bells.news.set()
+
+    async def _take_identity(self, report: Report) -> None:
+        """Record the identity of a first contact (R1)."""
+        if report.identity is None or report.reason:
+            return
+        known = (await self._state.identities()).get(report.cluster)
+        if known is None:
+            await self._state.write(
+                AuditEntry(
+                    at=report.at,
+                    actor="hub",
+                    action="record-identity",
+                    cluster=report.cluster,
+                    identity=report.identity,
+                    reason="first contact",
+                    outcome="done",
+                )
+            )
+            await self._state.record_identity(report.cluster, report.identity)
+            self._board.take_identity(report.cluster, report.identity)
+
+    async def forget(self, cluster: ClusterName) -> None:
+        """A cluster that left the repo and whose units are all let go."""
+        self._view.forget(cluster)
+        await self._state.forget_cluster(cluster)
