@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Final
 
 from fleet.core.documents import Document, Json, canonical, documents_at, mapping_at, parse, text_at
-from fleet.core.ids import ObjectRef
 
 Path = tuple[str, ...]  # FieldsV1 keys from the root, without "."
 
@@ -64,19 +63,6 @@ def entries_of(live: Document) -> tuple[Entry, ...]:
         )
         for raw in documents_at(live, "metadata", "managedFields")
     )
-
-
-def ref_of(document: Document) -> ObjectRef:
-    """What object a document is."""
-    group, _ = group_version_of(document)
-    metadata = mapping_at(document, "metadata")
-    return ObjectRef(group, text_at(document, "kind"), text_at(metadata, "namespace"), text_at(metadata, "name"))
-
-
-def group_version_of(document: Document) -> tuple[str, str]:
-    """`apps/v1` as ("apps", "v1"); the core group is ""."""
-    group, _, version = text_at(document, "apiVersion").rpartition("/")
-    return group, version
 
 
 @lru_cache(maxsize=8192)

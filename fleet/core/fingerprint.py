@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.core.documents import Document, Json, canonical, digest_of, mapping_at, parse_document, text_at
-from fleet.core.fieldset import ABSENT, Absent, Path, group_version_of, item_keys, set_value, value_at, without
+from fleet.core.fieldset import ABSENT, Absent, Path, item_keys, set_value, value_at, without
 from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest
 from fleet.core.ignore import dropped_by_pointers
-from fleet.core.objects import FIELD_MANAGER
+from fleet.core.objects import FIELD_MANAGER, split_api_version
 from fleet.core.record import Row, RowState
 
 _BARE = b'{".":{}}'  # how `applied_fields` spells a map that we applied empty
@@ -227,7 +227,7 @@ def judge_sync(
         return _ask("our entry in managedFields is gone", live, desired_digest, key)
     if entry.api_version != live.get("apiVersion"):
         return _ask(f"our fields are written at {entry.api_version}", live, desired_digest, key)
-    if row.version and group_version_of(live)[1] != row.version:
+    if row.version and _version_of(live) != row.version:
         return _ask(f"applied at {row.version}, read at {live.get('apiVersion')}", live, desired_digest, key)
     fingerprint = fingerprint_of(live, entry, key=key)
     state = SyncState.IN_SYNC if fingerprint == row.fingerprint else SyncState.DRIFTED
@@ -258,7 +258,7 @@ def recorded_after(
         ref=row.ref,
         state=RowState.APPLIED,
         uid=text_at(metadata, "uid"),
-        version=group_version_of(answer)[1],
+        version=_version_of(answer),
         desired=desired_digest,
         fingerprint=fingerprint_of(answer, counted, key=key) if counted else Digest(""),
         fields=fields,
@@ -281,3 +281,7 @@ def content_of(live: Document, *, key: bytes = b"") -> Digest:
 
 
 _NOT_CONTENT = frozenset({"managedFields", "resourceVersion", "generation", "selfLink"})
+
+
+def _version_of(document: Document) -> str:
+    return split_api_version(text_at(document, "apiVersion"))[1]

@@ -20,14 +20,13 @@ from fleet.core.fieldset import (
     is_item,
     item_keys,
     leaves,
-    ref_of,
     step,
     touches,
     value_at,
 )
 from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import ObjectRef
-from fleet.core.objects import FIELD_MANAGER, HANDOVER_MANAGER
+from fleet.core.objects import FIELD_MANAGER, HANDOVER_MANAGER, ref_of
 
 _IDENTITY = (("f:apiVersion",), ("f:kind",), ("f:metadata", "f:name"), ("f:metadata", "f:namespace"))
 

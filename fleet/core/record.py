@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fleet.core.documents import Document, digest_of, digest_of_bytes, documents_at, mapping_at, text_at
-from fleet.core.fieldset import group_version_of
 from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.ignore import concerns
@@ -24,6 +23,8 @@ from fleet.core.objects import (
     PART_OF_LABEL,
     BundleObject,
     Mark,
+    ref_of,
+    split_api_version,
 )
 
 PARENT_NAMESPACE = "fleet-system"  # where the parents of units live unless the hub is set otherwise
@@ -225,10 +226,9 @@ def rebuild_record(
     for document in live:
         if not judge_mark(document, mark).ours:
             continue
-        group, version = group_version_of(document)
-        metadata = mapping_at(document, "metadata")
-        ref = ObjectRef(group, text_at(document, "kind"), text_at(metadata, "namespace"), text_at(metadata, "name"))
-        rows.append(Row(unit, ref, RowState.APPLIED, uid=text_at(metadata, "uid"), version=version, since=at))
+        _, version = split_api_version(text_at(document, "apiVersion"))
+        uid = text_at(document, "metadata", "uid")
+        rows.append(Row(unit, ref_of(document), RowState.APPLIED, uid=uid, version=version, since=at))
     rows.sort(key=lambda row: row.ref)
     return Rebuilt(tuple(rows), expected is not None and record_digest(row.ref for row in rows) == expected)
 

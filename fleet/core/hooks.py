@@ -1,0 +1,106 @@
+"""Hooks: objects that run at a point of a pass, once per bundle digest, and are no part of the desired state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from fleet.core.ids import Digest, ObjectRef
+from fleet.core.objects import BundleObject, HookDelete, HookPhase
+from fleet.core.order import Stage, stages_of
+from fleet.core.status import Kstatus
+
+
+def hook_key(bundle: Digest, ref: ObjectRef) -> str:
+    """One entry of `UnitMemory.done_hooks`."""
+    return f"{bundle}/{ref.key}"
+
+
+def split_hooks(objects: Iterable[BundleObject]) -> tuple[tuple[BundleObject, ...], tuple[BundleObject, ...]]:
+    """The objects that make up the desired state, and the hooks."""
+    plain: list[BundleObject] = []
+    hooks: list[BundleObject] = []
+    for obj in objects:
+        (hooks if obj.options.hook else plain).append(obj)
+    return tuple(plain), tuple(hooks)
+
+
+@dataclass(frozen=True, slots=True)
+class HookPlan:
+    """What a phase still needs. It is over when `run`, `waiting` and `failed` are all empty.
+
+    `clear`: objects of earlier runs to delete before their hook runs; each is in `run` as well.
+    """
+
+    run: tuple[Stage, ...] = ()  # of the first wave that is not over; later waves wait for it
+    clear: tuple[ObjectRef, ...] = ()
+    waiting: tuple[ObjectRef, ...] = ()
+    failed: tuple[ObjectRef, ...] = ()
+    finished: tuple[ObjectRef, ...] = ()  # ended well now, to be written into done_hooks
+
+    @property
+    def over(self) -> bool:
+        """Whether the phase has been passed."""
+        return not (self.run or self.waiting or self.failed)
+
+
+def plan_hooks(
+    hooks: Iterable[BundleObject],
+    phase: HookPhase,
+    bundle: Digest,
+    *,
+    done: Collection[str],
+    started: Collection[ObjectRef],
+    health: Mapping[ObjectRef, Kstatus],
+) -> HookPlan:
+    """What the hooks of a phase need next.
+
+    done: `UnitMemory.done_hooks`; started: hooks that were applied for this bundle already (recorded before the apply,
+    so that a killed process does not run them twice); health: of hook objects that are there. A started hook that has
+    vanished is over: a Job with a lifetime removes itself when it has ended.
+    """
+    run: list[BundleObject] = []
+    clear: list[ObjectRef] = []
+    waiting: list[ObjectRef] = []
+    failed: list[ObjectRef] = []
+    finished: list[ObjectRef] = []
+    mine = [obj for obj in hooks if obj.options.hook is phase and hook_key(bundle, obj.ref) not in done]
+    for obj in mine:
+        seen = health.get(obj.ref)
+        if obj.ref not in started:
+            run.append(obj)
+            if seen is not None and HookDelete.BEFORE_CREATION in obj.options.hook_delete:
+                clear.append(obj.ref)
+        elif seen in (Kstatus.CURRENT, Kstatus.NOT_FOUND, None):
+            finished.append(obj.ref)
+        elif seen is Kstatus.FAILED:
+            failed.append(obj.ref)
+        else:
+            waiting.append(obj.ref)
+    if failed:
+        return HookPlan(waiting=tuple(waiting), failed=tuple(failed), finished=tuple(finished))
+    open_waves = [obj.options.wave for obj in mine if obj.ref not in finished]
+    first = min(open_waves, default=0)
+    now = [obj for obj in run if obj.options.wave == first]
+    refs = {obj.ref for obj in now}
+    later = [obj.ref for obj in run if obj.ref not in refs]
+    return HookPlan(
+        run=stages_of(now),
+        clear=tuple(ref for ref in clear if ref in refs),
+        waiting=(*waiting, *later),
+        finished=tuple(finished),
+    )
+
+
+def hooks_to_delete(
+    hooks: Iterable[BundleObject], ended: Mapping[ObjectRef, bool], alive: Collection[ObjectRef]
+) -> tuple[ObjectRef, ...]:
+    """Hook objects to delete after their run. ended: hook to whether it ended well; alive: those still there."""
+    doomed: list[ObjectRef] = []
+    for obj in hooks:
+        if obj.ref not in ended or obj.ref not in alive:
+            continue
+        wanted = HookDelete.SUCCEEDED if ended[obj.ref] else HookDelete.FAILED
+        if wanted in obj.options.hook_delete:
+            doomed.append(obj.ref)
+    return tuple(doomed)
