@@ -6,10 +6,14 @@ digest of each value in its place (`SEALED_PREFIX` + HMAC), and the values lie i
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fleet.core.documents import Document, parse_document
+from fleet.core.documents import Document, digest_of_bytes, mapping_at, parse_document, text_at
 from fleet.core.ids import Digest, ObjectRef
 
 INSTALLATION_LABEL = "fleet.internal/installation"  # hash of the installation id; the watch selector
@@ -94,6 +98,7 @@ class Bundle:
     digest: Digest  # over the objects' refs and digests, sorted by ref
     objects: tuple[BundleObject, ...]
     renderer: str = ""  # name and version of the tool, kept for evidence
+    warnings: tuple[str, ...] = ()  # what a person should know of this build; no part of the digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +108,63 @@ class Mark:
     installation: str  # the installation id, as in fleet.yaml
     identity: str
     overlay: str
+
+
+def split_api_version(api_version: str) -> tuple[str, str]:
+    """`apps/v1` to ("apps", "v1"), `v1` to ("", "v1")."""
+    group, slash, version = api_version.rpartition("/")
+    return (group, version) if slash else ("", api_version)
+
+
+def ref_of(document: Document) -> ObjectRef:
+    """The reference of a document as it stands; parts that are absent are ""."""
+    group, _ = split_api_version(text_at(document, "apiVersion"))
+    metadata = mapping_at(document, "metadata")
+    return ObjectRef(group, text_at(document, "kind"), text_at(metadata, "namespace"), text_at(metadata, "name"))
+
+
+def bundle_digest(objects: Iterable[BundleObject]) -> Digest:
+    """SHA-256 over references and digests, sorted by reference: the order of the build does not count."""
+    lines = sorted(f"{found.ref.key} {found.digest}\n" for found in objects)
+    return digest_of_bytes("".join(lines).encode())
+
+
+def is_secret(ref: ObjectRef) -> bool:
+    """Whether an object's `data` must never be shown or kept in clear (R32)."""
+    return ref.kind == "Secret" and ref.group == ""
+
+
+def seal(key: bytes, value: bytes) -> str:
+    """The keyed digest that stands for a Secret value: equal values have equal seals under one installation key."""
+    return SEALED_PREFIX + hmac.digest(key, value, hashlib.sha256).hex()
+
+
+def seals_of(document: Document) -> tuple[str, ...]:
+    """The sealed values in a document's `data`, in its order."""
+    values = mapping_at(document, "data").values()
+    return tuple(value for value in values if isinstance(value, str) and value.startswith(SEALED_PREFIX))
+
+
+def unsealed(document: Document, values: Mapping[str, bytes]) -> Document:
+    """A Secret with its clear values put back into `data`, base64-encoded as the API wants them.
+
+    values: the decoded bytes by seal, as the vault holds them. Raises KeyError with the seal that is not known.
+    """
+    data = {
+        name: base64.b64encode(values[value]).decode()
+        if isinstance(value, str) and value.startswith(SEALED_PREFIX)
+        else value
+        for name, value in mapping_at(document, "data").items()
+    }
+    return {**document, "data": data}
+
+
+def masked(document: Document) -> Document:
+    """The document as it may be shown: values of a Secret replaced, sealed or not (R32)."""
+    if text_at(document, "kind") != "Secret" or text_at(document, "apiVersion") != "v1":
+        return document
+    shown = dict(document)
+    for part in ("data", "stringData"):
+        if part in document:
+            shown[part] = dict.fromkeys(mapping_at(document, part), "(hidden)")
+    return shown
