@@ -1,0 +1,66 @@
+"""What becomes of a hold when it is asked for again, decided or closed (R9): pure, and the same in every store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fleet.core.ids import Digest
+from fleet.errors import NotKnown, PreconditionFailed
+from fleet.ports.state import HoldRow
+
+VOID = "void"
+
+
+def renewed_hold(known: HoldRow, now: HoldRow) -> HoldRow:
+    """The hold after its overlay and commit asked again with `now` (whose `created_at` is the time of asking).
+
+    The same list keeps a decision that is in force; another list, or an approval that expired, asks anew (R9). A
+    hold that was void opens again.
+    """
+    same_list = known.list_digest == now.list_digest
+    expired = known.decision == "approved" and now.created_at >= known.expires_at
+    if same_list and known.decision in {"approved", "rejected"} and not expired:
+        return replace(known, requests=now.requests)
+    if same_list and known.decision == "":
+        return replace(known, requests=now.requests, expires_at=now.expires_at)
+    return replace(now, id=known.id, decision="", decided_by="", decided_at=0.0, reason="")
+
+
+def decided_hold(known: HoldRow, *, list_digest: Digest, decision: str, actor: str, reason: str, at: float) -> HoldRow:
+    """The hold after a person's word. Raises PreconditionFailed (other list, expired, decided already)."""
+    if known.decision:
+        raise PreconditionFailed(
+            f"hold {known.id} is decided already",
+            why=f"{known.decision} by {known.decided_by or 'fleet'}",
+            next_step="fleet get holds",
+        )
+    if known.list_digest != list_digest:
+        raise PreconditionFailed(
+            f"hold {known.id} is about another list now",
+            why="what would be deleted changed since it was shown",
+            next_step=f"look again with fleet describe hold {known.id}, and approve that list",
+        )
+    if at >= known.expires_at:
+        raise PreconditionFailed(
+            f"hold {known.id} has expired",
+            why="the live objects may have changed since its list was made",
+            next_step="fleet get holds shows the renewed one",
+        )
+    return replace(known, decision=decision, decided_by=actor, decided_at=at, reason=reason)
+
+
+def closed_hold(known: HoldRow, at: float) -> HoldRow:
+    """The hold when nothing is to be deleted any more; a rejection stays one."""
+    if known.decision in {"rejected", VOID}:
+        return known
+    return replace(known, decision=VOID, decided_at=at, reason="nothing is to be deleted any more")
+
+
+def is_open(hold: HoldRow) -> bool:
+    """Undecided, or approved and not void."""
+    return hold.decision in {"", "approved"}
+
+
+def hold_unknown(hold: str) -> NotKnown:
+    """There is no such hold."""
+    return NotKnown(f"no hold {hold}", next_step="fleet get holds lists them")

@@ -1,0 +1,134 @@
+"""The batched lane: what a cluster would tell again anyway is written at most every 100 ms, the last state only.
+
+Nothing here is lost while the process lives: what cannot be written waits, folded by key, and is tried again. Only
+the timeline is bounded meanwhile, its oldest events go first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from fleet.core.ids import ClusterName, OverlayName
+from fleet.core.status import Event, Report, UnitReport
+from fleet.errors import StateError
+from fleet.store import tables
+from fleet.store.database import Database
+from fleet.store.encode import encode_cluster, encode_unit
+from fleet.store.events import prune_events, values_of_event
+from fleet.store.puts import Puts
+
+WINDOW_SECONDS = 0.1
+_RETRY_SECONDS = 1.0
+_WAITING_EVENTS = 10_000
+_PRUNE_EVERY = 1_000  # events between two looks at the cap
+
+UnitKey = tuple[ClusterName, OverlayName]
+
+
+class Lane:
+    """Collects puts, reports and events, and writes them in windows."""
+
+    def __init__(self, database: Database, *, known_units: set[UnitKey], event_cap: int) -> None:
+        self._database = database
+        self._known = known_units
+        self._event_cap = event_cap
+        self._puts = Puts()
+        self._flying = Puts()
+        self._clusters: dict[ClusterName, Report] = {}
+        self._units: dict[UnitKey, UnitReport | None] = {}
+        self._events: list[Event] = []
+        self._since_prune = _PRUNE_EVERY
+        self._wake = asyncio.Event()
+        self._flushing = asyncio.Lock()
+        self._task = asyncio.create_task(self._write_windows(), name="store-lane")
+
+    def jot(self, puts: Puts) -> None:
+        """Write these with the next window."""
+        self._puts.merge(puts)
+        self._wake.set()
+
+    def report(self, reports: Sequence[Report]) -> None:
+        """Keep the newest state of the clusters and units in these reports, and their events."""
+        for report in reports:
+            self._clusters[report.cluster] = report
+            seen = {unit.unit.overlay for unit in report.units if not unit.detached}
+            for unit in report.units:
+                self._set_unit((report.cluster, unit.unit.overlay), None if unit.detached else unit)
+            if report.full:
+                for key in [key for key in self._known if key[0] == report.cluster and key[1] not in seen]:
+                    self._set_unit(key, None)
+            self._events.extend(report.events)
+        if len(self._events) > _WAITING_EVENTS:
+            del self._events[: len(self._events) - _WAITING_EVENTS]
+        self._wake.set()
+
+    def supersede(self, puts: Puts) -> None:
+        """A durable write is about to say these keys anew: an older word that waits here must not come after it."""
+        self._puts.forget(puts)
+        self._flying.forget(puts)
+
+    def forget_cluster(self, cluster: ClusterName) -> None:
+        """Drop what waits for this cluster; its events stay."""
+        for puts in (self._puts, self._flying):
+            puts.forget_where(lambda table, key: table in tables.BY_CLUSTER and key[0] == cluster)
+        self._clusters.pop(cluster, None)
+        for key in [key for key in self._units if key[0] == cluster]:
+            del self._units[key]
+        self._known = {key for key in self._known if key[0] != cluster}
+
+    async def flush(self) -> None:
+        """Write all that waits now; raises StateError, and then it still waits."""
+        async with self._flushing:
+            self._take_off()
+            if not self._flying:
+                return
+            # On failure what flew stays aboard; the next flight folds newer words over it.
+            await self._database.put(self._flying)
+            self._since_prune += len(self._flying.appends.get(tables.EVENTS, ()))
+            self._flying = Puts()
+            if self._since_prune >= _PRUNE_EVERY:
+                await prune_events(self._database, keep=self._event_cap)
+                self._since_prune = 0
+
+    async def close(self) -> None:
+        """Stop the windows; what waits is written by `flush` before."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def _set_unit(self, key: UnitKey, report: UnitReport | None) -> None:
+        self._units[key] = report
+        if report is None:
+            self._known.discard(key)
+        else:
+            self._known.add(key)
+
+    def _take_off(self) -> None:
+        """Fold everything that waits into what flies."""
+        self._flying.merge(self._puts)
+        self._puts = Puts()
+        for cluster, report in self._clusters.items():
+            self._flying.put(tables.CLUSTER_REPORTS, {"cluster": cluster, "body": encode_cluster(report)})
+        for (cluster, overlay), unit in self._units.items():
+            if unit is None:
+                self._flying.drop(tables.UNIT_REPORTS, cluster, overlay)
+            else:
+                body = encode_unit(unit)
+                self._flying.put(tables.UNIT_REPORTS, {"cluster": cluster, "overlay": overlay, "body": body})
+        for event in self._events:
+            self._flying.append(tables.EVENTS, values_of_event(event))
+        if events := self._flying.appends.get(tables.EVENTS):
+            del events[: max(0, len(events) - _WAITING_EVENTS)]
+        self._clusters, self._units, self._events = {}, {}, []
+
+    async def _write_windows(self) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(WINDOW_SECONDS)
+            self._wake.clear()
+            try:
+                await self.flush()
+            except StateError:
+                # Whoever must not act without the state hears it from a durable write; this lane only tries again.
+                self._wake.set()
+                await asyncio.sleep(_RETRY_SECONDS)

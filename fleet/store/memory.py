@@ -1,0 +1,332 @@
+"""The state in memory: for the demo and for tests, held to the database by the same contract suite.
+
+Nothing survives the process, so nothing can be full, damaged or locked here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import defaultdict, deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from fleet.core.fleet import Suspension
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
+from fleet.core.record import Row
+from fleet.core.status import Event, Report, UnitReport
+from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
+from fleet.ports.worker import AuditEntry, Deletion, JournalEntry, JournalState, UnitMemory
+from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, is_open, renewed_hold
+
+_DELETIONS_SECONDS = 3600.0
+_EVENT_CAP = 100_000
+
+
+class MemoryJournal:
+    """`fleet.ports.worker.Journal` in memory."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[UnitName, ObjectRef], Row] = {}
+        self._units: dict[UnitName, UnitMemory] = {}
+        self._resume: dict[str, str] = {}
+        self._deletions: list[Deletion] = []
+        self._verdicts: dict[str, bool] = {}
+        self._identity: Identity | None = None
+        self.epoch = 0
+
+    async def load(self) -> JournalState:
+        """Everything; deletions older than an hour are left out."""
+        oldest = time.time() - _DELETIONS_SECONDS
+        self._deletions = sorted((one for one in self._deletions if one.at >= oldest), key=lambda one: one.at)
+        return JournalState(
+            rows=tuple(self._rows.values()),
+            units=tuple(self._units.values()),
+            resume=dict(self._resume),
+            deletions=tuple(self._deletions),
+            identity=self._identity,
+            epoch=self.epoch,
+            verdicts=dict(self._verdicts),
+        )
+
+    async def commit(self, entry: JournalEntry) -> None:
+        """Kept at once."""
+        self.jot(entry)
+
+    def jot(self, entry: JournalEntry) -> None:
+        """Kept at once."""
+        for key in entry.drop:
+            self._rows.pop(key, None)
+        for unit in entry.drop_units:
+            self._units.pop(unit, None)
+        self._rows.update({(row.unit, row.ref): row for row in entry.put})
+        self._units.update({memory.unit: memory for memory in entry.units})
+        self._resume.update(entry.resume)
+        self._resume = {kind: version for kind, version in self._resume.items() if version}
+        self._verdicts.update(entry.verdicts)
+        self._deletions.extend(entry.deletions)
+        self._identity = entry.identity or self._identity
+
+
+class MemoryVault:
+    """`fleet.ports.render.Vault` in memory."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, bytes] = {}
+
+    async def put(self, values: Mapping[str, bytes]) -> None:
+        """Keep values."""
+        self._values.update(values)
+
+    async def get(self, names: Collection[str]) -> Mapping[str, bytes]:
+        """Those that are known."""
+        return {name: self._values[name] for name in names if name in self._values}
+
+
+class MemoryState:
+    """`fleet.ports.state.State` in memory."""
+
+    def __init__(self) -> None:
+        self.vault = MemoryVault()
+        self._journals: dict[ClusterName, MemoryJournal] = {}
+        self._values: dict[str, str] = {}
+        self._numbers = defaultdict[str, int](int)
+        self._identities: dict[ClusterName, Identity] = {}
+        self._clusters: dict[ClusterName, Report] = {}
+        self._units: dict[UnitName, UnitReport] = {}
+        self._released: dict[UnitName, ReleasedBundle] = {}
+        self._events: deque[EventRow] = deque(maxlen=_EVENT_CAP)
+        self._audit: list[AuditEntry] = []
+        self._operations: dict[str, OperationRow] = {}
+        self._suspensions: dict[str, Suspension] = {}
+        self._holds: dict[str, HoldRow] = {}
+        self._tokens: dict[str, TokenRow] = {}
+        self._credentials: dict[str, tuple[bytes, float]] = {}
+
+    def journal(self, cluster: ClusterName) -> MemoryJournal:
+        """The journal of one cluster's worker."""
+        journal = self._journals.setdefault(cluster, MemoryJournal())
+        journal.epoch = self._numbers[f"epoch/{cluster}"]
+        return journal
+
+    async def get_value(self, name: str) -> str | None:
+        """A small named value of the hub itself."""
+        return self._values.get(name)
+
+    async def set_value(self, name: str, value: str) -> None:
+        """Kept at once."""
+        self._values[name] = value
+
+    async def next_sequence(self, count: int = 1) -> int:
+        """Reserve `count` rising numbers; the first of them."""
+        return self._next("sequence", count)
+
+    async def next_epoch(self, cluster: ClusterName) -> int:
+        """A higher epoch for this cluster than any before."""
+        epoch = self._next(f"epoch/{cluster}")
+        self.journal(cluster)
+        return epoch
+
+    async def identities(self) -> Mapping[ClusterName, Identity]:
+        """Recorded identities."""
+        return dict(self._identities)
+
+    async def record_identity(self, cluster: ClusterName, identity: Identity) -> None:
+        """First contact, or an accepted change."""
+        self._identities[cluster] = identity
+
+    async def forget_cluster(self, cluster: ClusterName) -> None:
+        """Drop identity, statuses and journal; the epoch goes on rising."""
+        self._identities.pop(cluster, None)
+        self._clusters.pop(cluster, None)
+        self._journals.pop(cluster, None)
+        self._units = {unit: report for unit, report in self._units.items() if unit.cluster != cluster}
+
+    def put_reports(self, reports: Sequence[Report]) -> None:
+        """Cluster states, unit states and events."""
+        for report in reports:
+            self._clusters[report.cluster] = replace(report, units=(), operations=(), events=())
+            if report.full:
+                self._units = {unit: kept for unit, kept in self._units.items() if unit.cluster != report.cluster}
+            for unit in report.units:
+                self._units.pop(unit.unit, None)
+                if not unit.detached:
+                    self._units[unit.unit] = unit
+            self._append(report.events)
+
+    async def flush(self) -> None:
+        """Nothing waits here."""
+
+    async def cluster_reports(self) -> tuple[Report, ...]:
+        """The last state of each cluster."""
+        return tuple(self._clusters[cluster] for cluster in sorted(self._clusters))
+
+    async def unit_reports(self) -> tuple[UnitReport, ...]:
+        """The last state of each unit."""
+        return tuple(sorted(self._units.values(), key=lambda report: (report.unit.cluster, report.unit.overlay)))
+
+    async def put_released(self, rows: Sequence[ReleasedBundle], gone: Sequence[UnitName] = ()) -> None:
+        """Kept at once."""
+        for unit in gone:
+            self._released.pop(unit, None)
+        self._released.update({row.unit: row for row in rows})
+
+    async def released(self) -> tuple[ReleasedBundle, ...]:
+        """All released bundles."""
+        return tuple(sorted(self._released.values(), key=lambda row: (row.unit.cluster, row.unit.overlay)))
+
+    async def events(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        cluster: str = "",
+        overlay: str = "",
+        unit: str = "",
+        newest_first: bool = False,
+    ) -> tuple[EventRow, ...]:
+        """A page of the timeline."""
+
+        def matches(row: EventRow) -> bool:
+            event, named = row.event, row.event.unit
+            return (
+                (not cluster or event.cluster == cluster)
+                and (not overlay or (named is not None and named.overlay == overlay))
+                and (not unit or (named is not None and str(named) == unit))
+            )
+
+        if newest_first:
+            rows = (row for row in reversed(self._events) if matches(row) and (not after or row.id < after))
+        else:
+            rows = (row for row in self._events if matches(row) and row.id > after)
+        return tuple(itertools.islice(rows, limit))
+
+    async def add_events(self, events: Sequence[Event]) -> tuple[EventRow, ...]:
+        """Append events of the hub itself."""
+        return self._append(events)
+
+    async def write(self, entry: AuditEntry) -> None:
+        """Append one audit entry."""
+        self._audit.append(entry)
+
+    async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[tuple[int, AuditEntry], ...]:
+        """A page of the audit log, oldest first."""
+        return tuple(enumerate(self._audit[after : after + limit], start=after + 1))
+
+    async def add_operation(self, row: OperationRow) -> OperationRow:
+        """Keep a new operation, or return the earlier one of the same id or key."""
+        for earlier in self._operations.values():
+            same_key = row.idempotency_key and earlier.idempotency_key == row.idempotency_key
+            if earlier.id == row.id or (same_key and earlier.actor == row.actor):
+                return earlier
+        self._operations[row.id] = row
+        return row
+
+    async def end_operation(self, operation: str, outcome: str, message: str, at: float) -> bool:
+        """End it; False if it had ended already."""
+        row = self._operations.get(operation)
+        if row is None or row.outcome:
+            return False
+        self._operations[operation] = replace(row, outcome=outcome, message=message, ended_at=at)
+        return True
+
+    async def operations(self, *, open_only: bool = False, limit: int = 100) -> tuple[OperationRow, ...]:
+        """Newest first."""
+        rows = (row for row in reversed(self._operations.values()) if not (open_only and row.outcome))
+        return tuple(itertools.islice(rows, limit))
+
+    async def operation(self, operation: str) -> OperationRow | None:
+        """One operation."""
+        return self._operations.get(operation)
+
+    async def put_suspension(self, scope: str, suspension: Suspension | None) -> None:
+        """Set or lift a suspension by command."""
+        self._suspensions.pop(scope, None)
+        if suspension is not None:
+            self._suspensions[scope] = replace(suspension, scope=scope, origin=None)
+
+    async def suspensions(self) -> tuple[Suspension, ...]:
+        """All suspensions by command."""
+        return tuple(self._suspensions[scope] for scope in sorted(self._suspensions))
+
+    async def put_hold(self, row: HoldRow) -> HoldRow:
+        """Open or renew; a new hold without id gets the next `h-N`."""
+        for known in self._holds.values():
+            if (known.overlay, known.commit) == (row.overlay, row.commit):
+                return self._keep(renewed_hold(known, row))
+        number = self._next("hold")
+        return self._keep(replace(row, id=row.id or f"h-{number}"))
+
+    async def decide_hold(
+        self, hold: str, *, list_digest: Digest, decision: str, actor: str, reason: str, at: float
+    ) -> HoldRow:
+        """Approve or reject, once."""
+        known = self._hold(hold)
+        return self._keep(
+            decided_hold(known, list_digest=list_digest, decision=decision, actor=actor, reason=reason, at=at)
+        )
+
+    async def holds(self, *, open_only: bool = False) -> tuple[HoldRow, ...]:
+        """Newest first."""
+        return tuple(hold for hold in reversed(self._holds.values()) if is_open(hold) or not open_only)
+
+    async def close_hold(self, hold: str, at: float) -> None:
+        """Nothing is to be deleted any more."""
+        self._keep(closed_hold(self._hold(hold), at))
+
+    async def add_token(self, row: TokenRow) -> None:
+        """Keep a token's digest."""
+        self._tokens[row.id] = row
+
+    async def revoke_token(self, token: str, at: float) -> bool:
+        """By id or name; False if no token in force is called so."""
+        named = [row for row in self._tokens.values() if token in (row.id, row.name) and not row.revoked_at]
+        self._tokens.update({row.id: replace(row, revoked_at=at) for row in named})
+        return bool(named)
+
+    async def token(self, digest: Digest) -> TokenRow | None:
+        """By digest."""
+        return next((row for row in self._tokens.values() if row.digest == digest), None)
+
+    async def tokens(self) -> tuple[TokenRow, ...]:
+        """All tokens, oldest first."""
+        return tuple(sorted(self._tokens.values(), key=lambda row: (row.created_at, row.id)))
+
+    async def put_credential(self, name: str, kubeconfig: bytes, at: float) -> None:
+        """Keep one."""
+        self._credentials[name] = (kubeconfig, at)
+
+    async def remove_credential(self, name: str) -> bool:
+        """False if there was none."""
+        return self._credentials.pop(name, None) is not None
+
+    async def credentials(self) -> Mapping[str, float]:
+        """Names and times."""
+        return {name: self._credentials[name][1] for name in sorted(self._credentials)}
+
+    async def credential(self, name: str) -> bytes | None:
+        """One entry."""
+        found = self._credentials.get(name)
+        return None if found is None else found[0]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    def _next(self, name: str, count: int = 1) -> int:
+        first = self._numbers[name] + 1
+        self._numbers[name] += count
+        return first
+
+    def _append(self, events: Sequence[Event]) -> tuple[EventRow, ...]:
+        rows = tuple(EventRow(self._next("event"), event) for event in events)
+        self._events.extend(rows)
+        return rows
+
+    def _hold(self, hold: str) -> HoldRow:
+        if (known := self._holds.get(hold)) is None:
+            raise hold_unknown(hold)
+        return known
+
+    def _keep(self, hold: HoldRow) -> HoldRow:
+        self._holds[hold.id] = hold
+        return hold

@@ -1,0 +1,98 @@
+"""Encrypted entries: credentials and the Secret values of rendered bundles. Clear values exist in memory only (R32)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from itertools import islice
+
+from sqlalchemy import Connection, select
+
+from fleet.errors import KeyMissing, StateDamaged
+from fleet.store.crypto import Cipher
+from fleet.store.database import Database
+from fleet.store.puts import Puts
+from fleet.store.tables import CREDENTIALS, VALUES, VAULT
+
+_KEY_CHECK = "key-check"
+_NAMES_PER_QUERY = 500
+
+
+async def check_key(database: Database, cipher: Cipher, *, where: str) -> None:
+    """Prove that the database was written under this key, or bind it at the first start; raises KeyMissing."""
+
+    def check(connection: Connection) -> str | None:
+        found = connection.execute(select(VALUES.c.text).where(VALUES.c.name == _KEY_CHECK)).scalar()
+        if found is None:
+            text = cipher.seal(_KEY_CHECK, b"fleet").hex()
+            connection.execute(VALUES.insert().values(name=_KEY_CHECK, text=text))
+        return found
+
+    found = await database.write(check)
+    if found is None:
+        return
+    try:
+        cipher.open(_KEY_CHECK, bytes.fromhex(found))
+    except (StateDamaged, ValueError) as error:
+        raise KeyMissing(
+            "the key does not open the encrypted store",
+            where=where,
+            why="the database was written under another key",
+            next_step="put the kept copy of the key back, or move the data directory away and run fleet recover",
+        ) from error
+
+
+class SqlVault:
+    """`fleet.ports.render.Vault` in the database."""
+
+    def __init__(self, database: Database, cipher: Cipher) -> None:
+        self._database, self._cipher = database, cipher
+
+    async def put(self, values: Mapping[str, bytes]) -> None:
+        """Durable when this returns."""
+        puts = Puts()
+        for name, value in values.items():
+            puts.put(VAULT, {"name": name, "sealed": self._cipher.seal(f"vault/{name}", value)})
+        await self._database.put(puts)
+
+    async def get(self, names: Collection[str]) -> Mapping[str, bytes]:
+        """Those that are known."""
+        found: dict[str, bytes] = {}
+        rest = iter(names)
+        while part := tuple(islice(rest, _NAMES_PER_QUERY)):
+            query = select(VAULT.c.name, VAULT.c.sealed).where(VAULT.c.name.in_(part))
+            rows = await self._database.read(lambda connection, query=query: connection.execute(query).all())
+            for name, sealed in rows:
+                found[name] = self._cipher.open(f"vault/{name}", sealed)
+        return found
+
+
+class SqlCredentials:
+    """Kubeconfigs by name."""
+
+    def __init__(self, database: Database, cipher: Cipher) -> None:
+        self._database, self._cipher = database, cipher
+
+    async def put(self, name: str, kubeconfig: bytes, at: float) -> None:
+        """Keep or replace one."""
+        sealed = await asyncio.to_thread(self._cipher.seal, f"credential/{name}", kubeconfig)
+        puts = Puts()
+        puts.put(CREDENTIALS, {"name": name, "sealed": sealed, "at": at})
+        await self._database.put(puts)
+
+    async def remove(self, name: str) -> bool:
+        """False if there was none."""
+        change = CREDENTIALS.delete().where(CREDENTIALS.c.name == name)
+        return await self._database.write(lambda connection: connection.execute(change).rowcount == 1)
+
+    async def names(self) -> Mapping[str, float]:
+        """Names and times."""
+        query = select(CREDENTIALS.c.name, CREDENTIALS.c.at).order_by(CREDENTIALS.c.name)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return {str(name): float(at) for name, at in rows}
+
+    async def get(self, name: str) -> bytes | None:
+        """One in clear."""
+        query = select(CREDENTIALS.c.sealed).where(CREDENTIALS.c.name == name)
+        sealed = await self._database.read(lambda connection: connection.execute(query).scalar())
+        return None if sealed is None else self._cipher.open(f"credential/{name}", sealed)

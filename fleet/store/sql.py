@@ -1,0 +1,368 @@
+"""The hub's state in SQL: SQLite for one hub, written so that PostgreSQL can take its place.
+
+`open_state` is the way in: it locks the directory, brings the schema up to date, proves the key, and opens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from fleet.core.fleet import Suspension
+from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
+from fleet.core.status import Event, Report, UnitReport
+from fleet.errors import StateError
+from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
+from fleet.ports.worker import AuditEntry
+from fleet.store import tables
+from fleet.store.crypto import DATABASE_FILE, Cipher
+from fleet.store.database import Database
+from fleet.store.encode import decode_cluster, decode_unit
+from fleet.store.events import EVENT_CAP, append_events, page_of_events
+from fleet.store.holds import SqlHolds, next_number
+from fleet.store.journal import SqlJournal
+from fleet.store.lane import Lane, UnitKey
+from fleet.store.lock import DirectoryLock
+from fleet.store.operations import SqlOperations
+from fleet.store.puts import Puts
+from fleet.store.schema import prepare_database
+from fleet.store.sealed import SqlCredentials, SqlVault, check_key
+
+
+async def open_state(directory: Path, key: bytes, *, event_cap: int = EVENT_CAP) -> SqlState:
+    """Open the state of a data directory, made with mode 0700 if absent; it is ours until `close`.
+
+    Raises StateInUse, StateNewer, StateDamaged, StateNotWritable, KeyMissing; then the directory is free again.
+    """
+    lock = await asyncio.to_thread(DirectoryLock, directory)
+    path = directory / DATABASE_FILE
+    try:
+        await asyncio.to_thread(prepare_database, path)
+        database = Database(f"sqlite+aiosqlite:///{path}", where=str(path))
+    except BaseException:
+        lock.release()
+        raise
+    try:
+        cipher = Cipher(key)
+        await check_key(database, cipher, where=str(path))
+        known = await database.read(_known_units)
+    except BaseException:
+        await database.close()
+        lock.release()
+        raise
+    return SqlState(database, cipher, Lane(database, known_units=known, event_cap=event_cap), lock)
+
+
+class SqlState:
+    """`fleet.ports.state.State` in a database."""
+
+    def __init__(self, database: Database, cipher: Cipher, lane: Lane, lock: DirectoryLock) -> None:
+        self._database, self._lane, self._lock = database, lane, lock
+        self._holds = SqlHolds(database)
+        self._operations = SqlOperations(database)
+        self._credentials = SqlCredentials(database, cipher)
+        self.vault = SqlVault(database, cipher)
+
+    def journal(self, cluster: ClusterName) -> SqlJournal:
+        """The journal of one cluster's worker."""
+        return SqlJournal(cluster, self._database, self._lane)
+
+    # The hub's own small values
+
+    async def get_value(self, name: str) -> str | None:
+        """A small named value of the hub itself."""
+        query = select(tables.VALUES.c.text).where(tables.VALUES.c.name == f"hub/{name}")
+        return await self._database.read(lambda connection: connection.execute(query).scalar())
+
+    async def set_value(self, name: str, value: str) -> None:
+        """Durable when this returns."""
+        puts = Puts()
+        puts.put(tables.VALUES, {"name": f"hub/{name}", "text": value})
+        await self._database.put(puts)
+
+    async def next_sequence(self, count: int = 1) -> int:
+        """Reserve `count` rising numbers; the first of them."""
+        return await self._database.write(lambda connection: next_number(connection, "sequence", count))
+
+    async def next_epoch(self, cluster: ClusterName) -> int:
+        """A higher epoch for this cluster than any before; it outlives `forget_cluster`."""
+        return await self._database.write(lambda connection: next_number(connection, f"epoch/{cluster}"))
+
+    # Clusters and units
+
+    async def identities(self) -> Mapping[ClusterName, Identity]:
+        """Recorded identities."""
+        query = select(tables.IDENTITIES.c.cluster, tables.IDENTITIES.c.identity)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return {ClusterName(cluster): Identity(identity) for cluster, identity in rows}
+
+    async def record_identity(self, cluster: ClusterName, identity: Identity) -> None:
+        """First contact, or an accepted change."""
+        puts = Puts()
+        puts.put(tables.IDENTITIES, {"cluster": cluster, "identity": identity})
+        await self._database.put(puts)
+
+    async def forget_cluster(self, cluster: ClusterName) -> None:
+        """Drop identity, statuses and journal; the epoch goes on rising."""
+        self._lane.forget_cluster(cluster)
+
+        def forget(connection: Connection) -> None:
+            for table in (tables.IDENTITIES, *tables.BY_CLUSTER):
+                connection.execute(table.delete().where(table.c.cluster == cluster))
+
+        await self._database.write(forget)
+
+    def put_reports(self, reports: Sequence[Report]) -> None:
+        """Batched: cluster states, unit states and events."""
+        self._lane.report(reports)
+
+    async def flush(self) -> None:
+        """Write all batched lanes now."""
+        await self._lane.flush()
+
+    async def cluster_reports(self) -> tuple[Report, ...]:
+        """The last written state of each cluster."""
+        query = select(tables.CLUSTER_REPORTS.c.body).order_by(tables.CLUSTER_REPORTS.c.cluster)
+        bodies = await self._database.read(lambda connection: connection.execute(query).scalars().all())
+        return tuple(map(decode_cluster, bodies))
+
+    async def unit_reports(self) -> tuple[UnitReport, ...]:
+        """The last written state of each unit."""
+        table = tables.UNIT_REPORTS
+        query = select(table.c.body).order_by(table.c.cluster, table.c.overlay)
+        bodies = await self._database.read(lambda connection: connection.execute(query).scalars().all())
+        return await asyncio.to_thread(lambda: tuple(map(decode_unit, bodies)))
+
+    async def put_released(self, rows: Sequence[ReleasedBundle], gone: Sequence[UnitName] = ()) -> None:
+        """Durable when this returns."""
+        puts = Puts()
+        for unit in gone:
+            puts.drop(tables.RELEASED, unit.cluster, unit.overlay)
+        for row in rows:
+            unit = row.unit
+            puts.put(
+                tables.RELEASED,
+                {"cluster": unit.cluster, "overlay": unit.overlay, "revision": row.commit, "bundle": row.bundle},
+            )
+        await self._database.put(puts)
+
+    async def released(self) -> tuple[ReleasedBundle, ...]:
+        """All released bundles."""
+        query = select(tables.RELEASED).order_by(tables.RELEASED.c.cluster, tables.RELEASED.c.overlay)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return tuple(
+            ReleasedBundle(
+                UnitName(OverlayName(row.overlay), ClusterName(row.cluster)), Revision(row.revision), Digest(row.bundle)
+            )
+            for row in rows
+        )
+
+    # Timeline and evidence
+
+    async def events(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        cluster: str = "",
+        overlay: str = "",
+        unit: str = "",
+        newest_first: bool = False,
+    ) -> tuple[EventRow, ...]:
+        """A page of the timeline."""
+        return await page_of_events(
+            self._database,
+            after=after,
+            limit=limit,
+            cluster=cluster,
+            overlay=overlay,
+            unit=unit,
+            newest_first=newest_first,
+        )
+
+    async def add_events(self, events: Sequence[Event]) -> tuple[EventRow, ...]:
+        """Append events of the hub itself; durable when this returns."""
+        return await append_events(self._database, events)
+
+    async def write(self, entry: AuditEntry) -> None:
+        """Append one audit entry; durable when this returns."""
+        puts = Puts()
+        puts.append(
+            tables.AUDIT,
+            {
+                "at": entry.at,
+                "actor": entry.actor,
+                "action": entry.action,
+                "cluster": entry.cluster,
+                "identity": entry.identity,
+                "unit": entry.unit,
+                "object": entry.object,
+                "uid": entry.uid,
+                "revision": entry.commit,
+                "reason": entry.reason,
+                "outcome": entry.outcome,
+            },
+        )
+        await self._database.put(puts)
+
+    async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[tuple[int, AuditEntry], ...]:
+        """A page of the audit log, oldest first."""
+        query = select(tables.AUDIT).where(tables.AUDIT.c.id > after).order_by(tables.AUDIT.c.id).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return tuple((row.id, _audit_entry(row)) for row in rows)
+
+    # Operations, suspensions, holds
+
+    async def add_operation(self, row: OperationRow) -> OperationRow:
+        """Keep a new operation, or return the earlier one of the same key."""
+        return await self._operations.add(row)
+
+    async def end_operation(self, operation: str, outcome: str, message: str, at: float) -> bool:
+        """End it; False if it had ended already."""
+        return await self._operations.end(operation, outcome, message, at)
+
+    async def operations(self, *, open_only: bool = False, limit: int = 100) -> tuple[OperationRow, ...]:
+        """Newest first."""
+        return await self._operations.all(open_only=open_only, limit=limit)
+
+    async def operation(self, operation: str) -> OperationRow | None:
+        """One operation."""
+        return await self._operations.one(operation)
+
+    async def put_suspension(self, scope: str, suspension: Suspension | None) -> None:
+        """Set or lift a suspension by command."""
+        puts = Puts()
+        if suspension is None:
+            puts.drop(tables.SUSPENSIONS, scope)
+        else:
+            values = {"reason": suspension.reason, "owner": suspension.owner, "until": suspension.until}
+            puts.put(tables.SUSPENSIONS, {"scope": scope, **values})
+        await self._database.put(puts)
+
+    async def suspensions(self) -> tuple[Suspension, ...]:
+        """All suspensions by command."""
+        query = select(tables.SUSPENSIONS).order_by(tables.SUSPENSIONS.c.scope)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return tuple(Suspension(row.reason, row.owner, row.until, row.scope) for row in rows)
+
+    async def put_hold(self, row: HoldRow) -> HoldRow:
+        """Open or renew; a new hold without id gets the next `h-N`."""
+        return await self._holds.put(row)
+
+    async def decide_hold(
+        self, hold: str, *, list_digest: Digest, decision: str, actor: str, reason: str, at: float
+    ) -> HoldRow:
+        """Approve or reject, once."""
+        return await self._holds.decide(
+            hold, list_digest=list_digest, decision=decision, actor=actor, reason=reason, at=at
+        )
+
+    async def holds(self, *, open_only: bool = False) -> tuple[HoldRow, ...]:
+        """Newest first."""
+        return await self._holds.all(open_only=open_only)
+
+    async def close_hold(self, hold: str, at: float) -> None:
+        """Nothing is to be deleted any more."""
+        await self._holds.close(hold, at)
+
+    # Tokens and credentials
+
+    async def add_token(self, row: TokenRow) -> None:
+        """Keep a token's digest."""
+        puts = Puts()
+        puts.put(
+            tables.TOKENS,
+            {
+                "id": row.id,
+                "name": row.name,
+                "role": row.role,
+                "digest": row.digest,
+                "created_at": row.created_at,
+                "expires_at": row.expires_at,
+                "revoked_at": row.revoked_at,
+            },
+        )
+        await self._database.put(puts)
+
+    async def revoke_token(self, token: str, at: float) -> bool:
+        """By id or name; False if no token in force is called so."""
+        named = (tables.TOKENS.c.id == token) | (tables.TOKENS.c.name == token)
+        change = tables.TOKENS.update().where(named, tables.TOKENS.c.revoked_at == 0.0).values(revoked_at=at)
+        return await self._database.write(lambda connection: connection.execute(change).rowcount > 0)
+
+    async def token(self, digest: Digest) -> TokenRow | None:
+        """By digest."""
+        query = select(tables.TOKENS).where(tables.TOKENS.c.digest == digest)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        return None if row is None else _token(row)
+
+    async def tokens(self) -> tuple[TokenRow, ...]:
+        """All tokens, oldest first."""
+        query = select(tables.TOKENS).order_by(tables.TOKENS.c.created_at, tables.TOKENS.c.id)
+        return await self._database.read(lambda connection: tuple(map(_token, connection.execute(query))))
+
+    async def put_credential(self, name: str, kubeconfig: bytes, at: float) -> None:
+        """Encrypted at rest."""
+        await self._credentials.put(name, kubeconfig, at)
+
+    async def remove_credential(self, name: str) -> bool:
+        """False if there was none."""
+        return await self._credentials.remove(name)
+
+    async def credentials(self) -> Mapping[str, float]:
+        """Names and times of the encrypted entries."""
+        return await self._credentials.names()
+
+    async def credential(self, name: str) -> bytes | None:
+        """One entry in clear."""
+        return await self._credentials.get(name)
+
+    async def close(self) -> None:
+        """Flush and close; the directory is free afterwards, also if the last flush fails."""
+        await self._lane.close()
+        try:
+            await self._lane.flush()
+        except StateError:
+            # Only what the clusters tell again is lost; everything durable was written before.
+            pass
+        finally:
+            await self._database.close()
+            self._lock.release()
+
+
+def _known_units(connection: Connection) -> set[UnitKey]:
+    table = tables.UNIT_REPORTS
+    rows = connection.execute(select(table.c.cluster, table.c.overlay)).all()
+    return {(ClusterName(cluster), OverlayName(overlay)) for cluster, overlay in rows}
+
+
+def _audit_entry(row: Any) -> AuditEntry:
+    return AuditEntry(
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        cluster=row.cluster,
+        identity=row.identity,
+        unit=row.unit,
+        object=row.object,
+        uid=row.uid,
+        commit=row.revision,
+        reason=row.reason,
+        outcome=row.outcome,
+    )
+
+
+def _token(row: Any) -> TokenRow:
+    return TokenRow(
+        id=row.id,
+        name=row.name,
+        role=row.role,
+        digest=Digest(row.digest),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+    )
