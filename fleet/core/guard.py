@@ -1,0 +1,237 @@
+"""What may not happen without a person: deletions beyond the budget, empty units, foreign kinds and namespaces.
+
+The hub judges deletions across clusters and hands each worker its permits; what is here judges one unit's own share
+(R8-R10, R29). Times and counts are handed in; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from fleet.core.documents import Document, text_at
+from fleet.core.fleet import Budget, TeamRights
+from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.objects import BundleObject, PruneRule
+from fleet.core.rollout import Approved
+from fleet.errors import NotAllowedForTeam, RenderEmpty
+
+FALL_SHARE = 0.5  # R8: a unit that loses more than this share of its objects
+_RBAC = "rbac.authorization.k8s.io"
+_PRECIOUS = frozenset(
+    {
+        ("", "Namespace"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("", "PersistentVolume"),
+        ("", "PersistentVolumeClaim"),
+        ("apps", "StatefulSet"),
+        (_RBAC, "ClusterRole"),
+        (_RBAC, "ClusterRoleBinding"),
+    }
+)
+_SHOWN = 3
+
+
+def is_precious(ref: ObjectRef) -> bool:
+    """Whether even one deletion of this kind asks a person (R10)."""
+    return (ref.group, ref.kind) in _PRECIOUS
+
+
+def prune_rule_of(live: Document) -> PruneRule:
+    """`fleet.internal/prune` of a live object; a value that is not known asks a person."""
+    text = text_at(live, "metadata", "annotations", "fleet.internal/prune")
+    if not text:
+        return PruneRule.ALLOWED
+    try:
+        return PruneRule(text)
+    except ValueError:
+        return PruneRule.CONFIRM
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """One object that its unit dropped. uid and content as read from the cluster; "" where not read yet.
+
+    replaced: a generated name whose successor is in the same bundle, or an object that another unit takes over: not
+    counted (R9).
+    """
+
+    ref: ObjectRef
+    uid: str = ""
+    content: Digest = Digest("")  # `fingerprint.content_of` the live object
+    prune: PruneRule = PruneRule.ALLOWED
+    replaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuardHold:
+    """A stop with its exact list. reason as in HoldRequest; message for people, without the unit's name."""
+
+    reason: str
+    message: str
+    doomed: tuple[Doomed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PruneVerdict:
+    """What may be deleted now, what asks a person, what waits for the hub's permit, what is kept on purpose."""
+
+    allowed: tuple[Doomed, ...] = ()
+    hold: GuardHold | None = None
+    waiting: tuple[Doomed, ...] = ()
+    kept: tuple[Doomed, ...] = ()
+
+
+def judge_prune(
+    doomed: Sequence[Doomed],
+    *,
+    owned: int,
+    recent: int,
+    budget: Budget,
+    permits: Collection[ObjectRef],
+    approved: Collection[Approved] = frozenset(),
+    prune: bool = True,
+) -> PruneVerdict:
+    """Say which deletions may run now, and which wait for a person or for the hub.
+
+    owned: objects the unit owns now, `doomed` included; recent: its deletions in the last 3600 s. An approval counts
+    only for the very object that was shown, by UID and content; what is approved needs no permit. One hold lists all
+    that is neither approved nor kept, because the approval is bound to the exact list (R9, R10).
+    """
+    if not prune:
+        return PruneVerdict(kept=tuple(doomed))
+    kept = tuple(item for item in doomed if item.prune is PruneRule.DISABLED)
+    passed = [item for item in doomed if item not in kept and _is_approved(item, approved)]
+    asked = [item for item in doomed if item not in kept and item not in passed]
+    counted = [item for item in asked if not item.replaced]
+    found = _first_reason(asked, counted, owned=owned, recent=recent, budget=budget)
+    if found is not None:
+        reason, message = found
+        # Replacements that no guard minds go on: their unit would else never settle on its new names.
+        free = [item for item in asked if item.replaced and _is_free(item) and item.ref in permits]
+        held = tuple(item for item in asked if not (item.replaced and _is_free(item)))
+        return PruneVerdict((*passed, *free), GuardHold(reason, message, held), kept=kept)
+    allowed = [item for item in asked if item.ref in permits]
+    waiting = tuple(item for item in asked if item.ref not in permits)
+    return PruneVerdict((*passed, *allowed), None, waiting, kept)
+
+
+def _is_approved(item: Doomed, approved: Collection[Approved]) -> bool:
+    return bool(item.uid) and Approved(item.ref, item.uid, item.content) in approved
+
+
+def _is_free(item: Doomed) -> bool:
+    return not is_precious(item.ref) and item.prune is PruneRule.ALLOWED
+
+
+def _first_reason(
+    asked: Sequence[Doomed], counted: Sequence[Doomed], *, owned: int, recent: int, budget: Budget
+) -> tuple[str, str] | None:
+    """The first guard that says stop: its reason and a message."""
+    precious = [item.ref for item in asked if is_precious(item.ref)]
+    if precious:
+        return "precious-kind", f"would delete {list_of(precious)}"
+    confirm = [item.ref for item in asked if item.prune is PruneRule.CONFIRM]
+    if confirm:
+        return "prune-confirm", f"would delete {list_of(confirm)}, marked prune: confirm"
+    if not counted:
+        return None
+    # Share of what was there an hour ago: a slow trickle must not lower its own bar.
+    total, had = recent + len(counted), owned + recent
+    if total > FALL_SHARE * had:
+        return "sharp-fall", f"would delete {total} of {had} objects within an hour: {list_of(_refs(counted))}"
+    if total > budget.objects:
+        return "prune-budget", f"would delete {total} objects within an hour, more than {budget.objects}"
+    if had >= budget.share_from and total > budget.share * had:
+        return "prune-budget", f"would delete {total} of {had} objects within an hour, more than {budget.share:.0%}"
+    return None
+
+
+def _refs(items: Iterable[Doomed]) -> list[ObjectRef]:
+    return [item.ref for item in items]
+
+
+def list_of(refs: Sequence[ObjectRef]) -> str:
+    """Objects as people read them: the first three by name, the others counted."""
+    names = [str(ref) for ref in sorted(refs)]
+    shown, more = names[:_SHOWN], len(names) - _SHOWN
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def judge_empty(unit: UnitName, *, wanted: int, owned: int, allow_empty: bool) -> RenderEmpty | None:
+    """Zero objects are an error unless the unit says `allowEmpty` in the same commit (R8)."""
+    if wanted or allow_empty:
+        return None
+    why = f"the unit owns {owned} objects, which stay" if owned else "its kustomization holds nothing"
+    return RenderEmpty(
+        f"{unit} renders to zero objects", why=why, next_step="put the objects back, or say allowEmpty: true"
+    )
+
+
+def judge_force(
+    obj: BundleObject,
+    *,
+    reason: str,
+    owned: int,
+    recent: int,
+    budget: Budget,
+    approved: Collection[Approved] = frozenset(),
+    live: Doomed | None = None,
+) -> PruneVerdict | None:
+    """Whether an object may be deleted and made anew, which counts as a deletion (R15, R29).
+
+    None: it does not ask for that (`fleet.internal/replace: enabled`), so the error stands. live: the object as read;
+    reason: what cannot be changed in place, for the message of a hold. An object's own annotation is the reason for
+    its deletion (V1), so no permit of the hub is needed; precious kinds and the budget ask a person all the same.
+    """
+    if not obj.options.replace:
+        return None
+    item = live or Doomed(obj.ref)
+    verdict = judge_prune(
+        [item], owned=owned, recent=recent, budget=budget, permits=frozenset({obj.ref}), approved=approved
+    )
+    if verdict.hold is None:
+        return verdict
+    message = f"would delete {obj.ref} and make it anew: {reason}"
+    return PruneVerdict(hold=GuardHold(verdict.hold.reason, message, verdict.hold.doomed))
+
+
+def judge_team_rights(
+    objects: Iterable[BundleObject], rights: TeamRights, *, where: str = ""
+) -> tuple[NotAllowedForTeam, ...]:
+    """Every object that a team may not have (R29), each as an error; empty: all are allowed.
+
+    kinds: `Deployment`, or `Deployment.apps` where a kind exists in several groups. Kinds outside namespaces are
+    allowed only where `kinds` names them, and a Namespace only where its name is among the team's namespaces.
+    """
+    refused: list[NotAllowedForTeam] = []
+    for obj in objects:
+        why = _why_refused(obj, rights)
+        if why:
+            refused.append(
+                NotAllowedForTeam(
+                    f"{obj.ref} is not allowed for team {rights.name}",
+                    where=where,
+                    why=why,
+                    next_step=f"take it out, or widen team {rights.name} in fleet.yaml",
+                )
+            )
+    return tuple(refused)
+
+
+def _why_refused(obj: BundleObject, rights: TeamRights) -> str:
+    ref = obj.ref
+    names = {ref.kind, f"{ref.kind}.{ref.group}" if ref.group else ref.kind}
+    if rights.kinds is not None and not names & set(rights.kinds):
+        return f"kind {ref.kind} is not among its kinds"
+    if rights.namespaces is not None:
+        is_namespace = ref.group == "" and ref.kind == "Namespace"
+        place = ref.name if is_namespace else ref.namespace
+        if place and not any(fnmatchcase(place, pattern) for pattern in rights.namespaces):
+            return f"namespace {place} is not among its namespaces"
+        if not place and (rights.kinds is None or not names & set(rights.kinds)):
+            return f"kind {ref.kind} is outside namespaces and not named in its kinds"
+    if obj.options.replace and not rights.replace:
+        return "replace: enabled deletes the object, which the team may not"
+    return ""

@@ -1,0 +1,107 @@
+"""Sync windows: cron, length and time zone; deny wins over allow; any allow window closes the rest of the time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from fleet.core.fleet import Window, WindowKind
+
+_STEPS = 500  # boundaries looked at for the next opening
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Syncs may run. until: wall clock of the next closing, None if not foreseen."""
+
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Syncs wait. until: wall clock of the next opening, None if there is none that can be foreseen."""
+
+    until: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowInvalid:
+    """A schedule or zone that cannot be read."""
+
+    why: str
+
+
+def check_window(window: Window) -> WindowInvalid | None:
+    """Whether a window can be read at all; None if so."""
+    try:
+        CronSim(window.schedule, datetime(2000, 1, 1, tzinfo=ZoneInfo(window.time_zone)))
+    except CronSimError as error:
+        return WindowInvalid(f"schedule {window.schedule!r}: {error}")
+    except (KeyError, ValueError, OSError):
+        return WindowInvalid(f"time zone {window.time_zone!r} is not known")
+    return None
+
+
+def judge_windows(windows: Sequence[Window], now_wall: float) -> Open | Closed:
+    """Whether syncs may run now (seconds since the epoch). A window that cannot be read counts as closed (R5).
+
+    A window is a start by its schedule, in its zone's local time, and a true length in seconds: a clock change
+    inside it neither shortens nor lengthens it. A start that a clock change skips happens right after the gap.
+    """
+    if not windows:
+        return Open()
+    for window in windows:
+        if invalid := check_window(window):
+            return Closed(None, invalid.why)
+    reason = _closed_by(windows, now_wall)
+    at: float | None = now_wall
+    for _ in range(_STEPS):
+        at = _next_boundary(windows, at)
+        if at is None:
+            break
+        if (_closed_by(windows, at) == "") == bool(reason):
+            break
+    else:
+        at = None
+    return Closed(at, reason) if reason else Open(at)
+
+
+def _closed_by(windows: Sequence[Window], at: float) -> str:
+    """Why syncs may not run at this time; "" if they may."""
+    for window in windows:
+        if window.kind is WindowKind.DENY and _end_of_active(window, at) is not None:
+            return f"in a deny window ({window.schedule}, {window.time_zone})"
+    allowing = [window for window in windows if window.kind is WindowKind.ALLOW]
+    if allowing and all(_end_of_active(window, at) is None for window in allowing):
+        return "outside all allow windows"
+    return ""
+
+
+def _end_of_active(window: Window, at: float) -> float | None:
+    """When the window that is active at this time ends; None if it is not active. The start belongs to it."""
+    zone = ZoneInfo(window.time_zone)
+    after = datetime.fromtimestamp(int(at) + 1, UTC).astimezone(zone)
+    last = next(CronSim(window.schedule, after, reverse=True), None)
+    if last is None:
+        return None
+    end = last.timestamp() + window.duration_seconds
+    return end if at < end else None
+
+
+def _next_boundary(windows: Sequence[Window], at: float) -> float | None:
+    """The next time at which any window starts or ends."""
+    found: list[float] = []
+    for window in windows:
+        end = _end_of_active(window, at)
+        if end is not None:
+            found.append(end)
+        here = datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(window.time_zone))
+        start = next(CronSim(window.schedule, here), None)
+        if start is not None:
+            found.append(start.timestamp())
+    return min((time for time in found if time > at), default=None)
