@@ -129,6 +129,19 @@ def ignored_paths(body: Document, live: Document, rules: Sequence[IgnoreRule]) -
     return frozenset(path for path in found if path not in _IDENTITY and not _is_own_key(path))
 
 
+def is_ignored(path: Path, live: Document, rules: Sequence[IgnoreRule]) -> bool:
+    """Whether a field of a live object is left out of comparisons. rules: those that concern the object."""
+    for rule in rules:
+        held = not rule.managers or any(
+            entry.manager in rule.managers and touches(entry.fields, path) for entry in entries_of(live)
+        )
+        starts = [path_of_pointer(pointer, live) for pointer in rule.pointers]
+        named = not rule.pointers or any(start is not None and _same_place(live, start, path) for start in starts)
+        if held and named and (rule.managers or rule.pointers):
+            return True
+    return False
+
+
 def _is_set(body: Document, path: Path) -> bool:
     return value_at(body, path) is not ABSENT
 
