@@ -16,7 +16,8 @@ from fleet.store.tables import SCHEMA
 from fleet.store.trouble import state_error_of
 
 if TYPE_CHECKING:
-    pass
+    from alembic.config import Config
+    from sqlalchemy import Connection
 
 
 def prepare_database(path: Path) -> None:
@@ -78,7 +79,7 @@ def _known_schemas() -> frozenset[str]:
     return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
-def _config():
+def _config() -> Config:
     from alembic.config import Config
 
     config = Config()

@@ -1,0 +1,425 @@
+"""What every State, Journal, Audit and Vault must do; each store runs this whole class under its own opener."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Protocol
+
+import pytest
+
+from fleet.core.fleet import Suspension
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.record import Row, RowState
+from fleet.core.status import (
+    Blocker,
+    Event,
+    EventKind,
+    FieldDrift,
+    Health,
+    HoldRequest,
+    ObjectStatus,
+    PendingDeletion,
+    Report,
+    Standing,
+    Sync,
+    UnitReport,
+)
+from fleet.errors import NotKnown, PreconditionFailed
+from fleet.ports.render import Vault
+from fleet.ports.state import HoldRow, OperationRow, ReleasedBundle, State, TokenRow
+from fleet.ports.worker import AuditEntry, Deletion, JournalEntry, UnitMemory
+
+
+class StateWithVault(State, Protocol):
+    @property
+    def vault(self) -> Vault: ...
+
+
+EU1 = ClusterName("eu-1")
+US1 = ClusterName("us-1")
+COMMIT = Revision("3f9c1ab" + "0" * 33)
+DIGEST = Digest("a" * 64)
+
+
+def unit(overlay: str, cluster: ClusterName = EU1) -> UnitName:
+    return UnitName(OverlayName(overlay), cluster)
+
+
+def ref(name: str) -> ObjectRef:
+    return ObjectRef("apps", "Deployment", "shop", name)
+
+
+def row(name: str, *, overlay: str = "web", cluster: ClusterName = EU1, state: RowState = RowState.APPLIED) -> Row:
+    return Row(
+        unit(overlay, cluster), ref(name), state, "uid-1", "v1", DIGEST, Digest("b" * 64), b'{"f:x":{}}', "7", 12.5
+    )
+
+
+def hold_request(overlay: str = "web") -> HoldRequest:
+    pending = PendingDeletion(
+        ObjectRef("", "Namespace", "", "shop"), "uid-9", DIGEST, 3.0, ("12 objects", "volume data-0")
+    )
+    return HoldRequest(unit(overlay), COMMIT, "precious-kind", "would delete Namespace shop", (pending,))
+
+
+def unit_report(overlay: str = "web", cluster: ClusterName = EU1, **changes: object) -> UnitReport:
+    drift = FieldDrift("spec.replicas", {"a": [1, None, True, 1.5]}, "x", "kubectl", 4.0, masked=True)
+    status = ObjectStatus(
+        ref("web"), Sync.OUT_OF_SYNC, Health.DEGRADED, "crashes, exit 1", "HealthTimeout", 5.0, (drift,), "uid-1"
+    )
+    whole = UnitReport(
+        unit=unit(overlay, cluster),
+        commit=COMMIT,
+        bundle=DIGEST,
+        sync=Sync.OUT_OF_SYNC,
+        health=Health.DEGRADED,
+        observed_at=100.25,
+        reason="HealthTimeout",
+        message="ünïcode \u2028 and \x1b",
+        next_step="fleet describe web@eu-1",
+        observed_commit=None,
+        applied_at=90.0,
+        changed=2,
+        objects=(status,),
+        blocked_by=(Blocker(Standing.HELD, "overlay web", "hold h-1", 1.0, "2026-01-01T00:00:00Z", "fleet get holds"),),
+        holds=(hold_request(overlay),),
+        warnings=("old API",),
+    )
+    return replace(whole, **changes)
+
+
+def event(message: str, cluster: ClusterName = EU1, overlay: str = "web") -> Event:
+    return Event(1.5, EventKind.HEALED, cluster, unit(overlay, cluster) if overlay else None, message, COMMIT, ref("a"))
+
+
+def report(cluster: ClusterName = EU1, sequence: int = 1, **changes: object) -> Report:
+    whole = Report(
+        cluster=cluster,
+        epoch=3,
+        sequence=sequence,
+        at=50.0,
+        desired_sequence=8,
+        identity=Identity("uid-cluster"),
+        reachable=True,
+        version="v1.36.3",
+        reason="Forbidden",
+        message="no list on Secrets",
+        next_step="fleet cluster grant eu-1",
+    )
+    return replace(whole, **changes)
+
+
+def hold(overlay: str = "web", *, digest: str = "d1", at: float = 10.0, expires: float = 1000.0) -> HoldRow:
+    return HoldRow("", overlay, COMMIT, at, Digest(digest), (hold_request(overlay),), expires)
+
+
+def operation(name: str, *, key: str = "", actor: str = "jo") -> OperationRow:
+    return OperationRow(name, "sync", "web@eu-1", actor, 5.0, "why", idempotency_key=key)
+
+
+class StateContract:
+    """Inherit and give a fixture `state`."""
+
+    # Journal
+
+    async def test_a_new_cluster_has_an_empty_journal(self, state: StateWithVault) -> None:
+        found = await state.journal(EU1).load()
+        assert (found.rows, found.units, found.deletions, found.identity, found.epoch) == ((), (), (), None, 0)
+        assert (found.resume, found.verdicts) == ({}, {})
+
+    async def test_the_journal_gives_back_every_field_that_was_committed(self, state: StateWithVault) -> None:
+        memory = UnitMemory(unit("web"), DIGEST, COMMIT, 4, Digest("p" * 64), (f"{DIGEST}/batch/Job/shop/x",), False)
+        entry = JournalEntry(
+            put=(row("a"), row("b", state=RowState.INTENDED)),
+            units=(memory,),
+            resume={"apps/Deployment": "812"},
+            deletions=(Deletion(unit("web"), ref("old"), time.time()),),
+            identity=Identity("uid-cluster"),
+            verdicts={"a/b": True, "a/c": False},
+        )
+        epoch = await state.next_epoch(EU1)
+        await state.journal(EU1).commit(entry)
+        found = await state.journal(EU1).load()
+        assert set(found.rows) == set(entry.put)
+        assert (found.units, dict(found.resume), dict(found.verdicts)) == ((memory,), entry.resume, entry.verdicts)
+        assert (found.deletions, found.identity, found.epoch) == (entry.deletions, entry.identity, epoch)
+
+    async def test_a_row_that_is_put_again_replaces_the_old_and_a_dropped_one_is_gone(
+        self, state: StateWithVault
+    ) -> None:
+        journal = state.journal(EU1)
+        await journal.commit(JournalEntry(put=(row("a"), row("b"), row("a", overlay="api"))))
+        deleting = row("b", state=RowState.DELETING)
+        await journal.commit(JournalEntry(put=(deleting,), drop=((unit("web"), ref("a")),)))
+        assert set((await journal.load()).rows) == {deleting, row("a", overlay="api")}
+
+    async def test_a_dropped_unit_is_forgotten_and_an_empty_resume_point_too(self, state: StateWithVault) -> None:
+        journal = state.journal(EU1)
+        await journal.commit(
+            JournalEntry(units=(UnitMemory(unit("web")), UnitMemory(unit("api"))), resume={"/Pod": "1", "/Node": "2"})
+        )
+        await journal.commit(JournalEntry(drop_units=(unit("web"),), resume={"/Pod": ""}))
+        found = await journal.load()
+        assert (found.units, dict(found.resume)) == ((UnitMemory(unit("api")),), {"/Node": "2"})
+
+    async def test_deletions_count_for_an_hour_and_no_longer(self, state: StateWithVault) -> None:
+        now = time.time()
+        young, old = (Deletion(unit("web"), ref(name), now - age) for name, age in (("y", 3500), ("o", 3700)))
+        await state.journal(EU1).commit(JournalEntry(deletions=(young, old)))
+        assert (await state.journal(EU1).load()).deletions == (young,)
+        assert (await state.journal(EU1).load()).deletions == (young,)
+
+    async def test_journals_of_two_clusters_never_mix(self, state: StateWithVault) -> None:
+        await state.journal(EU1).commit(JournalEntry(put=(row("a"),), identity=Identity("one")))
+        await state.journal(US1).commit(JournalEntry(put=(row("a", cluster=US1),)))
+        assert (await state.journal(EU1).load()).rows == (row("a"),)
+        assert (await state.journal(US1).load()).identity is None
+
+    async def test_a_jotted_row_is_seen_by_the_next_load(self, state: StateWithVault) -> None:
+        state.journal(EU1).jot(JournalEntry(put=(row("a"),), resume={"/Pod": "5"}))
+        found = await state.journal(EU1).load()
+        assert (found.rows, dict(found.resume)) == ((row("a"),), {"/Pod": "5"})
+
+    async def test_a_commit_after_a_jot_of_the_same_row_wins(self, state: StateWithVault) -> None:
+        journal = state.journal(EU1)
+        journal.jot(JournalEntry(put=(row("a", state=RowState.INTENDED), row("b"))))
+        await journal.commit(JournalEntry(put=(row("a"),)))
+        await state.flush()
+        assert set((await journal.load()).rows) == {row("a"), row("b")}
+
+    async def test_concurrent_commits_all_land(self, state: StateWithVault) -> None:
+        clusters = [ClusterName(f"c-{number}") for number in range(16)]
+        commits = [
+            state.journal(cluster).commit(JournalEntry(put=(row(f"o-{turn}", cluster=cluster),)))
+            for cluster in clusters
+            for turn in range(10)
+        ]
+        await asyncio.gather(*commits)
+        for cluster in clusters:
+            assert len((await state.journal(cluster).load()).rows) == 10
+
+    # Values, numbers, identities
+
+    async def test_values_are_kept_by_name(self, state: StateWithVault) -> None:
+        assert await state.get_value("commit") is None
+        await state.set_value("commit", "one")
+        await state.set_value("commit", "two")
+        assert (await state.get_value("commit"), await state.get_value("other")) == ("two", None)
+
+    async def test_sequences_rise_without_overlap_also_when_asked_at_once(self, state: StateWithVault) -> None:
+        firsts = await asyncio.gather(*(state.next_sequence(3) for _ in range(20)))
+        assert len({first + offset for first in firsts for offset in range(3)}) == 60
+        assert await state.next_sequence() > max(firsts) + 2
+
+    async def test_epochs_rise_per_cluster_and_survive_forgetting_it(self, state: StateWithVault) -> None:
+        first = await state.next_epoch(EU1)
+        await state.forget_cluster(EU1)
+        assert await state.next_epoch(EU1) > first > 0
+        assert await state.next_epoch(US1) == first
+
+    async def test_a_forgotten_cluster_leaves_nothing_and_touches_no_other(self, state: StateWithVault) -> None:
+        for cluster in (EU1, US1):
+            await state.record_identity(cluster, Identity(f"id-{cluster}"))
+            await state.journal(cluster).commit(JournalEntry(put=(row("a", cluster=cluster),)))
+            state.put_reports([report(cluster, units=(unit_report(cluster=cluster),))])
+        await state.forget_cluster(EU1)
+        await state.flush()
+        assert dict(await state.identities()) == {US1: "id-us-1"}
+        assert [one.cluster for one in await state.cluster_reports()] == [US1]
+        assert [one.unit.cluster for one in await state.unit_reports()] == [US1]
+        assert (await state.journal(EU1).load()).rows == ()
+        assert len((await state.journal(US1).load()).rows) == 1
+
+    # Reports
+
+    async def test_reports_come_back_whole(self, state: StateWithVault) -> None:
+        state.put_reports([report(units=(unit_report(),), events=(event("healed"),))])
+        await state.flush()
+        assert await state.cluster_reports() == (report(),)
+        assert await state.unit_reports() == (unit_report(),)
+        assert [one.event for one in await state.events()] == [event("healed")]
+
+    async def test_a_delta_keeps_other_units_a_full_report_replaces_them(self, state: StateWithVault) -> None:
+        state.put_reports([report(units=(unit_report("web"), unit_report("api")))])
+        await state.flush()
+        state.put_reports([report(sequence=2, units=(unit_report("web", message="new"),))])
+        await state.flush()
+        assert {one.unit.overlay: one.message for one in await state.unit_reports()} == {
+            "web": "new",
+            "api": unit_report().message,
+        }
+        state.put_reports([report(sequence=3, full=True, units=(unit_report("db"),))])
+        await state.flush()
+        assert [one.unit.overlay for one in await state.unit_reports()] == ["db"]
+
+    async def test_a_detached_unit_leaves_the_statuses(self, state: StateWithVault) -> None:
+        state.put_reports([report(units=(unit_report("web"), unit_report("api")))])
+        state.put_reports([report(sequence=2, units=(unit_report("web", detached=True),))])
+        await state.flush()
+        assert [one.unit.overlay for one in await state.unit_reports()] == ["api"]
+
+    async def test_released_bundles_are_replaced_and_removed_by_unit(self, state: StateWithVault) -> None:
+        one, two = (ReleasedBundle(unit(name), COMMIT, DIGEST) for name in ("web", "api"))
+        await state.put_released([one, two])
+        newer = replace(one, bundle=Digest("c" * 64))
+        await state.put_released([newer], gone=[two.unit])
+        assert await state.released() == (newer,)
+
+    # Timeline, audit
+
+    async def test_the_timeline_pages_both_ways_and_filters(self, state: StateWithVault) -> None:
+        rows = await state.add_events([event(f"e{number}") for number in range(5)])
+        await state.add_events([event("us", US1), event("api", overlay="api"), event("cluster", overlay="")])
+        assert [one.id for one in rows] == sorted(one.id for one in rows)
+        first = await state.events(limit=2)
+        then = await state.events(after=first[-1].id, limit=2)
+        assert [one.event.message for one in first + then] == ["e0", "e1", "e2", "e3"]
+        newest = await state.events(limit=2, newest_first=True)
+        older = await state.events(after=newest[-1].id, limit=1, newest_first=True)
+        assert [one.event.message for one in newest + older] == ["cluster", "api", "us"]
+        assert [one.event.message for one in await state.events(cluster="us-1")] == ["us"]
+        assert [one.event.message for one in await state.events(overlay="api")] == ["api"]
+        assert len(await state.events(unit="web@eu-1")) == 5
+
+    async def test_audit_entries_keep_order_and_every_field(self, state: StateWithVault) -> None:
+        full = AuditEntry(1.0, "jo", "delete", "eu-1", "id", "web@eu-1", "/Pod/a/b", "uid", COMMIT, "drop", "done")
+        for entry in (full, AuditEntry(2.0, "fleet", "adopt")):
+            await state.write(entry)
+        entries = await state.audit_entries()
+        assert [entry for _, entry in entries] == [full, AuditEntry(2.0, "fleet", "adopt")]
+        assert await state.audit_entries(after=entries[0][0]) == (entries[1],)
+
+    # Operations, suspensions
+
+    async def test_an_operation_with_a_known_key_is_the_earlier_one(self, state: StateWithVault) -> None:
+        first = await state.add_operation(operation("op-1", key="k"))
+        assert await state.add_operation(operation("op-2", key="k")) == first
+        assert (await state.add_operation(operation("op-3", key="k", actor="al"))).id == "op-3"
+        assert (await state.add_operation(operation("op-4"))).id == "op-4"
+        assert (await state.add_operation(operation("op-5"))).id == "op-5"
+        assert [one.id for one in await state.operations()] == ["op-5", "op-4", "op-3", "op-1"]
+
+    async def test_an_operation_ends_exactly_once_also_when_raced(self, state: StateWithVault) -> None:
+        await state.add_operation(operation("op-1"))
+        wins = await asyncio.gather(*(state.end_operation("op-1", f"done{n}", "m", 9.0) for n in range(5)))
+        assert sum(wins) == 1
+        ended = await state.operation("op-1")
+        assert ended is not None
+        assert ended.outcome == f"done{wins.index(True)}"
+        assert await state.operations(open_only=True) == ()
+        assert not await state.end_operation("op-9", "done", "", 9.0)
+        assert await state.operation("op-9") is None
+
+    async def test_suspensions_are_set_replaced_and_lifted(self, state: StateWithVault) -> None:
+        await state.put_suspension("cluster eu-1", Suspension("disk swap", "jo", "", "cluster eu-1"))
+        await state.put_suspension("cluster eu-1", Suspension("longer", "jo", "", "cluster eu-1"))
+        await state.put_suspension("fleet", Suspension("freeze", "al", "2026-12-31T00:00:00Z", "fleet"))
+        assert [one.reason for one in await state.suspensions()] == ["longer", "freeze"]
+        await state.put_suspension("cluster eu-1", None)
+        await state.put_suspension("cluster eu-1", None)
+        assert [one.scope for one in await state.suspensions()] == ["fleet"]
+
+    # Holds
+
+    async def test_a_hold_is_one_per_overlay_and_commit(self, state: StateWithVault) -> None:
+        first = await state.put_hold(hold())
+        again = await state.put_hold(hold(at=20.0, expires=2000.0))
+        other = await state.put_hold(hold("api"))
+        assert (again.id, again.created_at, again.expires_at) == (first.id, first.created_at, 2000.0)
+        assert (first.id, other.id) == ("h-1", "h-2")
+        assert first.requests == (hold_request(),)
+        assert [one.id for one in await state.holds()] == ["h-2", "h-1"]
+
+    async def test_an_approval_survives_asking_again_and_is_void_for_another_list(self, state: StateWithVault) -> None:
+        opened = await state.put_hold(hold())
+        decided = await state.decide_hold(
+            opened.id, list_digest=Digest("d1"), decision="approved", actor="jo", reason="ok", at=11.0
+        )
+        assert (decided.decision, decided.decided_by, decided.decided_at, decided.reason) == (
+            "approved",
+            "jo",
+            11.0,
+            "ok",
+        )
+        same = await state.put_hold(hold(at=20.0, expires=2000.0))
+        assert (same.decision, same.expires_at) == ("approved", 1000.0)
+        changed = await state.put_hold(hold(digest="d2", at=30.0, expires=3000.0))
+        assert (changed.id, changed.decision, changed.decided_by) == (opened.id, "", "")
+        assert await state.holds(open_only=True) == (changed,)
+
+    async def test_an_approval_that_expired_asks_anew(self, state: StateWithVault) -> None:
+        opened = await state.put_hold(hold())
+        await state.decide_hold(opened.id, list_digest=Digest("d1"), decision="approved", actor="jo", reason="", at=11)
+        late = await state.put_hold(hold(at=1000.0, expires=2000.0))
+        assert (late.decision, late.expires_at) == ("", 2000.0)
+
+    async def test_a_decision_on_another_list_or_after_the_end_is_refused(self, state: StateWithVault) -> None:
+        opened = await state.put_hold(hold())
+        for digest, at in (("d2", 11.0), ("d1", 1000.0)):
+            with pytest.raises(PreconditionFailed):
+                await state.decide_hold(
+                    opened.id, list_digest=Digest(digest), decision="approved", actor="jo", reason="", at=at
+                )
+        with pytest.raises(NotKnown):
+            await state.decide_hold(
+                "h-99", list_digest=Digest("d1"), decision="approved", actor="jo", reason="", at=11.0
+            )
+        assert (await state.holds())[0].decision == ""
+
+    async def test_of_two_decisions_at_once_one_wins(self, state: StateWithVault) -> None:
+        opened = await state.put_hold(hold())
+        answers = await asyncio.gather(
+            *(
+                state.decide_hold(opened.id, list_digest=Digest("d1"), decision=word, actor="jo", reason="", at=11.0)
+                for word in ("approved", "rejected", "approved")
+            ),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(answer, HoldRow) for answer in answers) == 1
+        assert sum(isinstance(answer, PreconditionFailed) for answer in answers) == 2
+
+    async def test_a_closed_hold_is_no_longer_open_and_opens_again_when_asked(self, state: StateWithVault) -> None:
+        opened = await state.put_hold(hold())
+        await state.close_hold(opened.id, 12.0)
+        assert await state.holds(open_only=True) == ()
+        assert (await state.holds())[0].decision == "void"
+        assert (await state.put_hold(hold(at=20.0))).decision == ""
+        with pytest.raises(NotKnown):
+            await state.close_hold("h-99", 12.0)
+
+    async def test_a_rejected_list_stays_rejected(self, state: StateWithVault) -> None:
+        opened = await state.put_hold(hold())
+        await state.decide_hold(opened.id, list_digest=Digest("d1"), decision="rejected", actor="jo", reason="", at=11)
+        assert (await state.put_hold(hold(at=20.0))).decision == "rejected"
+        assert await state.holds(open_only=True) == ()
+
+    # Tokens, credentials, vault
+
+    async def test_tokens_are_found_by_digest_and_revoked_once(self, state: StateWithVault) -> None:
+        ci = TokenRow("t-1", "ci", "viewer", DIGEST, 1.0, 99.0)
+        await state.add_token(ci)
+        await state.add_token(TokenRow("t-2", "jo", "admin", Digest("c" * 64), 2.0, 99.0))
+        assert await state.token(DIGEST) == ci
+        assert await state.token(Digest("f" * 64)) is None
+        assert await state.revoke_token("ci", 5.0)
+        assert not await state.revoke_token("t-1", 6.0)
+        assert not await state.revoke_token("nobody", 6.0)
+        assert await state.token(DIGEST) == replace(ci, revoked_at=5.0)
+        assert [one.id for one in await state.tokens()] == ["t-1", "t-2"]
+
+    async def test_credentials_are_kept_replaced_and_removed(self, state: StateWithVault) -> None:
+        await state.put_credential("eu-1", b"one", 1.0)
+        await state.put_credential("eu-1", b"two\x00\xff", 2.0)
+        assert (await state.credential("eu-1"), await state.credential("us-1")) == (b"two\x00\xff", None)
+        assert dict(await state.credentials()) == {"eu-1": 2.0}
+        assert await state.remove_credential("eu-1")
+        assert not await state.remove_credential("eu-1")
+        assert dict(await state.credentials()) == {}
+
+    async def test_the_vault_returns_what_it_knows_of_many_names(self, state: StateWithVault) -> None:
+        values = {f"fleet-sealed:{number}": bytes([number % 256]) * 3 for number in range(1200)}
+        await state.vault.put(values)
+        assert dict(await state.vault.get([*values, "fleet-sealed:none"])) == values
+        assert dict(await state.vault.get([])) == {}

@@ -1,0 +1,215 @@
+"""What the state keeps when the process dies, the disk is full, or one caller has a bug."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+import pytest
+from contracts.state_contract import EU1, event, report, row, unit_report
+
+from fleet.core.ids import ClusterName
+from fleet.errors import StateError, StateNotWritable
+from fleet.ports.worker import AuditEntry, JournalEntry
+from fleet.store import lane, tables
+from fleet.store.database import Database
+from fleet.store.puts import Puts
+from fleet.store.sql import SqlState, open_state
+
+KEY = b"k" * 32
+
+FullDisk = Callable[..., AbstractContextManager[None]]
+
+# Commits entries of 200 rows for ever: row r of entry n holds n in all of them. Says each number once it is durable.
+COMMITTER = """
+import asyncio, sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from contracts.state_contract import EU1, row
+from fleet.ports.worker import JournalEntry
+from fleet.store.sql import open_state
+
+async def main():
+    state = await open_state(Path(sys.argv[1]), b"k" * 32)
+    journal = state.journal(EU1)
+    number = 0
+    while True:
+        number += 1
+        await journal.commit(JournalEntry(put=tuple(replace(row(f"o-{i}"), uid=str(number)) for i in range(200))))
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> AsyncIterator[SqlState]:
+    state = await open_state(tmp_path, KEY)
+    yield state
+    await state.close()
+
+
+@pytest.mark.parametrize("after", [1, 7, 20])
+async def test_a_killed_process_leaves_whole_commits_and_nothing_to_clean(tmp_path: Path, after: int) -> None:
+    tests = str(Path(__file__).parents[1])
+    child = subprocess.Popen([sys.executable, "-c", COMMITTER, str(tmp_path), tests], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    acknowledged = 0
+    while acknowledged < after:
+        acknowledged = int(child.stdout.readline())
+    os.kill(child.pid, signal.SIGKILL)
+    rest = child.communicate()[0].split()
+    acknowledged = int(rest[-1]) if rest else acknowledged
+    state = await open_state(tmp_path, KEY)
+    rows = (await state.journal(EU1).load()).rows
+    await state.close()
+    assert len(rows) == 200
+    assert len({one.uid for one in rows}) == 1
+    # Durable what was acknowledged; the one on its way may have landed whole.
+    assert int(rows[0].uid) in {acknowledged, acknowledged + 1}
+
+
+async def test_a_full_disk_is_said_at_once_and_writing_goes_on_when_there_is_room(
+    state: SqlState, full_disk: FullDisk
+) -> None:
+    journal = state.journal(EU1)
+    await journal.commit(JournalEntry(put=(row("before"),)))
+    with full_disk():
+        for _ in range(2):
+            with pytest.raises(StateNotWritable) as refused:
+                await journal.commit(JournalEntry(put=(row("during"),)))
+            assert refused.value.next_step
+        with pytest.raises(StateNotWritable):
+            await state.write(AuditEntry(1.0, "fleet", "delete"))
+        # A worker must be able to go on observing.
+        assert [one.ref.name for one in (await journal.load()).rows] == ["before"]
+    await journal.commit(JournalEntry(put=(row("after"),)))
+    assert {one.ref.name for one in (await journal.load()).rows} == {"before", "after"}
+    assert await state.audit_entries() == ()
+
+
+async def test_batched_words_wait_through_a_full_disk_and_the_last_one_lands(
+    state: SqlState, full_disk: FullDisk
+) -> None:
+    with full_disk():
+        state.put_reports([report(units=(unit_report(message="first"),), events=(event("e1"),))])
+        with pytest.raises(StateNotWritable):
+            await state.flush()
+        state.put_reports([report(sequence=2, units=(unit_report(message="second"),), events=(event("e2"),))])
+    await state.flush()
+    assert [one.message for one in await state.unit_reports()] == ["second"]
+    assert [one.event.message for one in await state.events()] == ["e1", "e2"]
+
+
+async def test_a_jot_that_failed_never_comes_after_a_newer_commit(state: SqlState, full_disk: FullDisk) -> None:
+    journal = state.journal(EU1)
+    old = JournalEntry(put=(row("a", overlay="web"),), resume={"/Pod": "1"})
+    with full_disk():
+        journal.jot(old)
+        with pytest.raises(StateNotWritable):
+            await state.flush()
+    await journal.commit(JournalEntry(drop=((row("a").unit, row("a").ref),), resume={"/Pod": "2"}))
+    await state.flush()
+    found = await journal.load()
+    assert (found.rows, dict(found.resume)) == ((), {"/Pod": "2"})
+
+
+async def test_windows_are_written_without_being_asked(state: SqlState) -> None:
+    state.put_reports([report(units=(unit_report(),))])
+    async with asyncio.timeout(5):
+        while not await state.unit_reports():
+            await asyncio.sleep(lane.WINDOW_SECONDS / 4)
+
+
+async def test_closing_writes_what_waits(tmp_path: Path) -> None:
+    state = await open_state(tmp_path, KEY)
+    state.put_reports([report(units=(unit_report(),))])
+    await state.close()
+    state = await open_state(tmp_path, KEY)
+    assert len(await state.unit_reports()) == 1
+    await state.close()
+
+
+async def test_a_closed_state_refuses_writes(tmp_path: Path) -> None:
+    state = await open_state(tmp_path, KEY)
+    await state.close()
+    with pytest.raises(StateError):
+        await state.set_value("a", "b")
+
+
+async def test_units_known_from_an_earlier_start_are_dropped_by_a_full_report(tmp_path: Path) -> None:
+    state = await open_state(tmp_path, KEY)
+    state.put_reports([report(units=(unit_report("web"), unit_report("api")))])
+    await state.close()
+    state = await open_state(tmp_path, KEY)
+    state.put_reports([report(sequence=9, full=True, units=(unit_report("web"),))])
+    await state.flush()
+    assert [one.unit.overlay for one in await state.unit_reports()] == ["web"]
+    await state.close()
+
+
+async def test_the_timeline_keeps_the_newest_events(tmp_path: Path) -> None:
+    state = await open_state(tmp_path, KEY, event_cap=1500)
+    for start in range(0, 5000, 500):
+        state.put_reports([report(events=tuple(event(f"e{number}") for number in range(start, start + 500)))])
+        await state.flush()
+    kept = await state.events(limit=10_000)
+    assert 1500 <= len(kept) <= 2500
+    assert kept[-1].event.message == "e4999"
+    newer = await state.add_events([event("next")])
+    assert newer[0].id > kept[-1].id
+    await state.close()
+
+
+async def test_one_callers_bug_is_not_the_failure_of_those_who_share_its_commit(tmp_path: Path) -> None:
+    state = await open_state(tmp_path, KEY)
+    await state.close()
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'state.db'}", where="test")
+    good, broken = Puts(), Puts()
+    good.put(tables.VALUES, {"name": "good", "text": "kept"})
+    broken.put(tables.VALUES, {"name": "broken", "text": None})
+    answers = await asyncio.gather(
+        *(database.put(puts) for puts in (good, broken, good)), database.read(lambda c: 1), return_exceptions=True
+    )
+    assert [type(answer).__name__ for answer in answers] == ["NoneType", "IntegrityError", "NoneType", "int"]
+    await database.close()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        assert connection.execute("SELECT text FROM value WHERE name = 'good'").fetchall() == [("kept",)]
+
+
+async def test_a_cancelled_caller_does_not_disturb_the_others(state: SqlState) -> None:
+    commits = [
+        asyncio.create_task(
+            state.journal(ClusterName(f"c-{n}")).commit(JournalEntry(put=(row("a", cluster=ClusterName(f"c-{n}")),)))
+        )
+        for n in range(10)
+    ]
+    await asyncio.sleep(0)
+    commits[3].cancel()
+    answers = await asyncio.gather(*commits, return_exceptions=True)
+    assert [n for n, answer in enumerate(answers) if answer is not None] == [3]
+    await state.set_value("still", "writes")
+
+
+async def test_callers_that_wait_together_share_one_transaction(tmp_path: Path) -> None:
+    state = await open_state(tmp_path, KEY)
+
+    def transactions() -> int:
+        # Each transaction writes the first page of the tables it touches anew: count commit frames in the log.
+        return (tmp_path / "state.db-wal").stat().st_size
+
+    before = transactions()
+    await state.set_value("one", "1")
+    single = transactions() - before
+    before = transactions()
+    await asyncio.gather(*(state.set_value(f"many-{n}", "1") for n in range(50)))
+    assert transactions() - before <= 4 * single
+    await state.close()
