@@ -1,0 +1,140 @@
+"""A unit's parent object on the cluster: a ConfigMap that any ApplySet tool understands (KEP-3659) and from which a
+lost hub finds its way again: what is owned, as a digest, and which bundle of which commit was released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fleet import __version__
+from fleet.core.documents import Document, canonical, mapping_at, parse, text_at
+from fleet.core.ids import Digest, ObjectRef, Revision
+from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, Mark
+from fleet.core.record import PARENT_NAMESPACE, applyset_id, installation_hash, owner_text, parent_name, record_digest
+
+_ID = "applyset.kubernetes.io/id"
+_TOOLING = "applyset.kubernetes.io/tooling"
+_KINDS = "applyset.kubernetes.io/contains-group-kinds"
+_NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
+_GENERATION = "fleet.internal/record-generation"
+_RECORD = "fleet.internal/record-digest"
+_BUNDLE = "fleet.internal/bundle-digest"
+_COMMIT = "fleet.internal/commit"
+_QUARANTINED = "fleet.internal/quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What the parent object says. quarantined: digests of results that are not rolled out again."""
+
+    mark: Mark
+    generation: int
+    record: Digest
+    kinds: tuple[tuple[str, str], ...]  # group, kind
+    namespaces: tuple[str, ...]
+    bundle: Digest = Digest("")
+    commit: Revision = Revision("")
+    quarantined: tuple[Digest, ...] = ()
+
+    def same_content(self, other: Parent | None) -> bool:
+        """Whether writing would change nothing but the generation: then it is not written."""
+        if other is None:
+            return False
+        mine, theirs = (self.mark, self.record, self.bundle), (other.mark, other.record, other.bundle)
+        return mine == theirs and self.quarantined == other.quarantined and self.kinds == other.kinds
+
+
+def parent_of(
+    mark: Mark,
+    refs: Iterable[ObjectRef],
+    *,
+    generation: int,
+    bundle: Digest | None,
+    commit: Revision,
+    quarantined: Iterable[Digest] = (),
+) -> Parent:
+    """The parent of a unit that owns these objects (old united with new while an apply goes on)."""
+    owned = sorted(set(refs))
+    return Parent(
+        mark=mark,
+        generation=generation,
+        record=record_digest(owned),
+        kinds=tuple(sorted({(ref.group, ref.kind) for ref in owned})),
+        namespaces=tuple(sorted({ref.namespace for ref in owned if ref.namespace})),
+        bundle=bundle or Digest(""),
+        commit=commit,
+        quarantined=tuple(sorted(quarantined)),
+    )
+
+
+def parent_document(parent: Parent, namespace: str = PARENT_NAMESPACE) -> Document:
+    """The ConfigMap to apply."""
+    name = parent_name(parent.mark.overlay)
+    notes: dict[str, str] = {
+        _TOOLING: f"fleet/v{__version__}",
+        _KINDS: ",".join(sorted(f"{kind}.{group}" if group else kind for group, kind in parent.kinds)),
+        _NAMESPACES: ",".join(place for place in parent.namespaces if place != namespace),
+        OWNER_ANNOTATION: owner_text(parent.mark),
+        _GENERATION: str(parent.generation),
+        _RECORD: parent.record,
+        _BUNDLE: parent.bundle,
+        _COMMIT: parent.commit,
+    }
+    if parent.quarantined:
+        notes[_QUARANTINED] = canonical(list(parent.quarantined)).decode()
+    labels = {_ID: applyset_id(name, namespace), INSTALLATION_LABEL: installation_hash(parent.mark.installation)}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": {**labels}, "annotations": {**notes}},
+    }
+
+
+def is_parent(live: Document) -> bool:
+    """Whether a live object is the parent of some unit."""
+    return bool(text_at(live, "metadata", "labels", _ID)) and live.get("kind") == "ConfigMap"
+
+
+def parse_parent(live: Document) -> Parent | None:
+    """Read a parent object; None where it is none of ours or damaged: then the record must be rebuilt (R12)."""
+    notes = mapping_at(live, "metadata", "annotations")
+    owner = text_at(notes, OWNER_ANNOTATION).split("/")
+    generation = text_at(notes, _GENERATION)
+    name, namespace = text_at(live, "metadata", "name"), text_at(live, "metadata", "namespace")
+    if len(owner) != 3 or not all(owner) or not generation.isdigit() or not text_at(notes, _RECORD):
+        return None
+    mark = Mark(*owner)
+    if name != parent_name(mark.overlay) or text_at(live, "metadata", "labels", _ID) != applyset_id(name, namespace):
+        return None
+    quarantined = _quarantined(notes)
+    if quarantined is None:
+        return None
+    return Parent(
+        mark=mark,
+        generation=int(generation),
+        record=Digest(text_at(notes, _RECORD)),
+        kinds=tuple(sorted(_kind_of(text) for text in text_at(notes, _KINDS).split(",") if text)),
+        namespaces=tuple(text for text in text_at(notes, _NAMESPACES).split(",") if text),
+        bundle=Digest(text_at(notes, _BUNDLE)),
+        commit=Revision(text_at(notes, _COMMIT)),
+        quarantined=quarantined,
+    )
+
+
+def _kind_of(text: str) -> tuple[str, str]:
+    kind, _, group = text.partition(".")
+    return group, kind
+
+
+def _quarantined(notes: Mapping[str, object]) -> tuple[Digest, ...] | None:
+    raw = notes.get(_QUARANTINED)
+    if raw is None:
+        return ()
+    try:
+        value = parse(str(raw).encode())
+    except ValueError:
+        return None
+    if not isinstance(value, list):
+        return None
+    return tuple(Digest(item) for item in value if isinstance(item, str))
