@@ -1,0 +1,1 @@
+"""Who may do what: tokens and roles (R37, R38)."""

@@ -1,0 +1,1 @@
+"""The hub process: start, drain, stop."""

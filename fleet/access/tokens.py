@@ -1,0 +1,68 @@
+"""API tokens: 256 random bits with a prefix that leak scanners find; only their SHA-256 is kept (R38)."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleet.access.policy import Caller, Role
+from fleet.core.ids import Digest
+from fleet.errors import NotAuthenticated, RequestInvalid
+from fleet.ports.state import State, TokenRow
+
+PREFIX = "fleet_"
+LONGEST_SECONDS = 366 * 86400
+
+
+def digest_of_token(token: str) -> Digest:
+    """What is stored and looked up; 256 random bits need no slow hash."""
+    return Digest(hashlib.sha256(token.encode()).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Makes and checks tokens against the state."""
+
+    state: State
+    wall: Callable[[], float]
+
+    async def create(self, name: str, role: Role, seconds: float) -> tuple[str, TokenRow]:
+        """Make a token; the clear text is returned once and kept nowhere."""
+        if not 0 < seconds <= LONGEST_SECONDS:
+            raise RequestInvalid(
+                "a token's life must be between a second and 366 days", next_step="give --expires, as 30d"
+            )
+        if any(row.name == name and self._in_force(row) for row in await self.state.tokens()):
+            raise RequestInvalid(
+                f"there is a token {name} already", next_step=f"fleet token revoke {name}, or take another name"
+            )
+        token, now = PREFIX + secrets.token_urlsafe(32), self.wall()
+        row = TokenRow(
+            id=secrets.token_hex(6),
+            name=name,
+            role=role,
+            digest=digest_of_token(token),
+            created_at=now,
+            expires_at=now + seconds,
+        )
+        await self.state.add_token(row)
+        return token, row
+
+    async def caller_of(self, header: str) -> Caller:
+        """The caller behind an Authorization header; one answer for all that is wrong with it (R38)."""
+        scheme, _, token = header.partition(" ")
+        row = None
+        if scheme.lower() == "bearer" and token.startswith(PREFIX) and len(token) < 200:
+            row = await self.state.token(digest_of_token(token.strip()))
+        if row is None or not self._in_force(row):
+            raise NotAuthenticated(
+                "this request carries no token in force",
+                why="the Authorization header is missing, or its token is unknown, expired or revoked",
+                next_step="fleet token create NAME --role viewer, then set FLEET_TOKEN",
+            )
+        return Caller(row.name, Role(row.role), row.id)
+
+    def _in_force(self, row: TokenRow) -> bool:
+        return not row.revoked_at and row.expires_at > self.wall()

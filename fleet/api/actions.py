@@ -1,0 +1,212 @@
+"""Actions on units, clusters, overlays and the fleet: they are written down, and the loops carry them out."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import datetime
+
+from fleet.access.policy import Role
+from fleet.api.models import (
+    Done,
+    IdentityBody,
+    OpenQuery,
+    OperationList,
+    OperationOut,
+    ReasonBody,
+    SuspendBody,
+    SuspensionList,
+    SuspensionOut,
+    SyncBody,
+    rfc3339,
+)
+from fleet.api.route import Call, Route
+from fleet.core.fleet import Suspension
+from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
+from fleet.errors import NotKnown, RequestInvalid
+from fleet.ports.state import OperationRow
+from fleet.ports.worker import AuditEntry
+
+_KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
+
+
+def operation_out(row: OperationRow) -> OperationOut:
+    """As the API shows it."""
+    return OperationOut(
+        id=row.id,
+        kind=row.kind,
+        target=row.target,
+        actor=row.actor,
+        requested_at=rfc3339(row.requested_at),
+        reason=row.reason,
+        outcome=row.outcome,
+        message=row.message,
+        ended_at=rfc3339(row.ended_at),
+    )
+
+
+async def _sync(call: Call) -> OperationOut:
+    body = await call.body(SyncBody)
+    fleet = call.parts.view.fleet
+    try:
+        unit = UnitName.parse(call.name)
+    except ValueError as error:
+        raise RequestInvalid(str(error), next_step="fleet get units") from error
+    if fleet is None or unit not in fleet.units:
+        raise NotKnown(f"there is no unit {unit}", next_step="fleet get units")
+    if body.override and not body.reason:
+        raise RequestInvalid("an override needs a reason", next_step='add --reason "..."')
+    key = call.request.headers.get("Idempotency-Key", "")
+    if key and not _KEY.match(key):
+        raise RequestInvalid("the Idempotency-Key is not 1 to 200 printable characters")
+    now = call.parts.wall()
+    row = await call.parts.state.add_operation(
+        OperationRow(
+            id=f"op-{secrets.token_hex(5)}",
+            kind="sync",
+            target=str(unit),
+            actor=call.caller.name,
+            requested_at=now,
+            reason=body.reason,
+            idempotency_key=key,
+            override=body.override,
+        )
+    )
+    if body.override:
+        await _audit(call, "sync-override", unit=str(unit), cluster=unit.cluster, reason=body.reason)
+    call.parts.bells.fetch.set()  # a sync fetches first
+    call.parts.bells.orders.set()
+    return operation_out(row)
+
+
+def _scope_of(call: Call) -> str:
+    """The scope in the path, checked against the fleet."""
+    kind, name, fleet = call.request.match_info.get("kind", "fleet"), call.name, call.parts.view.fleet
+    if kind == "fleet":
+        return "fleet"
+    known = False
+    if fleet is not None:
+        match kind:
+            case "clusters":
+                known = ClusterName(name) in fleet.clusters
+            case "overlays":
+                known = OverlayName(name) in fleet.overlays
+            case _:
+                known = any(str(unit) == name for unit in fleet.units)
+    if not known:
+        raise NotKnown(f"there is no {kind[:-1]} {name}", next_step=f"fleet get {kind}")
+    return f"{kind[:-1]} {name}"
+
+
+async def _suspend(call: Call) -> SuspensionOut:
+    body, scope = await call.body(SuspendBody), _scope_of(call)
+    if body.until:
+        try:
+            moment = datetime.fromisoformat(body.until)
+        except ValueError as error:
+            raise RequestInvalid("until is no time", next_step="write RFC 3339, as 2026-11-25T18:00:00Z") from error
+        if moment.tzinfo is None:
+            raise RequestInvalid("until has no time zone", next_step="write RFC 3339, as 2026-11-25T18:00:00Z")
+    suspension = Suspension(body.reason, call.caller.name, body.until, scope)
+    await _audit(call, "suspend", scope=scope, reason=body.reason)
+    await call.parts.state.put_suspension(scope, suspension)
+    call.parts.bells.orders.set()
+    return SuspensionOut(scope=scope, reason=body.reason, owner=call.caller.name, until=body.until)
+
+
+async def _resume(call: Call) -> Done:
+    body, scope = await call.body(ReasonBody), _scope_of(call)
+    if scope not in {suspension.scope for suspension in await call.parts.state.suspensions()}:
+        raise NotKnown(
+            f"{scope} is not suspended by command",
+            why="a suspension that is written in Git is lifted in Git",
+            next_step="fleet describe " + scope,
+        )
+    await _audit(call, "resume", scope=scope, reason=body.reason)
+    await call.parts.state.put_suspension(scope, None)
+    call.parts.bells.orders.set()
+    return Done(message=f"{scope} goes on")
+
+
+async def _suspensions(call: Call) -> SuspensionList:
+    items = [
+        SuspensionOut(scope=row.scope, reason=row.reason, owner=row.owner, until=row.until)
+        for row in await call.parts.state.suspensions()
+    ]
+    return SuspensionList(items=items, total=len(items))
+
+
+async def _accept_identity(call: Call) -> Done:
+    """Take another identity for an entry (R1); audited, repeat-safe."""
+    body = await call.body(IdentityBody)
+    name = ClusterName(call.name)
+    fleet = call.parts.view.fleet
+    if fleet is None or name not in fleet.clusters:
+        raise NotKnown(f"there is no cluster {name}", next_step="fleet get clusters")
+    taken = [other for other, known in (await call.parts.state.identities()).items() if known == body.identity]
+    if taken and taken != [name]:
+        raise RequestInvalid(
+            f"this identity belongs to {', '.join(sorted(taken))}",
+            why="entries and identities are one to one (R2)",
+            next_step="fleet cluster identity " + taken[0],
+        )
+    await _audit(call, "accept-identity", cluster=name, identity=body.identity, reason=body.reason)
+    await call.parts.state.record_identity(name, Identity(body.identity))
+    call.parts.bells.orders.set()
+    return Done(message=f"{name} has the identity {body.identity} from now on")
+
+
+async def _refresh(call: Call) -> Done:
+    call.parts.bells.fetch.set()
+    return Done(message="Git is asked now")
+
+
+async def _operations(call: Call) -> OperationList:
+    query = call.query(OpenQuery)
+    rows = await call.parts.state.operations(open_only=query.open_only, limit=query.limit)
+    return OperationList(items=[operation_out(row) for row in rows], total=len(rows))
+
+
+async def _operation(call: Call) -> OperationOut:
+    row = await call.parts.state.operation(call.name)
+    if row is None:
+        raise NotKnown(f"there is no operation {call.name}")
+    return operation_out(row)
+
+
+async def _audit(
+    call: Call, action: str, *, scope: str = "", unit: str = "", cluster: str = "", identity: str = "", reason: str = ""
+) -> None:
+    await call.parts.state.write(
+        AuditEntry(
+            at=call.parts.wall(),
+            actor=call.caller.name,
+            action=action,
+            cluster=cluster,
+            identity=identity,
+            unit=unit,
+            object=scope,
+            reason=reason,
+            outcome="done",
+        )
+    )
+
+
+_SCOPED = "/api/v1/{kind:clusters|overlays|units}/{name}"
+ROUTES = (
+    Route("POST", "/api/v1/units/{name}:sync", "Sync a unit now", Role.OPERATOR, _sync, body=SyncBody,
+          answer=OperationOut, status=202),
+    Route("POST", _SCOPED + ":suspend", "Stop writes to this scope", Role.OPERATOR, _suspend, body=SuspendBody,
+          answer=SuspensionOut),
+    Route("POST", _SCOPED + ":resume", "Let this scope go on", Role.OPERATOR, _resume, body=ReasonBody, answer=Done),
+    Route("POST", "/api/v1/fleet:suspend", "Stop writes to all clusters", Role.OPERATOR, _suspend, body=SuspendBody,
+          answer=SuspensionOut),
+    Route("POST", "/api/v1/fleet:resume", "Let the fleet go on", Role.OPERATOR, _resume, body=ReasonBody, answer=Done),
+    Route("POST", "/api/v1/fleet:refresh", "Ask Git now", Role.OPERATOR, _refresh, answer=Done, status=202),
+    Route("POST", "/api/v1/clusters/{name}:acceptIdentity", "Accept another identity", Role.ADMIN, _accept_identity,
+          body=IdentityBody, answer=Done),
+    Route("GET", "/api/v1/suspensions", "Suspensions by command", Role.VIEWER, _suspensions, answer=SuspensionList),
+    Route("GET", "/api/v1/operations", "Requested actions", Role.VIEWER, _operations, query=OpenQuery,
+          answer=OperationList),
+    Route("GET", "/api/v1/operations/{name}", "One requested action", Role.VIEWER, _operation, answer=OperationOut),
+)  # fmt: skip

@@ -1,0 +1,95 @@
+"""Tokens and credentials: for admins; neither is ever given out again (R32, R38)."""
+
+from __future__ import annotations
+
+from fleet.access.policy import Role
+from fleet.api.models import (
+    CredentialBody,
+    CredentialList,
+    CredentialOut,
+    Done,
+    TokenBody,
+    TokenList,
+    TokenOut,
+    rfc3339,
+)
+from fleet.api.route import Call, Route
+from fleet.core.ids import is_dns_label
+from fleet.errors import NotKnown, RequestInvalid
+from fleet.ports.state import TokenRow
+from fleet.ports.worker import AuditEntry
+
+
+def _token_out(row: TokenRow, token: str = "") -> TokenOut:
+    return TokenOut(
+        id=row.id,
+        name=row.name,
+        role=row.role,
+        created_at=rfc3339(row.created_at),
+        expires_at=rfc3339(row.expires_at),
+        revoked_at=rfc3339(row.revoked_at),
+        token=token,
+    )
+
+
+async def _create_token(call: Call) -> TokenOut:
+    body = await call.body(TokenBody)
+    token, row = await call.parts.tokens.create(body.name, Role(body.role), body.expires_seconds)
+    await _audit(call, "create-token", f"token {row.name} ({row.role})")
+    return _token_out(row, token)
+
+
+async def _tokens(call: Call) -> TokenList:
+    rows = await call.parts.state.tokens()
+    return TokenList(items=[_token_out(row) for row in rows], total=len(rows))
+
+
+async def _revoke_token(call: Call) -> Done:
+    if not await call.parts.state.revoke_token(call.name, call.parts.wall()):
+        raise NotKnown(f"there is no token {call.name} in force", next_step="fleet token list")
+    await _audit(call, "revoke-token", f"token {call.name}")
+    return Done(message=f"token {call.name} is revoked")
+
+
+async def _put_credential(call: Call) -> CredentialOut:
+    body = await call.body(CredentialBody)
+    if not is_dns_label(call.name):
+        raise RequestInvalid(f"{call.name} is no name for a credential", next_step="use a-z, 0-9 and -")
+    call.parts.check_kubeconfig(call.name, body.kubeconfig.encode())
+    now = call.parts.wall()
+    await _audit(call, "put-credential", f"credential {call.name}")
+    await call.parts.state.put_credential(call.name, body.kubeconfig.encode(), now)
+    call.parts.bells.orders.set()
+    return CredentialOut(name=call.name, added_at=rfc3339(now))
+
+
+async def _credentials(call: Call) -> CredentialList:
+    items = [
+        CredentialOut(name=name, added_at=rfc3339(at))
+        for name, at in sorted((await call.parts.state.credentials()).items())
+    ]
+    return CredentialList(items=items, total=len(items))
+
+
+async def _remove_credential(call: Call) -> Done:
+    if not await call.parts.state.remove_credential(call.name):
+        raise NotKnown(f"there is no credential {call.name} in the store", next_step="fleet credential list")
+    await _audit(call, "remove-credential", f"credential {call.name}")
+    return Done(message=f"credential {call.name} is removed")
+
+
+async def _audit(call: Call, action: str, what: str) -> None:
+    entry = AuditEntry(call.parts.wall(), call.caller.name, action, object=what, outcome="done")
+    await call.parts.state.write(entry)
+
+
+ROUTES = (
+    Route("POST", "/api/v1/tokens", "Make a token", Role.ADMIN, _create_token, body=TokenBody, answer=TokenOut,
+          status=201),
+    Route("GET", "/api/v1/tokens", "Tokens", Role.ADMIN, _tokens, answer=TokenList),
+    Route("DELETE", "/api/v1/tokens/{name}", "Revoke a token", Role.ADMIN, _revoke_token, answer=Done),
+    Route("PUT", "/api/v1/credentials/{name}", "Keep a kubeconfig, encrypted", Role.ADMIN, _put_credential,
+          body=CredentialBody, answer=CredentialOut),
+    Route("GET", "/api/v1/credentials", "Names of kept kubeconfigs", Role.ADMIN, _credentials, answer=CredentialList),
+    Route("DELETE", "/api/v1/credentials/{name}", "Remove a kubeconfig", Role.ADMIN, _remove_credential, answer=Done),
+)  # fmt: skip

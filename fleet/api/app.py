@@ -1,0 +1,129 @@
+"""The web application: authentication, limits, errors as problem+json, and the routes of all resources.
+
+Malformed input gives 4xx, never 5xx (R41). Foreign text leaves as JSON only, with `nosniff` and no caching (R40).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel
+
+from fleet import telemetry
+from fleet.access.policy import Caller, Role, demand
+from fleet.api import actions, admin, clusters, health, holds, hooks, overlays, revisions, stream, timeline, units
+from fleet.api.openapi import document_of
+from fleet.api.parts import ApiParts
+from fleet.api.route import BODY_LIMIT_BYTES, Call, Route
+from fleet.errors import (
+    AccessError,
+    ClusterError,
+    FleetError,
+    NotAllowed,
+    NotAuthenticated,
+    NotKnown,
+    PreconditionFailed,
+    RequestInvalid,
+    StateError,
+)
+
+log = structlog.get_logger("api")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+_MODULES = (actions, admin, clusters, health, holds, hooks, overlays, revisions, stream, timeline, units)
+ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
+_STATUS: tuple[tuple[type[FleetError], int], ...] = (
+    (NotAuthenticated, 401),
+    (NotAllowed, 403),
+    (NotKnown, 404),
+    (PreconditionFailed, 409),
+    (RequestInvalid, 422),
+    (StateError, 503),
+    (AccessError, 400),
+    (ClusterError, 502),
+)
+
+
+def build_app(parts: ApiParts) -> web.Application:
+    """All routes over these parts."""
+    app = web.Application(
+        middlewares=[_edge], client_max_size=BODY_LIMIT_BYTES, handler_args={"max_field_size": 16_384}
+    )
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, _handler_of(route, parts))
+    app.router.add_get("/openapi.json", _document_handler())
+    return app
+
+
+def _handler_of(route: Route, parts: ApiParts) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if route.role is None:
+            caller = Caller("anonymous", Role.VIEWER, "")
+        else:
+            caller = await parts.tokens.caller_of(request.headers.get("Authorization", ""))
+            demand(caller, route.role, f"{route.method} {route.path}")
+        answer = await route.handler(Call(request, parts, caller))
+        if isinstance(answer, BaseModel):
+            body = answer.model_dump_json(by_alias=True, exclude_none=True).encode()
+            return web.Response(body=body, status=route.status, content_type="application/json")
+        return answer
+
+    return handle
+
+
+def _document_handler() -> Handler:
+    body = json.dumps(document_of(ROUTES)).encode()
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type="application/json")
+
+    return handle
+
+
+@web.middleware
+async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    resource = request.match_info.route.resource
+    path = resource.canonical if resource else "none"
+    try:
+        response = await handler(request)
+    except FleetError as error:
+        response = problem_of(error)
+    except web.HTTPException as error:
+        response = _plain_problem(error)
+    except (ValueError, UnicodeError) as error:  # malformed input that a parser below noticed (R41)
+        log.info("malformed request", path=path, kind=type(error).__name__)
+        response = problem_of(RequestInvalid("the request cannot be read", next_step="see /openapi.json"))
+    telemetry.HTTP_REQUESTS.labels(request.method, path, str(response.status)).inc()
+    if not response.prepared:
+        response.headers.update(HEADERS)
+    return response
+
+
+def problem_of(error: FleetError) -> web.Response:
+    """RFC 9457: `type` is the class name, a heading in docs/errors.md."""
+    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+    telemetry.REFUSALS.labels(error.reason).inc()
+    body = {
+        "type": f"urn:fleet:{error.reason}",
+        "title": error.what,
+        "status": status,
+        "detail": error.why,
+        "where": error.where,
+        "next": error.next_step,
+    }
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return web.json_response(body, status=status, headers=headers, content_type="application/problem+json")
+
+
+def _plain_problem(error: web.HTTPException) -> web.Response:
+    body = {"type": "urn:fleet:RequestInvalid", "title": error.reason, "status": error.status}
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    return web.json_response(body, status=error.status, headers=headers, content_type="application/problem+json")

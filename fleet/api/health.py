@@ -1,0 +1,50 @@
+"""/healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from fleet import telemetry
+from fleet.access.policy import Role
+from fleet.api.route import Call, Route
+from fleet.api.rows import cluster_out, unit_status_of
+from fleet.api.parts import ApiParts
+
+
+async def _healthz(_: Call) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _readyz(call: Call) -> web.Response:
+    why = call.parts.ready()
+    return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200)
+
+
+async def _metrics(call: Call) -> web.Response:
+    return web.Response(body=exposition(call.parts), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def exposition(parts: ApiParts) -> bytes:
+    """All metrics in Prometheus' text format; gauges of clusters and units are counted now, by their age (R21)."""
+    now, view = parts.wall(), parts.view
+    telemetry.CLUSTERS.clear()
+    telemetry.UNITS.clear()
+    telemetry.REPORT_AGE.clear()
+    if view.fleet is not None:
+        for cluster in view.fleet.clusters.values():
+            status = cluster_out(view, cluster, now).status
+            telemetry.CLUSTERS.labels(status.sync, status.health).inc()
+            if status.age_seconds is not None:
+                telemetry.REPORT_AGE.labels(cluster.name).set(status.age_seconds)
+        for name in view.fleet.units:
+            unit = unit_status_of(view, name, now)
+            telemetry.UNITS.labels(unit.sync, unit.health).inc()
+    return generate_latest(telemetry.REGISTRY)
+
+
+ROUTES = (
+    Route("GET", "/healthz", "Alive", None, _healthz),
+    Route("GET", "/readyz", "The loops run and the state can be written", None, _readyz),
+    Route("GET", "/metrics", "Prometheus metrics", Role.VIEWER, _metrics),
+)

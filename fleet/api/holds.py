@@ -1,0 +1,111 @@
+"""Holds: their exact lists, and the decisions on them (R9, R42)."""
+
+from __future__ import annotations
+
+from fleet.access.policy import Role
+from fleet.api.models import ApproveBody, HoldDeletion, HoldList, HoldOut, Metadata, OpenQuery, ReasonBody, rfc3339
+from fleet.api.route import Call, Route
+from fleet.core.ids import Digest
+from fleet.errors import NotKnown, PreconditionFailed, RequestInvalid
+from fleet.ports.state import HoldRow
+from fleet.ports.worker import AuditEntry
+
+
+def hold_out(row: HoldRow) -> HoldOut:
+    """As the API shows it."""
+    deletions = [
+        HoldDeletion(
+            unit=str(request.unit),
+            object=str(deletion.ref),
+            uid=deletion.uid,
+            created_at=rfc3339(deletion.created_at),
+            goes_with=list(deletion.goes_with),
+            reason=request.reason,
+            message=request.message,
+        )
+        for request in row.requests
+        for deletion in request.deletions
+    ]
+    return HoldOut(
+        metadata=Metadata(name=row.id, creation_timestamp=rfc3339(row.created_at)),
+        overlay=row.overlay,
+        commit=row.commit,
+        list_digest=row.list_digest,
+        clusters=sorted({str(request.unit.cluster) for request in row.requests}),
+        messages=sorted({request.message for request in row.requests}),
+        deletions=deletions,
+        created_at=rfc3339(row.created_at),
+        expires_at=rfc3339(row.expires_at),
+        decision=row.decision,
+        decided_by=row.decided_by,
+        reason=row.reason,
+    )
+
+
+async def _list(call: Call) -> HoldList:
+    query = call.query(OpenQuery)
+    rows = await call.parts.state.holds(open_only=query.open_only)
+    return HoldList(items=[hold_out(row) for row in rows[: query.limit]], total=len(rows))
+
+
+async def _find(call: Call) -> HoldRow:
+    for row in await call.parts.state.holds():
+        if row.id == call.name:
+            return row
+    raise NotKnown(f"there is no hold {call.name}", next_step="fleet get holds")
+
+
+async def _one(call: Call) -> HoldOut:
+    return hold_out(await _find(call))
+
+
+async def _approve(call: Call) -> HoldOut:
+    body, row = await call.body(ApproveBody), await _find(call)
+    if not row.list_digest.startswith(body.list_digest):
+        raise PreconditionFailed(
+            f"the list of {row.id} is another one now",
+            why=f"you saw {body.list_digest}, it is {row.list_digest[:6]}",
+            next_step=f"fleet describe hold {row.id}",
+        )
+    return hold_out(await _decide(call, row, "approved", body.reason))
+
+
+async def _reject(call: Call) -> HoldOut:
+    body, row = await call.body(ReasonBody), await _find(call)
+    if not body.reason:
+        raise RequestInvalid("a rejection needs a reason", next_step='add --reason "..."')
+    return hold_out(await _decide(call, row, "rejected", body.reason))
+
+
+async def _decide(call: Call, row: HoldRow, decision: str, reason: str) -> HoldRow:
+    decided = await call.parts.state.decide_hold(
+        row.id,
+        list_digest=Digest(row.list_digest),
+        decision=decision,
+        actor=call.caller.name,
+        reason=reason,
+        at=call.parts.wall(),
+    )
+    await call.parts.state.write(
+        AuditEntry(
+            at=call.parts.wall(),
+            actor=call.caller.name,
+            action=f"hold-{decision}",
+            object=f"hold {row.id}, list {row.list_digest}",
+            commit=row.commit,
+            reason=reason,
+            outcome="done",
+        )
+    )
+    call.parts.bells.orders.set()
+    return decided
+
+
+ROUTES = (
+    Route("GET", "/api/v1/holds", "Holds", Role.VIEWER, _list, query=OpenQuery, answer=HoldList),
+    Route("GET", "/api/v1/holds/{name}", "One hold with its exact list", Role.VIEWER, _one, answer=HoldOut),
+    Route("POST", "/api/v1/holds/{name}:approve", "Approve exactly this list", Role.OPERATOR, _approve,
+          body=ApproveBody, answer=HoldOut),
+    Route("POST", "/api/v1/holds/{name}:reject", "Keep what the hold would delete", Role.OPERATOR, _reject,
+          body=ReasonBody, answer=HoldOut),
+)  # fmt: skip

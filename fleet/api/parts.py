@@ -1,0 +1,24 @@
+"""What the handlers need, put together by wiring.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleet.access.tokens import Tokens
+from fleet.core.view import View
+from fleet.ports.state import Bells, State
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """Handed to each handler; handlers read the view, and write nothing but the state."""
+
+    view: View
+    state: State
+    tokens: Tokens
+    bells: Bells
+    wall: Callable[[], float]
+    check_kubeconfig: Callable[[str, bytes], None]  # raises CredentialRefused for what the hub will not use (R30)
+    ready: Callable[[], str]  # "" when the loops run and the state can be written, else why not
+    webhook_secret: bytes | None = None  # None: the webhook route answers 404 (R39)

@@ -1,0 +1,63 @@
+"""Server-sent events of the timeline: `Last-Event-ID` resumes, the token is checked again all the time (R37)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from aiohttp_sse import sse_response
+
+from fleet.access.policy import Role
+from fleet.api.route import Call, Route
+from fleet.api.timeline import event_out
+from fleet.errors import NotAuthenticated, RequestInvalid
+
+CHECK_SECONDS = 4.0  # a revoked token ends its streams within 5 s (R35, R38)
+STREAMS_LIMIT = 500
+PAGE = 200
+_open_streams = asyncio.Semaphore(STREAMS_LIMIT)
+
+
+async def _stream(call: Call) -> web.StreamResponse:
+    after = call.request.headers.get("Last-Event-ID", call.request.query.get("after", ""))
+    if after and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise RequestInvalid("Last-Event-ID is no number")
+    if _open_streams.locked():
+        raise RequestInvalid(
+            f"{STREAMS_LIMIT} streams are open already", next_step="close some, or poll /api/v1/events"
+        )
+    async with _open_streams, sse_response(call.request) as response:
+        last = int(after) if after else await _newest(call)
+        while response.is_connected():
+            try:
+                await call.parts.tokens.caller_of(call.request.headers.get("Authorization", ""))
+            except NotAuthenticated:
+                break
+            rows = await call.parts.state.events(after=last, limit=PAGE)
+            for row in rows:
+                # A slow reader is dropped: what it missed it gets again by Last-Event-ID (R41).
+                async with asyncio.timeout(10):
+                    await response.send(
+                        event_out(row).model_dump_json(by_alias=True), id=str(row.id), event=row.event.kind
+                    )
+                last = row.id
+            if not rows:
+                await _wait_for_news(call.parts.bells.news)
+    return response
+
+
+async def _newest(call: Call) -> int:
+    rows = await call.parts.state.events(limit=1, newest_first=True)
+    return rows[0].id if rows else 0
+
+
+async def _wait_for_news(news: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await news.wait()
+            await asyncio.sleep(0.15)  # the store writes events in batches of 100 ms
+    except TimeoutError:
+        return
+
+
+ROUTES = (Route("GET", "/api/v1/stream", "The timeline as server-sent events", Role.VIEWER, _stream),)

@@ -1,0 +1,66 @@
+"""Events and the audit log, by page."""
+
+from __future__ import annotations
+
+from fleet.access.policy import Role
+from fleet.api.models import AfterQuery, AuditList, AuditOut, EventList, EventOut, EventQuery, rfc3339
+from fleet.api.route import Call, Route
+from fleet.ports.state import EventRow
+
+
+def event_out(row: EventRow) -> EventOut:
+    """As the API shows it."""
+    event = row.event
+    return EventOut(
+        id=row.id,
+        at=rfc3339(event.at),
+        kind=event.kind,
+        cluster=event.cluster,
+        unit=str(event.unit) if event.unit else "",
+        commit=event.commit or "",
+        object=str(event.ref) if event.ref else "",
+        message=event.message,
+    )
+
+
+async def _events(call: Call) -> EventList:
+    query = call.query(EventQuery)
+    rows = await call.parts.state.events(
+        after=query.after,
+        limit=query.limit,
+        cluster=query.cluster,
+        overlay=query.overlay,
+        unit=query.unit,
+        newest_first=query.newest_first,
+    )
+    more = str(rows[-1].id) if len(rows) == query.limit and not query.newest_first else ""
+    return EventList(items=[event_out(row) for row in rows], total=len(rows), continue_=more)
+
+
+async def _audit(call: Call) -> AuditList:
+    query = call.query(AfterQuery)
+    rows = await call.parts.state.audit_entries(after=query.after, limit=query.limit)
+    items = [
+        AuditOut(
+            id=number,
+            at=rfc3339(entry.at),
+            actor=entry.actor,
+            action=entry.action,
+            cluster=entry.cluster,
+            identity=entry.identity,
+            unit=entry.unit,
+            object=entry.object,
+            uid=entry.uid,
+            commit=entry.commit,
+            reason=entry.reason,
+            outcome=entry.outcome,
+        )
+        for number, entry in rows
+    ]
+    return AuditList(items=items, total=len(items), continue_=str(rows[-1][0]) if len(rows) == query.limit else "")
+
+
+ROUTES = (
+    Route("GET", "/api/v1/events", "The timeline", Role.VIEWER, _events, query=EventQuery, answer=EventList),
+    Route("GET", "/api/v1/audit", "The audit log", Role.ADMIN, _audit, query=AfterQuery, answer=AuditList),
+)

@@ -1,0 +1,97 @@
+"""Actions: sync, suspend, resume, approve, reject, refresh; and `fleet wait`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from fleet.cli.client import Client
+from fleet.cli.output import EXIT_FAILURE, EXIT_TIMEOUT, clean
+from fleet.errors import UsageInvalid
+
+_SCOPES = {"fleet": "fleet", "cluster": "clusters", "overlay": "overlays", "unit": "units"}
+
+
+def sync(client: Client, unit: str, *, override: bool, reason: str, wait: bool, timeout_seconds: float) -> int:
+    """Ask for a sync; with `wait` until it ended, 1 if it was refused, 5 if it took too long."""
+    operation = client.call("POST", f"/api/v1/units/{unit}:sync", {"override": override, "reason": reason})
+    if not wait:
+        sys.stdout.write(f"{operation['id']} asked for; fleet get operations\n")
+        return 0
+    end = time.monotonic() + timeout_seconds
+    while time.monotonic() < end:
+        operation = client.get(f"/api/v1/operations/{operation['id']}")
+        if operation.get("outcome"):
+            sys.stdout.write(clean(f"{unit} {operation['outcome']}: {operation.get('message', '')}") + "\n")
+            return 0 if operation["outcome"] == "done" else EXIT_FAILURE
+        time.sleep(0.2)
+    sys.stderr.write(f"{unit} is not synced within {timeout_seconds:g} s; it goes on: fleet describe unit {unit}\n")
+    return EXIT_TIMEOUT
+
+
+def _scope_path(scope: str, name: str) -> str:
+    kind = _SCOPES.get(scope.removesuffix("s") if scope != "fleet" else scope)
+    if kind is None or (kind == "fleet") == bool(name):
+        raise UsageInvalid(
+            f"{scope} {name} is no scope", next_step="write fleet, cluster NAME, overlay NAME or unit NAME"
+        )
+    return f"/api/v1/{kind}" + (f"/{name}" if name else "")
+
+
+def suspend(client: Client, scope: str, name: str, *, reason: str, until: str) -> int:
+    """Stop writes to a scope."""
+    answer = client.call("POST", _scope_path(scope, name) + ":suspend", {"reason": reason, "until": until})
+    sys.stdout.write(
+        clean(f"{answer['scope']} is suspended: {answer['reason']}; fleet resume {answer['scope']}") + "\n"
+    )
+    return 0
+
+
+def resume(client: Client, scope: str, name: str, *, reason: str) -> int:
+    """Let a scope go on."""
+    answer = client.call("POST", _scope_path(scope, name) + ":resume", {"reason": reason})
+    sys.stdout.write(clean(answer["message"]) + "\n")
+    return 0
+
+
+def approve(client: Client, hold: str, *, list_digest: str, reason: str) -> int:
+    """Approve exactly the list that was shown."""
+    answer = client.call("POST", f"/api/v1/holds/{hold}:approve", {"listDigest": list_digest, "reason": reason})
+    sys.stdout.write(f"{hold} approved: {len(answer['deletions'])} objects go if they are still as they were shown\n")
+    return 0
+
+
+def reject(client: Client, hold: str, *, reason: str) -> int:
+    """Keep what the hold would delete."""
+    client.call("POST", f"/api/v1/holds/{hold}:reject", {"reason": reason})
+    sys.stdout.write(f"{hold} rejected: nothing is deleted; it comes back with the next commit\n")
+    return 0
+
+
+def refresh(client: Client) -> int:
+    """Ask the hub to look into Git now."""
+    client.call("POST", "/api/v1/fleet:refresh", {})
+    sys.stdout.write("Git is asked now\n")
+    return 0
+
+
+def wait_for_commit(client: Client, commit: str, *, timeout_seconds: float) -> int:
+    """Return only when every target observed the commit; then 0, else 5 with the reason per unit."""
+    client.call("POST", "/api/v1/fleet:refresh", {})
+    end = time.monotonic() + timeout_seconds
+    started, progress = time.monotonic(), dict[str, Any]()
+    while time.monotonic() < end:
+        progress = client.get("/api/v1/progress", {"commit": commit})
+        if progress["done"]:
+            took = time.monotonic() - started
+            sys.stdout.write(f"{progress['commit'][:7]} is on all {progress['units']} units, {took:.0f} s\n")
+            return 0
+        time.sleep(0.25)
+    if not progress.get("known"):
+        sys.stderr.write(f"{commit[:7]} is not on the tracked branch as the hub sees it; fleet status\n")
+        return EXIT_TIMEOUT
+    sys.stderr.write(f"{progress['there']} of {progress['units']} units observed {commit[:7]}\n")
+    for line in progress["missing"]:
+        sys.stderr.write(clean(f"  {line['unit']}: {line['reason']}") + "\n")
+    return EXIT_TIMEOUT

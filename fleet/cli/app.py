@@ -1,0 +1,403 @@
+"""The parser: kubectl's grammar, one function per command. Each imports its handler only when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from fleet.cli.client import Client
+from fleet.cli.output import EXIT_DENIED, EXIT_FAILURE, EXIT_NOT_FOUND, EXIT_USAGE, print_error
+from fleet.errors import FleetError, NotAllowed, NotAuthenticated, NotKnown, UsageInvalid
+
+Output = Annotated[str, Parameter(["--output", "-o"], help="table, wide, json, yaml, name or jsonpath=EXPRESSION")]
+Hub = Annotated[str, Parameter("--hub", help="address of the hub (FLEET_HUB)")]
+Reason = Annotated[str, Parameter("--reason", help="goes into the audit log")]
+Selector = Annotated[str, Parameter(["--selector", "-l"], help="labels, as region=eu,tier!=canary")]
+Timeout = Annotated[str, Parameter("--timeout", help="as 30s, 5m")]
+Root = Annotated[Path, Parameter("--root", help="the checkout")]
+
+app = App(name="fleet", help="GitOps for fleets of Kubernetes clusters.", version_flags=[], help_format="plaintext")
+cluster_app = App(name="cluster", help="Clusters of the inventory and their identities.")
+credential_app = App(name="credential", help="Kubeconfigs that the hub keeps, encrypted.")
+token_app = App(name="token", help="Tokens for the API.")
+sim_app = App(name="sim", help="Act on the simulated clusters of a running demo.")
+for part in (cluster_app, credential_app, token_app, sim_app):
+    app.command(part)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; never shows a traceback without --debug."""
+    debug = "--debug" in arguments
+    words = [word for word in arguments if word != "--debug"]
+    try:
+        return int(app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0)
+    except CycloptsError as error:
+        sys.stderr.write(f"error[UsageInvalid] {error}\n  next  fleet {' '.join(words[:1])} --help\n")
+        return EXIT_USAGE
+    except FleetError as error:
+        if debug:
+            raise
+        print_error(error)
+        return _code_of(error)
+    except (KeyboardInterrupt, BrokenPipeError):
+        # Nobody reads any more: closing quietly is what kubectl does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 130
+
+
+def _code_of(error: FleetError) -> int:
+    match error:
+        case UsageInvalid():
+            return EXIT_USAGE
+        case NotKnown():
+            return EXIT_NOT_FOUND
+        case NotAllowed() | NotAuthenticated():
+            return EXIT_DENIED
+        case _:
+            return EXIT_FAILURE
+
+
+# Read
+
+
+@app.command
+def get(
+    kind: str,
+    *names: str,
+    output: Output = "table",
+    selector: Selector = "",
+    q: str = "",
+    health: str = "",
+    sync_state: Annotated[str, Parameter("--sync")] = "",
+    cluster: str = "",
+    overlay: str = "",
+    environment: str = "",
+    hub: Hub = "",
+) -> int:
+    """List clusters, units, overlays, holds, events or operations, worst first."""
+    from fleet.cli.get import get as handler
+
+    filters = {
+        "labelSelector": selector,
+        "q": q,
+        "health": health,
+        "sync": sync_state,
+        "cluster": cluster,
+        "overlay": overlay,
+        "environment": environment,
+    }
+    return handler(Client(hub), kind, names, output, filters)
+
+
+@app.command
+def describe(kind: str, name: str, *, output: Output = "table", hub: Hub = "") -> int:
+    """Show one cluster, unit, overlay or hold with its reasons."""
+    from fleet.cli.describe import describe as handler
+
+    return handler(Client(hub), kind, name, output)
+
+
+@app.command
+def status(*, output: Output = "table", hub: Hub = "") -> int:
+    """Show the fleet at a glance, and what needs a person."""
+    from fleet.cli.overview import status as handler
+
+    return handler(Client(hub), output)
+
+
+@app.command
+def history(
+    *,
+    cluster: str = "",
+    overlay: str = "",
+    unit: str = "",
+    limit: int = 50,
+    audit: bool = False,
+    watch: Annotated[bool, Parameter(["--watch", "-w"])] = False,
+    output: Output = "table",
+    hub: Hub = "",
+) -> int:
+    """Show the timeline, or with --audit the audit log."""
+    from fleet.cli.history import history as handler
+
+    filters = {"cluster": cluster, "overlay": overlay, "unit": unit}
+    return handler(Client(hub), filters=filters, limit=limit, audit=audit, watch=watch, output=output)
+
+
+@app.command
+def wait(*, commit: str, timeout: Timeout = "5m", root: Root = Path(), hub: Hub = "") -> int:
+    """Wait until every target observed a commit; REV may be HEAD or a branch of this checkout."""
+    from fleet.cli.act import wait_for_commit
+    from fleet.cli.checkout import revision_of
+    from fleet.cli.keys import seconds_of
+
+    return wait_for_commit(Client(hub), revision_of(root, commit), timeout_seconds=seconds_of(timeout))
+
+
+# Act
+
+
+@app.command
+def sync(
+    unit: str,
+    *,
+    override: bool = False,
+    reason: Reason = "",
+    wait: bool = True,
+    timeout: Timeout = "5m",
+    hub: Hub = "",
+) -> int:
+    """Fetch, then make a unit equal to Git now; --override passes windows, never holds or identity."""
+    from fleet.cli.act import sync as handler
+    from fleet.cli.keys import seconds_of
+
+    return handler(Client(hub), unit, override=override, reason=reason, wait=wait, timeout_seconds=seconds_of(timeout))
+
+
+@app.command
+def refresh(*, hub: Hub = "") -> int:
+    """Ask the hub to look into Git now."""
+    from fleet.cli.act import refresh as handler
+
+    return handler(Client(hub))
+
+
+@app.command
+def suspend(scope: str, name: str = "", *, reason: Reason, until: str = "", hub: Hub = "") -> int:
+    """Stop writes to the fleet, a cluster, an overlay or a unit."""
+    from fleet.cli.act import suspend as handler
+
+    return handler(Client(hub), scope, name, reason=reason, until=until)
+
+
+@app.command
+def resume(scope: str, name: str = "", *, reason: Reason = "", hub: Hub = "") -> int:
+    """Let a suspended scope go on."""
+    from fleet.cli.act import resume as handler
+
+    return handler(Client(hub), scope, name, reason=reason)
+
+
+@app.command
+def approve(hold: str, *, list_digest: Annotated[str, Parameter("--list")], reason: Reason = "", hub: Hub = "") -> int:
+    """Approve exactly the list of a hold that was shown."""
+    from fleet.cli.act import approve as handler
+
+    return handler(Client(hub), hold, list_digest=list_digest, reason=reason)
+
+
+@app.command
+def reject(hold: str, *, reason: Reason, hub: Hub = "") -> int:
+    """Keep what a hold would delete."""
+    from fleet.cli.act import reject as handler
+
+    return handler(Client(hub), hold, reason=reason)
+
+
+# On a checkout
+
+
+@app.command
+def validate(path: Path = Path(), *, output: Output = "table") -> int:
+    """Check the fleet repo in a checkout: inventory and all builds."""
+    from fleet.cli.validate import validate as handler
+
+    return handler(path, sys.stdout, output=output)
+
+
+@app.command
+def init(path: Path = Path(), *, name: str = "default") -> int:
+    """Make a fleet repo that works, from nothing."""
+    from fleet.cli.init import init as handler
+
+    return handler(path, sys.stdout, name=name)
+
+
+@app.command
+def schema(kind: Literal["Fleet", "Cluster", "Overlay"]) -> int:
+    """Print the JSON Schema of a kind."""
+    from fleet.cli.schema import schema as handler
+
+    return handler(kind, sys.stdout)
+
+
+@app.command
+def render(unit: str, *, why: bool = False, root: Root = Path()) -> int:
+    """Print what Git says for a unit; --why shows its path and variables with file and line."""
+    from fleet.cli.render import render as handler
+
+    return handler(root, unit, why=why)
+
+
+@app.command
+def diff(target: str, *, context: str = "", root: Root = Path(), output: Output = "table") -> int:
+    """Compare a unit or a cluster with the live objects, by your own kubeconfig; 0 same, 1 different, 2 error."""
+    from fleet.cli.diff import diff as handler
+
+    return handler(root, target, context=context, output=output)
+
+
+# Way in
+
+
+@app.command
+def hub(
+    *,
+    repo: str = "",
+    branch: str = "",
+    data_dir: Path | None = None,
+    listen: str = "",
+    credentials: Path | None = None,
+    allow_address: tuple[str, ...] = (),
+    poll_seconds: float | None = None,
+) -> int:
+    """Run the hub; each flag is also FLEET_<NAME> in the environment."""
+    from fleet.cli.hub import hub as handler
+
+    given = {
+        "repo": repo,
+        "branch": branch,
+        "data_dir": data_dir,
+        "listen": listen,
+        "credentials": credentials,
+        "allow_address": allow_address,
+        "poll_seconds": poll_seconds,
+    }
+    return handler({name: value for name, value in given.items() if value not in ("", None, ())})
+
+
+@app.command
+def recover(*, confirm: bool = False, hub: Hub = "") -> int:
+    """After a lost data directory: show what the clusters hold; --confirm lets the hub write again."""
+    from fleet.cli.recover import recover as handler
+
+    return handler(Client(hub), confirm=confirm)
+
+
+@app.command
+def doctor(*, root: Root = Path()) -> int:
+    """Say what this machine has: renderer, git, data directory, key."""
+    from fleet.cli.doctor import doctor as handler
+
+    return handler(root, sys.stdout)
+
+
+@cluster_app.command(name="add")
+def cluster_add(
+    name: str,
+    *,
+    context: str = "",
+    environment: str = "",
+    location: str = "",
+    labels: Annotated[tuple[str, ...], Parameter(["--label"])] = (),
+    root: Root = Path(),
+) -> int:
+    """Read a cluster as you, and write its file: mode observe, identity recorded."""
+    from fleet.cli.cluster import add as handler
+
+    return handler(root, name, context=context, environment=environment, location=location, labels=labels)
+
+
+@cluster_app.command(name="identity")
+def cluster_identity(name: str, *, accept: str = "", reason: Reason = "", hub: Hub = "") -> int:
+    """Show the recorded identity; --accept IDENTITY takes another one, audited."""
+    from fleet.cli.cluster import identity as handler
+
+    return handler(Client(hub), name, accept=accept, reason=reason)
+
+
+@cluster_app.command(name="remove")
+def cluster_remove(name: str, *, root: Root = Path()) -> int:
+    """Take a cluster's file out of the checkout; merging that detaches it and leaves its objects."""
+    from fleet.cli.cluster import remove as handler
+
+    return handler(root, name)
+
+
+@credential_app.command(name="add")
+def credential_add(name: str, file: Path, *, hub: Hub = "") -> int:
+    """Give the hub a kubeconfig (- reads standard input)."""
+    from fleet.cli.keys import credential_add as handler
+
+    return handler(Client(hub), name, file)
+
+
+@credential_app.command(name="list")
+def credential_list(*, output: Output = "table", hub: Hub = "") -> int:
+    """Names of the kubeconfigs that the hub keeps."""
+    from fleet.cli.keys import credential_list as handler
+
+    return handler(Client(hub), output)
+
+
+@credential_app.command(name="remove")
+def credential_remove(name: str, *, hub: Hub = "") -> int:
+    """The hub forgets a kubeconfig."""
+    from fleet.cli.keys import credential_remove as handler
+
+    return handler(Client(hub), name)
+
+
+@token_app.command(name="create")
+def token_create(
+    name: str, *, role: Literal["viewer", "operator", "admin"], expires: str = "30d", hub: Hub = ""
+) -> int:
+    """Print a new token, once."""
+    from fleet.cli.keys import token_create as handler
+
+    return handler(Client(hub), name, role, expires)
+
+
+@token_app.command(name="list")
+def token_list(*, output: Output = "table", hub: Hub = "") -> int:
+    """Names, roles and ends of tokens."""
+    from fleet.cli.keys import token_list as handler
+
+    return handler(Client(hub), output)
+
+
+@token_app.command(name="revoke")
+def token_revoke(name: str, *, hub: Hub = "") -> int:
+    """Revoke a token; in effect within 5 s."""
+    from fleet.cli.keys import token_revoke as handler
+
+    return handler(Client(hub), name)
+
+
+# Demo
+
+
+@app.command
+def demo(*, script: bool = False, clusters: int = 30, listen: str = "127.0.0.1:8080") -> int:
+    """Hub and simulated clusters in one process on the example repo; --script plays and checks a story."""
+    from fleet.cli.demo import demo as handler
+
+    return handler(script=script, clusters=clusters, listen=listen)
+
+
+@sim_app.command(name="drift")
+def sim_drift(unit: str = "", *, cluster: str = "") -> int:
+    """Change an object by hand on a simulated cluster of the running demo."""
+    from fleet.cli.sim import drift as handler
+
+    return handler(unit, cluster)
+
+
+@app.command
+def version() -> int:
+    """Print the version."""
+    from fleet import __version__
+
+    sys.stdout.write(f"fleet {__version__}\n")
+    return 0
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
+    """Print a completion script: eval "$(fleet completion bash)"."""
+    sys.stdout.write(app.generate_completion(shell=shell))
+    return 0

@@ -1,0 +1,74 @@
+"""Tokens and credentials: `fleet token create|list|revoke`, `fleet credential add|list|remove`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from fleet.cli.client import Client
+from fleet.cli.output import show
+from fleet.errors import UsageInvalid
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str) -> float:
+    """A duration as 30s, 10m, 8h, 90d; raises UsageInvalid."""
+    match = re.fullmatch(r"(\d+)([smhd])", text)
+    if match is None:
+        raise UsageInvalid(f"{text!r} is no duration", next_step="write 30s, 10m, 8h or 90d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def token_create(client: Client, name: str, role: str, expires: str) -> int:
+    """Print a new token, once; nothing else goes to standard output."""
+    answer = client.call("POST", "/api/v1/tokens", {"name": name, "role": role, "expiresSeconds": seconds_of(expires)})
+    sys.stdout.write(answer["token"] + "\n")
+    sys.stderr.write(f"token {name}, {role}, until {answer['expiresAt'][:19]}; it is not shown again\n")
+    return 0
+
+
+def token_list(client: Client, output: str) -> int:
+    """Names, roles and ends of tokens."""
+    columns = (
+        ("TOKEN", lambda item: str(item["name"])),
+        ("ROLE", lambda item: str(item["role"])),
+        ("EXPIRES", lambda item: str(item["expiresAt"])[:19]),
+        ("REVOKED", lambda item: str(item.get("revokedAt") or "-")[:19]),
+    )
+    show(client.get("/api/v1/tokens"), output, columns, sys.stdout)
+    return 0
+
+
+def token_revoke(client: Client, name: str) -> int:
+    """Revoke by name."""
+    sys.stdout.write(client.call("DELETE", f"/api/v1/tokens/{name}")["message"] + "\n")
+    return 0
+
+
+def credential_add(client: Client, name: str, file: Path) -> int:
+    """Give the hub a kubeconfig, from a file or with - from standard input; it is kept encrypted."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise UsageInvalid(f"{file} cannot be read", why=type(error).__name__) from error
+    client.call("PUT", f"/api/v1/credentials/{name}", {"kubeconfig": text})
+    sys.stdout.write(f"credential {name} is kept, encrypted\n")
+    return 0
+
+
+def credential_list(client: Client, output: str) -> int:
+    """Names only."""
+    columns = (
+        ("CREDENTIAL", lambda item: str(item["name"])),
+        ("ADDED", lambda item: str(item.get("addedAt", ""))[:19]),
+    )
+    show(client.get("/api/v1/credentials"), output, columns, sys.stdout)
+    return 0
+
+
+def credential_remove(client: Client, name: str) -> int:
+    """The hub forgets a kubeconfig."""
+    sys.stdout.write(client.call("DELETE", f"/api/v1/credentials/{name}")["message"] + "\n")
+    return 0
