@@ -19,7 +19,8 @@ _USERS = ("admin", "nobody", "limited")
 
 
 def target_of(plane: ControlPlane) -> Target:
-    """A real control plane as a target."""
+    """A real control plane as a target; what was before version 2 is forgotten."""
+    plane.compact(2)
     return Target(plane.url, plane.trust, {user: plane.tokens[user] for user in _USERS})
 
 

@@ -76,10 +76,14 @@ class Etcd:
                 return port
         raise ServerFailed(f"etcd did not start: {run.log_tail(name)}")
 
-    def compact(self) -> None:
-        """Forget all history: older resourceVersions and continue tokens answer 410 from now on."""
-        revision = self._call("/v3/kv/range", {"key": base64.b64encode(b"\0").decode()})["header"]["revision"]
-        self._call("/v3/kv/compaction", {"revision": revision, "physical": True})
+    def compact(self, revision: int | None = None) -> None:
+        """Forget the history before a revision (before now, without one): older versions and pages answer 410."""
+        now = self._call("/v3/kv/range", {"key": base64.b64encode(b"\0").decode()})["header"]["revision"]
+        try:
+            self._call("/v3/kv/compaction", {"revision": revision or now, "physical": True})
+        except urllib.error.HTTPError as refused:
+            if b"has been compacted" not in refused.read():
+                raise
 
     def _call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}{path}", json.dumps(body).encode(), timeout=10) as answer:
@@ -178,9 +182,9 @@ class ControlPlane:
         (self.folder / "server.key").write_bytes(key)
         (self.folder / "server.crt").write_bytes(certificate)
 
-    def compact(self) -> None:
-        """Make all resourceVersions before now too old; wants `own_etcd`."""
-        Etcd(self.run, self.etcd, self.etcd_port).compact()
+    def compact(self, revision: int | None = None) -> None:
+        """Make resourceVersions before this one too old; all of them (without one) wants `own_etcd`."""
+        Etcd(self.run, self.etcd, self.etcd_port).compact(revision)
 
     # Reaching it
 
