@@ -149,6 +149,12 @@ class RenderTimeout(RenderError):
     retry = Retry.SOON
 
 
+class RenderInterrupted(RenderError):
+    """A render worker ended or was closed in the middle; nothing is wrong with the input as far as is known."""
+
+    retry = Retry.SOON
+
+
 class RenderTooLarge(RenderError):
     """The build broke its memory, output, file or object limit (R28)."""
 
@@ -262,6 +268,7 @@ class TooManyRequests(ClusterError):
     """429 or 503 with Retry-After."""
 
     retry = Retry.SOON
+    retry_after: float | None = None  # seconds, where the server said so
 
 
 class ServerFailed(ClusterError):

@@ -1,0 +1,130 @@
+"""Rendered results on disk by digest: each entry sealed with a keyed hash, written atomically, verified on reading.
+
+An entry that is damaged, cut off, moved to another name or sealed under another key is a miss and nothing else (R5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import hmac
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from fleet.core.ids import Digest
+from fleet.errors import StateNotWritable
+
+_SEAL_BYTES = 32
+_NAME = re.compile(r"[0-9a-f]{64}\Z")
+_SWEEP_SHARE = 0.8  # a sweep goes below the cap, so that not every write sweeps
+DEFAULT_CAP_BYTES = 2 * 1024 * 1024 * 1024
+
+
+class DiskCache:
+    """The RenderCache of one data directory, owned by one process."""
+
+    def __init__(self, root: Path, key: bytes, *, cap_bytes: int = DEFAULT_CAP_BYTES) -> None:
+        self._root = root
+        self._key = hmac.digest(key, b"render cache", hashlib.sha256)
+        self._cap_bytes = cap_bytes
+        self._size_bytes: int | None = None  # None: not counted yet
+
+    async def get(self, key: Digest) -> bytes | None:
+        """Return what was put, or None."""
+        return await asyncio.to_thread(self._read, key)
+
+    async def put(self, key: Digest, value: bytes) -> None:
+        """Keep a value; raises StateNotWritable."""
+        await asyncio.to_thread(self._write, key, value)
+
+    def _path(self, key: Digest) -> Path:
+        if not _NAME.match(key):
+            raise ValueError(f"{key!r} is no digest")
+        return self._root / key[:2] / key
+
+    def _seal(self, key: Digest, value: bytes) -> bytes:
+        return hmac.digest(self._key, key.encode() + value, hashlib.sha256)
+
+    def _read(self, key: Digest) -> bytes | None:
+        path = self._path(key)
+        try:
+            entry = path.read_bytes()
+        except OSError:
+            return None
+        seal, value = entry[:_SEAL_BYTES], entry[_SEAL_BYTES:]
+        if not hmac.compare_digest(seal, self._seal(key, value)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the sweep takes what was used longest ago
+        return value
+
+    def _write(self, key: Digest, value: bytes) -> None:
+        path = self._path(key)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(self._seal(key, value))
+                    file.write(value)
+                Path(name).replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    Path(name).unlink()
+                raise
+        except OSError as error:
+            raise StateNotWritable(
+                "a rendered result cannot be kept",
+                where=str(self._root),
+                why=errno.errorcode.get(error.errno or 0, "input/output error"),
+                next_step="make room, or point the data directory elsewhere",
+            ) from error
+        self._count(len(value) + _SEAL_BYTES)
+
+    def _count(self, added: int) -> None:
+        if self._size_bytes is None:
+            self._size_bytes = sum(size for _, size, _ in self._entries())
+        else:
+            self._size_bytes += added
+        if self._size_bytes > self._cap_bytes:
+            self._sweep()
+
+    def _entries(self) -> list[tuple[float, int, Path]]:
+        found: list[tuple[float, int, Path]] = []
+        for path in self._root.glob("*/*"):
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                found.append((stat.st_mtime, stat.st_size, path))
+        return sorted(found)
+
+    def _sweep(self) -> None:
+        entries = self._entries()
+        size = sum(entry[1] for entry in entries)
+        for _, length, path in entries:
+            if size <= self._cap_bytes * _SWEEP_SHARE:
+                break
+            with contextlib.suppress(OSError):
+                path.unlink()
+                size -= length
+        self._size_bytes = size
+
+
+class MemoryCache:
+    """A RenderCache for one process's life: commands on a checkout, tests."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Digest, bytes] = {}
+
+    async def get(self, key: Digest) -> bytes | None:
+        """Return what was put, or None."""
+        return self._entries.get(key)
+
+    async def put(self, key: Digest, value: bytes) -> None:
+        """Keep a value."""
+        self._entries[key] = value

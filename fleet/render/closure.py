@@ -1,0 +1,350 @@
+"""The closure of a build: every file it can open, and every name it probes and finds absent.
+
+Pure reading over one commit. It refuses what must not be built (R27), with file and line, before any process starts;
+a field that it does not know widens the closure to the whole commit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from fleet.core.documents import Json
+from fleet.core.fleet import Origin
+from fleet.core.ids import Digest
+from fleet.errors import (
+    DocumentInvalid,
+    FleetError,
+    PathEscapes,
+    PathMissing,
+    PluginRefused,
+    RemoteBaseRefused,
+    RenderFailed,
+    ResourceMissing,
+)
+from fleet.render.kustomization import (
+    CLUSTER_FACTS,
+    FILE_NAMES,
+    Kustomization,
+    Mention,
+    Role,
+    read_kustomization,
+    read_plugins,
+)
+from fleet.render.remote import is_remote_file, is_repository, looks_remote
+from fleet.render.tree import CommitTree, EscapesCommit, Place, What
+
+_REMEMBERED_FILES = 20_000
+
+
+class Reader:
+    """Kustomization files read before, by Git object id: a commit's unchanged files are never parsed again."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], Kustomization] = OrderedDict()
+
+    def kustomization(self, tree: CommitTree, path: str) -> Kustomization:
+        """Raises DocumentInvalid (without the file's name)."""
+        return self._read(tree, path, "")
+
+    def plugins(self, tree: CommitTree, path: str, field_name: str) -> Kustomization:
+        """A file of plugin configurations."""
+        return self._read(tree, path, field_name)
+
+    def _read(self, tree: CommitTree, path: str, field_name: str) -> Kustomization:
+        key = (tree.entries[path].oid, field_name)
+        found = self._known.get(key)
+        if found is None:
+            raw = tree.snapshot.read(path)
+            found = self._known[key] = read_plugins(raw, field_name) if field_name else read_kustomization(raw)
+            if len(self._known) > _REMEMBERED_FILES:
+                self._known.popitem(last=False)
+        return found
+
+
+@dataclass(slots=True)
+class Closure:
+    """What one build depends on. With `error`, as far as it was read until that was found."""
+
+    root: str  # real directory of the unit's kustomization
+    components: tuple[str, ...] = ()  # real directories
+    files: dict[str, str] = field(default_factory=dict[str, str])  # path -> Git object id
+    links: dict[str, str] = field(default_factory=dict[str, str])
+    absent: set[str] = field(default_factory=set[str])
+    widened: list[str] = field(default_factory=list[str])  # why it holds the whole commit; empty: it does not
+    facts: frozenset[str] | None = frozenset()  # field paths of `fleet-cluster` in use; None: any of them
+    kustomizations: dict[str, str] = field(default_factory=dict[str, str])  # directory -> its file
+    patch_files: set[str] = field(default_factory=set[str])
+    inline_merge_patch: bool = False
+    openapi: bool = False
+    order: dict[str, Json] = field(default_factory=dict[str, Json])
+    root_is_component: bool = False
+    crds: set[str] = field(default_factory=set[str])
+    secret_files: set[str] = field(default_factory=set[str])
+    secret_texts: set[str] = field(default_factory=set[str])
+    error: FleetError | None = None
+
+    def input_digest(self, *parts: bytes) -> Digest:
+        """SHA-256 over object ids, absent names and `parts` (tool, flags, facts); no file is hashed again."""
+        digest = hashlib.sha256()
+        for part in (*parts, self.root.encode(), *(component.encode() for component in self.components)):
+            digest.update(b"%d:" % len(part) + part)
+        for kind, entries in (("f", self.files), ("l", self.links)):
+            for path, oid in sorted(entries.items()):
+                digest.update(f"{kind} {oid} {path}\0".encode(errors="surrogateescape"))
+        for path in sorted(self.absent):
+            digest.update(f"a {path}\0".encode(errors="surrogateescape"))
+        return Digest(digest.hexdigest())
+
+    def holds(self, tree: CommitTree) -> bool:
+        """Whether another commit gives this build exactly the same input, without reading anything."""
+        if self.widened or self.error:
+            return False
+        for entries in (self.files, self.links):
+            for path, oid in entries.items():
+                entry = tree.entries.get(path)
+                if entry is None or entry.oid != oid:
+                    return False
+        return not any(path in tree.entries or path in tree.directories for path in self.absent)
+
+
+def read_closure(tree: CommitTree, reader: Reader, path: str, components: tuple[str, ...] = ()) -> Closure:
+    """Walk from a unit's directory and its components; never raises for what the repo says, see `Closure.error`."""
+    walk = _Walk(tree, reader)
+    try:
+        walk.run(path, components)
+    except FleetError as error:
+        walk.closure.error = error
+    return walk.closure
+
+
+class _Walk:
+    def __init__(self, tree: CommitTree, reader: Reader) -> None:
+        self.tree = tree
+        self.reader = reader
+        self.closure = Closure("")
+        self._facts: set[str] | None = set()
+
+    def run(self, path: str, components: tuple[str, ...]) -> None:
+        closure = self.closure
+        closure.root = self._start(path)
+        root = self._visit(closure.root)
+        closure.order = dict(root.order)
+        closure.root_is_component = root.kind == "Component"
+        found: list[str] = []
+        for component in components:
+            found.append(self._start(component))
+            self._visit(found[-1])
+        closure.components = tuple(found)
+        closure.facts = None if self._facts is None else frozenset(self._facts)
+
+    def _start(self, path: str) -> str:
+        try:
+            place = self.tree.resolve("", path)
+        except EscapesCommit as error:
+            raise PathEscapes(f"{path} is not in this repo", where=path, why=error.why) from None
+        self._note(place)
+        if place.what is not What.DIRECTORY:
+            raise PathMissing(
+                f"the directory {path} is not in this commit",
+                where=path,
+                why="a unit names it; a missing directory is never read as empty",
+                next_step="restore it, or take the unit out of the repo to detach it",
+            )
+        return place.path
+
+    def _note(self, place: Place) -> None:
+        for link in place.links:
+            self.closure.links[link] = self.tree.entries[link].oid
+        if place.what is What.FILE:
+            self.closure.files[place.path] = self.tree.entries[place.path].oid
+        elif place.what in (What.ABSENT, What.SUBMODULE):
+            self.closure.absent.add(place.path)
+
+    def _visit(self, directory: str) -> Kustomization:
+        """Read one directory's kustomization and all it names; a cycle is left to kustomize to report."""
+        path = self.closure.kustomizations.get(directory) or self._find(directory)
+        try:
+            found = self.reader.kustomization(self.tree, path)
+        except DocumentInvalid as error:
+            raise _at_file(error, path) from None
+        if directory in self.closure.kustomizations:
+            return found
+        self.closure.kustomizations[directory] = path
+        self._take(found, path, directory)
+        return found
+
+    def _find(self, directory: str) -> str:
+        paths: list[str] = []
+        for name in FILE_NAMES:
+            place = self._resolve(directory, Mention(Role.FILE, name, 0, "kustomization"), directory)
+            self._note(place)
+            if place.what is What.FILE:
+                paths.append(place.path)
+        if not paths:
+            raise PathMissing(
+                f"{directory or 'the root'} holds no kustomization.yaml",
+                where=directory,
+                why="a directory without one cannot be built",
+                next_step=f"add {directory or '.'}/kustomization.yaml",
+            )
+        if len(paths) > 1:
+            raise RenderFailed(
+                f"{directory or 'the root'} holds more than one kustomization file",
+                where=" and ".join(paths),
+                why="kustomize cannot choose",
+                next_step="keep one",
+            )
+        return paths[0]
+
+    def _take(self, found: Kustomization, path: str, directory: str) -> None:
+        closure = self.closure
+        for refusal in found.refusals:
+            raise PluginRefused(
+                f"{refusal.what} is refused",
+                where=str(Origin(path, refusal.line)),
+                why=refusal.why,
+                next_step="render it once and keep the result in the repo",
+            )
+        for name, line in found.unknown:
+            closure.widened.append(f"{Origin(path, line)}: the field {name} is not known")
+        for text, line in found.unknown_texts:
+            self._refuse_unsafe(text, Origin(path, line), directory)
+        closure.inline_merge_patch |= found.inline_merge_patch
+        closure.openapi |= found.openapi
+        closure.secret_texts.update(found.secret_texts)
+        self._take_facts(found)
+        for mention in found.mentions:
+            self._follow(mention, path, directory, found)
+        if closure.widened:
+            self._widen()
+
+    def _take_facts(self, found: Kustomization) -> None:
+        if found.facts_mentions > found.facts_known:
+            self._facts = None
+        elif self._facts is not None:
+            self._facts |= found.facts
+
+    def _follow(self, mention: Mention, path: str, directory: str, found: Kustomization) -> None:
+        origin = Origin(path, mention.line)
+        if is_remote_file(mention.text):
+            raise _remote(mention, origin)
+        place = self._resolve(directory, mention, path)
+        if place.what is What.FILE and mention.role is not Role.COMPONENT:
+            self._note(place)
+            self._take_file(mention, place.path, found, directory)
+        elif place.what is What.DIRECTORY and mention.role in (Role.RESOURCE, Role.COMPONENT):
+            self._note(place)
+            if is_repository(mention.text):
+                raise _remote(mention, origin)
+            self._visit_named(place.path, mention, origin)
+        else:
+            self._note(place)
+            raise self._missing(mention, place, origin, directory)
+
+    def _visit_named(self, directory: str, mention: Mention, origin: Origin) -> None:
+        try:
+            self._visit(directory)
+        except PathMissing as error:
+            raise ResourceMissing(
+                f"{mention.text} cannot be built",
+                where=str(origin),
+                why=f"{directory or 'the root'} holds no kustomization.yaml",
+                next_step=error.next_step,
+            ) from None
+
+    def _take_file(self, mention: Mention, path: str, found: Kustomization, directory: str) -> None:
+        closure = self.closure
+        text = mention.text
+        if text in found.patch_files:
+            closure.patch_files.add(path)
+        if text in found.crds:
+            closure.crds.add(path)
+        if text in found.secret_files:
+            closure.secret_files.add(path)
+        if mention.role is Role.PLUGIN:
+            try:
+                plugins = self.reader.plugins(self.tree, path, mention.field)
+            except DocumentInvalid as error:
+                raise _at_file(error, path) from None
+            self._take(plugins, path, directory)
+        elif mention.field == "replacements.path" and CLUSTER_FACTS.encode() in self.tree.snapshot.read(path):
+            self._facts = None
+
+    def _resolve(self, directory: str, mention: Mention, path: str) -> Place:
+        try:
+            return self.tree.resolve(directory, mention.text)
+        except EscapesCommit as error:
+            origin = Origin(path, mention.line)
+            if is_repository(mention.text):
+                raise _remote(mention, origin) from None
+            raise PathEscapes(
+                f"{mention.text} is not in this repo",
+                where=str(origin),
+                why=error.why,
+                next_step="name a file of this repo",
+            ) from None
+
+    def _missing(self, mention: Mention, place: Place, origin: Origin, directory: str) -> FleetError:
+        if place.what is What.ABSENT and (is_repository(mention.text) or looks_remote(mention.text)):
+            return _remote(mention, origin)
+        next_step = "put it into the repo, or correct the line"
+        if place.what is What.SUBMODULE:
+            why = f"{place.path} is a submodule, and submodules are not fetched"
+        elif place.what is What.DIRECTORY and mention.role is Role.PLUGIN:
+            return PluginRefused(
+                f"{mention.field}: {mention.text} is refused",
+                where=str(origin),
+                why="a directory of plugins is built first, so that what would be run cannot be read beforehand",
+                next_step="name the file of the configuration",
+            )
+        elif place.what is What.ABSENT:
+            why, near = "no such file", self._near(mention.text, place.path, directory)
+            next_step = f"did you mean {near}? Else {next_step}" if near else next_step
+        else:
+            why = f"it is a {place.what.value}, and {mention.field} takes the other"
+        return ResourceMissing(f"{mention.text} cannot be read", where=str(origin), why=why, next_step=next_step)
+
+    def _near(self, text: str, absent: str, directory: str) -> str:
+        parent, _, name = absent.rpartition("/")
+        near = difflib.get_close_matches(name, self.tree.names_in(parent), n=1, cutoff=0.7)
+        if not near:
+            return ""
+        start = text.rpartition("/")[0]
+        return f"{start}/{near[0]}" if start and text.endswith(name) else near[0]
+
+    def _refuse_unsafe(self, text: str, origin: Origin, directory: str) -> None:
+        """In a field that is not known each text could be a path: none may lead out, none may be an address."""
+        mention = Mention(Role.FILE, text, origin.line, "unknown field")
+        if is_remote_file(text) or is_repository(text):
+            raise _remote(mention, origin)
+        self._resolve(directory, mention, origin.path)
+
+    def _widen(self) -> None:
+        closure = self.closure
+        for path, entry in self.tree.entries.items():
+            try:
+                place = self.tree.resolve("", path)
+            except EscapesCommit:
+                continue  # such a link is not written out, so that the build cannot follow it
+            if place.links:
+                closure.links[path] = entry.oid
+            elif place.what is What.FILE:
+                closure.files[path] = entry.oid
+
+
+def _at_file(error: DocumentInvalid, path: str) -> DocumentInvalid:
+    line = error.where.removeprefix("line ").partition(",")[0]
+    where = f"{path}:{line}" if line.isdigit() else path
+    return DocumentInvalid(error.what, where=where, why=error.why, next_step=error.next_step)
+
+
+def _remote(mention: Mention, origin: Origin) -> RemoteBaseRefused:
+    return RemoteBaseRefused(
+        f"{mention.text} is refused",
+        where=str(origin),
+        why="kustomize would fetch it from the network, where it can change without a commit",
+        next_step="copy it into the repo and name the copy",
+    )

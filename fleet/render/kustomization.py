@@ -1,0 +1,350 @@
+"""One kustomization file, read for what a build of it can open: each mention with its line, and what is refused.
+
+Every field of kustomize 5 is known by name. Names are compared without regard to case, because kustomize does so: a
+`Path:` that this reader overlooked could name a file outside of the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from fleet.core.documents import Json
+from fleet.errors import DocumentInvalid
+from fleet.render.parse import nodes_of, value_of
+
+FILE_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+CLUSTER_FACTS = "fleet-cluster"
+_NODES_PER_FILE = 200_000
+
+
+class Role(Enum):
+    """What kustomize does with a text: that decides what it may name."""
+
+    RESOURCE = "resource"  # a file of objects, or a directory with a kustomization
+    COMPONENT = "component"  # a directory
+    FILE = "file"
+    PLUGIN = "plugin"  # a file with configurations of built-in generators or transformers
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A path written in a kustomization."""
+
+    role: Role
+    text: str
+    line: int
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that is never built: a chart, a plugin, a function (R27)."""
+
+    what: str
+    line: int
+    why: str
+
+
+@dataclass(slots=True)
+class Kustomization:
+    """What one file says. Shared by all readers of the same content: do not change it."""
+
+    kind: str = "Kustomization"
+    mentions: list[Mention] = field(default_factory=list[Mention])
+    refusals: list[Refusal] = field(default_factory=list[Refusal])
+    unknown: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    unknown_texts: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    patch_files: list[str] = field(default_factory=list[str])
+    inline_merge_patch: bool = False
+    openapi: bool = False
+    order: dict[str, Json] = field(default_factory=dict[str, Json])  # sortOptions, buildMetadata: they act at a root
+    crds: list[str] = field(default_factory=list[str])
+    secret_files: list[str] = field(default_factory=list[str])
+    secret_texts: list[str] = field(default_factory=list[str])
+    facts: set[str] = field(default_factory=set[str])  # field paths of `fleet-cluster` that are used
+    facts_mentions: int = 0  # how often the name stands in the file; more than `facts_known`: all facts count
+    facts_known: int = 0
+
+
+_PLAIN_FIELDS = frozenset(
+    {
+        "apiversion",
+        "commonannotations",
+        "commonlabels",
+        "generatoroptions",
+        "images",
+        "imagetags",
+        "labels",
+        "metadata",
+        "nameprefix",
+        "namespace",
+        "namesuffix",
+        "replicas",
+        "vars",
+    }
+)
+_CHART_FIELDS = frozenset(("helmglobals", "helmcharts", "helmchartinflationgenerator"))
+_PLUGIN_FIELDS = frozenset(("generators", "transformers", "validators"))
+# Built-in plugins and the fields in which they name files; the chart generator is left out on purpose.
+_BUILT_IN_PLUGINS: dict[str, tuple[str, ...]] = {
+    "AnnotationsTransformer": (),
+    "ConfigMapGenerator": ("files", "envs", "env"),
+    "HashTransformer": (),
+    "IAMPolicyGenerator": (),
+    "ImageTagTransformer": (),
+    "LabelTransformer": (),
+    "NamespaceTransformer": (),
+    "PatchJson6902Transformer": ("path",),
+    "PatchStrategicMergeTransformer": ("paths",),
+    "PatchTransformer": ("path",),
+    "PrefixTransformer": (),
+    "PrefixSuffixTransformer": (),
+    "ReplacementTransformer": ("replacements",),
+    "ReplicaCountTransformer": (),
+    "SecretGenerator": ("files", "envs", "env"),
+    "SortOrderTransformer": (),
+    "SuffixTransformer": (),
+    "ValueAddTransformer": ("targetfilepath",),
+}
+
+
+def read_kustomization(raw: bytes) -> Kustomization:
+    """Read the first document, as kustomize does; raises DocumentInvalid with its line."""
+    found = Kustomization()
+    node = next(nodes_of(raw), None)
+    if node is None:
+        return found
+    value_of(node, limit=_NODES_PER_FILE)
+    if not isinstance(node, MappingNode):
+        raise DocumentInvalid("a kustomization must be a mapping", where=f"line {_line(node)}")
+    for name, key, item in _fields(node):
+        _read_field(found, name, key, item)
+    found.facts_mentions = _mentions_of_facts(node)
+    return found
+
+
+def read_plugins(raw: bytes, field_name: str) -> Kustomization:
+    """A file of generator or transformer configurations: its mentions, and refusals for all that is not built in."""
+    found = Kustomization()
+    for node in nodes_of(raw):
+        value_of(node, limit=_NODES_PER_FILE)
+        _read_plugin(found, node, field_name, _line(node))
+        found.facts_mentions += _mentions_of_facts(node)
+    return found
+
+
+def _read_field(found: Kustomization, name: str, key: ScalarNode, node: Node) -> None:
+    line = _line(key)
+    match name:
+        case "resources" | "bases":
+            found.mentions.extend(_mentions(Role.RESOURCE, name, node))
+        case "components":
+            found.mentions.extend(_mentions(Role.COMPONENT, name, node))
+        case "crds" | "configurations":
+            named = list(_mentions(Role.FILE, name, node))
+            found.mentions.extend(named)
+            if name == "crds":
+                found.crds.extend(mention.text for mention in named)
+        case "openapi":
+            found.openapi = True
+            found.mentions.extend(_under(node, "path", Role.FILE, "openapi.path"))
+        case "patches" | "patchesjson6902":
+            for item in _items(node):
+                _read_patch(found, item, key.value)
+        case "patchesstrategicmerge":
+            for mention in _mentions(Role.FILE, key.value, node):
+                _read_patch_text(found, mention)
+        case "replacements":
+            for item in _items(node):
+                _read_replacement(found, item)
+        case "configmapgenerator" | "secretgenerator":
+            for item in _items(node):
+                _read_generator(found, item, key.value, secret=name == "secretgenerator")
+        case "kind":
+            found.kind = node.value if isinstance(node, ScalarNode) else found.kind
+        case "sortoptions" | "buildmetadata":
+            found.order[key.value] = value_of(node)
+        case _ if name in _PLUGIN_FIELDS:
+            for mention in _mentions(Role.PLUGIN, key.value, node):
+                _read_plugin_text(found, mention)
+        case _ if name in _CHART_FIELDS:
+            if _holds_something(node):
+                found.refusals.append(Refusal(key.value, line, "charts are not built by this hub"))
+        case _ if name not in _PLAIN_FIELDS:
+            found.unknown.append((key.value, line))
+            found.unknown_texts.extend(_all_texts(node))
+        case _:
+            pass  # changes objects, names no file
+
+
+def _read_patch(found: Kustomization, item: Node, field_name: str) -> None:
+    for name, _, node in _fields(item):
+        if name == "path":
+            for mention in _scalars(Role.FILE, f"{field_name}.path", [node]):
+                found.mentions.append(mention)
+                found.patch_files.append(mention.text)
+        elif name == "patch" and isinstance(node, ScalarNode):
+            found.inline_merge_patch |= not is_json_patch(node.value.encode())
+
+
+def _read_patch_text(found: Kustomization, mention: Mention) -> None:
+    if _is_inline(mention.text):
+        found.inline_merge_patch = True
+        return
+    found.mentions.append(mention)
+    found.patch_files.append(mention.text)
+
+
+def _read_replacement(found: Kustomization, item: Node) -> None:
+    for name, _, node in _fields(item):
+        if name == "path":
+            found.mentions.extend(_scalars(Role.FILE, "replacements.path", [node]))
+        elif name == "source":
+            source = {key: value.value for key, _, value in _fields(node) if isinstance(value, ScalarNode)}
+            if source.get("name") == CLUSTER_FACTS:
+                found.facts.add(source.get("fieldpath", "metadata.name"))
+                found.facts_known += 1
+
+
+def _read_generator(found: Kustomization, item: Node, field_name: str, *, secret: bool) -> None:
+    for name, _, node in _fields(item):
+        if name in ("files", "envs", "env"):
+            nodes = [node] if name == "env" else _items(node)
+            for mention in _scalars(Role.FILE, f"{field_name}.{name}", nodes):
+                text = mention.text if name != "files" else mention.text.rpartition("=")[2]
+                found.mentions.append(Mention(Role.FILE, text, mention.line, mention.field))
+                if secret:
+                    found.secret_files.append(text)
+        elif name == "literals" and secret:
+            for literal in _items(node):
+                if isinstance(literal, ScalarNode):
+                    found.secret_texts.append(literal.value.partition("=")[2])
+
+
+def _read_plugin_text(found: Kustomization, mention: Mention) -> None:
+    if not _is_inline(mention.text):
+        found.mentions.append(mention)
+        return
+    for node in nodes_of(mention.text.encode()):
+        value_of(node, limit=_NODES_PER_FILE)
+        _read_plugin(found, node, mention.field, mention.line)
+
+
+def _read_plugin(found: Kustomization, node: Node, field_name: str, line: int) -> None:
+    fields = {name: item for name, _, item in _fields(node)}
+    api_version, kind = _text(fields.get("apiversion")), _text(fields.get("kind"))
+    paths = _BUILT_IN_PLUGINS.get(kind)
+    if api_version != "builtin" or paths is None:
+        shown = f"{api_version or '?'}/{kind or '?'}"
+        found.refusals.append(Refusal(f"{field_name}: {shown}", line, "only kustomize's built-in plugins are run"))
+        return
+    if any("function" in text for text, _ in _all_texts(fields.get("metadata"), keys=True)):
+        found.refusals.append(Refusal(f"{field_name}: {kind}", line, "a function would be run"))
+        return
+    if kind in ("ConfigMapGenerator", "SecretGenerator"):
+        _read_generator(found, node, field_name, secret=kind == "SecretGenerator")
+        return
+    for name in paths:
+        if name == "replacements":
+            for item in _items(fields.get(name)):
+                _read_replacement(found, item)
+        elif name in fields:
+            item = fields[name]
+            nodes = _items(item) if isinstance(item, SequenceNode) else [item]
+            for mention in _scalars(Role.FILE, f"{field_name}: {kind}.{name}", nodes):
+                if not _is_inline(mention.text):
+                    found.mentions.append(Mention(mention.role, mention.text, line, mention.field))
+    found.inline_merge_patch |= kind.startswith("Patch")
+
+
+def is_json_patch(patch: bytes) -> bool:
+    """Whether a patch is a list of operations (RFC 6902): such a one needs no schema."""
+    for line in patch.splitlines():
+        text = line.strip()
+        if text and not text.startswith(b"#") and text != b"---":
+            return text.startswith((b"-", b"["))
+    return False
+
+
+def _fields(node: Node | None) -> list[tuple[str, ScalarNode, Node]]:
+    """Fields of a mapping by case-folded name, merge keys followed; a name that is written twice is refused."""
+    if not isinstance(node, MappingNode):
+        return []
+    own: dict[str, tuple[str, ScalarNode, Node]] = {}
+    merged: list[Node] = []
+    for key, value in node.value:
+        if not isinstance(key, ScalarNode):
+            continue
+        if key.value == "<<" and not key.style:
+            merged.extend(_items(value) if isinstance(value, SequenceNode) else [value])
+            continue
+        name = key.value.casefold()
+        if name in own:
+            raise DocumentInvalid(
+                f"the field {key.value} is written twice",
+                where=f"line {_line(key)}",
+                why=f"kustomize does not tell {own[name][1].value} and {key.value} apart",
+                next_step="keep one",
+            )
+        own[name] = (name, key, value)
+    for source in merged:
+        for name, key, value in _fields(source):
+            own.setdefault(name, (name, key, value))
+    return list(own.values())
+
+
+def _items(node: Node | None) -> list[Node]:
+    return list(node.value) if isinstance(node, SequenceNode) else []
+
+
+def _mentions(role: Role, field_name: str, node: Node) -> Iterator[Mention]:
+    return _scalars(role, field_name, _items(node))
+
+
+def _scalars(role: Role, field_name: str, nodes: Iterable[Node]) -> Iterator[Mention]:
+    return (Mention(role, node.value, _line(node), field_name) for node in nodes if isinstance(node, ScalarNode))
+
+
+def _under(node: Node, name: str, role: Role, field_name: str) -> list[Mention]:
+    return [mention for key, _, item in _fields(node) if key == name for mention in _scalars(role, field_name, [item])]
+
+
+def _text(node: Node | None) -> str:
+    return node.value if isinstance(node, ScalarNode) else ""
+
+
+def _line(node: Node) -> int:
+    return node.start_mark.line + 1
+
+
+def _is_inline(text: str) -> bool:
+    """kustomize first tries a text as YAML objects; a path is a plain scalar to YAML."""
+    if "\n" not in text and ":" not in text and "{" not in text:
+        return False
+    try:
+        return any(not isinstance(node, ScalarNode) for node in nodes_of(text.encode()))
+    except DocumentInvalid:
+        return False
+
+
+def _mentions_of_facts(node: Node) -> int:
+    return sum(CLUSTER_FACTS in text for text, _ in _all_texts(node, keys=True))
+
+
+def _holds_something(node: Node) -> bool:
+    return bool(node.value) if not isinstance(node, ScalarNode) else node.value not in ("", "null", "~")
+
+
+def _all_texts(node: Node | None, *, keys: bool = False) -> list[tuple[str, int]]:
+    if isinstance(node, ScalarNode):
+        return [(node.value, _line(node))]
+    if isinstance(node, SequenceNode):
+        return [text for item in node.value for text in _all_texts(item, keys=keys)]
+    if isinstance(node, MappingNode):
+        parts = [part for pair in node.value for part in (pair if keys else pair[1:])]
+        return [text for part in parts for text in _all_texts(part, keys=keys)]
+    return []

@@ -1,0 +1,153 @@
+"""One child process inside its limits: time, memory, output. It and its children end with the build, whatever happens.
+
+Memory is watched (RSS) and told to Go (GOMEMLIMIT): RLIMIT_AS would kill Go programs that reserve address space.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.errors import RenderTimeout, RenderTooLarge
+
+_LOOK_SECONDS = 0.05
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """What one build may use."""
+
+    seconds: float = 60.0
+    memory_bytes: int = 1024 * 1024 * 1024
+    output_bytes: int = 64 * 1024 * 1024
+    input_bytes: int = 256 * 1024 * 1024
+    files: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A process that ended by itself."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+    cpu_seconds: float
+
+
+class HubGone(Exception):
+    """The other end of the worker's own pipe is closed: clean up and end."""
+
+
+def run_limited(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], limits: RunLimits, parent_fd: int | None = None
+) -> Finished:
+    """Run a command to its end.
+
+    parent_fd: a pipe whose other end closing ends the command too. Raises RenderTimeout, RenderTooLarge, HubGone;
+    in each case nothing of its process group is left.
+    """
+    process = subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + limits.seconds
+        stdout, stderr = _collect(process, limits, deadline, parent_fd)
+        _wait(process.pid, limits, deadline)
+        _kill_group(process.pid)  # before the leader is reaped, so that its number cannot be another's by now
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return Finished(process.returncode, stdout, stderr, usage.ru_utime + usage.ru_stime)
+    finally:
+        _end(process)
+
+
+def _wait(pid: int, limits: RunLimits, deadline: float) -> None:
+    """Wait for the end of a process that has closed its output, without reaping it."""
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() > deadline:
+            raise _too_long(limits)
+        time.sleep(0.0005)
+
+
+def _collect(
+    process: subprocess.Popen[bytes], limits: RunLimits, deadline: float, parent_fd: int | None
+) -> tuple[bytes, bytes]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    poller = select.poll()
+    parts: dict[int, list[bytes]] = {}
+    for stream in (process.stdout, process.stderr):
+        poller.register(stream.fileno(), select.POLLIN)
+        parts[stream.fileno()] = []
+    if parent_fd is not None:
+        poller.register(parent_fd, 0)  # only hang-up is reported
+    left, open_fds = limits.output_bytes, set(parts)
+    while open_fds:
+        for fd, _ in poller.poll(_LOOK_SECONDS * 1000):
+            if fd == parent_fd:
+                raise HubGone
+            chunk = os.read(fd, 1 << 20)
+            parts[fd].append(chunk)
+            left -= len(chunk)
+            if not chunk:
+                poller.unregister(fd)
+                open_fds.discard(fd)
+        if left < 0:
+            raise _too_large("output", limits.output_bytes)
+        if time.monotonic() > deadline:
+            raise _too_long(limits)
+        if open_fds and _resident_bytes(process.pid) > limits.memory_bytes:
+            raise _too_large("memory", limits.memory_bytes)
+    return b"".join(parts[process.stdout.fileno()]), b"".join(parts[process.stderr.fileno()])
+
+
+def _too_long(limits: RunLimits) -> RenderTimeout:
+    return RenderTimeout(
+        f"kustomize ran longer than {limits.seconds:g} s",
+        why="it was ended; nothing of this build is used",
+        next_step="make the overlay smaller: kustomize's time grows with the square of its objects",
+    )
+
+
+def _too_large(what: str, limit: int) -> RenderTooLarge:
+    return RenderTooLarge(
+        f"kustomize used more {what} than it may",
+        why=f"the limit is {limit // (1024 * 1024)} MiB; it was ended",
+        next_step="split the overlay",
+    )
+
+
+def _resident_bytes(pid: int) -> int:
+    """0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.returncode is None:
+        _kill_group(process.pid)
+        process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()

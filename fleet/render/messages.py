@@ -1,0 +1,96 @@
+"""What kustomize says, as our errors: repo paths instead of temporary ones, the cause first, no Secret value (R32)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from fleet.errors import DocumentInvalid, DuplicateObject, FleetError, RenderFailed, ResourceMissing
+
+_LONGEST = 600
+_DEPRECATED = re.compile(r"^# Warning:.*$\n?", re.MULTILINE)
+# kustomize prints whole generator configurations, literals included, between backquotes.
+_CONFIGURATION = re.compile(r"with config: `.*?`", re.DOTALL)
+_LITERAL = re.compile(r"literal source(s)? .*?, expected", re.DOTALL)
+_DUPLICATE = re.compile(r"may not add resource with an already registered id: (?P<id>\S+)")
+_MISSING = re.compile(r"open (?P<path>\S+): no such file or directory")
+_YAML_LINE = re.compile(r"(?:yaml: )?line (?P<line>\d+): (?P<why>[^\n]*?)(?: in File: (?P<file>\S+))?(?:'|$|:)")
+_FILE = re.compile(r"(?:in File: |resources from ')(?P<file>[^\s']+)")
+_INVALID = re.compile(r"invalid Kustomization: (?P<why>.*?)$", re.MULTILINE)
+_UNKNOWN_FIELD = re.compile(r'unknown field "(?P<field>[^"]+)"')
+
+
+def error_of(stderr: bytes, *, directory: str, root: str, secrets: Iterable[str], facts: bool) -> FleetError:
+    """The error for a failed build.
+
+    directory: the temporary directory that stands for the repo's root. root: the unit's path. secrets: texts that
+    must not appear. facts: whether the ConfigMap `fleet-cluster` was given to this build.
+    """
+    text = _cleaned(stderr.decode(errors="replace"), directory, secrets)
+    where = root or "."
+    if found := _DUPLICATE.search(text):
+        return DuplicateObject(
+            f"{_readable(found['id'])} is defined twice",
+            where=_first_file(text, root) or where,
+            why="two resources of this build have the same id",
+            next_step="remove or rename one",
+        )
+    if found := _MISSING.search(text):
+        return ResourceMissing(
+            f"{found['path']} cannot be read", where=where, why="no such file", next_step="put it into the repo"
+        )
+    if "MalformedYAMLError" in text or "yaml: " in text:
+        place = _YAML_LINE.search(text)
+        file = _first_file(text, root) or where
+        line = f":{place['line']}" if place else ""
+        why = place["why"] if place else _shortened(text)
+        return DocumentInvalid("not valid YAML", where=f"{file}{line}", why=why, next_step="correct the file")
+    if found := _UNKNOWN_FIELD.search(text):
+        return RenderFailed(
+            f"the field {found['field']} is not known to kustomize", where=where, next_step="correct its name"
+        )
+    if "fleet-cluster" in text and not facts:
+        return RenderFailed(
+            "the ConfigMap fleet-cluster is not in this build",
+            where=where,
+            why="only components that a unit names are given it, not the overlay itself",
+            next_step="move the replacement into a component",
+        )
+    return RenderFailed(
+        "kustomize refuses it", where=where, why=_shortened(text), next_step=f"try: kustomize build {where}"
+    )
+
+
+def _cleaned(text: str, directory: str, secrets: Iterable[str]) -> str:
+    text = _DEPRECATED.sub("", text)
+    text = _CONFIGURATION.sub("", text)
+    text = _LITERAL.sub("literal source, expected", text)
+    text = text.replace(f"{directory}/", "").replace(directory, ".")
+    for secret in sorted(secrets, key=len, reverse=True):
+        if secret:
+            text = text.replace(secret, "(hidden)")
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text).strip()
+
+
+def _first_file(text: str, root: str) -> str:
+    found = _FILE.search(text)
+    if not found:
+        return ""
+    name = found["file"].rstrip("':")
+    return name if "/" in name or not root else f"{root}/{name}"
+
+
+def _readable(identifier: str) -> str:
+    """`Deployment.v1.apps/web.shop` as `Deployment shop/web`."""
+    kind, _, rest = identifier.partition("/")
+    name, _, namespace = rest.rstrip(":,").rpartition(".")
+    kind = kind.split(".", 1)[0]
+    if not name:
+        return f"{kind} {rest}"
+    return f"{kind} {name}" if namespace.startswith("[no") else f"{kind} {namespace}/{name}"
+
+
+def _shortened(text: str) -> str:
+    """The innermost cause stands last in kustomize's chain."""
+    line = " ".join(text.split()).removeprefix("Error: ")
+    return line if len(line) <= _LONGEST else f"… {line[-_LONGEST:]}"

@@ -1,0 +1,167 @@
+"""YAML as kustomize writes and reads it, to JSON documents.
+
+PyYAML's own resolvers disagree with kustomize (YAML 1.1 dates, octals, `=`, `<<`), so only its C parser is used and
+plain scalars are resolved here by the rules of the Go parser that kustomize uses (go.yaml.in/yaml/v2, resolve.go).
+A stream is parsed as a whole: splitting it at `---` loses the last newline of a block scalar.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import yaml
+from yaml import CSafeLoader
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from fleet.core.documents import Document, Json
+from fleet.errors import DocumentInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NESTING_LIMIT = 100
+NODE_LIMIT = 4_000_000  # visits, so that an alias counts each time it is used
+_PLAIN = "?"
+_STR = "tag:yaml.org,2002:str"
+_KNOWN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))
+_WORDS: dict[str, Json] = {
+    **dict.fromkeys(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"], True),
+    **dict.fromkeys(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"], False),
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+}
+_NOT_JSON = frozenset(sign + word for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")) | {
+    ".nan",
+    ".NaN",
+    ".NAN",
+}
+_STARTS = frozenset("+-.0123456789yYnNtTfFoO~")
+_FLOAT = re.compile(r"[-+]?[0-9]*\.?[0-9]+([eE][-+][0-9]+)?\Z")
+_GO_FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
+_INTEGERS = (
+    (re.compile(r"[-+]?0[xX][0-9a-fA-F]+\Z"), 16),
+    (re.compile(r"[-+]?0[bB][01]+\Z"), 2),
+    (re.compile(r"[-+]?0[oO]?[0-7]+\Z"), 8),
+    (re.compile(r"[-+]?(0|[1-9][0-9]*)\Z"), 10),
+)
+
+
+class _Parser(CSafeLoader):
+    """The C parser without PyYAML's resolvers: the tag says only what kind of node it is, or what was written."""
+
+    def resolve(self, kind: type[Node], value: object, implicit: object) -> str:
+        return _PLAIN if isinstance(implicit, tuple) and implicit[0] else _STR
+
+    def descend_resolver(self, current_node: object, current_index: object) -> None:
+        """Nothing to follow: there are no path resolvers."""
+
+    def ascend_resolver(self) -> None:
+        """Nothing to follow."""
+
+
+def nodes_of(raw: bytes) -> Iterator[Node]:
+    """The documents of a stream as nodes, with their lines; raises DocumentInvalid with line and column."""
+    parser = _Parser(raw)
+    try:
+        while parser.check_node():
+            node = parser.get_node()
+            if node is not None:
+                yield node
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = str(getattr(error, "problem", "") or getattr(error, "reason", "") or "it cannot be read")
+        raise DocumentInvalid("not valid YAML", where=where, why=problem, next_step="correct the file") from None
+    except (UnicodeDecodeError, RecursionError):
+        raise DocumentInvalid("not valid YAML", why="not UTF-8, or nested too deeply") from None
+
+
+def documents(raw: bytes) -> list[Document]:
+    """All objects of a stream; empty documents are left out. Raises DocumentInvalid for anything else."""
+    found: list[Document] = []
+    budget = [NODE_LIMIT]
+    for node in nodes_of(raw):
+        value = _value(node, 0, budget)
+        if isinstance(value, dict):
+            found.append(value)
+        elif value is not None:
+            raise DocumentInvalid(
+                "a document is no mapping", where=f"line {node.start_mark.line + 1}", why="each must be an object"
+            )
+    return found
+
+
+def value_of(node: Node, *, limit: int = NODE_LIMIT) -> Json:
+    """The JSON value of a node, merge keys not followed; raises DocumentInvalid beyond the limits (R28)."""
+    return _value(node, 0, [limit])
+
+
+def scalar(text: str) -> Json:
+    """What a plain scalar means to kustomize: null, a boolean, a number, or text (dates are text)."""
+    if text and text[0] not in _STARTS:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if text in _NOT_JSON:
+        raise DocumentInvalid(f"{text} is no JSON number", why="Kubernetes objects hold no infinities")
+    if not text or text[0] not in "+-.0123456789":
+        return text
+    return _number(text)
+
+
+def _number(text: str) -> Json:
+    if text[0] == ".":
+        return float(text) if _GO_FLOAT.match(text) else text
+    plain = text.replace("_", "")
+    for pattern, base in _INTEGERS:
+        if pattern.match(plain):
+            number = int(_digits(plain, base), base)
+            if -(2**63) <= number < 2**64:
+                return number
+            break
+    return float(plain) if _FLOAT.match(plain) and _GO_FLOAT.match(plain) else text
+
+
+def _digits(plain: str, base: int) -> str:
+    # Python wants 0o17 where Go takes 017 as well; int(text, 8) takes both without the zero.
+    return plain.replace("o", "").replace("O", "") if base == 8 else plain
+
+
+def _value(node: Node, depth: int, budget: list[int]) -> Json:
+    budget[0] -= 1
+    if budget[0] < 0 or depth > NESTING_LIMIT:
+        raise DocumentInvalid(
+            "a document breaks the limits on YAML",
+            where=f"line {node.start_mark.line + 1}",
+            why=f"nested deeper than {NESTING_LIMIT}, or grown by aliases",
+            next_step="write it plainly",
+        )
+    if isinstance(node, ScalarNode):
+        return _scalar_of(node)
+    if isinstance(node, MappingNode):
+        mapping: Document = {}
+        for key_node, item in node.value:
+            if not isinstance(key_node, ScalarNode):
+                raise _invalid(key_node, "a key is no text")
+            key = key_node.value
+            if key in mapping:
+                raise _invalid(key_node, f"the key {key!r} is written twice")
+            mapping[key] = _value(item, depth + 1, budget)
+        return mapping
+    if isinstance(node, SequenceNode):
+        return [_value(item, depth + 1, budget) for item in node.value]
+    raise _invalid(node, "an unknown kind of node")
+
+
+def _scalar_of(node: ScalarNode) -> Json:
+    if node.tag == _PLAIN:
+        return scalar(node.value)
+    if node.tag == _STR:
+        return node.value
+    if node.tag not in _KNOWN_TAGS:
+        raise _invalid(node, f"the tag {node.tag} is not allowed")
+    return scalar(node.value)
+
+
+def _invalid(node: Node, why: str) -> DocumentInvalid:
+    return DocumentInvalid("not valid YAML", where=f"line {node.start_mark.line + 1}", why=why, next_step="correct it")

@@ -1,0 +1,120 @@
+"""Paths inside one commit, resolved as the operating system would, links included, without any file on disk."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from fleet.ports.source import Snapshot, TreeEntry
+
+LINK_MODE = "120000"
+SUBMODULE_MODE = "160000"
+_LINK_LIMIT = 40
+
+
+class EscapesCommit(Exception):
+    """A path or link that leaves the commit; `why` in words."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class What(Enum):
+    """What a path leads to."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    ABSENT = "absent"
+    SUBMODULE = "submodule"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a path leads: the real path; links that were followed; for ABSENT the first part that is not there."""
+
+    what: What
+    path: str
+    links: tuple[str, ...] = ()
+
+
+class CommitTree:
+    """The directories of one commit, and the way from a text to a place in it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.entries: Mapping[str, TreeEntry] = snapshot.tree
+        self._directories: set[str] | None = None
+
+    @property
+    def directories(self) -> set[str]:
+        """All directories by path; "" is the root."""
+        if self._directories is None:
+            found = {""}
+            for path in self.entries:
+                parent = path.rpartition("/")[0]
+                while parent and parent not in found:
+                    found.add(parent)
+                    parent = parent.rpartition("/")[0]
+            self._directories = found
+        return self._directories
+
+    def names_in(self, directory: str) -> list[str]:
+        """Names of files and directories directly in a directory, for did-you-mean; slow."""
+        start = f"{directory}/" if directory else ""
+        return sorted({path[len(start) :].split("/", 1)[0] for path in self.entries if path.startswith(start)})
+
+    def resolve(self, directory: str, text: str) -> Place:
+        """Follow `text` from a real directory.
+
+        `..` in the text is taken lexically first, as Go's filepath.Join does; links are followed physically. Raises
+        EscapesCommit for what is absolute or leaves the root.
+        """
+        if text.startswith("/"):
+            raise EscapesCommit("an absolute path")
+        if "\0" in text:
+            raise EscapesCommit("a path with a zero byte")
+        joined = posixpath.normpath(posixpath.join(directory, text)) if directory or text else "."
+        if joined == ".." or joined.startswith("../"):
+            raise EscapesCommit("it leads out of the repo")
+        return self._walk([] if joined == "." else joined.split("/"))
+
+    def _walk(self, todo: list[str]) -> Place:
+        at: list[str] = []
+        links: list[str] = []
+        todo = todo[::-1]
+        while todo:
+            step = todo.pop()
+            if step in ("", "."):
+                continue
+            if step == "..":
+                if not at:
+                    raise EscapesCommit(f"the link {links[-1]} leads out of the repo" if links else "it leads out")
+                at.pop()
+                continue
+            path = "/".join([*at, step])
+            entry = self.entries.get(path)
+            if entry is None:
+                if path not in self.directories:
+                    return Place(What.ABSENT, path, tuple(links))
+                at.append(step)
+            elif entry.mode == LINK_MODE:
+                links.append(path)
+                todo.extend(self._target(path, len(links)).split("/")[::-1])
+            elif entry.mode == SUBMODULE_MODE:
+                return Place(What.SUBMODULE, path, tuple(links))
+            elif todo:
+                return Place(What.ABSENT, "/".join([path, *reversed(todo)]), tuple(links))
+            else:
+                return Place(What.FILE, path, tuple(links))
+        return Place(What.DIRECTORY, "/".join(at), tuple(links))
+
+    def _target(self, link: str, followed: int) -> str:
+        if followed > _LINK_LIMIT:
+            raise EscapesCommit(f"more than {_LINK_LIMIT} links, the last is {link}")
+        target = self.snapshot.read(link).decode(errors="surrogateescape")
+        if target.startswith("/"):
+            raise EscapesCommit(f"the link {link} leads to an absolute path")
+        return target

@@ -1,0 +1,244 @@
+"""A render worker: a small process that builds, parses, checks and seals, so that the hub reads only digests and JSON.
+
+It is started with an empty environment, gives up the network and the sight of foreign files, reads jobs from its
+standard input and writes answers to its standard output. It keeps nothing between jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from fleet.core.bundles import assemble, flatten, generated_from
+from fleet.core.documents import Document, canonical, documents_at, items_at, mapping_at, parse_document, text_at
+from fleet.core.ids import ObjectRef
+from fleet.core.normalise import LAST_APPLIED
+from fleet.core.objects import Bundle, Scope, bundle_digest, is_secret, ref_of, seal
+from fleet.core.scopes import defined_scopes
+from fleet.core.substitute import names_in, substitute
+from fleet.errors import DocumentInvalid, DuplicateObject, FleetError, NamespaceMissing, RenderError, RenderFailed
+from fleet.render.confine import confine
+from fleet.render.jobs import (
+    Answer,
+    BuildJob,
+    FinishJob,
+    answer_parts,
+    build_job,
+    bundle_block,
+    error_parts,
+    finish_job,
+    frame,
+    lengths_of,
+    lengths_size,
+)
+from fleet.render.kustomize import build
+from fleet.render.limits import HubGone
+from fleet.render.locate import first_fault, places_of, secret_texts
+from fleet.render.messages import error_of
+from fleet.render.parse import documents
+
+_INPUT, _OUTPUT = 0, 1
+
+
+def main() -> None:
+    """Serve until the hub closes the pipe. The first frame holds the key of the seals and the directories."""
+    hello = _read_frame()
+    if hello is None:
+        return
+    settings = parse_document(hello[0])
+    scratch = Path(text_at(settings, "scratch"))
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    measures = confine(scratch=scratch, readable=[str(path) for path in items_at(settings, "readable")])
+    _write([orjson.dumps({"measures": measures})])
+    key = hello[1]
+    try:
+        while (parts := _read_frame()) is not None:
+            _write(_answer(parts, key, scratch))
+    except (HubGone, BrokenPipeError):
+        return
+
+
+def _answer(parts: Sequence[bytes], key: bytes, scratch: Path) -> list[bytes]:
+    header = parse_document(parts[0])
+    try:
+        if text_at(header, "kind") == "build":
+            job = build_job(header)
+            return answer_parts(_build(job, dict(zip(job.files, parts[1:], strict=True)), key, scratch))
+        finish = finish_job(header)
+        return answer_parts(_finish(finish, parts[1], dict(zip(finish.seals, parts[2:], strict=True)), key))
+    except FleetError as error:
+        return error_parts(error)
+    except (OSError, RecursionError, MemoryError) as error:  # of this job alone: the worker goes on
+        return error_parts(RenderFailed("the build broke off", why=f"{type(error).__name__} in the render worker"))
+
+
+def _build(job: BuildJob, files: Mapping[str, bytes], key: bytes, scratch: Path) -> Answer:
+    finished, directory = build(job, files, scratch, _INPUT)
+    if finished.returncode != 0:
+        raise _failure(job, files, finished.stderr, directory)
+    try:
+        found = flatten(documents(finished.stdout))
+    except RenderError as error:
+        raise _named(error, job.root) from None
+    defined = _defined(job, files)
+    if job.template:
+        block, secrets = _template(found, defined, key)
+        return Answer(block, secrets, finished.cpu_seconds)
+    try:
+        block, secrets = _bundle(found, key, defined, job.renderer)
+    except RenderError as error:
+        raise _placed(error, files, job.root) from None
+    return Answer(block, secrets, finished.cpu_seconds)
+
+
+def _bundle(
+    found: Sequence[Document],
+    key: bytes,
+    defined: Mapping[tuple[str, str], Scope],
+    renderer: str,
+    generated: Sequence[str] | None = None,
+) -> tuple[bytes, Mapping[str, bytes]]:
+    made = assemble(found, key=key, defined=defined, generated=generated)
+    bundle = Bundle(bundle_digest(made.objects), made.objects, renderer, made.warnings)
+    return bundle_block(bundle), made.secrets
+
+
+def _template(
+    found: Sequence[Document], defined: Mapping[tuple[str, str], Scope], key: bytes
+) -> tuple[bytes, Mapping[str, bytes]]:
+    """Documents before substitution, the texts of Secrets taken out: they may mention variables too."""
+    names = sorted(names_in(found))
+    generated = [generated_from(document) for document in found]
+    secrets: dict[str, bytes] = {}
+    for document in found:
+        if is_secret(ref_of(document)):
+            mapping_at(document, "metadata", "annotations").pop(LAST_APPLIED, None)
+            for part in ("data", "stringData"):
+                values = mapping_at(document, part)
+                for name, value in values.items():
+                    if isinstance(value, str):
+                        clear = value.encode()
+                        values[name] = sealed = seal(key, b"template:" + clear)
+                        secrets[sealed] = clear
+    template: Document = {
+        "documents": [*found],
+        "generated": [*generated],
+        "names": [*names],
+        "seals": [*secrets],
+        "defined": [[group, kind, scope.value] for (group, kind), scope in defined.items()],
+    }
+    return canonical(template), secrets
+
+
+def _finish(job: FinishJob, template: bytes, secrets: Mapping[str, bytes], key: bytes) -> Answer:
+    parsed = parse_document(template)
+    found = documents_at(parsed, "documents")
+    for document in found:
+        if is_secret(ref_of(document)):
+            for part in ("data", "stringData"):
+                values = mapping_at(document, part)
+                for name, value in values.items():
+                    if isinstance(value, str) and value in secrets:
+                        values[name] = secrets[value].decode()
+    generated = [str(name) for name in items_at(parsed, "generated")]
+    defined: dict[tuple[str, str], Scope] = {}
+    for row in items_at(parsed, "defined"):
+        if isinstance(row, list):
+            group, kind, scope = (str(part) for part in row)
+            defined[group, kind] = Scope(scope)
+    fixed = [index for index, name in enumerate(generated) if name]
+    try:
+        filled = substitute(found, job.variables, generated=fixed)
+        block, sealed = _bundle(filled, key, defined, job.renderer, generated)
+    except RenderError as error:
+        raise _named(error, job.root) from None
+    return Answer(block, sealed)
+
+
+def _defined(job: BuildJob, files: Mapping[str, bytes]) -> dict[tuple[str, str], Scope]:
+    scopes: dict[tuple[str, str], Scope] = {}
+    for path in job.crds:
+        try:
+            scopes.update(defined_scopes(documents(files[path])))
+        except DocumentInvalid:
+            continue  # `crds:` may hold plain OpenAPI definitions, of which kustomize alone knows what to make
+    return scopes
+
+
+def _failure(job: BuildJob, files: Mapping[str, bytes], stderr: bytes, directory: str) -> FleetError:
+    hidden = {*job.secret_texts, *secret_texts(files, job.secret_files)}
+    error = error_of(stderr, directory=directory, root=job.root, secrets=hidden, facts=job.facts is not None)
+    if isinstance(error, DocumentInvalid):
+        return first_fault(files) or error
+    if isinstance(error, DuplicateObject):
+        kind, _, name = error.what.partition(" is ")[0].partition(" ")
+        places = places_of(files, kind, name.rpartition("/")[2])
+        return _with_where(error, " and ".join(places[:2])) if len(places) > 1 else error
+    return error
+
+
+def _placed(error: RenderError, files: Mapping[str, bytes], root: str) -> RenderError:
+    """An error about one object, with the file that holds it."""
+    try:
+        ref = ObjectRef.from_key(error.where)
+    except ValueError:
+        return _named(error, root)
+    places = places_of(files, ref.kind, ref.name)
+    if not places:
+        return _with_where(error, root or ".")
+    shown = " and ".join(places[:2]) if isinstance(error, DuplicateObject) else places[0]
+    if isinstance(error, NamespaceMissing):
+        where = root or "."
+        return NamespaceMissing(
+            error.what, where=shown, why=f"{error.why}; built for {where}", next_step=error.next_step
+        )
+    return _with_where(error, shown)
+
+
+def _named(error: RenderError, root: str) -> RenderError:
+    return _with_where(error, f"{root or '.'}: {error.where}" if error.where else root or ".")
+
+
+def _with_where(error: RenderError, where: str) -> RenderError:
+    return type(error)(error.what, where=where, why=error.why, next_step=error.next_step)
+
+
+def _read_frame() -> list[bytes] | None:
+    head = _read(4)
+    if head is None:
+        return None
+    lengths = _read(lengths_size(head))
+    if lengths is None:
+        return None
+    parts: list[bytes] = []
+    for length in lengths_of(lengths):
+        part = _read(length)
+        if part is None:
+            return None
+        parts.append(part)
+    return parts
+
+
+def _read(size: int) -> bytes | None:
+    chunks: list[bytes] = []
+    while size:
+        chunk = os.read(_INPUT, min(size, 1 << 20))
+        if not chunk:
+            return None
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
+
+
+def _write(parts: Sequence[bytes]) -> None:
+    view = memoryview(frame(parts))
+    while view:
+        view = view[os.write(_OUTPUT, view) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

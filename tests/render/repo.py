@@ -1,0 +1,68 @@
+"""A commit made of a directory or of texts, in memory: what the render tests read as a Snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fleet.core.ids import Revision
+from fleet.ports.source import TreeEntry
+
+
+def git_oid(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+class MemorySnapshot:
+    """Implements fleet.ports.source.Snapshot; `reads` lists what was asked for."""
+
+    def __init__(self, files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> None:
+        self._contents = {**files, **{path: target.encode() for path, target in (links or {}).items()}}
+        self.tree = {path: TreeEntry("100644", git_oid(content)) for path, content in files.items()}
+        for path, target in (links or {}).items():
+            self.tree[path] = TreeEntry("120000", git_oid(target.encode()))
+        summary = "".join(f"{path} {entry.mode} {entry.oid}\n" for path, entry in sorted(self.tree.items()))
+        self.revision = Revision(hashlib.sha1(summary.encode()).hexdigest())
+        self.reads: list[str] = []
+
+    def read(self, path: str) -> bytes:
+        self.reads.append(path)
+        return self._contents[path]
+
+    def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        return {path: self.read(path) for path in paths}
+
+
+def commit(texts: Mapping[str, str], links: Mapping[str, str] | None = None) -> MemorySnapshot:
+    return MemorySnapshot({path: text.encode() for path, text in texts.items()}, links)
+
+
+def commit_of(directory: Path, below: str = "") -> MemorySnapshot:
+    """All files of a directory on disk."""
+    files: dict[str, bytes] = {}
+    links: dict[str, str] = {}
+    for place, names, found in os.walk(directory / below):
+        names[:] = [name for name in names if name != ".git"]
+        for name in [*found, *(name for name in names if (Path(place) / name).is_symlink())]:
+            path = Path(place) / name
+            shown = path.relative_to(directory).as_posix()
+            if path.is_symlink():
+                links[shown] = os.readlink(path)
+            else:
+                files[shown] = path.read_bytes()
+    return MemorySnapshot(files, links)
+
+
+class MemoryVault:
+    """Implements fleet.ports.render.Vault."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    async def put(self, values: Mapping[str, bytes]) -> None:
+        self.values.update(values)
+
+    async def get(self, names) -> Mapping[str, bytes]:
+        return {name: self.values[name] for name in names if name in self.values}
