@@ -7,9 +7,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from fleet import telemetry
 from fleet.access.policy import Role
+from fleet.api.parts import ApiParts
 from fleet.api.route import Call, Route
 from fleet.api.rows import cluster_out, unit_status_of
-from fleet.api.parts import ApiParts
 
 
 async def _healthz(_: Call) -> web.Response:

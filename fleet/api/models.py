@@ -354,7 +354,7 @@ class Page(ApiModel):
 
     api_version: Literal["fleet.internal/v1"] = API_VERSION
     total: int = 0
-    continue_: str = Field("", alias="continue")
+    continue_: str = Field(default="", validation_alias="continue", serialization_alias="continue")
 
 
 class ClusterList(Page):
@@ -406,7 +406,7 @@ class ListQuery(ApiModel):
     """Filters and paging of lists."""
 
     limit: Limit = 500
-    continue_: str = Field("", alias="continue", max_length=200)
+    continue_: str = Field(default="", validation_alias="continue", serialization_alias="continue", max_length=200)
     label_selector: str = Field("", max_length=500)
     q: str = Field("", max_length=200)
     health: str = Field("", max_length=200)

@@ -39,7 +39,7 @@ def document_of(routes: Sequence[Route]) -> Schema:
     ]
     keys, definitions = models_json_schema(models, ref_template=REF, by_alias=True)
     schemas = cast("Schema", definitions.get("$defs", {}))
-    names = {key: cast("Schema", value)["$ref"].rpartition("/")[2] for key, value in keys.items()}
+    names = {key: value["$ref"].rpartition("/")[2] for key, value in keys.items()}
     paths: dict[str, Schema] = {}
     for route in routes:
         path = re.sub(r"\{(\w+):[^{}]*(?:\{[^{}]*\}[^{}]*)*\}", r"{\1}", route.path)

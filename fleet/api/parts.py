@@ -21,4 +21,4 @@ class ApiParts:
     wall: Callable[[], float]
     check_kubeconfig: Callable[[str, bytes], None]  # raises CredentialRefused for what the hub will not use (R30)
     ready: Callable[[], str]  # "" when the loops run and the state can be written, else why not
-    webhook_secret: bytes | None = None  # None: the webhook route answers 404 (R39)
+    webhook_secret: bytes = b""  # empty: the webhook route answers 404 (R39)

@@ -14,6 +14,7 @@ from fleet.api.parts import ApiParts
 from fleet.errors import RequestInvalid
 
 M = TypeVar("M", bound=BaseModel)
+BODY_LIMIT_BYTES = 1 << 20  # R39, R41
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,199 @@
+"""The commit in force, the fleet at a glance, and how far a commit has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from fleet.access.policy import Role
+from fleet.api.models import (
+    CommitProgress,
+    CommitQuery,
+    CommitUnit,
+    EnvironmentRow,
+    NeedsPerson,
+    ProblemOut,
+    RevisionOut,
+    StatusOut,
+    rfc3339,
+)
+from fleet.api.route import Call, Route
+from fleet.api.rows import cluster_summary, is_at_head, unit_summary, units_by_cluster
+from fleet.core.fleet import Problem, Suspension
+from fleet.core.fold import ClusterSummary, fold_fleet
+from fleet.core.release import RenderProblem
+from fleet.core.status import Health, Sync
+from fleet.core.view import View
+from fleet.ports.state import HoldRow
+from fleet.telemetry import trace_of
+
+
+def revision_out(view: View, now: float) -> RevisionOut:
+    """The tracked branch as fetched last."""
+    head = view.head
+    installation = view.fleet.name if view.fleet else "default"
+    return RevisionOut(
+        commit=head.commit,
+        branch=head.branch,
+        subject=head.subject,
+        author=head.author,
+        authored_at=rfc3339(head.authored_at),
+        fetched_at=rfc3339(head.fetched_at),
+        fetched_age_seconds=max(0.0, now - head.fetched_at) if head.fetched_at else None,
+        fetch_reason=head.error.reason if head.error else "",
+        fetch_message=f"{head.error.what}: {head.error.why}" if head.error else "",
+        trace_id=trace_of(installation, head.commit).trace_hex if head.commit else "",
+        converged=head.commit in view.converged,
+        rendering=len(view.rendering),
+    )
+
+
+def problem_out(problem: Problem) -> ProblemOut:
+    """One problem of the repo."""
+    return ProblemOut(
+        severity=problem.severity,
+        reason=problem.reason,
+        what=problem.what,
+        where=str(problem.origin),
+        why=problem.why,
+        effect=problem.effect,
+        next_step=problem.next_step,
+    )
+
+
+async def _status(call: Call) -> StatusOut:
+    view, now = call.parts.view, call.parts.wall()
+    fleet, groups = view.fleet, units_by_cluster(view)
+    clusters = [
+        cluster_summary(view, cluster, groups.get(name, []), now)
+        for name, cluster in (fleet.clusters.items() if fleet else ())
+    ]
+    environments = [environment.name for environment in fleet.environments] if fleet else []
+    summary = fold_fleet(clusters, head=view.head.commit, environments=environments, branch=view.head.branch)
+    lines = [
+        *_of_clusters(summary.clusters, now),
+        *_of_holds(await call.parts.state.holds(open_only=True), now),
+        *_of_suspensions(await call.parts.state.suspensions(), now),
+        *_of_git(view, now),
+    ]
+    problems = [problem_out(problem) for problem in fleet.problems] if fleet else []
+    problems += [
+        ProblemOut(
+            severity="error",
+            reason=result.reason,
+            what=f"{name}: {result.message}",
+            where=result.commit[:7],
+            next_step=result.next_step,
+        )
+        for name, result in sorted(view.results.items())
+        if isinstance(result, RenderProblem)
+    ]
+    return StatusOut(
+        installation=fleet.name if fleet else "",
+        revision=revision_out(view, now),
+        environments=[
+            EnvironmentRow(
+                environment=row.environment,
+                clusters=row.clusters,
+                on_main=row.on_head,
+                waiting=row.waiting,
+                suspended=row.suspended,
+                held=row.held,
+                drifted=row.drifted,
+                degraded=row.degraded,
+                unreachable=row.unreachable,
+            )
+            for row in summary.rows
+        ],
+        needs_person=lines,
+        problems=problems,
+        relaxed=list(view.relaxed),
+    )
+
+
+def _line(since: float, now: float, what: str, following: str) -> NeedsPerson:
+    age = max(0.0, now - since) if since else None
+    return NeedsPerson(since=rfc3339(since), age_seconds=age, what=what, next=following)
+
+
+def _of_clusters(clusters: tuple[ClusterSummary, ...], now: float) -> Iterator[NeedsPerson]:
+    for cluster in clusters:
+        if not cluster.reachable:
+            yield _line(
+                cluster.seen_at,
+                now,
+                f"{cluster.cluster} {cluster.message}",
+                f"fleet describe cluster {cluster.cluster}",
+            )
+            continue
+        for unit in cluster.units:
+            if unit.health is Health.DEGRADED:
+                what = f"{unit.unit} Degraded: {unit.message}"
+                yield _line(unit.seen_at, now, what, f"fleet describe unit {unit.unit}")
+            elif unit.drifted and unit.sync is Sync.OUT_OF_SYNC:
+                what = f"{unit.unit} drifted: {unit.drifted} objects"
+                yield _line(unit.seen_at, now, what, f"fleet describe unit {unit.unit}")
+
+
+def _of_holds(holds: tuple[HoldRow, ...], now: float) -> Iterator[NeedsPerson]:
+    for row in holds:
+        if not row.decision:
+            count = sum(len(request.deletions) for request in row.requests)
+            what = f"hold {row.id}: {row.overlay} would delete {count} objects"
+            yield _line(row.created_at, now, what, f"fleet describe hold {row.id}")
+
+
+def _of_suspensions(suspensions: tuple[Suspension, ...], now: float) -> Iterator[NeedsPerson]:
+    for suspension in suspensions:
+        try:
+            until = datetime.fromisoformat(suspension.until).timestamp() if suspension.until else None
+        except ValueError:
+            until = None
+        if until is not None and until < now:
+            what = f"{suspension.scope} still suspended, was to end {suspension.until}: {suspension.reason}"
+            yield _line(until, now, what, f"fleet resume {suspension.scope}")
+
+
+def _of_git(view: View, now: float) -> Iterator[NeedsPerson]:
+    error = view.head.error
+    if error is not None:
+        yield _line(view.head.fetched_at, now, f"{error.what}: {error.why}", error.next_step)
+
+
+async def _revision(call: Call) -> RevisionOut:
+    return revision_out(call.parts.view, call.parts.wall())
+
+
+async def _progress(call: Call) -> CommitProgress:
+    """Done only when the commit is in force and every unit of it holds its result, Synced and Healthy."""
+    query, view, now = call.query(CommitQuery), call.parts.view, call.parts.wall()
+    known = bool(view.head.commit) and view.head.commit.startswith(query.commit)
+    names = sorted(view.fleet.units) if view.fleet else []
+    missing: list[CommitUnit] = []
+    for name in names:
+        summary = unit_summary(view, name, now)
+        if is_at_head(view, name) and summary.sync is Sync.SYNCED and summary.health is Health.HEALTHY:
+            continue
+        waits = next((link.reason for link in summary.blocked_by), "")
+        reason = waits or summary.message or f"{summary.sync}, {summary.health}"
+        missing.append(CommitUnit(unit=str(name), reason="not rendered yet" if name in view.rendering else reason))
+    unknown = sorted(view.fleet.unknown.units.items()) if view.fleet else []
+    missing.extend(CommitUnit(unit=str(name), reason=problem.what) for name, problem in unknown)
+    done = known and not missing and not view.rendering
+    total = len(names) + len(unknown)
+    return CommitProgress(
+        commit=view.head.commit if known else query.commit,
+        known=known,
+        done=done,
+        units=total,
+        there=total - len(missing),
+        missing=missing if known else [],
+    )
+
+
+ROUTES = (
+    Route("GET", "/api/v1/status", "The fleet at a glance", Role.VIEWER, _status, answer=StatusOut),
+    Route("GET", "/api/v1/revisions", "The commit in force", Role.VIEWER, _revision, answer=RevisionOut),
+    Route("GET", "/api/v1/progress", "How far a commit has come", Role.VIEWER, _progress, query=CommitQuery,
+          answer=CommitProgress),
+)  # fmt: skip

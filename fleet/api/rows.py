@@ -1,0 +1,301 @@
+"""From the view to the API's objects: summaries of core/fold.py, dressed; ages are judged now (R21)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from fleet.api.models import (
+    BlockerOut,
+    ClusterOut,
+    ClusterSpec,
+    ClusterStatus,
+    ConditionOut,
+    DriftOut,
+    ListQuery,
+    Metadata,
+    ObjectOut,
+    OverlayOut,
+    OverlaySpec,
+    OverlayStatus,
+    UnitOut,
+    UnitSpec,
+    UnitStatus,
+    rfc3339,
+)
+from fleet.core.fleet import Cluster, Overlay, Unit
+from fleet.core.fold import ClusterSummary, UnitSummary, fold_cluster, fold_unit
+from fleet.core.ids import ClusterName, UnitName
+from fleet.core.release import Rendered, RenderProblem
+from fleet.core.status import Blocker, Condition, Health, ObjectStatus, Standing, Sync, UnitReport
+from fleet.core.view import View
+from fleet.errors import RequestInvalid
+
+T = TypeVar("T")
+
+
+def is_at_head(view: View, name: UnitName) -> bool:
+    """Whether a unit holds what the commit in force says: then it is on that commit, whichever first brought it."""
+    result, report = view.results.get(name), view.units.get(name)
+    return (
+        isinstance(result, Rendered)
+        and report is not None
+        and report.bundle == result.bundle
+        and name not in view.rendering
+    )
+
+
+def unit_summary(view: View, name: UnitName, now: float) -> UnitSummary:
+    """One unit as it stands now; one that no worker has reported yet is Unknown."""
+    report = view.units.get(name)
+    cluster = view.clusters.get(name.cluster)
+    result = view.results.get(name)
+    if report is None:
+        report = UnitReport(name, _commit_of(view, name), None, Sync.UNKNOWN, Health.UNKNOWN, 0.0)
+        report = replace(report, message="not reported yet")
+    lost = ""
+    if cluster is not None and not cluster.reachable and cluster.message:
+        lost = cluster.message
+    summary = fold_unit(report, now, seen_at=cluster.at if cluster is not None else None, lost=lost)
+    if isinstance(result, RenderProblem):
+        # The repo's problem comes before what the worker says of the result that stays in force.
+        return replace(summary, reason=result.reason, message=result.message, next_step=result.next_step)
+    if is_at_head(view, name):
+        return replace(summary, commit=view.head.commit)
+    return summary
+
+
+def _commit_of(view: View, name: UnitName) -> Any:
+    result = view.results.get(name)
+    return result.commit if isinstance(result, Rendered) else view.head.commit
+
+
+def unit_status_of(view: View, name: UnitName, now: float) -> UnitStatus:
+    """The status part of a unit."""
+    summary, report, result = unit_summary(view, name, now), view.units.get(name), view.results.get(name)
+    target = view.head.commit if isinstance(result, Rendered) else ""
+    return UnitStatus(
+        sync=summary.sync,
+        health=summary.health,
+        commit=summary.commit,
+        target_commit=target,
+        at_head=is_at_head(view, name) and summary.sync is Sync.SYNCED,
+        reason=summary.reason,
+        message=summary.message or next((link.reason for link in summary.blocked_by), ""),
+        next_step=summary.next_step,
+        observed_at=rfc3339(summary.seen_at),
+        age_seconds=max(0.0, now - summary.seen_at) if summary.seen_at else None,
+        applied_at=rfc3339(report.applied_at) if report else None,
+        changed=report.changed if report else 0,
+        object_count=summary.objects,
+        drifted=summary.drifted,
+        blocked_by=[blocker_out(link) for link in summary.blocked_by],
+        conditions=[condition_out(item) for item in summary.conditions],
+        warnings=list(report.warnings) if report else [],
+    )
+
+
+def unit_out(view: View, unit: Unit, now: float, *, with_objects: bool = False) -> UnitOut:
+    """One unit; its objects only where one unit is asked for."""
+    status = unit_status_of(view, unit.name, now)
+    report = view.units.get(unit.name)
+    if with_objects:
+        status.objects = [object_out(item) for item in report.objects] if report else []
+    return UnitOut(
+        metadata=Metadata(name=str(unit.name), labels=dict(unit.cluster.labels)),
+        spec=UnitSpec(
+            overlay=unit.name.overlay,
+            cluster=unit.name.cluster,
+            path=unit.path,
+            path_from=str(unit.path_origin),
+            components=list(unit.components),
+            variables={name: str(variable.origin) for name, variable in unit.variables.items()},
+        ),
+        status=status,
+    )
+
+
+def cluster_summary(view: View, cluster: Cluster, units: Iterable[UnitName], now: float) -> ClusterSummary:
+    """One cluster from its newest report and its units."""
+    summaries = [unit_summary(view, name, now) for name in units]
+    return fold_cluster(
+        cluster.name, cluster.environment, view.clusters.get(cluster.name), summaries, now, head=view.head.commit
+    )
+
+
+def units_by_cluster(view: View) -> Mapping[ClusterName, list[UnitName]]:
+    """The fleet's units, grouped; one pass for all clusters."""
+    groups: dict[ClusterName, list[UnitName]] = {}
+    for name in view.fleet.units if view.fleet else ():
+        groups.setdefault(name.cluster, []).append(name)
+    return groups
+
+
+def cluster_out(view: View, cluster: Cluster, now: float, units: Sequence[UnitName] | None = None) -> ClusterOut:
+    """One cluster; `units` where the caller has grouped them already."""
+    names = units_by_cluster(view).get(cluster.name, []) if units is None else units
+    summary, report = cluster_summary(view, cluster, names, now), view.clusters.get(cluster.name)
+    seen = summary.seen_at
+    return ClusterOut(
+        metadata=Metadata(name=cluster.name, labels=dict(cluster.labels)),
+        spec=ClusterSpec(
+            environment=cluster.environment,
+            location=cluster.location,
+            mode=cluster.mode,
+            origin=str(cluster.origin),
+            overlays=sorted({name.overlay for name in names}),
+        ),
+        status=ClusterStatus(
+            sync=summary.sync,
+            health=summary.health,
+            commit=summary.commit,
+            reachable=summary.reachable,
+            identity=(report.identity or "") if report else "",
+            version=report.version if report else "",
+            reason=summary.reason,
+            message=summary.message,
+            next_step=report.next_step if report else "",
+            seen_at=rfc3339(seen),
+            age_seconds=max(0.0, now - seen) if seen else None,
+            units=len(names),
+            at_head=sum(1 for unit in summary.units if is_at_head(view, unit.unit) and unit.sync is Sync.SYNCED),
+            needs_person=summary.needs_person,
+            conditions=[_ready_of(summary, seen)],
+        ),
+    )
+
+
+def _ready_of(summary: ClusterSummary, since: float) -> ConditionOut:
+    if summary.sync is Sync.UNKNOWN:
+        status = "Unknown"
+    else:
+        status = "True" if summary.sync is Sync.SYNCED and summary.health is Health.HEALTHY else "False"
+    return ConditionOut(
+        type="Ready",
+        status=status,
+        reason=summary.reason or summary.health,
+        message=summary.message,
+        last_transition_time=rfc3339(since),
+    )
+
+
+def overlay_out(view: View, overlay: Overlay, now: float) -> OverlayOut:
+    """One overlay over all its clusters."""
+    names = [name for name in view.fleet.units if name.overlay == overlay.name] if view.fleet else []
+    found = [unit_summary(view, name, now) for name in names]
+    return OverlayOut(
+        metadata=Metadata(name=overlay.name),
+        spec=OverlaySpec(
+            directory=overlay.directory,
+            origin=str(overlay.origin),
+            team=overlay.team,
+            depends_on=list(overlay.depends_on),
+        ),
+        status=OverlayStatus(
+            units=len(names),
+            synced=sum(1 for unit in found if unit.sync is Sync.SYNCED),
+            healthy=sum(1 for unit in found if unit.health is Health.HEALTHY),
+            at_head=sum(1 for unit in found if is_at_head(view, unit.unit)),
+        ),
+    )
+
+
+def blocker_out(link: Blocker) -> BlockerOut:
+    """One link of `blockedBy`."""
+    return BlockerOut(
+        state=link.state,
+        scope=link.scope,
+        reason=link.reason,
+        since=rfc3339(link.since),
+        until=link.until,
+        next=link.next,
+    )
+
+
+def condition_out(item: Condition) -> ConditionOut:
+    """One condition."""
+    return ConditionOut(
+        type=item.type,
+        status=item.status,
+        reason=item.reason,
+        message=item.message,
+        last_transition_time=rfc3339(item.since),
+    )
+
+
+def object_out(item: ObjectStatus) -> ObjectOut:
+    """One object with its drift; values of Secrets were left out by the worker (R32)."""
+    return ObjectOut(
+        group=item.ref.group,
+        kind=item.ref.kind,
+        namespace=item.ref.namespace,
+        name=item.ref.name,
+        uid=item.uid,
+        sync=item.sync,
+        health=item.health,
+        reason=item.reason,
+        message=item.message,
+        changed_at=rfc3339(item.changed_at),
+        drift=[
+            DriftOut(
+                path=drift.path,
+                desired=None if drift.masked else drift.desired,
+                live=None if drift.masked else drift.live,
+                manager=drift.manager,
+                since=rfc3339(drift.since),
+                masked=drift.masked,
+            )
+            for drift in item.drift
+        ],
+    )
+
+
+def stands(blocked_by: Iterable[Blocker], state: Standing) -> bool:
+    """Whether one of the links is of this state."""
+    return any(link.state is state for link in blocked_by)
+
+
+# Filters and pages
+
+_REQUIREMENT = re.compile(r"\s*(!?)([A-Za-z0-9./_-]+)\s*(?:(==|=|!=|\s+in\s+|\s+notin\s+)\s*(\([^)]*\)|[^,\s]*))?\s*")
+
+
+def selects(selector: str) -> Callable[[Mapping[str, str]], bool]:
+    """kubectl's label selector (equality, set and existence) as a test; raises RequestInvalid."""
+    tests: list[Callable[[Mapping[str, str]], bool]] = []
+    position = 0
+    while position < len(selector):
+        found = _REQUIREMENT.match(selector, position)
+        if found is None or found.end() == position or selector[found.end() : found.end() + 1] not in ("", ","):
+            raise RequestInvalid(f"the label selector is not understood from {selector[position:]!r} on")
+        tests.append(_test_of(bool(found[1]), found[2], (found[3] or "").strip(), found[4] or ""))
+        position = found.end() + 1
+    return lambda labels: all(test(labels) for test in tests)
+
+
+def _test_of(negated: bool, key: str, operator: str, text: str) -> Callable[[Mapping[str, str]], bool]:
+    values = frozenset(word.strip() for word in text.strip("()").split(","))
+    match operator:
+        case "":
+            return lambda labels: (key in labels) is not negated
+        case "!=" | "notin":
+            return lambda labels: labels.get(key) not in values
+        case _:
+            return lambda labels: key in labels and labels[key] in values
+
+
+def page_of(items: Sequence[T], query: ListQuery) -> tuple[Sequence[T], str]:
+    """One page by position, and the token of the next one."""
+    text = query.continue_
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise RequestInvalid("the continue token is none of ours", next_step="list from the start again")
+    start = int(text or 0)
+    end = start + query.limit
+    return items[start:end], str(end) if end < len(items) else ""
+
+
+def words_of(text: str) -> frozenset[str]:
+    """A comma-separated filter, case-insensitive."""
+    return frozenset(word.strip().lower() for word in text.split(",") if word.strip())
