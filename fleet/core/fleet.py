@@ -45,6 +45,9 @@ class Problem:
     why: str = ""
     effect: str = ""
     next_step: str = ""
+    column: int = 0  # of what is underlined, from 1; 0: nothing is
+    length: int = 0
+    label: str = ""  # said beside the underline
 
 
 class Mode(StrEnum):
@@ -230,7 +233,7 @@ class Overlay:
     """One thing that is deployed as a whole."""
 
     name: OverlayName
-    directory: str  # repo path; "" where only a literal path template from the root is given
+    directory: str  # repo path; "" where fleet.yaml gives a name and one path template from the root
     origin: Origin
     paths: tuple[str, ...] = ("{cluster}", "{environment}", ".")
     targets: tuple[Target, ...] | None = None  # None: runs where Clusters name it
@@ -246,6 +249,7 @@ class Overlay:
     variables: Variables = field(default_factory=dict[str, Variable])
     suspend: Suspension | None = None
     team: str = ""
+    rollout: Json = None  # as written, shape checked; the fleet's where None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +276,8 @@ class Unit:
     variables: Variables  # merged in the order of section 3, built-in ones included
     overlay: Overlay
     cluster: Cluster
+    path_rule: str = ""  # what chose the path, in words: "environment: prod", "cluster: eu-1", "path: special"
+    team: TeamRights | None = None  # what the guard holds this unit's objects to (R29)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +288,25 @@ class Unknown:
     overlays: Mapping[OverlayName, Problem] = field(default_factory=dict[OverlayName, Problem])
     units: Mapping[UnitName, Problem] = field(default_factory=dict[UnitName, Problem])
     everything: Problem | None = None  # fleet.yaml itself does not parse
+    # Clusters whose list of overlays is not fully known: a unit missing on them is not known to be removed.
+    incomplete: Mapping[ClusterName, Problem] = field(default_factory=dict[ClusterName, Problem])
+    # Files of which it is not even known what they define: while there are any, nothing is known to be removed.
+    unnamed: tuple[Problem, ...] = ()
+
+    def covers(self, unit: UnitName) -> Problem | None:
+        """The problem because of which this unit's absence or presence is not known; None: what is missing is gone."""
+        return (
+            self.everything
+            or self.units.get(unit)
+            or self.clusters.get(unit.cluster)
+            or self.overlays.get(unit.overlay)
+            or self.incomplete.get(unit.cluster)
+            or next(iter(self.unnamed), None)
+        )
+
+    def covers_cluster(self, cluster: ClusterName) -> Problem | None:
+        """The same for a cluster that is missing here."""
+        return self.everything or self.clusters.get(cluster) or next(iter(self.unnamed), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,3 +325,5 @@ class Fleet:
     budget: Budget = field(default_factory=Budget)
     teams: tuple[TeamRights, ...] = ()
     suspend: Suspension | None = None
+    sync: SyncPolicy = field(default_factory=SyncPolicy)  # defaults of all overlays
+    rollout: Json = None  # as written, shape checked

@@ -1,0 +1,201 @@
+"""Where overlays are: directories that match a glob of fleet.yaml and hold an overlay.yaml or a kustomization.
+
+An index over one commit's tree that is carried on by the paths that changed, because a walk of the whole tree for
+each commit would cost more than everything else.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from fleet.core.targets import Holding
+from fleet.inventory.convert import OverlaySource
+from fleet.inventory.read import OVERLAY_FILE
+from fleet.inventory.yamlfile import YamlRefused, read_documents
+from fleet.ports.source import Snapshot
+
+KUSTOMIZATION_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_LINK = "120000"
+
+
+@lru_cache(maxsize=512)
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """A glob over repo paths: `*` and `?` within one segment, `**` over any number of them."""
+    parts: list[str] = []
+    for part in re.split(r"(\*\*/?|\*|\?)", glob):
+        match part:
+            case "**/":
+                parts.append("(?:[^/]+/)*")
+            case "**":
+                parts.append(".*")
+            case "*":
+                parts.append("[^/]*")
+            case "?":
+                parts.append("[^/]")
+            case _:
+                parts.append(re.escape(part))
+    return re.compile("".join(parts) + r"\Z")
+
+
+def matches_glob(path: str, globs: Iterable[str]) -> bool:
+    """Whether a path, or a directory above it, matches one of the globs."""
+    here = path
+    while True:
+        if any(glob_pattern(glob).match(here) for glob in globs):
+            return True
+        above = posixpath.dirname(here)
+        if above == here or not above:
+            return False
+        here = above
+
+
+def default_name(directory: str, glob: str) -> str:
+    """The directory's name; what lies deeper below the glob's fixed part joins its path with dots."""
+    fixed = re.split(r"[*?]", glob, maxsplit=1)[0]
+    fixed = fixed[: fixed.rfind("/") + 1] if fixed != glob else posixpath.dirname(glob) + "/"
+    return directory.removeprefix(fixed if fixed != "/" else "").replace("/", ".")
+
+
+@dataclass(slots=True)
+class OverlayDirectory:
+    """One directory that matches a glob: its kustomizations (as repo directories), and the source that took it."""
+
+    directory: str
+    source: OverlaySource
+    kustomizations: set[str] = field(default_factory=set[str])
+    has_file: bool = False
+
+    def copy(self) -> OverlayDirectory:
+        """One that may be changed."""
+        return OverlayDirectory(self.directory, self.source, set(self.kustomizations), self.has_file)
+
+
+@dataclass(slots=True)
+class Layout:
+    """The overlay directories of one commit. Treated as frozen once a load has finished with it."""
+
+    sources: tuple[OverlaySource, ...]
+    directories: dict[str, OverlayDirectory] = field(default_factory=dict[str, OverlayDirectory])
+    _matched: dict[str, OverlaySource | None] = field(default_factory=dict[str, "OverlaySource | None"])
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, sources: Sequence[OverlaySource]) -> Layout:
+        """By one walk over the tree."""
+        layout = cls(tuple(source for source in sources if source.named is None))
+        for path in snapshot.tree:
+            layout.note(path, present=True)
+        layout.drop_empty(list(layout.directories))
+        return layout
+
+    def carried(self, tree: Mapping[str, object], changed: Iterable[str]) -> tuple[Layout, set[str]]:
+        """The layout after these paths changed, and the overlay directories that came, went or changed."""
+        after = Layout(self.sources, dict(self.directories), self._matched)
+        touched: set[str] = set()
+        for path in changed:
+            for directory in after.owners(path):
+                if directory not in touched and directory in after.directories:
+                    after.directories[directory] = after.directories[directory].copy()
+                touched.add(directory)
+            after.note(path, present=path in tree)
+        after.drop_empty(touched)
+        return after, touched
+
+    def owners(self, path: str) -> Iterator[str]:
+        """The overlay directories that a structural file (kustomization or overlay.yaml) belongs to."""
+        name = posixpath.basename(path)
+        if name != OVERLAY_FILE and name not in KUSTOMIZATION_NAMES:
+            return
+        here = posixpath.dirname(path)
+        if name == OVERLAY_FILE:
+            if self._source_of(here) is not None:
+                yield here
+            return
+        while here:
+            if self._source_of(here) is not None:
+                yield here
+            here = posixpath.dirname(here)
+
+    def note(self, path: str, *, present: bool) -> None:
+        """A file that is there now, or not any more."""
+        name = posixpath.basename(path)
+        for directory in self.owners(path):
+            source = self._source_of(directory)
+            if source is None:
+                continue
+            entry = self.directories.get(directory)
+            if entry is None:
+                entry = self.directories[directory] = OverlayDirectory(directory, source)
+            if name == OVERLAY_FILE:
+                entry.has_file = present
+            elif present:
+                entry.kustomizations.add(posixpath.dirname(path))
+            else:
+                entry.kustomizations.discard(posixpath.dirname(path))
+
+    def drop_empty(self, directories: Iterable[str]) -> None:
+        """Directories that hold neither a kustomization nor an overlay.yaml are no overlays."""
+        for directory in directories:
+            entry = self.directories.get(directory)
+            if entry is None or entry.has_file:
+                continue
+            # Below `**` each directory matches, so only an overlay.yaml can say which of them is meant.
+            if not entry.kustomizations or "**" in entry.source.glob:
+                del self.directories[directory]
+
+    def _source_of(self, directory: str) -> OverlaySource | None:
+        try:
+            return self._matched[directory]
+        except KeyError:
+            found = next((s for s in self.sources if glob_pattern(s.glob).match(directory)), None)
+            self._matched[directory] = found
+            return found
+
+
+class Holdings:
+    """What directories of a commit hold. Remembers path and object id: a file is judged once for all commits."""
+
+    def __init__(self, snapshot: Snapshot, remembered: dict[str, tuple[str, Holding]]) -> None:
+        self._snapshot, self._remembered = snapshot, remembered
+
+    def of(self, directory: str) -> Holding:
+        """A kustomization, a Component, or nothing. A file that is no YAML counts as a kustomization: the build says
+        what is wrong with it.
+        """
+        prefix = "" if directory in ("", ".") else directory + "/"
+        for name in KUSTOMIZATION_NAMES:
+            entry = self._snapshot.tree.get(prefix + name)
+            if entry is None:
+                continue
+            known = self._remembered.get(prefix + name)
+            if known is None or known[0] != entry.oid:
+                is_link = entry.mode == _LINK
+                holding = Holding.KUSTOMIZATION if is_link else _holding_of(self._snapshot.read(prefix + name))
+                known = self._remembered[prefix + name] = (entry.oid, holding)
+            return known[1]
+        return Holding.NOTHING
+
+    def mentions(self, directory: str, name: str) -> bool:
+        """Whether the kustomization of a directory speaks of another one by this name; only asked before a warning."""
+        prefix = "" if directory in ("", ".") else directory + "/"
+        for file in KUSTOMIZATION_NAMES:
+            entry = self._snapshot.tree.get(prefix + file)
+            if entry is not None and entry.mode != _LINK:
+                text = self._snapshot.read(prefix + file).decode(errors="replace")
+                return re.search(rf"(?:^|[\s/\"']){re.escape(name)}/?(?:$|[\s\"',\]])", text, re.MULTILINE) is not None
+        return False
+
+
+def _holding_of(raw: bytes) -> Holding:
+    if b"Component" not in raw:
+        return Holding.KUSTOMIZATION
+    try:
+        documents = list(read_documents(raw))
+    except YamlRefused:
+        return Holding.KUSTOMIZATION
+    value = documents[0].value if documents else None
+    is_component = isinstance(value, dict) and value.get("kind") == "Component"
+    return Holding.COMPONENT if is_component else Holding.KUSTOMIZATION

@@ -1,0 +1,324 @@
+"""From a snapshot to the `Fleet` of its commit.
+
+Each file is parsed once per content; a load that knows what changed since the one before touches only that: the
+overlays whose own files changed are resolved anew, all others keep their units. What does not parse makes Unknown what
+it defines and nothing else (R5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fleet.core.fleet import Fleet, Overlay, Problem, Unit, Unknown
+from fleet.core.ids import OverlayName, UnitName
+from fleet.core.targets import Holding
+from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters
+from fleet.inventory.convert import FleetSettings, default_settings
+from fleet.inventory.layout import Holdings, Layout
+from fleet.inventory.overlays import Entry, JoinedOverlays, join_overlays, named_entry, read_entry
+from fleet.inventory.read import (
+    FLEET_FILE,
+    OVERLAY_FILE,
+    FleetFileResult,
+    OverlayFileResult,
+    read_fleet_file,
+    read_overlay_file,
+)
+from fleet.inventory.resolve import Resolved, resolve
+from fleet.inventory.surroundings import Surroundings
+from fleet.ports.source import Snapshot
+
+
+@dataclass(slots=True)
+class _Memo:
+    """What the next load may build on. Never changed after the load that made it, but for what is keyed by content."""
+
+    fleet_oid: str | None = None
+    fleet_result: FleetFileResult | None = None
+    settings: FleetSettings | None = None
+    shelf: ClusterShelf = field(default_factory=ClusterShelf)
+    clusters: JoinedClusters | None = None
+    overlay_files: dict[str, tuple[str, OverlayFileResult]] = field(
+        default_factory=dict[str, "tuple[str, OverlayFileResult]"]
+    )
+    # By directory: the name it had when it could be read last.
+    overlay_names: dict[str, OverlayName] = field(default_factory=dict[str, OverlayName])
+    holdings: dict[str, tuple[str, Holding]] = field(default_factory=dict[str, "tuple[str, Holding]"])
+    layout: Layout | None = None  # None: the next load must walk the tree
+    entries: dict[str, Entry] = field(default_factory=dict[str, Entry])  # by directory, or place in fleet.yaml
+    overlays: JoinedOverlays | None = None
+    resolved: dict[OverlayName, Resolved] = field(default_factory=dict[OverlayName, Resolved])
+    probes: dict[str, frozenset[OverlayName]] = field(default_factory=dict[str, "frozenset[OverlayName]"])
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A commit's fleet, how many documents of others were skipped, and what the next load builds on."""
+
+    fleet: Fleet
+    skipped: int
+    _memo: _Memo
+
+
+def load_fleet(snapshot: Snapshot, previous: Loaded | None = None, changed: frozenset[str] | None = None) -> Loaded:
+    """Load one commit; never raises for what a person wrote.
+
+    previous: the load of an earlier commit; changed: all paths that differ from that one, None where not known.
+    """
+    return _Loading(snapshot, previous, changed).run()
+
+
+class _Loading:
+    """One load. Steps in order; each takes over from the memo what cannot have changed."""
+
+    def __init__(self, snapshot: Snapshot, previous: Loaded | None, changed: frozenset[str] | None) -> None:
+        self.snapshot, self.previous = snapshot, previous
+        self.old = previous._memo if previous is not None else _Memo()  # pyright: ignore[reportPrivateUsage]
+        known = changed is not None and self.old.layout is not None
+        self.changed: frozenset[str] | None = changed if known else None
+        self.new = _Memo(
+            overlay_files=self.old.overlay_files,
+            overlay_names=self.old.overlay_names,
+            holdings=self.old.holdings,
+        )
+        self.holdings = Holdings(snapshot, self.new.holdings)
+
+    def run(self) -> Loaded:
+        settings = self._read_fleet_file()
+        if settings is None:
+            return self._everything_unknown()
+        if settings is not self.old.settings:
+            self.changed = None
+        self.new.settings = settings
+        self.new.shelf = self.old.shelf.carried(self.snapshot, settings.clusters_directory, self.changed)
+        clusters = self._join_clusters(settings)
+        touched = self._layout(settings)
+        refreshed = self._entries(settings, touched)
+        overlays = self._join_overlays(refreshed)
+        again = self._dirty(overlays, clusters, refreshed)
+        self._resolve(overlays, clusters, settings, again)
+        return self._assemble(settings, clusters, overlays, again)
+
+    # fleet.yaml
+
+    def _read_fleet_file(self) -> FleetSettings | None:
+        entry = self.snapshot.tree.get(FLEET_FILE)
+        oid = entry.oid if entry is not None else None
+        if self.old.fleet_result is not None and self.old.fleet_oid == oid:
+            result = self.old.fleet_result
+        elif entry is None:
+            result = FleetFileResult(default_settings(FLEET_FILE))
+        else:
+            result = read_fleet_file(FLEET_FILE, self.snapshot.read(FLEET_FILE))
+        self.new.fleet_oid, self.new.fleet_result = oid, result
+        return result.settings
+
+    def _everything_unknown(self) -> Loaded:
+        result = self.new.fleet_result or FleetFileResult(None)
+        name = self.previous.fleet.name if self.previous is not None else "default"
+        unknown = Unknown(everything=result.problems[0])
+        # What changed while nothing could be read is not known to the next load: it walks the tree.
+        self.new.shelf, self.new.settings = self.old.shelf, self.old.settings
+        fleet = Fleet(self.snapshot.revision, name=name, unknown=unknown, problems=result.problems)
+        return Loaded(fleet, result.skipped, self.new)
+
+    # clusters
+
+    def _join_clusters(self, settings: FleetSettings) -> JoinedClusters:
+        if self.changed is not None and self.old.clusters is not None and self.new.shelf.same_as(self.old.shelf):
+            joined = self.old.clusters
+        else:
+            joined = join_clusters(self.new.shelf, settings)
+        self.new.clusters = joined
+        return joined
+
+    # overlays
+
+    def _layout(self, settings: FleetSettings) -> set[str] | None:
+        """Find the overlay directories; return those that changed, None for all."""
+        if self.changed is None or self.old.layout is None:
+            self.new.layout = Layout.of(self.snapshot, settings.sources)
+            return None
+        self.new.layout, touched = self.old.layout.carried(self.snapshot.tree, self.changed)
+        return touched
+
+    def _entries(self, settings: FleetSettings, touched: set[str] | None) -> set[str] | None:
+        """Read overlay.yaml of what changed; return the keys of entries that are new, gone or different."""
+        layout = self.new.layout
+        assert layout is not None  # set by _layout
+        if touched is None:
+            files = [f"{name}/{OVERLAY_FILE}" for name, found in layout.directories.items() if found.has_file]
+            self._overlay_files(files)
+            entries = {
+                name: self._entry(name, settings) for name in layout.directories if self._is_overlay(layout, name)
+            }
+            named = [named_entry(source.named, settings) for source in settings.sources if source.named is not None]
+            self.new.entries = entries | {f"entry {index}": entry for index, entry in enumerate(named)}
+            return None
+        self.new.entries = dict(self.old.entries) if touched else self.old.entries
+        for directory in touched:
+            self.new.entries.pop(directory, None)
+            if directory in layout.directories and self._is_overlay(layout, directory):
+                self.new.entries[directory] = self._entry(directory, settings)
+        return touched
+
+    def _is_overlay(self, layout: Layout, directory: str) -> bool:
+        """A directory of Components alone is a shelf for others."""
+        found = layout.directories[directory]
+        return found.has_file or any(self.holdings.of(k) is Holding.KUSTOMIZATION for k in found.kustomizations)
+
+    def _overlay_files(self, paths: Iterable[str]) -> dict[str, OverlayFileResult]:
+        known = self.new.overlay_files
+        wanted = {path: self.snapshot.tree[path].oid for path in paths}
+        unread = [path for path, oid in wanted.items() if path not in known or known[path][0] != oid]
+        for path, raw in self.snapshot.read_many(unread).items():
+            known[path] = (wanted[path], read_overlay_file(path, raw))
+        return {path: known[path][1] for path in wanted}
+
+    def _entry(self, directory: str, settings: FleetSettings) -> Entry:
+        layout = self.new.layout
+        assert layout is not None  # set by _layout
+        found = layout.directories[directory]
+        result = OverlayFileResult()
+        if found.has_file:
+            path = f"{directory}/{OVERLAY_FILE}"
+            result = self._overlay_files([path])[path]
+        entry = read_entry(found, result, settings, self.new.overlay_names.get(directory))
+        if entry.overlay is not None:
+            self.new.overlay_names[directory] = entry.name
+        return entry
+
+    def _join_overlays(self, refreshed: set[str] | None) -> JoinedOverlays:
+        if refreshed is not None and self.old.overlays is not None and not refreshed:
+            joined = self.old.overlays
+        else:
+            joined = join_overlays(self.new.entries)
+        self.new.overlays = joined
+        return joined
+
+    def _dirty(
+        self, overlays: JoinedOverlays, clusters: JoinedClusters, refreshed: set[str] | None
+    ) -> set[OverlayName] | None:
+        """The overlays to resolve anew; None for all."""
+        if refreshed is None or clusters is not self.old.clusters or self.old.overlays is None:
+            return None
+        before = self.old.overlays
+        dirty = {entry.name for key in refreshed for entry in _both(self.old.entries, self.new.entries, key)}
+        if overlays is not before:
+            dirty |= before.overlays.keys() ^ overlays.overlays.keys()
+            dirty |= before.unknown.keys() ^ overlays.unknown.keys()
+        for path in self.changed or ():
+            directory = path.rpartition("/")[0]
+            dirty |= self.old.probes.get(directory, frozenset())
+        return dirty
+
+    def _resolve(
+        self,
+        overlays: JoinedOverlays,
+        clusters: JoinedClusters,
+        settings: FleetSettings,
+        again: set[OverlayName] | None,
+    ) -> None:
+        if again is not None and not again:
+            self.new.resolved, self.new.probes = self.old.resolved, self.old.probes
+            return
+        around = Surroundings(
+            clusters=clusters.clusters,
+            environments=settings.environments,
+            variables=settings.variables,
+            teams=settings.teams,
+            holdings=self.holdings,
+            unknown_clusters=clusters.unknown,
+        )
+        self.new.resolved = {} if again is None else dict(self.old.resolved)
+        for name in overlays.overlays if again is None else again:
+            overlay = overlays.overlays.get(name)
+            if overlay is None:
+                self.new.resolved.pop(name, None)
+            else:
+                self.new.resolved[name] = resolve(overlay, around, self._kustomizations(overlay))
+        self.new.probes = _probes(self.old, self.new.resolved, again)
+
+    def _kustomizations(self, overlay: Overlay) -> set[str]:
+        layout = self.new.layout
+        found = layout.directories.get(overlay.directory) if layout is not None else None
+        return found.kustomizations if found is not None else set()
+
+    # the whole
+
+    def _assemble(
+        self,
+        settings: FleetSettings,
+        clusters: JoinedClusters,
+        overlays: JoinedOverlays,
+        again: set[OverlayName] | None,
+    ) -> Loaded:
+        units = self._units(again)
+        unknown_units: dict[UnitName, Problem] = {}
+        problems = list(self.new.fleet_result.problems) if self.new.fleet_result is not None else []
+        problems += clusters.problems
+        problems += overlays.problems
+        for resolved in self.new.resolved.values():
+            problems += resolved.problems
+            if resolved.unknown:
+                unknown_units.update(resolved.unknown)
+        incomplete, misnamed = clusters.naming_problems(overlays.overlays, overlays.unknown)
+        problems += misnamed
+        unknown = Unknown(
+            clusters=clusters.unknown,
+            overlays=overlays.unknown,
+            units=unknown_units,
+            incomplete=incomplete,
+            unnamed=(*clusters.unnamed, *overlays.unnamed),
+        )
+        fleet = Fleet(
+            commit=self.snapshot.revision,
+            name=settings.name,
+            environments=settings.environments,
+            clusters=clusters.clusters,
+            overlays=overlays.overlays,
+            units=units,
+            unknown=unknown,
+            problems=tuple(sorted(problems, key=lambda p: (p.severity.value, p.origin))),
+            variables=settings.variables,
+            budget=settings.budget,
+            teams=settings.teams,
+            suspend=settings.suspend,
+            sync=settings.sync,
+            rollout=settings.rollout,
+        )
+        skipped = self.new.shelf.skipped + sum(entry.skipped for entry in self.new.entries.values())
+        return Loaded(fleet, skipped, self.new)
+
+    def _units(self, again: set[OverlayName] | None) -> dict[UnitName, Unit]:
+        if again is None or self.previous is None:
+            return {unit.name: unit for resolved in self.new.resolved.values() for unit in resolved.units}
+        if not again:
+            return dict(self.previous.fleet.units)
+        units = dict(self.previous.fleet.units)
+        for name in again:
+            for unit in self.old.resolved.get(name, Resolved()).units:
+                del units[unit.name]
+            for unit in self.new.resolved.get(name, Resolved()).units:
+                units[unit.name] = unit
+        return units
+
+
+def _both(before: dict[str, Entry], after: dict[str, Entry], key: str) -> list[Entry]:
+    return [entry for entry in (before.get(key), after.get(key)) if entry is not None]
+
+
+def _probes(
+    old: _Memo, resolved: dict[OverlayName, Resolved], again: set[OverlayName] | None
+) -> dict[str, frozenset[OverlayName]]:
+    """Which overlays looked into which directories outside their own."""
+    probes = {} if again is None else dict(old.probes)
+    for name in resolved if again is None else again:
+        before = old.resolved[name].probed if again is not None and name in old.resolved else frozenset[str]()
+        after = resolved[name].probed if name in resolved else frozenset[str]()
+        for directory in before - after:
+            probes[directory] = probes[directory] - {name}
+        for directory in after - before:
+            probes[directory] = probes.get(directory, frozenset()) | {name}
+    return probes

@@ -1,0 +1,487 @@
+"""The three kinds of a fleet repo as they are written: Fleet, Cluster, Overlay (`apiVersion: fleet.internal/v1`).
+
+Unknown fields are errors. What a single value can break is checked here; what needs other files (names, targets,
+rights) is checked where they are joined. `json_schema` gives the published JSON Schema of a kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from fleet.core.ids import is_dns_label, is_dns_subdomain
+from fleet.core.targets import is_known_placeholder, placeholders
+from fleet.core.variables import is_built_in, is_variable_name
+
+GROUP = "fleet.internal"
+VERSION = "v1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+_PERCENT = r"^[0-9]{1,3}(\.[0-9]+)?%$"
+_DURATION = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
+_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def duration_seconds(text: str) -> float:
+    """`10m`, `1h30m`, `45s` in seconds; the form is checked by the schema."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+def share_of(text: str) -> float:
+    """`25%` as 0.25."""
+    return float(text.removesuffix("%")) / 100
+
+
+def _cluster_name(text: str) -> str:
+    if not is_dns_label(text):
+        raise ValueError("no name: lower-case letters, digits and - (at most 63, a letter or digit at both ends)")
+    return text
+
+
+def _overlay_name(text: str) -> str:
+    if not is_dns_subdomain(text):
+        raise ValueError("no name: lower-case letters, digits, - and . (at most 253)")
+    return text
+
+
+def _label_key(text: str) -> str:
+    if not _LABEL_KEY.match(text):
+        raise ValueError("no label key as Kubernetes has them")
+    return text
+
+
+def _label_value(text: str) -> str:
+    if not _LABEL_VALUE.match(text):
+        raise ValueError("no label value as Kubernetes has them: at most 63 of letters, digits, -, _ and .")
+    return text
+
+
+def _as_written(value: Any) -> Any:
+    """A label that YAML reads as a boolean or number is an error that says how to write it."""
+    if isinstance(value, bool):
+        raise ValueError('read as true or false; quote it, as in "yes"')
+    if isinstance(value, int | float):
+        raise ValueError(f'read as a number; quote it: "{value}"')
+    return value
+
+
+def _variable_name(text: str) -> str:
+    if is_built_in(text):
+        raise ValueError("built in: it says where a unit runs and cannot be set")
+    if not is_variable_name(text):
+        raise ValueError("no name of a variable: letters, digits and _, no digit first")
+    return text
+
+
+def _path(text: str) -> str:
+    if text.startswith("/") or "\\" in text or "\x00" in text:
+        raise ValueError("paths are relative, with /")
+    return text
+
+
+def _template(text: str) -> str:
+    unknown = [name for name in placeholders(text) if not is_known_placeholder(name)]
+    if unknown:
+        raise ValueError(
+            f"{{{unknown[0]}}} is not known; there are {{cluster}}, {{environment}}, {{location}}, {{label.KEY}}"
+        )
+    return _path(text)
+
+
+def _pointer(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("no JSON pointer: it starts with /, as in /spec/replicas")
+    return text
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError("no such time zone; write one as Europe/Berlin") from error
+    return text
+
+
+def _schedule(text: str) -> str:
+    try:
+        CronSim(text, _ANY_TIME)
+    except CronSimError as error:
+        raise ValueError(f"no cron expression: {error}") from error
+    return text
+
+
+# The pattern is for editors; the validator says in words what is wrong.
+ClusterNameText = Annotated[
+    str,
+    Field(json_schema_extra={"pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63}),
+    AfterValidator(_cluster_name),
+]
+OverlayNameText = Annotated[
+    str,
+    Field(json_schema_extra={"pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253}),
+    AfterValidator(_overlay_name),
+]
+PathText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_path)]
+TemplateText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_template)]
+Labels = dict[
+    Annotated[str, AfterValidator(_label_key)],
+    Annotated[str, BeforeValidator(_as_written), AfterValidator(_label_value)],
+]
+VariablesMap = dict[Annotated[str, AfterValidator(_variable_name)], JsonValue]
+DurationText = Annotated[str, Field(pattern=_DURATION, description="As 10m, 1h30m, 45s")]
+PercentText = Annotated[str, Field(pattern=_PERCENT, description="As 25%")]
+Pattern = Annotated[str, Field(min_length=1, max_length=253)]
+EnvironmentText = ClusterNameText
+
+
+def _text_or_mapping(value: Any) -> str:
+    return "<text>" if isinstance(value, str) else "<mapping>"
+
+
+def _number_or_percent(value: Any) -> str:
+    return "<percent>" if isinstance(value, str) else "<number>"
+
+
+def _dirs_or_name(value: Any) -> str:
+    named = isinstance(value, NamedOverlay) or (isinstance(value, Mapping) and "name" in value)
+    return "<named>" if named else "<dirs>"
+
+
+# Tags in angle brackets appear in the places that pydantic reports; they are taken out again (complaints.py).
+AtLeastOne = Annotated[int, Field(ge=1)]
+AtLeastNone = Annotated[int, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """What all parts share: camelCase names, unknown fields refused, no value turned into another type."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="forbid", strict=True, frozen=True, populate_by_name=False, use_enum_values=True
+    )
+
+
+class SuspendPart(Part):
+    """A person stops it: reason, owner and until when."""
+
+    reason: Annotated[str, Field(min_length=1)]
+    owner: str = ""
+    until: Annotated[str, Field(description="RFC 3339, as 2026-11-30T18:00:00Z", pattern=r"^\d{4}-\d\d-\d\dT.+$")] = ""
+
+
+class WindowPart(Part):
+    """A time in which syncs are allowed or denied; deny wins."""
+
+    kind: Literal["allow", "deny"]
+    schedule: Annotated[str, AfterValidator(_schedule), Field(description="A cron expression of five fields")]
+    duration: DurationText
+    time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+
+
+class SyncPart(Part):
+    """How a unit is kept equal to Git. What is not said comes from the fleet."""
+
+    mode: Literal["auto", "manual"] | None = None
+    prune: bool | None = None
+    self_heal: bool | None = None
+    validation: Annotated[Literal["server", "schema"] | None, Field(alias="validate")] = None
+    adopt: Literal["never", "ifNoDiff", "always"] | None = None
+    windows: list[WindowPart] | None = None
+
+
+class BudgetPart(Part):
+    """Deletions in an hour before a person is asked."""
+
+    objects: Annotated[int, Field(ge=0)] = 20
+    share: PercentText = "25%"
+    share_from: Annotated[int, Field(ge=1)] = 8
+    clusters: Annotated[int, Field(ge=0)] = 3
+
+
+class TargetPart(Part):
+    """Clusters, and what is different on them. All criteria that are given must hold."""
+
+    all: Literal[True] | None = None
+    names: Annotated[list[ClusterNameText], Field(min_length=1)] | None = None
+    environments: Annotated[list[EnvironmentText], Field(min_length=1)] | None = None
+    match_labels: Annotated[Labels, Field(min_length=1)] | None = None
+    excluded: Annotated[list[ClusterNameText], Field(alias="except")] = Field(default_factory=list[str])
+    path: PathText | None = None
+    components: list[PathText] = Field(default_factory=list[str])
+    variables: VariablesMap = Field(default_factory=dict[str, JsonValue])
+
+
+class StepPart(Part):
+    """One step of a rollout. Which clusters it takes, how many at once, and what it waits for."""
+
+    name: ClusterNameText
+    clusters: TargetPart | None = None
+    environments: Annotated[list[EnvironmentText], Field(min_length=1)] | None = None
+    rest: Literal[True] | None = None
+    soak: DurationText | None = None
+    max_parallel: (
+        Annotated[
+            Annotated[AtLeastOne, Tag("<number>")] | Annotated[PercentText, Tag("<percent>")],
+            Discriminator(_number_or_percent),
+        ]
+        | None
+    ) = None
+    max_unavailable: (
+        Annotated[
+            Annotated[AtLeastNone, Tag("<number>")] | Annotated[PercentText, Tag("<percent>")],
+            Discriminator(_number_or_percent),
+        ]
+        | None
+    ) = None
+    approve: Annotated[int, Field(ge=1, le=10)] | None = None
+
+
+class RolloutPart(Part):
+    """In which steps a commit goes through its clusters."""
+
+    steps: list[StepPart] | None = None
+    health_timeout: DurationText | None = None
+    on_failure: Literal["halt", "rollback"] | None = None
+
+
+class IgnorePart(Part):
+    """Fields that are neither compared nor applied."""
+
+    group: str | None = None
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    pointers: list[Annotated[str, AfterValidator(_pointer)]] = Field(default_factory=list[str])
+    managers: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list[str])
+
+    @model_validator(mode="after")
+    def _says_what(self) -> IgnorePart:
+        if not self.pointers and not self.managers:
+            raise ValueError("it ignores nothing: give pointers or managers")
+        return self
+
+
+class HealthPart(Part):
+    """CEL expressions over the live object, for kinds that are not known."""
+
+    kind: Annotated[str, Field(min_length=1)]
+    group: str | None = None
+    healthy: str = ""
+    degraded: str = ""
+
+    @model_validator(mode="after")
+    def _says_what(self) -> HealthPart:
+        if not self.healthy and not self.degraded:
+            raise ValueError("it says nothing: give healthy or degraded")
+        return self
+
+
+class OverlaySpec(Part):
+    """What an overlay says about itself."""
+
+    clusters: Annotated[list[TargetPart], Field(min_length=1)] | None = None
+    state: Literal["present", "absent"] = "present"
+    depends_on: list[OverlayNameText] = Field(default_factory=list[str])
+    sync: SyncPart = Field(default_factory=SyncPart)
+    rollout: RolloutPart | None = None
+    substitute: bool = False
+    ignore_differences: list[IgnorePart] = Field(default_factory=list[IgnorePart])
+    health: list[HealthPart] = Field(default_factory=list[HealthPart])
+    allow_empty: bool = False
+    compat: list[Literal["argocd", "flux"]] = Field(default_factory=list[Literal["argocd", "flux"]])
+    variables: VariablesMap = Field(default_factory=dict[str, JsonValue])
+    suspend: SuspendPart | None = None
+
+
+class DirectoryOverlays(Part):
+    """Overlays by their directories, and the templates of paths below each."""
+
+    dirs: PathText
+    paths: Annotated[list[TemplateText], Field(min_length=1)] = Field(
+        default_factory=lambda: ["{cluster}", "{environment}", "."]
+    )
+
+
+class NamedOverlay(OverlaySpec):
+    """One overlay by name, with one template of its path from the root."""
+
+    name: OverlayNameText
+    path: TemplateText
+
+
+class EnvironmentPart(Part):
+    """A stage of promotion."""
+
+    name: EnvironmentText
+    variables: VariablesMap = Field(default_factory=dict[str, JsonValue])
+
+
+OverlaySource = Annotated[
+    Annotated[DirectoryOverlays, Tag("<dirs>")] | Annotated[NamedOverlay, Tag("<named>")], Discriminator(_dirs_or_name)
+]
+EnvironmentEntry = Annotated[
+    Annotated[EnvironmentText, Tag("<text>")] | Annotated[EnvironmentPart, Tag("<mapping>")],
+    Discriminator(_text_or_mapping),
+]
+
+
+class ClusterSelector(Part):
+    """Clusters by labels."""
+
+    match_labels: Labels = Field(default_factory=dict[str, str])
+
+
+class AllowPart(Part):
+    """What a team's objects may be; a list that is not given is no limit."""
+
+    namespaces: list[Pattern] | None = None
+    kinds: list[Pattern] | None = None
+
+
+class TeamPart(Part):
+    """Rights of one team over its directories."""
+
+    dirs: Annotated[list[PathText], Field(min_length=1)]
+    reads: list[PathText] = Field(default_factory=list[str])
+    clusters: ClusterSelector = Field(default_factory=ClusterSelector)
+    allow: AllowPart = Field(default_factory=AllowPart)
+    replace: bool = False
+
+
+class FleetSpec(Part):
+    """Rights and defaults of the whole fleet."""
+
+    clusters: PathText = "clusters/"
+    overlays: list[OverlaySource] = Field(default_factory=lambda: [DirectoryOverlays(dirs="overlays/*")])
+    environments: list[EnvironmentEntry] = Field(default_factory=list["EnvironmentEntry"])
+    variables: VariablesMap = Field(default_factory=dict[str, JsonValue])
+    sync: SyncPart = Field(default_factory=SyncPart)
+    rollout: RolloutPart | None = None
+    budget: BudgetPart = Field(default_factory=BudgetPart)
+    teams: dict[ClusterNameText, TeamPart] = Field(default_factory=dict[str, TeamPart])
+    suspend: SuspendPart | None = None
+
+
+class EmptyPart(Part):
+    """A mapping without fields."""
+
+
+class ConnectionPart(Part):
+    """How the hub reaches a cluster."""
+
+    credential: Annotated[str, AfterValidator(_overlay_name)] | None = None
+    in_cluster: EmptyPart | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ConnectionPart:
+        if self.credential is not None and self.in_cluster is not None:
+            raise ValueError("credential and inCluster exclude each other")
+        return self
+
+
+class OverlayUsePart(Part):
+    """A Cluster's own naming of an overlay that selects no clusters itself."""
+
+    name: OverlayNameText
+    path: PathText | None = None
+    components: list[PathText] = Field(default_factory=list[str])
+    variables: VariablesMap = Field(default_factory=dict[str, JsonValue])
+
+
+OverlayEntry = Annotated[
+    Annotated[OverlayNameText, Tag("<text>")] | Annotated[OverlayUsePart, Tag("<mapping>")],
+    Discriminator(_text_or_mapping),
+]
+
+
+class ClusterSpec(Part):
+    """One cluster: where it stands, how it is reached, what it gets."""
+
+    environment: EnvironmentText | None = None
+    location: Literal["public", "private", "on-prem"] | None = None
+    mode: Literal["manage", "observe"] = "manage"
+    connection: ConnectionPart = Field(default_factory=ConnectionPart)
+    identity: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    overlays: list[OverlayEntry] = Field(default_factory=list["OverlayEntry"])
+    variables: VariablesMap = Field(default_factory=dict[str, JsonValue])
+    suspend: SuspendPart | None = None
+
+
+class FleetMetadata(Part):
+    """The installation id."""
+
+    name: ClusterNameText = "default"
+
+
+class ClusterMetadata(Part):
+    """Name and labels of a cluster."""
+
+    name: ClusterNameText
+    labels: Labels = Field(default_factory=dict[str, str])
+
+
+class OverlayMetadata(Part):
+    """Name of an overlay; the directory's where it is not given."""
+
+    name: OverlayNameText | None = None
+
+
+class FleetFile(Part):
+    """fleet.yaml at the root."""
+
+    kind_name: ClassVar[str] = "Fleet"
+    api_version: Literal["fleet.internal/v1"]
+    kind: Literal["Fleet"]
+    metadata: FleetMetadata = Field(default_factory=FleetMetadata)
+    spec: FleetSpec = Field(default_factory=FleetSpec)
+
+
+class ClusterFile(Part):
+    """A cluster of the inventory; one or more in a file below clusters/."""
+
+    kind_name: ClassVar[str] = "Cluster"
+    api_version: Literal["fleet.internal/v1"]
+    kind: Literal["Cluster"]
+    metadata: ClusterMetadata
+    spec: ClusterSpec = Field(default_factory=ClusterSpec)
+
+
+class OverlayFile(Part):
+    """overlay.yaml in an overlay's directory."""
+
+    kind_name: ClassVar[str] = "Overlay"
+    api_version: Literal["fleet.internal/v1"]
+    kind: Literal["Overlay"]
+    metadata: OverlayMetadata = Field(default_factory=OverlayMetadata)
+    spec: OverlaySpec = Field(default_factory=OverlaySpec)
+
+
+KINDS: dict[str, type[FleetFile] | type[ClusterFile] | type[OverlayFile]] = {
+    kind.kind_name: kind for kind in (FleetFile, ClusterFile, OverlayFile)
+}
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a kind, for editors and for other validators."""
+    schema = KINDS[kind].model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": kind}

@@ -1,0 +1,92 @@
+"""A checkout as a snapshot: the files of a directory as they lie there, for commands that need no Git.
+
+What Git would not see as content is left out: `.git`, and the hidden caches of tools at the root. Ignored files are
+seen, because a build in this directory would see them too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from fleet.core.ids import Revision
+from fleet.errors import UsageInvalid
+from fleet.ports.source import TreeEntry
+
+FILE_LIMIT = 200_000
+READ_LIMIT_BYTES = 64 << 20
+_SKIPPED = frozenset({".git", ".venv", "node_modules", "__pycache__", ".terraform", ".mypy_cache", ".pytest_cache"})
+
+
+class WorkingTree:
+    """Implements `ports.source.Snapshot` over a directory.
+
+    Object ids are made of path, size and time of change, not of content: they tell two states of one checkout apart,
+    and compare with nothing else. The revision is "" (nothing is committed).
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Walk the directory once; raises UsageInvalid if it is none, or holds too much."""
+        self.root = root.resolve()
+        if not self.root.is_dir():
+            raise UsageInvalid(f"{root} is no directory", next_step="name the directory of a fleet repo")
+        self._tree = dict(_entries(self.root))
+
+    @property
+    def revision(self) -> Revision:
+        """Nothing: a checkout is no commit."""
+        return Revision("")
+
+    @property
+    def tree(self) -> Mapping[str, TreeEntry]:
+        """All files and links by path, sorted."""
+        return self._tree
+
+    def read(self, path: str) -> bytes:
+        """The content of a file, or the target of a link; KeyError if it is not in the tree."""
+        entry = self._tree[path]
+        full = self.root / path
+        if entry.mode == "120000":
+            return os.fsencode(full.readlink())
+        with full.open("rb") as file:
+            return file.read(READ_LIMIT_BYTES)
+
+    def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Several files, one after the other."""
+        return {path: self.read(path) for path in paths}
+
+
+def _entries(root: Path) -> Iterator[tuple[str, TreeEntry]]:
+    found: list[tuple[str, TreeEntry]] = []
+    for here, directories, files in os.walk(root):
+        links = [name for name in directories if Path(here, name).is_symlink()]
+        directories[:] = sorted(name for name in directories if name not in _SKIPPED and name not in links)
+        prefix = Path(here).relative_to(root).as_posix()
+        for name in (*files, *links):
+            path = name if prefix == "." else f"{prefix}/{name}"
+            entry = _entry(root / path, path)
+            if entry is not None:
+                found.append((path, entry))
+        if len(found) > FILE_LIMIT:
+            raise UsageInvalid(
+                f"{root} holds more than {FILE_LIMIT} files", next_step="name the directory of a fleet repo"
+            )
+    yield from sorted(found)
+
+
+def _entry(full: Path, path: str) -> TreeEntry | None:
+    try:
+        facts = full.lstat()
+    except OSError:
+        return None  # gone since the directory was listed
+    if stat.S_ISLNK(facts.st_mode):
+        mode = "120000"
+    elif stat.S_ISREG(facts.st_mode):
+        mode = "100755" if facts.st_mode & stat.S_IXUSR else "100644"
+    else:
+        return None  # sockets and devices are no content
+    text = f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0{facts.st_ino}"
+    return TreeEntry(mode, hashlib.sha1(text.encode(errors="surrogateescape"), usedforsecurity=False).hexdigest())
