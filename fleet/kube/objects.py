@@ -1,0 +1,272 @@
+"""Objects of one cluster: get, list, follow, apply, patch, delete, logs. Implements `fleet.ports.kube.Kube`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+
+from fleet.core.documents import Document, Json, items_at, mapping_at, number_at, text_at
+from fleet.core.ids import Identity
+from fleet.errors import AnswerInvalid, ClusterTimeout, Expired, Forbidden
+from fleet.kube.answers import Asked, Reply, document_of, error_of, is_absent
+from fleet.kube.discovery import discover
+from fleet.kube.exchange import JSON, METADATA, METADATA_LIST, Request
+from fleet.kube.paths import collection, is_secret, shown, single, with_query
+from fleet.kube.reflector import Reflector
+from fleet.kube.transport import Transport
+from fleet.ports.kube import Answer, Catalog, ObjectList, Seen, ServedKind
+
+_APPLY = "application/apply-patch+yaml"
+_MOST_PAGES = 10_000
+
+
+class ClusterKube:
+    """One proven connection; made by `connect`, closed by `close`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport, self._limits = transport, transport.limits
+        self._version = ""
+        self._catalog: Catalog | None = None
+        self._discovering = asyncio.Lock()
+
+    async def connect(self) -> None:
+        """Prove the identity and read the version; nothing else may be called before."""
+        await self._transport.prove()
+        request = Request("GET", "/version", self._transport.asked("read the version"))
+        try:
+            reply = await self._transport.read(request)
+        except Forbidden:
+            return  # only shown to people; a cluster may hide it
+        if reply.status == 200:
+            self._version = text_at(document_of(reply, request.asked), "gitVersion")
+
+    @property
+    def identity(self) -> Identity:
+        """As proven last."""
+        return self._transport.identity
+
+    @property
+    def version(self) -> str:
+        """The API server's version, as "v1.36.3"; "" where it is hidden."""
+        return self._version
+
+    async def discover(self, *, fresh: bool = False) -> Catalog:
+        """What the cluster serves; cached until `fresh`. Callers at one time share one answer."""
+        known = self._catalog
+        if known is not None and not fresh:
+            return known
+        async with self._discovering:
+            if self._catalog is None or self._catalog is known:
+                self._catalog = await discover(self._transport)
+            return self._catalog
+
+    async def get(self, kind: ServedKind, namespace: str, name: str, *, metadata_only: bool = False) -> Document | None:
+        """One object; None only if the server that serves this kind says 404 for the object."""
+        asked = self._asked("get", kind, namespace, name)
+        accept = METADATA if metadata_only else JSON
+        request = Request("GET", single(kind, namespace, name), asked, accept=accept)
+        reply = await self._transport.read(request)
+        if reply.status == 404:
+            if is_absent(reply, name):
+                return None
+            raise error_of(reply, asked)
+        return _typed(document_of(reply, asked), kind)
+
+    async def list(
+        self, kind: ServedKind, *, namespace: str = "", selector: str = "", metadata_only: bool = False
+    ) -> ObjectList:
+        """All objects of a kind, of all pages; namespace "" means all. Raises instead of giving a part."""
+        asked = self._transport.asked(f"list {kind.plural}", secret=is_secret(kind))
+        accept = METADATA_LIST if metadata_only else JSON
+        path = collection(kind, namespace)
+        seconds = self._limits.list_seconds
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                try:
+                    return await self._pages(kind, path, selector, accept, asked)
+                except Expired:
+                    # The continue token became too old between two pages: once more from the start.
+                    return await self._pages(kind, path, selector, accept, asked)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            why = f"not complete within {seconds:g} s; a part of a list counts for nothing (R19)"
+            raise ClusterTimeout(
+                f"cannot {asked.what}", where=asked.where, why=why, next_step="it is tried again"
+            ) from error
+
+    def follow(
+        self, kind: ServedKind, *, namespace: str = "", selector: str = "", since: str = ""
+    ) -> AsyncIterator[Seen]:
+        """List, then watch, for ever; see `fleet.ports.kube.Kube.follow`."""
+
+        async def listed() -> ObjectList:
+            return await self.list(kind, namespace=namespace, selector=selector)
+
+        asked = self._transport.asked(f"watch {kind.plural}", secret=is_secret(kind))
+        return Reflector(self._transport, asked, collection(kind, namespace), selector, listed).follow(since)
+
+    async def apply(
+        self,
+        kind: ServedKind,
+        namespace: str,
+        name: str,
+        body: bytes,
+        *,
+        manager: str = "fleet",
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Answer:
+        """Server-side apply (KEP-555). The body may carry metadata.uid and resourceVersion as preconditions."""
+        query = f"?fieldManager={manager}&force={'true' if force else 'false'}{'&dryRun=All' if dry_run else ''}"
+        target = single(kind, namespace, name) + query
+        asked = self._asked("dry-run" if dry_run else "apply", kind, namespace, name)
+        return await self._written(Request("PATCH", target, asked, content_type=_APPLY, body=body), dry_run)
+
+    async def patch(
+        self, kind: ServedKind, namespace: str, name: str, body: bytes, content_type: str, *, dry_run: bool = False
+    ) -> Answer:
+        """JSON patch or merge patch, by content type."""
+        query = "?fieldManager=fleet" + ("&dryRun=All" if dry_run else "")
+        target = single(kind, namespace, name) + query
+        asked = self._asked("patch", kind, namespace, name)
+        return await self._written(Request("PATCH", target, asked, content_type=content_type, body=body), dry_run)
+
+    async def delete(
+        self,
+        kind: ServedKind,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        resource_version: str = "",
+        propagation: str = "Background",
+    ) -> Document | None:
+        """Delete with preconditions (R11). Returns the object if it still stands (finalizers), None if it is gone."""
+        asked = self._asked("delete", kind, namespace, name)
+        if not uid:
+            raise ValueError("a delete needs the UID of what it means")
+        preconditions: dict[str, Json] = {"uid": uid}
+        if resource_version:
+            preconditions["resourceVersion"] = resource_version
+        options: Document = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": propagation,
+            "preconditions": preconditions,
+        }
+        target = single(kind, namespace, name)
+        request = Request("DELETE", target, asked, content_type=JSON, body=orjson.dumps(options))
+        reply = await self._transport.write(request)
+        if is_absent(reply, name):
+            return None
+        if reply.status not in (200, 202):
+            raise error_of(reply, asked)
+        answer = document_of(reply, asked)
+        if text_at(answer, "kind") == "Status":
+            return None if reply.status == 200 else await self._same(kind, namespace, name, uid)
+        if _is_held(answer):
+            return _typed(answer, kind)
+        # Some kinds answer with the object as it was, gone or not: only a look tells.
+        return await self._same(kind, namespace, name, uid)
+
+    async def logs(
+        self, namespace: str, pod: str, *, container: str = "", previous: bool = False, tail: int = 20
+    ) -> str:
+        """The last lines of a container's log, at most 64 KiB."""
+        pods = ServedKind("", "v1", "Pod", "pods", True, frozenset())
+        query = {
+            "container": container,
+            "previous": "true" if previous else "",
+            "tailLines": str(tail),
+            "limitBytes": str(self._limits.log_bytes),
+        }
+        asked = self._transport.asked(f"read the log of Pod {namespace}/{pod}")
+        target = with_query(f"{single(pods, namespace, pod)}/log", query)
+        reply = await self._transport.read(Request("GET", target, asked, accept="*/*"))
+        if reply.status != 200:
+            raise error_of(reply, asked)
+        return reply.body[-self._limits.log_bytes :].decode("utf-8", "replace")
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._transport.close()
+
+    def _asked(self, verb: str, kind: ServedKind, namespace: str, name: str) -> Asked:
+        return self._transport.asked(f"{verb} {shown(kind, namespace, name)}", secret=is_secret(kind))
+
+    async def _written(self, request: Request, dry_run: bool) -> Answer:
+        reply = await self._transport.write(request, stores=not dry_run)
+        if reply.status not in (200, 201):
+            raise error_of(reply, request.asked)
+        return Answer(document_of(reply, request.asked), reply.warnings)
+
+    async def _same(self, kind: ServedKind, namespace: str, name: str, uid: str) -> Document | None:
+        found = await self.get(kind, namespace, name)
+        return found if found is not None and text_at(found, "metadata", "uid") == uid else None
+
+    async def _pages(self, kind: ServedKind, path: str, selector: str, accept: str, asked: Asked) -> ObjectList:
+        found: list[Document] = []
+        token, total = "", 0
+        for _ in range(_MOST_PAGES):
+            query = {"limit": str(self._limits.page_objects), "labelSelector": selector, "continue": token}
+            reply = await self._transport.read(
+                Request("GET", with_query(path, query), asked, accept=accept, compressed=True)
+            )
+            if reply.status != 200:
+                raise error_of(reply, asked)
+            total += len(reply.body)
+            if total > self._limits.list_bytes:
+                raise _no_list(asked, f"it is larger than {self._limits.list_bytes >> 20} MiB")
+            document = _list_of(reply, asked)
+            found += [_typed(item, kind) for item in _items(document, asked)]
+            following = text_at(document, "metadata", "continue")
+            if not following:
+                return ObjectList(tuple(found), text_at(document, "metadata", "resourceVersion"))
+            if following == token:
+                raise _no_list(asked, "its pages do not go on")
+            token = following
+        raise _no_list(asked, f"it has more than {_MOST_PAGES} pages")
+
+
+def _list_of(reply: Reply, asked: Asked) -> Document:
+    """A page that is a list for certain; `{}` or another kind is no empty list (R5)."""
+    document = document_of(reply, asked)
+    kind, version = text_at(document, "kind"), text_at(document, "metadata", "resourceVersion")
+    if not kind.endswith("List") or "items" not in document or not version:
+        raise _no_list(asked, f"the answer is a {kind or 'document'} without items or resourceVersion")
+    return document
+
+
+def _items(document: Document, asked: Asked) -> list[Document]:
+    items = items_at(document, "items")
+    whole = [item for item in items if isinstance(item, dict) and text_at(item, "metadata", "name")]
+    if len(whole) != len(items) or not isinstance(document["items"], list | None):
+        raise _no_list(asked, "it holds items that are no objects")
+    return whole
+
+
+def _no_list(asked: Asked, why: str) -> AnswerInvalid:
+    return AnswerInvalid(
+        f"cannot {asked.what}", where=asked.where, why=why, next_step="see what answers at this address"
+    )
+
+
+def _typed(document: Document, kind: ServedKind) -> Document:
+    """Items of lists of built-in kinds come without apiVersion and kind, metadata comes as PartialObjectMetadata."""
+    document["kind"] = kind.kind
+    document["apiVersion"] = f"{kind.group}/{kind.version}" if kind.group else kind.version
+    return document
+
+
+def _is_held(document: Document) -> bool:
+    """Whether a deleted object stands until somebody lets it go: finalizers, a grace period, a namespace's content."""
+    metadata = mapping_at(document, "metadata")
+    return bool(text_at(metadata, "deletionTimestamp")) and bool(
+        items_at(metadata, "finalizers")
+        or items_at(document, "spec", "finalizers")
+        or number_at(metadata, "deletionGracePeriodSeconds")
+    )

@@ -1,0 +1,52 @@
+"""URL paths of kinds and objects, escaped; a name that could reach further than one object is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import quote, urlencode
+
+from fleet.errors import ObjectInvalid
+from fleet.ports.kube import ServedKind
+
+
+@lru_cache(maxsize=4096)
+def collection(kind: ServedKind, namespace: str) -> str:
+    """The path of all objects of a kind, in a namespace or ("") in all."""
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    if not kind.namespaced or not namespace:
+        return f"{root}/{kind.plural}"
+    return f"{root}/namespaces/{_segment(namespace, kind)}/{kind.plural}"
+
+
+def single(kind: ServedKind, namespace: str, name: str) -> str:
+    """The path of one object; never that of a collection, whatever the name (a DELETE there deletes all)."""
+    if kind.namespaced and not namespace:
+        raise _refused(kind, name, "it has no namespace")
+    return f"{collection(kind, namespace)}/{_segment(name, kind)}"
+
+
+def with_query(path: str, query: Mapping[str, str]) -> str:
+    """Path and query, escaped; empty values are left out."""
+    given = {name: value for name, value in query.items() if value}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def shown(kind: ServedKind, namespace: str, name: str) -> str:
+    """As users write it: `Deployment shop/web`."""
+    return f"{kind.kind} {namespace}/{name}" if namespace and kind.namespaced else f"{kind.kind} {name}"
+
+
+def is_secret(kind: ServedKind) -> bool:
+    """Whether answers about this kind may repeat secret values (R32)."""
+    return kind.kind == "Secret" and not kind.group
+
+
+def _segment(name: str, kind: ServedKind) -> str:
+    if name in ("", ".", "..") or "/" in name or "%" in name:
+        raise _refused(kind, name, "a name is one path segment without / and %")
+    return quote(name, safe=":~")
+
+
+def _refused(kind: ServedKind, name: str, why: str) -> ObjectInvalid:
+    return ObjectInvalid(f"{kind.kind} {name!r:.100} cannot be addressed", why=why, next_step="correct metadata in Git")

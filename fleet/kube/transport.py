@@ -1,0 +1,242 @@
+"""Calls to one API server: a deadline, a place in the gate, a ticket, and for writes one choke point.
+
+All writes go through `write`: the fence is asked, the identity proven where R1 says so, and nothing is repeated that
+may have reached the server. Reads are repeated by tenacity where waiting can help.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import aiohttp
+import tenacity
+from yarl import URL
+
+from fleet.core.ids import Identity
+from fleet.core.retry import wait_before_repeat
+from fleet.errors import FleetError, TooManyRequests, Unauthorized
+from fleet.kube.access import Access
+from fleet.kube.addresses import AddressRule
+from fleet.kube.answers import Asked, Reply, document_of, error_of
+from fleet.kube.exchange import METADATA, Request, exchange, read_body, reply_of
+from fleet.kube.gate import Gate
+from fleet.kube.identity import IDENTITY_TARGET, IdentityRule
+from fleet.kube.limits import KubeLimits
+from fleet.kube.session import Session
+from fleet.kube.troubles import CONNECTION_ERRORS, deadline_passed, error_of_connection
+from fleet.kube.wire import Proof
+from fleet.ports.kube import Fence
+
+_T = TypeVar("_T")
+_CONGESTED = (429, 503)
+
+
+class Transport:
+    """The connection to one cluster; `prove` it before anything else."""
+
+    def __init__(
+        self,
+        cluster: str,
+        access: Access,
+        fence: Fence,
+        *,
+        expected: Identity | None = None,
+        rule: AddressRule | None = None,
+        limits: KubeLimits | None = None,
+    ) -> None:
+        self.cluster, self.limits = cluster, limits or KubeLimits()
+        self._fence = fence
+        self._clock = asyncio.get_running_loop().time
+        self._gate = Gate(self.limits, self._clock)
+        self._identity = IdentityRule(cluster, expected)
+        self._identity_request = Request("GET", IDENTITY_TARGET, self._identity.asked, accept=METADATA)
+        self._proof = Proof(self._prove_certificate)
+        self._proving = asyncio.Lock()
+        self._session = Session(cluster, access, rule or AddressRule(), self._proof, self.limits)
+
+    @property
+    def identity(self) -> Identity:
+        """As proven last."""
+        return self._identity.identity
+
+    def asked(self, what: str, *, secret: bool = False) -> Asked:
+        """What a call is about, for its errors."""
+        return Asked(what, self.cluster, secret)
+
+    async def prove(self) -> None:
+        """Read the identity now and compare it; raises IdentityMismatch, IdentityUnreadable, ClusterError."""
+        repeated = _repeated(self._prove_now, self.limits.read_tries)
+        await self._within(self.limits.call_seconds, repeated, self._identity.asked, write=False)
+
+    async def read(self, request: Request) -> Reply:
+        """The answer to a read, of status 2xx or 404; raises for all others. Repeated where that may help."""
+
+        async def attempt() -> Reply:
+            reply = await self._authorized(request, write=False)
+            if reply.status >= 300 and reply.status != 404:
+                raise error_of(reply, request.asked)
+            return reply
+
+        repeated = _repeated(attempt, self.limits.read_tries)
+        return await self._within(self.limits.call_seconds, repeated, request.asked, write=False)
+
+    async def write(self, request: Request, *, stores: bool = True) -> Reply:
+        """The answer to a write, of any status; sent once. stores: False for a dry-run, which needs no fence."""
+        if stores:
+            await self._fence.check()
+        return await self._within(self.limits.call_seconds, self._proven(request), request.asked, write=stores)
+
+    @asynccontextmanager
+    async def stream(self, request: Request, *, idle_seconds: float) -> AsyncGenerator[aiohttp.StreamReader, None]:
+        """A long JSON answer, to be read as it comes; raises for any status but 200. Not repeated."""
+        opening = self._open(request, idle_seconds)
+        response = await self._within(self.limits.call_seconds, opening, request.asked, write=False)
+        try:
+            yield response.content
+        finally:
+            response.close()
+
+    def stream_error(self, error: Exception, request: Request) -> FleetError:
+        """The error for what was raised while a stream was read."""
+        return error_of_connection(error, request.asked, self._session.place, self.limits, write=False)
+
+    async def close(self) -> None:
+        """End all connections; calls in flight fail."""
+        await self._session.close()
+
+    # The identity (R1)
+
+    async def _proven(self, request: Request) -> Reply:
+        if self._identity.is_due(self._clock(), self.limits.identity_seconds):
+            async with self._proving:
+                if self._identity.is_due(self._clock(), self.limits.identity_seconds):
+                    await self._prove_now()
+        return await self._authorized(request, write=True)
+
+    async def _prove_now(self) -> None:
+        reply = await self._authorized(self._identity_request, write=False)
+        try:
+            self._identity.judge(reply, self._session.place, self._clock())
+        except FleetError:
+            self._proof.forget()  # what was proven over such a certificate counts no more
+            raise
+
+    async def _prove_certificate(self) -> None:
+        # Called inside another call, which has its deadline and its place in the gate.
+        line, headers = self._session.for_request(self._identity_request)
+        reply = await exchange(line, headers, self._identity_request, self.limits)
+        self._identity.judge(reply, self._session.place, self._clock())
+
+    # One call
+
+    async def _authorized(self, request: Request, *, write: bool) -> Reply:
+        """The answer, but no 401: after that (nothing was carried out) once more with a renewed ticket."""
+        for last in (False, True):
+            ticket = await self._session.ticket()
+            try:
+                reply = await self._admitted(request, write=write)
+                if reply.status == 401:
+                    raise error_of(reply, request.asked)
+                return reply
+            except Unauthorized:
+                if last or not await self._session.renewed(ticket):
+                    raise
+        raise AssertionError("the second attempt returns or raises")
+
+    async def _admitted(self, request: Request, *, write: bool) -> Reply:
+        await self._gate.enter()
+        began = self._clock()
+        reply: Reply | None = None
+        try:
+            line, headers = self._session.for_request(request)
+            reply = await exchange(line, headers, request, self.limits, write=write)
+            return reply
+        finally:
+            self._leave(reply, self._clock() - began if write else None)
+
+    def _leave(self, reply: Reply | None, write_seconds: float | None) -> None:
+        if reply is None:
+            self._gate.leave()
+        elif reply.status in _CONGESTED:
+            self._gate.leave_congested((reply.retry_after or 0.0) * (1 + random.random() / 4))
+        else:
+            self._gate.leave_answered(write_seconds)
+
+    async def _open(self, request: Request, idle_seconds: float) -> aiohttp.ClientResponse:
+        ticket = await self._session.ticket()
+        response, reply = await self._begun(request, idle_seconds)
+        if reply.status == 200 and reply.content_type.endswith("json"):
+            return response
+        response.close()
+        if reply.status == 401:
+            await self._session.renewed(ticket)  # whoever follows the stream comes again by itself
+        if reply.status == 200:
+            document_of(reply, request.asked)  # raises: it is no JSON
+        raise error_of(reply, request.asked)
+
+    async def _begun(self, request: Request, idle_seconds: float) -> tuple[aiohttp.ClientResponse, Reply]:
+        """A stream that has begun, or another answer with its body."""
+        await self._gate.enter()  # only until the answer begins: an open watch costs the server little
+        reply: Reply | None = None
+        try:
+            line, headers = self._session.for_request(request)
+            response = await line.session.request(
+                request.method,
+                URL(line.base + request.target, encoded=True),
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(sock_connect=self.limits.connect_seconds, sock_read=idle_seconds),
+            )
+            try:
+                reply = reply_of(response, b"", request.asked)
+                if reply.status != 200 or not reply.content_type.endswith("json"):
+                    body = await read_body(response, request.asked, self.limits.answer_bytes)
+                    reply = reply_of(response, body, request.asked)
+            except BaseException:
+                response.close()
+                raise
+            return response, reply
+        except CONNECTION_ERRORS as error:
+            raise self.stream_error(error, request) from error
+        finally:
+            self._leave(reply, None)
+
+    async def _within(self, seconds: float, call: Coroutine[object, object, _T], asked: Asked, *, write: bool) -> _T:
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await call
+        except TimeoutError as error:
+            if limit.expired():
+                raise deadline_passed(asked, seconds, write=write) from error
+            raise
+
+
+async def _repeated(attempt: Callable[[], Coroutine[object, object, _T]], most_tries: int) -> _T:
+    """Run a read; again after a wait where its error is one that passes. How long: core/retry.py."""
+    wait = 0.0
+
+    def may_repeat(state: tenacity.RetryCallState) -> bool:
+        nonlocal wait
+        error = state.outcome.exception() if state.outcome else None
+        if not isinstance(error, FleetError):
+            return False
+        found = wait_before_repeat(
+            error,
+            tries=state.attempt_number,
+            most_tries=most_tries,
+            previous=wait,
+            random=random.random(),
+            asked=error.retry_after if isinstance(error, TooManyRequests) else None,
+        )
+        wait = found or 0.0
+        return found is not None
+
+    retrying = tenacity.AsyncRetrying(
+        retry=may_repeat, wait=lambda _: wait, stop=tenacity.stop_never, reraise=True, sleep=asyncio.sleep
+    )
+    return await retrying(attempt)
