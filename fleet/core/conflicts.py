@@ -70,7 +70,7 @@ def _contested(live: Document, body: Document) -> Iterator[tuple[Path, Contested
             if wanted is ABSENT:
                 continue
             there = value_at(live, path)
-            if wanted != there and not (wanted == {} and isinstance(there, dict)):
+            if wanted != there:
                 yield path, Contested(show(path), entry.manager)
 
 

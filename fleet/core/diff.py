@@ -23,7 +23,7 @@ from fleet.core.fieldset import (
     touches,
     value_at,
 )
-from fleet.core.fingerprint import OwnEntry
+from fleet.core.fingerprint import OwnEntry, as_recorded
 from fleet.core.fleet import IgnoreRule
 from fleet.core.ignore import is_ignored
 from fleet.core.objects import FIELD_MANAGER, is_secret, ref_of
@@ -44,30 +44,43 @@ def diff_fields(
 ) -> tuple[FieldDrift, ...]:
     """Fields of ours that are not as desired, with who holds them now and since when; sorted by path.
 
-    desired: the body with marks; entry: our entry on the live object; last_fields: `Row.fields`. A field that we
-    applied and no longer own was changed or removed by somebody; one that we still own differs only if its value does.
-    ignore: rules that concern the object.
+    desired: the body with marks; entry: our entry on the live object; last_fields: `Row.fields`. With it the answer is
+    exact: who changes or removes a field of ours takes it out of our set. Nothing found for an object that is known to
+    have drifted means that no manager did it (an API server's upgrade may): `dry_run_diff` tells. Without it values
+    are compared leniently. ignore: rules that concern the object.
     """
-    owned: set[Path] = set(paths(entry.fields)) if entry else set()
-    known = owned.union(paths(parse_document(last_fields))) if last_fields else owned
-    if not known:
-        return diff_documents(desired, live)
+    if entry is None and not last_fields:
+        return tuple(drift for drift in diff_documents(desired, live) if drift.desired is not None or drift.masked)
+    owned: frozenset[Path] = frozenset(paths(as_recorded(entry.fields, last_fields))) if entry else frozenset()
+    if last_fields:
+        before = frozenset(paths(parse_document(last_fields)))
+        suspects = before.symmetric_difference(owned)
+        nodes = frozenset(path[:depth] for path in before for depth in range(1, len(path)))
+    else:
+        suspects = owned
+        nodes = frozenset(path[:depth] for path in owned for depth in range(1, len(path)))
     others = [item for item in entries_of(live) if item.manager != FIELD_MANAGER or item.operation != "Apply"]
     is_hidden = is_secret(ref_of(live))
-    nodes = {path[:depth] for path in known for depth in range(1, len(path))}
     found: dict[Path, FieldDrift] = {}
-    for path in sorted(known, key=len):
+    for path in sorted(suspects, key=len):
         if any(path[:depth] in found for depth in range(1, len(path))) or is_ignored(path, live, ignore):
             continue
         wanted, there = value_at(desired, path), value_at(live, path)
-        if isinstance(wanted, Absent) or _is_as_wanted(wanted, there, partial=path in nodes):
+        if isinstance(wanted, Absent):
+            if path in owned and last_fields:
+                found[path] = _drift(path, wanted, there, _ours(live), hidden=is_hidden)
             continue
-        holder = _holder_of(path, others)
-        found[path] = _drift(path, wanted, there, holder, hidden=is_hidden)
+        is_lost = bool(last_fields) and path not in owned  # then only equality will do: somebody did change it
+        if wanted != there if is_lost and path not in nodes else not _is_as_wanted(wanted, there, path in nodes):
+            found[path] = _drift(path, wanted, there, _holder_of(path, others), hidden=is_hidden)
     return tuple(sorted(found.values(), key=lambda drift: drift.path))
 
 
-def _is_as_wanted(wanted: Json, there: Json | Absent, *, partial: bool) -> bool:
+def _ours(live: Document) -> Entry | None:
+    return next((item for item in entries_of(live) if item.manager == FIELD_MANAGER), None)
+
+
+def _is_as_wanted(wanted: Json, there: Json | Absent, partial: bool) -> bool:
     """Whether a live value fulfils what is wanted. partial: only its existence is ours."""
     if isinstance(there, Absent):
         return False

@@ -1,8 +1,8 @@
 """Field sets of server-side apply (FieldsV1 in `metadata.managedFields`): reading, walking, showing.
 
 A node's keys are path elements: `f:NAME` a field, `k:{…}` the list item with these key values, `v:VALUE` the list item
-with this value, `i:N` the item at an index, `.` the node itself. A node without children is a leaf: the manager owns
-the whole value there (KEP-555, sigs.k8s.io/structured-merge-diff).
+with this value, `i:N` the item at an index, `.` the node itself; `!` is our own (see `VOID`). A node without children
+is a leaf: the manager owns the whole value there (KEP-555, sigs.k8s.io/structured-merge-diff).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Final
 
 from fleet.core.documents import Document, Json, canonical, documents_at, mapping_at, parse, text_at
 
+VOID = "!"  # in what we record: a map that we applied empty and that the server left out
 Path = tuple[str, ...]  # FieldsV1 keys from the root, without "."
+_NO_CHILD = (".", VOID)
 
 
 class Absent:
@@ -86,10 +88,10 @@ def step(value: Json | Absent, element: str) -> Json | Absent:
     if not isinstance(value, list):
         return ABSENT
     if kind == "k:":
-        keys = item_keys(element)
-        for item in value:
-            if isinstance(item, dict) and all(item.get(key, ABSENT) == wanted for key, wanted in keys.items()):
-                return item
+        for is_exact in (True, False):
+            for item in value:
+                if is_picked(element, item, exact=is_exact):
+                    return item
         return ABSENT
     if kind == "v:":
         wanted = set_value(element)
@@ -97,6 +99,18 @@ def step(value: Json | Absent, element: str) -> Json | Absent:
     if kind == "i:" and name.isdigit() and int(name) < len(value):
         return value[int(name)]
     return ABSENT
+
+
+def is_picked(element: str, item: Json, *, exact: bool = True) -> bool:
+    """Whether `k:{…}` means this item. Not exact: keys that a manifest leaves to their default may be absent."""
+    if not isinstance(item, dict):
+        return False
+    keys = item_keys(element)
+    if exact:
+        return all(item.get(key, ABSENT) == wanted for key, wanted in keys.items())
+    present = {key: wanted for key, wanted in keys.items() if key in item}
+    left = [wanted for key, wanted in keys.items() if key not in item and key == "protocol"]
+    return bool(present) and all(item[key] == wanted for key, wanted in present.items()) and left in ([], ["TCP"])
 
 
 def value_at(value: Json | Absent, path: Path) -> Json | Absent:
@@ -111,7 +125,7 @@ def value_at(value: Json | Absent, path: Path) -> Json | Absent:
 def leaves(fields: Document, prefix: Path = ()) -> Iterator[Path]:
     """All paths whose whole value is owned; an item or map owned by existence only (`.` alone) is none."""
     for element, below in fields.items():
-        if element == ".":
+        if element in _NO_CHILD:
             continue
         path = (*prefix, element)
         if isinstance(below, dict) and below:
@@ -123,7 +137,7 @@ def leaves(fields: Document, prefix: Path = ()) -> Iterator[Path]:
 def paths(fields: Document, prefix: Path = ()) -> Iterator[Path]:
     """All owned paths: leaves, and the nodes that carry `.`, a node before what is below it."""
     for element, below in fields.items():
-        if element == ".":
+        if element in _NO_CHILD:
             continue
         path = (*prefix, element)
         if not isinstance(below, dict) or not below or "." in below:
@@ -189,7 +203,7 @@ def without(fields: Document, is_dropped: Callable[[Path], bool], prefix: Path =
     kept: Document = {}
     for element, below in fields.items():
         path = (*prefix, element)
-        if element == "." or not isinstance(below, dict):
+        if element in _NO_CHILD or not isinstance(below, dict):
             kept[element] = below
             continue
         if is_dropped(path):

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.core.documents import Document, Json, canonical, digest_of, mapping_at, parse_document, text_at
-from fleet.core.fieldset import ABSENT, Absent, Path, item_keys, set_value, value_at, without
+from fleet.core.fieldset import ABSENT, VOID, Absent, Path, item_keys, set_value, step, without
 from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest
 from fleet.core.ignore import dropped_by_pointers
 from fleet.core.objects import FIELD_MANAGER, split_api_version
 from fleet.core.record import Row, RowState
 
-_BARE = b'{".":{}}'  # how `applied_fields` spells a map that we applied empty
+_EXISTS: Document = {".": {}}  # how `applied_fields` spells a map that we applied empty,
+_LEFT_OUT: Document = {VOID: {}}  # and one that the server left out besides
+_SPELLINGS = (canonical(_EXISTS), canonical(_LEFT_OUT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,10 @@ def own_entry(live: Document, manager: str = FIELD_MANAGER) -> OwnEntry | None:
 def fingerprint_of(live: Document, entry: OwnEntry, *, key: bytes = b"") -> Digest:
     """Digest of the live values of the fields in `entry`, field names included.
 
-    `.` counts existence; `k:{…}` picks the item by its keys; `v:` counts membership; a leaf counts its value; a map
-    that we applied empty (`{".": {}}`, see `applied_fields`) counts by existence alone; absent is a value of its own.
+    `.` counts existence; `k:{…}` picks the item by its keys; `v:` counts membership; a leaf counts its value; absent is
+    a value of its own. A map that we applied empty (`{".": {}}`, see `applied_fields`) counts by its place in our set
+    alone: others may fill it, and the server takes it out of our set where it is removed. One that the server left
+    out (`{"!": {}}`) does not count.
     key: at most 64 bytes; digests of Secrets are keyed with it, so that they say nothing about the values (R32).
     """
     raw = canonical(_project(entry.fields, live))
@@ -66,6 +70,10 @@ def _project(fields: Mapping[str, Json], value: Json) -> dict[str, Json]:
     for element, below in fields.items():
         if element == ".":
             out["."] = True
+            continue
+        if below in (_EXISTS, _LEFT_OUT):
+            if below == _EXISTS:
+                out[element] = True
             continue
         found: Json | Absent
         if items is not None:
@@ -119,40 +127,48 @@ class _ItemsByKey:
         return index
 
 
-def applied_fields(entry: OwnEntry, body: Document) -> bytes:
-    """`Row.fields`: our field set after an apply of `body`, with the maps that we applied empty spelled `{".": {}}`.
+def applied_fields(entry: OwnEntry, body: Document, answer: Document) -> bytes:
+    """`Row.fields`: our field set after an apply of `body`, with the maps that we applied empty spelled apart.
 
     The server writes a leaf for such a map, as it does for a map that is owned as a whole; only the body tells which
-    of both it is.
+    of both it is. Some it leaves out (`data: {}`), and takes from us as soon as others fill them.
     """
-    return canonical(_with_bare(entry.fields, body))
+    return canonical(_spelled(entry.fields, body, answer))
 
 
-def _with_bare(fields: Document, body: Json | Absent) -> Document:
+def _spelled(fields: Document, body: Json | Absent, answer: Json | Absent) -> Document:
     out: Document = {}
     for element, below in fields.items():
         if element == "." or not isinstance(below, dict):
             out[element] = below
             continue
-        value = value_at(body, (element,))
+        value, there = step(body, element), step(answer, element)
         if below:
-            out[element] = _with_bare(below, value)
+            out[element] = _spelled(below, value, there)
+        elif isinstance(value, dict) and not value:
+            out[element] = _LEFT_OUT if isinstance(there, Absent) else _EXISTS
         else:
-            out[element] = {".": {}} if value == {} and isinstance(value, dict) else below
+            out[element] = below
     return out
 
 
-def _known_bare(fields: Document, recorded: Document) -> Document:
-    """Carry the spelling of empty maps from the recorded set over to the one on the live object."""
+def as_recorded(fields: Document, recorded: bytes) -> Document:
+    """A live field set with its empty maps spelled as in the recorded one (`Row.fields`)."""
+    if not any(spelling in recorded for spelling in _SPELLINGS):
+        return fields
+    return _as_recorded(fields, parse_document(recorded))
+
+
+def _as_recorded(fields: Document, recorded: Document) -> Document:
     out: Document = {}
     for element, below in fields.items():
         before = recorded.get(element)
         if not isinstance(below, dict) or not isinstance(before, dict) or not before:
             out[element] = below
         elif not below:
-            out[element] = {".": {}} if tuple(before) == (".",) else below
+            out[element] = before if before in (_EXISTS, _LEFT_OUT) else below
         else:
-            out[element] = _known_bare(below, before)
+            out[element] = _as_recorded(below, before)
     return out
 
 
@@ -164,9 +180,7 @@ def entry_for(live: Document, recorded: bytes, rules: Sequence[IgnoreRule] = ())
     entry = own_entry(live)
     if entry is None:
         return None
-    fields = entry.fields
-    if _BARE in recorded:
-        fields = _known_bare(fields, parse_document(recorded))
+    fields = as_recorded(entry.fields, recorded)
     if rules:
         dropped: Collection[Path] = dropped_by_pointers(live, rules)
         if dropped:
@@ -250,7 +264,7 @@ def recorded_after(
 ) -> Row:
     """The row after an apply of `body` that the server answered with `answer`."""
     entry = own_entry(answer)
-    fields = applied_fields(entry, body) if entry else b""
+    fields = applied_fields(entry, body, answer) if entry else b""
     counted = entry_for(answer, fields, rules)
     metadata = mapping_at(answer, "metadata")
     return Row(

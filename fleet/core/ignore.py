@@ -18,6 +18,7 @@ from fleet.core.fieldset import (
     entries_of,
     holds,
     is_item,
+    is_picked,
     item_keys,
     leaves,
     step,
@@ -104,9 +105,7 @@ def _picks(element: str, item: Json | Absent) -> bool:
     if isinstance(item, Absent):
         return False
     if element.startswith("k:"):
-        return isinstance(item, dict) and all(
-            item.get(key, ABSENT) == value for key, value in item_keys(element).items()
-        )
+        return is_picked(element, item, exact=False)
     return step([item], element) is not ABSENT if element.startswith("v:") else False
 
 
