@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import structlog
 
@@ -23,6 +22,7 @@ from fleet.core.objects import Bundle
 from fleet.core.release import EMPTY_BUNDLE, Rendered, RenderProblem, Result, facts_of
 from fleet.core.view import View
 from fleet.errors import FleetError, RefMissing
+from fleet.inventory.load import Loaded, load_fleet
 from fleet.ports.render import Renderer, RenderRequest
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
 from fleet.ports.state import Bells, State
@@ -33,16 +33,6 @@ RENDERS_IN_FLIGHT = 16
 IN_FORCE = "commit-in-force"
 
 
-class Loaded(Protocol):
-    """What inventory loading gives: the fleet, and a memo of its own for the next load."""
-
-    @property
-    def fleet(self) -> Fleet:
-        """The inventory of the commit."""
-        ...
-
-
-Load = Callable[[Snapshot, "Loaded | None", "frozenset[str] | None"], Loaded]
 Judge = Callable[[Unit, Fleet, Bundle], "RenderProblem | None"]
 
 
@@ -98,14 +88,13 @@ class Commits:
         bells: Bells,
         convergence: Convergence,
         traces: Traces,
-        load: Load,
         judge: Judge,
         poll_seconds: float,
         wall: Callable[[], float],
     ) -> None:
         self._source, self._renderer, self._board, self._view = source, renderer, board, view
         self._state, self._bells, self._convergence, self._traces = state, bells, convergence, traces
-        self._load, self._judge, self._poll_seconds, self._wall = load, judge, poll_seconds, wall
+        self._judge, self._poll_seconds, self._wall = judge, poll_seconds, wall
         self._loaded: Loaded | None = None
         self._wanted = _Wanted()
 
@@ -166,9 +155,9 @@ class Commits:
         changed = fetched.changed if self._loaded is not None else None
         at = self._wall()
         if changed is None:
-            self._loaded = await asyncio.to_thread(self._load, fetched.snapshot, self._loaded, None)
+            self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, None)
         else:
-            self._loaded = self._load(fetched.snapshot, self._loaded, changed)
+            self._loaded = load_fleet(fetched.snapshot, self._loaded, changed)
         fleet = self._loaded.fleet
         self._traces.span(
             telemetry.SPAN_INVENTORY, commit, at, self._wall(), attributes={telemetry.KEY_COUNT: len(fleet.units)}

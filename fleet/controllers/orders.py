@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from fleet import telemetry
 from fleet.controllers.board import Board
-from fleet.core.ids import ClusterName, Digest, Identity, UnitName
+from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.release import list_digest_of
 from fleet.core.rollout import Approved, SyncRequest
 from fleet.core.status import HoldRequest
@@ -71,7 +71,7 @@ class Orders:
         now = self._wall()
         wanted = self._requests_by_hold()
         for row in await self._state.holds(open_only=True):
-            if (row.overlay, row.commit) not in wanted:
+            if (OverlayName(row.overlay), row.commit) not in wanted:
                 await self._state.close_hold(row.id, now)
         for (overlay, commit), requests in sorted(wanted.items()):
             digest = list_digest_of(requests)
@@ -90,8 +90,8 @@ class Orders:
         telemetry.HOLDS.set(sum(1 for row in holds if not row.decision))
         return holds
 
-    def _requests_by_hold(self) -> dict[tuple[str, str], list[HoldRequest]]:
-        wanted: dict[tuple[str, str], list[HoldRequest]] = {}
+    def _requests_by_hold(self) -> dict[tuple[OverlayName, Revision], list[HoldRequest]]:
+        wanted: dict[tuple[OverlayName, Revision], list[HoldRequest]] = {}
         for report in self._view.units.values():
             for request in report.holds:
                 wanted.setdefault((request.unit.overlay, request.commit), []).append(request)
