@@ -16,8 +16,10 @@ from testbed import binaries
 from testbed.controlplane import ControlPlane, ControlPlaneFleet
 from testbed.gitrepo import GitRepo
 from testbed.gitserver import GitHttpServer, GitSshServer
+from testbed.otlp import OtlpReceiver
 from testbed.plugin import RUN_OF_SESSION
 from testbed.processes import Run
+from testbed.webhooks import WebhookServer
 
 BARE, FULL = "bare", "full"
 FLEET = (FULL, BARE, "third", "fourth", "fifth")
@@ -107,5 +109,21 @@ def git_http(git_root: Path) -> Iterator[GitHttpServer]:
 def git_ssh(git_root: Path, tmp_path: Path) -> Iterator[GitSshServer]:
     """Serves `git_root` over ssh to the one key it made."""
     server = GitSshServer(git_root, tmp_path / "ssh")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def otlp() -> Iterator[OtlpReceiver]:
+    """A collector of traces and metrics at `otlp.endpoint`."""
+    receiver = OtlpReceiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def webhook_server(tmp_path: Path) -> Iterator[WebhookServer]:
+    """Admission and conversion webhooks, to be installed by `install_mutating` and `install_gadgets`."""
+    server = WebhookServer(tmp_path / "webhooks")
     yield server
     server.close()

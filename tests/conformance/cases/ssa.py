@@ -542,7 +542,7 @@ async def the_status_path_applies_status_alone(api: Api) -> Any:
 
 
 @case
-async def the_scale_path_leaves_a_subresource_entry(api: Api) -> Any:
+async def scaling_what_nobody_owned_leaves_no_entry(api: Api) -> Any:
     path = api.path("deployments", "web")
     await api.apply(path, deployment())
     scaled = await api.patch(f"{path}/scale", {"spec": {"replicas": 4}}, fieldManager="scaler")
