@@ -164,17 +164,7 @@ def plan_desired(
 
 def units_that_left(had: Iterable[UnitName], after: Fleet) -> frozenset[UnitName]:
     """Units to detach: gone from the repo, and not merely Unknown at the new commit (R5, R13)."""
-    unknown = after.unknown
-    if unknown.everything is not None:
-        return frozenset()
-    return frozenset(
-        name
-        for name in had
-        if name not in after.units
-        and name not in unknown.units
-        and name.overlay not in unknown.overlays
-        and name.cluster not in unknown.clusters
-    )
+    return frozenset(name for name in had if name not in after.units and after.unknown.covers(name) is None)
 
 
 def judge_fall(left: Iterable[UnitName], had_units: Iterable[UnitName]) -> Mapping[OverlayName, str]:

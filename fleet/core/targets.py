@@ -185,6 +185,8 @@ def join(directory: str, path: str) -> str | None:
     """A path below a directory, both repo paths; None where it leaves the commit. The root is "."."""
     if path.startswith("/") or "\x00" in path or "\\" in path:
         return None
+    if directory and "." not in path and "//" not in path and not path.endswith("/"):
+        return f"{directory}/{path}"  # the usual case, which need not be taken apart
     joined = posixpath.normpath(posixpath.join(directory or ".", path))
     return None if joined == ".." or joined.startswith("../") else joined
 

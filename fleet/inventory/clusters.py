@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from fleet.core.fleet import Cluster, Environment, Problem, Severity
+from fleet.core.fleet import Cluster, Environment, OverlayUse, Problem, Severity
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.nearest import nearest
 from fleet.core.targets import RESERVED_CLUSTER_NAMES
@@ -75,6 +75,10 @@ class JoinedClusters:
     unnamed: tuple[Problem, ...]
     problems: tuple[Problem, ...]
 
+    def uses_of(self, names: Collection[ClusterName]) -> list[OverlayUse]:
+        """The overlays that these clusters name."""
+        return [use for name in names if name in self.clusters for use in self.clusters[name].overlays]
+
     def naming_problems(
         self, overlays: Mapping[OverlayName, object], unknown: Mapping[OverlayName, object]
     ) -> tuple[dict[ClusterName, Problem], list[Problem]]:
@@ -95,6 +99,20 @@ class JoinedClusters:
                     next_step=f"did you mean {close}?" if close else "correct the name, or take it out",
                 )
         return incomplete, list(incomplete.values())
+
+
+def moved_clusters(before: JoinedClusters, after: JoinedClusters) -> set[ClusterName] | None:
+    """Clusters whose own units alone must be resolved anew; None where what targets ask for changed."""
+    if before is after:
+        return set()
+    if before.clusters.keys() != after.clusters.keys() or before.unknown.keys() != after.unknown.keys():
+        return None
+    moved = {name for name, cluster in after.clusters.items() if cluster != before.clusters[name]}
+    for name in moved:
+        old, new = before.clusters[name], after.clusters[name]
+        if (old.environment, old.location, old.labels) != (new.environment, new.location, new.labels):
+            return None
+    return moved
 
 
 def join_clusters(shelf: ClusterShelf, settings: FleetSettings) -> JoinedClusters:

@@ -7,13 +7,13 @@ it defines and nothing else (R5).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fleet.core.fleet import Fleet, Overlay, Problem, Unit, Unknown
 from fleet.core.ids import OverlayName, UnitName
 from fleet.core.targets import Holding
-from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters
+from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
 from fleet.inventory.convert import FleetSettings, default_settings
 from fleet.inventory.layout import Holdings, Layout
 from fleet.inventory.overlays import Entry, JoinedOverlays, join_overlays, named_entry, read_entry
@@ -201,13 +201,24 @@ class _Loading:
         self, overlays: JoinedOverlays, clusters: JoinedClusters, refreshed: set[str] | None
     ) -> set[OverlayName] | None:
         """The overlays to resolve anew; None for all."""
-        if refreshed is None or clusters is not self.old.clusters or self.old.overlays is None:
+        if refreshed is None or self.old.clusters is None or self.old.overlays is None:
             return None
         before = self.old.overlays
+        moved = moved_clusters(self.old.clusters, clusters)
+        if moved is None:
+            return None
         dirty = {entry.name for key in refreshed for entry in _both(self.old.entries, self.new.entries, key)}
         if overlays is not before:
             dirty |= before.overlays.keys() ^ overlays.overlays.keys()
             dirty |= before.unknown.keys() ^ overlays.unknown.keys()
+        if moved:
+            dirty |= {use.name for joined in (self.old.clusters, clusters) for use in joined.uses_of(moved)}
+            dirty |= {
+                name
+                for name, resolved in self.old.resolved.items()
+                if any(unit.name.cluster in moved for unit in resolved.units)
+                or any(unit.cluster in moved for unit in resolved.unknown)
+            }
         for path in self.changed or ():
             directory = path.rpartition("/")[0]
             dirty |= self.old.probes.get(directory, frozenset())
@@ -291,11 +302,11 @@ class _Loading:
         skipped = self.new.shelf.skipped + sum(entry.skipped for entry in self.new.entries.values())
         return Loaded(fleet, skipped, self.new)
 
-    def _units(self, again: set[OverlayName] | None) -> dict[UnitName, Unit]:
+    def _units(self, again: set[OverlayName] | None) -> Mapping[UnitName, Unit]:
         if again is None or self.previous is None:
             return {unit.name: unit for resolved in self.new.resolved.values() for unit in resolved.units}
         if not again:
-            return dict(self.previous.fleet.units)
+            return self.previous.fleet.units  # the very same: whoever compares sees at once that nothing changed
         units = dict(self.previous.fleet.units)
         for name in again:
             for unit in self.old.resolved.get(name, Resolved()).units:

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 
 from fleet.core.fleet import Cluster, Environment, Overlay, OverlayUse, TeamRights, Variables
 from fleet.core.ids import ClusterName
-from fleet.core.targets import ClusterIndex
+from fleet.core.targets import RESERVED_CLUSTER_NAMES, ClusterIndex
 from fleet.core.variables import built_in_variables, stage_variables, unit_variables
 from fleet.inventory.layout import Holdings
 
@@ -26,6 +26,8 @@ class Surroundings:
     ) -> None:
         self.index = ClusterIndex(clusters)
         self.environment_names = {stage.name for stage in environments} | set(self.index.by_environment) - {""}
+        # What a directory beside those of clusters and environments may be called without a word about it.
+        self.known_names = frozenset({*map(str, clusters), *self.environment_names, *RESERVED_CLUSTER_NAMES})
         self.teams = {team.name: team for team in teams}
         self.holdings = holdings
         self.unknown_clusters = unknown_clusters

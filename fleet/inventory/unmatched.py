@@ -90,17 +90,18 @@ def sibling_warnings(
     overlay: Overlay, around: Surroundings, kustomizations: frozenset[str] | set[str], used: set[str]
 ) -> list[Problem]:
     """Directories where clusters or environments have theirs, with a name that is neither: a slip of the pen."""
+    strange = [directory for directory in kustomizations if directory.rpartition("/")[2] not in around.known_names]
+    if not strange:
+        return []
     parents = {
         posixpath.normpath(posixpath.join(overlay.directory, posixpath.dirname(template)))
         for template in overlay.paths
         if posixpath.basename(template) in ("{cluster}", "{environment}") and "{" not in posixpath.dirname(template)
     }
     found: list[Problem] = []
-    names = [str(name) for name in around.index.clusters] + sorted(around.environment_names)
-    known = {*names, "base", "components"}
-    for directory in sorted(kustomizations):
+    for directory in sorted(strange):
         name = posixpath.basename(directory)
-        if posixpath.dirname(directory) not in parents or directory in used or name in known:
+        if posixpath.dirname(directory) not in parents or directory in used:
             continue
         if around.holdings.of(directory) is not Holding.KUSTOMIZATION:
             continue
@@ -108,7 +109,7 @@ def sibling_warnings(
             continue
         if any(target.path and join(overlay.directory, target.path) == directory for target in overlay.targets or ()):
             continue
-        close = nearest(name, names)
+        close = nearest(name, around.known_names)
         found.append(
             _warning(
                 f"{directory} is used by no cluster",
