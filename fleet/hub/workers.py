@@ -47,7 +47,7 @@ class Workers:
     def _may_end(self, name: ClusterName) -> bool:
         """Gone from the repo, and none of its units waits to be let go (R13)."""
         fleet = self.view.fleet
-        gone = fleet is not None and name not in fleet.clusters and name not in fleet.unknown.clusters
+        gone = fleet is not None and name not in fleet.clusters and fleet.unknown.covers_cluster(name) is None
         return gone and not self.board.leaving_of(name)
 
     async def _wait(self) -> None:
