@@ -1,0 +1,332 @@
+"""Writes single objects by server-side apply, manager `fleet`; what comes back is at once the new row and the new view.
+
+Never forced blindly: a conflict is forced once, with the UID and resourceVersion of the state that showed it, and only
+over fields of our own last applied set (R17). A write without an answer is read before it is repeated (R20).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import orjson
+
+from fleet.core.conflicts import Conflicting, Contested, ForceOnce, judge_conflict
+from fleet.core.documents import Document, mapping_at, text_at
+from fleet.core.fingerprint import content_of, own_entry, recorded_after
+from fleet.core.ids import Digest, ObjectRef
+from fleet.core.ignore import plan_handover, strip_ignored
+from fleet.core.objects import HANDOVER_MANAGER, is_secret, seals_of, unsealed
+from fleet.core.plan import Wanted
+from fleet.core.record import MarkKind, MarkVerdict, Row, RowState, judge_mark, mark_body
+from fleet.core.retry import REFUSALS, Backoff, next_wait
+from fleet.errors import (
+    AnswerInvalid,
+    ClusterError,
+    ClusterTimeout,
+    ClusterUnreachable,
+    Conflict,
+    FieldConflict,
+    FleetError,
+    IdentityMismatch,
+    IdentityUnreadable,
+    KindNotServed,
+    ObjectForeign,
+    ObjectInvalid,
+    OwnedByOther,
+    ReconcileError,
+    Released,
+    Retry,
+    ServerFailed,
+    TooManyRequests,
+)
+from fleet.ports.kube import Answer, ServedKind
+from fleet.ports.worker import JournalEntry
+from fleet.reconcile.memory import Trouble, UnitState
+from fleet.reconcile.site import Site
+
+# After these nobody knows whether a write landed.
+UNKNOWN_RESULT = (ClusterTimeout, ClusterUnreachable, ServerFailed, AnswerInvalid)
+# These concern the whole cluster: the connection ends and is proven anew.
+ENDS_SESSION = (IdentityMismatch, IdentityUnreadable, OwnedByOther)
+_STALE_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is sent for one object. Holds clear Secret values: it lives for one write and is never logged."""
+
+    document: Document
+    raw: bytes
+
+
+class Applier:
+    """Writes objects of any unit of one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def write(self, unit: UnitState, wanted: Wanted) -> bool:
+        """Make one object as desired; False when that failed, with the trouble noted in the unit.
+
+        The record must hold the object already (R12). What ends the session is raised.
+        """
+        site, ref = self._site, wanted.ref
+        site.in_flight.add(ref)
+        try:
+            answer, body = await self._write(unit, wanted)
+            self._note(unit, wanted, answer, body)
+        except ENDS_SESSION:
+            raise
+        except NotOurs as refused:
+            self.trouble(unit, ref, wanted.digest, refused.error)
+            return False
+        except (ClusterError, ReconcileError) as error:
+            self.trouble(unit, ref, wanted.digest, error)
+            return False
+        finally:
+            site.in_flight.discard(ref)
+            site.unstash(unit, ref)
+        unit.troubles.pop(ref, None)
+        return True
+
+    async def try_out(self, unit: UnitState, wanted: Wanted) -> Answer:
+        """What an apply with force would make of the object; stores nothing."""
+        site, ref = self._site, wanted.ref
+        served = self._served(wanted)
+        live = site.view.find(ref)
+        row = unit.rows.get(ref)
+        body = await self.body(unit, wanted, live.document if live else None, row.uid if row and live else "")
+        return await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, dry_run=True)
+
+    async def is_in_sync(self, unit: UnitState, wanted: Wanted, live: Document) -> bool:
+        """Ask the arbiter, and remember an answer of yes. A dry-run stores nothing (design, section 6.3)."""
+        site, ref = self._site, wanted.ref
+        served = self._served(wanted)
+        body = await self.body(unit, wanted, live, text_at(live, "metadata", "uid"))
+        answer = await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, dry_run=True)
+        ours, theirs = own_entry(live), own_entry(answer.object)
+        same_content = content_of(live, key=site.key) == content_of(answer.object, key=site.key)
+        # Equal values that we do not own yet are no drift, but only an apply makes them ours.
+        if not same_content or ours is None or theirs is None or ours.fields != theirs.fields:
+            return False
+        row = unit.rows.get(ref) or Row(unit.name, ref, RowState.APPLIED)
+        rules = site.rules(unit, ref)
+        new = recorded_after(row, body.document, live, wanted.digest, rules=rules, key=site.key, at=site.wall())
+        site.put_row(unit, new)
+        seen = site.see(unit, ref, live)
+        verdicts = {} if seen.comparable else {f"{wanted.digest}/{seen.fingerprint}": True}
+        site.verdicts.update(verdicts)
+        site.journal.jot(JournalEntry(put=(new,), verdicts=verdicts))
+        return True
+
+    async def body(self, unit: UnitState, wanted: Wanted, live: Document | None, uid: str, version: str = "") -> Body:
+        """The document to send: marked, ignored fields left out, Secret values put back, preconditions in."""
+        site, ref = self._site, wanted.ref
+        assert unit.bundle is not None  # wanted objects come from a bundle
+        source = await site.library.object(unit.bundle, wanted.source)
+        document = mark_body(source.document(), site.mark(unit.name))
+        metadata = dict(mapping_at(document, "metadata"))
+        if ref.namespace:
+            metadata["namespace"] = ref.namespace
+        else:
+            metadata.pop("namespace", None)
+        if uid:
+            metadata["uid"] = uid
+        if version:
+            metadata["resourceVersion"] = version
+        document["metadata"] = metadata
+        if rules := site.rules(unit, ref):
+            document = strip_ignored(document, live, rules)
+        if is_secret(ref) and (seals := seals_of(document)):
+            document = unsealed(document, await site.library.secrets(seals))
+        return Body(document, orjson.dumps(document))
+
+    def trouble(self, unit: UnitState, ref: ObjectRef, digest: Digest, error: FleetError) -> Trouble:
+        """Note what stopped an object and when it is tried again."""
+        site, now = self._site, self._site.clock()
+        before = unit.troubles.get(ref)
+        again = before is not None and before.digest == digest and before.reason == error.reason
+        tries = before.tries + 1 if before is not None and again else 1
+        if isinstance(error, TooManyRequests):
+            site.pace.slow_down()
+        soon = Backoff(site.limits.retry_first_seconds, site.limits.retry_most_seconds)
+        bounds = soon if error.retry is Retry.SOON else REFUSALS
+        wait = before.wait if before is not None and again else 0.0
+        wait = next_wait(wait, site.random(), bounds)
+        if isinstance(error, UNKNOWN_RESULT) and (row := unit.rows.get(ref)):
+            site.put_row(unit, replace(row, state=RowState.INTENDED))
+        since = before.since if before is not None and again else site.wall()
+        found = Trouble(
+            reason=error.reason,
+            message=f"{error.what}: {error.why}" if error.why else error.what,
+            next_step=error.next_step,
+            digest=digest,
+            tries=tries,
+            wait=wait,
+            next_at=now + wait,
+            since=since,
+            look_first=isinstance(error, UNKNOWN_RESULT),
+        )
+        unit.troubles[ref] = found
+        return found
+
+    async def _write(self, unit: UnitState, wanted: Wanted) -> tuple[Answer, Body]:
+        site, ref = self._site, wanted.ref
+        served = self._served(wanted)
+        live = site.view.find(ref)
+        seen = live.document if live else None
+        if live is not None and seen is None and site.rules(unit, ref):
+            seen = await site.kube.get(served, ref.namespace, ref.name)  # which fields are ignored depends on it
+        if seen is not None:
+            return await self._write_over(unit, wanted, served, seen)
+        row = unit.rows.get(ref)
+        uid = row.uid if row is not None and live is not None else ""
+        body = await self.body(unit, wanted, None, uid)
+        try:
+            return await site.kube.apply(served, ref.namespace, ref.name, body.raw), body
+        except (Conflict, ObjectInvalid) as error:
+            current = await site.kube.get(served, ref.namespace, ref.name)
+            if current is None and uid:  # it vanished since it was recorded: made anew
+                body = await self.body(unit, wanted, None, "")
+                return await site.kube.apply(served, ref.namespace, ref.name, body.raw), body
+            same = current is not None and uid in ("", text_at(current, "metadata", "uid"))
+            if current is None or (same and isinstance(error, ObjectInvalid)):
+                raise
+            return await self._write_over(unit, wanted, served, current)
+
+    async def _write_over(
+        self, unit: UnitState, wanted: Wanted, served: ServedKind, current: Document
+    ) -> tuple[Answer, Body]:
+        """Apply over a known live state; re-read a bounded number of times while it changes under us."""
+        site, ref = self._site, wanted.ref
+        for _ in range(_STALE_TRIES):
+            row = unit.rows.get(ref)
+            self._refuse_foreign(unit, ref, current, row)
+            current = await self._hand_over(unit, wanted, served, current)
+            uid = text_at(current, "metadata", "uid")
+            body = await self.body(unit, wanted, current, uid)
+            found = judge_conflict(current, body.document, row.fields if row else b"")
+            try:
+                if isinstance(found, ForceOnce):
+                    reason = f"fields of ours taken by {_names(found.fields)}"
+                    await site.audited(unit, ref, "force", uid=uid, reason=reason, outcome="")
+                    body = await self.body(unit, wanted, current, uid, found.resource_version)
+                    return await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True), body
+                return await site.kube.apply(served, ref.namespace, ref.name, body.raw), body
+            except Conflict as error:
+                if isinstance(found, Conflicting):
+                    raise _field_conflict(ref, found.fields) from error
+                fresh = await site.kube.get(served, ref.namespace, ref.name)
+                if fresh is None:
+                    body = await self.body(unit, wanted, None, "")
+                    return await site.kube.apply(served, ref.namespace, ref.name, body.raw), body
+                current = fresh
+        raise Conflict(
+            f"{ref} could not be applied",
+            where=f"cluster {site.cluster}",
+            why=f"it changed {_STALE_TRIES} times while it was being written",
+            next_step="it is tried again by itself",
+        )
+
+    async def _hand_over(self, unit: UnitState, wanted: Wanted, served: ServedKind, current: Document) -> Document:
+        """Give fields that became ignored to their own manager first, or our next apply would delete them."""
+        site, ref = self._site, wanted.ref
+        rules = site.rules(unit, ref)
+        if not rules:
+            return current
+        assert unit.bundle is not None  # wanted objects come from a bundle
+        whole = (await site.library.object(unit.bundle, wanted.source)).document()
+        handover = plan_handover(current, rules, whole)
+        if handover is None:
+            return current
+        answer = await site.kube.apply(
+            served, ref.namespace, ref.name, orjson.dumps(handover), manager=HANDOVER_MANAGER, force=True
+        )
+        return answer.object
+
+    def _refuse_foreign(self, unit: UnitState, ref: ObjectRef, current: Document, row: Row | None) -> None:
+        verdict = judge_mark(current, self._site.mark(unit.name), known_uid=row.uid if row else "")
+        moved = row is not None and row.uid == text_at(current, "metadata", "uid")
+        if error := refusal_of(ref, verdict, moved=moved):
+            raise NotOurs(error)
+
+    def _note(self, unit: UnitState, wanted: Wanted, answer: Answer, body: Body) -> None:
+        """Take the answer as the new row and the new live state; nothing is compared."""
+        site, ref = self._site, wanted.ref
+        rules = site.rules(unit, ref)
+        row = unit.rows.get(ref) or Row(unit.name, ref, RowState.INTENDED)
+        new = recorded_after(
+            row, body.document, answer.object, wanted.digest, rules=rules, key=site.key, at=site.wall()
+        )
+        site.put_row(unit, new)
+        site.see(unit, ref, answer.object)
+        site.changed_rows.append(new)
+        if answer.warnings:
+            unit.warnings[ref] = answer.warnings
+
+    def _served(self, wanted: Wanted) -> ServedKind:
+        served = self._site.served(wanted.ref, wanted.source.version)
+        if served is None:
+            raise KindNotServed(
+                f"{wanted.ref} was not applied",
+                where=f"cluster {self._site.cluster}",
+                why=f"the cluster does not serve {wanted.source.api_version} {wanted.ref.kind}",
+                next_step="bring its CustomResourceDefinition along, or in an overlay this one depends on",
+            )
+        return served
+
+
+class NotOurs(Exception):
+    """A refusal about one object's mark, kept apart from the fence's OwnedByOther, which ends the session."""
+
+    def __init__(self, error: ReconcileError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def refusal_of(ref: ObjectRef, verdict: MarkVerdict, *, moved: bool) -> ReconcileError | None:
+    """Why a live object is left alone (R4, R16); None where this unit may write it.
+
+    moved: the record of this unit holds exactly this object, taken over from the unit that had it before.
+    """
+    match verdict.kind:
+        case MarkKind.OURS | MarkKind.LABEL_LOST:
+            return None
+        case MarkKind.OTHER_UNIT:
+            if moved:
+                return None
+            return OwnedByOther(
+                f"{ref} belongs to overlay {verdict.who}",
+                why="two overlays may not claim one object",
+                next_step=f"take it out of one of the two overlays; {verdict.who} keeps it meanwhile",
+            )
+        case MarkKind.OTHER_INSTALLATION | MarkKind.FORGED:
+            return OwnedByOther(
+                f"{ref} carries the mark of {verdict.who}",
+                why="another installation manages it",
+                next_step="let the other installation detach it, or take it out of the overlay",
+            )
+        case MarkKind.ANNOTATION_LOST:
+            return Released(
+                f"{ref} was released: our annotation was taken off",
+                why="someone removed fleet.internal/owner from it",
+                next_step="put the annotation back to manage it again, or take the object out of the overlay",
+            )
+        case MarkKind.UNMARKED | MarkKind.COPIED:
+            return ObjectForeign(
+                f"{ref} exists already and is not ours",
+                why="nobody asked to adopt it (sync.adopt: never)",
+                next_step="set sync.adopt to ifNoDiff or always for this overlay, or take the object out of it",
+            )
+
+
+def _field_conflict(ref: ObjectRef, fields: tuple[Contested, ...]) -> FieldConflict:
+    return FieldConflict(
+        f"{ref} was not changed: {', '.join(sorted({field.path for field in fields}))}",
+        why=f"held by {_names(fields)}, and never applied by fleet",
+        next_step="leave the field out of the overlay, or list it in ignoreDifferences",
+    )
+
+
+def _names(fields: tuple[Contested, ...]) -> str:
+    return ", ".join(sorted({field.manager for field in fields}))

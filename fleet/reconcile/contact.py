@@ -1,0 +1,120 @@
+"""First contact: what is there already of objects that are not in the record (design, section 6.4; R4).
+
+Calls of all units within one moment are answered together: a few objects of a kind and namespace by name, more by one
+metadata-only list, and one list over all namespaces where many are concerned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import cast
+
+from fleet.core.documents import Document
+from fleet.core.ids import ObjectRef
+from fleet.core.objects import ref_of
+from fleet.errors import Forbidden
+from fleet.ports.kube import ServedKind
+from fleet.reconcile.memory import Kind, kind_of
+from fleet.reconcile.site import Site
+
+_GATHER_SECONDS = 0.002
+_NAMESPACES = 4  # more of them for one kind: one list over all
+
+Answer = dict[ObjectRef, Document | None]  # metadata; None: the server says that it is not there
+
+
+class Contacts:
+    """Learns which objects exist. An error concerns only those who asked for that kind."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._asked: dict[ObjectRef, asyncio.Future[Document | None]] = {}
+        self._gathering = False
+
+    async def learn(self, refs: Iterable[ObjectRef]) -> Answer:
+        """Existence of these objects; kinds that are not served count as absent. Raises ClusterError."""
+        loop = asyncio.get_running_loop()
+        mine: dict[ObjectRef, asyncio.Future[Document | None]] = {}
+        for ref in refs:
+            found = self._asked.get(ref)
+            if found is None or found.cancelled():
+                found = self._asked[ref] = loop.create_future()
+            mine[ref] = found
+        if mine and not self._gathering:
+            self._gathering = True
+            self._site.spawn(self._gather(), "first contact")
+        return {ref: await asyncio.shield(found) for ref, found in mine.items()}
+
+    async def _gather(self) -> None:
+        await asyncio.sleep(_GATHER_SECONDS)
+        asked, self._asked = self._asked, {}
+        self._gathering = False
+        by_kind: dict[Kind, list[ObjectRef]] = defaultdict(list)
+        for ref in asked:
+            by_kind[kind_of(ref)].append(ref)
+        async with asyncio.TaskGroup() as group:
+            for kind, refs in by_kind.items():
+                group.create_task(self._answer(kind, refs, asked), name=f"contact {kind[1]}")
+
+    async def _answer(
+        self, kind: Kind, refs: list[ObjectRef], asked: dict[ObjectRef, asyncio.Future[Document | None]]
+    ) -> None:
+        try:
+            found = await self._find(kind, refs)
+        except Exception as raised:  # handed to everyone who asked, who judge it
+            error = _only(raised)
+            for ref in refs:
+                if not asked[ref].done():
+                    asked[ref].set_exception(error)
+                    asked[ref].exception()  # somebody may have stopped waiting
+            return
+        for ref in refs:
+            if not asked[ref].done():
+                asked[ref].set_result(found.get(ref))
+
+    async def _find(self, kind: Kind, refs: list[ObjectRef]) -> Answer:
+        served = self._site.catalog.find(*kind)
+        if served is None:
+            return {}
+        by_namespace: dict[str, list[ObjectRef]] = defaultdict(list)
+        for ref in refs:
+            by_namespace[ref.namespace].append(ref)
+        few = all(len(group) <= self._site.limits.direct_reads for group in by_namespace.values())
+        if not few or len(by_namespace) > _NAMESPACES:
+            everywhere = len(by_namespace) > _NAMESPACES
+            try:
+                return await self._lists(served, [""] if everywhere else list(by_namespace))
+            except Forbidden:
+                if not everywhere:
+                    raise
+                return await self._lists(served, list(by_namespace))
+        return await self._reads(served, refs)
+
+    async def _lists(self, served: ServedKind, namespaces: list[str]) -> Answer:
+        found: Answer = {}
+        for namespace in namespaces:
+            listed = await self._site.kube.list(served, namespace=namespace, metadata_only=True)
+            for item in listed.items:
+                ref = ref_of(item)
+                found[ObjectRef(served.group, served.kind, ref.namespace, ref.name)] = item
+        return found
+
+    async def _reads(self, served: ServedKind, refs: list[ObjectRef]) -> Answer:
+        found: Answer = {}
+
+        async def read(ref: ObjectRef) -> None:
+            found[ref] = await self._site.kube.get(served, ref.namespace, ref.name, metadata_only=True)
+
+        async with asyncio.TaskGroup() as group:
+            for ref in refs:
+                group.create_task(read(ref), name=f"read {ref}")
+        return found
+
+
+def _only(raised: Exception) -> Exception:
+    """The first error of a group of reads."""
+    while isinstance(raised, ExceptionGroup):
+        raised = cast("ExceptionGroup[Exception]", raised).exceptions[0]
+    return raised

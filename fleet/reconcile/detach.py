@@ -1,0 +1,101 @@
+"""Lets a unit go: takes our marks off, forgets the record, leaves every object (R13)."""
+
+from __future__ import annotations
+
+import orjson
+
+from fleet.core.documents import Document, documents_at, mapping_at, text_at
+from fleet.core.ids import ObjectRef
+from fleet.core.objects import FIELD_MANAGER, INSTALLATION_LABEL, OWNER_ANNOTATION, PART_OF_LABEL
+from fleet.core.plan import Claims
+from fleet.core.record import judge_mark
+from fleet.core.status import EventKind
+from fleet.errors import ClusterError, Conflict
+from fleet.ports.worker import JournalEntry
+from fleet.reconcile.apply import ENDS_SESSION
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.parent import Parents
+from fleet.reconcile.site import Site
+
+
+class Detacher:
+    """Detaches units of one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site, self._parents = site, Parents(site)
+
+    async def detach(self, unit: UnitState, claims: Claims) -> bool:
+        """True once nothing of the unit is left in the record. Objects that another unit takes over are left to it."""
+        site = self._site
+        loose: list[ObjectRef] = []
+
+        async def free(ref: ObjectRef) -> None:
+            if claims.others(ref, unit.name.overlay):
+                return  # the other unit's pass takes the row along
+            try:
+                await self._free(unit, ref)
+                loose.append(ref)
+            except ENDS_SESSION:
+                raise
+            except ClusterError as error:
+                site.retry(unit, error)
+
+        await site.pace.each(sorted(unit.rows), free)
+        for ref in loose:
+            site.drop_row(unit, ref)
+            site.view.drop(ref)
+        if loose:
+            site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in loose)))
+        if unit.rows:
+            site.wake_at(unit.name, site.clock() + 1.0)
+            return False
+        try:
+            await self._parents.remove(unit)
+        except ENDS_SESSION:
+            raise
+        except ClusterError as error:
+            site.retry(unit, error)
+            return False
+        await site.journal.commit(JournalEntry(drop_units=(unit.name,)))
+        site.outbox.tell(EventKind.NOTE, f"detached: {len(loose)} objects stay on the cluster", unit=unit.name)
+        return True
+
+    async def _free(self, unit: UnitState, ref: ObjectRef) -> None:
+        site, row = self._site, unit.rows[ref]
+        served = site.served(ref, row.version)
+        if served is None:
+            return  # the kind itself is gone, and its objects with it
+        live = await site.kube.get(served, ref.namespace, ref.name)
+        if live is None or not judge_mark(live, site.mark(unit.name), known_uid=row.uid).ours:
+            return
+        patch = _unmarking(live)
+        try:
+            await site.kube.patch(served, ref.namespace, ref.name, patch, "application/json-patch+json")
+        except Conflict:
+            site.wake_at(unit.name, site.clock() + 0.5)
+            raise
+
+
+def _unmarking(live: Document) -> bytes:
+    """A JSON patch that takes labels, annotation and our field manager's entries off, on this very state."""
+    metadata = mapping_at(live, "metadata")
+    operations: list[Document] = [
+        {"op": "test", "path": "/metadata/uid", "value": text_at(metadata, "uid")},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": text_at(metadata, "resourceVersion")},
+    ]
+    labels, notes = mapping_at(metadata, "labels"), mapping_at(metadata, "annotations")
+    for name in labels.keys() & {INSTALLATION_LABEL, PART_OF_LABEL}:
+        path = f"/metadata/labels/{_escaped(name)}"
+        operations += [{"op": "remove", "path": path}]
+    if OWNER_ANNOTATION in notes:
+        operations.append({"op": "remove", "path": f"/metadata/annotations/{_escaped(OWNER_ANNOTATION)}"})
+    managers = documents_at(metadata, "managedFields")
+    for index in reversed(range(len(managers))):
+        entry = managers[index]
+        if entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply":
+            operations.append({"op": "remove", "path": f"/metadata/managedFields/{index}"})
+    return orjson.dumps(operations)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,98 @@
+"""From a live document to the small row that is kept of it, and from that row to what is to be done. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from fleet.core.documents import Document, documents_at, mapping_at, text_at
+from fleet.core.fingerprint import SyncState, judge_sync
+from fleet.core.fleet import HealthRule, IgnoreRule
+from fleet.core.health import ObjectHealth, judge_health
+from fleet.core.ids import Digest
+from fleet.core.objects import Mark
+from fleet.core.record import MarkKind, MarkVerdict, Row, RowState, judge_mark
+from fleet.core.status import Health, Kstatus
+from fleet.reconcile.memory import Live
+
+_COMPARABLE = (SyncState.IN_SYNC, SyncState.DRIFTED)
+_NO_DIGEST = Digest("")
+_CURRENT = ObjectHealth(Kstatus.CURRENT, Health.HEALTHY)
+
+
+def live_of(
+    document: Document,
+    mark: Mark,
+    row: Row | None,
+    rules: Sequence[IgnoreRule],
+    health_rules: Sequence[HealthRule],
+    *,
+    key: bytes,
+    at: float,
+) -> Live:
+    """The row for a live object of a unit. The document is kept while it differs from the record or is not Current."""
+    metadata = mapping_at(document, "metadata")
+    verdict = judge_mark(document, mark, known_uid=row.uid if row else "")
+    fingerprint, comparable = _NO_DIGEST, False
+    if row is not None and row.state is not RowState.INTENDED:
+        sync = judge_sync(row, row.desired, document, rules=rules, key=key)
+        fingerprint, comparable = sync.fingerprint, sync.state in _COMPARABLE
+    health = judge_health(document, health_rules)
+    is_quiet = (
+        comparable
+        and row is not None
+        and fingerprint == row.fingerprint
+        and verdict.kind is MarkKind.OURS
+        and health.kstatus is Kstatus.CURRENT
+    )
+    return Live(
+        uid=text_at(metadata, "uid"),
+        resource_version=text_at(metadata, "resourceVersion"),
+        fingerprint=fingerprint,
+        comparable=comparable,
+        mark=verdict,
+        deleting=bool(text_at(metadata, "deletionTimestamp")),
+        owned_by_object=bool(documents_at(metadata, "ownerReferences")),
+        own_health=health,
+        health=health,
+        changed_at=at,
+        document=None if is_quiet else document,
+    )
+
+
+def quiet_live(row: Row) -> Live:
+    """The row of an object that was well when its kind's resume token was kept, without reading it."""
+    return Live(
+        uid=row.uid,
+        resource_version=row.resource_version,
+        fingerprint=row.fingerprint,
+        comparable=True,
+        mark=MarkVerdict(MarkKind.OURS),
+        deleting=False,
+        owned_by_object=False,
+        own_health=_CURRENT,
+        health=_CURRENT,
+        changed_at=row.since,
+    )
+
+
+def sync_of(row: Row | None, desired: Digest, live: Live | None, verdicts: Collection[str]) -> SyncState:
+    """What is to be done about an object, from rows alone (as `fingerprint.judge_sync` on documents).
+
+    verdicts: memory keys `desired/fingerprint` that the arbiter found in sync.
+    """
+    if live is None:
+        return SyncState.MISSING
+    if row is None or not row.fingerprint or not row.desired or row.state is RowState.INTENDED:
+        return SyncState.ASK_ARBITER
+    if row.desired != desired:
+        return SyncState.CHANGED
+    if not live.comparable:
+        return SyncState.IN_SYNC if f"{desired}/{live.fingerprint}" in verdicts else SyncState.ASK_ARBITER
+    return SyncState.IN_SYNC if live.fingerprint == row.fingerprint else SyncState.DRIFTED
+
+
+def is_older(resource_version: str, than: str) -> bool:
+    """Whether a state is that of `than` or older. Versions of one kind are comparable integers (KEP-5504)."""
+    if resource_version == than:
+        return True
+    return bool(than) and resource_version.isdigit() and than.isdigit() and int(resource_version) <= int(than)

@@ -1,0 +1,26 @@
+"""What one worker may spend: per cluster, so that no cluster can delay another (R18)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """All times in seconds."""
+
+    concurrency: int = 16  # writes in flight, at most
+    changed_per_slot: int = 16  # one write in flight for so many that are due
+    reconnect_first_seconds: float = 1.0
+    reconnect_most_seconds: float = 60.0
+    retry_first_seconds: float = 1.0  # of a unit whose objects failed
+    retry_most_seconds: float = 300.0
+    proof_seconds: float = 3600.0  # one complete list per kind in this time, at most
+    resume_seconds: float = 5.0  # how often resume tokens are jotted
+    report_seconds: float = 60.0  # a full report at least so often: age is part of a status (R21)
+    watch_seconds: float = 5.0  # how often something unhealthy is looked at beyond what its own events say
+    rival_window_seconds: float = 600.0  # reverts of one object in this time count together (R17)
+    rival_reverts: int = 3  # so many reverts are healed at once; then they back off
+    rival_most_seconds: float = 300.0
+    direct_reads: int = 8  # first contact: so many objects of a kind and namespace are read by name, more by a list
+    bundles_kept: int = 8  # bundles in memory, for healing without a read

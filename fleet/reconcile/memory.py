@@ -1,0 +1,162 @@
+"""What one worker keeps in memory: the live view per kind, and per unit its desired objects, record and standing.
+
+A live object at rest is one small row; its document is kept only while something about it must be explained
+(drift, a failing health). An incomplete or broken view of a kind is Unknown, never empty (R5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fleet.core.documents import Document
+from fleet.core.fleet import IgnoreRule
+from fleet.core.guard import Doomed
+from fleet.core.health import ObjectHealth
+from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.plan import Wanted
+from fleet.core.record import MarkVerdict, Row
+from fleet.core.rollout import UnitDesired
+from fleet.core.status import FieldDrift, HoldRequest, UnitReport
+from fleet.ports.kube import ServedKind
+from fleet.ports.worker import JournalEntry, UnitMemory
+
+Kind = tuple[str, str]  # group, kind
+NOT_LISTED = "NotListed"  # why a view is Unknown that has never answered
+
+
+def kind_of(ref: ObjectRef) -> Kind:
+    """The key of a kind's view."""
+    return ref.group, ref.kind
+
+
+@dataclass(slots=True)
+class Live:
+    """One object as it was seen last."""
+
+    uid: str
+    resource_version: str
+    fingerprint: Digest  # of our own fields; of the whole content where these cannot be compared
+    comparable: bool  # whether `fingerprint` may be compared with the record's
+    mark: MarkVerdict
+    deleting: bool
+    owned_by_object: bool  # has an ownerReference: never pruned (R11)
+    own_health: ObjectHealth  # by the object itself
+    health: ObjectHealth  # with the cause that its pods show
+    changed_at: float = 0.0  # wall clock of the last change that we saw
+    document: Document | None = None
+
+
+@dataclass(slots=True)
+class KindView:
+    """All objects of one kind that carry our label."""
+
+    served: ServedKind
+    rows: dict[ObjectRef, Live] = field(default_factory=dict[ObjectRef, Live])
+    unknown: str = NOT_LISTED  # an error's class name while the view cannot be trusted
+    message: str = ""
+    resource_version: str = ""
+    proved_at: float = 0.0  # loop time of the last event
+    listed_at: float = -1e9  # loop time of the last proof list
+
+
+class LiveView:
+    """The live objects of one cluster, by kind. Kinds that are not followed are Unknown."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[Kind, KindView] = {}
+
+    def find(self, ref: ObjectRef) -> Live | None:
+        """The row of an object; None means absent only if `is_known` says so for its kind."""
+        view = self.kinds.get(kind_of(ref))
+        return view.rows.get(ref) if view else None
+
+    def is_known(self, ref: ObjectRef) -> bool:
+        """Whether the view of this object's kind is complete."""
+        view = self.kinds.get(kind_of(ref))
+        return view is not None and not view.unknown
+
+    def put(self, ref: ObjectRef, live: Live) -> None:
+        """Keep a row; the kind must be followed."""
+        self.kinds[kind_of(ref)].rows[ref] = live
+
+    def drop(self, ref: ObjectRef) -> None:
+        """Forget a row."""
+        if view := self.kinds.get(kind_of(ref)):
+            view.rows.pop(ref, None)
+
+
+@dataclass(slots=True)
+class Reverts:
+    """How often one object was healed lately, for R17."""
+
+    times: list[float] = field(default_factory=list[float])
+    manager: str = ""
+    next_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What stopped one object last, and when it may be tried again (loop time; inf: on change only)."""
+
+    reason: str
+    message: str
+    next_step: str
+    digest: Digest  # of the desired body that met it
+    tries: int
+    wait: float  # seconds, the last one
+    next_at: float
+    since: float  # wall clock
+    look_first: bool = False  # a write without an answer: read it before it is repeated (R20)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What differs at one object, for the live fingerprint at which it was computed."""
+
+    fingerprint: Digest
+    fields: tuple[FieldDrift, ...]
+
+
+@dataclass(slots=True)
+class UnitState:
+    """One unit as this worker knows it. Its tasks all run in one event loop; one pass at a time."""
+
+    name: UnitName
+    memory: UnitMemory
+    desired: UnitDesired | None = None  # None: in no Desired; kept as it is
+    rows: dict[ObjectRef, Row] = field(default_factory=dict[ObjectRef, Row])
+    wanted: dict[ObjectRef, Wanted] = field(default_factory=dict[ObjectRef, Wanted])
+    bundle: Digest | None = None  # whose objects are in `wanted`
+    troubles: dict[ObjectRef, Trouble] = field(default_factory=dict[ObjectRef, Trouble])
+    reverts: dict[ObjectRef, Reverts] = field(default_factory=dict[ObjectRef, Reverts])
+    hooks: tuple[Wanted, ...] = ()  # of the bundle; no part of the desired state
+    contact: dict[ObjectRef, Live | None] = field(default_factory=dict[ObjectRef, Live | None])  # unlabelled ones
+    doomed: dict[ObjectRef, tuple[str, Doomed]] = field(default_factory=dict[ObjectRef, tuple[str, Doomed]])
+    waves_since: dict[int, float] = field(default_factory=dict[int, float])  # wave -> loop time
+    drifts: dict[ObjectRef, Drift] = field(default_factory=dict[ObjectRef, Drift])
+    misplaced: dict[ObjectRef, Wanted] = field(default_factory=dict[ObjectRef, Wanted])  # without their namespace
+    managers: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])  # of strangers
+    read_key: tuple[Digest, tuple[IgnoreRule, ...], int] | None = None  # what `wanted` was made from
+    moves: list[JournalEntry] = field(default_factory=list[JournalEntry])  # rows taken over, to be committed
+    validated: set[ObjectRef] = field(default_factory=set[ObjectRef])  # stood a dry-run
+    validated_bundle: Digest | None = None
+    holds: tuple[HoldRequest, ...] = ()
+    held_since: float = 0.0  # wall clock
+    kept: dict[ObjectRef, tuple[str, str]] = field(default_factory=dict[ObjectRef, tuple[str, str]])  # not deleted: why
+    created: dict[ObjectRef, float] = field(default_factory=dict[ObjectRef, float])  # of objects that would be deleted
+    deletions: list[float] = field(default_factory=list[float])  # wall clock, of the last hour
+    applied_at: float = 0.0
+    changed: int = 0  # objects written for the bundle in force
+    blocked_since: float = 0.0  # wall clock since which the unit is not free
+    pending_since: float = 0.0
+    parent_trouble: str = ""
+    confirm_due: bool = False  # a person confirmed the rebuilt record; not yet in the journal
+    warnings: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])
+    dirty: bool = True
+    report: UnitReport | None = None
+
+    def refs(self) -> Iterator[ObjectRef]:
+        """All objects that the unit owns or should own."""
+        yield from self.wanted
+        yield from (ref for ref in self.rows if ref not in self.wanted)

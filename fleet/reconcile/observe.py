@@ -1,0 +1,174 @@
+"""Keeps the live view: one list and watch per kind, of what carries our label.
+
+A DELETED from a labelled watch is only a hint, because the label alone may have gone: the object is read by name
+before anything is believed. A kind whose stream broke is Unknown until it is proven again (R5, R19).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import Any, Protocol
+
+from fleet.core.documents import Document
+from fleet.core.ids import ObjectRef
+from fleet.core.objects import ref_of
+from fleet.core.record import MarkKind
+from fleet.errors import ClusterError
+from fleet.ports.kube import Changed, Kube, Listed, Lost, Proved, Removed, ServedKind
+from fleet.reconcile.apply import ENDS_SESSION
+from fleet.reconcile.memory import Kind, KindView, Live, LiveView
+
+_LOOK_FIRST_SECONDS = 0.5
+_LOOK_MOST_SECONDS = 60.0
+
+
+class Sight(StrEnum):
+    """What became of one object."""
+
+    CHANGED = "changed"
+    GONE = "gone"  # read by name: not there
+    UNLABELLED = "unlabelled"  # the same object, our annotation intact: label drift
+    RELEASED = "released"  # our annotation is gone
+    STRANGER = "stranger"  # another object has its name, without our mark
+
+
+class Watcher(Protocol):
+    """Who is told; all calls come from the loop."""
+
+    def expects(self, ref: ObjectRef) -> str | None:
+        """The UID that the record holds for this object; "" recorded without one, None not recorded."""
+        ...
+
+    def recorded(self, kind: Kind) -> list[ObjectRef]:
+        """All objects of a kind in the record that were applied."""
+        ...
+
+    def skips(self, ref: ObjectRef, document: Document) -> bool:
+        """Whether an event says nothing new: older than our own last write, or the object is being written."""
+        ...
+
+    def see(self, ref: ObjectRef, document: Document) -> Live:
+        """Put a live object into the view."""
+        ...
+
+    def saw(self, ref: ObjectRef, sight: Sight, before: Live | None) -> None:
+        """One object changed; the view holds the new state already."""
+        ...
+
+    def kind_changed(self, kind: Kind) -> None:
+        """A kind became known or Unknown."""
+        ...
+
+    def proved(self, kind: Kind) -> None:
+        """The kind's stream is alive and complete up to its resourceVersion."""
+        ...
+
+
+_RELEASED = (MarkKind.ANNOTATION_LOST, MarkKind.UNMARKED, MarkKind.COPIED)
+
+
+class Observer:
+    """Follows kinds until cancelled."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        view: LiveView,
+        selector: str,
+        watcher: Watcher,
+        spawn: Callable[[Coroutine[Any, Any, None], str], None],
+    ) -> None:
+        self._kube, self._view, self._selector, self._watcher = kube, view, selector, watcher
+        self._spawn = spawn
+        self._looking: set[ObjectRef] = set()
+
+    async def follow(self, served: ServedKind, since: str) -> None:
+        """Keep one kind's view; never ends by itself."""
+        kind = (served.group, served.kind)
+        view = self._view.kinds[kind]
+        async for seen in self._kube.follow(served, selector=self._selector, since=since):
+            match seen:
+                case Listed(items, resource_version):
+                    self._take_list(view, kind, items)
+                    self._prove(view, kind, resource_version)
+                    self._watcher.proved(kind)
+                case Changed(document, resource_version):
+                    self._take(view, document)
+                    self._prove(view, kind, resource_version)
+                case Removed(document, resource_version):
+                    self.verify(served, ref_of(document))
+                    self._prove(view, kind, resource_version)
+                case Proved(resource_version):
+                    self._prove(view, kind, resource_version)
+                    self._watcher.proved(kind)
+                case Lost(reason, message):
+                    view.message = message
+                    if view.unknown != reason:
+                        view.unknown = reason
+                        self._watcher.kind_changed(kind)
+
+    def verify(self, served: ServedKind, ref: ObjectRef) -> None:
+        """A hint that an object is gone: read by name if it is ours, else just forget it."""
+        if self._watcher.expects(ref) is None:
+            self._view.drop(ref)
+        elif ref not in self._looking:
+            self._looking.add(ref)
+            self._spawn(self._look_until_known(served, ref), f"verify {ref}")
+
+    async def look(self, served: ServedKind, ref: ObjectRef) -> Sight:
+        """Read one object by name and say what became of it (design, section 6.2). Raises ClusterError."""
+        document = await self._kube.get(served, ref.namespace, ref.name)
+        before, expected = self._view.find(ref), self._watcher.expects(ref)
+        if document is None:
+            self._view.drop(ref)
+            sight = Sight.GONE
+        else:
+            live = self._watcher.see(ref, document)
+            if expected not in (None, "", live.uid) and live.mark.kind in _RELEASED:
+                sight = Sight.STRANGER
+            elif live.mark.kind in _RELEASED:
+                sight = Sight.RELEASED
+            else:
+                sight = Sight.UNLABELLED if live.mark.kind is MarkKind.LABEL_LOST else Sight.CHANGED
+        self._watcher.saw(ref, sight, before)
+        return sight
+
+    async def _look_until_known(self, served: ServedKind, ref: ObjectRef) -> None:
+        wait = _LOOK_FIRST_SECONDS
+        try:
+            while True:
+                try:
+                    await self.look(served, ref)
+                    return
+                except ENDS_SESSION:
+                    raise
+                except ClusterError:
+                    await asyncio.sleep(wait)  # Unknown meanwhile: it stays as it was seen last
+                    wait = min(wait * 2, _LOOK_MOST_SECONDS)
+        finally:
+            self._looking.discard(ref)
+
+    def _take(self, view: KindView, document: Document) -> None:
+        ref = ref_of(document)
+        if self._watcher.skips(ref, document):
+            return
+        before = view.rows.get(ref)
+        live = self._watcher.see(ref, document)
+        sight = Sight.RELEASED if live.mark.kind in _RELEASED else Sight.CHANGED
+        self._watcher.saw(ref, sight, before)
+
+    def _take_list(self, view: KindView, kind: Kind, items: tuple[Document, ...]) -> None:
+        missing = {*view.rows, *self._watcher.recorded(kind)}
+        for document in items:
+            missing.discard(ref_of(document))
+            self._take(view, document)
+        for ref in missing:
+            self.verify(view.served, ref)
+
+    def _prove(self, view: KindView, kind: Kind, resource_version: str) -> None:
+        view.resource_version = resource_version
+        if view.unknown:
+            view.unknown = view.message = ""
+            self._watcher.kind_changed(kind)

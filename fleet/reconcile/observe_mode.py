@@ -1,0 +1,99 @@
+"""`mode: observe`: compare by reads alone. Nothing is written, not even a dry-run; differences are approximate."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from fleet.core.diff import diff_documents, is_same_value
+from fleet.core.documents import Document
+from fleet.core.health import judge_health
+from fleet.core.ids import ObjectRef
+from fleet.core.objects import is_secret, ref_of
+from fleet.core.plan import Wanted
+from fleet.core.status import FieldDrift, Health, ObjectStatus, Sync
+from fleet.errors import ClusterError
+from fleet.reconcile.apply import ENDS_SESSION
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.site import Site
+from fleet.reconcile.standing import Leave
+from fleet.reconcile.unit_pass import Outcome
+
+OBSERVE_SECONDS = 60.0  # between two comparisons of a unit
+
+
+class Comparer:
+    """Compares units of one site with what is there."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def compare(self, unit: UnitState, leave: Leave) -> Outcome:
+        """Read every object of the unit's kinds and namespaces, and say what differs."""
+        site = self._site
+        outcome = Outcome(leave, judged=True)
+        groups: dict[tuple[str, str, str], list[Wanted]] = defaultdict(list)
+        for item in unit.wanted.values():
+            groups[item.ref.group, item.ref.kind, item.ref.namespace].append(item)
+        statuses: list[ObjectStatus] = []
+        for (group, kind, namespace), items in groups.items():
+            try:
+                live = await self._read(group, kind, namespace, items)
+            except ENDS_SESSION:
+                raise
+            except ClusterError as error:
+                outcome.reason, outcome.message, outcome.next_step = error.reason, str(error), error.next_step
+                outcome.judged = False
+                statuses += [ObjectStatus(i.ref, Sync.UNKNOWN, Health.UNKNOWN, str(error), error.reason) for i in items]
+                continue
+            for item in items:
+                statuses.append(await self._status(unit, item, live.get(item.ref)))
+        outcome.observed = tuple(sorted(statuses, key=lambda status: status.ref))
+        site.wake_at(unit.name, site.clock() + OBSERVE_SECONDS * (1 + site.random() / 10))
+        return outcome
+
+    async def _read(self, group: str, kind: str, namespace: str, items: list[Wanted]) -> dict[ObjectRef, Document]:
+        served = self._site.served(items[0].ref, items[0].source.version)
+        if served is None:
+            return {}
+        if len(items) <= self._site.limits.direct_reads:
+            found: dict[ObjectRef, Document] = {}
+            for item in items:
+                document = await self._site.kube.get(served, item.ref.namespace, item.ref.name)
+                if document is not None:
+                    found[item.ref] = document
+            return found
+        listed = await self._site.kube.list(served, namespace=namespace)
+        refs = {ref_of(document): document for document in listed.items}
+        return {ObjectRef(group, kind, ref.namespace, ref.name): document for ref, document in refs.items()}
+
+    async def _status(self, unit: UnitState, item: Wanted, live: Document | None) -> ObjectStatus:
+        if live is None:
+            return ObjectStatus(item.ref, Sync.OUT_OF_SYNC, Health.MISSING, "is not there")
+        assert unit.bundle is not None
+        assert unit.desired is not None
+        source = await self._site.library.object(unit.bundle, item.source)
+        desired = source.document()
+        if is_secret(item.ref):
+            # Values are sealed here, and reading them to compare would be more than observing needs: only keys count.
+            desired = {**desired, "data": {}}
+        drift = differences(desired, live)
+        health = judge_health(live, unit.desired.policy.health)
+        sync = Sync.OUT_OF_SYNC if drift else Sync.SYNCED
+        message = f"{len(drift)} fields differ (approximate)" if drift else health.message
+        return ObjectStatus(item.ref, sync, health.health, message, drift=drift)
+
+
+def differences(desired: Document, live: Document) -> tuple[FieldDrift, ...]:
+    """Fields of the desired document that are not so in the live one; what only the live one has does not count."""
+    if is_same_value(desired, {**live, "apiVersion": desired.get("apiVersion")}):
+        return ()
+    found = diff_documents(desired, live)
+    return tuple(
+        drift
+        for drift in found
+        if drift.path != "apiVersion" and (drift.masked or drift.desired is not None) and not _is_same(drift)
+    )
+
+
+def _is_same(drift: FieldDrift) -> bool:
+    return drift.live is not None and drift.desired is not None and is_same_value(drift.desired, drift.live)

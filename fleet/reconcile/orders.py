@@ -1,0 +1,185 @@
+"""What the worker was told last, and the requests it must end exactly once (V5)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+from fleet.core.fleet import Mode
+from fleet.core.ids import UnitName
+from fleet.core.rollout import Desired, SyncRequest
+from fleet.core.status import Health, OperationResult, Sync, UnitReport
+from fleet.ports.worker import JournalEntry, JournalState, UnitMemory
+from fleet.reconcile.memory import NOT_LISTED, LiveView, UnitState
+from fleet.reconcile.outbox import Outbox
+from fleet.reconcile.standing import bundle_of
+
+_ENDED_KEPT = 1000
+
+
+class Orders:
+    """Desired applied to the units in memory. A unit that is not mentioned is kept as it is (R5, R36)."""
+
+    def __init__(self, outbox: Outbox, state: JournalState, wall: Callable[[], float]) -> None:
+        self._outbox, self._wall = outbox, wall
+        self.desired: Desired | None = None
+        self.units: dict[UnitName, UnitState] = {}
+        self._requests: dict[UnitName, dict[str, SyncRequest]] = {}
+        self._ended: OrderedDict[str, OperationResult] = OrderedDict()
+        self._full_sent = False
+        for memory in state.units:
+            self.units[memory.unit] = UnitState(memory.unit, memory)
+        for row in state.rows:
+            unit = self.units.setdefault(row.unit, UnitState(row.unit, UnitMemory(row.unit)))
+            unit.rows[row.ref] = row
+        for gone in state.deletions:
+            if unit := self.units.get(gone.unit):
+                unit.deletions.append(gone.at)
+
+    @property
+    def mode(self) -> Mode:
+        """observe: nothing at all is written."""
+        return self.desired.mode if self.desired else Mode.OBSERVE
+
+    def take(self, desired: Desired) -> bool:
+        """Take over a newer order; False for one that is not newer (R36)."""
+        if self.desired is not None and desired.sequence <= self.desired.sequence:
+            return False
+        mode_changed = self.desired is None or self.desired.mode is not desired.mode
+        self.desired = desired
+        self._outbox.desired_sequence = desired.sequence
+        self._outbox.nudge()
+        mentioned = {item.unit: item for item in desired.units}
+        for name, item in mentioned.items():
+            unit = self.units.get(name)
+            if unit is None:
+                unit = self.units[name] = UnitState(name, UnitMemory(name))
+            if unit.desired != item or mode_changed:
+                if unit.desired is None or unit.desired.policy != item.policy:
+                    unit.blocked_since = self._wall()
+                unit.desired = item
+                unit.pending_since = self._wall()
+                unit.dirty = True
+        for name, unit in self.units.items():
+            if name not in mentioned and unit.desired is not None:
+                unit.desired = None
+                unit.dirty = True
+        if desired.recover_confirmed:
+            for unit in self.units.values():
+                unit.confirm_due = not unit.memory.confirmed
+                unit.dirty |= unit.confirm_due
+        self._take_requests(desired)
+        return True
+
+    def _take_requests(self, desired: Desired) -> None:
+        wanted: dict[UnitName, dict[str, SyncRequest]] = {}
+        for request in desired.requests:
+            if ended := self._ended.get(request.operation):
+                self._outbox.end_operation(ended)  # the hub did not hear it
+            elif request.unit not in self.units:
+                self.end(request, "refused", f"{request.unit} is not among the units of this cluster")
+            else:
+                wanted.setdefault(request.unit, {})[request.operation] = request
+        for unit, requests in self._requests.items():
+            for operation, request in requests.items():
+                if operation not in wanted.get(unit, {}) and operation not in self._ended:
+                    self.end(request, "superseded", "withdrawn by the hub")
+        for name, requests in wanted.items():
+            if requests.keys() - self._requests.get(name, {}).keys():
+                self.units[name].dirty = True
+        self._requests = wanted
+
+    def request_of(self, name: UnitName) -> SyncRequest | None:
+        """The request that is open for a unit; of several, one that overrides."""
+        found = self._requests.get(name)
+        if not found:
+            return None
+        return next((request for request in found.values() if request.override), next(iter(found.values())))
+
+    def end_all(self, name: UnitName, outcome: str, message: str) -> None:
+        """End all open requests of a unit."""
+        for request in self._requests.pop(name, {}).values():
+            self.end(request, outcome, message)
+
+    def end(self, request: SyncRequest, outcome: str, message: str) -> None:
+        """End one request, once."""
+        if request.operation in self._ended:
+            return
+        result = OperationResult(request.operation, outcome, message)
+        self._ended[request.operation] = result
+        while len(self._ended) > _ENDED_KEPT:
+            self._ended.popitem(last=False)
+        self._outbox.end_operation(result)
+
+    def forget(self, unit: UnitState) -> None:
+        """A unit that was detached."""
+        self.end_all(unit.name, "superseded", "the unit was detached")
+        self.units.pop(unit.name, None)
+        memory = unit.memory
+        self._outbox.put_unit(
+            UnitReport(
+                unit.name,
+                memory.commit,
+                None,
+                Sync.SYNCED,
+                Health.HEALTHY,
+                self._wall(),
+                observed_commit=unit.desired.commit if unit.desired else None,
+                message="detached: its objects stay, our marks are off",
+                detached=True,
+            )
+        )
+
+    def adopt(self, rebuilt: list[UnitState]) -> None:
+        """Records rebuilt from the cluster (R24); what is ordered for these units stays ordered."""
+        for unit in rebuilt:
+            before = self.units.get(unit.name)
+            unit.desired = before.desired if before else None
+            unit.confirm_due = self.desired is not None and self.desired.recover_confirmed
+            self.units[unit.name] = unit
+
+    def start_over(self) -> None:
+        """A new session: what was only known by its connection is forgotten."""
+        for unit in self.units.values():
+            unit.contact.clear()
+            unit.doomed.clear()
+            unit.moves.clear()
+            unit.read_key = None
+            unit.dirty = True
+
+    def void(self) -> JournalEntry:
+        """Another cluster was accepted under this name: no record of the old one counts (R1)."""
+        drop = tuple((unit.name, ref) for unit in self.units.values() for ref in unit.rows)
+        names = tuple(self.units)
+        desired = {name: unit.desired for name, unit in self.units.items() if unit.desired is not None}
+        self.units.clear()
+        for name, item in desired.items():
+            self.units[name] = UnitState(name, UnitMemory(name), item)
+        return JournalEntry(drop=drop, drop_units=names)
+
+    def all_judged(self) -> None:
+        """Every unit was judged in this process: the next report may be a full one."""
+        if not self._full_sent:
+            self._full_sent = True
+            self._outbox.send_all()
+
+    def reach(self, view: LiveView) -> None:
+        """The cluster is reachable while any of its streams is."""
+        views = view.kinds.values()
+        lost = [found for found in views if found.unknown and found.unknown != NOT_LISTED]
+        was = self._outbox.reach
+        if lost and len(lost) == len(views):
+            self._outbox.set_reach(
+                replace(was, reachable=False, reason=lost[0].unknown, message=lost[0].message, next_step="")
+            )
+        elif not was.reachable and any(not found.unknown for found in views):
+            self._outbox.set_reach(replace(was, reachable=True, reason="", message="", next_step=""))
+
+    def is_at_desired(self, name: UnitName) -> bool:
+        """Whether a unit is Healthy on what it should hold: others may go on that depend on it."""
+        unit = self.units.get(name)
+        if unit is None or unit.desired is None or unit.report is None:
+            return False
+        on_it = unit.memory.bundle is not None and unit.memory.bundle == bundle_of(unit.desired)
+        return on_it and unit.report.health is Health.HEALTHY and unit.report.sync is Sync.SYNCED

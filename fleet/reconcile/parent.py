@@ -1,0 +1,95 @@
+"""Writes a unit's parent ConfigMap where its object list or its bundle changed: at most once per changed bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import orjson
+
+from fleet.core.documents import Document, digest_of
+from fleet.core.ids import ObjectRef
+from fleet.core.objects import INSTALLATION_LABEL
+from fleet.core.parent import parent_document, parent_of
+from fleet.core.record import PARENT_NAMESPACE, installation_hash, judge_mark, parent_name
+from fleet.errors import ClusterError
+from fleet.ports.kube import ServedKind
+from fleet.ports.worker import JournalEntry
+from fleet.reconcile.apply import ENDS_SESSION
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.site import Site
+
+
+class Parents:
+    """Parent objects of all units of one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._namespace_stands = False
+
+    async def keep(self, unit: UnitState) -> None:
+        """Write the parent if it would say something new. Trouble with it is a warning and is tried again."""
+        site = self._site
+        parent = parent_of(
+            site.mark(unit.name),
+            unit.rows,
+            generation=unit.memory.parent_generation + 1,
+            bundle=unit.memory.bundle,
+            commit=unit.memory.commit,
+        )
+        said = digest_of([parent.record, parent.bundle])
+        if said == unit.memory.parent_digest:
+            return
+        served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
+        if served is None:
+            return
+        try:
+            await self._make_namespace()
+            await self._write(served, parent_document(parent))
+        except ENDS_SESSION:
+            raise
+        except ClusterError as error:
+            unit.parent_trouble = f"its parent object could not be written: {error}"
+            return
+        unit.parent_trouble = ""
+        unit.memory = replace(unit.memory, parent_generation=parent.generation, parent_digest=said)
+        site.journal.jot(JournalEntry(units=(unit.memory,)))
+
+    async def remove(self, unit: UnitState) -> None:
+        """Delete the parent of a unit that was detached or that owns nothing any more."""
+        site = self._site
+        served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
+        name = parent_name(unit.name.overlay)
+        live = await site.kube.get(served, PARENT_NAMESPACE, name) if served else None
+        if served is None or live is None or not judge_mark(live, site.mark(unit.name)).kind.value.startswith(_OURS):
+            return
+        ref = ObjectRef("", "ConfigMap", PARENT_NAMESPACE, name)
+        metadata = live.get("metadata")
+        uid = str(metadata.get("uid", "")) if isinstance(metadata, dict) else ""
+        await site.audited(unit, ref, "delete", uid=uid, reason="the unit was detached", outcome="")
+        await site.kube.delete(served, PARENT_NAMESPACE, name, uid=uid)
+        await site.audited(unit, ref, "delete", uid=uid, reason="the unit was detached", outcome="done")
+
+    async def _write(self, served: ServedKind, document: Document) -> None:
+        name = parent_name_of(document)
+        await self._site.kube.apply(served, PARENT_NAMESPACE, name, orjson.dumps(document), force=True)
+
+    async def _make_namespace(self) -> None:
+        if self._namespace_stands:
+            return
+        site = self._site
+        served = site.served(ObjectRef("", "Namespace", "", PARENT_NAMESPACE))
+        if served is not None and await site.kube.get(served, "", PARENT_NAMESPACE, metadata_only=True) is None:
+            labels: Document = {INSTALLATION_LABEL: installation_hash(site.installation)}
+            metadata: Document = {"name": PARENT_NAMESPACE, "labels": labels}
+            body: Document = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+            await site.kube.apply(served, "", PARENT_NAMESPACE, orjson.dumps(body))
+        self._namespace_stands = True
+
+
+_OURS = ("ours", "label-lost")  # a parent carries no part-of label
+
+
+def parent_name_of(document: Document) -> str:
+    """The name of a parent document."""
+    metadata = document["metadata"]
+    return str(metadata["name"]) if isinstance(metadata, dict) else ""

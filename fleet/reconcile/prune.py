@@ -1,0 +1,199 @@
+"""Deletes what a unit no longer wants: last, in reverse order, and only what record, mark, permits and budget allow.
+
+Each object is read just before (R11); that it goes is durable in audit and journal before the request; its row stays
+until the server said that it is gone (R12). What may not go is asked for as a hold with the exact list (R9, R10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from fleet.core.documents import Document, items_at, text_at
+from fleet.core.fingerprint import content_of
+from fleet.core.guard import Doomed, GuardHold, judge_prune, list_of, prune_rule_of
+from fleet.core.ids import ObjectRef
+from fleet.core.order import prune_stages
+from fleet.core.plan import UnitPlan
+from fleet.core.record import Deletable, Gone, NotDeletable, RowState, judge_deletion
+from fleet.core.rollout import Apply, Approved
+from fleet.core.status import EventKind, HoldRequest, PendingDeletion
+from fleet.errors import ClusterError, Conflict
+from fleet.ports.worker import Deletion, JournalEntry
+from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.site import Site
+
+if TYPE_CHECKING:
+    from fleet.reconcile.unit_pass import Outcome
+
+HOUR_SECONDS = 3600.0
+
+
+class Pruner:
+    """Deletions of all units of one site."""
+
+    def __init__(self, site: Site, applier: Applier) -> None:
+        self._site, self._applier = site, applier
+
+    async def prune(self, unit: UnitState, plan: UnitPlan, outcome: Outcome, *, healthy: bool) -> None:
+        """Let go what is gone or no longer ours, delete what may be deleted, ask for the rest."""
+        assert unit.desired is not None
+        assert plan.doomed is not None
+        self._forget(unit, [*plan.gone, *plan.let_go])
+        action = unit.desired.action
+        permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
+        approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
+        doomed = [item for item in plan.doomed if healthy or not item.replaced]
+        doomed = await self._read_all(unit, doomed)
+        if not doomed:
+            unit.holds = ()
+            return
+        verdict = judge_prune(
+            doomed,
+            owned=len(unit.rows),
+            recent=self.recent(unit),
+            budget=unit.desired.policy.budget,
+            permits=permits,
+            approved=approved,
+            prune=unit.desired.policy.sync.prune,
+        )
+        hold = verdict.hold
+        if hold is None and verdict.waiting:
+            message = f"would delete {list_of([item.ref for item in verdict.waiting])}, as on many clusters at once"
+            hold = GuardHold("prune-budget", message, verdict.waiting)
+        self._ask(unit, hold)
+        waves = dict.fromkeys(unit.rows, 0)
+        allowed = {item.ref: item for item in verdict.allowed}
+        reason = f"dropped by {unit.desired.commit[:12]}"
+        for stage in prune_stages(allowed, waves):
+            await self._delete_stage(unit, stage, reason, outcome)
+        if verdict.allowed:
+            done = [ref for ref in allowed if ref not in unit.rows]
+            if done:
+                text = f"deleted {list_of(done)}"
+                self._site.outbox.tell(EventKind.PRUNED, text, unit=unit.name, commit=unit.desired.commit)
+
+    def recent(self, unit: UnitState) -> int:
+        """Deletions of the unit in the sliding hour (R9)."""
+        oldest = self._site.wall() - HOUR_SECONDS
+        unit.deletions = [at for at in unit.deletions if at >= oldest]
+        return len(unit.deletions)
+
+    async def delete(self, unit: UnitState, ref: ObjectRef, reason: str) -> bool:
+        """Delete one object of the record, by R11; True once it is gone. Raises ClusterError."""
+        site, row = self._site, unit.rows[ref]
+        served = site.served(ref, row.version)
+        if served is None:
+            return False
+        live = await site.kube.get(served, ref.namespace, ref.name)
+        match judge_deletion(row, live, site.mark(unit.name)):
+            case Gone():
+                self._forget(unit, [ref])
+                return True
+            case NotDeletable(reason=why, message=message):
+                unit.kept[ref] = (why, message)
+                return False
+            case Deletable(uid=uid, resource_version=version):
+                if live is not None and text_at(live, "metadata", "deletionTimestamp"):
+                    self._stuck(unit, ref, live)
+                    return False
+                await self._evidence(unit, ref, uid, reason)
+                left = await site.kube.delete(served, ref.namespace, ref.name, uid=uid, resource_version=version)
+                await site.audited(unit, ref, "delete", uid=uid, reason=reason, outcome="done")
+                if left is None:
+                    self._forget(unit, [ref])
+                    return True
+                self._stuck(unit, ref, left)
+                return False
+
+    async def _evidence(self, unit: UnitState, ref: ObjectRef, uid: str, reason: str) -> None:
+        """What is about to be deleted, durable before it is (R12, R43)."""
+        site, now = self._site, self._site.wall()
+        site.put_row(unit, replace(unit.rows[ref], state=RowState.DELETING, since=now))
+        gone = Deletion(unit.name, ref, now)
+        unit.deletions.append(now)
+        await site.audited(unit, ref, "delete", uid=uid, reason=reason, outcome="")
+        await site.journal.commit(JournalEntry(put=(unit.rows[ref],), deletions=(gone,)))
+
+    async def _delete_stage(self, unit: UnitState, refs: Sequence[ObjectRef], reason: str, outcome: Outcome) -> None:
+        async def delete(ref: ObjectRef) -> None:
+            try:
+                await self.delete(unit, ref, reason)
+            except ENDS_SESSION:
+                raise
+            except Conflict:
+                self._site.wake_at(unit.name, self._site.clock() + 1.0)  # it changed meanwhile: judged anew
+            except ClusterError as error:
+                trouble = self._applier.trouble(unit, ref, unit.rows[ref].desired, error)
+                outcome.reason, outcome.message, outcome.next_step = trouble.reason, trouble.message, trouble.next_step
+
+        await self._site.pace.each(refs, delete)
+
+    async def _read_all(self, unit: UnitState, doomed: Sequence[Doomed]) -> list[Doomed]:
+        """Fill in UID, content and prune rule from the live objects, read anew only where they changed."""
+        found: list[Doomed] = []
+        for item in doomed:
+            live = self._site.view.find(item.ref)
+            known = unit.doomed.get(item.ref)
+            if live is not None and known is not None and known[0] == live.resource_version:
+                found.append(replace(known[1], replaced=item.replaced))
+                continue
+            served = self._site.served(item.ref, unit.rows[item.ref].version)
+            if served is None:
+                continue
+            document = await self._site.kube.get(served, item.ref.namespace, item.ref.name)
+            if document is None:
+                self._forget(unit, [item.ref])
+                continue
+            read = replace(
+                item,
+                uid=text_at(document, "metadata", "uid"),
+                content=content_of(document, key=self._site.key),
+                prune=prune_rule_of(document),
+            )
+            unit.doomed[item.ref] = (text_at(document, "metadata", "resourceVersion"), read)
+            unit.created[item.ref] = _time_of(document)
+            found.append(read)
+        return found
+
+    def _ask(self, unit: UnitState, hold: GuardHold | None) -> None:
+        assert unit.desired is not None
+        if hold is None:
+            unit.holds = ()
+            return
+        pending = tuple(
+            PendingDeletion(item.ref, item.uid, item.content or None, unit.created.get(item.ref, 0.0))
+            for item in hold.doomed
+        )
+        request = HoldRequest(unit.name, unit.desired.commit, hold.reason, hold.message, pending)
+        if unit.holds != (request,):
+            unit.holds = (request,)
+            self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=unit.desired.commit)
+
+    def _stuck(self, unit: UnitState, ref: ObjectRef, live: Document) -> None:
+        """A finalizer is waited for and named, never taken off (R15)."""
+        names = [name for name in items_at(live, "metadata", "finalizers") if isinstance(name, str)]
+        waits = f"waits for {', '.join(names)}" if names else "is still being deleted"
+        unit.kept[ref] = ("PruneStuck", f"{ref} is being deleted and {waits}")
+        self._site.see(unit, ref, live)
+
+    def _forget(self, unit: UnitState, refs: Sequence[ObjectRef]) -> None:
+        if not refs:
+            return
+        for ref in refs:
+            self._site.drop_row(unit, ref)
+            if self._site.owners.get(ref) is None:
+                self._site.view.drop(ref)
+            unit.kept.pop(ref, None)
+            unit.doomed.pop(ref, None)
+        self._site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in refs)))
+
+
+def _time_of(document: Document) -> float:
+    try:
+        return datetime.fromisoformat(text_at(document, "metadata", "creationTimestamp")).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,51 @@
+"""An empty journal that meets our marks: the records are rebuilt by reads alone, and wait for a person (R12, R24)."""
+
+from __future__ import annotations
+
+from fleet.core.documents import Document
+from fleet.core.ids import ObjectRef, OverlayName, UnitName
+from fleet.core.objects import INSTALLATION_LABEL
+from fleet.core.parent import parse_parent
+from fleet.core.record import PARENT_NAMESPACE, installation_hash, rebuild_record
+from fleet.ports.worker import JournalEntry, UnitMemory
+from fleet.reconcile.memory import Kind, UnitState
+from fleet.reconcile.site import Site
+
+
+async def rebuild_units(site: Site) -> list[UnitState]:
+    """Units that the cluster's parent objects tell of, none confirmed; journalled. Empty: a true first start."""
+    served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
+    if served is None:
+        return []
+    selector = f"{INSTALLATION_LABEL}={installation_hash(site.installation)}"
+    parents = await site.kube.list(served, namespace=PARENT_NAMESPACE, selector=selector)
+    lists: dict[Kind, tuple[Document, ...]] = {}
+    found: list[UnitState] = []
+    for document in parents.items:
+        parent = parse_parent(document)
+        if parent is None or (parent.mark.installation, parent.mark.identity) != (site.installation, site.identity):
+            continue
+        name = UnitName(OverlayName(parent.mark.overlay), site.cluster)
+        live: list[Document] = []
+        for kind in parent.kinds:
+            if kind not in lists:
+                of_kind = site.catalog.find(*kind)
+                listed = await site.kube.list(of_kind, selector=selector) if of_kind else None
+                lists[kind] = listed.items if listed else ()
+            live += lists[kind]
+        rebuilt = rebuild_record(name, parent.mark, live, expected=parent.record, at=site.wall())
+        memory = UnitMemory(
+            name,
+            bundle=parent.bundle or None,
+            commit=parent.commit,
+            parent_generation=parent.generation,
+            confirmed=False,
+        )
+        unit = UnitState(name, memory)
+        for row in rebuilt.rows:
+            unit.rows[row.ref] = row
+        found.append(unit)
+    if found:
+        rows = tuple(row for unit in found for row in unit.rows.values())
+        await site.journal.commit(JournalEntry(put=rows, units=tuple(unit.memory for unit in found)))
+    return found

@@ -1,0 +1,161 @@
+"""From what the worker knows of a unit to the report of it: every object, worst first in words, and the chain."""
+
+from __future__ import annotations
+
+from fleet.core.fingerprint import SyncState
+from fleet.core.fleet import Mode, SyncMode
+from fleet.core.fold import worst_health, worst_sync
+from fleet.core.ids import Digest, ObjectRef
+from fleet.core.record import RowState
+from fleet.core.rollout import UnknownDesired
+from fleet.core.status import Blocker, Health, ObjectStatus, Standing, Sync, UnitReport
+from fleet.reconcile.heal import rival_of
+from fleet.reconcile.judging import sync_of
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.site import Site
+from fleet.reconcile.standing import bundle_of
+from fleet.reconcile.unit_pass import Outcome
+
+
+def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> UnitReport:
+    """The whole report of one unit after a pass."""
+    objects = outcome.observed
+    if objects is None:
+        objects = tuple(_object(site, unit, ref) for ref in sorted(unit.refs()))
+    sync, health = _sums(unit, objects, outcome)
+    reason, message, next_step = _words(site, unit, outcome, objects)
+    memory, desired = unit.memory, unit.desired
+    wanted = bundle_of(desired)
+    at_bundle = desired is not None and memory.bundle is not None and memory.bundle == wanted
+    judged = desired.commit if desired and outcome.judged and not isinstance(desired.action, UnknownDesired) else None
+    return UnitReport(
+        unit=unit.name,
+        commit=desired.commit if at_bundle and desired else memory.commit,
+        bundle=memory.bundle,
+        sync=sync,
+        health=health,
+        observed_at=site.wall(),
+        reason=reason,
+        message=message,
+        next_step=next_step,
+        observed_commit=judged,
+        applied_at=unit.applied_at,
+        changed=unit.changed,
+        objects=objects,
+        blocked_by=_chain(unit, outcome, sync, mode),
+        holds=unit.holds,
+        warnings=tuple(
+            [f"{ref}: {text}" for ref, texts in sorted(unit.warnings.items()) for text in texts]
+            + ([unit.parent_trouble] if unit.parent_trouble else [])
+        ),
+    )
+
+
+def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:
+    row, item, live = unit.rows.get(ref), unit.wanted.get(ref), site.view.find(ref) or unit.contact.get(ref)
+    trouble = unit.troubles.get(ref)
+    kept = unit.kept.get(ref)
+    known = site.view.is_known(ref) or live is not None
+    desired = item.digest if item else Digest("")
+    reason, message = "", ""
+    if item is not None and not item.source.options.reconcile:
+        sync = Sync.SYNCED
+        message = "not reconciled: fleet.internal/reconcile: disabled"
+    elif not known:
+        sync = Sync.UNKNOWN if trouble is None else Sync.OUT_OF_SYNC
+    elif item is None:
+        sync = Sync.OUT_OF_SYNC
+        reason, message = kept or ("", "no longer in the overlay")
+    elif live is None:
+        done = row is not None and row.state is RowState.DONE and row.desired == desired
+        sync = Sync.SYNCED if done else Sync.OUT_OF_SYNC
+    else:
+        state = sync_of(row, desired, live, site.verdicts)
+        words = {SyncState.IN_SYNC: Sync.SYNCED, SyncState.ASK_ARBITER: Sync.UNKNOWN}
+        sync = words.get(state, Sync.OUT_OF_SYNC) if live.mark.ours else Sync.OUT_OF_SYNC
+    if live is not None:
+        health, why = live.health.health, live.health.message
+    elif not known:
+        health, why = Health.UNKNOWN, "not seen yet"
+    elif row is not None and row.state is RowState.DONE:
+        health, why = Health.HEALTHY, "ended, and removed itself"
+    else:
+        health, why = Health.MISSING, "is not there"
+    if row is not None and row.state is RowState.RELEASED:
+        sync, reason, message = Sync.OUT_OF_SYNC, "Released", "our annotation was taken off; left alone"
+    if trouble is not None:
+        reason, message = trouble.reason, trouble.message
+    elif (reverts := unit.reverts.get(ref)) and reverts.next_at > site.clock():
+        rival = rival_of(ref, reverts)
+        reason, message = rival.reason, f"{rival.what}: {rival.why}"
+    drift = unit.drifts.get(ref)
+    return ObjectStatus(
+        ref=ref,
+        sync=sync,
+        health=health,
+        message=message or why,
+        reason=reason,
+        changed_at=row.since if row else 0.0,
+        drift=drift.fields if drift and sync is Sync.OUT_OF_SYNC else (),
+        uid=live.uid if live else "",
+    )
+
+
+def _sums(unit: UnitState, objects: tuple[ObjectStatus, ...], outcome: Outcome) -> tuple[Sync, Health]:
+    sync = worst_sync(status.sync for status in objects)
+    health = worst_health(status.health for status in objects)
+    wanted = bundle_of(unit.desired)
+    if wanted is not None and unit.bundle != wanted:
+        return Sync.UNKNOWN, health if objects else Health.UNKNOWN
+    if outcome.plan is None and outcome.observed is None and sync is Sync.SYNCED:
+        sync = Sync.UNKNOWN
+    pending = outcome.plan is not None and outcome.leave.apply and not outcome.settled
+    if sync is Sync.SYNCED and pending and outcome.reason:
+        sync = Sync.OUT_OF_SYNC
+    if outcome.reason in ("HookFailed", "HealthTimeout"):
+        health = Health.DEGRADED
+    elif outcome.reason in ("HookRuns", "WaveWaits") and health is Health.MISSING:
+        health = Health.PROGRESSING
+    return sync, health
+
+
+def _words(site: Site, unit: UnitState, outcome: Outcome, objects: tuple[ObjectStatus, ...]) -> tuple[str, str, str]:
+    """One line that holds the cause, not the symptom."""
+    if isinstance(unit.desired.action if unit.desired else None, UnknownDesired) and unit.desired:
+        action = unit.desired.action
+        if isinstance(action, UnknownDesired):
+            return action.reason, action.message, "fleet validate"
+    if outcome.reason:
+        return outcome.reason, outcome.message, outcome.next_step
+    troubles = [(ref, trouble) for ref, trouble in unit.troubles.items() if ref in unit.wanted or ref in unit.rows]
+    if troubles:
+        _, trouble = min(troubles, key=lambda found: found[0])
+        more = f" (and {len(troubles) - 1} more objects)" if len(troubles) > 1 else ""
+        return trouble.reason, trouble.message + more, trouble.next_step
+    for status in objects:
+        if status.reason:
+            return status.reason, status.message, f"fleet describe unit {unit.name}"
+    for word in (Health.DEGRADED, Health.MISSING, Health.PROGRESSING):
+        for status in objects:
+            if status.health is word:
+                return "", f"{status.ref}: {status.message}", f"fleet describe unit {unit.name}"
+    drifted = [status for status in objects if status.drift]
+    if drifted:
+        managers = sorted({f.manager for status in drifted for f in status.drift if f.manager})
+        by = f" by {', '.join(managers)}" if managers else ""
+        text = f"{len(drifted)} object{'s' if len(drifted) > 1 else ''} drifted{by}: {drifted[0].ref}"
+        return "", text, f"fleet diff {unit.name}"
+    if outcome.plan is None and outcome.observed is None:
+        return "", outcome.incomplete, ""
+    return "", "", ""
+
+
+def _chain(unit: UnitState, outcome: Outcome, sync: Sync, mode: Mode) -> tuple[Blocker, ...]:
+    links = list(outcome.leave.blockers)
+    desired, name = unit.desired, str(unit.name)
+    links += [Blocker(Standing.HELD, name, hold.message, unit.held_since, "", "fleet get holds") for hold in unit.holds]
+    manual = desired is not None and desired.policy.sync.mode is SyncMode.MANUAL and mode is Mode.MANAGE
+    if manual and sync is Sync.OUT_OF_SYNC and not outcome.leave.apply:
+        reason = "sync.mode is manual: changes wait for fleet sync"
+        links.append(Blocker(Standing.WAITS, name, reason, unit.pending_since, "", f"fleet sync {name}"))
+    return tuple(links)

@@ -1,0 +1,527 @@
+"""One connection's lifetime: follows kinds, turns events into heals and passes, and runs at most one pass per unit.
+
+Every task of a session ends with it. What concerns the cluster as a whole (another identity, a lost lease, state that
+cannot be written) ends the session; what concerns one object, kind or unit does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+from fleet.core.documents import Document, text_at
+from fleet.core.fleet import Mode
+from fleet.core.ids import ObjectRef, OverlayName, UnitName
+from fleet.core.objects import Mark, ref_of
+from fleet.core.plan import Claims
+from fleet.core.record import RowState, installation_hash
+from fleet.core.rollout import Detach
+from fleet.core.status import EventKind, Health, Kstatus, Sync, UnitReport
+from fleet.errors import FleetError, StateNotWritable
+from fleet.ports.worker import JournalEntry
+from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.detach import Detacher
+from fleet.reconcile.heal import Healer
+from fleet.reconcile.health_watch import HealthWatch
+from fleet.reconcile.judging import is_older, live_of, quiet_live
+from fleet.reconcile.memory import Kind, KindView, Live, UnitState, kind_of
+from fleet.reconcile.observe import Observer, Sight
+from fleet.reconcile.observe_mode import Comparer
+from fleet.reconcile.orders import Orders
+from fleet.reconcile.reporting import report_of
+from fleet.reconcile.site import Site
+from fleet.reconcile.standing import Leave, bundle_of, judge_leave
+from fleet.reconcile.unit_pass import Outcome, UnitPass
+
+_CONFIG_MAPS: Kind = ("", "ConfigMap")  # always followed: it holds the parents, and proves that the cluster is there
+_UNWELL = (Kstatus.IN_PROGRESS, Kstatus.FAILED)
+_PASSING = ("WaveWaits", "HookRuns")  # reasons that go by themselves
+_DISCOVER_SECONDS = 30.0
+_DISCOVER_SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
+_DISCOVER_UNTIL_SECONDS = 10.0
+_WINDOW_SECONDS = 15.0
+ENDS = (*ENDS_SESSION, StateNotWritable)
+
+
+class Session:
+    """Runs until the connection must be made anew. Implements `observe.Watcher`."""
+
+    def __init__(self, make_site: Callable[[Session], Site], orders: Orders, resume: dict[str, str]) -> None:
+        self._orders, self._resume = orders, resume
+        self._tasks: asyncio.TaskGroup | None = None
+        self._due = asyncio.Event()
+        self._running: set[UnitName] = set()
+        self._timers: list[tuple[float, UnitName]] = []
+        self._claims = Claims()
+        self._claims_key: object = None
+        self._wanted_by: dict[ObjectRef, UnitName] = {}
+        self._jotted: dict[str, str] = {}
+        self._discovered_at = -_DISCOVER_SECONDS
+        self._discover_until = -1.0
+        self._proof_turn = 0
+        self.site = make_site(self)
+        site = self.site
+        selector = f"fleet.internal/installation={installation_hash(site.installation)}"
+        self._selector = selector
+        self._observer = Observer(site.kube, site.view, selector, self, self.spawn)
+        self._applier = Applier(site)
+        self._passes = UnitPass(site, self._applier, self._observer.look)
+        self._healer = Healer(site, self._applier, lambda unit: self._leave(unit).heal)
+        self._health = HealthWatch(site)
+        self._detacher = Detacher(site)
+        self._comparer = Comparer(site)
+
+    async def run(self) -> None:
+        """Until cancelled; raises (in a group) what ends the session, and bugs."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._health.run(), name="health")
+            tasks.create_task(self._prove_slowly(), name="proof lists")
+            self._follow({_CONFIG_MAPS, *(kind_of(ref) for unit in self.site.units.values() for ref in unit.rows)})
+            self.wake(None)
+            await self._schedule()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """A task of this session."""
+        if self._tasks is None:
+            work.close()
+            return
+        self._tasks.create_task(work, name=name)
+
+    def nudge(self) -> None:
+        """The orders changed; units that are concerned are marked already."""
+        self._due.set()
+
+    # Scheduling
+
+    def wake(self, name: UnitName | None) -> None:
+        """This unit (None: all) is due for a pass."""
+        for unit in self.site.units.values() if name is None else filter(None, [self.site.units.get(name)]):
+            unit.dirty = True
+        self._due.set()
+
+    def wake_at(self, name: UnitName, at: float) -> None:
+        """Pass over a unit at this loop time, or a little later."""
+        heapq.heappush(self._timers, (at, name))
+        self._due.set()
+
+    async def _schedule(self) -> None:
+        """Start a pass for each unit that is due and has none; sleep otherwise."""
+        clock = self.site.clock
+        while True:
+            timeout = max(0.0, self._timers[0][0] - clock()) if self._timers else None
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+            self._due.clear()
+            while self._timers and self._timers[0][0] <= clock():
+                _, name = heapq.heappop(self._timers)
+                if unit := self.site.units.get(name):
+                    unit.dirty = True
+            for unit in list(self.site.units.values()):
+                if unit.dirty and unit.name not in self._running:
+                    unit.dirty = False
+                    self._running.add(unit.name)
+                    self.spawn(self._pass(unit), f"pass {unit.name}")
+
+    async def _pass(self, unit: UnitState) -> None:
+        site = self.site
+        try:
+            if unit.desired is not None and isinstance(unit.desired.action, Detach):
+                if self._orders.mode is Mode.MANAGE and await self._detacher.detach(unit, self._claims_now()):
+                    self._orders.forget(unit)
+                return
+            outcome = await self._one_pass(unit)
+            self._report(unit, outcome)
+        except FleetError as error:
+            if isinstance(error, ENDS):
+                raise
+            leave = self._leave(unit)
+            outcome = Outcome(leave, reason=error.reason, message=str(error), next_step=error.next_step)
+            self._report(unit, outcome)
+            site.retry(unit, error)
+        finally:
+            self._running.discard(unit.name)
+            if unit.dirty:
+                self._due.set()
+
+    async def _one_pass(self, unit: UnitState) -> Outcome:
+        leave = self._leave(unit)
+        if unit.desired is None:
+            return Outcome(leave, incomplete="nothing is said of it: it is kept as it is")
+        wanted = bundle_of(unit.desired)
+        if wanted is not None and self._orders.mode is Mode.OBSERVE:
+            await self._passes.read_bundle(unit, wanted)
+            return await self._comparer.compare(unit, leave)
+        if wanted is not None:
+            await self._passes.read_bundle(unit, wanted)
+            kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
+            self._follow(kinds)
+        if any(not item.served for item in (*unit.wanted.values(), *unit.hooks)):
+            await self._discover_anew(unit)
+        await self._confirm(unit)
+        outcome = await self._passes.run(unit, leave, self._claims_now())
+        await self._explain(unit, outcome)
+        self._set_timers(unit)
+        return outcome
+
+    def _report(self, unit: UnitState, outcome: Outcome) -> None:
+        site = self.site
+        report = report_of(site, unit, outcome, self._orders.mode)
+        before, unit.report = unit.report, report
+        if before is None or replace(before, observed_at=report.observed_at) != report:
+            site.outbox.put_unit(report)
+            self._tell(unit, before, report)
+            for other in site.units.values():
+                if other.desired is not None and unit.name in other.desired.policy.depends_on:
+                    self.wake(other.name)
+        self._end_request(unit, outcome)
+        if all(item.report is not None for item in site.units.values() if item.desired is not None):
+            self._orders.all_judged()
+
+    def _tell(self, unit: UnitState, before: UnitReport | None, report: UnitReport) -> None:
+        """Failures and recoveries for the timeline, once each."""
+        was = before.reason if before else ""
+        if report.reason and report.reason != was and report.reason not in _PASSING:
+            self.site.outbox.tell(EventKind.FAILED, f"{report.reason}: {report.message}", unit=unit.name)
+        well = report.health is Health.HEALTHY and report.sync is Sync.SYNCED
+        if before is not None and well and (before.health is Health.DEGRADED or was not in ("", *_PASSING)):
+            self.site.outbox.tell(EventKind.RECOVERED, "Synced and Healthy again", unit=unit.name)
+        if before is not None and before.health is not Health.DEGRADED and report.health is Health.DEGRADED:
+            self.site.outbox.tell(EventKind.FAILED, f"Degraded: {report.message}", unit=unit.name)
+
+    def _end_request(self, unit: UnitState, outcome: Outcome) -> None:
+        """V5: done, or refused with the chain that stands in the way; else it goes on with the next pass."""
+        request = self._orders.request_of(unit.name)
+        if request is None or unit.desired is None:
+            return
+        if self._orders.mode is Mode.OBSERVE:
+            self._orders.end_all(unit.name, "refused", "the cluster is in mode observe: nothing is written")
+        elif outcome.leave.blockers:
+            chain = "; ".join(f"{item.state.value}: {item.reason}" for item in outcome.leave.blockers)
+            self._orders.end_all(unit.name, "refused", chain)
+        elif outcome.settled:
+            self._orders.end_all(unit.name, "done", f"{unit.changed} objects written")
+        elif outcome.reason and outcome.reason not in _PASSING:
+            self._orders.end_all(unit.name, "refused", f"{outcome.reason}: {outcome.message}")
+        elif unit.troubles:
+            trouble = next(iter(unit.troubles.values()))
+            self._orders.end_all(unit.name, "refused", f"{trouble.reason}: {trouble.message}")
+
+    def _set_timers(self, unit: UnitState) -> None:
+        """Passes that time alone makes due: retries, and windows that open."""
+        now = self.site.clock()
+        due = [trouble.next_at for trouble in unit.troubles.values() if trouble.next_at > now]
+        due += [reverts.next_at for reverts in unit.reverts.values() if reverts.next_at > now]
+        if due:
+            self.wake_at(unit.name, min(due))
+        if unit.desired is not None and unit.desired.policy.sync.windows:
+            self.wake_at(unit.name, now + _WINDOW_SECONDS)
+
+    async def _explain(self, unit: UnitState, outcome: Outcome) -> None:
+        """Name the fields of drift that stays."""
+        drifted = outcome.plan.drifted if outcome.plan else []
+        refs = {step.wanted.ref for step in drifted}
+        for ref in [ref for ref in unit.drifts if ref not in refs]:
+            del unit.drifts[ref]
+        for step in drifted:
+            live = self.site.view.find(step.wanted.ref)
+            if live is not None and live.document is not None:
+                await self._healer.explain(unit, step.wanted, live)
+
+    async def _confirm(self, unit: UnitState) -> None:
+        if unit.confirm_due:
+            unit.confirm_due = False
+            unit.memory = replace(unit.memory, confirmed=True)
+            await self.site.journal.commit(JournalEntry(units=(unit.memory,)))
+
+    # What may be done, and who wants what
+
+    def _leave(self, unit: UnitState) -> Leave:
+        desired = unit.desired
+        waits = [name for name in desired.policy.depends_on if not self._orders.is_at_desired(name)] if desired else []
+        return judge_leave(
+            desired,
+            mode=self._orders.mode,
+            confirmed=unit.memory.confirmed or unit.confirm_due,
+            request=self._orders.request_of(unit.name),
+            waits_for=waits,
+            now=self.site.wall(),
+            since=unit.blocked_since,
+        )
+
+    def _claims_now(self) -> Claims:
+        """Who wants which object; made anew only when a bundle or an order changed."""
+        key = tuple((unit.name, unit.bundle, unit.desired) for unit in self.site.units.values())
+        if key != self._claims_key:
+            wants: dict[ObjectRef, frozenset[OverlayName]] = {}
+            known: set[OverlayName] = set()
+            for unit in self.site.units.values():
+                wanted = bundle_of(unit.desired)
+                if unit.desired is None or (wanted is None and not isinstance(unit.desired.action, Detach)):
+                    continue
+                if wanted is not None and unit.bundle != wanted:
+                    continue
+                known.add(unit.name.overlay)
+                if wanted is not None:
+                    for ref in (*unit.wanted, *(hook.ref for hook in unit.hooks)):
+                        wants[ref] = wants.get(ref, frozenset()) | {unit.name.overlay}
+            self._claims, self._claims_key = Claims(wants, frozenset(known)), key
+            self._wanted_by = {
+                ref: unit.name for unit in self.site.units.values() for ref in (*unit.wanted, *_hook_refs(unit))
+            }
+        return self._claims
+
+    # Kinds
+
+    def _follow(self, kinds: set[Kind]) -> None:
+        """Watch these kinds, from where the journal says if it knows."""
+        site = self.site
+        for kind in sorted(kinds):
+            served = site.catalog.find(*kind)
+            if served is None or kind in site.view.kinds or not {"list", "watch"} <= served.verbs:
+                continue
+            served = served.at(site.version_of(kind) or served.version)
+            view = site.view.kinds[kind] = KindView(served)
+            since = self._resume.pop("/".join(kind), "")
+            if since and not self._fill(view, kind):
+                since = ""
+            self.spawn(self._observer.follow(served, since), f"follow {kind[1]}")
+
+    def _fill(self, view: KindView, kind: Kind) -> bool:
+        """Take the journal's word for a kind whose watch resumes: its token says that all was well then."""
+        site = self.site
+        for unit in site.units.values():
+            for ref, row in unit.rows.items():
+                if kind_of(ref) != kind or row.state is RowState.DONE:
+                    continue
+                if row.state is not RowState.APPLIED or not row.fingerprint:
+                    view.rows.clear()
+                    return False
+                view.rows[ref] = quiet_live(row)
+        return True
+
+    async def _discover_anew(self, unit: UnitState) -> None:
+        """Kinds may have come meanwhile: asked when a definition was established, else seldom."""
+        site, now = self.site, self.site.clock()
+        pause = _DISCOVER_SOON_SECONDS if now < self._discover_until else _DISCOVER_SECONDS
+        if now < self._discovered_at + pause:
+            self.wake_at(unit.name, self._discovered_at + pause)
+            return
+        self._discovered_at = now
+        catalog = await site.kube.discover(fresh=True)
+        if catalog.kinds.keys() != site.catalog.kinds.keys():
+            site.catalog = catalog
+            site.catalog_version += 1
+            self.wake(None)
+        if unit.desired is not None and (wanted := bundle_of(unit.desired)) is not None:
+            await self._passes.read_bundle(unit, wanted)
+            self._follow({kind_of(ref) for ref in (*unit.refs(), *_hook_refs(unit))})
+        if any(not item.served for item in unit.wanted.values()):
+            self.wake_at(unit.name, now + pause)
+
+    async def _prove_slowly(self) -> None:
+        """One complete metadata-only list per kind in an hour, spread in time: what a watch missed shows (R19)."""
+        site = self.site
+        while True:
+            kinds = [kind for kind, view in site.view.kinds.items() if not view.unknown]
+            pause = site.limits.proof_seconds / max(1, len(kinds))
+            await asyncio.sleep(pause * (0.9 + 0.1 * site.random()))
+            if not kinds:
+                continue
+            kind = kinds[self._proof_turn % len(kinds)]
+            self._proof_turn += 1
+            view = site.view.kinds[kind]
+            try:
+                listed = await site.kube.list(view.served, selector=self._selector, metadata_only=True)
+            except FleetError as error:
+                if isinstance(error, ENDS):
+                    raise
+                continue  # the next round asks again
+            self._compare_proof(kind, view, listed.items)
+
+    def _compare_proof(self, kind: Kind, view: KindView, items: tuple[Document, ...]) -> None:
+        seen: dict[ObjectRef, str] = {}
+        for item in items:
+            ref = ref_of(item)
+            version = text_at(item, "metadata", "resourceVersion")
+            seen[ObjectRef(kind[0], kind[1], ref.namespace, ref.name)] = version
+        for ref, version in seen.items():
+            live = view.rows.get(ref)
+            if live is None or not is_older(version, live.resource_version):
+                self._observer.verify(view.served, ref)
+        for ref in [ref for ref in view.rows if ref not in seen]:
+            self._observer.verify(view.served, ref)
+
+    # What the observer tells
+
+    def expects(self, ref: ObjectRef) -> str | None:
+        """See `observe.Watcher`."""
+        unit = self._owner(ref)
+        row = unit.rows.get(ref) if unit else None
+        return row.uid if row is not None else None
+
+    def recorded(self, kind: Kind) -> list[ObjectRef]:
+        """See `observe.Watcher`."""
+        return [
+            ref
+            for unit in self.site.units.values()
+            for ref, row in unit.rows.items()
+            if kind_of(ref) == kind and row.uid and row.state is not RowState.DONE
+        ]
+
+    def skips(self, ref: ObjectRef, document: Document) -> bool:
+        """See `observe.Watcher`."""
+        if ref in self.site.in_flight:
+            self.site.stash[ref] = document
+            return True
+        unit = self._owner(ref)
+        row = unit.rows.get(ref) if unit else None
+        if row is None or not row.resource_version or self.site.view.find(ref) is None:
+            return False
+        metadata = document.get("metadata")
+        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        return isinstance(version, str) and is_older(version, row.resource_version)
+
+    def see(self, ref: ObjectRef, document: Document) -> Live:
+        """See `observe.Watcher`."""
+        site, unit = self.site, self._owner(ref) or self._wanter(ref)
+        if unit is not None:
+            return site.see(unit, ref, document)
+        mark = Mark(site.installation, site.identity, "")
+        live = live_of(document, mark, None, (), (), key=site.key, at=site.wall())
+        live.document = None
+        site.view.put(ref, live)
+        return live
+
+    def saw(self, ref: ObjectRef, sight: Sight, before: Live | None) -> None:
+        """See `observe.Watcher`."""
+        site = self.site
+        unit, live = self._owner(ref) or self._wanter(ref), site.view.find(ref)
+        if ref.kind == "CustomResourceDefinition" and live is not None and live.health.kstatus is Kstatus.CURRENT:
+            self._discover_until = site.clock() + _DISCOVER_UNTIL_SECONDS
+        if unit is None:
+            return
+        match sight:
+            case Sight.GONE:
+                site.gone.add(ref)
+            case Sight.STRANGER:
+                self._lost_to_stranger(unit, ref)
+            case Sight.RELEASED:
+                self._released(unit, ref)
+            case Sight.CHANGED | Sight.UNLABELLED:
+                self._taken_back(unit, ref)
+        self._note_done(unit, ref, live)
+        if live is not None and live.own_health.kstatus in _UNWELL:
+            if before is not None and before.health != before.own_health and before.own_health == live.own_health:
+                live.health = before.health  # the cause that its pods showed still stands
+            self._health.nudge()
+        self._healer.saw(unit, ref)
+        if before is None or live is None or _tells_more(before, live):
+            self.wake(unit.name)
+
+    def kind_changed(self, kind: Kind) -> None:
+        """See `observe.Watcher`."""
+        for unit in self.site.units.values():
+            if any(kind_of(ref) == kind for ref in (*unit.refs(), *_hook_refs(unit))):
+                self.wake(unit.name)
+        self._orders.reach(self.site.view)
+
+    def proved(self, kind: Kind) -> None:
+        """See `observe.Watcher`. A resume token is kept only while everything of the kind is well."""
+        view = self.site.view.kinds[kind]
+        if not self._is_quiet(view, kind):
+            return
+        key = "/".join(kind)
+        if self._jotted.get(key) != view.resource_version:
+            self._jotted[key] = view.resource_version
+            self.site.journal.jot(JournalEntry(resume={key: view.resource_version}))
+
+    def _is_quiet(self, view: KindView, kind: Kind) -> bool:
+        for unit in self.site.units.values():
+            for ref, row in unit.rows.items():
+                if kind_of(ref) != kind or row.state is RowState.DONE:
+                    continue
+                live = view.rows.get(ref)
+                if live is None or live.document is not None or row.state is not RowState.APPLIED:
+                    return False
+        return not view.unknown
+
+    def _note_done(self, unit: UnitState, ref: ObjectRef, live: Live | None) -> None:
+        """A Job that completed is done for its digest: it may vanish (design, section 6.6)."""
+        row = unit.rows.get(ref)
+        if (
+            ref.kind != "Job"
+            or ref.group != "batch"
+            or live is None
+            or row is None
+            or row.state is not RowState.APPLIED
+        ):
+            return
+        if live.own_health.kstatus is Kstatus.CURRENT and live.own_health.health is Health.HEALTHY:
+            done = replace(row, state=RowState.DONE)
+            self.site.put_row(unit, done)
+            self.site.journal.jot(JournalEntry(put=(done,)))
+
+    def _lost_to_stranger(self, unit: UnitState, ref: ObjectRef) -> None:
+        """Ours is gone and another object has its name: the row goes, and the newcomer is met like any stranger."""
+        live = self.site.view.find(ref)
+        if self._owner(ref) is not None:
+            self.site.drop_row(unit, ref)
+            self.site.journal.jot(JournalEntry(drop=((unit.name, ref),)))
+        self.site.view.drop(ref)
+        unit.contact[ref] = live
+
+    def _released(self, unit: UnitState, ref: ObjectRef) -> None:
+        row = unit.rows.get(ref)
+        if row is None or row.state is RowState.RELEASED:
+            return
+        released = replace(row, state=RowState.RELEASED, since=self.site.wall())
+        self.site.put_row(unit, released)
+        self.site.journal.jot(JournalEntry(put=(released,)))
+        self.site.outbox.tell(EventKind.DRIFTED, f"{ref} was released: our annotation is gone", unit=unit.name, ref=ref)
+
+    def _taken_back(self, unit: UnitState, ref: ObjectRef) -> None:
+        """The annotation is back on a released object: it is managed again."""
+        row, live = unit.rows.get(ref), self.site.view.find(ref)
+        if row is None or row.state is not RowState.RELEASED or live is None or not live.mark.ours:
+            return
+        again = replace(row, state=RowState.INTENDED, since=self.site.wall())
+        self.site.put_row(unit, again)
+        self.site.journal.jot(JournalEntry(put=(again,)))
+
+    def verify(self, ref: ObjectRef) -> None:
+        """Read an object of the record by name, soon."""
+        view = self.site.view.kinds.get(kind_of(ref))
+        if view is not None:
+            self._observer.verify(view.served, ref)
+
+    def _owner(self, ref: ObjectRef) -> UnitState | None:
+        name = self.site.owners.get(ref)
+        return self.site.units.get(name) if name is not None else None
+
+    def _wanter(self, ref: ObjectRef) -> UnitState | None:
+        self._claims_now()
+        name = self._wanted_by.get(ref)
+        return self.site.units.get(name) if name is not None else None
+
+
+def _tells_more(before: Live, live: Live) -> bool:
+    """Whether anything changed that a pass or a report would say."""
+    return (
+        before.fingerprint != live.fingerprint
+        or before.uid != live.uid
+        or before.health != live.health
+        or before.mark != live.mark
+        or before.deleting != live.deleting
+        or before.comparable != live.comparable
+    )
+
+
+def _hook_refs(unit: UnitState) -> list[ObjectRef]:
+    return [hook.ref for hook in unit.hooks]

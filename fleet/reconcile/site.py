@@ -1,0 +1,198 @@
+"""What all parts of a worker share while it is connected: one proven cluster, and the worker's own ports."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleet.core.documents import Document, text_at
+from fleet.core.fleet import IgnoreRule
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
+from fleet.core.ignore import rules_for
+from fleet.core.objects import Bundle, BundleObject, Mark
+from fleet.core.record import Row
+from fleet.errors import FleetError, Retry, StateDamaged
+from fleet.ports.kube import Catalog, Kube, ServedKind
+from fleet.ports.worker import Audit, AuditEntry, Feed, Journal
+from fleet.reconcile.judging import is_older, live_of
+from fleet.reconcile.limits import WorkerLimits
+from fleet.reconcile.memory import NOT_LISTED, Kind, Live, LiveView, UnitState, kind_of
+from fleet.reconcile.outbox import Outbox
+from fleet.reconcile.pace import Pace
+
+
+class Library:
+    """Bundles by digest: the last few stay in memory, so that a drifted object is healed without a read."""
+
+    def __init__(self, feed: Feed, kept: int) -> None:
+        self._feed, self._kept = feed, kept
+        self._bundles: OrderedDict[Digest, Bundle] = OrderedDict()
+        self._bodies: dict[Digest, dict[ObjectRef, BundleObject]] = {}
+
+    async def bundle(self, digest: Digest) -> Bundle:
+        """The bundle; raises StateDamaged."""
+        if found := self._bundles.get(digest):
+            self._bundles.move_to_end(digest)
+            return found
+        bundle = await self._feed.bundle(digest)
+        self._bundles[digest] = bundle
+        while len(self._bundles) > self._kept:
+            old, _ = self._bundles.popitem(last=False)
+            self._bodies.pop(old, None)
+        return bundle
+
+    async def object(self, digest: Digest, source: BundleObject) -> BundleObject:
+        """One object of a bundle with its body; `source` is its bodiless twin."""
+        bundle = await self.bundle(digest)
+        bodies = self._bodies.get(digest)
+        if bodies is None:
+            bodies = self._bodies[digest] = {found.ref: found for found in bundle.objects}
+        # A twin whose scope only the cluster knew may have lost its namespace.
+        found = bodies.get(source.ref) or next((o for o in bundle.objects if o.digest == source.digest), None)
+        if found is None:
+            raise StateDamaged(f"{source.ref} is not in bundle {digest[:12]}", why="the store gave another bundle")
+        return found
+
+    async def secrets(self, sealed: tuple[str, ...]) -> Mapping[str, bytes]:
+        """Clear values, for one write."""
+        return await self._feed.secrets(sealed)
+
+
+@dataclass(slots=True)
+class Site:
+    """One connected cluster. Everything here belongs to one event loop."""
+
+    cluster: ClusterName
+    installation: str
+    identity: Identity
+    kube: Kube
+    catalog: Catalog
+    view: LiveView
+    library: Library
+    journal: Journal
+    audit: Audit
+    outbox: Outbox
+    pace: Pace
+    limits: WorkerLimits
+    wall: Callable[[], float]
+    clock: Callable[[], float]  # monotonic
+    key: bytes  # of digests of Secrets
+    units: dict[UnitName, UnitState]
+    spawn: Callable[[Coroutine[Any, Any, None], str], None]
+    wake: Callable[[UnitName | None], None]  # this unit (None: all) is due
+    random: Callable[[], float]
+    wake_at: Callable[[UnitName, float], None]  # not before this loop time
+    verify: Callable[[ObjectRef], None]  # read by name, soon
+    catalog_version: int = 0
+    epoch: int = 0
+    verdicts: dict[str, bool] = field(default_factory=dict[str, bool])  # of the arbiter: desired/fingerprint
+    in_flight: set[ObjectRef] = field(default_factory=set[ObjectRef])  # being written
+    stash: dict[ObjectRef, Document] = field(default_factory=dict[ObjectRef, Document])  # events of these meanwhile
+    gone: set[ObjectRef] = field(default_factory=set[ObjectRef])  # read by name: not there
+    changed_rows: list[Row] = field(default_factory=list[Row])  # written, not jotted yet
+    owners: dict[ObjectRef, UnitName] = field(default_factory=dict[ObjectRef, UnitName])  # by the record
+
+    def mark(self, unit: UnitName) -> Mark:
+        """The mark of a unit's objects."""
+        return Mark(self.installation, self.identity, unit.overlay)
+
+    def served(self, ref: ObjectRef, version: str = "") -> ServedKind | None:
+        """The kind as served, at this version where it is served."""
+        found = self.catalog.find(ref.group, ref.kind)
+        if found is None or not version or version == found.version or version not in found.versions:
+            return found
+        return found.at(version)
+
+    def version_of(self, kind: Kind) -> str:
+        """The version at which a kind is applied: the one it is watched at; "" where nothing says one."""
+        served = self.catalog.find(*kind)
+        for unit in self.units.values():
+            for item in unit.wanted.values():
+                if kind_of(item.ref) == kind and served is not None and item.source.version in served.versions:
+                    return item.source.version
+        for unit in self.units.values():
+            for ref, row in unit.rows.items():
+                if kind_of(ref) == kind and served is not None and row.version in served.versions:
+                    return row.version
+        return ""
+
+    def rules(self, unit: UnitState, ref: ObjectRef) -> tuple[IgnoreRule, ...]:
+        """The ignore rules that concern an object of the unit."""
+        policy = unit.desired.policy if unit.desired else None
+        return rules_for(ref, policy.ignore) if policy and policy.ignore else ()
+
+    def put_row(self, unit: UnitState, row: Row) -> None:
+        """Change the record in memory; the journal is the caller's."""
+        unit.rows[row.ref] = row
+        self.owners[row.ref] = unit.name
+
+    def drop_row(self, unit: UnitState, ref: ObjectRef) -> None:
+        """Forget a row; the journal is the caller's."""
+        unit.rows.pop(ref, None)
+        if self.owners.get(ref) == unit.name:
+            del self.owners[ref]
+
+    def judge(self, unit: UnitState, ref: ObjectRef, document: Document) -> Live:
+        """The row for a document of an object that this unit owns or wants."""
+        policy = unit.desired.policy if unit.desired else None
+        return live_of(
+            document,
+            self.mark(unit.name),
+            unit.rows.get(ref),
+            self.rules(unit, ref),
+            policy.health if policy else (),
+            key=self.key,
+            at=self.wall(),
+        )
+
+    def see(self, unit: UnitState, ref: ObjectRef, document: Document) -> Live:
+        """Believe a document (an event, the answer of a write, a read by name); returns the row in the view."""
+        live = self.judge(unit, ref, document)
+        self.gone.discard(ref)
+        if kind_of(ref) in self.view.kinds:
+            self.view.put(ref, live)
+        return live
+
+    def unstash(self, unit: UnitState, ref: ObjectRef) -> None:
+        """Take the event that came while the object was being written, unless our write is newer."""
+        document = self.stash.pop(ref, None)
+        if document is None:
+            return
+        row = unit.rows.get(ref)
+        if row is None or not is_older(text_at(document, "metadata", "resourceVersion"), row.resource_version):
+            self.see(unit, ref, document)
+            self.wake(unit.name)
+
+    def has_looked(self, unit: UnitState) -> bool:
+        """Whether every kind of the unit has answered once; one that is Unknown since then concerns itself alone."""
+        kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
+        views = [self.view.kinds.get(kind) for kind in kinds if self.catalog.find(*kind) is not None]
+        return all(view is not None and view.unknown != NOT_LISTED for view in views)
+
+    def retry(self, unit: UnitState, error: FleetError) -> None:
+        """Pass over the unit again when waiting may help."""
+        soon = self.limits.retry_first_seconds if error.retry is Retry.SOON else self.limits.retry_most_seconds
+        self.wake_at(unit.name, self.clock() + soon * (1 + self.random()))
+
+    async def audited(
+        self, unit: UnitState, ref: ObjectRef, action: str, *, uid: str, reason: str, outcome: str
+    ) -> None:
+        """Durable evidence; raises StateNotWritable, and then the action must not happen (R43)."""
+        commit = unit.desired.commit if unit.desired else unit.memory.commit
+        await self.audit.write(
+            AuditEntry(
+                at=self.wall(),
+                actor=f"worker {self.cluster}",
+                action=action,
+                cluster=self.cluster,
+                identity=self.identity,
+                unit=str(unit.name),
+                object=ref.key,
+                uid=uid,
+                commit=commit,
+                reason=reason,
+                outcome=outcome,
+            )
+        )

@@ -1,0 +1,91 @@
+"""Whether a unit may be written to now, and if not, the chain that says why (design, sections 1 and 7). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fleet.core.fleet import Mode, SyncMode
+from fleet.core.ids import Digest, UnitName
+from fleet.core.rollout import Apply, Hold, SyncRequest, UnitDesired, UnknownDesired
+from fleet.core.status import Blocker, Standing
+from fleet.core.windows import Closed, judge_windows
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """What a pass may do. `apply` bundles of a new commit, `heal` what left the applied bundle, `prune` deletions."""
+
+    apply: bool
+    heal: bool
+    prune: bool
+    blockers: tuple[Blocker, ...] = ()
+
+
+def bundle_of(desired: UnitDesired | None) -> Digest | None:
+    """The bundle that the unit should hold; None: nothing is said, keep what is there."""
+    match desired.action if desired else None:
+        case Apply(bundle=bundle):
+            return bundle
+        case Hold(bundle=bundle) | UnknownDesired(bundle=bundle):
+            return bundle
+        case _:
+            return None
+
+
+def judge_leave(
+    desired: UnitDesired | None,
+    *,
+    mode: Mode,
+    confirmed: bool,
+    request: SyncRequest | None,
+    waits_for: Sequence[UnitName],
+    now: float,
+    since: float,
+) -> Leave:
+    """Say what may be done to a unit.
+
+    confirmed: its record is the worker's own, or a person confirmed it (R12, R24); waits_for: units it depends on
+    that are not Healthy at their commit; now: wall clock; since: when the unit last was free.
+    """
+    if desired is None or mode is Mode.OBSERVE:
+        return Leave(apply=False, heal=False, prune=False)
+    policy, unit = desired.policy, str(desired.unit)
+    stops: list[Blocker] = []  # no write at all
+    waits: list[Blocker] = []  # nothing new
+    if not confirmed:
+        reason = "the hub's state was lost and its record was rebuilt from the cluster"
+        stops.append(Blocker(Standing.HELD, f"cluster {desired.unit.cluster}", reason, since, "", "fleet recover"))
+    for item in policy.suspensions:
+        by = f" by {item.owner}" if item.owner else ""
+        resume = f"fleet resume {item.scope}" if item.origin is None else f"edit {item.origin}"
+        reason = f"suspended{by}: {item.reason}"
+        stops.append(Blocker(Standing.SUSPENDED, item.scope or unit, reason, since, item.until, resume))
+    forced = request is not None and request.override
+    closed = judge_windows(policy.sync.windows, now) if policy.sync.windows and not forced else None
+    if isinstance(closed, Closed):
+        until = datetime.fromtimestamp(closed.until, UTC).isoformat() if closed.until else ""
+        next_step = f"fleet sync {unit} --override --reason ..."
+        stops.append(Blocker(Standing.WAITS, unit, closed.reason, since, until, next_step))
+    match desired.action:
+        case Hold(reason=reason):
+            waits.append(Blocker(Standing.HELD, unit, reason, since, "", "fleet get holds"))
+        case UnknownDesired(reason=reason, message=message):
+            waits.append(Blocker(Standing.WAITS, unit, f"{reason}: {message}", since, "", "fleet validate"))
+        case _:
+            pass
+    if waits_for:
+        names = ", ".join(str(name) for name in waits_for)
+        next_step = f"fleet describe unit {waits_for[0]}"
+        waits.append(Blocker(Standing.WAITS, unit, f"for {names} to be Healthy", since, "", next_step))
+    manual = policy.sync.mode is SyncMode.MANUAL and request is None
+    in_force = isinstance(desired.action, Hold | UnknownDesired)
+    free = not stops and not manual
+    return Leave(
+        # What a held or unknown unit holds already is kept equal to its bundle, which is nothing new.
+        apply=free and (not waits or (in_force and not waits_for)),
+        heal=free and policy.sync.self_heal,
+        prune=free and not waits,
+        blockers=(*stops, *waits),
+    )

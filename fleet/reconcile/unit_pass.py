@@ -1,0 +1,548 @@
+"""One pass over one unit: read what is wanted, plan, guard, validate, apply, prune, say how it stands.
+
+A pass never waits for health: what must wait is left for the pass that the next event or timer wakes, and the plan is
+computed anew each time from record and live view. So a killed worker goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from fleet.core.fieldset import entries_of
+from fleet.core.fingerprint import SyncVerdict
+from fleet.core.fleet import Validate
+from fleet.core.guard import judge_empty
+from fleet.core.hooks import split_hooks
+from fleet.core.ids import Digest, ObjectRef, OverlayName
+from fleet.core.objects import BundleObject, HookPhase
+from fleet.core.order import rank_of
+from fleet.core.plan import (
+    Cause,
+    Claims,
+    Complete,
+    Incomplete,
+    Seen,
+    Step,
+    UnitPlan,
+    Wanted,
+    plan_unit,
+    prove_complete,
+)
+from fleet.core.record import Row, RowState, desired_digest_of, plan_record
+from fleet.core.status import EventKind, Kstatus, ObjectStatus
+from fleet.errors import (
+    AdmissionDenied,
+    ClusterError,
+    KindNotServed,
+    NamespaceMissing,
+    NotFound,
+    OwnedByOther,
+)
+from fleet.ports.kube import ServedKind
+from fleet.ports.worker import JournalEntry
+from fleet.reconcile.apply import ENDS_SESSION, Applier, refusal_of
+from fleet.reconcile.contact import Contacts
+from fleet.reconcile.hooks import HookRunner
+from fleet.reconcile.judging import sync_of
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.parent import Parents
+from fleet.reconcile.prune import Pruner
+from fleet.reconcile.site import Site
+from fleet.reconcile.standing import Leave, bundle_of
+
+_NO_DIGEST = Digest("")
+Look = Callable[[ServedKind, ObjectRef], Awaitable[object]]  # read by name and believe
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How far a pass came; what the report is made of."""
+
+    leave: Leave
+    plan: UnitPlan | None = None
+    reason: str = ""
+    message: str = ""
+    next_step: str = ""
+    settled: bool = False  # every object as desired: the bundle is applied in full
+    judged: bool = False  # the newest bundle was read and compared in full
+    incomplete: str = ""
+    observed: tuple[ObjectStatus, ...] | None = None  # of mode observe, where nothing is in a record
+
+
+class UnitPass:
+    """Carries out passes of all units of a site; a unit has at most one at a time."""
+
+    def __init__(
+        self, site: Site, applier: Applier, look: Callable[[ServedKind, ObjectRef], Awaitable[object]]
+    ) -> None:
+        self._site, self._applier, self._look = site, applier, look
+        self._contacts, self._pruner, self._parents = Contacts(site), Pruner(site, applier), Parents(site)
+        self._hooks = HookRunner(site, applier)
+
+    async def run(self, unit: UnitState, leave: Leave, claims: Claims) -> Outcome:
+        """One pass. ClusterErrors of single objects become troubles of theirs; what ends the session is raised."""
+        outcome = Outcome(leave)
+        assert unit.desired is not None  # the worker passes over units that nothing is said of
+        wanted_bundle = bundle_of(unit.desired)
+        if wanted_bundle is not None:
+            await self.read_bundle(unit, wanted_bundle)
+        if not self._site.has_looked(unit):
+            outcome.incomplete = "the cluster has not told yet which objects there are"
+            return outcome
+        try:
+            await self._meet(unit)
+        except ENDS_SESSION:
+            raise
+        except ClusterError as error:
+            outcome.reason, outcome.message, outcome.next_step = error.reason, str(error), error.next_step
+            outcome.incomplete = error.what
+            self._site.retry(unit, error)
+            return outcome
+        await self._look_again(unit)
+        plan = await self._plan(unit, wanted_bundle, claims, leave)
+        outcome.plan, outcome.judged = plan, wanted_bundle is not None
+        outcome.incomplete = plan.incomplete
+        if error := judge_empty(
+            unit.name, wanted=len(unit.wanted), owned=len(unit.rows), allow_empty=unit.desired.policy.allow_empty
+        ):
+            outcome.reason, outcome.message, outcome.next_step = error.reason, str(error), error.next_step
+            return outcome
+        await self._carry_out(unit, plan, outcome)
+        return outcome
+
+    async def read_bundle(self, unit: UnitState, digest: Digest) -> None:
+        """Resolve a bundle for this cluster; nothing is kept of the bodies."""
+        site, desired = self._site, unit.desired
+        assert desired is not None
+        key = (digest, desired.policy.ignore, site.catalog_version)
+        if unit.read_key == key:
+            return
+        bundle = await site.library.bundle(digest)
+        mark, rules = site.mark(unit.name), desired.policy.ignore
+        found: list[tuple[BundleObject, Wanted]] = []
+        unit.misplaced = {}
+        for obj in bundle.objects:
+            served = site.served(obj.ref, obj.version)
+            ref = obj.ref
+            if served is not None and not served.namespaced and ref.namespace:
+                ref = replace(ref, namespace="")
+            source = replace(obj, ref=ref, body=b"")
+            item = Wanted(ref, source, desired_digest_of(obj, mark, rules), served is not None)
+            if served is not None and served.namespaced and not ref.namespace:
+                unit.misplaced[ref] = item
+            found.append((source, item))
+        plain, hooks = split_hooks(source for source, _ in found)
+        items = {source.ref: item for source, item in found}
+        unit.wanted = {source.ref: items[source.ref] for source in plain}
+        unit.hooks = tuple(items[source.ref] for source in hooks)
+        if unit.bundle != digest:
+            unit.contact.clear()
+            unit.troubles.clear()
+            unit.waves_since.clear()
+            unit.warnings.clear()
+            unit.kept.clear()
+            unit.changed = 0
+        unit.bundle, unit.read_key = digest, key
+
+    # Planning
+
+    async def _meet(self, unit: UnitState) -> None:
+        """Learn what is there of objects that were never applied and that no watch shows (R4)."""
+        site = self._site
+        strange = [
+            ref
+            for ref in (*unit.wanted, *(hook.ref for hook in unit.hooks))
+            if site.view.find(ref) is None
+            and ref not in unit.contact
+            and not ((row := unit.rows.get(ref)) and row.uid)
+            and site.view.is_known(ref)
+        ]
+        if not strange:
+            return
+        found = await self._contacts.learn(strange)
+        for ref, document in found.items():
+            if document is None:
+                unit.contact[ref] = None
+                continue
+            live = site.judge(unit, ref, document)
+            unit.managers[ref] = tuple(sorted({entry.manager for entry in entries_of(document)}))
+            unit.contact[ref] = live
+
+    async def _look_again(self, unit: UnitState) -> None:
+        """Read what a write without an answer may have done, and what was refused for being foreign (R20)."""
+        site, now = self._site, self._site.clock()
+        for ref, trouble in list(unit.troubles.items()):
+            if trouble.next_at > now or ref not in unit.wanted:
+                continue
+            if trouble.look_first:
+                item = unit.wanted[ref]
+                served = site.served(ref, item.source.version)
+                if served is not None:
+                    await self._look(served, ref)
+                    unit.troubles[ref] = replace(trouble, look_first=False)
+
+    async def _plan(self, unit: UnitState, expected: Digest | None, claims: Claims, leave: Leave) -> UnitPlan:
+        site, policy = self._site, unit.desired.policy if unit.desired else None
+        live = {ref: self._seen(unit, ref) for ref in unit.refs() if self._can_tell(unit, ref)}
+        complete: Complete | Incomplete = prove_complete(
+            unit.name,
+            bundle=unit.bundle,
+            expected=expected,
+            listed=[kind for kind, view in site.view.kinds.items() if not view.unknown],
+            rows=unit.rows.values(),
+            confirmed=unit.memory.confirmed,
+        )
+        assert policy is not None
+        plan = plan_unit(
+            unit.name,
+            list(unit.wanted.values()),
+            unit.rows,
+            live,
+            claims=claims,
+            adopt=policy.sync.adopt,
+            complete=complete,
+        )
+        if plan.ask and leave.apply | leave.heal:
+            await self._ask(unit, plan)
+        return plan
+
+    def _can_tell(self, unit: UnitState, ref: ObjectRef) -> bool:
+        if not self._site.view.is_known(ref):
+            return False
+        row = unit.rows.get(ref)
+        if self._site.view.find(ref) is not None or ref in self._site.gone:
+            return True
+        if row is not None and row.state is RowState.DONE:
+            return True  # it may have removed itself
+        if row is not None and row.uid:
+            self._site.verify(ref)  # not in the list: only a read by name says that it is gone
+            return False
+        return ref in unit.contact or ref not in unit.wanted
+
+    def _seen(self, unit: UnitState, ref: ObjectRef) -> Seen | None:
+        live = self._site.view.find(ref) or unit.contact.get(ref)
+        if live is None:
+            return None
+        row, item = unit.rows.get(ref), unit.wanted.get(ref)
+        desired = item.digest if item else row.desired if row else _NO_DIGEST
+        state = sync_of(row, desired, live, self._site.verdicts)
+        return Seen(
+            mark=live.mark,
+            verdict=SyncVerdict(state, "", live.fingerprint, desired),
+            uid=live.uid,
+            resource_version=live.resource_version,
+            managers=unit.managers.get(ref, ()),
+            deleting=live.deleting,
+        )
+
+    async def _ask(self, unit: UnitState, plan: UnitPlan) -> None:
+        """Let dry-runs tell where the fingerprint cannot; what is in sync is unchanged, the rest is applied."""
+        site = self._site
+        asked, plan.ask = plan.ask, []
+
+        async def ask(step: Step) -> None:
+            ref = step.wanted.ref
+            if self._is_troubled(unit, step.wanted):
+                plan.ask.append(step)
+                return
+            served = site.served(ref, step.wanted.source.version)
+            live = site.view.find(ref)
+            try:
+                document = live.document if live else None
+                if document is None and served is not None:
+                    document = await site.kube.get(served, ref.namespace, ref.name)
+                if document is None or not await self._applier.is_in_sync(unit, step.wanted, document):
+                    plan.change.append(replace(step, cause=Cause.CHANGED))
+                else:
+                    plan.unchanged.append(ref)
+            except ENDS_SESSION:
+                raise
+            except ClusterError as error:
+                self._applier.trouble(unit, ref, step.wanted.digest, error)
+                plan.ask.append(step)
+
+        await site.pace.each(asked, ask)
+
+    # Doing
+
+    async def _carry_out(self, unit: UnitState, plan: UnitPlan, outcome: Outcome) -> None:
+        leave = outcome.leave
+        self._refuse(unit, plan)
+        if leave.apply:
+            self._take_over(unit, plan)
+        hooked = leave.apply and await self._before(unit, plan, outcome)
+        steps = self._steps(unit, plan, leave, release=hooked)
+        if steps and leave.apply and not await self._validated(unit, steps, outcome):
+            steps = [step for step in steps if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE)]
+        if steps:
+            await self._record(unit, steps)
+            await self._apply(unit, steps, outcome)
+        whole = not self._left(unit, plan, leave)
+        outcome.settled = whole and not outcome.reason and unit.bundle is not None
+        if not outcome.settled or not leave.apply:
+            return
+        if not await self._hooks.after(unit, outcome, self._all_current(unit)):
+            outcome.settled = False
+        if outcome.settled and not outcome.leave.blockers:
+            await self._settle(unit, plan, outcome)
+
+    async def _before(self, unit: UnitState, plan: UnitPlan, outcome: Outcome) -> bool:
+        """PreSync hooks; True once they are over, or where nothing new is applied."""
+        if unit.memory.bundle == unit.bundle or not unit.hooks:
+            return True
+        return await self._hooks.run(unit, HookPhase.PRE_SYNC, outcome)
+
+    def _steps(self, unit: UnitState, plan: UnitPlan, leave: Leave, *, release: bool) -> list[Step]:
+        steps: list[Step] = []
+        now = self._site.clock()
+        if leave.apply and release:
+            steps += [*plan.create, *plan.change]
+        elif leave.heal:
+            steps += [step for step in plan.create if step.cause is Cause.GONE]
+        if leave.heal:
+            steps += [
+                step
+                for step in plan.drifted
+                if (reverts := unit.reverts.get(step.wanted.ref)) is None or reverts.next_at <= now
+            ]
+        return [step for step in steps if not self._is_troubled(unit, step.wanted)]
+
+    def _is_troubled(self, unit: UnitState, wanted: Wanted) -> bool:
+        trouble = unit.troubles.get(wanted.ref)
+        return trouble is not None and trouble.digest == wanted.digest and trouble.next_at > self._site.clock()
+
+    def _refuse(self, unit: UnitState, plan: UnitPlan) -> None:
+        """Name what this unit may not or cannot write (R4, R16)."""
+        for ref, item in unit.misplaced.items():
+            error = NamespaceMissing(
+                f"{ref} has no namespace",
+                where=f"cluster {self._site.cluster}",
+                why=f"{ref.kind} lives in namespaces on this cluster",
+                next_step="name one in the object or in the kustomization",
+            )
+            self._note(unit, item, error)
+        for foreign in plan.foreign:
+            error = refusal_of(foreign.wanted.ref, foreign.seen.mark, moved=False)
+            if error is not None:
+                if foreign.seen.managers:
+                    error.why = f"owned by {', '.join(foreign.seen.managers)}; {error.why}"
+                self._note(unit, foreign.wanted, error)
+        for disputed in plan.disputed:
+            if item := unit.wanted.get(disputed.ref):
+                why = "two overlays may not claim one object"
+                self._note(unit, item, OwnedByOther(disputed.message, why=why, next_step="take it out of one of them"))
+        for item in plan.kind_missing:
+            if not item.source.options.skip_missing_kind:
+                self._note(
+                    unit,
+                    item,
+                    KindNotServed(
+                        f"{item.ref} was not applied",
+                        where=f"cluster {self._site.cluster}",
+                        why=f"the cluster does not serve {item.source.api_version} {item.ref.kind}",
+                        next_step="bring its CustomResourceDefinition along, or in an overlay this one depends on",
+                    ),
+                )
+
+    def _note(self, unit: UnitState, item: Wanted, error: Exception) -> None:
+        trouble = unit.troubles.get(item.ref)
+        now = self._site.clock()
+        if trouble is None or trouble.digest != item.digest or trouble.next_at <= now:
+            unit.contact.pop(item.ref, None)  # asked anew at the next try
+            self._applier.trouble(unit, item.ref, item.digest, error)  # type: ignore[arg-type]
+
+    def _take_over(self, unit: UnitState, plan: UnitPlan) -> None:
+        """Objects that another unit gave up: their rows come along, so that fields and UID are known (R16)."""
+        site = self._site
+        for step in plan.change:
+            if step.cause is not Cause.MOVED or step.seen is None:
+                continue
+            ref = step.wanted.ref
+            other = site.units.get(replace(unit.name, overlay=OverlayName(step.seen.mark.who)))
+            before = other.rows.get(ref) if other else None
+            row = before or Row(unit.name, ref, RowState.APPLIED, uid=step.seen.uid)
+            site.put_row(unit, replace(row, unit=unit.name, uid=step.seen.uid, since=site.wall()))
+            drop = ()
+            if other is not None and before is not None:
+                other.rows.pop(ref, None)
+                drop = ((other.name, ref),)
+                site.wake(other.name)
+            unit.moves.append(JournalEntry(put=(unit.rows[ref],), drop=drop))
+
+    async def _record(self, unit: UnitState, steps: Sequence[Step]) -> None:
+        """Old united with new, durable before the first write (R12); nothing where the list stays the same."""
+        site = self._site
+        rows = plan_record(unit.name, unit.rows.values(), [s.wanted.source for s in steps], at=site.wall())
+        moves, unit.moves = unit.moves, []
+        if not rows and not moves:
+            return
+        for row in rows:
+            site.put_row(unit, row)
+        put = (*rows, *(row for move in moves for row in move.put))
+        await site.journal.commit(JournalEntry(put=put, drop=tuple(d for move in moves for d in move.drop)))
+
+    async def _validated(self, unit: UnitState, steps: Sequence[Step], outcome: Outcome) -> bool:
+        """R14: all objects of a change stand a dry-run before the first write. Healing needs none."""
+        assert unit.desired is not None
+        site = self._site
+        fresh = [step for step in steps if step.cause in (Cause.NEW, Cause.CHANGED, Cause.MOVED)]
+        if not fresh or unit.desired.policy.sync.validate is not Validate.SERVER:
+            return True
+        if unit.validated_bundle != unit.bundle:
+            unit.validated_bundle, unit.validated = unit.bundle, set()
+        refused: list[str] = []
+        earlier = min(step.wanted.source.options.wave for step in fresh)
+
+        async def check(step: Step) -> None:
+            ref = step.wanted.ref
+            if ref in unit.validated or not self._can_validate(unit, ref, steps):
+                return
+            try:
+                await self._applier.try_out(unit, step.wanted)
+                unit.validated.add(ref)
+            except ENDS_SESSION:
+                raise
+            except AdmissionDenied as error:
+                # What answers the webhook may come with an earlier wave of this very change.
+                if step.wanted.source.options.wave == earlier:
+                    refused.append(error.reason)
+                    self._applier.trouble(unit, ref, step.wanted.digest, error)
+            except NotFound:
+                return  # its namespace or definition is not there yet: the server says so on the apply itself
+            except ClusterError as error:
+                refused.append(error.reason)
+                self._applier.trouble(unit, ref, step.wanted.digest, error)
+
+        await site.pace.each(fresh, check)
+        if not refused:
+            return True
+        outcome.reason = refused[0]
+        outcome.message = f"{len(refused)} of {len(fresh)} changed objects are refused; nothing was written"
+        outcome.next_step = f"fleet describe unit {unit.name}"
+        return False
+
+    def _can_validate(self, unit: UnitState, ref: ObjectRef, steps: Sequence[Step]) -> bool:
+        """Whether the server can judge it now: its namespace and its kind are there."""
+        if not ref.namespace:
+            return True
+        namespace = ObjectRef("", "Namespace", "", ref.namespace)
+        return not any(step.wanted.ref == namespace and step.seen is None for step in steps)
+
+    async def _apply(self, unit: UnitState, steps: Sequence[Step], outcome: Outcome) -> None:
+        """Waves and ranks in order; a wave starts once the one before is Current."""
+        site = self._site
+        stages: dict[tuple[int, int], list[Step]] = {}
+        for step in steps:
+            stages.setdefault((step.wanted.source.options.wave, rank_of(step.wanted.ref)), []).append(step)
+        failed: set[ObjectRef] = set()
+        for (wave, rank), group in sorted(stages.items()):
+            heals = [s for s in group if s.cause in (Cause.DRIFTED, Cause.LABEL_LOST)]
+            if failed or not self._wave_may_start(unit, wave, outcome):
+                group = heals
+            elif rank and not self._kinds_ready(unit, wave):
+                break
+
+            async def write(step: Step) -> None:
+                if not await self._write(unit, step):
+                    failed.add(step.wanted.ref)
+
+            await site.pace.each(group, write)
+            self._jot(unit)
+        if failed and not outcome.reason:
+            first = unit.troubles[min(failed)]
+            outcome.reason, outcome.next_step = first.reason, first.next_step
+            outcome.message = first.message if len(failed) == 1 else f"{first.message} (and {len(failed) - 1} more)"
+
+    async def _write(self, unit: UnitState, step: Step) -> bool:
+        ref = step.wanted.ref
+        if ref in self._site.in_flight:
+            return True  # being healed at this moment
+        done = await self._applier.write(unit, step.wanted)
+        if done:
+            unit.contact.pop(ref, None)
+            unit.changed += 1
+            if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE):
+                self._site.outbox.tell(EventKind.HEALED, f"{ref} healed ({step.cause.value})", unit=unit.name, ref=ref)
+        return done
+
+    def _jot(self, unit: UnitState) -> None:
+        site = self._site
+        rows, site.changed_rows = tuple(site.changed_rows), []
+        if rows:
+            site.journal.jot(JournalEntry(put=rows))
+
+    def _wave_may_start(self, unit: UnitState, wave: int, outcome: Outcome) -> bool:
+        """All earlier waves are applied and Current; when they do not become so in time, HealthTimeout is reported."""
+        site = self._site
+        behind = [
+            item.ref
+            for item in unit.wanted.values()
+            if item.source.options.wave < wave and item.source.options.reconcile and not self._is_current(unit, item)
+        ]
+        if not behind:
+            return True
+        assert unit.desired is not None
+        since = unit.waves_since.setdefault(wave, site.clock())
+        limit = unit.desired.policy.health_timeout_seconds
+        names = ", ".join(str(ref) for ref in behind[:3]) + (f" and {len(behind) - 3} more" if len(behind) > 3 else "")
+        if not outcome.reason:
+            late = site.clock() - since >= limit
+            outcome.reason = "HealthTimeout" if late else "WaveWaits"
+            outcome.message = f"wave {wave} waits for {names}" + (f", not Current after {limit} s" if late else "")
+            outcome.next_step = f"fleet describe unit {unit.name}"
+        site.wake_at(unit.name, since + limit)
+        return False
+
+    def _is_current(self, unit: UnitState, item: Wanted) -> bool:
+        row, live = unit.rows.get(item.ref), self._site.view.find(item.ref)
+        if row is None or row.desired != item.digest:
+            return False
+        if live is None:
+            return row.state is RowState.DONE
+        return live.health.kstatus is Kstatus.CURRENT
+
+    def _kinds_ready(self, unit: UnitState, wave: int) -> bool:
+        """Definitions applied in this wave are Established before anything of a later rank is applied."""
+        waits = [
+            item
+            for item in unit.wanted.values()
+            if item.ref.kind == "CustomResourceDefinition"
+            and item.source.options.wave == wave
+            and not self._is_current(unit, item)
+        ]
+        return not waits
+
+    def _all_current(self, unit: UnitState) -> bool:
+        return all(self._is_current(unit, item) for item in unit.wanted.values() if item.source.options.reconcile)
+
+    def _left(self, unit: UnitState, plan: UnitPlan, leave: Leave) -> bool:
+        """Whether anything is still not as desired."""
+        if plan.unknown or plan.foreign or plan.disputed or plan.released or plan.terminating or unit.misplaced:
+            return True
+        if any(not item.source.options.skip_missing_kind for item in plan.kind_missing):
+            return True
+        steps = (*plan.create, *plan.change, *plan.ask, *(() if not leave.heal else plan.drifted))
+        return any(
+            (row := unit.rows.get(s.wanted.ref)) is None or row.desired != s.wanted.digest for s in steps
+        ) or any(s.wanted.ref in unit.troubles for s in steps)
+
+    def _is_applied(self, unit: UnitState, item: Wanted) -> bool:
+        row = unit.rows.get(item.ref)
+        return row is not None and row.desired == item.digest and item.ref not in unit.troubles
+
+    async def _settle(self, unit: UnitState, plan: UnitPlan, outcome: Outcome) -> None:
+        """Everything is applied: prune, then remember the bundle, and write the parent where the list changed."""
+        site = self._site
+        assert unit.desired is not None
+        if outcome.leave.prune and plan.doomed is not None:
+            await self._pruner.prune(unit, plan, outcome, healthy=self._all_current(unit))
+        if unit.memory.bundle != unit.bundle or unit.memory.commit != unit.desired.commit:
+            new = unit.memory.bundle != unit.bundle
+            unit.memory = replace(unit.memory, bundle=unit.bundle, commit=unit.desired.commit)
+            site.journal.jot(JournalEntry(units=(unit.memory,)))
+            if new:
+                unit.applied_at = site.wall()
+                message = f"applied: {unit.changed} objects written, {len(unit.wanted) - unit.changed} unchanged"
+                site.outbox.tell(EventKind.APPLIED, message, unit=unit.name, commit=unit.desired.commit)
+        await self._parents.keep(unit)

@@ -1,0 +1,226 @@
+"""The reconcile worker of one cluster: connects, keeps the cluster equal to what `Desired` says, and reports.
+
+It knows no Git, no rollout and no server: orders come by a `Feed`, reports go to a `Sink`, memory is a `Journal`. A
+FleetError becomes a report and another try; a bug escapes to whoever supervises the worker (design, section 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from fleet.core.ids import ClusterName, Identity
+from fleet.core.retry import REFUSALS, Backoff, next_wait
+from fleet.core.rollout import Desired
+from fleet.core.status import EventKind
+from fleet.errors import FleetError, IdentityMismatch, Retry
+from fleet.ports.kube import Catalog, Connector, Fence, Kube
+from fleet.ports.worker import Audit, AuditEntry, Feed, Journal, JournalEntry, JournalState, Sink
+from fleet.reconcile.limits import WorkerLimits
+from fleet.reconcile.memory import LiveView
+from fleet.reconcile.orders import Orders
+from fleet.reconcile.outbox import Outbox, Reach
+from fleet.reconcile.pace import Pace
+from fleet.reconcile.recover import rebuild_units
+from fleet.reconcile.session import ENDS, Session
+from fleet.reconcile.site import Library, Site
+
+_CLOSE_SECONDS = 2.0
+
+
+class Worker:
+    """One cluster's worker. `digest_key` keys digests of live Secrets (R32); `wall` tells seconds since the epoch."""
+
+    def __init__(
+        self,
+        cluster: ClusterName,
+        *,
+        feed: Feed,
+        sink: Sink,
+        journal: Journal,
+        audit: Audit,
+        connector: Connector,
+        fence: Fence,
+        limits: WorkerLimits,
+        wall: Callable[[], float],
+        digest_key: bytes = b"",
+    ) -> None:
+        self._cluster, self._feed, self._journal, self._audit = cluster, feed, journal, audit
+        self._connector, self._fence, self._limits, self._wall = connector, fence, limits, wall
+        self._key = digest_key
+        self._library = Library(feed, limits.bundles_kept)
+        self._outbox = Outbox(cluster, sink, wall, limits.report_seconds)
+        self._session: Session | None = None
+        self._told = asyncio.Event()  # a Desired came
+        self._reconnect = asyncio.Event()  # it names another connection or identity
+        self._identity: Identity | None = None
+
+    async def run(self) -> None:
+        """Until cancelled. Bugs escape, in an ExceptionGroup."""
+        state = await self._journal.load()
+        self._identity = state.identity
+        orders = Orders(self._outbox, state, self._wall)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(orders), name="desired")
+            tasks.create_task(self._outbox.run(), name="reports")
+            tasks.create_task(self._keep_connected(orders, state), name="connection")
+
+    async def _listen(self, orders: Orders) -> None:
+        """Take over each newer Desired."""
+        wait = 0.0
+        while True:
+            before = orders.desired
+            try:
+                newest = await self._feed.next(before.sequence if before else -1)
+                wait = 0.0
+            except FleetError:
+                wait = next_wait(wait, random.random(), self._backoff)
+                await asyncio.sleep(wait)
+                continue
+            if not orders.take(newest):
+                continue
+            if before is not None and _way_of(before) != _way_of(newest):
+                self._reconnect.set()
+            self._told.set()
+            if self._session is not None:
+                self._session.nudge()
+
+    async def _keep_connected(self, orders: Orders, state: JournalState) -> None:
+        """One session after the other; what ends one is reported, with backoff between."""
+        await self._told.wait()
+        wait, resume = 0.0, dict(state.resume)
+        is_new = state.identity is None and not state.rows and not state.units
+        while True:
+            self._reconnect.clear()
+            started = asyncio.get_running_loop().time()
+            try:
+                await self._one_session(orders, resume, state, is_new=is_new)
+                is_new, wait = False, 0.0
+                continue
+            except FleetError as error:
+                failure = error
+            if asyncio.get_running_loop().time() - started > self._limits.reconnect_most_seconds:
+                wait = 0.0
+            resume = {}  # the journal's tokens served the first session; later ones start from lists
+            self._lost(failure)
+            wait = next_wait(wait, random.random(), self._backoff if failure.retry is Retry.SOON else REFUSALS)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._reconnect.wait()
+            except TimeoutError:
+                pass
+
+    async def _one_session(self, orders: Orders, resume: dict[str, str], state: JournalState, *, is_new: bool) -> None:
+        """Connect, prove, work; returns when another connection is asked for, raises FleetError when it broke."""
+        desired = orders.desired
+        assert desired is not None  # waited for
+        self._outbox.epoch = await self._fence.check()
+        expected = desired.identity or self._identity
+        kube = await self._connector.connect(self._cluster, desired.connection, expected=expected, fence=self._fence)
+        try:
+            await self._meet(kube, orders)
+            catalog = await kube.discover()
+            session = Session(lambda made: self._site(kube, catalog, orders, state, made), orders, resume)
+            if is_new and (rebuilt := await rebuild_units(session.site)):
+                orders.adopt(rebuilt)
+            self._connected(kube)
+            await self._work(session)
+        finally:
+            self._session = None
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await kube.close()
+
+    async def _work(self, session: Session) -> None:
+        self._session = session
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                work = tasks.create_task(session.run(), name="session")
+                await self._reconnect.wait()
+                work.cancel()
+        except* ENDS as ended:
+            raise _first(ended) from ended
+
+    async def _meet(self, kube: Kube, orders: Orders) -> None:
+        """Record who answered. Another identity than the record's, asked for in Git, makes the record void (R1)."""
+        found, known = kube.identity, self._identity
+        if found == known:
+            return
+        desired = orders.desired
+        if known is not None and (desired is None or desired.identity != found):
+            raise IdentityMismatch(
+                f"another cluster answers as {self._cluster}",
+                why=f"its identity is {found}, recorded was {known}",
+                next_step=f"fleet cluster identity {self._cluster} --accept {found}",
+            )
+        action = "accept-identity" if known else "first-contact"
+        reason = f"recorded before: {known}" if known else "nothing was recorded of this cluster"
+        await self._audit.write(
+            AuditEntry(self._wall(), f"worker {self._cluster}", action, self._cluster, found, reason=reason)
+        )
+        drop = orders.void() if known else JournalEntry()
+        await self._journal.commit(
+            JournalEntry(identity=found, drop=drop.drop, drop_units=drop.drop_units, resume=drop.resume)
+        )
+        self._identity = found
+        if not known:
+            self._outbox.tell(EventKind.NOTE, f"first contact: identity {found} recorded")
+
+    def _site(self, kube: Kube, catalog: Catalog, orders: Orders, state: JournalState, session: Session) -> Site:
+        assert orders.desired is not None
+        orders.start_over()
+        site = Site(
+            cluster=self._cluster,
+            installation=orders.desired.installation,
+            identity=kube.identity,
+            kube=kube,
+            catalog=catalog,
+            view=LiveView(),
+            library=self._library,
+            journal=self._journal,
+            audit=self._audit,
+            outbox=self._outbox,
+            pace=Pace(self._limits.concurrency, self._limits.changed_per_slot),
+            limits=self._limits,
+            wall=self._wall,
+            clock=asyncio.get_running_loop().time,
+            key=self._key,
+            units=orders.units,
+            spawn=session.spawn,
+            wake=session.wake,
+            random=random.random,
+            wake_at=session.wake_at,
+            verify=session.verify,
+            verdicts=dict(state.verdicts),
+        )
+        for unit in orders.units.values():
+            for ref in unit.rows:
+                site.owners[ref] = unit.name
+        return site
+
+    def _connected(self, kube: Kube) -> None:
+        was = self._outbox.reach
+        self._outbox.set_reach(Reach(reachable=True, identity=kube.identity, version=kube.version))
+        if not was.reachable:
+            self._outbox.tell(EventKind.CONNECTED, f"connected to {kube.version or 'the cluster'}")
+
+    def _lost(self, error: FleetError) -> None:
+        was = self._outbox.reach
+        self._outbox.set_reach(Reach(False, self._identity, was.version, error.reason, str(error), error.next_step))
+        if was.reachable or was.reason != error.reason:
+            self._outbox.tell(EventKind.LOST, f"{error.reason}: {error.what}")
+
+    @property
+    def _backoff(self) -> Backoff:
+        return Backoff(self._limits.reconnect_first_seconds, self._limits.reconnect_most_seconds)
+
+
+def _way_of(desired: Desired) -> object:
+    """What a connection depends on."""
+    return desired.connection, desired.identity, desired.installation
+
+
+def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:
+    """One error of a group for the report: several tasks meet the same trouble at once."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
