@@ -17,6 +17,7 @@ from fleet.errors import GitUrlRefused
 
 Protocol = Literal["https", "http", "ssh", "file"]
 
+_PROTOCOLS: dict[str, Protocol] = {"https": "https", "http": "http", "ssh": "ssh"}
 _MAX_URL = 2048
 _MAX_BRANCH = 200
 _SCP_LIKE = re.compile(
@@ -96,22 +97,22 @@ def _parse_absolute(text: str, *, allow_http: bool, allow_path: bool) -> GitUrl:
         host, user, password, port = parts.hostname or "", parts.username, parts.password, parts.port
     except ValueError as error:
         raise _refused("host or port do not read") from error
-    scheme = parts.scheme
-    if scheme == "file":
+    if parts.scheme == "file":
         if host or user is not None:
             raise _refused("a file URL names no host")
         return _path(parts.path, allow_path=allow_path)
-    if scheme == "http" and not allow_http:
+    if parts.scheme == "http" and not allow_http:
         raise _refused("plain http is neither encrypted nor proves its host")
-    if scheme not in {"https", "http", "ssh"}:
-        raise _refused(f"the protocol {scheme!r} is not allowed")
+    protocol = _PROTOCOLS.get(parts.scheme)
+    if protocol is None:
+        raise _refused(f"the protocol {parts.scheme!r} is not allowed")
     if password is not None:
         raise _refused("it holds a password", next_step="put the token into a file and name it by FLEET_GIT_TOKEN_FILE")
     if not _HOST.match(host) or (user is not None and not _USER.match(user)) or port == 0:
         raise _refused("host or user hold characters that are not allowed")
     if parts.query or parts.fragment or parts.path in {"", "/"} or parts.path.startswith("/-"):
         raise _refused("it must end in the path of a repository, without ? and #")
-    return GitUrl(scheme, text, host.lower())
+    return GitUrl(protocol, text, host.lower())
 
 
 def _path(text: str, *, allow_path: bool) -> GitUrl:
