@@ -7,9 +7,10 @@ we set, whatever the server made of our text (quantities, defaults, conversions)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from fleet.core.documents import Document, Json, canonical, digest_of, mapping_at, parse_document, text_at
 from fleet.core.fieldset import ABSENT, VOID, Absent, Path, item_keys, set_value, step, without
@@ -21,6 +22,7 @@ from fleet.core.record import Row, RowState
 
 _EXISTS: Document = {".": {}}  # how `applied_fields` spells a map that we applied empty,
 _LEFT_OUT: Document = {VOID: {}}  # and one that the server left out besides
+_EMPTY_MAPS = (_EXISTS, _LEFT_OUT)
 _SPELLINGS = (canonical(_EXISTS), canonical(_LEFT_OUT))
 
 
@@ -63,68 +65,78 @@ def fingerprint_of(live: Document, entry: OwnEntry, *, key: bytes = b"") -> Dige
     return Digest(hashlib.sha256(raw).hexdigest())
 
 
-def _project(fields: Mapping[str, Json], value: Json) -> dict[str, Json]:
-    """The tree of fields with live values as leaves. "!" before a path element says that nothing is there."""
-    out: dict[str, Json] = {}
-    items = _ItemsByKey(value) if isinstance(value, list) else None
+def _project(fields: Document, value: Json) -> Document:
+    """The tree of fields with live values as leaves. "!" before a path element says that nothing is there.
+
+    This runs for every event: the common case, fields of a map, is written out.
+    """
+    if isinstance(value, list):
+        return _project_items(fields, value)
+    there: Document = value if isinstance(value, dict) else {}
+    out: Document = {}
+    for element, below in fields.items():
+        name = element[2:]
+        if name in there and element[:2] == "f:":
+            found = there[name]
+            if not below or not isinstance(below, dict):
+                out[element] = found
+            elif len(below) > 1 or below not in _EMPTY_MAPS:
+                out[element] = _project(below, found)
+            elif below == _EXISTS:
+                out[element] = True
+        elif element == ".":
+            out["."] = True
+        elif below not in _EMPTY_MAPS:
+            out["!" + element] = None
+    return out
+
+
+def _project_items(fields: Document, items: list[Json]) -> Document:
+    """The same for the items of a list."""
+    out: Document = {}
+    indexes: dict[tuple[str, ...], dict[tuple[Json, ...], Json]] = {}
     for element, below in fields.items():
         if element == ".":
             out["."] = True
             continue
-        if below in (_EXISTS, _LEFT_OUT):
-            if below == _EXISTS:
-                out[element] = True
-            continue
-        found: Json | Absent
-        if items is not None:
-            found = items.find(element)
-        elif isinstance(value, dict):
-            found = value.get(element[2:], ABSENT) if element[1] == ":" and element[0] == "f" else ABSENT
-        else:
-            found = ABSENT
+        kind = element[:2]
+        found: Json | Absent = ABSENT
+        if kind == "k:":
+            names, wanted = _names_and_values(element)
+            index = indexes.get(names)
+            if index is None:
+                index = indexes[names] = _index(items, names)
+            found = index.get(wanted, ABSENT)
+        elif kind == "v:":
+            found = True if set_value(element) in items else ABSENT
+        elif kind == "i:" and element[2:].isdigit() and int(element[2:]) < len(items):
+            found = items[int(element[2:])]
         if isinstance(found, Absent):
             out["!" + element] = None
-        elif below:
-            out[element] = _project(below, found) if isinstance(below, dict) else None
+        elif below and isinstance(below, dict):
+            out[element] = _project(below, found)
         else:
             out[element] = found
     return out
 
 
-class _ItemsByKey:
-    """Finds the items of one live list; several items with one key are one finding, so that a twin shows."""
+@lru_cache(maxsize=8192)
+def _names_and_values(element: str) -> tuple[tuple[str, ...], tuple[Json, ...]]:
+    keys = item_keys(element)
+    return tuple(keys), tuple(keys.values())
 
-    __slots__ = ("_by_keys", "_items")
 
-    def __init__(self, items: list[Json]) -> None:
-        self._items = items
-        self._by_keys: dict[tuple[str, ...], dict[tuple[Json, ...], Json]] = {}
-
-    def find(self, element: str) -> Json | Absent:
-        kind = element[:2]
-        if kind == "k:":
-            wanted = item_keys(element)
-            names = tuple(wanted)
-            index = self._by_keys.get(names)
-            if index is None:
-                index = self._by_keys[names] = self._index(names)
-            return index.get(tuple(wanted.values()), ABSENT)
-        if kind == "v:":
-            return True if set_value(element) in self._items else ABSENT
-        if kind == "i:" and element[2:].isdigit() and int(element[2:]) < len(self._items):
-            return self._items[int(element[2:])]
-        return ABSENT
-
-    def _index(self, names: tuple[str, ...]) -> dict[tuple[Json, ...], Json]:
-        index: dict[tuple[Json, ...], Json] = {}
-        for item in self._items:
-            if isinstance(item, dict):
-                place = tuple(item.get(name, "\0absent") for name in names)
-                if any(isinstance(part, (dict, list)) for part in place):
-                    continue  # no key of a list is one
-                twin = index.get(place)
-                index[place] = item if twin is None else {"\0twins": [twin, item]}
-        return index
+def _index(items: list[Json], names: tuple[str, ...]) -> dict[tuple[Json, ...], Json]:
+    """Items by the values of these keys; several items with one key are one finding, so that a twin shows."""
+    index: dict[tuple[Json, ...], Json] = {}
+    for item in items:
+        if isinstance(item, dict):
+            place = tuple([item.get(name, "\0absent") for name in names])
+            if any(isinstance(part, (dict, list)) for part in place):
+                continue  # no key of a list is one
+            twin = index.get(place)
+            index[place] = item if twin is None else {"\0twins": [twin, item]}
+    return index
 
 
 def applied_fields(entry: OwnEntry, body: Document, answer: Document) -> bytes:
@@ -156,20 +168,34 @@ def as_recorded(fields: Document, recorded: bytes) -> Document:
     """A live field set with its empty maps spelled as in the recorded one (`Row.fields`)."""
     if not any(spelling in recorded for spelling in _SPELLINGS):
         return fields
-    return _as_recorded(fields, parse_document(recorded))
+    for path, spelling in _empty_maps_of(recorded):
+        fields = _respelled(fields, path, spelling)
+    return fields
 
 
-def _as_recorded(fields: Document, recorded: Document) -> Document:
-    out: Document = {}
+@lru_cache(maxsize=1024)
+def _empty_maps_of(recorded: bytes) -> tuple[tuple[Path, Document], ...]:
+    """Where a recorded set holds maps that we applied empty, and how they are spelled."""
+    return tuple(_empty_maps(parse_document(recorded), ()))
+
+
+def _empty_maps(fields: Document, prefix: Path) -> Iterator[tuple[Path, Document]]:
     for element, below in fields.items():
-        before = recorded.get(element)
-        if not isinstance(below, dict) or not isinstance(before, dict) or not before:
-            out[element] = below
-        elif not below:
-            out[element] = before if before in (_EXISTS, _LEFT_OUT) else below
-        else:
-            out[element] = _as_recorded(below, before)
-    return out
+        if isinstance(below, dict) and below:
+            if below in _EMPTY_MAPS:
+                yield (*prefix, element), below
+            else:
+                yield from _empty_maps(below, (*prefix, element))
+
+
+def _respelled(fields: Document, path: Path, spelling: Document) -> Document:
+    """A copy with the leaf at `path` spelled so; the same set where there is no such leaf."""
+    below = fields.get(path[0])
+    if not isinstance(below, dict):
+        return fields
+    if len(path) == 1:
+        return fields if below else {**fields, path[0]: spelling}
+    return {**fields, path[0]: _respelled(below, path[1:], spelling)}
 
 
 def entry_for(live: Document, recorded: bytes, rules: Sequence[IgnoreRule] = ()) -> OwnEntry | None:
