@@ -1,0 +1,517 @@
+"""The HTTP front of one simulated API server: from a request to a verb, from its result to an answer.
+
+Below the routing everything is synchronous: a write is one step of the event loop, so that writes of one cluster
+have an order without locks.
+"""
+
+from __future__ import annotations
+
+import gzip
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import orjson
+import yaml
+from aiohttp import web
+
+from fleet.core.documents import Document, Json, parse, text_at
+from fleet.sim import discovery, patch, reads, virtual
+from fleet.sim.access import User, refusal
+from fleet.sim.kinds import Kind, server_version
+from fleet.sim.objects import Preconditions, WriteOptions, Written
+from fleet.sim.reads import Form, encode, filter_of, make_list
+from fleet.sim.requests import Target, target_of, truth
+from fleet.sim.statuses import (
+    ApiError,
+    Cause,
+    bad_request,
+    internal,
+    invalid_of,
+    method_not_allowed,
+    no_such_resource,
+    unauthorized,
+    unsupported_media,
+)
+
+if TYPE_CHECKING:
+    from fleet.sim.cluster import SimCluster
+
+MAX_BODY_BYTES = 3 * 1024 * 1024
+_GZIP_FROM = 128 * 1024
+_BODIES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+APPLY_PATCH = "application/apply-patch+yaml"
+_PATCHES = {
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    APPLY_PATCH,
+}
+_NAMED = {"get", "update", "patch", "delete"}
+_HEALTH = {"/healthz", "/livez", "/readyz"}
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way: who asks for what."""
+
+    request: web.BaseRequest
+    target: Target
+    query: Mapping[str, str]
+    user: User
+    agent: str
+    warnings: list[str]
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is to be stored."""
+        return "All" in self.request.query.getall("dryRun", [])
+
+
+class ApiServer:
+    """Answers the requests of one cluster."""
+
+    def __init__(self, cluster: SimCluster) -> None:
+        self._cluster = cluster
+        self._discovery: dict[str, tuple[int, bytes]] = {}
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request; never raises but for a connection that is gone."""
+        query = request.query
+        target = target_of(request.method, request.path, query)
+        agent = request.headers.get("User-Agent", "")
+        call = Call(request, target, query, User(""), agent, [])
+        code = 0
+        try:
+            response = await self._answer(call)
+            code = response.status
+        except ApiError as problem:
+            response = _failure(problem)
+            code = problem.code
+        finally:
+            if code or target.verb != "watch":
+                self._record(call, code)
+        if isinstance(response, web.Response):
+            _finish(request, response, call.warnings)
+            if target.verb == "list" and self._cluster.faults.hit("half_list", target, agent):
+                return await _cut_in_half(request, response)
+        return response
+
+    def _record(self, call: Call, code: int) -> None:
+        target = call.target
+        if target.verb == "watch" and code == 200:
+            return  # recorded when it began
+        resource = f"{target.resource}/{target.subresource}" if target.subresource else target.resource
+        self._cluster.ledger.add(
+            verb=target.verb,
+            group=target.group,
+            resource=resource or target.path,
+            namespace=target.namespace if target.resource != "namespaces" else "",
+            name=target.name,
+            agent=call.agent,
+            code=code,
+            dry_run=call.dry_run,
+            query=dict(call.query),
+        )
+
+    async def _answer(self, call: Call) -> web.StreamResponse:
+        faults = self._cluster.faults
+        early = await faults.before(call.target, call.agent, paged="continue" in call.query)
+        if early is not None:
+            return early
+        user = self._cluster.access.user_of(call.request.headers.get("Authorization", ""))
+        if user is None:
+            raise unauthorized()
+        call.user = user
+        self._cluster.access.check(user, call.target)
+        if not call.target.is_resource:
+            return self._path(call)
+        response = await self._resource(call)
+        if faults.loses(call.target, call.agent):
+            # The write has landed; the client waits until its own deadline or the end of the fault.
+            await faults.held()
+            transport = call.request.transport
+            if transport is not None:
+                transport.abort()
+        return response
+
+    # Paths that are no resources
+
+    def _path(self, call: Call) -> web.Response:
+        path = call.target.path.rstrip("/") or "/"
+        if path in _HEALTH or path.rpartition("/")[0] in _HEALTH:
+            return web.Response(body=b"ok", content_type="text/plain")
+        if path == "/version":
+            return _json(server_version())
+        if path in {"/api", "/apis"}:
+            return self._groups(call, core=path == "/api")
+        parts = path.strip("/").split("/")
+        registry = self._cluster.registry
+        if parts[0] == "apis" and len(parts) == 2:
+            found = discovery.group(registry, parts[1])
+            if found is not None:
+                return _json(found)
+        if parts[0] in {"api", "apis"} and len(parts) == (2 if parts[0] == "api" else 3):
+            listed = discovery.resource_list(registry, "" if parts[0] == "api" else parts[1], parts[-1])
+            if listed is not None:
+                return _json(listed)
+        if path == "/openapi/v3":
+            return _json({"paths": {}})
+        return web.Response(status=404, body=b"404 page not found\n", content_type="text/plain")
+
+    def _groups(self, call: Call, *, core: bool) -> web.Response:
+        registry = self._cluster.registry
+        accept = call.request.headers.get("Accept", "")
+        for version in discovery.AGGREGATED:
+            if f"v={version}" in accept.replace(" ", "") and "as=APIGroupDiscoveryList" in accept:
+                key = f"{core}{version}"
+                known = self._discovery.get(key)
+                if known is None or known[0] != registry.revision:
+                    raw = orjson.dumps(discovery.aggregated(registry, core=core, version=version))
+                    known = self._discovery[key] = (registry.revision, raw)
+                media = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+                return web.Response(body=known[1], headers={"Content-Type": media, "Vary": "Accept"})
+        return _json(discovery.core_versions(self._cluster.address) if core else discovery.group_list(registry))
+
+    # Resources
+
+    async def _resource(self, call: Call) -> web.StreamResponse:
+        target = call.target
+        registry = self._cluster.registry
+        kind = registry.find(target.group, target.version, target.resource)
+        if kind is None:
+            if registry.serves_group(target.group, target.version):
+                raise no_such_resource()
+            return web.Response(status=404, body=b"404 page not found\n", content_type="text/plain")
+        if target.subresource and target.subresource not in kind.subresources:
+            raise no_such_resource()
+        if target.namespace and not kind.namespaced and kind.plural != "namespaces":
+            raise no_such_resource()
+        verbs = kind.subresources[target.subresource].verbs if target.subresource else kind.verbs
+        if target.verb not in verbs or (bool(target.name) != (target.verb in _NAMED) and target.verb != "watch"):
+            if not (target.verb == "create" and target.subresource):
+                raise method_not_allowed()
+        if kind.namespaced and not target.namespace and (target.name or target.verb == "create"):
+            raise no_such_resource()
+        match target.verb:
+            case "get":
+                return self._get(call, kind)
+            case "list":
+                return self._list(call, kind)
+            case "watch":
+                return await self._watch(call, kind)
+            case _:
+                return await self._write(call, kind)
+
+    def _namespace(self, call: Call, kind: Kind) -> str:
+        return call.target.namespace if kind.namespaced else ""
+
+    def _get(self, call: Call, kind: Kind) -> web.Response:
+        target = call.target
+        found = virtual.get(self._cluster, kind, target)
+        if found is not None:
+            return found
+        objects = self._cluster.objects
+        namespace = self._namespace(call, kind)
+        if target.subresource and target.subresource != "status":
+            return _json(virtual.read(self._cluster, kind, namespace, target.name, target.subresource))
+        row = self._cluster.stale_row(kind, namespace, target, call.agent) or objects.row(kind, namespace, target.name)
+        raw = encode(kind, row, _form(call))
+        if kind.resource == "namespaces" and target.name == "kube-system":
+            raw = self._cluster.disguised(raw, target, call.agent)
+        return web.Response(body=raw, content_type="application/json")
+
+    def _list(self, call: Call, kind: Kind) -> web.Response:
+        wanted = filter_of(kind, self._namespace(call, kind), call.query)
+        raw = make_list(self._cluster.store, kind, wanted, call.query, _form(call))
+        return web.Response(body=raw, content_type="application/json")
+
+    async def _watch(self, call: Call, kind: Kind) -> web.StreamResponse:
+        wanted = filter_of(kind, self._namespace(call, kind), call.query, call.target.name)
+
+        def started(code: int) -> None:
+            target = call.target
+            self._cluster.ledger.add(
+                verb="watch",
+                group=target.group,
+                resource=target.resource,
+                namespace=target.namespace,
+                name=target.name,
+                agent=call.agent,
+                code=code,
+                dry_run=False,
+                query=dict(call.query),
+            )
+
+        return await self._cluster.watches.serve(
+            call.request, kind, wanted, _form(call), call.query, self._cluster.faults, started
+        )
+
+    async def _write(self, call: Call, kind: Kind) -> web.Response:
+        target = call.target
+        body = await _body(call.request)
+        namespace = self._namespace(call, kind)
+        if target.verb == "delete":
+            return self._delete(call, kind, namespace, body)
+        if target.verb == "deletecollection":
+            return self._delete_collection(call, kind, namespace, body)
+        if target.verb == "patch":
+            return self._patch(call, kind, namespace, body)
+        options = _options(call, applying=False)
+        if target.verb == "create":
+            document = _document(call, body, kind)
+            made = virtual.create(self._cluster, kind, target, document, call.user)
+            if made is not None:
+                return made
+            written = self._cluster.objects.create(kind, namespace, document, options)
+        else:
+            document = _document(call, body, kind)
+            if target.subresource and target.subresource != "status":
+                return _json(virtual.write(self._cluster, kind, namespace, target, lambda _old: document, options))
+            written = self._cluster.objects.replace(kind, namespace, target.name, document, options, target.subresource)
+        return self._written(call, kind, written)
+
+    def _patch(self, call: Call, kind: Kind, namespace: str, body: bytes) -> web.Response:
+        target, objects = call.target, self._cluster.objects
+        media = call.request.content_type
+        if media not in _PATCHES or (kind.custom is not None and media.startswith("application/strategic")):
+            raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
+        options = _options(call, applying=media == APPLY_PATCH)
+        if media == APPLY_PATCH:
+            document = _apply_body(body)
+            if target.subresource and target.subresource != "status":
+                return _json(virtual.apply(self._cluster, kind, namespace, target, document, options))
+            written = objects.apply(kind, namespace, target.name, document, options, target.subresource)
+            return self._written(call, kind, written)
+        change = patch.reader(media, body, kind)
+        if target.subresource and target.subresource != "status":
+            return _json(virtual.write(self._cluster, kind, namespace, target, change, options))
+        written = objects.change(kind, namespace, target.name, change, options, target.subresource)
+        return self._written(call, kind, written)
+
+    def _written(self, call: Call, kind: Kind, written: Written) -> web.Response:
+        call.warnings += written.warnings
+        document = written.object
+        if _form(call) is Form.METADATA:
+            document = {
+                "kind": "PartialObjectMetadata",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": document["metadata"],
+            }
+        return _json(document, status=201 if written.created else 200)
+
+    def _delete(self, call: Call, kind: Kind, namespace: str, body: bytes) -> web.Response:
+        asked = _delete_options(call, body)
+        document, gone = self._cluster.objects.delete(
+            kind,
+            namespace,
+            call.target.name,
+            preconditions=Preconditions(
+                text_at(asked, "preconditions", "uid"), text_at(asked, "preconditions", "resourceVersion")
+            ),
+            propagation=text_at(asked, "propagationPolicy"),
+            grace_seconds=_grace_seconds(asked),
+            dry_run=call.dry_run or "All" in cast("list[Json]", asked.get("dryRun") or []),
+        )
+        return self._deleted(kind, document, gone)
+
+    def _deleted(self, kind: Kind, document: Document, gone: bool) -> web.Response:
+        if not gone or kind.resource in virtual.RETURN_DELETED:
+            return _json(document)
+        details: Document = {"name": text_at(document, "metadata", "name")}
+        if kind.group:
+            details["group"] = kind.group
+        details |= {"kind": kind.plural, "uid": text_at(document, "metadata", "uid")}
+        return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+
+    def _delete_collection(self, call: Call, kind: Kind, namespace: str, body: bytes) -> web.Response:
+        asked = _delete_options(call, body)
+        wanted = filter_of(kind, namespace, call.query)
+        store, objects = self._cluster.store, self._cluster.objects
+        rows = store.rows(kind.resource)
+        keys = sorted(key for key, row in rows.items() if wanted.takes(key, row))
+        raw = make_list(store, kind, wanted, {key: call.query[key] for key in call.query if key != "limit"}, Form.FULL)
+        for key in keys:
+            objects.delete(
+                kind,
+                key[0],
+                key[1],
+                propagation=text_at(asked, "propagationPolicy"),
+                grace_seconds=_grace_seconds(asked),
+                dry_run=call.dry_run,
+            )
+        return web.Response(body=raw, content_type="application/json")
+
+
+def _json(document: Document, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
+
+
+def _failure(problem: ApiError) -> web.Response:
+    response = _json(problem.document(), problem.code)
+    if problem.retry_after:
+        response.headers["Retry-After"] = str(problem.retry_after)
+    return response
+
+
+def _finish(request: web.BaseRequest, response: web.Response, warnings: list[str]) -> None:
+    headers = response.headers
+    headers["Audit-Id"] = secrets.token_hex(16)
+    headers.setdefault("Cache-Control", "no-cache, private")
+    for text in warnings:
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        headers.add("Warning", f'299 - "{escaped}"')
+    body = response.body
+    if isinstance(body, bytes) and len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.body = gzip.compress(body, 1)
+        headers["Content-Encoding"] = "gzip"
+        headers["Vary"] = "Accept-Encoding"
+
+
+async def _cut_in_half(request: web.BaseRequest, response: web.Response) -> web.StreamResponse:
+    body = response.body
+    raw = body if isinstance(body, bytes) else b""
+    cut = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(raw))})
+    await cut.prepare(request)
+    await cut.write(raw[: len(raw) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return cut
+
+
+_METADATA_FORMS = ("as=PartialObjectMetadata;", "as=PartialObjectMetadataList;")
+
+
+def _form(call: Call) -> Form:
+    accept = call.request.headers.get("Accept", "")
+    if not accept or accept == "application/json":
+        return Form.FULL
+    for offer in accept.split(","):
+        compact = offer.replace(" ", "") + ";"
+        if any(form in compact for form in _METADATA_FORMS):
+            return Form.METADATA
+        media = compact.partition(";")[0]
+        if media in {"application/json", "*/*", "application/*"} and "as=Table" not in compact:
+            return Form.FULL
+    raise ApiError(
+        406,
+        "NotAcceptable",
+        f"406: Not Acceptable\n\nAvailable representations: {', '.join(_BODIES)}",
+        details={},
+    )
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise _too_large()
+    raw = await request.read()
+    if len(raw) > MAX_BODY_BYTES:
+        raise _too_large()
+    return raw
+
+
+def _too_large() -> ApiError:
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {MAX_BODY_BYTES}", details={})
+
+
+def _document(call: Call, body: bytes, kind: Kind) -> Document:
+    media = call.request.content_type
+    if media not in {"application/json", "application/yaml", "application/octet-stream", ""}:
+        raise unsupported_media(_BODIES if kind.custom is None else _BODIES[:2])
+    if media == "application/yaml":
+        return _apply_body(body)
+    try:
+        value = parse(body)
+    except ValueError as problem:
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {kind.kind}): couldn't get version/kind; "
+            f"json parse error: {patch.go_json_error(body, str(problem))} ({_shown(body)})"
+        ) from None
+    if not isinstance(value, dict):
+        raise bad_request("cannot restore struct from: " + type(value).__name__)
+    return value
+
+
+def _shown(body: bytes) -> str:
+    text = body[:100].decode("utf-8", "replace")
+    return text
+
+
+def _apply_body(body: bytes) -> Document:
+    try:
+        value = parse(body) if body.lstrip()[:1] == b"{" else cast("Json", yaml.load(body, yaml.CSafeLoader))
+    except (ValueError, yaml.YAMLError) as problem:
+        raise bad_request(f"error decoding YAML: {problem}") from None
+    if not isinstance(value, dict):
+        raise bad_request("error decoding YAML: no object")
+    return value
+
+
+_VALIDATIONS = {"", "Warn", "Strict", "Ignore"}
+
+
+def _options(call: Call, *, applying: bool) -> WriteOptions:
+    query, patching = call.query, call.target.verb == "patch"
+    name = {"create": "CreateOptions", "update": "UpdateOptions"}.get(call.target.verb, "PatchOptions")
+    causes: list[Cause] = []
+    manager = query.get("fieldManager", "")
+    force = query.get("force")
+    if patching and not applying and force is not None:
+        causes.append(Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force"))
+    if applying and not manager:
+        causes.append(Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager"))
+    if len(manager) > 128:
+        causes.append(Cause("FieldValueTooLong", "Too long: may not be more than 128 bytes", "fieldManager"))
+    dry_run = call.request.query.getall("dryRun", [])
+    if dry_run and dry_run != ["All"]:
+        listed = "[" + ",".join(f'"{one}"' for one in dry_run) + "]"
+        causes.append(
+            Cause("FieldValueNotSupported", f'Unsupported value: {listed}: supported values: "All"', "dryRun")
+        )
+    validation = query.get("fieldValidation", "")
+    if validation not in _VALIDATIONS:
+        causes.append(
+            Cause(
+                "FieldValueNotSupported",
+                f'Unsupported value: "{validation}": supported values: "", "Ignore", "Strict", "Warn"',
+                "fieldValidation",
+            )
+        )
+    if causes:
+        raise invalid_of(name, "meta.k8s.io", "", causes)
+    return WriteOptions(
+        manager or call.agent.partition("/")[0] or "unknown", call.dry_run, truth(force), validation or "Warn"
+    )
+
+
+def _delete_options(call: Call, body: bytes) -> Document:
+    asked: Document = {}
+    if body:
+        try:
+            value = parse(body)
+        except ValueError as problem:
+            raise bad_request(str(problem)) from None
+        asked = value if isinstance(value, dict) else {}
+    if "propagationPolicy" in call.query:
+        asked = {**asked, "propagationPolicy": call.query["propagationPolicy"]}
+    if "gracePeriodSeconds" in call.query and call.query["gracePeriodSeconds"].isdigit():
+        asked = {**asked, "gracePeriodSeconds": int(call.query["gracePeriodSeconds"])}
+    policy = text_at(asked, "propagationPolicy")
+    if policy not in {"", "Orphan", "Background", "Foreground"}:
+        supported = '"Background", "Foreground", "Orphan", "nil"'
+        cause = Cause(
+            "FieldValueNotSupported",
+            f'Unsupported value: "{policy}": supported values: {supported}',
+            "propagationPolicy",
+        )
+        raise invalid_of("DeleteOptions", "meta.k8s.io", "", [cause])
+    return asked
+
+
+def _grace_seconds(asked: Document) -> int | None:
+    value = asked.get("gracePeriodSeconds")
+    return value if isinstance(value, int) else None
+
+
+__all__ = ["ApiServer", "internal", "reads", "refusal"]

@@ -1,0 +1,230 @@
+"""One simulated cluster: its store, its API server, its controllers, its faults and its ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Mapping
+from random import Random
+
+import orjson
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
+
+from fleet.core.documents import Document, mapping_at, parse_document, text_at
+from fleet.sim import births
+from fleet.sim.access import Access, User, service_account
+from fleet.sim.apiserver import MAX_BODY_BYTES, ApiServer
+from fleet.sim.faults import Faults
+from fleet.sim.kinds import Kind, Registry
+from fleet.sim.ledger import Ledger
+from fleet.sim.objects import Objects, WriteOptions, Written
+from fleet.sim.patch import merge_patch
+from fleet.sim.requests import Target
+from fleet.sim.storage import Row, Store
+from fleet.sim.watch import Watches
+
+ADMIN = User("admin", ("system:masters", "system:authenticated"))
+_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
+
+
+class SimCluster:
+    """One cluster. Made and started by `Simulation`."""
+
+    def __init__(self, name: str, random: Random, *, bookmark_seconds: float, history: int, ledger_limit: int) -> None:
+        self.name = name
+        self.random = random
+        self.store = Store(history=history)
+        self.registry = Registry()
+        self.objects = Objects(self.store, self.registry, random)
+        self.access = Access(self.store)
+        self.faults = Faults()
+        self.ledger = Ledger(name, limit=ledger_limit)
+        self.watches = Watches(self.store, bookmark_seconds=bookmark_seconds)
+        self.token = births.token()
+        self.access.tokens[self.token] = ADMIN
+        self.logs: dict[tuple[str, str], str] = {}
+        self.port = 0
+        self._server: web.Server[web.BaseRequest] | None = None
+        self._listener: asyncio.Server | None = None
+        self._context: ssl.SSLContext | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._false_identity = births.new_uid(random)
+        self._seed()
+
+    def _seed(self) -> None:
+        options = WriteOptions(manager="kube-apiserver")
+        kind = self.kind("", "Namespace")
+        for name in _NAMESPACES:
+            body: Document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            self.objects.create(kind, "", body, options)
+        rule: Document = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+        paths: Document = {"nonResourceURLs": ["*"], "verbs": ["*"]}
+        role: Document = {"metadata": {"name": "cluster-admin"}, "rules": [rule, paths]}
+        self.objects.create(self.kind("rbac.authorization.k8s.io", "ClusterRole"), "", role, options)
+        self.store.compact()
+
+    # What tests and the demo use
+
+    @property
+    def identity(self) -> str:
+        """UID of the kube-system namespace."""
+        return text_at(self.get("", "Namespace", "", "kube-system") or {}, "metadata", "uid")
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:PORT`."""
+        return f"127.0.0.1:{self.port}"
+
+    def kind(self, group: str, kind: str, version: str = "") -> Kind:
+        """A kind that this cluster serves; raises KeyError."""
+        found = self.registry.of(group, kind, version)
+        if found is None:
+            raise KeyError(f"{self.name} serves no {kind} in group {group!r}")
+        return found
+
+    def get(self, group: str, kind: str, namespace: str, name: str) -> Document | None:
+        """An object as it stands, or None."""
+        return self.objects.find(self.kind(group, kind), namespace, name)
+
+    def list(self, group: str, kind: str, namespace: str = "") -> list[Document]:
+        """All objects of a kind, sorted by namespace and name."""
+        found = self.kind(group, kind)
+        rows = sorted(self.store.rows(found.resource).items())
+        return [self.objects.document(found, row) for key, row in rows if namespace in {"", key[0]}]
+
+    def drift(
+        self,
+        group: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        changes: Mapping[str, object],
+        *,
+        manager: str = "kubectl-edit",
+        subresource: str = "",
+    ) -> Document:
+        """Change a live object as another writer would (a merge patch); the object afterwards."""
+        found = self.kind(group, kind)
+        change = parse_document(orjson.dumps(changes))
+
+        def merged(old: Document) -> Document:
+            made = merge_patch(old, change)
+            return made if isinstance(made, dict) else old
+
+        return self.objects.change(found, namespace, name, merged, WriteOptions(manager=manager), subresource).object
+
+    def create(self, document: Document, *, manager: str = "kubectl-create") -> Written:
+        """Create an object as another writer would."""
+        group, slash, version = text_at(document, "apiVersion").partition("/")
+        if not slash:
+            group, version = "", group
+        kind = self.kind(group, text_at(document, "kind"), version)
+        namespace = text_at(document, "metadata", "namespace") if kind.namespaced else ""
+        return self.objects.create(kind, namespace, document, WriteOptions(manager=manager))
+
+    def remove(self, group: str, kind: str, namespace: str, name: str, *, propagation: str = "Background") -> None:
+        """Delete an object as another writer would."""
+        self.objects.delete(self.kind(group, kind), namespace, name, propagation=propagation)
+
+    def issue_token(self, namespace: str, name: str, uid: str = "") -> str:
+        """A token of a ServiceAccount."""
+        token = births.token()
+        self.access.tokens[token] = service_account(namespace, name, uid)
+        return token
+
+    def user_token(self, name: str, *groups: str) -> str:
+        """A token of a user with no rights but those that bindings give."""
+        token = births.token()
+        self.access.tokens[token] = User(name, (*groups, "system:authenticated"))
+        return token
+
+    # Faults that change what is read
+
+    def disguised(self, raw: bytes, target: Target, agent: str) -> bytes:
+        """kube-system with a false UID while the identity fault is on."""
+        if not self.faults.active or self.faults.hit("identity", target, agent) is None:
+            return raw
+        document = parse_document(raw)
+        mapping_at(document, "metadata")["uid"] = self._false_identity
+        return orjson.dumps(document)
+
+    def stale_row(self, kind: Kind, namespace: str, target: Target, agent: str) -> Row | None:
+        """An earlier state of an object while stale reads are on; None for the newest."""
+        if not self.faults.active:
+            return None
+        fault = self.faults.hit("stale", target, agent)
+        if fault is None:
+            return None
+        version = max(self.store.compacted, self.store.version - fault.versions)
+        return self.store.rows_at(kind.resource, version).get((namespace, target.name))
+
+    # Serving
+
+    async def start(self, context: ssl.SSLContext, port: int = 0) -> None:
+        """Listen on loopback."""
+        self._context = context
+        self._server = web.Server(ApiServer(self).handle, request_factory=_request, access_log=None)
+        await self._listen(port)
+        self.faults.on_change.append(self._follow_faults)
+        self._start(self.watches.beat(), f"{self.name} bookmarks")
+
+    def _start(self, work: object, name: str) -> None:
+        if asyncio.iscoroutine(work):
+            task = asyncio.get_running_loop().create_task(work, name=name)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _listen(self, port: int) -> None:
+        if self._server is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            self._server, "127.0.0.1", port, ssl=self._context, reuse_address=True, backlog=512
+        )
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    def _follow_faults(self) -> None:
+        refuse = self.faults.has("refuse")
+        if refuse and self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            self.cut()
+        elif not refuse and self._listener is None and self._server is not None:
+            self._start(self._listen(self.port), f"{self.name} listener")
+
+    def cut(self) -> None:
+        """Break all open connections."""
+        self.watches.close_all()
+        if self._server is not None:
+            for protocol in tuple(self._server.connections):
+                if protocol.transport is not None:
+                    protocol.transport.abort()
+
+    async def stop(self) -> None:
+        """Close the port and everything open."""
+        self.faults.clear()
+        self.watches.close_all()
+        for task in tuple(self._tasks):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if self._listener is not None:
+            self._listener.close()
+        if self._server is not None:
+            await self._server.shutdown(0.1)
+            self._server = None
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler[web.BaseRequest],
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES + 1)

@@ -1,0 +1,616 @@
+"""Writes and reads of one cluster's objects, as the registry does them: decode, default, judge, own, store.
+
+Used by the HTTP front and by the simulated controllers alike, so that both go through the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from fleet.core.documents import Document, at, items_at, mapping_at, text_at
+from fleet.sim import births, crds, managed, rules
+from fleet.sim.codec import DecodeError, Notes, decode
+from fleet.sim.conversion import to_version
+from fleet.sim.defaults import default
+from fleet.sim.kinds import Kind, Registry
+from fleet.sim.managed import APPLY, UPDATE, ManagerId
+from fleet.sim.merge import TypedError, check
+from fleet.sim.names import metadata_causes
+from fleet.sim.schema import zero
+from fleet.sim.statuses import (
+    MODIFIED,
+    ApiError,
+    Cause,
+    already_exists,
+    apply_conflict,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+)
+from fleet.sim.storage import Key, Row, Store
+from fleet.sim.validation import validate
+
+Change = Callable[[Document], Document]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How to write: who, whether for real, and what to do with unknown fields (Warn, Strict, Ignore)."""
+
+    manager: str = "unknown"
+    dry_run: bool = False
+    force: bool = False
+    validation: str = "Warn"
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """What must hold for a delete; "" asks nothing."""
+
+    uid: str = ""
+    version: str = ""
+
+
+@dataclass(slots=True)
+class Written:
+    """The answer to a write: the object at the version asked for, whether it is new, and warnings."""
+
+    object: Document
+    created: bool = False
+    warnings: list[str] = field(default_factory=lambda: [])
+
+
+class Objects:
+    """All reads and writes of one cluster."""
+
+    def __init__(self, store: Store, registry: Registry, random: Random) -> None:
+        self.store, self.registry, self.random = store, registry, random
+        self.allocator = births.Allocator(random)
+        self.injectors: list[Callable[[Kind, Document], None]] = []  # mutating admission, as by a webhook
+
+    # Reads
+
+    def row(self, kind: Kind, namespace: str, name: str) -> Row:
+        """The stored object; raises ApiError 404."""
+        row = self.store.get(kind.resource, (namespace, name))
+        if row is None:
+            raise not_found(kind.plural, kind.group, name)
+        return row
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Document:
+        """The object at this kind's version; raises ApiError 404."""
+        return self.document(kind, self.row(kind, namespace, name))
+
+    def find(self, kind: Kind, namespace: str, name: str) -> Document | None:
+        """The object, or None."""
+        row = self.store.get(kind.resource, (namespace, name))
+        return None if row is None else self.document(kind, row)
+
+    def document(self, kind: Kind, row: Row) -> Document:
+        """A stored object at this kind's version."""
+        stored: Document = {"kind": kind.kind, "apiVersion": kind.stored_version, **row.document()}
+        return stored if kind.stored_version == kind.api_version else to_version(stored, kind.api_version)
+
+    # Writes
+
+    def create(self, kind: Kind, namespace: str, body: Document, options: WriteOptions) -> Written:
+        """POST."""
+        notes = Notes()
+        document = self._read(kind, body, notes, options)
+        self._place(kind, namespace, "", document)
+        metadata = mapping_at(document, "metadata")
+        if not text_at(metadata, "name") and text_at(metadata, "generateName"):
+            metadata["name"] = text_at(metadata, "generateName")[:58] + births.name_suffix(self.random)
+        return self._insert(kind, namespace, document, options, UPDATE, notes=notes)
+
+    def replace(
+        self, kind: Kind, namespace: str, name: str, body: Document, options: WriteOptions, subresource: str = ""
+    ) -> Written:
+        """PUT."""
+        notes = Notes()
+        document = self._read(kind, body, notes, options)
+        self._place(kind, namespace, name, document)
+        row = self.store.get(kind.resource, (namespace, name))
+        if row is None:
+            if kind.resource not in rules.CREATE_ON_UPDATE or subresource:
+                raise not_found(kind.plural, kind.group, name)
+            return self._insert(kind, namespace, document, options, UPDATE, notes=notes)
+        old = self.document(kind, row)
+        version = text_at(document, "metadata", "resourceVersion")
+        if not version and (kind.custom is not None or kind.resource in rules.CONDITIONAL):
+            message = "Invalid value: 0: must be specified for an update"
+            cause = Cause("FieldValueInvalid", message, "metadata.resourceVersion")
+            raise invalid(kind, name, [cause])
+        return self._update(kind, document, old, options, subresource, notes=notes)
+
+    def change(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        change: Change,
+        options: WriteOptions,
+        subresource: str = "",
+    ) -> Written:
+        """PATCH that is no apply: `change` makes the new document from the live one."""
+        old = self.get(kind, namespace, name)
+        notes = Notes()
+        document = self._read(kind, change(old), notes, options)
+        self._place(kind, namespace, name, document)
+        return self._update(kind, document, old, options, subresource, notes=notes)
+
+    def apply(
+        self, kind: Kind, namespace: str, name: str, body: Document, options: WriteOptions, subresource: str = ""
+    ) -> Written:
+        """Server-side apply."""
+        if text_at(body, "apiVersion") != kind.api_version or text_at(body, "kind") != kind.kind:
+            raise bad_request(f"invalid object type: {_gvk(body)}")
+        said = text_at(body, "metadata", "name")
+        if said != name:
+            raise bad_request(f"the name of the object ({said}) does not match the name on the URL ({name})")
+        body = {**body, "metadata": {**mapping_at(body, "metadata"), "name": name}}
+        if at(body, "metadata", "managedFields") is not None:
+            raise bad_request("metadata.managedFields must be nil")
+        row = self.store.get(kind.resource, (namespace, name))
+        if row is None:
+            if subresource:
+                raise not_found(kind.plural, kind.group, name)
+            return self._apply_new(kind, namespace, name, body, options)
+        return self._apply_over(kind, self.document(kind, row), body, options, subresource)
+
+    def _apply_new(self, kind: Kind, namespace: str, name: str, body: Document, options: WriteOptions) -> Written:
+        empty = _empty(kind)
+        applied = self._applied(kind, empty, body, {}, options, "")
+        document = applied.object
+        uid = text_at(document, "metadata", "uid")
+        if uid:
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise conflict(kind.plural, kind.group, name, why)
+        notes = Notes()
+        document = self._decoded(kind, document, notes)
+        self._place(kind, namespace, name, document)
+        return self._insert(kind, namespace, document, options, APPLY, managers=applied.managers, notes=notes)
+
+    def _apply_over(
+        self, kind: Kind, old: Document, body: Document, options: WriteOptions, subresource: str
+    ) -> Written:
+        live = managed.bare(old)
+        managers = managed.read(old)
+        if not managers:
+            managers = managed.update(
+                _empty(kind),
+                live,
+                kind.type,
+                {},
+                ManagerId("before-first-apply", UPDATE, kind.api_version, subresource),
+                version=kind.api_version,
+                time="",
+                reset=rules.resets(kind, subresource),
+            )
+        applied = self._applied(kind, live, body, managers, options, subresource)
+        notes = Notes()
+        document = self._decoded(kind, applied.object, notes)
+        self._place(kind, text_at(old, "metadata", "namespace"), text_at(old, "metadata", "name"), document)
+        return self._update(
+            kind, document, old, options, subresource, managers=applied.managers, same=applied.same, notes=notes
+        )
+
+    def _applied(
+        self,
+        kind: Kind,
+        live: Document,
+        body: Document,
+        managers: managed.Managers,
+        options: WriteOptions,
+        subresource: str,
+    ) -> managed.Applied:
+        try:
+            check(body, kind.type)
+        except TypedError as problem:
+            where = text_at(body, "metadata", "namespace")
+            name = text_at(body, "metadata", "name")
+            raise ApiError(
+                500, "", f"failed to create typed patch object ({where}/{name}; {_gvk(body)}): {problem}"
+            ) from None
+        manager = ManagerId(options.manager, APPLY, "", subresource)
+        try:
+            return managed.apply(
+                live,
+                body,
+                kind.type,
+                managers,
+                manager,
+                version=kind.api_version,
+                force=options.force,
+                reset=rules.resets(kind, subresource),
+            )
+        except managed.ApplyConflict as clash:
+            causes = [
+                Cause("FieldManagerConflict", f"conflict with {managed.print_manager(one.manager)}", one.path)
+                for one in clash.conflicts
+            ]
+            raise apply_conflict(str(clash), causes) from None
+
+    def delete(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        preconditions: Preconditions | None = None,
+        propagation: str = "",
+        grace_seconds: int | None = None,
+        dry_run: bool = False,
+    ) -> tuple[Document, bool]:
+        """DELETE: the last state of the object, and whether it is gone (else a finalizer keeps it)."""
+        row = self.row(kind, namespace, name)
+        document = self.document(kind, row)
+        if kind.resource == "namespaces" and name in {"default", "kube-system", "kube-public"}:
+            raise forbidden("namespaces", "", name, "this namespace may not be deleted")
+        _check_preconditions(kind, document, preconditions or Preconditions())
+        metadata = dict(mapping_at(document, "metadata"))
+        before = items_at(metadata, "finalizers")
+        finalizers = [one for one in before if one not in {"orphan", "foregroundDeletion"}]
+        wanted = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}.get(propagation)
+        if not propagation:
+            wanted = next((str(one) for one in before if one in {"orphan", "foregroundDeletion"}), None)
+        if wanted and (kind.resource != "namespaces" or propagation == "Orphan"):
+            finalizers.append(wanted)
+        graceful = _grace(kind, document, grace_seconds)
+        spec_finalizers = kind.resource == "namespaces" and items_at(document, "spec", "finalizers")
+        if not finalizers and not graceful and not spec_finalizers:
+            if not dry_run:
+                self._remove(kind, (namespace, name), document)
+            return document, True
+        already = "deletionTimestamp" in metadata
+        metadata["finalizers"] = finalizers
+        if not finalizers:
+            metadata.pop("finalizers")
+        if not already:
+            metadata["deletionTimestamp"] = births.now()
+            if not (kind.resource == "namespaces"):
+                metadata["deletionGracePeriodSeconds"] = graceful
+            if number_of(metadata, "generation"):
+                metadata["generation"] = number_of(metadata, "generation") + 1
+        document["metadata"] = metadata
+        if kind.resource == "namespaces":
+            document["status"] = {**mapping_at(document, "status"), "phase": "Terminating"}
+        if (not already or finalizers != before) and not dry_run:
+            self._put(kind, (namespace, name), document)
+        return document, False
+
+    # Parts of a write
+
+    def _read(self, kind: Kind, body: Document, notes: Notes, options: WriteOptions) -> Document:
+        version, said = text_at(body, "apiVersion"), text_at(body, "kind")
+        if version and version != kind.api_version:
+            raise bad_request(
+                f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
+            )
+        if said and said != kind.kind:
+            raise bad_request(
+                f"{said} in version {_quoted(kind.version)} cannot be handled as a {kind.kind}: "
+                f"converting (v1.{said}) to (core.{kind.kind}): unknown conversion"
+            )
+        document = self._decoded(kind, body, notes)
+        if notes.unknown and options.validation == "Strict":
+            told = ", ".join(f'unknown field "{path}"' for path in notes.unknown)
+            raise bad_request(
+                f"{kind.kind} in version {_quoted(kind.version)} cannot be handled as a {kind.kind}: "
+                f"strict decoding error: {told}"
+            )
+        if options.validation == "Ignore":
+            notes.unknown.clear()
+        return document
+
+    def _decoded(self, kind: Kind, body: Document, notes: Notes) -> Document:
+        if kind.custom is not None:
+            return crds.decoded(kind, body, notes)
+        try:
+            document = decode(body, kind.type, notes)
+        except DecodeError as problem:
+            raise bad_request(
+                f"{kind.kind} in version {_quoted(kind.version)} cannot be handled as a {kind.kind}: {problem}"
+            ) from None
+        if kind.resource == "secrets":
+            births.merge_string_data(document)
+        default(kind.resource, document)
+        document["kind"], document["apiVersion"] = kind.kind, kind.api_version
+        return document
+
+    def _place(self, kind: Kind, namespace: str, name: str, document: Document) -> None:
+        """Check name and namespace against the path, and put the namespace in."""
+        metadata = dict(mapping_at(document, "metadata"))
+        said = text_at(metadata, "namespace")
+        if kind.namespaced:
+            if said and said != namespace:
+                raise bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
+            metadata["namespace"] = namespace
+        elif said:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        if name and text_at(metadata, "name") != name:
+            told = text_at(metadata, "name")
+            raise bad_request(f"the name of the object ({told}) does not match the name on the URL ({name})")
+        document["metadata"] = metadata
+
+    def _insert(
+        self,
+        kind: Kind,
+        namespace: str,
+        document: Document,
+        options: WriteOptions,
+        operation: str,
+        *,
+        managers: managed.Managers | None = None,
+        notes: Notes,
+    ) -> Written:
+        name = text_at(document, "metadata", "name")
+        self._admit_to_namespace(kind, namespace, name)
+        if managers is None and text_at(document, "metadata", "resourceVersion"):
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
+        metadata = dict(mapping_at(document, "metadata"))
+        for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
+            metadata.pop(key, None)
+        metadata["uid"] = births.new_uid(self.random)
+        metadata["creationTimestamp"] = births.now()
+        document["metadata"] = metadata
+        document = rules.keep(kind, document, None, "")
+        generation = rules.next_generation(kind, document, None, "")
+        metadata.pop("generation", None)
+        if generation:
+            metadata["generation"] = generation
+        if kind.custom is None:
+            default(kind.resource, document)
+        # Owned is what was sent and defaulted; what the strategy and admission add belongs to nobody.
+        if managers is None:
+            manager = ManagerId(options.manager, operation, kind.api_version, "")
+            managers = managed.update(
+                _empty(kind),
+                managed.bare(document),
+                kind.type,
+                {},
+                manager,
+                version=kind.api_version,
+                time=births.now(),
+                reset=rules.resets(kind, ""),
+            )
+        else:
+            manager = ManagerId(options.manager, APPLY, "", "")
+            if manager in managers:
+                managers[manager].time = births.now()
+        births.born(kind.resource, document, self.random)
+        for inject in self.injectors:
+            inject(kind, document)
+        self._judge(kind, document, None, "")
+        if kind.resource == "services":
+            self.allocator.fill(document, None)
+        if self.store.get(kind.resource, (namespace, name)) is not None:
+            raise already_exists(kind.plural, kind.group, name)
+        document = managed.write(document, managers)
+        if not options.dry_run:
+            self._put(kind, (namespace, name), document)
+        return Written(document, created=True, warnings=_warnings(notes, options))
+
+    def _update(
+        self,
+        kind: Kind,
+        document: Document,
+        old: Document,
+        options: WriteOptions,
+        subresource: str,
+        *,
+        managers: managed.Managers | None = None,
+        same: bool = False,
+        notes: Notes,
+    ) -> Written:
+        name = text_at(old, "metadata", "name")
+        namespace = text_at(old, "metadata", "namespace")
+        metadata = dict(mapping_at(document, "metadata"))
+        was = mapping_at(old, "metadata")
+        version = text_at(metadata, "resourceVersion")
+        if version and version != "0" and version != text_at(was, "resourceVersion"):
+            raise conflict(kind.plural, kind.group, name, MODIFIED)
+        self._check_uid(kind, metadata, was, applying=managers is not None)
+        for key in (
+            "uid",
+            "creationTimestamp",
+            "selfLink",
+            "resourceVersion",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+        ):
+            metadata.pop(key, None)
+            if key in was:
+                metadata[key] = was[key]
+        document["metadata"] = metadata
+        document = rules.keep(kind, document, old, subresource)
+        metadata = mapping_at(document, "metadata")
+        if kind.custom is None and subresource != "status":
+            default(kind.resource, document)
+        if kind.resource == "services" and not subresource:
+            self.allocator.fill(document, old)
+        generation = rules.next_generation(kind, document, old, subresource)
+        if generation:
+            metadata["generation"] = generation
+        for inject in self.injectors:
+            inject(kind, document)
+        time = births.now()
+        if managers is None:
+            managers = self._owners(kind, document, old, options, subresource, time)
+        elif not same:
+            mine = managers.get(ManagerId(options.manager, APPLY, "", subresource))
+            if mine is not None:
+                mine.time = time
+        self._judge(kind, document, old, subresource)
+        new = managed.bare(document)
+        if new == managed.bare(old) and _same_owners(managers, managed.read(old)):
+            return Written(old, warnings=_warnings(notes, options))
+        new = managed.write(new, managers)
+        if "deletionTimestamp" in was and not items_at(new, "metadata", "finalizers") and _deletable(kind, new):
+            if not options.dry_run:
+                self._remove(kind, (namespace, name), new)
+            return Written(new, warnings=_warnings(notes, options))
+        if not options.dry_run:
+            self._put(kind, (namespace, name), new)
+        return Written(new, warnings=_warnings(notes, options))
+
+    def _owners(
+        self, kind: Kind, document: Document, old: Document, options: WriteOptions, subresource: str, time: str
+    ) -> managed.Managers:
+        sent = at(document, "metadata", "managedFields")
+        before = managed.read(old)
+        if not subresource and isinstance(sent, list):
+            if not sent or sent == [{}]:
+                return {}
+            try:
+                before = managed.read(document) or before
+            except managed.ManagedFieldsInvalid:
+                before = managed.read(old)
+        if not before:
+            return {}
+        return managed.update(
+            managed.bare(old),
+            managed.bare(document),
+            kind.type,
+            before,
+            ManagerId(options.manager, UPDATE, kind.api_version, subresource),
+            version=kind.api_version,
+            time=time,
+            reset=rules.resets(kind, subresource),
+        )
+
+    def _judge(self, kind: Kind, document: Document, old: Document | None, subresource: str) -> None:
+        causes = metadata_causes(kind.resource, document, custom=kind.custom is not None)
+        if kind.custom is not None:
+            causes += crds.causes(kind, document, old, subresource)
+        else:
+            causes += validate(kind, document, old, subresource)
+        if causes:
+            raise invalid(kind, text_at(document, "metadata", "name"), causes)
+
+    @staticmethod
+    def _check_uid(kind: Kind, metadata: Document, was: Document, *, applying: bool) -> None:
+        uid = text_at(metadata, "uid")
+        if not uid or uid == text_at(was, "uid"):
+            return
+        name = text_at(was, "name")
+        if applying:
+            cause = Cause("FieldValueInvalid", f'Invalid value: "{uid}": field is immutable', "metadata.uid")
+            raise invalid(kind, name, [cause, cause])
+        place = f"{text_at(was, 'namespace')}/{name}" if kind.namespaced else name
+        raise conflict(
+            kind.plural,
+            kind.group,
+            name,
+            f"StorageError: invalid object, Code: 4, Key: /registry/{kind.plural}/{place}, ResourceVersion: 0, "
+            f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
+            f"UID in object meta: {text_at(was, 'uid')}",
+        )
+
+    def _admit_to_namespace(self, kind: Kind, namespace: str, name: str) -> None:
+        if not kind.namespaced:
+            return
+        row = self.store.get("namespaces", ("", namespace))
+        if row is None:
+            raise not_found("namespaces", "", namespace)
+        if text_at(row.document(), "status", "phase") == "Terminating":
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            cause = Cause("NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace")
+            raise forbidden(kind.plural, kind.group, name, why, causes=[cause])
+
+    def _put(self, kind: Kind, key: Key, document: Document) -> None:
+        stored = document
+        if kind.stored_version != kind.api_version:
+            stored = to_version(document, kind.stored_version)
+        self.store.put(kind.resource, key, stored)
+        if stored is not document:
+            version = text_at(stored, "metadata", "resourceVersion")
+            mapping_at(document, "metadata")["resourceVersion"] = version
+
+    def _remove(self, kind: Kind, key: Key, document: Document) -> None:
+        self.store.delete(kind.resource, key)
+        if kind.resource == "services":
+            self.allocator.release(document)
+
+
+def number_of(document: Document, key: str) -> int:
+    """An integer field; 0 where there is none."""
+    value = document.get(key)
+    return value if isinstance(value, int) else 0
+
+
+def _empty(kind: Kind) -> Document:
+    if kind.custom is not None:
+        return {"apiVersion": kind.api_version, "kind": kind.kind}
+    return zero(kind.type)
+
+
+def _same_owners(left: managed.Managers, right: managed.Managers) -> bool:
+    if left is right:
+        return True
+    return left.keys() == right.keys() and all(
+        entry.fields == right[key].fields and entry.version == right[key].version for key, entry in left.items()
+    )
+
+
+def _deletable(kind: Kind, document: Document) -> bool:
+    if kind.resource == "namespaces":
+        return not items_at(document, "spec", "finalizers")
+    grace = at(document, "metadata", "deletionGracePeriodSeconds")
+    return grace in (None, 0)
+
+
+def _grace(kind: Kind, document: Document, asked: int | None) -> int:
+    """Seconds that a pod may take to stop; 0 for what goes at once."""
+    if kind.resource != "pods":
+        return 0
+    if not text_at(document, "spec", "nodeName") or text_at(document, "status", "phase") in {"Succeeded", "Failed"}:
+        return 0
+    if asked is not None:
+        return asked
+    return number_of(mapping_at(document, "spec"), "terminationGracePeriodSeconds")
+
+
+def _check_preconditions(kind: Kind, document: Document, wanted: Preconditions) -> None:
+    name = text_at(document, "metadata", "name")
+    uid, version = text_at(document, "metadata", "uid"), text_at(document, "metadata", "resourceVersion")
+    if wanted.uid and wanted.uid != uid:
+        raise conflict(
+            kind.kind,
+            kind.group,
+            name,
+            f"the UID in the precondition ({wanted.uid}) does not match the UID in record ({uid}). "
+            "The object might have been deleted and then recreated",
+        )
+    if wanted.version and wanted.version != version:
+        raise conflict(
+            kind.kind,
+            kind.group,
+            name,
+            f"the ResourceVersion in the precondition ({wanted.version}) does not match the ResourceVersion in record "
+            f"({version}). The object might have been modified",
+        )
+
+
+def _warnings(notes: Notes, options: WriteOptions) -> list[str]:
+    if options.validation != "Warn":
+        return []
+    return [f'unknown field "{path}"' for path in notes.unknown]
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
+
+def _gvk(body: Document) -> str:
+    group, slash, version = text_at(body, "apiVersion").partition("/")
+    if not slash:
+        group, version = "", group
+    return f"{group}/{version}, Kind={text_at(body, 'kind')}"
