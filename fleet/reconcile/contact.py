@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import cast
+from typing import TypeAlias, cast
 
 from fleet.core.documents import Document
 from fleet.core.ids import ObjectRef
@@ -22,7 +22,7 @@ from fleet.reconcile.site import Site
 _GATHER_SECONDS = 0.002
 _NAMESPACES = 4  # more of them for one kind: one list over all
 
-Answer = dict[ObjectRef, Document | None]  # metadata; None: the server says that it is not there
+Answer: TypeAlias = "dict[ObjectRef, Document | None]"  # metadata; None: the server says that it is not there
 
 
 class Contacts:

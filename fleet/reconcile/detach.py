@@ -85,8 +85,8 @@ def _unmarking(live: Document) -> bytes:
     ]
     labels, notes = mapping_at(metadata, "labels"), mapping_at(metadata, "annotations")
     for name in labels.keys() & {INSTALLATION_LABEL, PART_OF_LABEL}:
-        path = f"/metadata/labels/{_escaped(name)}"
-        operations += [{"op": "remove", "path": path}]
+        removal: Document = {"op": "remove", "path": f"/metadata/labels/{_escaped(name)}"}
+        operations.append(removal)
     if OWNER_ANNOTATION in notes:
         operations.append({"op": "remove", "path": f"/metadata/annotations/{_escaped(OWNER_ANNOTATION)}"})
     managers = documents_at(metadata, "managedFields")
