@@ -10,7 +10,7 @@ from __future__ import annotations
 import email.utils
 from dataclasses import dataclass
 
-from fleet.errors import FleetError, Forbidden, Retry, Unauthorized
+from fleet.errors import Conflict, Expired, FleetError, Forbidden, Retry, Unauthorized
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ def wait_before_repeat(
     Only errors that waiting may cure (`Retry.SOON`) are repeated. asked: what Retry-After said; obeyed in full and
     spread by up to a quarter above it, so that clients told the same do not return in one moment (R20).
     """
-    if error.retry is not Retry.SOON or tries >= most_tries:
-        return None
+    if error.retry is not Retry.SOON or isinstance(error, Conflict | Expired) or tries >= most_tries:
+        return None  # Conflict and Expired want another request, not the same one again
     if asked is not None:
         return asked * (1 + random / 4)
     return next_wait(previous, random, READS)

@@ -65,7 +65,11 @@ class Headers:
 async def exchange(
     line: Line, headers: Mapping[str, str], request: Request, limits: KubeLimits, *, write: bool = False
 ) -> Reply:
-    """Send once and receive; raises ClusterError where there is no whole answer. No deadline but the idle limit."""
+    """Send once and receive; raises ClusterError where there is no whole answer. The total deadline is the caller's.
+
+    A read ends when it is idle for too long. A write that is silent cannot be told from one that waits for a webhook,
+    so it has the total deadline alone (and costs no timer for each piece of its answer).
+    """
     try:
         async with line.session.request(
             request.method,
@@ -73,6 +77,7 @@ async def exchange(
             data=request.body,
             headers=headers,
             allow_redirects=False,
+            timeout=line.write_timeout if write else line.read_timeout,
         ) as response:
             return reply_of(response, await read_body(response, request.asked, limits.answer_bytes), request.asked)
     except CONNECTION_ERRORS as error:

@@ -34,18 +34,17 @@ class Allowance:
 
 def after_answer(state: Allowance, write_seconds: float | None, now: float, limits: KubeLimits) -> Allowance:
     """The allowance after a call that was answered; `write_seconds` None for a read."""
+    usual, best = state.usual, state.best
     if write_seconds is not None:
-        usual = write_seconds if not state.usual else state.usual + _SMOOTHING * (write_seconds - state.usual)
+        usual = write_seconds if not usual else usual + _SMOOTHING * (write_seconds - usual)
         # The best drifts up by a percent an answer: a cluster that got slower for good is not held down for ever.
-        best = usual if not state.best else min(usual, state.best * 1.01)
-        state = replace(state, usual=usual, best=best)
+        best = usual if not best else min(usual, best * 1.01)
         if usual > _SLOW_FLOOR_SECONDS and usual > _SLOW_FACTOR * best:
-            return _shrunk(state, 0.8, now)
-    answers = state.answers + 1
-    if answers <= limits.joining_answers:
-        return replace(state, answers=answers)
-    step = 1 / state.allowed if state.congested else 1.0
-    return replace(state, answers=answers, allowed=min(float(limits.concurrency), state.allowed + step))
+            return _shrunk(replace(state, usual=usual, best=best), 0.8, now)
+    answers, allowed = state.answers + 1, state.allowed
+    if answers > limits.joining_answers:
+        allowed = min(float(limits.concurrency), allowed + (1 / allowed if state.congested else 1.0))
+    return Allowance(allowed, answers, state.congested, state.shrunk_at, best, usual)
 
 
 def after_congestion(state: Allowance, now: float) -> Allowance:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 from fleet.errors import ObjectInvalid
 from fleet.ports.kube import ServedKind
+
+_HARMLESS = re.compile(r"[A-Za-z0-9._:-]+").fullmatch
 
 
 @lru_cache(maxsize=4096)
@@ -43,6 +46,8 @@ def is_secret(kind: ServedKind) -> bool:
 
 
 def _segment(name: str, kind: ServedKind) -> str:
+    if _HARMLESS(name) and name not in (".", ".."):
+        return name
     if name in ("", ".", "..") or "/" in name or "%" in name:
         raise _refused(kind, name, "a name is one path segment without / and %")
     return quote(name, safe=":~")

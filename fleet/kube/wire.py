@@ -193,15 +193,15 @@ class Line:
         self._connector = _connector(endpoint, rule, secure, limits)
         self._connector.guard(proof)
         self._identity = (endpoint, ticket.certificate, ticket.key)
+        self.read_timeout = aiohttp.ClientTimeout(sock_connect=limits.connect_seconds, sock_read=limits.idle_seconds)
+        self.write_timeout = aiohttp.ClientTimeout(sock_connect=limits.connect_seconds)
         self.session = aiohttp.ClientSession(
             connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
             middlewares=(_send_once,),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=limits.connect_seconds, sock_read=limits.idle_seconds
-            ),
+            timeout=self.read_timeout,
             max_line_size=16 << 10,
             max_field_size=32 << 10,
         )

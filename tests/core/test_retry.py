@@ -15,7 +15,16 @@ from fleet.core.retry import (
     retry_after_of,
     wait_before_repeat,
 )
-from fleet.errors import ClusterTimeout, Forbidden, IdentityMismatch, NotFound, TooManyRequests, Unauthorized
+from fleet.errors import (
+    ClusterTimeout,
+    Conflict,
+    Expired,
+    Forbidden,
+    IdentityMismatch,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+)
 from hypothesis import given
 from hypothesis.strategies import floats, integers, sampled_from, text
 
@@ -64,7 +73,10 @@ def test_a_senseless_retry_after_is_none(header: str) -> None:
     assert retry_after_of(header, 0) is None
 
 
-@given(error=sampled_from([NotFound("x"), Unauthorized("x"), IdentityMismatch("x")]), tries=integers(1, 9))
+@given(
+    error=sampled_from([NotFound("x"), Unauthorized("x"), IdentityMismatch("x"), Conflict("x"), Expired("x")]),
+    tries=integers(1, 9),
+)
 def test_what_waiting_does_not_cure_is_not_repeated(error: NotFound, tries: int) -> None:
     assert wait_before_repeat(error, tries=tries, most_tries=10, previous=0, random=0.5) is None
 
