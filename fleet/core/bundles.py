@@ -97,7 +97,7 @@ def assemble(
                 f"{made.ref} is too large"
                 if total <= limits.total_bytes
                 else "the objects of this build are too large",
-                why=f"{len(made.body)} bytes; the limits are {limits.object_bytes} for one, {limits.total_bytes} in all",
+                why=f"{len(made.body)} bytes; limits: {limits.object_bytes} for one, {limits.total_bytes} in all",
                 next_step="split it: etcd refuses objects above 1.5 MB",
             )
         if made.ref in seen:
@@ -123,7 +123,8 @@ def generated_from(document: Document) -> str:
     match = _HASHED_NAME.match(ref.name)
     if not match or ref.group or ref.kind not in ("ConfigMap", "Secret"):
         return ""
-    hashed: Document = {"kind": ref.kind, "name": match["base"], "data": document.get("data", "")}
+    # kustomize looks for a field called "metadata/name", finds none, and so hashes an empty name.
+    hashed: Document = {"kind": ref.kind, "name": "", "data": document.get("data", "")}
     extra = "binaryData"
     if ref.kind == "Secret":
         hashed["type"] = document.get("type", "")

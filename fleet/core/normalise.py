@@ -121,7 +121,8 @@ def _drop_null_creation(value: Json) -> None:
             _drop_null_creation(item)
 
 
-def _drop_last_applied(document: Document) -> None:
+def drop_last_applied(document: Document) -> None:
+    """Take kubectl's copy of the object out: in a Secret it holds the values in clear."""
     annotations = mapping_at(document, "metadata", "annotations")
     if annotations.pop(LAST_APPLIED, None) is not None and not annotations:
         del mapping_at(document, "metadata")["annotations"]
@@ -171,7 +172,7 @@ TABLE: tuple[Row, ...] = (
         "last-applied annotation dropped",
         "kubectl's own book-keeping, stale by definition, and a copy of a Secret's values in clear",
         _always,
-        _drop_last_applied,
+        drop_last_applied,
     ),
     Row(
         "null dropped, except in custom resources",

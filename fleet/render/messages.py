@@ -83,7 +83,7 @@ def _first_file(text: str, root: str) -> str:
 def _readable(identifier: str) -> str:
     """`Deployment.v1.apps/web.shop` as `Deployment shop/web`."""
     kind, _, rest = identifier.partition("/")
-    name, _, namespace = rest.rstrip(":,").rpartition(".")
+    name, _, namespace = rest.rstrip(":,'").rpartition(".")
     kind = kind.split(".", 1)[0]
     if not name:
         return f"{kind} {rest}"

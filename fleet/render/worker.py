@@ -16,7 +16,7 @@ import orjson
 from fleet.core.bundles import assemble, flatten, generated_from
 from fleet.core.documents import Document, canonical, documents_at, items_at, mapping_at, parse_document, text_at
 from fleet.core.ids import ObjectRef
-from fleet.core.normalise import LAST_APPLIED
+from fleet.core.normalise import drop_last_applied
 from fleet.core.objects import Bundle, Scope, bundle_digest, is_secret, ref_of, seal
 from fleet.core.scopes import defined_scopes
 from fleet.core.substitute import names_in, substitute
@@ -116,7 +116,7 @@ def _template(
     secrets: dict[str, bytes] = {}
     for document in found:
         if is_secret(ref_of(document)):
-            mapping_at(document, "metadata", "annotations").pop(LAST_APPLIED, None)
+            drop_last_applied(document)
             for part in ("data", "stringData"):
                 values = mapping_at(document, part)
                 for name, value in values.items():

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fleet.core.ids import Revision
+from fleet.core.objects import Bundle
+from fleet.ports.render import RenderRequest
 from fleet.ports.source import TreeEntry
+from fleet.render.service import Renderer
 
 
 def git_oid(content: bytes) -> str:
@@ -66,3 +71,38 @@ class MemoryVault:
 
     async def get(self, names) -> Mapping[str, bytes]:
         return {name: self.values[name] for name in names if name in self.values}
+
+
+KEY = b"installation key of the tests..."
+
+
+class World:
+    """A renderer with its last snapshot, for tests that change a file and ask again."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self.renderer = renderer
+
+    async def render(self, texts: Mapping[str, str], path: str = "app", **asked: Any) -> Bundle:
+        links = asked.pop("links", None)
+        return await self.renderer.render(commit(texts, links), RenderRequest(path, **asked))
+
+    async def builds_for(self, texts: Mapping[str, str], path: str = "app", **asked: Any) -> int:
+        """How many runs of kustomize this needed."""
+        before = self.renderer.stats.builds
+        await self.render(texts, path, **asked)
+        return self.renderer.stats.builds - before
+
+
+def config_map(name: str = "settings", namespace: str = "shop", **data: str) -> str:
+    lines = "".join(f"  {key}: {json.dumps(value)}\n" for key, value in data.items())
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\n" + (
+        f"data:\n{lines}" if data else ""
+    )
+
+
+def bodies(bundle: Bundle) -> dict[str, Any]:
+    """Documents by `Kind/name`."""
+    return {f"{made.ref.kind}/{made.ref.name}": json.loads(made.body) for made in bundle.objects}
+
+
+SMALL = {"app/kustomization.yaml": "resources: [settings.yaml]\n", "app/settings.yaml": config_map(size="small")}

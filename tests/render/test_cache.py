@@ -1,0 +1,73 @@
+"""The disk cache: what is damaged is a miss, never something shorter or another entry's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from render.world import KEY
+
+from fleet.core.documents import digest_of_bytes
+from fleet.errors import StateNotWritable
+from fleet.render.cache import DiskCache
+
+ONE, TWO = digest_of_bytes(b"one"), digest_of_bytes(b"two")
+
+
+def entry(root: Path, key: str) -> Path:
+    return root / key[:2] / key
+
+
+async def test_what_was_put_comes_back_also_in_another_process(tmp_path: Path) -> None:
+    await DiskCache(tmp_path, KEY).put(ONE, b"value")
+    assert await DiskCache(tmp_path, KEY).get(ONE) == b"value"
+    assert await DiskCache(tmp_path, KEY).get(TWO) is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "grow", "moved"])
+async def test_a_damaged_entry_is_a_miss(tmp_path: Path, damage: str) -> None:
+    cache = DiskCache(tmp_path, KEY)
+    await cache.put(ONE, b"a value of some length")
+    await cache.put(TWO, b"the other value")
+    path = entry(tmp_path, ONE)
+    content = path.read_bytes()
+    damaged = {
+        "cut": content[:-1],
+        "flip": content[:-1] + bytes([content[-1] ^ 1]),
+        "empty": b"",
+        "grow": content + b"x",
+        "moved": entry(tmp_path, TWO).read_bytes(),
+    }[damage]
+    path.write_bytes(damaged)
+    assert await cache.get(ONE) is None
+    assert await cache.get(TWO) == b"the other value"
+
+
+async def test_an_entry_under_another_key_is_a_miss(tmp_path: Path) -> None:
+    await DiskCache(tmp_path, KEY).put(ONE, b"value")
+    assert await DiskCache(tmp_path, b"another").get(ONE) is None
+
+
+async def test_a_full_cache_drops_what_was_used_longest_ago(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, KEY, cap_bytes=10_000)
+    keys = [digest_of_bytes(bytes([number])) for number in range(12)]
+    for number, key in enumerate(keys):
+        await cache.put(key, b"x" * 1000)
+        if entry(tmp_path, key).exists():
+            os.utime(entry(tmp_path, key), (number, number))
+    left = [key for key in keys if entry(tmp_path, key).exists()]
+    assert left == keys[-len(left) :]
+    assert 1 <= len(left) < 12
+
+
+async def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateNotWritable):
+        await DiskCache(tmp_path / "file" / "below", KEY).put(ONE, b"value")
+
+
+async def test_no_half_written_file_counts(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, KEY)
+    await cache.put(ONE, b"value")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [ONE]

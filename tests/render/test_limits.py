@@ -1,0 +1,148 @@
+"""One build inside its limits: each breach ends the whole process group and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from render.world import SMALL, commit
+
+from fleet.core.ids import Digest
+from fleet.errors import RenderTimeout, RenderTooLarge, ResourceMissing
+from fleet.ports.render import RenderRequest
+from fleet.render.limits import HubGone, RunLimits, run_limited
+from fleet.render.service import Renderer
+from fleet.render.tools import Tool
+
+MIB = 1024 * 1024
+SETTINGS = '"$2/settings.yaml"'  # in the directory that the tool is given
+
+
+def run(script: str, tmp_path: Path, parent_fd: int | None = None, **limits: float):
+    argv = ["/bin/sh", "-c", script]
+    asked = RunLimits(**limits)  # type: ignore[arg-type]
+    return run_limited(argv, cwd=tmp_path, env={"PATH": os.defpath}, limits=asked, parent_fd=parent_fd)
+
+
+def children_of(marker: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if marker.encode() in line:
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_process_that_ends_is_reported_whole(tmp_path: Path) -> None:
+    done = run("echo out; echo err >&2; exit 3", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
+
+
+def test_a_process_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+    marker = f"{tmp_path}/marker"
+    with pytest.raises(RenderTimeout):
+        run(f": {marker}; sleep 600 & sleep 600", tmp_path, seconds=0.3)
+    assert children_of(marker) == []
+
+
+def test_a_process_that_hangs_with_closed_output_is_ended_too(tmp_path: Path) -> None:
+    with pytest.raises(RenderTimeout):
+        run("exec >&- 2>&-; sleep 600", tmp_path, seconds=0.3)
+
+
+def test_endless_output_is_cut_off(tmp_path: Path) -> None:
+    with pytest.raises(RenderTooLarge, match="output"):
+        run("yes", tmp_path, output_bytes=MIB)
+
+
+def test_memory_is_watched(tmp_path: Path) -> None:
+    script = "exec python3 -c 'import time; held = bytearray(200_000_000); time.sleep(60)'"
+    with pytest.raises(RenderTooLarge, match="memory"):
+        run(script, tmp_path, memory_bytes=64 * MIB)
+
+
+def test_a_child_left_behind_ends_with_the_build(tmp_path: Path) -> None:
+    marker = f"{tmp_path}/marker"
+    done = run(f"sh -c ': {marker}; sleep 600' >/dev/null 2>&1 & echo done", tmp_path)
+    assert done.stdout == b"done\n"
+    assert children_of(marker) == []
+
+
+def test_the_build_ends_when_the_hub_is_gone(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(writer)
+    with pytest.raises(HubGone):
+        run("sleep 600", tmp_path, parent_fd=reader)
+    os.close(reader)
+
+
+def script_tool(tmp_path: Path, body: str) -> Tool:
+    script = tmp_path / "kustomize"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(0o755)
+    return Tool(str(script), ("build",), "kustomize v5.9.9", "v5.9.9", Digest("1" * 64))
+
+
+async def test_a_hanging_build_is_a_timeout_and_the_next_one_works(
+    make_renderer: Callable[..., Renderer], tmp_path: Path
+) -> None:
+    hang = script_tool(tmp_path, f"/bin/grep -q small {SETTINGS} && exec /bin/sleep 600; /bin/cat {SETTINGS}")
+    renderer = make_renderer(used=hang, limits=RunLimits(seconds=0.5))
+    with pytest.raises(RenderTimeout):
+        await renderer.render(commit(SMALL), RenderRequest("app"))
+    assert list(renderer._scratch.iterdir()) == []
+    other = {**SMALL, "app/settings.yaml": SMALL["app/settings.yaml"].replace("small", "large")}
+    script_tool(tmp_path, f"/bin/cat {SETTINGS}")
+    assert len((await renderer.render(commit(other), RenderRequest("app"))).objects) == 1
+
+
+async def test_a_build_cannot_see_foreign_files_or_the_network(
+    make_renderer: Callable[..., Renderer], tmp_path: Path
+) -> None:
+    secret = tmp_path / "hub-secret"
+    secret.write_text("hunter2")
+    look = (
+        f"/bin/cat {secret} >/dev/null 2>&1 && echo 'read foreign file' >&2 && exit 1\n"
+        "/bin/cat /proc/net/dev | /bin/grep -q eth0 && echo 'sees the network' >&2 && exit 1\n"
+        f"/bin/cat {SETTINGS}"
+    )
+    renderer = make_renderer(used=script_tool(tmp_path, look))
+    bundle = await renderer.render(commit(SMALL), RenderRequest("app"))
+    if "own files only" not in renderer.measures or "no network" not in renderer.measures:
+        pytest.skip("this kernel does not let a process give up files and network")
+    assert len(bundle.objects) == 1
+
+
+async def test_an_input_beyond_its_limits_is_refused(make_renderer: Callable[..., Renderer]) -> None:
+    renderer = make_renderer(limits=RunLimits(input_bytes=10))
+    with pytest.raises(RenderTooLarge):
+        await renderer.render(commit(SMALL), RenderRequest("app"))
+
+
+async def test_an_object_that_no_cluster_takes_is_refused(make_renderer: Callable[..., Renderer]) -> None:
+    texts = {
+        "app/kustomization.yaml": "namespace: x\nconfigMapGenerator: [{name: big, files: [big.txt]}]\n",
+        "app/big.txt": "x" * 1_600_000,
+    }
+    renderer = make_renderer()
+    with pytest.raises(RenderTooLarge, match="big"):
+        await renderer.render(commit(texts), RenderRequest("app"))
+    texts["app/big.txt"] = "x" * 1_000_000
+    assert len((await renderer.render(commit(texts), RenderRequest("app"))).objects) == 1
+
+
+async def test_a_closed_renderer_leaves_no_process(make_renderer: Callable[..., Renderer]) -> None:
+    renderer = make_renderer(workers=2)
+    with pytest.raises(ResourceMissing):
+        await renderer.render(commit({"app/kustomization.yaml": "resources: [x]"}), RenderRequest("app"))
+    await renderer.render(commit(SMALL), RenderRequest("app"))
+    processes = [worker.process for worker in renderer._pool._all]
+    await renderer.close()
+    assert processes
+    assert all(process.returncode is not None for process in processes)

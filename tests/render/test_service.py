@@ -1,0 +1,267 @@
+"""The Renderer port: built once, kept sealed, nothing rendered after a restart, no clear Secret value anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from render.world import KEY, SMALL, MemoryVault, World, bodies, commit, config_map
+
+from fleet.core.ids import Digest
+from fleet.core.objects import SEALED_PREFIX, unsealed
+from fleet.errors import DocumentInvalid, RenderFailed, StateDamaged, VariableUnknown
+from fleet.ports.render import RenderRequest
+from fleet.render.cache import DiskCache
+from fleet.render.service import Renderer
+
+SECRET = "hunter2-hunter2"
+WITH_SECRET = {
+    "app/kustomization.yaml": (
+        "namespace: shop\nresources: [secret.yaml]\n"
+        "secretGenerator:\n  - {name: made, literals: [token=hunter2-hunter2]}\n"
+    ),
+    "app/secret.yaml": (
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: db\n  annotations:\n"
+        '    kubectl.kubernetes.io/last-applied-configuration: \'{"stringData":{"password":"hunter2-hunter2"}}\'\n'
+        "stringData: {password: hunter2-hunter2}\n"
+    ),
+}
+
+
+def facts(name: str = "eu-1", **variables: object) -> bytes:
+    said = {
+        "name": name,
+        "environment": "prod",
+        "location": "public",
+        "labels": {"region": "eu"},
+        "variables": variables,
+    }
+    return json.dumps(said).encode()
+
+
+async def test_concurrent_callers_share_one_build(make_renderer: Callable[..., Renderer]) -> None:
+    renderer = make_renderer(workers=2)
+    snapshot = commit(SMALL)
+    found = await asyncio.gather(*(renderer.render(snapshot, RenderRequest("app")) for _ in range(20)))
+    assert renderer.stats.builds == 1
+    assert len({bundle.digest for bundle in found}) == 1
+
+
+async def test_a_cancelled_caller_does_not_take_the_result_from_others(make_renderer: Callable[..., Renderer]) -> None:
+    renderer = make_renderer()
+    first = asyncio.create_task(renderer.render(commit(SMALL), RenderRequest("app")))
+    second = asyncio.create_task(renderer.render(commit(SMALL), RenderRequest("app")))
+    while not renderer.stats.builds:
+        await asyncio.sleep(0)
+    first.cancel()
+    assert len((await second).objects) == 1
+    assert renderer.stats.builds == 1
+
+
+async def test_a_failed_build_is_not_repeated_until_its_input_changes(world: World) -> None:
+    broken = {**SMALL, "app/settings.yaml": "apiVersion: v1\n"}
+    for _ in range(3):
+        with pytest.raises(RenderFailed):
+            await world.render(broken)
+    with pytest.raises(RenderFailed):
+        await world.render({**broken, "elsewhere.txt": "x"})
+    assert world.renderer.stats.builds == 1
+    assert len((await world.render(SMALL)).objects) == 1
+
+
+async def test_a_restart_renders_nothing(make_renderer: Callable[..., Renderer], tmp_path: Path) -> None:
+    vault = MemoryVault()
+    first = make_renderer(cache=DiskCache(tmp_path / "cache", KEY), vault=vault)
+    requests = [RenderRequest("app"), RenderRequest("app", facts=facts(), substitute=True)]
+    before = [await first.render(commit(WITH_SECRET), request) for request in requests]
+    again = make_renderer(cache=DiskCache(tmp_path / "cache", KEY), vault=vault)
+    after = [await again.render(commit(WITH_SECRET), request) for request in requests]
+    assert after == before
+    assert (again.stats.builds, again.stats.finishes) == (0, 0)
+    assert await again.bundle(before[0].digest) == before[0]
+
+
+async def test_no_clear_secret_value_is_kept(make_renderer: Callable[..., Renderer], tmp_path: Path) -> None:
+    vault = MemoryVault()
+    renderer = make_renderer(cache=DiskCache(tmp_path / "cache", KEY), vault=vault)
+    plain = await renderer.render(commit(WITH_SECRET), RenderRequest("app"))
+    filled = await renderer.render(commit(WITH_SECRET), RenderRequest("app", substitute=True))
+    assert plain.digest == filled.digest
+    needles = (SECRET.encode(), base64.b64encode(SECRET.encode()))
+    kept = [path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    for content in [*kept, *(made.body for made in plain.objects)]:
+        assert not any(needle in content for needle in needles)
+    sealed = bodies(plain)["Secret/db"]
+    assert sealed["data"]["password"].startswith(SEALED_PREFIX)
+    assert "stringData" not in sealed
+    clear = unsealed(sealed, vault.values)
+    assert base64.b64decode(str(clear["data"]["password"])).decode() == SECRET
+
+
+async def test_a_bundle_whose_secrets_are_lost_is_built_again(make_renderer: Callable[..., Renderer]) -> None:
+    first = make_renderer()
+    await first.render(commit(WITH_SECRET), RenderRequest("app"))
+    again = make_renderer(cache=first._cache, vault=MemoryVault())
+    await again.render(commit(WITH_SECRET), RenderRequest("app"))
+    assert again.stats.builds == 1
+
+
+async def test_digests_of_secrets_are_keyed(make_renderer: Callable[..., Renderer]) -> None:
+    one = await make_renderer().render(commit(WITH_SECRET), RenderRequest("app"))
+    same = await make_renderer().render(commit(WITH_SECRET), RenderRequest("app"))
+    other = await make_renderer(key=b"another key").render(commit(WITH_SECRET), RenderRequest("app"))
+    assert one.digest == same.digest != other.digest
+
+
+async def test_an_unknown_bundle_is_an_error_and_never_an_empty_one(make_renderer: Callable[..., Renderer]) -> None:
+    with pytest.raises(StateDamaged):
+        await make_renderer().bundle(Digest("0" * 64))
+
+
+async def test_generated_names_are_recognised(world: World) -> None:
+    bundle = await world.render(WITH_SECRET)
+    assert {made.ref.name.partition("-")[0]: made.generated_from for made in bundle.objects} == {
+        "db": "",
+        "made": "made",
+    }
+
+
+async def test_changed_paths_lead_to_the_requests_they_touch(world: World) -> None:
+    texts = {
+        **SMALL,
+        "other/kustomization.yaml": "resources: [../app]\n",
+        "bad/kustomization.yaml": "resources: [x.yaml]",
+    }
+    for path in ("app", "other"):
+        await world.render(texts, path)
+    with pytest.raises(Exception, match=r"x\.yaml"):
+        await world.render(texts, "bad")
+
+    def affected(*paths: str) -> set[str]:
+        return {request.path for request in world.renderer.affected(frozenset(paths))}
+
+    assert affected("app/settings.yaml") == {"app", "other"}
+    assert affected("other/kustomization.yaml") == {"other"}
+    assert affected("app/Kustomization") == {"app", "other"}
+    assert affected("bad/x.yaml") == {"bad"}
+    assert affected("bad/x.yaml/below") == {"bad"}
+    assert affected("app/unread.yaml", "app") == set()
+    world.renderer.forget([RenderRequest("other")])
+    assert affected("app/settings.yaml") == {"app"}
+
+
+async def test_a_killed_worker_is_replaced(world: World) -> None:
+    await world.render(SMALL)
+    (worker,) = world.renderer._pool._all
+    os.kill(worker.process.pid, signal.SIGKILL)
+    await worker.process.wait()
+    assert len((await world.render({**SMALL, "app/settings.yaml": config_map(size="other")})).objects) == 1
+
+
+async def test_workers_hold_nothing_of_the_hubs_environment(world: World) -> None:
+    await world.render(SMALL)
+    (worker,) = world.renderer._pool._all
+    environment = Path(f"/proc/{worker.process.pid}/environ").read_bytes()
+    assert sorted(part.partition(b"=")[0] for part in environment.split(b"\0") if part) == [
+        b"LC_ALL",
+        b"PYTHONDONTWRITEBYTECODE",
+    ]
+    assert KEY not in Path(f"/proc/{worker.process.pid}/cmdline").read_bytes()
+
+
+async def test_nothing_is_left_on_disk_after_a_build(world: World) -> None:
+    await world.render(SMALL)
+    assert list(world.renderer._scratch.iterdir()) == []
+    assert world.renderer._scratch.stat().st_mode & 0o777 == 0o700
+
+
+# Per-cluster values
+
+COMPONENT = """\
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+replacements:
+  - source: {kind: ConfigMap, name: fleet-cluster, fieldPath: data.variables.replicas}
+    targets: [{select: {kind: Deployment}, fieldPaths: [spec.replicas]}]
+  - source: {kind: ConfigMap, name: fleet-cluster, fieldPath: data.labels.region}
+    targets: [{select: {kind: Deployment}, fieldPaths: [spec.template.metadata.labels.region], options: {create: true}}]
+"""
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "reg/web:1", args: ["${tier:=none}", "$${tier}", $HOME]}]}
+"""
+WITH_FACTS = {
+    "app/kustomization.yaml": "resources: [web.yaml]\n",
+    "app/web.yaml": DEPLOYMENT,
+    "components/size/kustomization.yaml": COMPONENT,
+    "components/plain/kustomization.yaml": "kind: Component\nlabels: [{pairs: {a: b}}]\n",
+}
+
+
+async def test_components_take_values_from_the_clusters_own_config_map(world: World) -> None:
+    bundle = await world.render(WITH_FACTS, components=("components/size",), facts=facts(replicas=3))
+    web = bodies(bundle)
+    assert set(web) == {"Deployment/web"}
+    assert web["Deployment/web"]["spec"]["replicas"] == 3
+    assert web["Deployment/web"]["spec"]["template"]["metadata"]["labels"]["region"] == "eu"
+
+
+async def test_clusters_with_the_same_values_share_one_build(world: World) -> None:
+    size = ("components/size",)
+    assert await world.builds_for(WITH_FACTS, components=size, facts=facts("eu-1", replicas=3, other=1)) == 1
+    assert await world.builds_for(WITH_FACTS, components=size, facts=facts("eu-2", replicas=3, other=2)) == 0
+    assert await world.builds_for(WITH_FACTS, components=size, facts=facts("eu-3", replicas=4)) == 1
+
+
+async def test_builds_that_use_no_values_do_not_depend_on_them(world: World) -> None:
+    plain = ("components/plain",)
+    assert await world.builds_for(WITH_FACTS, components=plain, facts=facts("eu-1", a=1)) == 1
+    assert await world.builds_for(WITH_FACTS, components=plain, facts=facts("eu-2", a=2)) == 0
+
+
+async def test_substitution_builds_once_and_fills_per_value_in_use(world: World) -> None:
+    texts = {**WITH_FACTS, "app/web.yaml": DEPLOYMENT.replace("replicas: 1", "replicas: ${replicas}")}
+    first = await world.render(texts, substitute=True, facts=facts("eu-1", replicas=3, unused=1))
+    second = await world.render(texts, substitute=True, facts=facts("eu-2", replicas=3, unused=2))
+    third = await world.render(texts, substitute=True, facts=facts("eu-3", replicas=5))
+    assert first == second
+    assert bodies(third)["Deployment/web"]["spec"]["replicas"] == 5
+    args = bodies(third)["Deployment/web"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args == ["none", "${tier}", "$HOME"]
+    assert (world.renderer.stats.builds, world.renderer.stats.finishes) == (1, 2)
+
+
+async def test_variables_reach_the_values_of_secrets(world: World) -> None:
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {url: 'x://${host}'}\n"
+    texts = {"app/kustomization.yaml": "resources: [db.yaml]\n", "app/db.yaml": secret}
+    bundle = await world.render(texts, substitute=True, facts=facts(host="db.eu"))
+    clear = unsealed(bodies(bundle)["Secret/db"], world.renderer._vault.values)
+    assert base64.b64decode(str(clear["data"]["url"])) == b"x://db.eu"
+
+
+async def test_all_unknown_variables_are_named_in_one_error(world: World) -> None:
+    texts = {**WITH_FACTS, "app/web.yaml": DEPLOYMENT.replace("reg/web:1", "${registry}/web:${tag}")}
+    with pytest.raises(VariableUnknown) as caught:
+        await world.render(texts, substitute=True, facts=facts())
+    assert "registry, tag" in caught.value.what
+    assert "Deployment shop/web spec.template.spec.containers[0].image" in caught.value.where
+
+
+async def test_a_variable_in_a_generated_config_map_is_refused(world: World) -> None:
+    texts = {"app/kustomization.yaml": "namespace: x\nconfigMapGenerator: [{name: g, literals: ['a=${b}']}]\n"}
+    with pytest.raises(DocumentInvalid, match="generated"):
+        await world.render(texts, substitute=True, facts=facts(b="1"))
+    assert len((await world.render(texts)).objects) == 1
