@@ -1,0 +1,254 @@
+"""What is held, and what passes: each danger with its harmless twin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from core.building import UNIT, bundle_object, config_map, ref
+from hypothesis import given
+from hypothesis.strategies import booleans, integers, lists, sampled_from
+
+from fleet.core.fleet import Budget, TeamRights
+from fleet.core.guard import (
+    Doomed,
+    is_precious,
+    judge_empty,
+    judge_force,
+    judge_prune,
+    judge_team_rights,
+    prune_rule_of,
+)
+from fleet.core.ids import Digest, ObjectRef
+from fleet.core.objects import PruneRule
+from fleet.core.rollout import Approved
+from fleet.errors import NotAllowedForTeam
+
+BUDGET = Budget(objects=8, share=0.25, share_from=8)
+
+
+def config_maps(count: int) -> list[Doomed]:
+    return [Doomed(ref(f"c{number}"), f"u{number}", Digest("c")) for number in range(count)]
+
+
+def judge(doomed, *, owned=100, recent=0, permits=None, **more):
+    allowed = frozenset(item.ref for item in doomed) if permits is None else permits
+    return judge_prune(doomed, owned=owned, recent=recent, budget=BUDGET, permits=allowed, **more)
+
+
+def test_a_few_deletions_within_the_budget_run() -> None:
+    assert judge(config_maps(8)).allowed == tuple(config_maps(8))
+
+
+def test_one_more_than_the_budget_is_held_with_its_exact_list() -> None:
+    verdict = judge(config_maps(9))
+    assert verdict.allowed == ()
+    assert verdict.hold is not None
+    assert verdict.hold.reason == "prune-budget"
+    assert verdict.hold.doomed == tuple(config_maps(9))
+
+
+def test_a_share_of_the_unit_is_held_only_from_eight_objects_on() -> None:
+    assert judge(config_maps(3), owned=7).hold is None
+    held = judge(config_maps(3), owned=8)
+    assert held.hold is not None
+    assert held.hold.reason == "prune-budget"
+    assert judge(config_maps(2), owned=8).hold is None
+
+
+def test_half_of_a_unit_may_go_and_more_is_a_sharp_fall() -> None:
+    assert judge(config_maps(2), owned=4).hold is None
+    held = judge(config_maps(3), owned=5)
+    assert held.hold is not None
+    assert held.hold.reason == "sharp-fall"
+
+
+PRECIOUS = [
+    ObjectRef("", "Namespace", "", "shop-old"),
+    ObjectRef("apiextensions.k8s.io", "CustomResourceDefinition", "", "widgets.example.com"),
+    ObjectRef("", "PersistentVolume", "", "disk"),
+    ref("data", "PersistentVolumeClaim"),
+    ref("db", "StatefulSet", "apps"),
+    ObjectRef("rbac.authorization.k8s.io", "ClusterRole", "", "all"),
+    ObjectRef("rbac.authorization.k8s.io", "ClusterRoleBinding", "", "all"),
+]
+
+
+@pytest.mark.parametrize("precious", PRECIOUS, ids=str)
+def test_even_one_precious_object_asks_a_person(precious: ObjectRef) -> None:
+    verdict = judge([Doomed(precious), *config_maps(1)])
+    assert verdict.hold is not None
+    assert verdict.hold.reason == "precious-kind"
+    assert str(precious) in verdict.hold.message
+    assert len(verdict.hold.doomed) == 2
+
+
+@pytest.mark.parametrize("harmless", [ref("web", "Deployment", "apps"), ref("r", "Role", "rbac.authorization.k8s.io")])
+def test_kinds_that_come_back_by_themselves_are_not_precious(harmless: ObjectRef) -> None:
+    assert not is_precious(harmless)
+    assert judge([Doomed(harmless)]).hold is None
+
+
+def test_a_kind_of_another_group_with_a_precious_name_is_no_precious_kind() -> None:
+    assert not is_precious(ref("x", "Namespace", "example.com"))
+
+
+def test_prune_disabled_keeps_and_prune_confirm_asks() -> None:
+    keep = Doomed(ref("keep"), prune=PruneRule.DISABLED)
+    assert judge([keep, *config_maps(1)]) == judge_prune(
+        [keep, *config_maps(1)], owned=100, recent=0, budget=BUDGET, permits={keep.ref, ref("c0")}
+    )
+    assert judge([keep]).kept == (keep,)
+    assert judge([keep]).allowed == ()
+    asked = judge([Doomed(ref("ask"), prune=PruneRule.CONFIRM)])
+    assert asked.hold is not None
+    assert asked.hold.reason == "prune-confirm"
+
+
+def test_with_prune_off_everything_is_kept() -> None:
+    assert judge(config_maps(3), prune=False).kept == tuple(config_maps(3))
+
+
+def test_what_the_hub_has_not_permitted_waits() -> None:
+    verdict = judge(config_maps(2), permits=frozenset({ref("c0")}))
+    assert [item.ref for item in verdict.allowed] == [ref("c0")]
+    assert [item.ref for item in verdict.waiting] == [ref("c1")]
+
+
+def test_an_approval_passes_the_guards_for_the_very_object_that_was_shown() -> None:
+    claim = Doomed(ref("data", "PersistentVolumeClaim"), "u1", Digest("c"))
+    approved = frozenset({Approved(claim.ref, "u1", Digest("c"))})
+    assert judge([claim], permits=frozenset(), approved=approved).allowed == (claim,)
+    for other in (replace(claim, uid="u2"), replace(claim, content=Digest("d")), replace(claim, uid="")):
+        assert judge([other], approved=approved).hold is not None
+
+
+def test_an_approval_of_a_part_leaves_the_rest_held() -> None:
+    first, *others = config_maps(12)
+    verdict = judge([first, *others], approved=frozenset({Approved(first.ref, first.uid, first.content)}))
+    assert verdict.allowed == (first,)
+    assert verdict.hold is not None
+    assert verdict.hold.doomed == tuple(others)
+
+
+def test_replacements_of_generated_names_are_not_counted() -> None:
+    replaced = [replace(item, replaced=True) for item in config_maps(60)]
+    assert judge(replaced).allowed == tuple(replaced)
+
+
+def test_replacements_go_on_while_other_deletions_are_held() -> None:
+    replaced = replace(config_maps(1)[0], replaced=True)
+    namespace = Doomed(ObjectRef("", "Namespace", "", "x"))
+    verdict = judge([replaced, namespace])
+    assert verdict.allowed == (replaced,)
+    assert verdict.hold is not None
+    assert verdict.hold.doomed == (namespace,)
+
+
+@given(count=integers(1, 12), others=integers(0, 40), recent=integers(0, 12))  # around all limits
+def test_spreading_deletions_over_passes_never_beats_the_budget(count: int, others: int, recent: int) -> None:
+    spread = judge(config_maps(count), owned=count + others, recent=recent)
+    at_once = judge(config_maps(count + recent), owned=count + others + recent, recent=0)
+    assert (spread.hold is None) == (at_once.hold is None)
+
+
+@given(
+    rules=lists(sampled_from(PruneRule), max_size=12),
+    replaced=booleans(),
+    owned=integers(0, 60),
+    recent=integers(0, 20),
+)
+def test_every_doomed_object_ends_in_exactly_one_place(
+    rules: list[PruneRule], replaced: bool, owned: int, recent: int
+) -> None:
+    doomed = [
+        replace(item, prune=rule, replaced=replaced) for item, rule in zip(config_maps(len(rules)), rules, strict=True)
+    ]
+    verdict = judge(doomed, owned=owned + len(doomed), recent=recent)
+    held = verdict.hold.doomed if verdict.hold else ()
+    placed = [*verdict.allowed, *held, *verdict.waiting, *verdict.kept]
+    assert sorted(item.ref for item in placed) == sorted(item.ref for item in doomed)
+
+
+@given(count=integers(0, 30), owned=integers(0, 60), recent=integers(0, 20))
+def test_nothing_is_deleted_that_the_hub_did_not_permit(count: int, owned: int, recent: int) -> None:
+    assert judge(config_maps(count), owned=count + owned, recent=recent, permits=frozenset()).allowed == ()
+
+
+def test_a_prune_annotation_that_nobody_knows_asks_a_person() -> None:
+    def rule(text: str) -> PruneRule:
+        return prune_rule_of({"metadata": {"annotations": {"fleet.internal/prune": text}}})
+
+    assert prune_rule_of({"metadata": {}}) is PruneRule.ALLOWED
+    assert rule("disabled") is PruneRule.DISABLED
+    assert rule("disable") is PruneRule.CONFIRM
+
+
+def test_zero_objects_are_an_error_unless_the_unit_says_so() -> None:
+    assert judge_empty(UNIT, wanted=0, owned=5, allow_empty=True) is None
+    assert judge_empty(UNIT, wanted=1, owned=5, allow_empty=False) is None
+    error = judge_empty(UNIT, wanted=0, owned=5, allow_empty=False)
+    assert error is not None
+    assert "allowEmpty" in error.next_step
+    assert "5 objects" in error.why
+
+
+def test_replacing_an_object_counts_as_a_deletion() -> None:
+    asks = bundle_object(ref("web", "Deployment", "apps"), replace=True)
+    same = {"reason": "spec.selector cannot change", "owned": 50, "budget": BUDGET}
+    assert judge_force(config_map("x"), recent=0, **same) is None
+    done = judge_force(asks, recent=0, **same)
+    assert done is not None
+    assert [item.ref for item in done.allowed] == [asks.ref]
+    over = judge_force(asks, recent=8, **same)
+    assert over is not None
+    assert over.hold is not None
+    assert "spec.selector" in over.hold.message
+    claim = judge_force(bundle_object(ref("d", "PersistentVolumeClaim"), replace=True), recent=0, **same)
+    assert claim is not None
+    assert claim.hold is not None
+    assert claim.hold.reason == "precious-kind"
+
+
+TEAM = TeamRights(
+    "payments", ("teams/payments/*",), namespaces=("payments", "payments-*"), kinds=("Deployment", "ConfigMap")
+)
+
+
+@pytest.mark.parametrize(
+    ("of", "is_allowed"),
+    [
+        (ref("a", namespace="payments"), True),
+        (ref("a", namespace="payments-eu"), True),
+        (ref("a", namespace="paymentsx"), False),
+        (ref("a", namespace="shop"), False),
+        (ref("a", "Secret", namespace="payments"), False),
+        (ref("a", "Deployment", "apps", "payments"), True),
+        (ObjectRef("rbac.authorization.k8s.io", "ClusterRole", "", "a"), False),
+        (ObjectRef("", "Namespace", "", "payments"), False),
+    ],
+)
+def test_a_team_holds_only_its_kinds_and_namespaces(of: ObjectRef, is_allowed: bool) -> None:
+    refused = judge_team_rights([bundle_object(of)], TEAM)
+    assert (refused == ()) == is_allowed
+    assert all(isinstance(error, NotAllowedForTeam) and str(of) in error.what for error in refused)
+
+
+def test_without_a_list_of_kinds_namespaces_still_bound_a_team() -> None:
+    rights = replace(TEAM, kinds=None)
+    assert judge_team_rights([bundle_object(ref("a", "Secret", namespace="payments"))], rights) == ()
+    assert judge_team_rights([bundle_object(ObjectRef("", "Namespace", "", "payments"))], rights) == ()
+    assert len(judge_team_rights([bundle_object(ObjectRef("", "Namespace", "", "shop"))], rights)) == 1
+    assert len(judge_team_rights([bundle_object(ObjectRef("", "PersistentVolume", "", "a"))], rights)) == 1
+
+
+def test_replace_needs_the_right_to_replace() -> None:
+    asks = bundle_object(ref("a", namespace="payments"), replace=True)
+    assert len(judge_team_rights([asks], TEAM)) == 1
+    assert judge_team_rights([asks], replace(TEAM, replace=True)) == ()
+
+
+def test_a_kind_may_be_named_with_its_group() -> None:
+    rights = replace(TEAM, kinds=("Deployment.apps",))
+    assert judge_team_rights([bundle_object(ref("a", "Deployment", "apps", "payments"))], rights) == ()
+    assert len(judge_team_rights([bundle_object(ref("a", "Deployment", "other", "payments"))], rights)) == 1

@@ -1,0 +1,121 @@
+"""Sync windows, also over clock changes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from cronsim import CronSim
+from hypothesis import example, given
+from hypothesis.strategies import integers, sampled_from
+
+from fleet.core.fleet import Window, WindowKind
+from fleet.core.windows import Closed, Open, check_window, judge_windows
+
+BERLIN = "Europe/Berlin"
+HOUR = 3600
+
+
+def allow(schedule: str, hours: float, zone: str = "UTC") -> Window:
+    return Window(WindowKind.ALLOW, schedule, int(hours * HOUR), zone)
+
+
+def deny(schedule: str, hours: float, zone: str = "UTC") -> Window:
+    return Window(WindowKind.DENY, schedule, int(hours * HOUR), zone)
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def test_without_windows_it_is_open() -> None:
+    assert judge_windows((), 0) == Open()
+
+
+def test_an_allow_window_is_open_from_its_start_until_just_before_its_end() -> None:
+    nightly = (allow("0 22 * * *", 2),)
+    assert judge_windows(nightly, at("2026-11-25T22:00:00Z")) == Open(at("2026-11-26T00:00:00Z"))
+    assert judge_windows(nightly, at("2026-11-25T23:59:59Z")) == Open(at("2026-11-26T00:00:00Z"))
+    closed = judge_windows(nightly, at("2026-11-26T00:00:00Z"))
+    assert isinstance(closed, Closed)
+    assert closed.until == at("2026-11-26T22:00:00Z")
+    assert "allow" in closed.reason
+
+
+def test_deny_wins_over_allow() -> None:
+    windows = (allow("0 0 * * *", 24), deny("0 12 * * *", 1))
+    assert isinstance(judge_windows(windows, at("2026-11-25T11:00:00Z")), Open)
+    assert judge_windows(windows, at("2026-11-25T12:30:00Z")) == Closed(
+        at("2026-11-25T13:00:00Z"), "in a deny window (0 12 * * *, UTC)"
+    )
+
+
+def test_only_deny_windows_leave_the_rest_of_the_time_open() -> None:
+    assert judge_windows((deny("0 12 * * *", 1),), at("2026-11-25T11:00:00Z")) == Open(at("2026-11-25T12:00:00Z"))
+
+
+def test_local_time_follows_the_zone_in_summer_and_winter() -> None:
+    morning = (allow("0 9 * * *", 1, BERLIN),)
+    assert isinstance(judge_windows(morning, at("2026-07-01T07:30:00Z")), Open)
+    assert isinstance(judge_windows(morning, at("2026-12-01T07:30:00Z")), Closed)
+    assert isinstance(judge_windows(morning, at("2026-12-01T08:30:00Z")), Open)
+
+
+def test_a_clock_change_inside_a_window_leaves_its_true_length() -> None:
+    # In the night of 25 October 2026 Berlin has 02:00-03:00 twice.
+    night = (allow("0 1 * * *", 4, BERLIN),)
+    start = at("2026-10-25T01:00:00+02:00")
+    assert judge_windows(night, start) == Open(start + 4 * HOUR)
+
+
+def test_a_start_that_the_clock_skips_happens_after_the_gap() -> None:
+    # On 29 March 2026 there is no 02:30 in Berlin.
+    night = (allow("30 2 * * *", 1, BERLIN),)
+    assert isinstance(judge_windows(night, at("2026-03-29T01:15:00Z")), Open)
+
+
+@pytest.mark.parametrize(
+    ("window", "why"), [(allow("0 25 * * *", 1), "schedule"), (allow("0 1 * * *", 1, "Mars/Base"), "time zone")]
+)
+def test_a_window_that_cannot_be_read_closes_and_says_why(window: Window, why: str) -> None:
+    invalid = check_window(window)
+    assert invalid is not None
+    assert why in invalid.why
+    closed = judge_windows((window,), at("2026-11-25T01:00:00Z"))
+    assert closed == Closed(None, invalid.why)
+
+
+@given(
+    minutes=integers(0, 60 * 24 * 400),
+    schedule=sampled_from(["0 * * * *", "30 2 * * *", "15 1 * * 0", "0 0 1 * *", "*/20 3 * * *"]),
+    length=integers(60, 40 * HOUR),
+    zone=sampled_from(["UTC", BERLIN, "America/New_York", "Australia/Lord_Howe"]),
+)
+@example(minutes=0, schedule="0 * * * *", length=60, zone="UTC")
+def test_a_window_is_active_exactly_where_one_of_its_starts_lies_within_its_length(
+    minutes: int, schedule: str, length: int, zone: str
+) -> None:
+    now = datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC) + timedelta(minutes=minutes)
+    starts = CronSim(schedule, (now - timedelta(seconds=length + 86400)).astimezone(ZoneInfo(zone)))
+    active = False
+    for start in starts:
+        if start.timestamp() > now.timestamp():
+            break
+        active = active or now.timestamp() < start.timestamp() + length
+    verdict = judge_windows((Window(WindowKind.ALLOW, schedule, length, zone),), now.timestamp())
+    assert isinstance(verdict, Open) == active
+
+
+@given(minutes=integers(0, 60 * 24 * 30), first=integers(0, 23), second=integers(0, 23), hours=integers(1, 20))
+def test_the_time_until_which_it_is_closed_is_the_first_open_one(
+    minutes: int, first: int, second: int, hours: int
+) -> None:
+    windows = (allow(f"0 {first} * * *", hours), deny(f"30 {second} * * *", 2))
+    now = at("2026-01-01T00:00:00Z") + minutes * 60
+    verdict = judge_windows(windows, now)
+    if verdict.until is None:
+        return
+    other = Open if isinstance(verdict, Closed) else Closed
+    assert isinstance(judge_windows(windows, verdict.until), other)
+    assert isinstance(judge_windows(windows, verdict.until - 1), type(verdict))
