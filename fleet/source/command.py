@@ -169,7 +169,7 @@ class GitCommand:
                 why=type(error).__name__,
                 next_step="install git >= 2.34 and put it on PATH",
             ) from error
-        process = cast("subprocess.Popen[bytes]", cast("object", started.proc))
+        process = cast("subprocess.Popen[bytes]", started.proc)  # pyright: ignore[reportUnknownMemberType]
         started.proc = None  # ours to end: with its whole group, not by a destructor
         return process
 
@@ -230,9 +230,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     if process.returncode is None:
         _signal_group(process, signal.SIGTERM)
         patience = time.monotonic() + _GRACE_SECONDS
-        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-            if time.monotonic() > patience:
-                break
+        while not _has_ended(process) and time.monotonic() < patience:
             time.sleep(0.01)
         _signal_group(process, signal.SIGKILL)
         process.wait()
@@ -240,6 +238,13 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             with suppress(OSError):
                 pipe.close()
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:
+        return True  # somebody else in this process waited for it
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:

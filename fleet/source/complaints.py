@@ -6,13 +6,14 @@ import re
 
 from fleet.errors import FetchFailed, GitDenied, GitUrlRefused, HistoryRewritten, RefMissing, SourceError
 
+SHALLOW = "because shallow roots are not allowed to be updated"
 _LINE_LIMIT = 200
 _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 
 # In the order in which they are tried: phrase in git's (untranslated) words, error, why, next step.
 _COMPLAINTS: tuple[tuple[str, type[SourceError], str, str], ...] = (
     (
-        "shallow",
+        SHALLOW,
         FetchFailed,
         "the source is a shallow clone, without the history that rollback and blame need",
         "run git fetch --unshallow there",
@@ -145,7 +146,7 @@ def error_of_fetch(errors: str, *, where: str, branch: str, in_force: str) -> So
         "the fleet repo could not be fetched",
         where=where,
         why=last_words(own),
-        next_step="it is tried again; git's own words are above",
+        next_step="it is tried again; run git fetch with the same address to see more",
     )
 
 

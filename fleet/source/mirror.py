@@ -20,7 +20,7 @@ from fleet.errors import FetchFailed, HistoryRewritten, RefMissing, SourceError
 from fleet.ports.source import Fetched
 from fleet.source.askpass import GitAuth, environment_of
 from fleet.source.command import Done, GitCommand, GitLimits
-from fleet.source.complaints import error_of_fetch, last_words
+from fleet.source.complaints import SHALLOW, error_of_fetch, last_words
 from fleet.source.signatures import SignaturePolicy, verify_commit
 from fleet.source.snapshot import GitSnapshot, ObjectReader, check_tree, parse_changes, parse_commit, parse_tree
 from fleet.source.url import GitUrl, check_branch, check_revision, parse_url
@@ -205,7 +205,8 @@ class Mirror:
             # It was ended, perhaps roughly: its locks and half packs must not be in the way of the next one.
             await asyncio.shield(asyncio.to_thread(remove_leftovers, self._directory))
             raise
-        if done.status != 0:
+        # A shallow source is only warned of: the ref would stay where it is, as if nothing were new.
+        if done.status != 0 or SHALLOW in done.errors:
             raise error_of_fetch(done.errors, where=self._where, branch=self._branch, in_force=self._in_force)
 
     async def _expect(self, done: Done) -> bytes:
