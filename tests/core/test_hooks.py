@@ -1,0 +1,112 @@
+"""Which hooks run, which are over."""
+
+from __future__ import annotations
+
+import pytest
+from core.building import bundle_object, config_map, ref
+from hypothesis import given
+from hypothesis.strategies import dictionaries, none, one_of, sampled_from, sets
+
+from fleet.core.hooks import hook_key, hooks_to_delete, plan_hooks, split_hooks
+from fleet.core.ids import Digest
+from fleet.core.objects import HookDelete, HookPhase
+from fleet.core.status import Kstatus
+
+BUNDLE = Digest("b1")
+
+
+def hook(name: str, phase: HookPhase = HookPhase.PRE_SYNC, **options):
+    return bundle_object(ref(name, "Job", "batch"), hook=phase, **options)
+
+
+MIGRATE = hook("migrate")
+
+
+def plan(*hooks, phase=HookPhase.PRE_SYNC, done=(), started=(), health=None):
+    return plan_hooks(hooks, phase, BUNDLE, done=done, started=started, health=health or {})
+
+
+def run_of(made):
+    return [obj.ref.name for stage in made.run for obj in stage.objects]
+
+
+def test_hooks_are_no_part_of_the_desired_state() -> None:
+    assert split_hooks([MIGRATE, config_map("a")]) == ((config_map("a"),), (MIGRATE,))
+
+
+def test_a_hook_runs_once_per_bundle() -> None:
+    assert run_of(plan(MIGRATE)) == ["migrate"]
+    assert plan(MIGRATE, done={hook_key(BUNDLE, MIGRATE.ref)}).over
+    assert run_of(plan(MIGRATE, done={hook_key(Digest("b0"), MIGRATE.ref)})) == ["migrate"]
+
+
+def test_a_hook_of_another_phase_does_not_run() -> None:
+    assert plan(MIGRATE, phase=HookPhase.POST_SYNC).over
+
+
+def test_what_an_earlier_run_left_is_cleared_first_unless_told_otherwise() -> None:
+    left = {MIGRATE.ref: Kstatus.CURRENT}
+    assert plan(MIGRATE, health=left).clear == (MIGRATE.ref,)
+    assert plan(MIGRATE).clear == ()
+    keeps = hook("migrate", hook_delete=frozenset({HookDelete.SUCCEEDED}))
+    assert plan(keeps, health=left).clear == ()
+
+
+def test_a_hook_that_was_started_before_a_crash_is_not_started_again() -> None:
+    made = plan(MIGRATE, started={MIGRATE.ref}, health={MIGRATE.ref: Kstatus.IN_PROGRESS})
+    assert run_of(made) == []
+    assert made.waiting == (MIGRATE.ref,)
+
+
+@pytest.mark.parametrize("health", [{MIGRATE.ref: Kstatus.CURRENT}, {MIGRATE.ref: Kstatus.NOT_FOUND}, {}])
+def test_a_started_hook_that_ended_or_vanished_is_over(health) -> None:
+    made = plan(MIGRATE, started={MIGRATE.ref}, health=health)
+    assert made.over
+    assert made.finished == (MIGRATE.ref,)
+
+
+def test_a_failed_hook_stops_the_phase() -> None:
+    other = hook("other", wave=1)
+    made = plan(MIGRATE, other, started={MIGRATE.ref}, health={MIGRATE.ref: Kstatus.FAILED})
+    assert made.failed == (MIGRATE.ref,)
+    assert run_of(made) == []
+    assert not made.over
+
+
+def test_waves_of_hooks_run_one_after_the_other() -> None:
+    second = hook("second", wave=1)
+    first_pass = plan(second, MIGRATE)
+    assert run_of(first_pass) == ["migrate"]
+    assert first_pass.waiting == (second.ref,)
+    then = plan(second, MIGRATE, started={MIGRATE.ref}, health={MIGRATE.ref: Kstatus.CURRENT})
+    assert run_of(then) == ["second"]
+
+
+def test_hooks_go_as_their_annotation_says() -> None:
+    keep = hook("keep")
+    gone = hook("gone", hook_delete=frozenset({HookDelete.SUCCEEDED}))
+    failed = hook("failed", hook_delete=frozenset({HookDelete.FAILED}))
+    ended = {keep.ref: True, gone.ref: True, failed.ref: False}
+    assert hooks_to_delete([keep, gone, failed], ended, set(ended)) == (gone.ref, failed.ref)
+    assert hooks_to_delete([gone], {gone.ref: False}, {gone.ref}) == ()
+    assert hooks_to_delete([gone], {gone.ref: True}, set()) == ()
+
+
+HOOKS = [hook(f"h{number}", wave=number % 2) for number in range(4)]
+REFS = [obj.ref for obj in HOOKS]
+
+
+@given(
+    started=sets(sampled_from(REFS)),
+    health=dictionaries(sampled_from(REFS), one_of(none(), sampled_from(Kstatus))),
+    done=sets(sampled_from([hook_key(BUNDLE, of) for of in REFS])),
+)
+def test_no_hook_is_run_twice_and_none_is_forgotten(started, health, done) -> None:
+    made = plan(*HOOKS, started=started, health=health, done=done)
+    running = {obj.ref for stage in made.run for obj in stage.objects}
+    assert not running & started
+    assert not {hook_key(BUNDLE, of) for of in running} & done
+    left = {of for of in REFS if hook_key(BUNDLE, of) not in done}
+    if not made.failed:
+        assert running | set(made.waiting) | set(made.finished) == left
+    assert made.over == (not left or set(made.finished) == left)

@@ -1,0 +1,66 @@
+"""The parent object of a unit: written, read back, and refused when damaged."""
+
+from __future__ import annotations
+
+import pytest
+from core.building import MARK, ref
+from hypothesis import given
+from hypothesis.strategies import integers, lists, sampled_from, text
+
+from fleet.core.ids import Digest, ObjectRef, Revision
+from fleet.core.parent import is_parent, parent_document, parent_of, parse_parent
+from fleet.core.record import applyset_id, record_digest
+
+REFS = [ref("a"), ref("b", "Deployment", "apps"), ref("c", namespace="other"), ObjectRef("", "Namespace", "", "shop")]
+
+
+def a_parent(**changes):
+    facts = {"generation": 3, "bundle": Digest("b1"), "commit": Revision("3f9c1ab")}
+    return parent_of(MARK, changes.pop("refs", REFS), **{**facts, **changes})
+
+
+def test_other_applyset_tools_understand_it() -> None:
+    document = parent_document(a_parent())
+    metadata = document["metadata"]
+    assert metadata["labels"]["applyset.kubernetes.io/id"] == applyset_id("unit-web", "fleet-system")
+    notes = metadata["annotations"]
+    assert notes["applyset.kubernetes.io/contains-group-kinds"] == "ConfigMap,Deployment.apps,Namespace"
+    assert notes["applyset.kubernetes.io/additional-namespaces"] == "other,shop"
+    assert notes["applyset.kubernetes.io/tooling"].startswith("fleet/v")
+    assert is_parent(document)
+
+
+@given(
+    refs=lists(sampled_from(REFS)),
+    generation=integers(0, 10**9),
+    quarantined=lists(text(alphabet="abcdef0123", min_size=4).map(Digest), unique=True),
+)
+def test_what_is_written_is_read_back(refs: list[ObjectRef], generation: int, quarantined: list[Digest]) -> None:
+    parent = a_parent(refs=refs, generation=generation, quarantined=quarantined)
+    assert parse_parent(parent_document(parent)) == parent
+    assert parent.record == record_digest(set(refs))
+
+
+def test_it_is_written_only_when_the_list_or_the_bundle_changes() -> None:
+    parent = a_parent()
+    assert parent.same_content(a_parent(generation=4))
+    assert not parent.same_content(a_parent(bundle=Digest("b2")))
+    assert not parent.same_content(a_parent(refs=REFS[:2]))
+    assert not parent.same_content(a_parent(quarantined=[Digest("x")]))
+    assert not parent.same_content(None)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        ("fleet.internal/owner", "acme/5f0c"),
+        ("fleet.internal/owner", "acme/5f0c/api"),
+        ("fleet.internal/record-generation", "many"),
+        ("fleet.internal/record-digest", ""),
+        ("fleet.internal/quarantined", "[1"),
+    ],
+)
+def test_a_damaged_parent_is_none(annotation: str, value: str) -> None:
+    document = parent_document(a_parent())
+    document["metadata"]["annotations"][annotation] = value
+    assert parse_parent(document) is None
