@@ -81,7 +81,7 @@ class Stale:
     message: str
 
 
-_CONFLICT_WITH = re.compile(r'conflict with "(?P<manager>.*)"(?: with subresource "(?P<sub>[^"]*)")?(?: using .*)?\Z')
+_CONFLICT_WITH = re.compile(r'conflict with "(?P<manager>.*?)"(?: with subresource "(?P<sub>[^"]*)")?(?: using .*)?\Z')
 
 
 def classify_conflict(status: Document) -> Conflicting | Stale:

@@ -94,13 +94,15 @@ def is_same_value(wanted: Json, there: Json) -> bool:
 
     Lenient by design: it only decides what is worth showing.
     """
+    if isinstance(wanted, bool) or isinstance(there, bool):
+        return wanted is there
     if wanted == there:
         return True
     if isinstance(wanted, dict) and isinstance(there, dict):
         return all(name in there and is_same_value(value, there[name]) for name, value in wanted.items())
     if isinstance(wanted, list) and isinstance(there, list):
         return len(wanted) == len(there) and all(map(is_same_value, wanted, there))
-    if wanted is None or isinstance(wanted, (dict, list, bool)) or isinstance(there, (dict, list, bool)):
+    if wanted is None or isinstance(wanted, (dict, list)) or isinstance(there, (dict, list)):
         return False
     mine, other = quantity_of(wanted), quantity_of(there)
     return mine is not None and mine == other

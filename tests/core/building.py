@@ -59,7 +59,7 @@ def live_of(
     }
     return {
         **document,
-        "metadata": {"uid": uid, "resourceVersion": "7", "managedFields": [entry], **document["metadata"], **metadata},
+        "metadata": {**document["metadata"], "uid": uid, "resourceVersion": "7", "managedFields": [entry], **metadata},
     }
 
 
