@@ -71,12 +71,12 @@ class Healer:
     async def explain(self, unit: UnitState, item: Wanted, live: Live) -> tuple[FieldDrift, ...]:
         """The fields that differ at an object that is not healed (or not yet); computed once per live state."""
         known = unit.drifts.get(item.ref)
-        if known is not None and known.fingerprint == live.fingerprint:
+        if known is not None and known.resource_version == live.resource_version:
             return known.fields
         fields = await self.fields_of(unit, item, live.document) if live.document else ()
         if known is None or {f.path for f in known.fields} != {f.path for f in fields}:
             self._tell_drift(unit, item.ref, fields)
-        unit.drifts[item.ref] = Drift(live.fingerprint, fields)
+        unit.drifts[item.ref] = Drift(live.resource_version, fields)
         return fields
 
     async def fields_of(self, unit: UnitState, item: Wanted, live: Document) -> tuple[FieldDrift, ...]:

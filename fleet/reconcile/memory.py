@@ -112,9 +112,12 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What differs at one object, for the live fingerprint at which it was computed."""
+    """What differs at one object, for the live state at which it was computed.
 
-    fingerprint: Digest
+    The fingerprint would not do: fields that another manager took are not in it any more.
+    """
+
+    resource_version: str
     fields: tuple[FieldDrift, ...]
 
 

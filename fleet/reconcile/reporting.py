@@ -11,7 +11,7 @@ from fleet.core.rollout import UnknownDesired
 from fleet.core.status import Blocker, Health, ObjectStatus, Standing, Sync, UnitReport
 from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
-from fleet.reconcile.memory import UnitState
+from fleet.reconcile.memory import Drift, UnitState
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import bundle_of
 from fleet.reconcile.unit_pass import Outcome
@@ -73,6 +73,9 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:
         state = sync_of(row, desired, live, site.verdicts)
         words = {SyncState.IN_SYNC: Sync.SYNCED, SyncState.ASK_ARBITER: Sync.UNKNOWN}
         sync = words.get(state, Sync.OUT_OF_SYNC) if live.mark.ours else Sync.OUT_OF_SYNC
+        known_drift = unit.drifts.get(ref)
+        if state is SyncState.DRIFTED and known_drift == Drift(live.resource_version, ()):
+            sync = Sync.SYNCED  # only who holds the fields changed, every value is as desired
     if live is not None:
         health, why = live.health.health, live.health.message
     elif not known:

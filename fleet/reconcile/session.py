@@ -422,7 +422,7 @@ class Session:
                 live.health = before.health  # the cause that its pods showed still stands
             self._health.nudge()
         self._healer.saw(unit, ref)
-        if before is None or live is None or _tells_more(before, live):
+        if before is None or live is None or ref in unit.drifts or _tells_more(before, live):
             self.wake(unit.name)
 
     def kind_changed(self, kind: Kind) -> None:

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import asyncio
+
+from rig import Hub, config_map
+from testbed.controlplane import ControlPlane
+
+from fleet.core.status import EventKind
+from fleet.store.memory import MemoryJournal
+
+
+def writes(plane: ControlPlane, mark) -> list:
+    return [r for r in plane.ledger(mark, user_agent="fleet") if r.is_write]
+
+
+async def test_after_a_restart_nothing_is_listed_or_applied_but_what_changed_meanwhile(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    path = f"/api/v1/namespaces/{shop}/configmaps"
+    wanted = [config_map(f"c{n}", shop) for n in range(6)]
+    unit = hub.want("web", wanted)
+    async with hub.worker():
+        await hub.until_well(unit)
+    # The first restart reads the lists' tokens; the second resumes from them.
+    async with hub.worker():
+        await asyncio.sleep(0.5)
+        await hub.until_well(unit)
+    client.merge(f"{path}/c0", {"data": {"a": "drifted while down"}})
+    client.delete(f"{path}/c1")
+    client.merge(f"{path}/c2", {"metadata": {"labels": {"fleet.internal/installation": None}}})
+    hub.want("web", [config_map("c3", shop, {"a": "3"}) if n == 3 else wanted[n] for n in range(6)], commit="b")
+    hub.events.clear()
+    mark = api_server.ledger_mark()
+    async with hub.worker():
+        await hub.until(lambda: len(hub.told(EventKind.HEALED)) == 3, "three healed")
+        await hub.until_well(unit)
+        await asyncio.sleep(0.3)
+    done = writes(api_server, mark)
+    applied = sorted(r.name for r in done if r.resource == "configmaps" and r.namespace == shop)
+    assert applied == ["c0", "c1", "c2", "c3"]
+    listed = [r for r in api_server.ledger(mark, user_agent="fleet") if r.verb == "list"]
+    assert listed == []
+
+
+async def test_a_restart_with_nothing_to_do_writes_nothing(hub: Hub, api_server: ControlPlane, shop: str) -> None:
+    unit = hub.want("web", [config_map(f"c{n}", shop) for n in range(6)])
+    async with hub.worker():
+        await hub.until_well(unit)
+    mark = api_server.ledger_mark()
+    hub.units.clear()
+    async with hub.worker():
+        await hub.until_well(unit)
+        await asyncio.sleep(0.3)
+    assert writes(api_server, mark) == []
+
+
+async def test_a_lost_journal_that_meets_our_marks_only_observes_until_confirmed(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    path = f"/api/v1/namespaces/{shop}/configmaps"
+    unit = hub.want("web", [config_map("a", shop), config_map("b", shop)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        await asyncio.sleep(0.3)
+    hub.journal = MemoryJournal()
+    hub.units.clear()
+    mark = api_server.ledger_mark()
+    hub.want("web", [config_map("a", shop, {"a": "2"})], commit="b", permits=())
+    async with hub.worker():
+        found = await hub.until(lambda: (u := hub.units.get(unit)) and u.blocked_by and u, "held")
+        assert [link.next for link in found.blocked_by] == ["fleet recover"]
+        await asyncio.sleep(0.3)
+        assert writes(api_server, mark) == []
+        assert client.exists(f"{path}/b")
+        hub.send_desired(recover_confirmed=True)
+        await hub.until(lambda: client.get(f"{path}/a")["data"] == {"a": "2"}, "applied after the confirmation")
+        # What the lost record held is known again, and still asks before it goes.
+        await hub.until(lambda: hub.units[unit].holds, "the hold")
+        assert client.exists(f"{path}/b")
+
+
+async def test_killed_between_record_and_apply_the_object_is_neither_lost_nor_applied_twice(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    """A crash is a journal that knows less than the cluster: here every jot after the record is lost."""
+
+    class Forgetful(MemoryJournal):
+        def jot(self, entry) -> None:
+            if self.commits:
+                return
+            super().jot(entry)
+
+        commits = False
+
+        async def commit(self, entry) -> None:
+            super().jot(entry)
+
+    hub.journal = Forgetful()
+    unit = hub.want("web", [config_map("a", shop), config_map("b", shop)])
+    hub.journal.commits = True
+    async with hub.worker():
+        await hub.until_well(unit)
+    state = await hub.journal.load()
+    assert {row.state.value for row in state.rows} == {"intended"}
+    hub.journal.commits = False
+    hub.units.clear()
+    mark = api_server.ledger_mark()
+    async with hub.worker():
+        await hub.until_well(unit)
+        await asyncio.sleep(0.2)
+    assert [r for r in writes(api_server, mark) if r.namespace == shop] == []
