@@ -17,8 +17,8 @@ import yaml
 from aiohttp import web
 
 from fleet.core.documents import Document, Json, parse, text_at
-from fleet.sim import discovery, patch, reads, virtual
-from fleet.sim.access import User, refusal
+from fleet.sim import discovery, patch, rules, virtual
+from fleet.sim.access import User
 from fleet.sim.kinds import Kind, server_version
 from fleet.sim.objects import Preconditions, WriteOptions, Written
 from fleet.sim.reads import Form, encode, filter_of, make_list
@@ -27,7 +27,6 @@ from fleet.sim.statuses import (
     ApiError,
     Cause,
     bad_request,
-    internal,
     invalid_of,
     method_not_allowed,
     no_such_resource,
@@ -194,6 +193,9 @@ class ApiServer:
                 raise method_not_allowed()
         if kind.namespaced and not target.namespace and (target.name or target.verb == "create"):
             raise no_such_resource()
+        deprecated = rules.DEPRECATED.get(kind.resource)
+        if deprecated:
+            call.warnings.append(deprecated)
         match target.verb:
             case "get":
                 return self._get(call, kind)
@@ -303,6 +305,12 @@ class ApiServer:
 
     def _delete(self, call: Call, kind: Kind, namespace: str, body: bytes) -> web.Response:
         asked = _delete_options(call, body)
+        if (
+            kind.resource == "jobs.batch"
+            and not text_at(asked, "propagationPolicy")
+            and "orphanDependents" not in asked
+        ):
+            call.warnings.append(rules.ORPHAN_WARNING)
         document, gone = self._cluster.objects.delete(
             kind,
             namespace,
@@ -317,7 +325,7 @@ class ApiServer:
         return self._deleted(kind, document, gone)
 
     def _deleted(self, kind: Kind, document: Document, gone: bool) -> web.Response:
-        if not gone or kind.resource in virtual.RETURN_DELETED:
+        if not gone or kind.resource in rules.RETURN_DELETED:
             return _json(document)
         details: Document = {"name": text_at(document, "metadata", "name")}
         if kind.group:
@@ -512,6 +520,3 @@ def _delete_options(call: Call, body: bytes) -> Document:
 def _grace_seconds(asked: Document) -> int | None:
     value = asked.get("gracePeriodSeconds")
     return value if isinstance(value, int) else None
-
-
-__all__ = ["ApiServer", "internal", "reads", "refusal"]

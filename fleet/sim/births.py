@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
+from fleet.core.documents import Document, Json, at, documents_at, items_at, mapping_at, text_at
 from fleet.sim.pods import admit_pod, put_default, quality_of_service
 from fleet.sim.statuses import Cause, invalid_of
 
@@ -136,7 +136,7 @@ class Allocator:
                 self.ports.discard(number)
 
 
-def born(resource: str, document: Document, random: Random) -> None:
+def born(resource: str, document: Document) -> None:
     """What the create strategy and admission of a kind add to a new object."""
     match resource:
         case "pods":
@@ -154,16 +154,28 @@ def born(resource: str, document: Document, random: Random) -> None:
             _finalizer(document, "kubernetes.io/pvc-protection")
         case "persistentvolumes":
             _finalizer(document, "kubernetes.io/pv-protection")
+            mapping_at(document, "status")["lastPhaseTransitionTime"] = now()
+        case "nodes":
+            spec = mapping_at(document, "spec")
+            taint: Document = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+            spec["taints"] = [*documents_at(spec, "taints"), taint]
         case "daemonsets.apps":
-            mapping_at(document, "metadata").setdefault("annotations", {})
-            annotations = mapping_at(document, "metadata", "annotations")
-            mapping_at(document, "metadata")["annotations"] = {
-                **annotations,
-                "deprecated.daemonset.template.generation": "1",
-            }
+            count_templates(document, None)
         case _:
             pass
-    del random
+
+
+_TEMPLATES = "deprecated.daemonset.template.generation"
+
+
+def count_templates(document: Document, old: Document | None) -> None:
+    """The annotation by which a DaemonSet still counts changes of its template."""
+    metadata = mapping_at(document, "metadata")
+    before = text_at(old, "metadata", "annotations", _TEMPLATES) if old is not None else ""
+    number = int(before) if before.isdigit() else 0
+    if old is None or at(document, "spec", "template") != at(old, "spec", "template"):
+        number += 1
+    metadata["annotations"] = {**mapping_at(metadata, "annotations"), _TEMPLATES: str(number)}
 
 
 def _finalizer(document: Document, name: str) -> None:
@@ -179,16 +191,24 @@ def _job(document: Document) -> None:
         return
     uid, name = text_at(document, "metadata", "uid"), text_at(document, "metadata", "name")
     template = mapping_at(spec, "template")
-    metadata = mapping_at(template, "metadata")
-    metadata["labels"] = {
-        **mapping_at(metadata, "labels"),
+    inner, outer = mapping_at(template, "metadata"), mapping_at(document, "metadata")
+    said = mapping_at(inner, "labels")
+    generated: Document = {
         "batch.kubernetes.io/controller-uid": uid,
         "batch.kubernetes.io/job-name": name,
         "controller-uid": uid,
         "job-name": name,
     }
-    template["metadata"] = metadata
-    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    if outer.get("labels") == said or not outer.get("labels"):
+        # In Go the defaulted labels of the Job are the very map of its template.
+        outer["labels"] = {**generated, **said}
+    inner["labels"] = {**generated, **said}
+    template["metadata"] = inner
+    selector = mapping_at(spec, "selector")
+    spec["selector"] = {
+        **selector,
+        "matchLabels": {"batch.kubernetes.io/controller-uid": uid, **mapping_at(selector, "matchLabels")},
+    }
 
 
 def token() -> str:

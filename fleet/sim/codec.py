@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from fleet.core.documents import Document, Json
 from fleet.sim.quantity import QuantityInvalid, canonical_quantity
-from fleet.sim.schema import Field, Shape, Type, zero, zero_scalar
+from fleet.sim.schema import GO_STRUCTS, Field, Shape, Type, always_written, empty, zero_scalar
 
 
 class DecodeError(Exception):
@@ -34,12 +34,7 @@ def _always(kind: Type) -> list[tuple[str, Field]]:
     """Fields of a struct that are written even where nothing set them."""
     found = _missing.get(id(kind.fields))
     if found is None:
-        found = _missing[id(kind.fields)] = [
-            (key, one)
-            for key, one in kind.fields.items()
-            if (one.type.shape is Shape.STRUCT and not one.pointer and not one.omit_zero)
-            or (not one.omit_empty and not (one.type.shape is Shape.STRUCT and not one.pointer))
-        ]
+        found = _missing[id(kind.fields)] = [(key, one) for key, one in kind.fields.items() if always_written(one)]
     return found
 
 
@@ -62,24 +57,16 @@ def _struct(value: Document, kind: Type, path: str, notes: Notes | None) -> Docu
         if inner is None:
             continue
         made = _value(inner, one.type, kind, path + key, notes)
-        if one.omit_empty and not one.pointer and not made and _is_zero(made, one.type):
-            continue
+        if not made and not one.pointer and one.type.shape is not Shape.STRUCT:
+            if one.omit_empty and one.type.scalar not in GO_STRUCTS:
+                continue
+            if one.type.shape in {Shape.LIST, Shape.MAP}:
+                made = None  # storage does not tell an empty list from none
         out[key] = made
     for key, one in _always(kind):
         if key not in out:
-            out[key] = _empty(one)
+            out[key] = empty(one)
     return out
-
-
-def _is_zero(value: Json, kind: Type) -> bool:
-    return kind.shape is not Shape.STRUCT or (kind.atomic and value is None)
-
-
-def _empty(one: Field) -> Json:
-    inner = one.type
-    if inner.shape is Shape.STRUCT and not one.pointer:
-        return zero(inner)
-    return zero_scalar(inner.scalar) if inner.shape is Shape.SCALAR and not one.pointer else None
 
 
 def _value(value: Json, kind: Type, owner: Type, path: str, notes: Notes | None) -> Json:
@@ -96,9 +83,9 @@ def _value(value: Json, kind: Type, owner: Type, path: str, notes: Notes | None)
             element = kind.element or kind
             if element.scalar == "string" and all(isinstance(inner, str) for inner in value.values()):
                 return value
-            empty: Json = zero_scalar(element.scalar) if element.shape is Shape.SCALAR else {}
+            nothing: Json = zero_scalar(element.scalar) if element.shape is Shape.SCALAR else {}
             return {
-                key: empty if inner is None else _value(inner, element, owner, path, notes)
+                key: nothing if inner is None else _value(inner, element, owner, path, notes)
                 for key, inner in value.items()
             }
         case Shape.LIST:

@@ -11,11 +11,15 @@ from collections.abc import Callable
 from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
 from fleet.sim.pods import default_pod, default_template, put_default
 
+_TEMPLATES = "deprecated.daemonset.template.generation"
 RBAC_GROUP = "rbac.authorization.k8s.io"
 
 
 def default(resource: str, document: Document) -> None:
     """Put the defaults of this resource into the document."""
+    if document.get("apiVersion") == "autoscaling/v1":
+        put_default(_spec(document), "minReplicas", 1)
+        return
     found = _DEFAULTS.get(resource)
     if found is not None:
         found(document)
@@ -64,6 +68,10 @@ def _stateful_set(document: Document) -> None:
 
 
 def _daemon_set(document: Document) -> None:
+    metadata = mapping_at(document, "metadata")
+    annotations = mapping_at(metadata, "annotations")
+    if _TEMPLATES not in annotations:
+        metadata["annotations"] = {**annotations, _TEMPLATES: "0"}
     spec = _spec(document)
     strategy = mapping_at(spec, "updateStrategy")
     put_default(strategy, "type", "RollingUpdate")
@@ -182,6 +190,12 @@ def _namespace(document: Document) -> None:
     status = mapping_at(document, "status")
     put_default(status, "phase", "Active")
     document["status"] = status
+
+
+def _node(document: Document) -> None:
+    status = mapping_at(document, "status")
+    if status.get("allocatable") is None and status.get("capacity"):
+        status["allocatable"] = status["capacity"]
 
 
 def _network_policy(document: Document) -> None:
@@ -364,6 +378,7 @@ _DEFAULTS: dict[str, Callable[[Document], None]] = {
     "mutatingadmissionpolicies.admissionregistration.k8s.io": _admission_policy,
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": _mutating_webhooks,
     "namespaces": _namespace,
+    "nodes": _node,
     "networkpolicies.networking.k8s.io": _network_policy,
     "persistentvolumeclaims": _claim,
     "persistentvolumes": _volume,

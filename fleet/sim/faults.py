@@ -30,7 +30,22 @@ if TYPE_CHECKING:
     from fleet.sim.watch import Watcher
 
 KINDS = frozenset(
-    ["refuse", "blackhole", "slow", "error", "html", "half_list", "truncated", "silent", "expired", "identity", "unauthorized", "forbidden", "stale", "lost_write"]
+    [
+        "refuse",
+        "blackhole",
+        "slow",
+        "error",
+        "html",
+        "half_list",
+        "truncated",
+        "silent",
+        "expired",
+        "identity",
+        "unauthorized",
+        "forbidden",
+        "stale",
+        "lost_write",
+    ]
 )
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 

@@ -22,7 +22,17 @@ UPDATE = "Update"
 _STRIPPED_METADATA = frozenset(
     f"f:{name}"
     for name in (
-        ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"]
+        [
+            "name",
+            "namespace",
+            "creationTimestamp",
+            "selfLink",
+            "uid",
+            "clusterName",
+            "generation",
+            "managedFields",
+            "resourceVersion",
+        ]
     )
 ) | {"."}
 _STRIPPED = frozenset({"f:apiVersion", "f:kind", "f:metadata"})

@@ -17,6 +17,7 @@ from fleet.sim.defaults import default
 from fleet.sim.kinds import Kind, Registry
 from fleet.sim.managed import APPLY, UPDATE, ManagerId
 from fleet.sim.merge import TypedError, check
+from fleet.sim.pods import tolerate
 from fleet.sim.names import metadata_causes
 from fleet.sim.schema import zero
 from fleet.sim.statuses import (
@@ -260,11 +261,17 @@ class Objects:
             wanted = next((str(one) for one in before if one in {"orphan", "foregroundDeletion"}), None)
         if wanted and (kind.resource != "namespaces" or propagation == "Orphan"):
             finalizers.append(wanted)
+        if not wanted and kind.resource in rules.ORPHANS_BY_DEFAULT and not propagation:
+            finalizers.append("orphan")
         graceful = _grace(kind, document, grace_seconds)
         spec_finalizers = kind.resource == "namespaces" and items_at(document, "spec", "finalizers")
         if not finalizers and not graceful and not spec_finalizers:
             if not dry_run:
                 self._remove(kind, (namespace, name), document)
+            if kind.resource == "pods":
+                metadata |= {"deletionTimestamp": births.now(), "deletionGracePeriodSeconds": 0}
+                metadata["generation"] = number_of(metadata, "generation") + 1
+                document["metadata"] = metadata
             return document, True
         already = "deletionTimestamp" in metadata
         metadata["finalizers"] = finalizers
@@ -318,8 +325,8 @@ class Objects:
             ) from None
         if kind.resource == "secrets":
             births.merge_string_data(document)
-        default(kind.resource, document)
         document["kind"], document["apiVersion"] = kind.kind, kind.api_version
+        default(kind.resource, document)
         return document
 
     def _place(self, kind: Kind, namespace: str, name: str, document: Document) -> None:
@@ -384,14 +391,18 @@ class Objects:
             manager = ManagerId(options.manager, APPLY, "", "")
             if manager in managers:
                 managers[manager].time = births.now()
-        births.born(kind.resource, document, self.random)
+        births.born(kind.resource, document)
         for inject in self.injectors:
             inject(kind, document)
         self._judge(kind, document, None, "")
         if kind.resource == "services":
             self.allocator.fill(document, None)
-        if self.store.get(kind.resource, (namespace, name)) is not None:
-            raise already_exists(kind.plural, kind.group, name)
+        standing = self.store.get(kind.resource, (namespace, name))
+        if standing is not None:
+            problem = already_exists(kind.plural, kind.group, name)
+            if at(standing.document(), "metadata", "deletionTimestamp") is not None:
+                problem.message = f"object is being deleted: {problem.message}"
+            raise problem
         document = managed.write(document, managers)
         if not options.dry_run:
             self._put(kind, (namespace, name), document)
@@ -434,8 +445,8 @@ class Objects:
         metadata = mapping_at(document, "metadata")
         if kind.custom is None and subresource != "status":
             default(kind.resource, document)
-        if kind.resource == "services" and not subresource:
-            self.allocator.fill(document, old)
+        if not subresource:
+            self._grow(kind, document, old)
         generation = rules.next_generation(kind, document, old, subresource)
         if generation:
             metadata["generation"] = generation
@@ -460,6 +471,18 @@ class Objects:
         if not options.dry_run:
             self._put(kind, (namespace, name), new)
         return Written(new, warnings=_warnings(notes, options))
+
+    def _grow(self, kind: Kind, document: Document, old: Document) -> None:
+        """What strategies and admission do on an update."""
+        match kind.resource:
+            case "services":
+                self.allocator.fill(document, old)
+            case "pods":
+                tolerate(document)
+            case "daemonsets.apps":
+                births.count_templates(document, old)
+            case _:
+                pass
 
     def _owners(
         self, kind: Kind, document: Document, old: Document, options: WriteOptions, subresource: str, time: str

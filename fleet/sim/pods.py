@@ -33,12 +33,12 @@ def default_spec(spec: Document) -> None:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
     for name in ("initContainers", "containers", "ephemeralContainers"):
         for container in documents_at(spec, name):
-            default_container(container, host_network=spec.get("hostNetwork") is True)
+            default_container(container)
     for volume in documents_at(spec, "volumes"):
         _default_volume(volume)
 
 
-def default_container(container: Document, *, host_network: bool) -> None:
+def default_container(container: Document) -> None:
     """One container."""
     put_default(container, "terminationMessagePath", "/dev/termination-log")
     put_default(container, "terminationMessagePolicy", "File")
@@ -46,8 +46,6 @@ def default_container(container: Document, *, host_network: bool) -> None:
         container["imagePullPolicy"] = "Always" if _is_latest(text_at(container, "image")) else "IfNotPresent"
     for port in documents_at(container, "ports"):
         put_default(port, "protocol", "TCP")
-        if host_network and not port.get("hostPort"):
-            port["hostPort"] = port.get("containerPort")
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         probe = container.get(name)
         if isinstance(probe, dict):
@@ -139,6 +137,10 @@ def default_pod(pod: Document) -> None:
     put_default(spec, "enableServiceLinks", True)
     for name in ("initContainers", "containers"):
         for container in documents_at(spec, name):
+            if spec.get("hostNetwork") is True:
+                for port in documents_at(container, "ports"):
+                    if not port.get("hostPort"):
+                        port["hostPort"] = port.get("containerPort")
             limits = mapping_at(container, "resources", "limits")
             if limits:
                 resources = mapping_at(container, "resources")
@@ -150,6 +152,12 @@ def admit_pod(pod: Document) -> None:
     spec = mapping_at(pod, "spec")
     put_default(spec, "priority", 0)
     put_default(spec, "preemptionPolicy", "PreemptLowerPriority")
+    tolerate(pod)
+
+
+def tolerate(pod: Document) -> None:
+    """The tolerations that admission adds on every write of a pod."""
+    spec = mapping_at(pod, "spec")
     tolerations = [*documents_at(spec, "tolerations")]
     for key in _TOLERATED:
         if not any(one.get("key") in {key, None} and one.get("effect") in {"NoExecute", None} for one in tolerations):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fleet.core.documents import Document, at, mapping_at, number_at
 from fleet.sim.fieldset import Node
 from fleet.sim.kinds import Kind
+from fleet.sim.schema import zero
 
 # Kinds that answer a delete with the object instead of a Status.
 RETURN_DELETED = frozenset(
@@ -70,7 +71,7 @@ GENERATION: dict[str, tuple[str, ...]] = {
     "daemonsets.apps": ("spec",),
     "deployments.apps": ("spec",),
     "deviceclasses.resource.k8s.io": ("spec",),
-    "endpointslices.discovery.k8s.io": ("addressType", "endpoints", "ports"),
+    "endpointslices.discovery.k8s.io": ("addressType", "endpoints", "ports", "metadata"),
     "flowschemas.flowcontrol.apiserver.k8s.io": ("spec",),
     "ingressclasses.networking.k8s.io": ("spec",),
     "ingresses.networking.k8s.io": ("spec",),
@@ -81,6 +82,7 @@ GENERATION: dict[str, tuple[str, ...]] = {
     "networkpolicies.networking.k8s.io": ("spec",),
     "poddisruptionbudgets.policy": ("spec",),
     "pods": ("spec",),
+    "podtemplates": ("template",),
     "priorityclasses.scheduling.k8s.io": (),
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": ("spec",),
     "replicasets.apps": ("spec",),
@@ -91,6 +93,14 @@ GENERATION: dict[str, tuple[str, ...]] = {
     "validatingadmissionpolicybindings.admissionregistration.k8s.io": ("spec",),
     "validatingwebhookconfigurations.admissionregistration.k8s.io": ("webhooks",),
 }
+# Kinds whose dependents a delete leaves alone unless it says otherwise.
+ORPHANS_BY_DEFAULT = frozenset({"jobs.batch", "replicationcontrollers"})
+ORPHAN_WARNING = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
+# Kinds that warn on every use.
+DEPRECATED = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _UNBORN = frozenset({"csidrivers.storage.k8s.io"})  # generation appears with the first change only
 
 _STATUS: Node = {"f:status": {}}
@@ -127,9 +137,11 @@ def keep(kind: Kind, new: Document, old: Document | None, subresource: str) -> D
     if subresource or not kind.has_status:
         return new
     if old is None:
-        if kind.custom is not None or "status" not in new or kind.resource in _NO_RESET:
-            return {key: value for key, value in new.items() if key != "status"} if kind.custom is not None else new
-        return {**new, "status": {}}
+        if kind.custom is not None:
+            return {key: value for key, value in new.items() if key != "status"}
+        if kind.resource in _NO_RESET or "status" not in new:
+            return new
+        return {**new, "status": zero(kind.type.fields["status"].type)}
     out = {key: value for key, value in new.items() if key != "status"}
     if "status" in old:
         out["status"] = old["status"]
@@ -183,4 +195,17 @@ def next_generation(kind: Kind, new: Document, old: Document | None, subresource
         return before
     if old is None:
         return 0 if kind.resource in _UNBORN else 1
-    return before + 1 if any(new.get(key) != old.get(key) for key in fields) else before
+    return before + 1 if any(_changed(new, old, key) for key in fields) else before
+
+
+_BOOKKEEPING = ("managedFields", "resourceVersion", "generation")
+
+
+def _changed(new: Document, old: Document, key: str) -> bool:
+    if key != "metadata":
+        return new.get(key) != old.get(key)
+    left, right = dict(mapping_at(new, key)), dict(mapping_at(old, key))
+    for name in _BOOKKEEPING:
+        left.pop(name, None)
+        right.pop(name, None)
+    return left != right

@@ -184,25 +184,36 @@ def _custom(schema: Document) -> Type:
     return ANY
 
 
+# Scalars in JSON that are structs in Go, which omitempty does not leave out.
+GO_STRUCTS = {"time", "microtime", "quantity", "intstr"}
+
+
+def always_written(one: Field) -> bool:
+    """Whether the server writes this field even where it is empty."""
+    inner = one.type
+    if one.pointer:
+        return not one.omit_empty
+    if inner.shape is Shape.STRUCT or inner.scalar in GO_STRUCTS or inner is ANY:
+        return not one.omit_zero if inner is not ANY else not one.omit_empty
+    return not one.omit_empty
+
+
+def empty(one: Field) -> Json:
+    """What the server writes for an empty field."""
+    inner = one.type
+    if one.pointer or inner.shape in {Shape.LIST, Shape.MAP, Shape.ANY}:
+        return None
+    return zero(inner) if inner.shape is Shape.STRUCT else zero_scalar(inner.scalar)
+
+
 def zero(kind: Type) -> Document:
     """What the server writes for an empty value of a struct: structs inside, and fields without omitempty."""
-    out: Document = {}
-    for key, one in kind.fields.items():
-        inner = one.type
-        if inner.shape is Shape.STRUCT and not one.pointer:
-            if not one.omit_zero:
-                out[key] = zero(inner)
-        elif not one.omit_empty:
-            if inner.shape is not Shape.SCALAR or one.pointer:
-                out[key] = None
-            else:
-                out[key] = zero_scalar(inner.scalar)
-    return out
+    return {key: empty(one) for key, one in kind.fields.items() if always_written(one)}
 
 
 def zero_scalar(scalar: str) -> Json:
     """Go's zero value of a scalar, as JSON."""
-    if scalar in _NUMBERS:
+    if scalar in _NUMBERS or scalar == "intstr":
         return 0
     if scalar == "bool":
         return False

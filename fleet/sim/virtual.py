@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from fleet.core.documents import Document, at, mapping_at, number_at, text_at
-from fleet.sim import births, rules
+from fleet.sim import births
 from fleet.sim.access import User
 from fleet.sim.kinds import Kind
 from fleet.sim.objects import Change, WriteOptions
@@ -17,8 +17,6 @@ from fleet.sim.statuses import no_such_resource
 
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster
-
-RETURN_DELETED = rules.RETURN_DELETED
 
 
 def _answer(document: Document, status: int = 200) -> web.Response:
