@@ -8,9 +8,11 @@ from typing import TextIO
 
 from fleet.cli.output import WIDTH, Item, clean
 from fleet.core.fleet import Problem
+from fleet.errors import RenderError
 
 LinesOf = Callable[[str], list[str]]
 _FIELD = 8
+_RENDER_REASONS = frozenset(kind.__name__ for kind in RenderError.__subclasses__())
 
 
 def write_problem(problem: Problem, lines_of: LinesOf, out: TextIO) -> None:
@@ -18,7 +20,9 @@ def write_problem(problem: Problem, lines_of: LinesOf, out: TextIO) -> None:
     out.write(f"{problem.severity.value}[{problem.reason}] {clean(problem.what)}\n")
     out.write(f"  --> {clean(str(problem.origin))}\n")
     _write_frame(problem, lines_of(problem.origin.path) if problem.origin.line else [], out)
-    said = [("from", str(origin)) for origin in problem.also]
+    # A render error is found in one file and comes from another; elsewhere several places share the blame.
+    word = "from" if problem.reason in _RENDER_REASONS else "also"
+    said = [(word, str(origin)) for origin in problem.also]
     said += [("why", problem.why), ("effect", problem.effect), ("next", problem.next_step)]
     for name, text in said:
         if text:

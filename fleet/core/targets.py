@@ -157,14 +157,19 @@ def is_known_placeholder(name: str) -> bool:
     return name in _KNOWN_PLACEHOLDERS or (name.startswith("label.") and len(name) > len("label."))
 
 
-def expand(template: str, cluster: Cluster) -> Expansion:
-    """Put a cluster's values into a template; a value that the cluster lacks makes the template not apply to it."""
+def expand(template: str, cluster: Cluster, *, keep: str = "") -> Expansion:
+    """Put a cluster's values into a template; a value that the cluster lacks makes the template not apply to it.
+
+    keep: a placeholder that is left as it is.
+    """
     rules: list[str] = []
     missing: list[str] = []
     values = {"cluster": str(cluster.name), "environment": cluster.environment, "location": cluster.location}
 
     def value_of(match: re.Match[str]) -> str:
         name = match.group(1)
+        if name == keep:
+            return match.group(0)
         if name.startswith("label."):
             value = cluster.labels.get(name.removeprefix("label."), "")
         else:
@@ -201,9 +206,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """No path: what was tried, in order, and why some did not apply."""
+    """No path: what was tried, in order, and why some did not apply. Equal for clusters that lack the same thing."""
 
-    tried: tuple[str, ...]
+    tried: tuple[str, ...]  # `{cluster}` is left as it is written
     reasons: tuple[str, ...] = ()
     escapes: str = ""  # a path that leaves the commit
 
@@ -231,13 +236,14 @@ def find_path(
             continue
         path = join(directory, expansion.path)
         if path is None:
-            return NotFound(tuple(tried), escapes=expansion.path)
+            return NotFound((), escapes=expansion.path)
         holding = holds(path)
         if holding is Holding.KUSTOMIZATION:
             return Found(path, expansion.rule)
-        tried.append(path)
+        tried.append(template)
         reasons.extend(_reason_of(path, holding))
-    return NotFound(tuple(tried), tuple(dict.fromkeys(reasons)))
+    alike = [expand(template, cluster, keep="cluster").path or template for template in tried]
+    return NotFound(tuple(join(directory, path) or path for path in alike), tuple(dict.fromkeys(reasons)))
 
 
 def _reason_of(path: str, holding: Holding) -> tuple[str, ...]:

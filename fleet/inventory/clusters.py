@@ -107,6 +107,8 @@ def moved_clusters(before: JoinedClusters, after: JoinedClusters) -> set[Cluster
         return set()
     if before.clusters.keys() != after.clusters.keys() or before.unknown.keys() != after.unknown.keys():
         return None
+    if bool(before.unnamed) != bool(after.unnamed):
+        return None
     moved = {name for name, cluster in after.clusters.items() if cluster != before.clusters[name]}
     for name in moved:
         old, new = before.clusters[name], after.clusters[name]
@@ -136,12 +138,10 @@ def join_clusters(shelf: ClusterShelf, settings: FleetSettings) -> JoinedCluster
         for name in shelf.names.get(path, frozenset()) - result.names:
             if name not in by_name:
                 unknown[name] = result.nameless
-    refused = {
-        **_duplicate_names(by_name),
-        **_duplicate_identities(by_name),
-        **_refused_names(by_name, settings.environments),
-        **_unknown_environments(by_name, settings),
-    }
+    misnamed = {**_duplicate_names(by_name), **_refused_names(by_name, settings.environments)}
+    # Whoever got a wrong name had another one before, and that one is not gone.
+    unnamed.extend(dict.fromkeys(misnamed.values()))
+    refused = {**misnamed, **_duplicate_identities(by_name), **_unknown_environments(by_name, settings)}
     problems.extend(dict.fromkeys(refused.values()))
     unknown.update(refused)
     clusters = {name: found[0] for name, found in sorted(by_name.items()) if name not in unknown}

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fleet.core.fleet import Origin, Problem, Severity
-from fleet.core.nearest import hint
+from fleet.core.nearest import hint, nearest
+from fleet.inventory.schema import TARGET_INVALID
 from fleet.inventory.yamlfile import Loc, Spot
 
 _RESERVED = {"source", "helm"}
@@ -40,9 +41,17 @@ def problems_of(
     error: ValidationError, *, subject: str, model: type[BaseModel], path: str, spot: Spot, effect: str = _EFFECT
 ) -> tuple[Problem, ...]:
     """One problem per complaint, in the order of the file. `subject` opens each, as in `Cluster eu-1`."""
+    details = error.errors(include_url=False)
+    mistyped = {
+        (*_loc(detail)[:-1], nearest(str(_loc(detail)[-1]), fields_at(model, _loc(detail)[:-1])))
+        for detail in details
+        if detail["type"] == "extra_forbidden"
+    }
     found = [
         _problem_of(detail, subject=subject, model=model, path=path, spot=spot, effect=effect)
-        for detail in error.errors(include_url=False)
+        for detail in details
+        # A field that is missing because it is mistyped is told once.
+        if detail["type"] != "missing" or _loc(detail) not in mistyped
     ]
     return tuple(sorted(dict.fromkeys(found), key=lambda problem: (problem.origin.line, problem.column)))
 
@@ -50,16 +59,18 @@ def problems_of(
 def _problem_of(
     detail: ErrorDetails, *, subject: str, model: type[BaseModel], path: str, spot: Spot, effect: str
 ) -> Problem:
-    loc: Loc = tuple(step for step in detail["loc"] if not (isinstance(step, str) and step[:1] in "<["))
+    loc = _loc(detail)
     on_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
     here = spot.at(loc)
     what, label, length = _words(detail, loc, model)
     at_key = on_key and here.key_line > 0
     if not on_key and here.key_line and detail["type"] != "missing" and not isinstance(detail["input"], str):
         at_key, length = True, len(str(loc[-1])) if loc else 0
+    elif not at_key and here.length and length:
+        length = here.length
     return Problem(
         severity=Severity.ERROR,
-        reason="FieldInvalid",
+        reason="TargetInvalid" if detail["type"] == TARGET_INVALID else "FieldInvalid",
         what=f"{subject}: {what}",
         origin=Origin(path, here.key_line if at_key else here.line),
         effect=effect,
@@ -68,6 +79,11 @@ def _problem_of(
         length=length,
         label=label,
     )
+
+
+def _loc(detail: ErrorDetails) -> Loc:
+    """The place in the file: pydantic's own steps (tags of unions, `[key]`) taken out."""
+    return tuple(step for step in detail["loc"] if not (isinstance(step, str) and step[:1] in "<["))
 
 
 def _words(detail: ErrorDetails, loc: Loc, model: type[BaseModel]) -> tuple[str, str, int]:

@@ -240,7 +240,7 @@ class _Loading:
             variables=settings.variables,
             teams=settings.teams,
             holdings=self.holdings,
-            unknown_clusters=clusters.unknown,
+            unknown_clusters=(*clusters.unknown, *clusters.unnamed),
         )
         self.new.resolved = {} if again is None else dict(self.old.resolved)
         for name in overlays.overlays if again is None else again:

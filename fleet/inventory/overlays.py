@@ -50,7 +50,7 @@ def read_entry(
             effect=_EFFECT,
             next_step="rename it, or give metadata.name in its overlay.yaml",
         )
-        return Entry(name, None, (problem,), result.skipped)
+        return Entry(name, None, (problem,), result.skipped, unnamed=True)
     finished = _finished(draft, name, found.directory, found.source.paths, settings)
     if isinstance(finished, Problem):
         return Entry(name, None, (finished,), result.skipped)
@@ -131,6 +131,7 @@ def join_overlays(entries: Mapping[str, Entry]) -> JoinedOverlays:
         if len(found) > 1 and defined:
             problem = _duplicate(name, defined, found)
             problems.append(problem)
+            unnamed.append(problem)  # one of them had another name before, and that one is not gone
             unknown[name] = problem
     overlays = {
         name: found[0].overlay

@@ -108,9 +108,12 @@ def resolve(overlay: Overlay, around: Surroundings, kustomizations: frozenset[st
             units.append(unit)
     problems, unknown = complaints.told()
     used = {unit.path for unit in units}
-    warnings = (*target_warnings(overlay, around), *sibling_warnings(overlay, around, kustomizations, used))
-    if overlay.targets is None and overlay.name not in around.uses:
-        warnings = (*warnings, runs_nowhere(overlay))
+    warnings: list[Problem] = []
+    if around.all_known:  # else what is missing may be among what could not be read
+        warnings += target_warnings(overlay, around)
+        warnings += sibling_warnings(overlay, around, kustomizations, used)
+        if overlay.targets is None and overlay.name not in around.uses:
+            warnings.append(runs_nowhere(overlay))
     inside = overlay.directory + "/"
     outside_probes = frozenset(p for p in probed if p != overlay.directory and not p.startswith(inside))
     return Resolved(

@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from fleet.core.ids import is_dns_label, is_dns_subdomain
 from fleet.core.targets import is_known_placeholder, placeholders
@@ -32,6 +33,7 @@ from fleet.core.variables import is_built_in, is_variable_name
 
 GROUP = "fleet.internal"
 VERSION = "v1"
+TARGET_INVALID = "target_invalid"  # pydantic's type of this error, for the reason TargetInvalid
 API_VERSION = f"{GROUP}/{VERSION}"
 
 _PERCENT = r"^[0-9]{1,3}(\.[0-9]+)?%$"
@@ -229,6 +231,12 @@ class TargetPart(Part):
     path: PathText | None = None
     components: list[PathText] = Field(default_factory=list[str])
     variables: VariablesMap = Field(default_factory=dict[str, JsonValue])
+
+    @model_validator(mode="after")
+    def _says_whom(self) -> TargetPart:
+        if not (self.all or self.names or self.environments or self.match_labels):
+            raise PydanticCustomError(TARGET_INVALID, "no criterion: give all, names, environments or matchLabels")
+        return self
 
 
 class StepPart(Part):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from fleet.core.fleet import Cluster, Environment, Overlay, OverlayUse, TeamRights, Variables
 from fleet.core.ids import ClusterName
@@ -22,7 +22,7 @@ class Surroundings:
         variables: Variables,
         teams: Sequence[TeamRights],
         holdings: Holdings,
-        unknown_clusters: Container[ClusterName] = (),
+        unknown_clusters: Collection[object] = (),
     ) -> None:
         self.index = ClusterIndex(clusters)
         self.environment_names = {stage.name for stage in environments} | set(self.index.by_environment) - {""}
@@ -30,7 +30,7 @@ class Surroundings:
         self.known_names = frozenset({*map(str, clusters), *self.environment_names, *RESERVED_CLUSTER_NAMES})
         self.teams = {team.name: team for team in teams}
         self.holdings = holdings
-        self.unknown_clusters = unknown_clusters
+        self.all_known = not unknown_clusters
         self.uses: dict[str, list[tuple[Cluster, OverlayUse]]] = {}
         self._stages = {stage.name: stage_variables(variables, stage) for stage in environments}
         self._fleet_variables = variables

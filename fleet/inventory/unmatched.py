@@ -37,11 +37,7 @@ def target_warnings(overlay: Overlay, around: Surroundings) -> list[Problem]:
     """Targets and names that match nothing, with what exists."""
     found: list[Problem] = []
     for target in overlay.targets or ():
-        missing = [
-            name
-            for name in (*target.names, *target.excluded)
-            if name not in around.index.clusters and name not in around.unknown_clusters
-        ]
+        missing = [name for name in (*target.names, *target.excluded) if name not in around.index.clusters]
         if missing:
             known = [str(name) for name in around.index.clusters]
             found.extend(_no_such(overlay, "cluster", name, known, target.origin) for name in missing)

@@ -76,6 +76,7 @@ class Spot:
     column: int
     key_line: int = 0
     key_column: int = 0
+    length: int = 0  # of a scalar as it is written, on one line
     keys: dict[str, Spot] = field(default_factory=dict[str, "Spot"])
     items: list[Spot] = field(default_factory=list["Spot"])
 
@@ -162,6 +163,8 @@ class _Reader:
         before = self.nodes
         if isinstance(event, ScalarEvent):
             value = _scalar(event, spot)
+            end = cast("yaml.Mark", event.end_mark)
+            spot.length = end.column + 1 - spot.column if end.line + 1 == spot.line else 0
         elif isinstance(event, MappingStartEvent):
             value = self._mapping(event, spot, depth)
         elif isinstance(event, SequenceStartEvent):

@@ -1,0 +1,99 @@
+"""A load that builds on the one before gives the same fleet, and reads only what changed."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inventory.snapshots import COMPONENT, KUSTOMIZATION, MemorySnapshot, cluster, fleet, overlay, small_repo
+
+from fleet.inventory.load import load_fleet
+
+FILES: dict[str, list[str | None]] = {
+    "fleet.yaml": [
+        None,
+        fleet(),
+        fleet("environments: [dev, prod]"),
+        fleet("overlays: [{dirs: overlays/*}, {name: web, path: scope, clusters: [{all: true}]}]"),
+        "a: [",
+    ],
+    "clusters/dev-1.yaml": [None, cluster("dev-1", "{environment: dev}"), "b: ["],
+    "clusters/eu-1.yaml": [
+        None,
+        cluster("eu-1"),
+        cluster("eu-1", "{environment: prod, variables: {n: 1}}", "{region: eu}"),
+        cluster("eu-1", "{environment: prod, overlays: [logs]}"),
+        cluster("dev-1"),
+        cluster("eu-1", "{enviroment: prod}"),
+    ],
+    "overlays/web/overlay.yaml": [
+        None,
+        overlay("clusters: [{all: true}]"),
+        overlay("clusters: [{matchLabels: {region: eu}, components: [components/a]}]"),
+        overlay("{clusters: [{all: true}], dependsOn: [logs]}"),
+        overlay("clusters: [{names: [eu-1], path: ../../scope}]", name="logs"),
+        "c: [",
+    ],
+    "overlays/web/kustomization.yaml": [None, KUSTOMIZATION],
+    "overlays/web/prod/kustomization.yaml": [None, KUSTOMIZATION, COMPONENT],
+    "overlays/web/prd/kustomization.yaml": [None, KUSTOMIZATION],
+    "overlays/logs/kustomization.yaml": [None, KUSTOMIZATION, COMPONENT],
+    "overlays/logs/overlay.yaml": [None, overlay("{dependsOn: [web]}"), overlay("{}", name="web")],
+    "components/a/kustomization.yaml": [None, COMPONENT, KUSTOMIZATION],
+    "scope/kustomization.yaml": [None, KUSTOMIZATION],
+    "README.md": [None, "x", "y"],
+}
+edits = st.sampled_from(sorted(FILES)).flatmap(lambda path: st.tuples(st.just(path), st.sampled_from(FILES[path])))
+
+
+@given(st.lists(st.lists(edits, min_size=1, max_size=3), min_size=1, max_size=6))
+@settings(max_examples=300, deadline=None)
+def test_an_incremental_load_equals_a_full_one(commits: list[list[tuple[str, str | None]]]) -> None:
+    files: dict[str, str | bytes] = {**small_repo()}
+    loaded = load_fleet(MemorySnapshot(files))
+    for commit in commits:
+        before = dict(files)
+        for path, text in commit:
+            if text is None:
+                files.pop(path, None)
+            else:
+                files[path] = text
+        changed = frozenset(path for path in before.keys() | files.keys() if before.get(path) != files.get(path))
+        snapshot = MemorySnapshot(files)
+        full = load_fleet(snapshot, loaded, None)
+        fast = load_fleet(snapshot, loaded, changed)
+        assert fast.fleet == full.fleet
+        assert fast.skipped == full.skipped
+        loaded = fast
+
+
+def test_a_change_of_a_manifest_reads_nothing_and_keeps_the_very_same_units() -> None:
+    files = small_repo() | {"overlays/web/deployment.yaml": "a"}
+    before = load_fleet(MemorySnapshot(files))
+    snapshot = MemorySnapshot(files | {"overlays/web/deployment.yaml": "b"})
+    after = load_fleet(snapshot, before, frozenset({"overlays/web/deployment.yaml"}))
+    assert snapshot.reads == []
+    assert after.fleet.units is before.fleet.units
+    assert after.fleet.commit != before.fleet.commit
+
+
+def test_a_change_of_one_overlay_leaves_all_other_units_as_they_are() -> None:
+    files = small_repo()
+    for index in range(20):
+        files[f"overlays/o{index}/overlay.yaml"] = overlay("clusters: [{all: true}]")
+        files[f"overlays/o{index}/kustomization.yaml"] = KUSTOMIZATION
+    before = load_fleet(MemorySnapshot(files))
+    path = "overlays/o3/overlay.yaml"
+    snapshot = MemorySnapshot(files | {path: overlay("{clusters: [{all: true}], substitute: true}")})
+    after = load_fleet(snapshot, before, frozenset({path}))
+    assert snapshot.reads == [path]
+    fresh = {str(name) for name, unit in after.fleet.units.items() if unit is not before.fleet.units[name]}
+    assert fresh == {"o3@dev-1", "o3@eu-1"}
+
+
+def test_a_walk_without_knowing_what_changed_parses_only_new_content() -> None:
+    files = small_repo()
+    before = load_fleet(MemorySnapshot(files))
+    snapshot = MemorySnapshot(files | {"clusters/eu-2.yaml": cluster("eu-2")})
+    after = load_fleet(snapshot, before)
+    assert snapshot.reads == ["clusters/eu-2.yaml"]
+    assert len(after.fleet.units) == 3
