@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+USERS = ("admin", "nobody", "limited")
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"

@@ -10,18 +10,16 @@ import json
 import sys
 from typing import Any
 
-from conformance.client import Target
+from conformance.client import USERS, Target
 from conformance.suite import RECORDED, Case, all_cases, answers_of, recorded
 from testbed.controlplane import ControlPlane, ControlPlaneFleet
 from testbed.processes import Run
-
-_USERS = ("admin", "nobody", "limited")
 
 
 def target_of(plane: ControlPlane) -> Target:
     """A real control plane as a target; what was before version 2 is forgotten."""
     plane.compact(2)
-    return Target(plane.url, plane.trust, {user: plane.tokens[user] for user in _USERS})
+    return Target(plane.url, plane.trust, {user: plane.tokens[user] for user in USERS})
 
 
 async def _record(fleet: ControlPlaneFleet, chosen: list[Case]) -> int:
@@ -40,6 +38,7 @@ async def _record(fleet: ControlPlaneFleet, chosen: list[Case]) -> int:
         if raised or first != second:
             refused += 1
             print(f"{case.id}: {first['raised'] if raised else _difference(first, second)}", file=sys.stderr)
+    (RECORDED / "version").write_text(fleet["bare"].client().get("/version")["gitVersion"] + "\n")
     for topic in sorted({case.topic for case in chosen}):
         _write(topic, rounds[0])
     print(f"recorded {len(chosen) - refused} of {len(chosen)} cases")

@@ -13,6 +13,7 @@ import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,16 @@ def all_cases() -> list[Case]:
     return [found for topic in TOPICS for found in _CASES.values() if found.topic == topic]
 
 
+@lru_cache
 def recorded(topic: str) -> dict[str, Any]:
     """Recorded answers of a topic by the name of the case."""
     path = RECORDED / f"{topic}.json"
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def recorded_version() -> str:
+    """The version of kube-apiserver that was recorded."""
+    return (RECORDED / "version").read_text().strip()
 
 
 async def answers_of(target: Target, cases: Iterable[Case]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from testbed import binaries
@@ -30,10 +31,15 @@ def require(*programs: str) -> None:
     try:
         for program in programs:
             binaries.find(program)
-    except binaries.BinariesMissing as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"real programs are required in CI: {missing}")
-        pytest.skip(f"needs real programs: {missing}")
+    except binaries.BinariesMissing as absent:
+        missing(str(absent))
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test because something real is not here; in CI, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"real programs are required in CI: {what}")
+    pytest.skip(f"needs real programs: {what}")
 
 
 @pytest.fixture(scope="session")
