@@ -57,7 +57,9 @@ def _core(ns: str) -> list[Awkward]:
     return [
         Awkward(
             "secret-string-data",
-            _doc("v1", "Secret", "plain", ns, type="Opaque", stringData={"password": "s3cret-value"}, data={"a": "Yg=="}),
+            _doc(
+                "v1", "Secret", "plain", ns, type="Opaque", stringData={"password": "s3cret-value"}, data={"a": "Yg=="}
+            ),
             {"data": {"password": "b3RoZXI="}},
             "data.password",
             masked=True,
@@ -79,7 +81,14 @@ def _core(ns: str) -> list[Awkward]:
         ),
         Awkward(
             "config-map-text",
-            _doc("v1", "ConfigMap", "text", ns, data={"lines": "a\nb\n", "off": "off", "n": "01"}, binaryData={"b": "AAE="}),
+            _doc(
+                "v1",
+                "ConfigMap",
+                "text",
+                ns,
+                data={"lines": "a\nb\n", "off": "off", "n": "01"},
+                binaryData={"b": "AAE="},
+            ),
             {"data": {"lines": "a\nc\n"}},
             "data.lines",
             others=(note,),
@@ -87,8 +96,15 @@ def _core(ns: str) -> list[Awkward]:
         Awkward(
             "service-node-port",
             _doc(
-                "v1", "Service", "node-port", ns,
-                spec={"type": "NodePort", "selector": {"app": "x"}, "ports": [{"port": 80}, {"port": 443, "name": "tls"}]}
+                "v1",
+                "Service",
+                "node-port",
+                ns,
+                spec={
+                    "type": "NodePort",
+                    "selector": {"app": "x"},
+                    "ports": [{"port": 80}, {"port": 443, "name": "tls"}],
+                }
                 | {"ports": [{"port": 80, "name": "plain"}, {"port": 443, "name": "tls", "targetPort": "tls"}]},
             ),
             {"spec": {"selector": {"app": "other"}}},
@@ -97,19 +113,38 @@ def _core(ns: str) -> list[Awkward]:
         ),
         Awkward(
             "service-cluster-ip",
-            _doc("v1", "Service", "plain", ns, spec={"selector": {"app": "x"}, "ports": [{"port": 53, "protocol": "UDP"}]}),
+            _doc(
+                "v1",
+                "Service",
+                "plain",
+                ns,
+                spec={"selector": {"app": "x"}, "ports": [{"port": 53, "protocol": "UDP"}]},
+            ),
             {"spec": {"sessionAffinity": "ClientIP", "selector": {"app": "z"}}},
             "spec.selector",
         ),
         Awkward(
             "service-headless",
-            _doc("v1", "Service", "headless", ns, spec={"clusterIP": "None", "selector": {"app": "x"}, "publishNotReadyAddresses": True}),
+            _doc(
+                "v1",
+                "Service",
+                "headless",
+                ns,
+                spec={"clusterIP": "None", "selector": {"app": "x"}, "publishNotReadyAddresses": True},
+            ),
             {"spec": {"publishNotReadyAddresses": False}},
             "spec.publishNotReadyAddresses",
         ),
         Awkward(
             "service-account",
-            _doc("v1", "ServiceAccount", "robot", ns, imagePullSecrets=[{"name": "pull"}], automountServiceAccountToken=False),
+            _doc(
+                "v1",
+                "ServiceAccount",
+                "robot",
+                ns,
+                imagePullSecrets=[{"name": "pull"}],
+                automountServiceAccountToken=False,
+            ),
             {"automountServiceAccountToken": True},
             "automountServiceAccountToken",
             others=({"secrets": [{"name": "robot-token"}]},),
@@ -117,7 +152,11 @@ def _core(ns: str) -> list[Awkward]:
         Awkward(
             "claim",
             _doc(
-                "v1", "PersistentVolumeClaim", "cache", ns, labels={"tier": "a"},
+                "v1",
+                "PersistentVolumeClaim",
+                "cache",
+                ns,
+                labels={"tier": "a"},
                 spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}}},
             ),
             {"metadata": {"labels": {"tier": "b"}}},
@@ -127,10 +166,16 @@ def _core(ns: str) -> list[Awkward]:
         Awkward(
             "pod-defaults",
             _doc(
-                "v1", "Pod", "lone", ns,
+                "v1",
+                "Pod",
+                "lone",
+                ns,
                 spec={
                     **_pod_spec(
-                        env=[{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+                        env=[
+                            {"name": "A", "value": "1"},
+                            {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                        ],
                         ports=[{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP"}],
                     ),
                     "volumes": [{"name": "scratch", "emptyDir": {}}],
@@ -142,7 +187,7 @@ def _core(ns: str) -> list[Awkward]:
             "spec.containers[name=app].image",
             drift_type="application/strategic-merge-patch+json",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _workloads(ns: str) -> list[Awkward]:
@@ -156,37 +201,55 @@ def _workloads(ns: str) -> list[Awkward]:
         Awkward(
             "deployment-quantities",
             _doc(
-                "apps/v1", "Deployment", "web", ns,
+                "apps/v1",
+                "Deployment",
+                "web",
+                ns,
                 spec={
                     "replicas": 2,
                     "strategy": {},
                     "selector": {"matchLabels": {"app": "web"}},
-                    "template": _template("web", {
-                        **_pod_spec(
-                            resources=quantities, ports=[{"name": "http", "containerPort": 8080}],
-                            env=[{"name": "EMPTY", "value": ""}, {"name": "SET", "value": "x"}],
-                            args=["--a", "--b"], securityContext={"capabilities": {"drop": ["ALL"]}},
-                            volumeMounts=[{"name": "v", "mountPath": "/v"}], **probes,
-                        ),
-                        "securityContext": {},
-                        "volumes": [{"name": "v", "emptyDir": {}}, {"name": "c", "configMap": {"name": "text"}}],
-                        "topologySpreadConstraints": [
-                            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway",
-                             "labelSelector": {"matchLabels": {"app": "web"}}},
-                        ],
-                    }),
+                    "template": _template(
+                        "web",
+                        {
+                            **_pod_spec(
+                                resources=quantities,
+                                ports=[{"name": "http", "containerPort": 8080}],
+                                env=[{"name": "EMPTY", "value": ""}, {"name": "SET", "value": "x"}],
+                                args=["--a", "--b"],
+                                securityContext={"capabilities": {"drop": ["ALL"]}},
+                                volumeMounts=[{"name": "v", "mountPath": "/v"}],
+                                **probes,
+                            ),
+                            "securityContext": {},
+                            "volumes": [{"name": "v", "emptyDir": {}}, {"name": "c", "configMap": {"name": "text"}}],
+                            "topologySpreadConstraints": [
+                                {
+                                    "maxSkew": 1,
+                                    "topologyKey": "zone",
+                                    "whenUnsatisfiable": "ScheduleAnyway",
+                                    "labelSelector": {"matchLabels": {"app": "web"}},
+                                },
+                            ],
+                        },
+                    ),
                 },
             ),
             {"spec": {"template": {"spec": {"containers": [{"name": "app", "env": [{"name": "SET", "value": "y"}]}]}}}},
             "spec.template.spec.containers[name=app].env[name=SET].value",
             drift_type=strategic,
-            others=({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}},),
+            others=(
+                {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}},
+            ),
             settles=True,
         ),
         Awkward(
             "deployment-scaled-by-others",
             _doc(
-                "apps/v1", "Deployment", "scaled", ns,
+                "apps/v1",
+                "Deployment",
+                "scaled",
+                ns,
                 spec={"selector": {"matchLabels": {"app": "scaled"}}, "template": _template("scaled", _pod_spec())},
             ),
             {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "registry.example/app:9"}]}}}},
@@ -198,13 +261,20 @@ def _workloads(ns: str) -> list[Awkward]:
         Awkward(
             "stateful-set-claims",
             _doc(
-                "apps/v1", "StatefulSet", "db", ns,
+                "apps/v1",
+                "StatefulSet",
+                "db",
+                ns,
                 spec={
-                    "replicas": 0, "serviceName": "headless", "selector": {"matchLabels": {"app": "db"}},
+                    "replicas": 0,
+                    "serviceName": "headless",
+                    "selector": {"matchLabels": {"app": "db"}},
                     "template": _template("db", _pod_spec()),
                     "volumeClaimTemplates": [
-                        {"metadata": {"name": "data"},
-                         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "0.5Gi"}}}},
+                        {
+                            "metadata": {"name": "data"},
+                            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "0.5Gi"}}},
+                        },
                     ],
                 },
             ),
@@ -214,9 +284,14 @@ def _workloads(ns: str) -> list[Awkward]:
         Awkward(
             "daemon-set",
             _doc(
-                "apps/v1", "DaemonSet", "agent", ns,
-                spec={"selector": {"matchLabels": {"app": "agent"}},
-                      "template": _template("agent", {**_pod_spec(), "nodeSelector": {"nowhere": "true"}})},
+                "apps/v1",
+                "DaemonSet",
+                "agent",
+                ns,
+                spec={
+                    "selector": {"matchLabels": {"app": "agent"}},
+                    "template": _template("agent", {**_pod_spec(), "nodeSelector": {"nowhere": "true"}}),
+                },
             ),
             {"spec": {"template": {"spec": {"nodeSelector": {"nowhere": "false"}}}}},
             "spec.template.spec.nodeSelector",
@@ -224,9 +299,16 @@ def _workloads(ns: str) -> list[Awkward]:
         Awkward(
             "job",
             _doc(
-                "batch/v1", "Job", "migrate", ns,
-                spec={"backoffLimit": 2, "parallelism": 1, "ttlSecondsAfterFinished": 600,
-                      "template": {"spec": {**_pod_spec(), "restartPolicy": "Never"}}},
+                "batch/v1",
+                "Job",
+                "migrate",
+                ns,
+                spec={
+                    "backoffLimit": 2,
+                    "parallelism": 1,
+                    "ttlSecondsAfterFinished": 600,
+                    "template": {"spec": {**_pod_spec(), "restartPolicy": "Never"}},
+                },
             ),
             {"spec": {"ttlSecondsAfterFinished": 601}},
             "spec.ttlSecondsAfterFinished",
@@ -235,9 +317,14 @@ def _workloads(ns: str) -> list[Awkward]:
         Awkward(
             "cron-job",
             _doc(
-                "batch/v1", "CronJob", "nightly", ns,
-                spec={"schedule": "0 3 1 1 *",
-                      "jobTemplate": {"spec": {"template": {"spec": {**_pod_spec(), "restartPolicy": "OnFailure"}}}}},
+                "batch/v1",
+                "CronJob",
+                "nightly",
+                ns,
+                spec={
+                    "schedule": "0 3 1 1 *",
+                    "jobTemplate": {"spec": {"template": {"spec": {**_pod_spec(), "restartPolicy": "OnFailure"}}}},
+                },
             ),
             {"spec": {"schedule": "0 4 1 1 *"}},
             "spec.schedule",
@@ -245,75 +332,137 @@ def _workloads(ns: str) -> list[Awkward]:
         Awkward(
             "autoscaler",
             _doc(
-                "autoscaling/v2", "HorizontalPodAutoscaler", "web", ns,
+                "autoscaling/v2",
+                "HorizontalPodAutoscaler",
+                "web",
+                ns,
                 spec={
                     "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
-                    "maxReplicas": 2, "minReplicas": 2,
-                    "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}],
+                    "maxReplicas": 2,
+                    "minReplicas": 2,
+                    "metrics": [
+                        {
+                            "type": "Resource",
+                            "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+                        }
+                    ],
                 },
             ),
             {"spec": {"maxReplicas": 7}},
             "spec.maxReplicas",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _policies(ns: str) -> list[Awkward]:
     return [
         Awkward(
             "network-policy-empty-selector",
-            _doc("networking.k8s.io/v1", "NetworkPolicy", "deny", ns, spec={"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]}),
+            _doc(
+                "networking.k8s.io/v1",
+                "NetworkPolicy",
+                "deny",
+                ns,
+                spec={"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]},
+            ),
             {"spec": {"podSelector": {"matchLabels": {"app": "x"}}}},
             "spec.podSelector",
         ),
         Awkward(
             "ingress",
             _doc(
-                "networking.k8s.io/v1", "Ingress", "web", ns,
-                spec={"rules": [{"host": "a.example", "http": {"paths": [
-                    {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "plain", "port": {"number": 53}}}}]}}]},
+                "networking.k8s.io/v1",
+                "Ingress",
+                "web",
+                ns,
+                spec={
+                    "rules": [
+                        {
+                            "host": "a.example",
+                            "http": {
+                                "paths": [
+                                    {
+                                        "path": "/",
+                                        "pathType": "Prefix",
+                                        "backend": {"service": {"name": "plain", "port": {"number": 53}}},
+                                    }
+                                ]
+                            },
+                        }
+                    ]
+                },
             ),
             {"spec": {"rules": [{"host": "b.example"}]}},
             "spec.rules",
         ),
         Awkward(
             "disruption-budget",
-            _doc("policy/v1", "PodDisruptionBudget", "web", ns, spec={"maxUnavailable": "50%", "selector": {"matchLabels": {"app": "web"}}}),
+            _doc(
+                "policy/v1",
+                "PodDisruptionBudget",
+                "web",
+                ns,
+                spec={"maxUnavailable": "50%", "selector": {"matchLabels": {"app": "web"}}},
+            ),
             {"spec": {"maxUnavailable": 1}},
             "spec.maxUnavailable",
         ),
         Awkward(
             "quota",
-            _doc("v1", "ResourceQuota", "quota", ns, spec={"hard": {"requests.storage": "1048576Mi", "configmaps": "1k", "pods": 500}}),
+            _doc(
+                "v1",
+                "ResourceQuota",
+                "quota",
+                ns,
+                spec={"hard": {"requests.storage": "1048576Mi", "configmaps": "1k", "pods": 500}},
+            ),
             {"spec": {"hard": {"pods": "400"}}},
             "spec.hard.pods",
             others=({"spec": {"hard": {"services": "90"}}},),
         ),
         Awkward(
             "limit-range",
-            _doc("v1", "LimitRange", "limits", ns, spec={"limits": [{"type": "Container", "max": {"cpu": "64000m", "memory": "64Gi"}}]}),
+            _doc(
+                "v1",
+                "LimitRange",
+                "limits",
+                ns,
+                spec={"limits": [{"type": "Container", "max": {"cpu": "64000m", "memory": "64Gi"}}]},
+            ),
             {"spec": {"limits": [{"type": "Container", "max": {"cpu": "63"}}]}},
             "spec.limits",
         ),
         Awkward(
             "role-binding",
             _doc(
-                "rbac.authorization.k8s.io/v1", "RoleBinding", "robots", ns,
+                "rbac.authorization.k8s.io/v1",
+                "RoleBinding",
+                "robots",
+                ns,
                 roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
                 subjects=[{"kind": "ServiceAccount", "name": "robot", "namespace": ns}, {"kind": "User", "name": "jo"}],
             ),
             {"subjects": []},
             "subjects",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _cluster_scoped(ns: str) -> list[Awkward]:
     hook = {
-        "name": "hook.awkward.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "name": "hook.awkward.example.com",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
         "clientConfig": {"service": {"name": "nobody", "namespace": ns}},
-        "rules": [{"apiGroups": ["nothing.example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["things"]}],
-    }  # fmt: skip
+        "rules": [
+            {
+                "apiGroups": ["nothing.example.com"],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE"],
+                "resources": ["things"],
+            }
+        ],
+    }
     bundle = {"webhooks": [{"name": hook["name"], "clientConfig": {"caBundle": CA_BUNDLE}}]}
     failure = {"webhooks": [{"name": hook["name"], "sideEffects": "NoneOnDryRun"}]}
     admission, rbac = "admissionregistration.k8s.io/v1", "rbac.authorization.k8s.io/v1"
@@ -331,13 +480,24 @@ def _cluster_scoped(ns: str) -> list[Awkward]:
         ),
         Awkward(
             "aggregated-cluster-role",
-            _doc(rbac, "ClusterRole", f"{ns}-all", aggregationRule={"clusterRoleSelectors": [{"matchLabels": {"to": ns}}]}),
+            _doc(
+                rbac,
+                "ClusterRole",
+                f"{ns}-all",
+                aggregationRule={"clusterRoleSelectors": [{"matchLabels": {"to": ns}}]},
+            ),
             {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "others"}}]}},
             "aggregationRule.clusterRoleSelectors",
         ),
         Awkward(
             "cluster-role-part",
-            _doc(rbac, "ClusterRole", f"{ns}-part", labels={"to": ns}, rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]),
+            _doc(
+                rbac,
+                "ClusterRole",
+                f"{ns}-part",
+                labels={"to": ns},
+                rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
+            ),
             {"rules": []},
             "rules",
         ),
@@ -351,9 +511,15 @@ def _cluster_scoped(ns: str) -> list[Awkward]:
         Awkward(
             "volume",
             _doc(
-                "v1", "PersistentVolume", f"{ns}-disk",
-                spec={"capacity": {"storage": "0.5Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": ns,
-                      "hostPath": {"path": "/data"}},
+                "v1",
+                "PersistentVolume",
+                f"{ns}-disk",
+                spec={
+                    "capacity": {"storage": "0.5Gi"},
+                    "accessModes": ["ReadWriteOnce"],
+                    "storageClassName": ns,
+                    "hostPath": {"path": "/data"},
+                },
             ),
             {"spec": {"capacity": {"storage": "2Gi"}}},
             "spec.capacity.storage",
@@ -370,7 +536,7 @@ def _cluster_scoped(ns: str) -> list[Awkward]:
             {"spec": {"names": {"shortNames": ["wdg2"]}}},
             "spec.names.shortNames",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def definition() -> Doc:
@@ -385,53 +551,109 @@ def definition() -> Doc:
                     "size": {"type": "integer", "default": 3},
                     "port": {"x-kubernetes-int-or-string": True},
                     "mode": {"type": "string", "default": "auto", "nullable": True},
-                    "nested": {"type": "object", "default": {}, "properties": {"deep": {"type": "string", "default": "d"}}},
+                    "nested": {
+                        "type": "object",
+                        "default": {},
+                        "properties": {"deep": {"type": "string", "default": "d"}},
+                    },
                     "tags": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
                     "order": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "atomic"},
                     "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                    "whole": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}},
+                    "whole": {
+                        "type": "object",
+                        "x-kubernetes-map-type": "atomic",
+                        "additionalProperties": {"type": "string"},
+                    },
                     "parts": {
-                        "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port", "protocol"],
-                        "items": {"type": "object", "required": ["port"], "properties": {
-                            "port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"},
-                            "note": {"type": "string"}, "weight": {"type": "integer", "default": 1}}},
+                        "type": "array",
+                        "x-kubernetes-list-type": "map",
+                        "x-kubernetes-list-map-keys": ["port", "protocol"],
+                        "items": {
+                            "type": "object",
+                            "required": ["port"],
+                            "properties": {
+                                "port": {"type": "integer"},
+                                "protocol": {"type": "string", "default": "TCP"},
+                                "note": {"type": "string"},
+                                "weight": {"type": "integer", "default": 1},
+                            },
+                        },
                     },
                 },
             },
         },
-    }  # fmt: skip
+    }
     version = {"served": True, "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}}}
     return _doc(
-        "apiextensions.k8s.io/v1", "CustomResourceDefinition", f"widgets.{CRD_GROUP}",
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        f"widgets.{CRD_GROUP}",
         spec={
-            "group": CRD_GROUP, "scope": "Namespaced",
+            "group": CRD_GROUP,
+            "scope": "Namespaced",
             "names": {"kind": "Widget", "plural": "widgets", "shortNames": ["wdg"]},
             "versions": [{"name": "v1", "storage": True, **version}, {"name": "v1beta1", "storage": False, **version}],
         },
-    )  # fmt: skip
+    )
 
 
 def _custom(ns: str) -> list[Awkward]:
     spec = {
-        "port": "80", "tags": ["b", "a"], "order": ["z", "y"], "free": {"a": {"b": None, "c": [1, 2.0]}}, "whole": {"k": "v"},
-        "mode": None, "nested": {}, "parts": [{"port": 1, "note": "n"}, {"port": 1, "protocol": "UDP"}],
-    }  # fmt: skip
+        "port": "80",
+        "tags": ["b", "a"],
+        "order": ["z", "y"],
+        "free": {"a": {"b": None, "c": [1, 2.0]}},
+        "whole": {"k": "v"},
+        "mode": None,
+        "nested": {},
+        "parts": [{"port": 1, "note": "n"}, {"port": 1, "protocol": "UDP"}],
+    }
     v1, older = f"{CRD_GROUP}/v1", f"{CRD_GROUP}/v1beta1"
     return [
-        Awkward("custom-set", _doc(v1, "Widget", "set", ns, spec=spec), {"spec": {"tags": ["b"]}}, "spec.tags[a]",
-                others=({"spec": {"tags": ["b", "a", "c"]}},)),
-        Awkward("custom-defaults", _doc(v1, "Widget", "defaults", ns, spec=spec), {"spec": {"port": 81}}, "spec.port",
-                others=({"spec": {"size": 5}}, {"status": {"phase": "Ready"}})),
-        Awkward("custom-atomic", _doc(v1, "Widget", "atomic", ns, spec=spec), {"spec": {"order": ["y", "z"]}}, "spec.order"),
-        Awkward("custom-whole", _doc(v1, "Widget", "whole", ns, spec=spec), {"spec": {"whole": {"k2": "v"}}}, "spec.whole"),
-        Awkward("custom-free", _doc(v1, "Widget", "free", ns, spec=spec), {"spec": {"free": {"a": {"c": [1]}}}}, "spec.free.a.c",
-                others=({"spec": {"free": {"more": 1}}},)),
-        Awkward("custom-by-key", _doc(v1, "Widget", "by-key", ns, spec=spec),
-                {"spec": {"parts": [{"port": 1, "note": "other"}, {"port": 1, "protocol": "UDP"}]}},
-                "spec.parts[port=1,protocol=TCP].note",
-                others=({"spec": {"parts": [{"port": 1, "note": "n", "weight": 4}, {"port": 1, "protocol": "UDP"}, {"port": 2}]}},)),
-        Awkward("custom-older-version", _doc(older, "Widget", "older", ns, spec=spec), {"spec": {"port": 82}}, "spec.port"),
-    ]  # fmt: skip
+        Awkward(
+            "custom-set",
+            _doc(v1, "Widget", "set", ns, spec=spec),
+            {"spec": {"tags": ["b"]}},
+            "spec.tags[a]",
+            others=({"spec": {"tags": ["b", "a", "c"]}},),
+        ),
+        Awkward(
+            "custom-defaults",
+            _doc(v1, "Widget", "defaults", ns, spec=spec),
+            {"spec": {"port": 81}},
+            "spec.port",
+            others=({"spec": {"size": 5}}, {"status": {"phase": "Ready"}}),
+        ),
+        Awkward(
+            "custom-atomic", _doc(v1, "Widget", "atomic", ns, spec=spec), {"spec": {"order": ["y", "z"]}}, "spec.order"
+        ),
+        Awkward(
+            "custom-whole", _doc(v1, "Widget", "whole", ns, spec=spec), {"spec": {"whole": {"k2": "v"}}}, "spec.whole"
+        ),
+        Awkward(
+            "custom-free",
+            _doc(v1, "Widget", "free", ns, spec=spec),
+            {"spec": {"free": {"a": {"c": [1]}}}},
+            "spec.free.a.c",
+            others=({"spec": {"free": {"more": 1}}},),
+        ),
+        Awkward(
+            "custom-by-key",
+            _doc(v1, "Widget", "by-key", ns, spec=spec),
+            {"spec": {"parts": [{"port": 1, "note": "other"}, {"port": 1, "protocol": "UDP"}]}},
+            "spec.parts[port=1,protocol=TCP].note",
+            others=(
+                {
+                    "spec": {
+                        "parts": [{"port": 1, "note": "n", "weight": 4}, {"port": 1, "protocol": "UDP"}, {"port": 2}]
+                    }
+                },
+            ),
+        ),
+        Awkward(
+            "custom-older-version", _doc(older, "Widget", "older", ns, spec=spec), {"spec": {"port": 82}}, "spec.port"
+        ),
+    ]
 
 
 CA_BUNDLE = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="

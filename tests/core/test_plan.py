@@ -244,8 +244,14 @@ def places_of(made: UnitPlan) -> dict[ObjectRef, int]:
         *(step.wanted.ref for step in (*made.create, *made.change, *made.drifted, *made.ask)),
         *(item.wanted.ref for item in made.foreign),
         *(item.ref for item in (*made.disputed, *made.moving, *made.kind_missing, *(made.doomed or ()))),
-        *made.unchanged, *made.released, *made.skipped, *made.terminating, *made.unknown, *made.gone, *made.let_go,
-    ]  # fmt: skip
+        *made.unchanged,
+        *made.released,
+        *made.skipped,
+        *made.terminating,
+        *made.unknown,
+        *made.gone,
+        *made.let_go,
+    ]
     return {ref_: found.count(ref_) for ref_ in found}
 
 
