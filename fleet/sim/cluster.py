@@ -18,6 +18,7 @@ from fleet.core.documents import Document, mapping_at, parse_document, text_at
 from fleet.sim import births
 from fleet.sim.access import Access, User, service_account
 from fleet.sim.apiserver import MAX_BODY_BYTES, ApiServer
+from fleet.sim.controllers import Controllers
 from fleet.sim.faults import Faults
 from fleet.sim.kinds import Kind, Registry
 from fleet.sim.ledger import Ledger
@@ -34,7 +35,9 @@ _NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
 class SimCluster:
     """One cluster. Made and started by `Simulation`."""
 
-    def __init__(self, name: str, random: Random, *, bookmark_seconds: float, history: int, ledger_limit: int) -> None:
+    def __init__(
+        self, name: str, random: Random, *, bookmark_seconds: float, history: int, ledger_limit: int, controllers: bool
+    ) -> None:
         self.name = name
         self.random = random
         self.store = Store(history=history)
@@ -48,6 +51,8 @@ class SimCluster:
         self.access.tokens[self.token] = ADMIN
         self.logs: dict[tuple[str, str], str] = {}
         self.port = 0
+        self.authority_pem = ""
+        self.controllers = Controllers(self) if controllers else None
         self._server: web.Server[web.BaseRequest] | None = None
         self._listener: asyncio.Server | None = None
         self._context: ssl.SSLContext | None = None
@@ -130,6 +135,11 @@ class SimCluster:
         """Delete an object as another writer would."""
         self.objects.delete(self.kind(group, kind), namespace, name, propagation=propagation)
 
+    def unserve(self, group: str, plural: str) -> None:
+        """A CRD is gone: its kinds are served no more, their watches end."""
+        self.registry.drop(group, plural)
+        self.watches.close_resource(f"{plural}.{group}")
+
     def issue_token(self, namespace: str, name: str, uid: str = "") -> str:
         """A token of a ServiceAccount."""
         token = births.token()
@@ -171,6 +181,8 @@ class SimCluster:
         await self._listen(port)
         self.faults.on_change.append(self._follow_faults)
         self._start(self.watches.beat(), f"{self.name} bookmarks")
+        if self.controllers is not None:
+            self.controllers.start()
 
     def _start(self, work: object, name: str) -> None:
         if asyncio.iscoroutine(work):
@@ -206,6 +218,8 @@ class SimCluster:
 
     async def stop(self) -> None:
         """Close the port and everything open."""
+        if self.controllers is not None:
+            self.controllers.stop()
         self.faults.clear()
         self.watches.close_all()
         for task in tuple(self._tasks):

@@ -98,15 +98,18 @@ class Objects:
 
     # Writes
 
-    def create(self, kind: Kind, namespace: str, body: Document, options: WriteOptions) -> Written:
-        """POST."""
+    def create(
+        self, kind: Kind, namespace: str, body: Document, options: WriteOptions, *, managed_fields: bool = True
+    ) -> Written:
+        """POST. Without `managed_fields` nobody owns what is created (as of old controllers)."""
         notes = Notes()
         document = self._read(kind, body, notes, options)
         self._place(kind, namespace, "", document)
         metadata = mapping_at(document, "metadata")
         if not text_at(metadata, "name") and text_at(metadata, "generateName"):
             metadata["name"] = text_at(metadata, "generateName")[:58] + births.name_suffix(self.random)
-        return self._insert(kind, namespace, document, options, UPDATE, notes=notes)
+        managers: managed.Managers | None = None if managed_fields else {}
+        return self._insert(kind, namespace, document, options, UPDATE, managers=managers, notes=notes)
 
     def replace(
         self, kind: Kind, namespace: str, name: str, body: Document, options: WriteOptions, subresource: str = ""
@@ -259,6 +262,8 @@ class Objects:
         wanted = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}.get(propagation)
         if not propagation:
             wanted = next((str(one) for one in before if one in {"orphan", "foregroundDeletion"}), None)
+        if kind.resource == crds.RESOURCE and crds.CLEANUP not in finalizers:
+            finalizers.append(crds.CLEANUP)
         if wanted and (kind.resource != "namespaces" or propagation == "Orphan"):
             finalizers.append(wanted)
         if not wanted and kind.resource in rules.ORPHANS_BY_DEFAULT and not propagation:
@@ -392,6 +397,8 @@ class Objects:
             if manager in managers:
                 managers[manager].time = births.now()
         births.born(kind.resource, document)
+        if kind.resource == crds.RESOURCE:
+            document = crds.with_stored_version(document)
         for inject in self.injectors:
             inject(kind, document)
         self._judge(kind, document, None, "")

@@ -29,6 +29,7 @@ class Simulation:
         bookmark_seconds: float = 60.0,
         history: int = 4000,
         ledger_limit: int = 20_000,
+        controllers: bool = True,
     ) -> None:
         self._authority = Authority()
         self.clusters = {
@@ -38,6 +39,7 @@ class Simulation:
                 bookmark_seconds=bookmark_seconds,
                 history=history,
                 ledger_limit=ledger_limit,
+                controllers=controllers,
             )
             for name in clusters
         }
@@ -71,6 +73,7 @@ class Simulation:
     async def __aenter__(self) -> Simulation:
         sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
         for cluster in self.clusters.values():
+            cluster.authority_pem = self._authority.pem.decode()
             await cluster.start(self._authority.server_context(cluster.name))
         return self
 

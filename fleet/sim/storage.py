@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from fleet.core.documents import Document, mapping_at, parse_document, text_at
+from fleet.core.documents import Document, documents_at, mapping_at, parse_document, text_at
 
 Key = tuple[str, str]  # namespace ("" for cluster scope), name
 _NO_LABELS: Mapping[str, str] = {}
@@ -27,6 +27,9 @@ class Row:
     body: bytes
     version: int
     labels: Mapping[str, str]
+    uid: str = ""
+    owners: tuple[str, ...] = ()  # UIDs of ownerReferences
+    deleting: bool = False
 
     def document(self) -> Document:
         """The object, parsed anew, without kind and apiVersion."""
@@ -83,6 +86,9 @@ class Store:
             orjson.dumps({name: value for name, value in document.items() if name not in {"kind", "apiVersion"}}),
             self.version,
             {name: str(value) for name, value in labels.items()} if labels else _NO_LABELS,
+            text_at(metadata, "uid"),
+            tuple(text_at(one, "uid") for one in documents_at(metadata, "ownerReferences")),
+            "deletionTimestamp" in metadata,
         )
         rows = self._rows.setdefault(resource, {})
         before = rows.get(key)
@@ -104,8 +110,9 @@ class Store:
         oldest = event.moment - self._history_seconds
         while len(events) > self._history or events[0].moment < oldest:
             self.compacted = events.popleft().version
-        for listener in tuple(self._listeners.get(event.resource, ())):
-            listener(event)
+        for name in (event.resource, "*"):
+            for listener in tuple(self._listeners.get(name, ())):
+                listener(event)
 
     def compact(self) -> None:
         """Forget all history now: every older resourceVersion is gone."""
@@ -113,7 +120,7 @@ class Store:
         self.compacted = self.version
 
     def listen(self, resource: str, listener: Listener) -> Callable[[], None]:
-        """Hear each event of a resource from now on; call the result to stop."""
+        """Hear each event of a resource ("*": of all) from now on; call the result to stop."""
         listeners = self._listeners.setdefault(resource, [])
         listeners.append(listener)
         return lambda: listeners.remove(listener)
@@ -133,8 +140,3 @@ class Store:
             else:
                 rows[event.key] = event.before
         return rows
-
-
-def uid_of(row: Row) -> str:
-    """The UID of a stored object."""
-    return text_at(row.document(), "metadata", "uid")

@@ -48,6 +48,11 @@ class Watcher:
         self.truncate = False  # a fault: break off in the middle of the next line
         self._seen = store.version
 
+    @property
+    def resource(self) -> str:
+        """What is watched, as the store names it."""
+        return self._kind.resource
+
     def push(self, event: Event) -> None:
         """Take an event of the watched resource, if it concerns this watch."""
         self._seen = event.version
@@ -175,6 +180,12 @@ class Watches:
         """End every watch (a restart of the server, a fault)."""
         for watcher in tuple(self.open):
             watcher.close()
+
+    def close_resource(self, resource: str) -> None:
+        """End the watches of a resource that is served no more."""
+        for watcher in tuple(self.open):
+            if watcher.resource == resource:
+                watcher.close()
 
     async def serve(
         self,
