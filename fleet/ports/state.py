@@ -149,7 +149,7 @@ class State(Audit, Protocol):
         unit: str = "",
         newest_first: bool = False,
     ) -> tuple[EventRow, ...]:
-        """A page of the timeline, by id."""
+        """A page of the timeline, by id; `after`: the last id of the page before, in the order of reading."""
         ...
 
     async def add_events(self, events: Sequence[Event]) -> tuple[EventRow, ...]:
@@ -185,7 +185,10 @@ class State(Audit, Protocol):
         ...
 
     async def put_hold(self, row: HoldRow) -> HoldRow:
-        """Open or renew the hold of this overlay and commit; a changed list voids an earlier approval (R9)."""
+        """Open or renew the hold of this overlay and commit; a changed list voids an earlier approval (R9).
+
+        `created_at` is the time of asking. With an empty id a new hold is named `h-N`; a known one keeps its id.
+        """
         ...
 
     async def decide_hold(

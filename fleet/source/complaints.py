@@ -129,7 +129,7 @@ def error_of_fetch(errors: str, *, where: str, branch: str, in_force: str) -> So
         return RefMissing(
             f"branch {branch} is not there any more" if in_force else f"branch {branch} is not there",
             where=where,
-            why="the Git host answers, and does not list it",
+            why="the Git host answers and lists no such branch (a login page in its place looks the same)",
             next_step=f"push {branch} again, or set FLEET_BRANCH to another one",
         )
     if "[rejected]" in text and "non-fast-forward" in text:

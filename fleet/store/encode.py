@@ -12,8 +12,7 @@ from typing import TypeVar
 
 import orjson
 
-from fleet.core.documents import Document, at, documents_at, items_at, mapping_at, number_at, parse, parse_document
-from fleet.core.documents import text_at as text
+from fleet.core.documents import Document, Json, parse_document
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.status import (
     Blocker,
@@ -60,7 +59,7 @@ def encode_requests(requests: tuple[HoldRequest, ...]) -> bytes:
 
 def decode_requests(raw: bytes) -> tuple[HoldRequest, ...]:
     """The inverse of `encode_requests`."""
-    return _reading("hold", raw, lambda value: tuple(map(_hold_request, documents_at(value, "requests"))))
+    return _reading("hold", raw, lambda value: tuple(map(_hold_request, _documents(value, "requests"))))
 
 
 def encode_memory(memory: UnitMemory) -> bytes:
@@ -71,12 +70,6 @@ def encode_memory(memory: UnitMemory) -> bytes:
 def decode_memory(raw: bytes) -> UnitMemory:
     """The inverse of `encode_memory`."""
     return _reading("unit memory", raw, _memory)
-
-
-def strings(raw: bytes) -> tuple[str, ...]:
-    """A JSON list of texts."""
-    value = parse(raw)
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _reading(what: str, raw: bytes, read: Callable[[Document], T]) -> T:
@@ -90,122 +83,149 @@ def _reading(what: str, raw: bytes, read: Callable[[Document], T]) -> T:
         ) from error
 
 
+# Plain lookups: the readers of `core.documents` walk paths, which a hub that starts with 100,000 objects would feel.
+
+
+def _text(value: Document, key: str) -> str:
+    found = value.get(key)
+    return found if isinstance(found, str) else ""
+
+
 def _number(value: Document, key: str) -> float:
-    found = at(value, key)
+    found = value.get(key)
     return float(found) if isinstance(found, int | float) else 0.0
 
 
+def _count(value: Document, key: str) -> int:
+    found = value.get(key)
+    return found if isinstance(found, int) else 0
+
+
+def _items(value: Document, key: str) -> list[Json]:
+    found = value.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _documents(value: Document, key: str) -> list[Document]:
+    return [item for item in _items(value, key) if isinstance(item, dict)]
+
+
+def _document(value: Document, key: str) -> Document:
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
 def _texts(value: Document, key: str) -> tuple[str, ...]:
-    return tuple(item for item in items_at(value, key) if isinstance(item, str))
+    return tuple(item for item in _items(value, key) if isinstance(item, str))
 
 
 def _digest(value: Document, key: str) -> Digest | None:
-    found = at(value, key)
+    found = value.get(key)
     return Digest(found) if isinstance(found, str) else None
 
 
 def _revision(value: Document, key: str) -> Revision | None:
-    found = at(value, key)
+    found = value.get(key)
     return Revision(found) if isinstance(found, str) else None
 
 
 def _ref(value: Document) -> ObjectRef:
-    return ObjectRef(text(value, "group"), text(value, "kind"), text(value, "namespace"), text(value, "name"))
+    return ObjectRef(_text(value, "group"), _text(value, "kind"), _text(value, "namespace"), _text(value, "name"))
 
 
 def _unit(value: Document) -> UnitName:
-    return UnitName(OverlayName(text(value, "overlay")), ClusterName(text(value, "cluster")))
+    return UnitName(OverlayName(_text(value, "overlay")), ClusterName(_text(value, "cluster")))
 
 
 def _cluster(value: Document) -> Report:
-    identity = at(value, "identity")
+    identity = value.get("identity")
     return Report(
-        cluster=ClusterName(text(value, "cluster")),
-        epoch=number_at(value, "epoch"),
-        sequence=number_at(value, "sequence"),
+        cluster=ClusterName(_text(value, "cluster")),
+        epoch=_count(value, "epoch"),
+        sequence=_count(value, "sequence"),
         at=_number(value, "at"),
-        desired_sequence=number_at(value, "desired_sequence"),
+        desired_sequence=_count(value, "desired_sequence"),
         identity=Identity(identity) if isinstance(identity, str) else None,
-        reachable=at(value, "reachable") is True,
-        version=text(value, "version"),
-        reason=text(value, "reason"),
-        message=text(value, "message"),
-        next_step=text(value, "next_step"),
-        full=at(value, "full") is True,
+        reachable=value.get("reachable") is True,
+        version=_text(value, "version"),
+        reason=_text(value, "reason"),
+        message=_text(value, "message"),
+        next_step=_text(value, "next_step"),
+        full=value.get("full") is True,
     )
 
 
 def _unit_report(value: Document) -> UnitReport:
     return UnitReport(
-        unit=_unit(mapping_at(value, "unit")),
-        commit=Revision(text(value, "commit")),
+        unit=_unit(_document(value, "unit")),
+        commit=Revision(_text(value, "commit")),
         bundle=_digest(value, "bundle"),
-        sync=Sync(text(value, "sync")),
-        health=Health(text(value, "health")),
+        sync=Sync(_text(value, "sync")),
+        health=Health(_text(value, "health")),
         observed_at=_number(value, "observed_at"),
-        reason=text(value, "reason"),
-        message=text(value, "message"),
-        next_step=text(value, "next_step"),
+        reason=_text(value, "reason"),
+        message=_text(value, "message"),
+        next_step=_text(value, "next_step"),
         observed_commit=_revision(value, "observed_commit"),
         applied_at=_number(value, "applied_at"),
-        changed=number_at(value, "changed"),
-        objects=tuple(map(_object_status, documents_at(value, "objects"))),
-        blocked_by=tuple(map(_blocker, documents_at(value, "blocked_by"))),
-        holds=tuple(map(_hold_request, documents_at(value, "holds"))),
-        detached=at(value, "detached") is True,
+        changed=_count(value, "changed"),
+        objects=tuple(map(_object_status, _documents(value, "objects"))),
+        blocked_by=tuple(map(_blocker, _documents(value, "blocked_by"))),
+        holds=tuple(map(_hold_request, _documents(value, "holds"))),
+        detached=value.get("detached") is True,
         warnings=_texts(value, "warnings"),
     )
 
 
 def _object_status(value: Document) -> ObjectStatus:
     return ObjectStatus(
-        ref=_ref(mapping_at(value, "ref")),
-        sync=Sync(text(value, "sync")),
-        health=Health(text(value, "health")),
-        message=text(value, "message"),
-        reason=text(value, "reason"),
+        ref=_ref(_document(value, "ref")),
+        sync=Sync(_text(value, "sync")),
+        health=Health(_text(value, "health")),
+        message=_text(value, "message"),
+        reason=_text(value, "reason"),
         changed_at=_number(value, "changed_at"),
-        drift=tuple(map(_drift, documents_at(value, "drift"))),
-        uid=text(value, "uid"),
+        drift=tuple(map(_drift, _documents(value, "drift"))),
+        uid=_text(value, "uid"),
     )
 
 
 def _drift(value: Document) -> FieldDrift:
     return FieldDrift(
-        path=text(value, "path"),
-        desired=at(value, "desired"),
-        live=at(value, "live"),
-        manager=text(value, "manager"),
+        path=_text(value, "path"),
+        desired=value.get("desired"),
+        live=value.get("live"),
+        manager=_text(value, "manager"),
         since=_number(value, "since"),
-        masked=at(value, "masked") is True,
+        masked=value.get("masked") is True,
     )
 
 
 def _blocker(value: Document) -> Blocker:
     return Blocker(
-        state=Standing(text(value, "state")),
-        scope=text(value, "scope"),
-        reason=text(value, "reason"),
+        state=Standing(_text(value, "state")),
+        scope=_text(value, "scope"),
+        reason=_text(value, "reason"),
         since=_number(value, "since"),
-        until=text(value, "until"),
-        next=text(value, "next"),
+        until=_text(value, "until"),
+        next=_text(value, "next"),
     )
 
 
 def _hold_request(value: Document) -> HoldRequest:
     return HoldRequest(
-        unit=_unit(mapping_at(value, "unit")),
-        commit=Revision(text(value, "commit")),
-        reason=text(value, "reason"),
-        message=text(value, "message"),
-        deletions=tuple(map(_deletion, documents_at(value, "deletions"))),
+        unit=_unit(_document(value, "unit")),
+        commit=Revision(_text(value, "commit")),
+        reason=_text(value, "reason"),
+        message=_text(value, "message"),
+        deletions=tuple(map(_deletion, _documents(value, "deletions"))),
     )
 
 
 def _deletion(value: Document) -> PendingDeletion:
     return PendingDeletion(
-        ref=_ref(mapping_at(value, "ref")),
-        uid=text(value, "uid"),
+        ref=_ref(_document(value, "ref")),
+        uid=_text(value, "uid"),
         content=_digest(value, "content"),
         created_at=_number(value, "created_at"),
         goes_with=_texts(value, "goes_with"),
@@ -214,11 +234,11 @@ def _deletion(value: Document) -> PendingDeletion:
 
 def _memory(value: Document) -> UnitMemory:
     return UnitMemory(
-        unit=_unit(mapping_at(value, "unit")),
+        unit=_unit(_document(value, "unit")),
         bundle=_digest(value, "bundle"),
-        commit=Revision(text(value, "commit")),
-        parent_generation=number_at(value, "parent_generation"),
-        parent_digest=Digest(text(value, "parent_digest")),
+        commit=Revision(_text(value, "commit")),
+        parent_generation=_count(value, "parent_generation"),
+        parent_digest=Digest(_text(value, "parent_digest")),
         done_hooks=_texts(value, "done_hooks"),
-        confirmed=at(value, "confirmed") is not False,
+        confirmed=value.get("confirmed") is not False,
     )

@@ -7,6 +7,7 @@ the timeline is bounded meanwhile, its oldest events go first.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 from fleet.core.ids import ClusterName, OverlayName
@@ -21,6 +22,8 @@ from fleet.store.puts import Puts
 WINDOW_SECONDS = 0.1
 _RETRY_SECONDS = 1.0
 _WAITING_EVENTS = 10_000
+# Clusters, units and events that are encoded in one go: more would be felt by everything else in the process.
+_FLY_AT_ONCE = 200
 _PRUNE_EVERY = 1_000  # events between two looks at the cap
 
 UnitKey = tuple[ClusterName, OverlayName]
@@ -80,13 +83,11 @@ class Lane:
     async def flush(self) -> None:
         """Write all that waits now; raises StateError, and then it still waits."""
         async with self._flushing:
-            self._take_off()
-            if not self._flying:
-                return
-            # On failure what flew stays aboard; the next flight folds newer words over it.
-            await self._database.put(self._flying)
-            self._since_prune += len(self._flying.appends.get(tables.EVENTS, ()))
-            self._flying = Puts()
+            while self._take_off():
+                # On failure what flew stays aboard; the next flight folds newer words over it.
+                await self._database.put(self._flying)
+                self._since_prune += len(self._flying.appends.get(tables.EVENTS, ()))
+                self._flying = Puts()
             if self._since_prune >= _PRUNE_EVERY:
                 await prune_events(self._database, keep=self._event_cap)
                 self._since_prune = 0
@@ -103,23 +104,27 @@ class Lane:
         else:
             self._known.add(key)
 
-    def _take_off(self) -> None:
-        """Fold everything that waits into what flies."""
-        self._flying.merge(self._puts)
+    def _take_off(self) -> bool:
+        """Fold what waits into what flies, at most so many units at once; False when there is nothing to write."""
+        flying = self._flying
+        flying.merge(self._puts)
         self._puts = Puts()
-        for cluster, report in self._clusters.items():
-            self._flying.put(tables.CLUSTER_REPORTS, {"cluster": cluster, "body": encode_cluster(report)})
-        for (cluster, overlay), unit in self._units.items():
+        for cluster in list(itertools.islice(self._clusters, _FLY_AT_ONCE)):
+            body = encode_cluster(self._clusters.pop(cluster))
+            flying.put(tables.CLUSTER_REPORTS, {"cluster": cluster, "body": body})
+        for key in list(itertools.islice(self._units, _FLY_AT_ONCE)):
+            cluster, overlay = key
+            unit = self._units.pop(key)
             if unit is None:
-                self._flying.drop(tables.UNIT_REPORTS, cluster, overlay)
+                flying.drop(tables.UNIT_REPORTS, cluster, overlay)
             else:
-                body = encode_unit(unit)
-                self._flying.put(tables.UNIT_REPORTS, {"cluster": cluster, "overlay": overlay, "body": body})
-        for event in self._events:
-            self._flying.append(tables.EVENTS, values_of_event(event))
-        if events := self._flying.appends.get(tables.EVENTS):
+                flying.put(tables.UNIT_REPORTS, {"cluster": cluster, "overlay": overlay, "body": encode_unit(unit)})
+        for event in self._events[:_FLY_AT_ONCE]:
+            flying.append(tables.EVENTS, values_of_event(event))
+        del self._events[:_FLY_AT_ONCE]
+        if events := flying.appends.get(tables.EVENTS):
             del events[: max(0, len(events) - _WAITING_EVENTS)]
-        self._clusters, self._units, self._events = {}, {}, []
+        return bool(flying)
 
     async def _write_windows(self) -> None:
         while True:

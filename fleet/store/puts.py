@@ -26,7 +26,7 @@ class Puts:
         self.appends: dict[Table, list[Values]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.appends)
+        return any(self.rows.values()) or any(self.appends.values())
 
     def put(self, table: Table, values: Values) -> None:
         """Insert or replace one row; `values` has all columns."""

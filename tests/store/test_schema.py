@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from importlib.resources import files
@@ -48,3 +50,8 @@ def test_a_directory_that_is_no_directory_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateNotWritable):
         prepare_database(tmp_path / "file" / "state.db")
+
+
+def test_the_state_in_memory_needs_no_database_library() -> None:
+    program = "import sys, fleet.store.memory; sys.exit('sqlalchemy' in sys.modules or 'alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
