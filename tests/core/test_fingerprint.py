@@ -79,7 +79,8 @@ def test_an_item_is_found_by_its_key_wherever_it_stands() -> None:
     assert print_of(fields, l=[x, y]) == print_of(fields, l=[y, x])
     assert print_of(fields, l=[x]) != print_of(fields, l=[y])
     assert print_of(fields, l=[x]) != print_of(fields, l=[])
-    assert print_of(fields, l=[x]) != print_of(fields, l=[x, {"name": "x", "v": 2}])
+    twin = {"name": "x", "v": 2}
+    assert len({print_of(fields, l=[x]), print_of(fields, l=[x, twin]), print_of(fields, l=[twin, x])}) == 3
 
 
 def test_a_key_of_several_fields_is_compared_whole() -> None:
@@ -100,6 +101,11 @@ def test_an_index_counts_the_item_there() -> None:
     assert print_of(fields, l=[0, 1]) == print_of(fields, l=[5, 1])
     assert print_of(fields, l=[0, 1]) != print_of(fields, l=[0, 2])
     assert print_of(fields, l=[0]) != print_of(fields, l=[0, None])
+
+
+def test_a_field_that_the_server_left_out_is_drift_once_another_takes_and_sets_it() -> None:
+    ours = print_of({"f:a": {}, "f:empty": {}}, a=1)
+    assert ours != print_of({"f:a": {}}, a=1, empty="theirs")
 
 
 def test_a_dot_counts_existence() -> None:

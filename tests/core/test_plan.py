@@ -162,6 +162,11 @@ def test_what_git_dropped_and_is_gone_only_leaves_the_record() -> None:
     assert made.doomed == []
 
 
+def test_what_git_dropped_and_the_view_cannot_tell_stays_in_the_record() -> None:
+    made = plan([], [row(B)], {})
+    assert (made.unknown, made.gone, made.doomed) == ([B], [], [])
+
+
 @pytest.mark.parametrize(
     "there",
     [
@@ -277,6 +282,7 @@ def test_every_object_is_in_exactly_one_place_and_only_our_own_is_doomed(
     expected = items | set(rows) if is_complete else items
     assert places_of(made) == dict.fromkeys(expected, 1)
     assert (made.doomed is None) == (not is_complete)
+    assert all(of in live and live[of] is None for of in made.gone)
     for doomed in made.doomed or ():
         there = live[doomed.ref]
         assert doomed.ref not in items
