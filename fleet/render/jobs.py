@@ -32,7 +32,8 @@ class BuildJob:
     links: tuple[tuple[str, str], ...]  # path, target
     facts: Json  # content of the ConfigMap `fleet-cluster`; None: not used
     order: Mapping[str, Json]
-    slim: bool  # whether the wrapper with the slim schema may be used
+    slim: bool  # whether the slim schema may be used
+    sample: bool  # build a second time without it, and compare
     template: bool  # True: keep the documents for substitution
     renderer: str
     patch_files: tuple[str, ...] = ()
@@ -60,7 +61,8 @@ class Answer:
     block: bytes
     secrets: Mapping[str, bytes]
     cpu_seconds: float = 0.0  # of kustomize
-    wrapped: bool = False
+    slim: bool = False  # the slim schema was used
+    differs: bool = False  # a sample came out otherwise without it: the result is the one without
 
 
 def frame(parts: Sequence[bytes]) -> bytes:
@@ -102,6 +104,7 @@ def build_job(header: Document) -> BuildJob:
         facts=header["facts"],
         order=cast("dict[str, Json]", header["order"]),
         slim=bool(header["slim"]),
+        sample=bool(header["sample"]),
         template=bool(header["template"]),
         renderer=text_at(header, "renderer"),
         patch_files=_texts(header, "patch_files"),
@@ -139,7 +142,8 @@ def answer_parts(answer: Answer) -> list[bytes]:
     header = {
         "ok": True,
         "cpu": answer.cpu_seconds,
-        "wrapped": answer.wrapped,
+        "slim": answer.slim,
+        "differs": answer.differs,
         "seals": list(answer.secrets),
     }
     return [orjson.dumps(header), answer.block, *answer.secrets.values()]
@@ -172,7 +176,8 @@ def answer_of(parts: Sequence[bytes]) -> Answer:
         block=parts[1],
         secrets=dict(zip(seals, parts[2:], strict=True)),
         cpu_seconds=float(cpu) if isinstance(cpu, (int, float)) else 0.0,
-        wrapped=bool(header["wrapped"]),
+        slim=bool(header["slim"]),
+        differs=bool(header["differs"]),
     )
 
 

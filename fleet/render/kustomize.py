@@ -7,6 +7,7 @@ import posixpath
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -14,26 +15,55 @@ import orjson
 from fleet.core.documents import Json
 from fleet.errors import RenderTooLarge
 from fleet.render.jobs import BuildJob
-from fleet.render.kustomization import CLUSTER_FACTS
+from fleet.render.kustomization import CLUSTER_FACTS, is_json_patch
 from fleet.render.limits import Finished, run_limited
 
 _GOGC = "400"  # a build is short: collecting garbage less often saves a quarter of its CPU
 REPO = "repo"
-_TOP = "fleet-build"  # a name that no repo path can have beside REPO
+_TOP, _SLIM_TOP = "top", "slim"  # beside REPO, so that no path of the repo can meet them
+SLIM_SCHEMA = Path(__file__).with_name("slim.json")  # made by tests/render/slim/make_slim.py
+# The versions of kustomize for which the differential test passes.
+SLIM_TESTED = frozenset({"v5.5.0", "v5.8.1"})
 
 
-def build(job: BuildJob, files: Mapping[str, bytes], scratch: Path, parent_fd: int | None) -> tuple[Finished, str]:
-    """Run the tool; returns how it ended and the directory that stood for the repo in its messages."""
+@dataclass(frozen=True, slots=True)
+class Built:
+    """How the tool ended. `directory` stood for the repo's root in its messages."""
+
+    finished: Finished
+    directory: str
+    slim: bool = False
+    differs: bool = False
+
+
+def build(job: BuildJob, files: Mapping[str, bytes], scratch: Path, parent_fd: int | None) -> Built:
+    """Run the tool; where it fails with the slim schema, once more without, so that its message is its own."""
     directory = Path(tempfile.mkdtemp(dir=scratch, prefix="build-"))  # 0700
     try:
         repo = directory / REPO
         _write(repo, job, files)
-        target = _target(job, directory)
-        argv = [target if part == "{directory}" else part for part in job.argv]
-        finished = run_limited(argv, cwd=directory, env=_environment(job), limits=job.limits, parent_fd=parent_fd)
-        return finished, str(repo)
+        if job.slim and _has_merge_patch(job, files):
+            slim = _run(job, directory, parent_fd, schema=SLIM_SCHEMA)
+            if slim.returncode == 0 and not job.sample:
+                return Built(slim, str(repo), slim=True)
+            plain = _run(job, directory, parent_fd)
+            if slim.returncode == 0 and plain.returncode == 0 and slim.stdout == plain.stdout:
+                return Built(slim, str(repo), slim=True)
+            return Built(plain, str(repo), differs=plain.returncode == 0)
+        return Built(_run(job, directory, parent_fd), str(repo))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _run(job: BuildJob, directory: Path, parent_fd: int | None, *, schema: Path | None = None) -> Finished:
+    target = _target(job, directory, schema)
+    argv = [target if part == "{directory}" else part for part in job.argv]
+    return run_limited(argv, cwd=directory, env=_environment(job), limits=job.limits, parent_fd=parent_fd)
+
+
+def _has_merge_patch(job: BuildJob, files: Mapping[str, bytes]) -> bool:
+    """Only a merge patch makes kustomize parse its whole built-in schema, which costs more than small builds."""
+    return job.inline_merge_patch or any(not is_json_patch(files.get(path, b"")) for path in job.patch_files)
 
 
 def _environment(job: BuildJob) -> dict[str, str]:
@@ -78,23 +108,24 @@ def _parent(base: str, path: str, made: set[str]) -> None:
         made.add(parent)
 
 
-def _target(job: BuildJob, directory: Path) -> str:
-    """The directory to build: the unit's own, or one above it that adds components and the cluster's facts."""
+def _target(job: BuildJob, directory: Path, schema: Path | None) -> str:
+    """The directory to build: the unit's own, or one above it that adds components, facts and the slim schema."""
     root = posixpath.join(REPO, job.root)
-    if not job.components:
+    if not job.components and schema is None:
         return root
-    top = directory / _TOP
+    top = directory / (_TOP if schema is None else _SLIM_TOP)
     top.mkdir()
-    kustomization: dict[str, Json] = {
-        **job.order,
-        "resources": [posixpath.join("..", root)],
-        "components": [posixpath.join("..", REPO, component) for component in job.components],
-    }
-    if job.facts is not None:
-        kustomization["resources"] = [posixpath.join("..", root), "facts.yaml"]
-        (top / "facts.yaml").write_bytes(orjson.dumps(_facts(job.facts)))
+    resources: list[Json] = [posixpath.join("..", root)]
+    kustomization: dict[str, Json] = {**job.order, "resources": resources}
+    if schema is not None:
+        kustomization["openapi"] = {"path": str(schema)}
+    if job.components:
+        kustomization["components"] = [posixpath.join("..", REPO, component) for component in job.components]
+        if job.facts is not None:
+            resources.append("facts.yaml")
+            (top / "facts.yaml").write_bytes(orjson.dumps(_facts(job.facts)))
     (top / "kustomization.yaml").write_bytes(orjson.dumps(kustomization))
-    return _TOP
+    return top.name
 
 
 def _facts(facts: Json) -> Json:

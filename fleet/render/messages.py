@@ -11,6 +11,8 @@ _LONGEST = 600
 _DEPRECATED = re.compile(r"^# Warning:.*$\n?", re.MULTILINE)
 # kustomize prints whole generator configurations, literals included, between backquotes.
 _CONFIGURATION = re.compile(r"with config: `.*?`", re.DOTALL)
+# Where it cannot write an object as YAML, it prints all of it.
+_DUMP = re.compile(r"map\[string\]interface \{\}\{.*\}: ", re.DOTALL)
 _LITERAL = re.compile(r"literal source(s)? .*?, expected", re.DOTALL)
 _DUPLICATE = re.compile(r"may not add resource with an already registered id: (?P<id>\S+)")
 _MISSING = re.compile(r"open (?P<path>\S+): no such file or directory")
@@ -64,6 +66,7 @@ def error_of(stderr: bytes, *, directory: str, root: str, secrets: Iterable[str]
 def _cleaned(text: str, directory: str, secrets: Iterable[str]) -> str:
     text = _DEPRECATED.sub("", text)
     text = _CONFIGURATION.sub("", text)
+    text = _DUMP.sub("", text)
     text = _LITERAL.sub("literal source, expected", text)
     text = text.replace(f"{directory}/", "").replace(directory, ".")
     for secret in sorted(secrets, key=len, reverse=True):

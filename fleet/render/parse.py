@@ -36,8 +36,7 @@ _NOT_JSON = frozenset(sign + word for sign in ("", "+", "-") for word in (".inf"
     ".NAN",
 }
 _STARTS = frozenset("+-.0123456789yYnNtTfFoO~")
-_FLOAT = re.compile(r"[-+]?[0-9]*\.?[0-9]+([eE][-+][0-9]+)?\Z")
-_GO_FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
+_FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
 _INTEGERS = (
     (re.compile(r"[-+]?0[xX][0-9a-fA-F]+\Z"), 16),
     (re.compile(r"[-+]?0[bB][01]+\Z"), 2),
@@ -111,7 +110,7 @@ def scalar(text: str) -> Json:
 
 def _number(text: str) -> Json:
     if text[0] == ".":
-        return float(text) if _GO_FLOAT.match(text) else text
+        return float(text) if _FLOAT.match(text) else text
     plain = text.replace("_", "")
     for pattern, base in _INTEGERS:
         if pattern.match(plain):
@@ -119,7 +118,7 @@ def _number(text: str) -> Json:
             if -(2**63) <= number < 2**64:
                 return number
             break
-    return float(plain) if _FLOAT.match(plain) and _GO_FLOAT.match(plain) else text
+    return float(plain) if _FLOAT.match(plain) else text
 
 
 def _digits(plain: str, base: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import tempfile
 from collections import OrderedDict
@@ -25,6 +26,7 @@ from fleet.render.closure import Closure, Reader, read_closure
 from fleet.render.facts import facts_for
 from fleet.render.index import ReverseIndex
 from fleet.render.jobs import Answer, BuildJob, FinishJob, build_header, bundle_of, finish_header
+from fleet.render.kustomize import SLIM_TESTED
 from fleet.render.limits import RunLimits
 from fleet.render.tools import Tool, find_tool
 from fleet.render.tree import CommitTree
@@ -34,6 +36,7 @@ _FORMAT = b"fleet-render-1"  # changes when the same input would give another bu
 _TREES, _BUNDLES, _ERRORS, _CLOSURES = 4, 64, 20_000, 50_000
 _READ_AT_ONCE = 64
 _TIMEOUT_MEMO_SECONDS = 300.0
+_SAMPLE_SHARE = 0.01  # of the builds with the slim schema are made twice and compared
 
 
 @dataclass(slots=True)
@@ -45,6 +48,8 @@ class RenderStats:
     hits: int = 0
     failures: int = 0
     kustomize_cpu_seconds: float = 0.0
+    slim_builds: int = 0
+    slim_differences: int = 0  # samples that came out otherwise; above 0 the slim schema is not used any more
 
 
 class Renderer:
@@ -296,7 +301,8 @@ class Renderer:
             links=tuple((path, target.decode(errors="surrogateescape")) for path, target in links.items()),
             facts=build.facts,
             order=closure.order,
-            slim=False,
+            slim=self._may_use_slim(closure),
+            sample=random.random() < _SAMPLE_SHARE,
             template=build.template,
             renderer=self._tool.name,
             patch_files=tuple(closure.patch_files),
@@ -309,7 +315,14 @@ class Renderer:
         self.stats.builds += 1
         answer = await self._pool.run([build_header(job), *contents.values()], self._limits.seconds)
         self.stats.kustomize_cpu_seconds += answer.cpu_seconds
+        self.stats.slim_builds += answer.slim
+        self.stats.slim_differences += answer.differs
         return await self._keep_secrets(answer)
+
+    def _may_use_slim(self, closure: Closure) -> bool:
+        """Not where the overlay chooses a schema or an order itself, nor with a kustomize that was never compared."""
+        chooses = closure.openapi or closure.order or closure.root_is_component
+        return self._tool.kustomize in SLIM_TESTED and not chooses and not self.stats.slim_differences
 
     async def _finish(self, template: bytes, variables: Mapping[str, Json], seals: tuple[str, ...], path: str) -> bytes:
         clear: Mapping[str, bytes] = await self._vault.get(seals) if seals else {}

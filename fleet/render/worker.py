@@ -77,9 +77,10 @@ def _answer(parts: Sequence[bytes], key: bytes, scratch: Path) -> list[bytes]:
 
 
 def _build(job: BuildJob, files: Mapping[str, bytes], key: bytes, scratch: Path) -> Answer:
-    finished, directory = build(job, files, scratch, _INPUT)
+    built = build(job, files, scratch, _INPUT)
+    finished = built.finished
     if finished.returncode != 0:
-        raise _failure(job, files, finished.stderr, directory)
+        raise _failure(job, files, finished.stderr, built.directory)
     try:
         found = flatten(documents(finished.stdout))
     except RenderError as error:
@@ -87,12 +88,12 @@ def _build(job: BuildJob, files: Mapping[str, bytes], key: bytes, scratch: Path)
     defined = _defined(job, files)
     if job.template:
         block, secrets = _template(found, defined, key)
-        return Answer(block, secrets, finished.cpu_seconds)
-    try:
-        block, secrets = _bundle(found, key, defined, job.renderer)
-    except RenderError as error:
-        raise _placed(error, files, job.root) from None
-    return Answer(block, secrets, finished.cpu_seconds)
+    else:
+        try:
+            block, secrets = _bundle(found, key, defined, job.renderer)
+        except RenderError as error:
+            raise _placed(error, files, job.root) from None
+    return Answer(block, secrets, finished.cpu_seconds, built.slim, built.differs)
 
 
 def _bundle(

@@ -109,12 +109,16 @@ async def test_a_patch_without_target_says_so(world: World) -> None:
         "resources: [secret.yaml]\n",
         "resources: [secret.yaml]\n"
         "patches: [{patch: '[{op: test, path: /stringData/a, value: x}]', target: {kind: Secret}}]\n",
+        "resources: [dump.yaml]\n",
     ],
 )
 async def test_no_error_shows_a_secret_value(world: World, kustomization: str) -> None:
     texts = {
         "app/kustomization.yaml": kustomization,
         "app/f.txt": "hunter2secret\n",
+        "app/dump.yaml": (
+            'apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: "\\x7fhunter2\\x7fsecret"}\n'
+        ),
         "app/bad.env": "A B hunter2secret=hunter2secret\n",
         "app/secret.yaml": (
             "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"
