@@ -113,11 +113,17 @@ def _project_items(fields: Document, items: list[Json]) -> Document:
             found = items[int(element[2:])]
         if isinstance(found, Absent):
             out["!" + element] = None
-        elif below and isinstance(below, dict):
-            out[element] = _project(below, found)
-        else:
+        elif not below or not isinstance(below, dict):
             out[element] = found
+        elif isinstance(found, _Twins):
+            out[element] = [_project(below, item) for item in found]
+        else:
+            out[element] = _project(below, found)
     return out
+
+
+class _Twins(list[Json]):
+    """Several items with one key: all of them count, because which of them is in force is the program's secret."""
 
 
 @lru_cache(maxsize=8192)
@@ -127,15 +133,18 @@ def _names_and_values(element: str) -> tuple[tuple[str, ...], tuple[Json, ...]]:
 
 
 def _index(items: list[Json], names: tuple[str, ...]) -> dict[tuple[Json, ...], Json]:
-    """Items by the values of these keys; several items with one key are one finding, so that a twin shows."""
+    """Items by the values of these keys."""
     index: dict[tuple[Json, ...], Json] = {}
     for item in items:
         if isinstance(item, dict):
             place = tuple([item.get(name, "\0absent") for name in names])
             if any(isinstance(part, (dict, list)) for part in place):
                 continue  # no key of a list is one
-            twin = index.get(place)
-            index[place] = item if twin is None else {"\0twins": [twin, item]}
+            before = index.get(place)
+            if before is None:
+                index[place] = item
+            else:
+                index[place] = _Twins([*before, item] if isinstance(before, _Twins) else [before, item])
     return index
 
 
