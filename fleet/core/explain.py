@@ -35,9 +35,7 @@ def _path_lines(unit: Unit) -> list[str]:
 
 
 def _component_lines(unit: Unit) -> list[str]:
-    return [
-        f"{'component' if index == 0 else '':<11}{component:<22}" for index, component in enumerate(unit.components)
-    ]
+    return [f"{'component' if index == 0 else '':<11}{component}" for index, component in enumerate(unit.components)]
 
 
 def _variable_lines(unit: Unit) -> list[str]:
