@@ -215,7 +215,7 @@ def _starter(
                 fence=fence,
                 limits=limits,
                 wall=time.time,
-                key=hmac.digest(key, b"object digests", "sha256"),
+                digest_key=hmac.digest(key, b"object digests", "sha256"),
             )
             await worker.run()
         finally:

@@ -14,7 +14,20 @@ from pydantic import BaseModel
 
 from fleet import telemetry
 from fleet.access.policy import Caller, Role, demand
-from fleet.api import actions, admin, clusters, health, holds, hooks, overlays, revisions, stream, timeline, units
+from fleet.api import (
+    actions,
+    admin,
+    clusters,
+    health,
+    holds,
+    hooks,
+    overlays,
+    recovery,
+    revisions,
+    stream,
+    timeline,
+    units,
+)
 from fleet.api.openapi import document_of
 from fleet.api.parts import ApiParts
 from fleet.api.route import BODY_LIMIT_BYTES, Call, Route
@@ -38,7 +51,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
-_MODULES = (actions, admin, clusters, health, holds, hooks, overlays, revisions, stream, timeline, units)
+_MODULES = (actions, admin, clusters, health, holds, hooks, overlays, recovery, revisions, stream, timeline, units)
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
 _STATUS: tuple[tuple[type[FleetError], int], ...] = (
     (NotAuthenticated, 401),

@@ -541,6 +541,21 @@ class SuspensionList(Page):
     items: list[SuspensionOut]
 
 
+class RecoveryOut(ApiModel):
+    """A unit whose record was rebuilt from the cluster and waits for a person."""
+
+    cluster: str
+    unit: str
+    objects: int
+    commit: str = ""
+
+
+class RecoveryList(Page):
+    """Units that wait for `fleet recover --confirm`."""
+
+    items: list[RecoveryOut]
+
+
 class Done(ApiModel):
     """An action was carried out."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def hub(given: dict[str, Any]) -> int:
         settings = Settings(**given)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(step) for step in item['loc'])}: {item['msg']}" for item in error.errors(include_input=False)
+            f"{'.'.join(str(step) for step in item['loc'])}: {item['msg']}"
+            for item in error.errors(include_input=False)
         )
         raise UsageInvalid(
             "the hub's configuration is not as described", why=problems, next_step="docs/reference/configuration.md"
@@ -42,7 +44,7 @@ def hub(given: dict[str, Any]) -> int:
             sys.stdout.write(f"fleet hub on {url}, data in {settings.data_dir}\n")
             sys.stdout.flush()
 
-        await run_hub(opened.hub, started=started)
+        await run_hub(opened.hub, started=started, give_up=lambda: os._exit(1))
 
     asyncio.run(serve())
     return 0

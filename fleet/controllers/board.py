@@ -100,6 +100,7 @@ class Board:
         self._suspensions: tuple[Suspension, ...] = ()
         self._requests: tuple[SyncRequest, ...] = ()
         self._identities: dict[ClusterName, Identity] = {}
+        self._recovered: frozenset[ClusterName] = frozenset()
         self._leaving: dict[UnitName, str] = {}  # unit -> why its leaving is held, "" when it may go
         self._parts: dict[ClusterName, dict[UnitName, UnitDesired]] = {}
         self._dirty: set[UnitName] = set()
@@ -231,8 +232,9 @@ class Board:
         requests: Sequence[SyncRequest],
         approved: Mapping[UnitName, frozenset[Approved]],
         released_falls: frozenset[UnitName],
+        recovered: frozenset[ClusterName],
     ) -> None:
-        """Suspensions, sync requests and approvals as they stand in the state now."""
+        """Suspensions, sync requests, approvals and confirmed recoveries as they stand in the state now."""
         fleet = self._view.fleet
         changed_scopes = {s.scope for s in set(suspensions) ^ set(self._suspensions)}
         if fleet is not None and changed_scopes:
@@ -242,6 +244,8 @@ class Board:
                 self._dirty.add(name)
         for request in set(requests) ^ set(self._requests):
             self._dirty_clusters.add(request.unit.cluster)
+        self._dirty_clusters |= recovered ^ self._recovered
+        self._recovered = recovered
         for name in released_falls:
             if self._leaving.get(name):
                 self._leaving[name] = ""
@@ -320,6 +324,7 @@ class Board:
             identity=self._identities.get(cluster),
             requests=[request for request in self._requests if request.unit.cluster == cluster],
             sequence=await self._next_sequence(),
+            recover_confirmed=cluster in self._recovered,
         )
         self._slots.setdefault(cluster, _Slot()).put(desired)
 

@@ -15,7 +15,7 @@ from fleet.core.release import list_digest_of
 from fleet.core.rollout import Approved, SyncRequest
 from fleet.core.status import HoldRequest
 from fleet.core.view import View
-from fleet.ports.state import Bells, HoldRow, OperationRow, State
+from fleet.ports.state import RECOVERED, Bells, HoldRow, OperationRow, State
 
 LOOK_SECONDS = 5.0  # without a ring: expiry of holds, and rings lost with a crash
 HOLD_SECONDS = 3 * 86400
@@ -45,7 +45,11 @@ class Orders:
         operations = await self._state.operations(open_only=True, limit=10_000)
         requests = [request for row in reversed(operations) if (request := await self._request_of(row)) is not None]
         self._board.take_orders(
-            await self._state.suspensions(), requests, approvals_of(holds), released_falls_of(holds)
+            await self._state.suspensions(),
+            requests,
+            approvals_of(holds),
+            released_falls_of(holds),
+            frozenset(ClusterName(name) for name in (await self._state.get_value(RECOVERED) or "").split()),
         )
         for cluster, identity in (await self._state.identities()).items():
             self._board.take_identity(ClusterName(cluster), Identity(identity))

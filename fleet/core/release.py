@@ -146,6 +146,7 @@ def plan_desired(
     identity: Identity | None,
     requests: Sequence[SyncRequest],
     sequence: int,
+    recover_confirmed: bool = False,
 ) -> Desired:
     """The whole order for one cluster that is in the fleet. A unit that is not in `parts` is kept as it is."""
     entry = fleet.clusters[cluster]
@@ -159,6 +160,7 @@ def plan_desired(
         identity=entry.identity or identity,
         units=tuple(parts.values()),
         requests=tuple(requests),
+        recover_confirmed=recover_confirmed,
     )
 
 

@@ -37,13 +37,23 @@ class Hub:
     close: Callable[[], Awaitable[None]]  # flushes and closes the adapters
 
 
-async def run_hub(hub: Hub, *, started: Callable[[str], Awaitable[None]], stop: asyncio.Event | None = None) -> None:
-    """Serve until SIGTERM, SIGINT or `stop`; then drain. `started` is given the API's URL once it listens."""
+async def run_hub(
+    hub: Hub,
+    *,
+    started: Callable[[str], Awaitable[None]],
+    stop: asyncio.Event | None = None,
+    give_up: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGTERM, SIGINT or `stop`; then drain. `started` is given the API's URL once it listens.
+
+    give_up: called when the loops have not ended within the drain time; what was written down is safe then as well.
+    """
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     runners: list[web.AppRunner] = []
+    last_resort: asyncio.TimerHandle | None = None
     try:
         url = await _serve(hub.app, hub.listen, runners)
         if hub.metrics_app is not None and hub.metrics_listen is not None:
@@ -54,10 +64,13 @@ async def run_hub(hub: Hub, *, started: Callable[[str], Awaitable[None]], stop: 
                 await started(url)
                 await stop.wait()
                 log.info("draining", seconds=DRAIN_SECONDS)
+                last_resort = loop.call_later(DRAIN_SECONDS, give_up)
                 for task in loops:
                     task.cancel()
         finally:
             await _drain(hub, runners)
+            if last_resort is not None:
+                last_resort.cancel()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -16,6 +16,9 @@ from fleet.core.status import Event, HoldRequest, Report, UnitReport
 from fleet.ports.worker import Audit, AuditEntry, Journal
 
 
+RECOVERED = "recovered-clusters"  # value: names, by spaces, whose rebuilt records a person confirmed (R24)
+
+
 @dataclass(frozen=True, slots=True)
 class ReleasedBundle:
     """What a unit was told to hold last; survives the hub's restart."""

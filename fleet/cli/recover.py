@@ -1,0 +1,26 @@
+"""`fleet recover`: after a lost data directory, what the clusters hold; `--confirm` lets the hub write again."""
+
+from __future__ import annotations
+
+import sys
+
+from fleet.cli.client import Client
+from fleet.cli.output import clean, table
+
+
+def recover(client: Client, *, confirm: bool) -> int:
+    """Show the rebuilt records; with `confirm` they count from now on."""
+    items = client.get("/api/v1/recovery")["items"]
+    if not items:
+        sys.stdout.write("No cluster waits for a recovery.\n")
+        return 0
+    rows = [[item["unit"], str(item["objects"]), item.get("commit", "")[:7] or "-"] for item in items]
+    table(rows, ("UNIT", "OBJECTS", "COMMIT"), sys.stdout)
+    if not confirm:
+        sys.stdout.write(
+            "\nThe hub's state was lost; this is what it found by its marks. Nothing is written until you confirm:\n"
+            "  fleet recover --confirm\n"
+        )
+        return 0
+    sys.stdout.write(clean(client.call("POST", "/api/v1/fleet:recover", {})["message"]) + "\n")
+    return 0
