@@ -77,7 +77,7 @@ class Etcd:
         raise ServerFailed(f"etcd did not start: {run.log_tail(name)}")
 
     def compact(self, revision: int | None = None) -> None:
-        """Forget the history before a revision (before now, without one): older versions and pages answer 410."""
+        """Forget the history before a revision (before now, without one)."""
         now = self._call("/v3/kv/range", {"key": base64.b64encode(b"\0").decode()})["header"]["revision"]
         try:
             self._call("/v3/kv/compaction", {"revision": revision or now, "physical": True})
@@ -183,7 +183,10 @@ class ControlPlane:
         (self.folder / "server.crt").write_bytes(certificate)
 
     def compact(self, revision: int | None = None) -> None:
-        """Make resourceVersions before this one too old; all of them (without one) wants `own_etcd`."""
+        """Forget the history before a revision (before now, without one, which wants `own_etcd`).
+
+        The API server goes on to answer from what its caches remember; restarted, it has forgotten too.
+        """
         Etcd(self.run, self.etcd, self.etcd_port).compact(revision)
 
     # Reaching it

@@ -245,6 +245,7 @@ class GitSshServer:
         child = await asyncio.create_subprocess_exec("git", "upload-pack", str(path), env=environment, **pipes)
         await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
         process.exit(await child.wait())
+        await process.wait_closed()
 
 
 def _basic_auth(request: web.Request) -> tuple[str, str]:

@@ -157,10 +157,12 @@ def _still_there(processes: Sequence[psutil.Process], seconds: float) -> list[ps
 
 
 def _has_gone(process: psutil.Process) -> bool:
+    """Whether it has let go of its sockets and files: a zombie whose threads still run has not."""
     with suppress(ChildProcessError):
-        os.waitpid(process.pid, os.WNOHANG)
+        if os.waitpid(process.pid, os.WNOHANG) == (0, 0):
+            return False
     try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        return not process.is_running() or (process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1)
     except psutil.NoSuchProcess:
         return True
 

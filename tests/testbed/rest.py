@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 USER_AGENT = "testbed"
+# A kind that was just defined answers 404, then 429 ("storage is (re)initializing"), then serves.
+_NOT_YET = frozenset({404, 429, 503})
 _APPLY = "application/apply-patch+yaml"
 _CLUSTER_SCOPED = frozenset(
     {
@@ -127,13 +129,13 @@ class Rest:
         return name
 
     def wait(self, path: str, until: Callable[[Any], Any], *, seconds: float = 30) -> Any:
-        """Read an object until it is as asked, and return it; one that is not there is an empty mapping."""
+        """Read an object until it is as asked, and return it; one that is not there (yet) is an empty mapping."""
         deadline = time.monotonic() + seconds
         while True:
             try:
                 seen = self.get(path)
             except Refused as refused:
-                if refused.code != 404:
+                if refused.code not in _NOT_YET:
                     raise
                 seen = {}
             if until(seen):

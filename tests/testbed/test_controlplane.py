@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
+
 import pytest
+import yaml
 from testbed.controlplane import ControlPlane, ControlPlaneFleet
 from testbed.fates import fate
 from testbed.rest import Refused
@@ -90,3 +94,47 @@ def test_a_fleet_is_five_servers_that_know_nothing_of_each_other(real_fleet: Con
 def _waiting_reason(pods: dict) -> str:
     statuses = [status for pod in pods["items"] for status in pod["status"].get("containerStatuses", [])]
     return statuses[0]["state"].get("waiting", {}).get("reason", "") if statuses else ""
+
+
+def test_an_own_server_can_be_restarted_and_made_to_forget(own_api_server: Callable[..., ControlPlane]) -> None:
+    plane = own_api_server(own_etcd=True)
+    hands = plane.client()
+    path = "/api/v1/namespaces/default/configmaps"
+    version = hands.get(path)["metadata"]["resourceVersion"]
+    hands.make_namespace("later")
+    plane.compact()
+    plane.stop_api_server(kill=True)
+    with pytest.raises(OSError, match="refused"):
+        hands.get(path)
+    plane.start_api_server()
+    assert hands.exists("/api/v1/namespaces/later")
+    with pytest.raises(Refused) as refused:
+        hands.request("GET", path, query={"resourceVersion": version, "resourceVersionMatch": "Exact"})
+    assert refused.value.code == 410
+
+
+def test_a_kubeconfig_works_in_all_its_forms(api_server: ControlPlane, namespace: str) -> None:
+    api_server.client().make_namespace(namespace)
+    forms = {
+        "token": api_server.kubeconfig(),
+        "certificate": api_server.kubeconfig(certificate=True),
+        "files": api_server.kubeconfig(files=True),
+        "another": api_server.kubeconfig("jo", certificate=True),
+        "account": api_server.service_account_kubeconfig(namespace, "bot"),
+    }
+    users = {name: _user_of(api_server, config) for name, config in forms.items()}
+    assert users == {
+        "token": "admin",
+        "certificate": "admin",
+        "files": "admin",
+        "another": "jo",
+        "account": f"system:serviceaccount:{namespace}:bot",
+    }
+
+
+def _user_of(plane: ControlPlane, config: dict) -> str:
+    """Who a kubeconfig makes one, by kubectl."""
+    path = plane.folder / "whoami.kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    argv = ["kubectl", "--kubeconfig", str(path), "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True).stdout
