@@ -20,6 +20,13 @@ def user_state_directory() -> Path:
     return (Path(root) if root else Path.home() / ".local" / "state") / "fleet"
 
 
+def _address(text: str) -> tuple[str, int]:
+    host, mark, port = text.rpartition(":")
+    if not mark or not port.isdigit():
+        raise ValueError(f"{text!r} is no HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
 def _words(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
@@ -60,10 +67,11 @@ class Settings(BaseSettings):
 
     def listen_address(self) -> tuple[str, int]:
         """Host and port of the API; raises ValueError."""
-        host, mark, port = self.listen.rpartition(":")
-        if not mark:
-            raise ValueError(f"{self.listen!r} is no HOST:PORT")
-        return host.strip("[]"), int(port)
+        return _address(self.listen)
+
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the open /metrics, None where there is none; raises ValueError."""
+        return _address(self.metrics_listen) if self.metrics_listen else None
 
     def relaxed(self) -> tuple[str, ...]:
         """What this configuration relaxes, in words, for the status."""

@@ -42,7 +42,7 @@ async def _renderer() -> tuple[bool, str]:
         tool = await find_tool(os.environ)
     except FleetError as error:
         return False, f"{error.what}; {error.next_step}"
-    return True, f"renderer {tool.name} {tool.version} at {tool.path}"
+    return True, f"renderer {tool.name} at {tool.path}"
 
 
 def _data_directory() -> tuple[bool, str]:

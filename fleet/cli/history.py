@@ -7,9 +7,9 @@ from typing import Any
 
 from fleet.cli.client import Client
 from fleet.cli.get import EVENTS
-from fleet.cli.output import clean, show
+from fleet.cli.output import Column, clean, show
 
-AUDIT = (
+AUDIT: tuple[Column, ...] = (
     ("TIME", lambda item: str(item.get("at", ""))[:19]),
     ("ACTOR", lambda item: str(item["actor"])),
     ("ACTION", lambda item: str(item["action"])),
@@ -17,7 +17,7 @@ AUDIT = (
     ("OBJECT", lambda item: str(item.get("object", ""))),
     ("OUTCOME", lambda item: str(item.get("outcome") or "-")),
     ("REASON", lambda item: str(item.get("reason", ""))),
-)  # fmt: skip
+)
 
 
 def history(client: Client, *, filters: dict[str, str], limit: int, audit: bool, watch: bool, output: str) -> int:

@@ -16,9 +16,9 @@ from fleet.settings import Settings
 
 def hub(given: dict[str, Any]) -> int:
     """Start with the given flags over the environment; returns when drained."""
+    from fleet.hub.assembly import open_hub
     from fleet.hub.main import run_hub
     from fleet.telemetry import set_up_logs
-    from fleet.wiring import open_hub
 
     try:
         settings = Settings(**given)

@@ -17,11 +17,12 @@ from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.controllers.convergence import Convergence
 from fleet.core.fleet import Fleet, OverlayState, Unit
+from fleet.core.guard import judge_team_rights
 from fleet.core.ids import OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.release import EMPTY_BUNDLE, Rendered, RenderProblem, Result, facts_of
 from fleet.core.view import View
-from fleet.errors import FleetError, RefMissing
+from fleet.errors import FleetError, HistoryRewritten, RefMissing
 from fleet.inventory.load import Loaded, load_fleet
 from fleet.ports.render import Renderer, RenderRequest
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
@@ -31,9 +32,6 @@ from fleet.telemetry import Traces
 log = structlog.get_logger("commits")
 RENDERS_IN_FLIGHT = 16
 IN_FORCE = "commit-in-force"
-
-
-Judge = Callable[[Unit, Fleet, Bundle], "RenderProblem | None"]
 
 
 @dataclass(slots=True)
@@ -74,6 +72,18 @@ def request_of(unit: Unit) -> RenderRequest:
     )
 
 
+def judge_rights(unit: Unit, bundle: Bundle, commit: Revision) -> RenderProblem | None:
+    """Whether a unit's objects are all within its team's rights (R29)."""
+    if unit.team is None:
+        return None
+    refused = judge_team_rights(bundle.objects, unit.team, where=str(unit.overlay.origin))
+    if not refused:
+        return None
+    first, more = refused[0], len(refused) - 1
+    message = f"{first.what}: {first.why}" + (f", and {more} more" if more else "")
+    return RenderProblem(first.reason, message, commit, first.next_step)
+
+
 class Commits:
     """One instance runs per hub."""
 
@@ -88,15 +98,15 @@ class Commits:
         bells: Bells,
         convergence: Convergence,
         traces: Traces,
-        judge: Judge,
         poll_seconds: float,
         wall: Callable[[], float],
     ) -> None:
         self._source, self._renderer, self._board, self._view = source, renderer, board, view
         self._state, self._bells, self._convergence, self._traces = state, bells, convergence, traces
-        self._judge, self._poll_seconds, self._wall = judge, poll_seconds, wall
+        self._poll_seconds, self._wall = poll_seconds, wall
         self._loaded: Loaded | None = None
         self._wanted = _Wanted()
+        self._promised = Revision("")  # in force before the mirror was lost: the branch must still contain it (R7)
 
     async def run(self) -> None:
         """Until cancelled: take over the last commit in force, then fetch again and again."""
@@ -119,6 +129,7 @@ class Commits:
         try:
             snapshot = await self._source.at(Revision(revision))
         except RefMissing:
+            self._promised = Revision(revision)
             return
         except FleetError as error:
             log.warning("commit in force not readable", commit=revision, reason=error.reason, why=error.why)
@@ -130,6 +141,7 @@ class Commits:
         started = self._wall()
         try:
             fetched = await self._source.fetch()
+            await self._check_promise(fetched.info.revision)
         except FleetError as error:
             telemetry.FETCHES.labels("failed").inc()
             telemetry.REFUSALS.labels(error.reason).inc()
@@ -147,6 +159,22 @@ class Commits:
             self._traces.span(telemetry.SPAN_FETCH, info.revision, started, self._wall())
             await self._take(fetched, started)
         self._view.version += 1
+
+    async def _check_promise(self, head: Revision) -> None:
+        """A mirror that was lost takes any history; the state remembers which commit was in force (R7)."""
+        if not self._promised:
+            return
+        try:
+            kept = await self._source.is_ancestor(self._promised, head)
+        except RefMissing:
+            kept = False
+        if not kept:
+            raise HistoryRewritten(
+                f"the branch does not contain {self._promised[:7]}, which was in force",
+                why="the mirror was lost, and the branch was rewritten since",
+                next_step=f"bring it back: git merge -s ours {self._promised[:7]}",
+            )
+        self._promised = Revision("")
 
     async def _take(self, fetched: Fetched, started: float) -> None:
         """Put one commit in force. What it does not touch costs nothing."""
@@ -235,11 +263,11 @@ class Commits:
                 results[name] = self._keep_commit(name, Rendered(EMPTY_BUNDLE.digest, snapshot.revision))
                 continue
             if request not in done:
-                done[request] = await self._result_of(snapshot, fleet, unit, request)
+                done[request] = await self._result_of(snapshot, unit, request)
             results[name] = self._keep_commit(name, done[request])
         return results
 
-    async def _result_of(self, snapshot: Snapshot, fleet: Fleet, unit: Unit, request: RenderRequest) -> Result:
+    async def _result_of(self, snapshot: Snapshot, unit: Unit, request: RenderRequest) -> Result:
         try:
             bundle = await self._renderer.render(snapshot, request)
         except FleetError as error:
@@ -249,8 +277,7 @@ class Commits:
             where = f" ({error.where})" if error.where else ""
             return RenderProblem(error.reason, f"{error.what}{why}{where}", snapshot.revision, error.next_step)
         telemetry.RENDERS.labels("good").inc()
-        refused = self._judge(unit, fleet, bundle)
-        return refused or Rendered(bundle.digest, snapshot.revision)
+        return judge_rights(unit, bundle, snapshot.revision) or Rendered(bundle.digest, snapshot.revision)
 
     def _keep_commit(self, name: UnitName, result: Result) -> Result:
         """The commit that first brought a bundle stays with it: a unit whose result is the same is not touched."""

@@ -1,0 +1,123 @@
+"""From adapters to a hub: the loops, the view between them, and the API."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from fleet.access.policy import Role
+from fleet.access.tokens import LONGEST_SECONDS, Tokens
+from fleet.api.app import build_app
+from fleet.api.health import exposition
+from fleet.api.parts import ApiParts
+from fleet.controllers.board import Board
+from fleet.controllers.commits import Commits
+from fleet.controllers.convergence import Convergence
+from fleet.controllers.orders import Orders
+from fleet.controllers.reports import Intake
+from fleet.core.view import Head, View
+from fleet.hub.main import Hub, Service
+from fleet.hub.workers import Workers
+from fleet.ports.state import Bells
+from fleet.reconcile.limits import WorkerLimits
+from fleet.settings import Settings
+from fleet.wiring import Adapters, check_kubeconfig, open_adapters
+
+LOCAL_ADMIN = "local-admin"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedHub:
+    """A hub that is ready to run, with what its starter may want to look at."""
+
+    hub: Hub
+    view: View
+    adapters: Adapters
+    bells: Bells
+    tokens: Tokens
+    data_dir: Path
+
+    async def announce(self, url: str) -> str:
+        """Write `url` and a fresh admin token (0600) where the local CLI finds them; returns the token."""
+        await self.adapters.state.revoke_token(LOCAL_ADMIN, time.time())
+        token, _ = await self.tokens.create(LOCAL_ADMIN, Role.ADMIN, LONGEST_SECONDS)
+        await asyncio.to_thread(write_private, self.data_dir / "admin.token", token)
+        await asyncio.to_thread(write_private, self.data_dir / "url", url)
+        return token
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file that only its owner may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+
+
+async def open_hub(settings: Settings, *, limits: WorkerLimits | None = None) -> OpenedHub:
+    """Open a hub; raises StateError, RendererMissing, UsageInvalid, GitUrlRefused."""
+    adapters = await open_adapters(settings, limits=limits)
+    try:
+        return await _assemble(settings, adapters)
+    except BaseException:
+        await adapters.close()
+        raise
+
+
+async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
+    state, wall = adapters.state, time.time
+    view = View(Head(settings.branch), relaxed=settings.relaxed())
+    view.restore(await state.cluster_reports(), await state.unit_reports())
+    bells = Bells(asyncio.Event(), asyncio.Event(), asyncio.Event())
+    board = Board(state, view, adapters.renderer.bundle, adapters.vault)
+    await board.start()
+    convergence = Convergence(view, state, adapters.traces, wall)
+    intake = Intake(view=view, state=state, board=board, bells=bells, convergence=convergence, wall=wall)
+    commits = Commits(
+        source=adapters.source,
+        renderer=adapters.renderer,
+        board=board,
+        view=view,
+        state=state,
+        bells=bells,
+        convergence=convergence,
+        traces=adapters.traces,
+        poll_seconds=settings.poll_seconds,
+        wall=wall,
+    )
+    orders = Orders(state=state, board=board, view=view, bells=bells, wall=wall)
+    start = adapters.worker_of(board.feed, intake)
+    workers = Workers(view=view, board=board, intake=intake, start=start, wall=wall)
+    tokens = Tokens(state, wall)
+    parts = ApiParts(
+        view=view,
+        state=state,
+        tokens=tokens,
+        bells=bells,
+        wall=wall,
+        check_kubeconfig=check_kubeconfig,
+        ready=lambda: "" if view.fleet is not None else "no commit was read yet",
+        webhook_secret=adapters.webhook_secret,
+    )
+    hub = Hub(
+        services=(Service("commits", commits.run), Service("orders", orders.run), Service("workers", workers.run)),
+        app=build_app(parts),
+        listen=settings.listen_address(),
+        metrics_app=_metrics_app(parts) if settings.metrics_listen else None,
+        metrics_listen=settings.metrics_address(),
+        close=adapters.close,
+    )
+    return OpenedHub(hub, view, adapters, bells, tokens, settings.data_dir)
+
+
+def _metrics_app(parts: ApiParts) -> web.Application:
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=exposition(parts), content_type="text/plain")
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    return app
