@@ -81,12 +81,12 @@ class JoinedClusters:
 
     def naming_problems(
         self, overlays: Mapping[OverlayName, object], unknown: Mapping[OverlayName, object]
-    ) -> tuple[dict[ClusterName, Problem], list[Problem]]:
+    ) -> dict[ClusterName, Problem]:
         """Clusters that name an overlay which is not in this commit: the units meant are not known."""
         incomplete: dict[ClusterName, Problem] = {}
         for cluster in self.clusters.values():
             for use in cluster.overlays:
-                if use.name in overlays or use.name in unknown:
+                if use.name in overlays or use.name in unknown or cluster.name in incomplete:
                     continue
                 close = nearest(use.name, [str(name) for name in overlays])
                 incomplete[cluster.name] = Problem(
@@ -98,7 +98,7 @@ class JoinedClusters:
                     effect=f"what runs on {cluster.name} and is not named any more is kept; nothing is deleted",
                     next_step=f"did you mean {close}?" if close else "correct the name, or take it out",
                 )
-        return incomplete, list(incomplete.values())
+        return incomplete
 
 
 def moved_clusters(before: JoinedClusters, after: JoinedClusters) -> set[ClusterName] | None:

@@ -14,6 +14,7 @@ from fleet.core.nearest import hint, nearest
 from fleet.inventory.schema import TARGET_INVALID
 from fleet.inventory.yamlfile import Loc, Spot
 
+MOST_PROBLEMS = 20  # of one document
 _RESERVED = {"source", "helm"}
 _TYPES = {
     "string_type": "text",
@@ -41,7 +42,8 @@ def problems_of(
     error: ValidationError, *, subject: str, model: type[BaseModel], path: str, spot: Spot, effect: str = _EFFECT
 ) -> tuple[Problem, ...]:
     """One problem per complaint, in the order of the file. `subject` opens each, as in `Cluster eu-1`."""
-    details = error.errors(include_url=False)
+    # A file can break in as many places as it has lines; the first ones are enough to go on with.
+    details = error.errors(include_url=False)[:MOST_PROBLEMS]
     mistyped = {
         (*_loc(detail)[:-1], nearest(str(_loc(detail)[-1]), fields_at(model, _loc(detail)[:-1])))
         for detail in details

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fleet.core.fleet import Fleet, Overlay, Problem, Unit, Unknown
-from fleet.core.ids import OverlayName, UnitName
+from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.targets import Holding
 from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
 from fleet.inventory.convert import FleetSettings, default_settings
@@ -48,6 +48,7 @@ class _Memo:
     layout: Layout | None = None  # None: the next load must walk the tree
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])  # by directory, or place in fleet.yaml
     overlays: JoinedOverlays | None = None
+    incomplete: dict[ClusterName, Problem] = field(default_factory=dict[ClusterName, Problem])
     resolved: dict[OverlayName, Resolved] = field(default_factory=dict[OverlayName, Resolved])
     probes: dict[str, frozenset[OverlayName]] = field(default_factory=dict[str, "frozenset[OverlayName]"])
 
@@ -274,8 +275,12 @@ class _Loading:
             problems += resolved.problems
             if resolved.unknown:
                 unknown_units.update(resolved.unknown)
-        incomplete, misnamed = clusters.naming_problems(overlays.overlays, overlays.unknown)
-        problems += misnamed
+        if clusters is self.old.clusters and overlays is self.old.overlays:
+            incomplete = self.old.incomplete
+        else:
+            incomplete = clusters.naming_problems(overlays.overlays, overlays.unknown)
+        self.new.incomplete = incomplete
+        problems += incomplete.values()
         unknown = Unknown(
             clusters=clusters.unknown,
             overlays=overlays.unknown,

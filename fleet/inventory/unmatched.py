@@ -10,6 +10,8 @@ from fleet.core.nearest import nearest
 from fleet.core.targets import ClusterIndex, Holding, join
 from fleet.inventory.surroundings import Surroundings
 
+MOST_WARNINGS = 20  # of one overlay: a long list of wrong names is one mistake
+
 
 def _warning(what: str, origin: Origin, *, why: str = "", label: str = "", next_step: str = "") -> Problem:
     return Problem(
@@ -37,10 +39,13 @@ def target_warnings(overlay: Overlay, around: Surroundings) -> list[Problem]:
     """Targets and names that match nothing, with what exists."""
     found: list[Problem] = []
     for target in overlay.targets or ():
+        if len(found) >= MOST_WARNINGS:
+            break
         missing = [name for name in (*target.names, *target.excluded) if name not in around.index.clusters]
         if missing:
             known = [str(name) for name in around.index.clusters]
-            found.extend(_no_such(overlay, "cluster", name, known, target.origin) for name in missing)
+            told = missing[:MOST_WARNINGS]
+            found.extend(_no_such(overlay, "cluster", name, known, target.origin) for name in told)
         unknown_stages = [stage for stage in target.environments if stage not in around.environment_names]
         found.extend(
             _no_such(overlay, "environment", stage, sorted(around.environment_names), target.origin)
