@@ -11,7 +11,7 @@ from cronsim import CronSim, CronSimError
 
 from fleet.core.fleet import Window, WindowKind
 
-_STEPS = 500  # boundaries looked at for the next opening
+_STEPS = 64  # boundaries looked at for the next change
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,8 @@ def judge_windows(windows: Sequence[Window], now_wall: float) -> Open | Closed:
     reason = _closed_by(windows, now_wall)
     at: float | None = now_wall
     for _ in range(_STEPS):
-        at = _next_boundary(windows, at)
-        if at is None:
-            break
-        if (_closed_by(windows, at) == "") == bool(reason):
+        at = _next_open(windows, at) if reason else _next_closed(windows, at)
+        if at is None or bool(_closed_by(windows, at)) != bool(reason):
             break
     else:
         at = None
@@ -93,15 +91,23 @@ def _end_of_active(window: Window, at: float) -> float | None:
     return end if at < end else None
 
 
-def _next_boundary(windows: Sequence[Window], at: float) -> float | None:
-    """The next time at which any window starts or ends."""
-    found: list[float] = []
-    for window in windows:
-        end = _end_of_active(window, at)
-        if end is not None:
-            found.append(end)
-        here = datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(window.time_zone))
-        start = next(CronSim(window.schedule, here), None)
-        if start is not None:
-            found.append(start.timestamp())
-    return min((time for time in found if time > at), default=None)
+def _next_start(window: Window, at: float) -> float | None:
+    here = datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(window.time_zone))
+    start = next(CronSim(window.schedule, here), None)
+    return start.timestamp() if start is not None else None
+
+
+def _next_open(windows: Sequence[Window], at: float) -> float | None:
+    """The earliest time at which a closed state may end: when the deny windows in force do, else an allow starts."""
+    denied = [end for window in windows if window.kind is WindowKind.DENY and (end := _end_of_active(window, at))]
+    if denied:
+        return max(denied)
+    starts = [_next_start(window, at) for window in windows if window.kind is WindowKind.ALLOW]
+    return min((start for start in starts if start is not None), default=None)
+
+
+def _next_closed(windows: Sequence[Window], at: float) -> float | None:
+    """The earliest time at which an open state may end: a deny window starts, or the allow windows in force end."""
+    found = [_next_start(window, at) for window in windows if window.kind is WindowKind.DENY]
+    ends = [end for window in windows if window.kind is WindowKind.ALLOW and (end := _end_of_active(window, at))]
+    return min((time for time in [*found, max(ends, default=None)] if time is not None), default=None)
