@@ -32,6 +32,7 @@ def service_account(namespace: str, name: str, uid: str = "") -> User:
     return User(f"system:serviceaccount:{namespace}:{name}", groups, uid)
 
 
+_OWN_REVIEWS = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}
 _PUBLIC_PATHS = ("/api", "/api/", "/apis", "/apis/", "/healthz", "/livez", "/readyz", "/openapi", "/version")
 
 
@@ -62,7 +63,31 @@ class Access:
             return True
         if not target.is_resource:
             return self._allows_path(user, target)
+        if AUTHENTICATED in user.groups and target.verb == "create" and target.resource in _OWN_REVIEWS:
+            return True
         return any(_rule_allows(rule, target) for rule in self.rules(user, target.namespace))
+
+    def check_grant(self, user: User, target: Target, document: Document) -> None:
+        """Refuse a role or binding that gives away more than its author holds (no escalation)."""
+        if target.group != _RBAC or MASTERS in user.groups:
+            return
+        if target.resource in {"roles", "clusterroles"}:
+            wanted, verb = documents_at(document, "rules"), "escalate"
+        else:
+            wanted, verb = self._role_rules(document, target.namespace), "bind"
+        if self.allows(user, Target("", verb, _RBAC, "v1", target.namespace, target.resource, target.name)):
+            return
+        held = self.rules(user, target.namespace)
+        missing = [rule for rule in wanted if not _covered(rule, held)]
+        if missing:
+            groups = " ".join(f'"{group}"' for group in user.groups)
+            lines = "\n".join(_shown(rule) for rule in missing)
+            name = text_at(document, "metadata", "name")
+            why = (
+                f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n'
+                f"{lines}"
+            )
+            raise forbidden(target.resource, _RBAC, name, why)
 
     def _allows_path(self, user: User, target: Target) -> bool:
         if target.verb in {"get", "head"}:
@@ -124,6 +149,35 @@ def _rule_allows(rule: Document, target: Target) -> bool:
         return False
     named = items_at(rule, "resourceNames")
     return not named or (bool(target.name) and target.name in named)
+
+
+def _covered(rule: Document, held: list[Document]) -> bool:
+    """Whether each verb on each resource of a rule is among the rights held."""
+    names = [str(name) for name in items_at(rule, "resourceNames")] or [""]
+    for group in items_at(rule, "apiGroups"):
+        for resource in items_at(rule, "resources"):
+            plural, _, sub = str(resource).partition("/")
+            for verb in items_at(rule, "verbs"):
+                for name in names:
+                    wanted = Target("", str(verb), str(group), "", "", plural, name, sub)
+                    if not any(_rule_allows(one, wanted) for one in held):
+                        return False
+    return True
+
+
+def _shown(rule: Document) -> str:
+    parts: list[str] = []
+    for key, title in (
+        ("apiGroups", "APIGroups"),
+        ("resources", "Resources"),
+        ("resourceNames", "ResourceNames"),
+        ("nonResourceURLs", "NonResourceURLs"),
+        ("verbs", "Verbs"),
+    ):
+        values = items_at(rule, key)
+        if values:
+            parts.append(f"{title}:[" + " ".join(f'"{value}"' for value in values) + "]")
+    return "{" + ", ".join(parts) + "}"
 
 
 def refusal(user: User, target: Target) -> ApiError:

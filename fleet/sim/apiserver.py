@@ -6,7 +6,10 @@ have an order without locks.
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import hashlib
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ from aiohttp import web
 from fleet.core.documents import Document, Json, parse, text_at
 from fleet.sim import discovery, patch, rules, virtual
 from fleet.sim.access import User
-from fleet.sim.kinds import Kind, server_version
+from fleet.sim.kinds import Kind, built_ins, server_version
 from fleet.sim.objects import Preconditions, WriteOptions, Written
 from fleet.sim.reads import Form, encode, filter_of, make_list
 from fleet.sim.requests import Target, target_of, truth
@@ -30,6 +33,7 @@ from fleet.sim.statuses import (
     invalid_of,
     method_not_allowed,
     no_such_resource,
+    not_found,
     unauthorized,
     unsupported_media,
 )
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 3 * 1024 * 1024
 _GZIP_FROM = 128 * 1024
 _BODIES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+_STREAMS = ("application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
 APPLY_PATCH = "application/apply-patch+yaml"
 _PATCHES = {
     "application/json-patch+json",
@@ -47,6 +52,7 @@ _PATCHES = {
     "application/strategic-merge-patch+json",
     APPLY_PATCH,
 }
+_CUSTOM_PATCHES = ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
 _NAMED = {"get", "update", "patch", "delete"}
 _HEALTH = {"/healthz", "/livez", "/readyz"}
 
@@ -156,7 +162,7 @@ class ApiServer:
             if listed is not None:
                 return _json(listed)
         if path == "/openapi/v3":
-            return _json({"paths": {}})
+            return _json(discovery.schema_index(registry))
         return web.Response(status=404, body=b"404 page not found\n", content_type="text/plain")
 
     def _groups(self, call: Call, *, core: bool) -> web.Response:
@@ -169,8 +175,11 @@ class ApiServer:
                 if known is None or known[0] != registry.revision:
                     raw = orjson.dumps(discovery.aggregated(registry, core=core, version=version))
                     known = self._discovery[key] = (registry.revision, raw)
+                etag = f'"{hashlib.sha256(known[1]).hexdigest().upper()}"'
+                if call.request.headers.get("If-None-Match") == etag:
+                    return web.Response(status=304, headers={"ETag": etag, "Vary": "Accept"})
                 media = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-                return web.Response(body=known[1], headers={"Content-Type": media, "Vary": "Accept"})
+                return web.Response(body=known[1], headers={"Content-Type": media, "Vary": "Accept", "ETag": etag})
         return _json(discovery.core_versions(self._cluster.address) if core else discovery.group_list(registry))
 
     # Resources
@@ -180,17 +189,20 @@ class ApiServer:
         registry = self._cluster.registry
         kind = registry.find(target.group, target.version, target.resource)
         if kind is None:
-            if registry.serves_group(target.group, target.version):
+            known = registry.serves_group(target.group, target.version)
+            if known or any(target.group == one[0] for one in built_ins()):
                 raise no_such_resource()
             return web.Response(status=404, body=b"404 page not found\n", content_type="text/plain")
         if target.subresource and target.subresource not in kind.subresources:
+            if kind.custom is not None:
+                raise not_found(kind.plural, kind.group, target.name)
             raise no_such_resource()
         if target.namespace and not kind.namespaced and kind.plural != "namespaces":
             raise no_such_resource()
         verbs = kind.subresources[target.subresource].verbs if target.subresource else kind.verbs
-        if target.verb not in verbs or (bool(target.name) != (target.verb in _NAMED) and target.verb != "watch"):
-            if not (target.verb == "create" and target.subresource):
-                raise method_not_allowed()
+        fits = bool(target.name) == (target.verb in _NAMED) or target.verb == "watch"
+        if target.verb not in verbs or not (fits or (target.verb == "create" and target.subresource)):
+            raise method_not_allowed()
         if kind.namespaced and not target.namespace and (target.name or target.verb == "create"):
             raise no_such_resource()
         deprecated = rules.DEPRECATED.get(kind.resource)
@@ -261,14 +273,22 @@ class ApiServer:
         if target.verb == "patch":
             return self._patch(call, kind, namespace, body)
         options = _options(call, applying=False)
+        document, twice = _document(call, body, kind)
+        if twice and options.validation == "Strict":
+            told = ", ".join(f'duplicate field "{path}"' for path in twice)
+            raise bad_request(
+                f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+                f"strict decoding error: {told}"
+            )
+        if options.validation == "Warn":
+            call.warnings += [f'duplicate field "{path}"' for path in twice]
+        self._cluster.access.check_grant(call.user, target, document)
         if target.verb == "create":
-            document = _document(call, body, kind)
             made = virtual.create(self._cluster, kind, target, document, call.user)
             if made is not None:
                 return made
             written = self._cluster.objects.create(kind, namespace, document, options)
         else:
-            document = _document(call, body, kind)
             if target.subresource and target.subresource != "status":
                 return _json(virtual.write(self._cluster, kind, namespace, target, lambda _old: document, options))
             written = self._cluster.objects.replace(kind, namespace, target.name, document, options, target.subresource)
@@ -277,11 +297,16 @@ class ApiServer:
     def _patch(self, call: Call, kind: Kind, namespace: str, body: bytes) -> web.Response:
         target, objects = call.target, self._cluster.objects
         media = call.request.content_type
-        if media not in _PATCHES or (kind.custom is not None and media.startswith("application/strategic")):
+        if kind.custom is not None and (media not in _PATCHES or media.startswith("application/strategic")):
+            raise unsupported_media(_CUSTOM_PATCHES)
+        if media not in _PATCHES:
             raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
         options = _options(call, applying=media == APPLY_PATCH)
         if media == APPLY_PATCH:
             document = _apply_body(body)
+            if self._cluster.store.get(kind.resource, (namespace, target.name)) is None:
+                self._cluster.access.check(call.user, dataclasses.replace(target, verb="create"))
+            self._cluster.access.check_grant(call.user, target, document)
             if target.subresource and target.subresource != "status":
                 return _json(virtual.apply(self._cluster, kind, namespace, target, document, options))
             written = objects.apply(kind, namespace, target.name, document, options, target.subresource)
@@ -402,10 +427,11 @@ def _form(call: Call) -> Form:
         media = compact.partition(";")[0]
         if media in {"application/json", "*/*", "application/*"} and "as=Table" not in compact:
             return Form.FULL
+    offered = _BODIES if call.target.name else (*_BODIES, *_STREAMS)
     raise ApiError(
         406,
         "NotAcceptable",
-        f"406: Not Acceptable\n\nAvailable representations: {', '.join(_BODIES)}",
+        f"406: Not Acceptable\n\nAvailable representations: {', '.join(offered)}",
         details={},
     )
 
@@ -423,12 +449,13 @@ def _too_large() -> ApiError:
     return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {MAX_BODY_BYTES}", details={})
 
 
-def _document(call: Call, body: bytes, kind: Kind) -> Document:
+def _document(call: Call, body: bytes, kind: Kind) -> tuple[Document, list[str]]:
+    """The object that was sent, and the paths of fields that were sent twice."""
     media = call.request.content_type
     if media not in {"application/json", "application/yaml", "application/octet-stream", ""}:
         raise unsupported_media(_BODIES if kind.custom is None else _BODIES[:2])
     if media == "application/yaml":
-        return _apply_body(body)
+        return _apply_body(body), []
     try:
         value = parse(body)
     except ValueError as problem:
@@ -438,12 +465,46 @@ def _document(call: Call, body: bytes, kind: Kind) -> Document:
         ) from None
     if not isinstance(value, dict):
         raise bad_request("cannot restore struct from: " + type(value).__name__)
-    return value
+    return value, _fields_twice(body, value)
+
+
+def _fields_twice(body: bytes, value: Document) -> list[str]:
+    """Paths of keys that an object holds twice: a parser keeps one silently."""
+    if body.count(b'":') + body.count(b'" :') <= orjson.dumps(value).count(b'":'):
+        return []
+    found: list[str] = []
+
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        made: dict[str, object] = {}
+        for key, inner in items:
+            if key in made:
+                found.append(key)
+            made[key] = inner
+        return made
+
+    json.loads(body, object_pairs_hook=pairs)
+    return [_path_of(value, key) for key in found]
+
+
+def _path_of(value: Json, key: str) -> str:
+    """Where a key lies, depth first; the key alone where it is not found."""
+    if isinstance(value, dict):
+        if key in value:
+            return key
+        for name, inner in value.items():
+            below = _path_of(inner, key)
+            if below:
+                return f"{name}.{below}"
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            below = _path_of(inner, key)
+            if below:
+                return f"[{index}].{below}"
+    return ""
 
 
 def _shown(body: bytes) -> str:
-    text = body[:100].decode("utf-8", "replace")
-    return text
+    return body[:100].decode("utf-8", "replace")
 
 
 def _apply_body(body: bytes) -> Document:
@@ -507,7 +568,7 @@ def _delete_options(call: Call, body: bytes) -> Document:
         asked = {**asked, "gracePeriodSeconds": int(call.query["gracePeriodSeconds"])}
     policy = text_at(asked, "propagationPolicy")
     if policy not in {"", "Orphan", "Background", "Foreground"}:
-        supported = '"Background", "Foreground", "Orphan", "nil"'
+        supported = '"Foreground", "Background", "Orphan", "nil"'
         cause = Cause(
             "FieldValueNotSupported",
             f'Unsupported value: "{policy}": supported values: {supported}',

@@ -51,12 +51,27 @@ class Allocator:
         self.addresses: set[str] = {"10.96.0.1", "10.96.0.10"}
         self.ports: set[int] = set()
 
-    def fill(self, service: Document, old: Document | None) -> None:
-        """Give a Service what it needs; what the old one had is kept. Raises ApiError 422 for what is taken."""
+    def fill(self, service: Document, old: Document | None, *, dry_run: bool = False) -> None:
+        """Give a Service what it needs; what the old one had is kept. Raises ApiError 422 for what is taken.
+
+        A dry-run is given values and keeps none; it is not told of what is taken.
+        """
+        held = (set(self.addresses), set(self.ports))
+        if dry_run:
+            self.addresses, self.ports = set(), set(range(1, NODE_PORTS[0]))
+        try:
+            self._fill(service, old, checked=not dry_run)
+        finally:
+            if dry_run:
+                self.addresses, self.ports = held
+
+    def _fill(self, service: Document, old: Document | None, *, checked: bool) -> None:
         spec = mapping_at(service, "spec")
         before = mapping_at(old, "spec") if old is not None else {}
         kind = text_at(spec, "type")
         if kind == "ExternalName":
+            for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
+                spec.pop(key, None)
             return
         same_kind = text_at(before, "type") != "ExternalName"
         for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
@@ -72,7 +87,7 @@ class Allocator:
         put_default(spec, "ipFamilies", ["IPv4"])
         put_default(spec, "ipFamilyPolicy", "SingleStack")
         if kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False):
-            self._node_ports(service, before)
+            self._node_ports(service, before, checked=checked)
         elif kind == "ClusterIP":
             for port in documents_at(spec, "ports"):
                 had = next((one for one in documents_at(before, "ports") if one.get("port") == port.get("port")), {})
@@ -102,14 +117,14 @@ class Allocator:
                 self.ports.add(port)
                 return port
 
-    def _node_ports(self, service: Document, before: Mapping[str, Json]) -> None:
+    def _node_ports(self, service: Document, before: Mapping[str, Json], *, checked: bool) -> None:
         old = {(one.get("port"), one.get("protocol")): one.get("nodePort") for one in documents_at(before, "ports")}
         held = {one.get("nodePort") for one in documents_at(before, "ports")}
         for index, port in enumerate(documents_at(service, "spec", "ports")):
             wanted = port.get("nodePort")
             if not wanted:
                 port["nodePort"] = old.get((port.get("port"), port.get("protocol"))) or self._port()
-            elif isinstance(wanted, int) and wanted not in held:
+            elif isinstance(wanted, int) and wanted not in held and checked:
                 if not NODE_PORTS[0] <= wanted <= NODE_PORTS[1]:
                     self._refuse(
                         service,

@@ -52,7 +52,7 @@ class SimCluster:
         self.logs: dict[tuple[str, str], str] = {}
         self.port = 0
         self.authority_pem = ""
-        self.controllers = Controllers(self) if controllers else None
+        self.controllers = Controllers(self, manager=controllers)
         self._server: web.Server[web.BaseRequest] | None = None
         self._listener: asyncio.Server | None = None
         self._context: ssl.SSLContext | None = None
@@ -177,12 +177,13 @@ class SimCluster:
     async def start(self, context: ssl.SSLContext, port: int = 0) -> None:
         """Listen on loopback."""
         self._context = context
-        self._server = web.Server(ApiServer(self).handle, request_factory=_request, access_log=None)
+        self._server = web.Server(
+            ApiServer(self).handle, request_factory=_request, access_log=None, handler_cancellation=True
+        )
         await self._listen(port)
         self.faults.on_change.append(self._follow_faults)
         self._start(self.watches.beat(), f"{self.name} bookmarks")
-        if self.controllers is not None:
-            self.controllers.start()
+        self.controllers.start()
 
     def _start(self, work: object, name: str) -> None:
         if asyncio.iscoroutine(work):
@@ -218,8 +219,7 @@ class SimCluster:
 
     async def stop(self) -> None:
         """Close the port and everything open."""
-        if self.controllers is not None:
-            self.controllers.stop()
+        self.controllers.stop()
         self.faults.clear()
         self.watches.close_all()
         for task in tuple(self._tasks):

@@ -190,6 +190,8 @@ def _mismatch(value: Json, kind: Type, owner: Type, path: str) -> DecodeError:
         else "string"
         if isinstance(value, str)
         else "number"
+        if isinstance(value, int)
+        else f"number {value}"
     )
     plain = re.sub(r"\[\d+\]", "", path)
     return DecodeError(

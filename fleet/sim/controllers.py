@@ -30,20 +30,27 @@ _COLLECT = 0.05
 
 
 class Controllers:
-    """The controllers of one cluster; `start` needs a running loop."""
+    """The controllers of one cluster; `start` needs a running loop.
 
-    def __init__(self, cluster: SimCluster) -> None:
+    Without `manager` only what the API server does by itself goes on (CRDs), as where no controller manager runs.
+    """
+
+    def __init__(self, cluster: SimCluster, *, manager: bool = True) -> None:
         self._cluster = cluster
+        self._manager = manager
         self._timers: set[asyncio.TimerHandle] = set()
         self._owned: dict[str, set[tuple[str, Key]]] = {}  # owner's UID to the objects that name it
         self._alive: dict[str, tuple[str, Key]] = {}  # UID to object
         self._stop: Callable[[], None] | None = None
         self._by_resource: dict[str, Callable[[Event], None]] = {
             crds.RESOURCE: self._on_definition,
-            "namespaces": self._on_namespace,
-            f"clusterroles.{_RBAC}": self._on_cluster_role,
-            "secrets": self._on_secret,
         }
+        if manager:
+            self._by_resource |= {
+                "namespaces": self._on_namespace,
+                f"clusterroles.{_RBAC}": self._on_cluster_role,
+                "secrets": self._on_secret,
+            }
 
     def start(self) -> None:
         """Begin with what is there, then follow every event."""
@@ -79,6 +86,10 @@ class Controllers:
         if handler is not None:
             handler(event)
         after = event.after
+        if not self._manager:
+            if after is not None and after.deleting and event.resource == crds.RESOURCE:
+                self.later(_COLLECT, lambda: self._finalize(event.resource, event.key))
+            return
         if after is None:
             if event.before is not None:
                 uid = event.before.uid

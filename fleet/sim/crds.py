@@ -11,7 +11,7 @@ from fleet.sim.statuses import Cause, bad_request
 
 RESOURCE = "customresourcedefinitions.apiextensions.k8s.io"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
-_VERBS = frozenset("create delete deletecollection get list patch update watch".split())
+_VERBS = frozenset({"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"})
 _STATUS_VERBS = frozenset({"get", "patch", "update"})
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 from fleet.core.documents import Document, Json, documents_at, text_at
 from fleet.sim.kinds import Kind, Registry, built_in_groups
 
@@ -42,7 +45,7 @@ def _entry(kind: Kind) -> Document:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": [*sorted(kind.verbs)],
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         made["shortNames"] = [*kind.short_names]
@@ -60,10 +63,15 @@ def _entry(kind: Kind) -> Document:
     return made
 
 
+_CUSTOM_ORDER = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+
+
+def _verbs(kind: Kind) -> list[Json]:
+    return [*_CUSTOM_ORDER] if kind.custom is not None else [*sorted(kind.verbs)]
+
+
 def version_rank(version: str) -> tuple[int, int, int, str]:
     """Kubernetes' order of versions: v2, v1, v1beta2, v1alpha1, then others by name."""
-    import re
-
     found = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
     if found is None:
         return (3, 0, 0, version)
@@ -134,10 +142,20 @@ def _legacy(kind: Kind) -> Document:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": [*sorted(kind.verbs)],
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         made["shortNames"] = [*kind.short_names]
     if kind.categories:
         made["categories"] = [*kind.categories]
     return made
+
+
+def schema_index(registry: Registry) -> Document:
+    """/openapi/v3: where the schemas of each group and version are."""
+    paths: Document = {}
+    for kind in registry.all():
+        place = f"apis/{kind.group}/{kind.version}" if kind.group else f"api/{kind.version}"
+        mark = hashlib.sha256(f"{place} {registry.revision}".encode()).hexdigest().upper()
+        paths[place] = {"serverRelativeURL": f"/openapi/v3/{place}?hash={mark}"}
+    return {"paths": paths}

@@ -5,7 +5,7 @@
 refuse        the port refuses connections, open ones are cut        blackhole   connections stand, nothing answers
 slow          each answer waits `seconds`                            error       `code` with a Status, Retry-After
 html          an HTML page with `code`, as a proxy sends it          half_list   a list that breaks off in the middle
-truncated     a watch that ends in the middle of a line              silent      a watch that says nothing, bookmarks too
+truncated     a watch that ends in the middle of a line              silent      a watch that says nothing at all
 expired       410 to every watch and continue token                  identity    kube-system has another UID
 unauthorized  401 to every request                                   forbidden   403 to every request
 stale         reads answer from `versions` writes ago                lost_write  writes land, their answer never comes

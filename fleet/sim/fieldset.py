@@ -125,6 +125,16 @@ def with_named_members(node: Node, kind: Type | None) -> Node:
     return out
 
 
+def owns(node: Node, path: tuple[str, ...]) -> bool:
+    """Whether the path is in the set."""
+    for element in path:
+        below = node.get(element)
+        if below is None:
+            return False
+        node = below
+    return is_member(node)
+
+
 def paths(node: Node, prefix: str = "") -> Iterator[str]:
     """The members as the server prints them: `.spec.containers[name="web"].image`; members before deeper paths."""
     below: list[tuple[str, Node]] = []

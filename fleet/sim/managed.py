@@ -180,7 +180,7 @@ def apply(
         merged = _prune(merged, kind, after, last.fields)
     same = live == merged
     if not same or len(after) > 1:
-        after = _shared(after, compare(live, merged, kind), manager, force=force)
+        after = _shared(after, _without(compare(live, merged, kind), reset), manager, force=force)
     mine = _stripped(said, {})
     if mine:
         after[manager] = Entry(mine, version, last.time if last else "")
@@ -201,7 +201,7 @@ def update(
     reset: Node,
 ) -> Managers:
     """Ownership after a create, update or patch: what changed belongs to the one who changed it."""
-    compared = compare(live, new, kind)
+    compared = _without(compare(live, new, kind), reset)
     if compared.same:
         return managers
     after = _shared(dict(managers), compared, None, force=True)
@@ -212,6 +212,15 @@ def update(
         after[manager] = Entry(fieldset.union(mine, before.fields) if before else mine, version, time)
         after = _capped(after)
     return after
+
+
+def _without(compared: Comparison, reset: Node) -> Comparison:
+    """A comparison without what this endpoint resets."""
+    if not reset:
+        return compared
+    return Comparison(
+        *(fieldset.without(node, reset) for node in (compared.added, compared.modified, compared.removed))
+    )
 
 
 def _shared(managers: Managers, compared: Comparison, mine: ManagerId | None, *, force: bool) -> Managers:

@@ -273,7 +273,7 @@ def _one_sided(value: object, kind: Type) -> Node:
         for item in value:  # pyright: ignore[reportUnknownVariableType]
             key = item_element(item, kind)  # pyright: ignore[reportUnknownArgumentType]
             if key is not None:
-                out[key] = _one_sided(item, kind.element or ANY)  # pyright: ignore[reportUnknownArgumentType]
+                out[key] = LEAF if key in out else _one_sided(item, kind.element or ANY)  # pyright: ignore[reportUnknownArgumentType]
         return out
     return LEAF
 
@@ -339,11 +339,11 @@ def _problems(value: Json, kind: Type, path: str, allow_doubles: bool) -> list[s
             return [f"{path}: {wrong}" if path else wrong] if wrong else []
         case Shape.LIST:
             if not isinstance(value, list):
-                return [f"{path}: expected list, got {_go(value)}"]
+                return [f"{path}: expected list, got &{{{_go_plain(value)}}}"]
             return _item_problems(value, kind, path, allow_doubles)
         case _:
             if not isinstance(value, dict):
-                return [f"{path}: expected map, got {_go(value)}"]
+                return [f"{path}: expected map, got &{{{_go_plain(value)}}}"]
     out: list[str] = []
     for key, inner in value.items():
         one = kind.fields.get(key)
@@ -415,6 +415,10 @@ def _expected(value: Json, scalar: str) -> str:
     if scalar == "bool":
         return f"expected boolean, got {_go(value)}"
     return f"expected string, got &value.valueUnstructured{{Value:{_go(value)}}}"
+
+
+def _go_plain(value: Json) -> str:
+    return value if isinstance(value, str) else _go(value)
 
 
 def _go(value: Json) -> str:

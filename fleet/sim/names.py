@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from fleet.core.documents import Document, Json, at, mapping_at
+from fleet.core.documents import Document, Json, at, documents_at, mapping_at
 from fleet.sim.statuses import Cause
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
-_LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
 _VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
@@ -23,11 +22,6 @@ LABEL_HELP = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
     "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-LABEL_1035_HELP = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
-    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
 )
 QUALIFIED_HELP = (
     "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
@@ -43,20 +37,16 @@ VALUE_HELP = (
 
 def subdomain_problems(name: str) -> list[str]:
     """Why this is no DNS subdomain."""
-    found = [f"must be no more than {253} bytes"] if len(name) > 253 else []
+    found = ["must be no more than 253 characters"] if len(name) > 253 else []
     return found if _SUBDOMAIN.match(name) else [*found, SUBDOMAIN_HELP]
 
 
 def label_problems(name: str) -> list[str]:
     """Why this is no DNS label."""
-    found = [f"must be no more than {63} bytes"] if len(name) > 63 else []
+    if "." in name and _SUBDOMAIN.match(name):
+        return ["must not contain dots"]
+    found = ["must be no more than 63 characters"] if len(name) > 63 else []
     return found if _LABEL.match(name) else [*found, LABEL_HELP]
-
-
-def label_1035_problems(name: str) -> list[str]:
-    """Why this is no name of a Service."""
-    found = [f"must be no more than {63} bytes"] if len(name) > 63 else []
-    return found if _LABEL_1035.match(name) else [*found, LABEL_1035_HELP]
 
 
 def path_problems(name: str) -> list[str]:
@@ -66,7 +56,7 @@ def path_problems(name: str) -> list[str]:
     return [f"may not contain '{bad}'" for bad in ("/", "%") if bad in name]
 
 
-_LABELS_ONLY = {"namespaces"}
+_LABELS_ONLY = {"namespaces", "services"}
 _PATHS = {
     "roles.rbac.authorization.k8s.io",
     "rolebindings.rbac.authorization.k8s.io",
@@ -79,8 +69,6 @@ def name_problems(resource: str, name: str) -> list[str]:
     """Why an object of this resource cannot have this name."""
     if resource in _LABELS_ONLY:
         return label_problems(name)
-    if resource == "services":
-        return label_1035_problems(name)
     if resource in _PATHS:
         return path_problems(name)
     return subdomain_problems(name)
@@ -96,6 +84,14 @@ def required(field: str, why: str = "") -> Cause:
     return Cause("FieldValueRequired", f"Required value: {why}" if why else "Required value", field)
 
 
+_KEY_HELP = (
+    "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' "
+    "(e.g. 'example.com/MyName')"
+)
+
+
 def qualified_problems(key: str) -> list[str]:
     """Why this is no key of a label or annotation."""
     prefix, slash, name = key.rpartition("/")
@@ -104,13 +100,13 @@ def qualified_problems(key: str) -> list[str]:
         if not prefix:
             found.append("prefix part must be non-empty")
         elif "/" in prefix:
-            return [f"a valid label key {QUALIFIED_HELP}"]
+            return [_KEY_HELP]
         else:
             found += [f"prefix part {why}" for why in subdomain_problems(prefix)]
     if not name:
         found.append("name part must be non-empty")
     elif len(name) > 63:
-        found.append("name part must be no more than 63 bytes")
+        found.append("name part must be no more than 63 characters")
     if not _QUALIFIED.match(name):
         found.append(QUALIFIED_HELP)
     return found
@@ -124,7 +120,7 @@ def label_causes(labels: Document, field: str) -> Iterator[Cause]:
         value = labels[key]
         if isinstance(value, str):
             if len(value) > 63:
-                yield invalid_value(field, value, "must be no more than 63 bytes")
+                yield invalid_value(field, value, "must be no more than 63 characters")
             if not _VALUE.match(value):
                 yield invalid_value(field, value, VALUE_HELP)
 
@@ -154,6 +150,12 @@ def metadata_causes(resource: str, document: Document, *, custom: bool) -> list[
                 "FieldValueTooLong", f"Too long: may not be more than {MAX_ANNOTATIONS} bytes", "metadata.annotations"
             )
         )
+    for owner in documents_at(metadata, "ownerReferences"):
+        found += [
+            invalid_value(f"metadata.ownerReferences.{key}", "", "must not be empty")
+            for key in ("apiVersion", "kind", "name", "uid")
+            if not owner.get(key)
+        ]
     finalizers = at(metadata, "finalizers")
     if isinstance(finalizers, list):
         found += _finalizer_causes(finalizers, custom=custom)
@@ -166,7 +168,7 @@ _STANDARD_FINALIZERS = {"kubernetes", "foregroundDeletion", "orphan"}
 def _finalizer_causes(finalizers: list[Json], *, custom: bool) -> Iterator[Cause]:
     for index, one in enumerate(finalizers):
         if isinstance(one, str):
-            for why in qualified_problems(one):
+            for why in qualified_problems(one) if "/" in one or custom else ():
                 yield invalid_value("metadata.finalizers", one, why)
             if "/" not in one and one not in _STANDARD_FINALIZERS and not custom:
                 yield Cause(

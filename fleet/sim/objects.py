@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from random import Random
 
 from fleet.core.documents import Document, at, items_at, mapping_at, text_at
-from fleet.sim import births, crds, managed, rules
+from fleet.sim import births, crds, fieldset, managed, rules
 from fleet.sim.codec import DecodeError, Notes, decode
 from fleet.sim.conversion import to_version
 from fleet.sim.defaults import default
+from fleet.sim.immutable import finalizer_causes
 from fleet.sim.kinds import Kind, Registry
 from fleet.sim.managed import APPLY, UPDATE, ManagerId
 from fleet.sim.merge import TypedError, check
-from fleet.sim.pods import tolerate
 from fleet.sim.names import metadata_causes
+from fleet.sim.pods import tolerate
 from fleet.sim.schema import zero
 from fleet.sim.statuses import (
     MODIFIED,
@@ -33,8 +34,9 @@ from fleet.sim.statuses import (
     not_found,
 )
 from fleet.sim.storage import Key, Row, Store
-from fleet.sim.validation import validate
+from fleet.sim.validation import validate, warnings_of
 
+_REPLICAS = ("f:spec", "f:replicas")
 Change = Callable[[Document], Document]
 
 
@@ -129,7 +131,7 @@ class Objects:
             message = "Invalid value: 0: must be specified for an update"
             cause = Cause("FieldValueInvalid", message, "metadata.resourceVersion")
             raise invalid(kind, name, [cause])
-        return self._update(kind, document, old, options, subresource, notes=notes)
+        return self._update(kind, document, old, options, subresource, patching=False, notes=notes)
 
     def change(
         self,
@@ -175,7 +177,7 @@ class Objects:
             why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise conflict(kind.plural, kind.group, name, why)
         notes = Notes()
-        document = self._decoded(kind, document, notes)
+        document = self._decoded(kind, document, notes, applied=True)
         self._place(kind, namespace, name, document)
         return self._insert(kind, namespace, document, options, APPLY, managers=applied.managers, notes=notes)
 
@@ -197,7 +199,7 @@ class Objects:
             )
         applied = self._applied(kind, live, body, managers, options, subresource)
         notes = Notes()
-        document = self._decoded(kind, applied.object, notes)
+        document = self._decoded(kind, applied.object, notes, applied=True)
         self._place(kind, text_at(old, "metadata", "namespace"), text_at(old, "metadata", "name"), document)
         return self._update(
             kind, document, old, options, subresource, managers=applied.managers, same=applied.same, notes=notes
@@ -215,10 +217,8 @@ class Objects:
         try:
             check(body, kind.type)
         except TypedError as problem:
-            where = text_at(body, "metadata", "namespace")
-            name = text_at(body, "metadata", "name")
             raise ApiError(
-                500, "", f"failed to create typed patch object ({where}/{name}; {_gvk(body)}): {problem}"
+                500, "", f"failed to create typed patch object ({_place_of(body)}; {_gvk(body)}): {problem}"
             ) from None
         manager = ManagerId(options.manager, APPLY, "", subresource)
         try:
@@ -284,7 +284,7 @@ class Objects:
             metadata.pop("finalizers")
         if not already:
             metadata["deletionTimestamp"] = births.now()
-            if not (kind.resource == "namespaces"):
+            if kind.resource != "namespaces":
                 metadata["deletionGracePeriodSeconds"] = graceful
             if number_of(metadata, "generation"):
                 metadata["generation"] = number_of(metadata, "generation") + 1
@@ -299,14 +299,14 @@ class Objects:
 
     def _read(self, kind: Kind, body: Document, notes: Notes, options: WriteOptions) -> Document:
         version, said = text_at(body, "apiVersion"), text_at(body, "kind")
-        if version and version != kind.api_version:
+        if version and version != kind.api_version and said in {"", kind.kind}:
             raise bad_request(
                 f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
             )
         if said and said != kind.kind:
             raise bad_request(
                 f"{said} in version {_quoted(kind.version)} cannot be handled as a {kind.kind}: "
-                f"converting (v1.{said}) to (core.{kind.kind}): unknown conversion"
+                f"converting (v1.{said}) to ({kind.group.partition('.')[0] or 'core'}.{kind.kind}): unknown conversion"
             )
         document = self._decoded(kind, body, notes)
         if notes.unknown and options.validation == "Strict":
@@ -319,12 +319,19 @@ class Objects:
             notes.unknown.clear()
         return document
 
-    def _decoded(self, kind: Kind, body: Document, notes: Notes) -> Document:
+    def _decoded(self, kind: Kind, body: Document, notes: Notes, *, applied: bool = False) -> Document:
         if kind.custom is not None:
             return crds.decoded(kind, body, notes)
         try:
             document = decode(body, kind.type, notes)
         except DecodeError as problem:
+            if applied:
+                raise ApiError(
+                    500,
+                    "",
+                    f"failed to convert new object ({_place_of(body)}; {_gvk(body)}) to proper version: "
+                    f"unable to convert unstructured object to {_gvk(body)}: {problem}",
+                ) from None
             raise bad_request(
                 f"{kind.kind} in version {_quoted(kind.version)} cannot be handled as a {kind.kind}: {problem}"
             ) from None
@@ -403,7 +410,7 @@ class Objects:
             inject(kind, document)
         self._judge(kind, document, None, "")
         if kind.resource == "services":
-            self.allocator.fill(document, None)
+            self.allocator.fill(document, None, dry_run=options.dry_run)
         standing = self.store.get(kind.resource, (namespace, name))
         if standing is not None:
             problem = already_exists(kind.plural, kind.group, name)
@@ -413,7 +420,7 @@ class Objects:
         document = managed.write(document, managers)
         if not options.dry_run:
             self._put(kind, (namespace, name), document)
-        return Written(document, created=True, warnings=_warnings(notes, options))
+        return Written(document, created=True, warnings=_warnings(kind, document, notes, options))
 
     def _update(
         self,
@@ -425,6 +432,7 @@ class Objects:
         *,
         managers: managed.Managers | None = None,
         same: bool = False,
+        patching: bool = True,
         notes: Notes,
     ) -> Written:
         name = text_at(old, "metadata", "name")
@@ -434,7 +442,7 @@ class Objects:
         version = text_at(metadata, "resourceVersion")
         if version and version != "0" and version != text_at(was, "resourceVersion"):
             raise conflict(kind.plural, kind.group, name, MODIFIED)
-        self._check_uid(kind, metadata, was, applying=managers is not None)
+        self._check_uid(kind, metadata, was, patching=patching)
         for key in (
             "uid",
             "creationTimestamp",
@@ -453,7 +461,7 @@ class Objects:
         if kind.custom is None and subresource != "status":
             default(kind.resource, document)
         if not subresource:
-            self._grow(kind, document, old)
+            self._grow(kind, document, old, dry_run=options.dry_run)
         generation = rules.next_generation(kind, document, old, subresource)
         if generation:
             metadata["generation"] = generation
@@ -469,21 +477,21 @@ class Objects:
         self._judge(kind, document, old, subresource)
         new = managed.bare(document)
         if new == managed.bare(old) and _same_owners(managers, managed.read(old)):
-            return Written(old, warnings=_warnings(notes, options))
+            return Written(old, warnings=_warnings(kind, document, notes, options))
         new = managed.write(new, managers)
         if "deletionTimestamp" in was and not items_at(new, "metadata", "finalizers") and _deletable(kind, new):
             if not options.dry_run:
                 self._remove(kind, (namespace, name), new)
-            return Written(new, warnings=_warnings(notes, options))
+            return Written(new, warnings=_warnings(kind, document, notes, options))
         if not options.dry_run:
             self._put(kind, (namespace, name), new)
-        return Written(new, warnings=_warnings(notes, options))
+        return Written(new, warnings=_warnings(kind, document, notes, options))
 
-    def _grow(self, kind: Kind, document: Document, old: Document) -> None:
+    def _grow(self, kind: Kind, document: Document, old: Document, *, dry_run: bool) -> None:
         """What strategies and admission do on an update."""
         match kind.resource:
             case "services":
-                self.allocator.fill(document, old)
+                self.allocator.fill(document, old, dry_run=dry_run)
             case "pods":
                 tolerate(document)
             case "daemonsets.apps":
@@ -505,6 +513,8 @@ class Objects:
                 before = managed.read(old)
         if not before:
             return {}
+        if subresource == "scale" and not any(fieldset.owns(entry.fields, _REPLICAS) for entry in before.values()):
+            return before  # the Scale had no owners, so nobody becomes one
         return managed.update(
             managed.bare(old),
             managed.bare(document),
@@ -522,16 +532,18 @@ class Objects:
             causes += crds.causes(kind, document, old, subresource)
         else:
             causes += validate(kind, document, old, subresource)
+        if old is not None:
+            causes += finalizer_causes(document, old)
         if causes:
             raise invalid(kind, text_at(document, "metadata", "name"), causes)
 
     @staticmethod
-    def _check_uid(kind: Kind, metadata: Document, was: Document, *, applying: bool) -> None:
+    def _check_uid(kind: Kind, metadata: Document, was: Document, *, patching: bool) -> None:
         uid = text_at(metadata, "uid")
         if not uid or uid == text_at(was, "uid"):
             return
         name = text_at(was, "name")
-        if applying:
+        if patching:
             cause = Cause("FieldValueInvalid", f'Invalid value: "{uid}": field is immutable', "metadata.uid")
             raise invalid(kind, name, [cause, cause])
         place = f"{text_at(was, 'namespace')}/{name}" if kind.namespaced else name
@@ -629,14 +641,17 @@ def _check_preconditions(kind: Kind, document: Document, wanted: Preconditions) 
         )
 
 
-def _warnings(notes: Notes, options: WriteOptions) -> list[str]:
-    if options.validation != "Warn":
-        return []
-    return [f'unknown field "{path}"' for path in notes.unknown]
+def _warnings(kind: Kind, document: Document, notes: Notes, options: WriteOptions) -> list[str]:
+    told = [f'unknown field "{path}"' for path in notes.unknown] if options.validation == "Warn" else []
+    return told + warnings_of(kind, document)
 
 
 def _quoted(text: str) -> str:
     return f'"{text}"'
+
+
+def _place_of(body: Document) -> str:
+    return f"{text_at(body, 'metadata', 'namespace')}/{text_at(body, 'metadata', 'name')}"
 
 
 def _gvk(body: Document) -> str:

@@ -62,13 +62,8 @@ def _json_patch(document: Document, operations: list[Json]) -> Document:
         try:
             out = _operate(out, operation)
         except _PatchProblem as problem:
-            raise (
-                ApiError(422, "Invalid", "the server rejected our request due to an error in our request", details={})
-                if not str(problem)
-                else ApiError(
-                    422, "Invalid", "the server rejected our request due to an error in our request", details={}
-                )
-            ) from problem
+            message = "the server rejected our request due to an error in our request"
+            raise ApiError(422, "Invalid", message, details={}) from problem
     return _as_document(out)
 
 

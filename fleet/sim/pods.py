@@ -67,6 +67,8 @@ def default_container(container: Document) -> None:
 def _is_latest(image: str) -> bool:
     if "@" in image:
         return False
+    if image != image.strip():
+        return False  # no reference: the real parser gives up before it finds a tag
     tail = image.rpartition("/")[2]
     name, _, tag = tail.partition(":")
     del name

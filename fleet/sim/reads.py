@@ -18,7 +18,7 @@ from fleet.core.documents import Document, mapping_at, number_at, parse_document
 from fleet.sim.conversion import to_version
 from fleet.sim.kinds import Kind
 from fleet.sim.selectors import FieldClause, LabelTest, fields_match, label_test, parse_fields
-from fleet.sim.statuses import ApiError, bad_request, expired
+from fleet.sim.statuses import ApiError, Cause, bad_request, expired, invalid_of
 from fleet.sim.storage import Key, Row, Store
 
 
@@ -108,6 +108,8 @@ def make_list(store: Store, kind: Kind, wanted: Filter, query: Mapping[str, str]
         asked = _version(said)
         if asked > store.version:
             raise too_large(asked, store.version)
+        if match and not said:
+            raise _match_without_version()
         if match == "Exact":
             if asked < store.compacted:
                 raise expired("The resourceVersion for the provided list is too old.")
@@ -127,6 +129,11 @@ def make_list(store: Store, kind: Kind, wanted: Filter, query: Mapping[str, str]
         head = b'{"kind":"%s","apiVersion":"%s","metadata":' % (kind.list_kind.encode(), kind.api_version.encode())
     items = b",".join(encode(kind, rows[key], form, item=True) for key in page)
     return head + orjson.dumps(metadata) + b',"items":[' + items + b"]}"
+
+
+def _match_without_version() -> ApiError:
+    why = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+    return invalid_of("ListOptions", "meta.k8s.io", "", [Cause("FieldValueForbidden", why, "resourceVersionMatch")])
 
 
 def too_large(asked: int, current: int) -> ApiError:
@@ -183,15 +190,23 @@ def _read_token(token: str) -> tuple[int, Key]:
     try:
         document = parse_document(raw)
     except ValueError:
-        letter = raw[:1].decode("latin-1")
+        letter = go_letter(raw[:1].decode("latin-1"))
         raise bad_request(
-            f"invalid continue token: continue key is not valid: invalid character '{letter}' looking for beginning of value"
+            f"invalid continue token: continue key is not valid: invalid character '{letter}' looking for beginning of "
+            "value"
         ) from None
     namespace, _, name = text_at(document, "start").rstrip("\0").partition("/")
     return number_at(document, "rv"), (namespace, name)
 
 
-_TOKEN_EXPIRED = (
+def go_letter(letter: str) -> str:
+    """A character as Go's JSON errors quote it."""
+    return (
+        letter if letter.isprintable() else f"\\u{ord(letter):04x}" if ord(letter) > 0x7F else f"\\x{ord(letter):02x}"
+    )
+
+
+_CONTINUE_TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
     "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
     "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
@@ -200,7 +215,7 @@ _TOKEN_EXPIRED = (
 
 
 def _token_expired(store: Store, start: Key) -> ApiError:
-    problem = expired(_TOKEN_EXPIRED)
+    problem = expired(_CONTINUE_TOO_OLD)
     problem.metadata = {"continue": _make_token(-1, start)}
     del store
     return problem

@@ -52,10 +52,7 @@ def _number_matches(value: str, operator: str, limit: str) -> bool:
 
 def parse_labels(text: str) -> tuple[Requirement, ...]:
     """The clauses of a label selector; raises ApiError 400 in the server's words."""
-    found: list[Requirement] = []
-    for clause in _split(text):
-        found.append(_clause(clause.strip(), text))
-    return tuple(found)
+    return tuple(_clause(clause.strip(), text) for clause in _split(text))
 
 
 def _split(text: str) -> list[str]:

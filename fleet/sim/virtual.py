@@ -10,13 +10,17 @@ from aiohttp import web
 from fleet.core.documents import Document, at, mapping_at, number_at, text_at
 from fleet.sim import births
 from fleet.sim.access import User
+from fleet.sim.causes import invalid
 from fleet.sim.kinds import Kind
 from fleet.sim.objects import Change, WriteOptions
 from fleet.sim.requests import Target
-from fleet.sim.statuses import no_such_resource
+from fleet.sim.statuses import invalid_of, no_such_resource
 
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster
+
+
+_NEGATIVE = "must be greater than or equal to 0"
 
 
 def _answer(document: Document, status: int = 200) -> web.Response:
@@ -105,6 +109,8 @@ def _set_scale(
     cluster: SimCluster, kind: Kind, namespace: str, name: str, wanted: Document, options: WriteOptions
 ) -> Document:
     replicas = number_at(wanted, "spec", "replicas")
+    if replicas < 0:
+        raise invalid_of("Scale", "autoscaling", name, [invalid("spec.replicas", replicas, _NEGATIVE)])
     path = ["spec", "replicas"]
     if kind.custom is not None:
         path = text_at(kind.custom, "subresources", "scale", "specReplicasPath").strip(".").split(".")

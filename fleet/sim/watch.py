@@ -223,12 +223,14 @@ class Watches:
             started(200)
             await response.prepare(request)
             await watcher.run(response)
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the client hung up: that is how most watches end
         finally:
             for timer in timers:
                 timer.cancel()
             stop_listening()
             self.open.discard(watcher)
-        await response.write_eof()
         return response
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+
 from fleet.sim import SimCluster, Simulation
 
 APPLY = "application/apply-patch+yaml"

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import orjson
+
 from fleet.sim import SimCluster
 
 MAPS = "/api/v1/namespaces/default/configmaps"
