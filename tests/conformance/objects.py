@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 IMAGE = "registry.example/app:1"
@@ -16,6 +17,12 @@ def config_map(name: str = "a", data: dict[str, Any] | None = None, **metadata: 
 
 def secret(name: str = "a", **fields: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, **fields}
+
+
+def note(name: str = "a", text: str = "", **metadata: Any) -> dict[str, Any]:
+    """A Secret that holds a text: controllers put none of their own beside it, as they do with config maps."""
+    document: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, **metadata}}
+    return {**document, "data": {"text": base64.b64encode(text.encode()).decode()}} if text else document
 
 
 def container(name: str = "app", **fields: Any) -> dict[str, Any]:

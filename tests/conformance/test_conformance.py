@@ -65,8 +65,12 @@ def simulated_answers(request: pytest.FixtureRequest) -> Answers:
     chosen = _selected(request, "test_the_simulator_answers_as_a_real_server")
 
     async def ask() -> Answers:
-        async with Simulation(["sim"], seed=1) as simulation:
-            return Answers(await answers_of(simulated_target(simulation), chosen))
+        answers = Answers()
+        for controllers in (False, True):
+            cases = [case for case in chosen if case.controllers is controllers]
+            async with Simulation(["sim"], seed=1, controllers=controllers) as simulation:
+                answers.update(await answers_of(simulated_target(simulation), cases))
+        return answers
 
     return asyncio.run(ask())
 

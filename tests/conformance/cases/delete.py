@@ -194,7 +194,7 @@ async def a_collection_delete_takes_what_the_selector_says(api: Api) -> Any:
     for name, color in (("a", "red"), ("b", "red"), ("c", "blue")):
         await api.apply(api.path("configmaps", name), config_map(name, labels={"color": color}))
     reply = await api.delete(api.path("configmaps"), labelSelector="color=red")
-    left = await api.get(api.path("configmaps"))
+    left = await api.get(api.path("configmaps"), labelSelector="color")
     deleted = sorted(item["metadata"]["name"] for item in reply.body["items"])
     return [reply.code, reply.body["kind"], deleted, [item["metadata"]["name"] for item in left.body["items"]]]
 
@@ -276,6 +276,7 @@ async def a_deleted_namespace_is_terminating(api: Api) -> Any:
 
 @case
 async def a_terminating_namespace_refuses_creates(api: Api) -> Any:
+    await api.apply(api.path("configmaps", "held"), config_map("held", finalizers=[HOLD]))
     await api.delete(f"/api/v1/namespaces/{api.ns}", {"propagationPolicy": "Background"})
     path = api.path("configmaps", "a")
     last = await api.apply(path, config_map(data={"k": "v"}))
