@@ -67,7 +67,7 @@ class AddressRule:
             return "a link-local address"
         if address.is_unspecified or address.is_multicast or address.is_reserved:
             return "no address of a host"
-        return "an address of the hub itself" if address in self.own() else ""
+        return "an address of the hub itself" if address in map(_plain, self.own()) else ""
 
     def check(self, host: str, address: str) -> None:
         """Raise AddressRefused where the address that `host` stands for may not be dialled."""

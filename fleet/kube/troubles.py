@@ -37,6 +37,8 @@ def error_of_connection(
 ) -> ClusterError:
     """The error for a call that got no answer. write: the text says that it may have landed nevertheless (R20)."""
     landed = "; the write may have landed: read before repeating it" if write else ""
+    if isinstance(error, ConnectionBroken) or type(error) is aiohttp.ClientOSError:
+        error = _first_cause(error)
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return _untrusted(error.certificate_error, place, asked)
@@ -98,6 +100,13 @@ def deadline_passed(asked: Asked, seconds: float, *, write: bool) -> ClusterTime
         why=f"no whole answer within {seconds:g} s{landed}",
         next_step="it is tried again",
     )
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What lies under the wrappings: TLS errors behind a proxy arrive as plain broken connections."""
+    while isinstance(cause := error.__cause__, OSError | aiohttp.ClientError):
+        error = cause
+    return error
 
 
 def _unreachable(what: str, asked: Asked, why: str) -> ClusterUnreachable:

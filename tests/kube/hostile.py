@@ -77,6 +77,7 @@ class HostileServer:
         self.asked: list[Asked] = []
         self.connections = 0
         self.answer: Handler = _not_found
+        self.identity: Callable[[Asked], Awaitable[Reply]] = self._own_identity
         self.authority = trustme.CA()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -134,9 +135,12 @@ class HostileServer:
             self._open.discard(writer)
             writer.close()
 
+    async def _own_identity(self, asked: Asked) -> Reply:
+        return as_json({"kind": "PartialObjectMetadata", "metadata": {"name": "kube-system", "uid": self.uid}})
+
     async def _reply(self, asked: Asked, writer: asyncio.StreamWriter) -> Reply | None:
         if asked.path == "/api/v1/namespaces/kube-system":
-            return as_json({"kind": "PartialObjectMetadata", "metadata": {"name": "kube-system", "uid": self.uid}})
+            return await self.identity(asked)
         if asked.path == "/version":
             return as_json({"gitVersion": "v1.36.3"})
         return await self.answer(asked, writer)
