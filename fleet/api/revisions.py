@@ -164,10 +164,9 @@ async def _revision(call: Call) -> RevisionOut:
     return revision_out(call.parts.view, call.parts.wall())
 
 
-async def _progress(call: Call) -> CommitProgress:
+def commit_progress(view: View, commit: str, now: float) -> CommitProgress:
     """Done only when the commit is in force and every unit of it holds its result, Synced and Healthy."""
-    query, view, now = call.query(CommitQuery), call.parts.view, call.parts.wall()
-    known = bool(view.head.commit) and view.head.commit.startswith(query.commit)
+    known = bool(view.head.commit) and view.head.commit.startswith(commit)
     names = sorted(view.fleet.units) if view.fleet else []
     missing: list[CommitUnit] = []
     for name in names:
@@ -179,16 +178,19 @@ async def _progress(call: Call) -> CommitProgress:
         missing.append(CommitUnit(unit=str(name), reason="not rendered yet" if name in view.rendering else reason))
     unknown = sorted(view.fleet.unknown.units.items()) if view.fleet else []
     missing.extend(CommitUnit(unit=str(name), reason=problem.what) for name, problem in unknown)
-    done = known and not missing and not view.rendering
     total = len(names) + len(unknown)
     return CommitProgress(
-        commit=view.head.commit if known else query.commit,
+        commit=view.head.commit if known else commit,
         known=known,
-        done=done,
+        done=known and not missing and not view.rendering,
         units=total,
         there=total - len(missing),
         missing=missing if known else [],
     )
+
+
+async def _progress(call: Call) -> CommitProgress:
+    return commit_progress(call.parts.view, call.query(CommitQuery).commit, call.parts.wall())
 
 
 ROUTES = (

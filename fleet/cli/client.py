@@ -30,6 +30,20 @@ def state_folder() -> Path:
     return (Path(root) if root else Path.home() / ".local" / "state") / "fleet"
 
 
+def demo_note() -> Path:
+    """What a running demo writes: its data directory, and the URL and token of its simulator's control."""
+    return state_folder() / "demo"
+
+
+def data_folder() -> Path:
+    """The data directory of the hub on this machine: FLEET_DATA_DIR, a running demo's, else the state folder."""
+    if named := os.environ.get("FLEET_DATA_DIR", ""):
+        return Path(named)
+    if demo := _first_line(demo_note()).partition("\n")[0]:
+        return Path(demo)
+    return state_folder()
+
+
 def _first_line(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
@@ -41,7 +55,7 @@ class Client:
     """One hub; a connection per call."""
 
     def __init__(self, hub: str = "", *, timeout_seconds: float = 30.0) -> None:
-        folder = Path(os.environ.get("FLEET_DATA_DIR", "")) if os.environ.get("FLEET_DATA_DIR") else state_folder()
+        folder = data_folder()
         self.url = hub or os.environ.get("FLEET_HUB", "") or _first_line(folder / "url")
         if not self.url:
             raise HubUnreachable(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from fleet.cli.client import Client
-from fleet.cli.output import show
+from fleet.cli.output import Column, show
 from fleet.errors import UsageInvalid
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -31,7 +31,7 @@ def token_create(client: Client, name: str, role: str, expires: str) -> int:
 
 def token_list(client: Client, output: str) -> int:
     """Names, roles and ends of tokens."""
-    columns = (
+    columns: tuple[Column, ...] = (
         ("TOKEN", lambda item: str(item["name"])),
         ("ROLE", lambda item: str(item["role"])),
         ("EXPIRES", lambda item: str(item["expiresAt"])[:19]),
@@ -60,7 +60,7 @@ def credential_add(client: Client, name: str, file: Path) -> int:
 
 def credential_list(client: Client, output: str) -> int:
     """Names only."""
-    columns = (
+    columns: tuple[Column, ...] = (
         ("CREDENTIAL", lambda item: str(item["name"])),
         ("ADDED", lambda item: str(item.get("addedAt", ""))[:19]),
     )

@@ -108,9 +108,9 @@ def _select(item: object, key: str | None, index: str | None) -> list[object]:
     return [values[number]] if number < len(values) else []
 
 
-def print_error(error: FleetError, out: TextIO | None = None) -> None:
+def print_error(error: FleetError, stream: TextIO | None = None) -> None:
     """What, where, why, next: each on a line of its own."""
-    out = sys.stderr if out is None else out
+    out = stream or sys.stderr
     out.write(f"error[{error.reason}] {clean(error.what)}\n")
     for word, text in (("where", error.where), ("why", error.why), ("next", error.next_step)):
         if text:
