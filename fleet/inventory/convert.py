@@ -31,6 +31,7 @@ from fleet.core.fleet import (
 )
 from fleet.core.ids import ClusterName, Identity, OverlayName
 from fleet.inventory import schema
+from fleet.inventory.texts import duration_seconds, share_of
 from fleet.inventory.yamlfile import Spot
 
 DEFAULT_HEALTH_TIMEOUT_SECONDS = 600
@@ -178,7 +179,7 @@ def health_timeout_seconds(*parts: schema.RolloutPart | None) -> int:
     """The first that is given: the overlay's, then the fleet's."""
     for part in parts:
         if part is not None and part.health_timeout is not None:
-            return max(1, round(schema.duration_seconds(part.health_timeout)))
+            return max(1, round(duration_seconds(part.health_timeout)))
     return DEFAULT_HEALTH_TIMEOUT_SECONDS
 
 
@@ -197,7 +198,7 @@ def sync_of(part: schema.SyncPart, default: SyncPolicy) -> SyncPolicy:
 
 
 def _window_of(part: schema.WindowPart) -> Window:
-    seconds = max(1, round(schema.duration_seconds(part.duration)))
+    seconds = max(1, round(duration_seconds(part.duration)))
     return Window(WindowKind(part.kind), part.schedule, seconds, part.time_zone)
 
 
@@ -240,9 +241,7 @@ def settings_of(written: Written, file: schema.FleetFile) -> FleetSettings:
         environments=tuple(_environment_of(written, entry, index) for index, entry in enumerate(spec.environments)),
         variables=written.variables(spec.variables, "spec", "variables"),
         sync=sync_of(spec.sync, SyncPolicy()),
-        budget=Budget(
-            spec.budget.objects, schema.share_of(spec.budget.share), spec.budget.share_from, spec.budget.clusters
-        ),
+        budget=Budget(spec.budget.objects, share_of(spec.budget.share), spec.budget.share_from, spec.budget.clusters),
         teams=tuple(_team_of(name, part) for name, part in spec.teams.items()),
         suspend=suspension_of(written, spec.suspend, "fleet"),
         rollout=rollout_of(spec.rollout),

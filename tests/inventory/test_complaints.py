@@ -21,6 +21,8 @@ CASES = [
     ("overlays/web/overlay.yaml", overlay("{substitute: maybe}"), "must be true or false, not text", ""),
     ("overlays/web/overlay.yaml", overlay("{ignoreDifferences: [{kind: X}]}"), "it ignores nothing", "pointers"),
     ("overlays/web/overlay.yaml", overlay("{rollout: {healthTimeout: soon}}"), "in the form of 10m", "10m"),
+    ("overlays/web/overlay.yaml", overlay(f"rollout: {{healthTimeout: {'9' * 400}h}}"), "in the form of 10m", "10m"),
+    ("fleet.yaml", fleet("budget: {share: 250%}"), "in the form of 25%", "25%"),
     ("fleet.yaml", fleet("budget: {share: 0.25}"), "must be text", ""),
     ("fleet.yaml", fleet("overlays: [{dirs: a, paths: ['{clutser}']}]"), "{clutser} is not known", "{cluster}"),
     ("fleet.yaml", fleet("overlays: [{dirs: a, clusters: []}]"), "unknown field spec.overlays[0].clusters", ""),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 from inventory.snapshots import COMPONENT, KUSTOMIZATION, cluster, fleet, load, overlay, said, small_repo, units_of
 
 from fleet.core.fleet import Adopt, Mode, Severity, SyncMode, WindowKind
 from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.inventory.complaints import fields_at
+from fleet.inventory.schema import KINDS
 
 EU_1, DEV_1, WEB = ClusterName("eu-1"), ClusterName("dev-1"), OverlayName("web")
 
@@ -434,6 +438,26 @@ def test_any_garbage_gives_problems_and_never_raises(files: dict[str, str | byte
     before = load(small_repo())
     loaded = load(encoded, before)
     assert all(problem.what and problem.origin.path for problem in loaded.fleet.problems)
+
+
+_FIELDS = st.sampled_from(
+    [field for kind in KINDS.values() for field in fields_at(kind, ("spec",))]
+    + ["name", "names", "path", "paths", "dirs", "all", "except", "matchLabels", "components", "steps", "windows", "x"]
+)
+_LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.sampled_from(["web", "eu-1", "10m"])
+)
+_SPECS = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_FIELDS, inner, max_size=4), max_leaves=12
+)
+
+
+@given(_SPECS, st.sampled_from(["Fleet", "Cluster", "Overlay"]))
+def test_any_spec_gives_problems_and_never_raises(spec: object, kind: str) -> None:
+    path = {"Fleet": "fleet.yaml", "Cluster": "clusters/eu-1.yaml", "Overlay": "overlays/web/overlay.yaml"}[kind]
+    document = {"apiVersion": "fleet.internal/v1", "kind": kind, "metadata": {"name": "eu-1"}, "spec": spec}
+    loaded = load(small_repo() | {path: json.dumps(document)}, load(small_repo()))
+    assert all(problem.origin.path for problem in loaded.fleet.problems)
 
 
 @given(st.binary(max_size=80), st.sampled_from(["clusters/eu-1.yaml", "overlays/logs/overlay.yaml"]))
