@@ -202,11 +202,12 @@ def reject(hold: str, *, reason: Reason, hub: Hub = "") -> int:
 
 
 @app.command
-def validate(path: Path = Path(), *, output: Output = "table") -> int:
-    """Check the fleet repo in a checkout: inventory and all builds."""
+def validate(path: Path = Path(), *, build: bool = True, output: Output = "table") -> int:
+    """Check the fleet repo in a checkout: inventory and, unless --no-build, all builds."""
+    from fleet.cli.builds import check_builds
     from fleet.cli.validate import validate as handler
 
-    return handler(path, sys.stdout, output=output)
+    return handler(path, sys.stdout, output=output, checks=[check_builds] if build else [])
 
 
 @app.command

@@ -182,10 +182,7 @@ class Commits:
         telemetry.COMMITS.inc()
         changed = fetched.changed if self._loaded is not None else None
         at = self._wall()
-        if changed is None:
-            self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, None)
-        else:
-            self._loaded = load_fleet(fetched.snapshot, self._loaded, changed)
+        self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
         fleet = self._loaded.fleet
         self._traces.span(
             telemetry.SPAN_INVENTORY, commit, at, self._wall(), attributes={telemetry.KEY_COUNT: len(fleet.units)}
