@@ -110,6 +110,10 @@ class HostileServer:
             writer.transport.abort()
 
     @property
+    def open_connections(self) -> int:
+        return sum(not writer.is_closing() for writer in self._open)
+
+    @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
 
@@ -129,8 +133,8 @@ class HostileServer:
                     await writer.drain()
                 if reply is None or reply.close:
                     break
-        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError):
+            pass  # the test is over, or the client has gone
         finally:
             self._open.discard(writer)
             writer.close()
