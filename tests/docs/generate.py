@@ -31,7 +31,14 @@ def errors_page() -> str:
         if inspect.isclass(item) and issubclass(item, errors.FleetError) and not _is_group(item)
     ]
     for item in classes:
-        lines += [f"## {item.__name__}", "", " ".join(str(item.__doc__).split()), "", f"*{RETRY_WORDS[item.retry]}*", ""]
+        lines += [
+            f"## {item.__name__}",
+            "",
+            " ".join(str(item.__doc__).split()),
+            "",
+            f"*{RETRY_WORDS[item.retry]}*",
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -45,8 +52,8 @@ def configuration_page() -> str:
     lines = [
         "# Configuration of the hub",
         "",
-        "Read once at the start: flags of `fleet hub`, then `FLEET_*` in the environment, then the default. Nothing in the",
-        "fleet repo can change any of it.",
+        "Read once at the start: flags of `fleet hub`, then `FLEET_*` in the environment, then the default. Nothing in",
+        "the fleet repo can change any of it.",
         "",
         "| variable | default | meaning |",
         "|---|---|---|",
