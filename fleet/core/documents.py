@@ -50,7 +50,7 @@ def at(value: Json | Mapping[str, Json], *path: str) -> Json:
     """The value under a path of keys; None where any step is absent or no mapping."""
     here: object = value
     for key in path:
-        if not isinstance(here, Mapping):
+        if not isinstance(here, (dict, Mapping)):  # dict first: asking an abstract class is dear
             return None
         here = cast("Mapping[str, Json]", here).get(key)
     return cast("Json", here)

@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-_PR_SET_NO_NEW_PRIVS, _PR_SET_PDEATHSIG = 38, 1
-_SIGKILL = 9
+_PR_SET_NO_NEW_PRIVS = 38
 # linux/landlock.h, the same numbers on all architectures
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _PATH_BENEATH = 1
@@ -37,7 +36,6 @@ def confine(*, scratch: Path, readable: Iterable[str]) -> list[str]:
     if not sys.platform.startswith("linux"):
         return taken
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
     if libc.unshare(_CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0:
         taken.append("no network")
     python = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2] / "fleet"), *_SYSTEM)

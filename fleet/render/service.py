@@ -10,7 +10,6 @@ import asyncio
 import os
 import random
 import shutil
-import tempfile
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -28,12 +27,13 @@ from fleet.render.index import ReverseIndex
 from fleet.render.jobs import Answer, BuildJob, FinishJob, build_header, bundle_of, finish_header
 from fleet.render.kustomize import SLIM_TESTED
 from fleet.render.limits import RunLimits
+from fleet.render.scratch import make_scratch, sweep
 from fleet.render.tools import Tool, find_tool
 from fleet.render.tree import CommitTree
 from fleet.render.workers import WorkerPool, copy_of
 
 _FORMAT = b"fleet-render-1"  # changes when the same input would give another bundle
-_TREES, _BUNDLES, _ERRORS, _CLOSURES = 4, 64, 20_000, 50_000
+_TREES, _BUNDLES, _ERRORS = 4, 64, 20_000
 _READ_AT_ONCE = 64
 _TIMEOUT_MEMO_SECONDS = 300.0
 _SAMPLE_SHARE = 0.01  # of the builds with the slim schema are made twice and compared
@@ -70,14 +70,13 @@ class Renderer:
         self._vault = vault
         self._tool = tool
         self._limits = limits or RunLimits()
-        self._scratch = scratch or Path(tempfile.gettempdir()) / f"fleet-render-{os.getuid()}-{os.getpid()}"
+        self._scratch = make_scratch(scratch)
         self._own_scratch = scratch is None
         self._pool = WorkerPool(key, self._scratch, (tool.path, os.path.realpath(tool.path)), workers)
         # Seals differ under another key, so that results kept under one must not answer under another.
         self._key_id = digest_of_bytes(b"render key " + key).encode()
         self._reader = Reader()
         self._trees: OrderedDict[str, CommitTree] = OrderedDict()
-        self._closures: OrderedDict[RenderRequest, Closure] = OrderedDict()
         self._index = ReverseIndex()
         self._bundles: OrderedDict[Digest, Bundle] = OrderedDict()
         self._errors: OrderedDict[Digest, tuple[FleetError, float]] = OrderedDict()
@@ -126,8 +125,7 @@ class Renderer:
     def forget(self, requests: Iterable[RenderRequest]) -> None:
         """See fleet.ports.render.Renderer."""
         for request in requests:
-            self._index.drop(request)
-            self._closures.pop(request, None)
+            self._index.forget(request)
 
     async def bundle(self, digest: Digest) -> Bundle:
         """See fleet.ports.render.Renderer."""
@@ -162,13 +160,11 @@ class Renderer:
         return tree
 
     def _closure(self, tree: CommitTree, request: RenderRequest) -> Closure:
-        known = self._closures.get(request)
+        self._index.ask(request)
+        known = self._index.closure(request)
         if known is not None and known.holds(tree):
             return known
         closure = read_closure(tree, self._reader, request.path, request.components)
-        self._closures[request] = closure
-        if len(self._closures) > _CLOSURES:
-            self._closures.popitem(last=False)
         self._index.put(request, closure)
         return closure
 
@@ -196,12 +192,12 @@ class Renderer:
 
         async def keep() -> bytes:
             block = await make()
-            digest = bundle_of(block).digest
-            await self._cache.put(digest, block)
-            await self._cache.put(key, digest.encode())
-            return block
+            bundle = self._remember(bundle_of(block))
+            await self._cache.put(bundle.digest, block)
+            await self._cache.put(key, bundle.digest.encode())
+            return bundle.digest.encode()
 
-        return self._remember(bundle_of(await self._once(key, keep)))
+        return await self.bundle(Digest((await self._once(key, keep)).decode()))
 
     async def _block_at(
         self, key: Digest, make: Callable[[], Awaitable[bytes]], whole: Callable[[bytes], Awaitable[bool]]
@@ -382,30 +378,9 @@ async def open_renderer(
 ) -> Renderer:
     """A Renderer with the tool of this machine; raises RendererMissing.
 
-    key: the installation key, for seals. scratch: a directory of this process alone, emptied first, because a killed
-    predecessor could not; without one a directory under the system's temporary one is used and removed on close.
+    key: the installation key, for seals. scratch: a directory of this process alone for the files of builds; better
+    left out, so that they lie in memory where the system allows it.
     """
     tool = await find_tool(environment)
     await asyncio.to_thread(sweep, scratch)
     return Renderer(cache, vault, key, tool, limits, workers, scratch=scratch)
-
-
-def sweep(scratch: Path | None) -> None:
-    """Remove what builds of processes that are gone have left."""
-    if scratch is not None:
-        shutil.rmtree(scratch, ignore_errors=True)
-        return
-    for left in Path(tempfile.gettempdir()).glob(f"fleet-render-{os.getuid()}-*"):
-        pid = left.name.rpartition("-")[2]
-        if pid.isdigit() and not _runs(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

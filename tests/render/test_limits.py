@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +149,41 @@ async def test_a_closed_renderer_leaves_no_process(make_renderer: Callable[..., 
     await renderer.close()
     assert processes
     assert all(process.returncode is not None for process in processes)
+
+
+HUB = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from render.world import SMALL, MemoryVault, commit
+from fleet.core.ids import Digest
+from fleet.ports.render import RenderRequest
+from fleet.render.cache import MemoryCache
+from fleet.render.service import Renderer
+from fleet.render.tools import Tool
+
+async def main():
+    tool = Tool(sys.argv[2], ("build",), "kustomize v5.9.9", "v5.9.9", Digest("1" * 64))
+    renderer = Renderer(MemoryCache(), MemoryVault(), b"k", tool, scratch=Path(sys.argv[3]))
+    await renderer.render(commit(SMALL), RenderRequest("app"))
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_hub_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+    scratch, tests = tmp_path / "scratch", Path(__file__).parents[1]
+    tool = script_tool(tmp_path, f"echo started > {tmp_path}/scratch/started; exec /bin/sleep 600")
+    hub = subprocess.Popen([sys.executable, "-c", HUB, str(tests), tool.path, str(scratch)])
+    eventually(lambda: (scratch / "started").exists())
+    hub.kill()
+    hub.wait()
+    eventually(lambda: not children_of(tool.path) and not children_of(f"{scratch}"))
+    eventually(lambda: [path.name for path in scratch.iterdir()] == ["started"])
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

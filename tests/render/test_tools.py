@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from fleet.errors import RendererMissing
-from fleet.render.service import sweep
+from fleet.render.scratch import make_scratch, sweep
 from fleet.render.tools import find_tool
 
 
@@ -76,4 +77,22 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     left = tmp_path / "render"
     (left / "build-x" / "repo").mkdir(parents=True)
     sweep(left)
-    assert not left.exists()
+    assert list(left.iterdir()) == []
+
+
+def test_what_a_running_process_uses_is_not_swept() -> None:
+    mine = make_scratch(None)
+    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}-", "-999999999-"))
+    dead.mkdir()
+    sweep(None)
+    assert mine.exists()
+    assert not dead.exists()
+    mine.rmdir()
+
+
+def test_a_scratch_directory_is_private(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir(mode=0o755)
+    assert make_scratch(tmp_path / "open").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "link").symlink_to(tmp_path / "open")
+    with pytest.raises((PermissionError, FileExistsError)):
+        make_scratch(tmp_path / "link")
