@@ -84,13 +84,14 @@ class _Reader:
     def __init__(self, file: str) -> None:
         self._file, self._left = file, _MOST_NODES
 
-    def read(self, tree: yaml.Node, depth: int = 0) -> Node:
+    def read(self, tree: yaml.Node, depth: int = 0, named_at: yaml.Node | None = None) -> Node:
         self._left -= 1  # aliases are read again at each use, so this bounds their growth too
         if self._left < 0 or depth > _MOST_DEPTH:
             raise ValueError(f"more than {_MOST_NODES} values, or deeper than {_MOST_DEPTH}")
         kind = tree.tag.removeprefix("tag:yaml.org,2002:")
         tag = kind if kind in ("bool", "int", "float") else ""
-        return Node(self._value(tree, depth), self._file, tree.start_mark.line + 1, tag)
+        line = (named_at or tree).start_mark.line + 1  # of its name, where it has one
+        return Node(self._value(tree, depth), self._file, line, tag)
 
     def _value(self, tree: yaml.Node, depth: int) -> Value:
         if isinstance(tree, yaml.MappingNode):
@@ -99,7 +100,7 @@ class _Reader:
                 name = str(key.value)
                 if name in fields:
                     raise ValueError(f"line {key.start_mark.line + 1}: {name} is there twice")
-                fields[name] = self.read(value, depth + 1)
+                fields[name] = self.read(value, depth + 1, key)
             return fields
         if isinstance(tree, yaml.SequenceNode):
             return [self.read(item, depth + 1) for item in tree.value]
