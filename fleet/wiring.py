@@ -102,7 +102,6 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
             state.vault,
             key,
             environment=environment,
-            scratch=settings.data_dir / "scratch",
             workers=settings.render_workers,
         )
     except BaseException:

@@ -33,7 +33,8 @@ from fleet.render.tree import CommitTree
 from fleet.render.workers import WorkerPool, copy_of
 
 _FORMAT = b"fleet-render-1"  # changes when the same input would give another bundle
-_TREES, _BUNDLES, _ERRORS = 4, 64, 20_000
+_TREES, _ERRORS = 4, 20_000
+_BUNDLE_BYTES = 16 * 1024 * 1024  # bundles kept in memory, by their bodies
 _READ_AT_ONCE = 64
 _TIMEOUT_MEMO_SECONDS = 300.0
 _SAMPLE_SHARE = 0.01  # of the builds with the slim schema are made twice and compared
@@ -79,6 +80,7 @@ class Renderer:
         self._trees: OrderedDict[str, CommitTree] = OrderedDict()
         self._index = ReverseIndex()
         self._bundles: OrderedDict[Digest, Bundle] = OrderedDict()
+        self._bundle_bytes = 0
         self._errors: OrderedDict[Digest, tuple[FleetError, float]] = OrderedDict()
         self._running: dict[Digest, asyncio.Task[bytes]] = {}
         self.stats = RenderStats()
@@ -239,10 +241,13 @@ class Renderer:
         return not wanted or wanted <= (await self._vault.get(wanted)).keys()
 
     def _remember(self, bundle: Bundle) -> Bundle:
+        if bundle.digest not in self._bundles:
+            self._bundle_bytes += _size_of(bundle)
         self._bundles[bundle.digest] = bundle
         self._bundles.move_to_end(bundle.digest)
-        if len(self._bundles) > _BUNDLES:
-            self._bundles.popitem(last=False)
+        while self._bundle_bytes > _BUNDLE_BYTES and len(self._bundles) > 1:
+            _, dropped = self._bundles.popitem(last=False)
+            self._bundle_bytes -= _size_of(dropped)
         return bundle
 
     async def _once(self, key: Digest, make: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -340,6 +345,10 @@ class _Build:
     closure: Closure
     facts: Json  # what `fleet-cluster` holds in this build; None: it is not used
     template: bool
+
+
+def _size_of(bundle: Bundle) -> int:
+    return sum(len(made.body) + 300 for made in bundle.objects)
 
 
 def _seals(bundle: Bundle) -> list[str]:
