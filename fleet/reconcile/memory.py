@@ -145,6 +145,7 @@ class UnitState:
     validated: set[ObjectRef] = field(default_factory=set[ObjectRef])  # stood a dry-run
     validated_bundle: Digest | None = None
     holds: tuple[HoldRequest, ...] = ()
+    replace_holds: dict[ObjectRef, HoldRequest] = field(default_factory=dict[ObjectRef, HoldRequest])
     held_since: float = 0.0  # wall clock
     kept: dict[ObjectRef, tuple[str, str]] = field(default_factory=dict[ObjectRef, tuple[str, str]])  # not deleted: why
     created: dict[ObjectRef, float] = field(default_factory=dict[ObjectRef, float])  # of objects that would be deleted

@@ -54,7 +54,8 @@ class Pruner:
         verdict = judge_prune(
             doomed,
             owned=len(unit.rows),
-            recent=self.recent(unit),
+            # What a person approved counts as done: it must not make room in the budget for the rest of its list.
+            recent=self.recent(unit) + sum(Approved(item.ref, item.uid, item.content) in approved for item in doomed),
             budget=unit.desired.policy.budget,
             permits=permits,
             approved=approved,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleet.core.documents import Document
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.objects import INSTALLATION_LABEL
-from fleet.core.parent import parse_parent
+from fleet.core.parent import is_parent, parse_parent
 from fleet.core.record import PARENT_NAMESPACE, installation_hash, rebuild_record
 from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.reconcile.memory import Kind, UnitState
@@ -32,7 +32,7 @@ async def rebuild_units(site: Site) -> list[UnitState]:
                 of_kind = site.catalog.find(*kind)
                 listed = await site.kube.list(of_kind, selector=selector) if of_kind else None
                 lists[kind] = listed.items if listed else ()
-            live += lists[kind]
+            live += [document for document in lists[kind] if not is_parent(document)]
         rebuilt = rebuild_record(name, parent.mark, live, expected=parent.record, at=site.wall())
         memory = UnitMemory(
             name,

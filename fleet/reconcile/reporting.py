@@ -43,7 +43,7 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
         changed=unit.changed,
         objects=objects,
         blocked_by=_chain(unit, outcome, sync, mode),
-        holds=unit.holds,
+        holds=(*unit.holds, *unit.replace_holds.values()),
         warnings=tuple(
             [f"{ref}: {text}" for ref, texts in sorted(unit.warnings.items()) for text in texts]
             + ([unit.parent_trouble] if unit.parent_trouble else [])
@@ -156,7 +156,10 @@ def _words(site: Site, unit: UnitState, outcome: Outcome, objects: tuple[ObjectS
 def _chain(unit: UnitState, outcome: Outcome, sync: Sync, mode: Mode) -> tuple[Blocker, ...]:
     links = list(outcome.leave.blockers)
     desired, name = unit.desired, str(unit.name)
-    links += [Blocker(Standing.HELD, name, hold.message, unit.held_since, "", "fleet get holds") for hold in unit.holds]
+    links += [
+        Blocker(Standing.HELD, name, hold.message, unit.held_since, "", "fleet get holds")
+        for hold in (*unit.holds, *unit.replace_holds.values())
+    ]
     manual = desired is not None and desired.policy.sync.mode is SyncMode.MANUAL and mode is Mode.MANAGE
     if manual and sync is Sync.OUT_OF_SYNC and not outcome.leave.apply:
         reason = "sync.mode is manual: changes wait for fleet sync"

@@ -123,11 +123,25 @@ class Session:
                 _, name = heapq.heappop(self._timers)
                 if unit := self.site.units.get(name):
                     unit.dirty = True
+            await self._read_orders()
             for unit in list(self.site.units.values()):
                 if unit.dirty and unit.name not in self._running:
                     unit.dirty = False
                     self._running.add(unit.name)
                     self.spawn(self._pass(unit), f"pass {unit.name}")
+
+    async def _read_orders(self) -> None:
+        """Read all new bundles first: an object that moves between units must not look dropped to the first of them."""
+        for unit in list(self.site.units.values()):
+            wanted = bundle_of(unit.desired)
+            if unit.dirty and unit.name not in self._running and wanted is not None and unit.bundle != wanted:
+                try:
+                    await self._passes.read_bundle(unit, wanted)
+                except FleetError as error:
+                    if isinstance(error, ENDS):
+                        raise
+                    continue  # its own pass reports it
+                self._follow({kind_of(ref) for ref in (*unit.refs(), *_hook_refs(unit))})
 
     async def _pass(self, unit: UnitState) -> None:
         site = self.site

@@ -21,6 +21,7 @@ from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import NOT_LISTED, Kind, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.outbox import Outbox
 from fleet.reconcile.pace import Pace
+from fleet.reconcile.standing import bundle_of
 
 
 class Library:
@@ -123,6 +124,10 @@ class Site:
         policy = unit.desired.policy if unit.desired else None
         return rules_for(ref, policy.ignore) if policy and policy.ignore else ()
 
+    def own_all(self) -> None:
+        """Learn from all records who owns what; for the start of a session."""
+        self.owners.update((ref, unit.name) for unit in self.units.values() for ref in unit.rows)
+
     def put_row(self, unit: UnitState, row: Row) -> None:
         """Change the record in memory; the journal is the caller's."""
         unit.rows[row.ref] = row
@@ -170,6 +175,10 @@ class Site:
         kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
         views = [self.view.kinds.get(kind) for kind in kinds if self.catalog.find(*kind) is not None]
         return all(view is not None and view.unknown != NOT_LISTED for view in views)
+
+    def all_read(self) -> bool:
+        """Whether the objects of every ordered unit are known: else one that moves would look dropped (R5, R16)."""
+        return all(unit.bundle == wanted for unit in self.units.values() if (wanted := bundle_of(unit.desired)))
 
     def retry(self, unit: UnitState, error: FleetError) -> None:
         """Pass over the unit again when waiting may help."""

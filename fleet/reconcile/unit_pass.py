@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fleet.core.fieldset import entries_of
-from fleet.core.fingerprint import SyncVerdict
+from fleet.core.fingerprint import SyncState, SyncVerdict
 from fleet.core.fleet import Validate
 from fleet.core.guard import judge_empty
 from fleet.core.hooks import split_hooks
@@ -29,11 +29,12 @@ from fleet.core.plan import (
     plan_unit,
     prove_complete,
 )
-from fleet.core.record import Row, RowState, desired_digest_of, plan_record
+from fleet.core.record import MarkKind, MarkVerdict, Row, RowState, desired_digest_of, plan_record
 from fleet.core.status import EventKind, Kstatus, ObjectStatus
 from fleet.errors import (
     AdmissionDenied,
     ClusterError,
+    ImmutableField,
     KindNotServed,
     NamespaceMissing,
     NotFound,
@@ -48,6 +49,7 @@ from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.parent import Parents
 from fleet.reconcile.prune import Pruner
+from fleet.reconcile.replace import Replacer
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave, bundle_of
 
@@ -78,7 +80,7 @@ class UnitPass:
     ) -> None:
         self._site, self._applier, self._look = site, applier, look
         self._contacts, self._pruner, self._parents = Contacts(site), Pruner(site, applier), Parents(site)
-        self._hooks = HookRunner(site, applier)
+        self._hooks, self._replacer = HookRunner(site, applier), Replacer(site, applier, self._pruner)
 
     async def run(self, unit: UnitState, leave: Leave, claims: Claims) -> Outcome:
         """One pass. ClusterErrors of single objects become troubles of theirs; what ends the session is raised."""
@@ -142,6 +144,7 @@ class UnitPass:
             unit.waves_since.clear()
             unit.warnings.clear()
             unit.kept.clear()
+            unit.replace_holds.clear()
             unit.changed = 0
         unit.bundle, unit.read_key = digest, key
 
@@ -227,8 +230,11 @@ class UnitPass:
         row, item = unit.rows.get(ref), unit.wanted.get(ref)
         desired = item.digest if item else row.desired if row else _NO_DIGEST
         state = sync_of(row, desired, live, self._site.verdicts)
+        owner = self._site.owners.get(ref)
+        # A row of the view is judged from its owner's side; seen from here, what is another's own is another's.
+        others = owner is not None and owner != unit.name and live.mark.ours
         return Seen(
-            mark=live.mark,
+            mark=MarkVerdict(MarkKind.OTHER_UNIT, owner.overlay) if owner and others else live.mark,
             verdict=SyncVerdict(state, "", live.fingerprint, desired),
             uid=live.uid,
             resource_version=live.resource_version,
@@ -278,6 +284,8 @@ class UnitPass:
         if steps:
             await self._record(unit, steps)
             await self._apply(unit, steps, outcome)
+        if outcome.reason and leave.apply and outcome.reason not in ("WaveWaits", "HookRuns"):
+            await self._hooks.failed(unit, outcome)
         whole = not self._left(unit, plan, leave)
         outcome.settled = whole and not outcome.reason and unit.bundle is not None
         if not outcome.settled or not leave.apply:
@@ -458,7 +466,12 @@ class UnitPass:
         ref = step.wanted.ref
         if ref in self._site.in_flight:
             return True  # being healed at this moment
+        now = sync_of(unit.rows.get(ref), step.wanted.digest, self._site.view.find(ref), self._site.verdicts)
+        if now is SyncState.IN_SYNC and step.cause is not Cause.LABEL_LOST:
+            return True  # healed since the plan was made
         done = await self._applier.write(unit, step.wanted)
+        if not done and step.wanted.source.options.replace and unit.troubles[ref].reason == ImmutableField.__name__:
+            done = await self._replacer.replace(unit, step.wanted)
         if done:
             unit.contact.pop(ref, None)
             unit.changed += 1
@@ -535,7 +548,7 @@ class UnitPass:
         """Everything is applied: prune, then remember the bundle, and write the parent where the list changed."""
         site = self._site
         assert unit.desired is not None
-        if outcome.leave.prune and plan.doomed is not None:
+        if outcome.leave.prune and plan.doomed is not None and self._site.all_read():
             await self._pruner.prune(unit, plan, outcome, healthy=self._all_current(unit))
         if unit.memory.bundle != unit.bundle or unit.memory.commit != unit.desired.commit:
             new = unit.memory.bundle != unit.bundle

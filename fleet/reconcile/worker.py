@@ -124,6 +124,7 @@ class Worker:
             session = Session(lambda made: self._site(kube, catalog, orders, state, made), orders, resume)
             if is_new and (rebuilt := await rebuild_units(session.site)):
                 orders.adopt(rebuilt)
+                session.site.own_all()
             self._connected(kube)
             await self._work(session)
         finally:
@@ -193,9 +194,7 @@ class Worker:
             verify=session.verify,
             verdicts=dict(state.verdicts),
         )
-        for unit in orders.units.values():
-            for ref in unit.rows:
-                site.owners[ref] = unit.name
+        site.own_all()
         return site
 
     def _connected(self, kube: Kube) -> None:

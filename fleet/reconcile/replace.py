@@ -1,0 +1,75 @@
+"""`fleet.internal/replace: enabled`: an object whose immutable field changed is deleted and made anew.
+
+That is a deletion like any other: guarded, audited, with preconditions (R15, R29). Without the annotation the error
+stands, and nothing is recreated.
+"""
+
+from __future__ import annotations
+
+from fleet.core.documents import text_at
+from fleet.core.fingerprint import content_of
+from fleet.core.guard import Doomed, judge_force, prune_rule_of
+from fleet.core.plan import Wanted
+from fleet.core.record import plan_record
+from fleet.core.rollout import Apply, Approved
+from fleet.core.status import EventKind, HoldRequest, PendingDeletion
+from fleet.errors import ClusterError
+from fleet.ports.worker import JournalEntry
+from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.prune import Pruner
+from fleet.reconcile.site import Site
+
+
+class Replacer:
+    """Replacements of all units of one site."""
+
+    def __init__(self, site: Site, applier: Applier, pruner: Pruner) -> None:
+        self._site, self._applier, self._pruner = site, applier, pruner
+
+    async def replace(self, unit: UnitState, item: Wanted) -> bool:
+        """Delete and create one object that refused a change; False where it must wait or may not."""
+        assert unit.desired is not None
+        site, ref, reason = self._site, item.ref, unit.troubles[item.ref].message
+        action = unit.desired.action
+        approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
+        served = site.served(ref, item.source.version)
+        try:
+            live = await site.kube.get(served, ref.namespace, ref.name) if served else None
+            if live is not None:
+                content = content_of(live, key=site.key)
+                doomed = Doomed(ref, text_at(live, "metadata", "uid"), content, prune_rule_of(live))
+                verdict = judge_force(
+                    item.source,
+                    reason=reason,
+                    owned=len(unit.rows),
+                    recent=self._pruner.recent(unit),
+                    budget=unit.desired.policy.budget,
+                    approved=approved,
+                    live=doomed,
+                )
+                if verdict is None:
+                    return False
+                if verdict.hold is not None:
+                    pending = (PendingDeletion(ref, doomed.uid, content),)
+                    hold = verdict.hold
+                    unit.replace_holds[ref] = HoldRequest(
+                        unit.name, unit.desired.commit, hold.reason, hold.message, pending
+                    )
+                    return False
+                if not verdict.allowed or not await self._pruner.delete(unit, ref, f"replaced: {reason}"):
+                    return False
+            rows = plan_record(unit.name, unit.rows.values(), [item.source], at=site.wall())
+            for row in rows:
+                site.put_row(unit, row)
+            await site.journal.commit(JournalEntry(put=rows))
+        except ENDS_SESSION:
+            raise
+        except ClusterError as error:
+            self._applier.trouble(unit, ref, item.digest, error)
+            return False
+        unit.replace_holds.pop(ref, None)
+        done = await self._applier.write(unit, item)
+        if done:
+            site.outbox.tell(EventKind.NOTE, f"{ref} was deleted and made anew", unit=unit.name, ref=ref)
+        return done
