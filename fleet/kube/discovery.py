@@ -7,11 +7,11 @@ look unserved. Parsing is pure; only `discover` asks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fleet.core.documents import Document, documents_at, items_at, text_at
-from fleet.errors import ClusterError
+from fleet.errors import AnswerInvalid, ClusterError
 from fleet.kube.answers import document_of, error_of
 from fleet.kube.exchange import Request
 from fleet.kube.transport import Transport
@@ -46,7 +46,10 @@ class _Kinds:
 
 async def discover(transport: Transport) -> Catalog:
     """Ask the cluster what it serves. Raises when the core group or the list of groups cannot be had."""
-    core, groups = await asyncio.gather(_get(transport, "/api", _ACCEPT), _get(transport, "/apis", _ACCEPT))
+    core, groups = await asyncio.gather(
+        _get(transport, "/api", _ACCEPT, {"APIGroupDiscoveryList": "items", "APIVersions": "versions"}),
+        _get(transport, "/apis", _ACCEPT, {"APIGroupDiscoveryList": "items", "APIGroupList": "groups"}),
+    )
     kinds = _Kinds()
     if text_at(core, "kind") == "APIGroupDiscoveryList":
         add_aggregated(kinds, core)
@@ -112,19 +115,29 @@ async def _add_legacy(transport: Transport, kinds: _Kinds, pairs: Iterable[tuple
 async def _resource_list(transport: Transport, group: str, version: str) -> Document | None:
     path = f"/apis/{group}/{version}" if group else f"/api/{version}"
     try:
-        return await _get(transport, path, "application/json")
+        return await _get(transport, path, "application/json", {"APIResourceList": "resources"})
     except ClusterError:
         if not group:
             raise  # without the core group nothing can be said at all
         return None
 
 
-async def _get(transport: Transport, path: str, accept: str) -> Document:
+async def _get(transport: Transport, path: str, accept: str, lists: Mapping[str, str]) -> Document:
+    """An answer of one of these kinds with the list that belongs to it; anything else is no empty catalog (R5)."""
     request = Request("GET", path, transport.asked(f"discover {path}"), accept=accept, compressed=True)
     reply = await transport.read(request)
     if reply.status != 200:
         raise error_of(reply, request.asked)
-    return document_of(reply, request.asked)
+    document = document_of(reply, request.asked)
+    kind = text_at(document, "kind")
+    if not isinstance(document.get(lists.get(kind, "")), list):
+        raise AnswerInvalid(
+            f"cannot {request.asked.what}",
+            where=request.asked.where,
+            why=f"the answer is a {kind or 'document'}, expected {' or '.join(lists)}",
+            next_step="see what answers at this address",
+        )
+    return document
 
 
 def _texts(resource: Document, name: str) -> frozenset[str]:

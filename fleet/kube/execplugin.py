@@ -130,7 +130,7 @@ class ExecAccess:
             if not ended:
                 await _kill(process)
         if code != 0:
-            said = printable(last_words.decode("utf-8", "replace").strip(), 600)
+            said = printable(last_words.decode("utf-8", "replace").strip()[-600:])
             raise self._failed(f"it ended with {code}: {said}" if said else f"it ended with {code}")
         if output is None:
             raise self._failed(f"its output is larger than {_MOST_OUTPUT >> 20} MiB")

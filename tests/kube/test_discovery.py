@@ -1,0 +1,126 @@
+"""What a cluster serves: the aggregated form, the older form, and groups that do not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from kube.hostile import Asked, Reply, World, as_json, refusal
+
+from fleet.errors import AnswerInvalid, ServerFailed
+
+
+def resource(plural: str, kind: str, scope: str = "Namespaced", group: str = "") -> dict[str, Any]:
+    return {
+        "resource": plural,
+        "responseKind": {"group": group, "version": "", "kind": kind},
+        "scope": scope,
+        "verbs": ["get", "list", "patch", "watch"],
+        "subresources": [{"subresource": "status", "responseKind": {"kind": kind}}],
+    }
+
+
+def group(name: str, *versions: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "versions": list(versions)}
+
+
+def version(name: str, *resources: dict[str, Any], freshness: str = "Current") -> dict[str, Any]:
+    return {"version": name, "freshness": freshness, "resources": list(resources)}
+
+
+CORE = {"kind": "APIGroupDiscoveryList", "items": [group("", version("v1", resource("pods", "Pod")))]}
+
+
+def serving(world: World, answers: dict[str, Any]) -> None:
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> Reply:
+        found = answers.get(asked.path)
+        return found if isinstance(found, Reply) else as_json(found) if found else refusal(404, "NotFound", "none")
+
+    world.server.answer = answer
+
+
+async def test_aggregated_discovery_takes_two_requests_and_the_first_version_is_preferred(world: World) -> None:
+    autoscaling = group(
+        "autoscaling",
+        version("v2", resource("hpas", "HPA", group="autoscaling")),
+        version("v1", resource("hpas", "HPA", group="autoscaling"), resource("olds", "Old", "Cluster")),
+    )
+    serving(world, {"/api": CORE, "/apis": {"kind": "APIGroupDiscoveryList", "items": [autoscaling]}})
+    async with world.connected() as kube:
+        catalog = await kube.discover()
+        assert await kube.discover() is catalog
+        before = len(world.server.asked)
+        hpa, old, pod = catalog.find("autoscaling", "HPA"), catalog.find("autoscaling", "Old"), catalog.find("", "Pod")
+        assert hpa
+        assert old
+        assert pod
+        assert (hpa.version, hpa.versions, hpa.namespaced) == ("v2", ("v2", "v1"), True)
+        assert (old.version, old.namespaced) == ("v1", False)
+        assert "watch" in pod.verbs
+        assert catalog.unknown == frozenset()
+        assert await kube.discover(fresh=True) is not catalog
+        assert len(world.server.asked) == before + 2
+
+
+async def test_a_stale_group_is_unknown_and_what_is_known_of_it_stays(world: World) -> None:
+    metrics = group("metrics.k8s.io", version("v1beta1", freshness="Stale"))
+    apps = group("apps", version("v1", resource("deployments", "Deployment", group="apps")))
+    serving(world, {"/api": CORE, "/apis": {"kind": "APIGroupDiscoveryList", "items": [metrics, apps]}})
+    async with world.connected() as kube:
+        catalog = await kube.discover()
+    assert catalog.unknown == {"metrics.k8s.io"}
+    assert catalog.find("apps", "Deployment") is not None
+
+
+def older_form(**answers: Any) -> dict[str, Any]:
+    pods = [
+        {"name": "pods", "namespaced": True, "kind": "Pod", "verbs": ["get"]},
+        {"name": "pods/log", "namespaced": True, "kind": "Pod", "verbs": ["get"]},
+    ]
+    apps = {
+        "name": "apps",
+        "versions": [{"version": "v1beta1"}, {"version": "v1"}],
+        "preferredVersion": {"version": "v1"},
+    }
+    broken = {"name": "broken.io", "versions": [{"version": "v1"}], "preferredVersion": {"version": "v1"}}
+    deployments = [{"name": "deployments", "namespaced": True, "kind": "Deployment", "verbs": ["get"]}]
+    return {
+        "/api": {"kind": "APIVersions", "versions": ["v1"]},
+        "/api/v1": {"kind": "APIResourceList", "resources": pods},
+        "/apis": {"kind": "APIGroupList", "groups": [apps, broken]},
+        "/apis/apps/v1": {"kind": "APIResourceList", "resources": deployments},
+        "/apis/apps/v1beta1": {"kind": "APIResourceList", "resources": deployments},
+        "/apis/broken.io/v1": refusal(503, "ServiceUnavailable", "the backing pod is away"),
+        **answers,
+    }
+
+
+async def test_the_older_form_gives_the_same_and_a_group_that_fails_is_unknown(world: World) -> None:
+    serving(world, older_form())
+    async with world.connected() as kube:
+        catalog = await kube.discover()
+    deployment = catalog.find("apps", "Deployment")
+    assert deployment is not None
+    assert (deployment.version, deployment.versions) == ("v1", ("v1", "v1beta1"))
+    assert catalog.unknown == {"broken.io"}
+    assert {key for key in catalog.kinds if not key[0]} == {("", "Pod")}
+
+
+async def test_without_the_core_group_nothing_is_said_at_all(world: World) -> None:
+    serving(world, older_form(**{"/api/v1": refusal(500, "InternalError", "no")}))
+    async with world.connected() as kube:
+        with pytest.raises(ServerFailed):
+            await kube.discover()
+    serving(world, {"/api": CORE, "/apis": Reply(200, b"<html>", {"Content-Type": "text/html"})})
+    async with world.connected() as kube:
+        with pytest.raises(AnswerInvalid):
+            await kube.discover()
+
+
+@pytest.mark.parametrize("document", [{"kind": "Status"}, {"kind": "APIVersions"}, {"kind": "APIGroupList"}])
+async def test_an_answer_that_is_no_discovery_is_not_an_empty_catalog(world: World, document: Any) -> None:
+    serving(world, {"/api": CORE, "/apis": document})
+    async with world.connected() as kube:
+        with pytest.raises(AnswerInvalid):
+            await kube.discover()
