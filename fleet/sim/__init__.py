@@ -8,6 +8,9 @@
         cluster.drift("apps", "Deployment", "shop", "web", {"spec": {"replicas": 9}}, manager="kubectl-edit")
         cluster.faults.add("error", code=503, retry_after=1, verbs={"list"}, count=2)
         cluster.ledger.writes(since=0); cluster.ledger.count(verb="watch")
+        url = await sim.control.start()    # HTTP for `fleet sim drift`, with sim.control.token (control.py)
+
+What pods do is said by image tags and annotations (fates.py), what the servers do wrong by faults (faults.py).
 
 It is held to the real server by the conformance suite: where they disagree, the real one is right.
 """

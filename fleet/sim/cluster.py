@@ -14,8 +14,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
-from fleet.core.documents import Document, mapping_at, parse_document, text_at
-from fleet.sim import births
+from fleet.core.documents import Document, documents_at, mapping_at, parse_document, text_at
+from fleet.sim import births, virtual
 from fleet.sim.access import Access, User, service_account
 from fleet.sim.apiserver import MAX_BODY_BYTES, ApiServer
 from fleet.sim.controllers import Controllers
@@ -24,6 +24,7 @@ from fleet.sim.kinds import Kind, Registry
 from fleet.sim.ledger import Ledger
 from fleet.sim.objects import Objects, WriteOptions, Written
 from fleet.sim.patch import merge_patch
+from fleet.sim.pods import default_container
 from fleet.sim.requests import Target
 from fleet.sim.storage import Row, Store
 from fleet.sim.watch import Watches
@@ -36,7 +37,15 @@ class SimCluster:
     """One cluster. Made and started by `Simulation`."""
 
     def __init__(
-        self, name: str, random: Random, *, bookmark_seconds: float, history: int, ledger_limit: int, controllers: bool
+        self,
+        name: str,
+        random: Random,
+        *,
+        bookmark_seconds: float,
+        history: int,
+        ledger_limit: int,
+        controllers: bool,
+        ready_seconds: float,
     ) -> None:
         self.name = name
         self.random = random
@@ -52,15 +61,15 @@ class SimCluster:
         self.logs: dict[tuple[str, str], str] = {}
         self.port = 0
         self.authority_pem = ""
-        self.controllers = Controllers(self, manager=controllers)
+        self.controllers = Controllers(self, manager=controllers, ready_seconds=ready_seconds)
         self._server: web.Server[web.BaseRequest] | None = None
         self._listener: asyncio.Server | None = None
         self._context: ssl.SSLContext | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._false_identity = births.new_uid(random)
-        self._seed()
+        self._seed(controllers=controllers)
 
-    def _seed(self) -> None:
+    def _seed(self, *, controllers: bool) -> None:
         options = WriteOptions(manager="kube-apiserver")
         kind = self.kind("", "Namespace")
         for name in _NAMESPACES:
@@ -70,6 +79,9 @@ class SimCluster:
         paths: Document = {"nonResourceURLs": ["*"], "verbs": ["*"]}
         role: Document = {"metadata": {"name": "cluster-admin"}, "rules": [rule, paths]}
         self.objects.create(self.kind("rbac.authorization.k8s.io", "ClusterRole"), "", role, options)
+        if controllers:
+            node: Document = {"metadata": {"name": "node-1"}, "status": {"capacity": {"cpu": "64", "memory": "256Gi"}}}
+            self.objects.create(self.kind("", "Node"), "", node, WriteOptions(manager="kubelet"))
         self.store.compact()
 
     # What tests and the demo use
@@ -121,6 +133,32 @@ class SimCluster:
             return made if isinstance(made, dict) else old
 
         return self.objects.change(found, namespace, name, merged, WriteOptions(manager=manager), subresource).object
+
+    def scale(self, kind: Kind, namespace: str, name: str, replicas: int, *, manager: str = "") -> Document:
+        """Set replicas through the scale subresource, as an HPA does."""
+        options = WriteOptions(manager=manager or "kube-controller-manager")
+        target = Target("", "patch", kind.group, kind.version, namespace, kind.plural, name, "scale")
+
+        def change(old: Document) -> Document:
+            return {**old, "spec": {"replicas": replicas}}
+
+        return virtual.write(self, kind, namespace, target, change, options)
+
+    def inject_sidecar(self, name: str = "mesh", image: str = "sim.internal/mesh:1") -> None:
+        """From now on each new pod gets one more container and a label, as by a mutating webhook."""
+
+        def inject(kind: Kind, document: Document) -> None:
+            spec = mapping_at(document, "spec")
+            containers = documents_at(spec, "containers")
+            if kind.resource != "pods" or any(text_at(one, "name") == name for one in containers):
+                return
+            sidecar: Document = {"name": name, "image": image, "resources": {}}
+            default_container(sidecar)
+            spec["containers"] = [*containers, sidecar]
+            metadata = mapping_at(document, "metadata")
+            metadata["labels"] = {**mapping_at(metadata, "labels"), f"sim.fleet.internal/{name}": "injected"}
+
+        self.objects.injectors.append(inject)
 
     def create(self, document: Document, *, manager: str = "kubectl-create") -> Written:
         """Create an object as another writer would."""

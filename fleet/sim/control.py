@@ -1,101 +1,135 @@
-"""The control endpoint of a running simulation: drift, faults and ledgers over loopback, by token.
+"""The way in to a running simulation: a loopback HTTP endpoint with a token, for `fleet sim drift` and the demo.
 
-POST /drift {"cluster", "overlay"} changes an object as another writer would; GET /ledger?cluster=NAME&since=N gives
-the requests of a cluster.
+POST /drift  {cluster, kind, namespace, name, changes, group?, manager?}   a change as by another writer
+POST /fault  {cluster, kind, …}  a fault as in faults.py; {cluster, clear: true} ends all
+GET  /ledger?cluster=NAME&since=N   requests after N, oldest first; without cluster: of all
+GET  /clusters   names, addresses, identities, counts
 """
 
 from __future__ import annotations
 
 import hmac
-import secrets
-from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
+import orjson
 from aiohttp import web
 
-from fleet.core.documents import Document, Json, documents_at, mapping_at, parse_document, text_at
-from fleet.core.objects import OWNER_ANNOTATION
-from fleet.sim.cluster import SimCluster
+from fleet.core.documents import Document, Json, items_at, mapping_at, number_at, parse_document, text_at
+from fleet.sim import births
+from fleet.sim.statuses import ApiError
 
 if TYPE_CHECKING:
+    from fleet.sim.cluster import SimCluster
     from fleet.sim.simulation import Simulation
 
-BODY_LIMIT_BYTES = 1 << 16
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-# The kinds that a drift looks for, in this order.
-_KINDS = (("", "Service"), ("apps", "Deployment"))
 
-
-class ControlServer:
-    """Use as an async context manager; `url` and `token` are known inside."""
+class Control:
+    """The control endpoint of a simulation. `token` is asked for in each request, as a bearer token."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
-        self.token = secrets.token_urlsafe(24)
+        self.token = births.token()
         self.url = ""
-        app = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[self._guarded])
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, port: int = 0) -> str:
+        """Listen on loopback; the URL."""
+        app = web.Application(middlewares=[self._guard])
         app.router.add_post("/drift", self._drift)
+        app.router.add_post("/fault", self._fault)
         app.router.add_get("/ledger", self._ledger)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-
-    async def __aenter__(self) -> ControlServer:
+        app.router.add_get("/clusters", self._clusters)
+        self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
-        return self
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        await site.start()
+        address = self._runner.addresses[0]
+        self.url = f"http://127.0.0.1:{address[1]}"
+        return self.url
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._runner.cleanup()
+    async def stop(self) -> None:
+        """Close the port."""
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     @web.middleware
-    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self.token.encode()):
-            return web.json_response({"error": "not the demo's token"}, status=401)
-        return await handler(request)
+    async def _guard(self, request: web.Request, handler: web.RequestHandler) -> web.StreamResponse:  # type: ignore[type-arg]
+        offered = request.headers.get("Authorization", "").encode()
+        if not hmac.compare_digest(offered, f"Bearer {self.token}".encode()):
+            return _problem(401, "the token of this simulation is needed")
+        try:
+            return await handler(request)  # type: ignore[operator,misc]
+        except KeyError as problem:
+            return _problem(404, str(problem.args[0]))
+        except ApiError as problem:
+            return _problem(problem.code, problem.message)
+        except ValueError as problem:
+            return _problem(400, str(problem))
+
+    def _cluster(self, body: Document) -> SimCluster:
+        return self._simulation.cluster(text_at(body, "cluster"))
 
     async def _drift(self, request: web.Request) -> web.Response:
-        try:
-            body = parse_document(await request.read() or b"{}")
-        except ValueError:
-            return web.json_response({"error": "the body is no JSON object"}, status=400)
-        name = text_at(body, "cluster") or next(iter(self._simulation.clusters))
-        if name not in self._simulation.clusters:
-            return web.json_response({"error": f"there is no simulated cluster {name}"}, status=404)
-        what = drift_by_hand(self._simulation.cluster(name), text_at(body, "overlay"))
-        if not what:
-            return web.json_response({"error": f"nothing to change on {name}"}, status=404)
-        return web.json_response({"cluster": name, "what": what})
+        body = parse_document(await request.read())
+        document = self._cluster(body).drift(
+            text_at(body, "group"),
+            text_at(body, "kind"),
+            text_at(body, "namespace"),
+            text_at(body, "name"),
+            mapping_at(body, "changes"),
+            manager=text_at(body, "manager") or "kubectl-edit",
+        )
+        return _json(document)
+
+    async def _fault(self, request: web.Request) -> web.Response:
+        body = parse_document(await request.read())
+        faults = self._cluster(body).faults
+        if body.get("clear") is True:
+            faults.clear()
+            return _json({"active": 0})
+        seconds = body.get("seconds")
+        faults.add(
+            text_at(body, "kind"),
+            verbs=[str(verb) for verb in items_at(body, "verbs")],
+            resource=text_at(body, "resource"),
+            name=text_at(body, "name"),
+            agent=text_at(body, "agent"),
+            count=number_at(body, "count"),
+            code=number_at(body, "code"),
+            seconds=float(seconds) if isinstance(seconds, int | float) else 1.0,
+            retry_after=number_at(body, "retry_after"),
+        )
+        return _json({"active": len(faults.active)})
 
     async def _ledger(self, request: web.Request) -> web.Response:
-        name, since = request.query.get("cluster", ""), request.query.get("since", "0")
-        if name not in self._simulation.clusters or not since.isdigit():
-            return web.json_response({"error": f"there is no simulated cluster {name}"}, status=404)
-        entries = self._simulation.cluster(name).ledger.since(int(since))
-        return web.json_response({"items": [entry.document() for entry in entries]})
+        wanted, since = request.query.get("cluster", ""), int(request.query.get("since", "0"))
+        clusters = [self._simulation.cluster(wanted)] if wanted else list(self._simulation.clusters.values())
+        entries: list[Json] = [entry.document() for one in clusters for entry in one.ledger.since(since)]
+        return _json({"entries": entries})
+
+    async def _clusters(self, request: web.Request) -> web.Response:
+        del request
+        listed: list[Json] = [
+            {
+                "name": one.name,
+                "address": one.address,
+                "identity": one.identity,
+                "requests": one.ledger.sequence,
+                "watches": len(one.watches.open),
+                "faults": [fault.kind for fault in one.faults.active],
+            }
+            for one in self._simulation.clusters.values()
+        ]
+        return _json({"clusters": listed})
 
 
-def drift_by_hand(cluster: SimCluster, overlay: str = "") -> str:
-    """Change the first fitting object of an overlay ("" for any) as kubectl edit would; what was changed, or ""."""
-    for group, kind in _KINDS:
-        for item in cluster.list(group, kind):
-            owner = text_at(item, "metadata", "annotations", OWNER_ANNOTATION)
-            if not owner or (overlay and owner.rpartition("/")[2] != overlay):
-                continue
-            namespace, name = text_at(item, "metadata", "namespace"), text_at(item, "metadata", "name")
-            cluster.drift(group, kind, namespace, name, _change_of(kind, item), manager="kubectl-edit")
-            return f"{kind} {namespace}/{name} changed by kubectl-edit"
-    return ""
+def _json(document: Document, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
 
 
-def _change_of(kind: str, item: Document) -> Document:
-    """A field that Git does say: a Service's selector, the images of a Deployment."""
-    if kind == "Service":
-        return {"spec": {"selector": dict.fromkeys(mapping_at(item, "spec", "selector"), "elsewhere")}}
-    containers = documents_at(item, "spec", "template", "spec", "containers")
-    changed: list[Json] = [{**container, "image": text_at(container, "image") + "-hotfix"} for container in containers]
-    return {"spec": {"template": {"spec": {"containers": changed}}}}
+def _problem(status: int, detail: str) -> web.Response:
+    return web.Response(
+        status=status,
+        body=orjson.dumps({"status": status, "detail": detail}),
+        content_type="application/problem+json",
+    )

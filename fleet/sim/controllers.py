@@ -18,6 +18,7 @@ from fleet.sim.objects import WriteOptions
 from fleet.sim.selectors import label_test
 from fleet.sim.statuses import ApiError
 from fleet.sim.storage import Event, Key
+from fleet.sim.workloads import Workloads
 
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster
@@ -35,8 +36,9 @@ class Controllers:
     Without `manager` only what the API server does by itself goes on (CRDs), as where no controller manager runs.
     """
 
-    def __init__(self, cluster: SimCluster, *, manager: bool = True) -> None:
+    def __init__(self, cluster: SimCluster, *, manager: bool, ready_seconds: float) -> None:
         self._cluster = cluster
+        self._workloads = Workloads(cluster, self, ready_seconds=ready_seconds) if manager else None
         self._manager = manager
         self._timers: set[asyncio.TimerHandle] = set()
         self._owned: dict[str, set[tuple[str, Key]]] = {}  # owner's UID to the objects that name it
@@ -82,6 +84,8 @@ class Controllers:
 
     def _on_event(self, event: Event) -> None:
         self._index(event)
+        if self._workloads is not None:
+            self._workloads.on_event(event)
         handler = self._by_resource.get(event.resource)
         if handler is not None:
             handler(event)
@@ -92,6 +96,8 @@ class Controllers:
             return
         if after is None:
             if event.before is not None:
+                if event.resource == "persistentvolumeclaims":
+                    self.later(_SOON, lambda: self._reclaim(event.key))
                 uid = event.before.uid
                 if self._owned.get(uid):
                     self.later(_COLLECT, lambda: self._collect(uid))
@@ -102,6 +108,14 @@ class Controllers:
             self.later(_COLLECT, lambda: self._finalize(event.resource, event.key))
         if after.owners and any(owner not in self._alive for owner in after.owners):
             self.later(_COLLECT * 4, lambda: self._collect_orphan(event.resource, event.key))
+
+    def owned_by(self, owner: str) -> list[tuple[str, Key]]:
+        """What names this UID as its owner, in order."""
+        return sorted(self._owned.get(owner, set()))
+
+    def place_of(self, uid: str) -> tuple[str, Key] | None:
+        """Where the object with this UID lies."""
+        return self._alive.get(uid)
 
     # Garbage collection
 
@@ -213,6 +227,15 @@ class Controllers:
 
         with contextlib.suppress(ApiError):
             self._cluster.objects.change(kind, *key, change, _MANAGER)
+
+    def _reclaim(self, claim: Key) -> None:
+        """Delete the volume of a claim that is gone, where its policy says so."""
+        kind = self._cluster.kind("", "PersistentVolume")
+        for key, row in list(self._cluster.store.rows(kind.resource).items()):
+            spec = mapping_at(row.document(), "spec")
+            bound = (text_at(spec, "claimRef", "namespace"), text_at(spec, "claimRef", "name"))
+            if bound == claim and text_at(spec, "persistentVolumeReclaimPolicy") == "Delete" and not row.deleting:
+                self._cluster.objects.delete(kind, *key)
 
     # Namespaces
 

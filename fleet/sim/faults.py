@@ -200,7 +200,7 @@ class Faults:
             return
         target = Target(request.path, "watch", kind.group, kind.version, "", kind.plural)
         if self.hit("silent", target):
-            watcher.silent = True
+            watcher.hush()
         if self.hit("truncated", target):
             watcher.truncate = True
         if self.hit("expired", target):

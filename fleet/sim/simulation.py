@@ -13,6 +13,7 @@ import orjson
 
 from fleet.sim.authority import Authority
 from fleet.sim.cluster import SimCluster
+from fleet.sim.control import Control
 
 # asyncio's default of 256 KiB a TLS stream makes thousands of idle watches dear.
 _TLS_BUFFER_BYTES = 16 * 1024
@@ -30,8 +31,15 @@ class Simulation:
         history: int = 4000,
         ledger_limit: int = 20_000,
         controllers: bool = True,
+        ready_seconds: float = 0.3,
     ) -> None:
+        """`seed` repeats names and UIDs; `history` and `ledger_limit` bound memory, in events and requests.
+
+        `bookmark_seconds`: the rhythm of bookmarks (a minute on the real server). `controllers`: False for an API
+        server alone. `ready_seconds`: from a pod's birth to its fate.
+        """
         self._authority = Authority()
+        self.control = Control(self)
         self.clusters = {
             name: SimCluster(
                 name,
@@ -40,6 +48,7 @@ class Simulation:
                 history=history,
                 ledger_limit=ledger_limit,
                 controllers=controllers,
+                ready_seconds=ready_seconds,
             )
             for name in clusters
         }
@@ -80,4 +89,5 @@ class Simulation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.control.stop()
         await asyncio.gather(*(cluster.stop() for cluster in self.clusters.values()))

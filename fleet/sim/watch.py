@@ -79,6 +79,11 @@ class Watcher:
         self.closed = True
         self._wake_up()
 
+    def hush(self) -> None:
+        """Say nothing from now on, and none of what is queued."""
+        self._queue.clear()
+        self.silent = True
+
     def expire(self) -> None:
         """Say 410 and end: what a client gets whose version is compacted away."""
         self._queue.clear()
@@ -221,7 +226,9 @@ class Watches:
         faults.on_watch(watcher, request, kind)
         try:
             started(200)
-            await response.prepare(request)
+            writer = await response.prepare(request)
+            if writer is not None:
+                writer.send_headers()  # at once: a quiet watch has no first chunk to carry them
             await watcher.run(response)
             await response.write_eof()
         except ConnectionError:

@@ -58,7 +58,7 @@ class Client:
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulation]:
-    async with Simulation(["eu-1"], seed=1) as simulation:
+    async with Simulation(["eu-1"], seed=1, ready_seconds=0.02) as simulation:
         yield simulation
 
 

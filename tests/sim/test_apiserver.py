@@ -57,11 +57,12 @@ async def test_a_labelled_watch_says_added_and_deleted_when_the_label_comes_and_
 
 
 async def test_a_paged_list_is_one_snapshot(client: Any) -> None:
+    secrets = "/api/v1/namespaces/default/secrets"
     for name in "abc":
-        await client.apply(f"{MAPS}/{name}", config_map(name))
-    first = (await client.call("GET", f"{MAPS}?limit=2")).body
-    await client.apply(f"{MAPS}/bb", config_map("bb"))
-    second = (await client.call("GET", f"{MAPS}?limit=2&continue={first['metadata']['continue']}")).body
+        await client.apply(f"{secrets}/{name}", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}})
+    first = (await client.call("GET", f"{secrets}?limit=2")).body
+    await client.apply(f"{secrets}/bb", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bb"}})
+    second = (await client.call("GET", f"{secrets}?limit=2&continue={first['metadata']['continue']}")).body
     assert first["metadata"]["remainingItemCount"] == 1
     assert [item["metadata"]["name"] for item in second["items"]] == ["c"]
     assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]

@@ -1,6 +1,6 @@
 """Make fleet/sim/schema.json and kinds.json from a running kube-apiserver and Go's own types.
 
-    go run gotypes.go > types.json      (needs k8s.io/{api,apimachinery,client-go,apiextensions-apiserver,kube-aggregator})
+    go run gotypes.go > types.json      (needs k8s.io/api, client-go, apiextensions-apiserver, kube-aggregator)
     python generate.py URL TOKEN types.json
 
 The server's OpenAPI v3 says how lists and maps merge (list types, keys, defaults); Go's struct tags say what the
