@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+import orjson
+
 from fleet.errors import DocumentInvalid, DuplicateObject, FleetError, RenderFailed, ResourceMissing
 
 _LONGEST = 600
 _DEPRECATED = re.compile(r"^# Warning:.*$\n?", re.MULTILINE)
+# kubectl writes its errors as log lines: a quoted text, or an indented block.
+_LOGGED = re.compile(
+    r"""^[EW]\d{4} .*?\] "command failed" err=(?:(?P<text>"(?:[^"\\]|\\.)*")|<\n(?P<block>.*?)\n\s*>)""", re.M | re.S
+)
 # kustomize prints whole generator configurations, literals included, between backquotes.
 _CONFIGURATION = re.compile(r"with config: `.*?`", re.DOTALL)
 # Where it cannot write an object as YAML, it prints all of it.
@@ -64,7 +70,7 @@ def error_of(stderr: bytes, *, directory: str, root: str, secrets: Iterable[str]
 
 
 def _cleaned(text: str, directory: str, secrets: Iterable[str]) -> str:
-    text = _DEPRECATED.sub("", text)
+    text = _LOGGED.sub(_unlogged, _DEPRECATED.sub("", text))
     text = _CONFIGURATION.sub("", text)
     text = _DUMP.sub("", text)
     text = _LITERAL.sub("literal source, expected", text)
@@ -73,6 +79,15 @@ def _cleaned(text: str, directory: str, secrets: Iterable[str]) -> str:
         if secret:
             text = text.replace(secret, "(hidden)")
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text).strip()
+
+
+def _unlogged(line: re.Match[str]) -> str:
+    if line["text"] is None:
+        return line["block"]
+    try:
+        return str(orjson.loads(line["text"]))
+    except orjson.JSONDecodeError:
+        return line["text"]
 
 
 def _first_file(text: str, root: str) -> str:
