@@ -37,6 +37,7 @@ KEY_UNIT = "fleet.unit"
 KEY_REASON = "fleet.reason"
 KEY_OBJECT = "fleet.object"
 KEY_COUNT = "fleet.count"
+KEY_OUTCOME = "fleet.outcome"
 
 # Metrics
 REGISTRY = CollectorRegistry()
@@ -80,6 +81,12 @@ def trace_of(installation: str, commit: str) -> CommitTrace:
     """The trace of a commit: the same in every process of the same installation."""
     seed = hashlib.sha256(f"fleet-trace\0{installation}\0{commit}".encode()).digest()
     return CommitTrace(int.from_bytes(seed[:16], "big") or 1, int.from_bytes(seed[16:24], "big") or 1)
+
+
+def cluster_span_of(installation: str, commit: str, cluster: str) -> int:
+    """The id of a cluster's span in a commit's trace: the same in every process, so that units find their parent."""
+    seed = hashlib.sha256(f"fleet-cluster\0{installation}\0{commit}\0{cluster}".encode()).digest()
+    return int.from_bytes(seed[:8], "big") or 1
 
 
 _span_id: contextvars.ContextVar[int] = contextvars.ContextVar("fleet_span_id", default=0)

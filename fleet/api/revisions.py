@@ -184,7 +184,7 @@ def commit_progress(view: View, commit: str, now: float) -> CommitProgress:
         known=known,
         done=known and not missing and not view.rendering,
         units=total,
-        there=total - len(missing),
+        there=total - len(missing) if known else 0,
         missing=missing if known else [],
     )
 

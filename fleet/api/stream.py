@@ -11,10 +11,13 @@ from fleet.access.policy import Role
 from fleet.api.route import Call, Route
 from fleet.api.timeline import event_out
 from fleet.errors import NotAuthenticated, RequestInvalid
+from fleet.ports.state import Ring
 
 CHECK_SECONDS = 4.0  # a revoked token ends its streams within 5 s (R35, R38)
 STREAMS_LIMIT = 500
 PAGE = 200
+BATCH_SECONDS = 0.15  # the store writes events in batches of 100 ms
+SLOW_SECONDS = 10.0  # a reader that takes longer is dropped; Last-Event-ID gives it what it missed (R41)
 _open_streams = asyncio.Semaphore(STREAMS_LIMIT)
 
 
@@ -33,16 +36,16 @@ async def _stream(call: Call) -> web.StreamResponse:
                 await call.parts.tokens.caller_of(call.request.headers.get("Authorization", ""))
             except NotAuthenticated:
                 break
+            heard = call.parts.bells.news.count
             rows = await call.parts.state.events(after=last, limit=PAGE)
             for row in rows:
-                # A slow reader is dropped: what it missed it gets again by Last-Event-ID (R41).
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(SLOW_SECONDS):
                     await response.send(
                         event_out(row).model_dump_json(by_alias=True), id=str(row.id), event=row.event.kind
                     )
                 last = row.id
             if not rows:
-                await _wait_for_news(call.parts.bells.news)
+                await _wait_for_news(call.parts.bells.news, heard)
     return response
 
 
@@ -51,11 +54,11 @@ async def _newest(call: Call) -> int:
     return rows[0].id if rows else 0
 
 
-async def _wait_for_news(news: asyncio.Event) -> None:
+async def _wait_for_news(news: Ring, heard: int) -> None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await news.wait()
-            await asyncio.sleep(0.15)  # the store writes events in batches of 100 ms
+            await news.after(heard)
+            await asyncio.sleep(BATCH_SECONDS)
     except TimeoutError:
         return
 

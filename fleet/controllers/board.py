@@ -7,19 +7,19 @@ any worker hears of it (R22), and wakes the workers whose Desired changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from fleet.core.fleet import Fleet, Suspension, Unit
-from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
+from fleet.controllers.deletions import Deletions
+from fleet.controllers.feed import BoardFeed, Slot
+from fleet.core.fleet import Cluster, Connection, Fleet, Origin, Suspension, Unit
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
+from fleet.core.leaving import Leave, Leaving, decode_leaving, encode_leaving
 from fleet.core.objects import Bundle
 from fleet.core.release import (
-    EMPTY_BUNDLE,
     Orders,
     Rendered,
-    RenderProblem,
     Result,
-    judge_across,
     judge_fall,
     plan_desired,
     plan_leaving_unit,
@@ -28,60 +28,18 @@ from fleet.core.release import (
     scopes_of,
     units_that_left,
 )
-from fleet.core.rollout import Approved, Desired, SyncRequest, UnitDesired
+from fleet.core.rollout import Approved, SyncRequest, UnitDesired
 from fleet.core.view import View
 from fleet.errors import StateDamaged
 from fleet.ports.render import Vault
 from fleet.ports.state import ReleasedBundle, State
 
 SEQUENCE_BLOCK = 256
-
-
-class _Slot:
-    """The newest Desired of one cluster, and those who wait for it."""
-
-    def __init__(self) -> None:
-        self.desired: Desired | None = None
-        self.changed = asyncio.Event()
-
-    def put(self, desired: Desired) -> None:
-        self.desired = desired
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-
-class BoardFeed:
-    """ports.worker.Feed for one cluster, in this process."""
-
-    def __init__(self, slot: _Slot, bundle_of: Callable[[Digest], Awaitable[Bundle]], vault: Vault) -> None:
-        self._slot, self._bundle_of, self._vault = slot, bundle_of, vault
-
-    async def next(self, after: int) -> Desired:
-        """Wait for a Desired with a higher sequence; give the newest."""
-        while True:
-            changed, desired = self._slot.changed, self._slot.desired
-            if desired is not None and desired.sequence > after:
-                return desired
-            await changed.wait()
-
-    async def bundle(self, digest: Digest) -> Bundle:
-        """From the render cache; raises StateDamaged."""
-        return EMPTY_BUNDLE if digest == EMPTY_BUNDLE.digest else await self._bundle_of(digest)
-
-    async def secrets(self, sealed: Collection[str]) -> Mapping[str, bytes]:
-        """From the encrypted store; raises StateDamaged if one is missing."""
-        values = await self._vault.get(sealed)
-        if missing := len(set(sealed) - set(values)):
-            raise StateDamaged(
-                f"{missing} Secret values are not in the encrypted store",
-                why="the store was cleared or has another key",
-                next_step="touch the generator's input in Git, or restore a backup of the data directory",
-            )
-        return values
+LEAVING = "leaving"
 
 
 class Board:
-    """All clusters' orders. Methods that release are called by one task at a time."""
+    """All clusters' orders. `take_fleet` and `release` are called by one task; the others by any."""
 
     def __init__(
         self,
@@ -89,10 +47,11 @@ class Board:
         view: View,
         bundle_of: Callable[[Digest], Awaitable[Bundle]],
         vault: Vault,
+        wall: Callable[[], float],
     ) -> None:
         self._state, self._view, self._bundle_of, self._vault = state, view, bundle_of, vault
-        self._slots: dict[ClusterName, _Slot] = {}
-        self._refs: dict[Digest, frozenset[ObjectRef]] = {EMPTY_BUNDLE.digest: frozenset()}
+        self._deletions = Deletions(bundle_of, wall)
+        self._slots: dict[ClusterName, Slot] = {}
         self.results: dict[UnitName, Result] = {}
         self._held: dict[UnitName, Rendered] = {}
         self._permits: dict[UnitName, frozenset[ObjectRef]] = {}
@@ -101,11 +60,13 @@ class Board:
         self._requests: tuple[SyncRequest, ...] = ()
         self._identities: dict[ClusterName, Identity] = {}
         self._recovered: frozenset[ClusterName] = frozenset()
-        self._leaving: dict[UnitName, str] = {}  # unit -> why its leaving is held, "" when it may go
+        self._leaving = Leaving()
+        self._kept_leaving = Leaving()  # as it lies in the state
         self._parts: dict[ClusterName, dict[UnitName, UnitDesired]] = {}
         self._dirty: set[UnitName] = set()
         self._dirty_clusters: set[ClusterName] = set()
         self._sequence, self._sequence_end = 0, 0
+        self._publishing = asyncio.Lock()  # sequences must reach each cluster in their order
         view.results = self.results
 
     @property
@@ -115,7 +76,7 @@ class Board:
 
     def feed(self, cluster: ClusterName) -> BoardFeed:
         """The feed of one cluster's worker."""
-        return BoardFeed(self._slots.setdefault(cluster, _Slot()), self._bundle_of, self._vault)
+        return BoardFeed(self._slots.setdefault(cluster, Slot()), self._bundle_of, self._vault)
 
     def released_of(self, unit: UnitName) -> Rendered | None:
         """What a unit was told to hold last."""
@@ -125,6 +86,15 @@ class Board:
         """Take over what an earlier process released."""
         self._identities = dict(await self._state.identities())
         self._held = {row.unit: Rendered(row.bundle, row.commit) for row in await self._state.released()}
+        kept = await self._state.get_value(LEAVING)
+        try:
+            self._leaving = self._kept_leaving = decode_leaving(kept) if kept else Leaving()
+        except ValueError as error:
+            raise StateDamaged(
+                "which units leave the fleet cannot be read",
+                why=str(error),
+                next_step="restore a backup of the data directory",
+            ) from error
 
     # The commit in force
 
@@ -142,24 +112,32 @@ class Board:
             if kept:
                 fleet = replace(fleet, clusters={**fleet.clusters, **kept})
         self._view.fleet = fleet
+        self._dirty_clusters |= _changed_clusters(before, fleet)
+        self._dirty |= _other_policies(before, fleet)
         if before is not None and before.units is fleet.units and before.unknown == fleet.unknown:
             return frozenset()
         changed = _changed_units(before, fleet)
         self._leave(before, fleet)
         self._dirty |= changed
         self._dirty |= set(fleet.unknown.units)
-        self._dirty_clusters |= _changed_clusters(before, fleet)
         return changed
 
     def _leave(self, before: Fleet | None, after: Fleet) -> None:
-        """Note which units left; at a start, what was released before stands for the inventory of then."""
-        for name in [name for name in self._leaving if name in after.units]:
-            del self._leaving[name]
-        had: Collection[UnitName] = tuple(self._held) if before is None else tuple(before.units)
+        """Note which units left; what was released before stands for inventories that are not known any more."""
+        self._leaving = self._leaving.without(frozenset(name for name in self._leaving.units if name in after.units))
+        had = {*self._held, *(before.units if before is not None else ())} - set(self._leaving.units)
         gone = units_that_left(had, after)
-        falls = judge_fall(gone, had)
-        for name in gone:
-            self._leaving[name] = falls.get(name.overlay, "")
+        held = {name for name, leave in self._leaving.units.items() if leave.fall}
+        falls = judge_fall(gone | held, had | held)
+        leaves = {name: Leave(after.commit, falls.get(name.overlay, "")) for name in gone}
+        entries = before.clusters if before is not None else dict[ClusterName, Cluster]()
+        clusters = {
+            name.cluster: entries.get(name.cluster) or _entry_by_name(name.cluster)
+            for name in gone
+            if name.cluster not in after.clusters and name.cluster not in self._leaving.clusters
+        }
+        self._leaving = Leaving({**self._leaving.units, **leaves}, {**self._leaving.clusters, **clusters})
+        for name in self._leaving.units:
             self.results.pop(name, None)
             self._dirty.add(name)
 
@@ -172,7 +150,16 @@ class Board:
         for name, result in fresh.items():
             if isinstance(result, Rendered):
                 rows.append(ReleasedBundle(name, result.commit, result.bundle))
-        await self._judge_deletions(fresh)
+        fleet = self._view.fleet
+        if fleet is not None:
+            permits = await self._deletions.permits_of(
+                fresh,
+                held=self._held,
+                reports=self._view.units,
+                results=self.results,
+                limit_clusters=fleet.budget.clusters,
+            )
+            self._permits.update(permits)
         if rows:
             await self._state.put_released(rows)
         for row in rows:
@@ -180,49 +167,6 @@ class Board:
         self.results.update(fresh)
         self._dirty |= set(fresh)
         await self.publish()
-
-    async def _judge_deletions(self, fresh: Mapping[UnitName, Result]) -> None:
-        fleet = self._view.fleet
-        if fleet is None:
-            return
-        candidates: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
-        for name, result in fresh.items():
-            if isinstance(result, RenderProblem):
-                continue
-            wanted = await self._refs_of(result.bundle)
-            had = await self._refs_owned(name)
-            gone = had - wanted
-            candidates.setdefault(name.overlay, {})[name] = gone - await self._moved(name, gone)
-        for per_unit in candidates.values():
-            verdict = judge_across(per_unit, limit_clusters=fleet.budget.clusters)
-            self._permits.update(verdict.permits)
-
-    async def _refs_owned(self, name: UnitName) -> frozenset[ObjectRef]:
-        """What a unit holds as far as the hub knows: what it was told to hold, and what its worker reported."""
-        held, report = self._held.get(name), self._view.units.get(name)
-        refs = set(await self._refs_of(held.bundle)) if held else set[ObjectRef]()
-        if report is not None:
-            refs.update(status.ref for status in report.objects)
-        return frozenset(refs)
-
-    async def _moved(self, name: UnitName, gone: frozenset[ObjectRef]) -> frozenset[ObjectRef]:
-        """Those of `gone` that another unit of the same cluster holds at this commit: moves, no deletions (R16)."""
-        moved: set[ObjectRef] = set()
-        if gone:
-            for other, result in self.results.items():
-                if other.cluster == name.cluster and other != name and isinstance(result, Rendered):
-                    moved |= gone & await self._refs_of(result.bundle)
-        return frozenset(moved)
-
-    async def _refs_of(self, digest: Digest) -> frozenset[ObjectRef]:
-        refs = self._refs.get(digest)
-        if refs is None:
-            try:
-                bundle = await self._bundle_of(digest)
-            except StateDamaged:  # a bundle of an earlier data directory: the worker's record tells what it held
-                return frozenset()
-            refs = self._refs[digest] = frozenset(item.ref for item in bundle.objects)
-        return refs
 
     # What people ordered
 
@@ -246,10 +190,8 @@ class Board:
             self._dirty_clusters.add(request.unit.cluster)
         self._dirty_clusters |= recovered ^ self._recovered
         self._recovered = recovered
-        for name in released_falls:
-            if self._leaving.get(name):
-                self._leaving[name] = ""
-                self._dirty.add(name)
+        self._dirty |= {name for name in self.falls() if name in released_falls}
+        self._leaving = self._leaving.allowed(released_falls)
         self._suspensions, self._requests, self._approved = tuple(suspensions), tuple(requests), approved
 
     def take_identity(self, cluster: ClusterName, identity: Identity) -> None:
@@ -258,9 +200,14 @@ class Board:
             self._identities[cluster] = identity
             self._dirty_clusters.add(cluster)
 
-    def left(self, unit: UnitName) -> None:
+    def identity_of(self, cluster: ClusterName) -> Identity | None:
+        """The recorded identity."""
+        return self._identities.get(cluster)
+
+    async def left(self, unit: UnitName) -> None:
         """A worker confirmed that it let go of a unit."""
-        self._leaving.pop(unit, None)
+        await self._state.put_released((), gone=(unit,))
+        self._leaving = self._leaving.without(frozenset({unit}))
         self._held.pop(unit, None)
         self._permits.pop(unit, None)
         self.results.pop(unit, None)
@@ -268,29 +215,45 @@ class Board:
         if parts is not None and parts.pop(unit, None) is not None:
             self._dirty_clusters.add(unit.cluster)
 
+    def forget(self, cluster: ClusterName) -> None:
+        """A cluster that left, and whose units are all let go."""
+        for book in (self._identities, self._parts, self._slots):
+            book.pop(cluster, None)
+
+    def entries(self) -> Mapping[ClusterName, Cluster]:
+        """All clusters that need a worker: those of the repo, and those with units to let go."""
+        fleet = self._view.fleet
+        return {**self._leaving.clusters, **(fleet.clusters if fleet is not None else {})}
+
     def leaving_of(self, cluster: ClusterName) -> frozenset[UnitName]:
         """Units of a cluster that are not let go yet."""
-        return frozenset(name for name in self._leaving if name.cluster == cluster)
+        return self._leaving.of_cluster(cluster)
 
-    def falls(self) -> Mapping[UnitName, str]:
-        """Units whose leaving is held, with the reason (R8)."""
-        return {name: why for name, why in self._leaving.items() if why}
+    def falls(self) -> Mapping[UnitName, Leave]:
+        """Units whose leaving is held, with commit and reason (R8)."""
+        return {name: leave for name, leave in self._leaving.units.items() if leave.fall}
 
     # Publishing
 
     async def publish(self) -> None:
-        """Give each cluster whose orders changed a new Desired."""
-        fleet = self._view.fleet
-        if fleet is None:
-            return
-        dirty, self._dirty = self._dirty, set()
-        clusters, self._dirty_clusters = self._dirty_clusters, set()
-        for name in sorted(dirty):
-            if self._put_part(name, fleet):
-                clusters.add(name.cluster)
-        for cluster in sorted(clusters):
-            if cluster in fleet.clusters:
-                await self._publish_cluster(cluster, fleet)
+        """Give each cluster whose orders changed a new Desired; raises StateError, and then nothing is forgotten."""
+        async with self._publishing:
+            fleet = self._view.fleet
+            if fleet is None:
+                return
+            if self._leaving != self._kept_leaving:
+                leaving = self._leaving
+                await self._state.set_value(LEAVING, encode_leaving(leaving))
+                self._kept_leaving = leaving
+            while self._dirty:
+                name = self._dirty.pop()
+                if self._put_part(name, fleet):
+                    self._dirty_clusters.add(name.cluster)
+            entries = self.entries()
+            for cluster in sorted(self._dirty_clusters):
+                if cluster in entries:
+                    await self._publish_cluster(entries[cluster], fleet)
+                self._dirty_clusters.discard(cluster)
 
     def _put_part(self, name: UnitName, fleet: Fleet) -> bool:
         orders = Orders(
@@ -299,14 +262,14 @@ class Board:
             permits=self._permits.get(name, frozenset()),
             approved=self._approved.get(name, frozenset()),
             suspensions=self._suspensions,
-            fall=self._leaving.get(name, ""),
+            fall=self._leaving.units[name].fall if name in self._leaving.units else "",
         )
         unit: Unit | None = fleet.units.get(name)
         if unit is not None:
             part = plan_unit(unit, fleet, orders)
         elif name in fleet.unknown.units:
             part = plan_unknown_unit(name, fleet.unknown.units[name], fleet, orders)
-        elif name in self._leaving:
+        elif name in self._leaving.units:
             part = plan_leaving_unit(name, fleet, orders)
         else:
             part = None
@@ -316,17 +279,19 @@ class Board:
         parts[name] = part
         return True
 
-    async def _publish_cluster(self, cluster: ClusterName, fleet: Fleet) -> None:
+    async def _publish_cluster(self, entry: Cluster, fleet: Fleet) -> None:
+        cluster = entry.name
+        sequence = await self._next_sequence()
         desired = plan_desired(
-            cluster,
+            entry,
             self._parts.get(cluster, {}),
             fleet,
             identity=self._identities.get(cluster),
             requests=[request for request in self._requests if request.unit.cluster == cluster],
-            sequence=await self._next_sequence(),
+            sequence=sequence,
             recover_confirmed=cluster in self._recovered,
         )
-        self._slots.setdefault(cluster, _Slot()).put(desired)
+        self._slots.setdefault(cluster, Slot()).put(desired)
 
     async def _next_sequence(self) -> int:
         if self._sequence >= self._sequence_end:
@@ -346,3 +311,19 @@ def _changed_clusters(before: Fleet | None, after: Fleet) -> set[ClusterName]:
     if before is None or before.name != after.name:
         return set(after.clusters)
     return {name for name, entry in after.clusters.items() if before.clusters.get(name) is not entry}
+
+
+def _entry_by_name(cluster: ClusterName) -> Cluster:
+    """A cluster whose entry nobody knows any more: its credential is the one that is named like it."""
+    return Cluster(cluster, Origin(""), connection=Connection(cluster))
+
+
+def _other_policies(before: Fleet | None, after: Fleet) -> set[UnitName]:
+    """Units that are resolved as before, but whose policy follows from something else that changed."""
+    if before is None:
+        return set()
+    if (before.suspend, before.budget) != (after.suspend, after.budget):
+        return set(after.units)
+    if before.units.keys() == after.units.keys():
+        return set()
+    return {name for name, unit in after.units.items() if unit.overlay.depends_on}

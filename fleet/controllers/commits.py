@@ -22,7 +22,7 @@ from fleet.core.ids import OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.release import EMPTY_BUNDLE, Rendered, RenderProblem, Result, facts_of
 from fleet.core.view import View
-from fleet.errors import FleetError, HistoryRewritten, RefMissing
+from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError
 from fleet.inventory.load import Loaded, load_fleet
 from fleet.ports.render import Renderer, RenderRequest
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
@@ -107,13 +107,19 @@ class Commits:
         self._loaded: Loaded | None = None
         self._wanted = _Wanted()
         self._promised = Revision("")  # in force before the mirror was lost: the branch must still contain it (R7)
+        self._unfinished = False  # a commit was taken over in part: the hub's own state could not be written
+        self._again: set[UnitName] = set()  # their builds failed for a passing reason
 
     async def run(self) -> None:
-        """Until cancelled: take over the last commit in force, then fetch again and again."""
-        await self._resume()
+        """Until cancelled: take over the last commit in force, then fetch again and again.
+
+        May be called again after an error: what was begun is finished then.
+        """
+        if self._loaded is None:
+            await self._resume()
         while True:
             self._bells.fetch.clear()
-            await self._fetch_once()
+            await self.fetch_once()
             pause = self._poll_seconds * random.uniform(0.8, 1.2)
             try:
                 async with asyncio.timeout(pause):
@@ -137,28 +143,35 @@ class Commits:
         info = CommitInfo(Revision(revision), "", "", 0.0)
         await self._take(Fetched(snapshot, info, None), self._wall())
 
-    async def _fetch_once(self) -> None:
+    async def fetch_once(self) -> None:
+        """Ask Git once, and take over what is new; a SourceError is shown and keeps what is in force (R7)."""
         started = self._wall()
         try:
             fetched = await self._source.fetch()
             await self._check_promise(fetched.info.revision)
-        except FleetError as error:
-            telemetry.FETCHES.labels("failed").inc()
-            telemetry.REFUSALS.labels(error.reason).inc()
-            if self._view.head.error is None or self._view.head.error.reason != error.reason:
-                log.warning("fetch failed", reason=error.reason, what=error.what, why=error.why)
-            self._view.head.error = error
-            self._view.version += 1
-            return
-        telemetry.FETCHES.labels("good").inc()
-        head, info = self._view.head, fetched.info
-        head.error, head.fetched_at = None, self._wall()
-        head.subject, head.author, head.authored_at = info.subject, info.author, info.at
-        telemetry.FETCHED_AT.set(head.fetched_at)
-        if info.revision != head.commit or self._loaded is None:
-            self._traces.span(telemetry.SPAN_FETCH, info.revision, started, self._wall())
-            await self._take(fetched, started)
+        except SourceError as error:
+            self._failed(error)
+        else:
+            telemetry.FETCHES.labels("good").inc()
+            head, info = self._view.head, fetched.info
+            head.error, head.fetched_at = None, self._wall()
+            telemetry.FETCHED_AT.set(head.fetched_at)
+            is_new = info.revision != head.commit or self._loaded is None
+            if is_new or self._unfinished:
+                await self._take(fetched if is_new else replace(fetched, changed=None), started)
+            elif self._again:
+                await self._retry(fetched.snapshot)
+            head.subject, head.author, head.authored_at = info.subject, info.author, info.at
+        self._view.head.tried_at = started
         self._view.version += 1
+        self._bells.orders.set()  # a sync that was asked for waits until its fetch is over
+
+    def _failed(self, error: SourceError) -> None:
+        telemetry.FETCHES.labels("failed").inc()
+        telemetry.REFUSALS.labels(error.reason).inc()
+        if self._view.head.error is None or self._view.head.error.reason != error.reason:
+            log.warning("fetch failed", reason=error.reason, what=error.what, why=error.why)
+        self._view.head.error = error
 
     async def _check_promise(self, head: Revision) -> None:
         """A mirror that was lost takes any history; the state remembers which commit was in force (R7)."""
@@ -177,24 +190,34 @@ class Commits:
         self._promised = Revision("")
 
     async def _take(self, fetched: Fetched, started: float) -> None:
-        """Put one commit in force. What it does not touch costs nothing."""
+        """Put one commit in force. What it does not touch costs nothing.
+
+        Raises StateError; the next call for the same commit then goes over all of it again, from the render cache.
+        """
         commit = fetched.info.revision
+        fetched_at = self._wall()
         telemetry.COMMITS.inc()
-        changed = fetched.changed if self._loaded is not None else None
-        at = self._wall()
-        self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
-        fleet = self._loaded.fleet
-        self._traces.span(
-            telemetry.SPAN_INVENTORY, commit, at, self._wall(), attributes={telemetry.KEY_COUNT: len(fleet.units)}
-        )
-        resolved = self._board.take_fleet(fleet)
-        self._view.head.commit = commit
+        changed = fetched.changed if self._loaded is not None and not self._unfinished else None
+        self._unfinished = True
+        if changed is None:
+            self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, None)
+        else:
+            self._loaded = load_fleet(fetched.snapshot, self._loaded, changed)
         await self._convergence.begin(commit, started)
+        # From here until `rendering` is set nothing waits: a commit in force with old results would look arrived.
+        resolved = self._board.take_fleet(self._loaded.fleet)
+        fleet = self._view.fleet or self._loaded.fleet
+        self._traces.installation = fleet.name
+        self._view.head.commit = commit
+        count = {telemetry.KEY_COUNT: len(fleet.units)}
+        self._traces.span(telemetry.SPAN_FETCH, commit, started, fetched_at)
+        self._traces.span(telemetry.SPAN_INVENTORY, commit, fetched_at, self._wall(), attributes=count)
         todo = self._stale(fleet, resolved, changed)
         self._view.rendering = frozenset(todo)
         self._view.version += 1
         await self._board.publish()
         at = self._wall()
+        self._again.clear()
         await self._render(fetched.snapshot, fleet, todo)
         if todo:
             attributes = {telemetry.KEY_COUNT: len(todo)}
@@ -202,8 +225,18 @@ class Commits:
         self._view.rendering = frozenset()
         self._view.version += 1
         await self._state.set_value(IN_FORCE, commit)
-        self._convergence.released(commit)
+        self._unfinished = False
+        await self._convergence.released(commit)
         log.info("commit in force", commit=commit, rendered=len(todo), units=len(fleet.units))
+
+    async def _retry(self, snapshot: Snapshot) -> None:
+        """Build once more what failed for a passing reason, as a build that took too long on a busy machine."""
+        fleet, again = self._view.fleet, self._again
+        self._again = set()
+        todo = {name: self._wanted.of_unit[name] for name in sorted(again) if name in self._wanted.of_unit}
+        if fleet is not None:
+            await self._render(snapshot, fleet, todo)
+            await self._convergence.released(fleet.commit)
 
     def _stale(
         self, fleet: Fleet, resolved: frozenset[UnitName], changed: frozenset[str] | None
@@ -272,6 +305,8 @@ class Commits:
             telemetry.REFUSALS.labels(error.reason).inc()
             why = f": {error.why}" if error.why else ""
             where = f" ({error.where})" if error.where else ""
+            if error.retry is Retry.SOON:
+                self._again |= self._wanted.users.get(request, set())
             return RenderProblem(error.reason, f"{error.what}{why}{where}", snapshot.revision, error.next_step)
         telemetry.RENDERS.labels("good").inc()
         return judge_rights(unit, bundle, snapshot.revision) or Rendered(bundle.digest, snapshot.revision)

@@ -8,18 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fleet import telemetry
-from fleet.core.ids import Revision, UnitName
-from fleet.core.release import Rendered
+from fleet.core.ids import ClusterName, Revision, UnitName
+from fleet.core.release import Rendered, RenderProblem
 from fleet.core.status import Health, Sync, UnitReport
 from fleet.core.view import View
 from fleet.ports.state import State
-from fleet.telemetry import Traces
+from fleet.telemetry import Traces, cluster_span_of
 
-STARTED = "commit-started"  # "<revision> <wall clock>"
+STARTED = "commit-started"  # "<revision> <wall clock>", then " done"
+DONE = "done"
+CONVERGED_KEPT = 1000  # commits that are known to have converged
 
 
 class Convergence:
-    """Follows the newest commit; an older one that did not finish is superseded."""
+    """Follows the newest commit; an older one that did not finish is superseded.
+
+    A unit whose build fails at this very commit keeps it from converging.
+    """
 
     def __init__(self, view: View, state: State, traces: Traces, wall: Callable[[], float]) -> None:
         self._view, self._state, self._traces, self._wall = view, state, traces, wall
@@ -27,19 +32,23 @@ class Convergence:
         self._started = 0.0
         self._all_released = False
         self._waiting: set[UnitName] = set()
+        self._touched: dict[ClusterName, float] = {}  # clusters with spans to come -> start of the first apply
 
     async def begin(self, commit: Revision, started: float) -> None:
         """A commit is in force from now on."""
         known = (await self._state.get_value(STARTED) or "").split()
-        if len(known) == 2 and known[0] == commit:
+        if len(known) >= 2 and known[0] == commit:
             started = float(known[1])
+            if DONE in known:
+                self._view.converged.add(commit)
         else:
-            self._end(superseded=True)
+            if len(known) == 2:
+                self._root(Revision(known[0]), float(known[1]), "superseded")
             await self._state.set_value(STARTED, f"{commit} {started!r}")
         self._commit, self._started, self._all_released = commit, started, False
-        self._waiting = set()
+        self._waiting, self._touched = set(), {}
 
-    def released(self, commit: Revision) -> None:
+    async def released(self, commit: Revision) -> None:
         """All results of this commit are with the workers now."""
         if commit != self._commit:
             return
@@ -47,51 +56,60 @@ class Convergence:
         self._waiting = {
             name
             for name, result in self._view.results.items()
-            if isinstance(result, Rendered) and not is_there(self._view.units.get(name), result)
+            if (result.commit == commit if isinstance(result, RenderProblem) else not self._is_there(name, result))
         }
-        self._settle()
+        await self._settle()
 
-    def heard(self, unit: UnitReport) -> None:
+    def _is_there(self, name: UnitName, result: Rendered) -> bool:
+        return is_there(self._view.units.get(name), result)
+
+    async def heard(self, unit: UnitReport) -> None:
         """A unit reported."""
         result = self._view.results.get(unit.unit)
-        if isinstance(result, Rendered) and is_there(unit, result):
+        if not isinstance(result, Rendered):
+            return
+        if is_there(unit, result):
             if unit.unit in self._waiting:
                 self._waiting.discard(unit.unit)
                 self._span(unit)
-                self._settle()
-        elif self._all_released and isinstance(result, Rendered) and result.commit == self._commit:
+                await self._settle()
+        elif self._all_released and result.commit == self._commit and self._commit not in self._view.converged:
             self._waiting.add(unit.unit)
 
     def _span(self, unit: UnitReport) -> None:
-        if self._commit is None or unit.commit != self._commit:
+        commit, cluster = self._commit, unit.unit.cluster
+        if commit is None or unit.commit != commit:
             return
         start = unit.applied_at or self._started
+        first = self._touched[cluster] = min(start, self._touched.get(cluster, start))
+        parent = cluster_span_of(self._traces.installation, commit, cluster)
         attributes = {
             telemetry.KEY_UNIT: str(unit.unit),
-            telemetry.KEY_CLUSTER: str(unit.unit.cluster),
+            telemetry.KEY_CLUSTER: str(cluster),
             telemetry.KEY_COUNT: unit.changed,
         }
-        self._traces.span(telemetry.SPAN_UNIT, self._commit, start, unit.observed_at, attributes=attributes)
+        end = max(start, unit.observed_at)
+        self._traces.span(telemetry.SPAN_UNIT, commit, start, end, attributes=attributes, parent=parent)
+        if not any(name.cluster == cluster for name in self._waiting):
+            where = {telemetry.KEY_CLUSTER: str(cluster)}
+            self._traces.span(
+                telemetry.SPAN_CLUSTER, commit, first, max(first, self._wall()), attributes=where, span_id=parent
+            )
 
-    def _settle(self) -> None:
-        if self._all_released and not self._waiting:
-            self._end(superseded=False)
-
-    def _end(self, *, superseded: bool) -> None:
+    async def _settle(self) -> None:
         commit = self._commit
-        if commit is None or commit in self._view.converged:
+        if commit is None or not self._all_released or self._waiting or commit in self._view.converged:
             return
-        now = self._wall()
-        self._traces.span(
-            telemetry.SPAN_COMMIT,
-            commit,
-            self._started,
-            now,
-            attributes={"fleet.outcome": "superseded" if superseded else "converged"},
-        )
-        if not superseded:
-            self._view.converged.add(commit)
-            telemetry.CONVERGED.observe(max(0.0, now - self._started))
+        if len(self._view.converged) >= CONVERGED_KEPT:
+            self._view.converged.clear()
+        self._view.converged.add(commit)
+        telemetry.CONVERGED.observe(max(0.0, self._wall() - self._started))
+        self._root(commit, self._started, "converged")
+        await self._state.set_value(STARTED, f"{commit} {self._started!r} {DONE}")
+
+    def _root(self, commit: Revision, started: float, outcome: str) -> None:
+        end = max(started, self._wall())
+        self._traces.span(telemetry.SPAN_COMMIT, commit, started, end, attributes={telemetry.KEY_OUTCOME: outcome})
 
 
 def is_there(report: UnitReport | None, result: Rendered) -> bool:

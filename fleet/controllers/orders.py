@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
-from fleet.core.release import list_digest_of
+from fleet.core.release import is_part_of, list_digest_of
 from fleet.core.rollout import Approved, SyncRequest
 from fleet.core.status import HoldRequest
 from fleet.core.view import View
@@ -63,8 +63,8 @@ class Orders:
         except ValueError:
             unit = None
         fleet = self._view.fleet
-        if fleet is None:
-            return None
+        if fleet is None or row.requested_at > self._view.head.tried_at:
+            return None  # a sync fetches first; the fetch rings when it is over
         if unit is None or unit not in fleet.units:
             await self._state.end_operation(row.id, "refused", f"there is no unit {row.target}", self._wall())
             return None
@@ -75,8 +75,11 @@ class Orders:
         now = self._wall()
         wanted = self._requests_by_hold()
         for row in await self._state.holds(open_only=True):
-            if (OverlayName(row.overlay), row.commit) not in wanted:
+            requests = wanted.get((OverlayName(row.overlay), row.commit))
+            if requests is None:
                 await self._state.close_hold(row.id, now)
+            elif row.decision == "approved" and now < row.expires_at and is_part_of(requests, row.requests):
+                del wanted[OverlayName(row.overlay), row.commit]
         for (overlay, commit), requests in sorted(wanted.items()):
             digest = list_digest_of(requests)
             await self._state.put_hold(
@@ -99,11 +102,9 @@ class Orders:
         for report in self._view.units.values():
             for request in report.holds:
                 wanted.setdefault((request.unit.overlay, request.commit), []).append(request)
-        fleet = self._view.fleet
-        if fleet is not None:
-            for unit, why in self._board.falls().items():
-                request = HoldRequest(unit, fleet.commit, FALL, why, ())
-                wanted.setdefault((unit.overlay, fleet.commit), []).append(request)
+        for unit, leave in self._board.falls().items():
+            request = HoldRequest(unit, leave.commit, FALL, leave.fall, ())
+            wanted.setdefault((unit.overlay, leave.commit), []).append(request)
         for requests in wanted.values():
             requests.sort(key=lambda request: request.unit)
         return wanted

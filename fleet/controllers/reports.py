@@ -46,11 +46,10 @@ class Intake:
         await self._take_identity(report)
         for unit in report.units:
             if unit.detached:
-                self._board.left(unit.unit)
-                await self._state.put_released((), gone=(unit.unit,))
+                await self._board.left(unit.unit)
                 self.detached.set()
             else:
-                self._convergence.heard(unit)
+                await self._convergence.heard(unit)
         for operation in report.operations:
             await self._state.end_operation(operation.operation, operation.outcome, operation.message, report.at)
         if any(unit.holds for unit in report.units) or report.operations:
@@ -61,29 +60,30 @@ class Intake:
         if report.reason:
             telemetry.REFUSALS.labels(report.reason).inc()
         if report.events or report.units:
-            self._bells.news.set()
+            self._bells.news.ring()
 
     async def _take_identity(self, report: Report) -> None:
-        """Record the identity of a first contact (R1)."""
-        if report.identity is None or report.reason:
+        """Record the identity of a first contact (R1); asks memory alone, because each report comes by here."""
+        identity = report.identity
+        if identity is None or report.reason or self._board.identity_of(report.cluster) is not None:
             return
-        known = (await self._state.identities()).get(report.cluster)
-        if known is None:
-            await self._state.write(
-                AuditEntry(
-                    at=report.at,
-                    actor="hub",
-                    action="record-identity",
-                    cluster=report.cluster,
-                    identity=report.identity,
-                    reason="first contact",
-                    outcome="done",
-                )
+        await self._state.write(
+            AuditEntry(
+                at=report.at,
+                actor="hub",
+                action="record-identity",
+                cluster=report.cluster,
+                identity=identity,
+                reason="first contact",
+                outcome="done",
             )
-            await self._state.record_identity(report.cluster, report.identity)
-            self._board.take_identity(report.cluster, report.identity)
+        )
+        await self._state.record_identity(report.cluster, identity)
+        self._board.take_identity(report.cluster, identity)
+        self._bells.orders.set()
 
     async def forget(self, cluster: ClusterName) -> None:
         """A cluster that left the repo and whose units are all let go."""
         self._view.forget(cluster)
+        self._board.forget(cluster)
         await self._state.forget_cluster(cluster)

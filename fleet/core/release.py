@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.core.documents import Json, canonical, digest_of_bytes
-from fleet.core.fleet import Fleet, OverlayState, Problem, Suspension, Unit
+from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.rollout import (
@@ -139,7 +139,7 @@ def plan_leaving_unit(name: UnitName, fleet: Fleet, orders: Orders) -> UnitDesir
 
 
 def plan_desired(
-    cluster: ClusterName,
+    entry: Cluster,
     parts: Mapping[UnitName, UnitDesired],
     fleet: Fleet,
     *,
@@ -148,11 +148,10 @@ def plan_desired(
     sequence: int,
     recover_confirmed: bool = False,
 ) -> Desired:
-    """The whole order for one cluster that is in the fleet. A unit that is not in `parts` is kept as it is."""
-    entry = fleet.clusters[cluster]
+    """The whole order for one cluster of the fleet, or one that leaves it. A unit not in `parts` is kept as it is."""
     return Desired(
         sequence=sequence,
-        cluster=cluster,
+        cluster=entry.name,
         commit=fleet.commit,
         installation=fleet.name,
         mode=entry.mode,
@@ -170,7 +169,11 @@ def units_that_left(had: Iterable[UnitName], after: Fleet) -> frozenset[UnitName
 
 
 def judge_fall(left: Iterable[UnitName], had_units: Iterable[UnitName]) -> Mapping[OverlayName, str]:
-    """Overlays that lose too many clusters at once, with the reason in words; their units are kept (R8)."""
+    """Overlays that lose too many clusters at once, with the reason in words; their units are kept (R8).
+
+    had_units: all units before, `left` included. Units whose leaving is held already belong into both, so that an
+    overlay cannot trickle away in steps.
+    """
     had: dict[OverlayName, int] = {}
     for name in had_units:
         had[name.overlay] = had.get(name.overlay, 0) + 1
@@ -192,14 +195,41 @@ class AcrossVerdict:
     held: frozenset[ObjectRef]
 
 
-def judge_across(candidates: Mapping[UnitName, frozenset[ObjectRef]], *, limit_clusters: int) -> AcrossVerdict:
-    """Judge one overlay's deletions: the same one on more than `limit_clusters` clusters is held on all (R9)."""
-    clusters: dict[ObjectRef, int] = {}
-    for refs in candidates.values():
+def judge_across(
+    candidates: Mapping[UnitName, frozenset[ObjectRef]],
+    *,
+    limit_clusters: int,
+    recent: Mapping[ObjectRef, frozenset[ClusterName]] | None = None,
+) -> AcrossVerdict:
+    """Judge one overlay's deletions: the same one on more than `limit_clusters` clusters is held on all (R9).
+
+    recent: clusters on which the same object was permitted to go within the last hour; they count.
+    """
+    clusters: dict[ObjectRef, set[ClusterName]] = {}
+    for unit, refs in candidates.items():
         for ref in refs:
-            clusters[ref] = clusters.get(ref, 0) + 1
-    held = frozenset(ref for ref, count in clusters.items() if count > limit_clusters)
+            clusters.setdefault(ref, set((recent or {}).get(ref, ()))).add(unit.cluster)
+    held = frozenset(ref for ref, found in clusters.items() if len(found) > limit_clusters)
     return AcrossVerdict({unit: refs - held for unit, refs in candidates.items()}, held)
+
+
+def is_part_of(asked: Iterable[HoldRequest], approved: Iterable[HoldRequest]) -> bool:
+    """Whether what is asked for now is a part of what was approved, object for object.
+
+    Clusters carry out an approved list one after the other; what is left of it stays approved (R9).
+    """
+    known = {
+        (request.unit, request.commit, request.reason): {
+            (item.ref, item.uid, item.content) for item in request.deletions
+        }
+        for request in approved
+    }
+    return all(
+        (request.unit, request.commit, request.reason) in known
+        and {(item.ref, item.uid, item.content) for item in request.deletions}
+        <= known[request.unit, request.commit, request.reason]
+        for request in asked
+    )
 
 
 def list_digest_of(requests: Iterable[HoldRequest]) -> Digest:

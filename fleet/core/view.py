@@ -26,6 +26,7 @@ class Head:
     author: str = ""
     authored_at: float = 0.0
     fetched_at: float = 0.0  # last good answer of the Git host
+    tried_at: float = 0.0  # start of the last fetch that is over, good or not
     error: FleetError | None = None  # of the last try; None when it went well
 
 

@@ -21,7 +21,8 @@ from fleet.controllers.convergence import Convergence
 from fleet.controllers.orders import Orders
 from fleet.controllers.reports import Intake
 from fleet.core.view import Head, View
-from fleet.hub.main import Hub, Service
+from fleet.hub.loops import Service, Standing
+from fleet.hub.main import Hub
 from fleet.hub.workers import Workers
 from fleet.ports.state import Bells
 from fleet.reconcile.limits import WorkerLimits
@@ -29,6 +30,7 @@ from fleet.settings import Settings
 from fleet.wiring import Adapters, check_kubeconfig, open_adapters
 
 LOCAL_ADMIN = "local-admin"
+ALIVE = "alive"  # wall clock of the last time the state could be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
     state, wall = adapters.state, time.time
     view = View(Head(settings.branch), relaxed=settings.relaxed())
     view.restore(await state.cluster_reports(), await state.unit_reports())
-    bells = Bells(asyncio.Event(), asyncio.Event(), asyncio.Event())
-    board = Board(state, view, adapters.renderer.bundle, adapters.vault)
+    bells, standing = Bells(), Standing()
+    board = Board(state, view, adapters.renderer.bundle, adapters.vault, wall)
     await board.start()
     convergence = Convergence(view, state, adapters.traces, wall)
     intake = Intake(view=view, state=state, board=board, bells=bells, convergence=convergence, wall=wall)
@@ -100,11 +102,17 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         bells=bells,
         wall=wall,
         check_kubeconfig=check_kubeconfig,
-        ready=lambda: "" if view.fleet is not None else "no commit was read yet",
+        ready=lambda: standing.why() or ("" if view.fleet is not None else "no commit was read yet"),
         webhook_secret=adapters.webhook_secret,
     )
+
+    async def probe() -> None:
+        await state.set_value(ALIVE, f"{wall():.0f}")
+
     hub = Hub(
         services=(Service("commits", commits.run), Service("orders", orders.run), Service("workers", workers.run)),
+        standing=standing,
+        probe=probe,
         app=build_app(parts),
         listen=settings.listen_address(),
         metrics_app=_metrics_app(parts) if settings.metrics_listen else None,

@@ -1,6 +1,6 @@
 """The hub process: all loops in one task group, signals, and an orderly end within ten seconds.
 
-A second signal, or a loop that cannot end in time, ends the process anyway: killing it at any point is safe (R22).
+A loop that cannot end in time is left behind: killing the process at any point is safe (R22).
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
+from fleet.errors import UsageInvalid
+from fleet.hub.loops import Service, Standing, keep_running, watch_state
+
 log = structlog.get_logger("hub")
-DRAIN_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One loop of the hub: runs until cancelled."""
-
-    name: str
-    run: Callable[[], Awaitable[None]]
+DRAIN_SECONDS = 9.0  # of the ten that orchestrators commonly grant at least
+LOOPS_SECONDS = 5.0  # of these, for the loops
+CLOSE_SECONDS = 3.0  # and for the adapters; the API's connections get the second between
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """What wiring.py puts together."""
+    """What assembly.py puts together."""
 
     services: tuple[Service, ...]
+    standing: Standing
+    probe: Callable[[], Awaitable[None]]  # writes into the state; raises StateError
     app: web.Application
     listen: tuple[str, int]
     metrics_app: web.Application | None
@@ -46,58 +45,68 @@ async def run_hub(
 ) -> None:
     """Serve until SIGTERM, SIGINT or `stop`; then drain. `started` is given the API's URL once it listens.
 
-    give_up: called when the loops have not ended within the drain time; what was written down is safe then as well.
+    Raises UsageInvalid if an address cannot be listened on. give_up: called when the process has not ended within the
+    drain time, also when something is still running after this returned.
     """
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     runners: list[web.AppRunner] = []
-    last_resort: asyncio.TimerHandle | None = None
+    loops: list[asyncio.Task[None]] = []
     try:
         url = await _serve(hub.app, hub.listen, runners)
         if hub.metrics_app is not None and hub.metrics_listen is not None:
             await _serve(hub.metrics_app, hub.metrics_listen, runners)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                loops = [tasks.create_task(_named(service), name=service.name) for service in hub.services]
-                await started(url)
-                await stop.wait()
-                log.info("draining", seconds=DRAIN_SECONDS)
-                last_resort = loop.call_later(DRAIN_SECONDS, give_up)
-                for task in loops:
-                    task.cancel()
-        finally:
-            await _drain(hub, runners)
-            if last_resort is not None:
-                last_resort.cancel()
+        await started(url)
+        loops = [loop.create_task(keep_running(service, hub.standing), name=service.name) for service in hub.services]
+        loops.append(loop.create_task(watch_state(hub.probe, hub.standing), name="state"))
+        await stop.wait()
     finally:
+        log.info("draining", seconds=DRAIN_SECONDS)
+        loop.call_later(DRAIN_SECONDS, give_up)
+        await _end(loops)
+        await _drain(hub, runners)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
 
-async def _named(service: Service) -> None:
-    await service.run()
+async def _end(loops: list[asyncio.Task[None]]) -> None:
+    """Cancel all loops; one that does not end in time is named and left behind."""
+    for task in loops:
+        task.cancel()
+    if not loops:
+        return
+    _, late = await asyncio.wait(loops, timeout=LOOPS_SECONDS)
+    if late:
+        log.error("loops that did not end", loops=sorted(task.get_name() for task in late))
 
 
 async def _drain(hub: Hub, runners: list[web.AppRunner]) -> None:
     try:
-        async with asyncio.timeout(DRAIN_SECONDS):
-            for runner in runners:
-                await runner.cleanup()
+        for runner in runners:
+            await runner.cleanup()
+        async with asyncio.timeout(CLOSE_SECONDS):
             await hub.close()
     except TimeoutError:
-        log.error("not drained in time; what was written down is safe", seconds=DRAIN_SECONDS)
+        log.error("not closed in time; what was written down is safe", seconds=CLOSE_SECONDS)
 
 
 async def _serve(app: web.Application, listen: tuple[str, int], runners: list[web.AppRunner]) -> str:
     # Slow requests are cut: headers within 30 s by aiohttp's keepalive and lingering limits (R41).
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, keepalive_timeout=75.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0)
     await runner.setup()
     runners.append(runner)
     host, port = listen
     site = web.TCPSite(runner, host, port, backlog=256)
-    await site.start()
+    try:
+        await site.start()
+    except OSError as error:
+        raise UsageInvalid(
+            f"cannot listen on {host}:{port}",
+            why=error.strerror or type(error).__name__,
+            next_step="is another hub running? give another address with --listen",
+        ) from error
     bound = runner.addresses[0]
     shown = f"[{bound[0]}]" if ":" in str(bound[0]) else str(bound[0])
     return f"http://{shown}:{bound[1]}"

@@ -11,7 +11,7 @@ import structlog
 
 from fleet import telemetry
 from fleet.core.ids import ClusterName
-from fleet.errors import StateError, WorkerFailed
+from fleet.errors import FleetError, StateError, WorkerFailed
 
 log = structlog.get_logger("hub")
 BUGS_UNTIL_QUARANTINE = 3
@@ -44,10 +44,17 @@ async def supervise(
             telemetry.WORKER_FAILURES.labels(name).inc()
             trace = "".join(traceback.format_exception(group))
             log.error("worker failed", cluster=name, bugs=bugs, trace=trace)
-            await tell(_failure(name, group, bugs))
+            await _told(name, tell, _failure(name, group, bugs))
         if bugs >= BUGS_UNTIL_QUARANTINE:
             return
         await pause(FIRST_PAUSE_SECONDS * 2**bugs * random.uniform(0.8, 1.2))
+
+
+async def _told(name: ClusterName, tell: Callable[[WorkerFailed], Awaitable[None]], failure: WorkerFailed) -> None:
+    try:
+        await tell(failure)
+    except FleetError as error:  # the state cannot be had either; the log has the trace
+        log.error("failure not reported", cluster=name, why=str(error))
 
 
 def _failure(name: ClusterName, group: BaseExceptionGroup[Exception], bugs: int) -> WorkerFailed:

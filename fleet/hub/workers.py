@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import structlog
+
 from fleet.controllers.board import Board
 from fleet.controllers.reports import Intake
 from fleet.core.ids import ClusterName
@@ -15,7 +17,9 @@ from fleet.errors import WorkerFailed
 from fleet.hub.supervise import supervise
 
 LOOK_SECONDS = 1.0
-STOP_SECONDS = 5.0
+STOP_SECONDS = 4.0  # less than the hub's own LOOPS_SECONDS
+
+log = structlog.get_logger("hub")
 
 StartWorker = Callable[[ClusterName], Awaitable[None]]  # runs until cancelled
 
@@ -31,18 +35,19 @@ class Workers:
     wall: Callable[[], float]
 
     async def run(self) -> None:
-        """Until cancelled; then all workers are ended."""
+        """Until cancelled; then all workers are ended, and one that hangs is left behind after STOP_SECONDS."""
         running: dict[ClusterName, asyncio.Task[None]] = {}
-        async with asyncio.TaskGroup() as tasks:
+        try:
             while True:
-                fleet = self.view.fleet
-                for name in sorted(fleet.clusters) if fleet is not None else ():
+                for name in sorted(self.board.entries()):
                     if name not in running:
-                        running[name] = tasks.create_task(self._supervised(name), name=f"worker {name}")
+                        running[name] = asyncio.create_task(self._supervised(name), name=f"worker {name}")
                 for name in [name for name in running if self._may_end(name)]:
-                    await _ended(running.pop(name))
+                    await _ended([running.pop(name)])
                     await self.intake.forget(name)
                 await self._wait()
+        finally:
+            await _ended(list(running.values()))
 
     def _may_end(self, name: ClusterName) -> bool:
         """Gone from the repo, and none of its units waits to be let go (R13)."""
@@ -67,6 +72,7 @@ class Workers:
                 sequence=(known.sequence if known else 0) + 1,
                 at=self.wall(),
                 identity=known.identity if known else None,
+                version=known.version if known else "",
                 reason=failure.reason,
                 message=f"{failure.what}: {failure.why}",
                 next_step=failure.next_step,
@@ -76,6 +82,11 @@ class Workers:
         await supervise(name, lambda: self.start(name), tell)
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task}, timeout=STOP_SECONDS)
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+    if late:
+        log.error("workers that did not end", workers=sorted(task.get_name() for task in late))

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, Revision, UnitName
 from fleet.core.status import Event, HoldRequest, Report, UnitReport
 from fleet.ports.worker import Audit, AuditEntry, Journal
-
 
 RECOVERED = "recovered-clusters"  # value: names, by spaces, whose rebuilt records a person confirmed (R24)
 
@@ -245,10 +244,33 @@ class State(Audit, Protocol):
         ...
 
 
+class Ring:
+    """A bell that many listen to: each waits for the next ring after the ones it has heard."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._next = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake all who wait."""
+        self.count += 1
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def after(self, count: int) -> int:
+        """Wait until it rang more often than `count`; returns how often it rang so far."""
+        while self.count <= count:
+            await self._next.wait()
+        return self.count
+
+
 @dataclass(frozen=True, slots=True)
 class Bells:
-    """How the API hastens the loops: they look into the state themselves, so a lost ring costs only time."""
+    """How the API hastens the loops: they look into the state themselves, so a lost ring costs only time.
 
-    fetch: asyncio.Event  # ask Git now
-    orders: asyncio.Event  # operations, suspensions, approvals or credentials changed
-    news: asyncio.Event  # new events are in the timeline
+    fetch and orders have one listener each, which clears the event before it looks.
+    """
+
+    fetch: asyncio.Event = field(default_factory=asyncio.Event)  # ask Git now
+    orders: asyncio.Event = field(default_factory=asyncio.Event)  # operations, suspensions, approvals, credentials
+    news: Ring = field(default_factory=Ring)  # new events are in the timeline

@@ -1,0 +1,87 @@
+"""Units that left the repo and are not let go yet, and what is needed to reach their clusters until then (R8, R13).
+
+The repo does not name them any more, so this is what the hub must remember of them by itself, over restarts too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from fleet.core.documents import Json, canonical, mapping_at, parse_document, text_at
+from fleet.core.fleet import Cluster, Connection, Mode, Origin
+from fleet.core.ids import ClusterName, Identity, Revision, UnitName
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """One unit on its way out. fall: why a person must allow it first (R8), "" when it may go."""
+
+    commit: Revision  # the first one that does not have it
+    fall: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """All of them, with the entries of clusters that are not in the repo any more."""
+
+    units: Mapping[UnitName, Leave] = field(default_factory=dict[UnitName, Leave])
+    clusters: Mapping[ClusterName, Cluster] = field(default_factory=dict[ClusterName, Cluster])
+
+    def of_cluster(self, cluster: ClusterName) -> frozenset[UnitName]:
+        """Units of a cluster that are not let go yet."""
+        return frozenset(name for name in self.units if name.cluster == cluster)
+
+    def allowed(self, units: frozenset[UnitName]) -> Leaving:
+        """The same with these allowed to go."""
+        now = {name: replace(leave, fall="") if name in units else leave for name, leave in self.units.items()}
+        return replace(self, units=now)
+
+    def without(self, gone: frozenset[UnitName]) -> Leaving:
+        """The same without units that are let go or came back; a cluster's entry goes with its last unit."""
+        units = {name: leave for name, leave in self.units.items() if name not in gone}
+        used = {name.cluster for name in units}
+        return Leaving(units, {name: entry for name, entry in self.clusters.items() if name in used})
+
+
+def encode_leaving(leaving: Leaving) -> str:
+    """As it is kept in the state."""
+    units: dict[str, Json] = {
+        str(name): {"commit": leave.commit, "fall": leave.fall} for name, leave in leaving.units.items()
+    }
+    clusters: dict[str, Json] = {
+        name: {
+            "credential": entry.connection.credential,
+            "inCluster": entry.connection.in_cluster,
+            "mode": entry.mode.value,
+            "identity": entry.identity or "",
+            "environment": entry.environment,
+        }
+        for name, entry in leaving.clusters.items()
+    }
+    return canonical({"units": units, "clusters": clusters}).decode()
+
+
+def decode_leaving(text: str) -> Leaving:
+    """What was kept; raises ValueError for anything else."""
+    document = parse_document(text.encode())
+    units, clusters = mapping_at(document, "units"), mapping_at(document, "clusters")
+    return Leaving(
+        {
+            UnitName.parse(name): Leave(Revision(text_at(units, name, "commit")), text_at(units, name, "fall"))
+            for name in units
+        },
+        {ClusterName(name): _entry(name, mapping_at(clusters, name)) for name in clusters},
+    )
+
+
+def _entry(name: str, kept: Mapping[str, Json]) -> Cluster:
+    entry = dict(kept)
+    return Cluster(
+        name=ClusterName(name),
+        origin=Origin("", 0),
+        environment=text_at(entry, "environment"),
+        mode=Mode(text_at(entry, "mode")),
+        connection=Connection(text_at(entry, "credential"), entry.get("inCluster") is True),
+        identity=Identity(text_at(entry, "identity")) if text_at(entry, "identity") else None,
+    )

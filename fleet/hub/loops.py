@@ -1,0 +1,92 @@
+"""The hub's own loops go on whatever one of them meets: logged, shown by /readyz, tried again with backoff.
+
+A loop that meets a full disk, or a bug, must not take the workers of all clusters with it (R18, R24).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from fleet import telemetry
+from fleet.core.retry import Backoff, next_wait
+from fleet.errors import FleetError, StateError, StateNotWritable
+
+log = structlog.get_logger("hub")
+BACKOFF = Backoff(1.0, 30.0)
+STEADY_SECONDS = 60.0  # a loop that ran so long is well again
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One loop of the hub: runs until cancelled, and may be started again after an error."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Standing:
+    """Which loops are in trouble now, in words; read by /readyz."""
+
+    troubles: dict[str, str] = field(default_factory=dict[str, str])
+
+    def why(self) -> str:
+        """ "" when all loops run."""
+        return "; ".join(f"{name}: {text}" for name, text in sorted(self.troubles.items()))
+
+    def put(self, name: str, error: Exception) -> None:
+        """A loop met this."""
+        text = f"{error.what}: {error.why}" if isinstance(error, FleetError) else type(error).__name__
+        self.troubles[name] = text
+        if isinstance(error, StateError):
+            telemetry.STATE_WRITABLE.set(0)
+
+    def clear(self, name: str) -> None:
+        """A loop is well again."""
+        self.troubles.pop(name, None)
+
+
+async def keep_running(
+    service: Service, standing: Standing, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> None:
+    """Run a loop again and again; never raises but when cancelled. pause: how to wait, in seconds."""
+    wait = 0.0
+    loop = asyncio.get_running_loop()
+    while True:
+        steady = loop.call_later(STEADY_SECONDS, standing.clear, service.name)
+        began = loop.time()
+        try:
+            await service.run()
+            return
+        except FleetError as error:
+            standing.put(service.name, error)
+            log.error("loop stopped", loop=service.name, reason=error.reason, what=error.what, why=error.why)
+        except Exception as error:  # the edge of a loop: a bug in it must not end the other loops (R18)
+            standing.put(service.name, error)
+            log.exception("loop failed", loop=service.name)
+        finally:
+            steady.cancel()
+        if loop.time() - began > STEADY_SECONDS:
+            wait = 0.0
+        wait = next_wait(wait, random.random(), BACKOFF)
+        await pause(wait)
+
+
+async def watch_state(probe: Callable[[], Awaitable[None]], standing: Standing, seconds: float = 10.0) -> None:
+    """Write into the hub's own state now and then, so that /readyz and the gauge say whether it can be written."""
+    while True:
+        try:
+            await probe()
+        except StateError as error:
+            standing.put("state", error)
+            level = log.error if isinstance(error, StateNotWritable) else log.warning
+            level("state", reason=error.reason, what=error.what, why=error.why)
+        else:
+            standing.clear("state")
+            telemetry.STATE_WRITABLE.set(1)
+        await asyncio.sleep(seconds)

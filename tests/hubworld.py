@@ -1,0 +1,192 @@
+"""A whole hub in this process: a fleet repo in Git, simulated clusters, and the hub between them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from fleet.api.revisions import commit_progress
+from fleet.core.ids import UnitName
+from fleet.core.status import UnitReport
+from fleet.hub.assembly import OpenedHub, open_hub
+from fleet.hub.main import run_hub
+from fleet.reconcile.limits import WorkerLimits
+from fleet.settings import Settings
+from fleet.sim import Simulation
+from testbed.gitrepo import Content, GitRepo
+
+QUICK = WorkerLimits(reconnect_first_seconds=0.05, reconnect_most_seconds=0.2, retry_first_seconds=0.1)
+SECONDS = 30.0
+
+
+class NotSeen(AssertionError):
+    """What was waited for did not happen in time."""
+
+
+def cluster_file(name: str, environment: str = "prod", **spec: Any) -> str:
+    lines = "".join(f"  {key}: {value}\n" for key, value in spec.items())
+    return (
+        f"apiVersion: fleet.internal/v1\nkind: Cluster\nmetadata: {{name: {name}, labels: {{region: {name[:2]}}}}}\n"
+        f"spec:\n  environment: {environment}\n{lines}"
+    )
+
+
+def config_map(name: str, value: str, namespace: str = "default") -> str:
+    return (
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {namespace}}}\ndata: {{a: '{value}'}}\n"
+    )
+
+
+def namespace(name: str) -> str:
+    return f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"
+
+
+def kustomization(*resources: str) -> str:
+    return "resources:\n" + "".join(f"- {name}\n" for name in resources) if resources else "resources: []\n"
+
+
+def overlay(
+    directory: str, objects: Mapping[str, str], *, clusters: str = "[{all: true}]", **spec: str
+) -> dict[str, str]:
+    """The files of one overlay: objects by file name."""
+    more = "".join(f"  {key}: {value}\n" for key, value in spec.items())
+    files = {f"{directory}/{name}.yaml": text for name, text in objects.items()}
+    files[f"{directory}/kustomization.yaml"] = kustomization(*(f"{name}.yaml" for name in objects))
+    files[f"{directory}/overlay.yaml"] = (
+        f"apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {{name: {directory.rpartition('/')[2]}}}\n"
+        f"spec:\n  clusters: {clusters}\n{more}"
+    )
+    return files
+
+
+@dataclass(slots=True)
+class HubWorld:
+    """Everything a test of the whole hub needs; `run` starts the hub, as often as a test wants."""
+
+    root: Path
+    repo: GitRepo
+    sim: Simulation
+    settings: dict[str, Any] = field(default_factory=dict)
+    opened: OpenedHub = field(init=False)
+    url: str = ""
+    token: str = ""
+
+    @property
+    def data_dir(self) -> Path:
+        return self.root / "data"
+
+    def make_settings(self) -> Settings:
+        given: dict[str, Any] = {
+            "repo": str(self.repo.path),
+            "data_dir": self.data_dir,
+            "listen": "127.0.0.1:0",
+            "credentials": self.root / "credentials",
+            "allow_address": ("127.0.0.0/8",),
+            "poll_seconds": 3600.0,
+            **self.settings,
+        }
+        return Settings(**given)
+
+    def write_credentials(self) -> None:
+        folder = self.root / "credentials"
+        folder.mkdir(exist_ok=True)
+        for name in self.sim.clusters:
+            (folder / f"{name}.kubeconfig").write_bytes(self.sim.kubeconfig(name))
+
+    @asynccontextmanager
+    async def run(self, *, kill: bool = False) -> AsyncIterator[HubWorld]:
+        """The hub runs within the block. kill: it is ended abruptly, its adapters are closed without a flush."""
+        self.write_credentials()
+        self.opened = await open_hub(self.make_settings(), limits=QUICK)
+        stop, ready = asyncio.Event(), asyncio.Event()
+
+        async def started(url: str) -> None:
+            self.url, self.token = url, await self.opened.announce(url)
+            ready.set()
+
+        task = asyncio.create_task(run_hub(self.opened.hub, started=started, stop=stop))
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            waiting.cancel()
+            task.result()
+        try:
+            yield self
+        finally:
+            if kill:
+                task.cancel()
+            stop.set()
+            await asyncio.gather(task, return_exceptions=kill)
+
+    def commit(self, files: Mapping[str, Content], message: str = "change") -> str:
+        """Commit, and ring as a webhook would."""
+        revision = self.repo.commit(files, message)
+        if hasattr(self, "opened"):
+            self.opened.bells.fetch.set()
+        return revision
+
+    async def until(self, holds: Callable[[], Any], what: str = "", seconds: float = SECONDS) -> Any:
+        """The first true value of `holds`."""
+        end = time.monotonic() + seconds
+        while not (value := holds()):
+            if time.monotonic() > end:
+                raise NotSeen(f"{what or holds} within {seconds} s\n{self.describe()}")
+            await asyncio.sleep(0.01)
+        return value
+
+    async def until_everywhere(self, commit: str, seconds: float = SECONDS) -> None:
+        await self.until(lambda: self.progress(commit).done, f"{commit[:7]} everywhere", seconds)
+
+    def progress(self, commit: str) -> Any:
+        return commit_progress(self.opened.view, commit, time.time())
+
+    def unit(self, name: str) -> UnitReport | None:
+        return self.opened.view.units.get(UnitName.parse(name))
+
+    def describe(self) -> str:
+        view = self.opened.view
+        lines = [f"head {view.head.commit[:7]} {view.head.error} rendering {sorted(map(str, view.rendering))}"]
+        lines += [f"{name}: {r.reachable} {r.reason} {r.message}" for name, r in view.clusters.items()]
+        for name, unit in view.units.items():
+            objects = [(str(item.ref), item.sync, item.health, item.message) for item in unit.objects]
+            lines.append(f"{name} {unit.commit[:7]} {unit.sync} {unit.health} {unit.reason} {unit.message} {objects}")
+            lines.append(f"   blocked {unit.blocked_by} holds {unit.holds}")
+        lines += [f"{name} -> {result}" for name, result in view.results.items()]
+        return "\n".join(lines)
+
+    def marks(self) -> dict[str, int]:
+        return {name: cluster.ledger.sequence for name, cluster in self.sim.clusters.items()}
+
+    def writes(self, since: Mapping[str, int], *, own_only: bool = True) -> dict[str, list[str]]:
+        """Successful writes of the hub since `marks()`, without those to its own parent objects."""
+        found: dict[str, list[str]] = {}
+        for name, cluster in self.sim.clusters.items():
+            for entry in cluster.ledger.writes(since[name]):
+                if not (own_only and entry.namespace == "fleet-system"):
+                    found.setdefault(name, []).append(f"{entry.verb} {entry.resource} {entry.name}")
+        return found
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, **headers: str
+    ) -> tuple[int, Any]:
+        """One request to the API: status, and the JSON (or text)."""
+        given = self.token if token is None else token
+        sent = {**({"Authorization": f"Bearer {given}"} if given else {}), **headers}
+        async with aiohttp.ClientSession() as session, session.request(
+            method, self.url + path, json=body, headers=sent
+        ) as answer:
+            is_json = "json" in answer.content_type
+            return answer.status, await (answer.json(content_type=None) if is_json else answer.text())
+
+
+@asynccontextmanager
+async def make_world(root: Path, clusters: Sequence[str], **settings: Any) -> AsyncIterator[HubWorld]:
+    """Simulated clusters and an empty fleet repo; no hub yet."""
+    async with Simulation(clusters, seed=1) as sim:
+        yield HubWorld(root, GitRepo.create(root / "fleet.git"), sim, settings)
