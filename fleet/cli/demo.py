@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from fleet.inventory.load import load_fleet
 from fleet.inventory.worktree import WorkingTree
 from fleet.settings import Settings
 from fleet.sim import Simulation
-from fleet.sim.control import ControlServer
+from fleet.sim.control import Control
 from fleet.telemetry import set_up_logs
 
 PARTS = ("fleet.yaml", "clusters", "overlays", "components")
@@ -101,10 +103,22 @@ def make_repo(folder: Path, clusters: int) -> list[str]:
     names = sorted(fleet.clusters, key=lambda name: (order.get(fleet.clusters[name].environment, 99), name))
     if clusters < 1 or clusters > len(names):
         raise UsageInvalid(f"the example has 1 to {len(names)} clusters")
+    _drop(folder, {str(name) for name in names[clusters:]})
     _git(folder, "init", "-q", "-b", "main")
     _git(folder, "add", ".")
     _git(folder, "commit", "-q", "-m", "the example fleet")
     return [str(name) for name in names[:clusters]]
+
+
+def _drop(folder: Path, names: set[str]) -> None:
+    """Take clusters out of the repo: their documents, and files that hold no other."""
+    for path in (folder / "clusters").rglob("*.yaml"):
+        documents = re.split(r"(?m)^---\s*$", path.read_text(encoding="utf-8"))
+        kept = [text for text in documents if not any(re.search(rf"(?m)^  name: {name}$", text) for name in names)]
+        if not "".join(kept).strip():
+            path.unlink()
+        elif kept != documents:
+            path.write_text("---".join(kept), encoding="utf-8")
 
 
 def demo(*, script: bool, clusters: int, listen: str) -> int:
@@ -124,7 +138,7 @@ async def _demo(folder: Path, *, script: bool, clusters: int, listen: str) -> in
     credentials = folder / "credentials"
     credentials.mkdir(mode=0o700)
     outcome = 0
-    async with Simulation(clusters=names, seed=1) as sim, ControlServer(sim) as control:
+    async with Simulation(clusters=names, seed=1) as sim, _control_of(sim) as control:
         for name in names:
             write_private(credentials / f"{name}.kubeconfig", sim.kubeconfig(name).decode())
         opened = await open_hub(
@@ -173,6 +187,16 @@ async def _demo(folder: Path, *, script: bool, clusters: int, listen: str) -> in
             await asyncio.gather(*running, return_exceptions=True)
             demo_note().unlink(missing_ok=True)
     return outcome
+
+
+@asynccontextmanager
+async def _control_of(sim: Simulation) -> AsyncGenerator[Control]:
+    control = Control(sim)
+    await control.start()
+    try:
+        yield control
+    finally:
+        await control.stop()
 
 
 def _say(text: str) -> None:

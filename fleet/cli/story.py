@@ -106,10 +106,10 @@ async def _commit(demo: Demo, ledger: _Ledger, checks: _Checks) -> None:
 async def _drift(demo: Demo, ledger: _Ledger, checks: _Checks) -> None:
     name = next(iter(demo.sim.clusters))
     cluster = demo.sim.cluster(name)
-    demo.say(f"\nA drift: somebody changes Service shop/web on {name}")
+    demo.say(f"\nA drift: somebody takes the selector of Service shop/web away on {name}")
     before = cluster.get("", "Service", "shop", "web")
     ledger.mark()
-    cluster.drift("", "Service", "shop", "web", {"spec": {"selector": {"app.kubernetes.io/name": "other"}}})
+    cluster.drift("", "Service", "shop", "web", {"spec": {"selector": None}})
 
     def healed() -> bool:
         live = cluster.get("", "Service", "shop", "web")
