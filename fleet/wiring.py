@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from fleet.settings import Settings
 from fleet.source.askpass import GitAuth
 from fleet.source.mirror import Mirror, MirrorSettings
 from fleet.source.signatures import SignaturePolicy
-from fleet.store.crypto import KEY_FILE, load_or_make_key
+from fleet.store.crypto import load_or_make_key
 from fleet.store.sql import open_state
 from fleet.telemetry import Traces
 
@@ -89,10 +88,7 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
     environment = dict(os.environ)
     if settings.key_file is not None:
         environment["FLEET_KEY_FILE"] = str(settings.key_file)
-    is_first = not (settings.data_dir / KEY_FILE).exists()
     key = await asyncio.to_thread(load_or_make_key, settings.data_dir, environment)
-    if is_first and (settings.data_dir / KEY_FILE).exists():
-        sys.stderr.write(f"made the key of the encrypted store: keep a copy of {settings.data_dir / KEY_FILE}\n")
     source = mirror_of(settings)
     secret = await asyncio.to_thread(_secret_of, settings.webhook_secret_file)
     state = await open_state(settings.data_dir, key)

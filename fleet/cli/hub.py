@@ -37,7 +37,11 @@ def hub(given: dict[str, Any]) -> int:
     set_up_logs(settings.log_level)
 
     async def serve() -> None:
+        key = settings.data_dir / "key"
+        was_there = key.exists()
         opened = await open_hub(settings)
+        if key.exists() and not was_there:
+            sys.stderr.write(f"made the key of the encrypted store; keep a copy of {key}\n")
 
         async def started(url: str) -> None:
             await opened.announce(url)
