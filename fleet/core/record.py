@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from fleet.core.documents import Document, digest_of, digest_of_bytes, documents_at, mapping_at, text_at
 from fleet.core.fleet import IgnoreRule
@@ -86,11 +87,13 @@ class MarkVerdict:
         return self.kind in (MarkKind.OURS, MarkKind.LABEL_LOST)
 
 
+@lru_cache(maxsize=64)
 def installation_hash(installation: str) -> str:
     """Value of INSTALLATION_LABEL: 32 hex digits, a valid label whatever the id is."""
     return hashlib.sha256(installation.encode()).hexdigest()[:32]
 
 
+@lru_cache(maxsize=4096)
 def applyset_id(parent: str, namespace: str) -> str:
     """The ApplySet id of a unit by its parent ConfigMap (KEP-3659: hash of `name.namespace.kind.group`)."""
     raw = hashlib.sha256(f"{parent}.{namespace}.ConfigMap.".encode()).digest()

@@ -41,6 +41,7 @@ from fleet.errors import (
 )
 from fleet.ports.kube import Answer, ServedKind
 from fleet.ports.worker import JournalEntry
+from fleet.reconcile.judging import live_after
 from fleet.reconcile.memory import Trouble, UnitState
 from fleet.reconcile.site import Site
 
@@ -259,7 +260,10 @@ class Applier:
             row, body.document, answer.object, wanted.digest, rules=rules, key=site.key, at=site.wall()
         )
         site.put_row(unit, new)
-        site.see(unit, ref, answer.object)
+        if new.fingerprint:
+            site.put_live(ref, live_after(new, answer.object, site.health_rules(unit), at=new.since))
+        else:
+            site.see(unit, ref, answer.object)
         site.changed_rows.append(new)
         if answer.warnings:
             unit.warnings[ref] = answer.warnings

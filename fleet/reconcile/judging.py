@@ -16,6 +16,7 @@ from fleet.reconcile.memory import Live
 
 _COMPARABLE = (SyncState.IN_SYNC, SyncState.DRIFTED)
 _NO_DIGEST = Digest("")
+_OURS = MarkVerdict(MarkKind.OURS)
 _CURRENT = ObjectHealth(Kstatus.CURRENT, Health.HEALTHY)
 
 
@@ -59,6 +60,25 @@ def live_of(
     )
 
 
+def live_after(row: Row, answer: Document, health_rules: Sequence[HealthRule], *, at: float) -> Live:
+    """The row for the object as our own apply left it: its fingerprint and mark are known, nothing is compared."""
+    metadata = mapping_at(answer, "metadata")
+    health = judge_health(answer, health_rules)
+    return Live(
+        uid=row.uid,
+        resource_version=row.resource_version,
+        fingerprint=row.fingerprint,
+        comparable=True,
+        mark=_OURS,
+        deleting="deletionTimestamp" in metadata,
+        owned_by_object="ownerReferences" in metadata,
+        own_health=health,
+        health=health,
+        changed_at=at,
+        document=None if health.kstatus is Kstatus.CURRENT else answer,
+    )
+
+
 def quiet_live(row: Row) -> Live:
     """The row of an object that was well when its kind's resume token was kept, without reading it."""
     return Live(
@@ -66,7 +86,7 @@ def quiet_live(row: Row) -> Live:
         resource_version=row.resource_version,
         fingerprint=row.fingerprint,
         comparable=True,
-        mark=MarkVerdict(MarkKind.OURS),
+        mark=_OURS,
         deleting=False,
         owned_by_object=False,
         own_health=_CURRENT,

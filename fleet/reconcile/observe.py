@@ -69,6 +69,15 @@ class Watcher(Protocol):
 _RELEASED = (MarkKind.ANNOTATION_LOST, MarkKind.UNMARKED, MarkKind.COPIED)
 
 
+def _ref_in(view: KindView, document: Document) -> ObjectRef:
+    """The reference of an object of a followed kind; cheap, because every event asks for it."""
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        return ref_of(document)
+    served = view.served
+    return ObjectRef(served.group, served.kind, str(metadata.get("namespace", "")), str(metadata.get("name", "")))
+
+
 class Observer:
     """Follows kinds until cancelled."""
 
@@ -151,7 +160,7 @@ class Observer:
             self._looking.discard(ref)
 
     def _take(self, view: KindView, document: Document) -> None:
-        ref = ref_of(document)
+        ref = _ref_in(view, document)
         if self._watcher.skips(ref, document):
             return
         before = view.rows.get(ref)
@@ -162,7 +171,7 @@ class Observer:
     def _take_list(self, view: KindView, kind: Kind, items: tuple[Document, ...]) -> None:
         missing = {*view.rows, *self._watcher.recorded(kind)}
         for document in items:
-            missing.discard(ref_of(document))
+            missing.discard(_ref_in(view, document))
             self._take(view, document)
         for ref in missing:
             self.verify(view.served, ref)

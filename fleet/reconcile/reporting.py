@@ -21,7 +21,7 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
     """The whole report of one unit after a pass."""
     objects = outcome.observed
     if objects is None:
-        objects = tuple(_object(site, unit, ref) for ref in sorted(unit.refs()))
+        objects = tuple(_object(site, unit, ref) for ref in sorted(unit.refs(), key=_place_of))
     sync, health = _sums(unit, objects, outcome)
     reason, message, next_step = _words(site, unit, outcome, objects)
     memory, desired = unit.memory, unit.desired
@@ -49,6 +49,10 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
             + ([unit.parent_trouble] if unit.parent_trouble else [])
         ),
     )
+
+
+def _place_of(ref: ObjectRef) -> tuple[str, str, str, str]:
+    return ref.group, ref.kind, ref.namespace, ref.name
 
 
 def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:

@@ -151,7 +151,8 @@ class Session:
                     self._orders.forget(unit)
                 return
             outcome = await self._one_pass(unit)
-            self._report(unit, outcome)
+            if unit.report is not None or outcome.plan is not None or outcome.observed is not None or outcome.reason:
+                self._report(unit, outcome)  # before that nothing was judged yet, and no report says so best
         except FleetError as error:
             if isinstance(error, ENDS):
                 raise

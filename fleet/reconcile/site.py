@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fleet.core.documents import Document, text_at
-from fleet.core.fleet import IgnoreRule
+from fleet.core.fleet import HealthRule, IgnoreRule
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.ignore import rules_for
 from fleet.core.objects import Bundle, BundleObject, Mark
@@ -128,6 +128,10 @@ class Site:
         """Learn from all records who owns what; for the start of a session."""
         self.owners.update((ref, unit.name) for unit in self.units.values() for ref in unit.rows)
 
+    def health_rules(self, unit: UnitState) -> tuple[HealthRule, ...]:
+        """The unit's own rules of health."""
+        return unit.desired.policy.health if unit.desired else ()
+
     def put_row(self, unit: UnitState, row: Row) -> None:
         """Change the record in memory; the journal is the caller's."""
         unit.rows[row.ref] = row
@@ -141,13 +145,12 @@ class Site:
 
     def judge(self, unit: UnitState, ref: ObjectRef, document: Document) -> Live:
         """The row for a document of an object that this unit owns or wants."""
-        policy = unit.desired.policy if unit.desired else None
         return live_of(
             document,
             self.mark(unit.name),
             unit.rows.get(ref),
             self.rules(unit, ref),
-            policy.health if policy else (),
+            self.health_rules(unit),
             key=self.key,
             at=self.wall(),
         )
@@ -155,10 +158,14 @@ class Site:
     def see(self, unit: UnitState, ref: ObjectRef, document: Document) -> Live:
         """Believe a document (an event, the answer of a write, a read by name); returns the row in the view."""
         live = self.judge(unit, ref, document)
+        self.put_live(ref, live)
+        return live
+
+    def put_live(self, ref: ObjectRef, live: Live) -> None:
+        """Put a row into the view, where its kind is followed."""
         self.gone.discard(ref)
         if kind_of(ref) in self.view.kinds:
             self.view.put(ref, live)
-        return live
 
     def unstash(self, unit: UnitState, ref: ObjectRef) -> None:
         """Take the event that came while the object was being written, unless our write is newer."""
