@@ -37,6 +37,11 @@ _IMMUTABLE = re.compile(
 _DENIED = re.compile(
     r"admission webhook \S+ denied|ValidatingAdmissionPolicy|does not support dry run|violates PodSecurity"
 )
+# The authorizer's own words and nothing around them: an admission webhook answers 403 too, with any text.
+_MISSING_RIGHT = re.compile(
+    r'User "[^"\s]{1,200}" cannot [a-z]+ resource "[a-z./-]+"'
+    r'(?: in API group "[a-z0-9.-]*")?(?: in the namespace "[a-z0-9-]+")?'
+)
 _CONFLICTING = re.compile(r'conflict with "([^"]*)"')
 
 
@@ -200,7 +205,9 @@ def _why(reply: Reply, status: Document, asked: Asked) -> str:
         ": ".join(part for part in (text_at(cause, "field"), _cause_text(cause, asked)) if part)
         for cause in _causes(status)
     ]
-    if asked.secret and reply.status not in (401, 403, 404, 410):
+    if asked.secret and (missing := _MISSING_RIGHT.search(text_at(status, "message"))):
+        return printable(missing.group())
+    if asked.secret and reply.status not in (401, 404, 410):
         # The message may repeat values of the Secret; field names and reasons never do.
         named = "; ".join(dict.fromkeys(printable(cause, 200) for cause in causes if cause))
         return f"{text_at(status, 'reason') or reply.status}{f': {named}' if named else ''} (text withheld: a Secret)"
