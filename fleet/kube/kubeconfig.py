@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +22,15 @@ from fleet.kube.tokenfile import TokenFileAccess
 from fleet.kube.yamltree import Node, read_yaml
 
 _PROXY_SCHEMES = ("http", "socks5", "socks5h")
+_HUB_RULES = {
+    "exec": "an exec plugin would run a program on the hub",
+    "auth-provider": "an auth-provider needs programs or files of the hub",
+    "client-certificate": "it names a file of the hub; use client-certificate-data",
+    "client-key": "it names a file of the hub; use client-key-data",
+    "tokenFile": "it names a file of the hub; use token",
+    "certificate-authority": "it names a file of the hub; use certificate-authority-data",
+}
+_HUB_NEXT = "make a credential for the hub: fleet cluster grant"
 _EXEC_EXTENSION = "client.authentication.k8s.io/exec"
 
 
@@ -154,16 +163,6 @@ class _Reader:
     """Reads one cluster entry with one user entry under a trust profile."""
 
     trust: Trust
-    _hub_rules: Mapping[str, str] = field(
-        default_factory=lambda: {
-            "exec": "an exec plugin would run a program on the hub",
-            "auth-provider": "an auth-provider needs programs or files of the hub",
-            "client-certificate": "it names a file of the hub; use client-certificate-data",
-            "client-key": "it names a file of the hub; use client-key-data",
-            "tokenFile": "it names a file of the hub; use token",
-            "certificate-authority": "it names a file of the hub; use certificate-authority-data",
-        }
-    )
 
     def access(self, cluster: Node, user: Node) -> Access:
         if self.trust is Trust.HUB:
@@ -183,7 +182,7 @@ class _Reader:
         return FixedAccess(ticket)
 
     def _refuse_for_hub(self, entry: Node) -> None:
-        for name, why in self._hub_rules.items():
+        for name, why in _HUB_RULES.items():
             if name in entry.fields and entry.fields[name].value not in (None, ""):
                 raise _refused(entry.fields[name].where, f"{name}: {why} (R30)", _HUB_NEXT)
         if entry.flag("insecure-skip-tls-verify"):
@@ -297,9 +296,6 @@ class _Reader:
             install_hint=spec.text("installHint"),
             where=spec.where,
         )
-
-
-_HUB_NEXT = "make a credential for the hub: fleet cluster grant"
 
 
 def _refused(where: str, why: str, next_step: str) -> CredentialRefused:

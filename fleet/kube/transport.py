@@ -14,8 +14,10 @@ from typing import TypeVar
 
 import aiohttp
 import tenacity
+from prometheus_client import Counter
 from yarl import URL
 
+from fleet import telemetry
 from fleet.core.ids import Identity
 from fleet.core.retry import wait_before_repeat
 from fleet.errors import FleetError, TooManyRequests, Unauthorized
@@ -56,6 +58,7 @@ class Transport:
         self._identity_request = Request("GET", IDENTITY_TARGET, self._identity.asked, accept=METADATA)
         self._proof = Proof(self._prove_certificate)
         self._proving = asyncio.Lock()
+        self._counters: dict[tuple[str, str], Counter] = {}
         self._session = Session(cluster, access, rule or AddressRule(), self._proof, self.limits)
 
     @property
@@ -129,6 +132,7 @@ class Transport:
         # Called inside another call, which has its deadline and its place in the gate.
         line, headers = self._session.for_request(self._identity_request)
         reply = await exchange(line, headers, self._identity_request, self.limits)
+        self._count(self._identity_request.method, reply)
         self._identity.judge(reply, self._session.place, self._clock())
 
     # One call
@@ -156,9 +160,17 @@ class Transport:
             reply = await exchange(line, headers, request, self.limits, write=write)
             return reply
         finally:
-            self._leave(reply, self._clock() - began if write else None)
+            self._leave(request, reply, self._clock() - began if write else None)
 
-    def _leave(self, reply: Reply | None, write_seconds: float | None) -> None:
+    def _count(self, verb: str, reply: Reply | None) -> None:
+        key = (verb, str(reply.status) if reply else "none")
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = telemetry.REQUESTS.labels(self.cluster, *key)
+        counter.inc()
+
+    def _leave(self, request: Request, reply: Reply | None, write_seconds: float | None) -> None:
+        self._count(request.method, reply)
         if reply is None:
             self._gate.leave()
         elif reply.status in _CONGESTED:
@@ -203,7 +215,7 @@ class Transport:
         except CONNECTION_ERRORS as error:
             raise self.stream_error(error, request) from error
         finally:
-            self._leave(reply, None)
+            self._leave(request, reply, None)
 
     async def _within(self, seconds: float, call: Coroutine[object, object, _T], asked: Asked, *, write: bool) -> _T:
         limit = asyncio.timeout(seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import time
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from kube.hostile import SHORT, Asked, Reply, World, as_json, refusal
 
+from fleet import telemetry
 from fleet.errors import (
     AdmissionDenied,
     AnswerInvalid,
@@ -424,3 +426,31 @@ async def test_a_cancelled_call_gives_its_place_back(world: World) -> None:
         await asyncio.gather(stuck, waiting, return_exceptions=True)
         async with asyncio.timeout(5):
             assert await kube.get(MAPS, "shop", "web") == WEB
+
+
+async def test_requests_are_counted_by_cluster_verb_and_code(world: World) -> None:
+    def counted(verb: str, code: str) -> float:
+        labels = {"cluster": "eu-1", "verb": verb, "code": code}
+        return telemetry.REGISTRY.get_sample_value("fleet_kube_requests_total", labels) or 0
+
+    before = counted("PATCH", "200"), counted("GET", "404")
+    async with world.connected() as kube:
+        await kube.get(MAPS, "shop", "web")
+        always(world, as_json(WEB))
+        await kube.apply(MAPS, "shop", "web", b"{}")
+    assert (counted("PATCH", "200"), counted("GET", "404")) == (before[0] + 1, before[1] + 1)
+
+
+async def test_dead_peers_are_noticed_by_the_kernel(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[int, int] = {}
+    original = socket.socket.setsockopt
+
+    def noted(self: socket.socket, level: int, option: int, value: int) -> None:
+        seen[option] = value
+        original(self, level, option, value)
+
+    monkeypatch.setattr(socket.socket, "setsockopt", noted)
+    async with world.connected() as kube:
+        assert kube.version
+    assert seen[socket.TCP_USER_TIMEOUT] == 30_000
+    assert seen[socket.TCP_KEEPIDLE] + seen[socket.TCP_KEEPINTVL] * seen[socket.TCP_KEEPCNT] <= 45
