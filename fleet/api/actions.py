@@ -7,19 +7,8 @@ import secrets
 from datetime import datetime
 
 from fleet.access.policy import Role
-from fleet.api.models import (
-    Done,
-    IdentityBody,
-    OpenQuery,
-    OperationList,
-    OperationOut,
-    ReasonBody,
-    SuspendBody,
-    SuspensionList,
-    SuspensionOut,
-    SyncBody,
-    rfc3339,
-)
+from fleet.api.models import Done, OperationList, OperationOut, SuspensionList, SuspensionOut, rfc3339
+from fleet.api.queries import IdentityBody, OpenQuery, ReasonBody, SuspendBody, SyncBody
 from fleet.api.route import Call, Route
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
@@ -143,6 +132,14 @@ async def _accept_identity(call: Call) -> Done:
     fleet = call.parts.view.fleet
     if fleet is None or name not in fleet.clusters:
         raise NotKnown(f"there is no cluster {name}", next_step="fleet get clusters")
+    written = fleet.clusters[name].identity
+    if written is not None and written != body.identity:
+        raise RequestInvalid(
+            f"the identity of {name} is written in Git",
+            where=str(fleet.clusters[name].origin),
+            why=f"it says {written}, which stands above what is accepted here",
+            next_step="change it there",
+        )
     taken = [other for other, known in (await call.parts.state.identities()).items() if known == body.identity]
     if taken and taken != [name]:
         raise RequestInvalid(

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from fleet.access.policy import Role
-from fleet.api.models import (
-    CredentialBody,
-    CredentialList,
-    CredentialOut,
-    Done,
-    TokenBody,
-    TokenList,
-    TokenOut,
-    rfc3339,
-)
+from fleet.api.models import CredentialList, CredentialOut, Done, TokenList, TokenOut, rfc3339
+from fleet.api.queries import CredentialBody, TokenBody
 from fleet.api.route import Call, Route
 from fleet.core.ids import is_dns_label
 from fleet.errors import NotKnown, RequestInvalid

@@ -45,6 +45,7 @@ from fleet.errors import (
 
 log = structlog.get_logger("api")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -114,29 +115,38 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     except (ValueError, UnicodeError) as error:  # malformed input that a parser below noticed (R41)
         log.info("malformed request", path=path, kind=type(error).__name__)
         response = problem_of(RequestInvalid("the request cannot be read", next_step="see /openapi.json"))
-    telemetry.HTTP_REQUESTS.labels(request.method, path, str(response.status)).inc()
+    except Exception:  # the edge of a request: a bug is answered, logged and concerns this request alone
+        log.exception("request failed", path=path)
+        response = _problem({"type": "urn:fleet:Bug", "title": "a bug of the hub; its log has the trace"}, 500)
+    # The method is any token that a client may think of; as a label it would grow without end.
+    method = request.method if request.method in _METHODS else "other"
+    telemetry.HTTP_REQUESTS.labels(method, path, str(response.status)).inc()
     if not response.prepared:
         response.headers.update(HEADERS)
     return response
 
 
 def problem_of(error: FleetError) -> web.Response:
-    """RFC 9457: `type` is the class name, a heading in docs/errors.md."""
+    """An error as its answer."""
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     telemetry.REFUSALS.labels(error.reason).inc()
     body = {
         "type": f"urn:fleet:{error.reason}",
         "title": error.what,
-        "status": status,
         "detail": error.why,
         "where": error.where,
         "next": error.next_step,
     }
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return web.json_response(body, status=status, headers=headers, content_type="application/problem+json")
+    return _problem(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else {})
 
 
 def _plain_problem(error: web.HTTPException) -> web.Response:
-    body = {"type": "urn:fleet:RequestInvalid", "title": error.reason, "status": error.status}
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-    return web.json_response(body, status=error.status, headers=headers, content_type="application/problem+json")
+    return _problem({"type": "urn:fleet:RequestInvalid", "title": error.reason}, error.status, headers)
+
+
+def _problem(body: dict[str, str], status: int, headers: dict[str, str] | None = None) -> web.Response:
+    """RFC 9457: `type` is the class name, a heading in docs/errors.md."""
+    return web.json_response(
+        {**body, "status": status}, status=status, headers=headers, content_type="application/problem+json"
+    )

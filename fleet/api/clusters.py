@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fleet.access.policy import Role
-from fleet.api.models import ClusterList, ClusterOut, ListQuery
+from fleet.api.filters import page_of, selects, words_of
+from fleet.api.models import ClusterList, ClusterOut
+from fleet.api.queries import ListQuery
 from fleet.api.route import Call, Route
-from fleet.api.rows import cluster_out, page_of, selects, units_by_cluster, words_of
+from fleet.api.rows import cluster_out, units_by_cluster
 from fleet.core.fold import worst_health
 from fleet.core.ids import ClusterName
 from fleet.core.status import Health

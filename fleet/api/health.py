@@ -9,7 +9,7 @@ from fleet import telemetry
 from fleet.access.policy import Role
 from fleet.api.parts import ApiParts
 from fleet.api.route import Call, Route
-from fleet.api.rows import cluster_out, unit_status_of
+from fleet.api.rows import cluster_out, unit_summary, units_by_cluster
 
 
 async def _healthz(_: Call) -> web.Response:
@@ -32,13 +32,14 @@ def exposition(parts: ApiParts) -> bytes:
     telemetry.UNITS.clear()
     telemetry.REPORT_AGE.clear()
     if view.fleet is not None:
+        groups = units_by_cluster(view)
         for cluster in view.fleet.clusters.values():
-            status = cluster_out(view, cluster, now).status
+            status = cluster_out(view, cluster, now, groups.get(cluster.name, [])).status
             telemetry.CLUSTERS.labels(status.sync, status.health).inc()
             if status.age_seconds is not None:
                 telemetry.REPORT_AGE.labels(cluster.name).set(status.age_seconds)
         for name in view.fleet.units:
-            unit = unit_status_of(view, name, now)
+            unit = unit_summary(view, name, now)
             telemetry.UNITS.labels(unit.sync, unit.health).inc()
     return generate_latest(telemetry.REGISTRY)
 

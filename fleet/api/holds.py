@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fleet.access.policy import Role
-from fleet.api.models import ApproveBody, HoldDeletion, HoldList, HoldOut, Metadata, OpenQuery, ReasonBody, rfc3339
+from fleet.api.models import HoldDeletion, HoldList, HoldOut, Metadata, rfc3339
+from fleet.api.queries import ApproveBody, OpenQuery, ReasonBody
 from fleet.api.route import Call, Route
 from fleet.core.ids import Digest
-from fleet.errors import NotKnown, PreconditionFailed, RequestInvalid
+from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid
 from fleet.ports.state import HoldRow
 from fleet.ports.worker import AuditEntry
 
@@ -78,25 +81,26 @@ async def _reject(call: Call) -> HoldOut:
 
 
 async def _decide(call: Call, row: HoldRow, decision: str, reason: str) -> HoldRow:
-    decided = await call.parts.state.decide_hold(
-        row.id,
-        list_digest=Digest(row.list_digest),
-        decision=decision,
+    """Decide once (R42); the audit log has the attempt before it counts, and then how it went (R43)."""
+    state, now = call.parts.state, call.parts.wall()
+    entry = AuditEntry(
+        at=now,
         actor=call.caller.name,
+        action=f"hold-{decision}",
+        object=f"hold {row.id}, list {row.list_digest}",
+        commit=row.commit,
         reason=reason,
-        at=call.parts.wall(),
     )
-    await call.parts.state.write(
-        AuditEntry(
-            at=call.parts.wall(),
-            actor=call.caller.name,
-            action=f"hold-{decision}",
-            object=f"hold {row.id}, list {row.list_digest}",
-            commit=row.commit,
-            reason=reason,
-            outcome="done",
+    await state.write(entry)
+    digest = Digest(row.list_digest)
+    try:
+        decided = await state.decide_hold(
+            row.id, list_digest=digest, decision=decision, actor=call.caller.name, reason=reason, at=now
         )
-    )
+    except FleetError as error:
+        await state.write(replace(entry, outcome=f"refused: {error.reason}"))
+        raise
+    await state.write(replace(entry, outcome="done"))
     call.parts.bells.orders.set()
     return decided
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from fleet.access.policy import Role
 from fleet.api.models import (
     CommitProgress,
-    CommitQuery,
     CommitUnit,
     EnvironmentRow,
     NeedsPerson,
@@ -17,6 +16,7 @@ from fleet.api.models import (
     StatusOut,
     rfc3339,
 )
+from fleet.api.queries import CommitQuery
 from fleet.api.route import Call, Route
 from fleet.api.rows import cluster_summary, is_at_head, unit_summary, units_by_cluster
 from fleet.core.fleet import Problem, Suspension
@@ -71,23 +71,13 @@ async def _status(call: Call) -> StatusOut:
     environments = [environment.name for environment in fleet.environments] if fleet else []
     summary = fold_fleet(clusters, head=view.head.commit, environments=environments, branch=view.head.branch)
     lines = [
-        *_of_clusters(summary.clusters, now),
+        *_of_clusters(view, summary.clusters, now),
         *_of_holds(await call.parts.state.holds(open_only=True), now),
         *_of_suspensions(await call.parts.state.suspensions(), now),
         *_of_git(view, now),
     ]
     problems = [problem_out(problem) for problem in fleet.problems] if fleet else []
-    problems += [
-        ProblemOut(
-            severity="error",
-            reason=result.reason,
-            what=f"{name}: {result.message}",
-            where=result.commit[:7],
-            next_step=result.next_step,
-        )
-        for name, result in sorted(view.results.items())
-        if isinstance(result, RenderProblem)
-    ]
+    problems += _of_builds(view)
     return StatusOut(
         installation=fleet.name if fleet else "",
         revision=revision_out(view, now),
@@ -111,28 +101,43 @@ async def _status(call: Call) -> StatusOut:
     )
 
 
+def _of_builds(view: View) -> Iterator[ProblemOut]:
+    """Builds that failed; one line for all clusters of an overlay with the same problem."""
+    groups: dict[tuple[str, RenderProblem], list[str]] = {}
+    for name, result in sorted(view.results.items()):
+        if isinstance(result, RenderProblem):
+            groups.setdefault((name.overlay, result), []).append(name.cluster)
+    for (overlay, result), clusters in groups.items():
+        where = clusters[0] if len(clusters) == 1 else f"{len(clusters)} clusters"
+        yield ProblemOut(
+            severity="error",
+            reason=result.reason,
+            what=f"{overlay} on {where}: {result.message}",
+            where=result.commit[:7],
+            effect=f"{overlay} stays as it was on {', '.join(clusters)}",
+            next_step=result.next_step,
+        )
+
+
 def _line(since: float, now: float, what: str, following: str) -> NeedsPerson:
     age = max(0.0, now - since) if since else None
     return NeedsPerson(since=rfc3339(since), age_seconds=age, what=what, next=following)
 
 
-def _of_clusters(clusters: tuple[ClusterSummary, ...], now: float) -> Iterator[NeedsPerson]:
+def _of_clusters(view: View, clusters: tuple[ClusterSummary, ...], now: float) -> Iterator[NeedsPerson]:
     for cluster in clusters:
         if not cluster.reachable:
-            yield _line(
-                cluster.seen_at,
-                now,
-                f"{cluster.cluster} {cluster.message}",
-                f"fleet describe cluster {cluster.cluster}",
-            )
+            following = f"fleet describe cluster {cluster.cluster}"
+            what = f"{cluster.cluster} unreachable: {cluster.message}"
+            yield _line(view.seen_at(cluster.cluster), now, what, following)
             continue
         for unit in cluster.units:
+            since, following = view.since.get(unit.unit, unit.seen_at), f"fleet describe unit {unit.unit}"
             if unit.health is Health.DEGRADED:
-                what = f"{unit.unit} Degraded: {unit.message}"
-                yield _line(unit.seen_at, now, what, f"fleet describe unit {unit.unit}")
+                yield _line(since, now, f"{unit.unit} Degraded: {unit.message}", following)
             elif unit.drifted and unit.sync is Sync.OUT_OF_SYNC:
-                what = f"{unit.unit} drifted: {unit.drifted} objects"
-                yield _line(unit.seen_at, now, what, f"fleet describe unit {unit.unit}")
+                plural = "s" if unit.drifted > 1 else ""
+                yield _line(since, now, f"{unit.unit} drifted: {unit.drifted} object{plural}", following)
 
 
 def _of_holds(holds: tuple[HoldRow, ...], now: float) -> Iterator[NeedsPerson]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from fleet.api.models import (
     BlockerOut,
@@ -14,7 +12,6 @@ from fleet.api.models import (
     ClusterStatus,
     ConditionOut,
     DriftOut,
-    ListQuery,
     Metadata,
     ObjectOut,
     OverlayOut,
@@ -27,13 +24,10 @@ from fleet.api.models import (
 )
 from fleet.core.fleet import Cluster, Overlay, Unit
 from fleet.core.fold import ClusterSummary, UnitSummary, fold_cluster, fold_unit
-from fleet.core.ids import ClusterName, UnitName
+from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.release import Rendered, RenderProblem
-from fleet.core.status import Blocker, Condition, Health, ObjectStatus, Standing, Sync, UnitReport
+from fleet.core.status import Blocker, Condition, Health, ObjectStatus, Sync, UnitReport
 from fleet.core.view import View
-from fleet.errors import RequestInvalid
-
-T = TypeVar("T")
 
 
 def is_at_head(view: View, name: UnitName) -> bool:
@@ -59,6 +53,12 @@ def unit_summary(view: View, name: UnitName, now: float) -> UnitSummary:
     if cluster is not None and not cluster.reachable and cluster.message:
         lost = cluster.message
     summary = fold_unit(report, now, seen_at=cluster.at if cluster is not None else None, lost=lost)
+    since = view.since.get(name, report.observed_at)
+    summary = replace(
+        summary,
+        conditions=tuple(replace(item, since=since) for item in summary.conditions),
+        seen_at=view.seen_at(name.cluster) if lost else summary.seen_at,
+    )
     if isinstance(result, RenderProblem):
         # The repo's problem comes before what the worker says of the result that stays in force.
         return replace(summary, reason=result.reason, message=result.message, next_step=result.next_step)
@@ -67,7 +67,7 @@ def unit_summary(view: View, name: UnitName, now: float) -> UnitSummary:
     return summary
 
 
-def _commit_of(view: View, name: UnitName) -> Any:
+def _commit_of(view: View, name: UnitName) -> Revision:
     result = view.results.get(name)
     return result.commit if isinstance(result, Rendered) else view.head.commit
 
@@ -137,7 +137,7 @@ def cluster_out(view: View, cluster: Cluster, now: float, units: Sequence[UnitNa
     """One cluster; `units` where the caller has grouped them already."""
     names = units_by_cluster(view).get(cluster.name, []) if units is None else units
     summary, report = cluster_summary(view, cluster, names, now), view.clusters.get(cluster.name)
-    seen = summary.seen_at
+    seen = summary.seen_at if summary.reachable else view.seen_at(cluster.name)
     return ClusterOut(
         metadata=Metadata(name=cluster.name, labels=dict(cluster.labels)),
         spec=ClusterSpec(
@@ -181,9 +181,16 @@ def _ready_of(summary: ClusterSummary, since: float) -> ConditionOut:
     )
 
 
-def overlay_out(view: View, overlay: Overlay, now: float) -> OverlayOut:
-    """One overlay over all its clusters."""
-    names = [name for name in view.fleet.units if name.overlay == overlay.name] if view.fleet else []
+def units_by_overlay(view: View) -> Mapping[OverlayName, list[UnitName]]:
+    """The fleet's units, grouped; one pass for all overlays."""
+    groups: dict[OverlayName, list[UnitName]] = {}
+    for name in view.fleet.units if view.fleet else ():
+        groups.setdefault(name.overlay, []).append(name)
+    return groups
+
+
+def overlay_out(view: View, overlay: Overlay, now: float, names: Sequence[UnitName]) -> OverlayOut:
+    """One overlay over all its clusters; names: its units."""
     found = [unit_summary(view, name, now) for name in names]
     return OverlayOut(
         metadata=Metadata(name=overlay.name),
@@ -250,52 +257,3 @@ def object_out(item: ObjectStatus) -> ObjectOut:
             for drift in item.drift
         ],
     )
-
-
-def stands(blocked_by: Iterable[Blocker], state: Standing) -> bool:
-    """Whether one of the links is of this state."""
-    return any(link.state is state for link in blocked_by)
-
-
-# Filters and pages
-
-_REQUIREMENT = re.compile(r"\s*(!?)([A-Za-z0-9./_-]+)\s*(?:(==|=|!=|\s+in\s+|\s+notin\s+)\s*(\([^)]*\)|[^,\s]*))?\s*")
-
-
-def selects(selector: str) -> Callable[[Mapping[str, str]], bool]:
-    """kubectl's label selector (equality, set and existence) as a test; raises RequestInvalid."""
-    tests: list[Callable[[Mapping[str, str]], bool]] = []
-    position = 0
-    while position < len(selector):
-        found = _REQUIREMENT.match(selector, position)
-        if found is None or found.end() == position or selector[found.end() : found.end() + 1] not in ("", ","):
-            raise RequestInvalid(f"the label selector is not understood from {selector[position:]!r} on")
-        tests.append(_test_of(bool(found[1]), found[2], (found[3] or "").strip(), found[4] or ""))
-        position = found.end() + 1
-    return lambda labels: all(test(labels) for test in tests)
-
-
-def _test_of(negated: bool, key: str, operator: str, text: str) -> Callable[[Mapping[str, str]], bool]:
-    values = frozenset(word.strip() for word in text.strip("()").split(","))
-    match operator:
-        case "":
-            return lambda labels: (key in labels) is not negated
-        case "!=" | "notin":
-            return lambda labels: labels.get(key) not in values
-        case _:
-            return lambda labels: key in labels and labels[key] in values
-
-
-def page_of(items: Sequence[T], query: ListQuery) -> tuple[Sequence[T], str]:
-    """One page by position, and the token of the next one."""
-    text = query.continue_
-    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise RequestInvalid("the continue token is none of ours", next_step="list from the start again")
-    start = int(text or 0)
-    end = start + query.limit
-    return items[start:end], str(end) if end < len(items) else ""
-
-
-def words_of(text: str) -> frozenset[str]:
-    """A comma-separated filter, case-insensitive."""
-    return frozenset(word.strip().lower() for word in text.split(",") if word.strip())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fleet.access.policy import Role
-from fleet.api.models import AfterQuery, AuditList, AuditOut, EventList, EventOut, EventQuery, rfc3339
+from fleet.api.models import AuditList, AuditOut, EventList, EventOut, rfc3339
+from fleet.api.queries import AfterQuery, EventQuery
 from fleet.api.route import Call, Route
 from fleet.ports.state import EventRow
 
@@ -26,7 +27,7 @@ def event_out(row: EventRow) -> EventOut:
 async def _events(call: Call) -> EventList:
     query = call.query(EventQuery)
     rows = await call.parts.state.events(
-        after=query.after,
+        after=max(query.after, query.continue_),
         limit=query.limit,
         cluster=query.cluster,
         overlay=query.overlay,
@@ -39,7 +40,7 @@ async def _events(call: Call) -> EventList:
 
 async def _audit(call: Call) -> AuditList:
     query = call.query(AfterQuery)
-    rows = await call.parts.state.audit_entries(after=query.after, limit=query.limit)
+    rows = await call.parts.state.audit_entries(after=max(query.after, query.continue_), limit=query.limit)
     items = [
         AuditOut(
             id=number,

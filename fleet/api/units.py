@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fleet.access.policy import Role
-from fleet.api.models import ListQuery, UnitList, UnitOut
+from fleet.api.filters import page_of, selects, words_of
+from fleet.api.models import UnitList, UnitOut
+from fleet.api.queries import ListQuery
 from fleet.api.route import Call, Route
-from fleet.api.rows import page_of, selects, unit_out, unit_summary, words_of
+from fleet.api.rows import unit_out, unit_summary
 from fleet.core.fleet import Unit
 from fleet.core.ids import UnitName
 from fleet.errors import NotKnown

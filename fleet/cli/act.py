@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from fleet.cli.client import Client
-from fleet.cli.output import EXIT_FAILURE, EXIT_TIMEOUT, clean
-from fleet.errors import UsageInvalid
+from fleet.cli.output import EXIT_FAILURE, EXIT_TIMEOUT, say
+from fleet.errors import HubUnreachable, UsageInvalid
 
 _SCOPES = {"fleet": "fleet", "cluster": "clusters", "overlay": "overlays", "unit": "units"}
 
@@ -17,16 +17,16 @@ def sync(client: Client, unit: str, *, override: bool, reason: str, wait: bool, 
     """Ask for a sync; with `wait` until it ended, 1 if it was refused, 5 if it took too long."""
     operation = client.call("POST", f"/api/v1/units/{unit}:sync", {"override": override, "reason": reason})
     if not wait:
-        sys.stdout.write(f"{operation['id']} asked for; fleet get operations\n")
+        say(f"{operation['id']} asked for; fleet get operations")
         return 0
     end = time.monotonic() + timeout_seconds
     while time.monotonic() < end:
         operation = client.get(f"/api/v1/operations/{operation['id']}")
         if operation.get("outcome"):
-            sys.stdout.write(clean(f"{unit} {operation['outcome']}: {operation.get('message', '')}") + "\n")
+            say(f"{unit} {operation['outcome']}: {operation.get('message', '')}")
             return 0 if operation["outcome"] == "done" else EXIT_FAILURE
         time.sleep(0.2)
-    sys.stderr.write(f"{unit} is not synced within {timeout_seconds:g} s; it goes on: fleet describe unit {unit}\n")
+    say(f"{unit} is not synced within {timeout_seconds:g} s; it goes on: fleet describe unit {unit}", sys.stderr)
     return EXIT_TIMEOUT
 
 
@@ -42,37 +42,35 @@ def _scope_path(scope: str, name: str) -> str:
 def suspend(client: Client, scope: str, name: str, *, reason: str, until: str) -> int:
     """Stop writes to a scope."""
     answer = client.call("POST", _scope_path(scope, name) + ":suspend", {"reason": reason, "until": until})
-    sys.stdout.write(
-        clean(f"{answer['scope']} is suspended: {answer['reason']}; fleet resume {answer['scope']}") + "\n"
-    )
+    say(f"{answer['scope']} is suspended: {answer['reason']}; fleet resume {answer['scope']}")
     return 0
 
 
 def resume(client: Client, scope: str, name: str, *, reason: str) -> int:
     """Let a scope go on."""
     answer = client.call("POST", _scope_path(scope, name) + ":resume", {"reason": reason})
-    sys.stdout.write(clean(answer["message"]) + "\n")
+    say(answer["message"])
     return 0
 
 
 def approve(client: Client, hold: str, *, list_digest: str, reason: str) -> int:
     """Approve exactly the list that was shown."""
     answer = client.call("POST", f"/api/v1/holds/{hold}:approve", {"listDigest": list_digest, "reason": reason})
-    sys.stdout.write(f"{hold} approved: {len(answer['deletions'])} objects go if they are still as they were shown\n")
+    say(f"{hold} approved: {len(answer['deletions'])} objects go if they are still as they were shown")
     return 0
 
 
 def reject(client: Client, hold: str, *, reason: str) -> int:
     """Keep what the hold would delete."""
     client.call("POST", f"/api/v1/holds/{hold}:reject", {"reason": reason})
-    sys.stdout.write(f"{hold} rejected: nothing is deleted; it comes back with the next commit\n")
+    say(f"{hold} rejected: nothing is deleted; it comes back with the next commit")
     return 0
 
 
 def refresh(client: Client) -> int:
     """Ask the hub to look into Git now."""
     client.call("POST", "/api/v1/fleet:refresh", {})
-    sys.stdout.write("Git is asked now\n")
+    say("Git is asked now")
     return 0
 
 
@@ -80,18 +78,24 @@ def wait_for_commit(client: Client, commit: str, *, timeout_seconds: float) -> i
     """Return only when every target observed the commit; then 0, else 5 with the reason per unit."""
     client.call("POST", "/api/v1/fleet:refresh", {})
     end = time.monotonic() + timeout_seconds
-    started, progress = time.monotonic(), dict[str, Any]()
+    started, progress, lost = time.monotonic(), dict[str, Any](), ""
     while time.monotonic() < end:
-        progress = client.get("/api/v1/progress", {"commit": commit})
-        if progress["done"]:
+        try:
+            progress, lost = client.get("/api/v1/progress", {"commit": commit}), ""
+        except HubUnreachable as error:  # it restarts, and goes on where it was
+            lost = f"{error.what}: {error.why}"
+        if progress.get("done") and not lost:
             took = time.monotonic() - started
-            sys.stdout.write(f"{progress['commit'][:7]} is on all {progress['units']} units, {took:.0f} s\n")
+            say(f"{progress['commit'][:7]} is on all {progress['units']} units, {took:.0f} s")
             return 0
         time.sleep(0.25)
-    if not progress.get("known"):
-        sys.stderr.write(f"{commit[:7]} is not on the tracked branch as the hub sees it; fleet status\n")
+    if lost:
+        say(lost, sys.stderr)
         return EXIT_TIMEOUT
-    sys.stderr.write(f"{progress['there']} of {progress['units']} units observed {commit[:7]}\n")
+    if not progress.get("known"):
+        say(f"{commit[:7]} is not on the tracked branch as the hub sees it; fleet status", sys.stderr)
+        return EXIT_TIMEOUT
+    say(f"{progress['there']} of {progress['units']} units observed {commit[:7]}", sys.stderr)
     for line in progress["missing"]:
-        sys.stderr.write(clean(f"  {line['unit']}: {line['reason']}") + "\n")
+        say(f"  {line['unit']}: {line['reason']}", sys.stderr)
     return EXIT_TIMEOUT

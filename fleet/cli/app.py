@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
     try:
         return int(app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0)
     except CycloptsError as error:
-        sys.stderr.write(f"error[UsageInvalid] {error}\n  next  fleet {' '.join(words[:1])} --help\n")
+        print_error(UsageInvalid(str(error), next_step=f"fleet {' '.join(words[:1])} --help"))
         return EXIT_USAGE
     except FleetError as error:
         if debug:
@@ -47,6 +47,17 @@ def run(arguments: list[str]) -> int:
         # Nobody reads any more: closing quietly is what kubectl does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 130
+    except Exception as error:  # the edge of the program: a bug is told in one line, its trace with --debug
+        if debug:
+            raise
+        print_error(
+            FleetError(
+                "a bug of fleet ended this command",
+                why=f"{type(error).__name__}: {error}",
+                next_step="run it again with --debug, and report the trace",
+            )
+        )
+        return EXIT_FAILURE
 
 
 def _code_of(error: FleetError) -> int:

@@ -65,8 +65,15 @@ class Client:
             )
         token_file = os.environ.get("FLEET_TOKEN_FILE", "")
         local = _first_line(folder / "admin.token") if self.url == _first_line(folder / "url") else ""
-        self._token = os.environ.get("FLEET_TOKEN", "") or (_first_line(Path(token_file)) if token_file else local)
-        parts = urlsplit(self.url)
+        token = os.environ.get("FLEET_TOKEN", "") or (_first_line(Path(token_file)) if token_file else local)
+        if not (token.isascii() and token.isprintable()):
+            raise UsageInvalid("the token holds characters that no token has", next_step="check FLEET_TOKEN")
+        self._token = token
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port
+        except ValueError as error:
+            raise UsageInvalid(f"{self.url} is no address of a hub", why=str(error)) from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageInvalid(f"{self.url} is no address of a hub", next_step="write https://HOST[:PORT]")
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
@@ -106,6 +113,8 @@ class Client:
             answer = json.loads(raw or b"{}")
         except ValueError as error:
             raise self._unreachable(ValueError(f"HTTP {response.status}, no JSON")) from error
+        if not isinstance(answer, dict):
+            raise self._unreachable(ValueError(f"HTTP {response.status}, no JSON object: is this a hub?"))
         if response.status >= 400:
             raise error_from(cast("dict[str, Any]", answer), response.status)
         return cast("dict[str, Any]", answer)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from fleet.cli.client import Client
-from fleet.cli.output import clean
+from fleet.cli.output import clean, say
 from fleet.core.ids import is_dns_label
 from fleet.errors import NotKnown, UsageInvalid
 
@@ -82,12 +82,12 @@ def identity(client: Client, name: str, *, accept: str, reason: str) -> int:
     """Show the identity that is recorded; with `accept` take another one."""
     if accept:
         body = {"identity": accept, "reason": reason}
-        sys.stdout.write(clean(client.call("POST", f"/api/v1/clusters/{name}:acceptIdentity", body)["message"]) + "\n")
+        say(client.call("POST", f"/api/v1/clusters/{name}:acceptIdentity", body)["message"])
         return 0
     status = client.get(f"/api/v1/clusters/{name}")["status"]
-    sys.stdout.write(clean(status.get("identity") or "not recorded yet") + "\n")
+    say(status.get("identity") or "not recorded yet")
     if status.get("reason"):
-        sys.stderr.write(clean(f"{status['reason']}: {status.get('message', '')}") + "\n")
+        say(f"{status['reason']}: {status.get('message', '')}", sys.stderr)
     return 0
 
 

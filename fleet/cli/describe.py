@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from fleet.cli.client import Client
-from fleet.cli.output import age, clean, show, table
+from fleet.cli.output import age, say, show, table, when
 from fleet.errors import UsageInvalid
 
 Item = dict[str, Any]
@@ -36,7 +36,7 @@ def describe(client: Client, kind: str, name: str, output: str) -> int:
 
 def _fact(word: str, text: str) -> None:
     if text:
-        sys.stdout.write(f"{word:<11}{clean(text)}\n")
+        say(f"{word:<11}{text}")
 
 
 def _state(item: Item) -> str:
@@ -55,8 +55,8 @@ def _problem(status: Item) -> None:
 
 def _unit(item: Item) -> None:
     spec, status = item["spec"], item["status"]
-    sys.stdout.write(_state(item) + "\n")
-    applied = f", applied {status['appliedAt'][:19]}: {status['changed']} changed" if status.get("appliedAt") else ""
+    say(_state(item))
+    applied = f", applied {when(status['appliedAt'])}: {status['changed']} changed" if status.get("appliedAt") else ""
     _fact("commit", f"{status.get('commit', '')[:7] or '-'}{applied}, {status['objectCount']} objects")
     if status.get("targetCommit") and status["targetCommit"] != status.get("commit"):
         _fact("target", status["targetCommit"][:7])
@@ -65,6 +65,8 @@ def _unit(item: Item) -> None:
         _fact("variable", f"{name}  by {origin}")
     _problem(status)
     for link in status.get("blockedBy", []):
+        if status.get("message", "") and link["reason"].endswith(status["message"]):
+            continue  # said already
         _fact(link["state"], f"{link['scope']}: {link['reason']}" + (f"  {link['next']}" if link.get("next") else ""))
     for warning in status.get("warnings", []):
         _fact("warning", warning)
@@ -83,12 +85,13 @@ def _unit(item: Item) -> None:
                 else f"live {_short(drift.get('live'))}  repo {_short(drift.get('desired'))}"
             )
             by = f"  by {drift['manager']}" if drift.get("manager") else ""
-            sys.stdout.write(clean(f"  {_object_name(entry)}  {drift['path']}  {values}{by}") + "\n")
+            say(f"  {_object_name(entry)}  {drift['path']}  {values}{by}")
 
 
 def _badness(entry: Item) -> tuple[int, int, str]:
     order = ("Degraded", "Missing", "Unknown", "Progressing", "Suspended", "Healthy")
-    return (order.index(entry["health"]), entry["sync"] == "Synced", _object_name(entry))
+    rank = order.index(entry["health"]) if entry["health"] in order else len(order)
+    return (rank, entry["sync"] == "Synced", _object_name(entry))
 
 
 def _object_name(entry: Item) -> str:
@@ -103,8 +106,8 @@ def _short(value: object) -> str:
 
 def _cluster(client: Client, item: Item) -> None:
     spec, status = item["spec"], item["status"]
-    sys.stdout.write(_state(item) + "\n")
-    _fact("environment", " ".join(filter(None, (spec.get("environment", ""), spec.get("location", "")))))
+    say(_state(item))
+    _fact("env", " ".join(filter(None, (spec.get("environment", ""), spec.get("location", "")))))
     _fact("mode", spec["mode"])
     _fact("file", spec.get("origin", ""))
     _fact("identity", status.get("identity", ""))
@@ -123,7 +126,7 @@ def _cluster(client: Client, item: Item) -> None:
 
 def _overlay(client: Client, item: Item) -> None:
     spec, status = item["spec"], item["status"]
-    sys.stdout.write(f"{item['metadata']['name']}   {status['synced']} of {status['units']} units synced\n")
+    say(f"{item['metadata']['name']}   {status['synced']} of {status['units']} units synced")
     _fact("directory", spec["directory"])
     _fact("file", spec["origin"])
     _fact("after", ", ".join(spec.get("dependsOn", [])))
@@ -140,20 +143,18 @@ def _hold(item: Item) -> None:
     name, digest = item["metadata"]["name"], item["listDigest"][:6]
     count = len(item["deletions"])
     state = item.get("decision") or "waits for a person"
-    sys.stdout.write(
-        clean(f"{name}  {item['overlay']} on {', '.join(item['clusters'])} would delete {count} objects; {state}\n")
-    )
+    objects = f"{count} object{'' if count == 1 else 's'}"
+    say(f"{name}  {item['overlay']} on {', '.join(item['clusters'])} would delete {objects}; {state}")
     for message in item["messages"]:
         _fact("why", message)
     _fact("commit", item["commit"][:7])
-    _fact("lapses", str(item.get("expiresAt", ""))[:19])
+    _fact("lapses", when(item.get("expiresAt")))
     if item["deletions"]:
         sys.stdout.write("\n")
         rows = [[entry["unit"], entry["object"], "; ".join(entry["goesWith"])] for entry in item["deletions"]]
         table(rows, ("UNIT", "WOULD DELETE", "GOES WITH IT"), sys.stdout)
     if not item.get("decision"):
-        sys.stdout.write(
-            f"\napprove    fleet approve {name} --list {digest}              deletes exactly this list, or asks again\n"
-            f'reject     fleet reject {name} --reason "..."          keeps it; asked again with the next commit\n'
-            "for good   put it back in Git, or annotate it  fleet.internal/prune: disabled\n"
-        )
+        sys.stdout.write("\n")
+        say(f"approve    fleet approve {name} --list {digest}        deletes exactly this list, or asks again")
+        say(f'reject     fleet reject {name} --reason "..."       keeps it; asked again with the next commit')
+        say("for good   put it back in Git, or annotate it    fleet.internal/prune: disabled")

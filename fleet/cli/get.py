@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from fleet.cli.client import Client
-from fleet.cli.output import Column, Item, age, name_of, show
+from fleet.cli.output import Column, Item, age, name_of, show, when
 from fleet.errors import NotKnown, UsageInvalid
 
 
@@ -72,7 +72,7 @@ HOLDS: tuple[Column, ...] = (
     ("MESSAGE", lambda item: "; ".join(item["messages"])),
 )
 EVENTS: tuple[Column, ...] = (
-    ("TIME", lambda item: str(item.get("at", ""))[:19]),
+    ("TIME", lambda item: when(item.get("at"))),
     ("KIND", lambda item: str(item["kind"])),
     ("WHERE", lambda item: str(item.get("unit") or item.get("cluster", ""))),
     ("COMMIT", lambda item: str(item.get("commit", ""))[:7] or "-"),

@@ -7,10 +7,10 @@ from typing import Any
 
 from fleet.cli.client import Client
 from fleet.cli.get import EVENTS
-from fleet.cli.output import Column, clean, show
+from fleet.cli.output import Column, say, show, when
 
 AUDIT: tuple[Column, ...] = (
-    ("TIME", lambda item: str(item.get("at", ""))[:19]),
+    ("TIME", lambda item: when(item.get("at"))),
     ("ACTOR", lambda item: str(item["actor"])),
     ("ACTION", lambda item: str(item["action"])),
     ("WHERE", lambda item: str(item.get("unit") or item.get("cluster", ""))),
@@ -23,7 +23,9 @@ AUDIT: tuple[Column, ...] = (
 def history(client: Client, *, filters: dict[str, str], limit: int, audit: bool, watch: bool, output: str) -> int:
     """Print the newest lines, oldest first."""
     if audit:
-        show(client.get("/api/v1/audit", {"limit": str(limit)}), output, AUDIT, sys.stdout)
+        document = client.pages("/api/v1/audit", {"limit": "1000"})
+        document["items"] = document["items"][-limit:]
+        show(document, output, AUDIT, sys.stdout)
         return 0
     document = client.get("/api/v1/events", {**filters, "limit": str(limit), "newestFirst": "true"})
     document["items"].reverse()
@@ -31,7 +33,7 @@ def history(client: Client, *, filters: dict[str, str], limit: int, audit: bool,
     if watch:
         for event in client.events():
             if _matches(event, filters):
-                sys.stdout.write(clean("  ".join(cell(event) for _, cell in EVENTS)) + "\n")
+                say("  ".join(cell(event) for _, cell in EVENTS))
                 sys.stdout.flush()
     return 0
 

@@ -22,6 +22,7 @@ def hub(given: dict[str, Any]) -> int:
 
     try:
         settings = Settings(**given)
+        _ = settings.listen_address(), settings.metrics_address(), settings.allowed_networks()
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(step) for step in item['loc'])}: {item['msg']}"
@@ -29,6 +30,10 @@ def hub(given: dict[str, Any]) -> int:
         )
         raise UsageInvalid(
             "the hub's configuration is not as described", why=problems, next_step="docs/reference/configuration.md"
+        ) from error
+    except ValueError as error:
+        raise UsageInvalid(
+            "the hub's configuration is not as described", why=str(error), next_step="docs/reference/configuration.md"
         ) from error
     if not settings.repo:
         raise UsageInvalid("no fleet repo is named", next_step="fleet hub --repo URL, or --repo . for this checkout")

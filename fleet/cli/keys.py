@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from fleet.cli.client import Client
-from fleet.cli.output import Column, show
+from fleet.cli.output import Column, say, show, when
 from fleet.errors import UsageInvalid
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -24,8 +24,8 @@ def seconds_of(text: str) -> float:
 def token_create(client: Client, name: str, role: str, expires: str) -> int:
     """Print a new token, once; nothing else goes to standard output."""
     answer = client.call("POST", "/api/v1/tokens", {"name": name, "role": role, "expiresSeconds": seconds_of(expires)})
-    sys.stdout.write(answer["token"] + "\n")
-    sys.stderr.write(f"token {name}, {role}, until {answer['expiresAt'][:19]}; it is not shown again\n")
+    say(answer["token"])
+    say(f"token {name}, {role}, until {when(answer['expiresAt'])}; it is not shown again", sys.stderr)
     return 0
 
 
@@ -34,8 +34,8 @@ def token_list(client: Client, output: str) -> int:
     columns: tuple[Column, ...] = (
         ("TOKEN", lambda item: str(item["name"])),
         ("ROLE", lambda item: str(item["role"])),
-        ("EXPIRES", lambda item: str(item["expiresAt"])[:19]),
-        ("REVOKED", lambda item: str(item.get("revokedAt") or "-")[:19]),
+        ("EXPIRES", lambda item: when(item.get("expiresAt"))),
+        ("REVOKED", lambda item: when(item.get("revokedAt"))),
     )
     show(client.get("/api/v1/tokens"), output, columns, sys.stdout)
     return 0
@@ -43,7 +43,7 @@ def token_list(client: Client, output: str) -> int:
 
 def token_revoke(client: Client, name: str) -> int:
     """Revoke by name."""
-    sys.stdout.write(client.call("DELETE", f"/api/v1/tokens/{name}")["message"] + "\n")
+    say(client.call("DELETE", f"/api/v1/tokens/{name}")["message"])
     return 0
 
 
@@ -54,7 +54,7 @@ def credential_add(client: Client, name: str, file: Path) -> int:
     except (OSError, UnicodeError) as error:
         raise UsageInvalid(f"{file} cannot be read", why=type(error).__name__) from error
     client.call("PUT", f"/api/v1/credentials/{name}", {"kubeconfig": text})
-    sys.stdout.write(f"credential {name} is kept, encrypted\n")
+    say(f"credential {name} is kept, encrypted")
     return 0
 
 
@@ -62,7 +62,7 @@ def credential_list(client: Client, output: str) -> int:
     """Names only."""
     columns: tuple[Column, ...] = (
         ("CREDENTIAL", lambda item: str(item["name"])),
-        ("ADDED", lambda item: str(item.get("addedAt", ""))[:19]),
+        ("ADDED", lambda item: when(item.get("addedAt"))),
     )
     show(client.get("/api/v1/credentials"), output, columns, sys.stdout)
     return 0
@@ -70,5 +70,5 @@ def credential_list(client: Client, output: str) -> int:
 
 def credential_remove(client: Client, name: str) -> int:
     """The hub forgets a kubeconfig."""
-    sys.stdout.write(client.call("DELETE", f"/api/v1/credentials/{name}")["message"] + "\n")
+    say(client.call("DELETE", f"/api/v1/credentials/{name}")["message"])
     return 0

@@ -10,12 +10,14 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, TextIO, cast
 
 from fleet.errors import FleetError, UsageInvalid
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_NOT_FOUND, EXIT_DENIED, EXIT_TIMEOUT, EXIT_DEGRADED = 1, 2, 3, 4, 5, 6
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_BREAKS = re.compile(r"[\t\n\r]+")
 WIDTH = 110
 
 Item = dict[str, Any]
@@ -25,6 +27,29 @@ Column = tuple[str, Callable[[Item], str]]
 def clean(text: str) -> str:
     """Text from elsewhere without what would steer a terminal."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def clean_line(text: str) -> str:
+    """The same on one line: foreign text may not make rows of its own."""
+    return clean(_BREAKS.sub(" ", text))
+
+
+def say(text: str, out: TextIO | None = None) -> None:
+    """Write one line, cleaned."""
+    (sys.stdout if out is None else out).write(clean_line(text) + "\n")
+
+
+def when(text: object) -> str:
+    """An RFC 3339 time as people here read it: local, with the zone; "-" for none."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    except ValueError:
+        return "-"
+
+
+def _escaped(text: str) -> str:
+    """JSON text whose control characters are escapes: it stays the same value, and steers no terminal."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def age(seconds: float | None) -> str:
@@ -39,7 +64,7 @@ def age(seconds: float | None) -> str:
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str], out: TextIO) -> None:
     """Columns two spaces apart; the last one is never padded, and never cut when piped."""
-    texts = [list(header), *([clean(cell) for cell in row] for row in rows)]
+    texts = [list(header), *([clean_line(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
     for row in texts:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True)]
@@ -57,15 +82,16 @@ def show(document: Item, form: str, columns: Sequence[Column], out: TextIO, *, w
             chosen = [*columns[:-1], *wide, columns[-1]] if form == "wide" else list(columns)
             table([[cell(item) for _, cell in chosen] for item in items], [name for name, _ in chosen], out)
         case "json":
-            out.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            out.write(_escaped(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
         case "yaml":
             import yaml
 
-            out.write(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+            steers = _CONTROL.search(json.dumps(document, ensure_ascii=False)) is not None
+            out.write(yaml.safe_dump(document, sort_keys=False, allow_unicode=not steers))
         case "name":
-            out.writelines(f"{item.get('kind', '').lower()}/{clean(name_of(item))}\n" for item in items)
+            out.writelines(f"{str(item.get('kind', '')).lower()}/{clean_line(name_of(item))}\n" for item in items)
         case _ if form.startswith("jsonpath="):
-            out.write(jsonpath(document, form.removeprefix("jsonpath=")) + "\n")
+            out.write(clean(jsonpath(document, form.removeprefix("jsonpath="))) + "\n")
         case _:
             raise UsageInvalid(
                 f"-o {form} is no output form", next_step="one of table, wide, json, yaml, name, jsonpath=EXPRESSION"
@@ -74,7 +100,7 @@ def show(document: Item, form: str, columns: Sequence[Column], out: TextIO, *, w
 
 def name_of(item: Item) -> str:
     """metadata.name."""
-    return str(cast("Item", item.get("metadata", {})).get("name", ""))
+    return str(cast("Item", item.get("metadata", {})).get("name", "") or item.get("id", ""))
 
 
 _STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']+)'\]|\[(\d+|\*)\]")
@@ -94,7 +120,7 @@ def jsonpath(document: object, expression: str) -> str:
             )
         position = step.end()
         found = [value for item in found for value in _select(item, step[1] or step[2], step[3])]
-    return " ".join(value if isinstance(value, str) else json.dumps(value) for value in found)
+    return " ".join(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in found)
 
 
 def _select(item: object, key: str | None, index: str | None) -> list[object]:
@@ -111,7 +137,7 @@ def _select(item: object, key: str | None, index: str | None) -> list[object]:
 def print_error(error: FleetError, stream: TextIO | None = None) -> None:
     """What, where, why, next: each on a line of its own."""
     out = stream or sys.stderr
-    out.write(f"error[{error.reason}] {clean(error.what)}\n")
+    say(f"error[{error.reason}] {error.what}", out)
     for word, text in (("where", error.where), ("why", error.why), ("next", error.next_step)):
         if text:
-            out.write(f"  {word:<6}{clean(text)}\n")
+            say(f"  {word:<6}{text}", out)

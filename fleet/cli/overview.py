@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from fleet.cli.client import Client
-from fleet.cli.output import EXIT_DEGRADED, age, clean, show, table
+from fleet.cli.output import EXIT_DEGRADED, age, clean_line, say, show, table
 
 _COLUMNS = ("clusters", "onMain", "waiting", "suspended", "held", "drifted", "degraded", "unreachable")
 
@@ -17,7 +17,8 @@ def status(client: Client, output: str) -> int:
     if output != "table":
         show(document, output, (), sys.stdout)
     else:
-        sys.stdout.write(_text_of_revision(document["revision"]) + "\n\n")
+        say(_text_of_revision(document["revision"]))
+        sys.stdout.write("\n")
         rows = [
             [row["environment"] or "-", *(str(row[key] or "-") for key in _COLUMNS)] for row in document["environments"]
         ]
@@ -39,8 +40,8 @@ def _text_of_revision(revision: dict[str, Any]) -> str:
     subject = f' "{revision["subject"]}"' if revision.get("subject") else ""
     text = f"{revision['branch']} {revision['commit'][:7]}{subject}{by}"
     if revision.get("fetchMessage"):
-        return clean(f"{text}, not fetched since {age(revision.get('fetchedAgeSeconds'))}: {revision['fetchMessage']}")
-    return clean(f"{text}, fetched {age(revision.get('fetchedAgeSeconds'))} ago")
+        return f"{text}, not fetched since {age(revision.get('fetchedAgeSeconds'))}: {revision['fetchMessage']}"
+    return f"{text}, fetched {age(revision.get('fetchedAgeSeconds'))} ago"
 
 
 def _errors(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -48,15 +49,15 @@ def _errors(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _needs(document: dict[str, Any]) -> None:
-    out = sys.stdout
     if document["needsPerson"]:
-        out.write("\nNeeds a person\n")
-        width = max(len(line["what"]) for line in document["needsPerson"])
+        sys.stdout.write("\nNeeds a person\n")
+        width = min(56, max(len(line["what"]) for line in document["needsPerson"]))
         for line in document["needsPerson"]:
-            out.write(f"  {age(line.get('ageSeconds')):<4} {clean(line['what']).ljust(width)}  {line['next']}\n")
+            say(f"  {age(line.get('ageSeconds')):<4} {clean_line(line['what']).ljust(width)}  {line['next']}")
     if errors := _errors(document):
-        out.write("\nIn the repo (fleet validate)\n")
+        sys.stdout.write("\nIn the repo (fleet validate)\n")
         for problem in errors:
-            out.write(f"  {problem['reason']}: {clean(problem['what'])} ({problem['where']})\n")
+            say(f"  {problem['reason']}: {problem['what']} ({problem['where']})")
     for relaxed in document["relaxed"]:
-        out.write(f"\nRelaxed by this hub's configuration: {relaxed}\n")
+        sys.stdout.write("\n")
+        say(f"Relaxed by this hub's configuration: {relaxed}")

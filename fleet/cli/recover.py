@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from fleet.cli.client import Client
-from fleet.cli.output import clean, table
+from fleet.cli.output import say, table
 
 
 def recover(client: Client, *, confirm: bool) -> int:
@@ -22,5 +22,5 @@ def recover(client: Client, *, confirm: bool) -> int:
             "  fleet recover --confirm\n"
         )
         return 0
-    sys.stdout.write(clean(client.call("POST", "/api/v1/fleet:recover", {})["message"]) + "\n")
+    say(client.call("POST", "/api/v1/fleet:recover", {})["message"])
     return 0

@@ -271,6 +271,8 @@ def _message_of(units: Sequence[UnitSummary], chain: Sequence[Blocker], report: 
 
 def _stands(link: Blocker) -> str:
     until = f" until {link.until}" if link.until else ""
+    if link.reason.startswith(link.state.value):
+        return link.reason  # the worker said it in whole: "suspended by jo: disk swap"
     return f"{link.state.value}{until}: {link.reason}"
 
 

@@ -40,6 +40,8 @@ class View:
     rendering: frozenset[UnitName] = frozenset()  # not judged at the head yet
     clusters: dict[ClusterName, Report] = field(default_factory=dict[ClusterName, Report])  # `units` left out
     units: dict[UnitName, UnitReport] = field(default_factory=dict[UnitName, UnitReport])
+    since: dict[UnitName, float] = field(default_factory=dict[UnitName, float])  # when sync or health changed last
+    reached: dict[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # last good word of it
     converged: set[Revision] = field(default_factory=set[Revision])
     relaxed: tuple[str, ...] = ()  # rules that the hub's configuration relaxes
     version: int = 0  # rises with every change
@@ -47,8 +49,29 @@ class View:
     def restore(self, clusters: Iterable[Report], units: Iterable[UnitReport]) -> None:
         """Fill from the state at the start; ages are kept, so that nothing looks fresher than it is."""
         self.clusters.update((report.cluster, report) for report in clusters)
-        self.units.update((report.unit, report) for report in units)
+        for cluster in self.clusters.values():
+            self._note_reach(cluster)
+        for unit in units:
+            self._put(unit)
         self.version += 1
+
+    def seen_at(self, cluster: ClusterName) -> float:
+        """When the cluster itself was seen last, 0.0 if never; its worker may report more often than that."""
+        return self.reached.get(cluster, 0.0)
+
+    def _note_reach(self, report: Report) -> None:
+        if report.reachable:
+            self.reached[report.cluster] = report.at
+
+    def _put(self, unit: UnitReport) -> None:
+        before = self.units.get(unit.unit)
+        if before is None or (before.sync, before.health) != (unit.sync, unit.health):
+            self.since[unit.unit] = unit.observed_at
+        self.units[unit.unit] = unit
+
+    def _drop(self, name: UnitName) -> None:
+        self.units.pop(name, None)
+        self.since.pop(name, None)
 
     def take(self, report: Report) -> bool:
         """Fold a report in; False for one that is older than what is known (R36)."""
@@ -56,21 +79,23 @@ class View:
         if known is not None and (report.epoch, report.sequence) <= (known.epoch, known.sequence):
             return False
         self.clusters[report.cluster] = replace(report, units=(), operations=(), events=())
+        self._note_reach(report)
         if report.full:
             mentioned = {unit.unit for unit in report.units}
             for name in [name for name in self.units if name.cluster == report.cluster and name not in mentioned]:
-                del self.units[name]
+                self._drop(name)
         for unit in report.units:
             if unit.detached:
-                self.units.pop(unit.unit, None)
+                self._drop(unit.unit)
             else:
-                self.units[unit.unit] = unit
+                self._put(unit)
         self.version += 1
         return True
 
     def forget(self, cluster: ClusterName) -> None:
         """A cluster that left the repo and was detached."""
         self.clusters.pop(cluster, None)
+        self.reached.pop(cluster, None)
         for name in [name for name in self.units if name.cluster == cluster]:
-            del self.units[name]
+            self._drop(name)
         self.version += 1

@@ -7,6 +7,7 @@ FleetError becomes a report and another try; a bug escapes to whoever supervises
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 
@@ -55,6 +56,7 @@ class Worker:
         self._told = asyncio.Event()  # a Desired came
         self._reconnect = asyncio.Event()  # it names another connection or identity
         self._identity: Identity | None = None
+        self._is_new = False  # nothing was known of the cluster, and it was not looked at yet
 
     async def run(self) -> None:
         """Until cancelled. Bugs escape, in an ExceptionGroup."""
@@ -90,13 +92,13 @@ class Worker:
         """One session after the other; what ends one is reported, with backoff between."""
         await self._told.wait()
         wait, resume = 0.0, dict(state.resume)
-        is_new = state.identity is None and not state.rows and not state.units
+        self._is_new = state.identity is None and not state.rows and not state.units
         while True:
             self._reconnect.clear()
             started = asyncio.get_running_loop().time()
             try:
-                await self._one_session(orders, resume, state, is_new=is_new)
-                is_new, wait = False, 0.0
+                await self._one_session(orders, resume, state)
+                wait = 0.0
                 continue
             except FleetError as error:
                 failure = error
@@ -111,7 +113,7 @@ class Worker:
             except TimeoutError:
                 pass
 
-    async def _one_session(self, orders: Orders, resume: dict[str, str], state: JournalState, *, is_new: bool) -> None:
+    async def _one_session(self, orders: Orders, resume: dict[str, str], state: JournalState) -> None:
         """Connect, prove, work; returns when another connection is asked for, raises FleetError when it broke."""
         desired = orders.desired
         assert desired is not None  # waited for
@@ -122,25 +124,30 @@ class Worker:
             await self._meet(kube, orders)
             catalog = await kube.discover()
             session = Session(lambda made: self._site(kube, catalog, orders, state, made), orders, resume)
-            if is_new and (rebuilt := await rebuild_units(session.site)):
+            if self._is_new and (rebuilt := await rebuild_units(session.site)):
                 orders.adopt(rebuilt)
                 session.site.own_all()
+            self._is_new = False
             self._connected(kube)
             await self._work(session)
         finally:
             self._session = None
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await kube.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await kube.close()
 
     async def _work(self, session: Session) -> None:
         self._session = session
+        ended: FleetError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 work = tasks.create_task(session.run(), name="session")
                 await self._reconnect.wait()
                 work.cancel()
-        except* ENDS as ended:
-            raise _first(ended) from ended
+        except* ENDS as several:
+            ended = _first(several)
+        if ended is not None:
+            raise ended
 
     async def _meet(self, kube: Kube, orders: Orders) -> None:
         """Record who answered. Another identity than the record's, asked for in Git, makes the record void (R1)."""
@@ -205,7 +212,9 @@ class Worker:
 
     def _lost(self, error: FleetError) -> None:
         was = self._outbox.reach
-        self._outbox.set_reach(Reach(False, self._identity, was.version, error.reason, str(error), error.next_step))
+        self._outbox.set_reach(
+            Reach(False, self._identity, was.version, error.reason, _words_of(error), error.next_step)
+        )
         if was.reachable or was.reason != error.reason:
             self._outbox.tell(EventKind.LOST, f"{error.reason}: {error.what}")
 
@@ -217,6 +226,11 @@ class Worker:
 def _way_of(desired: Desired) -> object:
     """What a connection depends on."""
     return desired.connection, desired.identity, desired.installation
+
+
+def _words_of(error: FleetError) -> str:
+    """What happened and why; where and what next have their own places."""
+    return f"{error.what}: {error.why}" if error.why else error.what
 
 
 def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:
