@@ -5,6 +5,9 @@ from __future__ import annotations
 from email.utils import formatdate
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import floats, integers, sampled_from, text
+
 from fleet.core.retry import (
     READS,
     REFUSALS,
@@ -25,8 +28,6 @@ from fleet.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from hypothesis import given
-from hypothesis.strategies import floats, integers, sampled_from, text
 
 fractions = floats(0, 1, exclude_max=True)
 
