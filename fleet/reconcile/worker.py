@@ -82,7 +82,7 @@ class Worker:
                 continue
             if not orders.take(newest):
                 continue
-            if before is not None and _way_of(before) != _way_of(newest):
+            if before is not None and self._leads_elsewhere(before, newest):
                 self._reconnect.set()
             self._told.set()
             if self._session is not None:
@@ -218,14 +218,15 @@ class Worker:
         if was.reachable or was.reason != error.reason:
             self._outbox.tell(EventKind.LOST, f"{error.reason}: {error.what}")
 
+    def _leads_elsewhere(self, before: Desired, newest: Desired) -> bool:
+        """Whether the connection in use is the wrong one now; an identity that only repeats what was found is not."""
+        if (before.connection, before.installation) != (newest.connection, newest.installation):
+            return True
+        return (before.identity or self._identity) != (newest.identity or self._identity)
+
     @property
     def _backoff(self) -> Backoff:
         return Backoff(self._limits.reconnect_first_seconds, self._limits.reconnect_most_seconds)
-
-
-def _way_of(desired: Desired) -> object:
-    """What a connection depends on."""
-    return desired.connection, desired.identity, desired.installation
 
 
 def _words_of(error: FleetError) -> str:
