@@ -89,10 +89,10 @@ class Allocator:
         if kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False):
             self._node_ports(service, before, checked=checked)
         elif kind == "ClusterIP":
+            held = [one.get("nodePort") for one in documents_at(before, "ports")]
             for port in documents_at(spec, "ports"):
-                had = next((one for one in documents_at(before, "ports") if one.get("port") == port.get("port")), {})
-                if port.get("nodePort") and port.get("nodePort") == had.get("nodePort"):
-                    port.pop("nodePort", None)
+                if port.get("nodePort") in held:
+                    port.pop("nodePort", None)  # left over from when it was a NodePort
         if kind == "LoadBalancer" and text_at(spec, "externalTrafficPolicy") == "Local":
             put_default(spec, "healthCheckNodePort", before.get("healthCheckNodePort") or self._port())
 
@@ -119,7 +119,7 @@ class Allocator:
 
     def _node_ports(self, service: Document, before: Mapping[str, Json], *, checked: bool) -> None:
         old = {(one.get("port"), one.get("protocol")): one.get("nodePort") for one in documents_at(before, "ports")}
-        held = {one.get("nodePort") for one in documents_at(before, "ports")}
+        held = [one.get("nodePort") for one in documents_at(before, "ports")]
         for index, port in enumerate(documents_at(service, "spec", "ports")):
             wanted = port.get("nodePort")
             if not wanted:

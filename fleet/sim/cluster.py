@@ -62,7 +62,7 @@ class SimCluster:
         self.port = 0
         self.authority_pem = ""
         self.controllers = Controllers(self, manager=controllers, ready_seconds=ready_seconds)
-        self._server: web.Server[web.BaseRequest] | None = None
+        self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._context: ssl.SSLContext | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -274,7 +274,7 @@ class SimCluster:
 def _request(
     message: RawRequestMessage,
     payload: StreamReader,
-    protocol: RequestHandler[web.BaseRequest],
+    protocol: RequestHandler,
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from fleet.core.documents import Document, Json, items_at, mapping_at, number_at, parse_document, text_at
 from fleet.sim import births
@@ -53,12 +54,12 @@ class Control:
             await self._runner.cleanup()
 
     @web.middleware
-    async def _guard(self, request: web.Request, handler: web.RequestHandler) -> web.StreamResponse:  # type: ignore[type-arg]
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         offered = request.headers.get("Authorization", "").encode()
         if not hmac.compare_digest(offered, f"Bearer {self.token}".encode()):
             return _problem(401, "the token of this simulation is needed")
         try:
-            return await handler(request)  # type: ignore[operator,misc]
+            return await handler(request)
         except KeyError as problem:
             return _problem(404, str(problem.args[0]))
         except ApiError as problem:

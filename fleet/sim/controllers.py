@@ -23,8 +23,8 @@ from fleet.sim.workloads import Workloads
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster
 
-_APISERVER = WriteOptions(manager="kube-apiserver")
-_MANAGER = WriteOptions(manager="kube-controller-manager")
+_APISERVER = WriteOptions(manager="kube-apiserver", trusted=True)
+_MANAGER = WriteOptions(manager="kube-controller-manager", trusted=True)
 _RBAC = "rbac.authorization.k8s.io"
 _SOON = 0.005
 _COLLECT = 0.05
@@ -138,11 +138,7 @@ class Controllers:
 
     def kind_of(self, resource: str) -> Kind | None:
         """The kind whose objects lie under this key of the store, at its stored version."""
-        plural, _, group = resource.partition(".")
-        for kind in self._cluster.registry.all():
-            if kind.plural == plural and kind.group == group:
-                return kind
-        return None
+        return self._cluster.registry.of_resource(resource)
 
     def _collect(self, owner: str) -> None:
         """Delete what only a vanished owner held."""
@@ -373,7 +369,7 @@ class Controllers:
                 _condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
             ]
             names = mapping_at(old, "spec", "names")
-            status = {**mapping_at(old, "status"), "conditions": conditions, "acceptedNames": names}
+            status: Document = {**mapping_at(old, "status"), "conditions": conditions, "acceptedNames": names}
             return {**old, "status": status}
 
         self._cluster.objects.change(kind, *key, change, _APISERVER, "status")

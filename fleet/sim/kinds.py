@@ -40,26 +40,17 @@ class Kind:
     storage_version: str = ""
     list_kind: str = ""
 
-    @property
-    def resource(self) -> str:
-        """`deployments.apps`, `pods`: the key in the store, the name in messages."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
+    resource: str = field(init=False, default="")  # `deployments.apps`: the key in the store, the name in messages
+    api_version: str = field(init=False, default="")  # `apps/v1`, or `v1`
+    stored_version: str = field(init=False, default="")  # in which objects lie in the store
+    head: bytes = field(init=False, default=b"")  # how the JSON of an object begins
 
-    @property
-    def api_version(self) -> str:
-        """`apps/v1`, or `v1`."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    @property
-    def stored_version(self) -> str:
-        """The API version in which objects lie in the store."""
-        version = self.storage_version or self.version
-        return f"{self.group}/{version}" if self.group else version
-
-    @property
-    def head(self) -> bytes:
-        """How the JSON of an object of this kind begins."""
-        return b'{"kind":"%s","apiVersion":"%s",' % (self.kind.encode(), self.api_version.encode())
+    def __post_init__(self) -> None:
+        group = f"{self.group}/" if self.group else ""
+        self.resource = f"{self.plural}.{self.group}" if self.group else self.plural
+        self.api_version = f"{group}{self.version}"
+        self.stored_version = f"{group}{self.storage_version or self.version}"
+        self.head = b'{"kind":"%s","apiVersion":"%s",' % (self.kind.encode(), self.api_version.encode())
 
     @property
     def has_status(self) -> bool:
@@ -128,6 +119,23 @@ def _built_in(group: str, version: str, entry: Document) -> Kind:
     )
 
 
+@cache
+def _by_kind() -> dict[tuple[str, str, str], Kind]:
+    found: dict[tuple[str, str, str], Kind] = {}
+    for one in built_ins().values():
+        found.setdefault((one.group, one.kind, ""), one)
+        found[one.group, one.kind, one.version] = one
+    return found
+
+
+@cache
+def _by_resource() -> dict[str, Kind]:
+    found: dict[str, Kind] = {}
+    for one in built_ins().values():
+        found.setdefault(one.resource, one)
+    return found
+
+
 class Registry:
     """The kinds of one cluster. `revision` rises with each change, so that discovery documents can be cached."""
 
@@ -142,10 +150,20 @@ class Registry:
 
     def of(self, group: str, kind: str, version: str = "") -> Kind | None:
         """By kind instead of resource; the given version, else the first that is served."""
-        for one in (*built_ins().values(), *self.custom.values()):
+        found = _by_kind().get((group, kind, version))
+        if found is not None:
+            return found
+        for one in self.custom.values():
             if one.group == group and one.kind == kind and version in {"", one.version}:
                 return one
         return None
+
+    def of_resource(self, resource: str) -> Kind | None:
+        """By the key in the store (`deployments.apps`); the first version that is served."""
+        found = _by_resource().get(resource)
+        if found is not None:
+            return found
+        return next((one for one in self.custom.values() if one.resource == resource), None)
 
     def all(self) -> list[Kind]:
         """Every kind at every version."""

@@ -410,7 +410,8 @@ def _scalar_problem(value: Json, scalar: str) -> str:
 
 def _expected(value: Json, scalar: str) -> str:
     if scalar in _NUMERIC:
-        name = {dict: "map[string]interface {}", list: "[]interface {}", bool: "bool", str: "string"}[type(value)]
+        names: dict[type, str] = {dict: "map[string]interface {}", list: "[]interface {}", bool: "bool", str: "string"}
+        name = names.get(type(value), "nil")
         return f"expected numeric (int or float), got {name}"
     if scalar == "bool":
         return f"expected boolean, got {_go(value)}"

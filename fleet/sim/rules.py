@@ -185,7 +185,7 @@ def next_generation(kind: Kind, new: Document, old: Document | None, subresource
             return 1
         if subresource == "status":
             return before
-        ignored = {"metadata", "kind", "apiVersion"} | ({"status"} if kind.has_status else set())
+        ignored = {"metadata", "kind", "apiVersion", "status" if kind.has_status else "kind"}
         changed = {key: value for key, value in new.items() if key not in ignored} != {
             key: value for key, value in old.items() if key not in ignored
         }

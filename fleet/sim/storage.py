@@ -30,6 +30,7 @@ class Row:
     uid: str = ""
     owners: tuple[str, ...] = ()  # UIDs of ownerReferences
     deleting: bool = False
+    applied: object = None  # the apply that made or confirmed this state, so that its repetition is known at once
 
     def document(self) -> Document:
         """The object, parsed anew, without kind and apiVersion."""
@@ -82,8 +83,9 @@ class Store:
         metadata = mapping_at(document, "metadata")
         metadata["resourceVersion"] = str(self.version)
         labels = mapping_at(metadata, "labels")
+        raw = orjson.dumps({name: value for name, value in document.items() if name not in {"kind", "apiVersion"}})
         row = Row(
-            orjson.dumps({name: value for name, value in document.items() if name not in {"kind", "apiVersion"}}),
+            b"{" + raw[1:],  # a copy of its own size: orjson's buffer is up to twice as long
             self.version,
             {name: str(value) for name, value in labels.items()} if labels else _NO_LABELS,
             text_at(metadata, "uid"),
@@ -107,12 +109,18 @@ class Store:
     def _publish(self, event: Event) -> None:
         events = self._events
         events.append(event)
-        oldest = event.moment - self._history_seconds
-        while len(events) > self._history or events[0].moment < oldest:
+        if len(events) > self._history:
             self.compacted = events.popleft().version
         for name in (event.resource, "*"):
             for listener in tuple(self._listeners.get(name, ())):
                 listener(event)
+
+    def prune(self) -> None:
+        """Forget events older than the window; called now and then, so that a quiet store shrinks too."""
+        oldest = time.monotonic() - self._history_seconds
+        events = self._events
+        while events and events[0].moment < oldest:
+            self.compacted = events.popleft().version
 
     def compact(self) -> None:
         """Forget all history now: every older resourceVersion is gone."""

@@ -57,8 +57,8 @@ def scale_of(kind: Kind, document: Document) -> Document:
         replicas = at(document, "spec", "replicas")
         ready = at(document, "status", "replicas")
         chosen = at(document, "spec", "selector", "matchLabels") or at(document, "spec", "selector")
-        pairs = chosen.items() if isinstance(chosen, dict) else []
-        selector = ",".join(f"{key}={value}" for key, value in sorted(pairs))
+        pairs: Document = chosen if isinstance(chosen, dict) else {}
+        selector = ",".join(f"{key}={pairs[key]}" for key in sorted(pairs))
     spec: Document = {"replicas": replicas} if replicas else {}
     status: Document = {"replicas": ready if isinstance(ready, int) else 0}
     if selector:
@@ -116,11 +116,11 @@ def _set_scale(
         path = text_at(kind.custom, "subresources", "scale", "specReplicasPath").strip(".").split(".")
 
     def change(old: Document) -> Document:
-        document = old
         version = text_at(wanted, "metadata", "resourceVersion")
+        metadata = mapping_at(old, "metadata")
         if version:
-            document = {**document, "metadata": {**mapping_at(document, "metadata"), "resourceVersion": version}}
-        return _with(document, path, replicas)
+            metadata = {**metadata, "resourceVersion": version}
+        return _with({**old, "metadata": metadata}, path, replicas)
 
     written = cluster.objects.change(kind, namespace, name, change, options, "scale")
     return scale_of(kind, written.object)

@@ -177,6 +177,7 @@ class Watches:
         """Bookmark all watches at the real rhythm; runs as long as the cluster."""
         while True:
             await asyncio.sleep(self._bookmark_seconds)
+            self._store.prune()
             for watcher in tuple(self.open):
                 if watcher.bookmarks:
                     watcher.bookmark()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster
     from fleet.sim.controllers import Controllers
 
-MANAGER = WriteOptions(manager="kube-controller-manager")
-KUBELET = WriteOptions(manager="kubelet")
+MANAGER = WriteOptions(manager="kube-controller-manager", trusted=True)
+KUBELET = WriteOptions(manager="kubelet", trusted=True)
 _SOON = 0.005
 _SLOW_FACTOR = 20
 _CRASHES = 3  # restarts that are shown; after that a crash loop stays as it is
@@ -108,7 +108,8 @@ class Workloads:
             "controller": True,
             "blockOwnerDeletion": True,
         }
-        made = {**body, "metadata": {**mapping_at(body, "metadata"), "ownerReferences": [reference]}}
+        place: Document = {**mapping_at(body, "metadata"), "ownerReferences": [reference]}
+        made: Document = {**body, "metadata": place}
         with contextlib.suppress(ApiError):
             self._cluster.objects.create(kind, text_at(metadata, "namespace"), made, MANAGER)
 
@@ -257,6 +258,10 @@ class Workloads:
         name = "deployment.kubernetes.io/revision"
         revision = text_at(new, "metadata", "annotations", name)
 
+        live = self._cluster.objects.find(kind, *key)
+        if live is None or text_at(live, "metadata", "annotations", name) == revision:
+            return
+
         def change(old: Document) -> Document:
             metadata = mapping_at(old, "metadata")
             annotations = {**mapping_at(metadata, "annotations"), name: revision}
@@ -342,8 +347,8 @@ class Workloads:
         for node in nodes:
             pod = pods.get(node) or (pods.get("") if len(nodes) == 1 else None)
             if pod is None:
-                placed = {**template, "spec": {**mapping_at(template, "spec"), "nodeName": node}}
-                self._create_pod(document, placed, **{"controller-revision-hash": mark})
+                spec: Document = {**mapping_at(template, "spec"), "nodeName": node}
+                self._create_pod(document, {**template, "spec": spec}, **{"controller-revision-hash": mark})
             elif _label(pod, "controller-revision-hash") != mark:
                 self._delete_pods([pod])
                 break
