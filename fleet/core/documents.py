@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import orjson
+from typing_extensions import TypeAliasType
 
 from fleet.core.ids import Digest
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+if TYPE_CHECKING:
+    Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+else:
+    # A named type, so that pydantic can follow the recursion where reports cross a process.
+    Json = TypeAliasType("Json", "None | bool | int | float | str | list[Json] | dict[str, Json]")
 Document: TypeAlias = "dict[str, Json]"
 
 

@@ -14,7 +14,7 @@ from fleet.core.ids import ObjectRef
 from fleet.core.plan import Wanted
 from fleet.core.record import MarkKind, RowState, mark_body
 from fleet.core.status import EventKind, FieldDrift
-from fleet.errors import RivalManager
+from fleet.errors import RivalManager, StateDamaged
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import Applier
 from fleet.reconcile.judging import sync_of
@@ -60,12 +60,14 @@ class Healer:
     async def _heal(self, unit: UnitState, item: Wanted, live: Live | None) -> None:
         site, ref = self._site, item.ref
         before = live.document if live else None
-        if await self._applier.write(unit, item):
-            site.journal.jot(JournalEntry(put=(unit.rows[ref],)))
-            site.gone.discard(ref)
-            fields = await self.fields_of(unit, item, before) if before else ()
-            self._count(unit, ref, fields)
-            self._tell(unit, ref, before is None, fields)
+        try:
+            if await self._applier.write(unit, item):
+                site.journal.jot(JournalEntry(put=(unit.rows[ref],)))
+                fields = await self.fields_of(unit, item, before) if before else ()
+                self._count(unit, ref, fields)
+                self._tell(unit, ref, before is None, fields)
+        except StateDamaged as error:
+            site.retry(unit, error)  # its bundle cannot be read now: the unit's own pass reports it
         site.wake(unit.name)
 
     async def explain(self, unit: UnitState, item: Wanted, live: Live) -> tuple[FieldDrift, ...]:

@@ -157,6 +157,7 @@ class UnitState:
     parent_trouble: str = ""
     confirm_due: bool = False  # a person confirmed the rebuilt record; not yet in the journal
     warnings: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])
+    wait: float = 0.0  # seconds before the last retry of a whole pass
     dirty: bool = True
     report: UnitReport | None = None
 

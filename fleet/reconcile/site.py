@@ -13,7 +13,8 @@ from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.ignore import rules_for
 from fleet.core.objects import Bundle, BundleObject, Mark
 from fleet.core.record import Row
-from fleet.errors import FleetError, Retry, StateDamaged
+from fleet.core.retry import Backoff, bounds_for, next_wait
+from fleet.errors import FleetError, StateDamaged
 from fleet.ports.kube import Catalog, Kube, ServedKind
 from fleet.ports.worker import Audit, AuditEntry, Feed, Journal
 from fleet.reconcile.judging import is_older, live_of
@@ -189,8 +190,9 @@ class Site:
 
     def retry(self, unit: UnitState, error: FleetError) -> None:
         """Pass over the unit again when waiting may help."""
-        soon = self.limits.retry_first_seconds if error.retry is Retry.SOON else self.limits.retry_most_seconds
-        self.wake_at(unit.name, self.clock() + soon * (1 + self.random()))
+        soon = Backoff(self.limits.retry_first_seconds, self.limits.retry_most_seconds)
+        unit.wait = next_wait(unit.wait, self.random(), bounds_for(error, soon))
+        self.wake_at(unit.name, self.clock() + unit.wait)
 
     async def audited(
         self, unit: UnitState, ref: ObjectRef, action: str, *, uid: str, reason: str, outcome: str

@@ -105,6 +105,7 @@ class UnitPass:
         plan = await self._plan(unit, wanted_bundle, claims, leave)
         outcome.plan, outcome.judged = plan, wanted_bundle is not None
         outcome.incomplete = plan.incomplete
+        unit.wait = 0.0
         if error := judge_empty(
             unit.name, wanted=len(unit.wanted), owned=len(unit.rows), allow_empty=unit.desired.policy.allow_empty
         ):
