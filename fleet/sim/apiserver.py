@@ -9,28 +9,32 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
-import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import orjson
-import yaml
 from aiohttp import web
 
-from fleet.core.documents import Document, Json, parse, text_at
+from fleet.core.documents import Document, Json, text_at
 from fleet.sim import discovery, patch, rules, virtual
-from fleet.sim.access import User
+from fleet.sim.access import ANONYMOUS
+from fleet.sim.calls import (
+    Call,
+    applied_document_of,
+    body_of,
+    delete_options_of,
+    document_of,
+    form_of,
+    grace_seconds_of,
+    write_options_of,
+)
 from fleet.sim.kinds import Kind, built_ins, server_version
-from fleet.sim.objects import Preconditions, WriteOptions, Written
+from fleet.sim.objects import Preconditions, Written
 from fleet.sim.reads import Form, encode, filter_of, make_list
-from fleet.sim.requests import Target, target_of, truth
+from fleet.sim.requests import target_of
 from fleet.sim.statuses import (
     ApiError,
-    Cause,
     bad_request,
-    invalid_of,
     method_not_allowed,
     no_such_resource,
     not_found,
@@ -41,10 +45,7 @@ from fleet.sim.statuses import (
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster
 
-MAX_BODY_BYTES = 3 * 1024 * 1024
 _GZIP_FROM = 128 * 1024
-_BODIES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
-_STREAMS = ("application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
 APPLY_PATCH = "application/apply-patch+yaml"
 _PATCHES = {
     "application/json-patch+json",
@@ -55,23 +56,6 @@ _PATCHES = {
 _CUSTOM_PATCHES = ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
 _NAMED = {"get", "update", "patch", "delete"}
 _HEALTH = {"/healthz", "/livez", "/readyz"}
-
-
-@dataclass(slots=True)
-class Call:
-    """One request on its way: who asks for what."""
-
-    request: web.BaseRequest
-    target: Target
-    query: Mapping[str, str]
-    user: User
-    agent: str
-    warnings: list[str]
-
-    @property
-    def dry_run(self) -> bool:
-        """Whether nothing is to be stored."""
-        return "All" in self.request.query.getall("dryRun", [])
 
 
 class ApiServer:
@@ -86,7 +70,7 @@ class ApiServer:
         query = request.query
         target = target_of(request.method, request.path, query)
         agent = request.headers.get("User-Agent", "")
-        call = Call(request, target, query, User(""), agent, [])
+        call = Call(request, target, query, ANONYMOUS, agent, [])
         code = 0
         try:
             response = await self._answer(call)
@@ -231,14 +215,14 @@ class ApiServer:
         if target.subresource and target.subresource != "status":
             return _json(virtual.read(self._cluster, kind, namespace, target.name, target.subresource))
         row = self._cluster.stale_row(kind, namespace, target, call.agent) or objects.row(kind, namespace, target.name)
-        raw = encode(kind, row, _form(call))
+        raw = encode(kind, row, form_of(call))
         if kind.resource == "namespaces" and target.name == "kube-system":
             raw = self._cluster.disguised(raw, target, call.agent)
         return web.Response(body=raw, content_type="application/json")
 
     def _list(self, call: Call, kind: Kind) -> web.Response:
         wanted = filter_of(kind, self._namespace(call, kind), call.query)
-        raw = make_list(self._cluster.store, kind, wanted, call.query, _form(call))
+        raw = make_list(self._cluster.store, kind, wanted, call.query, form_of(call))
         return web.Response(body=raw, content_type="application/json")
 
     async def _watch(self, call: Call, kind: Kind) -> web.StreamResponse:
@@ -259,12 +243,12 @@ class ApiServer:
             )
 
         return await self._cluster.watches.serve(
-            call.request, kind, wanted, _form(call), call.query, self._cluster.faults, started
+            call.request, kind, wanted, form_of(call), call.query, self._cluster.faults, started
         )
 
     async def _write(self, call: Call, kind: Kind) -> web.Response:
         target = call.target
-        body = await _body(call.request)
+        body = await body_of(call.request)
         namespace = self._namespace(call, kind)
         if target.verb == "delete":
             return self._delete(call, kind, namespace, body)
@@ -272,8 +256,8 @@ class ApiServer:
             return self._delete_collection(call, kind, namespace, body)
         if target.verb == "patch":
             return self._patch(call, kind, namespace, body)
-        options = _options(call, applying=False)
-        document, twice = _document(call, body, kind)
+        options = write_options_of(call, applying=False)
+        document, twice = document_of(call, body, kind)
         if twice and options.validation == "Strict":
             told = ", ".join(f'duplicate field "{path}"' for path in twice)
             raise bad_request(
@@ -301,13 +285,13 @@ class ApiServer:
             raise unsupported_media(_CUSTOM_PATCHES)
         if media not in _PATCHES:
             raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", details={})
-        options = _options(call, applying=media == APPLY_PATCH)
+        options = write_options_of(call, applying=media == APPLY_PATCH)
         if media == APPLY_PATCH:
             standing = self._cluster.store.get(kind.resource, (namespace, target.name))
             mark = (options.manager, target.subresource, kind.version, hashlib.sha256(body).digest())
             if standing is not None and standing.applied == mark:
-                return web.Response(body=encode(kind, standing, _form(call)), content_type="application/json")
-            document = _apply_body(body)
+                return web.Response(body=encode(kind, standing, form_of(call)), content_type="application/json")
+            document = applied_document_of(body)
             if standing is None:
                 self._cluster.access.check(call.user, dataclasses.replace(target, verb="create"))
             self._cluster.access.check_grant(call.user, target, document)
@@ -328,7 +312,7 @@ class ApiServer:
     def _written(self, call: Call, kind: Kind, written: Written) -> web.Response:
         call.warnings += written.warnings
         document = written.object
-        if _form(call) is Form.METADATA:
+        if form_of(call) is Form.METADATA:
             document = {
                 "kind": "PartialObjectMetadata",
                 "apiVersion": "meta.k8s.io/v1",
@@ -337,7 +321,7 @@ class ApiServer:
         return _json(document, status=201 if written.created else 200)
 
     def _delete(self, call: Call, kind: Kind, namespace: str, body: bytes) -> web.Response:
-        asked = _delete_options(call, body)
+        asked = delete_options_of(call, body)
         if (
             kind.resource == "jobs.batch"
             and not text_at(asked, "propagationPolicy")
@@ -352,7 +336,7 @@ class ApiServer:
                 text_at(asked, "preconditions", "uid"), text_at(asked, "preconditions", "resourceVersion")
             ),
             propagation=text_at(asked, "propagationPolicy"),
-            grace_seconds=_grace_seconds(asked),
+            grace_seconds=grace_seconds_of(asked),
             dry_run=call.dry_run or "All" in cast("list[Json]", asked.get("dryRun") or []),
         )
         return self._deleted(kind, document, gone)
@@ -367,7 +351,7 @@ class ApiServer:
         return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 
     def _delete_collection(self, call: Call, kind: Kind, namespace: str, body: bytes) -> web.Response:
-        asked = _delete_options(call, body)
+        asked = delete_options_of(call, body)
         wanted = filter_of(kind, namespace, call.query)
         store, objects = self._cluster.store, self._cluster.objects
         rows = store.rows(kind.resource)
@@ -379,7 +363,7 @@ class ApiServer:
                 key[0],
                 key[1],
                 propagation=text_at(asked, "propagationPolicy"),
-                grace_seconds=_grace_seconds(asked),
+                grace_seconds=grace_seconds_of(asked),
                 dry_run=call.dry_run,
             )
         return web.Response(body=raw, content_type="application/json")
@@ -419,173 +403,3 @@ async def _cut_in_half(request: web.BaseRequest, response: web.Response) -> web.
     if request.transport is not None:
         request.transport.close()
     return cut
-
-
-_METADATA_FORMS = ("as=PartialObjectMetadata;", "as=PartialObjectMetadataList;")
-
-
-def _form(call: Call) -> Form:
-    accept = call.request.headers.get("Accept", "")
-    if not accept or accept == "application/json":
-        return Form.FULL
-    for offer in accept.split(","):
-        compact = offer.replace(" ", "") + ";"
-        if any(form in compact for form in _METADATA_FORMS):
-            return Form.METADATA
-        media = compact.partition(";")[0]
-        if media in {"application/json", "*/*", "application/*"} and "as=Table" not in compact:
-            return Form.FULL
-    offered = _BODIES if call.target.name else (*_BODIES, *_STREAMS)
-    raise ApiError(
-        406,
-        "NotAcceptable",
-        f"406: Not Acceptable\n\nAvailable representations: {', '.join(offered)}",
-        details={},
-    )
-
-
-async def _body(request: web.BaseRequest) -> bytes:
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise _too_large()
-    raw = await request.read()
-    if len(raw) > MAX_BODY_BYTES:
-        raise _too_large()
-    return raw
-
-
-def _too_large() -> ApiError:
-    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {MAX_BODY_BYTES}", details={})
-
-
-def _document(call: Call, body: bytes, kind: Kind) -> tuple[Document, list[str]]:
-    """The object that was sent, and the paths of fields that were sent twice."""
-    media = call.request.content_type
-    if media not in {"application/json", "application/yaml", "application/octet-stream", ""}:
-        raise unsupported_media(_BODIES if kind.custom is None else _BODIES[:2])
-    if media == "application/yaml":
-        return _apply_body(body), []
-    try:
-        value = parse(body)
-    except ValueError as problem:
-        raise bad_request(
-            f"the object provided is unrecognized (must be of type {kind.kind}): couldn't get version/kind; "
-            f"json parse error: {patch.go_json_error(body, str(problem))} ({_shown(body)})"
-        ) from None
-    if not isinstance(value, dict):
-        raise bad_request("cannot restore struct from: " + type(value).__name__)
-    return value, _fields_twice(body, value)
-
-
-def _fields_twice(body: bytes, value: Document) -> list[str]:
-    """Paths of keys that an object holds twice: a parser keeps one silently."""
-    if body.count(b'":') + body.count(b'" :') <= orjson.dumps(value).count(b'":'):
-        return []
-    found: list[str] = []
-
-    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
-        made: dict[str, object] = {}
-        for key, inner in items:
-            if key in made:
-                found.append(key)
-            made[key] = inner
-        return made
-
-    json.loads(body, object_pairs_hook=pairs)
-    return [_path_of(value, key) for key in found]
-
-
-def _path_of(value: Json, key: str) -> str:
-    """Where a key lies, depth first; the key alone where it is not found."""
-    if isinstance(value, dict):
-        if key in value:
-            return key
-        for name, inner in value.items():
-            below = _path_of(inner, key)
-            if below:
-                return f"{name}.{below}"
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            below = _path_of(inner, key)
-            if below:
-                return f"[{index}].{below}"
-    return ""
-
-
-def _shown(body: bytes) -> str:
-    return body[:100].decode("utf-8", "replace")
-
-
-def _apply_body(body: bytes) -> Document:
-    try:
-        value = parse(body) if body.lstrip()[:1] == b"{" else cast("Json", yaml.load(body, yaml.CSafeLoader))
-    except (ValueError, yaml.YAMLError) as problem:
-        raise bad_request(f"error decoding YAML: {problem}") from None
-    if not isinstance(value, dict):
-        raise bad_request("error decoding YAML: no object")
-    return value
-
-
-_VALIDATIONS = {"", "Warn", "Strict", "Ignore"}
-
-
-def _options(call: Call, *, applying: bool) -> WriteOptions:
-    query, patching = call.query, call.target.verb == "patch"
-    name = {"create": "CreateOptions", "update": "UpdateOptions"}.get(call.target.verb, "PatchOptions")
-    causes: list[Cause] = []
-    manager = query.get("fieldManager", "")
-    force = query.get("force")
-    if patching and not applying and force is not None:
-        causes.append(Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force"))
-    if applying and not manager:
-        causes.append(Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager"))
-    if len(manager) > 128:
-        causes.append(Cause("FieldValueTooLong", "Too long: may not be more than 128 bytes", "fieldManager"))
-    dry_run = call.request.query.getall("dryRun", [])
-    if dry_run and dry_run != ["All"]:
-        listed = "[" + ",".join(f'"{one}"' for one in dry_run) + "]"
-        causes.append(
-            Cause("FieldValueNotSupported", f'Unsupported value: {listed}: supported values: "All"', "dryRun")
-        )
-    validation = query.get("fieldValidation", "")
-    if validation not in _VALIDATIONS:
-        causes.append(
-            Cause(
-                "FieldValueNotSupported",
-                f'Unsupported value: "{validation}": supported values: "", "Ignore", "Strict", "Warn"',
-                "fieldValidation",
-            )
-        )
-    if causes:
-        raise invalid_of(name, "meta.k8s.io", "", causes)
-    return WriteOptions(
-        manager or call.agent.partition("/")[0] or "unknown", call.dry_run, truth(force), validation or "Warn"
-    )
-
-
-def _delete_options(call: Call, body: bytes) -> Document:
-    asked: Document = {}
-    if body:
-        try:
-            value = parse(body)
-        except ValueError as problem:
-            raise bad_request(str(problem)) from None
-        asked = value if isinstance(value, dict) else {}
-    if "propagationPolicy" in call.query:
-        asked = {**asked, "propagationPolicy": call.query["propagationPolicy"]}
-    if "gracePeriodSeconds" in call.query and call.query["gracePeriodSeconds"].isdigit():
-        asked = {**asked, "gracePeriodSeconds": int(call.query["gracePeriodSeconds"])}
-    policy = text_at(asked, "propagationPolicy")
-    if policy not in {"", "Orphan", "Background", "Foreground"}:
-        supported = '"Foreground", "Background", "Orphan", "nil"'
-        cause = Cause(
-            "FieldValueNotSupported",
-            f'Unsupported value: "{policy}": supported values: {supported}',
-            "propagationPolicy",
-        )
-        raise invalid_of("DeleteOptions", "meta.k8s.io", "", [cause])
-    return asked
-
-
-def _grace_seconds(asked: Document) -> int | None:
-    value = asked.get("gracePeriodSeconds")
-    return value if isinstance(value, int) else None

@@ -17,7 +17,8 @@ from aiohttp.web_protocol import RequestHandler
 from fleet.core.documents import Document, documents_at, mapping_at, parse_document, text_at
 from fleet.sim import births, virtual
 from fleet.sim.access import Access, User, service_account
-from fleet.sim.apiserver import MAX_BODY_BYTES, ApiServer
+from fleet.sim.apiserver import ApiServer
+from fleet.sim.calls import MAX_BODY_BYTES
 from fleet.sim.controllers import Controllers
 from fleet.sim.faults import Faults
 from fleet.sim.kinds import Kind, Registry

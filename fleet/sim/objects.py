@@ -11,13 +11,14 @@ from random import Random
 
 from fleet.core.documents import Document, at, items_at, mapping_at, text_at
 from fleet.sim import births, crds, fieldset, managed, rules
-from fleet.sim.codec import DecodeError, Notes, decode
+from fleet.sim.codec import Notes
 from fleet.sim.conversion import to_version
 from fleet.sim.defaults import default
+from fleet.sim.deletion import Preconditions, plan_delete
 from fleet.sim.immutable import finalizer_causes
+from fleet.sim.intake import decoded, gvk_of, place, place_of, read
 from fleet.sim.kinds import Kind, Registry
 from fleet.sim.managed import APPLY, UPDATE, ManagerId
-from fleet.sim.merge import TypedError, check
 from fleet.sim.names import metadata_causes
 from fleet.sim.pods import tolerate
 from fleet.sim.schema import zero
@@ -34,6 +35,7 @@ from fleet.sim.statuses import (
     not_found,
 )
 from fleet.sim.storage import Key, Row, Store
+from fleet.sim.typecheck import TypedError, check
 from fleet.sim.validation import validate, warnings_of
 
 _REPLICAS = ("f:spec", "f:replicas")
@@ -49,14 +51,6 @@ class WriteOptions:
     force: bool = False
     validation: str = "Warn"
     trusted: bool = False  # by our own controllers: what they write is well-formed, and is not judged again
-
-
-@dataclass(frozen=True, slots=True)
-class Preconditions:
-    """What must hold for a delete; "" asks nothing."""
-
-    uid: str = ""
-    version: str = ""
 
 
 @dataclass(slots=True)
@@ -106,8 +100,8 @@ class Objects:
     ) -> Written:
         """POST. Without `managed_fields` nobody owns what is created (as of old controllers)."""
         notes = Notes()
-        document = self._read(kind, body, notes, options)
-        self._place(kind, namespace, "", document)
+        document = read(kind, body, notes, options.validation)
+        place(kind, namespace, "", document)
         metadata = mapping_at(document, "metadata")
         if not text_at(metadata, "name") and text_at(metadata, "generateName"):
             metadata["name"] = text_at(metadata, "generateName")[:58] + births.name_suffix(self.random)
@@ -119,8 +113,8 @@ class Objects:
     ) -> Written:
         """PUT."""
         notes = Notes()
-        document = self._read(kind, body, notes, options)
-        self._place(kind, namespace, name, document)
+        document = read(kind, body, notes, options.validation)
+        place(kind, namespace, name, document)
         row = self.store.get(kind.resource, (namespace, name))
         if row is None:
             if kind.resource not in rules.CREATE_ON_UPDATE or subresource:
@@ -148,8 +142,8 @@ class Objects:
         notes = Notes()
         if options.trusted:
             return self._update(kind, dict(change(old)), old, options, subresource, notes=notes)
-        document = self._read(kind, change(old), notes, options)
-        self._place(kind, namespace, name, document)
+        document = read(kind, change(old), notes, options.validation)
+        place(kind, namespace, name, document)
         return self._update(kind, document, old, options, subresource, notes=notes)
 
     def apply(
@@ -157,7 +151,7 @@ class Objects:
     ) -> Written:
         """Server-side apply."""
         if text_at(body, "apiVersion") != kind.api_version or text_at(body, "kind") != kind.kind:
-            raise bad_request(f"invalid object type: {_gvk(body)}")
+            raise bad_request(f"invalid object type: {gvk_of(body)}")
         said = text_at(body, "metadata", "name")
         if said != name:
             raise bad_request(f"the name of the object ({said}) does not match the name on the URL ({name})")
@@ -180,8 +174,8 @@ class Objects:
             why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise conflict(kind.plural, kind.group, name, why)
         notes = Notes()
-        document = self._decoded(kind, document, notes, applied=True)
-        self._place(kind, namespace, name, document)
+        document = decoded(kind, document, notes, applied=True)
+        place(kind, namespace, name, document)
         return self._insert(kind, namespace, document, options, APPLY, managers=applied.managers, notes=notes)
 
     def _apply_over(
@@ -202,8 +196,8 @@ class Objects:
             )
         applied = self._applied(kind, live, body, managers, options, subresource)
         notes = Notes()
-        document = self._decoded(kind, applied.object, notes, applied=True)
-        self._place(kind, text_at(old, "metadata", "namespace"), text_at(old, "metadata", "name"), document)
+        document = decoded(kind, applied.object, notes, applied=True)
+        place(kind, text_at(old, "metadata", "namespace"), text_at(old, "metadata", "name"), document)
         return self._update(
             kind, document, old, options, subresource, managers=applied.managers, same=applied.same, notes=notes
         )
@@ -221,7 +215,7 @@ class Objects:
             check(body, kind.type)
         except TypedError as problem:
             raise ApiError(
-                500, "", f"failed to create typed patch object ({_place_of(body)}; {_gvk(body)}): {problem}"
+                500, "", f"failed to create typed patch object ({place_of(body)}; {gvk_of(body)}): {problem}"
             ) from None
         manager = ManagerId(options.manager, APPLY, "", subresource)
         try:
@@ -258,108 +252,15 @@ class Objects:
         document = self.document(kind, row)
         if kind.resource == "namespaces" and name in {"default", "kube-system", "kube-public"}:
             raise forbidden("namespaces", "", name, "this namespace may not be deleted")
-        _check_preconditions(kind, document, preconditions or Preconditions())
-        metadata = dict(mapping_at(document, "metadata"))
-        before = items_at(metadata, "finalizers")
-        finalizers = [one for one in before if one not in {"orphan", "foregroundDeletion"}]
-        wanted = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}.get(propagation)
-        if not propagation:
-            wanted = next((str(one) for one in before if one in {"orphan", "foregroundDeletion"}), None)
-        if kind.resource == crds.RESOURCE and crds.CLEANUP not in finalizers:
-            finalizers.append(crds.CLEANUP)
-        if wanted and (kind.resource != "namespaces" or propagation == "Orphan"):
-            finalizers.append(wanted)
-        if not wanted and kind.resource in rules.ORPHANS_BY_DEFAULT and not propagation:
-            finalizers.append("orphan")
-        graceful = _grace(kind, document, grace_seconds)
-        spec_finalizers = kind.resource == "namespaces" and items_at(document, "spec", "finalizers")
-        if not finalizers and not graceful and not spec_finalizers:
-            if not dry_run:
+        planned = plan_delete(kind, document, preconditions or Preconditions(), propagation, grace_seconds)
+        if not dry_run:
+            if planned.gone:
                 self._remove(kind, (namespace, name), document)
-            if kind.resource == "pods":
-                metadata |= {"deletionTimestamp": births.now(), "deletionGracePeriodSeconds": 0}
-                metadata["generation"] = number_of(metadata, "generation") + 1
-                document["metadata"] = metadata
-            return document, True
-        already = "deletionTimestamp" in metadata
-        metadata["finalizers"] = finalizers
-        if not finalizers:
-            metadata.pop("finalizers")
-        if not already:
-            metadata["deletionTimestamp"] = births.now()
-            if kind.resource != "namespaces":
-                metadata["deletionGracePeriodSeconds"] = graceful
-            if number_of(metadata, "generation"):
-                metadata["generation"] = number_of(metadata, "generation") + 1
-        document["metadata"] = metadata
-        if kind.resource == "namespaces":
-            document["status"] = {**mapping_at(document, "status"), "phase": "Terminating"}
-        if (not already or finalizers != before) and not dry_run:
-            self._put(kind, (namespace, name), document)
-        return document, False
+            elif planned.changed:
+                self._put(kind, (namespace, name), planned.document)
+        return planned.document, planned.gone
 
     # Parts of a write
-
-    def _read(self, kind: Kind, body: Document, notes: Notes, options: WriteOptions) -> Document:
-        version, said = text_at(body, "apiVersion"), text_at(body, "kind")
-        if version and version != kind.api_version and said in {"", kind.kind}:
-            raise bad_request(
-                f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
-            )
-        if said and said != kind.kind:
-            raise bad_request(
-                f"{said} in version {_quoted(kind.version)} cannot be handled as a {kind.kind}: "
-                f"converting (v1.{said}) to ({kind.group.partition('.')[0] or 'core'}.{kind.kind}): unknown conversion"
-            )
-        document = self._decoded(kind, body, notes)
-        if notes.unknown and options.validation == "Strict":
-            told = ", ".join(f'unknown field "{path}"' for path in notes.unknown)
-            raise bad_request(
-                f"{kind.kind} in version {_quoted(kind.version)} cannot be handled as a {kind.kind}: "
-                f"strict decoding error: {told}"
-            )
-        if options.validation == "Ignore":
-            notes.unknown.clear()
-        return document
-
-    def _decoded(self, kind: Kind, body: Document, notes: Notes, *, applied: bool = False) -> Document:
-        if kind.custom is not None:
-            return crds.decoded(kind, body, notes)
-        try:
-            document = decode(body, kind.type, notes)
-        except DecodeError as problem:
-            if applied:
-                raise ApiError(
-                    500,
-                    "",
-                    f"failed to convert new object ({_place_of(body)}; {_gvk(body)}) to proper version: "
-                    f"unable to convert unstructured object to {_gvk(body)}: {problem}",
-                ) from None
-            raise bad_request(
-                f"{kind.kind} in version {_quoted(kind.version)} cannot be handled as a {kind.kind}: {problem}"
-            ) from None
-        if kind.resource == "secrets":
-            births.merge_string_data(document)
-        document["kind"], document["apiVersion"] = kind.kind, kind.api_version
-        default(kind.resource, document)
-        return document
-
-    def _place(self, kind: Kind, namespace: str, name: str, document: Document) -> None:
-        """Check name and namespace against the path, and put the namespace in."""
-        metadata = dict(mapping_at(document, "metadata"))
-        said = text_at(metadata, "namespace")
-        if kind.namespaced:
-            if said and said != namespace:
-                raise bad_request(
-                    "the namespace of the provided object does not match the namespace sent on the request"
-                )
-            metadata["namespace"] = namespace
-        elif said:
-            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-        if name and text_at(metadata, "name") != name:
-            told = text_at(metadata, "name")
-            raise bad_request(f"the name of the object ({told}) does not match the name on the URL ({name})")
-        document["metadata"] = metadata
 
     def _insert(
         self,
@@ -587,12 +488,6 @@ class Objects:
             self.allocator.release(document)
 
 
-def number_of(document: Document, key: str) -> int:
-    """An integer field; 0 where there is none."""
-    value = document.get(key)
-    return value if isinstance(value, int) else 0
-
-
 def _empty(kind: Kind) -> Document:
     if kind.custom is not None:
         return {"apiVersion": kind.api_version, "kind": kind.kind}
@@ -614,55 +509,8 @@ def _deletable(kind: Kind, document: Document) -> bool:
     return grace in (None, 0)
 
 
-def _grace(kind: Kind, document: Document, asked: int | None) -> int:
-    """Seconds that a pod may take to stop; 0 for what goes at once."""
-    if kind.resource != "pods":
-        return 0
-    if not text_at(document, "spec", "nodeName") or text_at(document, "status", "phase") in {"Succeeded", "Failed"}:
-        return 0
-    if asked is not None:
-        return asked
-    return number_of(mapping_at(document, "spec"), "terminationGracePeriodSeconds")
-
-
-def _check_preconditions(kind: Kind, document: Document, wanted: Preconditions) -> None:
-    name = text_at(document, "metadata", "name")
-    uid, version = text_at(document, "metadata", "uid"), text_at(document, "metadata", "resourceVersion")
-    if wanted.uid and wanted.uid != uid:
-        raise conflict(
-            kind.kind,
-            kind.group,
-            name,
-            f"the UID in the precondition ({wanted.uid}) does not match the UID in record ({uid}). "
-            "The object might have been deleted and then recreated",
-        )
-    if wanted.version and wanted.version != version:
-        raise conflict(
-            kind.kind,
-            kind.group,
-            name,
-            f"the ResourceVersion in the precondition ({wanted.version}) does not match the ResourceVersion in record "
-            f"({version}). The object might have been modified",
-        )
-
-
 def _warnings(kind: Kind, document: Document, notes: Notes, options: WriteOptions) -> list[str]:
     if options.trusted:
         return []
     told = [f'unknown field "{path}"' for path in notes.unknown] if options.validation == "Warn" else []
     return told + warnings_of(kind, document)
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"'
-
-
-def _place_of(body: Document) -> str:
-    return f"{text_at(body, 'metadata', 'namespace')}/{text_at(body, 'metadata', 'name')}"
-
-
-def _gvk(body: Document) -> str:
-    group, slash, version = text_at(body, "apiVersion").partition("/")
-    if not slash:
-        group, version = "", group
-    return f"{group}/{version}, Kind={text_at(body, 'kind')}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from typing import cast
@@ -10,25 +9,19 @@ from typing import cast
 import orjson
 
 from fleet.core.documents import Document, Json, at, documents_at, items_at, mapping_at, number_at, text_at
-from fleet.sim import crds
+from fleet.sim import crds, network_validation, workload_validation
 from fleet.sim.causes import (
     Causes,
-    duplicate,
     forbidden,
     invalid,
     not_negative,
     not_supported,
-    one_of,
-    port_name,
-    port_number,
-    port_or_name,
     required,
-    selector_causes,
 )
 from fleet.sim.immutable import changed_causes
 from fleet.sim.kinds import Kind
-from fleet.sim.names import label_causes, qualified_problems, subdomain_problems
-from fleet.sim.pod_validation import restart_causes, spec_causes, spec_warnings, template_causes
+from fleet.sim.names import qualified_problems
+from fleet.sim.pod_validation import spec_warnings
 from fleet.sim.quantity import value_of
 from fleet.sim.statuses import Cause
 
@@ -60,199 +53,6 @@ def warnings_of(kind: Kind, document: Document) -> list[str]:
     if kind.group in {"apps", "batch"}:
         return spec_warnings(mapping_at(document, "spec", "template", "spec"), "spec.template.spec")
     return []
-
-
-def _workload(document: Document, *, name: str) -> Causes:
-    """Selector and template, as in Deployments, ReplicaSets, StatefulSets and DaemonSets."""
-    spec = mapping_at(document, "spec")
-    found: Causes = []
-    selector = spec.get("selector")
-    if not isinstance(selector, dict):
-        found.append(required("spec.selector"))
-    else:
-        problems = selector_causes(selector, "spec.selector")
-        found += problems
-        if problems:
-            found.append(invalid("spec.selector", selector, "invalid label selector"))
-        elif not selector:
-            found.append(invalid("spec.selector", {}, f"empty selector is invalid for {name}"))
-    template = mapping_at(spec, "template")
-    labels = mapping_at(template, "metadata", "labels")
-    broken = isinstance(selector, dict) and (not selector or selector_causes(selector, ""))
-    if not broken and not _selects(selector if isinstance(selector, dict) else None, labels):
-        why = "`selector` does not match template `labels`"
-        found.append(invalid("spec.template.metadata.labels", labels or None, why))
-    found += template_causes(template, "spec.template")
-    found += restart_causes(mapping_at(template, "spec"), "spec.template.spec", ["Always"])
-    return found
-
-
-def _selects(selector: Document | None, labels: Document) -> bool:
-    if selector is None:
-        return False
-    for key, value in mapping_at(selector, "matchLabels").items():
-        if labels.get(key) != value:
-            return False
-    for one in documents_at(selector, "matchExpressions"):
-        key, values = text_at(one, "key"), items_at(one, "values")
-        fits = {
-            "In": key in labels and labels.get(key) in values,
-            "NotIn": labels.get(key) not in values,
-            "Exists": key in labels,
-            "DoesNotExist": key not in labels,
-        }
-        if not fits.get(text_at(one, "operator"), False):
-            return False
-    return True
-
-
-def _deployment(document: Document) -> Causes:
-    spec = mapping_at(document, "spec")
-    found = not_negative(spec, "replicas", "spec") + _workload(document, name="deployment")
-    strategy = mapping_at(spec, "strategy")
-    kind, rolling = text_at(strategy, "type"), strategy.get("rollingUpdate")
-    if kind not in {"Recreate", "RollingUpdate"}:
-        shown = f'{{"Type":"{kind}","RollingUpdate":null}}'
-        message = f'Unsupported value: {shown}: supported values: "Recreate", "RollingUpdate"'
-        found.append(Cause("FieldValueNotSupported", message, "spec.strategy"))
-    elif kind == "Recreate" and rolling is not None:
-        why = "may not be specified when strategy `type` is 'Recreate'"
-        found.append(forbidden("spec.strategy.rollingUpdate", why))
-    elif (
-        isinstance(rolling, dict)
-        and _is_nothing(rolling.get("maxSurge"))
-        and _is_nothing(rolling.get("maxUnavailable"))
-    ):
-        why = "may not be 0 when `maxSurge` is 0"
-        found.append(invalid("spec.strategy.rollingUpdate.maxUnavailable", rolling.get("maxUnavailable"), why))
-    found += not_negative(spec, "minReadySeconds", "spec") + not_negative(spec, "revisionHistoryLimit", "spec")
-    deadline = spec.get("progressDeadlineSeconds")
-    if isinstance(deadline, int):
-        found += not_negative(spec, "progressDeadlineSeconds", "spec")
-        if 0 <= deadline <= number_at(spec, "minReadySeconds"):
-            found.append(invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"))
-    return found
-
-
-def _is_nothing(value: Json) -> bool:
-    return value in (0, "0%", None)
-
-
-def _sized(name: str) -> Callable[[Document], Causes]:
-    def check(document: Document) -> Causes:
-        spec = mapping_at(document, "spec")
-        found = not_negative(spec, "replicas", "spec") + _workload(document, name=name)
-        found += not_negative(spec, "minReadySeconds", "spec")
-        return found + not_negative(spec, "revisionHistoryLimit", "spec")
-
-    return check
-
-
-def _job(document: Document) -> Causes:
-    spec = mapping_at(document, "spec")
-    found = _job_spec(spec, "spec")
-    if spec.get("manualSelector") is not True:
-        selector, labels = spec.get("selector"), mapping_at(spec, "template", "metadata", "labels")
-        wanted = {"matchLabels": {"batch.kubernetes.io/controller-uid": text_at(document, "metadata", "uid")}}
-        if selector != wanted:
-            found.append(invalid("spec.selector", selector, "`selector` not auto-generated"))
-            if not _selects(selector if isinstance(selector, dict) else None, labels):
-                why = "`selector` does not match template `labels`"
-                found.append(invalid("spec.template.metadata.labels", labels, why))
-    return found
-
-
-def _job_spec(spec: Document, field: str) -> Causes:
-    found: Causes = []
-    for key in ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"):
-        found += not_negative(spec, key, field)
-    found += one_of(spec, "completionMode", field, ["NonIndexed", "Indexed"])
-    pod = mapping_at(spec, "template", "spec")
-    found += template_causes(mapping_at(spec, "template"), f"{field}.template")
-    if pod.get("restartPolicy") == "Always":
-        found.append(required(f"{field}.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"'))
-    return found
-
-
-def _cron_job(document: Document) -> Causes:
-    spec = mapping_at(document, "spec")
-    found: Causes = []
-    schedule = text_at(spec, "schedule")
-    if not schedule:
-        found.append(required("spec.schedule"))
-    elif not schedule.startswith("@") and len(schedule.split()) != 5:
-        words = schedule.split()
-        why = f"expected exactly 5 fields, found {len(words)}: [{' '.join(words)}]"
-        found.append(invalid("spec.schedule", schedule, why))
-    found += one_of(spec, "concurrencyPolicy", "spec", ["Allow", "Forbid", "Replace"])
-    for key in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
-        found += not_negative(spec, key, "spec")
-    return found + _job_spec(mapping_at(spec, "jobTemplate", "spec"), "spec.jobTemplate.spec")
-
-
-_SERVICES = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]
-
-
-def _service(document: Document) -> Causes:
-    spec = mapping_at(document, "spec")
-    found: Causes = []
-    kind, ports = text_at(spec, "type"), documents_at(spec, "ports")
-    headless = spec.get("clusterIP") == "None"
-    if not ports and not headless and kind != "ExternalName":
-        found.append(required("spec.ports"))
-    if kind == "ExternalName" and not spec.get("externalName"):
-        found.append(required("spec.externalName"))
-    if kind in {"NodePort", "LoadBalancer"} and headless:
-        found.append(invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services"))
-    found += _service_ports(ports, kind)
-    found += label_causes(mapping_at(spec, "selector"), "spec.selector")
-    found += one_of(spec, "sessionAffinity", "spec", ["ClientIP", "None"])
-    found += one_of(spec, "type", "spec", _SERVICES)
-    address = text_at(spec, "clusterIP")
-    if address and address != "None":
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            found.append(invalid("spec.clusterIPs[0]", address, why))
-    if spec.get("externalTrafficPolicy") == "Local" and kind not in {"NodePort", "LoadBalancer"}:
-        why = "may only be set for externally-accessible services"
-        found.append(invalid("spec.externalTrafficPolicy", "Local", why))
-    return found
-
-
-def _service_ports(ports: list[Document], kind: str) -> Causes:
-    found: Causes = []
-    names: set[str] = set()
-    taken: set[tuple[Json, Json]] = set()
-    for index, port in enumerate(ports):
-        here, name = f"spec.ports[{index}]", text_at(port, "name")
-        if not name and len(ports) > 1:
-            found.append(required(f"{here}.name"))
-        elif name:
-            found += [invalid(f"{here}.name", name, why) for why in subdomain_problems(name)]
-            if name in names:
-                found.append(duplicate(f"{here}.name", name))
-            names.add(name)
-        found += port_number(port.get("port"), f"{here}.port")
-        found += one_of(port, "protocol", here, ["SCTP", "TCP", "UDP"])
-        target = port.get("targetPort")
-        found += (
-            port_name(target, f"{here}.targetPort")
-            if isinstance(target, str)
-            else port_or_name(target, f"{here}.targetPort")
-        )
-        if kind == "ClusterIP" and port.get("nodePort"):
-            found.append(forbidden(f"{here}.nodePort", "may not be used when `type` is 'ClusterIP'"))
-    for index, port in enumerate(ports):
-        key = (port.get("port"), port.get("protocol"))
-        if key in taken:
-            shown = (
-                f'{{"Name":"","Protocol":"{key[1]}","AppProtocol":null,"Port":{key[0]},"TargetPort":0,"NodePort":0}}'
-            )
-            found.append(Cause("FieldValueDuplicate", f"Duplicate value: {shown}", f"spec.ports[{index}]"))
-        taken.add(key)
-    return found
 
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]+\Z")
@@ -318,54 +118,6 @@ def _docker_config(encoded: str, key: str) -> Causes:
         why = f"invalid character '{letter}' looking for beginning of value" if raw else "unexpected end of JSON input"
         return [invalid(f"data[{key}]", "<secret contents redacted>", why)]
     return []
-
-
-def _ingress(document: Document) -> Causes:
-    spec = mapping_at(document, "spec")
-    found: Causes = []
-    backend, rules = spec.get("defaultBackend"), documents_at(spec, "rules")
-    if backend is None and not rules:
-        found.append(invalid("spec", None, "either `defaultBackend` or `rules` must be specified"))
-    if isinstance(backend, dict):
-        found += _backend(backend, "spec.defaultBackend")
-    for index, rule in enumerate(rules):
-        here, host = f"spec.rules[{index}]", text_at(rule, "host")
-        if host:
-            name = host.removeprefix("*.")
-            found += [invalid(f"{here}.host", host, why) for why in subdomain_problems(name)]
-        http = rule.get("http")
-        if isinstance(http, dict):
-            paths = documents_at(http, "paths")
-            if not paths:
-                found.append(required(f"{here}.http.paths"))
-            for number, path in enumerate(paths):
-                found += _ingress_path(path, f"{here}.http.paths[{number}]")
-    return found
-
-
-def _ingress_path(path: Document, field: str) -> Causes:
-    found: Causes = []
-    kind, text = text_at(path, "pathType"), text_at(path, "path")
-    if not kind:
-        found.append(required(f"{field}.pathType", "pathType must be specified"))
-    elif kind not in {"Exact", "ImplementationSpecific", "Prefix"}:
-        found += one_of(path, "pathType", field, ["Exact", "ImplementationSpecific", "Prefix"])
-    elif (kind != "ImplementationSpecific" or text) and not text.startswith("/"):
-        found.append(invalid(f"{field}.path", text, "must be an absolute path"))
-    return found + _backend(mapping_at(path, "backend"), f"{field}.backend")
-
-
-def _backend(backend: Document, field: str) -> Causes:
-    service = backend.get("service")
-    if not isinstance(service, dict):
-        return []
-    found: Causes = []
-    if not service.get("name"):
-        found.append(required(f"{field}.service.name"))
-    port = mapping_at(service, "port")
-    if not port.get("name") and not port.get("number"):
-        found.append(required(field, "port name or number is required"))
-    return found
 
 
 _ACCESS = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"]
@@ -439,19 +191,6 @@ def _binding(kinds: list[str]) -> Callable[[Document], Causes]:
         return found
 
     return check
-
-
-def _network_policy(document: Document) -> Causes:
-    found: Causes = []
-    for direction in ("ingress", "egress"):
-        for index, rule in enumerate(documents_at(document, "spec", direction)):
-            for number, port in enumerate(documents_at(rule, "ports")):
-                if port.get("port") is not None:
-                    found += port_or_name(port.get("port"), f"spec.{direction}[{index}].ports[{number}].port")
-    for index, kind in enumerate(items_at(document, "spec", "policyTypes")):
-        if kind not in {"Ingress", "Egress"}:
-            found.append(not_supported(f"spec.policyTypes[{index}]", kind, ["Ingress", "Egress"]))
-    return found
 
 
 def _budget(document: Document) -> Causes:
@@ -554,36 +293,24 @@ def _persistent_volume(document: Document) -> Causes:
     return found
 
 
-def _pod(document: Document) -> Causes:
-    return spec_causes(mapping_at(document, "spec"), "spec")
-
-
 _RBAC = "rbac.authorization.k8s.io"
 _CHECKS: dict[str, Callable[[Document], Causes]] = {
+    **workload_validation.CHECKS,
+    **network_validation.CHECKS,
     f"clusterrolebindings.{_RBAC}": _binding(["ClusterRole"]),
     f"clusterroles.{_RBAC}": _role,
     "configmaps": _config_map,
-    "cronjobs.batch": _cron_job,
-    "daemonsets.apps": _sized("daemonset"),
-    "deployments.apps": _deployment,
     "horizontalpodautoscalers.autoscaling": _autoscaler,
-    "ingresses.networking.k8s.io": _ingress,
-    "jobs.batch": _job,
     "limitranges": _limit_range,
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": _webhooks,
-    "networkpolicies.networking.k8s.io": _network_policy,
     "persistentvolumeclaims": _claim,
     "persistentvolumes": _persistent_volume,
     "poddisruptionbudgets.policy": _budget,
-    "pods": _pod,
     "priorityclasses.scheduling.k8s.io": _priority_class,
-    "replicasets.apps": _sized("replicaset"),
     "resourcequotas": _quota,
     f"rolebindings.{_RBAC}": _binding(["Role", "ClusterRole"]),
     f"roles.{_RBAC}": _role,
     "secrets": _secret,
-    "services": _service,
-    "statefulsets.apps": _sized("statefulset"),
     "storageclasses.storage.k8s.io": _storage_class,
     "validatingwebhookconfigurations.admissionregistration.k8s.io": _webhooks,
 }

@@ -7,19 +7,28 @@ are bound, HPAs keep replicas between their limits. What becomes of pods is in f
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-import orjson
-
-from fleet.core.documents import Document, Json, at, documents_at, items_at, mapping_at, number_at, text_at
+from fleet.core.documents import Document, at, documents_at, items_at, mapping_at, number_at, text_at
 from fleet.sim import births
 from fleet.sim.fates import Fate, fate_of, finished_status, is_ready, last_words, status_of
 from fleet.sim.kinds import Kind
 from fleet.sim.objects import WriteOptions
 from fleet.sim.statuses import ApiError
 from fleet.sim.storage import Event, Key
+from fleet.sim.workload_status import (
+    amount_of,
+    deployment_status,
+    job_status,
+    keep_times,
+    label_of,
+    name_of,
+    ordinal_labels,
+    stateful_status,
+    template_hash,
+    with_claims,
+)
 
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster
@@ -30,7 +39,6 @@ KUBELET = WriteOptions(manager="kubelet", trusted=True)
 _SOON = 0.005
 _SLOW_FACTOR = 20
 _CRASHES = 3  # restarts that are shown; after that a crash loop stays as it is
-_HASH_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
 class Workloads:
@@ -93,7 +101,7 @@ class Workloads:
                 document = self._cluster.objects.find(kind, *key)
                 if document is not None:
                     found.append(document)
-        return sorted(found, key=lambda one: (text_at(one, "metadata", "creationTimestamp"), _name(one)))
+        return sorted(found, key=lambda one: (text_at(one, "metadata", "creationTimestamp"), name_of(one)))
 
     def _pods(self, owner: Document) -> list[Document]:
         return [pod for pod in self._owned(owner, self._kind("", "Pod")) if not _is_deleting(pod)]
@@ -118,7 +126,7 @@ class Workloads:
         spec = dict(mapping_at(template, "spec"))
         if fate_of(template) is not Fate.UNSCHEDULABLE:
             spec.setdefault("nodeName", "node-1")
-        named: Document = {"name": name} if name else {"generateName": f"{_name(owner)}-"}
+        named: Document = {"name": name} if name else {"generateName": f"{name_of(owner)}-"}
         body: Document = {
             "metadata": {
                 **named,
@@ -137,7 +145,7 @@ class Workloads:
 
     def _status(self, kind: Kind, key: Key, status: Document) -> None:
         def change(old: Document) -> Document:
-            merged = _with_times(status, mapping_at(old, "status"))
+            merged = keep_times(status, mapping_at(old, "status"))
             return {**old, "status": merged}
 
         self._cluster.objects.change(kind, *key, change, MANAGER, "status")
@@ -179,9 +187,9 @@ class Workloads:
         deployment = self._cluster.objects.get(kind, *key)
         spec = mapping_at(deployment, "spec")
         wanted, template = number_at(spec, "replicas"), mapping_at(spec, "template")
-        mark = _hash(template)
+        mark = template_hash(template)
         owned = self._owned(deployment, sets)
-        new = next((one for one in owned if _label(one, "pod-template-hash") == mark), None)
+        new = next((one for one in owned if label_of(one, "pod-template-hash") == mark), None)
         old = [one for one in owned if one is not new]
         if new is None and spec.get("paused") is not True:
             self._new_replica_set(deployment, sets, mark, len(owned) + 1)
@@ -190,9 +198,9 @@ class Workloads:
             self._roll(deployment, sets, new, old, wanted)
             self._revise(kind, key, new)
         owned = self._owned(deployment, sets)
-        new = next((one for one in owned if _label(one, "pod-template-hash") == mark), None)
+        new = next((one for one in owned if label_of(one, "pod-template-hash") == mark), None)
         old = [one for one in owned if one is not new]
-        self._status(kind, key, _deployment_status(deployment, new, old))
+        self._status(kind, key, deployment_status(deployment, new, old))
         self._forget(spec, old, sets)
 
     def _new_replica_set(self, deployment: Document, kind: Kind, mark: str, revision: int) -> None:
@@ -201,7 +209,7 @@ class Workloads:
         chosen = mapping_at(deployment, "spec", "selector", "matchLabels")
         body: Document = {
             "metadata": {
-                "name": f"{_name(deployment)}-{mark}",
+                "name": f"{name_of(deployment)}-{mark}",
                 "labels": labels,
                 "annotations": {"deployment.kubernetes.io/revision": str(revision)},
             },
@@ -228,8 +236,8 @@ class Workloads:
                 self._scale(kind, new, wanted)
             return
         rolling = mapping_at(strategy, "rollingUpdate")
-        surge = _amount(rolling.get("maxSurge"), wanted, up=True)
-        missing = _amount(rolling.get("maxUnavailable"), wanted, up=False)
+        surge = amount_of(rolling.get("maxSurge"), wanted, up=True)
+        missing = amount_of(rolling.get("maxUnavailable"), wanted, up=False)
         if not surge and not missing:
             missing = 1
         target = min(wanted, max(size, wanted + surge - others)) if size <= wanted else wanted
@@ -285,7 +293,7 @@ class Workloads:
         for _ in range(wanted - len(pods)):
             self._create_pod(document, template)
         if len(pods) > wanted:
-            ordered = sorted(pods, key=lambda pod: (is_ready(pod), _name(pod)))
+            ordered = sorted(pods, key=lambda pod: (is_ready(pod), name_of(pod)))
             self._delete_pods(ordered[: len(pods) - wanted])
         pods = self._pods(document)
         ready = sum(is_ready(pod) for pod in pods)
@@ -308,30 +316,30 @@ class Workloads:
         document = self._cluster.objects.get(kind, *key)
         spec, name = mapping_at(document, "spec"), key[1]
         wanted, template, mark = number_at(spec, "replicas"), mapping_at(spec, "template"), ""
-        mark = f"{name}-{_hash(template)}"
-        pods = {_name(pod): pod for pod in self._pods(document)}
+        mark = f"{name}-{template_hash(template)}"
+        pods = {name_of(pod): pod for pod in self._pods(document)}
         in_order = text_at(spec, "podManagementPolicy") == "OrderedReady"
         for index in range(wanted):
             pod = pods.get(f"{name}-{index}")
             if pod is None:
                 self._create_claims(document, index)
-                claimed = _with_claims(template, documents_at(spec, "volumeClaimTemplates"), name, index)
-                self._create_pod(document, claimed, f"{name}-{index}", **_ordinal(f"{name}-{index}", mark, index))
+                claimed = with_claims(template, documents_at(spec, "volumeClaimTemplates"), name, index)
+                self._create_pod(document, claimed, f"{name}-{index}", **ordinal_labels(f"{name}-{index}", mark, index))
             if in_order and (pod is None or not is_ready(pod)):
                 break
         surplus = [pods[one] for one in sorted(pods, reverse=True) if int(one.rpartition("-")[2]) >= wanted]
         self._delete_pods(surplus)
         fresh = self._pods(document)
-        outdated = [pod for pod in fresh if _label(pod, "controller-revision-hash") != mark]
+        outdated = [pod for pod in fresh if label_of(pod, "controller-revision-hash") != mark]
         healthy = all(is_ready(pod) for pod in fresh if pod not in outdated) and len(fresh) == wanted
         if outdated and (healthy or not all(is_ready(pod) for pod in outdated)):
-            self._delete_pods(sorted(outdated, key=_name, reverse=True)[:1])
-        self._status(kind, key, _stateful_status(document, self._pods(document), mark))
+            self._delete_pods(sorted(outdated, key=name_of, reverse=True)[:1])
+        self._status(kind, key, stateful_status(document, self._pods(document), mark))
 
     def _create_claims(self, owner: Document, index: int) -> None:
         kind = self._kind("", "PersistentVolumeClaim")
         for claim in documents_at(owner, "spec", "volumeClaimTemplates"):
-            name = f"{_name(claim)}-{_name(owner)}-{index}"
+            name = f"{name_of(claim)}-{name_of(owner)}-{index}"
             labels = mapping_at(owner, "spec", "selector", "matchLabels")
             body: Document = {"metadata": {"name": name, "labels": labels}, "spec": mapping_at(claim, "spec")}
             with contextlib.suppress(ApiError):
@@ -341,7 +349,7 @@ class Workloads:
         kind = self._kind("apps", "DaemonSet")
         document = self._cluster.objects.get(kind, *key)
         template = mapping_at(document, "spec", "template")
-        mark = _hash(template)
+        mark = template_hash(template)
         nodes = [name for _, name in self._cluster.store.rows("nodes")] or ["node-1"]
         pods = {text_at(pod, "spec", "nodeName") or "": pod for pod in self._pods(document)}
         for node in nodes:
@@ -349,12 +357,12 @@ class Workloads:
             if pod is None:
                 spec: Document = {**mapping_at(template, "spec"), "nodeName": node}
                 self._create_pod(document, {**template, "spec": spec}, **{"controller-revision-hash": mark})
-            elif _label(pod, "controller-revision-hash") != mark:
+            elif label_of(pod, "controller-revision-hash") != mark:
                 self._delete_pods([pod])
                 break
         fresh = self._pods(document)
         ready = sum(is_ready(pod) for pod in fresh)
-        updated = sum(_label(pod, "controller-revision-hash") == mark for pod in fresh)
+        updated = sum(label_of(pod, "controller-revision-hash") == mark for pod in fresh)
         status: Document = {
             "currentNumberScheduled": len(fresh),
             "numberMisscheduled": 0,
@@ -393,7 +401,7 @@ class Workloads:
             if is_ready(pod) or _is_crashing(pod):
                 place = _key(pod)
                 self._controllers.later(self._ready_seconds, lambda place=place: self._finish(place))
-        self._status(kind, key, _job_status(job, len(active), len(done), len(failed), wanted, tries))
+        self._status(kind, key, job_status(job, len(active), len(done), len(failed), wanted, tries))
 
     def _finish(self, key: Key) -> None:
         kind = self._kind("", "Pod")
@@ -449,16 +457,8 @@ class Workloads:
         self._status(kind, key, status)
 
 
-def _name(document: Document) -> str:
-    return text_at(document, "metadata", "name")
-
-
 def _key(document: Document) -> Key:
-    return text_at(document, "metadata", "namespace"), _name(document)
-
-
-def _label(document: Document, key: str) -> str:
-    return text_at(document, "metadata", "labels", key)
+    return text_at(document, "metadata", "namespace"), name_of(document)
 
 
 def _is_deleting(document: Document) -> bool:
@@ -477,160 +477,3 @@ def _is_finished(job: Document) -> bool:
         one.get("type") in {"Complete", "Failed"} and one.get("status") == "True"
         for one in documents_at(job, "status", "conditions")
     )
-
-
-def _hash(template: Document) -> str:
-    digest = hashlib.sha256(orjson.dumps(template, option=orjson.OPT_SORT_KEYS)).digest()
-    return "".join(_HASH_LETTERS[byte % len(_HASH_LETTERS)] for byte in digest[:10])
-
-
-def _amount(value: Json, of: int, *, up: bool) -> int:
-    """maxSurge (rounded up) or maxUnavailable (rounded down), as a number of pods."""
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and value.endswith("%"):
-        share = int(value[:-1]) * of
-        return -(-share // 100) if up else share // 100
-    return 0
-
-
-def _ordinal(name: str, mark: str, index: int) -> dict[str, str]:
-    return {
-        "statefulset.kubernetes.io/pod-name": name,
-        "apps.kubernetes.io/pod-index": str(index),
-        "controller-revision-hash": mark,
-    }
-
-
-def _with_claims(template: Document, claims: list[Document], name: str, index: int) -> Document:
-    """A template whose volumes are the claims of this ordinal."""
-    if not claims:
-        return template
-    spec = mapping_at(template, "spec")
-    named = {_name(claim) for claim in claims}
-    volumes: list[Json] = [one for one in documents_at(spec, "volumes") if text_at(one, "name") not in named]
-    for claim in claims:
-        source: Document = {"claimName": f"{_name(claim)}-{name}-{index}"}
-        volumes.append({"name": _name(claim), "persistentVolumeClaim": source})
-    return {**template, "spec": {**spec, "volumes": volumes}}
-
-
-def _condition(kind: str, status: str, reason: str, message: str) -> Document:
-    now = births.now()
-    return {
-        "type": kind,
-        "status": status,
-        "lastUpdateTime": now,
-        "lastTransitionTime": now,
-        "reason": reason,
-        "message": message,
-    }
-
-
-def _with_times(new: Document, old: Document) -> Document:
-    """The new status, with the times of conditions that say the same as before."""
-    before = {text_at(one, "type"): one for one in documents_at(old, "conditions")}
-    conditions: list[Json] = []
-    for one in documents_at(new, "conditions"):
-        was = before.get(text_at(one, "type"))
-        if was is not None and all(was.get(key) == one.get(key) for key in ("status", "reason", "message")):
-            conditions.append(was)
-        else:
-            conditions.append(one)
-    return {**new, "conditions": conditions} if conditions else new
-
-
-def _deployment_status(deployment: Document, new: Document | None, old: list[Document]) -> Document:
-    """The status of a Deployment from its ReplicaSets, with kubectl's two conditions."""
-    every = ([new] if new is not None else []) + old
-    wanted = number_at(deployment, "spec", "replicas")
-    total = sum(number_at(one, "status", "replicas") for one in every)
-    ready = sum(number_at(one, "status", "readyReplicas") for one in every)
-    updated = number_at(new, "status", "replicas") if new is not None else 0
-    status: Document = {
-        "observedGeneration": number_at(deployment, "metadata", "generation"),
-        "terminatingReplicas": 0,
-    }
-    for key, value in (
-        ("replicas", total),
-        ("updatedReplicas", updated),
-        ("readyReplicas", ready),
-        ("availableReplicas", ready),
-        ("unavailableReplicas", max(0, wanted - ready)),
-    ):
-        if value:
-            status[key] = value
-    strategy = mapping_at(deployment, "spec", "strategy", "rollingUpdate")
-    enough = ready >= wanted - _amount(strategy.get("maxUnavailable"), wanted, up=False)
-    name = f'"{_name(new)}"' if new is not None else f'"{_name(deployment)}"'
-    complete = updated == wanted and total == wanted and ready >= wanted and new is not None
-    conditions: list[Json] = [
-        _condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
-        if enough
-        else _condition(
-            "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."
-        ),
-        _condition("Progressing", "True", "NewReplicaSetAvailable", f"ReplicaSet {name} has successfully progressed.")
-        if complete
-        else _condition("Progressing", "True", "ReplicaSetUpdated", f"ReplicaSet {name} is progressing."),
-    ]
-    status["conditions"] = conditions
-    return status
-
-
-def _stateful_status(document: Document, pods: list[Document], mark: str) -> Document:
-    ready = sum(is_ready(pod) for pod in pods)
-    updated = sum(_label(pod, "controller-revision-hash") == mark for pod in pods)
-    before = text_at(document, "status", "currentRevision") or mark
-    complete = updated == len(pods) == number_at(document, "spec", "replicas")
-    status: Document = {
-        "observedGeneration": number_at(document, "metadata", "generation"),
-        "replicas": len(pods),
-        "availableReplicas": ready,
-        "currentRevision": mark if complete else before,
-        "updateRevision": mark,
-        "collisionCount": 0,
-    }
-    for key, value in (
-        ("readyReplicas", ready),
-        ("updatedReplicas", updated),
-        ("currentReplicas", updated if complete else len(pods) - updated),
-    ):
-        if value:
-            status[key] = value
-    return status
-
-
-def _job_status(job: Document, active: int, done: int, failed: int, wanted: int, tries: int) -> Document:
-    now = births.now()
-    status: Document = {
-        "startTime": text_at(job, "status", "startTime") or now,
-        "terminating": 0,
-        "uncountedTerminatedPods": {},
-        "ready": 0,
-    }
-    for key, value in (("active", active), ("succeeded", done), ("failed", failed)):
-        if value:
-            status[key] = value
-    if done >= wanted:
-        why = ("CompletionsReached", "Reached expected number of succeeded pods")
-        status |= {
-            "conditions": [_job_condition("SuccessCriteriaMet", *why), _job_condition("Complete", *why)],
-            "completionTime": now,
-        }
-    elif failed > tries:
-        why = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
-        status["conditions"] = [_job_condition("FailureTarget", *why), _job_condition("Failed", *why)]
-    return status
-
-
-def _job_condition(kind: str, reason: str, message: str) -> Document:
-    now = births.now()
-    return {
-        "type": kind,
-        "status": "True",
-        "lastProbeTime": now,
-        "lastTransitionTime": now,
-        "reason": reason,
-        "message": message,
-    }
