@@ -85,9 +85,9 @@ def run_line(shell: subprocess.Popen[str], line: str) -> str:
 
 @pytest.mark.timeout(240)
 def test_the_first_hour_goes_as_its_page_says(
-    shell: subprocess.Popen[str], own_environment: dict[str, str], tmp_path: Path, api_server: ControlPlane
+    shell: subprocess.Popen[str], own_environment: dict[str, str], tmp_path: Path, real_cluster: ControlPlane
 ) -> None:
-    config = api_server.kubeconfig()
+    config = real_cluster.kubeconfig()
     context = config["contexts"][0]
     context["name"] = config["current-context"] = "eu-1"
     kube = Path(own_environment["HOME"]) / ".kube"
@@ -97,8 +97,7 @@ def test_the_first_hour_goes_as_its_page_says(
     for line in commands_of(ROOT / "docs" / "first-hour.md"):
         if line == "cd platform":
             (tmp_path / "platform" / "eu-1.kubeconfig").write_text(yaml.safe_dump(config))
-        # The bare API server has no scheduler: nothing but the Deployment's health would keep the page waiting.
-        answers[line] = run_line(shell, line.replace("fleet wait --commit HEAD", "fleet refresh"))
+        answers[line] = run_line(shell, line)
         if line.endswith("&"):
             wait_for(Path(own_environment["HOME"]) / ".local" / "state" / "fleet" / "url", 30)
     assert "eu-1" in answers["fleet get clusters"]

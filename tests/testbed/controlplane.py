@@ -68,6 +68,8 @@ class Etcd:
             port, peer_port = free_port(), free_port()
             client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
             argv = [str(program), "--name=testbed", f"--data-dir={run.folder / name}-data", "--unsafe-no-fsync"]
+            # Without it quiet kinds get no bookmark for ten minutes, and a watch must be asked whether it lives.
+            argv.append("--watch-progress-notify-interval=5s")
             argv += [f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
             argv += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
             argv += [f"--initial-cluster=testbed={peer}", "--log-level=error", "--quota-backend-bytes=8589934592"]
@@ -143,6 +145,7 @@ class ControlPlane:
         else:
             raise ServerFailed(f"control plane {name}: {run.log_tail(f'{name}-kube-apiserver')}")
         if controllers:
+            plane._start_controllers()
             plane._prepare_node()
         (folder / "plane.json").write_text(json.dumps({name: getattr(plane, name) for name in _STATE}))
         return plane
@@ -372,8 +375,10 @@ class ControlPlane:
         scheduler = ["--leader-elect=false", "--secure-port=0"]
         kwok = ["--manage-all-nodes=true", f"--config={_STAGES}", "--cidr=10.0.0.0/16", "--node-ip=10.0.0.1"]
         for program, flags in (("kube-controller-manager", manager), ("kube-scheduler", scheduler), ("kwok", kwok)):
-            argv = [str(binaries.find(program)), f"--kubeconfig={config}", *flags]
-            self.run.spawn(f"{self.name}-{program}", argv)
+            # The manager waits 10 s for its API server, then gives up: on a busy machine it is started once more.
+            if not self.run.is_running(f"{self.name}-{program}"):
+                argv = [str(binaries.find(program)), f"--kubeconfig={config}", *flags]
+                self.run.spawn(f"{self.name}-{program}", argv)
 
     def _came_up(self) -> bool:
         program = f"{self.name}-kube-apiserver"
