@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,7 +26,8 @@ class Request:
     """One request, as the API server saw it.
 
     resource: plural with the subresource after a slash ("deployments/scale"), "" for paths that name none
-    (discovery, /version); query: the first value of each parameter.
+    (discovery, /version); query: the first value of each parameter; received, answered: seconds since the epoch (a
+    watch is answered when it is opened).
     """
 
     verb: str
@@ -38,6 +40,8 @@ class Request:
     code: int
     path: str
     query: dict[str, str]
+    received: float
+    answered: float
 
     @property
     def dry_run(self) -> bool:
@@ -111,4 +115,10 @@ def _request_of(event: dict) -> Request:
         code=_code_of(event),
         path=split.path,
         query={key: values[0] for key, values in parse_qs(split.query, keep_blank_values=True).items()},
+        received=_seconds_of(event["requestReceivedTimestamp"]),
+        answered=_seconds_of(event["stageTimestamp"]),
     )
+
+
+def _seconds_of(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
