@@ -300,7 +300,8 @@ class ApiServer:
             written = objects.apply(kind, namespace, target.name, document, options, target.subresource)
             made = self._cluster.store.get(kind.resource, (namespace, target.name))
             plain = not (written.warnings or call.dry_run or text_at(document, "metadata", "resourceVersion"))
-            if made is not None and plain and kind.custom is None:
+            # Only a repetition that changed nothing is known to change nothing: admission may undo a first apply.
+            if made is not None and made is standing and plain:
                 made.applied = (options.manager, target.subresource, kind.version, hashlib.sha256(body).digest())
             return self._written(call, kind, written)
         change = patch.reader(media, body, kind)

@@ -191,7 +191,7 @@ class Objects:
                 {},
                 ManagerId("before-first-apply", UPDATE, kind.api_version, subresource),
                 version=kind.api_version,
-                time="",
+                time=births.now(),
                 reset=rules.resets(kind, subresource),
             )
         applied = self._applied(kind, live, body, managers, options, subresource)

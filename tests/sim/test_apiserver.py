@@ -75,3 +75,20 @@ async def test_the_ledger_holds_each_request_once(client: Any, cluster: SimClust
     assert [(entry.verb, entry.code) for entry in cluster.ledger] == [("patch", 422), ("patch", 201), ("get", 404)]
     assert [entry.name for entry in cluster.ledger.writes()] == ["a"]
     assert cluster.ledger.count(verb="get") == 1
+
+
+async def test_a_repeated_apply_with_an_old_version_is_still_a_conflict(client: Any) -> None:
+    made = await client.apply(f"{MAPS}/a", config_map("a", x="1"))
+    body = config_map("a", x="2")
+    body["metadata"]["resourceVersion"] = made.body["metadata"]["resourceVersion"]
+    codes = [(await client.apply(f"{MAPS}/a", body)).code for _ in range(3)]
+    assert codes == [200, 409, 409]
+
+
+async def test_a_repeated_apply_sees_what_others_changed_meanwhile(client: Any, cluster: SimCluster) -> None:
+    for _ in range(3):
+        await client.apply(f"{MAPS}/a", config_map("a", x="1"))
+    cluster.drift("", "ConfigMap", "default", "a", {"data": {"x": "9"}})
+    refused = await client.apply(f"{MAPS}/a", config_map("a", x="1"))
+    healed = await client.apply(f"{MAPS}/a", config_map("a", x="1"), force=True)
+    assert (refused.code, healed.code, healed.body["data"]) == (409, 200, {"x": "1"})
