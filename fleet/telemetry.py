@@ -177,6 +177,8 @@ def _provider(endpoint: str, version: str) -> TracerProvider:
 
 def set_up_logs(level: str, stream: TextIO | None = None) -> None:
     """JSON lines on stderr with time, level, event and whatever was bound (trace id, cluster, unit, commit)."""
+    # What malformed requests do to aiohttp's parser is counted, not logged: anybody could fill the disk with it (R43).
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -32,7 +32,7 @@ class NotSeen(AssertionError):
 def cluster_file(name: str, environment: str = "prod", **spec: Any) -> str:
     lines = "".join(f"  {key}: {value}\n" for key, value in spec.items())
     return (
-        f"apiVersion: fleet.internal/v1\nkind: Cluster\nmetadata: {{name: {name}, labels: {{region: {name[:2]}}}}}\n"
+        f"apiVersion: fleet.internal/v1\nkind: Cluster\nmetadata: {{name: {name}, labels: {{region: {name[:2].strip('-')}}}}}\n"
         f"spec:\n  environment: {environment}\n{lines}"
     )
 
@@ -178,9 +178,10 @@ class HubWorld:
         """One request to the API: status, and the JSON (or text)."""
         given = self.token if token is None else token
         sent = {**({"Authorization": f"Bearer {given}"} if given else {}), **headers}
-        async with aiohttp.ClientSession() as session, session.request(
-            method, self.url + path, json=body, headers=sent
-        ) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, self.url + path, json=body, headers=sent) as answer,
+        ):
             is_json = "json" in answer.content_type
             return answer.status, await (answer.json(content_type=None) if is_json else answer.text())
 

@@ -11,7 +11,9 @@ from fleet.errors import RequestInvalid
 
 T = TypeVar("T")
 
-_REQUIREMENT = re.compile(r"\s*(!?)([A-Za-z0-9./_-]+)\s*(?:(==|=|!=|\s+in\s+|\s+notin\s+)\s*(\([^)]*\)|[^,\s]*))?\s*")
+_REQUIREMENT = re.compile(
+    r"\s*(!?)([A-Za-z0-9./_-]+)(?:\s*(==|=|!=)\s*([^,()\s]*)|\s+(in|notin)\s*(\([^()]*\)))?\s*"
+)
 
 
 def selects(selector: str) -> Callable[[Mapping[str, str]], bool]:
@@ -22,7 +24,7 @@ def selects(selector: str) -> Callable[[Mapping[str, str]], bool]:
         found = _REQUIREMENT.match(selector, position)
         if found is None or found.end() == position or selector[found.end() : found.end() + 1] not in ("", ","):
             raise RequestInvalid(f"the label selector is not understood from {selector[position:]!r} on")
-        tests.append(_test_of(bool(found[1]), found[2], (found[3] or "").strip(), found[4] or ""))
+        tests.append(_test_of(bool(found[1]), found[2], found[3] or found[5] or "", found[4] or found[6] or ""))
         position = found.end() + 1
     return lambda labels: all(test(labels) for test in tests)
 

@@ -38,7 +38,7 @@ def exposition(parts: ApiParts) -> bytes:
             telemetry.CLUSTERS.labels(status.sync, status.health).inc()
             if status.age_seconds is not None:
                 telemetry.REPORT_AGE.labels(cluster.name).set(status.age_seconds)
-        for name in view.fleet.units:
+        for name in view.entries():
             unit = unit_summary(view, name, now)
             telemetry.UNITS.labels(unit.sync, unit.health).inc()
     return generate_latest(telemetry.REGISTRY)

@@ -172,16 +172,22 @@ async def _revision(call: Call) -> RevisionOut:
 def commit_progress(view: View, commit: str, now: float) -> CommitProgress:
     """Done only when the commit is in force and every unit of it holds its result, Synced and Healthy."""
     known = bool(view.head.commit) and view.head.commit.startswith(commit)
-    names = sorted(view.fleet.units) if view.fleet else []
+    names = sorted(view.entries())
     missing: list[CommitUnit] = []
     for name in names:
         summary = unit_summary(view, name, now)
-        if is_at_head(view, name) and summary.sync is Sync.SYNCED and summary.health is Health.HEALTHY:
+        if (
+            name not in view.kept
+            and is_at_head(view, name)
+            and summary.sync is Sync.SYNCED
+            and summary.health is Health.HEALTHY
+        ):
             continue
         waits = next((link.reason for link in summary.blocked_by), "")
         reason = waits or summary.message or f"{summary.sync}, {summary.health}"
         missing.append(CommitUnit(unit=str(name), reason="not rendered yet" if name in view.rendering else reason))
-    unknown = sorted(view.fleet.unknown.units.items()) if view.fleet else []
+    found = view.fleet.unknown.units.items() if view.fleet else ()
+    unknown = sorted((name, problem) for name, problem in found if name not in view.kept)
     missing.extend(CommitUnit(unit=str(name), reason=problem.what) for name, problem in unknown)
     total = len(names) + len(unknown)
     return CommitProgress(

@@ -128,7 +128,7 @@ def cluster_summary(view: View, cluster: Cluster, units: Iterable[UnitName], now
 def units_by_cluster(view: View) -> Mapping[ClusterName, list[UnitName]]:
     """The fleet's units, grouped; one pass for all clusters."""
     groups: dict[ClusterName, list[UnitName]] = {}
-    for name in view.fleet.units if view.fleet else ():
+    for name in view.entries():
         groups.setdefault(name.cluster, []).append(name)
     return groups
 
@@ -184,7 +184,7 @@ def _ready_of(summary: ClusterSummary, since: float) -> ConditionOut:
 def units_by_overlay(view: View) -> Mapping[OverlayName, list[UnitName]]:
     """The fleet's units, grouped; one pass for all overlays."""
     groups: dict[OverlayName, list[UnitName]] = {}
-    for name in view.fleet.units if view.fleet else ():
+    for name in view.entries():
         groups.setdefault(name.overlay, []).append(name)
     return groups
 

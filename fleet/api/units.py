@@ -17,7 +17,7 @@ async def _list(call: Call) -> UnitList:
     query, view, now = call.query(ListQuery), call.parts.view, call.parts.wall()
     selected, health, sync = selects(query.label_selector), words_of(query.health), words_of(query.sync)
     found: list[tuple[tuple[int, int, int, str], Unit]] = []
-    for unit in view.fleet.units.values() if view.fleet else ():
+    for unit in view.entries().values():
         name = unit.name
         if query.cluster not in ("", name.cluster) or query.overlay not in ("", name.overlay):
             continue
@@ -38,7 +38,7 @@ async def _list(call: Call) -> UnitList:
 async def _one(call: Call) -> UnitOut:
     view = call.parts.view
     try:
-        unit = view.fleet.units.get(UnitName.parse(call.name)) if view.fleet else None
+        unit = view.entries().get(UnitName.parse(call.name))
     except ValueError:
         unit = None
     if unit is None:

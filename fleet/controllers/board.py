@@ -119,8 +119,19 @@ class Board:
         changed = _changed_units(before, fleet)
         self._leave(before, fleet)
         self._dirty |= changed
-        self._dirty |= set(fleet.unknown.units)
+        self._dirty |= self._keep(before, fleet)
         return changed
+
+    def _keep(self, before: Fleet | None, after: Fleet) -> set[UnitName]:
+        """Units that this commit does not say because of a problem: they stay as they are, and are shown (R5)."""
+        had: dict[UnitName, Unit] = {**self._view.kept, **(before.units if before is not None else {})}
+        unsaid = {
+            name
+            for name in {*had, *self._held, *after.unknown.units}
+            if name not in after.units and name not in self._leaving.units and after.unknown.covers(name) is not None
+        }
+        self._view.kept = {name: had[name] for name in unsaid if name in had}
+        return unsaid
 
     def _leave(self, before: Fleet | None, after: Fleet) -> None:
         """Note which units left; what was released before stands for inventories that are not known any more."""
@@ -267,10 +278,10 @@ class Board:
         unit: Unit | None = fleet.units.get(name)
         if unit is not None:
             part = plan_unit(unit, fleet, orders)
-        elif name in fleet.unknown.units:
-            part = plan_unknown_unit(name, fleet.unknown.units[name], fleet, orders)
         elif name in self._leaving.units:
             part = plan_leaving_unit(name, fleet, orders)
+        elif (problem := fleet.unknown.covers(name)) is not None:
+            part = plan_unknown_unit(name, problem, fleet, orders)
         else:
             part = None
         parts = self._parts.setdefault(name.cluster, {})

@@ -22,7 +22,7 @@ from fleet.core.ids import OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.release import EMPTY_BUNDLE, Rendered, RenderProblem, Result, facts_of
 from fleet.core.view import View
-from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError
+from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateError
 from fleet.inventory.load import Loaded, load_fleet
 from fleet.ports.render import Renderer, RenderRequest
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
@@ -116,7 +116,7 @@ class Commits:
         May be called again after an error: what was begun is finished then.
         """
         if self._loaded is None:
-            await self._resume()
+            await self.resume()
         while True:
             self._bells.fetch.clear()
             await self.fetch_once()
@@ -127,7 +127,7 @@ class Commits:
             except TimeoutError:
                 continue
 
-    async def _resume(self) -> None:
+    async def resume(self) -> None:
         """Go on with the commit in force before Git is asked: a hub without its Git host still heals drift."""
         revision = await self._state.get_value(IN_FORCE)
         if not revision:
@@ -278,9 +278,13 @@ class Commits:
                 await self._board.release(results)
                 self._view.rendering -= frozenset(units)
 
-        async with asyncio.TaskGroup() as tasks:
-            for overlay, units in by_overlay.items():
-                tasks.create_task(one_overlay(units), name=f"render {overlay}")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for overlay, units in by_overlay.items():
+                    tasks.create_task(one_overlay(units), name=f"render {overlay}")
+        except* StateError as group:
+            error = group.exceptions[0]  # the state's trouble is the same for all overlays
+            raise error from None
 
     async def _results_of(
         self, snapshot: Snapshot, fleet: Fleet, units: Mapping[UnitName, RenderRequest]

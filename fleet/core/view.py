@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fleet.core.fleet import Fleet
+from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import ClusterName, Revision, UnitName
 from fleet.core.release import Result
 from fleet.core.status import Report, UnitReport
@@ -36,6 +36,7 @@ class View:
 
     head: Head
     fleet: Fleet | None = None
+    kept: Mapping[UnitName, Unit] = field(default_factory=dict[UnitName, Unit])  # this commit does not say; see entries
     results: Mapping[UnitName, Result] = field(default_factory=dict[UnitName, Result])
     rendering: frozenset[UnitName] = frozenset()  # not judged at the head yet
     clusters: dict[ClusterName, Report] = field(default_factory=dict[ClusterName, Report])  # `units` left out
@@ -45,6 +46,11 @@ class View:
     converged: set[Revision] = field(default_factory=set[Revision])
     relaxed: tuple[str, ...] = ()  # rules that the hub's configuration relaxes
     version: int = 0  # rises with every change
+
+    def entries(self) -> Mapping[UnitName, Unit]:
+        """All units to show: those of the commit in force, and those that it does not say, as they were (R5)."""
+        units = self.fleet.units if self.fleet is not None else dict[UnitName, Unit]()
+        return {**self.kept, **units} if self.kept else units
 
     def restore(self, clusters: Iterable[Report], units: Iterable[UnitReport]) -> None:
         """Fill from the state at the start; ages are kept, so that nothing looks fresher than it is."""

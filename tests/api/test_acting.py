@@ -1,0 +1,210 @@
+"""Actions: who may, what is written down, and that each happens once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from api.conftest import HEAD, Api
+
+from fleet.api.app import ROUTES
+from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.status import HoldRequest, PendingDeletion
+from fleet.ports.state import HoldRow
+
+LIST = Digest("abcdef" + "0" * 58)
+
+
+async def actions_of(api: Api) -> list[str]:
+    return [entry.action for _, entry in await api.state.audit_entries()]
+
+
+async def with_hold(api: Api) -> str:
+    deletion = PendingDeletion(ObjectRef("", "Namespace", "", "shop"), "uid", Digest("d"), 0.0, ("31 objects",))
+    request = HoldRequest(UnitName.parse("web@eu-1"), HEAD, "precious-kind", "would delete Namespace shop", (deletion,))
+    row = await api.state.put_hold(HoldRow("", "web", HEAD, api.now, LIST, (request,), api.now + 3600))
+    return row.id
+
+
+# Access
+
+
+async def test_missing_unknown_expired_and_revoked_tokens_get_the_same_answer(api: Api) -> None:
+    _, row = await api.tokens.create("old", "viewer", 1)
+    expired = api.keys["expired"] = (await api.tokens.create("short", "viewer", 1))[0]
+    api.keys["revoked"], _ = await api.tokens.create("gone", "viewer", 3600)
+    await api.state.revoke_token("gone", api.now)
+    api.keys["unknown"], api.keys["garbage"] = expired[:-4] + "AAAA", "\t" + "x" * 500
+    api.now += 2
+    answers = [await api.call("GET", "/api/v1/status", role=role) for role in ("none", "expired", "revoked", "unknown")]
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0][0] == 401
+    assert row.digest not in str(answers)
+    assert (await api.call("GET", "/api/v1/status", role="none", Authorization="Basic eDp4"))[0] == 401
+
+
+async def test_every_route_refuses_who_is_nobody_and_who_is_too_small(api: Api) -> None:
+    for route in ROUTES:
+        path = route.path.replace("{kind:clusters|overlays|units}", "clusters").replace("{name}", "eu-1")
+        if route.role is None:
+            continue
+        status, problem = await api.call(route.method, path, {} if route.body else None, role="nobody")
+        assert (status, problem["type"]) == (401, "urn:fleet:NotAuthenticated"), route
+        if route.role != "viewer":
+            status, problem = await api.call(route.method, path, {} if route.body else None, role="viewer")
+            assert (status, problem["type"]) == (403, "urn:fleet:NotAllowed"), route
+        if route.role == "admin":
+            status, _ = await api.call(route.method, path, {} if route.body else None, role="operator")
+            assert status == 403, route
+    assert await actions_of(api) == []
+
+
+# Sync, suspend, resume
+
+
+async def test_a_sync_is_written_down_and_rings_and_a_repeated_key_is_the_same_operation(api: Api) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    status, first = await api.call("POST", "/api/v1/units/web@eu-1:sync", {}, role="operator", **headers)
+    assert status == 202
+    assert api.bells.fetch.is_set()
+    assert api.bells.orders.is_set()
+    _, again = await api.call("POST", "/api/v1/units/web@eu-1:sync", {}, role="operator", **headers)
+    assert again["id"] == first["id"]
+    _, other = await api.call("POST", "/api/v1/units/web@eu-1:sync", {}, role="operator")
+    assert other["id"] != first["id"]
+    _, listed = await api.call("GET", "/api/v1/operations?openOnly=true")
+    assert {item["id"] for item in listed["items"]} == {first["id"], other["id"]}
+
+
+async def test_an_override_needs_a_reason_and_is_audited(api: Api) -> None:
+    path = "/api/v1/units/web@eu-1:sync"
+    assert (await api.call("POST", path, {"override": True}))[0] == 422
+    assert (await api.call("POST", path, {"override": True, "reason": "incident"}))[0] == 202
+    assert await actions_of(api) == ["sync-override"]
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("fleet", "fleet"),
+        ("clusters/eu-1", "cluster eu-1"),
+        ("overlays/web", "overlay web"),
+        ("units/web@eu-1", "unit web@eu-1"),
+    ],
+)
+async def test_each_scope_is_suspended_and_resumed(api: Api, path: str, scope: str) -> None:
+    body = {"reason": "disk swap", "until": "2030-01-01T00:00:00Z"}
+    status, answer = await api.call("POST", f"/api/v1/{path}:suspend", body, role="operator")
+    assert (status, answer["scope"], answer["owner"]) == (200, scope, "t-operator")
+    assert [each.scope for each in await api.state.suspensions()] == [scope]
+    assert (await api.call("POST", f"/api/v1/{path}:resume", {}, role="operator"))[0] == 200
+    assert await api.state.suspensions() == ()
+    assert (await api.call("POST", f"/api/v1/{path}:resume", {}, role="operator"))[0] == 404
+    assert await actions_of(api) == ["suspend", "resume"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("clusters/nope", {"reason": "x"}, 404),
+        ("overlays/nope", {"reason": "x"}, 404),
+        ("units/nope", {"reason": "x"}, 404),
+        ("clusters/eu-1", {}, 422),
+        ("clusters/eu-1", {"reason": ""}, 422),
+        ("clusters/eu-1", {"reason": "x", "until": "tomorrow"}, 422),
+        ("clusters/eu-1", {"reason": "x", "until": "2030-01-01T00:00:00"}, 422),
+        ("clusters/eu-1", {"reason": "x", "more": 1}, 422),
+    ],
+)
+async def test_a_suspension_that_says_too_little_is_refused(api: Api, path: str, body: dict, status: int) -> None:
+    assert (await api.call("POST", f"/api/v1/{path}:suspend", body))[0] == status
+    assert await api.state.suspensions() == ()
+
+
+# Holds
+
+
+async def test_a_hold_is_approved_by_its_list_once(api: Api) -> None:
+    hold = await with_hold(api)
+    _, shown = await api.call("GET", f"/api/v1/holds/{hold}", role="viewer")
+    assert shown["deletions"][0]["goesWith"] == ["31 objects"]
+    path = f"/api/v1/holds/{hold}:approve"
+    assert (await api.call("POST", path, {"listDigest": "fedcba"}, role="operator"))[0] == 409
+    answers = await asyncio.gather(
+        *(api.call("POST", path, {"listDigest": LIST[:6]}, role="operator") for _ in range(5))
+    )
+    assert sorted(status for status, _ in answers) == [200, 409, 409, 409, 409]
+    _, shown = await api.call("GET", f"/api/v1/holds/{hold}")
+    assert (shown["decision"], shown["decidedBy"]) == ("approved", "t-operator")
+    outcomes = [entry.outcome for _, entry in await api.state.audit_entries() if entry.action == "hold-approved"]
+    assert sorted(outcomes) == ["", "", "", "", "", "done", *["refused: PreconditionFailed"] * 4]
+
+
+async def test_a_rejection_needs_a_reason_and_shuts_the_door_for_an_approval(api: Api) -> None:
+    hold = await with_hold(api)
+    assert (await api.call("POST", f"/api/v1/holds/{hold}:reject", {}))[0] == 422
+    assert (await api.call("POST", f"/api/v1/holds/{hold}:reject", {"reason": "keep"}))[0] == 200
+    assert (await api.call("POST", f"/api/v1/holds/{hold}:approve", {"listDigest": LIST}))[0] == 409
+
+
+# Identities, tokens, credentials
+
+
+async def test_an_identity_is_accepted_for_one_entry_only(api: Api) -> None:
+    status, problem = await api.call("POST", "/api/v1/clusters/eu-1:acceptIdentity", {"identity": "uid-eu-2"})
+    assert status == 422
+    assert "eu-2" in problem["title"]
+    for _ in range(2):
+        assert (await api.call("POST", "/api/v1/clusters/eu-1:acceptIdentity", {"identity": "new"}))[0] == 200
+    assert (await api.state.identities())["eu-1"] == "new"
+
+
+async def test_a_token_is_shown_once_and_works_until_it_is_revoked(api: Api) -> None:
+    status, made = await api.call("POST", "/api/v1/tokens", {"name": "ci", "role": "viewer"})
+    assert status == 201
+    api.keys["ci"] = made["token"]
+    assert (await api.call("GET", "/api/v1/status", role="ci"))[0] == 200
+    _, listed = await api.call("GET", "/api/v1/tokens")
+    assert made["token"] not in str(listed)
+    assert (await api.call("POST", "/api/v1/tokens", {"name": "ci", "role": "admin"}))[0] == 422
+    assert (await api.call("DELETE", "/api/v1/tokens/ci"))[0] == 200
+    assert (await api.call("GET", "/api/v1/status", role="ci"))[0] == 401
+    assert (await api.call("DELETE", "/api/v1/tokens/ci"))[0] == 404
+
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{name: c, cluster: {server: "https://10.0.0.1:6443"}}]
+users: [{name: u, user: {token: TOP-SECRET}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+"""
+
+
+async def test_a_credential_goes_in_and_never_out(api: Api) -> None:
+    status, answer = await api.call("PUT", "/api/v1/credentials/eu-1", {"kubeconfig": KUBECONFIG})
+    assert status == 200, answer
+    _, listed = await api.call("GET", "/api/v1/credentials")
+    assert [item["name"] for item in listed["items"]] == ["eu-1"]
+    assert "TOP-SECRET" not in str((answer, listed))
+    assert (await api.call("DELETE", "/api/v1/credentials/eu-1"))[0] == 200
+    assert (await api.call("DELETE", "/api/v1/credentials/eu-1"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("eu-1", KUBECONFIG.replace("token: TOP-SECRET", "exec: {command: TOP-SECRET, apiVersion: v1}")),
+        ("eu-1", KUBECONFIG.replace("https", "http")),
+        ("eu-1", "TOP-SECRET: ["),
+        ("Not_A_Name", KUBECONFIG),
+    ],
+)
+async def test_a_credential_that_the_hub_would_not_use_is_refused_without_a_word_of_it(
+    api: Api, name: str, text: str
+) -> None:
+    status, problem = await api.call("PUT", f"/api/v1/credentials/{name}", {"kubeconfig": text})
+    assert 400 <= status < 500 or status == 502
+    assert "TOP-SECRET" not in str(problem)
+    assert await api.state.credentials() == {}

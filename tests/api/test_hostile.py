@@ -1,0 +1,163 @@
+"""Malformed, large and endless requests get 4xx; streams end with their token; webhooks only hint."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+
+import pytest
+from api.conftest import SECRET, Api
+
+from fleet.core.ids import ClusterName
+from fleet.core.status import Event, EventKind
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "status"),
+    [
+        (b"{", "application/json", 422),
+        (b"[]", "application/json", 422),
+        (b"\xff\xfe", "application/json", 422),
+        (b"[" * 100_000, "application/json", 422),
+        (b'{"reason": 7}', "application/json", 422),
+        (b"reason=x", "application/x-www-form-urlencoded", 422),
+        (b'{"reason": "' + b"x" * (1 << 20) + b'"}', "application/json", 413),
+    ],
+)
+async def test_a_bad_body_is_4xx_and_changes_nothing(api: Api, raw: bytes, kind: str, status: int) -> None:
+    found, problem = await api.call("POST", "/api/v1/fleet:suspend", raw=raw, **{"Content-Type": kind})
+    assert (found, problem["status"]) == (status, status)
+    assert await api.state.suspensions() == ()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/units?limit=0",
+        "/api/v1/units?limit=x",
+        "/api/v1/units?unknown=1",
+        "/api/v1/units?continue=-1",
+        "/api/v1/units?labelSelector=((",
+        "/api/v1/units/%00",
+        "/api/v1/units/%ff%fe",
+        "/api/v1/clusters/..%2f..%2fetc",
+        "/api/v1/events?after=99999999999999999999999",
+        "/api/v1/stream?after=x",
+        "/nowhere",
+        "/api/v1/units/" + "x" * 7000,
+    ],
+)
+async def test_garbage_in_paths_and_queries_is_4xx(api: Api, path: str) -> None:
+    status, problem = await api.call("GET", path)
+    assert 400 <= status < 500
+    assert problem["type"].startswith("urn:fleet:")
+
+
+async def test_another_method_is_405_and_an_odd_one_no_label_of_a_metric(api: Api) -> None:
+    assert (await api.call("PATCH", "/api/v1/status"))[0] == 405
+    await api.call("PROPFIND", "/api/v1/status")
+    _, text = await api.call("GET", "/metrics")
+    assert 'method="other"' in text
+    assert "PROPFIND" not in text
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x00\x00",
+        b"GET /api/v1/status HTTP/1.1\r\nHost: x\r\nAuthorization: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"POST /api/v1/fleet:suspend HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nzzz",
+    ],
+)
+async def test_bytes_that_are_no_request_get_no_5xx(api: Api, head: bytes) -> None:
+    port = int(api.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head)
+    line = await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    assert line == b"" or line.split()[1].startswith(b"4")
+    assert (await api.call("GET", "/healthz"))[0] == 200
+
+
+async def test_answers_are_neither_cached_nor_sniffed(api: Api) -> None:
+    async with api.session.get(api.url + "/healthz") as answer:
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_bug_is_answered_as_a_problem_without_its_text(api: Api) -> None:
+    api.view.units = None  # what a bug may leave behind
+    status, problem = await api.call("GET", "/api/v1/units")
+    assert (status, problem["type"]) == (500, "urn:fleet:Bug")
+    assert "NoneType" not in str(problem)
+
+
+# The stream
+
+
+async def tell(api: Api, *messages: str) -> None:
+    events = [Event(api.now, EventKind.NOTE, ClusterName("eu-1"), None, message) for message in messages]
+    await api.state.add_events(events)
+    api.bells.news.ring()
+
+
+async def lines(answer, count: int) -> list[dict]:
+    found: list[dict] = []
+    async with asyncio.timeout(10):
+        async for line in answer.content:
+            if line.startswith(b"data:"):
+                found.append(json.loads(line[5:]))
+                if len(found) == count:
+                    return found
+    return found
+
+
+async def test_a_stream_goes_on_where_the_last_one_ended(api: Api) -> None:
+    await tell(api, "one", "two", "three")
+    headers = {"Authorization": f"Bearer {api.keys['viewer']}"}
+    async with api.session.get(api.url + "/api/v1/stream", headers={**headers, "Last-Event-ID": "1"}) as answer:
+        assert [event["message"] for event in await lines(answer, 2)] == ["two", "three"]
+        await tell(api, "four")
+        assert [event["message"] for event in await lines(answer, 1)] == ["four"]
+
+
+async def test_two_streams_both_hear_the_news(api: Api) -> None:
+    headers = {"Authorization": f"Bearer {api.keys['viewer']}", "Last-Event-ID": "0"}
+    async with (
+        api.session.get(api.url + "/api/v1/stream", headers=headers) as first,
+        api.session.get(api.url + "/api/v1/stream", headers=headers) as second,
+    ):
+        await tell(api, "news")
+        assert [event["message"] for event in await lines(first, 1)] == ["news"]
+        assert [event["message"] for event in await lines(second, 1)] == ["news"]
+
+
+async def test_a_revoked_token_ends_its_stream_within_five_seconds(api: Api) -> None:
+    headers = {"Authorization": f"Bearer {api.keys['viewer']}"}
+    async with api.session.get(api.url + "/api/v1/stream", headers=headers) as answer:
+        assert answer.status == 200
+        began = time.monotonic()
+        await api.call("DELETE", "/api/v1/tokens/t-viewer")
+        assert await lines(answer, 1) == []
+        assert time.monotonic() - began <= 5
+
+
+# The webhook
+
+
+async def test_a_signed_webhook_hastens_the_fetch_and_any_other_does_not(api: Api) -> None:
+    raw = b'{"ref": "refs/heads/main"}'
+    good = "sha256=" + hmac.new(SECRET, raw, hashlib.sha256).hexdigest()
+    status, _ = await api.call("POST", "/hooks/git", raw=raw, role="nobody", **{"X-Hub-Signature-256": "sha256=00"})
+    assert (status, api.bells.fetch.is_set()) == (401, False)
+    status, _ = await api.call("POST", "/hooks/git", raw=raw + b" ", role="nobody", **{"X-Hub-Signature-256": good})
+    assert (status, api.bells.fetch.is_set()) == (401, False)
+    status, _ = await api.call("POST", "/hooks/git", raw=raw, role="nobody", **{"X-Hub-Signature-256": good})
+    assert (status, api.bells.fetch.is_set()) == (202, True)
+    status, _ = await api.call("POST", "/hooks/git", raw=b"x" * ((1 << 20) + 1), role="nobody")
+    assert status == 413

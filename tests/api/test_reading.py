@@ -1,0 +1,155 @@
+"""Lists, filters, pages, single objects, metrics and the document that describes it all."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from api.conftest import Api, drifted_object
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from prometheus_client.parser import text_string_to_metric_families
+
+from fleet.api.app import ROUTES
+from fleet.api.openapi import document_of
+from fleet.core.ids import ClusterName
+from fleet.core.status import Health, Report, Sync
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def names(answer: dict) -> list[str]:
+    return [item["metadata"]["name"] for item in answer["items"]]
+
+
+async def test_units_are_listed_worst_first(api: Api) -> None:
+    api.put("web@eu-2", health=Health.DEGRADED, message="crashes")
+    api.put("edge@eu-1", sync=Sync.OUT_OF_SYNC)
+    _, answer = await api.call("GET", "/api/v1/units", role="viewer")
+    assert names(answer) == ["web@eu-2", "edge@eu-1", "web@dev-1", "web@eu-1"]
+    assert answer["total"] == 4
+    assert answer["items"][0]["status"]["message"] == "crashes"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("cluster=eu-1", {"web@eu-1", "edge@eu-1"}),
+        ("overlay=edge", {"edge@eu-1"}),
+        ("environment=dev", {"web@dev-1"}),
+        ("q=eu", {"web@eu-1", "web@eu-2", "edge@eu-1"}),
+        ("health=degraded,missing", {"web@eu-2"}),
+        ("health=HEALTHY", {"web@dev-1", "web@eu-1", "edge@eu-1"}),
+        ("sync=outofsync", set()),
+        ("labelSelector=region=eu", {"web@eu-1", "web@eu-2", "edge@eu-1"}),
+        ("labelSelector=region!=eu", {"web@dev-1"}),
+        ("labelSelector=region in (de,us)", {"web@dev-1"}),
+        ("labelSelector=region notin (de,us),region", {"web@eu-1", "web@eu-2", "edge@eu-1"}),
+        ("labelSelector=!region", set()),
+        ("labelSelector=region in (eu),region!=de", {"web@eu-1", "web@eu-2", "edge@eu-1"}),
+    ],
+)
+async def test_each_filter_selects(api: Api, query: str, expected: set[str]) -> None:
+    api.put("web@eu-2", health=Health.DEGRADED)
+    _, answer = await api.call("GET", f"/api/v1/units?{query}")
+    assert set(names(answer)) == expected
+
+
+async def test_pages_follow_one_another_without_gap(api: Api) -> None:
+    found, following = [], ""
+    for _ in range(4):
+        _, answer = await api.call("GET", f"/api/v1/units?limit=1&continue={following}")
+        found += names(answer)
+        following = answer.get("continue", "")
+    assert sorted(found) == ["edge@eu-1", "web@dev-1", "web@eu-1", "web@eu-2"]
+    assert following == ""
+
+
+async def test_one_unit_has_its_objects_and_masked_values_stay_in_the_hub(api: Api) -> None:
+    api.put("web@eu-1", sync=Sync.OUT_OF_SYNC, objects=(drifted_object("a"), drifted_object("s", masked=True)))
+    _, unit = await api.call("GET", "/api/v1/units/web@eu-1")
+    plain, masked = unit["status"]["objects"]
+    assert plain["drift"][0]["live"] == "2"
+    assert masked["drift"][0]["masked"] is True
+    assert not {"live", "desired"} & set(masked["drift"][0])
+    _, listed = await api.call("GET", "/api/v1/units")
+    assert all("objects" not in item["status"] for item in listed["items"])
+
+
+async def test_a_lost_cluster_stands_first_with_its_reason_and_the_time_it_was_seen(api: Api) -> None:
+    api.now += 20
+    api.view.take(Report(ClusterName("eu-2"), 1, 2, api.now, reason="ClusterUnreachable", message="refuses"))
+    _, answer = await api.call("GET", "/api/v1/clusters")
+    first = answer["items"][0]
+    assert first["metadata"]["name"] == "eu-2"
+    status = first["status"]
+    assert (status["sync"], status["health"], status["ageSeconds"]) == ("Unknown", "Unknown", 20.0)
+    assert status["message"] == "refuses; was Synced, Healthy"
+    _, whole = await api.call("GET", "/api/v1/status")
+    assert whole["needsPerson"][0]["what"].startswith("eu-2 unreachable: refuses")
+
+
+async def test_a_status_that_is_too_old_is_unknown(api: Api) -> None:
+    api.now += 181
+    _, unit = await api.call("GET", "/api/v1/units/web@eu-1")
+    assert (unit["status"]["sync"], unit["status"]["health"]) == ("Unknown", "Unknown")
+    assert unit["status"]["conditions"][0]["status"] == "Unknown"
+
+
+async def test_progress_names_what_has_not_come_and_knows_no_other_commit(api: Api) -> None:
+    _, answer = await api.call("GET", "/api/v1/progress?commit=aaaa")
+    assert (answer["known"], answer["done"], answer["there"]) == (True, True, 4)
+    api.put("web@eu-2", health=Health.PROGRESSING, message="1 of 3 ready")
+    _, answer = await api.call("GET", "/api/v1/progress?commit=aaaa")
+    assert (answer["done"], answer["missing"]) == (False, [{"unit": "web@eu-2", "reason": "1 of 3 ready"}])
+    _, answer = await api.call("GET", "/api/v1/progress?commit=bbbb")
+    assert (answer["known"], answer["done"], answer["there"]) == (False, False, 0)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["clusters/nope", "units/nope@eu-1", "units/garbage", "overlays/nope", "holds/h-9", "operations/op-9"],
+)
+async def test_what_is_not_there_is_404_in_words(api: Api, path: str) -> None:
+    status, problem = await api.call("GET", f"/api/v1/{path}")
+    assert (status, problem["type"], problem["status"]) == (404, "urn:fleet:NotKnown", 404)
+    assert "no" in problem["title"]
+
+
+async def test_metrics_parse_and_count_by_state(api: Api) -> None:
+    api.put("web@eu-2", health=Health.DEGRADED)
+    _, text = await api.call("GET", "/metrics")
+    units = {
+        (sample.labels["sync"], sample.labels["health"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "fleet_units"
+    }
+    assert units == {("Synced", "Healthy"): 3, ("Synced", "Degraded"): 1}
+
+
+async def test_the_alert_rules_name_only_metrics_that_exist_and_are_few(api: Api) -> None:
+    rules = [rule for group in yaml.safe_load((DOCS / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
+    assert 0 < len(rules) <= 8
+    _, text = await api.call("GET", "/metrics")
+    known = {family.name for family in text_string_to_metric_families(text)}
+    known |= {f"{name}_total" for name in known}
+    used = {word for rule in rules for word in re.findall(r"fleet_\w+", rule["expr"])}
+    assert used <= known
+    assert all(rule["annotations"]["action"] for rule in rules)
+
+
+async def test_the_document_is_valid_openapi_and_its_copy_is_up_to_date(api: Api) -> None:
+    _, document = await api.call("GET", "/openapi.json", role="nobody")
+    assert document["openapi"].startswith("3.1")
+    OpenAPIV31SpecValidator(document).validate()
+    assert json.loads((DOCS / "openapi.json").read_text()) == document == document_of(ROUTES)
+
+
+async def test_health_needs_no_token_and_readiness_says_what_is_missing(api: Api) -> None:
+    assert (await api.call("GET", "/healthz", role="nobody"))[0] == 200
+    assert await api.call("GET", "/readyz", role="nobody") == (200, "ok\n")
+    api.trouble = "commits: the state cannot be written: the disk is full"
+    assert await api.call("GET", "/readyz", role="nobody") == (503, api.trouble + "\n")

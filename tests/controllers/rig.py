@@ -1,0 +1,174 @@
+"""The hub's controllers on real parts, Git mirror and renderer among them, and workers that only say yes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from testbed.gitrepo import Content, GitRepo
+
+from fleet import telemetry
+from fleet.controllers.board import Board
+from fleet.controllers.commits import Commits
+from fleet.controllers.convergence import Convergence
+from fleet.controllers.orders import Orders
+from fleet.controllers.reports import Intake
+from fleet.core.ids import ClusterName, Identity, Revision, UnitName
+from fleet.core.rollout import Apply, Desired, Detach, UnitDesired
+from fleet.core.status import (
+    Health,
+    HoldRequest,
+    ObjectStatus,
+    OperationResult,
+    PendingDeletion,
+    Report,
+    Sync,
+    UnitReport,
+)
+from fleet.core.view import Head, View
+from fleet.ports.state import Bells
+from fleet.render.cache import DiskCache
+from fleet.render.service import Renderer
+from fleet.render.tools import Tool
+from fleet.source.mirror import Mirror, MirrorSettings
+from fleet.store.memory import MemoryState
+
+KEY = b"k" * 32
+
+
+class Clock:
+    """Wall-clock seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+@dataclass
+class Brain:
+    """Everything of a hub but clusters and API; `restart` makes a new one over the same state, mirror and cache."""
+
+    root: Path
+    repo: GitRepo
+    tool: Tool
+    state: MemoryState = field(default_factory=MemoryState)
+    wall: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.view = View(Head("main"))
+        self.bells = Bells()
+        settings = MirrorSettings(str(self.repo.path), "main", allow_path=True)
+        self.source = Mirror(settings, self.root / "mirror")
+        cache = DiskCache(self.root / "cache", KEY)
+        self.renderer = Renderer(cache, self.state.vault, KEY, self.tool, None, 1, scratch=self.root / "scratch")
+        self.board = Board(self.state, self.view, self.renderer.bundle, self.state.vault, self.wall)
+        traces = telemetry.Traces("", version="0")
+        self.convergence = Convergence(self.view, self.state, traces, self.wall)
+        self.intake = Intake(
+            view=self.view, state=self.state, board=self.board, bells=self.bells,
+            convergence=self.convergence, wall=self.wall,
+        )  # fmt: skip
+        self.commits = Commits(
+            source=self.source, renderer=self.renderer, board=self.board, view=self.view, state=self.state,
+            bells=self.bells, convergence=self.convergence, traces=traces, poll_seconds=3600, wall=self.wall,
+        )  # fmt: skip
+        self.orders = Orders(state=self.state, board=self.board, view=self.view, bells=self.bells, wall=self.wall)
+        self.workers: dict[str, YesWorker] = {}
+
+    async def restart(self, *, lost_mirror: bool = False) -> Brain:
+        await self.close()
+        root = self.root / "again" if lost_mirror else self.root
+        made = Brain(root, self.repo, self.tool, self.state, self.wall)
+        made.view.restore(await self.state.cluster_reports(), await self.state.unit_reports())
+        await made.board.start()
+        made.workers = {name: YesWorker(made, name, sequence=worker.sequence) for name, worker in self.workers.items()}
+        return made
+
+    async def close(self) -> None:
+        await self.source.close()
+        await self.renderer.close()
+
+    async def commit(self, files: Mapping[str, Content]) -> str:
+        """Commit, fetch, and let every worker that listens answer."""
+        revision = self.repo.commit(files)
+        await self.commits.fetch_once()
+        await self.answer()
+        await self.board.publish()  # what the answers brought: identities, units let go
+        await self.answer()
+        return revision
+
+    async def answer(self, *silent: str) -> dict[str, list[str]]:
+        """Each worker carries out what is new for it; who got news of which units. `silent` ones do nothing."""
+        told: dict[str, list[str]] = {}
+        for name in self.board.entries():
+            worker = self.workers.setdefault(str(name), YesWorker(self, str(name)))
+            if name not in silent and (units := await worker.obey()) is not None:
+                told[str(name)] = units
+        return told
+
+    def desired(self, unit: str) -> UnitDesired | None:
+        name = UnitName.parse(unit)
+        slot = self.board._slots.get(name.cluster)
+        found = slot.desired.units if slot is not None and slot.desired is not None else ()
+        return next((each for each in found if each.unit == name), None)
+
+
+class YesWorker:
+    """A fake worker: it reports as carried out whatever is ordered, holds where it lacks a permit, and never fails."""
+
+    def __init__(self, brain: Brain, cluster: str, *, sequence: int = 0) -> None:
+        self._brain, self._cluster, self.sequence = brain, ClusterName(cluster), sequence
+        self.seen = -1
+        self.last: Desired | None = None
+
+    async def obey(self) -> list[str] | None:
+        feed = self._brain.board.feed(self._cluster)
+        slot = self._brain.board._slots[self._cluster]
+        if slot.desired is None or slot.desired.sequence <= self.seen:
+            return None
+        desired = await feed.next(self.seen)
+        before = {each.unit: each for each in self.last.units} if self.last else {}
+        self.seen, self.last = desired.sequence, desired
+        units = [await self._report(each, feed) for each in desired.units]
+        self.sequence += 1
+        await self._brain.intake.send(
+            Report(
+                self._cluster,
+                1,
+                self.sequence,
+                self._brain.wall(),
+                desired.sequence,
+                Identity(f"uid-{self._cluster}"),
+                True,
+                "v1.36.3",
+                units=tuple(units),
+                operations=tuple(OperationResult(each.operation, "done") for each in desired.requests),
+            )
+        )
+        return sorted(str(each.unit) for each in desired.units if before.get(each.unit) != each)
+
+    async def _report(self, order: UnitDesired, feed) -> UnitReport:
+        name, known = order.unit, self._brain.view.units.get(order.unit)
+        now = self._brain.wall()
+        if isinstance(order.action, Detach):
+            return UnitReport(name, order.commit, None, Sync.SYNCED, Health.HEALTHY, now, detached=True)
+        if not isinstance(order.action, Apply):
+            return known or UnitReport(name, order.commit, order.action.bundle, Sync.UNKNOWN, Health.UNKNOWN, now)
+        wanted = [item.ref for item in (await feed.bundle(order.action.bundle)).objects]
+        owned = {item.ref for item in known.objects} if known else set()
+        approved = {item.ref for item in order.action.approved}
+        kept = sorted(owned - set(wanted) - order.action.permits - approved)
+        holds = ()
+        if kept:
+            deletions = tuple(PendingDeletion(ref, f"uid-{ref.name}", order.action.bundle) for ref in kept)
+            holds = (HoldRequest(name, order.commit, "prune-budget", f"would delete {len(kept)}", deletions),)
+        objects = tuple(ObjectStatus(ref, Sync.SYNCED, Health.HEALTHY) for ref in (*wanted, *kept))
+        sync = Sync.OUT_OF_SYNC if kept else Sync.SYNCED
+        return UnitReport(
+            name, order.commit, order.action.bundle, sync, Health.HEALTHY, now,
+            observed_commit=Revision(order.commit), objects=objects, holds=holds,
+        )  # fmt: skip

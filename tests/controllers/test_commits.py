@@ -1,0 +1,313 @@
+"""From commits to orders, on a real mirror and a real renderer: only what a commit touches moves."""
+
+from __future__ import annotations
+
+import pytest
+from controllers.rig import Brain
+from hubworld import cluster_file, config_map, kustomization, overlay
+
+from fleet.core.ids import ClusterName, UnitName
+from fleet.core.release import Rendered, RenderProblem
+from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
+from fleet.core.status import Health, Sync
+from fleet.errors import HistoryRewritten, StateNotWritable
+
+BROKEN_OVERLAY = "apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {name: edge}\nspec: {clusterz: []}\n"
+CLUSTERS = ("dev-1", "eu-1", "eu-2", "us-1")
+
+
+def small(*names: str) -> dict[str, str]:
+    files = {f"clusters/{name}.yaml": cluster_file(name) for name in names or CLUSTERS}
+    files |= overlay("overlays/web", {"one": config_map("one", "1"), "two": config_map("two", "1")})
+    files |= overlay("overlays/edge", {"edge": config_map("edge", "1")}, clusters="[{matchLabels: {region: eu}}]")
+    return files
+
+
+async def test_a_one_overlay_commit_reaches_exactly_the_affected_clusters(brain: Brain) -> None:
+    await brain.commit(small())
+    assert brain.renderer.stats.builds == 2
+    second = brain.repo.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
+    await brain.commits.fetch_once()
+    assert await brain.answer() == {"eu-1": ["edge@eu-1"], "eu-2": ["edge@eu-2"]}
+    assert brain.renderer.stats.builds == 3
+    assert brain.desired("edge@eu-1").commit == second
+    assert brain.desired("web@eu-1").commit != second
+
+
+async def test_a_commit_that_changes_no_result_wakes_no_cluster(brain: Brain) -> None:
+    await brain.commit(small())
+    brain.repo.commit({"README.md": "words", "overlays/edge/edge.yaml": "# a remark\n" + config_map("edge", "1")})
+    await brain.commits.fetch_once()
+    assert await brain.answer() == {}
+    assert brain.view.head.commit == brain.repo.head()
+    assert brain.view.head.commit in brain.view.converged
+
+
+async def test_a_broken_cluster_file_keeps_its_units_and_the_others_go_on(brain: Brain) -> None:
+    await brain.commit(small())
+    await brain.commit({"clusters/us-1.yaml": "kind: [", "overlays/web/one.yaml": config_map("one", "2")})
+    assert ClusterName("us-1") in brain.view.fleet.clusters
+    held = brain.desired("web@us-1").action
+    assert isinstance(held, Apply | UnknownDesired)
+    assert held.bundle == brain.board.released_of(UnitName.parse("web@us-1")).bundle
+    assert brain.board.leaving_of(ClusterName("us-1")) == frozenset()
+    assert brain.desired("web@eu-1").commit == brain.repo.head()
+    mended = await brain.commit({"clusters/us-1.yaml": cluster_file("us-1")})
+    assert isinstance(brain.desired("web@us-1").action, Apply)
+    assert brain.desired("web@us-1").action == brain.desired("web@eu-1").action
+    assert mended in brain.view.converged
+
+
+async def test_a_broken_overlay_file_keeps_the_overlay_in_force(brain: Brain) -> None:
+    await brain.commit(small())
+    held = brain.board.released_of(UnitName.parse("edge@eu-1"))
+    await brain.commit({"overlays/edge/overlay.yaml": BROKEN_OVERLAY})
+    order = brain.desired("edge@eu-1").action
+    assert isinstance(order, UnknownDesired)
+    assert order.bundle == held.bundle
+    assert isinstance(brain.desired("web@eu-1").action, Apply)
+
+
+async def test_a_build_that_fails_keeps_the_unit_on_its_last_result_and_names_the_file(brain: Brain) -> None:
+    await brain.commit(small())
+    held = brain.board.released_of(UnitName.parse("web@eu-1"))
+    broken = await brain.commit({"overlays/web/kustomization.yaml": kustomization("one.yaml", "missing.yaml")})
+    result = brain.view.results[UnitName.parse("web@eu-1")]
+    assert isinstance(result, RenderProblem)
+    assert (result.reason, "overlays/web/kustomization.yaml:3" in result.message) == ("ResourceMissing", True)
+    assert brain.desired("web@eu-1").action.bundle == held.bundle
+    assert broken not in brain.view.converged
+    mended = await brain.commit({"overlays/web/kustomization.yaml": kustomization("one.yaml", "two.yaml")})
+    assert brain.desired("web@eu-1").action == Apply(held.bundle)
+    assert mended in brain.view.converged
+
+
+async def test_a_removed_target_is_detached(brain: Brain) -> None:
+    await brain.commit(small())
+    brain.repo.commit(overlay("overlays/edge", {"edge": config_map("edge", "1")}, clusters="[{names: [eu-2]}]"))
+    await brain.commits.fetch_once()
+    assert brain.desired("edge@eu-1").action == Detach()
+    await brain.answer()
+    await brain.board.publish()
+    assert brain.desired("edge@eu-1") is None
+    assert brain.board.released_of(UnitName.parse("edge@eu-1")) is None
+    assert brain.desired("edge@eu-2").action != Detach()
+
+
+async def test_a_removed_cluster_is_ordered_to_let_go_through_the_entry_it_had(brain: Brain) -> None:
+    await brain.commit(small())
+    brain.repo.commit({"clusters/us-1.yaml": None})
+    await brain.commits.fetch_once()
+    assert brain.desired("web@us-1").action == Detach()
+    again = await brain.restart()
+    await again.commits.resume()
+    assert ClusterName("us-1") in again.board.entries()
+    assert again.desired("web@us-1").action == Detach()
+    await again.answer()
+    assert ClusterName("us-1") not in again.board.entries()
+    await again.close()
+
+
+async def test_a_sharp_fall_is_held_until_a_person_allows_it_also_over_a_restart(brain: Brain) -> None:
+    names = [f"c-{number}" for number in range(8)]
+    files = {f"clusters/{name}.yaml": cluster_file(name) for name in names}
+    files |= overlay("overlays/web", {"one": config_map("one", "1")})
+    await brain.commit(files)
+    fallen = await brain.commit(
+        overlay("overlays/web", {"one": config_map("one", "1")}, clusters="[{names: [c-0, c-1]}]")
+    )
+    assert all(isinstance(brain.desired(f"web@{name}").action, Hold) for name in names[2:])
+    await brain.orders.look()
+    hold = (await brain.state.holds(open_only=True))[0]
+    assert (hold.overlay, hold.commit, len(hold.requests)) == ("web", fallen, 6)
+    later = await brain.commit({"README.md": "words"})
+    await brain.orders.look()
+    assert [row.id for row in await brain.state.holds(open_only=True)] == [hold.id]
+    again = await brain.restart()
+    await again.commits.resume()
+    await again.orders.look()
+    assert [row.id for row in await again.state.holds(open_only=True)] == [hold.id]
+    await again.state.decide_hold(
+        hold.id, list_digest=hold.list_digest, decision="approved", actor="jo", reason="", at=again.wall()
+    )
+    await again.orders.look()
+    assert all(again.desired(f"web@{name}").action == Detach() for name in names[2:])
+    assert again.view.head.commit == later
+    third = await again.restart()
+    await third.commits.resume()
+    assert all(third.desired(f"web@{name}").action == Detach() for name in names[2:])
+    assert not third.board.falls()
+    await third.close()
+
+
+async def test_three_clusters_may_leave_without_asking(brain: Brain) -> None:
+    names = [f"c-{number}" for number in range(4)]
+    await brain.commit(
+        {f"clusters/{name}.yaml": cluster_file(name) for name in names}
+        | overlay("overlays/web", {"one": config_map("one", "1")})
+    )
+    brain.repo.commit(overlay("overlays/web", {"one": config_map("one", "1")}, clusters="[{names: [c-0]}]"))
+    await brain.commits.fetch_once()
+    assert [brain.desired(f"web@{name}").action for name in names[1:]] == [Detach()] * 3
+
+
+async def test_the_same_deletion_on_more_than_three_clusters_is_permitted_on_none(brain: Brain) -> None:
+    await brain.commit(small())
+    await brain.commit({"overlays/web/kustomization.yaml": kustomization("one.yaml")})
+    assert all(brain.desired(f"web@{name}").action.permits == frozenset() for name in CLUSTERS)
+    await brain.orders.look()
+    hold = (await brain.state.holds(open_only=True))[0]
+    assert {str(request.unit) for request in hold.requests} == {f"web@{name}" for name in CLUSTERS}
+    await brain.state.decide_hold(
+        hold.id, list_digest=hold.list_digest, decision="approved", actor="jo", reason="", at=brain.wall()
+    )
+    await brain.orders.look()
+    await brain.answer("us-1")
+    await brain.orders.look()
+    kept = (await brain.state.holds(open_only=True))[0]
+    assert (kept.id, kept.decision) == (hold.id, "approved")  # carried out in part: still approved for the rest
+    await brain.answer()
+    await brain.orders.look()
+    assert await brain.state.holds(open_only=True) == ()
+    assert all(unit.sync is Sync.SYNCED for unit in brain.view.units.values())
+
+
+async def test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour(brain: Brain) -> None:
+    files = {f"clusters/{name}.yaml": cluster_file(name) for name in ("a", "b", "c", "d")}
+    for name in ("a", "b", "c", "d"):
+        directory = f"overlays/web/{name}"
+        files[f"{directory}/kustomization.yaml"] = kustomization("one.yaml", "two.yaml")
+        files |= {f"{directory}/{each}.yaml": config_map(each, name) for each in ("one", "two")}
+    files["overlays/web/overlay.yaml"] = (
+        "apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {name: web}\nspec: {clusters: [{all: true}]}\n"
+    )
+    await brain.commit(files)
+    await brain.commit({f"overlays/web/{name}/kustomization.yaml": kustomization("one.yaml") for name in "abc"})
+    assert all(len(brain.desired(f"web@{name}").action.permits) == 1 for name in "abc")
+    await brain.commit({"overlays/web/d/kustomization.yaml": kustomization("one.yaml")})
+    assert brain.desired("web@d").action.permits == frozenset()
+    brain.wall.now += 3700
+    await brain.commit({"overlays/web/d/one.yaml": config_map("one", "d2")})
+    assert len(brain.desired("web@d").action.permits) == 1
+
+
+async def test_an_object_that_moves_to_another_overlay_is_no_deletion(brain: Brain) -> None:
+    await brain.commit(small())
+    brain.repo.commit(
+        {
+            "overlays/web/kustomization.yaml": kustomization("one.yaml"),
+            **overlay("overlays/extra", {"two": config_map("two", "1")}),
+        }
+    )
+    await brain.commits.fetch_once()
+    assert isinstance(brain.desired("extra@eu-1").action, Apply)
+    assert brain.desired("web@eu-1").action.permits == frozenset()
+
+
+async def test_a_restart_builds_nothing_and_orders_the_same(brain: Brain) -> None:
+    await brain.commit(small())
+    await brain.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
+    before = {name: brain.desired(str(name)) for name in brain.view.units}
+    again = await brain.restart()
+    await again.commits.resume()
+    await again.commits.fetch_once()
+    assert again.renderer.stats.builds == 0
+    assert {name: again.desired(str(name)) for name in before} == before
+    assert again.view.head.commit in again.view.converged
+    first = again.board._slots[ClusterName("eu-1")].desired.sequence
+    assert first > brain.workers["eu-1"].seen
+    await again.close()
+
+
+async def test_a_lost_mirror_and_a_rewritten_history_keep_what_is_in_force(brain: Brain) -> None:
+    await brain.commit(small())
+    again = await brain.restart(lost_mirror=True)
+    again.repo.rewrite({**small("dev-1")})
+    await again.commits.resume()
+    await again.commits.fetch_once()
+    assert isinstance(again.view.head.error, HistoryRewritten)
+    assert again.view.fleet is None
+    assert again.desired("web@eu-1") is None
+    await again.close()
+
+
+async def test_a_lost_mirror_with_the_same_history_goes_on(brain: Brain) -> None:
+    await brain.commit(small())
+    again = await brain.restart(lost_mirror=True)
+    later = again.repo.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
+    await again.commits.resume()
+    await again.commits.fetch_once()
+    assert again.view.head.error is None
+    assert again.view.head.commit == later
+    await again.close()
+
+
+async def test_a_teams_object_outside_its_rights_is_refused_and_others_go_on(brain: Brain) -> None:
+    teams = "{payments: {dirs: [overlays/pay], allow: {namespaces: [payments], kinds: [ConfigMap]}}}"
+    files = small("eu-1") | overlay("overlays/pay", {"ok": config_map("ok", "1", "payments")})
+    files["fleet.yaml"] = (
+        f"apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {{name: acme}}\nspec: {{teams: {teams}}}\n"
+    )
+    await brain.commit(files)
+    assert isinstance(brain.view.results[UnitName.parse("pay@eu-1")], Rendered)
+    held = brain.board.released_of(UnitName.parse("pay@eu-1"))
+    await brain.commit({"overlays/pay/ok.yaml": config_map("ok", "2", "kube-system")})
+    refused = brain.view.results[UnitName.parse("pay@eu-1")]
+    assert isinstance(refused, RenderProblem)
+    assert refused.reason == "NotAllowedForTeam"
+    assert brain.desired("pay@eu-1").action.bundle == held.bundle
+    assert isinstance(brain.view.results[UnitName.parse("web@eu-1")], Rendered)
+
+
+async def test_a_suspension_in_git_reaches_units_whose_files_did_not_change(brain: Brain) -> None:
+    await brain.commit(small("eu-1"))
+    await brain.commit(
+        {
+            "fleet.yaml": "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\n"
+            "spec: {suspend: {reason: freeze, owner: jo}}\n"
+        }
+    )
+    assert [each.reason for each in brain.desired("web@eu-1").policy.suspensions] == ["freeze"]
+
+
+class FullState:
+    """A fake of a state whose disk is full at one write; everything else goes to the real one."""
+
+    def __init__(self, state, name: str) -> None:
+        self._state, self._name, self.left = state, name, 1
+
+    def __getattr__(self, name: str):
+        if name == self._name and self.left:
+            self.left -= 1
+            return self._refuse
+        return getattr(self._state, name)
+
+    async def _refuse(self, *_: object, **__: object) -> None:
+        raise StateNotWritable("the state cannot be written", why="the disk is full")
+
+
+@pytest.mark.parametrize("write", ["put_released", "set_value", "next_sequence"])
+async def test_a_commit_that_was_taken_over_in_part_is_finished_later(brain: Brain, write: str) -> None:
+    await brain.commit(small("eu-1", "eu-2"))
+    full = FullState(brain.state, write)
+    for part in (brain.board, brain.commits, brain.convergence):
+        part._state = full
+    brain.board._sequence = brain.board._sequence_end
+    second = brain.repo.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
+    with pytest.raises(StateNotWritable):
+        await brain.commits.fetch_once()
+    await brain.commits.fetch_once()
+    await brain.answer()
+    assert brain.desired("edge@eu-1").commit == second
+    assert brain.view.units[UnitName.parse("edge@eu-1")].commit == second
+    assert second in brain.view.converged
+
+
+async def test_health_of_units_is_not_asked_of_a_cluster_that_never_reported(brain: Brain) -> None:
+    brain.repo.commit(small("eu-1"))
+    await brain.commits.fetch_once()
+    assert brain.view.units == {}
+    assert brain.view.head.commit not in brain.view.converged
+    await brain.answer()
+    assert brain.view.head.commit in brain.view.converged
+    assert all(unit.health is Health.HEALTHY for unit in brain.view.units.values())

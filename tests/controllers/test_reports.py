@@ -1,0 +1,85 @@
+"""Reports and what people ordered: identities, operations, suspensions, and each once."""
+
+from __future__ import annotations
+
+from controllers.rig import Brain
+from hubworld import cluster_file, config_map, overlay
+
+from fleet.core.fleet import Suspension
+from fleet.core.ids import ClusterName, Identity
+from fleet.core.status import Report
+from fleet.ports.state import OperationRow
+
+FILES = {f"clusters/{name}.yaml": cluster_file(name) for name in ("eu-1", "eu-2")} | overlay(
+    "overlays/web", {"one": config_map("one", "1")}
+)
+
+
+class Counting:
+    """A fake around the real state that counts what is asked of it."""
+
+    def __init__(self, state) -> None:
+        self._state, self.calls = state, []
+
+    def __getattr__(self, name: str):
+        self.calls.append(name)
+        return getattr(self._state, name)
+
+
+async def test_the_identity_of_the_first_contact_is_recorded_once_and_audited(brain: Brain) -> None:
+    await brain.commit(FILES)
+    assert await brain.state.identities() == {"eu-1": "uid-eu-1", "eu-2": "uid-eu-2"}
+    entries = [entry.action for _, entry in await brain.state.audit_entries()]
+    assert entries.count("record-identity") == 2
+    assert brain.board._slots[ClusterName("eu-1")].desired.identity == "uid-eu-1"
+
+
+async def test_a_report_of_a_known_cluster_asks_nothing_of_the_state(brain: Brain) -> None:
+    await brain.commit(FILES)
+    counting = Counting(brain.state)
+    brain.intake._state = counting
+    report = Report(ClusterName("eu-1"), 1, 99, brain.wall(), identity=Identity("uid-eu-1"), reachable=True)
+    await brain.intake.send(report)
+    assert counting.calls == ["put_reports"]
+    await brain.intake.send(report)
+    assert counting.calls == ["put_reports"]
+
+
+async def test_a_sync_fetches_first_and_its_operation_ends_once(brain: Brain) -> None:
+    await brain.commit(FILES)
+    await brain.state.add_operation(OperationRow("op-1", "sync", "web@eu-1", "jo", brain.wall()))
+    await brain.orders.look()
+    assert await brain.answer() == {}
+    await brain.commits.fetch_once()
+    await brain.orders.look()
+    assert await brain.answer() == {"eu-1": []}
+    ended = await brain.state.operation("op-1")
+    assert ended.outcome == "done"
+    assert not await brain.state.end_operation("op-1", "refused", "", brain.wall())
+    await brain.orders.look()
+    assert brain.board._slots[ClusterName("eu-1")].desired.requests == ()
+
+
+async def test_a_sync_of_a_unit_that_is_gone_is_refused(brain: Brain) -> None:
+    await brain.commit(FILES)
+    await brain.state.add_operation(OperationRow("op-1", "sync", "gone@eu-1", "jo", brain.wall()))
+    await brain.commits.fetch_once()
+    await brain.orders.look()
+    assert (await brain.state.operation("op-1")).outcome == "refused"
+
+
+async def test_a_suspension_reaches_its_scope_alone_and_is_lifted(brain: Brain) -> None:
+    await brain.commit(FILES)
+    await brain.state.put_suspension("cluster eu-1", Suspension("disk swap", "jo", "", "cluster eu-1"))
+    await brain.orders.look()
+    assert await brain.answer() == {"eu-1": ["web@eu-1"]}
+    assert [each.reason for each in brain.desired("web@eu-1").policy.suspensions] == ["disk swap"]
+    await brain.state.put_suspension("cluster eu-1", None)
+    await brain.orders.look()
+    assert brain.desired("web@eu-1").policy.suspensions == ()
+
+
+async def test_news_reach_every_listener(brain: Brain) -> None:
+    first, second = brain.bells.news.count, brain.bells.news.count
+    await brain.commit(FILES)
+    assert await brain.bells.news.after(first) == await brain.bells.news.after(second) > first

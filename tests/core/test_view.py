@@ -1,0 +1,77 @@
+"""What the hub knows: newer words replace older ones, and the times tell since when."""
+
+from __future__ import annotations
+
+from fleet.core.ids import ClusterName, Digest, Revision, UnitName
+from fleet.core.status import Health, Report, Sync, UnitReport
+from fleet.core.view import Head, View
+
+EU = ClusterName("eu-1")
+
+
+def unit(name: str, at: float, health: Health = Health.HEALTHY, **more: object) -> UnitReport:
+    return UnitReport(UnitName.parse(name), Revision("c"), Digest("b"), Sync.SYNCED, health, at, **more)
+
+
+def report(sequence: int, *units: UnitReport, epoch: int = 1, full: bool = False, reachable: bool = True) -> Report:
+    return Report(EU, epoch, sequence, float(sequence), units=units, full=full, reachable=reachable)
+
+
+def view_with(*reports: Report) -> View:
+    view = View(Head("main"))
+    for each in reports:
+        view.take(each)
+    return view
+
+
+def test_older_repeated_and_overtaken_reports_change_nothing() -> None:
+    view = view_with(report(5, unit("web@eu-1", 5.0, Health.DEGRADED)))
+    version = view.version
+    for stale in (report(5, unit("web@eu-1", 9.0)), report(4, unit("web@eu-1", 9.0)), report(99, epoch=0)):
+        assert not view.take(stale)
+    assert view.units[UnitName.parse("web@eu-1")].health is Health.DEGRADED
+    assert view.version == version
+    assert view.take(report(1, epoch=2))
+
+
+def test_a_delta_keeps_what_it_does_not_mention_and_a_full_report_does_not() -> None:
+    view = view_with(report(1, unit("web@eu-1", 1.0), unit("edge@eu-1", 1.0)), report(2, unit("web@eu-1", 2.0)))
+    assert set(map(str, view.units)) == {"web@eu-1", "edge@eu-1"}
+    view.take(report(3, unit("web@eu-1", 3.0), full=True))
+    assert set(map(str, view.units)) == {"web@eu-1"}
+
+
+def test_a_full_report_leaves_other_clusters_alone() -> None:
+    view = view_with(report(1, unit("web@eu-1", 1.0)))
+    view.take(Report(ClusterName("us-1"), 1, 1, 1.0, full=True))
+    assert set(map(str, view.units)) == {"web@eu-1"}
+
+
+def test_the_time_of_a_change_stays_while_the_state_stays() -> None:
+    name = UnitName.parse("web@eu-1")
+    view = view_with(report(1, unit("web@eu-1", 10.0)), report(2, unit("web@eu-1", 20.0)))
+    assert view.since[name] == 10.0
+    view.take(report(3, unit("web@eu-1", 30.0, Health.DEGRADED)))
+    assert view.since[name] == 30.0
+
+
+def test_a_lost_cluster_was_seen_when_it_was_reached_last() -> None:
+    view = view_with(report(7), report(8, reachable=False), report(9, reachable=False))
+    assert view.seen_at(EU) == 7.0
+    assert view.seen_at(ClusterName("never")) == 0.0
+
+
+def test_a_detached_unit_and_a_forgotten_cluster_leave_nothing() -> None:
+    view = view_with(report(1, unit("web@eu-1", 1.0), unit("edge@eu-1", 1.0)))
+    view.take(report(2, unit("web@eu-1", 2.0, detached=True)))
+    assert set(map(str, view.units)) == {"edge@eu-1"}
+    view.forget(EU)
+    assert (view.units, view.clusters, view.since, view.reached) == ({}, {}, {}, {})
+
+
+def test_what_is_restored_keeps_its_age() -> None:
+    view = View(Head("main"))
+    view.restore([report(3)], [unit("web@eu-1", 3.0)])
+    assert view.seen_at(EU) == 3.0
+    assert view.since[UnitName.parse("web@eu-1")] == 3.0
+    assert not view.take(report(3))

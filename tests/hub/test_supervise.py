@@ -1,0 +1,113 @@
+"""One worker's bug ends that worker alone; a loop's trouble ends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from fleet.core.ids import ClusterName
+from fleet.errors import StateNotWritable, WorkerFailed
+from fleet.hub.loops import Service, Standing, keep_running
+from fleet.hub.supervise import BUGS_UNTIL_QUARANTINE, supervise
+
+EU = ClusterName("eu-1")
+
+
+class Worker:
+    """A fake worker: each start does the next thing of its script, then runs until cancelled."""
+
+    def __init__(self, *script: BaseException) -> None:
+        self.script, self.starts, self.told, self.pauses = list(script), 0, [], []
+        self.running = asyncio.Event()
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.script:
+            raise self.script.pop(0)
+        self.running.set()
+        await asyncio.Event().wait()
+
+    async def tell(self, failure: WorkerFailed) -> None:
+        self.told.append(failure)
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    def run(self):
+        return supervise(EU, self.start, self.tell, pause=self.pause)
+
+
+@contextlib.asynccontextmanager
+async def running(work):
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_bug_is_told_and_the_worker_starts_again() -> None:
+    worker = Worker(ExceptionGroup("tasks", [KeyError("secret-value")]))
+    async with running(worker.run()), asyncio.timeout(5):
+        await worker.running.wait()
+    assert worker.starts == 2
+    assert [failure.reason for failure in worker.told] == ["WorkerFailed"]
+    assert "KeyError" in worker.told[0].why
+    assert "secret-value" not in str(worker.told[0])
+
+
+async def test_three_bugs_in_a_row_quarantine_it() -> None:
+    worker = Worker(*[RuntimeError(str(number)) for number in range(9)])
+    await asyncio.wait_for(worker.run(), 5)
+    assert worker.starts == BUGS_UNTIL_QUARANTINE == 3
+    assert "stands still" in worker.told[-1].what
+    assert worker.pauses == sorted(worker.pauses)
+
+
+async def test_the_hubs_own_state_is_no_bug_of_the_worker() -> None:
+    worker = Worker(*[StateNotWritable("full") for _ in range(5)])
+    async with running(worker.run()), asyncio.timeout(5):
+        await worker.running.wait()
+    assert (worker.starts, worker.told) == (6, [])
+
+
+async def test_a_failure_that_cannot_be_told_does_not_end_the_supervision() -> None:
+    worker = Worker(RuntimeError("bug"))
+
+    async def tell(_: WorkerFailed) -> None:
+        raise StateNotWritable("full")
+
+    worker.tell = tell
+    async with running(worker.run()), asyncio.timeout(5):
+        await worker.running.wait()
+    assert worker.starts == 2
+
+
+async def test_cancelling_passes_through() -> None:
+    worker = Worker()
+    task = asyncio.create_task(worker.run())
+    await worker.running.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert worker.told == []
+
+
+@pytest.mark.parametrize("trouble", [StateNotWritable("the state cannot be written", why="disk full"), KeyError("x")])
+async def test_a_loop_that_fails_is_shown_and_runs_again(trouble: Exception) -> None:
+    worker, standing, shown = Worker(trouble), Standing(), []
+
+    async def pause(seconds: float) -> None:
+        shown.append((seconds, standing.why()))
+        await asyncio.sleep(0)
+
+    async with running(keep_running(Service("commits", worker.start), standing, pause=pause)), asyncio.timeout(5):
+        await worker.running.wait()
+    assert worker.starts == 2
+    assert shown[0][0] >= 1.0
+    assert "commits: " in shown[0][1]
+    assert ("disk full" in shown[0][1]) == isinstance(trouble, StateNotWritable)
