@@ -1,4 +1,4 @@
-"""The entry of `fleet`. `fleet version` answers before any parser is imported; all else goes to cli/app.py."""
+"""The entry of `fleet`. Version and the list of commands are answered before any parser is imported."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ def main() -> None:
         from fleet import __version__
 
         sys.stdout.write(f"fleet {__version__}\n")
+        return
+    if arguments in ([], ["help"], ["--help"], ["-h"]):
+        folder = __file__.rpartition("/")[0]
+        with open(f"{folder}/help.txt", encoding="utf-8") as file:  # noqa: PTH123 (pathlib costs more than the file)
+            sys.stdout.write(file.read())
         return
     from fleet.cli.app import run
 
