@@ -20,7 +20,7 @@ CHANGES: dict[str, dict[str, Any]] = {"Service": {"spec": {"selector": None}}, "
 def drift(unit: str, cluster: str) -> int:
     """Drift an object of a unit (default: Service shop/web) on a cluster (default: the first)."""
     overlay, _, place = unit.partition("@")
-    name = cluster or place or str(_control("GET", "/clusters")["items"][0]["name"])
+    name = cluster or place or str(_control("GET", "/clusters")["clusters"][0]["name"])
     kind, namespace, thing = _object_of(f"{overlay}@{name}") if overlay else ("Service", "shop", "web")
     body = {"cluster": name, "kind": kind, "namespace": namespace, "name": thing, "changes": CHANGES[kind]}
     _control("POST", "/drift", body)
