@@ -63,12 +63,16 @@ class Healer:
         try:
             if await self._applier.write(unit, item):
                 site.journal.jot(JournalEntry(put=(unit.rows[ref],)))
-                fields = await self.fields_of(unit, item, before) if before else ()
-                self._count(unit, ref, fields)
-                self._tell(unit, ref, before is None, fields)
+                await self.tell(unit, item, before, was_gone=live is None)
         except StateDamaged as error:
             site.retry(unit, error)  # its bundle cannot be read now: the unit's own pass reports it
         site.wake(unit.name)
+
+    async def tell(self, unit: UnitState, item: Wanted, before: Document | None, *, was_gone: bool) -> None:
+        """Count a heal and tell it with its fields; `before` is the live object that drifted, where it was seen."""
+        fields = await self.fields_of(unit, item, before) if before else ()
+        self._count(unit, item.ref, fields)
+        self._tell(unit, item.ref, was_gone, fields)
 
     async def explain(self, unit: UnitState, item: Wanted, live: Live) -> tuple[FieldDrift, ...]:
         """The fields that differ at an object that is not healed (or not yet); computed once per live state."""

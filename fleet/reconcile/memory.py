@@ -143,6 +143,7 @@ class UnitState:
     read_key: tuple[Digest, tuple[IgnoreRule, ...], int] | None = None  # what `wanted` was made from
     moves: list[JournalEntry] = field(default_factory=list[JournalEntry])  # rows taken over, to be committed
     validated: set[ObjectRef] = field(default_factory=set[ObjectRef])  # stood a dry-run
+    refused: set[ObjectRef] = field(default_factory=set[ObjectRef])  # did not, for the same bundle
     validated_bundle: Digest | None = None
     holds: tuple[HoldRequest, ...] = ()
     replace_holds: dict[ObjectRef, HoldRequest] = field(default_factory=dict[ObjectRef, HoldRequest])

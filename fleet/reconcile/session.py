@@ -68,8 +68,8 @@ class Session:
         self._selector = selector
         self._observer = Observer(site.kube, site.view, selector, self, self.spawn)
         self._applier = Applier(site)
-        self._passes = UnitPass(site, self._applier, self._observer.look)
         self._healer = Healer(site, self._applier, lambda unit: self._leave(unit).heal)
+        self._passes = UnitPass(site, self._applier, self._healer, self._observer.look)
         self._health = HealthWatch(site)
         self._detacher = Detacher(site)
         self._comparer = Comparer(site)

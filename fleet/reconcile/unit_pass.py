@@ -16,7 +16,7 @@ from fleet.core.guard import judge_empty
 from fleet.core.hooks import split_hooks
 from fleet.core.ids import Digest, ObjectRef, OverlayName
 from fleet.core.objects import BundleObject, HookPhase
-from fleet.core.order import rank_of
+from fleet.core.order import Rank, rank_of
 from fleet.core.plan import (
     Cause,
     Claims,
@@ -44,6 +44,7 @@ from fleet.ports.kube import ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier, refusal_of
 from fleet.reconcile.contact import Contacts
+from fleet.reconcile.heal import Healer
 from fleet.reconcile.hooks import HookRunner
 from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import UnitState
@@ -76,9 +77,13 @@ class UnitPass:
     """Carries out passes of all units of a site; a unit has at most one at a time."""
 
     def __init__(
-        self, site: Site, applier: Applier, look: Callable[[ServedKind, ObjectRef], Awaitable[object]]
+        self,
+        site: Site,
+        applier: Applier,
+        healer: Healer,
+        look: Callable[[ServedKind, ObjectRef], Awaitable[object]],
     ) -> None:
-        self._site, self._applier, self._look = site, applier, look
+        self._site, self._applier, self._healer, self._look = site, applier, healer, look
         self._contacts, self._pruner, self._parents = Contacts(site), Pruner(site, applier), Parents(site)
         self._hooks, self._replacer = HookRunner(site, applier), Replacer(site, applier, self._pruner)
 
@@ -260,7 +265,11 @@ class UnitPass:
                 if document is None and served is not None:
                     document = await site.kube.get(served, ref.namespace, ref.name)
                 if document is None or not await self._applier.is_in_sync(unit, step.wanted, document):
-                    plan.change.append(replace(step, cause=Cause.CHANGED))
+                    row = unit.rows.get(ref)
+                    if row is not None and row.desired == step.wanted.digest:
+                        plan.drifted.append(step)  # what we want is as it was: live left it
+                    else:
+                        plan.change.append(replace(step, cause=Cause.CHANGED))
                 else:
                     plan.unchanged.append(ref)
             except ENDS_SESSION:
@@ -306,7 +315,10 @@ class UnitPass:
         steps: list[Step] = []
         now = self._site.clock()
         if leave.apply and release:
-            steps += [*plan.create, *plan.change]
+            # Of a bundle that was applied before, what has vanished since is drift like any other.
+            drift = unit.memory.bundle == unit.bundle and not leave.heal
+            steps += [step for step in plan.create if not (drift and step.cause is Cause.GONE)]
+            steps += plan.change
         elif leave.heal:
             steps += [step for step in plan.create if step.cause is Cause.GONE]
         if leave.heal:
@@ -399,39 +411,40 @@ class UnitPass:
         if not fresh or unit.desired.policy.sync.validate is not Validate.SERVER:
             return True
         if unit.validated_bundle != unit.bundle:
-            unit.validated_bundle, unit.validated = unit.bundle, set()
-        refused: list[str] = []
-        earlier = min(step.wanted.source.options.wave for step in fresh)
+            unit.validated_bundle, unit.validated, unit.refused = unit.bundle, set(), set()
+        first_wave = min(step.wanted.source.options.wave for step in fresh)
 
         async def check(step: Step) -> None:
             ref = step.wanted.ref
-            if ref in unit.validated or not self._can_validate(unit, ref, steps):
+            if ref in unit.validated or not self._can_validate(ref, steps):
                 return
             try:
                 await self._applier.try_out(unit, step.wanted)
-                unit.validated.add(ref)
             except ENDS_SESSION:
                 raise
-            except AdmissionDenied as error:
-                # What answers the webhook may come with an earlier wave of this very change.
-                if step.wanted.source.options.wave == earlier:
-                    refused.append(error.reason)
-                    self._applier.trouble(unit, ref, step.wanted.digest, error)
             except NotFound:
                 return  # its namespace or definition is not there yet: the server says so on the apply itself
             except ClusterError as error:
-                refused.append(error.reason)
-                self._applier.trouble(unit, ref, step.wanted.digest, error)
+                # What answers a webhook may come with an earlier wave of this very change.
+                if not isinstance(error, AdmissionDenied) or step.wanted.source.options.wave == first_wave:
+                    unit.refused.add(ref)
+                    self._applier.trouble(unit, ref, step.wanted.digest, error)
+                return
+            unit.validated.add(ref)
+            unit.refused.discard(ref)
 
         await site.pace.each(fresh, check)
+        # One that was refused keeps the others back also while its own next try is not due yet.
+        refused = [trouble for ref in sorted(unit.refused) if (trouble := unit.troubles.get(ref))]
         if not refused:
             return True
-        outcome.reason = refused[0]
-        outcome.message = f"{len(refused)} of {len(fresh)} changed objects are refused; nothing was written"
+        outcome.reason = refused[0].reason
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        outcome.message = f"refused, nothing was written: {refused[0].message}{more}"
         outcome.next_step = f"fleet describe unit {unit.name}"
         return False
 
-    def _can_validate(self, unit: UnitState, ref: ObjectRef, steps: Sequence[Step]) -> bool:
+    def _can_validate(self, ref: ObjectRef, steps: Sequence[Step]) -> bool:
         """Whether the server can judge it now: its namespace and its kind are there."""
         if not ref.namespace:
             return True
@@ -447,10 +460,8 @@ class UnitPass:
         failed: set[ObjectRef] = set()
         for (wave, rank), group in sorted(stages.items()):
             heals = [s for s in group if s.cause in (Cause.DRIFTED, Cause.LABEL_LOST)]
-            if failed or not self._wave_may_start(unit, wave, outcome):
+            if not self._wave_may_start(unit, wave, outcome) or (rank and not self._foundation_stands(unit, wave)):
                 group = heals
-            elif rank and not self._kinds_ready(unit, wave):
-                break
 
             async def write(step: Step) -> None:
                 if not await self._write(unit, step):
@@ -470,6 +481,7 @@ class UnitPass:
         now = sync_of(unit.rows.get(ref), step.wanted.digest, self._site.view.find(ref), self._site.verdicts)
         if now is SyncState.IN_SYNC and step.cause is not Cause.LABEL_LOST:
             return True  # healed since the plan was made
+        live = self._site.view.find(ref)
         done = await self._applier.write(unit, step.wanted)
         if not done and step.wanted.source.options.replace and unit.troubles[ref].reason == ImmutableField.__name__:
             done = await self._replacer.replace(unit, step.wanted)
@@ -477,7 +489,8 @@ class UnitPass:
             unit.contact.pop(ref, None)
             unit.changed += 1
             if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE):
-                self._site.outbox.tell(EventKind.HEALED, f"{ref} healed ({step.cause.value})", unit=unit.name, ref=ref)
+                before = live.document if live else None
+                await self._healer.tell(unit, step.wanted, before, was_gone=step.cause is Cause.GONE)
         return done
 
     def _jot(self, unit: UnitState) -> None:
@@ -516,16 +529,19 @@ class UnitPass:
             return row.state is RowState.DONE
         return live.health.kstatus is Kstatus.CURRENT
 
-    def _kinds_ready(self, unit: UnitState, wave: int) -> bool:
-        """Definitions applied in this wave are Established before anything of a later rank is applied."""
-        waits = [
-            item
-            for item in unit.wanted.values()
-            if item.ref.kind == "CustomResourceDefinition"
-            and item.source.options.wave == wave
-            and not self._is_current(unit, item)
-        ]
-        return not waits
+    def _foundation_stands(self, unit: UnitState, wave: int) -> bool:
+        """Namespaces, classes and definitions of this wave are there before anything of a later rank is applied."""
+        view = self._site.view
+        for item in unit.wanted.values():
+            if rank_of(item.ref) is not Rank.FOUNDATION or item.source.options.wave != wave:
+                continue
+            live = view.find(item.ref) or unit.contact.get(item.ref)
+            if live is None:
+                return False
+            foreign = item.ref not in unit.rows  # somebody else's is as good to stand on
+            if item.ref.kind == "CustomResourceDefinition" and not foreign and not self._is_current(unit, item):
+                return False
+        return True
 
     def _all_current(self, unit: UnitState) -> bool:
         return all(self._is_current(unit, item) for item in unit.wanted.values() if item.source.options.reconcile)

@@ -212,9 +212,7 @@ class Worker:
 
     def _lost(self, error: FleetError) -> None:
         was = self._outbox.reach
-        self._outbox.set_reach(
-            Reach(False, self._identity, was.version, error.reason, _words_of(error), error.next_step)
-        )
+        self._outbox.set_reach(Reach(False, self._identity, was.version, error.reason, error.brief, error.next_step))
         if was.reachable or was.reason != error.reason:
             self._outbox.tell(EventKind.LOST, f"{error.reason}: {error.what}")
 
@@ -227,11 +225,6 @@ class Worker:
     @property
     def _backoff(self) -> Backoff:
         return Backoff(self._limits.reconnect_first_seconds, self._limits.reconnect_most_seconds)
-
-
-def _words_of(error: FleetError) -> str:
-    """What happened and why; where and what next have their own places."""
-    return f"{error.what}: {error.why}" if error.why else error.what
 
 
 def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:

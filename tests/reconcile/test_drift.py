@@ -10,7 +10,7 @@ from testbed.controlplane import ControlPlane
 from testbed.workloads import IMAGE, deployment
 
 from fleet.core.fleet import IgnoreRule, SyncPolicy, Validate
-from fleet.core.status import EventKind, Sync
+from fleet.core.status import EventKind, Health, Sync
 
 NO_HEAL = SyncPolicy(validate=Validate.SCHEMA, self_heal=False)
 
@@ -86,6 +86,21 @@ async def test_drift_is_reported_with_both_values_and_manager_where_self_heal_is
         client.merge(f"{configs(shop)}/a", {"data": {"a": "1"}})
         await hub.until_well(unit)
         assert not hub.object(unit, "ConfigMap", "a").drift
+
+
+async def test_with_self_heal_off_a_deleted_object_is_reported_until_the_next_commit(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    unit = hub.want("web", [config_map("a", shop), config_map("b", shop)], sync=NO_HEAL)
+    async with hub.worker():
+        await hub.until_well(unit)
+        client.delete(f"{configs(shop)}/a")
+        await hub.until(lambda: hub.object(unit, "ConfigMap", "a").health is Health.MISSING, "missing")
+        await asyncio.sleep(0.3)
+        assert not client.exists(f"{configs(shop)}/a")
+        hub.want("web", [config_map("a", shop), config_map("b", shop, {"a": "2"})], commit="b", sync=NO_HEAL)
+        await hub.until_well(unit)
 
 
 async def test_secret_values_in_drift_are_masked(hub: Hub, api_server: ControlPlane, shop: str) -> None:
