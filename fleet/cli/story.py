@@ -12,7 +12,7 @@ from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.status import Health
 
 if TYPE_CHECKING:
-    from fleet.cli.demo import Demo
+    from fleet.cli.stage import Demo
     from fleet.sim.ledger import Entry
 
 QUIET_SECONDS = 5.0
