@@ -134,6 +134,20 @@ def test_the_demo_of_the_readme_converges_and_cleans_up(own_environment: dict[st
     assert list(scratch.glob("fleet-demo-*")) == []
 
 
+def test_the_scripted_demo_tells_its_story_and_checks_it(own_environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [str(ROOT / "try"), "demo", "--script", "--clusters", "3", "--listen", "127.0.0.1:0"],
+        env=own_environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("  ok    ") == 7
+    assert "All claims held" in done.stdout
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "./try test" in commands_of(ROOT / "README.md")
     assert "exec ./try test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
