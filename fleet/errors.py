@@ -32,6 +32,11 @@ class FleetError(Exception):
         """The class name: the status reason, the API problem type, the heading in docs/errors.md."""
         return type(self).__name__
 
+    @property
+    def brief(self) -> str:
+        """What happened and why, for places that show where and what next by themselves."""
+        return f"{self.what}: {self.why}" if self.why else self.what
+
     def __str__(self) -> str:
         parts = [self.what]
         if self.where:

@@ -57,7 +57,9 @@ class Adapters:
         await self.state.close()
         await asyncio.to_thread(self.traces.close)
 
-    def worker_of(self, feed_of: Callable[[ClusterName], Feed], sink: Sink) -> Callable[[ClusterName], Awaitable[None]]:
+    def worker_of(
+        self, feed_of: Callable[[ClusterName], Feed], sink: Sink, connector: Connector
+    ) -> Callable[[ClusterName], Awaitable[None]]:
         """A function that runs one cluster's worker until it is cancelled, under an epoch of its own (R23)."""
 
         async def run(name: ClusterName) -> None:
@@ -69,7 +71,7 @@ class Adapters:
                     sink=sink,
                     journal=self.state.journal(name),
                     audit=self.state,
-                    connector=self.connector,
+                    connector=connector,
                     fence=fence,
                     limits=self.limits,
                     wall=time.time,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from testbed.gitrepo import Content, GitRepo
+
 from fleet.api.revisions import commit_progress
 from fleet.core.ids import UnitName
 from fleet.core.status import UnitReport
@@ -19,7 +21,6 @@ from fleet.hub.main import run_hub
 from fleet.reconcile.limits import WorkerLimits
 from fleet.settings import Settings
 from fleet.sim import Simulation
-from testbed.gitrepo import Content, GitRepo
 
 QUICK = WorkerLimits(reconnect_first_seconds=0.05, reconnect_most_seconds=0.2, retry_first_seconds=0.1)
 SECONDS = 30.0
@@ -31,8 +32,9 @@ class NotSeen(AssertionError):
 
 def cluster_file(name: str, environment: str = "prod", **spec: Any) -> str:
     lines = "".join(f"  {key}: {value}\n" for key, value in spec.items())
+    region = name[:2].strip("-")
     return (
-        f"apiVersion: fleet.internal/v1\nkind: Cluster\nmetadata: {{name: {name}, labels: {{region: {name[:2].strip('-')}}}}}\n"
+        f"apiVersion: fleet.internal/v1\nkind: Cluster\nmetadata: {{name: {name}, labels: {{region: {region}}}}}\n"
         f"spec:\n  environment: {environment}\n{lines}"
     )
 

@@ -58,7 +58,8 @@ class Board:
         self._approved: Mapping[UnitName, frozenset[Approved]] = {}
         self._suspensions: tuple[Suspension, ...] = ()
         self._requests: tuple[SyncRequest, ...] = ()
-        self._identities: dict[ClusterName, Identity] = {}
+        self._identities: dict[ClusterName, Identity] = {}  # recorded
+        self._claims: dict[ClusterName, Identity] = {}  # proven by this process, perhaps not recorded yet
         self._recovered: frozenset[ClusterName] = frozenset()
         self._leaving = Leaving()
         self._kept_leaving = Leaving()  # as it lies in the state
@@ -211,6 +212,15 @@ class Board:
             self._identities[cluster] = identity
             self._dirty_clusters.add(cluster)
 
+    def claim(self, cluster: ClusterName, identity: Identity) -> ClusterName | None:
+        """Take an identity for an entry; if it is another entry's, that one is returned and nothing is taken (R2)."""
+        entries = self.entries()
+        for other, known in (*self._identities.items(), *self._claims.items()):
+            if known == identity and other != cluster and other in entries:
+                return other
+        self._claims[cluster] = identity
+        return None
+
     def identity_of(self, cluster: ClusterName) -> Identity | None:
         """The recorded identity."""
         return self._identities.get(cluster)
@@ -228,7 +238,7 @@ class Board:
 
     def forget(self, cluster: ClusterName) -> None:
         """A cluster that left, and whose units are all let go."""
-        for book in (self._identities, self._parts, self._slots):
+        for book in (self._identities, self._claims, self._parts, self._slots):
             book.pop(cluster, None)
 
     def entries(self) -> Mapping[ClusterName, Cluster]:

@@ -17,7 +17,7 @@ from fleet.core.status import HoldRequest
 from fleet.core.view import View
 from fleet.ports.state import RECOVERED, Bells, HoldRow, OperationRow, State
 
-LOOK_SECONDS = 5.0  # without a ring: expiry of holds, and rings lost with a crash
+LOOK_SECONDS = 30.0  # without a ring: only the expiry of holds, which are days long; idle hubs shall cost nothing
 HOLD_SECONDS = 3 * 86400
 FALL = "sharp-fall"
 
@@ -74,10 +74,13 @@ class Orders:
         """Bring the holds in line with what the workers ask for; one per overlay and commit (R9)."""
         now = self._wall()
         wanted = self._requests_by_hold()
-        for row in await self._state.holds(open_only=True):
+        holds = await self._state.holds(open_only=True)
+        settled = True
+        for row in holds:
             requests = wanted.get((OverlayName(row.overlay), row.commit))
             if requests is None:
                 await self._state.close_hold(row.id, now)
+                settled = False
             elif row.decision == "approved" and now < row.expires_at and is_part_of(requests, row.requests):
                 del wanted[OverlayName(row.overlay), row.commit]
         for (overlay, commit), requests in sorted(wanted.items()):
@@ -93,7 +96,8 @@ class Orders:
                     expires_at=now + HOLD_SECONDS,
                 )
             )
-        holds = await self._state.holds(open_only=True)
+        if wanted or not settled:
+            holds = await self._state.holds(open_only=True)
         telemetry.HOLDS.set(sum(1 for row in holds if not row.decision))
         return holds
 

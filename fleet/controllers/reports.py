@@ -13,7 +13,7 @@ import structlog
 from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.controllers.convergence import Convergence
-from fleet.core.ids import ClusterName
+from fleet.core.ids import ClusterName, UnitName
 from fleet.core.status import EventKind, Report
 from fleet.core.view import View
 from fleet.ports.state import AuditEntry, Bells, State
@@ -37,6 +37,7 @@ class Intake:
         self._view, self._state, self._board, self._bells = view, state, board, bells
         self._convergence, self._wall = convergence, wall
         self.detached = asyncio.Event()  # a cluster that left may be forgotten now
+        self._holding: set[UnitName] = set()  # units that asked for a hold when they reported last
 
     async def send(self, report: Report) -> None:
         """Fold one report in; older ones than known change nothing (R36)."""
@@ -48,12 +49,16 @@ class Intake:
             if unit.detached:
                 await self._board.left(unit.unit)
                 self.detached.set()
+                self._bells.orders.set()
             else:
                 await self._convergence.heard(unit)
         for operation in report.operations:
             await self._state.end_operation(operation.operation, operation.outcome, operation.message, report.at)
-        if any(unit.holds for unit in report.units) or report.operations:
+        holding = {unit.unit for unit in report.units if unit.holds}
+        reported = {unit.unit for unit in report.units}
+        if holding or self._holding & reported or report.operations:
             self._bells.orders.set()
+        self._holding = (self._holding - reported) | holding
         for event in report.events:
             if event.kind in {EventKind.FAILED, EventKind.HELD, EventKind.LOST}:
                 log.warning(event.message, cluster=event.cluster, unit=str(event.unit or ""), kind=event.kind)

@@ -18,6 +18,7 @@ from fleet.api.parts import ApiParts
 from fleet.controllers.board import Board
 from fleet.controllers.commits import Commits
 from fleet.controllers.convergence import Convergence
+from fleet.controllers.identities import OneToOne
 from fleet.controllers.orders import Orders
 from fleet.controllers.reports import Intake
 from fleet.core.view import Head, View
@@ -92,7 +93,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         wall=wall,
     )
     orders = Orders(state=state, board=board, view=view, bells=bells, wall=wall)
-    start = adapters.worker_of(board.feed, intake)
+    start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, board.claim))
     workers = Workers(view=view, board=board, intake=intake, start=start, wall=wall)
     tokens = Tokens(state, wall)
     parts = ApiParts(

@@ -198,6 +198,10 @@ def _verdict(written: Written, value: Json, wanted: str) -> Document | Problem |
     group, _, version = api_version.rpartition("/") if isinstance(api_version, str) else ("", "", "")
     if group == schema.GROUP:
         return _verdict_on_ours(written, value, version, kind, wanted)
+    if not api_version and not kind and "spec" in value:
+        # Nobody else's document has a spec without a kind: read as "nothing here", it would let go of its clusters.
+        what = "a document with neither apiVersion nor kind"
+        return _near_miss(written, what, f"apiVersion: {schema.API_VERSION}, kind: {wanted}", "spec", "spec")
     if kind in schema.KINDS and not api_version:
         return _near_miss(written, f"{kind} without apiVersion", f"apiVersion: {schema.API_VERSION}", "kind", str(kind))
     if group and nearest(group, [schema.GROUP]) and len(group) < 2 * len(schema.GROUP) and _close(group):

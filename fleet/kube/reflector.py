@@ -79,7 +79,7 @@ class Reflector:
                         continue
                 if self._clock() - began >= self._limits.steady_seconds:
                     self._wait = 0.0
-                yield Lost(trouble.reason, str(trouble))
+                yield Lost(trouble.reason, trouble.brief)
                 self._wait = next_wait(self._wait, random.random(), bounds_for(trouble, STREAMS))
                 await asyncio.sleep(self._wait)
 

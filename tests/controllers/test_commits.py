@@ -58,10 +58,12 @@ async def test_a_broken_cluster_file_keeps_its_units_and_the_others_go_on(brain:
     assert mended in brain.view.converged
 
 
-async def test_a_broken_overlay_file_keeps_the_overlay_in_force(brain: Brain) -> None:
+@pytest.mark.parametrize("text", [BROKEN_OVERLAY, "spec: {clusters: [{names: [eu-2]}]}", "kind: [", "spec:\n\t- x"])
+async def test_a_broken_overlay_file_keeps_the_overlay_in_force_and_shown(brain: Brain, text: str) -> None:
     await brain.commit(small())
     held = brain.board.released_of(UnitName.parse("edge@eu-1"))
-    await brain.commit({"overlays/edge/overlay.yaml": BROKEN_OVERLAY})
+    await brain.commit({"overlays/edge/overlay.yaml": text})
+    assert UnitName.parse("edge@eu-1") in brain.view.entries()
     order = brain.desired("edge@eu-1").action
     assert isinstance(order, UnknownDesired)
     assert order.bundle == held.bundle
