@@ -20,7 +20,8 @@ from fleet.core.plan import Claims
 from fleet.core.record import RowState, installation_hash
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Health, Kstatus, Sync, UnitReport
-from fleet.errors import FleetError, StateNotWritable
+from fleet.errors import FleetError, KindNotServed, StateNotWritable
+from fleet.ports.kube import Catalog
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
 from fleet.reconcile.detach import Detacher
@@ -41,7 +42,7 @@ _UNWELL = (Kstatus.IN_PROGRESS, Kstatus.FAILED)
 _PASSING = ("WaveWaits", "HookRuns")  # reasons that go by themselves
 _DISCOVER_SECONDS = 30.0
 _DISCOVER_SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
-_DISCOVER_UNTIL_SECONDS = 10.0
+_DISCOVER_GROWTH = 0.25  # of the time since: a busy server takes long to publish what it has established
 _WINDOW_SECONDS = 15.0
 ENDS = (*ENDS_SESSION, StateNotWritable)
 
@@ -60,7 +61,7 @@ class Session:
         self._wanted_by: dict[ObjectRef, UnitName] = {}
         self._jotted: dict[str, str] = {}
         self._discovered_at = -_DISCOVER_SECONDS
-        self._discover_until = -1.0
+        self._defined_at = float("-inf")  # when a definition was seen established last
         self._proof_turn = 0
         self.site = make_site(self)
         site = self.site
@@ -324,7 +325,7 @@ class Session:
     async def _discover_anew(self, unit: UnitState) -> None:
         """Kinds may have come meanwhile: asked when a definition was established, else seldom."""
         site, now = self.site, self.site.clock()
-        pause = _DISCOVER_SOON_SECONDS if now < self._discover_until else _DISCOVER_SECONDS
+        pause = min(_DISCOVER_SECONDS, max(_DISCOVER_SOON_SECONDS, _DISCOVER_GROWTH * (now - self._defined_at)))
         if now < self._discovered_at + pause:
             self.wake_at(unit.name, self._discovered_at + pause)
             return
@@ -333,6 +334,8 @@ class Session:
         if catalog.kinds.keys() != site.catalog.kinds.keys():
             site.catalog = catalog
             site.catalog_version += 1
+            for other in site.units.values():
+                _forget_missing_kinds(other, catalog)
             self.wake(None)
         if unit.desired is not None and (wanted := bundle_of(unit.desired)) is not None:
             await self._passes.read_bundle(unit, wanted)
@@ -419,7 +422,7 @@ class Session:
         site = self.site
         unit, live = self._owner(ref) or self._wanter(ref), site.view.find(ref)
         if ref.kind == "CustomResourceDefinition" and live is not None and live.health.kstatus is Kstatus.CURRENT:
-            self._discover_until = site.clock() + _DISCOVER_UNTIL_SECONDS
+            self._defined_at = site.clock()
         if unit is None:
             return
         match sight:
@@ -536,6 +539,13 @@ def _tells_more(before: Live, live: Live) -> bool:
         or before.deleting != live.deleting
         or before.comparable != live.comparable
     )
+
+
+def _forget_missing_kinds(unit: UnitState, catalog: Catalog) -> None:
+    """Objects that only waited for their kind need not wait for their next try as well."""
+    for ref in [ref for ref, trouble in unit.troubles.items() if trouble.reason == KindNotServed.__name__]:
+        if catalog.find(ref.group, ref.kind) is not None:
+            del unit.troubles[ref]
 
 
 def _hook_refs(unit: UnitState) -> list[ObjectRef]:

@@ -182,7 +182,7 @@ class RunningHub:
         return shown.sync is Sync.SYNCED and shown.health is Health.HEALTHY
 
     async def events(self, kind: EventKind | None = None, text: str = "") -> list[Event]:
-        rows = await self.opened.adapters.state.events()
+        rows = await self.opened.adapters.state.events(limit=10_000)
         return [row.event for row in rows if kind in (None, row.event.kind) and text in row.event.message]
 
     async def until(self, found: Callable[[], Any], what: str = "", *, seconds: float = SECONDS) -> Any:
