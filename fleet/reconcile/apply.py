@@ -50,6 +50,9 @@ UNKNOWN_RESULT = (ClusterTimeout, ClusterUnreachable, ServerFailed, AnswerInvali
 # These concern the whole cluster: the connection ends and is proven anew.
 ENDS_SESSION = (IdentityMismatch, IdentityUnreadable, OwnedByOther)
 _STALE_TRIES = 3
+# No object is ever at this resourceVersion (the store's numbers begin above it): an apply that carries it creates, and
+# answers 409 where the object exists, so that nothing is taken over that came since we looked (R4; decision 5).
+ABSENT_VERSION = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +185,13 @@ class Applier:
             return await self._write_over(unit, wanted, served, seen)
         row = unit.rows.get(ref)
         uid = row.uid if row is not None and live is not None else ""
-        body = await self.body(unit, wanted, None, uid)
+        body = await self.body(unit, wanted, None, uid, "" if uid else ABSENT_VERSION)
         try:
             return await site.kube.apply(served, ref.namespace, ref.name, body.raw), body
         except (Conflict, ObjectInvalid) as error:
             current = await site.kube.get(served, ref.namespace, ref.name)
             if current is None and uid:  # it vanished since it was recorded: made anew
-                body = await self.body(unit, wanted, None, "")
-                return await site.kube.apply(served, ref.namespace, ref.name, body.raw), body
+                return await self._create(unit, wanted, served)
             same = current is not None and uid in ("", text_at(current, "metadata", "uid"))
             if current is None or (same and isinstance(error, ObjectInvalid)):
                 raise
@@ -219,8 +221,7 @@ class Applier:
                     raise _field_conflict(ref, found.fields) from error
                 fresh = await site.kube.get(served, ref.namespace, ref.name)
                 if fresh is None:
-                    body = await self.body(unit, wanted, None, "")
-                    return await site.kube.apply(served, ref.namespace, ref.name, body.raw), body
+                    return await self._create(unit, wanted, served)
                 current = fresh
         raise Conflict(
             f"{ref} could not be applied",
@@ -228,6 +229,11 @@ class Applier:
             why=f"it changed {_STALE_TRIES} times while it was being written",
             next_step="it is tried again by itself",
         )
+
+    async def _create(self, unit: UnitState, wanted: Wanted, served: ServedKind) -> tuple[Answer, Body]:
+        """Apply an object that the server just said is not there."""
+        body = await self.body(unit, wanted, None, "", ABSENT_VERSION)
+        return await self._site.kube.apply(served, wanted.ref.namespace, wanted.ref.name, body.raw), body
 
     async def _hand_over(self, unit: UnitState, wanted: Wanted, served: ServedKind, current: Document) -> Document:
         """Give fields that became ignored to their own manager first, or our next apply would delete them."""
@@ -249,6 +255,7 @@ class Applier:
         verdict = judge_mark(current, self._site.mark(unit.name), known_uid=row.uid if row else "")
         moved = row is not None and row.uid == text_at(current, "metadata", "uid")
         if error := refusal_of(ref, verdict, moved=moved):
+            unit.contact[ref] = self._site.judge(unit, ref, current)
             raise NotOurs(error)
 
     def _note(self, unit: UnitState, wanted: Wanted, answer: Answer, body: Body) -> None:

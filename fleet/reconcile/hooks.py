@@ -17,9 +17,10 @@ from fleet.core.objects import HookPhase
 from fleet.core.plan import Wanted
 from fleet.core.record import judge_mark
 from fleet.core.status import EventKind, Kstatus
-from fleet.errors import ClusterError
+from fleet.errors import ClusterError, Conflict, ReconcileError
+from fleet.ports.kube import Answer, ServedKind
 from fleet.ports.worker import JournalEntry
-from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.apply import ABSENT_VERSION, ENDS_SESSION, Applier, refusal_of
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.site import Site
 
@@ -102,12 +103,11 @@ class HookRunner:
             if clear and not await self._delete(unit, hook.ref, "runs anew for another commit"):
                 return True  # still going; the next pass finds it gone
             await self._remember(unit, [_STARTED + hook_key(unit.bundle, ref)])
-            body = await self._applier.body(unit, hook, None, "")
-            answer = await site.kube.apply(served, ref.namespace, ref.name, body.raw)
+            answer = await self._create(unit, hook, served)
             site.see(unit, ref, answer.object)
         except ENDS_SESSION:
             raise
-        except ClusterError as error:
+        except (ClusterError, ReconcileError) as error:
             self._applier.trouble(unit, ref, hook.digest, error)
             unit.memory = replace(
                 unit.memory,
@@ -118,6 +118,20 @@ class HookRunner:
         unit.troubles.pop(ref, None)
         site.outbox.tell(EventKind.NOTE, f"hook {ref} started", unit=unit.name, ref=ref)
         return True
+
+    async def _create(self, unit: UnitState, hook: Wanted, served: ServedKind) -> Answer:
+        """Apply a hook's object; one of somebody else that came meanwhile is not taken over (R4)."""
+        site, ref = self._site, hook.ref
+        version = ABSENT_VERSION if site.view.find(ref) is None else ""
+        body = await self._applier.body(unit, hook, None, "", version)
+        try:
+            return await site.kube.apply(served, ref.namespace, ref.name, body.raw)
+        except Conflict:
+            current = await site.kube.get(served, ref.namespace, ref.name, metadata_only=True)
+            verdict = judge_mark(current, site.mark(unit.name)) if current is not None else None
+            if verdict is not None and (foreign := refusal_of(ref, verdict, moved=False)):
+                raise foreign from None
+            raise
 
     async def _end(self, unit: UnitState, plan: HookPlan) -> None:
         """Remember hooks that ended, and delete those that ask for it."""

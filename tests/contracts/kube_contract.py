@@ -108,6 +108,17 @@ class KubeContract:
             await kube.apply(maps, space, "a", config_map("a", space, uid=str(uuid.uuid4())))
         assert await kube.get(maps, space, "a") is None
 
+    async def test_the_first_resource_version_in_the_body_creates_and_never_takes_over(
+        self, kube: Kube, maps: ServedKind, space: str
+    ) -> None:
+        made = await kube.apply(maps, space, "a", config_map("a", space, resourceVersion="1"))
+        entry = documents_at(made.object, "metadata", "managedFields")[0]
+        assert (text_at(entry, "manager"), text_at(entry, "operation")) == ("fleet", "Apply")
+        for data in ({"a": "1"}, {"b": "2"}):
+            with pytest.raises(Conflict):
+                await kube.apply(maps, space, "a", config_map("a", space, data, resourceVersion="1"), manager="jo")
+        assert await kube.get(maps, space, "a") == made.object
+
     async def test_a_missing_namespace_is_not_found_and_named(self, kube: Kube, maps: ServedKind) -> None:
         with pytest.raises(NotFound, match="no-such-space"):
             await kube.apply(maps, "no-such-space", "a", config_map("a", "no-such-space"))
