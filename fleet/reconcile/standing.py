@@ -15,7 +15,10 @@ from fleet.core.windows import Closed, judge_windows
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """What a pass may do. `apply` bundles of a new commit, `heal` what left the applied bundle, `prune` deletions."""
+    """What a pass may do. `apply` bundles of a new commit, `heal` what left the applied bundle, `prune` deletions.
+
+    A closed window keeps new bundles and deletions waiting; healing goes on in it.
+    """
 
     apply: bool
     heal: bool
@@ -67,7 +70,7 @@ def judge_leave(
     if isinstance(closed, Closed):
         until = datetime.fromtimestamp(closed.until, UTC).isoformat() if closed.until else ""
         next_step = f"fleet sync {unit} --override --reason ..."
-        stops.append(Blocker(Standing.WAITS, unit, closed.reason, since, until, next_step))
+        waits.append(Blocker(Standing.WAITS, unit, closed.reason, since, until, next_step))
     match desired.action:
         case Hold(reason=reason):
             waits.append(Blocker(Standing.HELD, unit, reason, since, "", "fleet get holds"))
@@ -84,7 +87,7 @@ def judge_leave(
     free = not stops and not manual
     return Leave(
         # What a held or unknown unit holds already is kept equal to its bundle, which is nothing new.
-        apply=free and (not waits or (in_force and not waits_for)),
+        apply=free and (not waits or (in_force and not waits_for and not isinstance(closed, Closed))),
         heal=free and policy.sync.self_heal,
         prune=free and not waits,
         blockers=(*stops, *waits),

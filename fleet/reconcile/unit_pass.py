@@ -320,7 +320,7 @@ class UnitPass:
             steps += [step for step in plan.create if not (drift and step.cause is Cause.GONE)]
             steps += plan.change
         elif leave.heal:
-            steps += [step for step in plan.create if step.cause is Cause.GONE]
+            steps += [step for step in plan.create if step.cause is Cause.GONE and not self._is_new(unit, step)]
         if leave.heal:
             steps += [
                 step
@@ -328,6 +328,11 @@ class UnitPass:
                 if (reverts := unit.reverts.get(step.wanted.ref)) is None or reverts.next_at <= now
             ]
         return [step for step in steps if not self._is_troubled(unit, step.wanted)]
+
+    def _is_new(self, unit: UnitState, step: Step) -> bool:
+        """Whether the step would bring what was never applied: more than healing."""
+        row = unit.rows.get(step.wanted.ref)
+        return row is None or row.desired != step.wanted.digest
 
     def _is_troubled(self, unit: UnitState, wanted: Wanted) -> bool:
         trouble = unit.troubles.get(wanted.ref)

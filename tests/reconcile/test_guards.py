@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from rig import Hub, config_map, notes
+from rig import Hub, JournalEntry, config_map, notes
 from testbed.controlplane import ControlPlane
 
 from fleet.core.fleet import Mode, Suspension, SyncMode, SyncPolicy, Validate, Window, WindowKind
@@ -11,6 +11,7 @@ from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
 from fleet.core.rollout import Approved, Detach, SyncRequest, UnknownDesired
 from fleet.core.rollout import Hold as HoldOrder
 from fleet.core.status import EventKind, Health, Standing, Sync
+from fleet.store.memory import MemoryJournal
 
 SCHEMA = SyncPolicy(validate=Validate.SCHEMA)
 
@@ -36,6 +37,35 @@ async def test_a_foreign_object_is_named_with_its_owner_and_left_alone(
         assert client.get(path(shop, "mine"))["data"] == {"a": "theirs"}
         assert client.get(path(shop, "b"))["data"] == {"a": "1"}
         assert hub.units[unit].reason == "ObjectForeign"
+
+
+@pytest.mark.parametrize("meddled", [True, False])
+async def test_what_comes_between_first_contact_and_our_create_is_not_taken_over(
+    hub: Hub, api_server: ControlPlane, shop: str, meddled: bool
+) -> None:
+    client = api_server.client()
+
+    class Meddling(MemoryJournal):
+        async def commit(self, entry: JournalEntry) -> None:
+            await super().commit(entry)
+            if meddled and any(row.ref.name == "mine" for row in entry.put) and not client.exists(path(shop, "mine")):
+                client.create(config_map("mine", shop, {"b": "theirs"}))
+
+    hub.journal = Meddling()
+    mark = api_server.ledger_mark()
+    unit = hub.want("web", [config_map("mine", shop), config_map("other", shop)])
+    async with hub.worker():
+        if not meddled:
+            await hub.until_well(unit)
+            asked = [r for r in api_server.ledger(mark, user_agent="fleet") if r.namespace == shop and r.is_write]
+            assert len(asked) == 2
+            return
+        status = await hub.until(lambda: (s := hub.object(unit, "ConfigMap", "mine")) and s.reason and s, "refused")
+        assert status.reason == "ObjectForeign"
+        live = client.get(path(shop, "mine"))
+        assert live["data"] == {"b": "theirs"}
+        assert "annotations" not in live["metadata"]
+        assert client.get(path(shop, "other"))["data"] == {"a": "1"}
 
 
 async def test_one_of_many_foreign_objects_is_found_by_one_list(hub: Hub, api_server: ControlPlane, shop: str) -> None:
@@ -236,6 +266,32 @@ async def test_a_closed_window_is_passed_by_override_alone(
         if not override:
             await hub.until(lambda: unit in hub.units, "reported")
             assert "deny window" in hub.units[unit].blocked_by[0].reason
+
+
+@pytest.mark.parametrize("kind", [WindowKind.DENY, WindowKind.ALLOW])
+async def test_self_heal_goes_on_in_a_closed_window_and_new_bundles_wait(
+    hub: Hub, api_server: ControlPlane, shop: str, kind: WindowKind
+) -> None:
+    client = api_server.client()
+    always, new_year = ("* * * * *", 120), ("0 0 1 1 *", 60)
+    window = Window(kind, *(always if kind is WindowKind.DENY else new_year), "UTC")
+    closed = SyncPolicy(validate=Validate.SCHEMA, windows=(window,))
+    unit = hub.want("web", [config_map(n, shop) for n in "abc"])
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.want("web", [config_map("a", shop), config_map("b", shop, {"a": "2"})], commit="b", sync=closed)
+        await hub.until(lambda: hub.units[unit].blocked_by, "waits")
+        client.merge(path(shop, "a"), {"data": {"a": "x"}})
+        await hub.until(lambda: hub.told(EventKind.HEALED), "healed")
+        client.delete(path(shop, "b"))  # of the new bundle it would come back changed: it waits
+        client.delete(path(shop, "a"))
+        await hub.until(lambda: len(hub.told(EventKind.HEALED)) == 2, "made anew")
+        assert client.get(path(shop, "a"))["data"] == {"a": "1"}
+        assert "c" in names(client, shop)
+        assert "b" not in names(client, shop)
+        hub.want("web", [config_map("a", shop), config_map("b", shop, {"a": "2"})], commit="c")
+        await hub.until_well(unit)
+        assert client.get(path(shop, "b"))["data"] == {"a": "2"}
 
 
 async def test_observe_reports_differences_and_writes_nothing(hub: Hub, api_server: ControlPlane, shop: str) -> None:
