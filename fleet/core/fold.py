@@ -263,7 +263,8 @@ def _message_of(units: Sequence[UnitSummary], chain: Sequence[Blocker], report: 
     for unit in units:
         if unit.blocked_by:
             link = unit.blocked_by[0]
-            return f"{unit.unit.overlay} {_stands(link)}"
+            is_wide = link.scope == "fleet" or link.scope.startswith("cluster ")
+            return _stands(link) if is_wide else f"{unit.unit.overlay} {_stands(link)}"
     if chain:
         return _stands(chain[0])
     return report.message if report else ""
