@@ -32,6 +32,7 @@ class Convergence:
         self._started = 0.0
         self._all_released = False
         self._waiting: set[UnitName] = set()
+        self._spanned: set[UnitName] = set()  # their spans are sent
         self._touched: dict[ClusterName, float] = {}  # clusters with spans to come -> start of the first apply
 
     async def begin(self, commit: Revision, started: float) -> None:
@@ -47,6 +48,8 @@ class Convergence:
             await self._state.set_value(STARTED, f"{commit} {started!r}")
         self._commit, self._started, self._all_released = commit, started, False
         self._waiting, self._touched = set(), {}
+        # What was there before a restart has had its span.
+        self._spanned = {name for name, unit in self._view.units.items() if unit.commit == commit and is_well(unit)}
 
     async def released(self, commit: Revision) -> None:
         """All results of this commit are with the workers now."""
@@ -58,6 +61,7 @@ class Convergence:
             for name, result in self._view.results.items()
             if (result.commit == commit if isinstance(result, RenderProblem) else not self._is_there(name, result))
         }
+        self._close_clusters()
         await self._settle()
 
     def _is_there(self, name: UnitName, result: Rendered) -> bool:
@@ -69,32 +73,42 @@ class Convergence:
         if not isinstance(result, Rendered):
             return
         if is_there(unit, result):
-            if unit.unit in self._waiting:
-                self._waiting.discard(unit.unit)
-                self._span(unit)
-                await self._settle()
+            # A quick cluster answers before all results of the commit are released.
+            self._waiting.discard(unit.unit)
+            self._span(unit)
+            self._close_clusters()
+            await self._settle()
         elif self._all_released and result.commit == self._commit and self._commit not in self._view.converged:
             self._waiting.add(unit.unit)
 
     def _span(self, unit: UnitReport) -> None:
         commit, cluster = self._commit, unit.unit.cluster
-        if commit is None or unit.commit != commit:
+        if commit is None or unit.commit != commit or unit.unit in self._spanned:
             return
+        self._spanned.add(unit.unit)
         start = unit.applied_at or self._started
-        first = self._touched[cluster] = min(start, self._touched.get(cluster, start))
-        parent = cluster_span_of(self._traces.installation, commit, cluster)
+        self._touched[cluster] = min(start, self._touched.get(cluster, start))
         attributes = {
             telemetry.KEY_UNIT: str(unit.unit),
             telemetry.KEY_CLUSTER: str(cluster),
             telemetry.KEY_COUNT: unit.changed,
         }
+        parent = cluster_span_of(self._traces.installation, commit, cluster)
         end = max(start, unit.observed_at)
         self._traces.span(telemetry.SPAN_UNIT, commit, start, end, attributes=attributes, parent=parent)
-        if not any(name.cluster == cluster for name in self._waiting):
+
+    def _close_clusters(self) -> None:
+        """Send the spans of clusters on which nothing waits any more."""
+        commit = self._commit
+        if commit is None or not self._all_released or not self._touched:
+            return
+        busy = {name.cluster for name in self._waiting}
+        for cluster in [cluster for cluster in self._touched if cluster not in busy]:
+            start = self._touched.pop(cluster)
             where = {telemetry.KEY_CLUSTER: str(cluster)}
-            self._traces.span(
-                telemetry.SPAN_CLUSTER, commit, first, max(first, self._wall()), attributes=where, span_id=parent
-            )
+            span_id = cluster_span_of(self._traces.installation, commit, cluster)
+            end = max(start, self._wall())
+            self._traces.span(telemetry.SPAN_CLUSTER, commit, start, end, attributes=where, span_id=span_id)
 
     async def _settle(self) -> None:
         commit = self._commit
@@ -114,9 +128,9 @@ class Convergence:
 
 def is_there(report: UnitReport | None, result: Rendered) -> bool:
     """Whether a unit holds this result and is Healthy with it."""
-    return (
-        report is not None
-        and report.bundle == result.bundle
-        and report.sync is Sync.SYNCED
-        and report.health is Health.HEALTHY
-    )
+    return report is not None and report.bundle == result.bundle and is_well(report)
+
+
+def is_well(report: UnitReport) -> bool:
+    """Synced and Healthy."""
+    return report.sync is Sync.SYNCED and report.health is Health.HEALTHY
