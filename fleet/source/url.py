@@ -118,7 +118,7 @@ def _parse_absolute(text: str, *, allow_http: bool, allow_path: bool) -> GitUrl:
 def _path(text: str, *, allow_path: bool) -> GitUrl:
     if not allow_path:
         raise _refused("a local path is allowed only where the hub's own configuration names it")
-    return GitUrl("file", str(Path(text).expanduser().absolute()))
+    return GitUrl("file", str(Path(text).absolute()))
 
 
 def _refused(why: str, *, next_step: str = "use https://HOST/PATH or ssh://git@HOST/PATH") -> GitUrlRefused:

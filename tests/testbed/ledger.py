@@ -6,6 +6,7 @@ It proves what was asked, by whom (user agent) and how often, and so also that n
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,9 +56,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place in the ledger: requests that began to be answered after it are "since" it."""
+    """A place in the ledger: requests that began to be answered after it are "since" it.
+
+    at: seconds since the epoch. The log is not written in the order of the answers, so that the place alone would
+    count some of before.
+    """
 
     offset: int
+    at: float = 0.0
 
 
 class Ledger:
@@ -68,7 +74,7 @@ class Ledger:
 
     def mark(self) -> Mark:
         """The end of what is written now."""
-        return Mark(self._path.stat().st_size if self._path.exists() else 0)
+        return Mark(self._path.stat().st_size if self._path.exists() else 0, time.time())
 
     def since(self, mark: Mark) -> list[Request]:
         """All requests after the mark, oldest first; a watch counts once, when it was opened."""
@@ -77,7 +83,9 @@ class Ledger:
         for event in self._events(mark):
             if event["auditID"] not in seen:
                 seen.add(event["auditID"])
-                requests.append(_request_of(event))
+                request = _request_of(event)
+                if request.answered >= mark.at:
+                    requests.append(request)
         return requests
 
     def _events(self, mark: Mark) -> Iterator[dict]:

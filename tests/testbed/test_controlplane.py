@@ -32,13 +32,13 @@ def test_the_ledger_names_verb_object_and_user_agent(api_server: ControlPlane, n
 
 def test_a_user_has_only_the_rights_granted(api_server: ControlPlane, namespace: str) -> None:
     api_server.client().make_namespace(namespace)
-    limited = api_server.client("limited")
+    limited = api_server.client("nobody")
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     with pytest.raises(Refused) as refused:
         limited.get(path)
     assert refused.value.code == 403
     api_server.grant(
-        "limited", {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}, namespace=namespace
+        "nobody", {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}, namespace=namespace
     )
     api_server.client().wait(path, bool)
     assert limited.get(path)["items"] == []
