@@ -49,6 +49,14 @@ def prune_rule_of(live: Document) -> PruneRule:
         return PruneRule.CONFIRM
 
 
+def wave_of(live: Document) -> int:
+    """`fleet.internal/wave` of a live object, which no bundle knows any more; 0 where it cannot be read."""
+    try:
+        return int(text_at(live, "metadata", "annotations", "fleet.internal/wave") or "0")
+    except ValueError:
+        return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Doomed:
     """One object that its unit dropped. uid and content as read from the cluster; "" where not read yet.
@@ -62,6 +70,7 @@ class Doomed:
     content: Digest = Digest("")  # `fingerprint.content_of` the live object
     prune: PruneRule = PruneRule.ALLOWED
     replaced: bool = False
+    wave: int = 0  # of the live object: deletions go from the last wave to the first
 
 
 @dataclass(frozen=True, slots=True)

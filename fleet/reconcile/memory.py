@@ -147,7 +147,8 @@ class UnitState:
     validated_bundle: Digest | None = None
     holds: tuple[HoldRequest, ...] = ()
     replace_holds: dict[ObjectRef, HoldRequest] = field(default_factory=dict[ObjectRef, HoldRequest])
-    held_since: float = 0.0  # wall clock
+    held_since: float = 0.0  # wall clock; 0 while nothing is held
+    holds_read_at: float = 0.0  # loop time at which it was read what goes with the objects of `holds`
     kept: dict[ObjectRef, tuple[str, str]] = field(default_factory=dict[ObjectRef, tuple[str, str]])  # not deleted: why
     created: dict[ObjectRef, float] = field(default_factory=dict[ObjectRef, float])  # of objects that would be deleted
     deletions: list[float] = field(default_factory=list[float])  # wall clock, of the last hour

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from fleet.core.documents import Document, items_at, text_at
 from fleet.core.fingerprint import content_of
-from fleet.core.guard import Doomed, GuardHold, judge_prune, list_of, prune_rule_of
+from fleet.core.guard import Doomed, GuardHold, judge_prune, list_of, prune_rule_of, wave_of
 from fleet.core.ids import ObjectRef
+from fleet.core.losses import NOT_KNOWN
 from fleet.core.order import prune_stages
 from fleet.core.plan import UnitPlan
 from fleet.core.record import Deletable, Gone, NotDeletable, RowState, judge_deletion
@@ -23,6 +24,7 @@ from fleet.core.status import EventKind, HoldRequest, PendingDeletion
 from fleet.errors import ClusterError, Conflict
 from fleet.ports.worker import Deletion, JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.losses import Losses
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.site import Site
 
@@ -30,13 +32,14 @@ if TYPE_CHECKING:
     from fleet.reconcile.unit_pass import Outcome
 
 HOUR_SECONDS = 3600.0
+_READ_AGAIN_SECONDS = 300.0  # what could not be read for a hold
 
 
 class Pruner:
     """Deletions of all units of one site."""
 
     def __init__(self, site: Site, applier: Applier) -> None:
-        self._site, self._applier = site, applier
+        self._site, self._applier, self._losses = site, applier, Losses(site)
 
     async def prune(self, unit: UnitState, plan: UnitPlan, outcome: Outcome, *, healthy: bool) -> None:
         """Let go what is gone or no longer ours, delete what may be deleted, ask for the rest."""
@@ -65,11 +68,10 @@ class Pruner:
         if hold is None and verdict.waiting:
             message = f"would delete {list_of([item.ref for item in verdict.waiting])}, as on many clusters at once"
             hold = GuardHold("prune-budget", message, verdict.waiting)
-        self._ask(unit, hold)
-        waves = dict.fromkeys(unit.rows, 0)
+        await self._ask(unit, hold)
         allowed = {item.ref: item for item in verdict.allowed}
         reason = f"dropped by {unit.desired.commit[:12]}"
-        for stage in prune_stages(allowed, waves):
+        for stage in prune_stages(allowed, {ref: item.wave for ref, item in allowed.items()}):
             await self._delete_stage(unit, stage, reason, outcome)
         if verdict.allowed:
             done = [ref for ref in allowed if ref not in unit.rows]
@@ -154,13 +156,15 @@ class Pruner:
                 uid=text_at(document, "metadata", "uid"),
                 content=content_of(document, key=self._site.key),
                 prune=prune_rule_of(document),
+                wave=wave_of(document),
             )
             unit.doomed[item.ref] = (text_at(document, "metadata", "resourceVersion"), read)
-            unit.created[item.ref] = _time_of(document)
+            unit.created[item.ref] = created_at(document)
             found.append(read)
         return found
 
-    def _ask(self, unit: UnitState, hold: GuardHold | None) -> None:
+    async def _ask(self, unit: UnitState, hold: GuardHold | None) -> None:
+        """Hold these deletions; what would go with them is read once for the list, not in each pass."""
         assert unit.desired is not None
         if hold is None:
             unit.holds = ()
@@ -170,9 +174,23 @@ class Pruner:
             for item in hold.doomed
         )
         request = HoldRequest(unit.name, unit.desired.commit, hold.reason, hold.message, pending)
-        if unit.holds != (request,):
-            unit.holds = (request,)
+        is_new = tuple(_bare(known) for known in unit.holds) != (request,)
+        if is_new or self._may_read_again(unit):
+            request = await self.with_losses(request)
+            unit.holds, unit.holds_read_at = (request,), self._site.clock()
+        if is_new:
             self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=unit.desired.commit)
+
+    async def with_losses(self, request: HoldRequest) -> HoldRequest:
+        """The same hold with what would go with each object (R10)."""
+        lines = await self._losses.of([item.ref for item in request.deletions])
+        told = tuple(replace(item, goes_with=lines.get(item.ref, ())) for item in request.deletions)
+        return replace(request, deletions=told)
+
+    def _may_read_again(self, unit: UnitState) -> bool:
+        lines = (line for hold in unit.holds for item in hold.deletions for line in item.goes_with)
+        due = self._site.clock() >= unit.holds_read_at + _READ_AGAIN_SECONDS
+        return due and any(line.startswith(NOT_KNOWN) for line in lines)
 
     def _stuck(self, unit: UnitState, ref: ObjectRef, live: Document) -> None:
         """A finalizer is waited for and named, never taken off (R15)."""
@@ -190,10 +208,17 @@ class Pruner:
                 self._site.view.drop(ref)
             unit.kept.pop(ref, None)
             unit.doomed.pop(ref, None)
+            unit.created.pop(ref, None)
         self._site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in refs)))
 
 
-def _time_of(document: Document) -> float:
+def _bare(hold: HoldRequest) -> HoldRequest:
+    """The hold by its list alone."""
+    return replace(hold, deletions=tuple(replace(item, goes_with=()) for item in hold.deletions))
+
+
+def created_at(document: Document) -> float:
+    """creationTimestamp as wall clock; 0.0 where there is none."""
     try:
         return datetime.fromisoformat(text_at(document, "metadata", "creationTimestamp")).timestamp()
     except ValueError:

@@ -188,6 +188,8 @@ class Session:
 
     def _report(self, unit: UnitState, outcome: Outcome) -> None:
         site = self.site
+        held = bool(unit.holds or unit.replace_holds)
+        unit.held_since = (unit.held_since or site.wall()) if held else 0.0
         report = report_of(site, unit, outcome, self._orders.mode)
         before, unit.report = unit.report, report
         if before is None or replace(before, observed_at=report.observed_at) != report:
