@@ -8,7 +8,8 @@ from fleet.access.policy import Role
 from fleet.api.models import HoldDeletion, HoldList, HoldOut, Metadata, rfc3339
 from fleet.api.queries import ApproveBody, OpenQuery, ReasonBody
 from fleet.api.route import Call, Route
-from fleet.core.ids import Digest
+from fleet.core.ids import ClusterName, Digest
+from fleet.core.status import Event, EventKind
 from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid
 from fleet.ports.state import HoldRow
 from fleet.ports.worker import AuditEntry
@@ -101,6 +102,9 @@ async def _decide(call: Call, row: HoldRow, decision: str, reason: str) -> HoldR
         await state.write(replace(entry, outcome=f"refused: {error.reason}"))
         raise
     await state.write(replace(entry, outcome="done"))
+    text = f"hold {row.id} of overlay {row.overlay} {decision} by {call.caller.name}"
+    await state.add_events((Event(now, EventKind.NOTE, ClusterName(""), None, text, row.commit),))
+    call.parts.bells.news.ring()
     call.parts.bells.orders.set()
     return decided
 

@@ -18,9 +18,10 @@ from fleet.controllers.board import Board
 from fleet.controllers.convergence import Convergence
 from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.guard import judge_team_rights
-from fleet.core.ids import OverlayName, Revision, UnitName
+from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.objects import Bundle
 from fleet.core.release import EMPTY_BUNDLE, Rendered, RenderProblem, Result, facts_of
+from fleet.core.status import Event, EventKind
 from fleet.core.view import View
 from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateError
 from fleet.inventory.load import Loaded, load_fleet
@@ -159,12 +160,21 @@ class Commits:
             is_new = info.revision != head.commit or self._loaded is None
             if is_new or self._unfinished:
                 await self._take(fetched if is_new else replace(fetched, changed=None), started)
+                if is_new:
+                    await self._tell(info)
             elif self._again:
                 await self._retry(fetched.snapshot)
             head.subject, head.author, head.authored_at = info.subject, info.author, info.at
         self._view.head.tried_at = started
         self._view.version += 1
         self._bells.orders.set()  # a sync that was asked for waits until its fetch is over
+
+    async def _tell(self, info: CommitInfo) -> None:
+        """One line in the timeline for each commit that came into force."""
+        text = f'{self._view.head.branch} is {short(info.revision)} "{info.subject}" ({info.author})'
+        event = Event(self._wall(), EventKind.NOTE, ClusterName(""), None, text, info.revision)
+        await self._state.add_events((event,))
+        self._bells.news.ring()
 
     def _failed(self, error: SourceError) -> None:
         telemetry.FETCHES.labels("failed").inc()
@@ -199,10 +209,8 @@ class Commits:
         telemetry.COMMITS.inc()
         changed = fetched.changed if self._loaded is not None and not self._unfinished else None
         self._unfinished = True
-        if changed is None:
-            self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, None)
-        else:
-            self._loaded = load_fleet(fetched.snapshot, self._loaded, changed)
+        # A label or a line of fleet.yaml resolves every unit anew, which takes seconds in a very large fleet.
+        self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
         await self._convergence.begin(commit, started)
         # From here until `rendering` is set nothing waits: a commit in force with old results would look arrived.
         resolved = self._board.take_fleet(self._loaded.fleet)
