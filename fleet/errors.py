@@ -269,6 +269,10 @@ class AdmissionDenied(ClusterError):
     """An admission webhook or policy refuses the object."""
 
 
+class NotChecked(AdmissionDenied):
+    """A webhook refuses dry-runs, so that an object cannot be validated before it is applied; shown, not held back."""
+
+
 class TooManyRequests(ClusterError):
     """429 or 503 with Retry-After."""
 

@@ -11,9 +11,7 @@ from fleet.errors import RequestInvalid
 
 T = TypeVar("T")
 
-_REQUIREMENT = re.compile(
-    r"\s*(!?)([A-Za-z0-9./_-]+)(?:\s*(==|=|!=)\s*([^,()\s]*)|\s+(in|notin)\s*(\([^()]*\)))?\s*"
-)
+_REQUIREMENT = re.compile(r"\s*(!?)([A-Za-z0-9./_-]+)(?:\s*(==|=|!=)\s*([^,()\s]*)|\s+(in|notin)\s*(\([^()]*\)))?\s*")
 
 
 def selects(selector: str) -> Callable[[Mapping[str, str]], bool]:

@@ -22,6 +22,7 @@ from fleet.errors import (
     Forbidden,
     ImmutableField,
     KindNotServed,
+    NotChecked,
     NotFound,
     ObjectInvalid,
     ServerFailed,
@@ -42,6 +43,7 @@ _MISSING_RIGHT = re.compile(
     r'User "[^"\s]{1,200}" cannot [a-z]+ resource "[a-z./-]+"'
     r'(?: in API group "[a-z0-9.-]*")?(?: in the namespace "[a-z0-9-]+")?'
 )
+_NO_DRY_RUN = "not support dry run"  # the API server's own words, and those of webhooks that decide it themselves
 _CONFLICTING = re.compile(r'conflict with "([^"]*)"')
 
 
@@ -163,6 +165,13 @@ def _error_of_foreign(reply: Reply, asked: Asked) -> ClusterError:
 
 def _classify(reply: Reply, status: Document) -> tuple[type[ClusterError], str]:
     """Error class and next step for a Status. The code decides; reason and message only refine it."""
+    kind, next_step = _class_of(reply, status)
+    if kind is AdmissionDenied and _NO_DRY_RUN in text_at(status, "message"):
+        return NotChecked, "the apply itself will tell"
+    return kind, next_step
+
+
+def _class_of(reply: Reply, status: Document) -> tuple[type[ClusterError], str]:
     reason, message = text_at(status, "reason"), text_at(status, "message")
     match reply.status:
         case 401:

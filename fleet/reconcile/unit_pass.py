@@ -37,6 +37,7 @@ from fleet.errors import (
     ImmutableField,
     KindNotServed,
     NamespaceMissing,
+    NotChecked,
     NotFound,
     OwnedByOther,
 )
@@ -429,6 +430,8 @@ class UnitPass:
                 raise
             except NotFound:
                 return  # its namespace or definition is not there yet: the server says so on the apply itself
+            except NotChecked as error:
+                unit.warnings[ref] = (f"NotChecked: {error.why or error.what}",)
             except ClusterError as error:
                 # What answers a webhook may come with an earlier wave of this very change.
                 if not isinstance(error, AdmissionDenied) or step.wanted.source.options.wave == first_wave:

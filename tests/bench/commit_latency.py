@@ -88,7 +88,9 @@ def measure(sizes: list[int], rounds: int) -> None:
             began = time.monotonic()
             open_parts.enter_context(running(site.hub))
             site.hub.until_done(site.repo.head() or "", every=1.0, seconds=1500)
-            progress(f"{site.size} overlays everywhere after {time.monotonic() - began:.1f} s, {site.hub.cpu():.1f} CPU s")
+            progress(
+                f"{site.size} overlays everywhere after {time.monotonic() - began:.1f} s, {site.hub.cpu():.1f} CPU s"
+            )
         for site in sites:
             site.one_commit()  # warm
             for found in (site.delay, site.cpu, site.writes, site.renders, site.commands):

@@ -112,7 +112,9 @@ def machine() -> str:
     one, five, _ = os.getloadavg()
     head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     stamp = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    return f"{stamp} UTC, commit {head.stdout.strip()}, {os.cpu_count()} cores, load {one:.1f} (1 min) {five:.1f} (5 min)"
+    return (
+        f"{stamp} UTC, commit {head.stdout.strip()}, {os.cpu_count()} cores, load {one:.1f} (1 min) {five:.1f} (5 min)"
+    )
 
 
 def progress(text: str) -> None:

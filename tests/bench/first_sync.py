@@ -126,9 +126,13 @@ async def measure(plane: ControlPlane, rounds: int, size: int, folder: Path) -> 
             seconds[turn].add(taken)
             cpu[turn].add(spent)
         progress(f"round {number + 1}: " + ", ".join(f"{n} {s.values[-1]:.2f} s" for n, s in seconds.items()))
-    title = f"First sync of {size} objects ({kinds_of(objects('n', size))} kinds), rendered already, one real API server"
+    title = (
+        f"First sync of {size} objects ({kinds_of(objects('n', size))} kinds), rendered already, one real API server"
+    )
     table = Table("first_sync", title)
-    table.at_least("rate vs raw loop at the same concurrency (connect to last answer)", _over(seconds, "raw", "fleet"), 0.9)
+    table.at_least(
+        "rate vs raw loop at the same concurrency (connect to last answer)", _over(seconds, "raw", "fleet"), 0.9
+    )
     table.add("rate vs raw loop, from the first apply to the last", _over(seconds, "raw", "applies"))
     table.at_least("rate vs kubectl apply --server-side --validate=false", _over(seconds, "kubectl", "fleet"), 2.5)
     table.exactly("writes per object, validate: schema", writes, 1)
@@ -136,7 +140,12 @@ async def measure(plane: ControlPlane, rounds: int, size: int, folder: Path) -> 
     both = (server_sorts["write"] + server_sorts["dry-run"]) / size
     table.at_most("write requests per object, validate: server", both, 2)
     table.add("requests, validate: server", _shown(server_sorts))
-    for name, what in (("raw", "raw loop"), ("fleet", "fleet"), ("server", "fleet, validate: server"), ("kubectl", "kubectl")):
+    for name, what in (
+        ("raw", "raw loop"),
+        ("fleet", "fleet"),
+        ("server", "fleet, validate: server"),
+        ("kubectl", "kubectl"),
+    ):
         table.add(f"{what}: wall clock; CPU", f"{seconds[name]}; {cpu[name]}")
     table.show()
 

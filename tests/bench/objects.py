@@ -104,7 +104,11 @@ def _role_binding(name: str, value: str) -> tuple[str, str, Document]:
 def _ingress(name: str, value: str) -> tuple[str, str, Document]:
     backend = {"service": {"name": name, "port": {"name": "http"}}}
     paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
-    return "networking.k8s.io/v1", "Ingress", {"spec": {"rules": [{"host": f"{name}.example", "http": {"paths": paths}}]}}
+    return (
+        "networking.k8s.io/v1",
+        "Ingress",
+        {"spec": {"rules": [{"host": f"{name}.example", "http": {"paths": paths}}]}},
+    )
 
 
 def _network_policy(name: str, value: str) -> tuple[str, str, Document]:
@@ -118,7 +122,10 @@ def _budget(name: str, value: str) -> tuple[str, str, Document]:
 
 def _autoscaler(name: str, value: str) -> tuple[str, str, Document]:
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
-    usage = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}
+    usage = {
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}},
+    }
     spec = {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 5, "metrics": [usage]}
     return "autoscaling/v2", "HorizontalPodAutoscaler", {"spec": spec}
 

@@ -196,7 +196,9 @@ def one_round(shape: Shape, figures: Figures, plane: ControlPlane, git: GitHttpS
     clear(plane, shape.everything(place.namespace))
 
 
-def stand_still(shapes: Sequence[tuple[Shape, Figures]], plane: ControlPlane, git: GitHttpServer, folder: Path, minutes: int) -> None:
+def stand_still(
+    shapes: Sequence[tuple[Shape, Figures]], plane: ControlPlane, git: GitHttpServer, folder: Path, minutes: int
+) -> None:
     """Both hubs at once, minute by minute; polls of Git go on as configured by default."""
     with ExitStack() as stack:
         places = [(Place(shape, plane, folder, git), figures) for shape, figures in shapes]
@@ -222,7 +224,9 @@ def judge(shape: Shape, figures: Figures, table: Table) -> None:
     thrice = Samples(" s", [figures.build.values[number // 3] for number in range(len(figures.commit.values))])
     if shape.units == 1:
         allowed = [b + 1.2 * r for b, r in zip(figures.build.values, figures.raw.values, strict=True)]
-        table.at_most(f"{what}: commit to all applied / (build + 1.2 raw loop)", ratio(figures.first, Samples("", allowed)), 1)
+        table.at_most(
+            f"{what}: commit to all applied / (build + 1.2 raw loop)", ratio(figures.first, Samples("", allowed)), 1
+        )
         table.at_most(f"{what}: one-line commit to applied / build alone", ratio(figures.commit, thrice), 1.3)
     else:
         table.at_most(f"{what}: first sync, CPU with builds", figures.first_cpu, 6)
@@ -236,7 +240,10 @@ def judge(shape: Shape, figures: Figures, table: Table) -> None:
     table.add(f"{what}: first sync, commit to all applied; all reported", f"{figures.first}; {figures.first_told}")
     table.add(f"{what}: first sync, CPU; requests", f"{figures.first_cpu}; {figures.sorts}")
     table.add(f"{what}: raw loop; build of one overlay, CPU", f"{figures.raw}; {figures.build}, {figures.build_cpu}")
-    table.add(f"{what}: one-line commit to applied; all at it; CPU", f"{figures.commit}; {figures.commit_told}; {figures.commit_cpu}")
+    table.add(
+        f"{what}: one-line commit to applied; all at it; CPU",
+        f"{figures.commit}; {figures.commit_told}; {figures.commit_cpu}",
+    )
     if figures.idle_cpu.values:
         table.exactly(f"{what}: idle minute, requests (both fleets)", figures.idle_requests, 0)
         table.at_most(f"{what}: idle minute, CPU with polls of Git", figures.idle_cpu, 0.1)
@@ -256,7 +263,10 @@ def main() -> None:
             for number in range(given.rounds):
                 for shape, figures in shapes:
                     one_round(shape, figures, plane, git, folder)
-                progress(f"round {number + 1}: first {[f'{f.first.values[-1]:.2f} s, {f.first_cpu.values[-1]:.2f} CPU s' for _, f in shapes]}")
+                progress(
+                    last = [f"{f.first.values[-1]:.2f} s, {f.first_cpu.values[-1]:.2f} CPU s" for _, f in shapes]
+                    progress(f"round {number + 1}: first {last}")
+                )
             if given.minutes:
                 stand_still(shapes, plane, git, folder, given.minutes)
     table = Table("two_fleets", "Two fleets on a real API server")

@@ -52,7 +52,7 @@ def api_server() -> Iterator[ControlPlane]:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder of one run. Bytecode is made before, as an installed package has it: compiling is not what is measured."""
+    """A folder of one run. Bytecode is made before, as an installed package has it: compiling is not measured."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     compileall.compile_dir(str(_TESTS.parent / "fleet"), quiet=2)
     folder = Path(tempfile.mkdtemp(prefix="fleet-bench-"))

@@ -78,10 +78,10 @@ class World:
         self._files[f"clusters/{name}.yaml"] = _API + yaml.safe_dump(document)
         self.give(name, plane, user)
 
-    def give(self, name: str, plane: ControlPlane, user: str = "admin") -> None:
+    def give(self, name: str, plane: ControlPlane, user: str = "admin", **options: Any) -> None:
         """The credential of this name leads to that control plane from now on."""
         fresh = self.credentials / f".{name}"
-        plane.write_kubeconfig(fresh, user)
+        plane.write_kubeconfig(fresh, user, **options)
         fresh.rename(self.credentials / f"{name}.kubeconfig")
 
     def overlay(self, name: str, documents: Iterable[Mapping[str, Any]], **spec: Any) -> None:

@@ -37,9 +37,7 @@ def test_a_user_has_only_the_rights_granted(api_server: ControlPlane, namespace:
     with pytest.raises(Refused) as refused:
         limited.get(path)
     assert refused.value.code == 403
-    api_server.grant(
-        "nobody", {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}, namespace=namespace
-    )
+    api_server.grant("nobody", {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}, namespace=namespace)
     api_server.client().wait(path, bool)
     assert limited.get(path)["items"] == []
 
