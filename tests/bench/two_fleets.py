@@ -263,10 +263,8 @@ def main() -> None:
             for number in range(given.rounds):
                 for shape, figures in shapes:
                     one_round(shape, figures, plane, git, folder)
-                progress(
-                    last = [f"{f.first.values[-1]:.2f} s, {f.first_cpu.values[-1]:.2f} CPU s" for _, f in shapes]
-                    progress(f"round {number + 1}: first {last}")
-                )
+                last = [f"{f.first.values[-1]:.2f} s, {f.first_cpu.values[-1]:.2f} CPU s" for _, f in shapes]
+                progress(f"round {number + 1}: first {last}")
             if given.minutes:
                 stand_still(shapes, plane, git, folder, given.minutes)
     table = Table("two_fleets", "Two fleets on a real API server")
