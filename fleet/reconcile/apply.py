@@ -30,6 +30,7 @@ from fleet.errors import (
     IdentityMismatch,
     IdentityUnreadable,
     KindNotServed,
+    NotFound,
     ObjectForeign,
     ObjectInvalid,
     OwnedByOther,
@@ -154,7 +155,8 @@ class Applier:
         if isinstance(error, TooManyRequests):
             site.pace.slow_down()
         soon = Backoff(site.limits.retry_first_seconds, site.limits.retry_most_seconds)
-        bounds = soon if error.retry is Retry.SOON else REFUSALS
+        # A namespace that is not there yet comes with another unit, as a rule within seconds.
+        bounds = soon if error.retry is Retry.SOON or isinstance(error, NotFound) else REFUSALS
         wait = before.wait if before is not None and again else 0.0
         wait = next_wait(wait, site.random(), bounds)
         if isinstance(error, UNKNOWN_RESULT) and (row := unit.rows.get(ref)):

@@ -425,6 +425,9 @@ class Session:
         unit, live = self._owner(ref) or self._wanter(ref), site.view.find(ref)
         if ref.kind == "CustomResourceDefinition" and live is not None and live.health.kstatus is Kstatus.CURRENT:
             self._defined_at = site.clock()
+            for other in site.units.values():
+                if any(not item.served for item in other.wanted.values()):
+                    self.wake(other.name)
         if unit is None:
             return
         match sight:
