@@ -167,7 +167,7 @@ class Session:
                 self._due.set()
 
     async def _one_pass(self, unit: UnitState) -> Outcome:
-        leave = self._leave(unit)
+        leave, started = self._leave(unit), self.site.clock()
         if unit.desired is None:
             return Outcome(leave, incomplete="nothing is said of it: it is kept as it is")
         wanted = bundle_of(unit.desired)
@@ -183,7 +183,7 @@ class Session:
         await self._confirm(unit)
         outcome = await self._passes.run(unit, leave, self._claims_now())
         await self._explain(unit, outcome)
-        self._set_timers(unit)
+        self._set_timers(unit, started)
         return outcome
 
     def _report(self, unit: UnitState, outcome: Outcome) -> None:
@@ -231,11 +231,15 @@ class Session:
             trouble = next(iter(unit.troubles.values()))
             self._orders.end_all(unit.name, "refused", f"{trouble.reason}: {trouble.message}")
 
-    def _set_timers(self, unit: UnitState) -> None:
-        """Passes that time alone makes due: retries, and windows that open."""
+    def _set_timers(self, unit: UnitState, started: float) -> None:
+        """Passes that time alone makes due: retries, and windows that open.
+
+        started: of the pass. What failed early in a long one may be due already; what was due before and was not
+        tried waits for something else than time.
+        """
         now = self.site.clock()
-        due = [trouble.next_at for trouble in unit.troubles.values() if trouble.next_at > now]
-        due += [reverts.next_at for reverts in unit.reverts.values() if reverts.next_at > now]
+        due = [trouble.next_at for trouble in unit.troubles.values() if trouble.next_at > started]
+        due += [reverts.next_at for reverts in unit.reverts.values() if reverts.next_at > started]
         if due:
             self.wake_at(unit.name, min(due))
         if unit.desired is not None and unit.desired.policy.sync.windows:

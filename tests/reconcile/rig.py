@@ -22,6 +22,7 @@ from fleet.core.rollout import Action, Apply, Approved, Desired, SyncRequest, Un
 from fleet.core.status import Event, EventKind, Health, OperationResult, Report, Sync, UnitReport
 from fleet.errors import StateDamaged
 from fleet.kube.connect import KubeConnector
+from fleet.kube.limits import KubeLimits
 from fleet.ports.worker import AuditEntry, JournalEntry, JournalState
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.worker import Worker
@@ -54,6 +55,7 @@ class Hub:
     events: list[Event] = field(default_factory=list)
     audited: list[AuditEntry] = field(default_factory=list)
     limits: WorkerLimits = field(default_factory=WorkerLimits)
+    kube_limits: KubeLimits = field(default_factory=KubeLimits)
     _parts: dict[UnitName, UnitDesired] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -107,7 +109,7 @@ class Hub:
             sink=self,
             journal=self.journal,
             audit=self,
-            connector=KubeConnector(self, allowed=[LOOPBACK]),
+            connector=KubeConnector(self, limits=self.kube_limits, allowed=[LOOPBACK]),
             fence=self,
             limits=self.limits,
             wall=time.time,

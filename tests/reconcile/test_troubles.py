@@ -1,0 +1,144 @@
+"""A cluster that loses answers, asks for patience, stays mute, or is another one: on simulated clusters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from rig import Hub, config_map, notes
+from testbed.workloads import job
+
+from fleet.core.ids import Identity
+from fleet.core.status import EventKind
+from fleet.kube.limits import KubeLimits
+from fleet.reconcile.limits import WorkerLimits
+from fleet.sim import SimCluster, Simulation
+from fleet.sim.ledger import Entry
+
+SHOP = "default"
+
+
+@dataclass
+class SimHub(Hub):
+    """A hub whose worker reaches one simulated cluster; `at` may be moved to another."""
+
+    at: str = "one"
+
+    async def kubeconfig(self, name: str) -> bytes:
+        simulation: Simulation = self.plane  # type: ignore[assignment]
+        return simulation.kubeconfig(self.at)
+
+    @property
+    def cluster(self) -> SimCluster:
+        simulation: Simulation = self.plane  # type: ignore[assignment]
+        return simulation.cluster(self.at)
+
+    def asked(self, verb: str, name: str = "", since: float = 0.0) -> list[Entry]:
+        entries = self.cluster.ledger.since(0)
+        return [
+            e for e in entries if e.verb == verb and name in ("", e.name) and e.moment > since and e.namespace == SHOP
+        ]
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulation]:
+    async with Simulation(["one", "two"], seed=1, ready_seconds=0.02) as simulation:
+        yield simulation
+
+
+@pytest.fixture
+def hub(sim: Simulation) -> SimHub:
+    return SimHub(sim)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_write_whose_answer_is_lost_is_read_before_it_is_repeated(hub: SimHub, lost: bool) -> None:
+    hub.kube_limits = KubeLimits(call_seconds=1.0)
+    if lost:
+        hub.cluster.faults.add("lost_write", verbs={"patch"}, name="a", count=1)
+    unit = hub.want("web", [config_map("a", SHOP), config_map("b", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+    writes = [e for e in hub.asked("patch", "a") if not e.dry_run]
+    assert len(writes) == 1
+    assert bool([e for e in hub.asked("get", "a") if e.moment > writes[0].moment]) is lost
+
+
+async def test_retry_after_holds_its_own_cluster_alone(sim: Simulation, hub: SimHub) -> None:
+    other = SimHub(sim, at="two")  # type: ignore[arg-type]
+    hub.cluster.faults.add("error", code=429, retry_after=2, verbs={"patch"}, name="c0", count=1)
+    units = [each.want("web", [config_map(f"c{n}", SHOP) for n in range(40)]) for each in (hub, other)]
+    async with hub.worker(), other.worker():
+        await hub.until(lambda: any(e.code == 429 for e in hub.asked("patch")), "refused")
+        refused = next(e.moment for e in hub.asked("patch") if e.code == 429)
+        await other.until_well(units[1])
+        ended = max(e.moment for e in other.asked("patch"))
+        await hub.until_well(units[0])
+    again = min(e.moment for e in hub.asked("patch", "c0") if e.moment > refused)
+    assert again - refused >= 2
+    assert ended < again
+
+
+async def test_a_proof_list_finds_what_a_mute_watch_hides_and_asks_no_more_often_than_said(hub: SimHub) -> None:
+    hub.limits = WorkerLimits(proof_seconds=1.0)
+    unit = hub.want("web", [config_map("a", SHOP), config_map("b", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        before = len([e for e in hub.cluster.ledger.since(0) if e.verb == "list"])
+        started = asyncio.get_running_loop().time()
+        hub.cluster.faults.add("silent", verbs={"watch"})
+        hub.cluster.cut()
+        await asyncio.sleep(0)
+        hub.cluster.drift("", "ConfigMap", SHOP, "a", {"data": {"a": "x"}})
+        hub.cluster.remove("", "ConfigMap", SHOP, "b")
+        await hub.until(lambda: len(hub.told(EventKind.HEALED)) >= 2, "healed")
+        elapsed = asyncio.get_running_loop().time() - started
+        lists = len([e for e in hub.cluster.ledger.since(0) if e.verb == "list"]) - before
+        assert lists <= elapsed / 0.9 + 2  # the cut watch may list once, too
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_sync_fail_hooks_run_once_when_the_bundle_fails_and_only_then(hub: SimHub, fails: bool) -> None:
+    hook = job("alarm", SHOP)
+    hook["metadata"].update(notes(hook="SyncFail"))
+    broken = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": SHOP}}
+    broken["spec"] = {"ports": [{"port": 99999 if fails else 80}]}
+    unit = hub.want("web", [hook, broken, config_map("a", SHOP)])
+    async with hub.worker():
+        if not fails:
+            await hub.until_well(unit)
+            assert hub.cluster.get("batch", "Job", SHOP, "alarm") is None
+            return
+        await hub.until(lambda: hub.cluster.get("batch", "Job", SHOP, "alarm"), "alarmed")
+        await hub.until(lambda: hub.units[unit].reason == "ObjectInvalid", "the failure is what is said")
+    async with hub.worker():
+        hub.want("other", [config_map("x", SHOP)])
+        await hub.until_well(hub.want("other", [config_map("x", SHOP)]))
+    assert len([e for e in hub.asked("patch", "alarm") if e.writes]) == 1
+
+
+async def test_an_accepted_identity_voids_the_record_and_deletes_nothing(sim: Simulation, hub: SimHub) -> None:
+    unit = hub.want("web", [config_map("a", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+    old = sim.cluster("one").get("", "ConfigMap", SHOP, "a")
+    hub.at = "two"
+    async with hub.worker():
+        report = await hub.until(lambda: (r := hub.reports[-1]).reason == "IdentityMismatch" and r, "mismatch")
+        assert not hub.asked("patch")
+        found = sim.cluster("two").identity
+        assert found in f"{report.message} {report.next_step}"
+        hub.want("web", [config_map("a", SHOP), config_map("b", SHOP)], commit="b", send=False)
+        hub.send_desired(identity=Identity(found))
+        await hub.until_well(unit)
+    state = await hub.journal.load()
+    assert state.identity == found
+    uids = {row.uid for row in state.rows}
+    assert uids == {hub.cluster.get("", "ConfigMap", SHOP, name)["metadata"]["uid"] for name in "ab"}
+    assert [entry.action for entry in hub.audited if "identity" in entry.action or "contact" in entry.action] == [
+        "first-contact",
+        "accept-identity",
+    ]
+    assert sim.cluster("one").get("", "ConfigMap", SHOP, "a") == old
