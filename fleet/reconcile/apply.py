@@ -38,6 +38,7 @@ from fleet.errors import (
     Released,
     Retry,
     ServerFailed,
+    StateNotWritable,
     TooManyRequests,
 )
 from fleet.ports.kube import Answer, ServedKind
@@ -50,6 +51,7 @@ from fleet.reconcile.site import Site
 UNKNOWN_RESULT = (ClusterTimeout, ClusterUnreachable, ServerFailed, AnswerInvalid)
 # These concern the whole cluster: the connection ends and is proven anew.
 ENDS_SESSION = (IdentityMismatch, IdentityUnreadable, OwnedByOther)
+ENDS = (*ENDS_SESSION, StateNotWritable)  # with what concerns the whole hub
 _STALE_TRIES = 3
 # No object is ever at this resourceVersion (the store's numbers begin above it): an apply that carries it creates, and
 # answers 409 where the object exists, so that nothing is taken over that came since we looked (R4; decision 5).

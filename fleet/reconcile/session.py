@@ -12,18 +12,18 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
-from fleet.core.documents import Document, text_at
+from fleet.core.documents import Document
 from fleet.core.fleet import Mode
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
-from fleet.core.objects import Mark, ref_of
+from fleet.core.objects import Mark
 from fleet.core.plan import Claims
 from fleet.core.record import RowState, installation_hash
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Health, Kstatus, Sync, UnitReport
-from fleet.errors import FleetError, KindNotServed, StateNotWritable
+from fleet.errors import FleetError, KindNotServed
 from fleet.ports.kube import Catalog
 from fleet.ports.worker import JournalEntry
-from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.apply import ENDS, Applier
 from fleet.reconcile.detach import Detacher
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
@@ -32,6 +32,8 @@ from fleet.reconcile.memory import Kind, KindView, Live, UnitState, kind_of
 from fleet.reconcile.observe import Observer, Sight
 from fleet.reconcile.observe_mode import Comparer
 from fleet.reconcile.orders import Orders
+from fleet.reconcile.proof import SlowProof
+from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.reporting import report_of
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave, bundle_of, judge_leave
@@ -44,7 +46,6 @@ _DISCOVER_SECONDS = 30.0
 _DISCOVER_SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
 _DISCOVER_GROWTH = 0.25  # of the time since: a busy server takes long to publish what it has established
 _WINDOW_SECONDS = 15.0
-ENDS = (*ENDS_SESSION, StateNotWritable)
 
 
 class Session:
@@ -62,7 +63,6 @@ class Session:
         self._jotted: dict[str, str] = {}
         self._discovered_at = -_DISCOVER_SECONDS
         self._defined_at = float("-inf")  # when a definition was seen established last
-        self._proof_turn = 0
         self.site = make_site(self)
         site = self.site
         selector = f"fleet.internal/installation={installation_hash(site.installation)}"
@@ -80,7 +80,7 @@ class Session:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._health.run(), name="health")
-            tasks.create_task(self._prove_slowly(), name="proof lists")
+            tasks.create_task(SlowProof(self.site, self._observer, self._selector).run(), name="proof lists")
             self._follow({_CONFIG_MAPS, *(kind_of(ref) for unit in self.site.units.values() for ref in unit.rows)})
             self.wake(None)
             await self._schedule()
@@ -137,7 +137,7 @@ class Session:
             wanted = bundle_of(unit.desired)
             if unit.dirty and unit.name not in self._running and wanted is not None and unit.bundle != wanted:
                 try:
-                    await self._passes.read_bundle(unit, wanted)
+                    await read_bundle(self.site, unit, wanted)
                 except FleetError as error:
                     if isinstance(error, ENDS):
                         raise
@@ -172,10 +172,10 @@ class Session:
             return Outcome(leave, incomplete="nothing is said of it: it is kept as it is")
         wanted = bundle_of(unit.desired)
         if wanted is not None and self._orders.mode is Mode.OBSERVE:
-            await self._passes.read_bundle(unit, wanted)
+            await read_bundle(self.site, unit, wanted)
             return await self._comparer.compare(unit, leave)
         if wanted is not None:
-            await self._passes.read_bundle(unit, wanted)
+            await read_bundle(self.site, unit, wanted)
             kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
             self._follow(kinds)
         if any(not item.served for item in (*unit.wanted.values(), *unit.hooks)):
@@ -344,43 +344,10 @@ class Session:
                 _forget_missing_kinds(other, catalog)
             self.wake(None)
         if unit.desired is not None and (wanted := bundle_of(unit.desired)) is not None:
-            await self._passes.read_bundle(unit, wanted)
+            await read_bundle(self.site, unit, wanted)
             self._follow({kind_of(ref) for ref in (*unit.refs(), *_hook_refs(unit))})
         if any(not item.served for item in unit.wanted.values()):
             self.wake_at(unit.name, now + pause)
-
-    async def _prove_slowly(self) -> None:
-        """One complete metadata-only list per kind in an hour, spread in time: what a watch missed shows (R19)."""
-        site = self.site
-        while True:
-            kinds = [kind for kind, view in site.view.kinds.items() if not view.unknown]
-            pause = site.limits.proof_seconds / max(1, len(kinds))
-            await asyncio.sleep(pause * (0.9 + 0.1 * site.random()))
-            if not kinds:
-                continue
-            kind = kinds[self._proof_turn % len(kinds)]
-            self._proof_turn += 1
-            view = site.view.kinds[kind]
-            try:
-                listed = await site.kube.list(view.served, selector=self._selector, metadata_only=True)
-            except FleetError as error:
-                if isinstance(error, ENDS):
-                    raise
-                continue  # the next round asks again
-            self._compare_proof(kind, view, listed.items)
-
-    def _compare_proof(self, kind: Kind, view: KindView, items: tuple[Document, ...]) -> None:
-        seen: dict[ObjectRef, str] = {}
-        for item in items:
-            ref = ref_of(item)
-            version = text_at(item, "metadata", "resourceVersion")
-            seen[ObjectRef(kind[0], kind[1], ref.namespace, ref.name)] = version
-        for ref, version in seen.items():
-            live = view.rows.get(ref)
-            if live is None or not is_older(version, live.resource_version):
-                self._observer.verify(view.served, ref)
-        for ref in [ref for ref in view.rows if ref not in seen]:
-            self._observer.verify(view.served, ref)
 
     # What the observer tells
 

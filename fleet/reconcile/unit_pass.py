@@ -6,17 +6,14 @@ computed anew each time from record and live view. So a killed worker goes on wh
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from fleet.core.fieldset import entries_of
-from fleet.core.fingerprint import SyncState, SyncVerdict
-from fleet.core.fleet import Validate
+from fleet.core.fingerprint import SyncVerdict
 from fleet.core.guard import judge_empty
-from fleet.core.hooks import split_hooks
 from fleet.core.ids import Digest, ObjectRef, OverlayName
-from fleet.core.objects import BundleObject, HookPhase
-from fleet.core.order import Rank, rank_of
+from fleet.core.objects import HookPhase
 from fleet.core.plan import (
     Cause,
     Claims,
@@ -29,16 +26,12 @@ from fleet.core.plan import (
     plan_unit,
     prove_complete,
 )
-from fleet.core.record import MarkKind, MarkVerdict, Row, RowState, desired_digest_of, plan_record
-from fleet.core.status import EventKind, Kstatus, ObjectStatus
+from fleet.core.record import MarkKind, MarkVerdict, Row, RowState
+from fleet.core.status import EventKind, ObjectStatus
 from fleet.errors import (
-    AdmissionDenied,
     ClusterError,
-    ImmutableField,
     KindNotServed,
     NamespaceMissing,
-    NotChecked,
-    NotFound,
     OwnedByOther,
 )
 from fleet.ports.kube import ServedKind
@@ -51,8 +44,10 @@ from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.parent import Parents
 from fleet.reconcile.prune import Pruner
+from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.replace import Replacer
 from fleet.reconcile.site import Site
+from fleet.reconcile.stages import Stages
 from fleet.reconcile.standing import Leave, bundle_of
 
 _NO_DIGEST = Digest("")
@@ -84,9 +79,10 @@ class UnitPass:
         healer: Healer,
         look: Callable[[ServedKind, ObjectRef], Awaitable[object]],
     ) -> None:
-        self._site, self._applier, self._healer, self._look = site, applier, healer, look
+        self._site, self._applier, self._look = site, applier, look
         self._contacts, self._pruner, self._parents = Contacts(site), Pruner(site, applier), Parents(site)
-        self._hooks, self._replacer = HookRunner(site, applier), Replacer(site, applier, self._pruner)
+        self._hooks = HookRunner(site, applier)
+        self._stages = Stages(site, applier, healer, Replacer(site, applier, self._pruner))
 
     async def run(self, unit: UnitState, leave: Leave, claims: Claims) -> Outcome:
         """One pass. ClusterErrors of single objects become troubles of theirs; what ends the session is raised."""
@@ -94,7 +90,7 @@ class UnitPass:
         assert unit.desired is not None  # the worker passes over units that nothing is said of
         wanted_bundle = bundle_of(unit.desired)
         if wanted_bundle is not None:
-            await self.read_bundle(unit, wanted_bundle)
+            await read_bundle(self._site, unit, wanted_bundle)
         if not self._site.has_looked(unit):
             outcome.incomplete = "the cluster has not told yet which objects there are"
             return outcome
@@ -119,41 +115,6 @@ class UnitPass:
             return outcome
         await self._carry_out(unit, plan, outcome)
         return outcome
-
-    async def read_bundle(self, unit: UnitState, digest: Digest) -> None:
-        """Resolve a bundle for this cluster; nothing is kept of the bodies."""
-        site, desired = self._site, unit.desired
-        assert desired is not None
-        key = (digest, desired.policy.ignore, site.catalog_version)
-        if unit.read_key == key:
-            return
-        bundle = await site.library.bundle(digest)
-        mark, rules = site.mark(unit.name), desired.policy.ignore
-        found: list[tuple[BundleObject, Wanted]] = []
-        unit.misplaced = {}
-        for obj in bundle.objects:
-            served = site.served(obj.ref, obj.version)
-            ref = obj.ref
-            if served is not None and not served.namespaced and ref.namespace:
-                ref = replace(ref, namespace="")
-            source = replace(obj, ref=ref, body=b"")
-            item = Wanted(ref, source, desired_digest_of(obj, mark, rules), served is not None)
-            if served is not None and served.namespaced and not ref.namespace:
-                unit.misplaced[ref] = item
-            found.append((source, item))
-        plain, hooks = split_hooks(source for source, _ in found)
-        items = {source.ref: item for source, item in found}
-        unit.wanted = {source.ref: items[source.ref] for source in plain}
-        unit.hooks = tuple(items[source.ref] for source in hooks)
-        if unit.bundle != digest:
-            unit.contact.clear()
-            unit.troubles.clear()
-            unit.waves_since.clear()
-            unit.warnings.clear()
-            unit.kept.clear()
-            unit.replace_holds.clear()
-            unit.changed = 0
-        unit.bundle, unit.read_key = digest, key
 
     # Planning
 
@@ -290,18 +251,18 @@ class UnitPass:
             self._take_over(unit, plan)
         hooked = leave.apply and await self._before(unit, plan, outcome)
         steps = self._steps(unit, plan, leave, release=hooked)
-        if steps and leave.apply and not await self._validated(unit, steps, outcome):
+        if steps and leave.apply and not await self._stages.are_valid(unit, steps, outcome):
             steps = [step for step in steps if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE)]
         if steps:
-            await self._record(unit, steps)
-            await self._apply(unit, steps, outcome)
+            await self._stages.record(unit, steps)
+            await self._stages.apply(unit, steps, outcome)
         if outcome.reason and leave.apply and outcome.reason not in ("WaveWaits", "HookRuns"):
             await self._hooks.failed(unit, outcome)
         whole = not self._left(unit, plan, leave)
         outcome.settled = whole and not outcome.reason and unit.bundle is not None
         if not outcome.settled or not leave.apply:
             return
-        if not await self._hooks.after(unit, outcome, self._all_current(unit)):
+        if not await self._hooks.after(unit, outcome, self._stages.all_current(unit)):
             outcome.settled = False
         if outcome.settled and not outcome.leave.blockers:
             await self._settle(unit, plan, outcome)
@@ -397,163 +358,6 @@ class UnitPass:
                 site.wake(other.name)
             unit.moves.append(JournalEntry(put=(unit.rows[ref],), drop=drop))
 
-    async def _record(self, unit: UnitState, steps: Sequence[Step]) -> None:
-        """Old united with new, durable before the first write (R12); nothing where the list stays the same."""
-        site = self._site
-        rows = plan_record(unit.name, unit.rows.values(), [s.wanted.source for s in steps], at=site.wall())
-        moves, unit.moves = unit.moves, []
-        if not rows and not moves:
-            return
-        for row in rows:
-            site.put_row(unit, row)
-        put = (*rows, *(row for move in moves for row in move.put))
-        await site.journal.commit(JournalEntry(put=put, drop=tuple(d for move in moves for d in move.drop)))
-
-    async def _validated(self, unit: UnitState, steps: Sequence[Step], outcome: Outcome) -> bool:
-        """R14: all objects of a change stand a dry-run before the first write. Healing needs none."""
-        assert unit.desired is not None
-        site = self._site
-        fresh = [step for step in steps if step.cause in (Cause.NEW, Cause.CHANGED, Cause.MOVED)]
-        if not fresh or unit.desired.policy.sync.validate is not Validate.SERVER:
-            return True
-        if unit.validated_bundle != unit.bundle:
-            unit.validated_bundle, unit.validated, unit.refused = unit.bundle, set(), set()
-        first_wave = min(step.wanted.source.options.wave for step in fresh)
-
-        async def check(step: Step) -> None:
-            ref = step.wanted.ref
-            if ref in unit.validated or not self._can_validate(ref, steps):
-                return
-            try:
-                await self._applier.try_out(unit, step.wanted)
-            except ENDS_SESSION:
-                raise
-            except NotFound:
-                return  # its namespace or definition is not there yet: the server says so on the apply itself
-            except NotChecked as error:
-                unit.warnings[ref] = (f"NotChecked: {error.why or error.what}",)
-            except ClusterError as error:
-                # What answers a webhook may come with an earlier wave of this very change.
-                if not isinstance(error, AdmissionDenied) or step.wanted.source.options.wave == first_wave:
-                    unit.refused.add(ref)
-                    self._applier.trouble(unit, ref, step.wanted.digest, error)
-                return
-            unit.validated.add(ref)
-            unit.refused.discard(ref)
-
-        await site.pace.each(fresh, check)
-        # One that was refused keeps the others back also while its own next try is not due yet.
-        refused = [trouble for ref in sorted(unit.refused) if (trouble := unit.troubles.get(ref))]
-        if not refused:
-            return True
-        outcome.reason = refused[0].reason
-        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        outcome.message = f"refused, nothing was written: {refused[0].message}{more}"
-        outcome.next_step = f"fleet describe unit {unit.name}"
-        return False
-
-    def _can_validate(self, ref: ObjectRef, steps: Sequence[Step]) -> bool:
-        """Whether the server can judge it now: its namespace and its kind are there."""
-        if not ref.namespace:
-            return True
-        namespace = ObjectRef("", "Namespace", "", ref.namespace)
-        return not any(step.wanted.ref == namespace and step.seen is None for step in steps)
-
-    async def _apply(self, unit: UnitState, steps: Sequence[Step], outcome: Outcome) -> None:
-        """Waves and ranks in order; a wave starts once the one before is Current."""
-        site = self._site
-        stages: dict[tuple[int, int], list[Step]] = {}
-        for step in steps:
-            stages.setdefault((step.wanted.source.options.wave, rank_of(step.wanted.ref)), []).append(step)
-        failed: set[ObjectRef] = set()
-        for (wave, rank), group in sorted(stages.items()):
-            heals = [s for s in group if s.cause in (Cause.DRIFTED, Cause.LABEL_LOST)]
-            if not self._wave_may_start(unit, wave, outcome) or (rank and not self._foundation_stands(unit, wave)):
-                group = heals
-
-            async def write(step: Step) -> None:
-                if not await self._write(unit, step):
-                    failed.add(step.wanted.ref)
-
-            await site.pace.each(group, write)
-            self._jot(unit)
-        if failed and not outcome.reason:
-            first = unit.troubles[min(failed)]
-            outcome.reason, outcome.next_step = first.reason, first.next_step
-            outcome.message = first.message if len(failed) == 1 else f"{first.message} (and {len(failed) - 1} more)"
-
-    async def _write(self, unit: UnitState, step: Step) -> bool:
-        ref = step.wanted.ref
-        if ref in self._site.in_flight:
-            return True  # being healed at this moment
-        now = sync_of(unit.rows.get(ref), step.wanted.digest, self._site.view.find(ref), self._site.verdicts)
-        if now is SyncState.IN_SYNC and step.cause is not Cause.LABEL_LOST:
-            return True  # healed since the plan was made
-        live = self._site.view.find(ref)
-        done = await self._applier.write(unit, step.wanted)
-        if not done and step.wanted.source.options.replace and unit.troubles[ref].reason == ImmutableField.__name__:
-            done = await self._replacer.replace(unit, step.wanted)
-        if done:
-            unit.contact.pop(ref, None)
-            unit.changed += 1
-            if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE):
-                before = live.document if live else None
-                await self._healer.tell(unit, step.wanted, before, was_gone=step.cause is Cause.GONE)
-        return done
-
-    def _jot(self, unit: UnitState) -> None:
-        site = self._site
-        rows, site.changed_rows = tuple(site.changed_rows), []
-        if rows:
-            site.journal.jot(JournalEntry(put=rows))
-
-    def _wave_may_start(self, unit: UnitState, wave: int, outcome: Outcome) -> bool:
-        """All earlier waves are applied and Current; when they do not become so in time, HealthTimeout is reported."""
-        site = self._site
-        behind = [
-            item.ref
-            for item in unit.wanted.values()
-            if item.source.options.wave < wave and item.source.options.reconcile and not self._is_current(unit, item)
-        ]
-        if not behind:
-            return True
-        assert unit.desired is not None
-        since = unit.waves_since.setdefault(wave, site.clock())
-        limit = unit.desired.policy.health_timeout_seconds
-        names = ", ".join(str(ref) for ref in behind[:3]) + (f" and {len(behind) - 3} more" if len(behind) > 3 else "")
-        if not outcome.reason:
-            late = site.clock() - since >= limit
-            outcome.reason = "HealthTimeout" if late else "WaveWaits"
-            outcome.message = f"wave {wave} waits for {names}" + (f", not Current after {limit} s" if late else "")
-            outcome.next_step = f"fleet describe unit {unit.name}"
-        site.wake_at(unit.name, since + limit)
-        return False
-
-    def _is_current(self, unit: UnitState, item: Wanted) -> bool:
-        row, live = unit.rows.get(item.ref), self._site.view.find(item.ref)
-        if row is None or row.desired != item.digest:
-            return False
-        if live is None:
-            return row.state is RowState.DONE
-        return live.health.kstatus is Kstatus.CURRENT
-
-    def _foundation_stands(self, unit: UnitState, wave: int) -> bool:
-        """Namespaces, classes and definitions of this wave are there before anything of a later rank is applied."""
-        view = self._site.view
-        for item in unit.wanted.values():
-            if rank_of(item.ref) is not Rank.FOUNDATION or item.source.options.wave != wave:
-                continue
-            live = view.find(item.ref) or unit.contact.get(item.ref)
-            if live is None:
-                return False
-            foreign = item.ref not in unit.rows  # somebody else's is as good to stand on
-            if item.ref.kind == "CustomResourceDefinition" and not foreign and not self._is_current(unit, item):
-                return False
-        return True
-
-    def _all_current(self, unit: UnitState) -> bool:
-        return all(self._is_current(unit, item) for item in unit.wanted.values() if item.source.options.reconcile)
-
     def _left(self, unit: UnitState, plan: UnitPlan, leave: Leave) -> bool:
         """Whether anything is still not as desired."""
         if plan.unknown or plan.foreign or plan.disputed or plan.released or plan.terminating or unit.misplaced:
@@ -574,7 +378,7 @@ class UnitPass:
         site = self._site
         assert unit.desired is not None
         if outcome.leave.prune and plan.doomed is not None and self._site.all_read():
-            await self._pruner.prune(unit, plan, outcome, healthy=self._all_current(unit))
+            await self._pruner.prune(unit, plan, outcome, healthy=self._stages.all_current(unit))
         if unit.memory.bundle != unit.bundle or unit.memory.commit != unit.desired.commit:
             new = unit.memory.bundle != unit.bundle
             unit.memory = replace(unit.memory, bundle=unit.bundle, commit=unit.desired.commit)

@@ -18,13 +18,14 @@ from fleet.core.status import EventKind
 from fleet.errors import FleetError, IdentityMismatch, Retry
 from fleet.ports.kube import Catalog, Connector, Fence, Kube
 from fleet.ports.worker import Audit, AuditEntry, Feed, Journal, JournalEntry, JournalState, Sink
+from fleet.reconcile.apply import ENDS
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import LiveView
 from fleet.reconcile.orders import Orders
 from fleet.reconcile.outbox import Outbox, Reach
 from fleet.reconcile.pace import Pace
 from fleet.reconcile.recover import rebuild_units
-from fleet.reconcile.session import ENDS, Session
+from fleet.reconcile.session import Session
 from fleet.reconcile.site import Library, Site
 
 _CLOSE_SECONDS = 2.0

@@ -1,0 +1,194 @@
+"""Applies the steps of a plan: record first, validated before the first write, then waves and ranks in order.
+
+Nothing here waits: a wave that may not start yet is left for the pass that the next event or timer wakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fleet.core.fingerprint import SyncState
+from fleet.core.fleet import Validate
+from fleet.core.ids import ObjectRef
+from fleet.core.order import Rank, rank_of
+from fleet.core.plan import Cause, Step, Wanted
+from fleet.core.record import RowState, plan_record
+from fleet.core.status import Kstatus
+from fleet.errors import AdmissionDenied, ClusterError, ImmutableField, NotChecked, NotFound
+from fleet.ports.worker import JournalEntry
+from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.heal import Healer
+from fleet.reconcile.judging import sync_of
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.replace import Replacer
+from fleet.reconcile.site import Site
+
+if TYPE_CHECKING:
+    from fleet.reconcile.unit_pass import Outcome
+
+
+class Stages:
+    """Writes of all units of one site, stage by stage."""
+
+    def __init__(self, site: Site, applier: Applier, healer: Healer, replacer: Replacer) -> None:
+        self._site, self._applier, self._healer, self._replacer = site, applier, healer, replacer
+
+    async def record(self, unit: UnitState, steps: Sequence[Step]) -> None:
+        """Old united with new, durable before the first write (R12); nothing where the list stays the same."""
+        site = self._site
+        rows = plan_record(unit.name, unit.rows.values(), [s.wanted.source for s in steps], at=site.wall())
+        moves, unit.moves = unit.moves, []
+        if not rows and not moves:
+            return
+        for row in rows:
+            site.put_row(unit, row)
+        put = (*rows, *(row for move in moves for row in move.put))
+        await site.journal.commit(JournalEntry(put=put, drop=tuple(d for move in moves for d in move.drop)))
+
+    async def are_valid(self, unit: UnitState, steps: Sequence[Step], outcome: Outcome) -> bool:
+        """R14: all objects of a change stand a dry-run before the first write. Healing needs none."""
+        assert unit.desired is not None
+        site = self._site
+        fresh = [step for step in steps if step.cause in (Cause.NEW, Cause.CHANGED, Cause.MOVED)]
+        if not fresh or unit.desired.policy.sync.validate is not Validate.SERVER:
+            return True
+        if unit.validated_bundle != unit.bundle:
+            unit.validated_bundle, unit.validated, unit.refused = unit.bundle, set(), set()
+        first_wave = min(step.wanted.source.options.wave for step in fresh)
+
+        async def check(step: Step) -> None:
+            ref = step.wanted.ref
+            if ref in unit.validated or not self._can_validate(ref, steps):
+                return
+            try:
+                await self._applier.try_out(unit, step.wanted)
+            except ENDS_SESSION:
+                raise
+            except NotFound:
+                return  # its namespace or definition is not there yet: the server says so on the apply itself
+            except NotChecked as error:
+                unit.warnings[ref] = (f"NotChecked: {error.why or error.what}",)
+            except ClusterError as error:
+                # What answers a webhook may come with an earlier wave of this very change.
+                if not isinstance(error, AdmissionDenied) or step.wanted.source.options.wave == first_wave:
+                    unit.refused.add(ref)
+                    self._applier.trouble(unit, ref, step.wanted.digest, error)
+                return
+            unit.validated.add(ref)
+            unit.refused.discard(ref)
+
+        await site.pace.each(fresh, check)
+        # One that was refused keeps the others back also while its own next try is not due yet.
+        refused = [trouble for ref in sorted(unit.refused) if (trouble := unit.troubles.get(ref))]
+        if not refused:
+            return True
+        outcome.reason = refused[0].reason
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        outcome.message = f"refused, nothing was written: {refused[0].message}{more}"
+        outcome.next_step = f"fleet describe unit {unit.name}"
+        return False
+
+    def _can_validate(self, ref: ObjectRef, steps: Sequence[Step]) -> bool:
+        """Whether the server can judge it now: its namespace and its kind are there."""
+        if not ref.namespace:
+            return True
+        namespace = ObjectRef("", "Namespace", "", ref.namespace)
+        return not any(step.wanted.ref == namespace and step.seen is None for step in steps)
+
+    async def apply(self, unit: UnitState, steps: Sequence[Step], outcome: Outcome) -> None:
+        """Waves and ranks in order; a wave starts once the one before is Current."""
+        site = self._site
+        stages: dict[tuple[int, int], list[Step]] = {}
+        for step in steps:
+            stages.setdefault((step.wanted.source.options.wave, rank_of(step.wanted.ref)), []).append(step)
+        failed: set[ObjectRef] = set()
+        for (wave, rank), group in sorted(stages.items()):
+            heals = [s for s in group if s.cause in (Cause.DRIFTED, Cause.LABEL_LOST)]
+            if not self._wave_may_start(unit, wave, outcome) or (rank and not self._foundation_stands(unit, wave)):
+                group = heals
+
+            async def write(step: Step) -> None:
+                if not await self._write(unit, step):
+                    failed.add(step.wanted.ref)
+
+            await site.pace.each(group, write)
+            self._jot(unit)
+        if failed and not outcome.reason:
+            first = unit.troubles[min(failed)]
+            outcome.reason, outcome.next_step = first.reason, first.next_step
+            outcome.message = first.message if len(failed) == 1 else f"{first.message} (and {len(failed) - 1} more)"
+
+    async def _write(self, unit: UnitState, step: Step) -> bool:
+        ref = step.wanted.ref
+        if ref in self._site.in_flight:
+            return True  # being healed at this moment
+        now = sync_of(unit.rows.get(ref), step.wanted.digest, self._site.view.find(ref), self._site.verdicts)
+        if now is SyncState.IN_SYNC and step.cause is not Cause.LABEL_LOST:
+            return True  # healed since the plan was made
+        live = self._site.view.find(ref)
+        done = await self._applier.write(unit, step.wanted)
+        if not done and step.wanted.source.options.replace and unit.troubles[ref].reason == ImmutableField.__name__:
+            done = await self._replacer.replace(unit, step.wanted)
+        if done:
+            unit.contact.pop(ref, None)
+            unit.changed += 1
+            if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE):
+                before = live.document if live else None
+                await self._healer.tell(unit, step.wanted, before, was_gone=step.cause is Cause.GONE)
+        return done
+
+    def _jot(self, unit: UnitState) -> None:
+        site = self._site
+        rows, site.changed_rows = tuple(site.changed_rows), []
+        if rows:
+            site.journal.jot(JournalEntry(put=rows))
+
+    def _wave_may_start(self, unit: UnitState, wave: int, outcome: Outcome) -> bool:
+        """All earlier waves are applied and Current; when they do not become so in time, HealthTimeout is reported."""
+        site = self._site
+        behind = [
+            item.ref
+            for item in unit.wanted.values()
+            if item.source.options.wave < wave and item.source.options.reconcile and not self.is_current(unit, item)
+        ]
+        if not behind:
+            return True
+        assert unit.desired is not None
+        since = unit.waves_since.setdefault(wave, site.clock())
+        limit = unit.desired.policy.health_timeout_seconds
+        names = ", ".join(str(ref) for ref in behind[:3]) + (f" and {len(behind) - 3} more" if len(behind) > 3 else "")
+        if not outcome.reason:
+            late = site.clock() - since >= limit
+            outcome.reason = "HealthTimeout" if late else "WaveWaits"
+            outcome.message = f"wave {wave} waits for {names}" + (f", not Current after {limit} s" if late else "")
+            outcome.next_step = f"fleet describe unit {unit.name}"
+        site.wake_at(unit.name, since + limit)
+        return False
+
+    def is_current(self, unit: UnitState, item: Wanted) -> bool:
+        """Whether an object is applied as desired and well."""
+        row, live = unit.rows.get(item.ref), self._site.view.find(item.ref)
+        if row is None or row.desired != item.digest:
+            return False
+        if live is None:
+            return row.state is RowState.DONE
+        return live.health.kstatus is Kstatus.CURRENT
+
+    def _foundation_stands(self, unit: UnitState, wave: int) -> bool:
+        """Namespaces, classes and definitions of this wave are there before anything of a later rank is applied."""
+        view = self._site.view
+        for item in unit.wanted.values():
+            if rank_of(item.ref) is not Rank.FOUNDATION or item.source.options.wave != wave:
+                continue
+            live = view.find(item.ref) or unit.contact.get(item.ref)
+            if live is None:
+                return False
+            foreign = item.ref not in unit.rows  # somebody else's is as good to stand on
+            if item.ref.kind == "CustomResourceDefinition" and not foreign and not self.is_current(unit, item):
+                return False
+        return True
+
+    def all_current(self, unit: UnitState) -> bool:
+        """Whether all objects of the unit are."""
+        return all(self.is_current(unit, item) for item in unit.wanted.values() if item.source.options.reconcile)
