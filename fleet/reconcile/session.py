@@ -12,14 +12,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
-from fleet.core.documents import Document
 from fleet.core.fleet import Mode
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
-from fleet.core.objects import Mark
 from fleet.core.plan import Claims
 from fleet.core.record import RowState, installation_hash
 from fleet.core.rollout import Detach
-from fleet.core.status import EventKind, Health, Kstatus, Sync, UnitReport
+from fleet.core.status import EventKind, Health, Sync, UnitReport
 from fleet.errors import FleetError, KindNotServed
 from fleet.ports.kube import Catalog
 from fleet.ports.worker import JournalEntry
@@ -27,20 +25,20 @@ from fleet.reconcile.apply import ENDS, Applier
 from fleet.reconcile.detach import Detacher
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import is_older, live_of, quiet_live
-from fleet.reconcile.memory import Kind, KindView, Live, UnitState, kind_of
-from fleet.reconcile.observe import Observer, Sight
+from fleet.reconcile.judging import quiet_live
+from fleet.reconcile.memory import Kind, KindView, UnitState, kind_of
+from fleet.reconcile.observe import Observer
 from fleet.reconcile.observe_mode import Comparer
 from fleet.reconcile.orders import Orders
 from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.reporting import report_of
+from fleet.reconcile.sightings import Sightings, hook_refs
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave, bundle_of, judge_leave
 from fleet.reconcile.unit_pass import Outcome, UnitPass
 
 _CONFIG_MAPS: Kind = ("", "ConfigMap")  # always followed: it holds the parents, and proves that the cluster is there
-_UNWELL = (Kstatus.IN_PROGRESS, Kstatus.FAILED)
 _PASSING = ("WaveWaits", "HookRuns")  # reasons that go by themselves
 _DISCOVER_SECONDS = 30.0
 _DISCOVER_SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
@@ -49,7 +47,7 @@ _WINDOW_SECONDS = 15.0
 
 
 class Session:
-    """Runs until the connection must be made anew. Implements `observe.Watcher`."""
+    """Runs until the connection must be made anew."""
 
     def __init__(self, make_site: Callable[[Session], Site], orders: Orders, resume: dict[str, str]) -> None:
         self._orders, self._resume = orders, resume
@@ -60,18 +58,16 @@ class Session:
         self._claims = Claims()
         self._claims_key: object = None
         self._wanted_by: dict[ObjectRef, UnitName] = {}
-        self._jotted: dict[str, str] = {}
         self._discovered_at = -_DISCOVER_SECONDS
-        self._defined_at = float("-inf")  # when a definition was seen established last
         self.site = make_site(self)
         site = self.site
         selector = f"fleet.internal/installation={installation_hash(site.installation)}"
         self._selector = selector
-        self._observer = Observer(site.kube, site.view, selector, self, self.spawn)
-        self._applier = Applier(site)
+        self._applier, self._health = Applier(site), HealthWatch(site)
         self._healer = Healer(site, self._applier, lambda unit: self._leave(unit).heal)
+        self._sightings = Sightings(site, self._healer, self._health, self._wanter, orders.reach)
+        self._observer = Observer(site.kube, site.view, selector, self._sightings, self.spawn)
         self._passes = UnitPass(site, self._applier, self._healer, self._observer.look)
-        self._health = HealthWatch(site)
         self._detacher = Detacher(site)
         self._comparer = Comparer(site)
 
@@ -142,7 +138,7 @@ class Session:
                     if isinstance(error, ENDS):
                         raise
                     continue  # its own pass reports it
-                self._follow({kind_of(ref) for ref in (*unit.refs(), *_hook_refs(unit))})
+                self._follow({kind_of(ref) for ref in (*unit.refs(), *hook_refs(unit))})
 
     async def _pass(self, unit: UnitState) -> None:
         site = self.site
@@ -295,7 +291,7 @@ class Session:
                         wants[ref] = wants.get(ref, frozenset()) | {unit.name.overlay}
             self._claims, self._claims_key = Claims(wants, frozenset(known)), key
             self._wanted_by = {
-                ref: unit.name for unit in self.site.units.values() for ref in (*unit.wanted, *_hook_refs(unit))
+                ref: unit.name for unit in self.site.units.values() for ref in (*unit.wanted, *hook_refs(unit))
             }
         return self._claims
 
@@ -331,7 +327,9 @@ class Session:
     async def _discover_anew(self, unit: UnitState) -> None:
         """Kinds may have come meanwhile: asked when a definition was established, else seldom."""
         site, now = self.site, self.site.clock()
-        pause = min(_DISCOVER_SECONDS, max(_DISCOVER_SOON_SECONDS, _DISCOVER_GROWTH * (now - self._defined_at)))
+        pause = min(
+            _DISCOVER_SECONDS, max(_DISCOVER_SOON_SECONDS, _DISCOVER_GROWTH * (now - self._sightings.defined_at))
+        )
         if now < self._discovered_at + pause:
             self.wake_at(unit.name, self._discovered_at + pause)
             return
@@ -345,149 +343,9 @@ class Session:
             self.wake(None)
         if unit.desired is not None and (wanted := bundle_of(unit.desired)) is not None:
             await read_bundle(self.site, unit, wanted)
-            self._follow({kind_of(ref) for ref in (*unit.refs(), *_hook_refs(unit))})
+            self._follow({kind_of(ref) for ref in (*unit.refs(), *hook_refs(unit))})
         if any(not item.served for item in unit.wanted.values()):
             self.wake_at(unit.name, now + pause)
-
-    # What the observer tells
-
-    def expects(self, ref: ObjectRef) -> str | None:
-        """See `observe.Watcher`."""
-        unit = self._owner(ref)
-        row = unit.rows.get(ref) if unit else None
-        return row.uid if row is not None else None
-
-    def recorded(self, kind: Kind) -> list[ObjectRef]:
-        """See `observe.Watcher`."""
-        return [
-            ref
-            for unit in self.site.units.values()
-            for ref, row in unit.rows.items()
-            if kind_of(ref) == kind and row.uid and row.state is not RowState.DONE
-        ]
-
-    def skips(self, ref: ObjectRef, document: Document) -> bool:
-        """See `observe.Watcher`."""
-        if ref in self.site.in_flight:
-            self.site.stash[ref] = document
-            return True
-        unit = self._owner(ref)
-        row = unit.rows.get(ref) if unit else None
-        if row is None or not row.resource_version or self.site.view.find(ref) is None:
-            return False
-        metadata = document.get("metadata")
-        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-        return isinstance(version, str) and is_older(version, row.resource_version)
-
-    def see(self, ref: ObjectRef, document: Document) -> Live:
-        """See `observe.Watcher`."""
-        site, unit = self.site, self._owner(ref) or self._wanter(ref)
-        if unit is not None:
-            return site.see(unit, ref, document)
-        mark = Mark(site.installation, site.identity, "")
-        live = live_of(document, mark, None, (), (), key=site.key, at=site.wall())
-        live.document = None
-        site.view.put(ref, live)
-        return live
-
-    def saw(self, ref: ObjectRef, sight: Sight, before: Live | None) -> None:
-        """See `observe.Watcher`."""
-        site = self.site
-        unit, live = self._owner(ref) or self._wanter(ref), site.view.find(ref)
-        if ref.kind == "CustomResourceDefinition" and live is not None and live.health.kstatus is Kstatus.CURRENT:
-            self._defined_at = site.clock()
-            for other in site.units.values():
-                if any(not item.served for item in other.wanted.values()):
-                    self.wake(other.name)
-        if unit is None:
-            return
-        match sight:
-            case Sight.GONE:
-                site.gone.add(ref)
-            case Sight.STRANGER:
-                self._lost_to_stranger(unit, ref)
-            case Sight.RELEASED:
-                self._released(unit, ref)
-            case Sight.CHANGED | Sight.UNLABELLED:
-                self._taken_back(unit, ref)
-        self._note_done(unit, ref, live)
-        if live is not None and live.own_health.kstatus in _UNWELL:
-            if before is not None and before.health != before.own_health and before.own_health == live.own_health:
-                live.health = before.health  # the cause that its pods showed still stands
-            self._health.nudge()
-        self._healer.saw(unit, ref)
-        if before is None or live is None or ref in unit.drifts or _tells_more(before, live):
-            self.wake(unit.name)
-
-    def kind_changed(self, kind: Kind) -> None:
-        """See `observe.Watcher`."""
-        for unit in self.site.units.values():
-            if any(kind_of(ref) == kind for ref in (*unit.refs(), *_hook_refs(unit))):
-                self.wake(unit.name)
-        self._orders.reach(self.site.view)
-
-    def proved(self, kind: Kind) -> None:
-        """See `observe.Watcher`. A resume token is kept only while everything of the kind is well."""
-        view = self.site.view.kinds[kind]
-        if not self._is_quiet(view, kind):
-            return
-        key = "/".join(kind)
-        if self._jotted.get(key) != view.resource_version:
-            self._jotted[key] = view.resource_version
-            self.site.journal.jot(JournalEntry(resume={key: view.resource_version}))
-
-    def _is_quiet(self, view: KindView, kind: Kind) -> bool:
-        for unit in self.site.units.values():
-            for ref, row in unit.rows.items():
-                if kind_of(ref) != kind or row.state is RowState.DONE:
-                    continue
-                live = view.rows.get(ref)
-                if live is None or live.document is not None or row.state is not RowState.APPLIED:
-                    return False
-        return not view.unknown
-
-    def _note_done(self, unit: UnitState, ref: ObjectRef, live: Live | None) -> None:
-        """A Job that completed is done for its digest: it may vanish (design, section 6.6)."""
-        row = unit.rows.get(ref)
-        if (
-            ref.kind != "Job"
-            or ref.group != "batch"
-            or live is None
-            or row is None
-            or row.state is not RowState.APPLIED
-        ):
-            return
-        if live.own_health.kstatus is Kstatus.CURRENT and live.own_health.health is Health.HEALTHY:
-            done = replace(row, state=RowState.DONE)
-            self.site.put_row(unit, done)
-            self.site.journal.jot(JournalEntry(put=(done,)))
-
-    def _lost_to_stranger(self, unit: UnitState, ref: ObjectRef) -> None:
-        """Ours is gone and another object has its name: the row goes, and the newcomer is met like any stranger."""
-        live = self.site.view.find(ref)
-        if self._owner(ref) is not None:
-            self.site.drop_row(unit, ref)
-            self.site.journal.jot(JournalEntry(drop=((unit.name, ref),)))
-        self.site.view.drop(ref)
-        unit.contact[ref] = live
-
-    def _released(self, unit: UnitState, ref: ObjectRef) -> None:
-        row = unit.rows.get(ref)
-        if row is None or row.state is RowState.RELEASED:
-            return
-        released = replace(row, state=RowState.RELEASED, since=self.site.wall())
-        self.site.put_row(unit, released)
-        self.site.journal.jot(JournalEntry(put=(released,)))
-        self.site.outbox.tell(EventKind.DRIFTED, f"{ref} was released: our annotation is gone", unit=unit.name, ref=ref)
-
-    def _taken_back(self, unit: UnitState, ref: ObjectRef) -> None:
-        """The annotation is back on a released object: it is managed again."""
-        row, live = unit.rows.get(ref), self.site.view.find(ref)
-        if row is None or row.state is not RowState.RELEASED or live is None or not live.mark.ours:
-            return
-        again = replace(row, state=RowState.INTENDED, since=self.site.wall())
-        self.site.put_row(unit, again)
-        self.site.journal.jot(JournalEntry(put=(again,)))
 
     def verify(self, ref: ObjectRef) -> None:
         """Read an object of the record by name, soon."""
@@ -495,26 +353,10 @@ class Session:
         if view is not None:
             self._observer.verify(view.served, ref)
 
-    def _owner(self, ref: ObjectRef) -> UnitState | None:
-        name = self.site.owners.get(ref)
-        return self.site.units.get(name) if name is not None else None
-
     def _wanter(self, ref: ObjectRef) -> UnitState | None:
         self._claims_now()
         name = self._wanted_by.get(ref)
         return self.site.units.get(name) if name is not None else None
-
-
-def _tells_more(before: Live, live: Live) -> bool:
-    """Whether anything changed that a pass or a report would say."""
-    return (
-        before.fingerprint != live.fingerprint
-        or before.uid != live.uid
-        or before.health != live.health
-        or before.mark != live.mark
-        or before.deleting != live.deleting
-        or before.comparable != live.comparable
-    )
 
 
 def _forget_missing_kinds(unit: UnitState, catalog: Catalog) -> None:
@@ -522,7 +364,3 @@ def _forget_missing_kinds(unit: UnitState, catalog: Catalog) -> None:
     for ref in [ref for ref, trouble in unit.troubles.items() if trouble.reason == KindNotServed.__name__]:
         if catalog.find(ref.group, ref.kind) is not None:
             del unit.troubles[ref]
-
-
-def _hook_refs(unit: UnitState) -> list[ObjectRef]:
-    return [hook.ref for hook in unit.hooks]

@@ -1,0 +1,202 @@
+"""From what was seen of an object to what follows: the view, the record, a heal at once, or a pass that is due.
+
+What is told here comes from the watches and from reads by name; what it means for a unit, its next pass decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fleet.core.documents import Document
+from fleet.core.ids import ObjectRef
+from fleet.core.objects import Mark
+from fleet.core.record import RowState
+from fleet.core.status import EventKind, Health, Kstatus
+from fleet.ports.worker import JournalEntry
+from fleet.reconcile.heal import Healer
+from fleet.reconcile.health_watch import HealthWatch
+from fleet.reconcile.judging import is_older, live_of
+from fleet.reconcile.memory import Kind, KindView, Live, LiveView, UnitState, kind_of
+from fleet.reconcile.observe import Sight
+from fleet.reconcile.site import Site
+
+_UNWELL = (Kstatus.IN_PROGRESS, Kstatus.FAILED)
+
+
+class Sightings:
+    """Implements `observe.Watcher` for one session. `wanter` finds the unit whose bundle holds an object."""
+
+    def __init__(
+        self,
+        site: Site,
+        healer: Healer,
+        health: HealthWatch,
+        wanter: Callable[[ObjectRef], UnitState | None],
+        reach: Callable[[LiveView], object],
+    ) -> None:
+        self._site, self._healer, self._health = site, healer, health
+        self._wanter, self._reach = wanter, reach
+        self._jotted: dict[str, str] = {}
+        self.defined_at = float("-inf")  # when a definition was seen established last
+
+    def expects(self, ref: ObjectRef) -> str | None:
+        """See `observe.Watcher`."""
+        unit = self._owner(ref)
+        row = unit.rows.get(ref) if unit else None
+        return row.uid if row is not None else None
+
+    def recorded(self, kind: Kind) -> list[ObjectRef]:
+        """See `observe.Watcher`."""
+        return [
+            ref
+            for unit in self._site.units.values()
+            for ref, row in unit.rows.items()
+            if kind_of(ref) == kind and row.uid and row.state is not RowState.DONE
+        ]
+
+    def skips(self, ref: ObjectRef, document: Document) -> bool:
+        """See `observe.Watcher`."""
+        if ref in self._site.in_flight:
+            self._site.stash[ref] = document
+            return True
+        unit = self._owner(ref)
+        row = unit.rows.get(ref) if unit else None
+        if row is None or not row.resource_version or self._site.view.find(ref) is None:
+            return False
+        metadata = document.get("metadata")
+        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        return isinstance(version, str) and is_older(version, row.resource_version)
+
+    def see(self, ref: ObjectRef, document: Document) -> Live:
+        """See `observe.Watcher`."""
+        site, unit = self._site, self._owner(ref) or self._wanter(ref)
+        if unit is not None:
+            return site.see(unit, ref, document)
+        mark = Mark(site.installation, site.identity, "")
+        live = live_of(document, mark, None, (), (), key=site.key, at=site.wall())
+        live.document = None
+        site.view.put(ref, live)
+        return live
+
+    def saw(self, ref: ObjectRef, sight: Sight, before: Live | None) -> None:
+        """See `observe.Watcher`."""
+        site = self._site
+        unit, live = self._owner(ref) or self._wanter(ref), site.view.find(ref)
+        if ref.kind == "CustomResourceDefinition" and live is not None and live.health.kstatus is Kstatus.CURRENT:
+            self.defined_at = site.clock()
+            for other in site.units.values():
+                if any(not item.served for item in other.wanted.values()):
+                    self._site.wake(other.name)
+        if unit is None:
+            return
+        match sight:
+            case Sight.GONE:
+                site.gone.add(ref)
+            case Sight.STRANGER:
+                self._lost_to_stranger(unit, ref)
+            case Sight.RELEASED:
+                self._released(unit, ref)
+            case Sight.CHANGED | Sight.UNLABELLED:
+                self._taken_back(unit, ref)
+        self._note_done(unit, ref, live)
+        if live is not None and live.own_health.kstatus in _UNWELL:
+            if before is not None and before.health != before.own_health and before.own_health == live.own_health:
+                live.health = before.health  # the cause that its pods showed still stands
+            self._health.nudge()
+        self._healer.saw(unit, ref)
+        if before is None or live is None or ref in unit.drifts or _tells_more(before, live):
+            self._site.wake(unit.name)
+
+    def kind_changed(self, kind: Kind) -> None:
+        """See `observe.Watcher`."""
+        for unit in self._site.units.values():
+            if any(kind_of(ref) == kind for ref in (*unit.refs(), *hook_refs(unit))):
+                self._site.wake(unit.name)
+        self._reach(self._site.view)
+
+    def proved(self, kind: Kind) -> None:
+        """See `observe.Watcher`. A resume token is kept only while everything of the kind is well."""
+        view = self._site.view.kinds[kind]
+        if not self._is_quiet(view, kind):
+            return
+        key = "/".join(kind)
+        if self._jotted.get(key) != view.resource_version:
+            self._jotted[key] = view.resource_version
+            self._site.journal.jot(JournalEntry(resume={key: view.resource_version}))
+
+    def _is_quiet(self, view: KindView, kind: Kind) -> bool:
+        for unit in self._site.units.values():
+            for ref, row in unit.rows.items():
+                if kind_of(ref) != kind or row.state is RowState.DONE:
+                    continue
+                live = view.rows.get(ref)
+                if live is None or live.document is not None or row.state is not RowState.APPLIED:
+                    return False
+        return not view.unknown
+
+    def _note_done(self, unit: UnitState, ref: ObjectRef, live: Live | None) -> None:
+        """A Job that completed is done for its digest: it may vanish (design, section 6.6)."""
+        row = unit.rows.get(ref)
+        if (
+            ref.kind != "Job"
+            or ref.group != "batch"
+            or live is None
+            or row is None
+            or row.state is not RowState.APPLIED
+        ):
+            return
+        if live.own_health.kstatus is Kstatus.CURRENT and live.own_health.health is Health.HEALTHY:
+            done = replace(row, state=RowState.DONE)
+            self._site.put_row(unit, done)
+            self._site.journal.jot(JournalEntry(put=(done,)))
+
+    def _lost_to_stranger(self, unit: UnitState, ref: ObjectRef) -> None:
+        """Ours is gone and another object has its name: the row goes, and the newcomer is met like any stranger."""
+        live = self._site.view.find(ref)
+        if self._owner(ref) is not None:
+            self._site.drop_row(unit, ref)
+            self._site.journal.jot(JournalEntry(drop=((unit.name, ref),)))
+        self._site.view.drop(ref)
+        unit.contact[ref] = live
+
+    def _released(self, unit: UnitState, ref: ObjectRef) -> None:
+        row = unit.rows.get(ref)
+        if row is None or row.state is RowState.RELEASED:
+            return
+        released = replace(row, state=RowState.RELEASED, since=self._site.wall())
+        self._site.put_row(unit, released)
+        self._site.journal.jot(JournalEntry(put=(released,)))
+        self._site.outbox.tell(
+            EventKind.DRIFTED, f"{ref} was released: our annotation is gone", unit=unit.name, ref=ref
+        )
+
+    def _taken_back(self, unit: UnitState, ref: ObjectRef) -> None:
+        """The annotation is back on a released object: it is managed again."""
+        row, live = unit.rows.get(ref), self._site.view.find(ref)
+        if row is None or row.state is not RowState.RELEASED or live is None or not live.mark.ours:
+            return
+        again = replace(row, state=RowState.INTENDED, since=self._site.wall())
+        self._site.put_row(unit, again)
+        self._site.journal.jot(JournalEntry(put=(again,)))
+
+    def _owner(self, ref: ObjectRef) -> UnitState | None:
+        name = self._site.owners.get(ref)
+        return self._site.units.get(name) if name is not None else None
+
+
+def _tells_more(before: Live, live: Live) -> bool:
+    """Whether anything changed that a pass or a report would say."""
+    return (
+        before.fingerprint != live.fingerprint
+        or before.uid != live.uid
+        or before.health != live.health
+        or before.mark != live.mark
+        or before.deleting != live.deleting
+        or before.comparable != live.comparable
+    )
+
+
+def hook_refs(unit: UnitState) -> list[ObjectRef]:
+    """The objects of a unit's hooks."""
+    return [hook.ref for hook in unit.hooks]
