@@ -1,35 +1,51 @@
 """`fleet diff UNIT|CLUSTER`: Git against the live objects, with a person's own kubeconfig; nothing is written.
 
 Each object is tried out as a server-side dry-run, which stores nothing; where that is not allowed, fields are compared
-with what can be read, marked approximate.
+with what can be read, marked approximate. The cluster is met while the build runs, and where a unit has many objects of
+a kind in a namespace, one list reads them all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from fleet.cli.checkout import local_renderer, open_checkout, render_all
 from fleet.cli.output import clean
 from fleet.core.diff import diff_documents, dry_run_diff
-from fleet.core.documents import Document, canonical
+from fleet.core.documents import Document, canonical, mapping_at, text_at
 from fleet.core.ids import Identity, ObjectRef, UnitName
-from fleet.core.objects import Bundle, BundleObject, Mark, is_secret, seals_of, unsealed
+from fleet.core.objects import (
+    INSTALLATION_LABEL,
+    OWNER_ANNOTATION,
+    PART_OF_LABEL,
+    Bundle,
+    BundleObject,
+    Mark,
+    is_secret,
+    seals_of,
+    unsealed,
+)
 from fleet.core.record import mark_body
 from fleet.core.status import FieldDrift
 from fleet.errors import AdmissionDenied, ClusterError, FleetError, Forbidden, KindNotServed, NotFound, UsageInvalid
-from fleet.ports.kube import Catalog, Kube
+from fleet.ports.kube import Catalog, Kube, ServedKind
 
 if TYPE_CHECKING:
     from fleet.core.fleet import Unit
 
 EXIT_SAME, EXIT_DIFFERENT, EXIT_ERROR = 0, 1, 2
 IN_FLIGHT = 16
-_OUR_MARKS = ("fleet.internal", "applyset.kubernetes.io")
+LISTED_FROM = 9  # so many objects of a kind and namespace are read by one list
+_OUR_MARKS = (INSTALLATION_LABEL, PART_OF_LABEL, OWNER_ANNOTATION)
+
+
+_Place: TypeAlias = "tuple[ServedKind, str]"  # a kind in a namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +68,57 @@ class _Comparison:
     mark: Mark
     secrets: Mapping[str, bytes]
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+    listed: dict[_Place, dict[str, Document]] = field(default_factory=dict["_Place", "dict[str, Document]"])
 
-    async def of(self, item: BundleObject) -> Difference:
+    async def all(self, items: Sequence[BundleObject]) -> list[Difference]:
+        """All objects, in their order."""
+        counts = Counter(filter(None, map(self._place, items)))
+        many = [place for place, count in counts.items() if count >= LISTED_FROM]
+        await asyncio.gather(*(self._list(place) for place in many))
+        return list(await asyncio.gather(*(self._one(item) for item in items)))
+
+    async def _one(self, item: BundleObject) -> Difference:
         """Compare one object; a failure of one is shown and stops no other."""
         async with self.gate:
             try:
-                return await self._of(item)
+                return await self._compared(item)
             except ClusterError as error:
                 return Difference(item.ref, "!", note=f"{error.reason}: {error.why or error.what}")
 
-    async def _of(self, item: BundleObject) -> Difference:
+    def _place(self, item: BundleObject) -> _Place | None:
         kind = self.catalog.find(item.ref.group, item.ref.kind)
         if kind is None:
+            return None
+        return kind.at(item.version) if item.version in kind.versions else kind, item.ref.namespace
+
+    async def _list(self, place: _Place) -> None:
+        kind, namespace = place
+        async with self.gate:
+            try:
+                found = await self.kube.list(kind, namespace=namespace)
+            except ClusterError:
+                return  # who may not list may still read by name, and is told there what is wrong
+        # The items of a list do not say what they are.
+        what: Document = {"apiVersion": f"{kind.group}/{kind.version}".lstrip("/"), "kind": kind.kind}
+        self.listed[place] = {text_at(item, "metadata", "name"): {**item, **what} for item in found.items}
+
+    async def _compared(self, item: BundleObject) -> Difference:
+        place = self._place(item)
+        if place is None:
             raise KindNotServed(f"kind {item.ref.kind} is not served")
-        kind = kind.at(item.version) if item.version in kind.versions else kind
-        live = await self.kube.get(kind, item.ref.namespace, item.ref.name)
+        kind, ref = place[0], item.ref
+        listed = self.listed.get(place)
+        live = listed.get(ref.name) if listed is not None else await self.kube.get(kind, ref.namespace, ref.name)
         if live is None:
-            return Difference(item.ref, "+")
+            return Difference(ref, "+")
         body = mark_body(self._clear(item), self.mark)
         try:
-            answer = await self.kube.apply(
-                kind, item.ref.namespace, item.ref.name, canonical(body), force=True, dry_run=True
-            )
-            drifts, note = dry_run_diff(live, answer.object), ""
+            answer = await self.kube.apply(kind, ref.namespace, ref.name, canonical(body), force=True, dry_run=True)
+            drifts, note = dry_run_diff(_unmarked(live), _unmarked(answer.object)), ""
         except (Forbidden, AdmissionDenied, NotFound) as error:
-            drifts, note = diff_documents(body, live), f"approximate: {error.why or error.reason}"
-        drifts = tuple(drift for drift in drifts if not any(mark in drift.path for mark in _OUR_MARKS))
-        return Difference(item.ref, "~" if drifts else "=", drifts, note)
+            drifts = diff_documents(_unmarked(body), _unmarked(live))
+            note = f"approximate: {error.why or error.reason}"
+        return Difference(ref, "~" if drifts else "=", drifts, note)
 
     def _clear(self, item: BundleObject) -> Document:
         """The body with its Secret values, for the one request that needs them."""
@@ -102,20 +142,25 @@ def diff(root: Path, target: str, *, context: str, output: str) -> int:
 async def _diff(root: Path, target: str, context: str, output: str) -> int:
     checkout = open_checkout(root)
     units = checkout.units_of(target)
-    async with local_renderer() as (renderer, vault):
-        bundles = await render_all(checkout, units, renderer)
-        sealed = {value for bundle in bundles if isinstance(bundle, Bundle) for value in _sealed_of(bundle)}
-        secrets = await vault.get(sealed)
-    kube = await _connect(units[0], context)
+    meeting = asyncio.create_task(_met(units[0], context), name="meet the cluster")
     try:
-        catalog = await kube.discover()
+        async with local_renderer() as (renderer, vault):
+            bundles = await render_all(checkout, units, renderer)
+            sealed = {value for bundle in bundles if isinstance(bundle, Bundle) for value in _sealed_of(bundle)}
+            secrets = await vault.get(sealed)
+    except BaseException:
+        meeting.cancel()
+        await asyncio.gather(meeting, return_exceptions=True)
+        raise
+    kube, catalog = await meeting
+    try:
         worst = EXIT_SAME
         for unit, bundle in zip(units, bundles, strict=True):
             if isinstance(bundle, FleetError):
                 raise bundle
             mark = Mark(checkout.fleet.name, kube.identity, unit.name.overlay)
             comparison = _Comparison(unit, kube, catalog, mark, secrets)
-            found = await asyncio.gather(*(comparison.of(item) for item in bundle.objects))
+            found = await comparison.all(bundle.objects)
             worst = max(worst, print_differences(unit.name, found, sys.stdout, names_only=output == "name"))
         return worst
     finally:
@@ -124,6 +169,26 @@ async def _diff(root: Path, target: str, context: str, output: str) -> int:
 
 def _sealed_of(bundle: Bundle) -> list[str]:
     return [value for item in bundle.objects if is_secret(item.ref) for value in seals_of(item.document())]
+
+
+def _unmarked(document: Document) -> Document:
+    """Without our marks: an object that is not ours yet differs by more than them, or not at all."""
+    metadata = dict(mapping_at(document, "metadata"))
+    for part in ("labels", "annotations"):
+        kept = {name: value for name, value in mapping_at(metadata, part).items() if name not in _OUR_MARKS}
+        metadata.pop(part, None)
+        if kept:
+            metadata[part] = kept
+    return {**document, "metadata": metadata}
+
+
+async def _met(unit: Unit, context: str) -> tuple[Kube, Catalog]:
+    kube = await _connect(unit, context)
+    try:
+        return kube, await kube.discover()
+    except BaseException:
+        await kube.close()
+        raise
 
 
 async def _connect(unit: Unit, context: str) -> Kube:
