@@ -330,7 +330,7 @@ async def test_a_lost_or_rewritten_branch_is_held_at_the_last_good_commit(
         await hub.until(lambda: hub.view.head.error and hub.view.head.error.reason == "HistoryRewritten", "rewritten")
         assert hub.view.head.commit == first != kept
         await drift_is_healed(hub, admin, namespace)
-        assert hub.is_well("web@bare")
+        await hub.until(lambda: hub.is_well("web@bare"), "well")
         world.repo.reset(first)
         world.overlay("web", [namespace_of(namespace), config_map("c", namespace, {"a": "2"})])
         await hub.until_done(world.commit())
