@@ -20,6 +20,7 @@ from fleet.errors import (
     Forbidden,
     ImmutableField,
     KindNotServed,
+    NotChecked,
     NotFound,
     ObjectInvalid,
     ServerFailed,
@@ -49,7 +50,7 @@ DEPLOYED = 'deployments.apps "web" is forbidden: User "jo" cannot patch resource
     [
         (status(400, "BadRequest", "unknown field"), ObjectInvalid),
         (status(400, "BadRequest", 'admission webhook "a.b" denied the request: no'), AdmissionDenied),
-        (status(400, "BadRequest", 'admission webhook "a.b" does not support dry run'), AdmissionDenied),
+        (status(400, "BadRequest", 'admission webhook "a.b" does not support dry run'), NotChecked),
         (status(401, "Unauthorized", "Unauthorized"), Unauthorized),
         (status(403, "Forbidden", DEPLOYED, name="web"), Forbidden),
         (status(403, "Forbidden", 'pods "p" is forbidden: exceeded quota: q'), AdmissionDenied),

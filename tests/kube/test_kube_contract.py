@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -62,8 +63,9 @@ class TestRealApiServer(KubeContract):
         with pytest.raises(IdentityUnreadable, match='cannot get resource "namespaces"'):
             await connect(tmp_path, yaml.safe_dump(api_server.kubeconfig("nobody")).encode())
         rule = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}
-        api_server.grant("limited", rule)
-        kube = await connect(tmp_path, yaml.safe_dump(api_server.kubeconfig("limited")).encode())
+        user = f"reader-{uuid.uuid4().hex[:8]}"  # nobody else's, so that no other test has given it more
+        api_server.grant(user, rule)
+        kube = await connect(tmp_path, yaml.safe_dump(api_server.kubeconfig(user, certificate=True)).encode())
         catalog = await kube.discover()
         maps = catalog.find("", "ConfigMap")
         assert maps is not None

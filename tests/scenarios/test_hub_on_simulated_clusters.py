@@ -260,7 +260,9 @@ async def test_two_entries_never_share_a_cluster(world: HubWorld) -> None:
         (world.root / "credentials" / "eu-9.kubeconfig").write_bytes(twin)
         before = world.marks()
         world.commit({"clusters/eu-9.yaml": cluster_file("eu-9")})
-        found = await world.until(lambda: world.opened.view.clusters.get("eu-9"), "reported")
+        found = await world.until(
+            lambda: (seen := world.opened.view.clusters.get("eu-9")) and seen.reason and seen, "reported"
+        )
         assert (found.reachable, found.reason) == (False, "IdentityMismatch")
         assert "entry eu-1" in found.message
         assert world.writes(before, own_only=False) == {}

@@ -1,4 +1,4 @@
-"""Fixtures of the test bed. Servers are started lazily, once per run, and shared by all xdist workers of it.
+"""Fixtures of the test bed. Servers are started lazily, once for each pytest process (each xdist worker).
 
 Isolation on a shared server is by namespace (`namespace` gives a fresh name) and, in the ledger, by user agent. A test
 that stops, freezes or compacts a server starts one of its own: `ControlPlane.start(testbed_run, unique_name, …)`.

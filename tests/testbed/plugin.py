@@ -1,14 +1,13 @@
-"""How a pytest session owns the test bed: one run per session, whatever the number of xdist workers.
+"""How a pytest process owns the test bed: a run, and so control planes, of its own for each xdist worker.
 
-The session's first process names the folder; workers are told. What was started is ended when the session ends, and by
-the run's reaper when it ends badly.
+A ledger and the rights of a user are of one server; tests that run side by side on it would see each other's. What was
+started is ended when the process ends, and by the run's reaper when it ends badly.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from testbed.processes import Run
@@ -19,22 +18,12 @@ _SKIPPED = "needs real programs"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    told = getattr(config, "workerinput", {}).get("testbed_run")
-
-    def run_of_session() -> Run:
-        if told:
-            return Run(Path(told))
+    def run_of_process() -> Run:
         if _BEGUN not in config.stash:
             config.stash[_BEGUN] = Run.begin(os.getpid())
         return config.stash[_BEGUN]
 
-    config.stash[RUN_OF_SESSION] = run_of_session
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: object) -> None:
-    """Called by xdist in its first process for each worker."""
-    node.workerinput["testbed_run"] = str(node.config.stash[RUN_OF_SESSION]().folder)
+    config.stash[RUN_OF_SESSION] = run_of_process
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
