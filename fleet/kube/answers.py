@@ -44,6 +44,8 @@ _MISSING_RIGHT = re.compile(
     r'(?: in API group "[a-z0-9.-]*")?(?: in the namespace "[a-z0-9-]+")?'
 )
 _NO_DRY_RUN = "not support dry run"  # the API server's own words, and those of webhooks that decide it themselves
+# A field that the kind does not have, or of another type: answered with 500, though it is the object's fault.
+_UNTYPED = "failed to create typed patch object"
 _CONFLICTING = re.compile(r'conflict with "([^"]*)"')
 
 
@@ -203,6 +205,8 @@ def _class_of(reply: Reply, status: Document) -> tuple[type[ClusterError], str]:
             return TooManyRequests, "it goes on by itself"
         case 504:
             return ClusterTimeout, "it is tried again"
+        case 500 if message.startswith(_UNTYPED):
+            return ObjectInvalid, "correct the object in Git"
         case code if code >= 500:
             return ServerFailed, "it is tried again"
         case _:

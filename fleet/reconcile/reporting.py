@@ -112,6 +112,8 @@ def _sums(unit: UnitState, objects: tuple[ObjectStatus, ...], outcome: Outcome) 
     sync = worst_sync(status.sync for status in objects)
     health = worst_health(status.health for status in objects)
     wanted = bundle_of(unit.desired)
+    if wanted is None and not objects:
+        return Sync.UNKNOWN, Health.UNKNOWN  # nobody knows what it should hold, and it holds nothing (R5)
     if wanted is not None and unit.bundle != wanted:
         return Sync.UNKNOWN, health if objects else Health.UNKNOWN
     if outcome.plan is None and outcome.observed is None and sync is Sync.SYNCED:

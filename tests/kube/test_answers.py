@@ -68,6 +68,7 @@ DEPLOYED = 'deployments.apps "web" is forbidden: User "jo" cannot patch resource
         (status(422, "Invalid", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"), AdmissionDenied),
         (status(429, "TooManyRequests", "slow"), TooManyRequests),
         (status(500, "InternalError", "failed calling webhook"), ServerFailed),
+        (status(500, "", "failed to create typed patch object (a/b): .x: field not declared in schema"), ObjectInvalid),
         (status(503, "ServiceUnavailable", "starting"), ServerFailed),
         (status(504, "Timeout", "request did not complete"), ClusterTimeout),
         (Reply(503, "text/html", 5.0, (), b"<html>"), TooManyRequests),

@@ -98,6 +98,11 @@ class World:
         """Further files of the next commit; None deletes."""
         self._files.update(files)
 
+    def move(self, old: str, new: str) -> None:
+        """What is below a directory of the next commit lies elsewhere in it."""
+        for path in [path for path in self._files if path.startswith(f"{old}/")]:
+            self._files[new + path.removeprefix(old)] = self._files.pop(path)
+
     def commit(self, message: str = "change") -> str:
         """Commit what was written since the last one; returns the revision."""
         files, self._files = self._files, {}
