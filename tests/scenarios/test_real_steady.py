@@ -116,20 +116,26 @@ async def test_awkward_objects_cost_nothing_at_rest_and_each_true_drift_is_found
         assert not await hands(admin.exists, gone)
 
         took: dict[str, float] = {}
+        found: dict[str, float] = {}
         for case in cases:
-            took[case.name] = await drifts_and_is_healed(hub, admin, case)
+            mark = real_cluster.ledger_mark()
+            began, took[case.name] = await drifts_and_is_healed(hub, admin, case)
+            answers = real_cluster.ledger(mark, user_agent="fleet")
+            tries = [seen.received for seen in answers if seen.name == ref_of(case.ours).name and seen.is_write]
+            found[case.name] = min(tries) - began
         await hub.until(lambda: hub.is_well("awkward@full"), "well after all")
         await is_quiet(hub, real_cluster, "awkward@full")
     spread = sorted(took.values())
     figures = f"p50 {statistics.median(spread):.3f} s, worst {spread[-1]:.3f} s ({max(took, key=took.__getitem__)})"
     record_property("drift_to_heal", f"{len(took)} kinds: {figures}")
     record_property("first_sync", f"{len(cases) + 1} objects: {seconds:.1f} s")
-    slow = {name: seconds for name, seconds in took.items() if seconds > FOUND_SECONDS}
-    assert not slow
+    # Found is when the hub first acts on it; a controller that writes meanwhile may make it act again.
+    slow = {name: seconds for name, seconds in found.items() if seconds > FOUND_SECONDS}
+    assert not slow, (slow, took)
 
 
-async def drifts_and_is_healed(hub: RunningHub, admin: Rest, case: Awkward) -> float:
-    """Change a field of ours as somebody else; the seconds until the hub says that it is healed."""
+async def drifts_and_is_healed(hub: RunningHub, admin: Rest, case: Awkward) -> tuple[float, float]:
+    """Change a field of ours as somebody else; when it was changed, and the seconds until the hub says it is healed."""
     ref, path = ref_of(case.ours), path_of(case.ours)
     before = len(await of_object(hub, EventKind.HEALED, ref))
     changed = await hands(patch_as, admin, path, case.drift, "kubectl-edit", case.drift_type)
@@ -147,7 +153,7 @@ async def drifts_and_is_healed(hub: RunningHub, admin: Rest, case: Awkward) -> f
     assert "kubectl-edit" in drift or case.name in TAKEN_OUT, drift
     live = await hands(admin.get, path)
     assert live["metadata"]["resourceVersion"] != changed["metadata"]["resourceVersion"]
-    return max(0.0, max(event.at for event in healed) - began)
+    return began, max(0.0, max(event.at for event in healed) - began)
 
 
 async def of_object(hub: RunningHub, kind: EventKind, ref: ObjectRef) -> list[Any]:
