@@ -1,7 +1,9 @@
 """First contact: what is there already of objects that are not in the record (design, section 6.4; R4).
 
 Calls of all units within one moment are answered together: a few objects of a kind and namespace by name, more by one
-metadata-only list, and one list over all namespaces where many are concerned.
+metadata-only list, and one list over all namespaces where many are concerned. Units come one by one as they are built;
+so what was asked lately counts, and a list answers for a moment longer. That it may be out of date by then is harmless:
+a create takes over nothing (decision 5).
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ from fleet.reconcile.site import Site
 
 _GATHER_SECONDS = 0.002
 _NAMESPACES = 4  # more of them for one kind: one list over all
+_LATELY_SECONDS = 60.0  # so long small questions about one kind and namespace add up
+_FRESH_SECONDS = 2.0  # so long a list answers
 
 Answer: TypeAlias = "dict[ObjectRef, Document | None]"  # metadata; None: the server says that it is not there
+Place: TypeAlias = "tuple[Kind, str]"  # a kind in a namespace, "" for all
 
 
 class Contacts:
@@ -32,6 +37,8 @@ class Contacts:
         self._site = site
         self._asked: dict[ObjectRef, asyncio.Future[Document | None]] = {}
         self._gathering = False
+        self._lately: dict[Place, tuple[float, int]] = {}  # since when, how many were asked
+        self._listed: dict[Place, tuple[float, Answer]] = {}
 
     async def learn(self, refs: Iterable[ObjectRef]) -> Answer:
         """Existence of these objects; kinds that are not served count as absent. Raises ClusterError."""
@@ -81,25 +88,41 @@ class Contacts:
         by_namespace: dict[str, list[ObjectRef]] = defaultdict(list)
         for ref in refs:
             by_namespace[ref.namespace].append(ref)
-        few = all(len(group) <= self._site.limits.direct_reads for group in by_namespace.values())
-        if not few or len(by_namespace) > _NAMESPACES:
-            everywhere = len(by_namespace) > _NAMESPACES
-            try:
-                return await self._lists(served, [""] if everywhere else list(by_namespace))
-            except Forbidden:
-                if not everywhere:
-                    raise
-                return await self._lists(served, list(by_namespace))
-        return await self._reads(served, refs)
+        counts = [self._counted((kind, namespace), len(group)) for namespace, group in by_namespace.items()]
+        if max(counts) <= self._site.limits.direct_reads and len(by_namespace) <= _NAMESPACES:
+            return await self._reads(served, refs)
+        everywhere = len(by_namespace) > _NAMESPACES
+        try:
+            return await self._lists(served, [""] if everywhere else list(by_namespace))
+        except Forbidden:
+            if not everywhere:
+                raise
+            return await self._lists(served, list(by_namespace))
+
+    def _counted(self, place: Place, count: int) -> int:
+        """How many objects of a place were asked for lately, these included."""
+        now = self._site.clock()
+        since, before = self._lately.get(place, (now, 0))
+        if now - since > _LATELY_SECONDS:
+            since, before = now, 0
+        self._lately[place] = (since, before + count)
+        return before + count
 
     async def _lists(self, served: ServedKind, namespaces: list[str]) -> Answer:
+        now, kind = self._site.clock(), (served.group, served.kind)
+        self._listed = {place: kept for place, kept in self._listed.items() if now - kept[0] <= _FRESH_SECONDS}
         found: Answer = {}
         for namespace in namespaces:
-            listed = await self._site.kube.list(served, namespace=namespace, metadata_only=True)
-            for item in listed.items:
-                ref = ref_of(item)
-                found[ObjectRef(served.group, served.kind, ref.namespace, ref.name)] = item
+            kept = self._listed.get((kind, namespace))
+            if kept is None:
+                kept = self._listed[kind, namespace] = (self._site.clock(), await self._list(served, namespace))
+            found |= kept[1]
         return found
+
+    async def _list(self, served: ServedKind, namespace: str) -> Answer:
+        listed = await self._site.kube.list(served, namespace=namespace, metadata_only=True)
+        refs = [(ref_of(item), item) for item in listed.items]
+        return {ObjectRef(served.group, served.kind, ref.namespace, ref.name): item for ref, item in refs}
 
     async def _reads(self, served: ServedKind, refs: list[ObjectRef]) -> Answer:
         found: Answer = {}

@@ -41,9 +41,11 @@ class Comparer:
             except ENDS_SESSION:
                 raise
             except ClusterError as error:
-                outcome.reason, outcome.message, outcome.next_step = error.reason, str(error), error.next_step
+                outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
                 outcome.judged = False
-                statuses += [ObjectStatus(i.ref, Sync.UNKNOWN, Health.UNKNOWN, str(error), error.reason) for i in items]
+                statuses += [
+                    ObjectStatus(i.ref, Sync.UNKNOWN, Health.UNKNOWN, error.brief, error.reason) for i in items
+                ]
                 continue
             for item in items:
                 statuses.append(await self._status(unit, item, live.get(item.ref)))

@@ -144,6 +144,8 @@ def _words(site: Site, unit: UnitState, outcome: Outcome, objects: tuple[ObjectS
     for status in objects:
         if status.reason:
             return status.reason, status.message, f"fleet describe unit {unit.name}"
+    if outcome.plan is None and outcome.observed is None and outcome.incomplete:
+        return "", outcome.incomplete, ""  # before what merely follows from it
     for word in (Health.DEGRADED, Health.MISSING, Health.PROGRESSING):
         for status in objects:
             if status.health is word:
@@ -154,8 +156,6 @@ def _words(site: Site, unit: UnitState, outcome: Outcome, objects: tuple[ObjectS
         by = f" by {', '.join(managers)}" if managers else ""
         text = f"{len(drifted)} object{'s' if len(drifted) > 1 else ''} drifted{by}: {drifted[0].ref}"
         return "", text, f"fleet diff {unit.name}"
-    if outcome.plan is None and outcome.observed is None:
-        return "", outcome.incomplete, ""
     return "", "", ""
 
 

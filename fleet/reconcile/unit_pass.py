@@ -91,15 +91,16 @@ class UnitPass:
         wanted_bundle = bundle_of(unit.desired)
         if wanted_bundle is not None:
             await read_bundle(self._site, unit, wanted_bundle)
-        if not self._site.has_looked(unit):
-            outcome.incomplete = "the cluster has not told yet which objects there are"
+        if unlisted := self._site.unlisted(unit):
+            more = f" and {len(unlisted) - 3} more kinds" if len(unlisted) > 3 else ""
+            outcome.incomplete = f"the cluster has not listed its {', '.join(unlisted[:3])}{more} yet"
             return outcome
         try:
             await self._meet(unit)
         except ENDS_SESSION:
             raise
         except ClusterError as error:
-            outcome.reason, outcome.message, outcome.next_step = error.reason, str(error), error.next_step
+            outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
             outcome.incomplete = error.what
             self._site.retry(unit, error)
             return outcome
@@ -111,7 +112,7 @@ class UnitPass:
         if error := judge_empty(
             unit.name, wanted=len(unit.wanted), owned=len(unit.rows), allow_empty=unit.desired.policy.allow_empty
         ):
-            outcome.reason, outcome.message, outcome.next_step = error.reason, str(error), error.next_step
+            outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
             return outcome
         await self._carry_out(unit, plan, outcome)
         return outcome

@@ -220,6 +220,7 @@ class RunningHub:
             report = self.view.units.get(name)
             shown = self.summary(str(name))
             lines.append(f"{name}: {shown.sync} {shown.health} {shown.commit[:7]} {shown.reason} {shown.message}")
+            lines += [f"  {link.state}: {link.reason}" for link in shown.blocked_by]
             for one in report.objects if report else ():
                 if one.sync is not Sync.SYNCED or one.health is not Health.HEALTHY:
                     lines.append(f"  {one.ref} {one.sync} {one.health} {one.reason} {one.message} {one.drift}")
