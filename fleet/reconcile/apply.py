@@ -92,7 +92,7 @@ class Applier:
             return False
         finally:
             site.in_flight.discard(ref)
-            site.unstash(unit, ref)
+            site.unstash(ref)
         unit.troubles.pop(ref, None)
         return True
 

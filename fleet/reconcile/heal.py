@@ -75,8 +75,13 @@ class Healer:
         self._tell(unit, item.ref, was_gone, fields)
 
     async def explain(self, unit: UnitState, item: Wanted, live: Live) -> tuple[FieldDrift, ...]:
-        """The fields that differ at an object that is not healed (or not yet); computed once per live state."""
+        """The fields that differ at an object that stays drifted; computed once per live state.
+
+        A heal that runs, or ran since the plan was made, tells its drift itself.
+        """
         known = unit.drifts.get(item.ref)
+        if item.ref in self._site.in_flight or not self._drifted(unit, item, live):
+            return known.fields if known else ()
         if known is not None and known.resource_version == live.resource_version:
             return known.fields
         fields = await self.fields_of(unit, item, live.document) if live.document else ()
@@ -95,9 +100,10 @@ class Healer:
         return diff_fields(desired, live, own_entry(live), rules, last_fields=row.fields if row else b"")
 
     def _tell(self, unit: UnitState, ref: ObjectRef, was_gone: bool, fields: tuple[FieldDrift, ...]) -> None:
+        known = unit.drifts.pop(ref, None)
         if was_gone:
             self._site.outbox.tell(EventKind.DRIFTED, f"{ref} was deleted", unit=unit.name, ref=ref)
-        else:
+        elif known is None or {field.path for field in known.fields} != {field.path for field in fields}:
             self._tell_drift(unit, ref, fields)
         self._site.outbox.tell(EventKind.HEALED, f"{ref} healed", unit=unit.name, ref=ref)
 

@@ -104,7 +104,7 @@ class Observer:
                     self._prove(view, kind, resource_version)
                     self._watcher.proved(kind)
                 case Changed(document, resource_version):
-                    self._take(view, document)
+                    self.take(view, document)
                     self._prove(view, kind, resource_version)
                 case Removed(document, resource_version):
                     self.verify(served, ref_of(document))
@@ -159,7 +159,8 @@ class Observer:
         finally:
             self._looking.discard(ref)
 
-    def _take(self, view: KindView, document: Document) -> None:
+    def take(self, view: KindView, document: Document) -> None:
+        """Believe an event, unless it says nothing new."""
         ref = _ref_in(view, document)
         if self._watcher.skips(ref, document):
             return
@@ -172,7 +173,7 @@ class Observer:
         missing = {*view.rows, *self._watcher.recorded(kind)}
         for document in items:
             missing.discard(_ref_in(view, document))
-            self._take(view, document)
+            self.take(view, document)
         for ref in missing:
             self.verify(view.served, ref)
 

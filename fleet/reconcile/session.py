@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+from fleet.core.documents import Document
 from fleet.core.fleet import Mode
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.plan import Claims
@@ -39,7 +40,7 @@ from fleet.reconcile.standing import Leave, bundle_of, judge_leave
 from fleet.reconcile.unit_pass import Outcome, UnitPass
 
 _CONFIG_MAPS: Kind = ("", "ConfigMap")  # always followed: it holds the parents, and proves that the cluster is there
-_PASSING = ("WaveWaits", "HookRuns")  # reasons that go by themselves
+_PASSING = ("WaveWaits", "HookRuns", "IdentityUnknown")  # reasons that go by themselves
 _DISCOVER_SECONDS = 30.0
 _DISCOVER_SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
 _DISCOVER_GROWTH = 0.25  # of the time since: a busy server takes long to publish what it has established
@@ -154,7 +155,7 @@ class Session:
             if isinstance(error, ENDS):
                 raise
             leave = self._leave(unit)
-            outcome = Outcome(leave, reason=error.reason, message=str(error), next_step=error.next_step)
+            outcome = Outcome(leave, reason=error.reason, message=error.brief, next_step=error.next_step)
             self._report(unit, outcome)
             site.retry(unit, error)
         finally:
@@ -352,6 +353,12 @@ class Session:
         view = self.site.view.kinds.get(kind_of(ref))
         if view is not None:
             self._observer.verify(view.served, ref)
+
+    def arrived(self, ref: ObjectRef, document: Document) -> None:
+        """Take an event that waited until the object was written."""
+        view = self.site.view.kinds.get(kind_of(ref))
+        if view is not None:
+            self._observer.take(view, document)
 
     def _wanter(self, ref: ObjectRef) -> UnitState | None:
         self._claims_now()

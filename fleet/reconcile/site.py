@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fleet.core.documents import Document, text_at
+from fleet.core.documents import Document
 from fleet.core.fleet import HealthRule, IgnoreRule
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.ignore import rules_for
@@ -17,7 +17,7 @@ from fleet.core.retry import Backoff, bounds_for, next_wait
 from fleet.errors import FleetError, StateDamaged
 from fleet.ports.kube import Catalog, Kube, ServedKind
 from fleet.ports.worker import Audit, AuditEntry, Feed, Journal
-from fleet.reconcile.judging import is_older, live_of
+from fleet.reconcile.judging import live_of
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import NOT_LISTED, Kind, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.outbox import Outbox
@@ -87,6 +87,7 @@ class Site:
     random: Callable[[], float]
     wake_at: Callable[[UnitName, float], None]  # not before this loop time
     verify: Callable[[ObjectRef], None]  # read by name, soon
+    arrived: Callable[[ObjectRef, Document], None]  # an event that waited for a write to end
     catalog_version: int = 0
     epoch: int = 0
     verdicts: dict[str, bool] = field(default_factory=dict[str, bool])  # of the arbiter: desired/fingerprint
@@ -168,21 +169,17 @@ class Site:
         if kind_of(ref) in self.view.kinds:
             self.view.put(ref, live)
 
-    def unstash(self, unit: UnitState, ref: ObjectRef) -> None:
-        """Take the event that came while the object was being written, unless our write is newer."""
+    def unstash(self, ref: ObjectRef) -> None:
+        """Take the event that came while the object was being written; one older than the write says nothing."""
         document = self.stash.pop(ref, None)
-        if document is None:
-            return
-        row = unit.rows.get(ref)
-        if row is None or not is_older(text_at(document, "metadata", "resourceVersion"), row.resource_version):
-            self.see(unit, ref, document)
-            self.wake(unit.name)
+        if document is not None:
+            self.arrived(ref, document)
 
-    def has_looked(self, unit: UnitState) -> bool:
-        """Whether every kind of the unit has answered once; one that is Unknown since then concerns itself alone."""
+    def unlisted(self, unit: UnitState) -> list[str]:
+        """Names of the unit's kinds that have never answered; one that is Unknown since then concerns itself alone."""
         kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
-        views = [self.view.kinds.get(kind) for kind in kinds if self.catalog.find(*kind) is not None]
-        return all(view is not None and view.unknown != NOT_LISTED for view in views)
+        served = {kind: self.view.kinds.get(kind) for kind in kinds if self.catalog.find(*kind) is not None}
+        return sorted(kind[1] for kind, view in served.items() if view is None or view.unknown == NOT_LISTED)
 
     def all_read(self) -> bool:
         """Whether the objects of every ordered unit are known: else one that moves would look dropped (R5, R16)."""

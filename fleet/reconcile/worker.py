@@ -200,6 +200,7 @@ class Worker:
             random=random.random,
             wake_at=session.wake_at,
             verify=session.verify,
+            arrived=session.arrived,
             verdicts=dict(state.verdicts),
         )
         site.own_all()

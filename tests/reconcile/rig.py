@@ -23,6 +23,7 @@ from fleet.core.status import Event, EventKind, Health, OperationResult, Report,
 from fleet.errors import StateDamaged
 from fleet.kube.connect import KubeConnector
 from fleet.kube.limits import KubeLimits
+from fleet.ports.kube import Changed
 from fleet.ports.worker import AuditEntry, JournalEntry, JournalState
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.worker import Worker
@@ -61,6 +62,7 @@ class Hub:
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _sequence: int = 0
     wrong: str = ""  # answered by the fence
+    between: Callable[[Any], Any] | None = None  # what stands between the worker and its cluster
 
     # What the worker sees
 
@@ -109,7 +111,7 @@ class Hub:
             sink=self,
             journal=self.journal,
             audit=self,
-            connector=KubeConnector(self, limits=self.kube_limits, allowed=[LOOPBACK]),
+            connector=_Between(KubeConnector(self, limits=self.kube_limits, allowed=[LOOPBACK]), self),
             fence=self,
             limits=self.limits,
             wall=time.time,
@@ -214,6 +216,41 @@ class Hub:
 
     def told(self, kind: EventKind, text: str = "") -> list[Event]:
         return [event for event in self.events if event.kind is kind and text in event.message]
+
+
+@dataclass
+class _Between:
+    """A connector whose connections are seen through something of a test."""
+
+    connector: KubeConnector
+    hub: Hub
+
+    async def connect(self, *arguments: Any, **options: Any) -> Any:
+        kube = await self.connector.connect(*arguments, **options)
+        return self.hub.between(kube) if self.hub.between else kube
+
+
+class LateAnswers:
+    """The answer of an apply of `kind` arrives after an event that `until` waits for: a busy machine, a slow way."""
+
+    def __init__(self, kube: Any, kind: str, until: Callable[[Document], bool]) -> None:
+        self._kube, self._kind, self._until = kube, kind, until
+        self._seen = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def follow(self, kind: Any, **options: Any) -> Any:
+        async for seen in self._kube.follow(kind, **options):
+            yield seen
+            if kind.kind == self._kind and isinstance(seen, Changed) and self._until(seen.object):
+                self._seen.set()
+
+    async def apply(self, kind: Any, *arguments: Any, **options: Any) -> Any:
+        answer = await self._kube.apply(kind, *arguments, **options)
+        if kind.kind == self._kind:
+            await self._seen.wait()
+        return answer
 
 
 def describe(unit: UnitReport) -> str:

@@ -167,6 +167,10 @@ async def test_healing_a_field_takes_milliseconds(hub: Hub, api_server: ControlP
         asked = [r for r in api_server.ledger(mark, user_agent="fleet") if r.verb != "watch"]
         assert len(asked) == 20
         assert all(r.is_write for r in asked)
+        await hub.until(lambda: len(hub.told(EventKind.HEALED)) == 20, "told")
+        drifted = hub.told(EventKind.DRIFTED)
+        assert len(drifted) == 20  # each once, and with its field
+        assert all("data.a" in event.message for event in drifted)
 
 
 async def test_a_rival_is_named_and_reverts_back_off(hub: Hub, api_server: ControlPlane, shop: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from typing import Any
 
 import pytest
-from rig import Hub, config_map, notes
+from rig import Hub, LateAnswers, config_map, notes
 from testbed.controlplane import ControlPlane
 from testbed.fates import fate
 from testbed.workloads import deployment, job
 
+from fleet.core.documents import Document, documents_at
 from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.status import EventKind, Health, Sync
 
@@ -133,11 +135,10 @@ async def test_a_job_that_completed_and_vanished_is_done(hub: Hub, plane: Contro
         await hub.until_well(unit)
 
 
-async def test_definitions_come_before_their_objects_and_are_discovered(
-    hub: Hub, plane: ControlPlane, place: str
-) -> None:
-    group = f"{place}.example.com"
-    definition = {
+def widgets(group: str) -> dict[str, Any]:
+    """A definition of Widgets."""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {"name": f"widgets.{group}"},
@@ -145,18 +146,25 @@ async def test_definitions_come_before_their_objects_and_are_discovered(
             "group": group,
             "names": {"kind": "Widget", "plural": "widgets"},
             "scope": "Namespaced",
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-                }
-            ],
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
         },
     }
+
+
+def is_established(definition: Document) -> bool:
+    found = documents_at(definition, "status", "conditions")
+    return any(one["type"] == "Established" and one["status"] == "True" for one in found)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["answer-first", "events-first"])
+async def test_definitions_come_before_their_objects_and_are_discovered(
+    hub: Hub, plane: ControlPlane, place: str, late: bool
+) -> None:
+    group = f"{place}.example.com"
+    if late:  # what was seen while the definition was being written counts as well
+        hub.between = lambda kube: LateAnswers(kube, "CustomResourceDefinition", is_established)
     widget = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": place}, "size": 3}
-    unit = hub.want("web", [widget, definition])
+    unit = hub.want("web", [widget, widgets(group)])
     async with hub.worker():
         await hub.until_well(unit, seconds=20)
         assert plane.client().get(f"/apis/{group}/v1/namespaces/{place}/widgets/w")["size"] == 3
