@@ -302,6 +302,16 @@ class IdentityMismatch(ClusterError):
     retry = Retry.NEVER
 
 
+class ClusterRenamed(ClusterError):
+    """The cluster of an entry that left the repo answers under a new name; its record comes along (R2)."""
+
+    retry = Retry.SOON
+
+
+class IdentityUnknown(ClusterError):
+    """An entry has not said yet which cluster it is, and may be one that left the repo under another name (R2)."""
+
+
 class IdentityUnreadable(ClusterError):
     """The kube-system namespace cannot be read; nothing is written (R1)."""
 

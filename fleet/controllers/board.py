@@ -7,11 +7,12 @@ any worker hears of it (R22), and wakes the workers whose Desired changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.controllers.deletions import Deletions
 from fleet.controllers.feed import BoardFeed, Slot
+from fleet.controllers.identities import Identities
 from fleet.core.fleet import Cluster, Connection, Fleet, Origin, Suspension, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.leaving import Leave, Leaving, decode_leaving, encode_leaving
@@ -25,6 +26,7 @@ from fleet.core.release import (
     plan_leaving_unit,
     plan_unit,
     plan_unknown_unit,
+    scope_renamed,
     scopes_of,
     units_that_left,
 )
@@ -58,8 +60,7 @@ class Board:
         self._approved: Mapping[UnitName, frozenset[Approved]] = {}
         self._suspensions: tuple[Suspension, ...] = ()
         self._requests: tuple[SyncRequest, ...] = ()
-        self._identities: dict[ClusterName, Identity] = {}  # recorded
-        self._claims: dict[ClusterName, Identity] = {}  # proven by this process, perhaps not recorded yet
+        self._identities = Identities()
         self._recovered: frozenset[ClusterName] = frozenset()
         self._leaving = Leaving()
         self._kept_leaving = Leaving()  # as it lies in the state
@@ -85,7 +86,7 @@ class Board:
 
     async def start(self) -> None:
         """Take over what an earlier process released."""
-        self._identities = dict(await self._state.identities())
+        self._identities = Identities(recorded=dict(await self._state.identities()))
         self._held = {row.unit: Rendered(row.bundle, row.commit) for row in await self._state.released()}
         kept = await self._state.get_value(LEAVING)
         try:
@@ -115,6 +116,9 @@ class Board:
         self._view.fleet = fleet
         self._dirty_clusters |= _changed_clusters(before, fleet)
         self._dirty |= _other_policies(before, fleet)
+        if self._identities.shared:
+            self._dirty |= self._units_of(self._identities.shared.values())
+            self._identities.keep_shared(lambda name: name in fleet.clusters)
         if before is not None and before.units is fleet.units and before.unknown == fleet.unknown:
             return frozenset()
         changed = _changed_units(before, fleet)
@@ -208,22 +212,58 @@ class Board:
 
     def take_identity(self, cluster: ClusterName, identity: Identity) -> None:
         """An identity that was recorded or accepted; its cluster's Desired is published again."""
-        if self._identities.get(cluster) != identity:
-            self._identities[cluster] = identity
+        if self._identities.recorded.get(cluster) != identity:
+            self._identities.recorded[cluster] = identity
             self._dirty_clusters.add(cluster)
+            self._dirty |= set(self._leaving.units)  # what waited for it to say which cluster it is
 
-    def claim(self, cluster: ClusterName, identity: Identity) -> ClusterName | None:
-        """Take an identity for an entry; if it is another entry's, that one is returned and nothing is taken (R2)."""
-        entries = self.entries()
-        for other, known in (*self._identities.items(), *self._claims.items()):
-            if known == identity and other != cluster and other in entries:
-                return other
-        self._claims[cluster] = identity
-        return None
+    async def claim(self, cluster: ClusterName, identity: Identity) -> tuple[ClusterName, bool] | None:
+        """Take an identity for an entry (R2).
+
+        If it is another entry's, that one is returned, and whether it left the repo: then the cluster was renamed,
+        which `renames` says from now on. Else both entries are stopped. Raises StateError.
+        """
+        fleet, stopped = self._view.fleet, set(self._identities.shared.values())
+        owner = self._identities.claim(cluster, identity, self.entries())
+        is_gone = fleet is not None and owner is not None and self._has_left(owner, fleet)
+        if owner is not None and is_gone:
+            self._identities.renames[owner] = cluster
+            return owner, True
+        if owner is not None:
+            self._identities.shared[cluster] = owner
+        concerned = self._units_of(stopped ^ set(self._identities.shared.values())) | set(self._leaving.units)
+        if concerned:
+            self._dirty |= concerned
+            await self.publish()
+        return (owner, False) if owner is not None else None
+
+    def renames(self) -> Mapping[ClusterName, ClusterName]:
+        """Old and new names of clusters whose record is to be taken along, once no worker of either runs."""
+        return self._identities.renames
+
+    async def rename(self, old: ClusterName, new: ClusterName) -> None:
+        """Carry all that is known of a cluster over to its new name. Raises StateError, and then nothing changed."""
+        fleet = self._view.fleet
+        async with self._publishing:
+            leaving = self._leaving.renamed(old, new, fleet.units if fleet is not None else ())
+            await self._state.rename_cluster(old, new, {LEAVING: encode_leaving(leaving)})
+            self._leaving = self._kept_leaving = leaving
+            self._identities.rename(old, new)
+            self._suspensions = tuple(replace(s, scope=scope_renamed(s.scope, old, new)) for s in self._suspensions)
+            self._parts.pop(old, None)
+            self._slots.pop(old, None)
+            for name in [name for name in self._held if name.cluster == old]:
+                self._held[replace(name, cluster=new)] = self._held.pop(name)
+                self._permits.pop(name, None)
+        self._dirty_clusters.add(new)
+        self._dirty |= {name for name in leaving.units if name.cluster == new}
+        # What it holds now is another thing than when it looked new: its deletions are judged anew (R9).
+        known = [name for name in self.results if name.cluster == new]
+        await self.release({name: self.results.pop(name) for name in known})
 
     def identity_of(self, cluster: ClusterName) -> Identity | None:
         """The recorded identity."""
-        return self._identities.get(cluster)
+        return self._identities.recorded.get(cluster)
 
     async def left(self, unit: UnitName) -> None:
         """A worker confirmed that it let go of a unit."""
@@ -238,7 +278,8 @@ class Board:
 
     def forget(self, cluster: ClusterName) -> None:
         """A cluster that left, and whose units are all let go."""
-        for book in (self._identities, self._claims, self._parts, self._slots):
+        self._identities.forget(cluster)
+        for book in (self._parts, self._slots):
             book.pop(cluster, None)
 
     def entries(self) -> Mapping[ClusterName, Cluster]:
@@ -276,13 +317,23 @@ class Board:
                     await self._publish_cluster(entries[cluster], fleet)
                 self._dirty_clusters.discard(cluster)
 
+    def _units_of(self, clusters: Iterable[ClusterName]) -> set[UnitName]:
+        fleet, concerned = self._view.fleet, set(clusters)
+        return {name for name in fleet.units if name.cluster in concerned} if fleet is not None and concerned else set()
+
+    def _has_left(self, cluster: ClusterName, fleet: Fleet) -> bool:
+        return cluster not in fleet.clusters and fleet.unknown.covers_cluster(cluster) is None
+
     def _put_part(self, name: UnitName, fleet: Fleet) -> bool:
+        is_known = self._identities.recorded.get(name.cluster) is not None
+        may_be_renamed = is_known and name in self._leaving.units and self._has_left(name.cluster, fleet)
         orders = Orders(
             result=self.results.get(name),
             held=self._held.get(name),
             permits=self._permits.get(name, frozenset()),
             approved=self._approved.get(name, frozenset()),
-            suspensions=self._suspensions,
+            suspensions=(*self._suspensions, *self._identities.stops(fleet.clusters)),
+            unproven=self._identities.unproven(fleet.clusters) if may_be_renamed else (),
             fall=self._leaving.units[name].fall if name in self._leaving.units else "",
         )
         unit: Unit | None = fleet.units.get(name)
@@ -307,7 +358,7 @@ class Board:
             entry,
             self._parts.get(cluster, {}),
             fleet,
-            identity=self._identities.get(cluster),
+            identity=self._identities.recorded.get(cluster),
             requests=[request for request in self._requests if request.unit.cluster == cluster],
             sequence=sequence,
             recover_confirmed=cluster in self._recovered,

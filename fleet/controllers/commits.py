@@ -214,6 +214,7 @@ class Commits:
         await self._convergence.begin(commit, started)
         # From here until `rendering` is set nothing waits: a commit in force with old results would look arrived.
         resolved = self._board.take_fleet(self._loaded.fleet)
+        self._bells.clusters.set()
         fleet = self._view.fleet or self._loaded.fleet
         self._traces.installation = fleet.name
         self._view.head.commit = commit

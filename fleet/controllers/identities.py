@@ -1,33 +1,107 @@
 """Entries and identities are one to one (R2): a cluster that answers for one entry never serves another.
 
-Stands before the connector, because it must be known before the first write, not with the first report.
+Stands before the connector, because it must be known before the first write, not with the first report. An identity
+whose entry left the repo is not taken twice: it was renamed, and its record goes along.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from fleet.core.fleet import Connection
+from fleet.core.fleet import Cluster, Connection, Suspension
 from fleet.core.ids import ClusterName, Identity
-from fleet.errors import IdentityMismatch
+from fleet.errors import ClusterRenamed, IdentityMismatch
 from fleet.ports.kube import Connector, Fence, Kube
+from fleet.ports.state import Bells
+
+
+@dataclass(slots=True)
+class Identities:
+    """What is known of them, and what follows from it."""
+
+    recorded: dict[ClusterName, Identity] = field(default_factory=dict[ClusterName, Identity])
+    proven: dict[ClusterName, Identity] = field(default_factory=dict[ClusterName, Identity])  # perhaps not recorded yet
+    shared: dict[ClusterName, ClusterName] = field(
+        default_factory=dict[ClusterName, ClusterName]
+    )  # refused, with whose
+    renames: dict[ClusterName, ClusterName] = field(default_factory=dict[ClusterName, ClusterName])  # old name to new
+
+    def claim(self, cluster: ClusterName, identity: Identity, entries: Collection[ClusterName]) -> ClusterName | None:
+        """Take an identity for an entry; if it is that of another one in `entries`, that is returned instead."""
+        for other, known in (*self.recorded.items(), *self.proven.items()):
+            if known == identity and other != cluster and other in entries:
+                return other
+        self.proven[cluster] = identity
+        self.shared = {name: owner for name, owner in self.shared.items() if cluster not in (name, owner)}
+        return None
+
+    def forget(self, cluster: ClusterName) -> None:
+        """An entry that is no more."""
+        self.recorded.pop(cluster, None)
+        self.proven.pop(cluster, None)
+        self.keep_shared(lambda name: name != cluster)
+
+    def rename(self, old: ClusterName, new: ClusterName) -> None:
+        """The record of `old` is the record of `new` now."""
+        identity = self.recorded.get(old) or self.proven.get(old)
+        self.forget(old)
+        if identity is not None:
+            self.recorded[new] = identity
+        self.renames.pop(old, None)
+
+    def keep_shared(self, is_there: Callable[[ClusterName], bool]) -> None:
+        """Forget refusals of entries that are not in the repo any more."""
+        self.shared = {name: owner for name, owner in self.shared.items() if is_there(name) and is_there(owner)}
+
+    def unproven(self, clusters: Mapping[ClusterName, Cluster]) -> list[ClusterName]:
+        """Entries of which it is not known yet which cluster they are."""
+        known = self.recorded.keys() | self.proven.keys()
+        return sorted(name for name, entry in clusters.items() if name not in known and entry.identity is None)
+
+    def stops(self, clusters: Mapping[ClusterName, Cluster]) -> Iterable[Suspension]:
+        """What stops the entries whose cluster another entry reaches as well; the other one is refused already."""
+        for name, owner in sorted(self.shared.items()):
+            reason = f"entry {name} reaches the same cluster; entries and identities are one to one"
+            yield Suspension(reason, scope=f"cluster {owner}", origin=clusters[name].origin)
 
 
 class OneToOne:
-    """A `fleet.ports.kube.Connector` that refuses an identity which is another entry's."""
+    """A `fleet.ports.kube.Connector` that refuses an identity which is another entry's.
 
-    def __init__(self, connector: Connector, claim: Callable[[ClusterName, Identity], ClusterName | None]) -> None:
-        self._connector, self._claim = connector, claim
+    `claim` says whose it is, and whether that one left the repo; None where it is this entry's own.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        claim: Callable[[ClusterName, Identity], Awaitable[tuple[ClusterName, bool] | None]],
+        bells: Bells,
+    ) -> None:
+        self._connector, self._claim, self._bells = connector, claim, bells
 
     async def connect(
         self, cluster: ClusterName, connection: Connection, *, expected: Identity | None, fence: Fence
     ) -> Kube:
         """As the connector within; raises IdentityMismatch naming the entry that has this identity."""
         kube = await self._connector.connect(cluster, connection, expected=expected, fence=fence)
-        owner = self._claim(cluster, kube.identity)
-        if owner is None:
+        try:
+            claimed = await self._claim(cluster, kube.identity)
+        except BaseException:
+            await kube.close()
+            raise
+        if claimed is None:
             return kube
         await kube.close()
+        owner, is_gone = claimed
+        if is_gone:
+            self._bells.clusters.set()
+            raise ClusterRenamed(
+                f"{cluster} is the cluster that was called {owner}",
+                where=f"cluster {cluster}",
+                why=f"its identity is {kube.identity}, and {owner} is not in the repo any more",
+                next_step="nothing: record, marks and objects stay, under the new name",
+            )
         raise IdentityMismatch(
             f"{cluster} reaches the cluster of entry {owner}",
             where=f"cluster {cluster}",

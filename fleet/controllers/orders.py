@@ -17,7 +17,7 @@ from fleet.core.status import HoldRequest
 from fleet.core.view import View
 from fleet.ports.state import RECOVERED, Bells, HoldRow, OperationRow, State
 
-LOOK_SECONDS = 30.0  # without a ring: only the expiry of holds, which are days long; idle hubs shall cost nothing
+LOOK_SECONDS = 120.0  # without a ring, which each fetch gives: only holds that expire, and those live for days
 HOLD_SECONDS = 3 * 86400
 FALL = "sharp-fall"
 

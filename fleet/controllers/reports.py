@@ -5,7 +5,6 @@ A report is folded in at once; its durable copy goes with the store's batched la
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -14,7 +13,7 @@ from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.controllers.convergence import Convergence
 from fleet.core.ids import ClusterName, UnitName
-from fleet.core.status import EventKind, Report
+from fleet.core.status import Event, EventKind, Report
 from fleet.core.view import View
 from fleet.ports.state import AuditEntry, Bells, State
 
@@ -36,7 +35,6 @@ class Intake:
     ) -> None:
         self._view, self._state, self._board, self._bells = view, state, board, bells
         self._convergence, self._wall = convergence, wall
-        self.detached = asyncio.Event()  # a cluster that left may be forgotten now
         self._holding: set[UnitName] = set()  # units that asked for a hold when they reported last
 
     async def send(self, report: Report) -> None:
@@ -48,7 +46,7 @@ class Intake:
         for unit in report.units:
             if unit.detached:
                 await self._board.left(unit.unit)
-                self.detached.set()
+                self._bells.clusters.set()  # a cluster that left may be forgotten now
                 self._bells.orders.set()
             else:
                 await self._convergence.heard(unit)
@@ -86,6 +84,18 @@ class Intake:
         await self._state.record_identity(report.cluster, identity)
         self._board.take_identity(report.cluster, identity)
         self._bells.orders.set()
+
+    async def rename(self, old: ClusterName, new: ClusterName) -> None:
+        """A cluster that has another name in the repo now (R2); no worker of either name runs."""
+        identity = self._board.identity_of(old)
+        reason = f"entry {old} is called {new} now"
+        entry = AuditEntry(self._wall(), "hub", "rename-cluster", new, identity or "", reason=reason, outcome="done")
+        await self._state.write(entry)
+        await self._board.rename(old, new)
+        self._view.forget(old)
+        event = Event(self._wall(), EventKind.NOTE, new, None, f"renamed: {reason}; record and objects stay")
+        await self._state.add_events([event])
+        self._bells.news.ring()
 
     async def forget(self, cluster: ClusterName) -> None:
         """A cluster that left the repo and whose units are all let go."""

@@ -5,7 +5,7 @@ The repo does not name them any more, so this is what the hub must remember of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
 from fleet.core.documents import Json, canonical, mapping_at, parse_document, text_at
@@ -42,6 +42,15 @@ class Leaving:
         units = {name: leave for name, leave in self.units.items() if name not in gone}
         used = {name.cluster for name in units}
         return Leaving(units, {name: entry for name, entry in self.clusters.items() if name in used})
+
+    def renamed(self, old: ClusterName, new: ClusterName, wanted: Container[UnitName]) -> Leaving:
+        """The same after a cluster got another name: what is `wanted` under that name does not leave after all (R2)."""
+        units: dict[UnitName, Leave] = {}
+        for name, leave in self.units.items():
+            now = replace(name, cluster=new) if name.cluster == old else name
+            if now == name or now not in wanted:
+                units[now] = leave
+        return Leaving(units, {name: entry for name, entry in self.clusters.items() if name != old})
 
 
 def encode_leaving(leaving: Leaving) -> str:

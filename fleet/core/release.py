@@ -25,6 +25,7 @@ from fleet.core.rollout import (
     UnknownDesired,
 )
 from fleet.core.status import HoldRequest
+from fleet.errors import IdentityUnknown
 
 FALL_SHARE = 0.25  # R8: this share of an overlay's clusters, and
 FALL_FROM = 4  # at least so many, leaving at once is held
@@ -74,6 +75,14 @@ def scopes_of(unit: Unit) -> frozenset[str]:
     return frozenset({"fleet", f"cluster {cluster}", f"overlay {overlay}", f"unit {unit.name}"})
 
 
+def scope_renamed(scope: str, old: ClusterName, new: ClusterName) -> str:
+    """The scope of a suspension (`cluster eu-1`, `unit web@eu-1`) after a cluster got another name."""
+    if scope == f"cluster {old}":
+        return f"cluster {new}"
+    is_unit = scope.startswith("unit ") and scope.endswith(f"@{old}")
+    return f"{scope.removesuffix(f'@{old}')}@{new}" if is_unit else scope
+
+
 def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -> UnitPolicy:
     """All that the worker must know of the settings that hold for a unit; suspensions of Git come first."""
     in_git = (fleet.suspend, unit.cluster.suspend, unit.overlay.suspend)
@@ -107,6 +116,7 @@ class Orders:
     approved: frozenset[Approved] = frozenset()
     suspensions: Sequence[Suspension] = ()
     fall: str = ""  # why its leaving is held (R8)
+    unproven: Sequence[ClusterName] = ()  # entries that may be its cluster under a new name (R2)
 
 
 def plan_unit(unit: Unit, fleet: Fleet, orders: Orders) -> UnitDesired | None:
@@ -130,11 +140,19 @@ def plan_unknown_unit(name: UnitName, problem: Problem, fleet: Fleet, orders: Or
 
 
 def plan_leaving_unit(name: UnitName, fleet: Fleet, orders: Orders) -> UnitDesired:
-    """A unit that left the repo: detached, or kept while its leaving is held (R8, R13)."""
+    """A unit that left the repo: detached, or kept while its leaving is held or may be a rename (R2, R8, R13)."""
     held = orders.held
     commit = held.commit if held else fleet.commit
     if orders.fall:
         return UnitDesired(name, commit, Hold(orders.fall, held.bundle if held else None))
+    if orders.unproven:
+        names = ", ".join(orders.unproven[:3]) + (" and others" if len(orders.unproven) > 3 else "")
+        message = (
+            f"{name.cluster} left the repo, and may have been renamed: kept until {names} said which cluster it is"
+        )
+        return UnitDesired(
+            name, commit, UnknownDesired(IdentityUnknown.__name__, message, held.bundle if held else None)
+        )
     return UnitDesired(name, fleet.commit, Detach())
 
 

@@ -93,8 +93,8 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         wall=wall,
     )
     orders = Orders(state=state, board=board, view=view, bells=bells, wall=wall)
-    start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, board.claim))
-    workers = Workers(view=view, board=board, intake=intake, start=start, wall=wall)
+    start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, board.claim, bells))
+    workers = Workers(view=view, board=board, intake=intake, bells=bells, start=start, wall=wall)
     tokens = Tokens(state, wall)
     parts = ApiParts(
         view=view,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 import structlog
@@ -13,10 +13,11 @@ from fleet.controllers.reports import Intake
 from fleet.core.ids import ClusterName
 from fleet.core.status import Report
 from fleet.core.view import View
-from fleet.errors import WorkerFailed
+from fleet.errors import StateError, WorkerFailed
 from fleet.hub.supervise import supervise
+from fleet.ports.state import Bells
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 60.0  # without a ring, which each change of the inventory gives
 STOP_SECONDS = 4.0  # less than the hub's own LOOPS_SECONDS
 
 log = structlog.get_logger("hub")
@@ -31,20 +32,28 @@ class Workers:
     view: View
     board: Board
     intake: Intake
+    bells: Bells
     start: StartWorker
     wall: Callable[[], float]
 
     async def run(self) -> None:
         """Until cancelled; then all workers are ended, and one that hangs is left behind after STOP_SECONDS."""
         running: dict[ClusterName, asyncio.Task[None]] = {}
+        gone: set[ClusterName] = set()  # ended, not forgotten yet
         try:
             while True:
-                for name in sorted(self.board.entries()):
+                self.bells.clusters.clear()
+                for old, new in list(self.board.renames().items()):
+                    if await _ended([running.pop(name) for name in (old, new) if name in running]):
+                        await _tried(self.intake.rename(old, new))
+                entries = self.board.entries()
+                for name in sorted(entries):
                     if name not in running:
                         running[name] = asyncio.create_task(self._supervised(name), name=f"worker {name}")
                 for name in [name for name in running if self._may_end(name)]:
                     await _ended([running.pop(name)])
-                    await self.intake.forget(name)
+                    gone.add(name)
+                gone -= {name for name in gone if name in entries or await _tried(self.intake.forget(name))}
                 await self._wait()
         finally:
             await _ended(list(running.values()))
@@ -58,8 +67,7 @@ class Workers:
     async def _wait(self) -> None:
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                await self.intake.detached.wait()
-                self.intake.detached.clear()
+                await self.bells.clusters.wait()
         except TimeoutError:
             return
 
@@ -82,11 +90,23 @@ class Workers:
         await supervise(name, lambda: self.start(name), tell)
 
 
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+async def _tried(work: Coroutine[None, None, None]) -> bool:
+    """Whether it could be written down; if not (a full disk), it is tried again at the next look."""
+    try:
+        await work
+    except StateError as error:
+        log.error(error.what, why=error.why, next_step=error.next_step)
+        return False
+    return True
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> bool:
+    """Whether all of them ended in time."""
     for task in tasks:
         task.cancel()
     if not tasks:
-        return
+        return True
     _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
     if late:
         log.error("workers that did not end", workers=sorted(task.get_name() for task in late))
+    return not late

@@ -117,6 +117,13 @@ class State(Audit, Protocol):
         """Drop identity, statuses and journal of a cluster that left the repo and was detached."""
         ...
 
+    async def rename_cluster(self, old: ClusterName, new: ClusterName, values: Mapping[str, str]) -> None:
+        """Identity, journal, released bundles and suspensions of `old` become those of `new`, together with `values`.
+
+        What `new` had of them is dropped, statuses of both as well: its next report says them. The epoch goes on.
+        """
+        ...
+
     def put_reports(self, reports: Sequence[Report]) -> None:
         """Batched (>= 100 ms windows): cluster states, unit states and events of these reports."""
         ...
@@ -268,9 +275,10 @@ class Ring:
 class Bells:
     """How the API hastens the loops: they look into the state themselves, so a lost ring costs only time.
 
-    fetch and orders have one listener each, which clears the event before it looks.
+    fetch, orders and clusters have one listener each, which clears the event before it looks.
     """
 
     fetch: asyncio.Event = field(default_factory=asyncio.Event)  # ask Git now
     orders: asyncio.Event = field(default_factory=asyncio.Event)  # operations, suspensions, approvals, credentials
+    clusters: asyncio.Event = field(default_factory=asyncio.Event)  # an inventory came in force, or a unit was let go
     news: Ring = field(default_factory=Ring)  # new events are in the timeline

@@ -14,6 +14,7 @@ from dataclasses import replace
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.record import Row
+from fleet.core.release import scope_renamed
 from fleet.core.status import Event, Report, UnitReport
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
 from fleet.ports.worker import AuditEntry, Deletion, JournalEntry, JournalState, UnitMemory
@@ -66,6 +67,14 @@ class MemoryJournal:
         self._verdicts.update(entry.verdicts)
         self._deletions.extend(entry.deletions)
         self._identity = entry.identity or self._identity
+
+    def rename(self, new: ClusterName) -> None:
+        """All units are those of a cluster of this name now."""
+        rows = [replace(row, unit=replace(row.unit, cluster=new)) for row in self._rows.values()]
+        units = [replace(memory, unit=replace(memory.unit, cluster=new)) for memory in self._units.values()]
+        self._rows = {(row.unit, row.ref): row for row in rows}
+        self._units = {memory.unit: memory for memory in units}
+        self._deletions = [replace(one, unit=replace(one.unit, cluster=new)) for one in self._deletions]
 
 
 class MemoryVault:
@@ -141,6 +150,24 @@ class MemoryState:
         self._clusters.pop(cluster, None)
         self._journals.pop(cluster, None)
         self._units = {unit: report for unit, report in self._units.items() if unit.cluster != cluster}
+
+    async def rename_cluster(self, old: ClusterName, new: ClusterName, values: Mapping[str, str]) -> None:
+        """Carry identity, journal, released bundles and suspensions over, together with `values`."""
+        carried, identity = self._journals.get(old), self._identities.get(old)
+        kept = [row for unit, row in self._released.items() if unit.cluster == old]
+        for cluster in (old, new):
+            await self.forget_cluster(cluster)
+            self._released = {unit: row for unit, row in self._released.items() if unit.cluster != cluster}
+        if carried is not None:
+            carried.rename(new)
+            self._journals[new] = carried
+        if identity is not None:
+            self._identities[new] = identity
+        await self.put_released([replace(row, unit=replace(row.unit, cluster=new)) for row in kept])
+        for scope in list(self._suspensions):
+            if (renamed := scope_renamed(scope, old, new)) != scope:
+                self._suspensions.setdefault(renamed, replace(self._suspensions.pop(scope), scope=renamed))
+        self._values.update(values)
 
     def put_reports(self, reports: Sequence[Report]) -> None:
         """Cluster states, unit states and events."""

@@ -29,6 +29,7 @@ from fleet.store.lane import Lane, UnitKey
 from fleet.store.lock import DirectoryLock
 from fleet.store.operations import SqlOperations
 from fleet.store.puts import Puts
+from fleet.store.rename import rename_cluster
 from fleet.store.schema import prepare_database
 from fleet.store.sealed import SqlCredentials, SqlVault, check_key
 
@@ -115,6 +116,14 @@ class SqlState:
                 connection.execute(table.delete().where(table.c.cluster == cluster))
 
         await self._database.write(forget)
+
+    async def rename_cluster(self, old: ClusterName, new: ClusterName, values: Mapping[str, str]) -> None:
+        """Carry identity, journal, released bundles and suspensions over, together with `values`."""
+        await self._lane.flush()  # what the old name's worker jotted last belongs to it
+        for cluster in (old, new):
+            self._lane.forget_cluster(cluster)
+
+        await self._database.write(lambda connection: rename_cluster(connection, old, new, values))
 
     def put_reports(self, reports: Sequence[Report]) -> None:
         """Batched: cluster states, unit states and events."""

@@ -231,10 +231,8 @@ JOURNAL_VERDICTS = Table(
     Column("in_sync", Boolean, nullable=False),
 )
 
-# What is forgotten with a cluster; in all of them it is the first column of the primary key, or a plain one.
-BY_CLUSTER = (
-    CLUSTER_REPORTS,
-    UNIT_REPORTS,
+# In all of these the cluster is the first column of the primary key, or a plain one.
+_JOURNAL = (
     JOURNAL_CLUSTERS,
     JOURNAL_ROWS,
     JOURNAL_UNITS,
@@ -242,3 +240,5 @@ BY_CLUSTER = (
     JOURNAL_DELETIONS,
     JOURNAL_VERDICTS,
 )
+BY_CLUSTER = (CLUSTER_REPORTS, UNIT_REPORTS, *_JOURNAL)  # what is forgotten with a cluster
+OF_RECORD = (IDENTITIES, RELEASED, *_JOURNAL)  # what is known of its objects, under whichever name

@@ -232,6 +232,37 @@ class StateContract:
         assert (await state.journal(EU1).load()).rows == ()
         assert len((await state.journal(US1).load()).rows) == 1
 
+    async def test_a_renamed_cluster_has_its_record_under_the_new_name_alone(self, state: StateWithVault) -> None:
+        old, new = EU1, ClusterName("eu-9")
+        held = ReleasedBundle(unit("web"), COMMIT, DIGEST)
+        memory = UnitMemory(unit("web"), DIGEST, COMMIT)
+        entry = JournalEntry(put=(row("a"),), units=(memory,), resume={"/ConfigMap": "7"}, identity=Identity("id"))
+        for cluster in (old, US1):
+            await state.record_identity(cluster, Identity(f"id-{cluster}"))
+        await state.journal(old).commit(entry)
+        await state.journal(US1).commit(JournalEntry(put=(row("a", cluster=US1),)))
+        await state.put_released([held, replace(held, unit=replace(held.unit, cluster=new), bundle=Digest("c" * 64))])
+        state.journal(old).jot(JournalEntry(put=(row("b"),)))
+        state.put_reports([report(old, units=(unit_report(cluster=old),)), report(new), report(US1)])
+        for scope in (f"cluster {old}", f"unit web@{old}", "unit web@deu-1", "fleet"):
+            await state.put_suspension(scope, Suspension("why", "jo", "", scope))
+        await state.rename_cluster(old, new, {"leaving": "nobody"})
+        await state.flush()
+
+        assert dict(await state.identities()) == {new: "id-eu-1", US1: "id-us-1"}
+        carried = await state.journal(new).load()
+        assert {one.ref.name: one.unit.cluster for one in carried.rows} == {"a": new, "b": new}
+        assert carried.units == (replace(memory, unit=replace(memory.unit, cluster=new)),)
+        assert (dict(carried.resume), carried.identity) == ({"/ConfigMap": "7"}, "id")
+        left = await state.journal(old).load()
+        assert (left.rows, left.units, left.identity) == ((), (), None)
+        assert len((await state.journal(US1).load()).rows) == 1
+        assert await state.released() == (replace(held, unit=replace(held.unit, cluster=new)),)
+        assert [one.cluster for one in await state.cluster_reports()] == [US1]
+        scopes = {one.scope for one in await state.suspensions()}
+        assert scopes == {f"cluster {new}", f"unit web@{new}", "unit web@deu-1", "fleet"}
+        assert await state.get_value("leaving") == "nobody"
+
     # Reports
 
     async def test_reports_come_back_whole(self, state: StateWithVault) -> None:

@@ -252,23 +252,6 @@ async def test_a_restart_midway_goes_on_in_the_same_trace_and_repeats_no_root(
     assert roots[0].start_ns <= min(span.start_ns for span in spans if span.name == "unit")
 
 
-async def test_two_entries_never_share_a_cluster(world: HubWorld) -> None:
-    world.commit(first_commit())
-    async with world.run():
-        await world.until_everywhere(world.repo.head())
-        twin = world.sim.kubeconfig("eu-1")
-        (world.root / "credentials" / "eu-9.kubeconfig").write_bytes(twin)
-        before = world.marks()
-        world.commit({"clusters/eu-9.yaml": cluster_file("eu-9")})
-        found = await world.until(
-            lambda: (seen := world.opened.view.clusters.get("eu-9")) and seen.reason and seen, "reported"
-        )
-        assert (found.reachable, found.reason) == (False, "IdentityMismatch")
-        assert "entry eu-1" in found.message
-        assert world.writes(before, own_only=False) == {}
-        assert world.opened.view.clusters["eu-1"].reachable
-
-
 async def test_a_whole_fleet_file_that_breaks_keeps_everything_in_force(world: HubWorld) -> None:
     files = first_commit()
     files["fleet.yaml"] = "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\nspec: {}\n"

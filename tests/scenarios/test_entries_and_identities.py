@@ -1,0 +1,156 @@
+"""Entries of the repo and clusters are one to one (R2): renames, twins, and what only looks like one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hubworld import HubWorld, cluster_file, config_map, kustomization, make_world, namespace, overlay
+
+from fleet.core.ids import ClusterName
+from fleet.core.status import Health, Sync
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[HubWorld]:
+    async with make_world(tmp_path, ("eu-1", "us-1")) as made:
+        yield made
+
+
+def first_commit() -> dict[str, str]:
+    clusters = {f"clusters/{name}.yaml": cluster_file(name) for name in ("eu-1", "us-1")}
+    objects = {"ns": namespace("shop"), **{name: config_map(name, "1", "shop") for name in ("one", "two")}}
+    return {**clusters, **overlay("overlays/web", objects)}
+
+
+def renamed(world: HubWorld, old: str, new: str) -> dict[str, str | None]:
+    """The change of a rename; the same cluster has a credential under the new name."""
+    give(world, new, old)
+    return {f"clusters/{old}.yaml": None, f"clusters/{new}.yaml": cluster_file(new)}
+
+
+def give(world: HubWorld, entry: str, cluster: str) -> None:
+    folder = world.root / "credentials"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{entry}.kubeconfig").write_bytes(world.sim.kubeconfig(cluster))
+
+
+def owner_of(world: HubWorld, cluster: str, name: str = "one") -> str | None:
+    found = world.sim.cluster(cluster).get("", "ConfigMap", "shop", name)
+    return found["metadata"].get("annotations", {}).get("fleet.internal/owner")
+
+
+def is_well(world: HubWorld, unit: str) -> bool:
+    found = world.unit(unit)
+    return found is not None and found.sync is Sync.SYNCED and found.health is Health.HEALTHY
+
+
+async def test_a_renamed_cluster_keeps_record_and_marks_and_nothing_is_written(world: HubWorld) -> None:
+    world.commit(first_commit())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before, mark = world.marks(), owner_of(world, "us-1")
+        second = world.commit(renamed(world, "us-1", "us-9"))
+        await world.until_everywhere(second)
+        await world.until(lambda: is_well(world, "web@us-9"), "well under its new name")
+        assert world.writes(before, own_only=False) == {}
+        assert owner_of(world, "us-1") == mark
+        assert "us-1" not in world.opened.view.clusters
+        _, events = await world.call("GET", "/api/v1/events?cluster=us-9")
+        told = [event["message"] for event in events["items"]]
+        assert "renamed: entry us-1 is called us-9 now; record and objects stay" in told
+        world.sim.cluster("us-1").drift("", "ConfigMap", "shop", "one", {"data": {"a": "by hand"}})
+        await world.until(lambda: world.writes(before).get("us-1"), "healed under its new name")
+    async with world.run():
+        await world.until_everywhere(second)
+        assert world.writes(before) == {"us-1": ["patch configmaps one"]}
+
+
+async def test_what_the_rename_drops_is_pruned_and_what_it_adds_applied(world: HubWorld) -> None:
+    world.commit(first_commit())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = world.marks()
+        change = renamed(world, "us-1", "us-9")
+        change["overlays/web/three.yaml"] = config_map("three", "1", "shop")
+        change["overlays/web/kustomization.yaml"] = kustomization("ns.yaml", "one.yaml", "three.yaml")
+        second = world.commit(change)
+        await world.until_everywhere(second)
+        await world.until(lambda: is_well(world, "web@us-9"), "well")
+        assert sorted(world.writes(before)["us-1"]) == ["delete configmaps two", "patch configmaps three"]
+
+
+async def test_a_suspended_cluster_is_suspended_under_its_new_name(world: HubWorld) -> None:
+    world.commit(first_commit())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        body = {"reason": "disk swap"}
+        assert (await world.call("POST", "/api/v1/clusters/us-1:suspend", body))[0] == 200
+        await world.until(lambda: world.unit("web@us-1").blocked_by, "suspended")
+        before = world.marks()
+        world.commit({**renamed(world, "us-1", "us-9"), "overlays/web/one.yaml": config_map("one", "2", "shop")})
+        found = await world.until(lambda: (unit := world.unit("web@us-9")) and unit.blocked_by and unit, "suspended")
+        assert any("disk swap" in link.reason for link in found.blocked_by)
+        await world.until(lambda: world.writes(before).get("eu-1"), "the other cluster")
+        assert set(world.writes(before)) == {"eu-1"}
+
+
+async def test_a_cluster_that_may_be_renamed_is_kept_until_the_new_entry_says_which_it_is(world: HubWorld) -> None:
+    world.commit(first_commit())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before, mark = world.marks(), owner_of(world, "us-1")
+        (world.root / "credentials" / "us-9.kubeconfig").unlink(missing_ok=True)
+        world.commit({"clusters/us-1.yaml": None, "clusters/us-9.yaml": cluster_file("us-9")})
+        found = await world.until(
+            lambda: (unit := world.unit("web@us-1")) and unit.blocked_by and unit.blocked_by[0], "kept"
+        )
+        assert "kept until us-9 said which cluster it is" in found.reason
+    give(world, "us-9", "us-1")
+    async with world.run():  # over a restart as well
+        await world.until(lambda: is_well(world, "web@us-9"), "renamed")
+        assert "us-1" not in world.opened.view.clusters
+    assert owner_of(world, "us-1") == mark
+    assert world.writes(before) == {}
+
+
+async def test_a_cluster_that_goes_as_another_comes_is_let_go(world: HubWorld) -> None:
+    files = first_commit()
+    later = files.pop("clusters/eu-1.yaml")
+    world.commit(files)
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        second = world.commit({"clusters/us-1.yaml": None, "clusters/eu-1.yaml": later})
+        await world.until_everywhere(second)
+        await world.until(lambda: "us-1" not in world.opened.view.clusters, "let go")
+        assert owner_of(world, "us-1") is None
+        assert owner_of(world, "eu-1")
+
+
+async def test_two_entries_of_one_cluster_are_both_stopped_by_name_and_all_others_go_on(world: HubWorld) -> None:
+    world.commit(first_commit())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        give(world, "eu-9", "eu-1")
+        before = world.marks()
+        world.commit({"clusters/eu-9.yaml": cluster_file("eu-9")})
+        refused = await world.until(
+            lambda: (seen := world.opened.view.clusters.get(ClusterName("eu-9"))) and seen.reason and seen, "refused"
+        )
+        assert (refused.reachable, refused.reason) == (False, "IdentityMismatch")
+        assert "entry eu-1" in refused.message
+        stopped = await world.until(lambda: world.unit("web@eu-1").blocked_by, "stopped")
+        assert "entry eu-9 reaches the same cluster" in stopped[0].reason
+        assert stopped[0].next == "edit clusters/eu-9.yaml:3"
+
+        for cluster in ("eu-1", "us-1"):
+            world.sim.cluster(cluster).drift("", "ConfigMap", "shop", "one", {"data": {"a": "by hand"}})
+        await world.until(lambda: world.writes(before).get("us-1"), "the others go on")
+        await world.until(lambda: world.unit("web@eu-1").sync is Sync.OUT_OF_SYNC, "seen")
+        assert "eu-1" not in world.writes(before, own_only=False)
+
+        mended = world.commit({"clusters/eu-9.yaml": None})
+        await world.until_everywhere(mended)
+        await world.until(lambda: world.writes(before).get("eu-1") == ["patch configmaps one"], "free again")
+        assert owner_of(world, "eu-1")
