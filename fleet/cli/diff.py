@@ -1,8 +1,9 @@
 """`fleet diff UNIT|CLUSTER`: Git against the live objects, with a person's own kubeconfig; nothing is written.
 
-Each object is tried out as a server-side dry-run, which stores nothing; where that is not allowed, fields are compared
-with what can be read, marked approximate. The cluster is met while the build runs, and where a unit has many objects of
-a kind in a namespace, one list reads them all.
+Each object is tried out as a server-side dry-run, which stores nothing, unless its own managedFields tell that an apply
+changes nothing; where a dry-run is not allowed, fields are compared with what can be read, marked approximate. The
+cluster is met while the build runs, and where a unit has many objects of a kind in a namespace, one list reads them
+all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fleet.cli.checkout import local_renderer, open_checkout, render_all
 from fleet.cli.output import clean
 from fleet.core.diff import diff_documents, dry_run_diff
 from fleet.core.documents import Document, canonical, mapping_at, text_at
+from fleet.core.exact import is_applied_already
 from fleet.core.ids import Identity, ObjectRef, UnitName
 from fleet.core.objects import (
     INSTALLATION_LABEL,
@@ -112,6 +114,8 @@ class _Comparison:
         if live is None:
             return Difference(ref, "+")
         body = mark_body(self._clear(item), self.mark)
+        if is_applied_already(body, live):
+            return Difference(ref, "=")
         try:
             answer = await self.kube.apply(kind, ref.namespace, ref.name, canonical(body), force=True, dry_run=True)
             drifts, note = dry_run_diff(_unmarked(live), _unmarked(answer.object)), ""

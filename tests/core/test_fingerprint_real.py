@@ -14,7 +14,8 @@ from testbed.controlplane import ControlPlane
 from testbed.rest import Refused, Rest, path_of
 
 from fleet.core.conflicts import Conflicting, ForceOnce, NoConflict, Stale, classify_conflict, judge_conflict
-from fleet.core.diff import diff_fields
+from fleet.core.diff import diff_fields, dry_run_diff
+from fleet.core.exact import is_applied_already
 from fleet.core.fingerprint import SyncState, judge_sync, own_entry, recorded_after
 from fleet.core.ids import ClusterName, Digest, OverlayName, UnitName
 from fleet.core.normalise import normalise
@@ -133,6 +134,17 @@ def test_an_apply_that_changes_nothing_leaves_the_fingerprint(
     assert judge_sync(item.row, DESIRED, answer, key=KEY).state is SyncState.IN_SYNC
 
 
+def test_what_is_said_to_be_applied_already_is_left_alone_by_a_dry_run(world: dict[str, Managed], admin: Rest) -> None:
+    known = {name: item for name, item in world.items() if is_applied_already(item.body, item.live(admin))}
+    for item in known.values():
+        before = item.live(admin)
+        query = {"fieldManager": "fleet", "force": "true", "dryRun": "All"}
+        answer = admin.request("PATCH", item.path, item.body, content_type="application/apply-patch+yaml", query=query)
+        assert dry_run_diff(before, answer) == (), item.case.name
+        assert own_entry(before) == own_entry(answer)
+    assert len(known) >= 15  # of objects that were chosen for being respelled by the server
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_change_to_a_field_of_ours_is_found_named_and_healed(
     world: dict[str, Managed], admin: Rest, name: str
@@ -140,6 +152,7 @@ def test_a_change_to_a_field_of_ours_is_found_named_and_healed(
     item = world[name]
     live = patch_as(admin, item.path, item.case.drift, "kubectl-edit", item.case.drift_type)
     assert judge_sync(item.row, DESIRED, live, key=KEY).state is SyncState.DRIFTED
+    assert not is_applied_already(item.body, live)
 
     drift = diff_fields(item.body, live, own_entry(live), last_fields=item.row.fields)
     named = next((found for found in drift if found.path == item.case.path), None)
