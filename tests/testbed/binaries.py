@@ -1,4 +1,4 @@
-"""Finds the real programs the tests run: control plane, kwok, kustomize.
+"""Finds the real programs the tests run: control plane, kwok, kustomize, helm.
 
 A program is taken from `KUBEBUILDER_ASSETS` when it is there, else from the cache folder outside the checkout, which is
 filled once from the Go modules under `go/`. A stamp per module names the exact go.mod it was built from, so that a
@@ -84,8 +84,15 @@ KUSTOMIZE = Module(
         )
     },
 )
-MODULES = {module.name: module for module in (KUSTOMIZE, KUBE, KWOK)}
-_VERSIONED_BY = {"kube": "k8s.io/kubernetes", "kustomize": "sigs.k8s.io/kustomize/kustomize/v5"}
+HELM = Module(
+    "helm", {"helm": Program("helm.sh/helm/v3/cmd/helm", "-X helm.sh/helm/v3/internal/version.version={version}")}
+)
+MODULES = {module.name: module for module in (KUSTOMIZE, KUBE, KWOK, HELM)}
+_VERSIONED_BY = {
+    "kube": "k8s.io/kubernetes",
+    "kustomize": "sigs.k8s.io/kustomize/kustomize/v5",
+    "helm": "helm.sh/helm/v3",
+}
 
 
 def cache_dir() -> Path:
