@@ -94,6 +94,10 @@ class CommitTooLarge(SourceError):
     """A commit beyond the limits on files, sizes or depth (R28)."""
 
 
+class MergeConflict(SourceError):
+    """A working tree that does not merge into the base of a plan; only `fleet plan` says this."""
+
+
 class SignatureInvalid(SourceError):
     """Signatures are demanded and this commit's is missing, unknown or wrong (R28)."""
 
@@ -115,6 +119,10 @@ class FieldInvalid(InventoryError):
 
 class NameInvalid(InventoryError):
     """A name that Kubernetes or fleet cannot carry; never repaired silently (R3)."""
+
+
+class FleetRenamed(InventoryError):
+    """Another name in fleet.yaml than the marks on all clusters carry; the commit is not taken over (R4, R5)."""
 
 
 class DuplicateName(InventoryError):
@@ -408,6 +416,18 @@ class StateNewer(StateError):
 
 class StateDamaged(StateError):
     """The database or an entry of it does not verify."""
+
+
+class BackupInvalid(StateError):
+    """A file that is no whole backup of fleet; nothing was restored from it."""
+
+
+class BackupForeign(StateError):
+    """A backup of another installation, or made under another key; nothing was restored from it."""
+
+
+class BackupOutdated(StateError):
+    """A backup with an older schema than this version writes; nothing was restored from it yet."""
 
 
 class StateLost(StateError):

@@ -1,0 +1,200 @@
+"""A person's own checkout as Git sees it: two commits to compare, or the working tree as if it were merged.
+
+Nothing is written into the repository: the working tree becomes objects of a directory that ends with this value.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.core.ids import Revision
+from fleet.errors import MergeConflict, RefMissing, UsageInvalid
+from fleet.ports.source import CommitInfo
+from fleet.source.command import Done, GitCommand, GitLimits
+from fleet.source.snapshot import GitSnapshot, ObjectReader, check_tree, parse_commit, parse_tree
+
+_DEFAULT_BASES = ("refs/remotes/origin/HEAD", "refs/remotes/origin/main", "refs/remotes/origin/master")
+# The commit of a working tree is an intermediate value that nobody sees: it needs somebody's name.
+_NOBODY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "fleet"), ("EMAIL", "fleet@invalid"), ("DATE", "2000-01-01T00:00:00Z"))
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison. words: how a person calls it, as `main` or `your branch web-1.8`."""
+
+    snapshot: GitSnapshot
+    words: str
+    info: CommitInfo | None  # None: a working tree
+
+
+class LocalRepo:
+    """The repository that holds a directory; the directory is the root of the fleet repo."""
+
+    def __init__(self, git: GitCommand, index: Path, prefix: str, scratch: Path) -> None:
+        self._git, self._index, self._prefix, self._scratch = git, index, prefix, scratch
+        self._limits = GitLimits()
+        self._objects = ObjectReader(git, self._limits)
+
+    async def close(self) -> None:
+        """End child processes, remove what was made."""
+        self._objects.close()
+        self._git.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    async def default_base(self) -> str:
+        """The ref that a change is compared with when none is named; raises RefMissing."""
+        for name in _DEFAULT_BASES:
+            if (await self._ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")).status == 0:
+                return name
+        raise RefMissing(
+            "origin has no main here to compare with",
+            where="refs/remotes/origin",
+            why="neither origin/HEAD nor origin/main is in this checkout",
+            next_step="git fetch origin main (in CI with the whole history), or fleet plan --base COMMIT",
+        )
+
+    async def commit(self, name: str) -> Side:
+        """A commit by id or ref; raises RefMissing, UsageInvalid."""
+        revision = await self._revision(name)
+        found = self._objects.find(revision)
+        info = parse_commit(Revision(revision), found.content if found else b"")
+        words = name.removeprefix("refs/remotes/origin/").removeprefix("refs/heads/")
+        if words == "HEAD":
+            words = await self._branch() or "HEAD"
+        snapshot = await self._snapshot(revision, Revision(revision))
+        return Side(snapshot, "" if revision.startswith(words) else words, info)
+
+    async def is_ancestor(self, older: Side, newer: Side) -> bool:
+        """Whether `newer` contains `older`."""
+        command = ("merge-base", "--is-ancestor", older.snapshot.revision, newer.snapshot.revision)
+        return (await self._ask(*command)).status == 0
+
+    async def merged_working_tree(self, base: Side) -> Side:
+        """The files as they lie here, ignored ones aside, merged into `base`; raises MergeConflict."""
+        head = await self._revision("HEAD")
+        tree = await self._working_tree()
+        words = f"your branch {branch}" if (branch := await self._branch()) else "your working tree"
+        into: str = base.snapshot.revision
+        if (await self._ask("merge-base", "--is-ancestor", into, head)).status != 0:
+            commit = _text(await self._must("commit-tree", tree, "-p", head, "-m", "working tree"))
+            tree = await self._merge(into, commit)
+        return Side(await self._snapshot(tree, Revision(tree)), words, None)
+
+    async def _merge(self, base: str, commit: str) -> str:
+        done = await self._ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", base, commit)
+        lines = done.output.decode("utf-8", "replace").split("\0")
+        if done.status == 0 and lines[0]:
+            return lines[0]
+        if done.status == 1 and lines[0]:
+            names = sorted(set(filter(None, lines[1:])))
+            raise MergeConflict(
+                "your changes do not merge into the base",
+                where=", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else ""),
+                why="both sides changed these files",
+                next_step="merge or rebase, then: fleet plan",
+            )
+        raise UsageInvalid(
+            "git cannot merge here",
+            why=done.errors.strip()[-200:] or f"git merge-tree ended with {done.status}",
+            next_step="use git >= 2.38 and a checkout with its history, or name both sides: --base A --head B",
+        )
+
+    async def _working_tree(self) -> str:
+        """The tree of all files that Git does not ignore, through an index of our own."""
+        if self._index.is_file():
+            # With what Git knows of unchanged files: they are not read again.
+            shutil.copyfile(self._index, self._scratch / "index")
+        await self._must("add", "--all", "--", ":/")
+        return _text(await self._must("write-tree"))
+
+    async def _revision(self, name: str) -> str:
+        done = await self._ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        if done.status != 0:
+            raise RefMissing(
+                f"{name} names no commit here",
+                where="this checkout",
+                why="no such branch, tag or commit, or its history is not fetched",
+                next_step="git fetch origin, or give a commit id, HEAD or a branch",
+            )
+        return _text(done)
+
+    async def _branch(self) -> str:
+        done = await self._ask("symbolic-ref", "--quiet", "--short", "HEAD")
+        return _text(done) if done.status == 0 else ""
+
+    async def _snapshot(self, treeish: str, revision: Revision) -> GitSnapshot:
+        if self._prefix:
+            below = await self._ask("rev-parse", "--verify", "--quiet", f"{treeish}:{self._prefix}")
+            if below.status != 0:
+                return GitSnapshot(revision, {}, self._objects)
+            treeish = _text(below)
+        tree = parse_tree((await self._must("ls-tree", "-r", "-z", "--full-tree", treeish)).output)
+        check_tree(tree, len(tree), self._limits)
+        return GitSnapshot(revision, tree, self._objects)
+
+    async def _ask(self, *arguments: str) -> Done:
+        return await self._git.run(*arguments, seconds=self._limits.read_seconds)
+
+    async def _must(self, *arguments: str) -> Done:
+        done = await self._ask(*arguments)
+        if done.status != 0:
+            raise UsageInvalid(
+                f"git {arguments[0]} failed in this checkout",
+                why=done.errors.strip()[-200:],
+                next_step=f"run it there by hand: git {arguments[0]}",
+            )
+        return done
+
+
+def open_local(root: Path, environment: Mapping[str, str]) -> LocalRepo:
+    """The repository around a directory; raises UsageInvalid where there is none."""
+    found = _repository_of(root.resolve())
+    if found is None:
+        raise UsageInvalid(f"{root} is in no git repository", next_step="run this in a clone of the fleet repo")
+    top, directory = found
+    scratch = Path(tempfile.mkdtemp(prefix="fleet-plan-"))
+    common = _common_of(directory)
+    settings = {
+        "GIT_WORK_TREE": str(top),
+        "GIT_INDEX_FILE": str(scratch / "index"),
+        "GIT_OBJECT_DIRECTORY": str(scratch / "objects"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(common / "objects"),
+        **_NOBODY,
+    }
+    if "HOME" in environment:
+        settings["HOME"] = environment["HOME"]
+    (scratch / "objects").mkdir()
+    git = GitCommand(directory, environment=settings, configuration=("core.symlinks=true",))
+    prefix = os.path.relpath(root.resolve(), top)
+    return LocalRepo(git, directory / "index", "" if prefix == "." else prefix, scratch)
+
+
+def _repository_of(directory: Path) -> tuple[Path, Path] | None:
+    """The top of the working tree and its Git directory, looking upwards as git does."""
+    for top in (directory, *directory.parents):
+        dot = top / ".git"
+        if dot.is_dir():
+            return top, dot
+        if dot.is_file():  # a linked worktree, or a submodule
+            named = dot.read_text(encoding="utf-8", errors="replace").partition("gitdir:")[2].strip()
+            return top, (top / named).resolve()
+    return None
+
+
+def _common_of(directory: Path) -> Path:
+    """Where a linked worktree keeps its objects: beside those of all others."""
+    pointer = directory / "commondir"
+    return (directory / pointer.read_text(encoding="utf-8").strip()).resolve() if pointer.is_file() else directory
+
+
+def _text(done: Done) -> str:
+    return done.output.decode("utf-8", "replace").strip()

@@ -1,0 +1,115 @@
+"""A person's checkout as `fleet plan` sees it, on real repositories; nothing is written into them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import MergeConflict, RefMissing, UsageInvalid
+from fleet.source.local import LocalRepo, open_local
+
+WHO = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_AUTHOR_NAME": "jo", "GIT_AUTHOR_EMAIL": "jo@acme.example"}
+WHO |= {"GIT_COMMITTER_NAME": "jo", "GIT_COMMITTER_EMAIL": "jo@acme.example"}
+
+
+def git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *words], env={**os.environ, **WHO}, capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+def commit(root: Path, files: Mapping[str, str | None]) -> str:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink() if text is None else path.write_text(text)
+    git(root, "add", "-A")
+    git(root, "commit", "-q", "-m", "a commit")
+    return git(root, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A clone whose origin has one commit on main."""
+    origin = tmp_path / "origin"
+    git(tmp_path, "init", "-q", "-b", "main", str(origin))
+    commit(origin, {"a.yaml": "a: 1\n", "b.yaml": "b: 1\nc: 1\nd: 1\n", ".gitignore": "*.tmp\n"})
+    git(tmp_path, "clone", "-q", str(origin), "here")
+    return tmp_path / "here"
+
+
+async def merged(repo: LocalRepo) -> dict[str, bytes]:
+    side = await repo.merged_working_tree(await repo.commit(await repo.default_base()))
+    return {path: side.snapshot.read(path) for path in side.snapshot.tree}
+
+
+async def test_the_working_tree_is_seen_with_what_is_new_changed_and_gone(root: Path) -> None:
+    (root / "a.yaml").write_text("a: 2\n")
+    (root / "b.yaml").unlink()
+    (root / "new.yaml").write_text("n: 1\n")
+    (root / "x.tmp").write_text("ignored")
+    before = git(root, "status", "--porcelain"), git(root, "count-objects", "-v")
+    repo = open_local(root, os.environ)
+    try:
+        files = await merged(repo)
+    finally:
+        await repo.close()
+    assert files == {".gitignore": b"*.tmp\n", "a.yaml": b"a: 2\n", "new.yaml": b"n: 1\n"}
+    assert (git(root, "status", "--porcelain"), git(root, "count-objects", "-v")) == before
+
+
+async def test_what_main_got_meanwhile_is_kept_by_the_merge(root: Path) -> None:
+    commit(root.parent / "origin", {"a.yaml": "a: 3\n"})
+    git(root, "fetch", "-q")
+    commit(root, {"b.yaml": "b: 2\nc: 1\nd: 1\n"})
+    repo = open_local(root, os.environ)
+    try:
+        files = await merged(repo)
+    finally:
+        await repo.close()
+    assert (files["a.yaml"], files["b.yaml"]) == (b"a: 3\n", b"b: 2\nc: 1\nd: 1\n")
+
+
+async def test_changes_that_do_not_merge_are_named(root: Path) -> None:
+    commit(root.parent / "origin", {"a.yaml": "a: 3\n"})
+    git(root, "fetch", "-q")
+    (root / "a.yaml").write_text("a: 4\n")
+    repo = open_local(root, os.environ)
+    try:
+        with pytest.raises(MergeConflict) as caught:
+            await merged(repo)
+    finally:
+        await repo.close()
+    assert caught.value.where == "a.yaml"
+
+
+async def test_a_fleet_repo_may_be_a_folder_of_a_repository_and_a_linked_worktree(root: Path) -> None:
+    commit(root, {"fleet/a.yaml": "in: folder\n"})
+    git(root, "worktree", "add", "-q", str(root.parent / "linked"), "-b", "other")
+    repo = open_local(root.parent / "linked" / "fleet", os.environ)
+    try:
+        assert await merged(repo) == {"a.yaml": b"in: folder\n"}
+        assert (await repo.commit("refs/remotes/origin/main")).snapshot.tree == {}
+    finally:
+        await repo.close()
+
+
+async def test_a_base_that_is_not_there_is_told_and_no_option_is_made_of_it(root: Path) -> None:
+    repo = open_local(root, os.environ)
+    try:
+        for name in ("nobody", "--exec=touch x", "0" * 40):
+            with pytest.raises(RefMissing):
+                await repo.commit(name)
+        git(root, "remote", "remove", "origin")
+        with pytest.raises(RefMissing, match="origin has no main"):
+            await repo.default_base()
+    finally:
+        await repo.close()
+
+
+def test_a_directory_without_git_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageInvalid):
+        open_local(tmp_path, os.environ)
