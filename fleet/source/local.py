@@ -95,7 +95,8 @@ class LocalRepo:
         if done.status == 0 and lines[0]:
             return lines[0]
         if done.status == 1 and lines[0]:
-            names = sorted(set(filter(None, lines[1:])))
+            # Told as seen from the Git directory, where git runs.
+            names = sorted({name.removeprefix("../") for name in lines[1:] if name})
             raise MergeConflict(
                 "your changes do not merge into the base",
                 where=", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else ""),
