@@ -6,10 +6,10 @@ from fleet.access.policy import Role
 from fleet.api.models import CredentialList, CredentialOut, Done, TokenList, TokenOut, rfc3339
 from fleet.api.queries import CredentialBody, TokenBody
 from fleet.api.route import Call, Route
+from fleet.core.audit import AuditEntry
 from fleet.core.ids import is_dns_label
 from fleet.errors import NotKnown, RequestInvalid
 from fleet.ports.state import TokenRow
-from fleet.ports.worker import AuditEntry
 
 
 def _token_out(row: TokenRow, token: str = "") -> TokenOut:

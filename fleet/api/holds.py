@@ -8,11 +8,11 @@ from fleet.access.policy import Role
 from fleet.api.models import HoldDeletion, HoldList, HoldOut, Metadata, rfc3339
 from fleet.api.queries import ApproveBody, OpenQuery, ReasonBody
 from fleet.api.route import Call, Route
+from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Digest
 from fleet.core.status import Event, EventKind
 from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid
 from fleet.ports.state import HoldRow
-from fleet.ports.worker import AuditEntry
 
 
 def hold_out(row: HoldRow) -> HoldOut:

@@ -246,9 +246,12 @@ class AuditOut(ApiModel):
     unit: str = ""
     object: str = ""
     uid: str = ""
+    uid_after: str = ""
     commit: str = ""
     reason: str = ""
+    approver: str = ""
     outcome: str = ""
+    seal: str = ""
 
 
 class OperationOut(ApiModel):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fleet.access.policy import Role
 from fleet.api.models import Done, RecoveryList, RecoveryOut
 from fleet.api.route import Call, Route
+from fleet.core.audit import AuditEntry
 from fleet.core.view import View
 from fleet.errors import NotKnown
 from fleet.ports.state import RECOVERED
-from fleet.ports.worker import AuditEntry
 
 ASKS = "fleet recover"  # the next step of a unit whose record was rebuilt from the cluster
 

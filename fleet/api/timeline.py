@@ -6,6 +6,7 @@ from fleet.access.policy import Role
 from fleet.api.models import AuditList, AuditOut, EventList, EventOut, rfc3339
 from fleet.api.queries import AfterQuery, EventQuery
 from fleet.api.route import Call, Route
+from fleet.core.audit import Link
 from fleet.ports.state import EventRow
 
 
@@ -21,6 +22,28 @@ def event_out(row: EventRow) -> EventOut:
         commit=event.commit or "",
         object=str(event.ref) if event.ref else "",
         message=event.message,
+    )
+
+
+def audit_out(link: Link) -> AuditOut:
+    """As the API shows it."""
+    entry = link.entry
+    return AuditOut(
+        id=link.number,
+        at=rfc3339(entry.at),
+        actor=entry.actor,
+        action=entry.action,
+        cluster=entry.cluster,
+        identity=entry.identity,
+        unit=entry.unit,
+        object=entry.object,
+        uid=entry.uid,
+        uid_after=entry.uid_after,
+        commit=entry.commit,
+        reason=entry.reason,
+        approver=entry.approver,
+        outcome=entry.outcome,
+        seal=link.seal,
     )
 
 
@@ -40,25 +63,10 @@ async def _events(call: Call) -> EventList:
 
 async def _audit(call: Call) -> AuditList:
     query = call.query(AfterQuery)
-    rows = await call.parts.state.audit_entries(after=max(query.after, query.continue_), limit=query.limit)
-    items = [
-        AuditOut(
-            id=number,
-            at=rfc3339(entry.at),
-            actor=entry.actor,
-            action=entry.action,
-            cluster=entry.cluster,
-            identity=entry.identity,
-            unit=entry.unit,
-            object=entry.object,
-            uid=entry.uid,
-            commit=entry.commit,
-            reason=entry.reason,
-            outcome=entry.outcome,
-        )
-        for number, entry in rows
-    ]
-    return AuditList(items=items, total=len(items), continue_=str(rows[-1][0]) if len(rows) == query.limit else "")
+    links = await call.parts.state.audit_entries(after=max(query.after, query.continue_), limit=query.limit)
+    items = [audit_out(link) for link in links]
+    more = str(links[-1].number) if len(links) == query.limit else ""
+    return AuditList(items=items, total=len(items), continue_=more)
 
 
 ROUTES = (

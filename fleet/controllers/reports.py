@@ -12,10 +12,11 @@ import structlog
 from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.controllers.convergence import Convergence
+from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.status import Event, EventKind, Report
 from fleet.core.view import View
-from fleet.ports.state import AuditEntry, Bells, State
+from fleet.ports.state import Bells, State
 
 log = structlog.get_logger("reports")
 

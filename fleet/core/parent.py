@@ -22,11 +22,16 @@ _RECORD = "fleet.internal/record-digest"
 _BUNDLE = "fleet.internal/bundle-digest"
 _COMMIT = "fleet.internal/commit"
 _QUARANTINED = "fleet.internal/quarantined"
+_AUDIT = "fleet.internal/audit-head"
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What the parent object says. quarantined: digests of results that are not rolled out again."""
+    """What the parent object says.
+
+    quarantined: digests of results that are not rolled out again; audit: the head of the hub's audit log after the last
+    deletion in this unit, as a witness outside the hub (R43).
+    """
 
     mark: Mark
     generation: int
@@ -36,6 +41,7 @@ class Parent:
     bundle: Digest = Digest("")
     commit: Revision = Revision("")
     quarantined: tuple[Digest, ...] = ()
+    audit: str = ""
 
     def same_content(self, other: Parent | None) -> bool:
         """Whether writing would change nothing but the generation: then it is not written."""
@@ -53,6 +59,7 @@ def parent_of(
     bundle: Digest | None,
     commit: Revision,
     quarantined: Iterable[Digest] = (),
+    audit: str = "",
 ) -> Parent:
     """The parent of a unit that owns these objects (old united with new while an apply goes on)."""
     owned = sorted(set(refs))
@@ -65,6 +72,7 @@ def parent_of(
         bundle=bundle or Digest(""),
         commit=commit,
         quarantined=tuple(sorted(quarantined)),
+        audit=audit,
     )
 
 
@@ -83,6 +91,8 @@ def parent_document(parent: Parent, namespace: str = PARENT_NAMESPACE) -> Docume
     }
     if parent.quarantined:
         notes[_QUARANTINED] = canonical(list(parent.quarantined)).decode()
+    if parent.audit:
+        notes[_AUDIT] = parent.audit
     labels = {_ID: applyset_id(name, namespace), INSTALLATION_LABEL: installation_hash(parent.mark.installation)}
     return {
         "apiVersion": "v1",
@@ -119,6 +129,7 @@ def parse_parent(live: Document) -> Parent | None:
         bundle=Digest(text_at(notes, _BUNDLE)),
         commit=Revision(text_at(notes, _COMMIT)),
         quarantined=quarantined,
+        audit=text_at(notes, _AUDIT),
     )
 
 

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fleet.core.audit import Link
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, Revision, UnitName
 from fleet.core.status import Event, HoldRequest, Report, UnitReport
-from fleet.ports.worker import Audit, AuditEntry, Journal
+from fleet.ports.worker import Audit, Journal
 
+INSTALLATION = "installation"  # value: the Fleet's name that was in force last; a backup is known by it
 RECOVERED = "recovered-clusters"  # value: names, by spaces, whose rebuilt records a person confirmed (R24)
 
 
@@ -165,8 +167,8 @@ class State(Audit, Protocol):
         """Append events of the hub itself."""
         ...
 
-    async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[tuple[int, AuditEntry], ...]:
-        """A page of the audit log, by id."""
+    async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[Link, ...]:
+        """A page of the audit log, by number."""
         ...
 
     async def add_operation(self, row: OperationRow) -> OperationRow:

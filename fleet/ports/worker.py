@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fleet.core.audit import AuditEntry, Head
 from fleet.core.ids import Digest, Identity, ObjectRef, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.record import Row
@@ -60,6 +61,7 @@ class UnitMemory:
     parent_digest: Digest = Digest("")  # of what was written to the parent object
     done_hooks: tuple[str, ...] = ()  # "<bundle digest>/<ref key>"
     confirmed: bool = True  # False: the record was rebuilt from the cluster and waits for confirmation (R12)
+    audit_head: str = ""  # of the audit log after the last destructive action in this unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,26 +107,9 @@ class Journal(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One destructive or authorising action: what, on what, why, by whom (R43)."""
-
-    at: float
-    actor: str
-    action: str  # "delete", "adopt", "force", "approve", "accept-identity", ...
-    cluster: str = ""
-    identity: str = ""
-    unit: str = ""
-    object: str = ""
-    uid: str = ""
-    commit: str = ""
-    reason: str = ""
-    outcome: str = ""  # "" before the action, then "done", "refused", "failed: <class>"
-
-
 class Audit(Protocol):
-    """Append-only evidence."""
+    """Append-only, chained evidence."""
 
-    async def write(self, entry: AuditEntry) -> None:
-        """Durable when this returns; raises StateNotWritable, and then the action must not happen."""
+    async def write(self, entry: AuditEntry) -> Head:
+        """Durable when this returns the new head; raises StateNotWritable, and then the action must not happen."""
         ...

@@ -20,10 +20,7 @@ from fleet.core.plan import Wanted
 from fleet.core.record import MarkKind, MarkVerdict, Row, RowState, judge_mark, mark_body
 from fleet.core.retry import REFUSALS, Backoff, next_wait
 from fleet.errors import (
-    AnswerInvalid,
     ClusterError,
-    ClusterTimeout,
-    ClusterUnreachable,
     Conflict,
     FieldConflict,
     FleetError,
@@ -37,7 +34,6 @@ from fleet.errors import (
     ReconcileError,
     Released,
     Retry,
-    ServerFailed,
     StateNotWritable,
     TooManyRequests,
 )
@@ -45,10 +41,9 @@ from fleet.ports.kube import Answer, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.judging import live_after
 from fleet.reconcile.memory import Trouble, UnitState
-from fleet.reconcile.site import Site
+from fleet.reconcile.site import UNKNOWN_RESULT, Site
 
 # After these nobody knows whether a write landed.
-UNKNOWN_RESULT = (ClusterTimeout, ClusterUnreachable, ServerFailed, AnswerInvalid)
 # These concern the whole cluster: the connection ends and is proven anew.
 ENDS_SESSION = (IdentityMismatch, IdentityUnreadable, OwnedByOther)
 ENDS = (*ENDS_SESSION, StateNotWritable)  # with what concerns the whole hub

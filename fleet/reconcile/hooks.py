@@ -162,9 +162,7 @@ class HookRunner:
         if not judge_mark(live, site.mark(unit.name)).ours:
             return False
         uid = text_at(live, "metadata", "uid")
-        await site.audited(unit, ref, "delete", uid=uid, reason=reason, outcome="")
-        left = await site.kube.delete(served, ref.namespace, ref.name, uid=uid)
-        await site.audited(unit, ref, "delete", uid=uid, reason=reason, outcome="done")
+        left = await site.delete(unit, ref, served, uid=uid, reason=reason)
         if left is None:
             site.view.drop(ref)
         return left is None

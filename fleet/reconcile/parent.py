@@ -1,4 +1,4 @@
-"""Writes a unit's parent ConfigMap where its object list or its bundle changed: at most once per changed bundle."""
+"""Writes a unit's parent ConfigMap where its object list or its bundle changed, or after deletions."""
 
 from __future__ import annotations
 
@@ -27,17 +27,21 @@ class Parents:
         self._namespace_stands = False
 
     async def keep(self, unit: UnitState) -> None:
-        """Write the parent if it would say something new. Trouble with it is a warning and is tried again."""
-        site = self._site
+        """Write the parent if it would say something new, or owes the audit log's head (R43).
+
+        Trouble with it is a warning and is tried again.
+        """
+        site, audited = self._site, unit.memory.audit_head
         parent = parent_of(
             site.mark(unit.name),
             unit.rows,
             generation=unit.memory.parent_generation + 1,
             bundle=unit.memory.bundle,
             commit=unit.memory.commit,
+            audit=audited,
         )
         said = digest_of([parent.record, parent.bundle])
-        if said == unit.memory.parent_digest:
+        if said == unit.memory.parent_digest and not unit.audit_due:
             return
         served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
         if served is None:
@@ -51,6 +55,7 @@ class Parents:
             unit.parent_trouble = f"its parent object could not be written: {error}"
             return
         unit.parent_trouble = ""
+        unit.audit_due = unit.memory.audit_head != audited
         unit.memory = replace(unit.memory, parent_generation=parent.generation, parent_digest=said)
         site.journal.jot(JournalEntry(units=(unit.memory,)))
 
@@ -65,9 +70,7 @@ class Parents:
         ref = ObjectRef("", "ConfigMap", PARENT_NAMESPACE, name)
         metadata = live.get("metadata")
         uid = str(metadata.get("uid", "")) if isinstance(metadata, dict) else ""
-        await site.audited(unit, ref, "delete", uid=uid, reason="the unit was detached", outcome="")
-        await site.kube.delete(served, PARENT_NAMESPACE, name, uid=uid)
-        await site.audited(unit, ref, "delete", uid=uid, reason="the unit was detached", outcome="done")
+        await site.delete(unit, ref, served, uid=uid, reason="the unit was detached")
 
     async def _write(self, served: ServedKind, document: Document) -> None:
         name = parent_name_of(document)

@@ -1,7 +1,7 @@
 """Deletes what a unit no longer wants: last, in reverse order, and only what record, mark, permits and budget allow.
 
-Each object is read just before (R11); that it goes is durable in audit and journal before the request; its row stays
-until the server said that it is gone (R12). What may not go is asked for as a hold with the exact list (R9, R10).
+Each object is read just before (R11); that it goes is durable in journal and audit log before the request; its row
+stays until the server said that it is gone (R12). What may not go is asked for as a hold with the exact list (R9, R10).
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Pruner:
         """Let go what is gone or no longer ours, delete what may be deleted, ask for the rest."""
         assert unit.desired is not None
         assert plan.doomed is not None
-        self._forget(unit, [*plan.gone, *plan.let_go])
+        await self._found_gone(unit, plan.gone)
+        self._forget(unit, plan.let_go)
         action = unit.desired.action
         permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
@@ -94,7 +95,7 @@ class Pruner:
         live = await site.kube.get(served, ref.namespace, ref.name)
         match judge_deletion(row, live, site.mark(unit.name)):
             case Gone():
-                self._forget(unit, [ref])
+                await self._found_gone(unit, [ref])
                 return True
             case NotDeletable(reason=why, message=message):
                 unit.kept[ref] = (why, message)
@@ -103,23 +104,29 @@ class Pruner:
                 if live is not None and text_at(live, "metadata", "deletionTimestamp"):
                     self._stuck(unit, ref, live)
                     return False
-                await self._evidence(unit, ref, uid, reason)
-                left = await site.kube.delete(served, ref.namespace, ref.name, uid=uid, resource_version=version)
-                await site.audited(unit, ref, "delete", uid=uid, reason=reason, outcome="done")
+                await self._intend(unit, ref)
+                left = await site.delete(unit, ref, served, uid=uid, reason=reason, version=version)
                 if left is None:
                     self._forget(unit, [ref])
                     return True
                 self._stuck(unit, ref, left)
                 return False
 
-    async def _evidence(self, unit: UnitState, ref: ObjectRef, uid: str, reason: str) -> None:
-        """What is about to be deleted, durable before it is (R12, R43)."""
+    async def _intend(self, unit: UnitState, ref: ObjectRef) -> None:
+        """That it is about to be deleted, durable before it is (R12)."""
         site, now = self._site, self._site.wall()
         site.put_row(unit, replace(unit.rows[ref], state=RowState.DELETING, since=now))
-        gone = Deletion(unit.name, ref, now)
         unit.deletions.append(now)
-        await site.audited(unit, ref, "delete", uid=uid, reason=reason, outcome="")
-        await site.journal.commit(JournalEntry(put=(unit.rows[ref],), deletions=(gone,)))
+        await site.journal.commit(JournalEntry(put=(unit.rows[ref],), deletions=(Deletion(unit.name, ref, now),)))
+
+    async def _found_gone(self, unit: UnitState, refs: Sequence[ObjectRef]) -> None:
+        """Forget what is not there any more; a deletion that was begun and got no last word gets it now (R43)."""
+        for ref in refs:
+            row = unit.rows[ref]
+            if row.state is RowState.DELETING:
+                reason = "a deletion that was begun before"
+                await self._site.audited(unit, ref, "delete", uid=row.uid, reason=reason, outcome="gone")
+        self._forget(unit, refs)
 
     async def _delete_stage(self, unit: UnitState, refs: Sequence[ObjectRef], reason: str, outcome: Outcome) -> None:
         async def delete(ref: ObjectRef) -> None:
@@ -149,7 +156,7 @@ class Pruner:
                 continue
             document = await self._site.kube.get(served, item.ref.namespace, item.ref.name)
             if document is None:
-                self._forget(unit, [item.ref])
+                await self._found_gone(unit, [item.ref])
                 continue
             read = replace(
                 item,

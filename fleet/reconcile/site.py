@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import structlog
+
+from fleet.core.audit import AuditEntry
 from fleet.core.documents import Document
 from fleet.core.fleet import HealthRule, IgnoreRule
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
@@ -14,15 +17,26 @@ from fleet.core.ignore import rules_for
 from fleet.core.objects import Bundle, BundleObject, Mark
 from fleet.core.record import Row
 from fleet.core.retry import Backoff, bounds_for, next_wait
-from fleet.errors import FleetError, StateDamaged
+from fleet.errors import (
+    AnswerInvalid,
+    ClusterError,
+    ClusterTimeout,
+    ClusterUnreachable,
+    FleetError,
+    ServerFailed,
+    StateDamaged,
+)
 from fleet.ports.kube import Catalog, Kube, ServedKind
-from fleet.ports.worker import Audit, AuditEntry, Feed, Journal
+from fleet.ports.worker import Audit, Feed, Journal
 from fleet.reconcile.judging import live_of
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import NOT_LISTED, Kind, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.outbox import Outbox
 from fleet.reconcile.pace import Pace
 from fleet.reconcile.standing import bundle_of
+
+log = structlog.get_logger("reconcile")
+UNKNOWN_RESULT = (ClusterTimeout, ClusterUnreachable, ServerFailed, AnswerInvalid)  # what was asked may have happened
 
 
 class Library:
@@ -192,11 +206,15 @@ class Site:
         self.wake_at(unit.name, self.clock() + unit.wait)
 
     async def audited(
-        self, unit: UnitState, ref: ObjectRef, action: str, *, uid: str, reason: str, outcome: str
+        self, unit: UnitState, ref: ObjectRef, action: str, *, uid: str, reason: str, outcome: str, after: str = ""
     ) -> None:
-        """Durable evidence; raises StateNotWritable, and then the action must not happen (R43)."""
+        """Durable evidence; raises StateNotWritable, and then the action must not happen (R43).
+
+        uid, after: the object's UID before the action and after it. Once it happened the chain's head goes to the log,
+        and with the next write of the unit's parent, at the latest at the end of the pass, to the cluster.
+        """
         commit = unit.desired.commit if unit.desired else unit.memory.commit
-        await self.audit.write(
+        head = await self.audit.write(
             AuditEntry(
                 at=self.wall(),
                 actor=f"worker {self.cluster}",
@@ -209,5 +227,27 @@ class Site:
                 commit=commit,
                 reason=reason,
                 outcome=outcome,
+                uid_after=after,
             )
         )
+        if outcome:
+            unit.memory, unit.audit_due = replace(unit.memory, audit_head=str(head)), True
+            log.info("audited", action=action, unit=str(unit.name), object=str(ref), outcome=outcome, head=str(head))
+
+    async def delete(
+        self, unit: UnitState, ref: ObjectRef, served: ServedKind, *, uid: str, reason: str, version: str = ""
+    ) -> Document | None:
+        """Delete with preconditions (R11) and evidence before and after; what is left of the object, None if gone."""
+        await self.audited(unit, ref, "delete", uid=uid, reason=reason, outcome="")
+        try:
+            left = await self.kube.delete(served, ref.namespace, ref.name, uid=uid, resource_version=version)
+        except ClusterError as error:
+            word = "unknown" if isinstance(error, UNKNOWN_RESULT) else "failed"
+            await self.audited(
+                unit, ref, "delete", uid=uid, reason=reason, outcome=f"{word}: {error.reason}", after=uid
+            )
+            raise
+        await self.audited(
+            unit, ref, "delete", uid=uid, reason=reason, outcome="done", after=uid if left is not None else ""
+        )
+        return left

@@ -115,6 +115,8 @@ class UnitPass:
             outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
             return outcome
         await self._carry_out(unit, plan, outcome)
+        if unit.audit_due:
+            await self._parents.keep(unit)
         return outcome
 
     # Planning

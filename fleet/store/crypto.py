@@ -11,6 +11,7 @@ import os
 import secrets
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -32,13 +33,10 @@ def load_or_make_key(directory: Path, env: Mapping[str, str]) -> bytes:
     Text forms are 64 hex digits or base64. Only `<directory>/key` is ever made, with mode 0600, and only where no
     state lies yet: a lost key never turns into a new one behind an existing database. Raises KeyMissing.
     """
-    if text := env.get("FLEET_KEY", ""):
-        return _parse(text, "environment variable FLEET_KEY")
-    if named := env.get("FLEET_KEY_FILE", ""):
-        return _read(Path(named), private=False)
+    found = find_key(directory, env)
+    if found is not None:
+        return found.key
     path = directory / KEY_FILE
-    if path.exists():
-        return _read(path, private=True)
     if (directory / DATABASE_FILE).exists():
         raise KeyMissing(
             "the key of the encrypted store is gone",
@@ -49,12 +47,39 @@ def load_or_make_key(directory: Path, env: Mapping[str, str]) -> bytes:
     return _make(path)
 
 
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """A key and, in words, the place it was found in."""
+
+    key: bytes
+    where: str
+
+
+def find_key(directory: Path, env: Mapping[str, str]) -> FoundKey | None:
+    """The key by the same rule, never made; None where there is none. Raises KeyMissing on one that does not read."""
+    if text := env.get("FLEET_KEY", ""):
+        return FoundKey(_parse(text, "environment variable FLEET_KEY"), "environment variable FLEET_KEY")
+    if named := env.get("FLEET_KEY_FILE", ""):
+        return FoundKey(_read(Path(named), private=False), named)
+    path = directory / KEY_FILE
+    return FoundKey(_read(path, private=True), str(path)) if path.exists() else None
+
+
+def write_key(directory: Path, key: bytes) -> None:
+    """Put a key into a data directory that has none, mode 0600; raises StateNotWritable."""
+    _write(directory / KEY_FILE, key)
+
+
+def audit_key(key: bytes) -> bytes:
+    """The key of the audit log's chain, from the installation's own."""
+    return _derived(key, b"fleet/audit")
+
+
 class Cipher:
     """Seals and opens values by name."""
 
     def __init__(self, key: bytes) -> None:
-        derived = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"fleet/store").derive(key)
-        self._aead = AESGCM(derived)
+        self._aead = AESGCM(_derived(key, b"fleet/store"))
 
     def seal(self, name: str, value: bytes) -> bytes:
         """Encrypt a value for this name; each call gives other bytes."""
@@ -72,6 +97,10 @@ class Cipher:
                 why="it was changed on disk, or belongs to another name or key",
                 next_step="add the credential again, or restore the data directory from a backup",
             ) from error
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose).derive(key)
 
 
 def _parse(text: str, where: str) -> bytes:
@@ -113,7 +142,10 @@ def _read(path: Path, *, private: bool) -> bytes:
 
 
 def _make(path: Path) -> bytes:
-    key = secrets.token_bytes(KEY_BYTES)
+    return _write(path, secrets.token_bytes(KEY_BYTES))
+
+
+def _write(path: Path, key: bytes) -> bytes:
     draft = path.with_suffix(".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

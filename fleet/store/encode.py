@@ -239,6 +239,7 @@ def _memory(value: Document) -> UnitMemory:
         commit=Revision(_text(value, "commit")),
         parent_generation=_count(value, "parent_generation"),
         parent_digest=Digest(_text(value, "parent_digest")),
+        audit_head=_text(value, "audit_head"),
         done_hooks=_texts(value, "done_hooks"),
         confirmed=value.get("confirmed") is not False,
     )

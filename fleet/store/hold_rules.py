@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from fleet.core.ids import Digest
+from fleet.core.status import HoldRequest
 from fleet.errors import NotKnown, PreconditionFailed
 from fleet.ports.state import HoldRow
 
@@ -54,6 +56,16 @@ def closed_hold(known: HoldRow, at: float) -> HoldRow:
     if known.decision in {"rejected", VOID}:
         return known
     return replace(known, decision=VOID, decided_at=at, reason="nothing is to be deleted any more")
+
+
+Listed = tuple[str, str, str]  # unit, object (ref key) and UID
+
+
+def listed_in(requests: Iterable[HoldRequest]) -> frozenset[Listed]:
+    """The very objects that a hold lists."""
+    return frozenset(
+        (str(request.unit), deletion.ref.key, deletion.uid) for request in requests for deletion in request.deletions
+    )
 
 
 def is_open(hold: HoldRow) -> bool:

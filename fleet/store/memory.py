@@ -6,19 +6,21 @@ Nothing survives the process, so nothing can be full, damaged or locked here.
 from __future__ import annotations
 
 import itertools
+import secrets
 import time
 from collections import defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from fleet.core.audit import START, AuditEntry, Head, Link, next_head
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.record import Row
 from fleet.core.release import scope_renamed
 from fleet.core.status import Event, Report, UnitReport
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
-from fleet.ports.worker import AuditEntry, Deletion, JournalEntry, JournalState, UnitMemory
-from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, is_open, renewed_hold
+from fleet.ports.worker import Deletion, JournalEntry, JournalState, UnitMemory
+from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, is_open, listed_in, renewed_hold
 
 _DELETIONS_SECONDS = 3600.0
 _EVENT_CAP = 100_000
@@ -105,7 +107,8 @@ class MemoryState:
         self._units: dict[UnitName, UnitReport] = {}
         self._released: dict[UnitName, ReleasedBundle] = {}
         self._events: deque[EventRow] = deque(maxlen=_EVENT_CAP)
-        self._audit: list[AuditEntry] = []
+        self._audit: list[Link] = []
+        self._audit_key = secrets.token_bytes(32)
         self._operations: dict[str, OperationRow] = {}
         self._suspensions: dict[str, Suspension] = {}
         self._holds: dict[str, HoldRow] = {}
@@ -232,13 +235,20 @@ class MemoryState:
         """Append events of the hub itself."""
         return self._append(events)
 
-    async def write(self, entry: AuditEntry) -> None:
+    async def write(self, entry: AuditEntry) -> Head:
         """Append one audit entry."""
-        self._audit.append(entry)
+        if entry.uid and not entry.approver:
+            about = (entry.unit, entry.object, entry.uid)
+            approved = [hold for hold in self._holds.values() if hold.decision == "approved"]
+            named = (hold.decided_by for hold in approved if about in listed_in(hold.requests))
+            entry = replace(entry, approver=next(named, ""))
+        head = next_head(self._audit_key, self._audit[-1].head if self._audit else START, entry)
+        self._audit.append(Link(head.number, entry, head.seal))
+        return head
 
-    async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[tuple[int, AuditEntry], ...]:
+    async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[Link, ...]:
         """A page of the audit log, oldest first."""
-        return tuple(enumerate(self._audit[after : after + limit], start=after + 1))
+        return tuple(self._audit[after : after + limit])
 
     async def add_operation(self, row: OperationRow) -> OperationRow:
         """Keep a new operation, or return the earlier one of the same id or key."""

@@ -12,14 +12,15 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from fleet.core.audit import AuditEntry, Head, Link
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.status import Event, Report, UnitReport
 from fleet.errors import StateError
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
-from fleet.ports.worker import AuditEntry
 from fleet.store import tables
-from fleet.store.crypto import DATABASE_FILE, Cipher
+from fleet.store.audit import SqlAudit
+from fleet.store.crypto import DATABASE_FILE, Cipher, audit_key
 from fleet.store.database import Database
 from fleet.store.encode import decode_cluster, decode_unit
 from fleet.store.events import EVENT_CAP, append_events, page_of_events
@@ -50,19 +51,21 @@ async def open_state(directory: Path, key: bytes, *, event_cap: int = EVENT_CAP)
     try:
         cipher = Cipher(key)
         await check_key(database, cipher, where=str(path))
+        audit = SqlAudit(database, audit_key(key))
+        await audit.open(where=str(path))
         known = await database.read(_known_units)
     except BaseException:
         await database.close()
         lock.release()
         raise
-    return SqlState(database, cipher, Lane(database, known_units=known, event_cap=event_cap), lock)
+    return SqlState(database, cipher, Lane(database, known_units=known, event_cap=event_cap), lock, audit)
 
 
 class SqlState:
     """`fleet.ports.state.State` in a database."""
 
-    def __init__(self, database: Database, cipher: Cipher, lane: Lane, lock: DirectoryLock) -> None:
-        self._database, self._lane, self._lock = database, lane, lock
+    def __init__(self, database: Database, cipher: Cipher, lane: Lane, lock: DirectoryLock, audit: SqlAudit) -> None:
+        self._database, self._lane, self._lock, self._audit = database, lane, lock, audit
         self._holds = SqlHolds(database)
         self._operations = SqlOperations(database)
         self._credentials = SqlCredentials(database, cipher)
@@ -197,32 +200,13 @@ class SqlState:
         """Append events of the hub itself; durable when this returns."""
         return await append_events(self._database, events)
 
-    async def write(self, entry: AuditEntry) -> None:
-        """Append one audit entry; durable when this returns."""
-        puts = Puts()
-        puts.append(
-            tables.AUDIT,
-            {
-                "at": entry.at,
-                "actor": entry.actor,
-                "action": entry.action,
-                "cluster": entry.cluster,
-                "identity": entry.identity,
-                "unit": entry.unit,
-                "object": entry.object,
-                "uid": entry.uid,
-                "revision": entry.commit,
-                "reason": entry.reason,
-                "outcome": entry.outcome,
-            },
-        )
-        await self._database.put(puts)
+    async def write(self, entry: AuditEntry) -> Head:
+        """Append one audit entry; durable when this returns the chain's new head."""
+        return await self._audit.write(entry)
 
-    async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[tuple[int, AuditEntry], ...]:
+    async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[Link, ...]:
         """A page of the audit log, oldest first."""
-        query = select(tables.AUDIT).where(tables.AUDIT.c.id > after).order_by(tables.AUDIT.c.id).limit(limit)
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
-        return tuple((row.id, _audit_entry(row)) for row in rows)
+        return await self._audit.entries(after=after, limit=limit)
 
     # Operations, suspensions, holds
 
@@ -347,22 +331,6 @@ def _known_units(connection: Connection) -> set[UnitKey]:
     table = tables.UNIT_REPORTS
     rows = connection.execute(select(table.c.cluster, table.c.overlay)).all()
     return {(ClusterName(cluster), OverlayName(overlay)) for cluster, overlay in rows}
-
-
-def _audit_entry(row: Any) -> AuditEntry:
-    return AuditEntry(
-        at=row.at,
-        actor=row.actor,
-        action=row.action,
-        cluster=row.cluster,
-        identity=row.identity,
-        unit=row.unit,
-        object=row.object,
-        uid=row.uid,
-        commit=row.revision,
-        reason=row.reason,
-        outcome=row.outcome,
-    )
 
 
 def _token(row: Any) -> TokenRow:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0001"  # the newest migration; a database that says so is opened without looking at migrations
+SCHEMA = "0002"  # the newest migration; a database that says so is opened without looking at migrations
 
 METADATA = MetaData()
 
@@ -95,6 +95,9 @@ AUDIT = Table(
     Column("revision", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("outcome", String, nullable=False),
+    Column("uid_after", String, nullable=False, server_default=""),
+    Column("approver", String, nullable=False, server_default=""),
+    Column("seal", String, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 

@@ -16,7 +16,7 @@ LIST = Digest("abcdef" + "0" * 58)
 
 
 async def actions_of(api: Api) -> list[str]:
-    return [entry.action for _, entry in await api.state.audit_entries()]
+    return [link.entry.action for link in await api.state.audit_entries()]
 
 
 async def with_hold(api: Api) -> str:
@@ -136,7 +136,7 @@ async def test_a_hold_is_approved_by_its_list_once(api: Api) -> None:
     assert sorted(status for status, _ in answers) == [200, 409, 409, 409, 409]
     _, shown = await api.call("GET", f"/api/v1/holds/{hold}")
     assert (shown["decision"], shown["decidedBy"]) == ("approved", "t-operator")
-    outcomes = [entry.outcome for _, entry in await api.state.audit_entries() if entry.action == "hold-approved"]
+    outcomes = [link.entry.outcome for link in await api.state.audit_entries() if link.entry.action == "hold-approved"]
     assert sorted(outcomes) == ["", "", "", "", "", "done", *["refused: PreconditionFailed"] * 4]
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pytest
 
+from fleet.core.audit import AuditEntry
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.record import Row, RowState
@@ -29,7 +30,7 @@ from fleet.core.status import (
 from fleet.errors import NotKnown, PreconditionFailed
 from fleet.ports.render import Vault
 from fleet.ports.state import HoldRow, OperationRow, ReleasedBundle, State, TokenRow
-from fleet.ports.worker import AuditEntry, Deletion, JournalEntry, UnitMemory
+from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
 
 
 class StateWithVault(State, Protocol):
@@ -314,13 +315,35 @@ class StateContract:
         assert [one.event.message for one in await state.events(overlay="api")] == ["api"]
         assert len(await state.events(unit="web@eu-1")) == 5
 
-    async def test_audit_entries_keep_order_and_every_field(self, state: StateWithVault) -> None:
-        full = AuditEntry(1.0, "jo", "delete", "eu-1", "id", "web@eu-1", "/Pod/a/b", "uid", COMMIT, "drop", "done")
-        for entry in (full, AuditEntry(2.0, "fleet", "adopt")):
+    async def test_audit_entries_keep_order_and_every_field_and_are_chained(self, state: StateWithVault) -> None:
+        full = AuditEntry(
+            1.0, "jo", "delete", "eu-1", "id", "web@eu-1", "/Pod/a/b", "uid", COMMIT, "drop", "done", "after", "mara"
+        )
+        heads = [await state.write(entry) for entry in (full, AuditEntry(2.0, "fleet", "adopt"))]
+        links = await state.audit_entries()
+        assert [link.entry for link in links] == [full, AuditEntry(2.0, "fleet", "adopt")]
+        assert [link.head for link in links] == heads
+        assert [head.number for head in heads] == [1, 2]
+        assert heads[0].seal != heads[1].seal
+        assert await state.audit_entries(after=1) == links[1:]
+
+    async def test_a_deletion_names_who_approved_exactly_it(self, state: StateWithVault) -> None:
+        asked = await state.put_hold(hold())
+        await state.decide_hold(
+            asked.id, list_digest=asked.list_digest, decision="approved", actor="mara", reason="", at=asked.created_at
+        )
+        request = asked.requests[0]
+        listed = request.deletions[0]
+
+        def deletion(uid: str, outcome: str) -> AuditEntry:
+            unit = str(request.unit)
+            return AuditEntry(1.0, "worker", "delete", unit=unit, object=listed.ref.key, uid=uid, outcome=outcome)
+
+        for entry in (deletion(listed.uid, ""), deletion("another", "")):
             await state.write(entry)
-        entries = await state.audit_entries()
-        assert [entry for _, entry in entries] == [full, AuditEntry(2.0, "fleet", "adopt")]
-        assert await state.audit_entries(after=entries[0][0]) == (entries[1],)
+        await state.close_hold(asked.id, 2.0)
+        links = await state.audit_entries()
+        assert [link.entry.approver for link in links] == ["mara", ""]
 
     # Operations, suspensions
 

@@ -29,7 +29,7 @@ class Counting:
 async def test_the_identity_of_the_first_contact_is_recorded_once_and_audited(brain: Brain) -> None:
     await brain.commit(FILES)
     assert await brain.state.identities() == {"eu-1": "uid-eu-1", "eu-2": "uid-eu-2"}
-    entries = [entry.action for _, entry in await brain.state.audit_entries()]
+    entries = [link.entry.action for link in await brain.state.audit_entries()]
     assert entries.count("record-identity") == 2
     assert brain.board._slots[ClusterName("eu-1")].desired.identity == "uid-eu-1"
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from testbed.controlplane import ControlPlane
 
+from fleet.core.audit import AuditEntry, Head
 from fleet.core.bundles import assemble
 from fleet.core.documents import Document
 from fleet.core.fleet import Mode, SyncPolicy, Validate
@@ -24,7 +25,7 @@ from fleet.errors import StateDamaged
 from fleet.kube.connect import KubeConnector
 from fleet.kube.limits import KubeLimits
 from fleet.ports.kube import Changed
-from fleet.ports.worker import AuditEntry, JournalEntry, JournalState
+from fleet.ports.worker import JournalEntry, JournalState
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.worker import Worker
 from fleet.store.memory import MemoryJournal
@@ -91,8 +92,9 @@ class Hub:
         self.events += report.events
         self._heard.set()
 
-    async def write(self, entry: AuditEntry) -> None:
+    async def write(self, entry: AuditEntry) -> Head:
         self.audited.append(entry)
+        return Head(len(self.audited), "0" * 64)
 
     async def check(self) -> int:
         return 1

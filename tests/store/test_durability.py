@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from contracts.state_contract import EU1, event, report, row, unit_report
 
+from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName
 from fleet.errors import StateError, StateNotWritable
-from fleet.ports.worker import AuditEntry, JournalEntry
+from fleet.ports.worker import JournalEntry
 from fleet.store import lane, tables
 from fleet.store.database import Database
 from fleet.store.puts import Puts

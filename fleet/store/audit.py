@@ -1,0 +1,168 @@
+"""The audit log in the database: appended in one transaction with the chain's head, read by page or whole."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from fleet.core.audit import START, AuditEntry, Head, Link, heads_in, next_head
+from fleet.core.status import HoldRequest
+from fleet.errors import StateDamaged, StateError
+from fleet.store.crypto import DATABASE_FILE
+from fleet.store.database import Database
+from fleet.store.encode import decode_requests
+from fleet.store.hold_rules import Listed, listed_in
+from fleet.store.puts import Puts
+from fleet.store.tables import AUDIT, HOLDS, VALUES
+from fleet.store.trouble import state_error_of
+
+_HEAD = "audit-head"
+_COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table
+
+
+class SqlAudit:
+    """`fleet.ports.worker.Audit` in the database."""
+
+    def __init__(self, database: Database, key: bytes) -> None:
+        self._database, self._key = database, key
+        self._listed: dict[tuple[str, str], frozenset[Listed]] = {}  # by hold and digest of its list
+        self._approvers: dict[Listed, str] = {}  # of deletions that were begun and have not ended
+
+    async def open(self, *, where: str) -> None:
+        """Seal what was written before there was a chain; raises StateDamaged where the log is not whole at its end."""
+        await self._database.write(lambda connection: _open(connection, self._key, where))
+
+    async def write(self, entry: AuditEntry) -> Head:
+        """Append one entry; durable when this returns the new head."""
+
+        def append(connection: Connection) -> Head:
+            link = _next(self._key, _head(connection) or START, self._approved(connection, entry))
+            _insert(connection, link)
+            return link.head
+
+        head = await self._database.write(append)
+        if entry.outcome:
+            self._approvers.pop(_about(entry), None)
+        return head
+
+    async def entries(self, *, after: int, limit: int) -> tuple[Link, ...]:
+        """A page, oldest first."""
+        query = select(AUDIT).where(AUDIT.c.id > after).order_by(AUDIT.c.id).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return tuple(map(_link, rows))
+
+    def _approved(self, connection: Connection, entry: AuditEntry) -> AuditEntry:
+        """The entry with the name of who approved this deletion, kept from its beginning until its end."""
+        if entry.approver or not entry.uid:
+            return entry
+        about = _about(entry)
+        if entry.outcome:
+            return replace(entry, approver=self._approvers.get(about, ""))
+        overlay = entry.unit.partition("@")[0]
+        query = select(HOLDS).where(HOLDS.c.overlay == overlay, HOLDS.c.decision == "approved")
+        for hold in connection.execute(query).all():
+            key = (hold.id, hold.list_digest)
+            if key not in self._listed:
+                requests: tuple[HoldRequest, ...] = decode_requests(hold.requests)
+                self._listed = {key: listed_in(requests)}  # one hold is carried out at a time, as a rule
+            if about in self._listed[key]:
+                self._approvers[about] = hold.decided_by
+                return replace(entry, approver=hold.decided_by)
+        return entry
+
+
+def _about(entry: AuditEntry) -> Listed:
+    return entry.unit, entry.object, entry.uid
+
+
+def read_log(directory: Path) -> tuple[Iterator[Link], Head | None]:
+    """The log of a data directory, also while a hub runs on it, and the head that is stored beside it. Blocking.
+
+    Raises StateError where there is no database, or it cannot be read.
+    """
+    path = directory / DATABASE_FILE
+    if not path.is_file():
+        raise StateError("there is no state here", where=str(path), next_step="name the hub's folder with --data-dir")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            connection.execute("BEGIN")
+            head = connection.execute("SELECT text FROM value WHERE name = ?", (_HEAD,)).fetchone()
+            rows = connection.execute("SELECT * FROM audit ORDER BY id").fetchall()
+    except sqlite3.Error as error:
+        raise state_error_of(error, str(path)) or StateError(
+            "the audit log cannot be read", where=str(path), why=str(error), next_step="is it a newer or older fleet's?"
+        ) from error
+    return (_link(dict(row)) for row in rows), _parsed(head["text"]) if head is not None else None
+
+
+def _open(connection: Connection, key: bytes, where: str) -> None:
+    head = _head(connection)
+    newest = select(AUDIT).order_by(AUDIT.c.id.desc()).limit(1)
+    row = connection.execute(newest).mappings().one_or_none()
+    last = _link(row).head if row is not None else START
+    if head is None and not connection.execute(select(AUDIT.c.id).where(AUDIT.c.seal != "").limit(1)).all():
+        _seal_all(connection, key)
+    elif head != last:
+        raise StateDamaged(
+            "the audit log does not end where it was left",
+            where=where,
+            why=f"the chain's head is {_said(head)}, the last entry is {_said(last)}",
+            next_step="fleet audit verify shows what is missing; restore the data directory from a backup",
+        )
+
+
+def _seal_all(connection: Connection, key: bytes) -> None:
+    """Chain up what an earlier version wrote."""
+    head = START
+    for row in connection.execute(select(AUDIT).order_by(AUDIT.c.id)).mappings().all():
+        old = _link(row)
+        link = _next(key, head, old.entry)
+        values = {"id": link.number, "seal": link.seal}
+        connection.execute(AUDIT.update().where(AUDIT.c.id == old.number).values(values))
+        head = link.head
+    if head != START:
+        _keep_head(connection, head)
+
+
+def _said(head: Head | None) -> str:
+    return f"entry {head.number}" if head else "missing"
+
+
+def _next(key: bytes, head: Head, entry: AuditEntry) -> Link:
+    new = next_head(key, head, entry)
+    return Link(new.number, entry, new.seal)
+
+
+def _insert(connection: Connection, link: Link) -> None:
+    values = {_COLUMNS.get(name, name): value for name, value in asdict(link.entry).items()}
+    connection.execute(AUDIT.insert().values(id=link.number, seal=link.seal, **values))
+    _keep_head(connection, link.head)
+
+
+def _keep_head(connection: Connection, head: Head) -> None:
+    puts = Puts()
+    puts.put(VALUES, {"name": _HEAD, "text": str(head)})
+    puts.write(connection)
+
+
+def _head(connection: Connection) -> Head | None:
+    text = connection.execute(select(VALUES.c.text).where(VALUES.c.name == _HEAD)).scalar()
+    return None if text is None else _parsed(text)
+
+
+def _parsed(text: str) -> Head:
+    """A stored head; one that does not read back is one that matches nothing."""
+    found = heads_in(text)
+    return found[0] if len(found) == 1 else Head(-1, "")
+
+
+def _link(row: Any) -> Link:
+    fields = {name: row[_COLUMNS.get(name, name)] for name in AuditEntry.__dataclass_fields__}
+    return Link(row["id"], AuditEntry(**fields), row["seal"])
