@@ -133,6 +133,10 @@ class TargetInvalid(InventoryError):
     """A target without a criterion, or two targets that contradict each other."""
 
 
+class StepInvalid(InventoryError):
+    """A step of a rollout that takes no cluster, or a cluster that no step takes."""
+
+
 class PathMissing(InventoryError):
     """A unit names a directory that its commit does not contain; never read as empty (R8)."""
 

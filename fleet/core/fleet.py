@@ -141,6 +141,55 @@ class SyncPolicy:
     windows: tuple[Window, ...] = ()
 
 
+class OnFailure(StrEnum):
+    """What a rollout does when a cluster fails: stop and wait for a person, or also take back what it released."""
+
+    HALT = "halt"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """So many clusters: a number, or a share (0..1) of those that a step takes."""
+
+    number: int = 0
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a rollout: which clusters it takes, how many at once, and what it waits for.
+
+    All criteria that are given must hold; a step without any takes no clusters and only asks for its approvals.
+    """
+
+    name: str
+    origin: Origin
+    clusters: Target | None = None
+    environments: tuple[str, ...] = ()
+    rest: bool = False
+    one_first: bool = False  # one cluster alone until it is Healthy
+    soak_seconds: float = 0.0
+    max_parallel: Amount | None = None  # None: no limit
+    max_unavailable: Amount | None = None  # None: no limit
+    approvals: int = 0  # by so many different people
+
+    @property
+    def takes_clusters(self) -> bool:
+        """Whether it says which clusters it takes."""
+        return self.rest or bool(self.environments) or self.clusters is not None
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPolicy:
+    """Section 8 of the design. steps None: environment by environment, one cluster first; empty: all at once."""
+
+    steps: tuple[Step, ...] | None = None
+    own_steps: bool = False  # the overlay's, not the fleet's
+    health_timeout_seconds: int = 600
+    on_failure: OnFailure = OnFailure.HALT
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Deletions a unit may do in a sliding hour before a person is asked (R9). share: 0..1."""
@@ -240,7 +289,6 @@ class Overlay:
     state: OverlayState = OverlayState.PRESENT
     depends_on: tuple[OverlayName, ...] = ()
     sync: SyncPolicy = field(default_factory=SyncPolicy)
-    health_timeout_seconds: int = 600
     substitute: bool = False
     ignore: tuple[IgnoreRule, ...] = ()
     health: tuple[HealthRule, ...] = ()
@@ -249,7 +297,12 @@ class Overlay:
     variables: Variables = field(default_factory=dict[str, Variable])
     suspend: Suspension | None = None
     team: str = ""
-    rollout: Json = None  # as written, shape checked; the fleet's where None
+    rollout: RolloutPolicy = field(default_factory=RolloutPolicy)  # the fleet's where the overlay says nothing
+
+    @property
+    def health_timeout_seconds(self) -> int:
+        """How long a wave, or a cluster in a rollout, may take to become Healthy."""
+        return self.rollout.health_timeout_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,4 +379,4 @@ class Fleet:
     teams: tuple[TeamRights, ...] = ()
     suspend: Suspension | None = None
     sync: SyncPolicy = field(default_factory=SyncPolicy)  # defaults of all overlays
-    rollout: Json = None  # as written, shape checked
+    rollout: RolloutPolicy = field(default_factory=RolloutPolicy)  # default of all overlays

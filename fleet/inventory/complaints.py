@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from fleet.core.fleet import Origin, Problem, Severity
 from fleet.core.nearest import hint, nearest
-from fleet.inventory.schema import TARGET_INVALID
+from fleet.inventory.schema import STEP_INVALID, TARGET_INVALID
 from fleet.inventory.yamlfile import Loc, Spot
 
 MOST_PROBLEMS = 20  # of one document
@@ -34,6 +34,7 @@ _FOUND = {
     "int": "a number",
     "float": "a number",
 }
+_REASONS = {TARGET_INVALID: "TargetInvalid", STEP_INVALID: "StepInvalid"}
 _TOO_SMALL = {"greater_than_equal", "less_than_equal", "greater_than", "less_than"}
 _EFFECT = "what it defines stays as it was; nothing is deleted"
 
@@ -72,7 +73,7 @@ def _problem_of(
         length = here.length
     return Problem(
         severity=Severity.ERROR,
-        reason="TargetInvalid" if detail["type"] == TARGET_INVALID else "FieldInvalid",
+        reason=_REASONS.get(detail["type"], "FieldInvalid"),
         what=f"{subject}: {what}",
         origin=Origin(path, here.key_line if at_key else here.line),
         effect=effect,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fleet.core.documents import Json
 from fleet.core.fleet import (
     Adopt,
+    Amount,
     Budget,
     Cluster,
     Connection,
@@ -14,10 +15,13 @@ from fleet.core.fleet import (
     HealthRule,
     IgnoreRule,
     Mode,
+    OnFailure,
     Origin,
     Overlay,
     OverlayState,
     OverlayUse,
+    RolloutPolicy,
+    Step,
     Suspension,
     SyncMode,
     SyncPolicy,
@@ -33,8 +37,6 @@ from fleet.core.ids import ClusterName, Identity, OverlayName
 from fleet.inventory import schema
 from fleet.inventory.texts import duration_seconds, share_of
 from fleet.inventory.yamlfile import Spot
-
-DEFAULT_HEALTH_TIMEOUT_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Draft:
     overlay: Overlay
     sync: schema.SyncPart
     sync_origin: Origin
-    rollout: schema.RolloutPart | None = None
+    rollout: WrittenRollout | None = None
 
 
 EMPTY_SYNC = schema.SyncPart()
@@ -147,9 +149,8 @@ def _draft(written: Written, spec: schema.OverlaySpec, name: str, origin: Origin
         compat=frozenset(spec.compat),
         variables=written.variables(spec.variables, *at, "variables"),
         suspend=suspension_of(written, spec.suspend, f"overlay {name}"),
-        rollout=rollout_of(spec.rollout),
     )
-    return Draft(overlay, spec.sync, written.origin(*at, "sync"), spec.rollout)
+    return Draft(overlay, spec.sync, written.origin(*at, "sync"), written_rollout(written, spec.rollout, *at))
 
 
 def _target_of(written: Written, part: schema.TargetPart, *at: str | int) -> Target:
@@ -170,17 +171,69 @@ def _ignore_of(part: schema.IgnorePart) -> IgnoreRule:
     return IgnoreRule(part.group, part.kind, part.namespace, part.name, tuple(part.pointers), tuple(part.managers))
 
 
-def rollout_of(part: schema.RolloutPart | None) -> Json:
-    """The block as it was written, its shape being checked."""
-    return None if part is None else part.model_dump(by_alias=True, exclude_unset=True, mode="json")
+@dataclass(frozen=True, slots=True)
+class WrittenRollout:
+    """A `rollout` block; None for what it does not say."""
+
+    origin: Origin
+    steps: tuple[Step, ...] | None = None
+    health_timeout_seconds: int | None = None
+    on_failure: OnFailure | None = None
 
 
-def health_timeout_seconds(*parts: schema.RolloutPart | None) -> int:
-    """The first that is given: the overlay's, then the fleet's."""
-    for part in parts:
-        if part is not None and part.health_timeout is not None:
-            return max(1, round(duration_seconds(part.health_timeout)))
-    return DEFAULT_HEALTH_TIMEOUT_SECONDS
+def written_rollout(written: Written, part: schema.RolloutPart | None, *at: str | int) -> WrittenRollout | None:
+    """The block below `at`, each step with its line."""
+    if part is None:
+        return None
+    steps = None
+    if part.steps is not None:
+        places = (written.origin(*at, "rollout", "steps", index) for index in range(len(part.steps)))
+        steps = tuple(_step_of(step, place) for step, place in zip(part.steps, places, strict=True))
+    timeout = None if part.health_timeout is None else max(1, round(duration_seconds(part.health_timeout)))
+    on_failure = OnFailure(part.on_failure) if part.on_failure else None
+    return WrittenRollout(written.origin(*at, "rollout"), steps, timeout, on_failure)
+
+
+def _step_of(part: schema.StepPart, origin: Origin) -> Step:
+    clusters = None
+    if part.clusters is not None:
+        clusters = Target(
+            origin,
+            all=bool(part.clusters.all),
+            names=tuple(ClusterName(name) for name in part.clusters.names or ()),
+            environments=tuple(part.clusters.environments or ()),
+            match_labels=dict(part.clusters.match_labels or {}),
+            excluded=tuple(ClusterName(name) for name in part.clusters.excluded),
+        )
+    return Step(
+        name=part.name,
+        origin=origin,
+        clusters=clusters,
+        environments=tuple(part.environments or ()),
+        rest=bool(part.rest),
+        soak_seconds=duration_seconds(part.soak) if part.soak else 0.0,
+        max_parallel=_amount_of(part.max_parallel),
+        max_unavailable=_amount_of(part.max_unavailable),
+        approvals=part.approve or 0,
+    )
+
+
+def _amount_of(value: int | str | None) -> Amount | None:
+    if value is None:
+        return None
+    return Amount(share=share_of(value)) if isinstance(value, str) else Amount(number=value)
+
+
+def rollout_of(part: WrittenRollout | None, default: RolloutPolicy, *, is_own: bool) -> RolloutPolicy:
+    """A policy: what the block says, the default for the rest. is_own: the block is an overlay's."""
+    if part is None:
+        return default
+    return RolloutPolicy(
+        steps=default.steps if part.steps is None else part.steps,
+        own_steps=is_own and part.steps is not None,
+        health_timeout_seconds=part.health_timeout_seconds or default.health_timeout_seconds,
+        on_failure=part.on_failure or default.on_failure,
+    )
 
 
 def sync_of(part: schema.SyncPart, default: SyncPolicy) -> SyncPolicy:
@@ -215,8 +268,7 @@ class FleetSettings:
     budget: Budget
     teams: tuple[TeamRights, ...]
     suspend: Suspension | None
-    rollout: Json
-    rollout_part: schema.RolloutPart | None
+    rollout: RolloutPolicy
     origin: Origin
     declared_environments: bool
 
@@ -244,8 +296,7 @@ def settings_of(written: Written, file: schema.FleetFile) -> FleetSettings:
         budget=Budget(spec.budget.objects, share_of(spec.budget.share), spec.budget.share_from, spec.budget.clusters),
         teams=tuple(_team_of(name, part) for name, part in spec.teams.items()),
         suspend=suspension_of(written, spec.suspend, "fleet"),
-        rollout=rollout_of(spec.rollout),
-        rollout_part=spec.rollout,
+        rollout=rollout_of(written_rollout(written, spec.rollout, "spec"), RolloutPolicy(), is_own=False),
         origin=written.origin(),
         declared_environments=bool(spec.environments),
     )

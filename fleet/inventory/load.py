@@ -26,6 +26,7 @@ from fleet.inventory.read import (
     read_overlay_file,
 )
 from fleet.inventory.resolve import Resolved, resolve
+from fleet.inventory.rollouts import empty_steps
 from fleet.inventory.surroundings import Surroundings
 from fleet.ports.source import Snapshot
 
@@ -281,6 +282,8 @@ class _Loading:
             incomplete = clusters.naming_problems(overlays.overlays, overlays.unknown)
         self.new.incomplete = incomplete
         problems += incomplete.values()
+        if not clusters.unknown and not clusters.unnamed:  # else what is missing may be among what could not be read
+            problems += empty_steps(settings.rollout, list(clusters.clusters.values()), "the fleet")
         unknown = Unknown(
             clusters=clusters.unknown,
             overlays=overlays.unknown,

@@ -10,7 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from fleet.core.fleet import Origin, Overlay, Problem, Severity
 from fleet.core.ids import OverlayName, is_dns_subdomain
 from fleet.core.nearest import nearest
-from fleet.inventory.convert import Draft, FleetSettings, health_timeout_seconds, silent_draft, sync_of
+from fleet.inventory.convert import Draft, FleetSettings, rollout_of, silent_draft, sync_of
 from fleet.inventory.layout import OverlayDirectory, default_name
 from fleet.inventory.read import OVERLAY_FILE, OverlayFileResult
 from fleet.inventory.rights import narrowed, teams_of, widened_fields
@@ -85,6 +85,13 @@ def _finished(
                 "in a team's directory settings may only be narrower than the fleet's",
                 f"take {', '.join(widened)} out, or ask the owners of fleet.yaml",
             )
+        if draft.rollout is not None and draft.rollout.steps is not None:
+            return _refused(
+                f"{name} of team {teams[0].name} gives rollout steps of its own",
+                draft.rollout.origin,
+                "in a team's directory settings may only be narrower than the fleet's",
+                "take steps out, or ask the owners of fleet.yaml",
+            )
     suspend = draft.overlay.suspend
     return replace(
         draft.overlay,
@@ -92,7 +99,7 @@ def _finished(
         directory=directory,
         paths=paths,
         sync=narrowed(draft.sync, settings.sync) if teams else sync_of(draft.sync, settings.sync),
-        health_timeout_seconds=health_timeout_seconds(draft.rollout, settings.rollout_part),
+        rollout=rollout_of(draft.rollout, settings.rollout, is_own=True),
         team=teams[0].name if teams else "",
         suspend=replace(suspend, scope=f"overlay {name}") if suspend is not None else None,
     )

@@ -35,6 +35,7 @@ from fleet.core.targets import (
     selected,
 )
 from fleet.inventory.rights import may_run_on, outside
+from fleet.inventory.rollouts import empty_steps, unclaimed
 from fleet.inventory.surroundings import Surroundings
 from fleet.inventory.unmatched import runs_nowhere, sibling_warnings, target_warnings
 
@@ -102,17 +103,25 @@ def resolve(overlay: Overlay, around: Surroundings, kustomizations: frozenset[st
     complaints = _Complaints(overlay, around.index)
     probed: set[str] = set()
     units: list[Unit] = []
-    for placement in _placements(overlay, around, complaints):
+    placements = _placements(overlay, around, complaints)
+    wanted = {placement.cluster.name: placement.cluster for placement in placements}
+    left, no_step = unclaimed(overlay, wanted, around.environments)
+    if no_step is not None:
+        for name in left:
+            complaints.add(wanted[name], no_step)
+    for placement in placements:
         unit = _unit(overlay, placement, around, complaints, probed)
         if unit is not None:
             units.append(unit)
     problems, unknown = complaints.told()
+    if overlay.rollout.own_steps and around.all_known:
+        problems += empty_steps(overlay.rollout, list(wanted.values()), f"overlay {overlay.name}")
     used = {unit.path for unit in units}
     warnings: list[Problem] = []
     if around.all_known:  # else what is missing may be among what could not be read
         warnings += target_warnings(overlay, around)
         warnings += sibling_warnings(overlay, around, kustomizations, used)
-        if overlay.targets is None and overlay.name not in around.uses:
+        if overlay.targets is None and overlay.name not in around.uses and around.index.clusters:
             warnings.append(runs_nowhere(overlay))
     inside = overlay.directory + "/"
     outside_probes = frozenset(p for p in probed if p != overlay.directory and not p.startswith(inside))

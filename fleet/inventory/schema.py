@@ -30,12 +30,14 @@ from fleet.inventory.texts import (
     TemplateText,
     VariablesMap,
     ZoneText,
+    share_of,
     text_or_mapping,
 )
 
 GROUP = "fleet.internal"
 VERSION = "v1"
 TARGET_INVALID = "target_invalid"  # pydantic's type of this error, for the reason TargetInvalid
+STEP_INVALID = "step_invalid"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 
@@ -120,13 +122,41 @@ class StepPart(Part):
     max_unavailable: AtLeastNone | None = None
     approve: Annotated[int, Field(ge=1, le=10)] | None = None
 
+    @model_validator(mode="after")
+    def _can_be_done(self) -> StepPart:
+        takes = self.rest or self.environments or self.clusters
+        if self.rest and (self.environments or self.clusters):
+            raise PydanticCustomError(STEP_INVALID, "rest takes all that is left; take the other criteria out")
+        if self.clusters and (self.clusters.path or self.clusters.components or self.clusters.variables):
+            raise PydanticCustomError(
+                STEP_INVALID, "a step only selects; path, components, variables are a target's"
+            )
+        if not takes and not self.approve:
+            raise PydanticCustomError(STEP_INVALID, "no cluster: give clusters, environments, rest or approve")
+        if not takes and (self.soak or self.max_parallel or self.max_unavailable is not None):
+            raise PydanticCustomError(STEP_INVALID, "a step that takes no clusters has nothing to soak or to limit")
+        if _is_none(self.max_parallel) or _is_none(self.max_unavailable):
+            raise PydanticCustomError(STEP_INVALID, "a limit of 0 lets no cluster begin; give at least 1 or 1%")
+        return self
+
+
+def _is_none(limit: int | str | None) -> bool:
+    return limit is not None and (share_of(limit) if isinstance(limit, str) else limit) == 0
+
 
 class RolloutPart(Part):
     """In which steps a commit goes through its clusters."""
 
-    steps: list[StepPart] | None = None
+    steps: Annotated[list[StepPart], Field(max_length=50)] | None = None
     health_timeout: DurationText | None = None
     on_failure: Literal["halt", "rollback"] | None = None
+
+    @model_validator(mode="after")
+    def _named_once(self) -> RolloutPart:
+        names = [step.name for step in self.steps or ()]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise PydanticCustomError(STEP_INVALID, "step {name} is given twice", {"name": twice})
+        return self
 
 
 class IgnorePart(Part):

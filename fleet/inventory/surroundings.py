@@ -25,6 +25,7 @@ class Surroundings:
         unknown_clusters: Collection[object] = (),
     ) -> None:
         self.index = ClusterIndex(clusters)
+        self.environments = tuple(environments)
         self.environment_names = {stage.name for stage in environments} | set(self.index.by_environment) - {""}
         # What a directory beside those of clusters and environments may be called without a word about it.
         self.known_names = frozenset({*map(str, clusters), *self.environment_names, *RESERVED_CLUSTER_NAMES})

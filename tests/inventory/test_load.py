@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inventory.snapshots import COMPONENT, KUSTOMIZATION, cluster, fleet, load, overlay, said, small_repo, units_of
 
-from fleet.core.fleet import Adopt, Mode, Severity, SyncMode, WindowKind
+from fleet.core.fleet import Adopt, Amount, Mode, Severity, SyncMode, WindowKind
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.inventory.complaints import fields_at
 from fleet.inventory.schema import KINDS
@@ -353,7 +353,9 @@ def test_settings_of_all_kinds_arrive() -> None:
     web = loaded.fleet.overlays[WEB]
     assert (web.sync.mode, web.sync.adopt) == (SyncMode.AUTO, Adopt.IF_NO_DIFF)
     assert (web.sync.windows[0].kind, web.sync.windows[0].duration_seconds) == (WindowKind.DENY, 28_800)
-    assert (web.health_timeout_seconds, web.rollout) == (90, {"healthTimeout": "90s"})
+    assert (web.health_timeout_seconds, web.rollout.own_steps) == (90, False)
+    (step,) = web.rollout.steps or ()
+    assert (step.name, step.rest, step.max_parallel) == ("all", True, Amount(share=0.5))
     assert web.suspend is not None
     assert web.suspend.scope == "overlay web"
     entry = loaded.fleet.clusters[EU_1]

@@ -1,0 +1,99 @@
+"""The steps of a rollout for one overlay: which of its clusters each step takes, and how many may be changed at once.
+
+The first step that matches takes a cluster. Pure; the policy comes from `rollout:` in fleet.yaml or overlay.yaml.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fleet.core.fleet import Amount, Cluster, Environment, Origin, RolloutPolicy, Step
+from fleet.core.ids import ClusterName
+from fleet.core.targets import matches
+
+BY_DEFAULT = Origin("")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step with the clusters of an overlay that it takes, in the order of their names."""
+
+    step: Step
+    clusters: tuple[ClusterName, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The step's name: steps of one name in several overlays are one."""
+        return self.step.name
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """All stages, and the clusters that no step takes."""
+
+    stages: tuple[Stage, ...]
+    left_over: tuple[ClusterName, ...] = ()
+
+
+def is_taken_by(step: Step, cluster: Cluster) -> bool:
+    """Whether a step wants a cluster, whatever the steps before it took."""
+    if not step.takes_clusters:
+        return False
+    if step.environments and cluster.environment not in step.environments:
+        return False
+    return step.clusters is None or matches(step.clusters, cluster)
+
+
+def steps_by_default(environments: Sequence[Environment], clusters: Iterable[Cluster]) -> tuple[Step, ...]:
+    """Environment by environment in the declared order, then the others by name; one cluster first in each."""
+    names = [stage.name for stage in environments]
+    others = sorted({cluster.environment for cluster in clusters} - {*names, ""})
+    by_name = [
+        Step(name=name, origin=BY_DEFAULT, environments=(name,), one_first=True)
+        for name in dict.fromkeys([*names, *others])
+    ]
+    return (*by_name, Step(name="rest", origin=BY_DEFAULT, rest=True, one_first=True))
+
+
+def stages_of(
+    policy: RolloutPolicy, clusters: Mapping[ClusterName, Cluster], environments: Sequence[Environment]
+) -> Staged:
+    """Give each cluster of an overlay to the first step that matches it. No stages: all at once.
+
+    Steps by default that take nothing are left out; those that somebody wrote are kept, so that they can be judged.
+    """
+    steps = policy.steps
+    if steps == ():
+        return Staged(())
+    is_default = steps is None
+    if steps is None:
+        steps = steps_by_default(environments, clusters.values())
+    left = [clusters[name] for name in sorted(clusters)]
+    stages: list[Stage] = []
+    for step in steps:
+        taken = [cluster for cluster in left if is_taken_by(step, cluster)]
+        if taken:
+            names = {cluster.name for cluster in taken}
+            left = [cluster for cluster in left if cluster.name not in names]
+        if taken or not is_default:
+            stages.append(Stage(step, tuple(cluster.name for cluster in taken)))
+    return Staged(tuple(stages), tuple(cluster.name for cluster in left))
+
+
+def limit_of(amount: Amount | None, total: int) -> int | None:
+    """An amount as a number of clusters out of `total`; a share is rounded up, so that it never forbids all."""
+    if amount is None:
+        return None
+    return amount.number or max(1, math.ceil(amount.share * total - 1e-9))
+
+
+def steps_without_clusters(policy: RolloutPolicy, clusters: Iterable[Cluster]) -> tuple[Step, ...]:
+    """Steps that somebody wrote and that match none of these clusters, those before them aside."""
+    known = list(clusters)
+    return tuple(
+        step
+        for step in policy.steps or ()
+        if step.takes_clusters and not step.rest and not any(is_taken_by(step, cluster) for cluster in known)
+    )

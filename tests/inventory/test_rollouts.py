@@ -1,0 +1,147 @@
+"""`rollout:` blocks: each cluster goes to the first step that matches, and what does not fit is named with its line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from inventory.snapshots import KUSTOMIZATION, cluster, fleet, load, overlay, said, small_repo
+
+from fleet.core.fleet import Amount, Cluster, Environment, OnFailure, Origin, RolloutPolicy, Step
+from fleet.core.ids import ClusterName, OverlayName
+from fleet.core.steps import limit_of, stages_of
+
+HERE = Origin("fleet.yaml", 1)
+WEB = OverlayName("web")
+
+
+def clusters_of(**environments: str) -> dict[ClusterName, Cluster]:
+    return {
+        ClusterName(name): Cluster(ClusterName(name), HERE, environment=stage) for name, stage in environments.items()
+    }
+
+
+def taken(policy: RolloutPolicy, clusters: dict[ClusterName, Cluster], *environments: str) -> dict[str, list[str]]:
+    staged = stages_of(policy, clusters, tuple(map(Environment, environments)))
+    assert not staged.left_over
+    return {stage.name: [str(name) for name in stage.clusters] for stage in staged.stages}
+
+
+def test_by_default_environments_go_in_the_declared_order_one_cluster_first() -> None:
+    clusters = clusters_of(p2="prod", p1="prod", d1="dev", x1="lab", n1="")
+    staged = stages_of(RolloutPolicy(), clusters, (Environment("dev"), Environment("prod")))
+    assert [(stage.name, stage.clusters) for stage in staged.stages] == [
+        ("dev", ("d1",)), ("prod", ("p1", "p2")), ("lab", ("x1",)), ("rest", ("n1",)),
+    ]  # fmt: skip
+    assert all(stage.step.one_first for stage in staged.stages)
+
+
+def test_no_steps_means_at_once() -> None:
+    assert stages_of(RolloutPolicy(steps=()), clusters_of(a="prod"), ()).stages == ()
+
+
+@given(st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from(["dev", "prod", ""]), min_size=1), st.data())
+def test_each_cluster_is_in_the_first_step_that_matches_and_in_no_other(stages: dict[str, str], data) -> None:
+    wants = data.draw(st.lists(st.sampled_from(["dev", "prod", "rest"]), min_size=1, max_size=4))
+    steps = tuple(
+        Step(f"s{n}", HERE, rest=want == "rest", environments=() if want == "rest" else (want,))
+        for n, want in enumerate(wants)
+    )
+    staged = stages_of(RolloutPolicy(steps), clusters_of(**stages), ())
+    for name, stage in stages.items():
+        matching = [n for n, want in enumerate(wants) if want in ("rest", stage)]
+        found = [n for n, part in enumerate(staged.stages) if name in part.clusters]
+        assert found == matching[:1]
+        assert (name in staged.left_over) == (not matching)
+
+
+@pytest.mark.parametrize(
+    ("amount", "total", "limit"),
+    [(None, 9, None), (Amount(number=3), 9, 3), (Amount(share=0.5), 9, 5), (Amount(share=0.05), 16, 1),
+     (Amount(share=0.3), 10, 3), (Amount(share=1.0), 7, 7), (Amount(share=0.01), 0, 1)],
+)  # fmt: skip
+def test_a_share_is_rounded_up_and_never_forbids_all(amount: Amount | None, total: int, limit: int | None) -> None:
+    assert limit_of(amount, total) == limit
+
+
+def test_the_overlays_block_stands_above_the_fleets_field_by_field() -> None:
+    files = small_repo()
+    files["fleet.yaml"] = fleet("""
+        rollout:
+          steps: [{name: dev, environments: [dev], soak: 10m}, {name: all, rest: true, maxUnavailable: 5%}]
+          onFailure: rollback
+    """)
+    files["overlays/web/overlay.yaml"] = overlay("{clusters: [{all: true}], rollout: {healthTimeout: 90s}}")
+    files["overlays/api/overlay.yaml"] = overlay("{clusters: [{all: true}], rollout: {steps: []}}")
+    files["overlays/api/kustomization.yaml"] = KUSTOMIZATION
+    loaded = load(files)
+    assert not said(loaded)
+    web, api = (loaded.fleet.overlays[OverlayName(name)].rollout for name in ("web", "api"))
+    assert web.steps is not None
+    assert [(s.name, s.soak_seconds, str(s.origin)) for s in web.steps] == [
+        ("dev", 600.0, "fleet.yaml:6"), ("all", 0.0, "fleet.yaml:6"),
+    ]  # fmt: skip
+    assert (web.health_timeout_seconds, web.on_failure, web.own_steps) == (90, OnFailure.ROLLBACK, False)
+    assert (api.steps, api.own_steps, api.on_failure) == ((), True, OnFailure.ROLLBACK)
+
+
+def test_clusters_that_no_step_takes_are_named_and_stay_as_they_are() -> None:
+    files = small_repo()
+    files["fleet.yaml"] = fleet("rollout: {steps: [{name: dev, environments: [dev]}]}")
+    loaded = load(files)
+    (line,) = said(loaded)
+    assert line == "error StepInvalid fleet.yaml:5: web is taken by no step of its rollout on eu-1"
+    assert [str(name) for name in loaded.fleet.unknown.units] == ["web@eu-1"]
+    assert [str(name) for name in loaded.fleet.units] == ["web@dev-1"]
+    files["fleet.yaml"] = fleet("rollout: {steps: [{name: dev, environments: [dev]}, {name: rest, rest: true}]}")
+    assert not said(load(files))
+
+
+@pytest.mark.parametrize("where", ["fleet.yaml", "overlays/web/overlay.yaml"])
+def test_a_step_that_matches_nothing_is_an_error_with_its_line(where: str) -> None:
+    files = small_repo()
+    block = "rollout: {steps: [{name: canary, clusters: {matchLabels: {tier: canary}}}, {name: all, rest: true}]}"
+    files[where] = fleet(block) if where == "fleet.yaml" else overlay(f"clusters: [{{all: true}}]\n{block}")
+    (line,) = said(load(files))
+    assert "StepInvalid" in line
+    assert f"{where}:" in line
+    assert "step canary matches no cluster" in line
+    files["clusters/eu-1.yaml"] = cluster("eu-1", labels="{tier: canary}")
+    assert not said(load(files))
+
+
+def test_a_step_is_not_said_to_match_nothing_while_a_cluster_file_is_not_known() -> None:
+    files = small_repo() | {"clusters/broken.yaml": "kind: Cluster\nmetadata: ["}
+    files["fleet.yaml"] = fleet("rollout: {steps: [{name: c, clusters: {names: [eu-9]}}, {name: all, rest: true}]}")
+    assert not [line for line in said(load(files)) if "StepInvalid" in line]
+
+
+@pytest.mark.parametrize(
+    ("steps", "what"),
+    [
+        ("{name: a, rest: true, environments: [dev]}", "rest takes all that is left"),
+        ("{name: a, clusters: {all: true, path: x}}", "a step only selects"),
+        ("{name: a}", "give clusters, environments, rest or approve"),
+        ("{name: a, approve: 1, soak: 5m}", "nothing to soak"),
+        ("{name: a, rest: true, maxUnavailable: 0}", "lets no cluster begin"),
+        ("{name: a, rest: true, maxParallel: 0%}", "lets no cluster begin"),
+        ("{name: a, rest: true, maxParallel: 101%}", "in the form of 25%"),
+        ("{name: a, approve: 1}, {name: a, rest: true}", "step a is given twice"),
+    ],
+)
+def test_a_step_that_cannot_be_done_is_refused_with_its_line(steps: str, what: str) -> None:
+    (problem, *_) = load(small_repo() | {"fleet.yaml": fleet(f"rollout:\n  steps: [{steps}]")}).fleet.problems
+    assert what in problem.what
+    assert (problem.origin.path, problem.origin.line > 0) == ("fleet.yaml", True)
+
+
+def test_a_team_may_not_give_steps_but_a_shorter_patience() -> None:
+    files = small_repo()
+    files["fleet.yaml"] = fleet("teams: {web: {dirs: [overlays/web]}}")
+    files["overlays/web/overlay.yaml"] = overlay("{clusters: [{all: true}], rollout: {steps: []}}")
+    (line,) = said(load(files))
+    assert "NotAllowedForTeam overlays/web/overlay.yaml:4" in line
+    files["overlays/web/overlay.yaml"] = overlay("{clusters: [{all: true}], rollout: {healthTimeout: 1m}}")
+    loaded = load(files)
+    assert not said(loaded)
+    assert loaded.fleet.overlays[WEB].health_timeout_seconds == 60
