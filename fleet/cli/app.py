@@ -30,8 +30,9 @@ app = App(
 cluster_app = App(name="cluster", help="Clusters of the inventory and their identities.")
 credential_app = App(name="credential", help="Kubeconfigs that the hub keeps, encrypted.")
 token_app = App(name="token", help="Tokens for the API.")
+audit_app = App(name="audit", help="The hub's audit log: checked, or written out.")
 sim_app = App(name="sim", help="Act on the simulated clusters of a running demo.")
-for part in (cluster_app, credential_app, token_app, sim_app):
+for part in (cluster_app, credential_app, token_app, audit_app, sim_app):
     app.command(part)
 
 
@@ -228,11 +229,11 @@ def validate(path: Path = Path(), *, build: bool = True, output: Output = "table
 
 
 @app.command
-def init(path: Path = Path(), *, name: str = "default") -> int:
-    """Make a fleet repo that works, from nothing."""
+def init(path: Path = Path(), *, name: str = "default", explain: bool = False) -> int:
+    """Make a fleet repo that works, from nothing or from what lies there; --explain says what was not understood."""
     from fleet.cli.init import init as handler
 
-    return handler(path, sys.stdout, name=name)
+    return handler(path, sys.stdout, name=name, explain=explain)
 
 
 @app.command
@@ -294,6 +295,22 @@ def recover(*, confirm: bool = False, hub: Hub = "") -> int:
     from fleet.cli.recover import recover as handler
 
     return handler(Client(hub), confirm=confirm)
+
+
+@app.command
+def backup(file: Path, *, data_dir: Path | None = None, with_key: bool = False) -> int:
+    """Write the hub's state into one file, also while it runs; the key stays out unless --with-key."""
+    from fleet.cli.backup import backup as handler
+
+    return handler(file, data_dir=data_dir, with_key=with_key)
+
+
+@app.command
+def restore(file: Path, *, data_dir: Path | None = None, replace: bool = False, upgrade: bool = False) -> int:
+    """Put a backup into a data directory that no hub uses; it observes only until fleet recover --confirm."""
+    from fleet.cli.backup import restore as handler
+
+    return handler(file, data_dir=data_dir, replace=replace, upgrade=upgrade)
 
 
 @app.command
@@ -384,6 +401,27 @@ def token_revoke(name: str, *, hub: Hub = "") -> int:
     from fleet.cli.keys import token_revoke as handler
 
     return handler(Client(hub), name)
+
+
+@audit_app.command(name="verify")
+def audit_verify(
+    *,
+    heads: Annotated[tuple[Path, ...], Parameter(["--heads"])] = (),
+    export: Path | None = None,
+    data_dir: Path | None = None,
+) -> int:
+    """Find what was changed, dropped or moved; --heads FILE: text with heads from the hub's log or the clusters."""
+    from fleet.cli.audit import verify as handler
+
+    return handler(data_dir, heads, export, sys.stdout)
+
+
+@audit_app.command(name="export")
+def audit_export(*, data_dir: Path | None = None) -> int:
+    """Write the whole log, one JSON object a line; verify --export FILE checks it."""
+    from fleet.cli.audit import export as handler
+
+    return handler(data_dir, sys.stdout)
 
 
 # Demo

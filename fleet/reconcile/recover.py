@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fleet.core.documents import Document
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.objects import INSTALLATION_LABEL
@@ -12,8 +14,11 @@ from fleet.reconcile.memory import Kind, UnitState
 from fleet.reconcile.site import Site
 
 
-async def rebuild_units(site: Site) -> list[UnitState]:
-    """Units that the cluster's parent objects tell of, none confirmed; journalled. Empty: a true first start."""
+async def rebuild_units(site: Site, known: Mapping[UnitName, UnitState]) -> list[UnitState]:
+    """Units of which the cluster's parent objects tell something newer than is known; none confirmed, journalled.
+
+    Empty: a true first start, or a restored state that is as new as the cluster.
+    """
     served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
     if served is None:
         return []
@@ -26,6 +31,8 @@ async def rebuild_units(site: Site) -> list[UnitState]:
         if parent is None or (parent.mark.installation, parent.mark.identity) != (site.installation, site.identity):
             continue
         name = UnitName(OverlayName(parent.mark.overlay), site.cluster)
+        if name in known and known[name].memory.parent_generation >= parent.generation:
+            continue
         live: list[Document] = []
         for kind in parent.kinds:
             if kind not in lists:
@@ -47,5 +54,6 @@ async def rebuild_units(site: Site) -> list[UnitState]:
         found.append(unit)
     if found:
         rows = tuple(row for unit in found for row in unit.rows.values())
-        await site.journal.commit(JournalEntry(put=rows, units=tuple(unit.memory for unit in found)))
+        drop = tuple((unit.name, ref) for unit in found if unit.name in known for ref in known[unit.name].rows)
+        await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(unit.memory for unit in found)))
     return found

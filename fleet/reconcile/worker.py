@@ -57,7 +57,7 @@ class Worker:
         self._told = asyncio.Event()  # a Desired came
         self._reconnect = asyncio.Event()  # it names another connection or identity
         self._identity: Identity | None = None
-        self._is_new = False  # nothing was known of the cluster, and it was not looked at yet
+        self._must_ask = False  # nothing is known of the cluster, or nothing sure, and it was not looked at yet
 
     async def run(self) -> None:
         """Until cancelled. Bugs escape, in an ExceptionGroup."""
@@ -93,7 +93,8 @@ class Worker:
         """One session after the other; what ends one is reported, with backoff between."""
         await self._told.wait()
         wait, resume = 0.0, dict(state.resume)
-        self._is_new = state.identity is None and not state.rows and not state.units
+        is_new = state.identity is None and not state.rows and not state.units
+        self._must_ask = is_new or not all(unit.confirmed for unit in state.units)
         while True:
             self._reconnect.clear()
             started = asyncio.get_running_loop().time()
@@ -125,10 +126,10 @@ class Worker:
             await self._meet(kube, orders)
             catalog = await kube.discover()
             session = Session(lambda made: self._site(kube, catalog, orders, state, made), orders, resume)
-            if self._is_new and (rebuilt := await rebuild_units(session.site)):
+            if self._must_ask and (rebuilt := await rebuild_units(session.site, orders.units)):
                 orders.adopt(rebuilt)
                 session.site.own_all()
-            self._is_new = False
+            self._must_ask = False
             self._connected(kube)
             await self._work(session)
         finally:

@@ -29,7 +29,7 @@ def prepare_database(path: Path) -> None:
         found = _schema_of(path)
         if found == SCHEMA:
             return
-        if found is not None and found not in _known_schemas():
+        if found is not None and found not in known_schemas():
             raise StateNewer(
                 "the state was written by a newer fleet",
                 where=str(path),
@@ -73,7 +73,8 @@ def _schema_of(path: Path) -> str | None:
         return str(version[0])
 
 
-def _known_schemas() -> frozenset[str]:
+def known_schemas() -> frozenset[str]:
+    """Every schema that this version can upgrade from, and its own."""
     from alembic.script import ScriptDirectory
 
     return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())

@@ -1,0 +1,168 @@
+"""Restoring a backup: verified and prepared in a folder beside, put in place by one rename as the last step.
+
+A restored state may be older than what the clusters show, so it observes only: each unit's record waits for
+`fleet recover --confirm` (R24), and records that the clusters know better are rebuilt from there.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fleet.core.audit import AuditEntry
+from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.errors import BackupForeign, BackupOutdated, StateError, StateNewer, StateNotWritable, UsageInvalid
+from fleet.ports.state import RECOVERED
+from fleet.ports.worker import UnitMemory
+from fleet.store.backup import Manifest, OpenedBackup, facts_of, unpack
+from fleet.store.crypto import DATABASE_FILE, KEY_FILE, write_key
+from fleet.store.encode import decode_memory, encode_memory
+from fleet.store.lock import DirectoryLock
+from fleet.store.schema import known_schemas
+from fleet.store.sql import open_state
+from fleet.store.tables import SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was put in place."""
+
+    manifest: Manifest
+    kept: Path | None  # the state that was there before
+    key_written: bool
+
+
+async def restore_backup(
+    file: Path, data_dir: Path, key: bytes | None, *, replace_state: bool, upgrade: bool, at: float
+) -> Restored:
+    """Put a backup into a data directory that no hub uses.
+
+    Raises StateInUse, BackupInvalid, BackupForeign, BackupOutdated, StateNewer, UsageInvalid, StateNotWritable; then
+    the directory holds what it held before.
+    """
+    lock = DirectoryLock(data_dir)
+    try:
+        present = (data_dir / DATABASE_FILE).exists()
+        if present and not replace_state:
+            raise UsageInvalid(
+                "this data directory holds a state already",
+                where=str(data_dir),
+                next_step="name an empty one with --data-dir, or give --replace: the old state is kept beside it",
+            )
+        with tempfile.TemporaryDirectory(prefix=".restore-", dir=data_dir) as folder:
+            opened = unpack(file, key, Path(folder))
+            manifest = opened.manifest
+            _check_schema(manifest, file, upgrade=upgrade)
+            if present:
+                _check_same(data_dir, manifest, file)
+            await _prepare(Path(folder), opened, at)
+            return _put_in_place(Path(folder), data_dir, opened, at)
+    finally:
+        lock.release()
+
+
+def _check_schema(manifest: Manifest, file: Path, *, upgrade: bool) -> None:
+    found = manifest.db_schema
+    if found == SCHEMA:
+        return
+    if found not in known_schemas():
+        raise StateNewer(
+            "the backup was made by a newer fleet",
+            where=str(file),
+            why=f"its schema is {found} (fleet {manifest.fleet}), this version knows up to {SCHEMA}",
+            next_step=f"restore it with fleet {manifest.fleet} or newer",
+        )
+    if not upgrade:
+        raise BackupOutdated(
+            "the backup was made by an older fleet",
+            where=str(file),
+            why=f"its schema is {found} (fleet {manifest.fleet}), this version writes {SCHEMA}",
+            next_step="give --upgrade to bring the restored copy to this schema; the backup itself stays as it is",
+        )
+
+
+def _check_same(data_dir: Path, manifest: Manifest, file: Path) -> None:
+    """Refuse to replace the state of another installation; one that does not read cannot say, and is kept aside."""
+    try:
+        here = facts_of(data_dir / DATABASE_FILE).installation
+    except StateError:
+        return
+    if here and manifest.installation and here != manifest.installation:
+        raise BackupForeign(
+            "the backup is of another installation",
+            where=str(file),
+            why=f"it is of {manifest.installation!r}, this data directory of {here!r}",
+            next_step="name another directory with --data-dir",
+        )
+
+
+async def _prepare(folder: Path, opened: OpenedBackup, at: float) -> None:
+    """Bring the copy to this schema, prove the key, and let it observe only."""
+    state = await open_state(folder, opened.key)
+    await state.close()
+    with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection, connection:
+        _let_observe_only(connection, at)
+    state = await open_state(folder, opened.key)
+    made = opened.manifest.made_at
+    await state.write(
+        AuditEntry(at, "fleet restore", "restore", reason=f"state of a backup from {at - made:.0f} s ago")
+    )
+    await state.close()
+
+
+def _let_observe_only(connection: sqlite3.Connection, at: float) -> None:
+    """Make no unit's record count before a person confirms it, units included whose memory was not written yet."""
+    known = {(cluster, overlay): UnitMemory(UnitName(overlay, cluster)) for cluster, overlay in _units_in(connection)}
+    for cluster, overlay, body in connection.execute("SELECT cluster, overlay, body FROM journal_unit"):
+        known[cluster, overlay] = decode_memory(body)
+    connection.executemany(
+        "INSERT OR REPLACE INTO journal_unit (cluster, overlay, body) VALUES (?, ?, ?)",
+        [(*key, encode_memory(replace(memory, confirmed=False))) for key, memory in known.items()],
+    )
+    # A cluster of which no unit is known here is looked at as a new one.
+    connection.execute("DELETE FROM journal_cluster WHERE cluster NOT IN (SELECT cluster FROM journal_unit)")
+    connection.execute("DELETE FROM journal_resume")
+    connection.execute("DELETE FROM value WHERE name = ?", (f"hub/{RECOVERED}",))
+    # What was asked for before may have been done since: it is not done a second time.
+    connection.execute(
+        "UPDATE operation SET outcome = 'superseded', message = ?, ended_at = ? WHERE outcome = ''",
+        ("a backup was restored meanwhile", at),
+    )
+
+
+def _units_in(connection: sqlite3.Connection) -> Iterator[tuple[ClusterName, OverlayName]]:
+    query = "SELECT cluster, overlay FROM journal_row UNION SELECT cluster, overlay FROM released"
+    for cluster, overlay in connection.execute(query):
+        yield ClusterName(cluster), OverlayName(overlay)
+
+
+def _put_in_place(folder: Path, data_dir: Path, opened: OpenedBackup, at: float) -> Restored:
+    database, kept = data_dir / DATABASE_FILE, None
+    try:
+        if database.exists():
+            kept = data_dir / f"{DATABASE_FILE}.replaced-{at:.0f}"
+            for suffix in ("-wal", "-shm", ""):
+                side = data_dir / f"{DATABASE_FILE}{suffix}"
+                if side.exists():
+                    side.replace(kept.with_name(kept.name + suffix))
+        if opened.brings_key and not (data_dir / KEY_FILE).exists():
+            write_key(data_dir, opened.key)
+        (folder / DATABASE_FILE).replace(database)
+        handle = os.open(data_dir, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise StateNotWritable(
+            "the restored state cannot be put in place",
+            where=str(data_dir),
+            why=error.strerror or type(error).__name__,
+            next_step="make the data directory writable, and restore again",
+        ) from error
+    return Restored(opened.manifest, kept, opened.brings_key)
