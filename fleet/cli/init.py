@@ -1,4 +1,4 @@
-"""`fleet init`: a fleet repo that works, from nothing. It never changes a file that is there."""
+"""`fleet init`: a fleet repo that works, from nothing or from what lies there. It never changes a file."""
 
 from __future__ import annotations
 
@@ -116,18 +116,28 @@ def files_of(name: str) -> dict[str, str]:
     }
 
 
-def init(root: Path, out: TextIO, *, name: str = "default") -> int:
-    """Write the files below `root`, made if absent. Raises UsageInvalid, nothing written, if any of ours is there."""
+def init(root: Path, out: TextIO, *, name: str = "default", explain: bool = False) -> int:
+    """Write the files below `root`, made if absent; where kustomizations lie, fleet.yaml and clusters for them.
+
+    explain: say what was not understood. Raises UsageInvalid, nothing written, if any of ours is there.
+    """
     if not is_dns_label(name):
         raise UsageInvalid(f"{name!r} is no name", why="lower-case letters, digits and -, at most 63")
     if root.exists() and not root.is_dir():
         raise UsageInvalid(f"{root} is no directory")
+    if root.exists():
+        from fleet.cli.recognise import has_kustomizations, write_recognised
+        from fleet.inventory.worktree import WorkingTree
+
+        tree = WorkingTree(root)
+        if has_kustomizations(tree):
+            return write_recognised(tree, out, name=name, explain=explain)
     there = [entry for entry in _OURS if os.path.lexists(root / entry)]
     if there:
         raise UsageInvalid(
             f"{there[0]} is there already; nothing was written",
             where=str(root),
-            why="init makes a repo from nothing and never changes files",
+            why="init never changes files, and there is no kustomization here to begin from",
             next_step="fleet validate, or another directory: fleet init PATH",
         )
     for path, text in files_of(name).items():

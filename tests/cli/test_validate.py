@@ -123,7 +123,7 @@ def test_init_makes_a_repo_that_validates_and_builds(tmp_path: Path) -> None:
     assert "mode: observe" in (tmp_path / "new/clusters/example.yaml").read_text()
 
 
-@pytest.mark.parametrize("there", ["fleet.yaml", "clusters", "overlays/web/kustomization.yaml"])
+@pytest.mark.parametrize("there", ["fleet.yaml", "clusters", "overlays/README.md"])
 def test_init_changes_nothing_where_something_of_ours_is(tmp_path: Path, there: str) -> None:
     write(tmp_path, {f"{there}/x" if there == "clusters" else there: "mine"})
     before = sorted(path for path in tmp_path.rglob("*"))

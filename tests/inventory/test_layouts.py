@@ -1,15 +1,20 @@
-"""Three layouts as public repos have them: each is understood as it lies, and everything in it builds."""
+"""Four layouts as public repos have them: each is understood as it lies, and everything in it builds."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from fixtures.layouts import charts, monorepo, percluster
+from fixtures.layouts import charts, monorepo, nested, percluster
 from inventory.building import build, write
 from inventory.snapshots import load, said, units_of
 
-LAYOUTS = {"monorepo": monorepo.files(), "percluster": percluster.files(), "charts": charts.files()}
+LAYOUTS = {
+    "monorepo": monorepo.files(),
+    "percluster": percluster.files(),
+    "charts": charts.files(),
+    "nested": nested.files(),
+}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -34,6 +39,13 @@ def test_the_monorepo_has_a_unit_per_application_and_cluster() -> None:
 def test_a_directory_per_cluster_is_one_overlay() -> None:
     units = units_of(load(LAYOUTS["percluster"]))
     assert units == {f"everything@{name}": f"deploy/{name}" for name in percluster.CLUSTERS}
+
+
+def test_nested_clusters_take_their_path_from_environment_and_label() -> None:
+    units = units_of(load(LAYOUTS["nested"]))
+    assert units["cluster-config@par-9"] == "cluster-scope/overlays/staging/eu/par-9"
+    assert units["cart@lon-1"] == "apps/shop/cart/overlays/prod"
+    assert len(units) == 4 * 4
 
 
 def test_the_charts_are_more_than_300_objects_with_their_crds(tmp_path: Path) -> None:
