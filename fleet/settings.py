@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     webhook_secret_file: Path | None = Field(default=None, description="secret of /hooks/git; unset: off")
     key_file: Path | None = Field(default=None, description="key of the encrypted store; unset: made once")
     render_workers: int = Field(default=2, ge=1, le=16, description="processes that run kustomize")
+    events_kept: int = Field(default=100_000, ge=1_000, description="events of the timeline; the oldest go first")
+    cache_limit_mib: int = Field(
+        default=2_048, ge=64, description="rendered results on disk; the longest unused go first"
+    )
+    mirror_keep_days: float = Field(default=30.0, ge=1, description="mirrors of an earlier URL or branch go after this")
     otlp_endpoint: str = Field(default="", description="OTLP/HTTP endpoint for traces; empty: none are sent")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
 

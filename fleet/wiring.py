@@ -93,10 +93,10 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
     key = await asyncio.to_thread(load_or_make_key, settings.data_dir, environment)
     source = mirror_of(settings)
     secret = await asyncio.to_thread(_secret_of, settings.webhook_secret_file)
-    state = await open_state(settings.data_dir, key)
+    state = await open_state(settings.data_dir, key, event_cap=settings.events_kept)
     try:
         renderer = await open_renderer(
-            DiskCache(settings.data_dir / "cache", key),
+            DiskCache(settings.data_dir / "cache", key, cap_bytes=settings.cache_limit_mib << 20),
             state.vault,
             key,
             environment=environment,
@@ -137,6 +137,7 @@ def mirror_of(settings: Settings) -> Mirror:
             signatures=SignaturePolicy(ssh_signers=settings.signers),
             allow_http=settings.git_allow_http,
             allow_path=settings.repo.startswith("/"),
+            keep_days=settings.mirror_keep_days,
         ),
         settings.data_dir / "mirror",
     )

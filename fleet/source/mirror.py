@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -51,6 +53,7 @@ class MirrorSettings:
     limits: GitLimits = field(default_factory=GitLimits)
     allow_http: bool = False
     allow_path: bool = False
+    keep_days: float = 30.0  # so long an unused mirror of another URL or branch stays beside this one
 
 
 class Mirror:
@@ -176,6 +179,7 @@ class Mirror:
                 configuration.append(f"http.sslCAInfo={settings.auth.ca_file.absolute()}")
             git = GitCommand(self._directory, environment=environment, configuration=configuration)
             await asyncio.to_thread(remove_leftovers, self._directory)
+            await asyncio.to_thread(_drop_unused, self._home, self._directory, settings.keep_days)
             command = ("init", "--bare", "--quiet", "--template=")
             await self._expect(await git.run(*command, seconds=settings.limits.read_seconds))
             objects = ObjectReader(git, settings.limits)
@@ -274,6 +278,17 @@ def remove_leftovers(directory: Path) -> None:
                     shutil.rmtree(path)
                 else:
                     path.unlink()
+
+
+def _drop_unused(home: Path, used: Path, keep_days: float) -> None:
+    """Remove mirrors that nobody opened for so long; each says by its own time when it was opened last."""
+    with suppress(OSError):
+        os.utime(used)
+    oldest = time.time() - keep_days * 86_400
+    for path in home.glob("*.git"):
+        with suppress(OSError):
+            if path != used and path.stat().st_mtime < oldest:
+                shutil.rmtree(path)
 
 
 def _make_directories(*directories: Path) -> None:
