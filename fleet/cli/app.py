@@ -260,6 +260,21 @@ def diff(target: str, *, context: str = "", root: Root = Path(), output: Output 
     return handler(root, target, context=context, output=output)
 
 
+@app.command
+def plan(
+    *,
+    base: Annotated[str, Parameter("--base", help="a commit, origin's main without it")] = "",
+    head: Annotated[str, Parameter("--head", help="a commit, without it the working tree merged into the base")] = "",
+    kube: Annotated[str, Parameter("--kube", help="tell APIs that Kubernetes 1.N deprecates or removed")] = "",
+    root: Root = Path(),
+    output: Annotated[str, Parameter(["--output", "-o"], help="terminal, wide, markdown, json or sarif")] = "terminal",
+) -> int:
+    """Show what a change does to the whole fleet, before it is merged; 0 no change, 1 change, 2 error."""
+    from fleet.cli.plan import plan as handler
+
+    return handler(root, base=base, head=head, kube=kube, output=output)
+
+
 # Way in
 
 

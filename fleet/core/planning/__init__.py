@@ -1,0 +1,1 @@
+"""What a change of the repo does to the fleet, before it is merged: pure values, without any cluster."""

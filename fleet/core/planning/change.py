@@ -1,0 +1,285 @@
+"""What differs between two commits' results of one unit: objects, fields, images, pods that restart.
+
+Bundles hold normal forms, so that comments, key order and formatting make no difference here. A generated ConfigMap or
+Secret whose name follows its content is one object under a new name, not one deleted and one created.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from fleet.core.diff import diff_documents
+from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
+from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.objects import Bundle, BundleObject, PruneRule
+from fleet.core.status import FieldDrift
+
+
+class Sign(StrEnum):
+    """What happens to an object."""
+
+    CREATE = "+"
+    CHANGE = "~"
+    DELETE = "-"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ImageChange:
+    """One container's image; "" where there was none, or is none any more."""
+
+    container: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Pods that a changed template replaces. pods: as the manifest counts them; None: one on each node."""
+
+    pods: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChange:
+    """One object that is not the same afterwards. Fields: `desired` is before, `live` is after."""
+
+    sign: Sign
+    ref: ObjectRef  # as it is called afterwards; for DELETE before
+    api_version: str
+    fields: tuple[FieldDrift, ...] = ()
+    before: Digest = Digest("")  # of the body; "" where it is not there
+    after: Digest = Digest("")
+    renamed_from: ObjectRef | None = None  # a generated name that followed its content
+    users: tuple[ObjectRef, ...] = ()  # objects of the unit that follow the new name
+    images: tuple[ImageChange, ...] = ()
+    restart: Restart | None = None
+    prune: PruneRule = PruneRule.ALLOWED  # for DELETE: what the object says about it
+    moved_to: str = ""  # for DELETE: the overlay that takes it over on this cluster
+
+
+class How(StrEnum):
+    """What happens to a unit."""
+
+    APPEARS = "appears"
+    CHANGES = "changes"
+    VANISHES = "vanishes"  # it is let go of: its objects stay
+    SAME = "same"  # its input differs and its result does not: no effective change
+    UNKNOWN = "unknown"  # afterwards it cannot be said what it holds: it stays as it is
+
+
+@dataclass(frozen=True, slots=True)
+class SideProblem:
+    """Why one side of a unit cannot be said. reason: the error's class name."""
+
+    reason: str
+    message: str
+    where: str = ""
+    next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SideResult:
+    """One unit at one commit: where it is built, and what came of it."""
+
+    path: str
+    result: Bundle | SideProblem
+    inputs: Digest = Digest("")  # of the Git ids of all files of its build: stands for its Secrets on any machine
+
+
+@dataclass(frozen=True, slots=True)
+class UnitChange:
+    """One unit that is not the same afterwards, or cannot be told."""
+
+    name: UnitName
+    how: How
+    objects: tuple[ObjectChange, ...] = ()
+    path_before: str = ""
+    path_after: str = ""
+    owned: int = 0  # objects before
+    unknown_before: bool = False  # what it held before cannot be said: all its objects are shown as created
+    problem: SideProblem | None = None
+    inputs: tuple[Digest, Digest] = (Digest(""), Digest(""))  # as in SideResult, before and after
+
+    def of_sign(self, sign: Sign) -> list[ObjectChange]:
+        """Its objects with one sign; a rename is a change."""
+        return [change for change in self.objects if change.sign is sign]
+
+
+def change_of_unit(name: UnitName, before: SideResult | None, after: SideResult | None) -> UnitChange:
+    """Compare one unit's two sides; None: it is not there. At least one is."""
+    path_before, path_after = before.path if before else "", after.path if after else ""
+    inputs = (before.inputs if before else Digest(""), after.inputs if after else Digest(""))
+    was = before.result if before else None
+    owned = len(was.objects) if isinstance(was, Bundle) else 0
+    change = UnitChange(
+        name, How.CHANGES, (), path_before, path_after, owned, isinstance(was, SideProblem), None, inputs
+    )
+    if after is None:
+        return replace(change, how=How.VANISHES)
+    if isinstance(after.result, SideProblem):
+        return replace(change, how=How.UNKNOWN, problem=after.result)
+    objects = changes_of(was.objects if isinstance(was, Bundle) else (), after.result.objects)
+    if before is None:
+        return replace(change, how=How.APPEARS, objects=objects)
+    is_same = not objects and path_before == path_after and isinstance(was, Bundle)
+    return replace(change, how=How.SAME if is_same else How.CHANGES, objects=objects)
+
+
+def changes_of(before: Sequence[BundleObject], after: Sequence[BundleObject]) -> tuple[ObjectChange, ...]:
+    """Objects that differ between two results, sorted by reference."""
+    was, now = {item.ref: item for item in before}, {item.ref: item for item in after}
+    lost = {ref: item for ref, item in was.items() if ref not in now}
+    gained = {ref: item for ref, item in now.items() if ref not in was}
+    found: list[ObjectChange] = []
+    for old, new in _renames(lost, gained):
+        del lost[old.ref], gained[new.ref]
+        found.append(_changed(old, new))
+    found += [_changed(was[ref], item) for ref, item in now.items() if ref in was and was[ref].digest != item.digest]
+    found += [_created(item) for item in gained.values()]
+    found += [
+        ObjectChange(Sign.DELETE, ref, item.api_version, before=item.digest, prune=item.options.prune)
+        for ref, item in lost.items()
+    ]
+    return tuple(sorted(_with_users(found), key=lambda change: change.ref))
+
+
+def _renames(
+    lost: Mapping[ObjectRef, BundleObject], gained: Mapping[ObjectRef, BundleObject]
+) -> Iterator[tuple[BundleObject, BundleObject]]:
+    """Pairs of one generated object under its old and its new name."""
+    new_names = {_generated(item): item for item in gained.values() if item.generated_from}
+    for item in list(lost.values()):
+        if item.generated_from and (new := new_names.pop(_generated(item), None)) is not None:
+            yield item, new
+
+
+def _generated(item: BundleObject) -> tuple[str, str, str]:
+    return item.ref.kind, item.ref.namespace, item.generated_from
+
+
+def _with_users(changes: list[ObjectChange]) -> list[ObjectChange]:
+    """Renames with the objects that follow them: those with a field that went from the old name to the new one."""
+    renames = {(change.renamed_from.name, change.ref.name) for change in changes if change.renamed_from}
+    if not renames:
+        return changes
+    users: dict[tuple[str, str], list[ObjectRef]] = {}
+    for change in changes:
+        if change.renamed_from is None:
+            for pair in renames & {pair for drift in change.fields for pair in _pairs(drift.desired, drift.live)}:
+                users.setdefault(pair, []).append(change.ref)
+    return [
+        replace(change, users=tuple(sorted(users.get((change.renamed_from.name, change.ref.name), ()))))
+        if change.renamed_from
+        else change
+        for change in changes
+    ]
+
+
+def _pairs(before: Json, after: Json) -> Iterator[tuple[str, str]]:
+    """Pairs of texts that stand at one place of both values."""
+    if isinstance(before, str) and isinstance(after, str):
+        yield before, after
+    elif isinstance(before, dict) and isinstance(after, dict):
+        for name in before.keys() & after.keys():
+            yield from _pairs(before[name], after[name])
+    elif isinstance(before, list) and isinstance(after, list):
+        for one, other in zip(before, after, strict=False):
+            yield from _pairs(one, other)
+
+
+def _created(item: BundleObject) -> ObjectChange:
+    images = tuple(ImageChange(name, "", image) for name, image in sorted(_images(item.document()).items()))
+    return ObjectChange(Sign.CREATE, item.ref, item.api_version, after=item.digest, images=images)
+
+
+def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
+    before, after = old.document(), new.document()
+    is_renamed = old.ref != new.ref
+    if is_renamed:  # the name is told apart from what made it change
+        metadata: Document = {**mapping_at(before, "metadata"), "name": new.ref.name}
+        before["metadata"] = metadata
+    return ObjectChange(
+        Sign.CHANGE,
+        new.ref,
+        new.api_version,
+        fields=diff_documents(before, after),
+        before=old.digest,
+        after=new.digest,
+        renamed_from=old.ref if is_renamed else None,
+        images=tuple(_image_changes(_images(before), _images(after))),
+        restart=restart_of(new.ref, before, after),
+    )
+
+
+def _image_changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[ImageChange]:
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            yield ImageChange(name, before.get(name, ""), after.get(name, ""))
+
+
+_TEMPLATES: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("apps", "Deployment"): ("spec", "template"),
+    ("apps", "StatefulSet"): ("spec", "template"),
+    ("apps", "DaemonSet"): ("spec", "template"),
+    ("apps", "ReplicaSet"): ("spec", "template"),
+    ("", "ReplicationController"): ("spec", "template"),
+    ("", "Pod"): (),
+    ("batch", "Job"): ("spec", "template"),
+    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
+}
+
+
+def _images(document: Document) -> dict[str, str]:
+    """Image by container name; init containers are `init/NAME`."""
+    group = text_at(document, "apiVersion").rpartition("/")[0]
+    template = _TEMPLATES.get((group, text_at(document, "kind")))
+    if template is None:
+        return {}
+    spec = mapping_at(document, *template, "spec")
+    return {
+        prefix + text_at(container, "name"): text_at(container, "image")
+        for part, prefix in (("initContainers", "init/"), ("containers", ""))
+        for container in documents_at(spec, part)
+    }
+
+
+def restart_of(ref: ObjectRef, before: Document, after: Document) -> Restart | None:
+    """Which pods a controller replaces when its pod template changes; None: none by itself.
+
+    Replicas that an autoscaler sets are not known here; an absent count is one, as the API server reads it.
+    """
+    if ref.group != "apps" or at(before, "spec", "template") == at(after, "spec", "template"):
+        return None
+    match ref.kind:
+        case "Deployment":
+            stands = at(after, "spec", "paused") is True
+        case "StatefulSet" | "DaemonSet":
+            stands = text_at(after, "spec", "updateStrategy", "type") == "OnDelete"
+        case _:
+            return None  # a ReplicaSet keeps its pods, whatever its template says
+    if stands:
+        return None
+    return Restart(None if ref.kind == "DaemonSet" else number_at(after, "spec", "replicas", default=1))
+
+
+def with_moves(changes: Iterable[UnitChange]) -> tuple[UnitChange, ...]:
+    """The same, with the overlay that takes an object over where another unit of its cluster gains it (R16)."""
+    found = tuple(changes)
+    takers: dict[tuple[str, ObjectRef], str] = {}
+    for unit in found:
+        for change in unit.of_sign(Sign.CREATE):
+            takers[unit.name.cluster, change.ref] = unit.name.overlay
+
+    def moved(unit: UnitChange) -> UnitChange:
+        lost = [change for change in unit.of_sign(Sign.DELETE) if (unit.name.cluster, change.ref) in takers]
+        if not lost:
+            return unit
+        objects = tuple(
+            replace(change, moved_to=takers[unit.name.cluster, change.ref]) if change in lost else change
+            for change in unit.objects
+        )
+        return replace(unit, objects=objects)
+
+    return tuple(map(moved, found))

@@ -1,0 +1,151 @@
+"""The whole of what a change does: its units, what would be held, what two units would claim, and its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from fleet.core.documents import digest_of_bytes
+from fleet.core.fleet import Fleet, Problem, Severity
+from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
+from fleet.core.objects import is_secret
+from fleet.core.planning.apis import ApiNotice, judge_apis
+from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange, with_moves
+from fleet.core.planning.holds import HoldForecast, forecast_holds
+
+
+@dataclass(frozen=True, slots=True)
+class SideWords:
+    """One side as people read it. revision: "" for a working tree; name: the branch, "" where there is none."""
+
+    revision: str
+    name: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One object that several overlays of a cluster want: none of them changes it (R16)."""
+
+    ref: ObjectRef
+    overlays: tuple[OverlayName, ...]
+    clusters: tuple[ClusterName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """What is printed, posted and approved."""
+
+    base: SideWords
+    head: SideWords
+    before: Fleet
+    after: Fleet
+    units: tuple[UnitChange, ...] = ()  # sorted by name; those whose input differs, or that cannot be told
+    files: tuple[str, ...] = ()  # paths that differ
+    holds: tuple[HoldForecast, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    kube: int = 0  # the minor version that `apis` were judged for; 0: none
+    apis: tuple[ApiNotice, ...] = ()
+    problems: tuple[Problem, ...] = ()  # of the inventory, that the base does not have
+    notes: tuple[str, ...] = ()
+    digest: Digest = Digest("")
+
+    def of(self, *hows: How) -> list[UnitChange]:
+        """Units with one of these fates."""
+        return [unit for unit in self.units if unit.how in hows]
+
+    @property
+    def is_different(self) -> bool:
+        """Whether anything would be written, let go of, or stand still."""
+        return any(unit.how is not How.SAME for unit in self.units)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether a part of it cannot be told because of what the change does."""
+        return bool(self.of(How.UNKNOWN)) or any(problem.severity is Severity.ERROR for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was found by reading and rendering two commits."""
+
+    base: SideWords
+    head: SideWords
+    before: Fleet
+    after: Fleet
+    files: tuple[str, ...]
+    units: tuple[UnitChange, ...]
+    held: Mapping[UnitName, frozenset[ObjectRef]] = field(default_factory=dict[UnitName, "frozenset[ObjectRef]"])
+    # Of units on the same clusters: what they hold afterwards, so that an object that two of them want is found.
+    notes: tuple[str, ...] = ()
+
+
+def plan_of(found: Comparison, *, kube: int = 0) -> FleetPlan:
+    """Judge a comparison. kube: minor version whose removed and deprecated APIs are told; 0: none."""
+    units = with_moves(sorted(found.units, key=lambda unit: unit.name))
+    known = {_words(problem) for problem in found.before.problems}
+    claims = tuple(_claims(found.held, units))
+    holds = forecast_holds(units, found.before, found.after)
+    coming = ((change.ref, change.api_version) for unit in units for change in unit.objects if change.after)
+    return FleetPlan(
+        base=found.base,
+        head=found.head,
+        before=found.before,
+        after=found.after,
+        units=units,
+        files=found.files,
+        holds=holds,
+        claims=claims,
+        kube=kube,
+        apis=judge_apis(coming, kube) if kube else (),
+        problems=tuple(problem for problem in found.after.problems if _words(problem) not in known),
+        notes=found.notes,
+        digest=digest_of_plan(units),
+    )
+
+
+def _words(problem: Problem) -> tuple[str, str, str]:
+    """What makes a problem the same one, though its line moved."""
+    return problem.reason, problem.what, problem.origin.path
+
+
+def _claims(held: Mapping[UnitName, frozenset[ObjectRef]], units: Iterable[UnitChange]) -> Iterator[Claim]:
+    """Objects that the change makes two units of a cluster want."""
+    gained = {(unit.name.cluster, change.ref) for unit in units for change in unit.of_sign(Sign.CREATE)}
+    wants: dict[tuple[ClusterName, ObjectRef], set[OverlayName]] = {}
+    for name, refs in held.items():
+        for ref in refs:
+            if (name.cluster, ref) in gained:
+                wants.setdefault((name.cluster, ref), set()).add(name.overlay)
+    alike: dict[tuple[ObjectRef, tuple[OverlayName, ...]], list[ClusterName]] = {}
+    for (cluster, ref), overlays in wants.items():
+        if len(overlays) > 1:
+            alike.setdefault((ref, tuple(sorted(overlays))), []).append(cluster)
+    for (ref, overlays), clusters in sorted(alike.items()):
+        yield Claim(ref, overlays, tuple(sorted(clusters)))
+
+
+def digest_of_plan(units: Iterable[UnitChange]) -> Digest:
+    """SHA-256 over what happens to each unit (sorted by name), the same on any machine, before and after the merge.
+
+    Commits are not in it. Bodies of Secrets are sealed by a machine's own key: the Git ids of the files of their
+    builds stand for them, so that it may also differ where a Secret does not, and is never the same where one does.
+    """
+    lines: list[str] = []
+    for unit in units:
+        if unit.how is How.SAME:
+            continue
+        problem = f" {unit.problem.reason}" if unit.problem else ""
+        lines.append(f"{unit.how} {unit.name} {unit.path_before} {unit.path_after}{problem}\n")
+        lines += [f"  {_line(change, unit)}\n" for change in unit.objects]
+    return digest_of_bytes("".join(lines).encode())
+
+
+def _line(change: ObjectChange, unit: UnitChange) -> str:
+    if is_secret(change.ref):
+        before = unit.inputs[0] if change.before else ""
+        after = unit.inputs[1] if change.after else ""
+    else:
+        before, after = change.before, change.after
+    was = change.renamed_from.key if change.renamed_from else ""
+    return f"{change.sign} {change.ref.key} {was} {before} {after}"

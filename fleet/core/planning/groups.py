@@ -1,0 +1,206 @@
+"""Units with the same change, told once: the text of a plan grows with kinds of change, not with clusters.
+
+Units of one overlay are alike when the same happens to the same objects; where only values differ from cluster to
+cluster (a host name, a region), they are alike in more than a few different ways. Overlays are alike when the same
+fields of the same kinds change by the same values, as by a shared component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from fleet.core.documents import canonical
+from fleet.core.ids import OverlayName, UnitName
+from fleet.core.planning.change import How, ObjectChange, SideProblem, Sign, UnitChange
+from fleet.core.status import FieldDrift
+
+VARIANTS_SHOWN = 3  # so many different values of one change are shown apart
+OVERLAYS_SHOWN = 2  # so many overlays with one change are shown apart
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownField:
+    """One field that changes. variants: how many different changes of it the group's units have; 1: all the same."""
+
+    field: FieldDrift  # of the first unit
+    variants: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ShownObject:
+    """One object as it changes on the units of a group. names: how many different objects stand behind it."""
+
+    change: ObjectChange  # of the first unit
+    fields: tuple[ShownField, ...] = ()
+    names: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeGroup:
+    """Units to which the same happens. letter: "A", "B", …; based_on: the group of which this has all, and more."""
+
+    how: How
+    units: tuple[UnitName, ...]
+    objects: tuple[ShownObject, ...] = ()  # with based_on: only what that group has not
+    letter: str = ""
+    based_on: str = ""
+    path: tuple[str, str] = ("", "")  # before and after, where it changes; else the same twice
+    unknown_before: bool = False
+    problem: SideProblem | None = None
+
+    @property
+    def overlays(self) -> tuple[OverlayName, ...]:
+        """Names of its overlays, sorted."""
+        return tuple(sorted({name.overlay for name in self.units}))
+
+
+def groups_of(units: Iterable[UnitChange]) -> tuple[ChangeGroup, ...]:
+    """Groups of all units that are not the same afterwards, the largest first, unknown ones before all others."""
+    shown = [unit for unit in units if unit.how is not How.SAME]
+    buckets = [bucket for same in _by(shown, _frame).values() for bucket in _buckets_of(same)]
+    buckets = _joined_overlays(buckets)
+    order = {How.UNKNOWN: 0, How.VANISHES: 2}
+    buckets.sort(key=lambda bucket: (order.get(bucket[0].how, 1), -len(bucket), bucket[0].name))
+    groups: list[ChangeGroup] = []
+    leads: list[UnitChange] = []  # the first unit of each group, for `based_on`
+    for index, bucket in enumerate(buckets):
+        group = _group(bucket, _letter(index))
+        groups.append(_based(group, bucket[0], groups, leads))
+        leads.append(bucket[0])
+    return tuple(groups)
+
+
+def _frame(unit: UnitChange) -> Hashable:
+    """What must be equal before objects are looked at. A path names its cluster or not; that it changes counts."""
+    moved = unit.path_before != unit.path_after and unit.how is How.CHANGES
+    path = (unit.path_before, unit.path_after) if moved else ()
+    problem = (unit.problem.reason, unit.problem.where or unit.problem.message) if unit.problem else ()
+    return unit.name.overlay, unit.how, path, problem, unit.unknown_before
+
+
+def _buckets_of(units: Sequence[UnitChange]) -> list[list[UnitChange]]:
+    """Units of one frame: alike in every value, or in all but the values."""
+    found: list[list[UnitChange]] = []
+    for alike in _by(units, _shape).values():
+        variants = _by(alike, _exact)
+        found += variants.values() if len(variants) <= VARIANTS_SHOWN else [alike]
+    return found
+
+
+def _joined_overlays(buckets: list[list[UnitChange]]) -> list[list[UnitChange]]:
+    """Buckets of several overlays to which the same happens, put together."""
+    found: list[list[UnitChange]] = []
+    for alike in _by(buckets, lambda bucket: _general(bucket[0])).values():
+        if len({bucket[0].name.overlay for bucket in alike}) > OVERLAYS_SHOWN:
+            found.append(sorted((unit for bucket in alike for unit in bucket), key=lambda unit: unit.name))
+        else:
+            found += alike
+    return found
+
+
+def _by(items: Iterable[_Item], key_of: Callable[[_Item], Hashable]) -> Mapping[Hashable, list[_Item]]:
+    """Items by what is equal about them, in their order."""
+    found: dict[Hashable, list[_Item]] = {}
+    for item in items:
+        found.setdefault(key_of(item), []).append(item)
+    return found
+
+
+def _exact(unit: UnitChange) -> Hashable:
+    return tuple(map(_exact_item, unit.objects))
+
+
+def _exact_item(change: ObjectChange) -> Hashable:
+    fields = tuple(map(_exact_field, change.fields))
+    # A new object has no fields that differ: its content tells one from another.
+    content = change.after if change.sign is Sign.CREATE else ""
+    return _place(change), fields, content, change.prune, change.moved_to
+
+
+def _exact_field(drift: FieldDrift) -> Hashable:
+    return drift.path, canonical(drift.desired), canonical(drift.live)
+
+
+def _shape(unit: UnitChange) -> Hashable:
+    return tuple((_place(change), tuple(drift.path for drift in change.fields)) for change in unit.objects)
+
+
+def _place(change: ObjectChange) -> Hashable:
+    """What object it is; a generated name counts without its hash."""
+    ref = change.ref
+    if change.renamed_from is not None:
+        ref = replace(ref, name=ref.name.rpartition("-")[0])
+    return change.sign, ref, change.renamed_from is not None
+
+
+def _general(unit: UnitChange) -> Hashable:
+    """What happens, whichever objects it happens to."""
+    if unit.how is How.VANISHES:
+        return unit.how
+    if unit.how is not How.CHANGES or not unit.objects or unit.path_before != unit.path_after:
+        return unit.name.overlay, unit.how, _exact(unit), unit.problem, unit.path_after
+    return tuple(
+        sorted(
+            (change.sign.value, change.ref.kind, tuple(map(_exact_field, change.fields)), change.moved_to)
+            for change in unit.objects
+        )
+    )
+
+
+def _group(bucket: Sequence[UnitChange], letter: str) -> ChangeGroup:
+    lead = bucket[0]
+    return ChangeGroup(
+        how=lead.how,
+        units=tuple(sorted(unit.name for unit in bucket)),
+        objects=tuple(_shown(index, change, bucket) for index, change in enumerate(lead.objects)),
+        letter=letter,
+        path=(lead.path_before, lead.path_after),
+        unknown_before=lead.unknown_before,
+        problem=lead.problem,
+    )
+
+
+def _shown(index: int, change: ObjectChange, bucket: Sequence[UnitChange]) -> ShownObject:
+    """One object of the first unit, and how far the others differ at the same place."""
+    theirs = [unit.objects[index] for unit in _alike(index, change, bucket)]
+    fields = tuple(
+        ShownField(drift, len({_exact_field(other.fields[at]) for other in theirs if at < len(other.fields)}))
+        for at, drift in enumerate(change.fields)
+    )
+    refs = {_place(other) for other in theirs}
+    return ShownObject(change, fields, len(refs))
+
+
+def _alike(index: int, change: ObjectChange, bucket: Sequence[UnitChange]) -> list[UnitChange]:
+    return [unit for unit in bucket if index < len(unit.objects) and unit.objects[index].ref.kind == change.ref.kind]
+
+
+def _based(
+    group: ChangeGroup, lead: UnitChange, before: Sequence[ChangeGroup], leads: Sequence[UnitChange]
+) -> ChangeGroup:
+    """The same told as "as A, and", if an earlier group of the overlay has a part of it and nothing else."""
+    mine = {_exact_item(change): index for index, change in enumerate(lead.objects)}
+    best: tuple[int, str, set[Hashable]] = (0, "", set())
+    for other, unit in zip(before, leads, strict=True):
+        theirs = {_exact_item(change) for change in unit.objects}
+        is_part = theirs < mine.keys() and other.overlays == group.overlays and not other.based_on
+        if is_part and (other.how, other.problem) == (group.how, None) and len(theirs) > best[0]:
+            best = (len(theirs), other.letter, theirs)
+    if not best[1]:
+        return group
+    rest = tuple(group.objects[index] for key, index in mine.items() if key not in best[2])
+    return replace(group, based_on=best[1], objects=rest)
+
+
+def _letter(index: int) -> str:
+    """A to Z, then AA and on."""
+    letters = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters

@@ -1,0 +1,102 @@
+"""Which stops a change would run into, judged by the same rules as the worker's and the hub's (R8-R10).
+
+Without a cluster: what a unit owns is what its commit before holds, and the hour before the change is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from fleet.core.fleet import Budget, Fleet, Mode, Unit
+from fleet.core.guard import Doomed, judge_prune, list_of
+from fleet.core.ids import ObjectRef, OverlayName, UnitName
+from fleet.core.objects import PruneRule
+from fleet.core.planning.change import How, Sign, UnitChange
+from fleet.core.release import judge_across, judge_fall
+
+
+@dataclass(frozen=True, slots=True)
+class HoldForecast:
+    """A hold that would be asked for: the same for all its units. reason: as in HoldRequest."""
+
+    reason: str
+    message: str
+    overlay: OverlayName
+    units: tuple[UnitName, ...]
+    refs: tuple[ObjectRef, ...] = ()  # what would be deleted; empty: units that would be let go of
+
+
+def forecast_holds(changes: Iterable[UnitChange], before: Fleet, after: Fleet) -> tuple[HoldForecast, ...]:
+    """All holds of a change, by overlay."""
+    found = tuple(changes)
+    return tuple(sorted((*_falls(found, before), *_deletions(found, before, after)), key=lambda hold: hold.units))
+
+
+def stricter(one: Budget, other: Budget) -> Budget:
+    """The less of both: a budget that a change loosens does not count for its own deletions yet."""
+    return Budget(
+        min(one.objects, other.objects),
+        min(one.share, other.share),
+        min(one.share_from, other.share_from),
+        min(one.clusters, other.clusters),
+    )
+
+
+def _falls(changes: tuple[UnitChange, ...], before: Fleet) -> Iterator[HoldForecast]:
+    left = [change.name for change in changes if change.how is How.VANISHES]
+    for overlay, message in judge_fall(left, before.units).items():
+        units = tuple(sorted(name for name in left if name.overlay == overlay))
+        yield HoldForecast("sharp-fall", message, overlay, units)
+
+
+def _deletions(changes: tuple[UnitChange, ...], before: Fleet, after: Fleet) -> Iterator[HoldForecast]:
+    budget = stricter(before.budget, after.budget)
+    doomed = {change.name: _doomed(change) for change in changes if _may_delete(after.units.get(change.name))}
+    owned = {change.name: change.owned for change in changes}
+    by_overlay: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
+    for name, items in doomed.items():
+        counted = frozenset(item.ref for item in items if not item.replaced and item.prune is not PruneRule.DISABLED)
+        if counted:
+            by_overlay.setdefault(name.overlay, {})[name] = counted
+    for overlay, candidates in by_overlay.items():
+        across = judge_across(candidates, limit_clusters=budget.clusters)
+        yield from _of_overlay(overlay, {name: doomed[name] for name in candidates}, owned, budget, across.permits)
+
+
+def _of_overlay(
+    overlay: OverlayName,
+    doomed: Mapping[UnitName, list[Doomed]],
+    owned: Mapping[UnitName, int],
+    budget: Budget,
+    permits: Mapping[UnitName, frozenset[ObjectRef]],
+) -> Iterator[HoldForecast]:
+    """Units that would stop for the same reason at the same list are one forecast."""
+    alike: dict[tuple[str, str, tuple[ObjectRef, ...]], list[UnitName]] = {}
+    for name, items in doomed.items():
+        replaced = frozenset(item.ref for item in items if item.replaced)
+        verdict = judge_prune(items, owned=owned[name], recent=0, budget=budget, permits=permits[name] | replaced)
+        if verdict.hold is not None:
+            refs = tuple(sorted(item.ref for item in verdict.hold.doomed))
+            alike.setdefault((verdict.hold.reason, verdict.hold.message, refs), []).append(name)
+        elif verdict.waiting:
+            refs = tuple(sorted(item.ref for item in verdict.waiting))
+            message = f"would delete {list_of(refs)} on more than {budget.clusters} clusters at once"
+            alike.setdefault(("prune-budget", message, refs), []).append(name)
+    for (reason, message, refs), units in alike.items():
+        yield HoldForecast(reason, message, overlay, tuple(sorted(units)), refs)
+
+
+def _doomed(change: UnitChange) -> list[Doomed]:
+    lost = [
+        Doomed(item.ref, prune=item.prune, replaced=bool(item.moved_to))
+        for item in change.of_sign(Sign.DELETE)
+        if not item.moved_to
+    ]
+    renamed = [item.renamed_from for item in change.objects if item.renamed_from is not None]
+    return lost + [Doomed(ref, replaced=True) for ref in renamed]
+
+
+def _may_delete(unit: Unit | None) -> bool:
+    """Whether deletions of this unit are carried out at all."""
+    return unit is not None and unit.overlay.sync.prune and unit.cluster.mode is Mode.MANAGE

@@ -1,0 +1,349 @@
+"""A plan in words: the lines that a terminal and a pull-request comment both show."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fleet.core.documents import Json, canonical
+from fleet.core.fleet import Cluster, Fleet
+from fleet.core.ids import ClusterName, ObjectRef, short
+from fleet.core.objects import PruneRule
+from fleet.core.planning.change import How, ImageChange, ObjectChange, Restart, Sign
+from fleet.core.planning.fleet_plan import FleetPlan, SideWords
+from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject
+
+_VALUE_LENGTH, _LINE_LENGTH = 48, 100
+_NAMES_SHOWN = 3
+_LABEL_WIDTH = 44
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """How much of a group is written out; what is not is counted."""
+
+    objects: int
+    fields: int
+    lines: int  # of a text of several lines
+
+
+FOLDED = Folding(12, 6, 6)
+WHOLE = Folding(1_000_000, 1_000_000, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counted over all units. nodes: DaemonSets whose pods restart on every node."""
+
+    created: int
+    changed: int
+    deleted: int
+    pods: int
+    nodes: int
+
+
+def totals_of(plan: FleetPlan) -> Totals:
+    """What happens in all; a generated object under a new name is a change, an object that moves is neither."""
+    changes = [change for unit in plan.units for change in unit.objects]
+    restarts = [change.restart for change in changes if change.restart is not None]
+    moved = sum(bool(change.moved_to) for change in changes)
+    return Totals(
+        created=sum(change.sign is Sign.CREATE for change in changes) - moved,
+        changed=sum(change.sign is Sign.CHANGE for change in changes),
+        deleted=sum(change.sign is Sign.DELETE for change in changes) - moved,
+        pods=sum(restart.pods or 0 for restart in restarts),
+        nodes=sum(restart.pods is None for restart in restarts),
+    )
+
+
+def heading(plan: FleetPlan) -> str:
+    """What is compared with what, and how much of the fleet it reaches."""
+    files = _count(len(plan.files), "file")
+    merged = " merged into it" if not plan.head.revision else ""
+    return f"{_side(plan.base)} -> {_side(plan.head)}{merged} ({files}). {_reach(plan)}"
+
+
+def _side(side: SideWords) -> str:
+    subject = f' "{side.subject}"' if side.subject and not side.name else ""
+    return " ".join(filter(None, (side.name, short(side.revision)))) + subject
+
+
+def _reach(plan: FleetPlan) -> str:
+    shown = [unit for unit in plan.units if unit.how is not How.SAME]
+    if not shown:
+        return "No effective change." if plan.units or plan.files else "Nothing changes."
+    overlays, clusters = {unit.name.overlay for unit in shown}, {unit.name.cluster for unit in shown}
+    total = len({*plan.before.overlays, *plan.after.overlays})
+    verb = "changes" if len(overlays) == 1 else "change"
+    return f"{len(overlays)} of {_count(total, 'overlay')} {verb}, on {_count(len(clusters), 'cluster')}."
+
+
+def summary(plan: FleetPlan) -> str:
+    """`62 objects change, 1 is deleted, none is created, 90 pods restart`."""
+    totals = totals_of(plan)
+    parts = [
+        f"{_count(totals.changed, 'object')} {'changes' if totals.changed == 1 else 'change'}",
+        f"{totals.deleted or 'none'} {'are' if totals.deleted > 1 else 'is'} deleted",
+        f"{totals.created or 'none'} {'are' if totals.created > 1 else 'is'} created",
+    ]
+    if totals.pods:
+        parts.append(f"{_count(totals.pods, 'pod')} {'restarts' if totals.pods == 1 else 'restart'}")
+    if totals.nodes:
+        parts.append(f"{_count(totals.nodes, 'DaemonSet')} on every node")
+    return ", ".join(parts)
+
+
+def title_of(group: ChangeGroup, plan: FleetPlan) -> str:
+    """`A  web on 27 clusters: 6 dev, 8 staging, 13 prod`."""
+    overlays = group.overlays
+    what = overlays[0] if len(overlays) == 1 else f"{len(overlays)} overlays ({_some([*overlays])})"
+    verb = {
+        How.APPEARS: "appears on",
+        How.VANISHES: "leaves",
+        How.UNKNOWN: "cannot be told on",
+    }.get(group.how, "on")
+    if len(overlays) > 1:
+        verb = {"appears on": "appear on", "leaves": "leave"}.get(verb, verb)
+    known = {**plan.before.clusters, **plan.after.clusters}
+    names = sorted({unit.cluster for unit in group.units})
+    title = f"{group.letter}  {what} {verb} {clusters_in_words(names, known, plan.after)}"
+    return f"{title}   as {group.based_on}, and" if group.based_on else title
+
+
+def clusters_in_words(names: Sequence[ClusterName], known: Mapping[ClusterName, Cluster], fleet: Fleet) -> str:
+    """`2 clusters: eu-4 eu-7`, `27 clusters: 6 dev, 8 staging, 13 prod`."""
+    count = _count(len(names), "cluster")
+    if len(names) <= _NAMES_SHOWN:
+        return f"{count}: {' '.join(names)}"
+    order = {stage.name: index for index, stage in enumerate(fleet.environments)}
+    counts: dict[str, int] = {}
+    for name in names:
+        environment = known[name].environment if name in known else ""
+        counts[environment] = counts.get(environment, 0) + 1
+    stages = sorted(counts, key=lambda stage: (order.get(stage, len(order)), stage))
+    return f"{count}: " + ", ".join(f"{counts[stage]} {stage or 'without environment'}" for stage in stages)
+
+
+def lines_of(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> Iterator[str]:
+    """What happens to the units of a group, a line for each object and field, without indentation."""
+    yield from _preface(group, plan)
+    holds = {ref: hold.reason for hold in plan.holds if set(hold.units) & set(group.units) for ref in hold.refs}
+    shown = group.objects[: folding.objects]
+    renames = {
+        (item.change.renamed_from.name, item.change.ref.name): item.change
+        for item in group.objects
+        if item.change.renamed_from
+    }
+    labels = [_label(item) for item in shown]
+    width = min(_LABEL_WIDTH, max(map(len, labels), default=0))
+    for label, item in zip(labels, shown, strict=True):
+        texts = list(_texts_of(item, renames, holds, folding))
+        note = _restart_words(item.change.restart)
+        first = texts[0] if texts else ""
+        yield f"{label:<{width}}  {first}  {note}".rstrip() if note else f"{label:<{width}}  {first}".rstrip()
+        for text in texts[1:]:
+            yield f"{'':<{width}}  {text}"
+    left = group.objects[folding.objects :]
+    if left:
+        yield f"and {_count(len(left), 'more object')}: {_kinds(left)}"
+
+
+def _preface(group: ChangeGroup, plan: FleetPlan) -> Iterator[str]:
+    if group.problem is not None:
+        yield f"{group.problem.reason}: {group.problem.message}"
+        if group.problem.where:
+            yield f"at {group.problem.where}"
+        yield "if merged: it stays as it is there, and nothing is deleted"
+    if group.how is How.VANISHES:
+        owned = sum(unit.owned for unit in plan.units if unit.name in set(group.units))
+        yield f"{_count(owned, 'object')} stay there, without our marks (to delete them first: state: absent)"
+    if group.how is How.CHANGES and group.path[0] != group.path[1]:
+        yield f"path {group.path[0] or 'none'} -> {group.path[1] or 'none'}"
+    if group.unknown_before:
+        yield "what it held before cannot be told from the base: all that it holds is listed"
+
+
+def _label(item: ShownObject) -> str:
+    ref = _plain_ref(item.change)
+    more = f" and {item.names - 1} more" if item.names > 1 else ""
+    return f"{item.change.sign.value} {ref}{more}"
+
+
+def _plain_ref(change: ObjectChange) -> ObjectRef:
+    """A generated object by the name that a person gave it."""
+    ref = change.ref
+    if change.renamed_from is None:
+        return ref
+    return ObjectRef(ref.group, ref.kind, ref.namespace, ref.name.rpartition("-")[0])
+
+
+def _texts_of(
+    item: ShownObject,
+    renames: Mapping[tuple[str, str], ObjectChange],
+    holds: Mapping[ObjectRef, str],
+    folding: Folding,
+) -> Iterator[str]:
+    change = item.change
+    if change.sign is Sign.DELETE:
+        yield _deletion_words(change, holds)
+        return
+    images = {image.container: image for image in change.images}
+    several = len(images) > 1
+    if item.fields or change.sign is Sign.CREATE:
+        yield from (_image_words(image, several=several) for image in images.values())
+    fields = [shown for shown in item.fields if not _is_image(shown.field.path, images)]
+    texts: list[str] = []
+    for shown in fields:
+        followed = _followed(shown.field.desired, shown.field.live, renames)
+        if followed:
+            texts += [f"follows {change.ref.kind} {_plain_ref(change).name}" for change in followed]
+        else:
+            texts += _field_words(shown, folding)
+    texts = list(dict.fromkeys(texts))  # an env entry and its volume may follow the same object
+    if change.renamed_from is not None:
+        if texts:
+            texts[0] += f" (new name {change.ref.name})"
+        else:
+            texts = [f"new name {change.ref.name}"]
+    yield from texts[: folding.fields]
+    if len(texts) > folding.fields:
+        yield f"and {_count(len(texts) - folding.fields, 'more field')}"
+
+
+def _followed(before: Json, after: Json, renames: Mapping[tuple[str, str], ObjectChange]) -> list[ObjectChange] | None:
+    """The renames that make all the difference between two values; None where more than that differs."""
+    if isinstance(before, str) and isinstance(after, str):
+        if before == after:
+            return []
+        return [renames[before, after]] if (before, after) in renames else None
+    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
+        pairs = [(before[name], after[name]) for name in before]
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = list(zip(before, after, strict=True))
+    else:
+        return [] if before == after else None
+    found: list[ObjectChange] = []
+    for one, other in pairs:
+        part = _followed(one, other, renames)
+        if part is None:
+            return None
+        found += part
+    return found
+
+
+def _deletion_words(change: ObjectChange, holds: Mapping[ObjectRef, str]) -> str:
+    if change.moved_to:
+        return f"moves to overlay {change.moved_to}"
+    if change.prune is PruneRule.DISABLED:
+        return "kept: prune is disabled on it"
+    reason = holds.get(change.ref)
+    return f"HOLD: asks a person before it is deleted ({reason})" if reason else ""
+
+
+_IMAGE = re.compile(r"(?P<kind>initContainers|containers)\[name=(?P<name>[^\]]+)\]\.image\Z")
+
+
+def _is_image(path: str, images: Mapping[str, ImageChange]) -> bool:
+    found = _IMAGE.search(path)
+    if found is None:
+        return False
+    return ("init/" if found["kind"] == "initContainers" else "") + found["name"] in images
+
+
+def _image_words(image: ImageChange, *, several: bool) -> str:
+    name = f" of {image.container}" if several else ""
+    if not image.before or not image.after:
+        return f"image{name} {image.after or image.before}" + ("" if image.after else " removed")
+    repository, mark, tag = image.before.rpartition(":")
+    after_repository, _, after_tag = image.after.rpartition(":")
+    is_tag = mark and repository == after_repository and "/" not in tag + after_tag
+    return f"image{name} {image.before} -> {after_tag if is_tag else image.after}"
+
+
+def _restart_words(restart: Restart | None) -> str:
+    if restart is None or restart.pods == 0:
+        return ""
+    return "restarts a pod on each node" if restart.pods is None else f"restarts {_count(restart.pods, 'pod')}"
+
+
+def _field_words(shown: ShownField, folding: Folding) -> list[str]:
+    drift = shown.field
+    path = _short_path(drift.path)
+    if shown.variants > 1:
+        return [f"{path} differs from cluster to cluster, {shown.variants} values"]
+    if drift.masked:
+        return [f"{path} changed"]
+    before, after = drift.desired, drift.live
+    if before is None:
+        return [f"{path} added: {_short(after)}"]
+    if after is None:
+        return [f"{path} removed"]
+    if isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
+        return [f"{path}:", *_text_lines(before, after, folding.lines)]
+    return [f"{path} {_short(before)} -> {_short(after)}"]
+
+
+def _text_lines(before: str, after: str, limit: int) -> list[str]:
+    """The lines of a text that differ, as a diff without context."""
+    lines = [
+        line[:_LINE_LENGTH]
+        for line in difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
+        if not line.startswith(("---", "+++", "@@"))
+    ]
+    if not lines:
+        return ["  line ends differ"]
+    more = [f"  and {_count(len(lines) - limit, 'more line')}"] if len(lines) > limit else []
+    return [f"  {line}" for line in lines[:limit]] + more
+
+
+def _short_path(path: str) -> str:
+    path = path.removeprefix("spec.template.spec.").removeprefix("spec.jobTemplate.spec.template.spec.")
+    found = re.fullmatch(r"(?:initContainers|containers)\[name=[^\]]+\]\.env\[name=([^\]]+)\](?:\.value)?", path)
+    return f"env {found[1]}" if found else path.replace("[name=", "[")
+
+
+def _short(value: Json) -> str:
+    text = value if isinstance(value, str) else canonical(value).decode()
+    text = text if text else '""'
+    return text if len(text) <= _VALUE_LENGTH else text[: _VALUE_LENGTH - 1] + "…"
+
+
+def _kinds(items: Sequence[ShownObject]) -> str:
+    counts: dict[str, int] = {}
+    for item in items:
+        key = f"{item.change.sign.value} {item.change.ref.kind}"
+        counts[key] = counts.get(key, 0) + 1
+    return ", ".join(f"{count} {key[2:]} {key[0]}" for key, count in sorted(counts.items()))
+
+
+def _on(clusters: Sequence[ClusterName]) -> str:
+    return _count(len(clusters), "cluster") if len(clusters) > 1 else "".join(clusters)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
+    """What else a reviewer must know, each with its heading word."""
+    for note in plan.notes:
+        yield "Note", note
+    for hold in plan.holds:
+        where = _on([unit.cluster for unit in hold.units])
+        yield "Hold", f"{hold.overlay} on {where} would wait for a person ({hold.reason}): {hold.message}"
+    for claim in plan.claims:
+        where = _on(claim.clusters)
+        yield "Claimed", f"{claim.ref} would be in {' and '.join(claim.overlays)} on {where}: neither changes it"
+    for notice in plan.apis:
+        yield ("Removed" if notice.is_removed else "Deprecated"), f"{notice.ref}: {notice.message}"
+    same = plan.of(How.SAME)
+    if same:
+        overlays = sorted({unit.name.overlay for unit in same})
+        yield "No effect", f"{_count(len(same), 'unit')} of {_some(overlays)}: built anew, the result is the same"
