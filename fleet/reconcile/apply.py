@@ -156,7 +156,8 @@ class Applier:
         bounds = soon if error.retry is Retry.SOON or isinstance(error, NotFound) else REFUSALS
         wait = before.wait if before is not None and again else 0.0
         wait = next_wait(wait, site.random(), bounds)
-        if isinstance(error, UNKNOWN_RESULT) and (row := unit.rows.get(ref)):
+        row = unit.rows.get(ref)
+        if isinstance(error, UNKNOWN_RESULT) and row is not None and row.state is not RowState.DELETING:
             site.put_row(unit, replace(row, state=RowState.INTENDED))
         since = before.since if before is not None and again else site.wall()
         found = Trouble(

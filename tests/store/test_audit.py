@@ -1,0 +1,161 @@
+"""The audit log on disk: what an upgrade makes of it, and how it is found out when somebody changed it."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+
+from fleet.cli.audit import export, verify
+from fleet.core.audit import AuditEntry, Head, verify_chain
+from fleet.errors import KeyMissing, StateDamaged
+from fleet.store import schema
+from fleet.store.audit import read_log
+from fleet.store.crypto import audit_key
+from fleet.store.sql import open_state
+
+KEY = b"k" * 32
+
+
+def entry(number: int) -> AuditEntry:
+    return AuditEntry(float(number), "jo", "delete", "eu-1", object=f"/ConfigMap/shop/c-{number}", outcome="done")
+
+
+async def write(directory: Path, count: int) -> list[Head]:
+    state = await open_state(directory, KEY)
+    heads = [await state.write(entry(number)) for number in range(count)]
+    await state.close()
+    return heads
+
+
+def make_schema_0001(directory: Path) -> None:
+    """A data directory as the first version left it: three entries, the second of five deleted by hand long ago."""
+    engine = create_engine(f"sqlite:///{directory / 'state.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for number in (1, 3, 4):
+            connection.exec_driver_sql(
+                "INSERT INTO audit (id, at, actor, action, cluster, identity, unit, object, uid, revision, reason,"
+                f" outcome) VALUES ({number}, {number}.5, 'jo', 'delete', '', '', '', '', '', '', 'why', 'done')"
+            )
+    engine.dispose()
+
+
+def change(directory: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(directory / "state.db")) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def check(directory: Path, *heads: Path) -> tuple[int, str]:
+    out = io.StringIO()
+    return verify(directory, heads, None, out), out.getvalue()
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FLEET_KEY", KEY.hex())
+    return tmp_path
+
+
+async def test_a_log_from_before_the_chain_is_sealed_by_the_upgrade_and_goes_on(data: Path) -> None:
+    make_schema_0001(data)
+    await write(data, 1)
+    links, stored = read_log(data)
+    found = list(links)
+    assert [(link.number, link.entry.at, link.entry.reason) for link in found[:3]] == [
+        (1, 1.5, "why"),
+        (2, 3.5, "why"),
+        (3, 4.5, "why"),
+    ]
+    assert found[3].entry == entry(0)
+    assert verify_chain(audit_key(KEY), found, stored=stored).faults == ()
+
+
+async def test_an_upgrade_is_not_taken_for_an_excuse_later(data: Path) -> None:
+    """Seals taken off by hand do not make a log from before the chain."""
+    await write(data, 3)
+    change(data, "UPDATE audit SET seal = '', reason = 'nothing'")
+    with pytest.raises(StateDamaged):
+        await open_state(data, KEY)
+    assert check(data)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "said", "starts"),
+    [
+        ("UPDATE audit SET uid = 'other' WHERE id = 2", "entry 2 is not what was written", True),
+        ("DELETE FROM audit WHERE id = 2", "entry 2 is missing", True),
+        ("UPDATE audit SET id = 9 - id WHERE id IN (4, 5)", "entry 4 is not what was written", False),
+        ("DELETE FROM audit WHERE id > 3", "entries 4 to 5 are missing", False),
+        ("DELETE FROM audit", "entries 1 to 5 are missing", False),
+        ("DELETE FROM value WHERE name = 'audit-head'", "the head of the chain is missing", False),
+        ("UPDATE value SET text = 'none' WHERE name = 'audit-head'", "the head in the store", False),
+    ],
+)
+async def test_what_was_done_to_the_table_is_found(data: Path, statement: str, said: str, starts: bool) -> None:
+    await write(data, 5)
+    assert check(data)[0] == 0
+    if "9 - id" in statement:  # the two last change places
+        change(data, "UPDATE audit SET id = -id WHERE id > 3", "UPDATE audit SET id = 9 + id WHERE id < 0")
+    else:
+        change(data, statement)
+    code, text = check(data)
+    assert code == 1
+    assert said in text
+    # What the hub would go on from must be whole; what lies further back is for verify to find.
+    if starts:
+        await (await open_state(data, KEY)).close()
+    else:
+        with pytest.raises(StateDamaged):
+            await open_state(data, KEY)
+
+
+async def test_an_end_cut_off_with_its_head_is_found_by_the_log(data: Path, tmp_path: Path) -> None:
+    heads = await write(data, 5)
+    log = tmp_path / "hub.log"
+    log.write_text(f'{{"event": "audited", "head": "{heads[3]}"}}\n')
+    code, text = check(data, log)
+    assert (code, "proven up to entry 4" in text) == (0, True)
+    change(data, "DELETE FROM audit WHERE id > 2", f"UPDATE value SET text = '{heads[1]}' WHERE name = 'audit-head'")
+    assert check(data)[0] == 0  # by itself the store cannot know
+    code, text = check(data, log)
+    assert (code, "entries 3 to 4 are missing" in text) == (1, True)
+
+
+async def test_an_export_is_checked_like_the_log(data: Path, tmp_path: Path) -> None:
+    await write(data, 3)
+    text = io.StringIO()
+    export(data, text)
+    file = tmp_path / "audit.jsonl"
+    for content, code in ((text.getvalue(), 0), (text.getvalue().replace("c-1", "c-7"), 1)):
+        file.write_text(content)
+        assert verify(data, (), file, io.StringIO()) == code
+
+
+async def test_another_key_proves_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await write(data, 2)
+    monkeypatch.setenv("FLEET_KEY", "ab" * 32)
+    assert check(data)[0] == 1
+    monkeypatch.delenv("FLEET_KEY")
+    with pytest.raises(KeyMissing):
+        check(data)
+
+
+async def test_a_running_hub_can_be_checked(data: Path) -> None:
+    state = await open_state(data, KEY)
+    await state.write(entry(1))
+    assert check(data)[0] == 0
+    await state.write(replace(entry(2), at=2.0))
+    assert "2 entries" in check(data)[1]
+    await state.close()
