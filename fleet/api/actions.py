@@ -68,6 +68,12 @@ async def _sync(call: Call) -> OperationOut:
     return operation_out(row)
 
 
+def _named_scope(call: Call) -> str:
+    """The scope in the path."""
+    kind = call.request.match_info.get("kind", "fleet")
+    return "fleet" if kind == "fleet" else f"{kind[:-1]} {call.name}"
+
+
 def _scope_of(call: Call) -> str:
     """The scope in the path, checked against the fleet."""
     kind, name, fleet = call.request.match_info.get("kind", "fleet"), call.name, call.parts.view.fleet
@@ -84,7 +90,7 @@ def _scope_of(call: Call) -> str:
                 known = any(str(unit) == name for unit in fleet.units)
     if not known:
         raise NotKnown(f"there is no {kind[:-1]} {name}", next_step=f"fleet get {kind}")
-    return f"{kind[:-1]} {name}"
+    return _named_scope(call)
 
 
 async def _suspend(call: Call) -> SuspensionOut:
@@ -104,7 +110,8 @@ async def _suspend(call: Call) -> SuspensionOut:
 
 
 async def _resume(call: Call) -> Done:
-    body, scope = await call.body(ReasonBody), _scope_of(call)
+    """Also of what left the repo meanwhile: it waits for this to be let go."""
+    body, scope = await call.body(ReasonBody), _named_scope(call)
     if scope not in {suspension.scope for suspension in await call.parts.state.suspensions()}:
         raise NotKnown(
             f"{scope} is not suspended by command",

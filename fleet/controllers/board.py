@@ -13,9 +13,10 @@ from dataclasses import replace
 from fleet.controllers.deletions import Deletions
 from fleet.controllers.feed import BoardFeed, Slot
 from fleet.controllers.identities import Identities
-from fleet.core.fleet import Cluster, Connection, Fleet, Origin, Suspension, Unit
+from fleet.core.differences import changed_clusters, changed_units, entry_by_name, other_policies, still_called
+from fleet.core.fleet import Cluster, Fleet, Suspension, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
-from fleet.core.leaving import Leave, Leaving, decode_leaving, encode_leaving
+from fleet.core.leaving import Leave, Leaving, decode_entries, decode_leaving, encode_entries, encode_leaving
 from fleet.core.objects import Bundle
 from fleet.core.release import (
     Orders,
@@ -37,7 +38,10 @@ from fleet.ports.render import Vault
 from fleet.ports.state import ReleasedBundle, State
 
 SEQUENCE_BLOCK = 256
+# Values of the state
 LEAVING = "leaving"
+ENTRIES = "entries"  # as known last: a broken file hides its clusters from a hub that starts
+INSTALLATION = "installation"
 
 
 class Board:
@@ -64,6 +68,9 @@ class Board:
         self._recovered: frozenset[ClusterName] = frozenset()
         self._leaving = Leaving()
         self._kept_leaving = Leaving()  # as it lies in the state
+        self._entries: Mapping[ClusterName, Cluster] = {}
+        self._kept_entries = self._entries  # as they lie in the state
+        self._installation = ""
         self._parts: dict[ClusterName, dict[UnitName, UnitDesired]] = {}
         self._dirty: set[UnitName] = set()
         self._dirty_clusters: set[ClusterName] = set()
@@ -88,12 +95,14 @@ class Board:
         """Take over what an earlier process released."""
         self._identities = Identities(recorded=dict(await self._state.identities()))
         self._held = {row.unit: Rendered(row.bundle, row.commit) for row in await self._state.released()}
-        kept = await self._state.get_value(LEAVING)
+        self._installation = await self._state.get_value(INSTALLATION) or ""
+        leaving, entries = await self._state.get_value(LEAVING), await self._state.get_value(ENTRIES)
         try:
-            self._leaving = self._kept_leaving = decode_leaving(kept) if kept else Leaving()
+            self._leaving = self._kept_leaving = decode_leaving(leaving) if leaving else Leaving()
+            self._entries = self._kept_entries = decode_entries(entries or "{}")
         except ValueError as error:
             raise StateDamaged(
-                "which units leave the fleet cannot be read",
+                "which clusters and units the fleet had cannot be read",
                 why=str(error),
                 next_step="restore a backup of the data directory",
             ) from error
@@ -106,23 +115,25 @@ class Board:
         Clusters whose file is Unknown at this commit keep their entry and their orders (R5).
         """
         before = self._view.fleet
+        if self._installation and fleet.name != self._installation:
+            fleet = still_called(self._installation, fleet)
         if before is not None and fleet.unknown.everything is not None:
             self._view.fleet = replace(before, problems=fleet.problems)
             return frozenset()
-        if before is not None:
-            kept = {name: before.clusters[name] for name in fleet.unknown.clusters if name in before.clusters}
-            if kept:
-                fleet = replace(fleet, clusters={**fleet.clusters, **kept})
-        self._view.fleet = fleet
-        self._dirty_clusters |= _changed_clusters(before, fleet)
-        self._dirty |= _other_policies(before, fleet)
+        unsaid = self._entries.keys() - fleet.clusters.keys()
+        kept = {name: self._entries[name] for name in unsaid if fleet.unknown.covers_cluster(name) is not None}
+        if kept:
+            fleet = replace(fleet, clusters={**fleet.clusters, **kept})
+        had, self._view.fleet, self._entries = self._entries, fleet, fleet.clusters
+        self._dirty_clusters |= changed_clusters(before, fleet)
+        self._dirty |= other_policies(before, fleet)
         if self._identities.shared:
             self._dirty |= self._units_of(self._identities.shared.values())
             self._identities.keep_shared(lambda name: name in fleet.clusters)
         if before is not None and before.units is fleet.units and before.unknown == fleet.unknown:
             return frozenset()
-        changed = _changed_units(before, fleet)
-        self._leave(before, fleet)
+        changed = changed_units(before, fleet)
+        self._leave(before, fleet, had)
         self._dirty |= changed
         self._dirty |= self._keep(before, fleet)
         return changed
@@ -138,7 +149,7 @@ class Board:
         self._view.kept = {name: had[name] for name in unsaid if name in had}
         return unsaid
 
-    def _leave(self, before: Fleet | None, after: Fleet) -> None:
+    def _leave(self, before: Fleet | None, after: Fleet, entries: Mapping[ClusterName, Cluster]) -> None:
         """Note which units left; what was released before stands for inventories that are not known any more."""
         self._leaving = self._leaving.without(frozenset(name for name in self._leaving.units if name in after.units))
         had = {*self._held, *(before.units if before is not None else ())} - set(self._leaving.units)
@@ -146,9 +157,8 @@ class Board:
         held = {name for name, leave in self._leaving.units.items() if leave.fall}
         falls = judge_fall(gone | held, had | held)
         leaves = {name: Leave(after.commit, falls.get(name.overlay, "")) for name in gone}
-        entries = before.clusters if before is not None else dict[ClusterName, Cluster]()
         clusters = {
-            name.cluster: entries.get(name.cluster) or _entry_by_name(name.cluster)
+            name.cluster: entries.get(name.cluster) or entry_by_name(name.cluster)
             for name in gone
             if name.cluster not in after.clusters and name.cluster not in self._leaving.clusters
         }
@@ -198,7 +208,8 @@ class Board:
         fleet = self._view.fleet
         changed_scopes = {s.scope for s in set(suspensions) ^ set(self._suspensions)}
         if fleet is not None and changed_scopes:
-            self._dirty |= {name for name, unit in fleet.units.items() if scopes_of(unit) & changed_scopes}
+            told = {name for parts in self._parts.values() for name in parts}
+            self._dirty |= {name for name in {*fleet.units, *told} if scopes_of(name) & changed_scopes}
         for name in set(approved) | set(self._approved):
             if approved.get(name) != self._approved.get(name):
                 self._dirty.add(name)
@@ -303,6 +314,13 @@ class Board:
             fleet = self._view.fleet
             if fleet is None:
                 return
+            if not self._installation:
+                await self._state.set_value(INSTALLATION, fleet.name)
+                self._installation = fleet.name
+            if self._entries != self._kept_entries:
+                entries = self._entries
+                await self._state.set_value(ENTRIES, encode_entries(entries))
+                self._kept_entries = entries
             if self._leaving != self._kept_leaving:
                 leaving = self._leaving
                 await self._state.set_value(LEAVING, encode_leaving(leaving))
@@ -342,7 +360,7 @@ class Board:
         elif name in self._leaving.units:
             part = plan_leaving_unit(name, fleet, orders)
         elif (problem := fleet.unknown.covers(name)) is not None:
-            part = plan_unknown_unit(name, problem, fleet, orders)
+            part = plan_unknown_unit(name, problem, fleet, orders, self._view.kept.get(name))
         else:
             part = None
         parts = self._parts.setdefault(name.cluster, {})
@@ -371,31 +389,3 @@ class Board:
             self._sequence_end = self._sequence + SEQUENCE_BLOCK
         self._sequence += 1
         return self._sequence - 1
-
-
-def _changed_units(before: Fleet | None, after: Fleet) -> frozenset[UnitName]:
-    if before is None:
-        return frozenset(after.units)
-    return frozenset(name for name, unit in after.units.items() if before.units.get(name) is not unit)
-
-
-def _changed_clusters(before: Fleet | None, after: Fleet) -> set[ClusterName]:
-    if before is None or before.name != after.name:
-        return set(after.clusters)
-    return {name for name, entry in after.clusters.items() if before.clusters.get(name) is not entry}
-
-
-def _entry_by_name(cluster: ClusterName) -> Cluster:
-    """A cluster whose entry nobody knows any more: its credential is the one that is named like it."""
-    return Cluster(cluster, Origin(""), connection=Connection(cluster))
-
-
-def _other_policies(before: Fleet | None, after: Fleet) -> set[UnitName]:
-    """Units that are resolved as before, but whose policy follows from something else that changed."""
-    if before is None:
-        return set()
-    if (before.suspend, before.budget) != (after.suspend, after.budget):
-        return set(after.units)
-    if before.units.keys() == after.units.keys():
-        return set()
-    return {name for name, unit in after.units.items() if unit.overlay.depends_on}

@@ -1,6 +1,7 @@
 """Units that left the repo and are not let go yet, and what is needed to reach their clusters until then (R8, R13).
 
-The repo does not name them any more, so this is what the hub must remember of them by itself, over restarts too.
+The repo does not name them any more (or a broken file hides them), so this is what the hub must remember of them by
+itself, over restarts too.
 """
 
 from __future__ import annotations
@@ -58,17 +59,7 @@ def encode_leaving(leaving: Leaving) -> str:
     units: dict[str, Json] = {
         str(name): {"commit": leave.commit, "fall": leave.fall} for name, leave in leaving.units.items()
     }
-    clusters: dict[str, Json] = {
-        name: {
-            "credential": entry.connection.credential,
-            "inCluster": entry.connection.in_cluster,
-            "mode": entry.mode.value,
-            "identity": entry.identity or "",
-            "environment": entry.environment,
-        }
-        for name, entry in leaving.clusters.items()
-    }
-    return canonical({"units": units, "clusters": clusters}).decode()
+    return canonical({"units": units, "clusters": _entries(leaving.clusters)}).decode()
 
 
 def decode_leaving(text: str) -> Leaving:
@@ -82,6 +73,30 @@ def decode_leaving(text: str) -> Leaving:
         },
         {ClusterName(name): _entry(name, mapping_at(clusters, name)) for name in clusters},
     )
+
+
+def encode_entries(clusters: Mapping[ClusterName, Cluster]) -> str:
+    """What reaches each cluster, as it is kept in the state."""
+    return canonical(_entries(clusters)).decode()
+
+
+def decode_entries(text: str) -> Mapping[ClusterName, Cluster]:
+    """What was kept; raises ValueError for anything else."""
+    document = parse_document(text.encode())
+    return {ClusterName(name): _entry(name, mapping_at(document, name)) for name in document}
+
+
+def _entries(clusters: Mapping[ClusterName, Cluster]) -> dict[str, Json]:
+    return {
+        name: {
+            "credential": entry.connection.credential,
+            "inCluster": entry.connection.in_cluster,
+            "mode": entry.mode.value,
+            "identity": entry.identity or "",
+            "environment": entry.environment,
+        }
+        for name, entry in clusters.items()
+    }
 
 
 def _entry(name: str, kept: Mapping[str, Json]) -> Cluster:

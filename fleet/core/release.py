@@ -7,10 +7,10 @@ carry them out (R9); each worker judges its own share again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet.core.documents import Json, canonical, digest_of_bytes
-from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, Unit
+from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, SyncMode, SyncPolicy, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.rollout import (
@@ -69,10 +69,9 @@ def facts_of(unit: Unit) -> bytes:
     )
 
 
-def scopes_of(unit: Unit) -> frozenset[str]:
+def scopes_of(name: UnitName) -> frozenset[str]:
     """The scopes whose suspension stops this unit, as in Suspension.scope."""
-    overlay, cluster = unit.name.overlay, unit.name.cluster
-    return frozenset({"fleet", f"cluster {cluster}", f"overlay {overlay}", f"unit {unit.name}"})
+    return frozenset({"fleet", f"cluster {name.cluster}", f"overlay {name.overlay}", f"unit {name}"})
 
 
 def scope_renamed(scope: str, old: ClusterName, new: ClusterName) -> str:
@@ -86,7 +85,7 @@ def scope_renamed(scope: str, old: ClusterName, new: ClusterName) -> str:
 def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -> UnitPolicy:
     """All that the worker must know of the settings that hold for a unit; suspensions of Git come first."""
     in_git = (fleet.suspend, unit.cluster.suspend, unit.overlay.suspend)
-    scopes = scopes_of(unit)
+    scopes = scopes_of(unit.name)
     overlay = unit.overlay
     depends_on = tuple(
         name for other in overlay.depends_on if (name := UnitName(other, unit.name.cluster)) in fleet.units
@@ -132,28 +131,40 @@ def plan_unit(unit: Unit, fleet: Fleet, orders: Orders) -> UnitDesired | None:
             return None
 
 
-def plan_unknown_unit(name: UnitName, problem: Problem, fleet: Fleet, orders: Orders) -> UnitDesired:
-    """A unit that this commit does not say because of a problem: it stays on what it holds (R5)."""
+def plan_unknown_unit(
+    name: UnitName, problem: Problem, fleet: Fleet, orders: Orders, kept: Unit | None = None
+) -> UnitDesired:
+    """A unit that this commit does not say because of a problem: it stays on what it holds (R5).
+
+    kept: the unit as it was said last. Where nobody knows (the hub was started since), what its ignored fields and
+    suspensions were is not known either: then nothing is written to it at all.
+    """
     held = orders.held
     action = UnknownDesired(problem.reason, f"{problem.what} ({problem.origin})", held.bundle if held else None)
-    return UnitDesired(name, held.commit if held else fleet.commit, action)
+    policy = policy_of(kept, fleet, orders.suspensions) if kept is not None else _quiet(name, orders)
+    return UnitDesired(name, held.commit if held else fleet.commit, action, policy)
 
 
 def plan_leaving_unit(name: UnitName, fleet: Fleet, orders: Orders) -> UnitDesired:
-    """A unit that left the repo: detached, or kept while its leaving is held or may be a rename (R2, R8, R13)."""
-    held = orders.held
-    commit = held.commit if held else fleet.commit
+    """A unit that left the repo: detached, or left alone while its leaving is held or may be a rename (R2, R8, R13)."""
+    held, quiet = orders.held, _quiet(name, orders)
+    commit, bundle = (held.commit, held.bundle) if held else (fleet.commit, None)
     if orders.fall:
-        return UnitDesired(name, commit, Hold(orders.fall, held.bundle if held else None))
+        return UnitDesired(name, commit, Hold(orders.fall, bundle), quiet)
     if orders.unproven:
         names = ", ".join(orders.unproven[:3]) + (" and others" if len(orders.unproven) > 3 else "")
         message = (
             f"{name.cluster} left the repo, and may have been renamed: kept until {names} said which cluster it is"
         )
-        return UnitDesired(
-            name, commit, UnknownDesired(IdentityUnknown.__name__, message, held.bundle if held else None)
-        )
-    return UnitDesired(name, fleet.commit, Detach())
+        return UnitDesired(name, commit, UnknownDesired(IdentityUnknown.__name__, message, bundle), quiet)
+    return UnitDesired(name, fleet.commit, Detach(), replace(quiet, sync=SyncPolicy()))
+
+
+def _quiet(name: UnitName, orders: Orders) -> UnitPolicy:
+    """Of a unit whose settings nobody knows: nothing is written, and who suspended it by command is still said."""
+    scopes = scopes_of(name)
+    suspensions = tuple(suspension for suspension in orders.suspensions if suspension.scope in scopes)
+    return UnitPolicy(sync=SyncPolicy(mode=SyncMode.MANUAL, self_heal=False), suspensions=suspensions)
 
 
 def plan_desired(

@@ -145,7 +145,10 @@ class Session:
         site = self.site
         try:
             if unit.desired is not None and isinstance(unit.desired.action, Detach):
-                if self._orders.mode is Mode.MANAGE and await self._detacher.detach(unit, self._claims_now()):
+                leave = self._leave(unit)
+                if leave.blockers:
+                    self._report(unit, Outcome(leave, incomplete="it left the repo and waits to be let go"))
+                elif self._orders.mode is Mode.MANAGE and await self._detacher.detach(unit, self._claims_now()):
                     self._orders.forget(unit)
                 return
             outcome = await self._one_pass(unit)
