@@ -329,11 +329,11 @@ def restore(file: Path, *, data_dir: Path | None = None, replace: bool = False, 
 
 
 @app.command
-def doctor(*, root: Root = Path()) -> int:
-    """Say what this machine has: renderer, git, data directory, key."""
+def doctor(*, root: Path = Path(), data_dir: Path | None = None, clusters: bool = True) -> int:
+    """Check renderer, hub, disk, key, state, credentials and clocks; --no-clusters asks no cluster."""
     from fleet.cli.doctor import doctor as handler
 
-    return handler(root, sys.stdout)
+    return handler(root, sys.stdout, data_dir=data_dir, ask_clusters=clusters)
 
 
 @cluster_app.command(name="add")

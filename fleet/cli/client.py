@@ -119,6 +119,16 @@ class Client:
             raise error_from(cast("dict[str, Any]", answer), response.status)
         return cast("dict[str, Any]", answer)
 
+    def text(self, path: str) -> str:
+        """GET a short text, whatever its status; raises HubUnreachable."""
+        connection = self._connect()
+        try:
+            return self._send(connection, "GET", path, None, None).read(1 << 16).decode("utf-8", "replace").strip()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
     def events(self) -> Iterator[dict[str, Any]]:
         """The live stream of events, until it breaks or the caller stops."""
         connection = self._connect()

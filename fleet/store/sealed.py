@@ -14,7 +14,7 @@ from fleet.store.database import Database
 from fleet.store.puts import Puts
 from fleet.store.tables import CREDENTIALS, VALUES, VAULT
 
-_KEY_CHECK = "key-check"
+KEY_CHECK = "key-check"
 _NAMES_PER_QUERY = 500
 
 
@@ -22,17 +22,17 @@ async def check_key(database: Database, cipher: Cipher, *, where: str) -> None:
     """Prove that the database was written under this key, or bind it at the first start; raises KeyMissing."""
 
     def check(connection: Connection) -> str | None:
-        found = connection.execute(select(VALUES.c.text).where(VALUES.c.name == _KEY_CHECK)).scalar()
+        found = connection.execute(select(VALUES.c.text).where(VALUES.c.name == KEY_CHECK)).scalar()
         if found is None:
-            text = cipher.seal(_KEY_CHECK, b"fleet").hex()
-            connection.execute(VALUES.insert().values(name=_KEY_CHECK, text=text))
+            text = cipher.seal(KEY_CHECK, b"fleet").hex()
+            connection.execute(VALUES.insert().values(name=KEY_CHECK, text=text))
         return found
 
     found = await database.write(check)
     if found is None:
         return
     try:
-        cipher.open(_KEY_CHECK, bytes.fromhex(found))
+        cipher.open(KEY_CHECK, bytes.fromhex(found))
     except (StateDamaged, ValueError) as error:
         raise KeyMissing(
             "the key does not open the encrypted store",

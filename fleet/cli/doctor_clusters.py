@@ -1,0 +1,158 @@
+"""The hub's credentials and the clusters behind them: refusals, ends of certificates and tokens, clocks.
+
+A cluster is asked one thing without any credential, `GET /version`: whatever it answers carries its certificate and
+its time. A proxy is not asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from fleet.cli.checkup import Check, Level, judge_clocks, judge_end
+from fleet.errors import FleetError
+from fleet.kube.access import Ticket, tls_context
+from fleet.kube.kubeconfig import Trust, access_from, read_kubeconfig
+
+_ASK_SECONDS = 5.0
+_AT_ONCE = 16
+
+
+async def check_clusters(
+    directory: Path | None, stored: Mapping[str, bytes], *, ask: bool, wall: Callable[[], float] = time.time
+) -> list[Check]:
+    """All credentials by name, files before stored ones as in the hub; ask: also each cluster."""
+    now, raw, checks = wall(), dict(stored), list[Check]()
+    if directory is not None:
+        files, checks = await asyncio.to_thread(_files, directory)
+        raw |= files
+    if not raw:
+        return [*checks, Check(Level.OK, "no credential of a cluster yet; fleet cluster grant gives one")]
+    tickets: dict[str, Ticket] = {}
+    for name, content in sorted(raw.items()):
+        try:
+            tickets[name] = await access_from(read_kubeconfig(content, f"credential {name}"), Trust.HUB).ticket()
+        except FleetError as error:
+            checks.append(Check(Level.MISS, f"credential {name}: {error.brief}", error.next_step))
+            continue
+        checks.append(_ends(name, tickets[name], now))
+    direct = {name: ticket for name, ticket in tickets.items() if not ticket.endpoint.proxy}
+    if ask and direct:
+        checks += await _asked(direct, wall)
+    return checks
+
+
+def _files(directory: Path) -> tuple[dict[str, bytes], list[Check]]:
+    found, checks = dict[str, bytes](), list[Check]()
+    for path in sorted(directory.glob("*.kubeconfig")):
+        try:
+            found[path.stem] = path.read_bytes()
+        except OSError as error:
+            checks.append(Check(Level.MISS, f"{path} cannot be read: {error.strerror}", "check its rights"))
+    return found, checks
+
+
+def _ends(name: str, ticket: Ticket, now: float) -> Check:
+    """The first end of what a credential consists of."""
+    renew = f"fleet cluster grant {name}, or fleet credential add {name} FILE"
+    ends: list[tuple[float, str]] = []
+    try:
+        for what, pem in (("client certificate", ticket.certificate), ("authority", ticket.endpoint.ca)):
+            found = x509.load_pem_x509_certificates(pem) if pem else []
+            ends += [(one.not_valid_after_utc.timestamp(), what) for one in found]
+    except ValueError:
+        return Check(Level.MISS, f"credential {name}: a certificate in it does not read", renew)
+    if until := _end_of_token(ticket.authorization):
+        ends.append((until, "token"))
+    if not ends:
+        return Check(Level.OK, f"credential {name}: a token without an end")
+    until, what = min(ends)
+    return judge_end(f"credential {name}: {what}", until, now, renew)
+
+
+def _end_of_token(authorization: str) -> float:
+    """When a bearer token that is a JWT ends, by its own word; 0.0 where it does not say."""
+    parts = authorization.removeprefix("Bearer ").split(".")
+    if len(parts) != 3:
+        return 0.0
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return float(claims.get("exp", 0.0))
+    except (ValueError, AttributeError, TypeError):
+        return 0.0
+
+
+async def _asked(tickets: Mapping[str, Ticket], wall: Callable[[], float]) -> list[Check]:
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(name: str, ticket: Ticket) -> tuple[str, tuple[float | None, float] | Check]:
+        async with slots:
+            return name, await asyncio.to_thread(_answer, name, ticket, wall)
+
+    skews: dict[str, float] = {}
+    checks: list[Check] = []
+    for name, answer in await asyncio.gather(*(ask(name, ticket) for name, ticket in sorted(tickets.items()))):
+        if isinstance(answer, Check):
+            checks.append(answer)
+            continue
+        skew, until = answer
+        if skew is not None:
+            skews[name] = skew
+        ends = judge_end(f"server certificate of {name}", until, wall(), f"renew it on the control plane of {name}")
+        if ends.level is not Level.OK:
+            checks.append(ends)
+    return [*checks, *judge_clocks(skews)]
+
+
+def _answer(name: str, ticket: Ticket, wall: Callable[[], float]) -> tuple[float | None, float] | Check:
+    """How far its clock is ahead of ours, and the end of its certificate; or what is wrong with reaching it."""
+    server = urlsplit(ticket.endpoint.server)
+    connection: http.client.HTTPSConnection | None = None
+    try:
+        context = tls_context(replace(ticket, certificate=b"", key=b""), f"credential {name}")
+        connection = http.client.HTTPSConnection(
+            server.hostname or "", server.port or 443, timeout=_ASK_SECONDS, context=context
+        )
+        connection.connect()
+        certificate = cast("ssl.SSLSocket", connection.sock).getpeercert(binary_form=True) or b""
+        before = wall()
+        connection.request("GET", f"{server.path}/version", headers={"User-Agent": "fleet-doctor"})
+        said = connection.getresponse().getheader("Date", "")
+        after = wall()
+    except FleetError as error:
+        return Check(Level.MISS, f"{name}: {error.brief}", error.next_step)
+    except ssl.SSLCertVerificationError as error:
+        next_step = f"if its certificate was renewed: fleet cluster grant {name}; an expired one is renewed over there"
+        return Check(Level.MISS, f"{name}: its certificate is not trusted: {error.verify_message}", next_step)
+    except (OSError, http.client.HTTPException) as error:
+        why = str(error) or type(error).__name__
+        return Check(
+            Level.WARN, f"{name} at {ticket.endpoint.place} does not answer: {why}", f"fleet describe cluster {name}"
+        )
+    finally:
+        if connection is not None:
+            connection.close()
+    return _skew(said, before, after), x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+
+
+def _skew(said: str, before: float, after: float) -> float | None:
+    """Seconds by which a Date header is ahead of our clock; None where there is none. It knows whole seconds only."""
+    try:
+        there = parsedate_to_datetime(said).timestamp()
+    except (TypeError, ValueError):
+        return None
+    if there + 1 < before:
+        return there + 1 - before
+    return max(0.0, there - after)

@@ -1,0 +1,208 @@
+"""`fleet doctor`: each line says how it is, and what to do where it is not well."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime
+import io
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from testbed.controlplane import ControlPlane
+
+from fleet.cli.checkup import Check, Level, judge_clocks, judge_descriptors, judge_disk, judge_end
+from fleet.cli.doctor import doctor
+from fleet.cli.doctor_clusters import check_clusters
+from fleet.store.crypto import load_or_make_key
+from fleet.store.sql import open_state
+
+DAY = 86_400.0
+GIB = 1 << 30
+
+
+def level_of(checks: list[Check], words: str) -> Level:
+    found = [check for check in checks if words in check.what]
+    assert len(found) == 1, checks
+    assert (found[0].level is Level.OK) or found[0].next_step
+    return found[0].level
+
+
+class TestJudging:
+    @pytest.mark.parametrize(
+        ("free", "level"),
+        [
+            (0, Level.MISS),
+            (499 << 20, Level.MISS),
+            (500 << 20, Level.WARN),
+            (2 * GIB - 1, Level.WARN),
+            (2 * GIB, Level.OK),
+        ],
+    )
+    def test_a_disk_is_short_before_it_is_full(self, free: int, level: Level) -> None:
+        check = judge_disk(Path("/data"), free, 10 * GIB, {"cache": GIB, "mirror": 0})
+        assert (check.level, "cache 1.0 GiB" in check.what, "mirror" in check.what) == (level, True, False)
+
+    @pytest.mark.parametrize(
+        ("days", "level"), [(-1.0, Level.MISS), (0.0, Level.MISS), (13.9, Level.WARN), (14.1, Level.OK)]
+    )
+    def test_an_end_is_said_two_weeks_before(self, days: float, level: Level) -> None:
+        check = judge_end("credential eu-1: token", 1e9 + days * DAY, 1e9, "fleet cluster grant eu-1")
+        assert (check.level, bool(check.next_step)) == (level, level is not Level.OK)
+
+    def test_open_files_are_counted_against_clusters(self) -> None:
+        assert judge_descriptors(1024, 50).level is Level.OK
+        assert judge_descriptors(1024, 100).level is Level.WARN
+        assert judge_descriptors(-1, 10_000).level is Level.OK
+
+    @given(st.dictionaries(st.text("abc", min_size=1), st.floats(-3, 3), min_size=1), st.floats(10, 1e6))
+    def test_our_own_wrong_clock_is_said_once_and_one_of_theirs_by_its_name(
+        self, skews: dict[str, float], wrong: float
+    ) -> None:
+        assert [check.level for check in judge_clocks(skews)] == [Level.OK]
+        if len(skews) > 1:
+            (ours,) = judge_clocks({name: skew - wrong for name, skew in skews.items()})
+            assert ours.what.startswith("the clock of this machine is")
+            assert "ahead" in ours.what
+        if len(skews) > 2:
+            first = min(skews)
+            (theirs,) = judge_clocks(skews | {first: wrong})
+            assert theirs.what.startswith(f"the clock of {first} is")
+
+
+def kubeconfig(*, ca: bytes, server: str = "https://127.0.0.1:1", **user: object) -> bytes:
+    cluster = {"server": server, "certificate-authority-data": base64.b64encode(ca).decode()}
+    return yaml.safe_dump(
+        {
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": user}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+    ).encode()
+
+
+def token_until(until: float) -> str:
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": until}).encode()).decode().rstrip("=")
+    return f"e30.{claims}.c2ln"
+
+
+def data_of(pem: bytes) -> str:
+    return base64.b64encode(pem).decode()
+
+
+class TestCredentials:
+    async def test_each_end_is_found_and_named(self, tmp_path: Path) -> None:
+        authority = trustme.CA()
+        ca = authority.cert_pem.bytes()
+        soon = authority.issue_cert("u", not_after=datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=5))
+        chain = b"".join(part.bytes() for part in soon.cert_chain_pems)
+        raw = {
+            "certificate": kubeconfig(
+                ca=ca,
+                **{"client-certificate-data": data_of(chain), "client-key-data": data_of(soon.private_key_pem.bytes())},
+            ),
+            "over": kubeconfig(ca=ca, token=token_until(time.time() - 60)),
+            "fresh": kubeconfig(ca=ca, token=token_until(time.time() + 90 * DAY)),
+            "opaque": kubeconfig(ca=ca, token="seeded-token-1"),
+            "plugin": kubeconfig(ca=ca, exec={"apiVersion": "client.authentication.k8s.io/v1", "command": "aws"}),
+        }
+        (tmp_path / "fresh.kubeconfig").write_bytes(kubeconfig(ca=b"no certificate", token="t"))
+        checks = await check_clusters(tmp_path, raw, ask=False)
+        assert level_of(checks, "credential certificate: client certificate ends in") is Level.WARN
+        assert level_of(checks, "credential over: token ended") is Level.MISS
+        assert level_of(checks, "credential opaque:") is Level.OK
+        assert level_of(checks, "credential plugin:") is Level.MISS
+        assert level_of(checks, "credential fresh: a certificate in it does not read") is Level.MISS  # the file wins
+        assert "seeded-token-1" not in repr(checks)
+
+    async def test_a_real_server_tells_its_time_without_a_credential(self, api_server: ControlPlane) -> None:
+        raw = {"eu-1": yaml.safe_dump(api_server.kubeconfig()).encode()}
+        mark = api_server.ledger_mark()
+        checks = await check_clusters(None, raw, ask=True)
+        assert level_of(checks, "clocks of 1 clusters agree") is Level.OK
+        assert {entry.user for entry in api_server.ledger(mark, user_agent="fleet-doctor")} <= {"system:anonymous"}
+        checks = await check_clusters(None, raw, ask=True, wall=lambda: time.time() + 90)
+        assert level_of(checks, "the clock of eu-1 is 9") is Level.MISS
+        checks = await check_clusters(None, raw, ask=True, wall=lambda: time.time() + 400_000 * DAY)
+        assert level_of(checks, "server certificate of eu-1 ended") is Level.MISS
+
+    async def test_a_silent_or_another_server_is_named(self, api_server: ControlPlane) -> None:
+        config = api_server.kubeconfig()
+        server = config["clusters"][0]["cluster"]["server"]
+        stranger = kubeconfig(ca=trustme.CA().cert_pem.bytes(), server=server, token="t")
+        checks = await check_clusters(
+            None, {"down": kubeconfig(ca=trustme.CA().cert_pem.bytes(), token="t"), "other": stranger}, ask=True
+        )
+        assert level_of(checks, "down at 127.0.0.1:1 does not answer") is Level.WARN
+        assert level_of(checks, "other: its certificate is not trusted") is Level.MISS
+
+
+class TestMachine:
+    @pytest.fixture(autouse=True)
+    def alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in [name for name in os.environ if name.startswith("FLEET_") and name != "FLEET_KUSTOMIZE"]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    @staticmethod
+    def run(data: Path, root: Path) -> tuple[int, str]:
+        out = io.StringIO()
+        return doctor(root, out, data_dir=data, ask_clusters=False), out.getvalue()
+
+    @staticmethod
+    def make(data: Path) -> None:
+        async def state() -> None:
+            opened = await open_state(data, load_or_make_key(data, {}))
+            await opened.put_credential("eu-1", kubeconfig(ca=trustme.CA().cert_pem.bytes(), token="t"), 1.0)
+            await opened.close()
+
+        asyncio.run(state())
+
+    def test_a_machine_without_a_hub_is_well(self, tmp_path: Path) -> None:
+        code, text = self.run(tmp_path / "data", tmp_path)
+        assert code == 0, text
+        assert "no hub has run here yet" in text
+
+    def test_a_state_with_its_key_is_well_and_its_credentials_are_read(self, tmp_path: Path) -> None:
+        self.make(tmp_path / "data")
+        code, text = self.run(tmp_path / "data", tmp_path)
+        assert code == 0, text
+        assert "0 audit entries" in text
+        assert "credential eu-1: authority is good for" in text
+
+    @pytest.mark.parametrize("trouble", ["gone", "other", "open", "damaged", "readable"])
+    def test_each_trouble_is_a_miss_with_its_next_step(self, tmp_path: Path, trouble: str) -> None:
+        data = tmp_path / "data"
+        self.make(data)
+        key = data / "key"
+        if trouble == "gone":
+            key.unlink()
+        elif trouble == "other":
+            key.write_text("ab" * 32)
+        elif trouble == "open":
+            key.chmod(0o644)
+        elif trouble == "damaged":
+            (data / "state.db").write_bytes(os.urandom(9_000))
+        else:
+            data.chmod(0o755)
+        code, text = self.run(data, tmp_path)
+        assert code == 1, text
+        lines = text.splitlines()
+        missed = [number for number, line in enumerate(lines) if line.startswith("MISS")]
+        assert missed
+        assert all(lines[number + 1].startswith("      next: ") for number in missed)
+
+    def test_a_stopped_hub_is_a_warning(self, tmp_path: Path) -> None:
+        folder = tmp_path / "state" / "fleet"
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / "url").write_text("http://127.0.0.1:9\n")
+        code, text = self.run(tmp_path / "data", tmp_path)
+        assert (code, "warn  the hub at http://127.0.0.1:9 does not answer" in text) == (0, True)
