@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleet.access.policy import Caller, Role
 from fleet.core.ids import Digest
@@ -14,6 +15,7 @@ from fleet.ports.state import State, TokenRow
 
 PREFIX = "fleet_"
 LONGEST_SECONDS = 366 * 86400
+KEPT_SECONDS = 2.0  # a revocation elsewhere is in effect within 5 s
 
 
 def digest_of_token(token: str) -> Digest:
@@ -23,10 +25,11 @@ def digest_of_token(token: str) -> Digest:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Makes and checks tokens against the state."""
+    """Makes and checks tokens against the state; a token that was read is believed for KEPT_SECONDS."""
 
     state: State
     wall: Callable[[], float]
+    _read: dict[Digest, tuple[float, TokenRow]] = field(default_factory=dict[Digest, tuple[float, TokenRow]])
 
     async def create(self, name: str, role: Role, seconds: float) -> tuple[str, TokenRow]:
         """Make a token; the clear text is returned once and kept nowhere."""
@@ -55,7 +58,7 @@ class Tokens:
         scheme, _, token = header.partition(" ")
         row = None
         if scheme.lower() == "bearer" and token.startswith(PREFIX) and len(token) < 200:
-            row = await self.state.token(digest_of_token(token.strip()))
+            row = await self._row_of(digest_of_token(token.strip()))
         if row is None or not self._in_force(row):
             raise NotAuthenticated(
                 "this request carries no token in force",
@@ -63,6 +66,21 @@ class Tokens:
                 next_step="fleet token create NAME --role viewer, then set FLEET_TOKEN",
             )
         return Caller(row.name, Role(row.role), row.id)
+
+    async def revoke(self, token: str) -> bool:
+        """By id or name; False if there was none in force. Takes effect at once in this process."""
+        self._read.clear()
+        return await self.state.revoke_token(token, self.wall())
+
+    async def _row_of(self, digest: Digest) -> TokenRow | None:
+        now = time.monotonic()
+        read_at, row = self._read.get(digest, (float("-inf"), None))
+        if row is None or now - read_at > KEPT_SECONDS:
+            row = await self.state.token(digest)
+            self._read.pop(digest, None)
+            if row is not None:  # only what exists is kept: strangers cannot fill this
+                self._read[digest] = (now, row)
+        return row
 
     def _in_force(self, row: TokenRow) -> bool:
         return not row.revoked_at and row.expires_at > self.wall()

@@ -37,7 +37,7 @@ async def _tokens(call: Call) -> TokenList:
 
 
 async def _revoke_token(call: Call) -> Done:
-    if not await call.parts.state.revoke_token(call.name, call.parts.wall()):
+    if not await call.parts.tokens.revoke(call.name):
         raise NotKnown(f"there is no token {call.name} in force", next_step="fleet token list")
     await _audit(call, "revoke-token", f"token {call.name}")
     return Done(message=f"token {call.name} is revoked")

@@ -47,7 +47,7 @@ class OpenedHub:
 
     async def announce(self, url: str) -> str:
         """Write `url` and a fresh admin token (0600) where the local CLI finds them; returns the token."""
-        await self.adapters.state.revoke_token(LOCAL_ADMIN, time.time())
+        await self.tokens.revoke(LOCAL_ADMIN)
         token, _ = await self.tokens.create(LOCAL_ADMIN, Role.ADMIN, LONGEST_SECONDS)
         await asyncio.to_thread(write_private, self.data_dir / "admin.token", token)
         await asyncio.to_thread(write_private, self.data_dir / "url", url)

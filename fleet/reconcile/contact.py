@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias, cast
 
-from fleet.core.documents import Document
+from fleet.core.documents import Document, text_at
 from fleet.core.ids import ObjectRef
-from fleet.core.objects import ref_of
 from fleet.errors import Forbidden
 from fleet.ports.kube import ServedKind
 from fleet.reconcile.memory import Kind, kind_of
@@ -24,7 +23,7 @@ from fleet.reconcile.site import Site
 _GATHER_SECONDS = 0.002
 _NAMESPACES = 4  # more of them for one kind: one list over all
 _LATELY_SECONDS = 60.0  # so long small questions about one kind and namespace add up
-_FRESH_SECONDS = 2.0  # so long a list answers
+_FRESH_SECONDS = 10.0  # so long a list answers
 
 Answer: TypeAlias = "dict[ObjectRef, Document | None]"  # metadata; None: the server says that it is not there
 Place: TypeAlias = "tuple[Kind, str]"  # a kind in a namespace, "" for all
@@ -38,7 +37,8 @@ class Contacts:
         self._asked: dict[ObjectRef, asyncio.Future[Document | None]] = {}
         self._gathering = False
         self._lately: dict[Place, tuple[float, int]] = {}  # since when, how many were asked
-        self._listed: dict[Place, tuple[float, Answer]] = {}
+        self._listed: dict[Place, tuple[float, dict[ObjectRef, Document]]] = {}
+        self._listing: defaultdict[Place, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def learn(self, refs: Iterable[ObjectRef]) -> Answer:
         """Existence of these objects; kinds that are not served count as absent. Raises ClusterError."""
@@ -91,13 +91,17 @@ class Contacts:
         counts = [self._counted((kind, namespace), len(group)) for namespace, group in by_namespace.items()]
         if max(counts) <= self._site.limits.direct_reads and len(by_namespace) <= _NAMESPACES:
             return await self._reads(served, refs)
-        everywhere = len(by_namespace) > _NAMESPACES
-        try:
-            return await self._lists(served, [""] if everywhere else list(by_namespace))
-        except Forbidden:
-            if not everywhere:
-                raise
-            return await self._lists(served, list(by_namespace))
+        if len(by_namespace) > _NAMESPACES:
+            try:
+                found = await self._list(served, "")
+                return {ref: found.get(ref) for ref in refs}
+            except Forbidden:
+                pass  # who may not list all may still list each
+        answer: Answer = {}
+        for namespace, group in by_namespace.items():
+            found = await self._list(served, namespace)
+            answer |= {ref: found.get(ref) for ref in group}
+        return answer
 
     def _counted(self, place: Place, count: int) -> int:
         """How many objects of a place were asked for lately, these included."""
@@ -108,21 +112,27 @@ class Contacts:
         self._lately[place] = (since, before + count)
         return before + count
 
-    async def _lists(self, served: ServedKind, namespaces: list[str]) -> Answer:
-        now, kind = self._site.clock(), (served.group, served.kind)
-        self._listed = {place: kept for place, kept in self._listed.items() if now - kept[0] <= _FRESH_SECONDS}
-        found: Answer = {}
-        for namespace in namespaces:
-            kept = self._listed.get((kind, namespace))
-            if kept is None:
-                kept = self._listed[kind, namespace] = (self._site.clock(), await self._list(served, namespace))
-            found |= kept[1]
-        return found
+    async def _list(self, served: ServedKind, namespace: str) -> Mapping[ObjectRef, Document]:
+        """All objects of a place; who asks while one list is under way waits for it."""
+        place = (served.group, served.kind), namespace
+        async with self._listing[place]:
+            at, kept = self._listed.get(place, (float("-inf"), None))
+            if kept is None or self._site.clock() - at > _FRESH_SECONDS:
+                at = self._site.clock()
+                listed = await self._site.kube.list(served, namespace=namespace, metadata_only=True)
+                kept = {
+                    ObjectRef(served.group, served.kind, text_at(item, "metadata", "namespace"), name): item
+                    for item in listed.items
+                    if (name := text_at(item, "metadata", "name"))
+                }
+                self._listed[place] = (at, kept)
+                asyncio.get_running_loop().call_later(_FRESH_SECONDS, self._drop, place, at)
+            return kept
 
-    async def _list(self, served: ServedKind, namespace: str) -> Answer:
-        listed = await self._site.kube.list(served, namespace=namespace, metadata_only=True)
-        refs = [(ref_of(item), item) for item in listed.items]
-        return {ObjectRef(served.group, served.kind, ref.namespace, ref.name): item for ref, item in refs}
+    def _drop(self, place: Place, at: float) -> None:
+        """Forget a list that answers no more."""
+        if place in self._listed and self._listed[place][0] == at:
+            del self._listed[place]
 
     async def _reads(self, served: ServedKind, refs: list[ObjectRef]) -> Answer:
         found: Answer = {}
