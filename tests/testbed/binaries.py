@@ -84,9 +84,10 @@ KUSTOMIZE = Module(
         )
     },
 )
-HELM = Module(
-    "helm", {"helm": Program("helm.sh/helm/v3/cmd/helm", "-X helm.sh/helm/v3/internal/version.version={version}")}
-)
+# Without a cluster helm takes charts for one of this version.
+_HELM_KUBE = "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36"
+_HELM_VERSION = f"-X helm.sh/helm/v3/internal/version.version={{version}} {_HELM_KUBE}"
+HELM = Module("helm", {"helm": Program("helm.sh/helm/v3/cmd/helm", _HELM_VERSION)})
 MODULES = {module.name: module for module in (KUSTOMIZE, KUBE, KWOK, HELM)}
 _VERSIONED_BY = {
     "kube": "k8s.io/kubernetes",
