@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 
 from fleet.core.documents import Document, Json, text_at
+from fleet.core.objects import OWNER_ANNOTATION
 from fleet.sim import discovery, patch, rules, virtual
 from fleet.sim.access import ANONYMOUS
 from fleet.sim.calls import (
@@ -29,6 +30,7 @@ from fleet.sim.calls import (
     write_options_of,
 )
 from fleet.sim.kinds import Kind, built_ins, server_version
+from fleet.sim.ledger import WRITES, Met
 from fleet.sim.objects import Preconditions, Written
 from fleet.sim.reads import Form, encode, filter_of, make_list
 from fleet.sim.requests import target_of
@@ -102,6 +104,8 @@ class ApiServer:
             code=code,
             dry_run=call.dry_run,
             query=dict(call.query),
+            landed=call.landed,
+            met=call.met,
         )
 
     async def _answer(self, call: Call) -> web.StreamResponse:
@@ -117,9 +121,12 @@ class ApiServer:
         if not call.target.is_resource:
             return self._path(call)
         response = await self._resource(call)
-        if faults.loses(call.target, call.agent):
+        call.landed = call.target.verb in WRITES and not call.dry_run
+        loses = faults.tripwire is not None and await faults.tripwire("after", call.target, call.agent)
+        if loses or faults.loses(call.target, call.agent):
             # The write has landed; the client waits until its own deadline or the end of the fault.
-            await faults.held()
+            if not loses:
+                await faults.held()
             transport = call.request.transport
             if transport is not None:
                 transport.abort()
@@ -323,6 +330,7 @@ class ApiServer:
 
     def _delete(self, call: Call, kind: Kind, namespace: str, body: bytes) -> web.Response:
         asked = delete_options_of(call, body)
+        call.met = self._met(kind, namespace, call.target.name, asked)
         if (
             kind.resource == "jobs.batch"
             and not text_at(asked, "propagationPolicy")
@@ -341,6 +349,13 @@ class ApiServer:
             dry_run=call.dry_run or "All" in cast("list[Json]", asked.get("dryRun") or []),
         )
         return self._deleted(kind, document, gone)
+
+    def _met(self, kind: Kind, namespace: str, name: str, asked: Document) -> Met:
+        """What stands under the name that is to be deleted, for the ledger."""
+        row = self._cluster.store.get(kind.resource, (namespace, name))
+        owner = text_at(row.document(), "metadata", "annotations", OWNER_ANNOTATION) if row else ""
+        wanted = (text_at(asked, "preconditions", field) for field in ("uid", "resourceVersion"))
+        return Met(row.uid if row else "", owner, *wanted)
 
     def _deleted(self, kind: Kind, document: Document, gone: bool) -> web.Response:
         if not gone or kind.resource in rules.RETURN_DELETED:

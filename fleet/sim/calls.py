@@ -15,6 +15,7 @@ from fleet.core.documents import Document, Json, parse, text_at
 from fleet.sim import patch
 from fleet.sim.access import User
 from fleet.sim.kinds import Kind
+from fleet.sim.ledger import NOTHING_MET, Met
 from fleet.sim.objects import WriteOptions
 from fleet.sim.reads import Form
 from fleet.sim.requests import Target, truth
@@ -35,6 +36,8 @@ class Call:
     user: User
     agent: str
     warnings: list[str]
+    landed: bool = False  # a write that was carried out
+    met: Met = NOTHING_MET
 
     @property
     def dry_run(self) -> bool:

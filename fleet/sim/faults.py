@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -88,12 +88,18 @@ _REASONS = {
 _PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>\n"
 
 
+# Awaited "before" a request is looked at and "after" it was carried out; it may wait, or raise ApiError. True "after":
+# the connection is cut, so that the answer never comes.
+Tripwire = Callable[[str, Target, str], Awaitable[bool]]
+
+
 class Faults:
     """The faults of one cluster. `changed` is called whenever the list changes (the listener opens and closes)."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self.active: list[Fault] = []
+        self.tripwire: Tripwire | None = None
         self._changed = asyncio.Event()
         self.on_change: list[Callable[[], None]] = []
 
@@ -162,6 +168,8 @@ class Faults:
 
     async def before(self, target: Target, agent: str, *, paged: bool = False) -> web.Response | None:
         """Delay, refuse or answer in the server's place; None lets the request through. Raises ApiError."""
+        if self.tripwire is not None:
+            await self.tripwire("before", target, agent)
         if not self.active:
             return None
         slow = self.hit("slow", target, agent)

@@ -6,10 +6,23 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from fleet.core.documents import Document
 
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+
+class Met(NamedTuple):
+    """What a delete met, and what it asked for."""
+
+    uid: str = ""
+    owner: str = ""
+    asked_uid: str = ""
+    asked_version: str = ""
+
+
+NOTHING_MET = Met()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,11 @@ class Entry:
     code: int
     dry_run: bool
     query: Mapping[str, str]
+    landed: bool = False  # a write that was carried out, whether or not its answer arrived
+    uid: str = ""  # of what a delete met, and what its preconditions asked for
+    owner: str = ""  # the owner annotation of what a delete met
+    asked_uid: str = ""
+    asked_version: str = ""
 
     @property
     def writes(self) -> bool:
@@ -62,6 +80,8 @@ class Ledger:
         code: int,
         dry_run: bool,
         query: Mapping[str, str],
+        landed: bool = False,
+        met: Met = NOTHING_MET,
     ) -> Entry:
         """Record one request when its answer begins."""
         self.sequence += 1
@@ -78,6 +98,8 @@ class Ledger:
             code,
             dry_run,
             query,
+            landed,
+            *met,
         )
         self._entries.append(entry)
         self.counts[verb, resource] += 1

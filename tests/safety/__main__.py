@@ -1,0 +1,88 @@
+"""The long form of the safety figures: `PYTHONPATH=tests python -m safety sweep --out FILE`.
+
+Each line of FILE is one run as JSON, written as soon as it ended; runs that stand there already are not repeated. The
+exit code is 1 if any run found a violation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from safety import sweep
+
+Job = tuple[str, Callable[[], Awaitable[dict[str, Any]]]]
+
+
+async def sweep_jobs() -> list[Job]:
+    """Every boundary of the reference run x every fault."""
+    made: list[Job] = []
+    for boundary in await sweep.boundaries_of_reference():
+        for fault in sweep.FAULTS:
+
+            async def job(boundary: sweep.Boundary = boundary, fault: str = fault) -> dict[str, Any]:
+                found = await sweep.one_run(boundary, fault)
+                return {"kind": fault, "met": found.met, "violations": list(found.violations)}
+
+            made.append((f"{' '.join(map(str, boundary))} / {fault}", job))
+    return made
+
+
+async def run_all(jobs: Sequence[Job], out: Path) -> int:
+    """Run what is not in the file yet; the number of runs with a violation."""
+    out.touch()
+    for number, (name, run) in enumerate(jobs, 1):
+        if any(json.loads(line)["run"] == name for line in out.read_text().splitlines()):
+            continue
+        line = json.dumps({"run": name, **await run()})
+        with out.open("a") as file:
+            file.write(line + "\n")
+        print(f"{number} of {len(jobs)}", file=sys.stderr)
+    return summary(out)
+
+
+def summary(out: Path) -> int:
+    """Print the figures of a file of runs."""
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    runs, met, bad = (Counter[str]() for _ in range(3))
+    for row in rows:
+        runs[row["kind"]] += 1
+        met[row["kind"]] += row["met"]
+        bad[row["kind"]] += bool(row["violations"])
+    for kind in sorted(runs):
+        print(f"{kind:<20} {runs[kind]:>5} runs, {met[kind]:>5} met, {bad[kind]:>3} with a violation")
+    for row in rows:
+        for violation in row["violations"]:
+            print(f"{row['run']}: {violation.splitlines()[0]}")
+    return sum(bad.values())
+
+
+JOBS: dict[str, Callable[[], Awaitable[list[Job]]]] = {"sweep": sweep_jobs}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m safety", description=__doc__)
+    parser.add_argument("what", choices=sorted(JOBS))
+    parser.add_argument("--out", type=Path, required=True, help="file of results")
+    parser.add_argument("--shard", default="1/1", help="I/N: every Nth run from the Ith; N processes may share FILE")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    out: Path = options.out
+
+    async def run() -> int:
+        first, step = map(int, options.shard.split("/"))
+        return await run_all((await JOBS[options.what]())[first - 1 :: step], out)
+
+    return 1 if asyncio.run(run()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

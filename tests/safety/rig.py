@@ -1,0 +1,175 @@
+"""A hub that can be killed at an instant, clusters whose every request can be met, and the reference run.
+
+A kill is exact: in the same step of the event loop the durable state is copied and all further requests are cut off;
+then the hub is torn down, the copy put in its place, and another hub started on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from hubworld import HubWorld, NotSeen
+from safety.checker import History, Key, Script, judge, landed_of, read_disk
+
+from fleet.sim.requests import Target
+
+SECONDS = 60.0
+Boundary = tuple[str, str, str, int]  # verb, resource (or path), name, and which of these it is, from 1
+Meets = Callable[[str, "Boundary", str], Awaitable[bool]]
+
+
+class Dead(Exception):
+    """The hub is being killed: its requests go nowhere any more."""
+
+
+@dataclass
+class Rig:
+    """One fleet for one run."""
+
+    world: HubWorld
+    script: Script = field(default_factory=Script)
+    meets: Meets | None = None  # called for every request of the hub
+    boundaries: list[Boundary] = field(default_factory=list)  # as they came
+    kills: int = 0
+    _counts: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
+    _run: Any = None
+    _dead: bool = False
+    _killing: asyncio.Task[None] | None = None
+    _parents: dict[str, list[str]] = field(default_factory=dict)
+
+    def watch_clusters(self) -> None:
+        """Listen to everything that happens on the clusters from now on."""
+        for name, cluster in self.world.sim.clusters.items():
+            self.script.identities[name] = cluster.identity
+            cluster.faults.tripwire = self._tripwire(name)
+            cluster.store.listen("configmaps", lambda event, name=name: self._parent(name, event))
+
+    def _parent(self, cluster: str, event: Any) -> None:
+        namespace, name = event.key
+        if namespace == "fleet-system" and event.after is not None and name.startswith("unit-"):
+            notes = event.after.document()["metadata"].get("annotations", {})
+            commits = self._parents.setdefault(f"{name.removeprefix('unit-')}@{cluster}", [])
+            commit = notes.get("fleet.internal/commit", "")
+            if commit and (not commits or commits[-1] != commit):
+                commits.append(commit)
+
+    def _tripwire(self, cluster: str) -> Callable[[str, Target, str], Awaitable[bool]]:
+        async def meet(phase: str, target: Target, agent: str) -> bool:
+            if not agent.startswith("fleet"):
+                return False
+            while self._dead:
+                await asyncio.sleep(0.01)  # its connection is cut with the hub that sent it
+            key = (target.verb, target.resource or target.path, target.name)
+            if phase == "before":
+                number = self._counts[cluster, *key] = self._counts.get((cluster, *key), 0) + 1
+                self.boundaries.append((*key, number))
+            boundary = (*key, self._counts[cluster, *key])
+            return self.meets is not None and await self.meets(phase, boundary, cluster)
+
+        return meet
+
+    # The hub
+
+    async def start(self) -> None:
+        self._run = self.world.run(kill=True)
+        await self._run.__aenter__()
+
+    async def stop(self) -> None:
+        if self._killing is not None:
+            await self._killing
+        if self._run is not None:
+            run, self._run = self._run, None
+            await run.__aexit__(None, None, None)
+
+    def kill(self) -> None:
+        """At once; a new hub starts by itself on what was durable."""
+        if self._dead:
+            return
+        self.kills += 1
+        self._dead = True
+        copy = self.world.root / "crash.db"
+        copy.unlink(missing_ok=True)
+        with closing(sqlite3.connect(self.world.data_dir / "state.db")) as now, closing(sqlite3.connect(copy)) as then:
+            now.backup(then)
+        self._killing = asyncio.create_task(self._start_again(copy), name="kill")
+
+    async def _start_again(self, copy: Path) -> None:
+        run, self._run = self._run, None
+        await run.__aexit__(None, None, None)
+        for cluster in self.world.sim.clusters.values():
+            cluster.cut()
+        for side in ("-wal", "-shm"):
+            (self.world.data_dir / f"state.db{side}").unlink(missing_ok=True)
+        shutil.copyfile(copy, self.world.data_dir / "state.db")
+        self._dead = False
+        await self.start()
+
+    # What a person does
+
+    def commit(self, files: Mapping[str, Any], *, drops: Iterator[Key] | list[Key] = (), wants: list[Key] = ()) -> str:
+        now = time.time()
+        for cluster in self.world.sim.clusters:
+            self.script.dropped += [(now, cluster, key) for key in drops]
+            self.script.wanted += [(now, cluster, key) for key in wants]
+        revision = self.world.commit(files)
+        self.script.commits.append(revision)
+        return revision
+
+    async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request to the API, again while there is no hub."""
+        end = time.monotonic() + SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(5):
+                    return await self.world.call(method, path, body)
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(0.05)
+
+    async def until(self, holds: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
+        """The first true value, over kills of the hub."""
+        end = time.monotonic() + seconds
+        while True:
+            with suppress(AttributeError, KeyError, TypeError):  # while one hub is gone and the next not there
+                if value := holds():
+                    return value
+            if time.monotonic() > end:
+                raise NotSeen(f"{what} within {seconds} s\n{self.world.describe()}")
+            if self._killing is not None and self._killing.done():
+                self._killing.result()
+            self.world.opened.bells.fetch.set()
+            await asyncio.sleep(0.02)
+
+    async def approve(self, overlay: str, gone: Callable[[], bool], *keys: Key) -> None:
+        """Approve holds of the overlay until what they list is gone; each approval is of the very list shown."""
+        end = time.monotonic() + SECONDS
+        while not gone():
+            _, answer = await self.call("GET", "/api/v1/holds?openOnly=true")
+            for hold in answer.get("items", []):
+                if hold["overlay"] == overlay and not hold["decision"]:
+                    self.script.approved += [(time.time(), key) for key in keys]
+                    name, body = hold["metadata"]["name"], {"listDigest": hold["listDigest"], "reason": "reviewed"}
+                    await self.call("POST", f"/api/v1/holds/{name}:approve", body)
+            if time.monotonic() > end:
+                raise NotSeen(f"{keys} gone after their approval within {SECONDS} s\n{self.world.describe()}")
+            await asyncio.sleep(0.05)
+
+    # Afterwards
+
+    def violations(self) -> list[str]:
+        """After `stop`: what the checker finds."""
+        landed = [
+            write for name, cluster in self.world.sim.clusters.items() for write in landed_of(name, cluster.ledger)
+        ]
+        operations, audited = read_disk(self.world.data_dir)
+        return judge(self.script, History(landed, self._parents, operations, audited))

@@ -1,0 +1,61 @@
+"""The checker finds what it is for; so that a clean sweep means something."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from safety.checker import History, Landed, Script, judge
+
+CONFIG, SPACE = ("configmaps", "default", "a"), ("namespaces", "", "shop")
+SCRIPT = Script(
+    installation="acme",
+    identities={"eu-1": "uid-eu"},
+    dropped=[(10.0, "eu-1", CONFIG), (10.0, "eu-1", SPACE)],
+    approved=[(20.0, SPACE)],
+    commits=["c1", "c2", "c3"],
+)
+PLAIN = Landed(30.0, "eu-1", "delete", CONFIG, "u1", "acme/uid-eu/web", "u1", "7")
+PRECIOUS = replace(PLAIN, key=SPACE, uid="u2", asked_uid="u2")
+
+
+def rows(*deletions: Landed) -> list[dict[str, object]]:
+    made: list[dict[str, object]] = []
+    for one in deletions:
+        for outcome in ("", "done"):
+            made.append({"id": len(made) + 1, "action": "delete", "uid": one.uid, "outcome": outcome, "at": 29.0})
+    return made
+
+
+def history(*landed: Landed, **changes: object) -> History:
+    facts: dict[str, object] = {"commits_of_units": {"web@eu-1": ["c1", "c3"]}, "operations": [("op-1", "done")],
+                                "audited": rows(*landed)}  # fmt: skip
+    return History(landed=landed, **{**facts, **changes})  # type: ignore[arg-type]
+
+
+def test_a_clean_run_has_no_violation() -> None:
+    assert judge(SCRIPT, history(PLAIN, PRECIOUS, replace(PLAIN, verb="patch", uid=""))) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (history(replace(PLAIN, moment=5.0), audited=rows(PLAIN)), "no commit dropped it"),
+        (history(replace(PLAIN, key=("configmaps", "default", "b"))), "no commit dropped it"),
+        (history(replace(PLAIN, owner="acme/uid-us/web")), "carried the mark"),
+        (history(replace(PLAIN, owner="")), "carried the mark"),
+        (history(replace(PLAIN, asked_uid="u9")), "without its UID"),
+        (history(replace(PLAIN, asked_version="")), "without its resourceVersion"),
+        (history(replace(PRECIOUS, moment=15.0), audited=[]), "nobody approved it"),
+        (history(PLAIN, audited=[]), "before the audit log said so"),
+        (history(PLAIN, audited=rows(PLAIN)[:1]), "no last word"),
+        (history(replace(PLAIN, key=("configmaps", "fleet-system", "unit-web"))), "nobody detached"),
+        (history(replace(PLAIN, verb="deletecollection")), "whole collection"),
+        (history(replace(PLAIN, verb="patch", cluster="us-9")), "V2"),
+        (history(commits_of_units={"web@eu-1": ["c2", "c1"]}), "went back"),
+        (history(commits_of_units={"web@eu-1": ["c1", "c9"]}), "never on the branch"),
+        (history(operations=[("op-1", "")]), "has no end"),
+    ],
+)
+def test_each_violation_is_named(wrong: History, said: str) -> None:
+    assert any(said in violation for violation in judge(SCRIPT, wrong))
