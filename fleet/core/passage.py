@@ -1,0 +1,177 @@
+"""What is known of rollouts over restarts: one passage per commit, one row per overlay that the commit changes.
+
+Moments are seconds on the hub's own clock, which counts only while a hub runs and never goes back (R24); what is
+meant for people alone is wall-clock time and says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
+from fleet.core.release import Rendered
+
+Moments = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Somebody, or a failure, stopped it. unit: whose failure; since: wall clock."""
+
+    reason: str
+    by: str
+    since: float
+    unit: UnitName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One overlay on its way: the clusters whose result changes, with the digest that each shall end at."""
+
+    targets: Mapping[ClusterName, str]
+    flying: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # released, since when
+    before: Mapping[ClusterName, Rendered] = field(default_factory=dict[ClusterName, Rendered])  # what to go back to
+    passed: frozenset[str] = frozenset()  # names of steps that are over
+    opened: Moments = field(default_factory=dict[str, float])  # by step: when its turn came
+    calm: Moments = field(default_factory=dict[str, float])  # by step: since when all of it is Healthy
+    excused: frozenset[ClusterName] = frozenset()  # a person went on without them
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One commit on its way through the fleet. outcome: "" while it goes on, done, superseded, aborted, rolled back."""
+
+    commit: Revision
+    started_at: float  # wall clock
+    rows: Mapping[OverlayName, Row] = field(default_factory=dict[OverlayName, Row])
+    approvals: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])  # step -> who
+    halted: Stop | None = None
+    paused: Stop | None = None
+    ended: Stop | None = None  # who or what ended it, where it was not done
+    outcome: str = ""
+    ended_at: float = 0.0  # wall clock
+    overlays: tuple[OverlayName, ...] = ()  # that it ever had, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A result that was rolled back or aborted: under no commit does it come back without a person."""
+
+    commit: Revision
+    stop: Stop
+
+
+Quarantine = Mapping[OverlayName, Mapping[str, Quarantined]]  # by overlay and digest
+
+
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """All that is kept: those under way and the latest that ended, oldest first."""
+
+    all: tuple[Passage, ...] = ()
+    quarantine: Quarantine = field(default_factory=dict[OverlayName, Mapping[str, Quarantined]])
+
+
+def encode_passages(kept: Passages) -> str:
+    """As one text for the state."""
+    return json.dumps(
+        {
+            "passages": [_passage(passage) for passage in kept.all],
+            "quarantine": {
+                overlay: {digest: [entry.commit, _stop(entry.stop)] for digest, entry in entries.items()}
+                for overlay, entries in kept.quarantine.items()
+            },
+        },
+        separators=(",", ":"),
+    )
+
+
+def decode_passages(text: str) -> Passages:
+    """The other way round; raises ValueError."""
+    try:
+        document = json.loads(text)
+        return Passages(
+            tuple(_read_passage(entry) for entry in document["passages"]),
+            {
+                OverlayName(overlay): {
+                    digest: Quarantined(Revision(commit), _some_stop(stop))
+                    for digest, (commit, stop) in entries.items()
+                }
+                for overlay, entries in document["quarantine"].items()
+            },
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"rollouts are not in the form they were written in: {error}") from error
+
+
+def _stop(stop: Stop | None) -> list[Any] | None:
+    return None if stop is None else [stop.reason, stop.by, stop.since, str(stop.unit or "")]
+
+
+def _passage(passage: Passage) -> dict[str, Any]:
+    return {
+        "commit": passage.commit,
+        "started": passage.started_at,
+        "rows": {overlay: _row(row) for overlay, row in passage.rows.items()},
+        "approvals": {step: list(who) for step, who in passage.approvals.items()},
+        "halted": _stop(passage.halted),
+        "paused": _stop(passage.paused),
+        "ended": _stop(passage.ended),
+        "outcome": passage.outcome,
+        "endedAt": passage.ended_at,
+        "overlays": list(passage.overlays),
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "targets": dict(row.targets),
+        "flying": dict(row.flying),
+        "before": {cluster: [held.bundle, held.commit] for cluster, held in row.before.items()},
+        "passed": sorted(row.passed),
+        "opened": dict(row.opened),
+        "calm": dict(row.calm),
+        "excused": sorted(row.excused),
+        "done": row.done,
+    }
+
+
+def _read_stop(value: Any) -> Stop | None:
+    return None if value is None else _some_stop(value)
+
+
+def _some_stop(value: Any) -> Stop:
+    reason, by, since, unit = value
+    return Stop(reason, by, since, UnitName.parse(unit) if unit else None)
+
+
+def _read_passage(value: Any) -> Passage:
+    return Passage(
+        commit=Revision(value["commit"]),
+        started_at=value["started"],
+        rows={OverlayName(overlay): _read_row(row) for overlay, row in value["rows"].items()},
+        approvals={step: tuple(who) for step, who in value["approvals"].items()},
+        halted=_read_stop(value["halted"]),
+        paused=_read_stop(value["paused"]),
+        ended=_read_stop(value["ended"]),
+        outcome=value["outcome"],
+        ended_at=value["endedAt"],
+        overlays=tuple(map(OverlayName, value["overlays"])),
+    )
+
+
+def _read_row(value: Any) -> Row:
+    return Row(
+        targets={ClusterName(cluster): digest for cluster, digest in value["targets"].items()},
+        flying={ClusterName(cluster): at for cluster, at in value["flying"].items()},
+        before={ClusterName(cluster): Rendered(*held) for cluster, held in value["before"].items()},
+        passed=frozenset(value["passed"]),
+        opened=dict(value["opened"]),
+        calm=dict(value["calm"]),
+        excused=frozenset(map(ClusterName, value["excused"])),
+        done=value["done"],
+    )

@@ -1,0 +1,222 @@
+"""Which rollouts there are: new results make rows, a newer commit takes them over, people stop and move them. Pure.
+
+A row belongs to the newest commit that changed one of its results. When a newer one does, the row goes over to it and
+begins at its first step again; clusters that were not reached yet go straight to the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from fleet.core.advance import Condition, RowFacts
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
+from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
+from fleet.core.release import Rendered
+
+ENDED_KEPT = 50
+ROWS_KEPT = 5  # of the latest passages that ended: a rollback needs them
+QUARANTINED_KEPT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One unit that goes by steps: its newest result, and what it was told to hold last."""
+
+    result: Rendered
+    held: Rendered | None
+
+
+def take_over(
+    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, Wanted], head: Revision, wall: float
+) -> Passages:
+    """Bring the row of one overlay in line with its newest results.
+
+    wanted: its units that go by steps and have a result; head: the commit in force; wall: for people.
+    """
+    barred = kept.quarantine.get(overlay, {})
+    pending = {
+        name
+        for name, unit in wanted.items()
+        if (unit.held is None or unit.held.bundle != unit.result.bundle) and unit.result.bundle not in barred
+    }
+    passage = _with_row(kept, overlay)
+    row = passage.rows[overlay] if passage is not None else None
+    if passage is None or row is None:
+        return _begin(kept, overlay, Row(_targets(wanted, pending)), head, wall) if pending else kept
+    others = {name for name in pending if name not in row.targets}
+    is_newer = any(
+        name in wanted and wanted[name].result.bundle != digest for name, digest in row.targets.items()
+    ) or any(wanted[name].held is not None for name in others)
+    if is_newer:
+        concerned = pending | {name for name in row.targets if name in wanted}
+        before = {name: held for name, held in row.before.items() if name in concerned}
+        moved = _without_row(kept, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
+        return _begin(moved, overlay, Row(_targets(wanted, concerned), before=before), head, wall)
+    if others:
+        joined = replace(row, targets={**row.targets, **_targets(wanted, others)})
+        return _put(kept, replace(passage, rows={**passage.rows, overlay: joined}))
+    return kept
+
+
+def drop_rows(kept: Passages, gone: Iterable[OverlayName], wall: float) -> Passages:
+    """Overlays that go by steps no more, or are not there any more."""
+    for overlay in gone:
+        passage = _with_row(kept, overlay)
+        if passage is not None:
+            kept = _without_row(kept, passage, overlay, Stop(f"{overlay} left", "hub", wall))
+    return kept
+
+
+def open_rows(kept: Passages) -> frozenset[OverlayName]:
+    """Overlays that are under way."""
+    return frozenset(
+        overlay for passage in kept.all if not passage.outcome for overlay, row in passage.rows.items() if not row.done
+    )
+
+
+def settle(kept: Passages, passage: Passage, wall: float) -> Passages:
+    """Put a passage back; one whose rows are all done is done."""
+    if not passage.outcome and all(row.done for row in passage.rows.values()):
+        passage = replace(passage, outcome="done", ended_at=wall, halted=None, paused=None)
+    return _put(kept, passage)
+
+
+# What people order
+
+
+def approved(passage: Passage, step: str, who: str) -> Passage:
+    """One person's approval of a step; twice by the same one counts once."""
+    given = passage.approvals.get(step, ())
+    return passage if who in given else replace(passage, approvals={**passage.approvals, step: (*given, who)})
+
+
+def resumed(passage: Passage) -> Passage:
+    """Go on after a halt or a pause; what failed is judged again, with its whole time before it."""
+    failed = passage.halted.unit if passage.halted is not None else None
+    rows = dict(passage.rows)
+    if failed is not None and failed.overlay in rows:
+        row = rows[failed.overlay]
+        flying = {name: at for name, at in row.flying.items() if name != failed.cluster}
+        rows[failed.overlay] = replace(row, flying=flying)
+    return replace(passage, halted=None, paused=None, rows=rows)
+
+
+def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage:
+    """Go past the step that each row stands at, without those that are not Healthy; never past an approval."""
+    rows = dict(passage.rows)
+    for overlay, row in passage.rows.items():
+        stages = facts[overlay].stages if overlay in facts else ()
+        for stage in stages:
+            units = {name: facts[overlay].units[name] for name in stage.clusters if name in facts[overlay].units}
+            touched = {name for name in row.targets if name in units}
+            if stage.name in row.passed or not touched:
+                continue
+            if len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals:
+                slow = {name for name in touched if units[name].released or units[name].condition is Condition.AWAY}
+                rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
+            break
+    return replace(passage, rows=rows, halted=None, paused=None)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What a rollback does: what is kept, and what each unit shall hold again."""
+
+    kept: Passages
+    back: Mapping[UnitName, Rendered]
+
+
+def taken_back(
+    kept: Passages, passage: Passage, held: Mapping[UnitName, Rendered], stop: Stop, overlays: Iterable[OverlayName]
+) -> TakenBack:
+    """Back to what each unit held before this rollout; its results come under no commit again without a person."""
+    back: dict[UnitName, Rendered] = {}
+    wanted = set(overlays)
+    for overlay, row in passage.rows.items():
+        for name, before in row.before.items() if overlay in wanted else ():
+            unit = UnitName(overlay, name)
+            if unit in held and held[unit].bundle != before.bundle:
+                back[unit] = before
+    return TakenBack(_ended(kept, passage, stop, "rolled back", wanted), back)
+
+
+def aborted(kept: Passages, passage: Passage, stop: Stop) -> Passages:
+    """Nothing more of it is released, under no commit; what was released stays."""
+    return _ended(kept, passage, stop, "aborted", set(passage.rows))
+
+
+def readmitted(kept: Passages, commit: Revision) -> Passages:
+    """A person lets results that were rolled back or aborted with this commit begin again."""
+    quarantine = {
+        overlay: {digest: entry for digest, entry in entries.items() if entry.commit != commit}
+        for overlay, entries in kept.quarantine.items()
+    }
+    return replace(kept, quarantine={overlay: entries for overlay, entries in quarantine.items() if entries})
+
+
+def _ended(kept: Passages, passage: Passage, stop: Stop, outcome: str, overlays: set[OverlayName]) -> Passages:
+    quarantine = dict(kept.quarantine)
+    for overlay in overlays & set(passage.rows):
+        entries = dict(quarantine.get(overlay, {}))
+        goes_back_to = {held.bundle for held in passage.rows[overlay].before.values()}
+        for digest in set(passage.rows[overlay].targets.values()) - goes_back_to:
+            entries[digest] = Quarantined(passage.commit, stop)
+        quarantine[overlay] = dict(list(entries.items())[-QUARANTINED_KEPT:])
+    rest = {overlay: row for overlay, row in passage.rows.items() if overlay not in overlays and not row.done}
+    if rest:  # the commit's other overlays go on
+        return _put(replace(kept, quarantine=quarantine), replace(passage, rows=rest, halted=None))
+    ended = replace(passage, outcome=outcome, ended=stop, ended_at=stop.since, halted=None, paused=None)
+    return _put(replace(kept, quarantine=quarantine), ended)
+
+
+# Rows and passages
+
+
+def _targets(wanted: Mapping[ClusterName, Wanted], names: Iterable[ClusterName]) -> dict[ClusterName, Digest]:
+    return {name: wanted[name].result.bundle for name in sorted(names)}
+
+
+def _with_row(kept: Passages, overlay: OverlayName) -> Passage | None:
+    """The passage that an overlay is under way with."""
+    return next(
+        (
+            passage
+            for passage in kept.all
+            if not passage.outcome and overlay in passage.rows and not passage.rows[overlay].done
+        ),
+        None,
+    )
+
+
+def _begin(kept: Passages, overlay: OverlayName, row: Row, head: Revision, wall: float) -> Passages:
+    known = next((passage for passage in kept.all if passage.commit == head), None)
+    if known is None:
+        return _put(kept, Passage(head, wall, {overlay: row}, overlays=(overlay,)))
+    overlays = known.overlays if overlay in known.overlays else (*known.overlays, overlay)
+    again = replace(known, rows={**known.rows, overlay: row}, overlays=overlays, outcome="", ended=None, ended_at=0.0)
+    return _put(kept, again)
+
+
+def _without_row(kept: Passages, passage: Passage, overlay: OverlayName, why: Stop) -> Passages:
+    rows = {name: row for name, row in passage.rows.items() if name != overlay}
+    rest = replace(passage, rows=rows)
+    if rest.halted is not None and rest.halted.unit is not None and rest.halted.unit.overlay == overlay:
+        rest = replace(rest, halted=None)  # what failed goes its way with a newer commit
+    if all(row.done for row in rows.values()):
+        outcome = "done" if rows else "superseded"
+        rest = replace(rest, outcome=outcome, ended=why, ended_at=why.since, halted=None, paused=None)
+    return _put(kept, rest)
+
+
+def _put(kept: Passages, passage: Passage) -> Passages:
+    """Put one in its place; of those that ended long ago only a line is kept, and then nothing."""
+    known = any(other.commit == passage.commit for other in kept.all)
+    every = [passage if other.commit == passage.commit else other for other in kept.all]
+    if not known:
+        every.append(passage)
+    ended = [other for other in every if other.outcome]
+    old = {other.commit for other in ended[:-ROWS_KEPT]}
+    gone = {other.commit for other in ended[:-ENDED_KEPT]}
+    every = [replace(other, rows={}) if other.commit in old else other for other in every if other.commit not in gone]
+    return replace(kept, all=tuple(every))
