@@ -357,6 +357,10 @@ class ObjectForeign(ReconcileError):
     """An object exists already and is not ours; left alone unless adoption is asked for (R4)."""
 
 
+class WriterActive(ReconcileError):
+    """Somebody wrote an object minutes ago that is to be taken over; `sync.adopt: ifNoDiff` waits until it is quiet."""
+
+
 class OwnedByOther(ReconcileError):
     """The object or cluster carries another installation's or unit's mark (R4, R16, R23)."""
 

@@ -213,3 +213,35 @@ def without(fields: Document, is_dropped: Callable[[Path], bool], prefix: Path =
         elif rest := without(below, is_dropped, path):
             kept[element] = rest
     return kept
+
+
+def union(one: Document, other: Document) -> Document:
+    """The set of what either owns. A leaf and a node with `.` own the same path."""
+    out = dict(one)
+    for element, below in other.items():
+        mine = out.get(element)
+        if not isinstance(mine, dict) or not isinstance(below, dict):
+            out.setdefault(element, below)
+        elif mine and below:
+            out[element] = union(mine, below)
+        elif mine or below:
+            out[element] = {".": {}, **(mine or below)}
+    return out
+
+
+def split(fields: Document, is_taken: Callable[[Path], bool], prefix: Path = ()) -> tuple[Document, Document]:
+    """Two sets that hold together what this one holds: the owned paths for which `is_taken` says so, and the rest."""
+    taken: Document = {}
+    rest: Document = {}
+    for element, below in fields.items():
+        if element in _NO_CHILD:
+            (taken if is_taken(prefix) else rest)[element] = below
+            continue
+        path = (*prefix, element)
+        if not isinstance(below, dict) or not below:
+            (taken if is_taken(path) else rest)[element] = below
+            continue
+        for out, part in zip((taken, rest), split(below, is_taken, path), strict=True):
+            if part:
+                out[element] = {} if part == {".": {}} else part
+    return taken, rest

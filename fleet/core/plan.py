@@ -108,6 +108,7 @@ class Cause(StrEnum):
     DRIFTED = "drifted"
     LABEL_LOST = "label-lost"
     MOVED = "moved"  # another unit of ours gave it up in favour of this one
+    ADOPTED = "adopted"  # it was there without our mark, and sync.adopt says to take it over
 
 
 @dataclass(frozen=True, slots=True)

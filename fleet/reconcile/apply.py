@@ -48,6 +48,7 @@ from fleet.reconcile.site import UNKNOWN_RESULT, Site
 ENDS_SESSION = (IdentityMismatch, IdentityUnreadable, OwnedByOther)
 ENDS = (*ENDS_SESSION, StateNotWritable)  # with what concerns the whole hub
 _STALE_TRIES = 3
+ADOPTABLE = (MarkKind.UNMARKED, MarkKind.COPIED)  # what may be taken over where `sync.adopt` asks for it
 # No object is ever at this resourceVersion (the store's numbers begin above it): an apply that carries it creates, and
 # answers 409 where the object exists, so that nothing is taken over that came since we looked (R4; decision 5).
 ABSENT_VERSION = "1"
@@ -67,15 +68,20 @@ class Applier:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    async def write(self, unit: UnitState, wanted: Wanted) -> bool:
+    async def write(self, unit: UnitState, wanted: Wanted, *, adopted: Document | None = None) -> bool:
         """Make one object as desired; False when that failed, with the trouble noted in the unit.
 
         The record must hold the object already (R12). What ends the session is raised.
+        adopted: an object without our mark that is taken over in this state of it; its fields have moved to us.
         """
         site, ref = self._site, wanted.ref
         site.in_flight.add(ref)
         try:
-            answer, body = await self._write(unit, wanted)
+            if adopted is None:
+                answer, body = await self._write(unit, wanted)
+            else:
+                uid = text_at(adopted, "metadata", "uid")
+                answer, body = await self._write_over(unit, wanted, self.served(wanted), adopted, adopted_uid=uid)
             self._note(unit, wanted, answer, body)
         except ENDS_SESSION:
             raise
@@ -94,7 +100,7 @@ class Applier:
     async def try_out(self, unit: UnitState, wanted: Wanted) -> Answer:
         """What an apply with force would make of the object; stores nothing."""
         site, ref = self._site, wanted.ref
-        served = self._served(wanted)
+        served = self.served(wanted)
         live = site.view.find(ref)
         row = unit.rows.get(ref)
         body = await self.body(unit, wanted, live.document if live else None, row.uid if row and live else "")
@@ -103,7 +109,7 @@ class Applier:
     async def is_in_sync(self, unit: UnitState, wanted: Wanted, live: Document) -> bool:
         """Ask the arbiter, and remember an answer of yes. A dry-run stores nothing (design, section 6.3)."""
         site, ref = self._site, wanted.ref
-        served = self._served(wanted)
+        served = self.served(wanted)
         body = await self.body(unit, wanted, live, text_at(live, "metadata", "uid"))
         answer = await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, dry_run=True)
         ours, theirs = own_entry(live), own_entry(answer.object)
@@ -143,6 +149,11 @@ class Applier:
             document = unsealed(document, await site.library.secrets(seals))
         return Body(document, orjson.dumps(document))
 
+    def is_troubled(self, unit: UnitState, wanted: Wanted) -> bool:
+        """Whether an object was refused as it is wanted now, and its next try is not due yet."""
+        trouble = unit.troubles.get(wanted.ref)
+        return trouble is not None and trouble.digest == wanted.digest and trouble.next_at > self._site.clock()
+
     def trouble(self, unit: UnitState, ref: ObjectRef, digest: Digest, error: FleetError) -> Trouble:
         """Note what stopped an object and when it is tried again."""
         site, now = self._site, self._site.clock()
@@ -176,7 +187,7 @@ class Applier:
 
     async def _write(self, unit: UnitState, wanted: Wanted) -> tuple[Answer, Body]:
         site, ref = self._site, wanted.ref
-        served = self._served(wanted)
+        served = self.served(wanted)
         live = site.view.find(ref)
         seen = live.document if live else None
         if live is not None and seen is None and site.rules(unit, ref):
@@ -198,13 +209,13 @@ class Applier:
             return await self._write_over(unit, wanted, served, current)
 
     async def _write_over(
-        self, unit: UnitState, wanted: Wanted, served: ServedKind, current: Document
+        self, unit: UnitState, wanted: Wanted, served: ServedKind, current: Document, *, adopted_uid: str = ""
     ) -> tuple[Answer, Body]:
         """Apply over a known live state; re-read a bounded number of times while it changes under us."""
         site, ref = self._site, wanted.ref
         for _ in range(_STALE_TRIES):
             row = unit.rows.get(ref)
-            self._refuse_foreign(unit, ref, current, row)
+            self._refuse_foreign(unit, ref, current, row, adopted_uid)
             current = await self._hand_over(unit, wanted, served, current)
             uid = text_at(current, "metadata", "uid")
             body = await self.body(unit, wanted, current, uid)
@@ -251,9 +262,14 @@ class Applier:
         )
         return answer.object
 
-    def _refuse_foreign(self, unit: UnitState, ref: ObjectRef, current: Document, row: Row | None) -> None:
+    def _refuse_foreign(
+        self, unit: UnitState, ref: ObjectRef, current: Document, row: Row | None, adopted_uid: str
+    ) -> None:
         verdict = judge_mark(current, self._site.mark(unit.name), known_uid=row.uid if row else "")
-        moved = row is not None and row.uid == text_at(current, "metadata", "uid")
+        uid = text_at(current, "metadata", "uid")
+        if adopted_uid and adopted_uid == uid and verdict.kind in ADOPTABLE:
+            return
+        moved = row is not None and row.uid == uid
         if error := refusal_of(ref, verdict, moved=moved):
             unit.contact[ref] = self._site.judge(unit, ref, current)
             raise NotOurs(error)
@@ -275,7 +291,8 @@ class Applier:
         if answer.warnings:
             unit.warnings[ref] = answer.warnings
 
-    def _served(self, wanted: Wanted) -> ServedKind:
+    def served(self, wanted: Wanted) -> ServedKind:
+        """The kind that an object is written at; raises KindNotServed."""
         served = self._site.served(wanted.ref, wanted.source.version)
         if served is None:
             raise KindNotServed(
@@ -326,7 +343,7 @@ def refusal_of(ref: ObjectRef, verdict: MarkVerdict, *, moved: bool) -> Reconcil
         case MarkKind.UNMARKED | MarkKind.COPIED:
             return ObjectForeign(
                 f"{ref} exists already and is not ours",
-                why="nobody asked to adopt it (sync.adopt: never)",
+                why="it carries no mark of this installation",
                 next_step="set sync.adopt to ifNoDiff or always for this overlay, or take the object out of it",
             )
 

@@ -23,4 +23,5 @@ class WorkerLimits:
     rival_reverts: int = 3  # so many reverts are healed at once; then they back off
     rival_most_seconds: float = 300.0
     direct_reads: int = 8  # first contact: so many objects of a kind and namespace are read by name, more by a list
+    adopt_quiet_seconds: float = 300.0  # who wrote a foreign object in this time still works on it (R17)
     bundles_kept: int = 8  # bundles in memory, for healing without a read

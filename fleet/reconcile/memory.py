@@ -164,6 +164,11 @@ class UnitState:
     dirty: bool = True
     report: UnitReport | None = None
 
+    def validate_anew(self) -> None:
+        """Forget what dry-runs said of an earlier bundle."""
+        if self.validated_bundle != self.bundle:
+            self.validated_bundle, self.validated, self.refused = self.bundle, set(), set()
+
     def refs(self) -> Iterator[ObjectRef]:
         """All objects that the unit owns or should own."""
         yield from self.wanted

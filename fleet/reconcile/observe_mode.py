@@ -7,13 +7,13 @@ from collections import defaultdict
 from fleet.core.diff import diff_documents, is_same_value
 from fleet.core.documents import Document
 from fleet.core.health import judge_health
-from fleet.core.ids import ObjectRef
-from fleet.core.objects import is_secret, ref_of
+from fleet.core.objects import is_secret
 from fleet.core.plan import Wanted
 from fleet.core.status import FieldDrift, Health, ObjectStatus, Sync
 from fleet.errors import ClusterError
 from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import UnitState
+from fleet.reconcile.reading import read_live
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave
 from fleet.reconcile.unit_pass import Outcome
@@ -35,9 +35,9 @@ class Comparer:
         for item in unit.wanted.values():
             groups[item.ref.group, item.ref.kind, item.ref.namespace].append(item)
         statuses: list[ObjectStatus] = []
-        for (group, kind, namespace), items in groups.items():
+        for items in groups.values():
             try:
-                live = await self._read(group, kind, namespace, items)
+                live = await read_live(site, items)
             except ENDS_SESSION:
                 raise
             except ClusterError as error:
@@ -52,21 +52,6 @@ class Comparer:
         outcome.observed = tuple(sorted(statuses, key=lambda status: status.ref))
         site.wake_at(unit.name, site.clock() + OBSERVE_SECONDS * (1 + site.random() / 10))
         return outcome
-
-    async def _read(self, group: str, kind: str, namespace: str, items: list[Wanted]) -> dict[ObjectRef, Document]:
-        served = self._site.served(items[0].ref, items[0].source.version)
-        if served is None:
-            return {}
-        if len(items) <= self._site.limits.direct_reads:
-            found: dict[ObjectRef, Document] = {}
-            for item in items:
-                document = await self._site.kube.get(served, item.ref.namespace, item.ref.name)
-                if document is not None:
-                    found[item.ref] = document
-            return found
-        listed = await self._site.kube.list(served, namespace=namespace)
-        refs = {ref_of(document): document for document in listed.items}
-        return {ObjectRef(group, kind, ref.namespace, ref.name): document for ref, document in refs.items()}
 
     async def _status(self, unit: UnitState, item: Wanted, live: Document | None) -> ObjectStatus:
         if live is None:

@@ -1,12 +1,17 @@
-"""From a bundle to what a unit wants on this cluster: scopes as the cluster serves them, hooks apart, no bodies."""
+"""From a bundle to what a unit wants on this cluster: scopes as the cluster serves them, hooks apart, no bodies.
+
+And reads of whole live objects, where a comparison needs more than the view keeps.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from fleet.core.documents import Document
 from fleet.core.hooks import split_hooks
-from fleet.core.ids import Digest
-from fleet.core.objects import BundleObject
+from fleet.core.ids import Digest, ObjectRef
+from fleet.core.objects import BundleObject, ref_of
 from fleet.core.plan import Wanted
 from fleet.core.record import desired_digest_of
 from fleet.reconcile.memory import UnitState
@@ -47,3 +52,21 @@ async def read_bundle(site: Site, unit: UnitState, digest: Digest) -> None:
         unit.replace_holds.clear()
         unit.changed = 0
     unit.bundle, unit.read_key = digest, key
+
+
+async def read_live(site: Site, items: Sequence[Wanted]) -> dict[ObjectRef, Document]:
+    """The live objects of one kind and namespace that exist: a few by name, more by one list. Raises ClusterError."""
+    first = items[0].ref
+    served = site.served(first, items[0].source.version)
+    if served is None:
+        return {}
+    if len(items) <= site.limits.direct_reads:
+        found: dict[ObjectRef, Document] = {}
+        for item in items:
+            document = await site.kube.get(served, item.ref.namespace, item.ref.name)
+            if document is not None:
+                found[item.ref] = document
+        return found
+    listed = await site.kube.list(served, namespace=first.namespace)
+    refs = {ref_of(document): document for document in listed.items}
+    return {ObjectRef(first.group, first.kind, ref.namespace, ref.name): document for ref, document in refs.items()}

@@ -17,6 +17,7 @@ from fleet.core.record import RowState, plan_record
 from fleet.core.status import Kstatus
 from fleet.errors import AdmissionDenied, ClusterError, ImmutableField, NotChecked, NotFound
 from fleet.ports.worker import JournalEntry
+from fleet.reconcile.adopt import Adopter
 from fleet.reconcile.apply import ENDS_SESSION, Applier
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.judging import sync_of
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 class Stages:
     """Writes of all units of one site, stage by stage."""
 
-    def __init__(self, site: Site, applier: Applier, healer: Healer, replacer: Replacer) -> None:
+    def __init__(self, site: Site, applier: Applier, healer: Healer, replacer: Replacer, adopter: Adopter) -> None:
         self._site, self._applier, self._healer, self._replacer = site, applier, healer, replacer
+        self._adopter = adopter
 
     async def record(self, unit: UnitState, steps: Sequence[Step]) -> None:
         """Old united with new, durable before the first write (R12); nothing where the list stays the same."""
@@ -50,11 +52,10 @@ class Stages:
         """R14: all objects of a change stand a dry-run before the first write. Healing needs none."""
         assert unit.desired is not None
         site = self._site
-        fresh = [step for step in steps if step.cause in (Cause.NEW, Cause.CHANGED, Cause.MOVED)]
+        fresh = [step for step in steps if step.cause in (Cause.NEW, Cause.CHANGED, Cause.MOVED, Cause.ADOPTED)]
         if not fresh or unit.desired.policy.sync.validate is not Validate.SERVER:
             return True
-        if unit.validated_bundle != unit.bundle:
-            unit.validated_bundle, unit.validated, unit.refused = unit.bundle, set(), set()
+        unit.validate_anew()
         first_wave = min(step.wanted.source.options.wave for step in fresh)
 
         async def check(step: Step) -> None:
@@ -114,6 +115,7 @@ class Stages:
 
             await site.pace.each(group, write)
             self._jot(unit)
+        self._adopter.tell(unit)
         if failed and not outcome.reason:
             first = unit.troubles[min(failed)]
             outcome.reason, outcome.next_step = first.reason, first.next_step
@@ -127,15 +129,22 @@ class Stages:
         if now is SyncState.IN_SYNC and step.cause is not Cause.LABEL_LOST:
             return True  # healed since the plan was made
         live = self._site.view.find(ref)
-        done = await self._applier.write(unit, step.wanted)
-        if not done and step.wanted.source.options.replace and unit.troubles[ref].reason == ImmutableField.__name__:
-            done = await self._replacer.replace(unit, step.wanted)
+        if step.cause is Cause.ADOPTED:
+            done = await self._adopter.take(unit, step.wanted)
+        else:
+            done = await self._put(unit, step.wanted)
         if done:
             unit.contact.pop(ref, None)
             unit.changed += 1
             if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE):
                 before = live.document if live else None
                 await self._healer.tell(unit, step.wanted, before, was_gone=step.cause is Cause.GONE)
+        return done
+
+    async def _put(self, unit: UnitState, item: Wanted) -> bool:
+        done = await self._applier.write(unit, item)
+        if not done and item.source.options.replace and unit.troubles[item.ref].reason == ImmutableField.__name__:
+            done = await self._replacer.replace(unit, item)
         return done
 
     def _jot(self, unit: UnitState) -> None:

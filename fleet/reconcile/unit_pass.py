@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from fleet.core.fieldset import entries_of
+from fleet.core.adopt import owners_of
 from fleet.core.fingerprint import SyncVerdict
+from fleet.core.fleet import Adopt
 from fleet.core.guard import judge_empty
 from fleet.core.ids import Digest, ObjectRef, OverlayName
 from fleet.core.objects import HookPhase
@@ -36,6 +37,7 @@ from fleet.errors import (
 )
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import JournalEntry
+from fleet.reconcile.adopt import Adopter
 from fleet.reconcile.apply import ENDS_SESSION, Applier, refusal_of
 from fleet.reconcile.contact import Contacts
 from fleet.reconcile.heal import Healer
@@ -82,7 +84,8 @@ class UnitPass:
         self._site, self._applier, self._look = site, applier, look
         self._contacts, self._pruner, self._parents = Contacts(site), Pruner(site, applier), Parents(site)
         self._hooks = HookRunner(site, applier)
-        self._stages = Stages(site, applier, healer, Replacer(site, applier, self._pruner))
+        self._adopter = Adopter(site, applier)
+        self._stages = Stages(site, applier, healer, Replacer(site, applier, self._pruner), self._adopter)
 
     async def run(self, unit: UnitState, leave: Leave, claims: Claims) -> Outcome:
         """One pass. ClusterErrors of single objects become troubles of theirs; what ends the session is raised."""
@@ -140,7 +143,7 @@ class UnitPass:
                 unit.contact[ref] = None
                 continue
             live = site.judge(unit, ref, document)
-            unit.managers[ref] = tuple(sorted({entry.manager for entry in entries_of(document)}))
+            unit.managers[ref] = owners_of(document)
             unit.contact[ref] = live
 
     async def _look_again(self, unit: UnitState) -> None:
@@ -220,7 +223,7 @@ class UnitPass:
 
         async def ask(step: Step) -> None:
             ref = step.wanted.ref
-            if self._is_troubled(unit, step.wanted):
+            if self._applier.is_troubled(unit, step.wanted):
                 plan.ask.append(step)
                 return
             served = site.served(ref, step.wanted.source.version)
@@ -249,6 +252,8 @@ class UnitPass:
 
     async def _carry_out(self, unit: UnitState, plan: UnitPlan, outcome: Outcome) -> None:
         leave = outcome.leave
+        if leave.apply:
+            await self._adopter.choose(unit, plan)
         self._refuse(unit, plan)
         if leave.apply:
             self._take_over(unit, plan)
@@ -261,6 +266,7 @@ class UnitPass:
             await self._stages.apply(unit, steps, outcome)
         if outcome.reason and leave.apply and outcome.reason not in ("WaveWaits", "HookRuns"):
             await self._hooks.failed(unit, outcome)
+        self._adopter.name(unit, plan, outcome)
         whole = not self._left(unit, plan, leave)
         outcome.settled = whole and not outcome.reason and unit.bundle is not None
         if not outcome.settled or not leave.apply:
@@ -292,16 +298,12 @@ class UnitPass:
                 for step in plan.drifted
                 if (reverts := unit.reverts.get(step.wanted.ref)) is None or reverts.next_at <= now
             ]
-        return [step for step in steps if not self._is_troubled(unit, step.wanted)]
+        return [step for step in steps if not self._applier.is_troubled(unit, step.wanted)]
 
     def _is_new(self, unit: UnitState, step: Step) -> bool:
         """Whether the step would bring what was never applied: more than healing."""
         row = unit.rows.get(step.wanted.ref)
         return row is None or row.desired != step.wanted.digest
-
-    def _is_troubled(self, unit: UnitState, wanted: Wanted) -> bool:
-        trouble = unit.troubles.get(wanted.ref)
-        return trouble is not None and trouble.digest == wanted.digest and trouble.next_at > self._site.clock()
 
     def _refuse(self, unit: UnitState, plan: UnitPlan) -> None:
         """Name what this unit may not or cannot write (R4, R16)."""
@@ -314,6 +316,8 @@ class UnitPass:
             )
             self._note(unit, item, error)
         for foreign in plan.foreign:
+            if foreign.adopt is not Adopt.NEVER:
+                continue  # judged where it may be taken over, and waits where it may not be yet
             error = refusal_of(foreign.wanted.ref, foreign.seen.mark, moved=False)
             if error is not None:
                 if foreign.seen.managers:
