@@ -10,7 +10,7 @@ from fleet.errors import NotAuthenticated, NotKnown, RequestInvalid
 
 
 async def _git(call: Call) -> web.Response:
-    raw = await call.request.read()
+    raw = await call.raw_body()
     match judge_webhook(raw, call.request.headers, call.parts.webhook_secret):
         case WebhookVerdict.OFF:
             raise NotKnown("this hub takes no webhooks", next_step="set FLEET_WEBHOOK_SECRET_FILE")

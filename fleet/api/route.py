@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +16,7 @@ from fleet.errors import RequestInvalid
 
 M = TypeVar("M", bound=BaseModel)
 BODY_LIMIT_BYTES = 1 << 20  # R39, R41
+BODY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,19 @@ class Call:
         """The query string, checked; raises RequestInvalid."""
         return _checked(model, dict(self.request.query), "query")
 
+    async def raw_body(self) -> bytes:
+        """All of the body, as it came. Raises RequestInvalid where it takes too long (R41)."""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await self.request.read()
+        except TimeoutError:
+            raise RequestInvalid(
+                f"the body did not arrive within {BODY_SECONDS:.0f} s", next_step="send it again, over a better way"
+            ) from None
+
     async def body(self, model: type[M]) -> M:
         """The JSON body, checked; an empty one counts as {}. Raises RequestInvalid."""
-        raw = await self.request.read()
+        raw = await self.raw_body()
         if raw and self.request.content_type != "application/json":
             raise RequestInvalid(
                 "the body is not JSON",

@@ -14,12 +14,15 @@ import structlog
 from aiohttp import web
 
 from fleet.errors import UsageInvalid
+from fleet.hub.door import Door
 from fleet.hub.loops import Service, Standing, keep_running, watch_state
 
 log = structlog.get_logger("hub")
 DRAIN_SECONDS = 9.0  # of the ten that orchestrators commonly grant at least
 LOOPS_SECONDS = 5.0  # of these, for the loops
 CLOSE_SECONDS = 3.0  # and for the adapters; the API's connections get the second between
+
+Listening = tuple[asyncio.Server, web.AppRunner]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,12 @@ async def run_hub(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    runners: list[web.AppRunner] = []
+    doors: list[Listening] = []
     loops: list[asyncio.Task[None]] = []
     try:
-        url = await _serve(hub.app, hub.listen, runners)
+        url = await _serve(hub.app, hub.listen, doors)
         if hub.metrics_app is not None and hub.metrics_listen is not None:
-            await _serve(hub.metrics_app, hub.metrics_listen, runners)
+            await _serve(hub.metrics_app, hub.metrics_listen, doors)
         await started(url)
         loops = [loop.create_task(keep_running(service, hub.standing), name=service.name) for service in hub.services]
         loops.append(loop.create_task(watch_state(hub.probe, hub.standing), name="state"))
@@ -66,7 +69,7 @@ async def run_hub(
         log.info("draining", seconds=DRAIN_SECONDS)
         loop.call_later(DRAIN_SECONDS, give_up)
         await _end(loops)
-        await _drain(hub, runners)
+        await _drain(hub, doors)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
@@ -82,9 +85,10 @@ async def _end(loops: list[asyncio.Task[None]]) -> None:
         log.error("loops that did not end", loops=sorted(task.get_name() for task in late))
 
 
-async def _drain(hub: Hub, runners: list[web.AppRunner]) -> None:
+async def _drain(hub: Hub, doors: list[Listening]) -> None:
     try:
-        for runner in runners:
+        for listener, runner in doors:
+            listener.close()
             await runner.cleanup()
         async with asyncio.timeout(CLOSE_SECONDS):
             await hub.close()
@@ -92,21 +96,21 @@ async def _drain(hub: Hub, runners: list[web.AppRunner]) -> None:
         log.error("not closed in time; what was written down is safe", seconds=CLOSE_SECONDS)
 
 
-async def _serve(app: web.Application, listen: tuple[str, int], runners: list[web.AppRunner]) -> str:
-    # Slow requests are cut: headers within 30 s by aiohttp's keepalive and lingering limits (R41).
+async def _serve(app: web.Application, listen: tuple[str, int], doors: list[Listening]) -> str:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0)
     await runner.setup()
-    runners.append(runner)
     host, port = listen
-    site = web.TCPSite(runner, host, port, backlog=256)
+    assert runner.server is not None  # made by setup
     try:
-        await site.start()
+        listener = await asyncio.get_running_loop().create_server(Door(runner.server), host, port, backlog=256)
     except OSError as error:
+        await runner.cleanup()
         raise UsageInvalid(
             f"cannot listen on {host}:{port}",
             why=error.strerror or type(error).__name__,
             next_step="is another hub running? give another address with --listen",
         ) from error
-    bound = runner.addresses[0]
+    doors.append((listener, runner))
+    bound = listener.sockets[0].getsockname()
     shown = f"[{bound[0]}]" if ":" in str(bound[0]) else str(bound[0])
     return f"http://{shown}:{bound[1]}"
