@@ -9,13 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from fleet.cli.output import clean_line, print_error
+from fleet import __version__
+from fleet.cli.output import clean, clean_line, print_error, show
 from fleet.cli.planning import compare_commits
 from fleet.cli.problems import worst_first, write_problem
 from fleet.core.ids import short
 from fleet.core.planning.apis import minor_of
+from fleet.core.planning.document import document_of
 from fleet.core.planning.fleet_plan import FleetPlan, plan_of
 from fleet.core.planning.groups import groups_of
+from fleet.core.planning.markdown import markdown_of
+from fleet.core.planning.sarif import problems_of, sarif_of
 from fleet.core.planning.words import FOLDED, WHOLE, Folding, heading, lines_of, remarks, summary, title_of
 from fleet.errors import FleetError, UsageInvalid
 
@@ -34,7 +38,15 @@ def plan(root: Path, *, base: str, head: str, kube: str, output: str) -> int:
     except FleetError as error:
         print_error(error)
         return EXIT_ERROR
-    write_terminal(found, sys.stdout, WHOLE if output == "wide" else FOLDED)
+    match output:
+        case "markdown":
+            sys.stdout.write(clean(markdown_of(found)))
+        case "json":
+            show(document_of(found), "json", (), sys.stdout)
+        case "sarif":
+            show(sarif_of(problems_of(found), __version__), "json", (), sys.stdout)
+        case _:
+            write_terminal(found, sys.stdout, WHOLE if output == "wide" else FOLDED)
     return code_of(found)
 
 

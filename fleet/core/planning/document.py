@@ -1,0 +1,160 @@
+"""A plan as JSON: what `-o json` prints and docs/schemas/plan.json describes. Secrets are only changed or unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fleet.core.documents import Document, Json
+from fleet.core.fleet import Problem
+from fleet.core.ids import ObjectRef
+from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.core.planning.fleet_plan import FleetPlan, SideWords
+from fleet.core.planning.groups import groups_of
+from fleet.core.planning.words import totals_of
+from fleet.core.status import FieldDrift
+
+_ACTIONS = {Sign.CREATE: "create", Sign.CHANGE: "change", Sign.DELETE: "delete"}
+
+
+def document_of(plan: FleetPlan) -> Document:
+    """The whole plan: objects are listed once for each group of units with the same change."""
+    totals = totals_of(plan)
+    return {
+        "apiVersion": "fleet.internal/v1",
+        "kind": "Plan",
+        "digest": plan.digest,
+        "base": _side(plan.base),
+        "head": _side(plan.head),
+        "files": list(plan.files),
+        "different": plan.is_different,
+        "complete": not plan.is_unknown,
+        "summary": {
+            "units": {how.value: len(plan.of(how)) for how in How},
+            "objects": {"create": totals.created, "change": totals.changed, "delete": totals.deleted},
+            "podsRestarted": totals.pods,
+            "daemonSetsRestarted": totals.nodes,
+        },
+        "groups": _groups(plan),
+        "units": [_unit(unit) for unit in plan.units],
+        "holds": [
+            {
+                "reason": hold.reason,
+                "message": hold.message,
+                "units": _texts(hold.units),
+                "deletes": [_ref(ref) for ref in hold.refs],
+            }
+            for hold in plan.holds
+        ],
+        "claims": [
+            {"object": _ref(claim.ref), "overlays": _texts(claim.overlays), "clusters": _texts(claim.clusters)}
+            for claim in plan.claims
+        ],
+        "kubernetes": f"1.{plan.kube}" if plan.kube else None,
+        "apis": [
+            {
+                "object": _ref(notice.ref),
+                "apiVersion": notice.api_version,
+                "removed": notice.is_removed,
+                "message": notice.message,
+            }
+            for notice in plan.apis
+        ],
+        "problems": [_problem(problem) for problem in plan.problems],
+        "notes": list(plan.notes),
+    }
+
+
+def _groups(plan: FleetPlan) -> list[Json]:
+    by_name = {unit.name: unit for unit in plan.units}
+    found: list[Json] = []
+    for group in groups_of(plan.units):
+        lead = by_name[group.units[0]]
+        # What differs between the units of a group is told by the first of them.
+        varying: list[Json] = [
+            f"{shown.change.ref}: {one.field.path}"
+            for shown in group.objects
+            for one in shown.fields
+            if one.variants > 1
+        ]
+        found.append(
+            {
+                "name": group.letter,
+                "how": group.how.value,
+                "basedOn": group.based_on or None,
+                "units": _texts(group.units),
+                "objects": [_object(change) for change in lead.objects],
+                "varying": varying,
+            }
+        )
+    return found
+
+
+def _unit(unit: UnitChange) -> Document:
+    found: Document = {
+        "name": str(unit.name),
+        "overlay": unit.name.overlay,
+        "cluster": unit.name.cluster,
+        "how": unit.how.value,
+        "pathBefore": unit.path_before or None,
+        "pathAfter": unit.path_after or None,
+        "objectsBefore": None if unit.unknown_before else unit.owned,
+    }
+    if unit.problem is not None:
+        found["problem"] = {
+            "reason": unit.problem.reason,
+            "message": unit.problem.message,
+            "where": unit.problem.where,
+            "next": unit.problem.next_step,
+        }
+    return found
+
+
+def _object(change: ObjectChange) -> Document:
+    found: Document = {"action": _ACTIONS[change.sign], "object": _ref(change.ref), "apiVersion": change.api_version}
+    if change.fields:
+        found["fields"] = [_field(drift) for drift in change.fields]
+    if change.images:
+        found["images"] = [
+            {"container": image.container, "before": image.before or None, "after": image.after or None}
+            for image in change.images
+        ]
+    if change.restart is not None:
+        found["restarts"] = "each node" if change.restart.pods is None else change.restart.pods
+    if change.renamed_from is not None:
+        found["renamedFrom"] = change.renamed_from.name
+        found["users"] = [_ref(ref) for ref in change.users]
+    if change.sign is Sign.DELETE:
+        found["prune"] = change.prune.value
+    if change.moved_to:
+        found["movesTo"] = change.moved_to
+    return found
+
+
+def _field(drift: FieldDrift) -> Document:
+    if drift.masked:
+        return {"path": drift.path, "masked": True}
+    return {"path": drift.path, "before": drift.desired, "after": drift.live}
+
+
+def _ref(ref: ObjectRef) -> Document:
+    return {"group": ref.group, "kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
+
+
+def _side(side: SideWords) -> Document:
+    return {"commit": side.revision or None, "name": side.name or None, "subject": side.subject or None}
+
+
+def _problem(problem: Problem) -> Document:
+    return {
+        "severity": problem.severity.value,
+        "reason": problem.reason,
+        "what": problem.what,
+        "path": problem.origin.path,
+        "line": problem.origin.line,
+        "why": problem.why,
+        "next": problem.next_step,
+    }
+
+
+def _texts(values: Iterable[object]) -> list[Json]:
+    return [str(value) for value in values]

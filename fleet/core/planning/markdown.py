@@ -1,0 +1,87 @@
+"""A plan as a comment on a pull request: the same lines as on a terminal, at most so many bytes.
+
+Groups are left out whole, the last ones first, and counted; a group that is too long by itself is folded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from fleet.core.fleet import Severity
+from fleet.core.ids import short
+from fleet.core.planning.fleet_plan import FleetPlan
+from fleet.core.planning.groups import ChangeGroup, groups_of
+from fleet.core.planning.words import FOLDED, Folding, heading, lines_of, remarks, summary, title_of
+
+LIMIT_BYTES = 60 * 1024  # GitHub takes 65,536 characters
+MARK = "<!-- fleet plan -->"  # by which a job finds the comment that it wrote before
+_FOLDS = (FOLDED, Folding(6, 3, 3), Folding(2, 1, 2))
+_REMARKS_SHOWN, _PROBLEMS_SHOWN = 20, 20
+_LINE_LENGTH, _WORDS_LENGTH = 300, 600
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@&])")
+
+
+def markdown_of(plan: FleetPlan, *, limit_bytes: int = LIMIT_BYTES) -> str:
+    """The comment, never longer than the limit (at least 16 KiB)."""
+    head = [MARK, f"### fleet plan {short(plan.digest)}", "", _plain(heading(plan)), ""]
+    if plan.is_different:
+        head += [f"**In all:** {_plain(summary(plan))}", ""]
+    head += [*_remarks(plan), *_problems(plan)]
+    tail = "\n_Immutable fields, other owners and drift need the clusters; they are not in this plan._\n"
+    text = "\n".join(head) + "\n"
+    groups = groups_of(plan.units)
+    room = limit_bytes - len(text.encode()) - len(tail.encode()) - 200
+    shown: list[str] = []
+    left: list[ChangeGroup] = []
+    for group in groups:
+        block = next((made for fold in _FOLDS if len((made := _block(group, plan, fold)).encode()) <= room), None)
+        if block is None or left:
+            left.append(group)
+            continue
+        shown.append(block)
+        room -= len(block.encode())
+    if left:
+        units = sum(len(group.units) for group in left)
+        shown.append(f"\n**{len(left)} more groups with {units} units are not shown here:** `fleet plan` shows them.\n")
+    return text + "".join(shown) + tail
+
+
+def _block(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> str:
+    lines = [line[:_LINE_LENGTH] for line in lines_of(group, plan, folding)]
+    title = f"\n**{_plain(title_of(group, plan))}**\n"
+    return title + _fenced(lines) if lines else title
+
+
+def _fenced(lines: list[str]) -> str:
+    """Lines that are not read as markdown, whatever they hold; signs become those of a diff."""
+    text = "\n".join(f"! {line[2:]}" if line.startswith("~ ") else line for line in map(_printable, lines))
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
+    return f"{fence}diff\n{text}\n{fence}\n"
+
+
+def _remarks(plan: FleetPlan) -> Iterator[str]:
+    found = list(remarks(plan))
+    for word, text in found[:_REMARKS_SHOWN]:
+        yield f"- **{word}:** {_plain(text)}"
+    if len(found) > _REMARKS_SHOWN:
+        yield f"- and {len(found) - _REMARKS_SHOWN} more: `fleet plan` shows them"
+
+
+def _problems(plan: FleetPlan) -> Iterator[str]:
+    found = sorted(plan.problems, key=lambda problem: (problem.severity.value, problem.origin))
+    for problem in found[:_PROBLEMS_SHOWN]:
+        word = "Error" if problem.severity is Severity.ERROR else "Warning"
+        yield f"- **{word}:** {_plain(problem.what)} ({_plain(str(problem.origin))})"
+    if len(found) > _PROBLEMS_SHOWN:
+        yield f"- and {len(found) - _PROBLEMS_SHOWN} more: `fleet validate` shows them"
+
+
+def _plain(text: str) -> str:
+    """Text from elsewhere without what would be markup, a mention or a link."""
+    text = _printable(text)[:_WORDS_LENGTH]
+    return _SPECIAL.sub(r"\\\1", text).replace("://", ":\u200b//")
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
