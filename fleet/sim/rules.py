@@ -195,7 +195,14 @@ def next_generation(kind: Kind, new: Document, old: Document | None, subresource
         return before
     if old is None:
         return 0 if kind.resource in _UNBORN else 1
-    return before + 1 if any(_changed(new, old, key) for key in fields) else before
+    if any(_changed(new, old, key) for key in fields):
+        return before + 1
+    noted = kind.resource == "deployments.apps" and not subresource and _annotations(new) != _annotations(old)
+    return before + 1 if noted else before
+
+
+def _annotations(document: Document) -> Document:
+    return mapping_at(document, "metadata", "annotations")
 
 
 _BOOKKEEPING = ("managedFields", "resourceVersion", "generation")

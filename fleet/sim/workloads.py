@@ -275,7 +275,8 @@ class Workloads:
             annotations = {**mapping_at(metadata, "annotations"), name: revision}
             return {**old, "metadata": {**metadata, "annotations": annotations}}
 
-        self._cluster.objects.change(kind, *key, change, MANAGER)
+        # By the status, as the real controller does: an annotation alone would count as a new generation.
+        self._cluster.objects.change(kind, *key, change, MANAGER, "status")
 
     def _forget(self, spec: Document, old: list[Document], kind: Kind) -> None:
         idle = [

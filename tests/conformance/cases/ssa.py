@@ -767,3 +767,71 @@ async def an_int_or_string_keeps_its_type(api: Api) -> Any:
         service("web", {"port": 80, "targetPort": "http", "name": "a"}, {"port": 81, "targetPort": 8081, "name": "b"}),
     )
     return [item["targetPort"] for item in reply.at("spec", "ports")]
+
+
+def _joined(made: Reply) -> list[dict[str, Any]]:
+    """All fields of an object as an Apply entry of ours beside the entries of subresources."""
+    fields = made.at("metadata", "managedFields")
+    ours = {**fields[0], "manager": "fleet", "operation": "Apply"}
+    return [ours, *(entry for entry in fields if entry.get("subresource"))]
+
+
+def _moving(made: Reply, uid: str = "") -> list[dict[str, Any]]:
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": uid or made.at("metadata", "uid")},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": made.version},
+        {"op": "replace", "path": "/metadata/managedFields", "value": _joined(made)},
+    ]
+
+
+@case
+async def an_object_with_its_defaults_is_taken_over_without_a_change(api: Api) -> Any:
+    path, probe = api.path("deployments", "web"), {"httpGet": {"path": "/", "port": 80}}
+    body = deployment("web", container(livenessProbe=probe), paused=True)
+    await api.post(api.path("deployments"), body, fieldManager="kubectl-create")
+    made = await api.patch(f"{path}/status", {"status": {"replicas": 1}}, fieldManager="kcm")
+    moved = await api.patch(path, _moving(made), JSON_PATCH, fieldManager="fleet")
+    labelled = {**body, "metadata": {**body["metadata"], "labels": {"a": "b"}}}
+    taken = await api.apply(path, labelled)
+    bare = deployment("web", container(), paused=True)
+    dropped = await api.apply(path, {**bare, "metadata": labelled["metadata"]})
+    probes = [reply.at("spec", "template", "spec", "containers", 0, "livenessProbe") for reply in (taken, dropped)]
+    generations = [reply.at("metadata", "generation") for reply in (made, moved, taken, dropped)]
+    return [moved.code, owners(moved), taken.at("spec") == made.at("spec"), generations, probes, entries(taken)]
+
+
+@case
+async def a_move_of_a_stale_version_answers_409(api: Api) -> Any:
+    path = api.path("configmaps", "a")
+    made = await api.post(api.path("configmaps"), config_map(data={"k": "v"}), fieldManager="helm")
+    await api.patch(path, {"data": {"k": "w"}})
+    return (await api.patch(path, _moving(made), JSON_PATCH)).whole
+
+
+@case
+async def a_move_of_another_uid_answers_422(api: Api) -> Any:
+    path = api.path("configmaps", "a")
+    made = await api.post(api.path("configmaps"), config_map(data={"k": "v"}), fieldManager="helm")
+    return (await api.patch(path, _moving(made, "11111111-2222-3333-4444-555555555555"), JSON_PATCH)).whole
+
+
+@case
+async def defaults_that_a_patch_takes_away_come_back_in_its_dry_run(api: Api) -> Any:
+    path = api.path("deployments", "web")
+    made = await api.post(api.path("deployments"), deployment(paused=True))
+    spec = {name: made.at("spec", name) for name in ("paused", "selector", "template")}
+    reply = await api.patch(path, [{"op": "add", "path": "/spec", "value": spec}], JSON_PATCH, dryRun="All")
+    return [reply.code, reply.at("spec") == made.at("spec"), reply.version == made.version]
+
+
+@case
+async def an_annotation_counts_as_a_generation_of_a_deployment_alone(api: Api) -> Any:
+    notes = {"metadata": {"annotations": {"a": "b"}}}
+    await api.post(api.path("deployments"), deployment(paused=True))
+    template = deployment("web")["spec"]
+    stateful = {**deployment("web"), "kind": "StatefulSet", "spec": {**template, "serviceName": "web"}}
+    daemons = {**deployment("web"), "kind": "DaemonSet"}
+    await api.post(api.path("statefulsets"), stateful)
+    await api.post(api.path("daemonsets"), daemons)
+    kinds = ("deployments", "statefulsets", "daemonsets")
+    return [(await api.patch(api.path(kind, "web"), notes)).at("metadata", "generation") for kind in kinds]
