@@ -149,7 +149,7 @@ def active_writers(live: Document, *, now: float, quiet_seconds: float) -> tuple
         ago = now - entry.since
         if own or entry.subresource or entry.manager.startswith(_SYSTEM) or not -quiet_seconds < ago < quiet_seconds:
             continue
-        found[entry.manager] = min(max(ago, 0.0), found.get(entry.manager, ago))
+        found[entry.manager] = max(0.0, min(ago, found.get(entry.manager, ago)))
     return tuple(Writer(name, ago) for name, ago in sorted(found.items(), key=lambda item: (item[1], item[0])))
 
 
