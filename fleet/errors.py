@@ -192,6 +192,10 @@ class PluginRefused(RenderError):
     """A plugin, function or chart that the hub does not allow (R27)."""
 
 
+class ChartInvalid(RenderError):
+    """A chart archive that is damaged, too large, or holds something other than plain files of one chart (R28)."""
+
+
 class DocumentInvalid(RenderError):
     """A rendered document that is no Kubernetes object, or that breaks a YAML limit."""
 

@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     webhook_secret_file: Path | None = Field(default=None, description="secret of /hooks/git; unset: off")
     key_file: Path | None = Field(default=None, description="key of the encrypted store; unset: made once")
     render_workers: int = Field(default=2, ge=1, le=16, description="processes that run kustomize")
+    allow_charts: bool = Field(default=False, description="build helmCharts from archives inside the commit (R27)")
+    helm: Path | None = Field(default=None, description="the helm for charts; unset: the one on PATH")
     events_kept: int = Field(default=100_000, ge=1_000, description="events of the timeline; the oldest go first")
     cache_limit_mib: int = Field(
         default=2_048, ge=64, description="rendered results on disk; the longest unused go first"

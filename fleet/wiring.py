@@ -90,6 +90,9 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
     environment = dict(os.environ)
     if settings.key_file is not None:
         environment["FLEET_KEY_FILE"] = str(settings.key_file)
+    environment["FLEET_ALLOW_CHARTS"] = str(settings.allow_charts)
+    if settings.helm is not None:
+        environment["FLEET_HELM"] = str(settings.helm)
     key = await asyncio.to_thread(load_or_make_key, settings.data_dir, environment)
     source = mirror_of(settings)
     secret = await asyncio.to_thread(_secret_of, settings.webhook_secret_file)

@@ -24,9 +24,11 @@ from fleet.errors import (
     RenderFailed,
     ResourceMissing,
 )
+from fleet.render.charts import chart_missing, find_chart
 from fleet.render.kustomization import (
     CLUSTER_FACTS,
     FILE_NAMES,
+    ChartUse,
     Kustomization,
     Mention,
     Role,
@@ -84,6 +86,8 @@ class Closure:
     crds: set[str] = field(default_factory=set[str])
     secret_files: set[str] = field(default_factory=set[str])
     secret_texts: set[str] = field(default_factory=set[str])
+    charts: dict[str, str] = field(default_factory=dict[str, str])  # archive -> directory where kustomize looks for it
+    uses_charts: bool = False
     error: FleetError | None = None
 
     def input_digest(self, *parts: bytes) -> Digest:
@@ -110,9 +114,14 @@ class Closure:
         return not any(path in tree.entries or path in tree.directories for path in self.absent)
 
 
-def read_closure(tree: CommitTree, reader: Reader, path: str, components: tuple[str, ...] = ()) -> Closure:
-    """Walk from a unit's directory and its components; never raises for what the repo says, see `Closure.error`."""
-    walk = _Walk(tree, reader)
+def read_closure(
+    tree: CommitTree, reader: Reader, path: str, components: tuple[str, ...] = (), *, charts: bool = False
+) -> Closure:
+    """Walk from a unit's directory and its components; never raises for what the repo says, see `Closure.error`.
+
+    charts: whether the hub's own configuration allows charts (R27).
+    """
+    walk = _Walk(tree, reader, charts)
     try:
         walk.run(path, components)
     except FleetError as error:
@@ -121,8 +130,9 @@ def read_closure(tree: CommitTree, reader: Reader, path: str, components: tuple[
 
 
 class _Walk:
-    def __init__(self, tree: CommitTree, reader: Reader) -> None:
+    def __init__(self, tree: CommitTree, reader: Reader, charts: bool) -> None:
         self.tree = tree
+        self.charts = charts
         self.reader = reader
         self.closure = Closure("")
         self._facts: set[str] | None = set()
@@ -216,10 +226,33 @@ class _Walk:
         closure.openapi |= found.openapi
         closure.secret_texts.update(found.secret_texts)
         self._take_facts(found)
+        for chart in found.charts:
+            self._take_chart(chart, found.chart_home, path, directory)
         for mention in found.mentions:
             self._follow(mention, path, directory, found)
         if closure.widened:
             self._widen()
+
+    def _take_chart(self, chart: ChartUse, home: str, path: str, directory: str) -> None:
+        origin = Origin(path, chart.line)
+        if not self.charts:
+            raise PluginRefused(
+                "helmCharts is refused",
+                where=str(origin),
+                why="charts are built only where the hub's own configuration allows it",
+                next_step="render it once and keep the result in the repo, or set FLEET_ALLOW_CHARTS on the hub",
+            )
+        place = self._resolve(directory, Mention(Role.FILE, home, chart.line, "helmGlobals.chartHome"), path)
+        self._note(place)
+        found = find_chart(self.tree, place.path, chart)
+        self.closure.absent.update(found.absent)
+        for file in found.files:
+            self._note(self._resolve("", Mention(Role.FILE, file, chart.line, "helmCharts"), path))
+        if not found.files:
+            raise chart_missing(chart, found, origin)
+        if found.archive:
+            self.closure.charts[found.archive] = found.directory
+        self.closure.uses_charts = True
 
     def _take_facts(self, found: Kustomization) -> None:
         if found.facts_mentions > found.facts_known:

@@ -41,6 +41,8 @@ class BuildJob:
     crds: tuple[str, ...] = ()
     secret_files: tuple[str, ...] = ()
     secret_texts: tuple[str, ...] = ()
+    charts: Mapping[str, str] = field(default_factory=dict[str, str])  # archive -> where kustomize looks for the chart
+    uses_charts: bool = False
     limits: RunLimits = field(default_factory=RunLimits)
 
 
@@ -112,6 +114,8 @@ def build_job(header: Document) -> BuildJob:
         crds=_texts(header, "crds"),
         secret_files=_texts(header, "secret_files"),
         secret_texts=_texts(header, "secret_texts"),
+        charts=cast("dict[str, str]", header["charts"]),
+        uses_charts=bool(header["uses_charts"]),
         limits=RunLimits(
             seconds=limits["seconds"],
             memory_bytes=int(limits["memory_bytes"]),

@@ -6,6 +6,7 @@ Every field of kustomize 5 is known by name. Names are compared without regard t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -49,6 +50,16 @@ class Refusal:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class ChartUse:
+    """One entry of helmCharts."""
+
+    name: str
+    version: str
+    repo: str
+    line: int
+
+
 @dataclass(slots=True)
 class Kustomization:
     """What one file says. Shared by all readers of the same content: do not change it."""
@@ -65,6 +76,8 @@ class Kustomization:
     crds: list[str] = field(default_factory=list[str])
     secret_files: list[str] = field(default_factory=list[str])
     secret_texts: list[str] = field(default_factory=list[str])
+    charts: list[ChartUse] = field(default_factory=list[ChartUse])
+    chart_home: str = "charts"
     facts: set[str] = field(default_factory=set[str])  # field paths of `fleet-cluster` that are used
     facts_mentions: int = 0  # how often the name stands in the file; more than `facts_known`: all facts count
     facts_known: int = 0
@@ -87,7 +100,10 @@ _PLAIN_FIELDS = frozenset(
         "vars",
     }
 )
-_CHART_FIELDS = frozenset(("helmglobals", "helmcharts", "helmchartinflationgenerator"))
+# What of an entry of helmCharts becomes a word of helm's command line; none may be taken for an option.
+_CHART_WORDS = frozenset({"name", "version", "repo", "releasename", "namespace", "nametemplate", "kubeversion"})
+_CHART_PLAIN = frozenset({"valuesinline", "valuesmerge", "includecrds", "skiphooks", "skiptests", "debug", "devel"})
+_CHART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _PLUGIN_FIELDS = frozenset(("generators", "transformers", "validators"))
 # Built-in plugins and the fields in which they name files; the chart generator is left out on purpose.
 _BUILT_IN_PLUGINS: dict[str, tuple[str, ...]] = {
@@ -171,9 +187,14 @@ def _read_field(found: Kustomization, name: str, key: ScalarNode, node: Node) ->
         case _ if name in _PLUGIN_FIELDS:
             for mention in _mentions(Role.PLUGIN, key.value, node):
                 _read_plugin_text(found, mention)
-        case _ if name in _CHART_FIELDS:
+        case "helmglobals":
+            _read_chart_globals(found, node)
+        case "helmcharts":
+            for item in _items(node):
+                _read_chart(found, item)
+        case "helmchartinflationgenerator":
             if _holds_something(node):
-                found.refusals.append(Refusal(key.value, line, "charts are not built by this hub"))
+                found.refusals.append(Refusal(key.value, line, "it is the old form of helmCharts"))
         case _ if name not in _PLAIN_FIELDS:
             found.unknown.append((key.value, line))
             found.unknown_texts.extend(_all_texts(node))
@@ -223,6 +244,34 @@ def _read_generator(found: Kustomization, item: Node, field_name: str, *, secret
             for literal in _items(node):
                 if isinstance(literal, ScalarNode):
                     found.secret_texts.append(literal.value.partition("=")[2])
+
+
+def _read_chart_globals(found: Kustomization, node: Node) -> None:
+    for name, key, item in _fields(node):
+        if name == "charthome" and isinstance(item, ScalarNode):
+            found.chart_home = item.value or found.chart_home
+        elif _holds_something(item):
+            found.refusals.append(Refusal(f"helmGlobals.{key.value}", _line(key), "helm would read plugins there"))
+
+
+def _read_chart(found: Kustomization, item: Node) -> None:
+    words: dict[str, str] = {}
+    for name, key, node in _fields(item):
+        if name in _CHART_WORDS or name == "apiversions":
+            texts = [text for text, _ in _all_texts(node)]
+            if any(text.startswith("-") for text in texts) or (name != "apiversions" and len(texts) != 1):
+                why = "helm would take it for an option"
+                found.refusals.append(Refusal(f"helmCharts.{key.value}", _line(key), why))
+            words[name] = "".join(texts)
+        elif name in ("valuesfile", "additionalvaluesfiles"):
+            nodes = _items(node) if isinstance(node, SequenceNode) else [node]
+            found.mentions.extend(_scalars(Role.FILE, f"helmCharts.{key.value}", nodes))
+        elif name not in _CHART_PLAIN:
+            found.refusals.append(Refusal(f"helmCharts.{key.value}", _line(key), "this field is not known"))
+    use = ChartUse(words.get("name", ""), words.get("version", ""), words.get("repo", ""), _line(item))
+    if not _CHART_NAME.fullmatch(use.name) or not _CHART_NAME.fullmatch(use.version or "0"):
+        found.refusals.append(Refusal("helmCharts", use.line, "its name or version is none that a chart can have"))
+    found.charts.append(use)
 
 
 def _read_plugin_text(found: Kustomization, mention: Mention) -> None:

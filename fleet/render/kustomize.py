@@ -14,6 +14,7 @@ import orjson
 
 from fleet.core.documents import Json
 from fleet.errors import RenderTooLarge
+from fleet.render.charts import unpack_charts
 from fleet.render.jobs import BuildJob
 from fleet.render.kustomization import CLUSTER_FACTS, is_json_patch
 from fleet.render.limits import Finished, run_limited
@@ -42,6 +43,7 @@ def build(job: BuildJob, files: Mapping[str, bytes], scratch: Path, parent_fd: i
     try:
         repo = directory / REPO
         _write(repo, job, files)
+        unpack_charts(repo, job.charts, files, job.limits)
         if job.slim and _has_merge_patch(job, files):
             slim = _run(job, directory, parent_fd, schema=SLIM_SCHEMA)
             if slim.returncode == 0 and not job.sample:
@@ -58,7 +60,10 @@ def build(job: BuildJob, files: Mapping[str, bytes], scratch: Path, parent_fd: i
 def _run(job: BuildJob, directory: Path, parent_fd: int | None, *, schema: Path | None = None) -> Finished:
     target = _target(job, directory, schema)
     argv = [target if part == "{directory}" else part for part in job.argv]
-    return run_limited(argv, cwd=directory, env=_environment(job), limits=job.limits, parent_fd=parent_fd)
+    environment = _environment(job)
+    if job.uses_charts:
+        environment["TMPDIR"] = str(directory)  # where kustomize gives helm a home
+    return run_limited(argv, cwd=directory, env=environment, limits=job.limits, parent_fd=parent_fd)
 
 
 def _has_merge_patch(job: BuildJob, files: Mapping[str, bytes]) -> bool:

@@ -25,6 +25,7 @@ _MISSING = re.compile(r"open (?P<path>\S+): no such file or directory")
 _YAML_LINE = re.compile(r"(?:yaml: )?line (?P<line>\d+): (?P<why>[^\n]*?)(?: in File: (?P<file>\S+))?(?:'|$|:)")
 _FILE = re.compile(r"(?:in File: |resources from ')(?P<file>[^\s']+)")
 _INVALID = re.compile(r"invalid Kustomization: (?P<why>.*?)$", re.MULTILINE)
+_HELM = re.compile(r"Error: (?P<why>(?:(?!Error: ).)*?): unable to run: '", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(r'unknown field "(?P<field>[^"]+)"')
 
 
@@ -42,6 +43,15 @@ def error_of(stderr: bytes, *, directory: str, root: str, secrets: Iterable[str]
             where=_first_file(text, root) or where,
             why="two resources of this build have the same id",
             next_step="remove or rename one",
+        )
+    if found := _HELM.search(text):
+        why = _shortened(found["why"])
+        lacks = "missing in charts/" in why
+        return RenderFailed(
+            "helm refuses a chart",
+            where=where,
+            why=why,
+            next_step="vendor it with what it depends on: fleet vendor chart" if lacks else "correct its values",
         )
     if found := _MISSING.search(text):
         return ResourceMissing(

@@ -28,7 +28,7 @@ from fleet.render.jobs import Answer, BuildJob, FinishJob, build_header, bundle_
 from fleet.render.kustomize import SLIM_TESTED
 from fleet.render.limits import RunLimits
 from fleet.render.scratch import make_scratch, sweep
-from fleet.render.tools import Tool, find_tool
+from fleet.render.tools import Helm, Tool, find_helm, find_tool
 from fleet.render.tree import CommitTree
 from fleet.render.workers import WorkerPool, copy_of
 
@@ -66,6 +66,7 @@ class Renderer:
         workers: int = 2,
         *,
         scratch: Path | None = None,
+        helm: Helm | None = None,
     ) -> None:
         self._cache = cache
         self._vault = vault
@@ -73,7 +74,10 @@ class Renderer:
         self._limits = limits or RunLimits()
         self._scratch = make_scratch(scratch)
         self._own_scratch = scratch is None
-        self._pool = WorkerPool(key, self._scratch, (tool.path, os.path.realpath(tool.path)), workers)
+        self._helm = helm
+        programs = (tool.path, helm.path) if helm else (tool.path,)
+        readable = (*programs, *(os.path.realpath(path) for path in programs))
+        self._pool = WorkerPool(key, self._scratch, readable, workers)
         # Seals differ under another key, so that results kept under one must not answer under another.
         self._key_id = digest_of_bytes(b"render key " + key).encode()
         self._reader = Reader()
@@ -102,8 +106,11 @@ class Renderer:
         if closure.error is not None:
             raise copy_of(closure.error)
         build = _Build(closure, facts_for(closure, request), request.substitute)
+        tools = [self._tool.digest.encode()]
+        if closure.uses_charts and self._helm is not None:
+            tools.append(self._helm.digest.encode())
         key = closure.input_digest(
-            _FORMAT, self._key_id, self._tool.digest.encode(), canonical(build.facts), b"s" if build.template else b""
+            _FORMAT, self._key_id, *tools, canonical(build.facts), b"s" if build.template else b""
         )
         if not request.substitute:
             bundle = await self._bundle_at(key, lambda: self._build(tree, build))
@@ -166,7 +173,7 @@ class Renderer:
         known = self._index.closure(request)
         if known is not None and known.holds(tree):
             return known
-        closure = read_closure(tree, self._reader, request.path, request.components)
+        closure = read_closure(tree, self._reader, request.path, request.components, charts=self._helm is not None)
         self._index.put(request, closure)
         return closure
 
@@ -295,7 +302,7 @@ class Renderer:
         contents = await _read_all(tree.snapshot, paths, self._limits)
         links = await _read_all(tree.snapshot, tuple(sorted(closure.links)), self._limits)
         job = BuildJob(
-            argv=tuple(self._tool.argv("{directory}")),
+            argv=tuple(self._tool.argv("{directory}", helm=self._helm if closure.uses_charts else None)),
             root=closure.root,
             components=closure.components,
             files=paths,
@@ -311,6 +318,8 @@ class Renderer:
             crds=tuple(closure.crds),
             secret_files=tuple(closure.secret_files),
             secret_texts=tuple(closure.secret_texts),
+            charts=closure.charts,
+            uses_charts=closure.uses_charts,
             limits=self._limits,
         )
         self.stats.builds += 1
@@ -322,7 +331,7 @@ class Renderer:
 
     def _may_use_slim(self, closure: Closure) -> bool:
         """Not where the overlay chooses a schema or an order itself, nor with a kustomize that was never compared."""
-        chooses = closure.openapi or closure.order or closure.root_is_component
+        chooses = closure.openapi or closure.order or closure.root_is_component or closure.uses_charts
         return self._tool.kustomize in SLIM_TESTED and not chooses and not self.stats.slim_differences
 
     async def _finish(self, template: bytes, variables: Mapping[str, Json], seals: tuple[str, ...], path: str) -> bytes:
@@ -390,6 +399,6 @@ async def open_renderer(
     key: the installation key, for seals. scratch: a directory of this process alone for the files of builds; better
     left out, so that they lie in memory where the system allows it.
     """
-    tool = await find_tool(environment)
+    tool, helm = await find_tool(environment), await find_helm(environment)
     await asyncio.to_thread(sweep, scratch)
-    return Renderer(cache, vault, key, tool, limits, workers, scratch=scratch)
+    return Renderer(cache, vault, key, tool, limits, workers, scratch=scratch, helm=helm)

@@ -21,6 +21,7 @@ from fleet.core.ids import Digest
 from fleet.errors import RendererMissing
 
 VARIABLE = "FLEET_KUSTOMIZE"
+HELM_VARIABLE, CHARTS_VARIABLE = "FLEET_HELM", "FLEET_ALLOW_CHARTS"
 _ASK_SECONDS = 20
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 _NEXT = f"install kustomize 5 or kubectl 1.27 (or newer), or set {VARIABLE} to the path of a kustomize"
@@ -36,10 +37,20 @@ class Tool:
     kustomize: str  # the version of kustomize in it: "v5.8.1"
     digest: Digest
 
-    def argv(self, directory: str) -> list[str]:
-        """The command for one directory."""
+    def argv(self, directory: str, *, helm: Helm | None = None) -> list[str]:
+        """The command for one directory; helm: what builds the charts in it."""
         # The closure is checked before: stricter than kustomize's own restrictor, and kinder to shared files.
-        return [self.path, *self.build, directory, "--load-restrictor", "LoadRestrictionsNone"]
+        argv = [self.path, *self.build, directory, "--load-restrictor", "LoadRestrictionsNone"]
+        return [*argv, "--enable-helm", "--helm-command", helm.path] if helm else argv
+
+
+@dataclass(frozen=True, slots=True)
+class Helm:
+    """The helm that kustomize runs for charts, where the hub's configuration allows them."""
+
+    path: str
+    name: str  # "helm v3.19.0"
+    digest: Digest
 
 
 async def find_tool(environment: Mapping[str, str]) -> Tool:
@@ -59,6 +70,26 @@ async def find_tool(environment: Mapping[str, str]) -> Tool:
             return tool
         tried.append(tool)
     raise RendererMissing("nothing to render with", why=", ".join(tried), next_step=_NEXT)
+
+
+async def find_helm(environment: Mapping[str, str]) -> Helm | None:
+    """The helm for charts: FLEET_HELM, else helm on PATH; None unless FLEET_ALLOW_CHARTS says so (R27).
+
+    Raises RendererMissing where charts are allowed and there is no helm 3 or 4.
+    """
+    if environment.get(CHARTS_VARIABLE, "").lower() not in ("1", "true", "yes", "on"):
+        return None
+    named = environment.get(HELM_VARIABLE, "") or "helm"
+    path = shutil.which(named, path=environment.get("PATH", os.defpath))
+    found = _VERSION.search(await _ask(path, "version", "--short")) if path else None
+    if path is None or found is None or int(found[1]) not in (3, 4):
+        raise RendererMissing(
+            "charts are allowed, and there is no helm to build them",
+            where=CHARTS_VARIABLE,
+            why=f"{named} is not there, or is no helm 3 or 4",
+            next_step=f"install helm, or set {HELM_VARIABLE} to its path",
+        )
+    return Helm(path, f"helm v{'.'.join(found.groups())}", await _digest(path))
 
 
 async def _named(named: str, environment: Mapping[str, str]) -> Tool:

@@ -173,6 +173,8 @@ def _defined(job: BuildJob, files: Mapping[str, bytes]) -> dict[tuple[str, str],
 def _failure(job: BuildJob, files: Mapping[str, bytes], stderr: bytes, directory: str) -> FleetError:
     hidden = {*job.secret_texts, *secret_texts(files, job.secret_files)}
     error = error_of(stderr, directory=directory, root=job.root, secrets=hidden, facts=job.facts is not None)
+    if job.uses_charts:
+        return error  # templates of charts are no YAML to look for faults in
     if isinstance(error, DocumentInvalid):
         return first_fault(files) or error
     if isinstance(error, DuplicateObject):

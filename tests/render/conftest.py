@@ -42,7 +42,9 @@ async def make_renderer(tool: Tool, tmp_path: Path) -> AsyncIterator[Callable[..
     """Renderers with their own memory caches unless one is given; closed at the end."""
     made: list[Renderer] = []
 
-    def make(*, cache=None, vault=None, key=KEY, used=None, limits: RunLimits | None = None, workers=1) -> Renderer:
+    def make(
+        *, cache=None, vault=None, key=KEY, used=None, limits: RunLimits | None = None, workers=1, helm=None
+    ) -> Renderer:
         renderer = Renderer(
             cache or MemoryCache(),
             vault or MemoryVault(),
@@ -51,6 +53,7 @@ async def make_renderer(tool: Tool, tmp_path: Path) -> AsyncIterator[Callable[..
             limits,
             workers,
             scratch=tmp_path / f"scratch-{len(made)}",
+            helm=helm,
         )
         made.append(renderer)
         return renderer

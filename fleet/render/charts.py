@@ -1,0 +1,102 @@
+"""Charts inside a commit: where kustomize looks for them, and archives unpacked with limits (R27, R28).
+
+kustomize reads charts as directories only and would fetch what it does not find. So an archive in the commit is
+unpacked to the place where kustomize looks, within the build's private directory.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from fleet.core.fleet import Origin
+from fleet.errors import ChartInvalid, FleetError, RemoteBaseRefused
+from fleet.render.kustomization import ChartUse
+from fleet.render.limits import RunLimits
+from fleet.render.tree import CommitTree, What
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChart:
+    """Files of the commit that make up a chart, none where it is not there."""
+
+    directory: str  # where kustomize looks for it
+    files: tuple[str, ...] = ()
+    archive: str = ""
+    absent: tuple[str, ...] = ()
+
+
+def find_chart(tree: CommitTree, home: str, chart: ChartUse) -> FoundChart:
+    """A chart below `home` (a real directory): as a directory, else as NAME-VERSION.tgz or NAME.tgz."""
+    inside = [home] if home else []
+    versioned = f"{chart.name}-{chart.version}" if chart.version else chart.name
+    steps = [versioned] if chart.version and chart.repo else []
+    directory = "/".join([*inside, *steps, chart.name])
+    if directory in tree.directories:
+        start = f"{directory}/"
+        return FoundChart(directory, tuple(path for path in tree.entries if path.startswith(start)))
+    archive = "/".join([*inside, f"{versioned}.tgz"])
+    if archive in tree.entries and tree.resolve("", archive).what is What.FILE:
+        return FoundChart(directory, (archive,), tree.resolve("", archive).path, (directory,))
+    return FoundChart(directory, absent=(directory, archive))
+
+
+def chart_missing(chart: ChartUse, found: FoundChart, origin: Origin) -> FleetError:
+    """What to say of a chart that is not in the commit."""
+    version = f" --version {chart.version}" if chart.version else ""
+    repo = f" --repo {chart.repo}" if chart.repo else " --repo URL"
+    return RemoteBaseRefused(
+        f"the chart {chart.name} is not in this commit",
+        where=str(origin),
+        why=f"neither {' nor '.join(found.absent)} is there, and kustomize would fetch it from the network",
+        next_step=f"fleet vendor chart {chart.name}{version}{repo}",
+    )
+
+
+def unpack_charts(repo: Path, charts: Mapping[str, str], files: Mapping[str, bytes], limits: RunLimits) -> None:
+    """Lay out each archive where kustomize looks for it; raises ChartInvalid."""
+    for archive, directory in charts.items():
+        for name, content in read_archive(files[archive], archive, limits).items():
+            target = repo / directory / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+
+
+def read_archive(raw: bytes, where: str, limits: RunLimits) -> dict[str, bytes]:
+    """The files of a chart archive by their path inside the chart; raises ChartInvalid for anything else."""
+    found: dict[str, bytes] = {}
+    left = limits.input_bytes
+    try:
+        with tarfile.open(fileobj=BytesIO(raw), mode="r|gz") as archive:
+            for member in archive:
+                steps = member.name.split("/")
+                if member.isdir():
+                    continue
+                if not member.isreg():
+                    raise _invalid(where, f"{member.name!r:.80} is no plain file")
+                if len(steps) < 2 or any(step in ("", ".", "..") for step in steps) or "\\" in member.name:
+                    raise _invalid(where, f"{member.name!r:.80} is no path inside the chart")
+                left -= member.size
+                if left < 0 or len(found) >= limits.files:
+                    raise _invalid(where, f"it unpacks to more than {limits.files} files or {limits.input_bytes} bytes")
+                content = archive.extractfile(member)
+                name = "/".join(steps[1:])
+                if content is None or name in found:
+                    raise _invalid(where, f"{member.name!r:.80} is in it twice")
+                found[name] = content.read()
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        raise _invalid(where, f"it does not read as one: {error}") from error
+    if "Chart.yaml" not in found:
+        raise _invalid(where, "it holds no Chart.yaml")
+    return found
+
+
+def _invalid(where: str, why: str) -> ChartInvalid:
+    return ChartInvalid(
+        "not a chart archive that can be built", where=where, why=why, next_step="vendor it again: fleet vendor chart"
+    )
