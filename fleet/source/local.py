@@ -54,7 +54,8 @@ class LocalRepo:
         """The ref that a change is compared with when none is named; raises RefMissing."""
         for name in _DEFAULT_BASES:
             if (await self._ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")).status == 0:
-                return name
+                pointed = await self._ask("symbolic-ref", "--quiet", name)
+                return _text(pointed) if pointed.status == 0 else name
         raise RefMissing(
             "origin has no main here to compare with",
             where="refs/remotes/origin",
@@ -67,7 +68,7 @@ class LocalRepo:
         revision = await self._revision(name)
         found = self._objects.find(revision)
         info = parse_commit(Revision(revision), found.content if found else b"")
-        words = name.removeprefix("refs/remotes/origin/").removeprefix("refs/heads/")
+        words = name.removeprefix("refs/heads/").removeprefix("refs/remotes/").removeprefix("origin/")
         if words == "HEAD":
             words = await self._branch() or "HEAD"
         snapshot = await self._snapshot(revision, Revision(revision))
@@ -112,8 +113,8 @@ class LocalRepo:
     async def _working_tree(self) -> str:
         """The tree of all files that Git does not ignore, through an index of our own."""
         if self._index.is_file():
-            # With what Git knows of unchanged files: they are not read again.
-            shutil.copyfile(self._index, self._scratch / "index")
+            # With what Git knows of unchanged files, and its time: by that Git tells which of them it must read again.
+            shutil.copy2(self._index, self._scratch / "index")
         await self._must("add", "--all", "--", ":/")
         return _text(await self._must("write-tree"))
 

@@ -61,6 +61,16 @@ async def test_the_working_tree_is_seen_with_what_is_new_changed_and_gone(root: 
     assert (git(root, "status", "--porcelain"), git(root, "count-objects", "-v")) == before
 
 
+async def test_a_change_of_the_same_size_in_the_same_moment_is_seen(root: Path) -> None:
+    for text in ("a: 7\n", "a: 8\n", "a: 9\n"):
+        (root / "a.yaml").write_text(text)
+        repo = open_local(root, os.environ)
+        try:
+            assert (await merged(repo))["a.yaml"] == text.encode()
+        finally:
+            await repo.close()
+
+
 async def test_what_main_got_meanwhile_is_kept_by_the_merge(root: Path) -> None:
     commit(root.parent / "origin", {"a.yaml": "a: 3\n"})
     git(root, "fetch", "-q")
