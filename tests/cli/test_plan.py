@@ -1,0 +1,214 @@
+"""`fleet plan`: what it prints for what a person changed, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from cli.planrepo import Repo, git
+from render.conftest import _kustomize as find_kustomize
+
+from fleet.errors import UsageInvalid
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
+BASE = "overlays/web/base"
+
+
+@pytest.fixture
+def repo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Repo:
+    found = find_kustomize()
+    if found is None:
+        pytest.skip("no kustomize on this machine")
+    monkeypatch.setenv("FLEET_KUSTOMIZE", found)
+    return Repo(tmp_path, capsys)
+
+
+def test_a_change_in_the_working_tree_reads_as_a_reviewer_needs_it(repo: Repo) -> None:
+    repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
+    repo.edit(f"{BASE}/web.env", "30s", "10s")
+    base = git(repo.root, "rev-parse", "--short=7", "origin/main")
+    code, text = repo.plan()
+    assert code == 1
+    lines = text.splitlines()
+    renamed = lines[3].rpartition("(new name ")[2].removesuffix(")")
+    digest = lines[-1].removeprefix("Plan ")
+    assert text == (
+        f"main {base} -> your branch web-1.8 merged into it (2 files). 1 of 2 overlays changes, on 7 clusters.\n"
+        "\n"
+        "A  web on 7 clusters: 2 dev, 5 prod\n"
+        f"   ~ ConfigMap shop/web-cfg  data.timeout 30s -> 10s (new name {renamed})\n"
+        "   ~ Deployment shop/web     image reg.example/web:1.7.4 -> 1.8.0  restarts 1 pod\n"
+        "                             follows ConfigMap web-cfg\n"
+        "\n"
+        "In all      14 objects change, none is deleted, none is created, 7 pods restart\n"
+        "Not shown   immutable fields, other owners, drift: these need the clusters (fleet diff UNIT)\n"
+        f"Plan {digest}\n"
+    )
+    assert renamed.startswith("web-cfg-")
+    assert len(digest) == 7
+
+
+def test_nothing_changed_ends_with_0(repo: Repo) -> None:
+    code, text = repo.plan()
+    assert (code, "Nothing changes." in text) == (0, True)
+
+
+def test_comments_key_order_and_formatting_are_no_effective_change(repo: Repo) -> None:
+    document = json.loads((repo.root / BASE / "cache.yaml").read_text())
+    repo.write({f"{BASE}/cache.yaml": "# for the cache\n" + json.dumps(dict(reversed(document.items())))})
+    code, text = repo.plan()
+    assert code == 0
+    assert "No effective change." in text
+    assert "No effect   7 units of web: built anew, the result is the same" in text
+
+
+def test_units_appear_and_vanish_with_their_clusters(repo: Repo) -> None:
+    repo.write({"clusters/prod-5.yaml": None, "clusters/prod-1.yaml": None})
+    text = (repo.root / "clusters/dev-1.yaml").read_text()
+    repo.write({"clusters/dev-3.yaml": text.replace("dev-1", "dev-3")})
+    code, text = repo.plan()
+    assert code == 1
+    assert "web appears on 1 cluster: dev-3" in text
+    assert "web leaves 2 clusters: prod-1 prod-5" in text
+    assert "10 objects stay there, without our marks (to delete them first: state: absent)" in text
+
+
+def test_a_volume_that_would_go_and_a_fall_of_clusters_are_held(repo: Repo) -> None:
+    repo.edit(f"{BASE}/kustomization.yaml", "[web.yaml, cache.yaml]", "[web.yaml]")
+    code, text = repo.plan()
+    assert code == 1
+    assert "- PersistentVolumeClaim shop/cache  HOLD: asks a person before it is deleted (precious-kind)" in text
+    assert "Hold        web on 7 clusters would wait for a person (precious-kind)" in text
+
+
+def test_an_absent_overlay_is_shown_with_all_that_it_deletes(repo: Repo) -> None:
+    repo.edit("overlays/dns/overlay.yaml", '"spec": {', '"spec": {"state": "absent", ')
+    found = repo.document()
+    assert found["summary"]["objects"] == {"create": 0, "change": 0, "delete": 7}
+    assert [hold["reason"] for hold in found["holds"]] == ["sharp-fall"]
+
+
+def test_secrets_are_changed_or_unchanged_in_every_form(repo: Repo) -> None:
+    repo.edit(f"{BASE}/key.env", "correct-horse", "battery-staple")
+    for output in ("terminal", "wide", "markdown", "json", "sarif"):
+        code, text = repo.plan(output=output)
+        assert code == 1
+        assert not {"correct", "staple", "Y29ycm", "YmF0dG", "sealed"} & {word for word in text.split() if word}
+        assert "staple" not in text
+        assert "correct-horse" not in text
+        assert "YmF0dG" not in text
+    assert "~ Secret shop/web-key  data.key changed (new name web-key-" in repo.plan()[1]
+
+
+def test_an_object_that_another_overlay_has_is_told_before_it_stops_both(repo: Repo) -> None:
+    repo.edit("overlays/dns/kustomization.yaml", "namespace: dns\n", "")
+    repo.edit("overlays/dns/dns.yaml", '"name": "dns"', '"namespace": "shop", "name": "web"')
+    assert "Claimed     Service shop/web would be in dns and web on 7 clusters: neither changes it" in repo.plan()[1]
+
+
+def test_a_broken_file_leaves_its_units_unknown_and_ends_with_2(repo: Repo) -> None:
+    repo.edit(f"{BASE}/kustomization.yaml", "web.yaml", "wep.yaml")
+    code, text = repo.plan()
+    assert code == 2
+    assert "web cannot be told on 7 clusters: 2 dev, 5 prod" in text
+    assert f"at {BASE}/kustomization.yaml:4" in text
+    assert "if merged: it stays as it is there, and nothing is deleted" in text
+    (run,) = json.loads(repo.plan(output="sarif")[1])["runs"]
+    (result,) = run["results"]
+    assert (result["ruleId"], result["level"]) == ("ResourceMissing", "error")
+    place = result["locations"][0]["physicalLocation"]
+    assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == (f"{BASE}/kustomization.yaml", 4)
+
+
+def test_a_problem_of_the_inventory_has_its_line_and_only_new_ones_are_told(repo: Repo) -> None:
+    repo.edit("overlays/web/overlay.yaml", '"clusters"', '"clustres"')
+    code, text = repo.plan()
+    assert code == 2
+    assert "  --> overlays/web/overlay.yaml:5" in text
+    before = repo.commit("broken")
+    repo.edit("overlays/dns/dns.yaml", "53", "54")
+    code, text = repo.plan(base=before)
+    assert (code, "clustres" in text) == (1, False)
+
+
+@pytest.mark.parametrize(("broken", "code"), [("base", 1), ("head", 2)])
+def test_a_fleet_file_that_does_not_parse_at_one_side(repo: Repo, broken: str, code: int) -> None:
+    good = git(repo.root, "rev-parse", "HEAD")
+    repo.write({"fleet.yaml": "spec: [\n"})
+    bad = repo.commit("broken")
+    sides = {"base": bad, "head": good} if broken == "base" else {"base": good, "head": bad}
+    ended, text = repo.plan(**sides)
+    assert ended == code
+    if broken == "head":
+        assert "cannot be told on" in text
+        assert "fleet.yaml:" in text
+    else:
+        assert "what it held before cannot be told from the base" in text
+
+
+def test_a_base_that_is_missing_or_no_ancestor(repo: Repo) -> None:
+    code, text = repo.plan(base="nobody")
+    assert code == 2
+    assert "error[RefMissing] nobody names no commit here" in text
+    repo.edit("overlays/dns/dns.yaml", "53", "54")
+    repo.commit("dns 54")
+    code, text = repo.plan(base="HEAD", head="origin/main")
+    assert code == 1
+    assert "Note        main does not contain web-1.8: what only the base has is shown as undone" in text
+    assert "spec.ports[port=53] added" in text
+
+
+def test_what_main_got_meanwhile_is_not_shown_as_undone(repo: Repo) -> None:
+    text = (repo.origin / "overlays/dns/dns.yaml").read_text()
+    repo.write({"overlays/dns/dns.yaml": text.replace("53", "54")}, repo.origin)
+    repo.commit("dns 54", repo.origin)
+    git(repo.root, "fetch", "-q")
+    repo.edit(f"{BASE}/web.env", "30s", "10s")
+    assert {unit["overlay"] for unit in repo.document()["units"]} == {"web"}
+
+
+def test_the_digest_is_that_of_the_merge_on_any_machine(repo: Repo, tmp_path: Path) -> None:
+    repo.edit(f"{BASE}/key.env", "correct-horse", "battery-staple")
+    repo.edit(f"{BASE}/web.env", "30s", "10s")
+    before = repo.document()["digest"]
+    repo.commit("web 1.8")
+    git(repo.root, "push", "-q", "origin", "web-1.8")
+    git(repo.origin, "merge", "-q", "--no-ff", "-m", "merged", "web-1.8")
+    git(tmp_path, "clone", "-q", str(repo.origin), "elsewhere")
+    repo.root = tmp_path / "elsewhere"
+    assert repo.document(base="HEAD^1", head="HEAD")["digest"] == before
+    assert repo.document(base="HEAD^1", head="HEAD^1")["digest"] != before
+
+
+def all_kinds_of_change(repo: Repo) -> None:
+    repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
+    repo.edit(f"{BASE}/key.env", "correct-horse", "battery-staple")
+    repo.edit(f"{BASE}/kustomization.yaml", "[web.yaml, cache.yaml]", "[web.yaml]")
+    repo.edit("overlays/web/dev/kustomization.yaml", "resources", "# dev\nresources")
+    repo.write({"clusters/prod-5.yaml": None, "overlays/dns/dns.yaml": "]", "overlays/new/kustomization.yaml": ""})
+
+
+@pytest.mark.parametrize("prepare", [all_kinds_of_change, lambda _: None])
+def test_json_is_as_its_schema_says(repo: Repo, prepare: Any) -> None:
+    prepare(repo)
+    jsonschema.validate(repo.document(kube="1.37"), SCHEMA)
+
+
+def test_removed_apis_are_told_for_the_version_asked_about(repo: Repo) -> None:
+    repo.edit("overlays/dns/kustomization.yaml", "[dns.yaml]", "[dns.yaml, budget.yaml]")
+    repo.write(
+        {"overlays/dns/budget.yaml": "apiVersion: policy/v1beta1\nkind: PodDisruptionBudget\nmetadata: {name: dns}\n"}
+    )
+    words = "Removed     PodDisruptionBudget dns/dns: policy/v1beta1 PodDisruptionBudget is not served from 1.25 on"
+    assert words in repo.plan(kube="1.30")[1]
+    assert "is not served" not in repo.plan()[1]
+    with pytest.raises(UsageInvalid):
+        repo.plan(kube="latest")
+
+
+def test_another_form_is_a_usage_error(repo: Repo) -> None:
+    with pytest.raises(UsageInvalid):
+        repo.plan(output="yaml")
