@@ -43,6 +43,7 @@ _MISSING_RIGHT = re.compile(
     r'User "[^"\s]{1,200}" cannot [a-z]+ resource "[a-z./-]+"'
     r'(?: in API group "[a-z0-9.-]*")?(?: in the namespace "[a-z0-9-]+")?'
 )
+_ESCALATION = "is attempting to grant RBAC permissions not currently held"  # the words of the RBAC registry
 _NO_DRY_RUN = "not support dry run"  # the API server's own words, and those of webhooks that decide it themselves
 # A field that the kind does not have, or of another type: answered with 500, though it is the object's fault.
 _UNTYPED = "failed to create typed patch object"
@@ -180,7 +181,7 @@ def _class_of(reply: Reply, status: Document) -> tuple[type[ClusterError], str]:
             return Unauthorized, "give this cluster a new credential"
         case 403:
             # Only the authorizer speaks of users; everything else with 403 is a decision about the object.
-            if "cannot " in message and 'User "' in message:
+            if ("cannot " in message and 'User "' in message) or _ESCALATION in message:
                 return Forbidden, "fleet cluster grant gives the missing right"
             return AdmissionDenied, "see the policy that is named"
         case 404:
@@ -226,6 +227,9 @@ def _why(reply: Reply, status: Document, asked: Asked) -> str:
         return f"{text_at(status, 'reason') or reply.status}{f': {named}' if named else ''} (text withheld: a Secret)"
     if reply.status == 409 and causes:
         return printable("; ".join(causes))
+    if _ESCALATION in text_at(status, "message"):
+        told = text_at(status, "message").partition(":\n")[0]
+        return printable(f"escalate on this role, or for a binding bind on what it refers to, is missing: {told}")
     return printable(text_at(status, "message") or "; ".join(causes) or f"status {reply.status}")
 
 

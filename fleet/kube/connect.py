@@ -120,6 +120,13 @@ class KubeConnector:
         )
 
 
+async def person_access(*, context: str = "", paths: Sequence[Path] = ()) -> Access:
+    """What a person's own kubeconfig gives. paths: default KUBECONFIG, else ~/.kube/config."""
+    files = tuple(paths) or person_paths(os.environ, Path.home())
+    config = await asyncio.to_thread(load_kubeconfigs, files)
+    return await asyncio.to_thread(access_from, config, Trust.PERSON, context=context)
+
+
 async def connect_person(
     *,
     context: str = "",
@@ -128,17 +135,15 @@ async def connect_person(
     expected: Identity | None = None,
     fence: Fence | None = None,
     limits: KubeLimits | None = None,
-) -> Kube:
+    access: Access | None = None,
+) -> ClusterKube:
     """Connect by a person's own kubeconfig, as kubectl would; without a fence the connection only reads.
 
-    paths: the files of --kubeconfig; default KUBECONFIG, else ~/.kube/config. cluster: its name in messages.
+    access: one that `person_access` gave, or another that this person holds. cluster: its name in messages.
     """
-    files = tuple(paths) or person_paths(os.environ, Path.home())
-    config = await asyncio.to_thread(load_kubeconfigs, files)
-    access = await asyncio.to_thread(access_from, config, Trust.PERSON, context=context)
     transport = Transport(
-        cluster or context or config.current,
-        access,
+        cluster or context or "current-context",
+        access or await person_access(context=context, paths=paths),
         fence or ReadsOnly(),
         expected=expected,
         rule=AddressRule(guarded=False),
@@ -147,7 +152,7 @@ async def connect_person(
     return await _connected(transport)
 
 
-async def _connected(transport: Transport) -> Kube:
+async def _connected(transport: Transport) -> ClusterKube:
     kube = ClusterKube(transport)
     try:
         await kube.connect()

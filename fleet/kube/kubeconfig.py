@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from fleet.errors import CredentialMissing, CredentialRefused
@@ -112,6 +113,31 @@ def merge(documents: Sequence[Node], where: str) -> Kubeconfig:
         current=current,
         where=where,
     )
+
+
+def token_kubeconfig(name: str, endpoint: Endpoint, token: str) -> dict[str, Any]:
+    """A kubeconfig that the hub may use (R30): all data inside. Raises CredentialRefused where the hub would."""
+    if endpoint.insecure or not endpoint.server.startswith("https://"):
+        raise CredentialRefused(
+            f"no credential for the hub can be made of {endpoint.place}",
+            why="your kubeconfig does not verify this server, and the hub trusts no server unseen (R30)",
+            next_step="put its certificate-authority-data into your kubeconfig, with an https server",
+        )
+    cluster: dict[str, str] = {"server": endpoint.server}
+    if endpoint.ca:
+        cluster["certificate-authority-data"] = base64.b64encode(endpoint.ca).decode("ascii")
+    if endpoint.tls_server_name:
+        cluster["tls-server-name"] = endpoint.tls_server_name
+    if endpoint.proxy:
+        cluster["proxy-url"] = endpoint.proxy
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": {"token": token}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    }
 
 
 def access_from(config: Kubeconfig, trust: Trust, *, context: str = "") -> Access:

@@ -191,6 +191,25 @@ class ClusterKube:
             raise error_of(reply, asked)
         return reply.body[-self._limits.log_bytes :].decode("utf-8", "replace")
 
+    async def issue_token(self, namespace: str, account: str, seconds: int) -> tuple[str, str]:
+        """A new token of a service account, and when it ends (RFC 3339): the server may make it shorter."""
+        kind = ServedKind("", "v1", "ServiceAccount", "serviceaccounts", True, frozenset())
+        wanted: Document = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        asked = self._transport.asked(f"issue a token of ServiceAccount {namespace}/{account}", secret=True)
+        target = f"{single(kind, namespace, account)}/token"
+        request = Request("POST", target, asked, content_type=JSON, body=orjson.dumps(wanted))
+        status = mapping_at((await self._written(request, dry_run=False)).object, "status")
+        token = text_at(status, "token")
+        if not token:
+            raise AnswerInvalid(
+                f"cannot {asked.what}", where=asked.where, why="the answer holds no token", next_step="try again"
+            )
+        return token, text_at(status, "expirationTimestamp")
+
     async def close(self) -> None:
         """End all connections."""
         await self._transport.close()

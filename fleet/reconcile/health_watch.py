@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from fleet.core.causes import judge_cause, with_cause
 from fleet.core.documents import Document, mapping_at
+from fleet.core.health import ObjectHealth
 from fleet.core.ids import ObjectRef
 from fleet.core.status import Kstatus
-from fleet.errors import ClusterError
+from fleet.errors import ClusterError, Forbidden
 from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import Live, UnitState
 from fleet.reconcile.site import Site
@@ -57,6 +59,8 @@ class HealthWatch:
                 await self._judge(unit, ref, live)
             except ENDS_SESSION:
                 raise
+            except Forbidden as error:
+                self._tell(unit, live, replace(live.own_health, message=_unread(live.own_health.message, error)))
             except ClusterError:
                 continue  # its pods cannot be listed now: the workload's own conditions go on speaking
         return bool(found)
@@ -74,10 +78,17 @@ class HealthWatch:
         if ref.kind == "Deployment" and kinds is not None and found.items:
             sets = (await site.kube.list(kinds, namespace=ref.namespace, selector=selector)).items
         verdict = judge_cause(document, sets, found.items, site.wall())
-        health = with_cause(live.own_health, verdict.cause)
+        self._tell(unit, live, with_cause(live.own_health, verdict.cause))
+
+    def _tell(self, unit: UnitState, live: Live, health: ObjectHealth) -> None:
         if health != live.health:
             live.health = health
-            site.wake(unit.name)
+            self._site.wake(unit.name)
+
+
+def _unread(message: str, error: Forbidden) -> str:
+    """What is known, and the right that is missing to know why."""
+    return f"{message}; why is not known: {error.why}".removeprefix("; ")
 
 
 def selector_of(workload: Document) -> str:

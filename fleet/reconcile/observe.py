@@ -1,4 +1,4 @@
-"""Keeps the live view: one list and watch per kind, of what carries our label.
+"""Keeps the live view: one list and watch per kind, of what carries our label; one per namespace where need be.
 
 A DELETED from a labelled watch is only a hint, because the label alone may have gone: the object is read by name
 before anything is believed. A kind whose stream broke is Unknown until it is proven again (R5, R19).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -16,9 +17,10 @@ from fleet.core.ids import ObjectRef
 from fleet.core.objects import ref_of
 from fleet.core.record import MarkKind
 from fleet.errors import ClusterError
-from fleet.ports.kube import Changed, Kube, Listed, Lost, Proved, Removed, ServedKind
+from fleet.ports.kube import Changed, Kube, Listed, Lost, Proved, Removed, Seen, ServedKind
 from fleet.reconcile.apply import ENDS_SESSION
-from fleet.reconcile.memory import Kind, KindView, Live, LiveView
+from fleet.reconcile.memory import NOT_LISTED, Kind, KindView, Live, LiveView
+from fleet.reconcile.places import Places
 
 _LOOK_FIRST_SECONDS = 0.5
 _LOOK_MOST_SECONDS = 60.0
@@ -78,6 +80,17 @@ def _ref_in(view: KindView, document: Document) -> ObjectRef:
     return ObjectRef(served.group, served.kind, str(metadata.get("namespace", "")), str(metadata.get("name", "")))
 
 
+@dataclass(slots=True)
+class _Part:
+    """One stream of a kind: of all namespaces (""), or of one beside others."""
+
+    view: KindView
+    kind: Kind
+    namespace: str = ""
+    beside: dict[str, _Part] = field(default_factory=dict[str, "_Part"])  # all parts of the kind, by namespace
+    known: bool = False
+
+
 class Observer:
     """Follows kinds until cancelled."""
 
@@ -88,8 +101,10 @@ class Observer:
         selector: str,
         watcher: Watcher,
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
+        places: Places,
     ) -> None:
         self._kube, self._view, self._selector, self._watcher = kube, view, selector, watcher
+        self._places = places
         self._spawn = spawn
         self._looking: set[ObjectRef] = set()
 
@@ -97,26 +112,66 @@ class Observer:
         """Keep one kind's view; never ends by itself."""
         kind = (served.group, served.kind)
         view = self._view.kinds[kind]
-        async for seen in self._kube.follow(served, selector=self._selector, since=since):
-            match seen:
-                case Listed(items, resource_version):
-                    self._take_list(view, kind, items)
-                    self._prove(view, kind, resource_version)
-                    self._watcher.proved(kind)
-                case Changed(document, resource_version):
-                    self.take(view, document)
-                    self._prove(view, kind, resource_version)
-                case Removed(document, resource_version):
-                    self.verify(served, ref_of(document))
-                    self._prove(view, kind, resource_version)
-                case Proved(resource_version):
-                    self._prove(view, kind, resource_version)
-                    self._watcher.proved(kind)
-                case Lost(reason, message):
-                    view.message = message
-                    if view.unknown != reason:
-                        view.unknown = reason
-                        self._watcher.kind_changed(kind)
+        if not self._places.is_narrow(kind):
+            whole = _Part(view, kind)
+            async for seen in self._kube.follow(served, selector=self._selector, since=since):
+                if isinstance(seen, Lost) and self._places.narrows(served, seen):
+                    break
+                self._take_seen(whole, seen)
+        await self._follow_parts(view, kind)
+
+    async def _follow_parts(self, view: KindView, kind: Kind) -> None:
+        """One stream per namespace. The kind is known while all of them are; such a view cannot be resumed."""
+        parts: dict[str, _Part] = {}
+        streams: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                wanted = self._places.of(kind)
+                for namespace in parts.keys() - wanted:
+                    streams.pop(namespace).cancel()
+                    del parts[namespace]
+                    for ref in [ref for ref in view.rows if ref.namespace == namespace]:
+                        self._view.drop(ref)
+                for namespace in sorted(wanted - parts.keys()):
+                    part = parts[namespace] = _Part(view, kind, namespace, parts)
+                    work = self._follow_part(part)
+                    streams[namespace] = tasks.create_task(work, name=f"follow {kind[1]} in {namespace}")
+                known = all(part.known for part in parts.values())
+                if known != (not view.unknown):
+                    view.unknown, view.message = "" if known else NOT_LISTED, ""
+                    self._watcher.kind_changed(kind)
+                await self._places.moved()
+
+    async def _follow_part(self, part: _Part) -> None:
+        async for seen in self._kube.follow(part.view.served, namespace=part.namespace, selector=self._selector):
+            self._take_seen(part, seen)
+
+    def _take_seen(self, part: _Part, seen: Seen) -> None:
+        view, kind = part.view, part.kind
+        match seen:
+            case Listed(items, resource_version):
+                self._take_list(view, kind, items, part.namespace)
+                self._prove(part, resource_version)
+                self._watcher.proved(kind)
+            case Changed(document, resource_version):
+                self.take(view, document)
+                self._prove(part, resource_version)
+            case Removed(document, resource_version):
+                self.verify(view.served, ref_of(document))
+                self._prove(part, resource_version)
+            case Proved(resource_version):
+                self._prove(part, resource_version)
+                self._watcher.proved(kind)
+            case Lost(reason, message):
+                part.known = False
+                view.message = message
+                if view.unknown != reason:
+                    view.unknown = reason
+                    self._watcher.kind_changed(kind)
+
+    async def listed(self, served: ServedKind) -> tuple[Document, ...]:
+        """The metadata of all objects of a kind that can be ours; raises ClusterError."""
+        return await self._places.list(served, metadata_only=True)
 
     def verify(self, served: ServedKind, ref: ObjectRef) -> None:
         """A hint that an object is gone: read by name if it is ours, else just forget it."""
@@ -169,16 +224,19 @@ class Observer:
         sight = Sight.RELEASED if live.mark.kind in _RELEASED else Sight.CHANGED
         self._watcher.saw(ref, sight, before)
 
-    def _take_list(self, view: KindView, kind: Kind, items: tuple[Document, ...]) -> None:
+    def _take_list(self, view: KindView, kind: Kind, items: tuple[Document, ...], namespace: str) -> None:
         missing = {*view.rows, *self._watcher.recorded(kind)}
+        if namespace:
+            missing = {ref for ref in missing if ref.namespace == namespace}
         for document in items:
             missing.discard(_ref_in(view, document))
             self.take(view, document)
         for ref in missing:
             self.verify(view.served, ref)
 
-    def _prove(self, view: KindView, kind: Kind, resource_version: str) -> None:
-        view.resource_version = resource_version
-        if view.unknown:
+    def _prove(self, part: _Part, resource_version: str) -> None:
+        view, part.known = part.view, True
+        view.resource_version = "" if part.namespace else resource_version
+        if view.unknown and all(other.known for other in part.beside.values()):
             view.unknown = view.message = ""
-            self._watcher.kind_changed(kind)
+            self._watcher.kind_changed(part.kind)

@@ -18,8 +18,8 @@ from fleet.reconcile.site import Site
 class SlowProof:
     """Lists the followed kinds of one site by turns."""
 
-    def __init__(self, site: Site, observer: Observer, selector: str) -> None:
-        self._site, self._observer, self._selector = site, observer, selector
+    def __init__(self, site: Site, observer: Observer) -> None:
+        self._site, self._observer = site, observer
         self._proof_turn = 0
 
     async def run(self) -> None:
@@ -35,12 +35,12 @@ class SlowProof:
             self._proof_turn += 1
             view = site.view.kinds[kind]
             try:
-                listed = await site.kube.list(view.served, selector=self._selector, metadata_only=True)
+                listed = await self._observer.listed(view.served)
             except FleetError as error:
                 if isinstance(error, ENDS):
                     raise
                 continue  # the next round asks again
-            self._compare(kind, view, listed.items)
+            self._compare(kind, view, listed)
 
     def _compare(self, kind: Kind, view: KindView, items: tuple[Document, ...]) -> None:
         seen: dict[ObjectRef, str] = {}

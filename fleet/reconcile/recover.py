@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from fleet.core.documents import Document
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.objects import INSTALLATION_LABEL
 from fleet.core.parent import is_parent, parse_parent
 from fleet.core.record import PARENT_NAMESPACE, installation_hash, rebuild_record
+from fleet.errors import Forbidden
+from fleet.ports.kube import ServedKind
 from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.reconcile.memory import Kind, UnitState
 from fleet.reconcile.site import Site
@@ -24,6 +26,7 @@ async def rebuild_units(site: Site, known: Mapping[UnitName, UnitState]) -> list
         return []
     selector = f"{INSTALLATION_LABEL}={installation_hash(site.installation)}"
     parents = await site.kube.list(served, namespace=PARENT_NAMESPACE, selector=selector)
+    namespaces = {name for item in parents.items if (parent := parse_parent(item)) for name in parent.namespaces}
     lists: dict[Kind, tuple[Document, ...]] = {}
     found: list[UnitState] = []
     for document in parents.items:
@@ -37,8 +40,7 @@ async def rebuild_units(site: Site, known: Mapping[UnitName, UnitState]) -> list
         for kind in parent.kinds:
             if kind not in lists:
                 of_kind = site.catalog.find(*kind)
-                listed = await site.kube.list(of_kind, selector=selector) if of_kind else None
-                lists[kind] = listed.items if listed else ()
+                lists[kind] = await _owned(site, of_kind, selector, namespaces) if of_kind else ()
             live += [document for document in lists[kind] if not is_parent(document)]
         rebuilt = rebuild_record(name, parent.mark, live, expected=parent.record, at=site.wall())
         memory = UnitMemory(
@@ -57,3 +59,26 @@ async def rebuild_units(site: Site, known: Mapping[UnitName, UnitState]) -> list
         drop = tuple((unit.name, ref) for unit in found if unit.name in known for ref in known[unit.name].rows)
         await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(unit.memory for unit in found)))
     return found
+
+
+async def _owned(site: Site, kind: ServedKind, selector: str, namespaces: Collection[str]) -> tuple[Document, ...]:
+    """Everything of a kind that carries our label; by namespace where the credential allows no more.
+
+    A namespace that is refused while others answer holds none of the kind, as far as our role says: what it held all
+    the same stays out of the record, and so is never deleted.
+    """
+    try:
+        return (await site.kube.list(kind, selector=selector)).items
+    except Forbidden as error:
+        if not kind.namespaced:
+            raise
+        refused = error
+    answers: list[tuple[Document, ...]] = []
+    for namespace in sorted({*namespaces, PARENT_NAMESPACE}):
+        try:
+            answers.append((await site.kube.list(kind, namespace=namespace, selector=selector)).items)
+        except Forbidden as error:
+            refused = error
+    if not answers:
+        raise refused
+    return tuple(document for items in answers for document in items)

@@ -11,7 +11,7 @@ from fleet.core.rollout import UnknownDesired
 from fleet.core.status import Blocker, Health, ObjectStatus, Standing, Sync, UnitReport
 from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
-from fleet.reconcile.memory import Drift, UnitState
+from fleet.reconcile.memory import NOT_LISTED, Drift, UnitState, kind_of
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import bundle_of
 from fleet.reconcile.unit_pass import Outcome
@@ -84,6 +84,9 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:
         health, why = live.health.health, live.health.message
     elif not known:
         health, why = Health.UNKNOWN, "not seen yet"
+        view = site.view.kinds.get(kind_of(ref))
+        if view is not None and view.unknown not in ("", NOT_LISTED):
+            reason, why = view.unknown, view.message
     elif row is not None and row.state is RowState.DONE:
         health, why = Health.HEALTHY, "ended, and removed itself"
     else:

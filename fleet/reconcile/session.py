@@ -16,7 +16,7 @@ from fleet.core.documents import Document
 from fleet.core.fleet import Mode
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.plan import Claims
-from fleet.core.record import RowState, installation_hash
+from fleet.core.record import PARENT_NAMESPACE, RowState, installation_hash
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Health, Sync, UnitReport
 from fleet.errors import FleetError, KindNotServed
@@ -31,6 +31,7 @@ from fleet.reconcile.memory import Kind, KindView, UnitState, kind_of
 from fleet.reconcile.observe import Observer
 from fleet.reconcile.observe_mode import Comparer
 from fleet.reconcile.orders import Orders
+from fleet.reconcile.places import Places
 from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.reporting import report_of
@@ -63,11 +64,11 @@ class Session:
         self.site = make_site(self)
         site = self.site
         selector = f"fleet.internal/installation={installation_hash(site.installation)}"
-        self._selector = selector
+        self._places = Places(site.kube, selector, self._namespaces_of)
         self._applier, self._health = Applier(site), HealthWatch(site)
         self._healer = Healer(site, self._applier, lambda unit: self._leave(unit).heal)
         self._sightings = Sightings(site, self._healer, self._health, self._wanter, orders.reach)
-        self._observer = Observer(site.kube, site.view, selector, self._sightings, self.spawn)
+        self._observer = Observer(site.kube, site.view, selector, self._sightings, self.spawn, self._places)
         self._passes = UnitPass(site, self._applier, self._healer, self._observer.look)
         self._detacher = Detacher(site)
         self._comparer = Comparer(site)
@@ -77,7 +78,7 @@ class Session:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._health.run(), name="health")
-            tasks.create_task(SlowProof(self.site, self._observer, self._selector).run(), name="proof lists")
+            tasks.create_task(SlowProof(self.site, self._observer).run(), name="proof lists")
             self._follow({_CONFIG_MAPS, *(kind_of(ref) for unit in self.site.units.values() for ref in unit.rows)})
             self.wake(None)
             await self._schedule()
@@ -314,6 +315,13 @@ class Session:
             if since and not self._fill(view, kind):
                 since = ""
             self.spawn(self._observer.follow(served, since), f"follow {kind[1]}")
+        self._places.move()
+
+    def _namespaces_of(self, kind: Kind) -> frozenset[str]:
+        """Where a kind has objects of ours, or shall have."""
+        units = self.site.units.values()
+        found = {ref.namespace for unit in units for ref in (*unit.refs(), *hook_refs(unit)) if kind_of(ref) == kind}
+        return frozenset(found | ({PARENT_NAMESPACE} if kind == _CONFIG_MAPS else set()))
 
     def _fill(self, view: KindView, kind: Kind) -> bool:
         """Take the journal's word for a kind whose watch resumes: its token says that all was well then."""

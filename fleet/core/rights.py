@@ -1,0 +1,257 @@
+"""The least rights a hub needs on one cluster, computed from what is rendered for it, as RBAC rules and objects.
+
+Every verb here is used: tests take each one away and see what breaks. Objects in a namespace are granted there; a
+namespace that does not exist yet can hold no Role, so what goes into it is granted on the whole cluster until the next
+grant. Creating RBAC objects needs `escalate` on each role and `bind` on what each binding refers to, by name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
+from fleet.core.objects import BundleObject
+from fleet.core.record import PARENT_NAMESPACE
+
+ACCOUNT = "fleet-hub"  # ServiceAccount, roles and bindings alike
+GRANT_LABEL = "fleet.internal/grant"  # on all that a grant makes, so that the next one finds what is left over
+RBAC = "rbac.authorization.k8s.io"
+READ = ("get", "list", "watch")
+MANAGE = (*READ, "create", "delete", "patch")
+_IDENTITY_NAMESPACE = "kube-system"
+_WORKLOADS = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job")})
+_CLAIM, _VOLUME = "persistentvolumeclaims", "persistentvolumes"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind as RBAC names it."""
+
+    plural: str
+    namespaced: bool
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rule:
+    """One resource. `names`: only objects of these names, () for all."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """`deployments.apps`, or `namespaces/kube-system`."""
+        resource = f"{self.resource}.{self.group}" if self.group else self.resource
+        return resource + (f"/{','.join(self.names)}" if self.names else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Rules for the whole cluster and per namespace; kinds that nobody could name as a resource."""
+
+    cluster: tuple[Rule, ...] = ()
+    namespaces: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict[str, tuple[Rule, ...]])
+    unserved: tuple[str, ...] = ()
+    widened: tuple[str, ...] = ()  # namespaces that do not exist yet
+
+
+@dataclass(slots=True)
+class _Collected:
+    existing: frozenset[str]
+    verbs: dict[tuple[str, str, str, tuple[str, ...]], set[str]] = field(
+        default_factory=dict[tuple[str, str, str, tuple[str, ...]], set[str]]
+    )
+    widened: set[str] = field(default_factory=set[str])
+
+    def add(self, namespace: str, group: str, resource: str, verbs: Iterable[str], *names: str) -> None:
+        """namespace "": of the cluster."""
+        if namespace and namespace not in self.existing:
+            self.widened.add(namespace)
+            namespace = ""
+        self.verbs.setdefault((namespace, group, resource, names), set()).update(verbs)
+
+    def rules(self) -> dict[str, tuple[Rule, ...]]:
+        """By namespace; objects of one set of verbs are joined by name."""
+        joined: defaultdict[tuple[str, str, str, tuple[str, ...]], set[str]] = defaultdict(set)
+        found: defaultdict[str, list[Rule]] = defaultdict(list)
+        for (namespace, group, resource, names), verbs in self.verbs.items():
+            left = set(verbs)
+            for wider in {("", group, resource, names), ("", group, resource, ()), (namespace, group, resource, ())}:
+                if wider != (namespace, group, resource, names):
+                    left -= self.verbs.get(wider, set())
+            if left and names:
+                joined[namespace, group, resource, tuple(sorted(left))].update(names)
+            elif left:
+                found[namespace].append(Rule(group, resource, tuple(sorted(left))))
+        for (namespace, group, resource, verbs_left), names_left in joined.items():
+            found[namespace].append(Rule(group, resource, verbs_left, tuple(sorted(names_left))))
+        return {namespace: tuple(sorted(rules)) for namespace, rules in found.items()}
+
+
+def rights_of(
+    objects: Sequence[BundleObject],
+    resources: Mapping[tuple[str, str], Resource],
+    *,
+    existing: Collection[str],
+    read_only: bool = False,
+) -> Rights:
+    """What these objects need. resources: served kinds, by group and kind; existing: namespaces that are there."""
+    found = _Collected(frozenset({*existing, PARENT_NAMESPACE}))
+    known = {**defined_resources(objects), **resources}
+    verbs = READ if read_only else MANAGE
+    unserved: set[str] = set()
+    found.add("", "", "namespaces", ("get",), _IDENTITY_NAMESPACE)
+    # The parents of the units; without it a hub that lost its state could not find it again.
+    found.add(PARENT_NAMESPACE, "", "configmaps", verbs)
+    if not read_only:
+        found.add("", "", "namespaces", ("get",), PARENT_NAMESPACE)
+    for item in objects:
+        ref = item.ref
+        resource = known.get((ref.group, ref.kind))
+        if resource is None:
+            unserved.add(f"{ref.kind} ({ref.group or 'core'})")
+            continue
+        namespace = ref.namespace if resource.namespaced else ""
+        found.add(namespace, ref.group, resource.plural, verbs)
+        if (ref.group, ref.kind) in _WORKLOADS:
+            # Why a workload is not well is told by its pods, and for Deployments by whose they are.
+            found.add(namespace, "", "pods", ("list",))
+            if ref.kind == "Deployment":
+                found.add(namespace, "apps", "replicasets", ("list",))
+        if not read_only:
+            _add_losses(found, item, namespace)
+            if ref.group == RBAC:
+                _add_delegation(found, item, namespace)
+    rules = found.rules()
+    cluster = rules.pop("", ())
+    return Rights(cluster, dict(sorted(rules.items())), tuple(sorted(unserved)), tuple(sorted(found.widened)))
+
+
+def _add_losses(found: _Collected, item: BundleObject, namespace: str) -> None:
+    """What is shown in a hold before something precious goes: its volumes, or the objects of a definition."""
+    match item.ref.group, item.ref.kind:
+        case "", "PersistentVolumeClaim":
+            found.add("", "", _VOLUME, ("get",))
+        case "", "Namespace":
+            found.add(item.ref.name, "", _CLAIM, ("list",))
+            found.add("", "", _VOLUME, ("get",))
+        case "apiextensions.k8s.io", "CustomResourceDefinition":
+            spec = mapping_at(item.document(), "spec")
+            found.add("", text_at(spec, "group"), text_at(spec, "names", "plural"), ("list",))
+        case _:
+            pass
+
+
+def _add_delegation(found: _Collected, item: BundleObject, namespace: str) -> None:
+    """Who writes a role gives its rights away: Kubernetes asks for `escalate` on it, and for `bind` by a binding."""
+    if item.ref.kind in ("Role", "ClusterRole"):
+        found.add(namespace, RBAC, f"{item.ref.kind.lower()}s", ("escalate",), item.ref.name)
+        return
+    role = mapping_at(item.document(), "roleRef")
+    kind, name = text_at(role, "kind"), text_at(role, "name")
+    if kind in ("Role", "ClusterRole") and name:
+        found.add(namespace, RBAC, f"{kind.lower()}s", ("bind",), name)
+
+
+def defined_resources(objects: Iterable[BundleObject]) -> dict[tuple[str, str], Resource]:
+    """Kinds that definitions among these objects bring."""
+    found: dict[tuple[str, str], Resource] = {}
+    for item in objects:
+        if item.ref.kind == "CustomResourceDefinition":
+            spec = mapping_at(item.document(), "spec")
+            key = text_at(spec, "group"), text_at(spec, "names", "kind")
+            found[key] = Resource(text_at(spec, "names", "plural"), text_at(spec, "scope") == "Namespaced")
+    return found
+
+
+# As objects
+
+
+def grant_documents(rights: Rights, *, cluster_admin: bool = False) -> list[Document]:
+    """What is created for these rights, in this order: namespace, account, roles and their bindings."""
+    found = [
+        _object("v1", "Namespace", PARENT_NAMESPACE, ""),
+        _object("v1", "ServiceAccount", ACCOUNT, PARENT_NAMESPACE),
+    ]
+    if cluster_admin:
+        return [*found, _binding("ClusterRoleBinding", f"{ACCOUNT}-admin", "", "cluster-admin")]
+    found.append(_role("ClusterRole", "", rights.cluster))
+    found.append(_binding("ClusterRoleBinding", ACCOUNT, "", ACCOUNT))
+    for namespace, rules in rights.namespaces.items():
+        found.append(_role("Role", namespace, rules))
+        found.append(_binding("RoleBinding", ACCOUNT, namespace, ACCOUNT))
+    return found
+
+
+def _object(api_version: str, kind: str, name: str, namespace: str, **fields: Json) -> Document:
+    # The namespace of the parents is the hub's as well, and may not go with a grant: it is not labelled.
+    labels: Document = {"app.kubernetes.io/part-of": "fleet"}
+    if kind != "Namespace":
+        labels[GRANT_LABEL] = ACCOUNT
+    metadata: Document = {"name": name, "labels": labels}
+    if namespace:
+        metadata["namespace"] = namespace
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
+
+
+def _role(kind: str, namespace: str, rules: Sequence[Rule]) -> Document:
+    grouped: defaultdict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)
+    for rule in rules:
+        grouped[rule.group, rule.verbs, rule.names].append(rule.resource)
+    written: list[Json] = []
+    for (group, verbs, names), resources in grouped.items():
+        entry: Document = {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
+        if names:
+            entry["resourceNames"] = list(names)
+        written.append(entry)
+    return _object(f"{RBAC}/v1", kind, ACCOUNT, namespace, rules=written)
+
+
+def _binding(kind: str, name: str, namespace: str, role: str) -> Document:
+    subject: Document = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": PARENT_NAMESPACE}
+    of = "Role" if kind == "RoleBinding" else "ClusterRole"
+    reference: Document = {"apiGroup": RBAC, "kind": of, "name": role}
+    return _object(f"{RBAC}/v1", kind, name, namespace, roleRef=reference, subjects=[subject])
+
+
+# What is there
+
+
+def missing_rights(needed: Rights, roles: Iterable[Document]) -> list[str]:
+    """Verbs that these Roles and ClusterRoles lack, as `patch deployments.apps in shop`."""
+    granted: defaultdict[str, list[Document]] = defaultdict(list)
+    for role in roles:
+        granted[text_at(role, "metadata", "namespace")] += documents_at(role, "rules")
+    lacking: list[str] = []
+    for namespace, rules in {"": needed.cluster, **needed.namespaces}.items():
+        here = granted[""] + (granted[namespace] if namespace else [])
+        place = f" in {namespace}" if namespace else ""
+        for rule in rules:
+            verbs = [verb for verb in rule.verbs if not _covers(here, rule, verb)]
+            if verbs:
+                lacking.append(f"{', '.join(verbs)} {rule.shown}{place}")
+    return lacking
+
+
+def _covers(rules: Sequence[Document], wanted: Rule, verb: str) -> bool:
+    """Whether every name that is wanted may be used so."""
+
+    def may(name: str) -> bool:
+        return any(
+            _has(rule, "apiGroups", wanted.group)
+            and _has(rule, "resources", wanted.resource)
+            and _has(rule, "verbs", verb)
+            and (not rule.get("resourceNames") or name in items_at(rule, "resourceNames"))
+            for rule in rules
+        )
+
+    return all(may(name) for name in wanted.names or ("",))
+
+
+def _has(rule: Document, part: str, value: str) -> bool:
+    listed = items_at(rule, part)
+    return value in listed or "*" in listed
