@@ -12,8 +12,9 @@ import hashlib
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -175,6 +176,22 @@ def _provider(endpoint: str, version: str) -> TracerProvider:
     return provider
 
 
+class _Lossy:
+    """A stream for logs: a line that cannot be written (a full disk, a closed pipe) is lost and stops nobody."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def set_up_logs(level: str, stream: TextIO | None = None) -> None:
     """JSON lines on stderr with time, level, event and whatever was bound (trace id, cluster, unit, commit)."""
     # What malformed requests do to aiohttp's parser is counted, not logged: anybody could fill the disk with it (R43).
@@ -188,6 +205,6 @@ def set_up_logs(level: str, stream: TextIO | None = None) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping().get(level, logging.INFO)),
-        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Lossy(stream or sys.stderr))),
         cache_logger_on_first_use=False,
     )
