@@ -17,6 +17,7 @@ from fleet.cli.plan import plan
 
 WHO = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_AUTHOR_NAME": "mara", "GIT_AUTHOR_EMAIL": "mara@acme.example"}
 WHO |= {"GIT_COMMITTER_NAME": "mara", "GIT_COMMITTER_EMAIL": "mara@acme.example"}
+BASE = "overlays/web/base"
 STAGES = {"dev": 2, "prod": 5}
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from cli.planrepo import Repo, git
+from cli.planrepo import BASE, Repo, git
 from render.conftest import _kustomize as find_kustomize
 
 from fleet.errors import UsageInvalid
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
-BASE = "overlays/web/base"
 
 
 @pytest.fixture

@@ -1,0 +1,179 @@
+"""The job files in docs/ci do what they say: their scripts run here, against a code host of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+from cli.planrepo import BASE, Repo, git
+from render.conftest import _kustomize as find_kustomize
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Host(ThreadingHTTPServer):
+    """Comments of one pull request, 100 a page, by the routes of both hosts."""
+
+    def __init__(self) -> None:
+        self.comments: list[dict[str, Any]] = [{"id": number, "body": "a remark"} for number in range(130)]
+        self.tokens: set[str] = set()
+        self.refuses = False
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def plans(self) -> list[str]:
+        return [comment["body"] for comment in self.comments if "fleet plan" in comment["body"]]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Host
+
+    def _answer(self, method: str) -> None:
+        url = urlsplit(self.path)
+        self.server.tokens.add(self.headers.get("Authorization") or self.headers.get("PRIVATE-TOKEN") or "")
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        answer: Any = {}
+        match method:
+            case "GET":
+                page = int(parse_qs(url.query)["page"][0])
+                answer = self.server.comments[(page - 1) * 100 : page * 100]
+            case "POST" if re.search(r"/(issues/7/comments|merge_requests/7/notes)$", url.path):
+                self.server.comments.append({"id": len(self.server.comments), **json.loads(raw)})
+            case _:
+                assert re.search(r"/(issues/comments|merge_requests/7/notes)/\d+$", url.path)
+                self.server.comments[int(url.path.rpartition("/")[2])].update(json.loads(raw))
+        self.send_response(403 if self.server.refuses else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def do_GET(self) -> None:
+        self._answer("GET")
+
+    def do_POST(self) -> None:
+        self._answer("POST")
+
+    def do_PATCH(self) -> None:
+        self._answer("PATCH")
+
+    def do_PUT(self) -> None:
+        self._answer("PUT")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    server = Host()
+    thread = threading.Thread(target=server.serve_forever, name="code host")
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+@pytest.fixture
+def repo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Repo:
+    if find_kustomize() is None:
+        pytest.skip("no kustomize on this machine")
+    return Repo(tmp_path, capsys)
+
+
+def script_of(name: str) -> str:
+    document = yaml.safe_load((ROOT / "docs" / "ci" / f"{name}.yaml").read_text())
+    if name == "github":
+        return str(document["jobs"]["plan"]["steps"][-1]["run"])
+    return "\n".join(document["fleet plan"]["script"])
+
+
+def run(name: str, repo: Repo, host: Host) -> subprocess.CompletedProcess[str]:
+    """As a runner does it: the variables that the host sets, and the checkout as working directory."""
+    theirs = {
+        "github": {
+            "BASE": "origin/main",
+            "NUMBER": "7",
+            "GITHUB_TOKEN": "secret-token",
+            "GITHUB_API_URL": host.address,
+            "GITHUB_REPOSITORY": "acme/fleet",
+            "GITHUB_STEP_SUMMARY": str(repo.root.parent / "summary.md"),
+        },
+        "gitlab": {
+            "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
+            "CI_MERGE_REQUEST_IID": "7",
+            "CI_API_V4_URL": host.address,
+            "CI_PROJECT_ID": "42",
+            "FLEET_PLAN_TOKEN": "secret-token",
+        },
+    }[name]
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script_of(name)],
+        cwd=repo.root,
+        env={
+            "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(repo.root.parent),
+            "FLEET_KUSTOMIZE": str(find_kustomize()),
+            **theirs,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["github", "gitlab"])
+def test_a_job_keeps_one_comment_up_to_date(name: str, repo: Repo, host: Host) -> None:
+    repo.edit(f"{BASE}/web.env", "30s", "10s")
+    repo.commit("10s")
+    first = run(name, repo, host)
+    assert first.returncode == 0, first.stderr
+    (body,) = host.plans()
+    assert "data.timeout 30s -> 10s" in body
+    repo.edit(f"{BASE}/web.env", "10s", "5s")
+    repo.commit("5s")
+    assert run(name, repo, host).returncode == 0
+    (body,) = host.plans()
+    assert "data.timeout 30s -> 5s" in body
+    assert {token.removeprefix("Bearer ") for token in host.tokens} == {"secret-token"}
+    assert git(repo.root, "status", "--porcelain") == ""
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["github", "gitlab"])
+def test_a_job_fails_with_what_cannot_be_told_and_says_it_in_the_comment(name: str, repo: Repo, host: Host) -> None:
+    repo.edit(f"{BASE}/kustomization.yaml", "web.yaml", "wep.yaml")
+    repo.commit("a slip")
+    assert run(name, repo, host).returncode != 0
+    assert "ResourceMissing" in host.plans()[0]
+    git(repo.root, "checkout", "-q", "--orphan", "nothing-in-common")
+    repo.commit("no history in common")
+    assert run(name, repo, host).returncode != 0
+    (body,) = host.plans()
+    assert "fleet plan failed" in body
+
+
+@pytest.mark.timeout(240)
+def test_a_job_that_may_not_comment_still_shows_the_plan(repo: Repo, host: Host) -> None:
+    repo.edit(f"{BASE}/web.env", "30s", "10s")
+    repo.commit("10s")
+    host.refuses = True
+    done = run("github", repo, host)
+    assert done.returncode == 0
+    assert "the comment could not be written" in done.stdout
+    assert "data.timeout 30s -> 10s" in (repo.root.parent / "summary.md").read_text()
+    assert host.plans() == []
