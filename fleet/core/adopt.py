@@ -254,20 +254,22 @@ def _version_of(former: Sequence[Document], wanted: str) -> str:
 
 
 def is_same_but_marked(before: Document, after: Document) -> bool:
-    """Whether an apply of ours changed nothing of an object but our marks, its status and its bookkeeping aside."""
+    """Whether nothing of an object changed but its status and what tools keep for themselves, our marks included."""
     return _bare(before) == _bare(after)
 
 
 def _bare(document: Document) -> Document:
     metadata = {name: value for name, value in mapping_at(document, "metadata").items() if name not in _SERVER_KEPT}
     for part in ("labels", "annotations"):
-        left = {name: value for name, value in mapping_at(metadata, part).items() if name not in _OUR_MARKS}
+        left = {name: value for name, value in mapping_at(metadata, part).items() if name not in _KEPT_BY_TOOLS}
         metadata[part] = left
     return {**{name: value for name, value in document.items() if name != "status"}, "metadata": metadata}
 
 
 _SERVER_KEPT = frozenset({"managedFields", "resourceVersion", "generation", "selfLink"})
-_OUR_MARKS = frozenset({INSTALLATION_LABEL, PART_OF_LABEL, OWNER_ANNOTATION})
+_KEPT_BY_TOOLS = frozenset(
+    {INSTALLATION_LABEL, PART_OF_LABEL, OWNER_ANNOTATION, *(path[-1][2:] for path in _BOOKKEEPING)}
+)
 
 
 def extras_of(move: Move, applied: Document, whole: Document) -> tuple[Path, ...]:

@@ -55,11 +55,16 @@ class Adopter:
     def __init__(self, site: Site, applier: Applier) -> None:
         self._site, self._applier = site, applier
         self._allowed: dict[tuple[UnitName, ObjectRef], tuple[Digest, str]] = {}  # as wanted, at which version
+        self._asked: dict[UnitName, Adopt] = {}  # by the last pass
         self._taken: dict[UnitName, list[tuple[str, ...]]] = defaultdict(list)  # managers of each object, untold
 
     async def choose(self, unit: UnitState, plan: UnitPlan) -> None:
         """Turn what may be taken over from `plan.foreign` into steps, and note why the rest may not. Writes nothing."""
         adopt = unit.desired.policy.sync.adopt if unit.desired else Adopt.NEVER
+        if self._asked.get(unit.name, adopt) is not adopt:
+            for foreign in plan.foreign:  # refused under another rule
+                unit.troubles.pop(foreign.wanted.ref, None)
+        self._asked[unit.name] = adopt
         if adopt is Adopt.NEVER:
             return
         found, plan.foreign = plan.foreign, []

@@ -218,6 +218,7 @@ def test_marks_status_and_bookkeeping_of_the_server_are_no_difference_and_labels
     before = {**made(raw("helm", {}), labels={"a": "b"}), "status": {"x": 1}, "data": {"a": "1"}}
     ours = {"a": "b", "fleet.internal/installation": "x", "applyset.kubernetes.io/part-of": "y"}
     notes = {"fleet.internal/owner": "i/c/o"}
+    before["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
     after = {**made(labels=ours, annotations=notes, generation=2), "data": {"a": "1"}}
     assert is_same_but_marked(before, after)
     assert not is_same_but_marked(before, {**after, "data": {"a": "2"}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import uuid
 from collections import Counter
@@ -15,7 +16,7 @@ from testbed.controlplane import ControlPlane
 from testbed.rest import path_of
 from testbed.workloads import deployment
 
-from fleet.core.fleet import Adopt, SyncPolicy, Validate
+from fleet.core.fleet import Adopt, Mode, SyncPolicy
 from fleet.core.ids import UnitName
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Sync
@@ -158,3 +159,215 @@ async def test_300_objects_of_real_kubectl_and_helm_and_of_other_names_are_taken
         "took over 294 objects",
         "took over 7 objects",
     ]
+
+
+@pytest.mark.timeout(300)
+async def test_what_git_drops_after_an_adoption_is_gone_live_whoever_made_it_and_going_back_changes_nothing(
+    hub: Hub, plane: ControlPlane, place: str, makers: Makers
+) -> None:
+    documents: list[dict[str, Any]] = []
+    for number, make in enumerate(makers.all().values()):
+        made = app(f"m{number}", place)
+        make(made)
+        documents += made
+    unit = hub.want("shop", documents, sync=NO_DIFF)
+    async with hub.worker():
+        await hub.until_well(unit, seconds=90)
+        for document in documents:
+            notes = live_of(plane, document)["metadata"]["annotations"].keys()
+            assert {note for note in notes if not note.startswith("deployment.")} == {"fleet.internal/owner"}
+        dropped = copy.deepcopy(documents)
+        for document in dropped:
+            del document["metadata"]["labels"]
+            match document["kind"]:
+                case "Deployment":
+                    container = document["spec"]["template"]["spec"]["containers"][0]
+                    container["env"].pop()
+                    del container["livenessProbe"], container["resources"]
+                case "Service":
+                    del document["spec"]["ports"][0]["name"]
+                case "ConfigMap":
+                    del document["data"]["b"]
+                case "Secret" | "Role":
+                    del document["data" if document["kind"] == "Secret" else "rules"]
+        hub.want("shop", dropped, sync=NO_DIFF, commit="b")
+        await hub.until_well(unit, seconds=90)
+        for document in dropped:
+            live = live_of(plane, document)
+            assert "team" not in live["metadata"]["labels"], path_of(document)
+            match document["kind"]:
+                case "Deployment":
+                    container = live["spec"]["template"]["spec"]["containers"][0]
+                    assert container["env"] == [{"name": "A", "value": "1"}]
+                    assert "livenessProbe" not in container
+                    assert container["resources"] == {}
+                case "Service":
+                    assert "name" not in live["spec"]["ports"][0]
+                case "ConfigMap":
+                    assert live["data"] == {"a": "1"}
+                case "Secret" | "Role":
+                    assert not live.get("data" if document["kind"] == "Secret" else "rules")
+        await hub.until_well(unit)
+        before = {path_of(document): live_of(plane, document) for document in dropped}
+
+        mark = plane.ledger_mark()
+        hub.mode = Mode.OBSERVE
+        hub.send_desired()
+        await hub.until(lambda: hub.reports[-1].units and hub.units[unit].sync is Sync.SYNCED, "observed")
+        assert writes(plane, mark, place) == {}
+        hub.mode = Mode.MANAGE
+        hub.want("shop", action=Detach())
+        await hub.until(lambda: unit not in hub.units, "detached", 60)
+    for path, was in before.items():
+        now = plane.client().get(path)
+        assert content(now) == content(was)
+        notes = now["metadata"].get("annotations", {})
+        assert not any(name.startswith("fleet.") for name in (*notes, *now["metadata"].get("labels", {})))
+
+
+async def test_fields_that_git_does_not_say_keep_an_object_from_if_no_diff_and_go_with_always(
+    hub: Hub, plane: ControlPlane, place: str, makers: Makers
+) -> None:
+    more = config_map("a", place, {"a": "1", "b": "2"}, finalizers=["shop.example/keep"])
+    equal = config_map("b", place)
+    makers.kubectl("apply", [more, equal])
+    web = deployment("web", place, replicas=2)
+    makers.create(web, "helm")
+    wanted = [config_map("a", place), equal, deployment("web", place)]
+    del wanted[2]["spec"]["replicas"]
+    client = plane.client()
+    unit = hub.want("shop", wanted, sync=NO_DIFF)
+    async with hub.worker():
+        status = await hub.until(lambda: (s := hub.object(unit, "ConfigMap", "a")) and s.reason and s, "named")
+        assert "data.b is set by kubectl-client-side-apply and not in Git" in status.message
+        await hub.until(lambda: synced(hub, unit) == 2, "the others")
+        assert "fleet.internal/owner" not in live_of(plane, more)["metadata"].get("annotations", {})
+        hub.want("shop", wanted, sync=ALWAYS, commit="b")
+        await hub.until_well(unit, seconds=60)
+        live = live_of(plane, more)
+        assert live["data"] == {"a": "1"}
+        assert live["metadata"]["finalizers"] == ["shop.example/keep"]
+        assert LAST_APPLIED not in live["metadata"]["annotations"]
+        assert live_of(plane, web)["spec"]["replicas"] == 2
+    client.merge(path_of(more), {"metadata": {"finalizers": None}})
+
+
+async def test_a_tool_that_wrote_minutes_ago_is_waited_for_by_if_no_diff_and_named_by_always(
+    hub: Hub, plane: ControlPlane, place: str, makers: Makers
+) -> None:
+    hub.limits = WorkerLimits()
+    document = config_map("a", place)
+    makers.argocd([document])
+    unit = hub.want("shop", [document], sync=NO_DIFF)
+    mark = plane.ledger_mark()
+    async with hub.worker():
+        status = await hub.until(lambda: (s := hub.object(unit, "ConfigMap", "a")) and s.reason and s, "waits")
+        assert status.reason == "WriterActive"
+        assert "argocd-controller (" in status.message
+        assert hub.units[unit].message == (
+            "1 object exists and is not ours: 1 written minutes ago; owned by argocd-controller (1)"
+        )
+        assert writes(plane, mark, place) == {}
+        hub.want("shop", [document], sync=ALWAYS, commit="b")
+        await hub.until_well(unit)
+        told = [event.message for event in hub.told(EventKind.NOTE)]
+    warned = next(n for n, text in enumerate(told) if "argocd-controller wrote minutes ago: stop argocd" in text)
+    taken = next(n for n, text in enumerate(told) if text.startswith("took over 1 object"))
+    assert warned < taken
+
+
+async def test_if_no_diff_takes_an_object_once_its_writer_is_quiet(
+    hub: Hub, plane: ControlPlane, place: str, makers: Makers
+) -> None:
+    hub.limits = WorkerLimits(adopt_quiet_seconds=4.0)
+    document = config_map("a", place)
+    makers.argocd([document])
+    unit = hub.want("shop", [document], sync=NO_DIFF)
+    async with hub.worker():
+        await hub.until_well(unit, seconds=60)
+    assert hub.told(EventKind.NOTE, "took over 1 object, fields moved from argocd-controller (1)")
+
+
+@pytest.mark.parametrize("policy", [NO_DIFF, ALWAYS])
+async def test_what_another_object_or_installation_owns_is_left_alone_whatever_is_asked_for(
+    hub: Hub, plane: ControlPlane, place: str, makers: Makers, policy: SyncPolicy
+) -> None:
+    makers.create(config_map("owner", place), "helm")
+    uid = live_of(plane, config_map("owner", place))["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid, "controller": True}
+    makers.create(config_map("owned", place, ownerReferences=[owner]), "helm")
+    rival = {"fleet.internal/owner": "rival/5f0c/web"}
+    makers.create(config_map("theirs", place, annotations=rival), "helm")
+    makers.create(config_map("free", place), "helm")
+    wanted = [config_map(name, place) for name in ("owned", "theirs", "free")]
+    before = [live_of(plane, document) for document in wanted[:2]]
+    unit = hub.want("shop", wanted, sync=policy)
+    async with hub.worker():
+        for name, text in (("owned", "belongs to ConfigMap owner"), ("theirs", "rival")):
+            status = await hub.until(lambda n=name: (s := hub.object(unit, "ConfigMap", n)) and s.reason and s, name)
+            assert status.reason == "OwnedByOther"
+            assert text in status.message
+        await hub.until(lambda: hub.object(unit, "ConfigMap", "free").sync is Sync.SYNCED, "the free one")
+        assert [live_of(plane, document) for document in wanted[:2]] == before
+    assert {entry.object.rpartition("/")[2] for entry in hub.audited if entry.action == "adopt"} == {"free"}
+
+
+class Meddling:
+    """Does something once, just before our first write that stores, or fails the apply after the move."""
+
+    def __init__(self, kube: Any, before: Any = None, *, dies: bool = False) -> None:
+        self._kube, self._before, self._dies = kube, before, dies
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def patch(self, *arguments: Any, dry_run: bool = False, **options: Any) -> Any:
+        before, self._before = self._before, None if not dry_run else self._before
+        if before is not None and not dry_run:
+            before()
+        return await self._kube.patch(*arguments, dry_run=dry_run, **options)
+
+    async def apply(self, *arguments: Any, dry_run: bool = False, **options: Any) -> Any:
+        if self._dies and not dry_run:
+            raise asyncio.CancelledError
+        return await self._kube.apply(*arguments, dry_run=dry_run, **options)
+
+
+@pytest.mark.parametrize("policy", [NO_DIFF, ALWAYS])
+async def test_a_write_that_comes_between_is_seen_before_anything_is_taken_over(
+    hub: Hub, plane: ControlPlane, place: str, makers: Makers, policy: SyncPolicy
+) -> None:
+    document = config_map("a", place)
+    makers.kubectl("apply", [document])
+    changed = {**document, "data": {"a": "theirs"}}
+    hub.between = lambda kube: Meddling(kube, lambda: makers.kubectl("apply", [changed]))
+    unit = hub.want("shop", [document], sync=policy)
+    async with hub.worker():
+        if policy is ALWAYS:
+            await hub.until_well(unit)
+            assert live_of(plane, document)["data"] == {"a": "1"}
+            return
+        told = await hub.until(lambda: (s := hub.object(unit, "ConfigMap", "a")) and s.reason == "ObjectForeign" and s)
+        assert "Git would change it" in told.message
+        assert live_of(plane, document)["data"] == {"a": "theirs"}
+        assert "fleet" not in {entry["manager"] for entry in live_of(plane, document)["metadata"]["managedFields"]}
+
+
+async def test_a_worker_killed_between_move_and_apply_is_followed_by_one_that_begins_anew(
+    hub: Hub, plane: ControlPlane, place: str, makers: Makers
+) -> None:
+    document = config_map("a", place)
+    makers.kubectl("apply", [document])
+    unit = hub.want("shop", [document], sync=NO_DIFF)
+    hub.between = lambda kube: Meddling(kube, dies=True)
+    moved = lambda: any(e["manager"] == "fleet" for e in live_of(plane, document)["metadata"]["managedFields"])  # noqa: E731
+    async with hub.worker():
+        async with asyncio.timeout(30):
+            while not moved():
+                await asyncio.sleep(0.1)
+    assert "fleet.internal/owner" not in live_of(plane, document)["metadata"]["annotations"]
+    hub.between = None
+    async with hub.worker():
+        await hub.until_well(unit, seconds=60)
+    assert "fleet.internal/owner" in live_of(plane, document)["metadata"]["annotations"]
+    assert live_of(plane, document)["data"] == document["data"]
