@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import uuid
 from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from conformance.client import Api
+from conformance.test_conformance import simulated_target
 from makers import LAST_APPLIED, Makers
 from rig import Hub, config_map
 from testbed.controlplane import ControlPlane
@@ -21,6 +27,7 @@ from fleet.core.ids import UnitName
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Sync
 from fleet.reconcile.limits import WorkerLimits
+from fleet.sim import Simulation
 
 NO_DIFF = SyncPolicy(adopt=Adopt.IF_NO_DIFF)
 ALWAYS = SyncPolicy(adopt=Adopt.ALWAYS)
@@ -371,3 +378,49 @@ async def test_a_worker_killed_between_move_and_apply_is_followed_by_one_that_be
         await hub.until_well(unit, seconds=60)
     assert "fleet.internal/owner" in live_of(plane, document)["metadata"]["annotations"]
     assert live_of(plane, document)["data"] == document["data"]
+
+
+@dataclass
+class SimulatedPlane:
+    simulation: Simulation
+
+    def kubeconfig(self, user: str) -> dict[str, Any]:
+        return json.loads(self.simulation.kubeconfig("sim"))
+
+
+async def test_simulated_clusters_let_objects_be_taken_over_as_real_ones_do() -> None:
+    async with AsyncExitStack() as stack:
+        simulation = await stack.enter_async_context(Simulation(["sim"], seed=1))
+        target = simulated_target(simulation)
+        connector = aiohttp.TCPConnector(ssl=target.trust or True)
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        api = Api(target, session, "shop", "u")
+        await api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+        documents = app("a", "shop") + app("b", "shop")
+        for document in documents[:6]:
+            await api.post(path_of(document).rpartition("/")[0], document, fieldManager="kubectl-create")
+        for document in documents[6:]:
+            await api.apply(path_of(document), document, "kustomize-controller")
+        extra = {**documents[-1], "data": {"a": "1", "b": "2", "c": "3"}}
+        await api.apply(path_of(extra), extra, "kustomize-controller")
+        before = {path_of(document): content((await api.get(path_of(document))).body) for document in documents}
+        hub = Hub(SimulatedPlane(simulation), limits=AT_ONCE)  # type: ignore[arg-type]
+        unit = hub.want("shop", documents, sync=NO_DIFF)
+        async with hub.worker():
+            status = await hub.until(lambda: (s := hub.object(unit, "ConfigMap", "b")) and s.reason and s, "named", 60)
+            assert "data.c is set by kustomize-controller and not in Git" in status.message
+            await hub.until(lambda: synced(hub, unit) == 11, "the others", 60)
+            assert {path: content((await api.get(path)).body) for path in before} == before
+            hub.want("shop", documents, sync=ALWAYS, commit="b")
+            await hub.until_well(unit, seconds=60)
+            assert (await api.get(path_of(extra))).at("data") == {"a": "1", "b": "2"}
+            dropped = copy.deepcopy(documents)
+            for document in dropped:
+                del document["metadata"]["labels"]
+            del dropped[0]["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
+            hub.want("shop", dropped, sync=ALWAYS, commit="c")
+            await hub.until_well(unit, seconds=60)
+            for document in dropped:
+                assert "team" not in (await api.get(path_of(document))).at("metadata", "labels")
+            container = (await api.get(path_of(dropped[0]))).at("spec", "template", "spec", "containers", 0)
+            assert "livenessProbe" not in container
