@@ -31,8 +31,9 @@ cluster_app = App(name="cluster", help="Clusters of the inventory and their iden
 credential_app = App(name="credential", help="Kubeconfigs that the hub keeps, encrypted.")
 token_app = App(name="token", help="Tokens for the API.")
 audit_app = App(name="audit", help="The hub's audit log: checked, or written out.")
+vendor_app = App(name="vendor", help="Copies of remote bases and charts inside the repo, with a digest lock.")
 sim_app = App(name="sim", help="Act on the simulated clusters of a running demo.")
-for part in (cluster_app, credential_app, token_app, audit_app, sim_app):
+for part in (cluster_app, credential_app, token_app, audit_app, vendor_app, sim_app):
     app.command(part)
 
 
@@ -275,6 +276,49 @@ def plan(
     return handler(root, base=base, head=head, kube=kube, output=output)
 
 
+@vendor_app.default
+def vendor(*, check: bool = False, offline: bool = False, root: Root = Path()) -> int:
+    """--check compares the copies with the lock and with where they came from; 1 if anything differs."""
+    from fleet.cli.vendor import check as handler
+
+    if not check:
+        raise UsageInvalid("nothing is said to be vendored", next_step="fleet vendor base URL, chart NAME, or --check")
+    return handler(root, sys.stdout, offline=offline)
+
+
+@vendor_app.command(name="base")
+def vendor_base(url: str, *, to: str = "", root: Root = Path()) -> int:
+    """Copy a remote base, as a kustomization names it with ?ref=, and all that it reads into the repo."""
+    from fleet.cli.vendor import vendor_base as handler
+
+    return handler(root, url, to, sys.stdout)
+
+
+@vendor_app.command(name="chart")
+def vendor_chart(
+    name: str, *, version: str, repo: str = "", file: Path | None = None, to: str = "", root: Root = Path()
+) -> int:
+    """Put a chart's archive into the repo, from --repo URL or --file ARCHIVE; --to is the chartHome, else charts/."""
+    from fleet.cli.vendor import vendor_chart as handler
+
+    if bool(repo) == (file is not None):
+        raise UsageInvalid("a chart comes from one place", next_step="give --repo URL or --file ARCHIVE")
+    return handler(root, name, version, repo, to, file, sys.stdout)
+
+
+@app.command
+def preflight(
+    *,
+    kube: Annotated[str, Parameter("--kube", help="the version to ask about, 1.N")],
+    root: Root = Path(),
+    output: Annotated[str, Parameter(["--output", "-o"], help="table, json, yaml or sarif")] = "table",
+) -> int:
+    """List what a version of Kubernetes does not serve any more, with file and line."""
+    from fleet.cli.preflight import preflight as handler
+
+    return handler(root, kube, sys.stdout, output=output)
+
+
 # Way in
 
 
@@ -350,6 +394,35 @@ def cluster_add(
     from fleet.cli.cluster import add as handler
 
     return handler(root, name, context=context, environment=environment, location=location, labels=labels)
+
+
+@cluster_app.command(name="grant")
+def cluster_grant(
+    name: str,
+    *,
+    context: str = "",
+    read_only: bool = False,
+    cluster_admin: bool = False,
+    yes: Annotated[bool, Parameter(["--yes", "-y"])] = False,
+    to: Path | None = None,
+    server: str = "",
+    duration: str = "90d",
+    output: Output = "table",
+    root: Root = Path(),
+    hub: Hub = "",
+) -> int:
+    """As you, give the hub a service account with the least role for what is rendered; again: a new token.
+
+    -o yaml prints the objects for review. --to FILE: the kubeconfig goes there, not to the hub. --server URL: where
+    the hub finds the API server.
+    """
+    from fleet.cli.grant import Wish
+    from fleet.cli.grant import grant as handler
+    from fleet.cli.keys import seconds_of
+
+    seconds = int(seconds_of(duration))
+    wish = Wish(name, context, read_only, cluster_admin, yes, to, server, seconds, hub)
+    return handler(root, wish, output=output)
 
 
 @cluster_app.command(name="identity")

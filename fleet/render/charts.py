@@ -60,7 +60,9 @@ def chart_missing(chart: ChartUse, found: FoundChart, origin: Origin) -> FleetEr
 def unpack_charts(repo: Path, charts: Mapping[str, str], files: Mapping[str, bytes], limits: RunLimits) -> None:
     """Lay out each archive where kustomize looks for it; raises ChartInvalid."""
     for archive, directory in charts.items():
-        for name, content in read_archive(files[archive], archive, limits).items():
+        chart = read_archive(files[archive], archive, limits)
+        chart.setdefault("values.yaml", b"")  # kustomize demands one, helm does not
+        for name, content in chart.items():
             target = repo / directory / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

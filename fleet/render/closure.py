@@ -379,5 +379,7 @@ def _remote(mention: Mention, origin: Origin) -> RemoteBaseRefused:
         f"{mention.text} is refused",
         where=str(origin),
         why="kustomize would fetch it from the network, where it can change without a commit",
-        next_step="copy it into the repo and name the copy",
+        next_step=f"fleet vendor base '{mention.text}', and name the copy"
+        if is_repository(mention.text)
+        else "copy it into the repo and name the copy",
     )
