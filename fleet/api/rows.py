@@ -52,7 +52,9 @@ def unit_summary(view: View, name: UnitName, now: float) -> UnitSummary:
     lost = ""
     if cluster is not None and not cluster.reachable and cluster.message:
         lost = cluster.message
-    summary = fold_unit(report, now, seen_at=cluster.at if cluster is not None else None, lost=lost)
+    waits = (view.waits[name],) if name in view.waits else ()
+    seen_at = cluster.at if cluster is not None else None
+    summary = fold_unit(report, now, seen_at=seen_at, lost=lost, blocked_by=waits)
     since = view.since.get(name, report.observed_at)
     summary = replace(
         summary,

@@ -27,11 +27,14 @@ from fleet.core.release import (
     plan_leaving_unit,
     plan_unit,
     plan_unknown_unit,
+    policy_of,
     scope_renamed,
     scopes_of,
     units_that_left,
 )
 from fleet.core.rollout import Approved, SyncRequest, UnitDesired
+from fleet.core.status import Event
+from fleet.core.unit_facts import goes_by_steps
 from fleet.core.view import View
 from fleet.errors import StateDamaged
 from fleet.ports.render import Vault
@@ -61,6 +64,8 @@ class Board:
         self.results: dict[UnitName, Result] = {}
         self._held: dict[UnitName, Rendered] = {}
         self._permits: dict[UnitName, frozenset[ObjectRef]] = {}
+        self._waiting: dict[UnitName, Rendered] = {}  # newest results that wait for their step
+        self._permits_to_come: dict[UnitName, frozenset[ObjectRef]] = {}  # with them
         self._approved: Mapping[UnitName, frozenset[Approved]] = {}
         self._suspensions: tuple[Suspension, ...] = ()
         self._requests: tuple[SyncRequest, ...] = ()
@@ -75,6 +80,7 @@ class Board:
         self._dirty: set[UnitName] = set()
         self._dirty_clusters: set[ClusterName] = set()
         self._sequence, self._sequence_end = 0, 0
+        self._releasing = asyncio.Lock()  # what is held changes in one place at a time
         self._publishing = asyncio.Lock()  # sequences must reach each cluster in their order
         view.results = self.results
 
@@ -165,34 +171,107 @@ class Board:
         self._leaving = Leaving({**self._leaving.units, **leaves}, {**self._leaving.clusters, **clusters})
         for name in self._leaving.units:
             self.results.pop(name, None)
+            self._waiting.pop(name, None)
             self._dirty.add(name)
 
     async def release(self, results: Mapping[UnitName, Result]) -> None:
-        """Take results of one overlay or more: judge their deletions, write them down, publish."""
-        fresh = {name: result for name, result in results.items() if self.results.get(name) != result}
-        if not fresh:
-            return
-        rows: list[ReleasedBundle] = []
-        for name, result in fresh.items():
-            if isinstance(result, Rendered):
-                rows.append(ReleasedBundle(name, result.commit, result.bundle))
-        fleet = self._view.fleet
-        if fleet is not None:
-            permits = await self._deletions.permits_of(
-                fresh,
-                held=self._held,
-                reports=self._view.units,
-                results=self.results,
-                limit_clusters=fleet.budget.clusters,
-            )
-            self._permits.update(permits)
-        if rows:
-            await self._state.put_released(rows)
-        for row in rows:
-            self._held[row.unit] = Rendered(row.bundle, row.commit)
-        self.results.update(fresh)
-        self._dirty |= set(fresh)
+        """Take results of one overlay or more: judge their deletions, write them down, publish.
+
+        Those of units that go by steps wait until `let` is called for them.
+        """
+        async with self._releasing:
+            fresh = {name: result for name, result in results.items() if self.results.get(name) != result}
+            if not fresh:
+                return
+            permits = await self._permits_of(fresh)
+            waiting = {
+                name: result
+                for name, result in fresh.items()
+                if isinstance(result, Rendered) and self._waits(name, result)
+            }
+            rows = [
+                ReleasedBundle(name, result.commit, result.bundle)
+                for name, result in fresh.items()
+                if isinstance(result, Rendered) and name not in waiting
+            ]
+            if rows:
+                await self._state.put_released(rows)
+            for row in rows:
+                self._held[row.unit] = Rendered(row.bundle, row.commit)
+            for name in fresh:
+                self._waiting.pop(name, None)
+                to_whom = self._permits_to_come if name in waiting else self._permits
+                to_whom[name] = permits.get(name, frozenset())
+            self._waiting.update(waiting)
+            self.results.update(fresh)
+            self._dirty |= set(fresh)
         await self.publish()
+
+    async def let(
+        self,
+        units: Mapping[UnitName, Rendered],
+        values: Mapping[str, str],
+        events: Sequence[Event] = (),
+        back: Mapping[UnitName, Rendered] | None = None,
+    ) -> None:
+        """Release what waits, as a rollout says, durable together with `values` and `events`; then publish.
+
+        A result that is not the unit's newest any more is passed over: its rollout looks again. back: what units held
+        before and shall hold again; their newest results wait then, and deletions are judged as ever (R9).
+        """
+        async with self._releasing:
+            chosen = {
+                name: bundle
+                for name, bundle in units.items()
+                if name in self._waiting and self._waiting[name].bundle == bundle.bundle
+            }
+            back = {name: bundle for name, bundle in (back or {}).items() if name in self._held}
+            permits = await self._permits_of(back)
+            both = {**chosen, **back}
+            rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
+            await self._state.put_released(rows, values=values, events=events)
+            self._held.update(both)
+            self._dirty |= set(both)
+            for name in chosen:
+                del self._waiting[name]
+                self._permits[name] = self._permits_to_come.pop(name, frozenset())
+            for name in back:
+                self._permits[name] = permits.get(name, frozenset())
+                result = self.results.get(name)
+                if isinstance(result, Rendered):
+                    self._waiting[name] = result
+        await self.publish()
+
+    def waiting(self) -> Mapping[UnitName, Rendered]:
+        """Newest results that are not released yet."""
+        return self._waiting
+
+    def held(self) -> Mapping[UnitName, Rendered]:
+        """What each unit was told to hold last."""
+        return self._held
+
+    def suspensions_of(self, unit: Unit) -> Sequence[Suspension]:
+        """What a person stopped of it, in Git or by command."""
+        fleet = self._view.fleet
+        return policy_of(unit, fleet, self._suspensions).suspensions if fleet is not None else ()
+
+    def _waits(self, name: UnitName, result: Rendered) -> bool:
+        fleet, held = self._view.fleet, self._held.get(name)
+        if fleet is None or name not in fleet.units or (held is not None and held.bundle == result.bundle):
+            return False
+        return goes_by_steps(fleet.units[name])
+
+    async def _permits_of(self, fresh: Mapping[UnitName, Result]) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        fleet = self._view.fleet
+        if fleet is None or not fresh:
+            return {}
+        return await self._deletions.permits_of(
+            fresh,
+            held=self._held,
+            reports=self._view.units,
+            results=self.results,
+            limit_clusters=fleet.budget.clusters,
+        )
 
     # What people ordered
 
@@ -266,6 +345,7 @@ class Board:
             for name in [name for name in self._held if name.cluster == old]:
                 self._held[replace(name, cluster=new)] = self._held.pop(name)
                 self._permits.pop(name, None)
+                self._waiting.pop(name, None)
         self._dirty_clusters.add(new)
         self._dirty |= {name for name in leaving.units if name.cluster == new}
         # What it holds now is another thing than when it looked new: its deletions are judged anew (R9).
@@ -280,9 +360,8 @@ class Board:
         """A worker confirmed that it let go of a unit."""
         await self._state.put_released((), gone=(unit,))
         self._leaving = self._leaving.without(frozenset({unit}))
-        self._held.pop(unit, None)
-        self._permits.pop(unit, None)
-        self.results.pop(unit, None)
+        for book in (self._held, self._permits, self._permits_to_come, self._waiting, self.results):
+            book.pop(unit, None)
         parts = self._parts.get(unit.cluster)
         if parts is not None and parts.pop(unit, None) is not None:
             self._dirty_clusters.add(unit.cluster)
@@ -346,7 +425,7 @@ class Board:
         is_known = self._identities.recorded.get(name.cluster) is not None
         may_be_renamed = is_known and name in self._leaving.units and self._has_left(name.cluster, fleet)
         orders = Orders(
-            result=self.results.get(name),
+            result=self._held.get(name) if name in self._waiting else self.results.get(name),
             held=self._held.get(name),
             permits=self._permits.get(name, frozenset()),
             approved=self._approved.get(name, frozenset()),

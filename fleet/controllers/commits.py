@@ -236,6 +236,7 @@ class Commits:
         await self._state.set_value(INSTALLATION, fleet.name)
         await self._state.set_value(IN_FORCE, commit)
         self._unfinished = False
+        self._bells.rollouts.set()
         await self._convergence.released(commit)
         log.info("commit in force", commit=commit, rendered=len(todo), units=len(fleet.units))
 
@@ -287,6 +288,7 @@ class Commits:
             async with releasing:
                 await self._board.release(results)
                 self._view.rendering -= frozenset(units)
+                self._bells.rollouts.set()
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -328,7 +330,7 @@ class Commits:
     def _keep_commit(self, name: UnitName, result: Result) -> Result:
         """The commit that first brought a bundle stays with it: a unit whose result is the same is not touched."""
         if isinstance(result, Rendered):
-            earlier = self._board.released_of(name)
-            if earlier is not None and earlier.bundle == result.bundle:
-                return replace(result, commit=earlier.commit)
+            for earlier in (self._board.released_of(name), self._board.results.get(name)):
+                if isinstance(earlier, Rendered) and earlier.bundle == result.bundle:
+                    return replace(result, commit=earlier.commit)
         return result

@@ -54,6 +54,7 @@ class Orders:
         for cluster, identity in (await self._state.identities()).items():
             self._board.take_identity(ClusterName(cluster), Identity(identity))
         await self._board.publish()
+        self._bells.rollouts.set()  # who is suspended counts for them
 
     async def _request_of(self, row: OperationRow) -> SyncRequest | None:
         if row.kind != "sync":

@@ -63,6 +63,7 @@ class Intake:
                 log.warning(event.message, cluster=event.cluster, unit=str(event.unit or ""), kind=event.kind)
         if report.reason:
             telemetry.REFUSALS.labels(report.reason).inc()
+        self._bells.rollouts.set()
         if report.events or report.units:
             self._bells.news.ring()
 

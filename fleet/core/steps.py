@@ -37,6 +37,11 @@ class Staged:
     left_over: tuple[ClusterName, ...] = ()
 
 
+def is_at_once(policy: RolloutPolicy) -> bool:
+    """Whether all clusters get a new result together."""
+    return not policy.steps
+
+
 def is_taken_by(step: Step, cluster: Cluster) -> bool:
     """Whether a step wants a cluster, whatever the steps before it took."""
     if not step.takes_clusters:

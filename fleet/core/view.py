@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from fleet.core.advance import Advance
 from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import ClusterName, Revision, UnitName
+from fleet.core.passage import Passages
 from fleet.core.release import Result
-from fleet.core.status import Report, UnitReport
+from fleet.core.status import Blocker, Report, UnitReport
 from fleet.errors import FleetError
 
 
@@ -44,6 +46,9 @@ class View:
     since: dict[UnitName, float] = field(default_factory=dict[UnitName, float])  # when sync or health changed last
     reached: dict[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # last good word of it
     converged: set[Revision] = field(default_factory=set[Revision])
+    waits: Mapping[UnitName, Blocker] = field(default_factory=dict[UnitName, Blocker])  # what a rollout holds back
+    advances: Mapping[Revision, Advance] = field(default_factory=dict[Revision, Advance])  # rollouts under way
+    passages: Passages = field(default_factory=Passages)  # all rollouts that are known
     relaxed: tuple[str, ...] = ()  # rules that the hub's configuration relaxes
     version: int = 0  # rises with every change
 

@@ -21,6 +21,7 @@ from fleet.controllers.convergence import Convergence
 from fleet.controllers.identities import OneToOne
 from fleet.controllers.orders import Orders
 from fleet.controllers.reports import Intake
+from fleet.controllers.rollouts import Rollouts
 from fleet.core.view import Head, View
 from fleet.hub.loops import Service, Standing
 from fleet.hub.main import Hub
@@ -93,6 +94,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         wall=wall,
     )
     orders = Orders(state=state, board=board, view=view, bells=bells, wall=wall)
+    rollouts = Rollouts(state=state, board=board, view=view, bells=bells, wall=wall)
     start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, board.claim, bells))
     workers = Workers(view=view, board=board, intake=intake, bells=bells, start=start, wall=wall)
     tokens = Tokens(state, wall)
@@ -111,7 +113,12 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         await state.set_value(ALIVE, f"{wall():.0f}")
 
     hub = Hub(
-        services=(Service("commits", commits.run), Service("orders", orders.run), Service("workers", workers.run)),
+        services=(
+            Service("commits", commits.run),
+            Service("orders", orders.run),
+            Service("workers", workers.run),
+            Service("rollouts", rollouts.run),
+        ),
         standing=standing,
         probe=probe,
         app=build_app(parts),

@@ -142,8 +142,14 @@ class State(Audit, Protocol):
         """The last state of each unit, objects included."""
         ...
 
-    async def put_released(self, rows: Sequence[ReleasedBundle], gone: Sequence[UnitName] = ()) -> None:
-        """Durable when this returns."""
+    async def put_released(
+        self,
+        rows: Sequence[ReleasedBundle],
+        gone: Sequence[UnitName] = (),
+        values: Mapping[str, str] | None = None,
+        events: Sequence[Event] = (),
+    ) -> None:
+        """Durable when this returns, together with `values` as of `set_value` and the events that tell of it."""
         ...
 
     async def released(self) -> tuple[ReleasedBundle, ...]:
@@ -277,10 +283,11 @@ class Ring:
 class Bells:
     """How the API hastens the loops: they look into the state themselves, so a lost ring costs only time.
 
-    fetch, orders and clusters have one listener each, which clears the event before it looks.
+    fetch, orders, rollouts and clusters have one listener each, which clears the event before it looks.
     """
 
     fetch: asyncio.Event = field(default_factory=asyncio.Event)  # ask Git now
     orders: asyncio.Event = field(default_factory=asyncio.Event)  # operations, suspensions, approvals, credentials
+    rollouts: asyncio.Event = field(default_factory=asyncio.Event)  # results, reports or orders that move a rollout
     clusters: asyncio.Event = field(default_factory=asyncio.Event)  # an inventory came in force, or a unit was let go
     news: Ring = field(default_factory=Ring)  # new events are in the timeline

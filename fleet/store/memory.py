@@ -195,8 +195,16 @@ class MemoryState:
         """The last state of each unit."""
         return tuple(sorted(self._units.values(), key=lambda report: (report.unit.cluster, report.unit.overlay)))
 
-    async def put_released(self, rows: Sequence[ReleasedBundle], gone: Sequence[UnitName] = ()) -> None:
+    async def put_released(
+        self,
+        rows: Sequence[ReleasedBundle],
+        gone: Sequence[UnitName] = (),
+        values: Mapping[str, str] | None = None,
+        events: Sequence[Event] = (),
+    ) -> None:
         """Kept at once."""
+        self._values.update(values or {})
+        self._append(events)
         for unit in gone:
             self._released.pop(unit, None)
         self._released.update({row.unit: row for row in rows})

@@ -23,7 +23,7 @@ from fleet.store.audit import SqlAudit
 from fleet.store.crypto import DATABASE_FILE, Cipher, audit_key
 from fleet.store.database import Database
 from fleet.store.encode import decode_cluster, decode_unit
-from fleet.store.events import EVENT_CAP, append_events, page_of_events
+from fleet.store.events import EVENT_CAP, append_events, page_of_events, values_of_event
 from fleet.store.holds import SqlHolds, next_number
 from fleet.store.journal import SqlJournal
 from fleet.store.lane import Lane, UnitKey
@@ -149,9 +149,19 @@ class SqlState:
         bodies = await self._database.read(lambda connection: connection.execute(query).scalars().all())
         return await asyncio.to_thread(lambda: tuple(map(decode_unit, bodies)))
 
-    async def put_released(self, rows: Sequence[ReleasedBundle], gone: Sequence[UnitName] = ()) -> None:
-        """Durable when this returns."""
+    async def put_released(
+        self,
+        rows: Sequence[ReleasedBundle],
+        gone: Sequence[UnitName] = (),
+        values: Mapping[str, str] | None = None,
+        events: Sequence[Event] = (),
+    ) -> None:
+        """Durable when this returns, together with `values` and `events`."""
         puts = Puts()
+        for event in events:
+            puts.append(tables.EVENTS, values_of_event(event))
+        for name, value in (values or {}).items():
+            puts.put(tables.VALUES, {"name": f"hub/{name}", "text": value})
         for unit in gone:
             puts.drop(tables.RELEASED, unit.cluster, unit.overlay)
         for row in rows:

@@ -296,7 +296,8 @@ class StateContract:
         one, two = (ReleasedBundle(unit(name), COMMIT, DIGEST) for name in ("web", "api"))
         await state.put_released([one, two])
         newer = replace(one, bundle=Digest("c" * 64))
-        await state.put_released([newer], gone=[two.unit])
+        await state.put_released([newer], gone=[two.unit], values={"with": "them"})
+        assert await state.get_value("with") == "them"
         assert await state.released() == (newer,)
 
     # Timeline, audit

@@ -231,7 +231,8 @@ class Rollouts(RuleBasedStateMachine):
         for unit in found.releases:
             row, stage = after.rows[unit.overlay], stage_of[unit.cluster]
             fact = facts[unit.overlay].units[unit.cluster]
-            assert not fact.released and fact.target
+            assert not fact.released
+            assert fact.target
             assert fact.condition in (Condition.WELL, Condition.BUSY, Condition.BAD)
             for earlier in self.stages[: self.stages.index(stage)]:
                 if earlier.step.takes_clusters and not set(earlier.clusters) & set(row.targets):
@@ -241,7 +242,8 @@ class Rollouts(RuleBasedStateMachine):
                     earlier.step.approvals
                 ), "not approved"
         for unit, why in found.waits.items():
-            assert why and unit not in found.releases
+            assert why
+            assert unit not in found.releases
 
     def check_limits(self, after: Passage, step: str, found: Advance, facts: Mapping[OverlayName, RowFacts]) -> None:
         stage = next(stage for stage in self.stages if stage.name == step)

@@ -1,0 +1,313 @@
+"""The loop that leads commits through the fleet: it looks, core/advance.py decides, the board releases.
+
+What was decided is durable, together with the releases that follow from it, before any worker hears of them (R22). A
+hub that was killed goes on at the same step; time in which no hub ran never counts as soak (R24).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import structlog
+
+from fleet.controllers.board import Board
+from fleet.core.advance import Advance, RowFacts, advance
+from fleet.core.fleet import Fleet, Unit
+from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
+from fleet.core.passage import Passage, Passages, decode_passages, encode_passages
+from fleet.core.release import Rendered
+from fleet.core.rollout_orders import KINDS, PREFIX, RolloutOrder, carry_out
+from fleet.core.status import Blocker, Event, EventKind, Standing
+from fleet.core.steps import stages_of, steps_without_clusters
+from fleet.core.takeover import TakenBack, Wanted, drop_rows, open_rows, settle, take_over, taken_back
+from fleet.core.unit_facts import fact_of, goes_by_steps
+from fleet.core.view import View
+from fleet.errors import StateDamaged
+from fleet.ports.state import Bells, OperationRow, State
+
+log = structlog.get_logger("rollouts")
+ROLLOUTS, CLOCK = "rollouts", "rollout-clock"  # values of the state
+CLOCK_SECONDS = 5.0  # so much of a soak may count twice after a kill, and none of it is lost
+GATHER_SECONDS = 0.02  # reports that come together are looked at together
+LOOK_SECONDS = 120.0  # without a ring
+NAMED = 5
+
+
+class Rollouts:
+    """One instance runs per hub. clock: monotonic seconds of this process."""
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        board: Board,
+        view: View,
+        bells: Bells,
+        wall: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state, self._board, self._view, self._bells = state, board, view, bells
+        self._wall, self._clock = wall, clock
+        self._kept = Passages()
+        self._started_at = clock()
+        self._before = 0.0  # what earlier processes counted
+        self._clock_kept = 0.0
+        self._is_open = False
+
+    async def start(self) -> None:
+        """Take over what an earlier process knew."""
+        text, counted = await self._state.get_value(ROLLOUTS), await self._state.get_value(CLOCK)
+        try:
+            self._kept = decode_passages(text) if text else Passages()
+            self._before = self._clock_kept = float(counted or 0.0)
+        except ValueError as error:
+            raise StateDamaged(
+                "how far rollouts were cannot be read",
+                why=str(error),
+                next_step="restore a backup of the data directory",
+            ) from error
+        self._started_at, self._is_open = self._clock(), True
+        self._view.passages = self._kept
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        if not self._is_open:
+            await self.start()
+        while True:
+            await asyncio.sleep(GATHER_SECONDS)
+            self._bells.rollouts.clear()
+            due = await self.look()
+            wait = LOOK_SECONDS if due is None else max(0.0, min(due - self._now(), LOOK_SECONDS))
+            if open_rows(self._kept):
+                wait = min(wait, CLOCK_SECONDS)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._bells.rollouts.wait()
+            except TimeoutError:
+                continue
+
+    def _now(self) -> float:
+        return self._before + self._clock() - self._started_at
+
+    async def look(self) -> float | None:
+        """Decide everything once; returns when time alone changes something, on the hub's clock."""
+        fleet, wall = self._view.fleet, self._wall()
+        if fleet is None:
+            return None
+        groups = self._groups(fleet)
+        kept = self._taken_over(fleet, groups, wall)
+        facts = {
+            overlay: self._facts_of(fleet, groups[overlay], kept) for overlay in open_rows(kept) if overlay in groups
+        }
+        operations = await self._state.operations(open_only=True, limit=10_000)
+        for order in filter(None, map(_order_of, reversed(operations))):
+            kept = await self._carry_out(order, kept, facts)
+        found: dict[Revision, Advance] = {}
+        back: TakenBack | None = None
+        for passage in kept.all:
+            if passage.outcome:
+                continue
+            now = advance(passage, facts, self._now(), wall)
+            found[passage.commit] = now
+            kept = settle(kept, self._with_before(now), wall)
+            if now.take_back and now.passage.halted is not None and back is None:
+                back = taken_back(kept, now.passage, self._board.held(), now.passage.halted, now.passage.rows)
+                kept = back.kept
+        await self._keep(kept, found, back)
+        self._show(kept, found)
+        return min((now.due for now in found.values() if now.due is not None), default=None)
+
+    # What is so
+
+    def _groups(self, fleet: Fleet) -> dict[OverlayName, list[Unit]]:
+        """The units of overlays that wait or are under way."""
+        concerned = {name.overlay for name in self._board.waiting()} | open_rows(self._kept)
+        groups: dict[OverlayName, list[Unit]] = {}
+        if concerned:
+            for name, unit in fleet.units.items():
+                if name.overlay in concerned:
+                    groups.setdefault(name.overlay, []).append(unit)
+        return groups
+
+    def _is_rendering(self, units: Iterable[Unit]) -> bool:
+        return any(unit.name in self._view.rendering or unit.name not in self._board.results for unit in units)
+
+    def _taken_over(self, fleet: Fleet, groups: Mapping[OverlayName, list[Unit]], wall: float) -> Passages:
+        kept, held = self._kept, self._board.held()
+        gone = [
+            overlay
+            for overlay in open_rows(kept)
+            if not fleet.unknown.covers(UnitName(overlay, ClusterName("")))
+            and not any(name.overlay == overlay for name in fleet.unknown.units)
+            and not any(goes_by_steps(unit) for unit in groups.get(overlay, ()))
+        ]
+        kept = drop_rows(kept, gone, wall)
+        for overlay, units in groups.items():
+            if self._is_rendering(units):
+                continue
+            wanted = {
+                unit.name.cluster: Wanted(result, held.get(unit.name))
+                for unit in units
+                if goes_by_steps(unit) and isinstance(result := self._board.results.get(unit.name), Rendered)
+            }
+            kept = take_over(kept, overlay, wanted, fleet.commit, wall)
+        return kept
+
+    def _facts_of(self, fleet: Fleet, units: list[Unit], kept: Passages) -> RowFacts:
+        """Facts of one overlay; units: all of it."""
+        first = units[0].overlay
+        steps = {unit.name.cluster: unit for unit in units if goes_by_steps(unit)}
+        clusters = {name: unit.cluster for name, unit in steps.items()}
+        policy = first.rollout
+        among = clusters if policy.own_steps else fleet.clusters
+        empty = steps_without_clusters(policy, among.values())
+        now, quarantine = self._wall(), kept.quarantine.get(first.name, {})
+        return RowFacts(
+            stages=stages_of(policy, clusters, fleet.environments).stages,
+            units={
+                name: fact_of(
+                    unit,
+                    result=self._board.results.get(unit.name),
+                    held=self._board.released_of(unit.name),
+                    report=self._view.units.get(unit.name),
+                    cluster=self._view.clusters.get(name),
+                    suspensions=self._board.suspensions_of(unit),
+                    quarantine=quarantine,
+                    behind=self._behind(unit, fleet),
+                    now=now,
+                )
+                for name, unit in steps.items()
+            },
+            patience_seconds=policy.health_timeout_seconds,
+            on_failure=policy.on_failure,
+            broken={step.name: f"it matches no cluster ({step.origin})" for step in empty},
+        )
+
+    def _behind(self, unit: Unit, fleet: Fleet) -> str:
+        for other in unit.overlay.depends_on:
+            name = UnitName(other, unit.name.cluster)
+            if name in fleet.units and name in self._board.waiting():
+                return str(name)
+        return ""
+
+    # What follows
+
+    async def _carry_out(self, order: RolloutOrder, kept: Passages, facts: Mapping[OverlayName, RowFacts]) -> Passages:
+        """One person's order; it ends once, as done or refused (V5)."""
+        done = carry_out(order, kept, facts, self._board.held(), self._wall())
+        if done.kept != kept:
+            told = self._events([(f"{done.message} ({order.actor})", Revision(done.commit))])
+            await self._board.let({}, self._values(done.kept), told, done.back)
+            self._kept = done.kept
+            self._bells.news.ring()
+        await self._state.end_operation(order.operation, done.outcome, done.message, self._wall())
+        return done.kept
+
+    def _with_before(self, now: Advance) -> Passage:
+        """Each release remembers what the unit held before, to go back to."""
+        rows, held = dict(now.passage.rows), self._board.held()
+        for unit in now.releases:
+            row = rows[unit.overlay]
+            if unit in held and unit.cluster not in row.before:
+                rows[unit.overlay] = replace(row, before={**row.before, unit.cluster: held[unit]})
+        return replace(now.passage, rows=rows)
+
+    async def _keep(self, kept: Passages, found: Mapping[Revision, Advance], back: TakenBack | None) -> None:
+        waiting = self._board.waiting()
+        fleet = self._view.fleet
+        releases = {
+            unit: Rendered(waiting[unit].bundle, commit)
+            for commit, now in found.items()
+            for unit in now.releases
+            if unit in waiting
+        }
+        # An overlay that goes by steps no more, or a cluster that is only observed now.
+        free = {
+            name: result
+            for name, result in waiting.items()
+            if fleet is not None and name in fleet.units and not goes_by_steps(fleet.units[name])
+        }
+        before = self._kept
+        if kept != before or releases or free:
+            told = self._events(_news(before, kept, found))
+            await self._board.let({**releases, **free}, self._values(kept), told, back.back if back is not None else {})
+            self._kept = kept
+            self._bells.news.ring()
+        elif open_rows(kept) and self._now() - self._clock_kept >= CLOCK_SECONDS:
+            await self._state.set_value(CLOCK, repr(self._now()))
+            self._clock_kept = self._now()
+
+    def _values(self, kept: Passages) -> dict[str, str]:
+        self._clock_kept = self._now()
+        return {ROLLOUTS: encode_passages(kept), CLOCK: repr(self._clock_kept)}
+
+    def _events(self, news: Iterable[tuple[str, Revision]]) -> list[Event]:
+        events = [Event(self._wall(), EventKind.NOTE, ClusterName(""), None, text, commit) for text, commit in news]
+        for event in events:
+            log.info(event.message, commit=event.commit)
+        return events
+
+    def _show(self, kept: Passages, found: Mapping[Revision, Advance]) -> None:
+        waits: dict[UnitName, Blocker] = {}
+        for commit, now in found.items():
+            scope, describe = f"rollout {short(commit)}", f"fleet describe rollout {short(commit)}"
+            for unit, why in now.waits.items():
+                earlier = self._view.waits.get(unit)
+                since = earlier.since if earlier is not None and earlier.reason == why else self._wall()
+                waits[unit] = Blocker(Standing.WAITS, scope, why, since, "", describe)
+            halted = now.passage.halted
+            if halted is not None and halted.unit is not None:
+                why = f"halted the rollout of {short(commit)}: {halted.reason}"
+                waits[halted.unit] = Blocker(Standing.HALTED, scope, why, halted.since, "", describe)
+        for unit, result in self._board.waiting().items():
+            entry = kept.quarantine.get(unit.overlay, {}).get(result.bundle)
+            if entry is not None:
+                commit, stop = short(entry.commit), entry.stop
+                why = f"{commit} was taken back by {stop.by}: {stop.reason}"
+                resume = f'fleet rollout resume {commit} --reason "..."'
+                waits[unit] = Blocker(Standing.HALTED, f"rollout {commit}", why, stop.since, "", resume)
+        self._view.passages, self._view.advances, self._view.waits = kept, found, waits
+        self._view.version += 1
+
+
+def _order_of(row: OperationRow) -> RolloutOrder | None:
+    kind = row.kind.removeprefix(PREFIX)
+    if not row.kind.startswith(PREFIX) or kind not in KINDS:
+        return None
+    return RolloutOrder(row.id, kind, row.target, row.actor, row.reason)
+
+
+def _news(before: Passages, after: Passages, found: Mapping[Revision, Advance]) -> Iterable[tuple[str, Revision]]:
+    """What is worth a line in the timeline."""
+    known = {passage.commit: passage for passage in before.all}
+    for passage in after.all:
+        earlier, name = known.get(passage.commit), short(passage.commit)
+        if passage is earlier:
+            continue
+        if earlier is None or (earlier.outcome and not passage.outcome):
+            yield f"rollout of {name} begins: {', '.join(sorted(passage.rows))}", passage.commit
+        for overlay, row in passage.rows.items():
+            had = earlier.rows.get(overlay) if earlier is not None else None
+            for step in sorted(row.passed - (had.passed if had is not None else frozenset())):
+                yield f"{overlay} {name}: step {step} is over", passage.commit
+        now = found.get(passage.commit)
+        if now is not None:
+            yield from ((text, passage.commit) for text in _releases(now))
+        if passage.halted is not None and (earlier is None or earlier.halted is None):
+            at = f" at {passage.halted.unit}" if passage.halted.unit is not None else ""
+            yield f"rollout of {name} halted{at}: {passage.halted.reason}", passage.commit
+        if passage.outcome and (earlier is None or not earlier.outcome):
+            why = f" by {passage.ended.by}: {passage.ended.reason}" if passage.ended is not None else ""
+            yield f"rollout of {name} {passage.outcome}{why}", passage.commit
+
+
+def _releases(now: Advance) -> Iterable[str]:
+    by_overlay: dict[OverlayName, list[str]] = {}
+    for unit in now.releases:
+        by_overlay.setdefault(unit.overlay, []).append(str(unit.cluster))
+    for overlay, clusters in by_overlay.items():
+        more = f" and {len(clusters) - NAMED} more" if len(clusters) > NAMED else ""
+        yield f"{overlay} {short(now.passage.commit)} goes to {', '.join(clusters[:NAMED])}{more}"

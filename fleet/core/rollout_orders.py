@@ -1,0 +1,98 @@
+"""What a person may order of a rollout, from a written operation to what it changes. Pure.
+
+Orders name a commit (or a beginning of it) and are safe to repeat: a hub that was killed amid one carries it out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from fleet.core.advance import RowFacts
+from fleet.core.ids import OverlayName, UnitName, short
+from fleet.core.passage import Passage, Passages, Stop
+from fleet.core.release import Rendered
+from fleet.core.takeover import aborted, approved, promoted, readmitted, resumed, settle, taken_back
+
+PREFIX = "rollout-"
+KINDS = ("pause", "resume", "promote", "abort", "approve", "rollback")
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutOrder:
+    """One order. target: a commit; of approve `COMMIT STEP`, of rollback `OVERLAY COMMIT-TO-GO-BACK-TO`."""
+
+    operation: str
+    kind: str
+    target: str
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How an order ended, and what is kept from now on."""
+
+    kept: Passages
+    outcome: str
+    message: str
+    commit: str = ""
+    back: Mapping[UnitName, Rendered] = field(default_factory=dict[UnitName, Rendered])
+
+
+def carry_out(
+    order: RolloutOrder,
+    kept: Passages,
+    facts: Mapping[OverlayName, RowFacts],
+    held: Mapping[UnitName, Rendered],
+    wall: float,
+) -> Done:
+    """Carry one order out; one that does not fit is refused in words."""
+    stop = Stop(order.reason, order.actor, wall)
+    if order.kind == "rollback":
+        return _roll_back(order, kept, held, stop)
+    commit, _, step = order.target.partition(" ")
+    passage = find(kept, commit)
+    if passage is None:
+        return Done(kept, "refused", f"there is no rollout of {commit}")
+    name = short(passage.commit)
+    if order.kind == "resume" and passage.outcome in ("aborted", "rolled back"):
+        return Done(readmitted(kept, passage.commit), "done", f"rollout of {name} begins again", passage.commit)
+    if passage.outcome:
+        return Done(kept, "refused", f"rollout of {name} is over: {passage.outcome}")
+    match order.kind:
+        case "pause":
+            after, text = replace(passage, paused=stop), f"rollout of {name} paused: {order.reason}"
+        case "resume":
+            after, text = resumed(passage), f"rollout of {name} goes on"
+        case "promote":
+            after, text = promoted(passage, facts), f"rollout of {name} goes past the step it stood at: {order.reason}"
+        case "abort":
+            return Done(aborted(kept, passage, stop), "done", f"rollout of {name} aborted", passage.commit)
+        case _:
+            if not any(step == stage.name for row in facts.values() for stage in row.stages):
+                return Done(kept, "refused", f"rollout of {name} has no step {step}")
+            after, text = approved(passage, step, order.actor), f"step {step} of {name} approved"
+    return Done(settle(kept, after, wall), "done", text, passage.commit)
+
+
+def _roll_back(order: RolloutOrder, kept: Passages, held: Mapping[UnitName, Rendered], stop: Stop) -> Done:
+    """The overlay's latest rollout is taken back; `to`, where given, is the commit that its clusters held before."""
+    word, _, to = order.target.partition(" ")
+    overlay = OverlayName(word)
+    passage = next((one for one in reversed(kept.all) if overlay in one.rows and one.rows[overlay].before), None)
+    if passage is None:
+        return Done(kept, "refused", f"nothing is known that {overlay} could go back to; revert the commit in Git")
+    before = {one.commit for one in passage.rows[overlay].before.values()}
+    if to and not any(commit.startswith(to) for commit in before):
+        known = ", ".join(sorted(short(commit) for commit in before))
+        return Done(kept, "refused", f"{overlay} held {known} before, not {to}; for another commit revert in Git")
+    done = taken_back(kept, passage, held, stop, [overlay])
+    names = ", ".join(sorted(short(commit) for commit in before))
+    text = f"{overlay} goes back from {short(passage.commit)} to {names} on {len(done.back)} clusters: {order.reason}"
+    return Done(done.kept, "done", text, passage.commit, done.back)
+
+
+def find(kept: Passages, commit: str) -> Passage | None:
+    """The rollout of a commit, or of one that begins so; the newest where several do."""
+    return next((one for one in reversed(kept.all) if commit and one.commit.startswith(commit)), None)
