@@ -20,6 +20,7 @@ from fleet.core.adopt import (
     extras_left,
     extras_of,
     foreign_line,
+    is_former,
     is_same_but_marked,
     judge_adoption,
     move_patch,
@@ -122,6 +123,9 @@ class Adopter:
             return False
         if done:
             self._taken[unit.name].append(managers)
+            if others := [name for name in managers if not is_former(name)]:
+                note = f"{' and '.join(others)} also set fields of it: what Git drops of these stays"
+                unit.warnings[ref] = (*unit.warnings.get(ref, ()), note)
         else:
             unit.contact.pop(ref, None)
         return done
@@ -243,10 +247,11 @@ class Adopter:
         """Move the fields; the object as it is then. Where it changed meanwhile, `always` reads it again."""
         site, ref = self._site, item.ref
         served, rules, uid = self._applier.served(item), site.rules(unit, ref), text_at(document, "metadata", "uid")
+        whole = not document.keys() <= _METADATA
         for _ in range(_STALE_TRIES):
             body = await self._applier.body(unit, item, document, uid)
             move = plan_move(document, body.document, rules)
-            if move is None and not document.keys() <= _METADATA:
+            if move is None and whole:
                 return document
             if move is not None:
                 if move.left:
@@ -261,7 +266,7 @@ class Adopter:
             fresh = await site.kube.get(served, ref.namespace, ref.name)
             if fresh is None or not self._is_takeable(unit, fresh, uid):
                 break
-            document = fresh
+            document, whole = fresh, True
         raise _changed(ref, site.cluster)
 
     def _is_takeable(self, unit: UnitState, live: Document, uid: str) -> bool:

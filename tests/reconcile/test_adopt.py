@@ -319,6 +319,24 @@ async def test_what_another_object_or_installation_owns_is_left_alone_whatever_i
     assert {entry.object.rpartition("/")[2] for entry in hub.audited if entry.action == "adopt"} == {"free"}
 
 
+async def test_fields_of_an_unknown_tool_stay_with_it_while_its_objects_are_taken_over(
+    hub: Hub, plane: ControlPlane, place: str, makers: Makers
+) -> None:
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a", "namespace": place}}
+    documents = [account, config_map("a", place, labels={"team": "shop"})]
+    for document in documents:
+        makers.create(document, "shop-operator")
+    unit = hub.want("shop", documents, sync=ALWAYS)
+    async with hub.worker():
+        await hub.until_well(unit)
+        note = "shop-operator also set fields of it: what Git drops of these stays"
+        assert f"ConfigMap {place}/a: {note}" in hub.units[unit].warnings
+        dropped = [account, config_map("a", place)]
+        hub.want("shop", dropped, sync=ALWAYS, commit="b")
+        await hub.until_well(unit)
+        assert live_of(plane, documents[1])["metadata"]["labels"]["team"] == "shop"
+
+
 class Meddling:
     """Does something once, just before our first write that stores, or fails the apply after the move."""
 
