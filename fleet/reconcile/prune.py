@@ -51,7 +51,9 @@ class Pruner:
         permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
         doomed = [item for item in plan.doomed if healthy or not item.replaced]
-        doomed = await self._read_all(unit, doomed)
+        going = [item.ref for item in doomed if self._is_going(unit, item.ref)]
+        await self._look_after(unit, going)
+        doomed = await self._read_all(unit, [item for item in doomed if item.ref not in going])
         if not doomed:
             unit.holds = ()
             return
@@ -142,6 +144,21 @@ class Pruner:
 
         await self._site.pace.each(refs, delete)
 
+    def _is_going(self, unit: UnitState, ref: ObjectRef) -> bool:
+        """Whether we deleted it before and the cluster accepted that: nobody is asked again."""
+        live = self._site.view.find(ref)
+        return unit.rows[ref].state is RowState.DELETING and live is not None and live.deleting
+
+    async def _look_after(self, unit: UnitState, refs: Sequence[ObjectRef]) -> None:
+        """Read what is on its way out by name, in each pass: the event that said so may have met a stale answer."""
+        for ref in refs:
+            served = self._site.served(ref, unit.rows[ref].version)
+            live = await self._site.kube.get(served, ref.namespace, ref.name) if served is not None else None
+            if live is not None:
+                self._stuck(unit, ref, live)
+            elif served is not None:
+                await self._found_gone(unit, [ref])
+
     async def _read_all(self, unit: UnitState, doomed: Sequence[Doomed]) -> list[Doomed]:
         """Fill in UID, content and prune rule from the live objects, read anew only where they changed."""
         found: list[Doomed] = []
@@ -205,6 +222,7 @@ class Pruner:
         waits = f"waits for {', '.join(names)}" if names else "is still being deleted"
         unit.kept[ref] = ("PruneStuck", f"{ref} is being deleted and {waits}")
         self._site.see(unit, ref, live)
+        self._site.wake_at(unit.name, self._site.clock() + self._site.limits.watch_seconds)
 
     def _forget(self, unit: UnitState, refs: Sequence[ObjectRef]) -> None:
         if not refs:

@@ -79,6 +79,11 @@ class Rig:
 
     # The hub
 
+    @property
+    def is_changing(self) -> bool:
+        """One hub is being killed, or the next one started."""
+        return self._killing is not None and not self._killing.done()
+
     async def start(self) -> None:
         self._run = self.world.run(kill=True)
         await self._run.__aenter__()
@@ -128,13 +133,16 @@ class Rig:
         """One request to the API, again while there is no hub."""
         end = time.monotonic() + SECONDS
         while True:
+            kills = self.kills
             try:
-                async with asyncio.timeout(5):
-                    return await self.world.call(method, path, body)
+                async with asyncio.timeout(10):
+                    answer = await self.world.call(method, path, body)
+                if kills == self.kills and not self.is_changing:
+                    return answer  # of a hub that is not dead: what a dying one says is not on the disk of the next
             except (aiohttp.ClientError, OSError, TimeoutError):
                 if time.monotonic() > end:
                     raise
-                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)
 
     async def until(self, holds: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
         """The first true value, over kills of the hub."""

@@ -21,6 +21,7 @@ CHOSEN: list[tuple[Boundary, str]] = [
     (("delete", "configmaps", "e", 1), "crash before"),
     (("delete", "configmaps", "e", 1), "landed, no answer"),
     (("delete", "namespaces", "shop-old", 1), "crash after"),
+    (("get", "namespaces", "shop-old", 2), "stale read"),  # it is gone, and the read that verifies it says it stands
     (("patch", "configmaps", "unit-web", 3), "landed, no answer"),
 ]
 

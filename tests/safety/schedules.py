@@ -1,0 +1,167 @@
+"""Seeded schedules: an ordinary day of commits on a fleet, and at least three nemeses at work at any time.
+
+Everything follows from the seed but the machine's own timing. At the end all nemeses leave; then the fleet must come to
+what Git says by itself (V4), and the checker judges what happened (V1-V3, V5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from hubworld import cluster_file, config_map, kustomization, make_world, namespace, overlay
+from safety.reference import config, everywhere
+from safety.rig import Rig
+
+from fleet.sim import SimCluster
+
+CLUSTERS = ("eu-1", "eu-2", "us-1")
+NAMES = tuple("abcdefghijkl")
+AT_ONCE = 3
+
+
+@dataclass
+class Schedule:
+    """One seeded run. `seconds`: how long the nemeses are at work."""
+
+    seed: int
+    seconds: float = 8.0
+    did: list[str] = field(default_factory=list)
+    values: dict[str, str | None] = field(default_factory=dict)
+
+    async def run(self) -> list[str]:
+        """What was wrong; [] is a clean run."""
+        random = Random(self.seed)
+        with tempfile.TemporaryDirectory(prefix="fleet-schedule-") as folder:
+            async with make_world(Path(folder), CLUSTERS, render_workers=1) as world:
+                rig = Rig(world)
+                rig.watch_clusters()
+                wrong: list[str] = []
+                try:
+                    async with asyncio.timeout(self.seconds * 4 + 240):
+                        await self._day(rig, random)
+                except Exception as error:  # a run that does not end well is a finding, the next one goes on
+                    wrong.append(f"V4 {type(error).__name__}: {str(error)[:2000]}\n{traceback.format_exc(limit=-2)}")
+                finally:
+                    for cluster in world.sim.clusters.values():
+                        cluster.faults.clear()
+                    await rig.stop()
+                return [*wrong, *rig.violations()]
+
+    async def _day(self, rig: Rig, random: Random) -> None:
+        self.values = {**dict.fromkeys(NAMES, "0"), "keep": "1"}
+        files = {f"clusters/{name}.yaml": cluster_file(name) for name in CLUSTERS}
+        files |= overlay("overlays/web", {name: config_map(name, "0") for name in NAMES})
+        files |= overlay("overlays/shop", {"ns": namespace("shop-old"), "keep": config_map("keep", "1")})
+        first = rig.commit(files, wants=[config(name) for name in (*NAMES, "keep")])
+        await rig.start()
+        await everywhere(rig, first, **self.values)
+
+        until = asyncio.get_running_loop().time() + self.seconds
+        work = [asyncio.create_task(self._nemesis(rig, Random(random.random()), until)) for _ in range(AT_ONCE)]
+        last = await self._commits(rig, random, until)
+        await asyncio.gather(*work)
+        for cluster in rig.world.sim.clusters.values():
+            cluster.faults.clear()
+        clusters = rig.world.sim.clusters.values()
+        await rig.approve(
+            "shop",
+            lambda: all(cluster.get("", "Namespace", "", "shop-old") is None for cluster in clusters),
+            ("namespaces", "", "shop-old"),
+        )
+        await everywhere(rig, last, **self.values)
+
+    async def _commits(self, rig: Rig, random: Random, until: float) -> str:
+        """Change values, drop an object now and then, and once a Namespace, which waits for its approval."""
+        number, left, last, held = 0, list(NAMES), "", False
+        while asyncio.get_running_loop().time() < until or not held:
+            number += 1
+            if not held and asyncio.get_running_loop().time() > until - self.seconds / 2:
+                held = True
+                last = rig.commit(
+                    {"overlays/shop/kustomization.yaml": kustomization("keep.yaml")},
+                    drops=[("namespaces", "", "shop-old")],
+                )
+            elif random.random() < 0.15 and len(left) > len(NAMES) - 2:  # within the budget of an hour
+                name = left.pop(random.randrange(len(left)))
+                listed = kustomization(*(f"{one}.yaml" for one in left))
+                last = rig.commit({"overlays/web/kustomization.yaml": listed}, drops=[config(name)])
+                self.values[name] = None
+            else:
+                name = random.choice(left)
+                last = rig.commit({f"overlays/web/{name}.yaml": config_map(name, str(number))})
+                self.values[name] = str(number)
+            await asyncio.sleep(random.uniform(0.1, 1.0))
+        return last
+
+    async def _nemesis(self, rig: Rig, random: Random, until: float) -> None:
+        """One trouble after the other, each for a while."""
+        while asyncio.get_running_loop().time() < until:
+            cluster = rig.world.sim.cluster(random.choice(CLUSTERS))
+            name, begin = random.choice(sorted(_NEMESES.items()))
+            self.did.append(f"{name} {cluster.name}")
+            end = begin(rig, cluster, random)
+            await asyncio.sleep(random.uniform(0.2, 1.5))
+            with suppress(ValueError):
+                end()
+
+
+Nemesis = Callable[[Rig, SimCluster, Random], Callable[[], None]]  # gives what ends it
+
+
+def _fault(kind: str, **options: object) -> Nemesis:
+    def begin(_: Rig, cluster: SimCluster, random: Random) -> Callable[[], None]:
+        fault = cluster.faults.add(kind, **options)  # type: ignore[arg-type]
+        return lambda: cluster.faults.remove(fault)
+
+    return begin
+
+
+def _kill(rig: Rig, _: SimCluster, random: Random) -> Callable[[], None]:
+    if not rig.is_changing:
+        rig.kill()
+    return lambda: None
+
+
+def _drift(_: Rig, cluster: SimCluster, random: Random) -> Callable[[], None]:
+    with suppress(Exception):  # it may be gone: so be it
+        cluster.drift("", "ConfigMap", "default", random.choice(NAMES), {"data": {"a": "by hand"}})
+    return lambda: None
+
+
+def _delete_by_hand(_: Rig, cluster: SimCluster, random: Random) -> Callable[[], None]:
+    with suppress(Exception):
+        cluster.remove("", "ConfigMap", "default", random.choice(NAMES))
+    return lambda: None
+
+
+def _cut(_: Rig, cluster: SimCluster, random: Random) -> Callable[[], None]:
+    cluster.cut()
+    return lambda: None
+
+
+_NEMESES: dict[str, Nemesis] = {
+    "kill": _kill,
+    "drift": _drift,
+    "delete by hand": _delete_by_hand,
+    "cut": _cut,
+    "refuse": _fault("refuse"),
+    "black hole": _fault("blackhole", agent="fleet"),
+    "slow": _fault("slow", seconds=0.3, agent="fleet"),
+    "500": _fault("error", code=500, agent="fleet"),
+    "429": _fault("error", code=429, retry_after=1, agent="fleet", count=10),
+    "html": _fault("html", agent="fleet", count=5),
+    "half list": _fault("half_list", verbs=("list",), agent="fleet"),
+    "truncated": _fault("truncated"),
+    "silent": _fault("silent"),
+    "expired": _fault("expired"),
+    "forbidden": _fault("forbidden", verbs=("patch", "delete"), agent="fleet", count=3),
+    "stale": _fault("stale", versions=5, agent="fleet"),
+    "lost write": _fault("lost_write", agent="fleet", count=3),
+}
