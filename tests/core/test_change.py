@@ -13,7 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.bundles import assemble
-from fleet.core.fleet import Budget, Cluster, Environment, Fleet, Mode, Origin, Overlay, SyncPolicy, Unit
+from fleet.core.fleet import (
+    Amount,
+    Budget,
+    Cluster,
+    Environment,
+    Fleet,
+    Mode,
+    Origin,
+    Overlay,
+    RolloutPolicy,
+    Step,
+    SyncPolicy,
+    Target,
+    Unit,
+)
 from fleet.core.ids import Digest, Revision, UnitName
 from fleet.core.objects import Bundle, BundleObject, bundle_digest
 from fleet.core.planning.apis import judge_api, minor_of
@@ -349,6 +363,37 @@ def test_every_unit_that_changes_is_in_exactly_one_group(drawn: list[tuple[str, 
     ]
     grouped = [name for group in groups_of(units) for name in group.units]
     assert sorted(grouped) == sorted(unit.name for unit in units if unit.how is not How.SAME)
+
+
+# Steps
+
+
+def test_the_steps_of_the_changed_clusters_are_told_with_their_limits_and_soaks() -> None:
+    def step(name: str, **options: Any) -> Step:
+        return Step(name, Origin("fleet.yaml", 3), **options)
+
+    canary = Target(Origin("fleet.yaml", 4), match_labels={"tier": "canary"})
+    steps = (
+        step("canary", clusters=canary, soak_seconds=600.0),
+        step("go", approvals=2),
+        step("rest", rest=True, max_parallel=Amount(share=0.5), one_first=True),
+    )
+    names = [f"web@eu-{index}" for index in range(5)]
+    fleet = fleet_of(*names)
+    labelled = replace(fleet.clusters[name_of("web@eu-0").cluster], labels={"tier": "canary"})
+    overlays = {name: replace(overlay, rollout=RolloutPolicy(steps)) for name, overlay in fleet.overlays.items()}
+    fleet = replace(fleet, clusters={**fleet.clusters, labelled.name: labelled}, overlays=overlays)
+    changed = [bumped(name) for name in names]
+    words = dict(remarks(plan(changed, fleet, fleet)))
+    assert words["Rollout"] == (
+        "web: canary 1, soak 10m > go, 2 approvals > rest 1 > rest 3, 2 at a time (soaks 10m at least)"
+    )
+    default = dict(remarks(plan([*changed, web(result(config("a")), None, "api@eu-1")])))
+    assert default["Rollout"] == "web: prod 1 > prod 4"
+    at_once = {name: replace(overlay, rollout=RolloutPolicy(())) for name, overlay in fleet.overlays.items()}
+    assert (
+        dict(remarks(plan(changed, fleet, replace(fleet, overlays=at_once))))["Rollout"] == "web: all clusters at once"
+    )
 
 
 # Digest

@@ -12,6 +12,7 @@ from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import groups_of
 from fleet.core.planning.words import totals_of
 from fleet.core.status import FieldDrift
+from fleet.core.steps import Stage, limit_of
 
 _ACTIONS = {Sign.CREATE: "create", Sign.CHANGE: "change", Sign.DELETE: "delete"}
 
@@ -48,6 +49,15 @@ def document_of(plan: FleetPlan) -> Document:
         "claims": [
             {"object": _ref(claim.ref), "overlays": _texts(claim.overlays), "clusters": _texts(claim.clusters)}
             for claim in plan.claims
+        ],
+        "rollout": [
+            {
+                "overlay": course.overlay,
+                "soakSeconds": course.soak_seconds,
+                "steps": [_stage(stage) for stage in course.staged.stages],
+                "leftOver": _texts(course.staged.left_over),
+            }
+            for course in plan.courses
         ],
         "kubernetes": f"1.{plan.kube}" if plan.kube else None,
         "apis": [
@@ -87,6 +97,19 @@ def _groups(plan: FleetPlan) -> list[Json]:
             }
         )
     return found
+
+
+def _stage(stage: Stage) -> Document:
+    step, count = stage.step, len(stage.clusters)
+    return {
+        "name": stage.name,
+        "clusters": _texts(stage.clusters),
+        "oneFirst": step.one_first,
+        "maxParallel": limit_of(step.max_parallel, count),
+        "maxUnavailable": limit_of(step.max_unavailable, count),
+        "soakSeconds": step.soak_seconds,
+        "approvals": step.approvals,
+    }
 
 
 def _unit(unit: UnitChange) -> Document:

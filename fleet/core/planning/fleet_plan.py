@@ -11,6 +11,7 @@ from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.objects import is_secret
 from fleet.core.planning.apis import ApiNotice, judge_apis
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange, with_moves
+from fleet.core.planning.course import Course, courses_of
 from fleet.core.planning.holds import HoldForecast, forecast_holds
 
 
@@ -44,6 +45,7 @@ class FleetPlan:
     files: tuple[str, ...] = ()  # paths that differ
     holds: tuple[HoldForecast, ...] = ()
     claims: tuple[Claim, ...] = ()
+    courses: tuple[Course, ...] = ()
     kube: int = 0  # the minor version that `apis` were judged for; 0: none
     apis: tuple[ApiNotice, ...] = ()
     problems: tuple[Problem, ...] = ()  # of the inventory, that the base does not have
@@ -96,6 +98,7 @@ def plan_of(found: Comparison, *, kube: int = 0) -> FleetPlan:
         files=found.files,
         holds=holds,
         claims=claims,
+        courses=courses_of(units, found.after),
         kube=kube,
         apis=judge_apis(coming, kube) if kube else (),
         problems=tuple(problem for problem in found.after.problems if _words(problem) not in known),

@@ -12,6 +12,7 @@ from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, ObjectRef, short
 from fleet.core.objects import PruneRule
 from fleet.core.planning.change import How, ImageChange, ObjectChange, Restart, Sign
+from fleet.core.planning.course import words_of
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject
 
@@ -343,6 +344,11 @@ def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
         yield "Claimed", f"{claim.ref} would be in {' and '.join(claim.overlays)} on {where}: neither changes it"
     for notice in plan.apis:
         yield ("Removed" if notice.is_removed else "Deprecated"), f"{notice.ref}: {notice.message}"
+    ways: dict[str, list[str]] = {}
+    for course in plan.courses:
+        ways.setdefault(words_of(course), []).append(course.overlay)
+    for way, overlays in ways.items():
+        yield "Rollout", f"{_some(overlays)}: {way}"
     same = plan.of(How.SAME)
     if same:
         overlays = sorted({unit.name.overlay for unit in same})
