@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from testbed.controlplane import ControlPlane
+from testbed.fixtures import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv" / "bin"
@@ -87,6 +89,8 @@ def run_line(shell: subprocess.Popen[str], line: str) -> str:
 def test_the_first_hour_goes_as_its_page_says(
     shell: subprocess.Popen[str], own_environment: dict[str, str], tmp_path: Path, real_cluster: ControlPlane
 ) -> None:
+    if shutil.which("kubectl") is None:
+        missing("kubectl")
     config = real_cluster.kubeconfig()
     context = config["contexts"][0]
     context["name"] = config["current-context"] = "eu-1"
@@ -102,6 +106,7 @@ def test_the_first_hour_goes_as_its_page_says(
             wait_for(Path(own_environment["HOME"]) / ".local" / "state" / "fleet" / "url", 30)
     assert "eu-1" in answers["fleet get clusters"]
     assert "hello@eu-1" in answers["fleet get units"]
+    assert "took over 1 object, fields moved from kubectl-client-side-apply" in answers["fleet history"]
 
 
 def test_the_demo_of_the_readme_converges_and_cleans_up(own_environment: dict[str, str], tmp_path: Path) -> None:
