@@ -59,13 +59,14 @@ def _git() -> Check:
 
 
 async def _renderer() -> Check:
-    from fleet.render.tools import find_tool
+    from fleet.render.tools import find_helm, find_tool
 
     try:
-        tool = await find_tool(os.environ)
+        tool, helm = await find_tool(os.environ), await find_helm(os.environ)
     except FleetError as error:
         return _of(error)
-    return Check(Level.OK, f"renderer {tool.name} at {tool.path}")
+    charts = f", charts by {helm.name} at {helm.path}" if helm else ""
+    return Check(Level.OK, f"renderer {tool.name} at {tool.path}{charts}")
 
 
 def _hub() -> Check:
