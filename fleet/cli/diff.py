@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from fleet.cli.checkout import local_renderer, open_checkout, render_all
 from fleet.cli.output import clean
+from fleet.core.adopt import counted, owners_of
 from fleet.core.diff import diff_documents, dry_run_diff
 from fleet.core.documents import Document, canonical, mapping_at, text_at
 from fleet.core.exact import is_applied_already
@@ -33,7 +34,7 @@ from fleet.core.objects import (
     seals_of,
     unsealed,
 )
-from fleet.core.record import mark_body
+from fleet.core.record import MarkKind, judge_mark, mark_body
 from fleet.core.status import FieldDrift
 from fleet.errors import AdmissionDenied, ClusterError, FleetError, Forbidden, KindNotServed, NotFound, UsageInvalid
 from fleet.ports.kube import Catalog, Kube, ServedKind
@@ -52,12 +53,16 @@ _Place: TypeAlias = "tuple[ServedKind, str]"  # a kind in a namespace
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How one object stands: "+" absent live, "~" different, "=" equal, "!" not comparable."""
+    """How one object stands: "+" absent live, "~" different, "=" equal, "!" not comparable.
+
+    foreign: who owns a live object that carries no mark; None where it carries one.
+    """
 
     ref: ObjectRef
     sign: str
     drifts: tuple[FieldDrift, ...] = ()
     note: str = ""
+    foreign: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -113,6 +118,8 @@ class _Comparison:
         live = listed.get(ref.name) if listed is not None else await self.kube.get(kind, ref.namespace, ref.name)
         if live is None:
             return Difference(ref, "+")
+        is_foreign = judge_mark(live, self.mark).kind in (MarkKind.UNMARKED, MarkKind.COPIED)
+        foreign = owners_of(live) if is_foreign else None
         body = mark_body(self._clear(item), self.mark)
         if is_applied_already(body, live):
             return Difference(ref, "=")
@@ -122,7 +129,7 @@ class _Comparison:
         except (Forbidden, AdmissionDenied, NotFound) as error:
             drifts = diff_documents(_unmarked(body), _unmarked(live))
             note = f"approximate: {error.why or error.reason}"
-        return Difference(ref, "~" if drifts else "=", drifts, note)
+        return Difference(ref, "~" if drifts else "=", drifts, note, foreign)
 
     def _clear(self, item: BundleObject) -> Document:
         """The body with its Secret values, for the one request that needs them."""
@@ -220,9 +227,24 @@ def print_differences(unit: UnitName, found: list[Difference], out: TextIO, *, n
             out.write(clean(f"    {drift.path}  {_values(drift)}") + "\n")
     same = len(found) - len(different)
     out.write(f"{unit}: {len(different)} different, {same} equal\n")
+    if hint := _adoption(found):
+        out.write(clean(hint) + "\n")
     if any(item.sign == "!" for item in different):
         return EXIT_ERROR
     return EXIT_DIFFERENT if different else EXIT_SAME
+
+
+def _adoption(found: Sequence[Difference]) -> str:
+    """What `sync.adopt` would take over; "" where every object that is live carries a mark."""
+    foreign = [(item, item.foreign) for item in found if item.foreign is not None]
+    if not foreign:
+        return ""
+    others = sorted(str(item.ref) for item, _ in foreign if item.sign != "=")
+    equal = len(foreign) - len(others)
+    named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    takes = f"ifNoDiff takes the {equal} equal" if equal else "ifNoDiff takes none"
+    also = f", always also {named}" if others else ""
+    return f"{len(foreign)} not ours, owned by {counted(owners for _, owners in foreign)}: sync.adopt {takes}{also}"
 
 
 def _values(drift: FieldDrift) -> str:

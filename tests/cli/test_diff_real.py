@@ -61,7 +61,10 @@ def test_an_object_that_equals_git_is_equal_before_anybody_marked_it(
 ) -> None:
     wanted = config_map("plain", shop)
     api_server.client().apply(wanted, manager="kubectl")
-    assert run([wanted]) == (EXIT_SAME, "web@eu-1: 0 different, 1 equal\n")
+    code, said = run([wanted])
+    assert code == EXIT_SAME
+    assert said.startswith("web@eu-1: 0 different, 1 equal\n")
+    assert "1 not ours, owned by kubectl (1): sync.adopt ifNoDiff takes the 1 equal\n" in said
 
 
 def test_a_note_of_the_user_that_differs_is_shown(
@@ -89,6 +92,7 @@ def test_many_objects_of_a_kind_are_read_by_one_list_and_judged_alike(
     assert "c3" in said
     assert f"+ ConfigMap {shop}/c{LISTED_FROM}" in said
     assert "2 different" in said
+    assert f"ifNoDiff takes the {LISTED_FROM - 1} equal, always also ConfigMap {shop}/c3\n" in said
     assert [r.verb for r in asked if not r.dry_run] == ["list"]
     assert not [r for r in asked if r.is_write]
 
@@ -108,4 +112,6 @@ def test_who_may_not_list_is_answered_all_the_same(
     wanted = [config_map(f"c{number}", shop) for number in range(LISTED_FROM + 1)]
     for one in wanted:
         api_server.client().apply(one, manager="kubectl")
-    assert run(wanted) == (EXIT_SAME, f"web@eu-1: 0 different, {len(wanted)} equal\n")
+    code, said = run(wanted)
+    assert code == EXIT_SAME
+    assert said.startswith(f"web@eu-1: 0 different, {len(wanted)} equal\n")
