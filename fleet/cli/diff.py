@@ -22,6 +22,7 @@ from fleet.core.adopt import counted, owners_of
 from fleet.core.diff import diff_documents, dry_run_diff
 from fleet.core.documents import Document, canonical, mapping_at, text_at
 from fleet.core.exact import is_applied_already
+from fleet.core.fleet import Mode
 from fleet.core.ids import Identity, ObjectRef, UnitName
 from fleet.core.objects import (
     INSTALLATION_LABEL,
@@ -171,11 +172,24 @@ async def _diff(root: Path, target: str, context: str, output: str) -> int:
                 raise bundle
             mark = Mark(checkout.fleet.name, kube.identity, unit.name.overlay)
             comparison = _Comparison(unit, kube, catalog, mark, secrets)
-            found = await comparison.all(bundle.objects)
+            found, lacking = await asyncio.gather(comparison.all(bundle.objects), _lacking(comparison, bundle))
             worst = max(worst, print_differences(unit.name, found, sys.stdout, names_only=output == "name"))
+            if lacking and output != "name":
+                sys.stdout.write(clean(lacking) + "\n")
         return worst
     finally:
         await kube.close()
+
+
+async def _lacking(comparison: _Comparison, bundle: Bundle) -> str:
+    """What the hub's role does not allow yet, with the command that grants it; "" where it has none, or all."""
+    from fleet.cli.grant import hub_lacks
+
+    cluster = comparison.unit.cluster
+    read_only = cluster.mode is Mode.OBSERVE
+    found = await hub_lacks(comparison.kube, comparison.catalog, bundle.objects, read_only=read_only)
+    lines = [f"the hub may not: {text}" for text in found]
+    return "\n".join([*lines, f"Next: fleet cluster grant {cluster.name}"]) if found else ""
 
 
 def _sealed_of(bundle: Bundle) -> list[str]:

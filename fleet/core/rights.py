@@ -12,14 +12,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
-from fleet.core.objects import BundleObject
+from fleet.core.objects import BundleObject, ref_of
 from fleet.core.record import PARENT_NAMESPACE
 
 ACCOUNT = "fleet-hub"  # ServiceAccount, roles and bindings alike
 GRANT_LABEL = "fleet.internal/grant"  # on all that a grant makes, so that the next one finds what is left over
 RBAC = "rbac.authorization.k8s.io"
 READ = ("get", "list", "watch")
-MANAGE = (*READ, "create", "delete", "patch")
+KEEP = (*READ, "delete", "patch")  # what stays until it is pruned or let go
+MANAGE = (*KEEP, "create")
 _IDENTITY_NAMESPACE = "kube-system"
 _WORKLOADS = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job")})
 _CLAIM, _VOLUME = "persistentvolumeclaims", "persistentvolumes"
@@ -98,9 +99,14 @@ def rights_of(
     *,
     existing: Collection[str],
     read_only: bool = False,
+    owned: Sequence[Document] = (),
 ) -> Rights:
-    """What these objects need. resources: served kinds, by group and kind; existing: namespaces that are there."""
-    found = _Collected(frozenset({*existing, PARENT_NAMESPACE}))
+    """What these objects need. resources: served kinds, by group and kind; existing: namespaces that are there.
+
+    owned: live objects that carry the installation's mark. What Git dropped must still be read, let go and deleted.
+    """
+    places = {text_at(document, "metadata", "namespace") for document in owned}
+    found = _Collected(frozenset({*existing, *places, PARENT_NAMESPACE}))
     known = {**defined_resources(objects), **resources}
     verbs = READ if read_only else MANAGE
     unserved: set[str] = set()
@@ -125,7 +131,14 @@ def rights_of(
         if not read_only:
             _add_losses(found, item, namespace)
             if ref.group == RBAC:
-                _add_delegation(found, item, namespace)
+                _add_delegation(found, item.document(), namespace)
+    for document in owned:
+        ref = ref_of(document)
+        resource = known.get((ref.group, ref.kind))
+        if resource is not None:
+            found.add(ref.namespace, ref.group, resource.plural, READ if read_only else KEEP)
+            if ref.group == RBAC and not read_only:
+                _add_delegation(found, document, ref.namespace)
     rules = found.rules()
     cluster = rules.pop("", ())
     return Rights(cluster, dict(sorted(rules.items())), tuple(sorted(unserved)), tuple(sorted(found.widened)))
@@ -146,12 +159,13 @@ def _add_losses(found: _Collected, item: BundleObject, namespace: str) -> None:
             pass
 
 
-def _add_delegation(found: _Collected, item: BundleObject, namespace: str) -> None:
+def _add_delegation(found: _Collected, document: Document, namespace: str) -> None:
     """Who writes a role gives its rights away: Kubernetes asks for `escalate` on it, and for `bind` by a binding."""
-    if item.ref.kind in ("Role", "ClusterRole"):
-        found.add(namespace, RBAC, f"{item.ref.kind.lower()}s", ("escalate",), item.ref.name)
+    ref = ref_of(document)
+    if ref.kind in ("Role", "ClusterRole"):
+        found.add(namespace, RBAC, f"{ref.kind.lower()}s", ("escalate",), ref.name)
         return
-    role = mapping_at(item.document(), "roleRef")
+    role = mapping_at(document, "roleRef")
     kind, name = text_at(role, "kind"), text_at(role, "name")
     if kind in ("Role", "ClusterRole") and name:
         found.add(namespace, RBAC, f"{kind.lower()}s", ("bind",), name)

@@ -130,6 +130,17 @@ def test_a_kind_that_is_neither_served_nor_defined_is_said() -> None:
     assert Rule("acme.example", "gadgets", ("list",)) in rights.cluster
 
 
+def test_what_git_dropped_may_still_be_read_let_go_and_deleted() -> None:
+    owned = [document("Deployment", "shop"), document("RoleBinding", "shop")]
+    rights = rights_of((), RESOURCES, existing=(), owned=owned)
+    kept = ("delete", "get", "list", "patch", "watch")
+    assert rights.namespaces["shop"] == (
+        Rule("apps", "deployments", kept),
+        Rule(RBAC, "clusterroles", ("bind",), ("view",)),
+        Rule(RBAC, "rolebindings", kept),
+    )
+
+
 def test_cluster_admin_is_one_binding() -> None:
     documents = grant_documents(Rights(), cluster_admin=True)
     assert [text_at(one, "kind") for one in documents] == ["Namespace", "ServiceAccount", "ClusterRoleBinding"]

@@ -8,11 +8,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from cli.recognised import without_fleet
+from fixtures.layouts import monorepo
+from inventory.building import write
 from testbed.controlplane import ControlPlane
 from testbed.fixtures import missing
 
@@ -107,6 +110,35 @@ def test_the_first_hour_goes_as_its_page_says(
     assert "eu-1" in answers["fleet get clusters"]
     assert "hello@eu-1" in answers["fleet get units"]
     assert "took over 1 object, fields moved from kubectl-client-side-apply" in answers["fleet history"]
+
+
+@pytest.mark.timeout(240)
+def test_an_own_repo_goes_as_its_page_says(
+    shell: subprocess.Popen[str],
+    own_environment: dict[str, str],
+    tmp_path: Path,
+    own_api_server: Callable[..., ControlPlane],
+) -> None:
+    config = own_api_server().kubeconfig()
+    context = config["contexts"][0]
+    context["name"] = config["current-context"] = "eu-1"
+    kube = Path(own_environment["HOME"]) / ".kube"
+    kube.mkdir()
+    (kube / "config").write_text(yaml.safe_dump(config))
+    write(tmp_path, without_fleet(monorepo.files()))
+    run_line(shell, "git init -q -b main . && git add apps infrastructure README.md && git commit -qm 'Five years'")
+    answers: dict[str, str] = {}
+    for line in commands_of(ROOT / "docs" / "own-repo.md"):
+        answers[line] = run_line(shell, line)
+        if line.endswith("&"):
+            wait_for(Path(own_environment["HOME"]) / ".local" / "state" / "fleet" / "url", 30)
+    assert "0 errors" in answers["fleet validate"]
+    assert "+ Deployment cart/cart" in answers["fleet diff cart@eu-1 --context eu-1 || test $? = 1"]
+    granted = answers["fleet cluster grant eu-1 --context eu-1 --yes"]
+    assert "identity proven with the new token" in granted
+    end = time.monotonic() + 60
+    while "OutOfSync" not in (shown := run_line(shell, "fleet get units")):
+        assert time.monotonic() < end, shown
 
 
 def test_the_demo_of_the_readme_converges_and_cleans_up(own_environment: dict[str, str], tmp_path: Path) -> None:
