@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from fleet.core.documents import Document
+from fleet.core.documents import Document, text_at
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import ref_of
 from fleet.core.record import MarkKind
-from fleet.errors import ClusterError
+from fleet.errors import AnswerInvalid, ClusterError
 from fleet.ports.kube import Changed, Kube, Listed, Lost, Proved, Removed, Seen, ServedKind
 from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import NOT_LISTED, Kind, KindView, Live, LiveView
@@ -106,7 +106,7 @@ class Observer:
         self._kube, self._view, self._selector, self._watcher = kube, view, selector, watcher
         self._places = places
         self._spawn = spawn
-        self._looking: set[ObjectRef] = set()
+        self._looking: dict[ObjectRef, str] = {}  # with the resourceVersion that an answer must have reached
 
     async def follow(self, served: ServedKind, since: str) -> None:
         """Keep one kind's view; never ends by itself."""
@@ -157,7 +157,7 @@ class Observer:
                 self.take(view, document)
                 self._prove(part, resource_version)
             case Removed(document, resource_version):
-                self.verify(view.served, ref_of(document))
+                self.verify(view.served, ref_of(document), since=resource_version)
                 self._prove(part, resource_version)
             case Proved(resource_version):
                 self._prove(part, resource_version)
@@ -173,17 +173,29 @@ class Observer:
         """The metadata of all objects of a kind that can be ours; raises ClusterError."""
         return await self._places.list(served, metadata_only=True)
 
-    def verify(self, served: ServedKind, ref: ObjectRef) -> None:
-        """A hint that an object is gone: read by name if it is ours, else just forget it."""
+    def verify(self, served: ServedKind, ref: ObjectRef, *, since: str = "") -> None:
+        """A hint that an object is gone: read by name if it is ours, else just forget it.
+
+        since: the resourceVersion of the hint. An answer from before it (a stale read, or one that was on its way
+        already) says nothing, and nothing later would correct it: it is asked again.
+        """
         if self._watcher.expects(ref) is None:
             self._view.drop(ref)
-        elif ref not in self._looking:
-            self._looking.add(ref)
+            return
+        is_new = ref not in self._looking
+        self._looking[ref] = since or self._looking.get(ref, "")
+        if is_new:
             self._spawn(self._look_until_known(served, ref), f"verify {ref}")
 
     async def look(self, served: ServedKind, ref: ObjectRef) -> Sight:
         """Read one object by name and say what became of it (design, section 6.2). Raises ClusterError."""
         document = await self._kube.get(served, ref.namespace, ref.name)
+        if document is not None and _is_older(document, since := self._looking.get(ref, "")):
+            raise AnswerInvalid(
+                f"{ref} was answered as it stood before",
+                why=f"the watch was at resourceVersion {since} already",
+                next_step="it is read again by itself",
+            )
         before, expected = self._view.find(ref), self._watcher.expects(ref)
         if document is None:
             self._view.drop(ref)
@@ -212,7 +224,7 @@ class Observer:
                     await asyncio.sleep(wait)  # Unknown meanwhile: it stays as it was seen last
                     wait = min(wait * 2, _LOOK_MOST_SECONDS)
         finally:
-            self._looking.discard(ref)
+            self._looking.pop(ref, None)
 
     def take(self, view: KindView, document: Document) -> None:
         """Believe an event, unless it says nothing new."""
@@ -240,3 +252,9 @@ class Observer:
         if view.unknown and all(other.known for other in part.beside.values()):
             view.unknown = view.message = ""
             self._watcher.kind_changed(part.kind)
+
+
+def _is_older(document: Document, since: str) -> bool:
+    """Whether this state is from before `since`; versions that are no numbers cannot be told apart."""
+    version = text_at(document, "metadata", "resourceVersion")
+    return version.isdecimal() and since.isdecimal() and int(version) < int(since)

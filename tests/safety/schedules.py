@@ -7,10 +7,11 @@ what Git says by itself (V4), and the checker judges what happened (V1-V3, V5).
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -129,10 +130,22 @@ def _kill(rig: Rig, _: SimCluster, random: Random) -> Callable[[], None]:
     return lambda: None
 
 
-def _drift(_: Rig, cluster: SimCluster, random: Random) -> Callable[[], None]:
-    with suppress(Exception):  # it may be gone: so be it
-        cluster.drift("", "ConfigMap", "default", random.choice(NAMES), {"data": {"a": "by hand"}})
+def _drift(rig: Rig, cluster: SimCluster, random: Random) -> Callable[[], None]:
+    name = random.choice(NAMES)
+    if _is_recorded(rig, cluster, name):
+        with suppress(Exception):  # it may be gone: so be it
+            cluster.drift("", "ConfigMap", "default", name, {"data": {"a": "by hand"}})
     return lambda: None
+
+
+def _is_recorded(rig: Rig, cluster: SimCluster, name: str) -> bool:
+    """Whether the hub knows which fields it applied: who takes others is left alone, and named (R17)."""
+    found = cluster.get("", "ConfigMap", "default", name)
+    with closing(sqlite3.connect(rig.world.data_dir / "state.db")) as connection:
+        query = "SELECT fields FROM journal_row WHERE cluster = ? AND object = ? AND uid = ?"
+        uid = found["metadata"]["uid"] if found else ""
+        row = connection.execute(query, (cluster.name, f"/ConfigMap/default/{name}", uid)).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _delete_by_hand(_: Rig, cluster: SimCluster, random: Random) -> Callable[[], None]:
