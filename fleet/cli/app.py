@@ -32,8 +32,9 @@ credential_app = App(name="credential", help="Kubeconfigs that the hub keeps, en
 token_app = App(name="token", help="Tokens for the API.")
 audit_app = App(name="audit", help="The hub's audit log: checked, or written out.")
 vendor_app = App(name="vendor", help="Copies of remote bases and charts inside the repo, with a digest lock.")
+rollout_app = App(name="rollout", help="Stop, move and approve the rollout of a commit.")
 sim_app = App(name="sim", help="Act on the simulated clusters of a running demo.")
-for part in (cluster_app, credential_app, token_app, audit_app, vendor_app, sim_app):
+for part in (cluster_app, credential_app, token_app, audit_app, vendor_app, rollout_app, sim_app):
     app.command(part)
 
 
@@ -97,7 +98,7 @@ def get(
     environment: str = "",
     hub: Hub = "",
 ) -> int:
-    """List clusters, units, overlays, holds, events or operations, worst first."""
+    """List clusters, units, overlays, holds, rollouts, events or operations, worst first."""
     from fleet.cli.get import get as handler
 
     filters = {
@@ -114,7 +115,7 @@ def get(
 
 @app.command
 def describe(kind: str, name: str, *, output: Output = "table", hub: Hub = "") -> int:
-    """Show one cluster, unit, overlay or hold with its reasons."""
+    """Show one cluster, unit, overlay, hold or rollout with its reasons."""
     from fleet.cli.describe import describe as handler
 
     return handler(Client(hub), kind, name, output)
@@ -217,6 +218,54 @@ def reject(hold: str, *, reason: Reason, hub: Hub = "") -> int:
     return handler(Client(hub), hold, reason=reason)
 
 
+@app.command
+def rollback(overlay: str, *, reason: Reason, to: str = "", hub: Hub = "") -> int:
+    """Give the clusters of an overlay back what they held before its latest rollout (--to: that commit)."""
+    from fleet.cli.rollout import rollback as handler
+
+    return handler(Client(hub), overlay, to=to, reason=reason)
+
+
+@rollout_app.command(name="pause")
+def rollout_pause(commit: str, *, reason: Reason, hub: Hub = "") -> int:
+    """Release nothing more of it for now."""
+    from fleet.cli.rollout import order
+
+    return order(Client(hub), commit, "pause", reason=reason)
+
+
+@rollout_app.command(name="resume")
+def rollout_resume(commit: str, *, reason: Reason, hub: Hub = "") -> int:
+    """Go on after a pause, a halt, an abort or a rollback."""
+    from fleet.cli.rollout import order
+
+    return order(Client(hub), commit, "resume", reason=reason)
+
+
+@rollout_app.command(name="promote")
+def rollout_promote(commit: str, *, reason: Reason, hub: Hub = "") -> int:
+    """Go past the step it stands at, without the clusters that are not Healthy; never past an approval."""
+    from fleet.cli.rollout import order
+
+    return order(Client(hub), commit, "promote", reason=reason)
+
+
+@rollout_app.command(name="abort")
+def rollout_abort(commit: str, *, reason: Reason, hub: Hub = "") -> int:
+    """Release nothing more of it, under any commit; what was released stays."""
+    from fleet.cli.rollout import order
+
+    return order(Client(hub), commit, "abort", reason=reason)
+
+
+@rollout_app.command(name="approve")
+def rollout_approve(commit: str, *, step: str, reason: Reason = "", hub: Hub = "") -> int:
+    """Approve a step of it, once for all overlays that have it."""
+    from fleet.cli.rollout import order
+
+    return order(Client(hub), commit, "approve", reason=reason, step=step)
+
+
 # On a checkout
 
 
@@ -304,6 +353,19 @@ def vendor_chart(
     if bool(repo) == (file is not None):
         raise UsageInvalid("a chart comes from one place", next_step="give --repo URL or --file ARCHIVE")
     return handler(root, name, version, repo, to, file, sys.stdout)
+
+
+@app.command
+def compare(
+    *,
+    overlay: Annotated[str, Parameter("--overlay", help="the overlay whose clusters are compared")],
+    root: Root = Path(),
+    output: Annotated[str, Parameter(["--output", "-o"], help="table, json or yaml")] = "table",
+) -> int:
+    """Show where an overlay differs between its clusters, and by which line; 0 same, 1 different, 2 error."""
+    from fleet.cli.compare import compare as handler
+
+    return handler(root, overlay, sys.stdout, output=output)
 
 
 @app.command
@@ -407,6 +469,7 @@ def cluster_grant(
     to: Path | None = None,
     server: str = "",
     duration: str = "90d",
+    revoke: bool = False,
     output: Output = "table",
     root: Root = Path(),
     hub: Hub = "",
@@ -414,14 +477,14 @@ def cluster_grant(
     """As you, give the hub a service account with the least role for what is rendered; again: a new token.
 
     -o yaml prints the objects for review. --to FILE: the kubeconfig goes there, not to the hub. --server URL: where
-    the hub finds the API server.
+    the hub finds the API server. --revoke takes it all away again.
     """
     from fleet.cli.grant import Wish
     from fleet.cli.grant import grant as handler
     from fleet.cli.keys import seconds_of
 
     seconds = int(seconds_of(duration))
-    wish = Wish(name, context, read_only, cluster_admin, yes, to, server, seconds, hub)
+    wish = Wish(name, context, read_only, cluster_admin, yes, to, server, seconds, hub, revoke)
     return handler(root, wish, output=output)
 
 

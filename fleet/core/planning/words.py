@@ -15,6 +15,7 @@ from fleet.core.planning.change import How, ImageChange, ObjectChange, Restart, 
 from fleet.core.planning.course import words_of
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject
+from fleet.core.status import FieldDrift
 
 _VALUE_LENGTH, _LINE_LENGTH = 48, 100
 _NAMES_SHOWN = 3
@@ -166,10 +167,19 @@ def _preface(group: ChangeGroup, plan: FleetPlan) -> Iterator[str]:
         yield "what it held before cannot be told from the base: all that it holds is listed"
 
 
+def label_of(change: ObjectChange) -> str:
+    """`~ Deployment shop/web`."""
+    return f"{change.sign.value} {_plain_ref(change)}"
+
+
+def field_in_words(drift: FieldDrift, folding: Folding) -> str:
+    """`spec.replicas 2 -> 3`, on one line."""
+    return " ".join(line.strip() for line in _field_words(ShownField(drift), folding))
+
+
 def _label(item: ShownObject) -> str:
-    ref = _plain_ref(item.change)
     more = f" and {item.names - 1} more" if item.names > 1 else ""
-    return f"{item.change.sign.value} {ref}{more}"
+    return label_of(item.change) + more
 
 
 def _plain_ref(change: ObjectChange) -> ObjectRef:

@@ -1,0 +1,314 @@
+"""`fleet compare --overlay X`: where an overlay is the same on its clusters, and which line makes it differ elsewhere.
+
+A difference is on purpose where the repo says so: a component, a variable, a line of a file that only the other
+clusters read. What no line accounts for is told as such; a line is never guessed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from fleet.cli.checkout import Checkout, local_renderer, open_checkout
+from fleet.cli.output import Item, clean_line, show
+from fleet.cli.places import Places
+from fleet.cli.problems import counted
+from fleet.controllers.commits import request_of
+from fleet.core.documents import Json, canonical
+from fleet.core.fleet import Origin, Unit
+from fleet.core.ids import ClusterName, Digest
+from fleet.core.objects import Bundle
+from fleet.core.planning.change import ObjectChange, Sign, changes_of
+from fleet.core.planning.words import FOLDED, clusters_in_words, field_in_words, label_of
+from fleet.core.status import FieldDrift
+from fleet.errors import DocumentInvalid, FleetError, NotKnown, UsageInvalid
+from fleet.render.closure import Closure
+from fleet.render.parse import nodes_of
+from fleet.render.service import Renderer
+
+EXIT_SAME, EXIT_DIFFERENT, EXIT_ERROR = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an object or one of its fields differs. origin None: no line accounts for it.
+
+    value: the variable or fact of the cluster that makes it; variants that differ by such values alone are one.
+    """
+
+    sign: Sign
+    label: str
+    path: str
+    text: str
+    origin: Origin | None
+    value: str = ""
+
+    @property
+    def kind(self) -> tuple[str, str, str, Origin | None]:
+        """What is equal for all clusters that differ for the same reason."""
+        return self.label, self.path, self.value, None if self.value else self.origin
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Clusters on which an overlay comes out alike. reasons: against the first variant; empty for the first."""
+
+    units: tuple[Unit, ...]
+    reasons: tuple[Reason, ...] = ()
+
+
+def compare(root: Path, overlay: str, out: TextIO, *, output: str = "table") -> int:
+    """Print variants, the one on most clusters first; 0 all the same, 1 different, 2 error."""
+    if output not in ("table", "json", "yaml"):
+        raise UsageInvalid(f"-o {output} is not for compare", next_step="table, json or yaml")
+    checkout = open_checkout(root)
+    units = [unit for name, unit in checkout.fleet.units.items() if name.overlay == overlay]
+    if not units:
+        known = ", ".join(sorted(checkout.fleet.overlays)[:5])
+        raise NotKnown(f"overlay {overlay} runs on no cluster here", next_step=f"one of {known}; fleet validate")
+    variants, failed = asyncio.run(_variants(checkout, units))
+    if output == "table":
+        for line in _lines(checkout, overlay, variants, failed):
+            out.write(clean_line(line) + "\n")
+    else:
+        show(_report(overlay, variants, failed), output, (), out)
+    return EXIT_ERROR if failed else EXIT_DIFFERENT if len(variants) > 1 else EXIT_SAME
+
+
+async def _variants(checkout: Checkout, units: Sequence[Unit]) -> tuple[list[Variant], list[tuple[Unit, FleetError]]]:
+    failed: list[tuple[Unit, FleetError]] = []
+    alike: dict[Digest, list[tuple[Unit, Bundle]]] = {}
+    async with local_renderer() as (renderer, _):
+        for unit in units:
+            try:
+                bundle = await renderer.render(checkout.tree, request_of(unit))
+            except FleetError as error:
+                failed.append((unit, error))
+                continue
+            alike.setdefault(bundle.digest, []).append((unit, bundle))
+        groups = sorted(alike.values(), key=lambda group: (-len(group), group[0][0].name))
+        found: dict[tuple[object, ...], Variant] = {}
+        for group in groups:
+            units = tuple(unit for unit, _ in group)
+            why = await _Reasons(checkout, renderer, groups[0][0], group[0]).all() if found else ()
+            key = tuple(reason.kind for reason in why)
+            same = found.get(key) if why else None
+            found[key] = replace(same, units=same.units + units) if same else Variant(units, why)
+    return list(found.values()), failed
+
+
+class _Reasons:
+    """Looks for what makes one unit differ from another of its overlay."""
+
+    def __init__(
+        self, checkout: Checkout, renderer: Renderer, first: tuple[Unit, Bundle], other: tuple[Unit, Bundle]
+    ) -> None:
+        self._tree, self._renderer = checkout.tree, renderer
+        self._first, self._was = first
+        self._other, self._now = other
+        self._places = Places(checkout.tree)
+        before, after = (renderer.closure(self._tree, request_of(unit)) for unit in (self._first, self._other))
+        self._only_there, self._only_here = _beside(before, after), _beside(after, before)
+
+    async def all(self) -> tuple[Reason, ...]:
+        """One reason for each object that is there or not, and for each field that does not just follow another."""
+        changes = changes_of(self._was.objects, self._now.objects)
+        components = await self._by_component()
+        followers = {ref for change in changes for ref in change.users}
+        names = {(change.renamed_from.name, change.ref.name) for change in changes if change.renamed_from}
+        found: list[Reason] = []
+        for change in changes:
+            label = label_of(change)
+            if change.sign is not Sign.CHANGE:
+                files = self._only_here if change.sign is Sign.CREATE else self._only_there
+                origin = components.get((change.ref.key, "")) or self._places.of(change.ref, change.api_version, files)
+                found.append(Reason(change.sign, label, "", "", origin))
+                continue
+            for drift in change.fields:
+                if change.ref in followers and any(_is_swapped(drift, *pair) for pair in names):
+                    continue
+                value, origin = self._of_value(drift)
+                origin = origin or components.get((change.ref.key, drift.path)) or self._of_line(drift)
+                found.append(Reason(change.sign, label, drift.path, field_in_words(drift, FOLDED), origin, value))
+        return tuple(found)
+
+    async def _by_component(self) -> dict[tuple[str, str], Origin]:
+        """What comes and goes with a component that only one of both has: that component makes it."""
+        found: dict[tuple[str, str], Origin] = {}
+        for unit, bundle, other in ((self._other, self._now, self._first), (self._first, self._was, self._other)):
+            for component in unit.components:
+                if component in other.components:
+                    continue
+                kept = tuple(path for path in unit.components if path != component)
+                request = replace(request_of(unit), components=kept, allow_empty=True)
+                try:
+                    without = await self._renderer.render(self._tree, request)
+                except FleetError:
+                    continue  # it cannot be left out, so that nothing is learnt
+                for key in _differing(changes_of(without.objects, bundle.objects)):
+                    found.setdefault(key, _target_of(unit, component))
+        return found
+
+    def _of_value(self, drift: FieldDrift) -> tuple[str, Origin | None]:
+        """The variable, or the fact of the cluster, that alone makes the difference; the one with the longest value."""
+        for name, variable in sorted(self._other.variables.items(), key=lambda item: -len(_text(item[1].value))):
+            before = self._first.variables.get(name)
+            if before is None or before.value == variable.value or not _is_swapped(drift, before.value, variable.value):
+                continue
+            if self._other.overlay.substitute or self._other.components:
+                return f"variable {name}", variable.origin
+        return "", None
+
+    def _of_line(self, drift: FieldDrift) -> Origin | None:
+        """The one line that holds the value of one side, in the files that only this side reads."""
+        leaf = drift.path.rpartition(".")[2].rpartition("[")[0] or drift.path.rpartition(".")[2]
+        if drift.masked:
+            return None
+        for value, files in ((drift.live, self._only_here), (drift.desired, self._only_there)):
+            lines = {origin for path in sorted(files) for origin in self._holding(path, value, leaf)}
+            if len(lines) == 1:
+                return lines.pop()
+        return None
+
+    def _holding(self, path: str, value: Json, leaf: str) -> Iterator[Origin]:
+        """Lines that give a field its value: its key, a JSON patch's path, or an entry of a generator."""
+        if value is None:
+            return
+        text = _text(value)
+        try:
+            raw = self._tree.read(path)
+            if path.endswith((".env", ".properties")):
+                wanted = f"{leaf}={text}"
+                lines = raw.decode(errors="replace").splitlines()
+                yield from (Origin(path, at) for at, line in enumerate(lines, start=1) if line.strip() == wanted)
+            elif path.endswith((".yaml", ".yml", ".json")):
+                for node in nodes_of(raw):
+                    yield from (Origin(path, at) for at in _lines_with(node, text, leaf, is_whole=_is_plain(value)))
+        except (DocumentInvalid, KeyError):
+            return
+
+
+def _beside(one: Closure, other: Closure) -> frozenset[str]:
+    """Files that one build reads and another does not."""
+    return frozenset(one.files.keys() - other.files.keys())
+
+
+def _target_of(unit: Unit, component: str) -> Origin:
+    """The line that gives a unit a component."""
+    for target in unit.overlay.targets or ():
+        if component in target.components:
+            return target.origin
+    return next((use.origin for use in unit.cluster.overlays if component in use.components), unit.overlay.origin)
+
+
+def _differing(changes: Sequence[ObjectChange]) -> Iterator[tuple[str, str]]:
+    for change in changes:
+        if change.sign is not Sign.CHANGE:
+            yield change.ref.key, ""
+        for drift in change.fields:
+            yield change.ref.key, drift.path
+
+
+def _is_swapped(drift: FieldDrift, before: Json, after: Json) -> bool:
+    """Whether a field differs by nothing but one value in the place of another."""
+    was, now = _text(before), _text(after)
+    return len(was) > 1 and was in _text(drift.desired) and _text(drift.desired).replace(was, now) == _text(drift.live)
+
+
+def _is_plain(value: Json) -> bool:
+    return not isinstance(value, (dict, list))
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else canonical(value).decode()
+
+
+_SHORTHANDS = {"replicas": "count", "image": "newTag"}  # fields of a kustomization that set another field
+
+
+def _means(keys: tuple[str, ...], leaf: str) -> bool:
+    return keys[-1:] in ((leaf,), (_SHORTHANDS.get(leaf, ""),))
+
+
+def _lines_with(node: Node, text: str, leaf: str, *, is_whole: bool, keys: tuple[str, ...] = ()) -> Iterator[int]:
+    """Lines of scalars below a node that give `leaf` this value; of keys `leaf` where the value is a list or map."""
+    if isinstance(node, ScalarNode):
+        value = str(node.value)
+        is_tag = leaf == "image" and keys[-1:] in (("newTag",), ("digest",)) and text.endswith(value)
+        is_literal = keys[-1:] == ("literals",) and value == f"{leaf}={text}"
+        if (is_whole and value == text and _means(keys, leaf)) or is_tag or is_literal:
+            yield node.start_mark.line + 1
+    elif isinstance(node, MappingNode):
+        fields = {str(key.value): (key, value) for key, value in node.value if isinstance(key, ScalarNode)}
+        path = str(fields["path"][1].value) if "path" in fields and "value" in fields else ""
+        for name, (key, value) in fields.items():
+            # The value of a JSON patch's operation belongs to the field that its path ends in.
+            below = (*keys, path.rstrip("-/").rpartition("/")[2]) if name == "value" and path else (*keys, name)
+            if not is_whole and below[-1] == leaf and not isinstance(value, ScalarNode):
+                yield key.start_mark.line + 1
+            else:
+                yield from _lines_with(value, text, leaf, is_whole=is_whole, keys=below)
+    elif isinstance(node, SequenceNode):
+        for item in node.value:
+            yield from _lines_with(item, text, leaf, is_whole=is_whole, keys=keys)
+
+
+def _lines(
+    checkout: Checkout, overlay: str, variants: Sequence[Variant], failed: Sequence[tuple[Unit, FleetError]]
+) -> Iterator[str]:
+    count = sum(len(variant.units) for variant in variants)
+    verdict = "the same everywhere" if len(variants) == 1 else f"{len(variants)} different results"
+    yield f"{overlay} on {counted(count, 'cluster')}: {verdict}"
+    for variant in variants:
+        yield ""
+        title = clusters_in_words(_clusters(variant), checkout.fleet.clusters, checkout.fleet)
+        if not variant.reasons:
+            yield f"{title}   compared with these"
+            continue
+        yield title
+        for heading, is_known in (("on purpose", True), ("without explanation", False)):
+            reasons = [reason for reason in variant.reasons if (reason.origin is not None) is is_known]
+            if reasons:
+                yield f"  {heading}"
+            for reason in reasons:
+                by = f"   by {reason.value}" if reason.value else ""
+                place = f"   {reason.origin}" if reason.origin else ""
+                yield f"    {reason.label}  {reason.text}".rstrip() + by + place
+    for unit, error in failed:
+        yield f"{unit.name} cannot be rendered: {error.what} ({error.where})"
+
+
+def _clusters(variant: Variant) -> list[ClusterName]:
+    return [unit.name.cluster for unit in variant.units]
+
+
+def _report(overlay: str, variants: Sequence[Variant], failed: Sequence[tuple[Unit, FleetError]]) -> Item:
+    return {
+        "apiVersion": "fleet.internal/v1",
+        "kind": "OverlayComparison",
+        "overlay": overlay,
+        "variants": [
+            {
+                "clusters": _clusters(variant),
+                "differences": [
+                    {
+                        "object": reason.label,
+                        "field": reason.path or None,
+                        "difference": reason.text or None,
+                        "value": reason.value or None,
+                        "onPurpose": reason.origin is not None,
+                        "path": reason.origin.path if reason.origin else None,
+                        "line": reason.origin.line if reason.origin else None,
+                    }
+                    for reason in variant.reasons
+                ],
+            }
+            for variant in variants
+        ],
+        "failed": [{"unit": str(unit.name), "reason": error.reason, "what": error.what} for unit, error in failed],
+    }

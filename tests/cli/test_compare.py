@@ -1,0 +1,118 @@
+"""`fleet compare`: where an overlay differs between its clusters, by which line, and where by none."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.planrepo import BASE, files
+from fixtures.layouts.documents import COMPONENT, KUSTOMIZATION, cluster, named, overlay, stream
+from inventory.building import write
+from render.conftest import _kustomize as find_kustomize
+
+from fleet.cli.compare import compare
+from fleet.errors import NotKnown
+
+PROD = "overlays/web/prod"
+
+
+@pytest.fixture(autouse=True)
+def _kustomize(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find_kustomize()
+    if found is None:
+        pytest.skip("no kustomize on this machine")
+    monkeypatch.setenv("FLEET_KUSTOMIZE", found)
+
+
+def ask(root: Path, name: str = "web", output: str = "json") -> tuple[int, Any]:
+    out = io.StringIO()
+    code = compare(root, name, out, output=output)
+    return code, json.loads(out.getvalue()) if output == "json" else out.getvalue()
+
+
+def differences(root: Path) -> dict[str, tuple[str | None, int | None]]:
+    """Of the second variant: what differs, and the line that makes it so."""
+    _, found = ask(root)
+    _, other = found["variants"]
+    return {f"{one['object']} {one['field'] or ''}".strip(): (one["path"], one["line"]) for one in other["differences"]}
+
+
+def test_an_overlay_that_is_the_same_everywhere(tmp_path: Path) -> None:
+    code, text = ask(write(tmp_path, files()), "dns", "table")
+    assert code == 0
+    assert text.startswith("dns on 7 clusters: the same everywhere\n")
+
+
+def test_what_an_environment_sets_is_on_purpose_with_its_line_from_either_side(tmp_path: Path) -> None:
+    prod = KUSTOMIZATION + "resources: [../base, budget.yaml]\nreplicas:\n  - name: web\n    count: 3\n"
+    prod += "images:\n  - name: reg.example/web\n    newTag: 2.0.0\n"
+    dev = KUSTOMIZATION + "resources: [../base]\npatches:\n  - target: {kind: Service}\n    patch: |-\n"
+    dev += "      - {op: replace, path: /spec/ports/0/port, value: 8080}\n"
+    budget = named("PodDisruptionBudget", "policy/v1", "web", spec={"maxUnavailable": 1})
+    budget["metadata"] = {"name": "web", "namespace": "shop"}
+    changed = {f"{PROD}/kustomization.yaml": prod, f"{PROD}/budget.yaml": stream([budget])}
+    root = write(tmp_path, {**files(), **changed, "overlays/web/dev/kustomization.yaml": dev})
+    found = differences(root)
+    assert found.pop("~ Deployment shop/web spec.replicas") == (f"{PROD}/kustomization.yaml", 6)
+    image = found.pop("~ Deployment shop/web spec.template.spec.containers[name=web].image")
+    assert image == (f"{PROD}/kustomization.yaml", 9)
+    assert found.pop("- PodDisruptionBudget shop/web") == (f"{PROD}/budget.yaml", 2)
+    # The patch is a text inside of a kustomization: the port that it sets is on no line of its own.
+    assert {place for what, place in found.items() if what.startswith("~ Service")} == {(None, None)}
+
+
+def test_a_component_and_a_variable_are_the_reason_and_values_of_clusters_make_no_variants(tmp_path: Path) -> None:
+    target = {"matchLabels": {"size": "big"}, "components": ["components/big"]}
+    changed = {
+        "overlays/web/overlay.yaml": overlay({"all": True}, target, substitute=True),
+        f"{BASE}/cache.yaml": stream([named("ConfigMap", "v1", "where", data={"url": "https://${domain}/"})]),
+        "components/big/kustomization.yaml": COMPONENT + "patches: [{path: big.yaml}]\n",
+        "components/big/big.yaml": stream([named("Deployment", "apps/v1", "web", spec={"replicas": 9})]),
+    }
+    for stage, count in (("dev", 2), ("prod", 5)):
+        for number in range(1, count + 1):
+            name, size = f"{stage}-{number}", {"size": "big"} if (stage, number) == ("prod", 1) else {}
+            changed[f"clusters/{name}.yaml"] = cluster(name, stage, size, variables={"domain": f"{name}.example"})
+    root = write(tmp_path, {**files(), **changed})
+    _, found = ask(root)
+    first, many, big = sorted(found["variants"], key=lambda variant: len(variant["differences"]))
+    assert (first["clusters"], len(many["clusters"]), big["clusters"]) == (["dev-1"], 5, ["prod-1"])
+    assert {one["value"] for one in many["differences"]} == {"variable domain"}
+    places = {one["object"]: one["path"] for one in big["differences"]}
+    assert places == {
+        "~ ConfigMap shop/where": "clusters/prod-1.yaml",
+        "~ Deployment shop/web": "overlays/web/overlay.yaml",
+    }
+
+
+def test_copies_that_went_apart_are_without_explanation(tmp_path: Path) -> None:
+    service = {"ports": [{"port": 80, "targetPort": "http"}], "selector": {"app.kubernetes.io/name": "web"}}
+    other = {**service, "ports": [{"port": 80, "targetPort": "http", "name": "http"}], "sessionAffinity": "ClientIP"}
+    twice = named("Service", "v1", "api", spec=other), named("Service", "v1", "web", spec=other)
+    copied = KUSTOMIZATION + "namespace: shop\nresources: [copy.yaml]\n"
+    root = write(
+        tmp_path,
+        {
+            **files(),
+            f"{BASE}/kustomization.yaml": KUSTOMIZATION + "namespace: shop\nresources: [web.yaml]\n",
+            f"{BASE}/web.yaml": stream([named("Service", "v1", name, spec=service) for name in ("api", "web")]),
+            f"{PROD}/kustomization.yaml": copied,
+            f"{PROD}/copy.yaml": stream(twice),
+        },
+    )
+    code, text = ask(root, output="table")
+    assert code == 1
+    assert "web on 7 clusters: 2 different results" in text
+    assert "  without explanation\n    ~ Service shop/api  spec.ports[port=80].name removed" in text
+
+
+def test_a_unit_that_cannot_be_rendered_is_named_and_an_unknown_overlay_refused(tmp_path: Path) -> None:
+    root = write(tmp_path, {**files(), f"{PROD}/kustomization.yaml": KUSTOMIZATION + "resources: [../bas]\n"})
+    code, text = ask(root, output="table")
+    assert code == 2
+    assert "web@prod-1 cannot be rendered" in text
+    with pytest.raises(NotKnown):
+        ask(root, "wep")
