@@ -35,7 +35,13 @@ if TYPE_CHECKING:
     from fleet.kube.objects import ClusterKube
 
 MANAGER = "fleet-grant"
-_ROLES = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+_MADE = (
+    (RBAC, "Role"),
+    (RBAC, "RoleBinding"),
+    (RBAC, "ClusterRole"),
+    (RBAC, "ClusterRoleBinding"),
+    ("", "ServiceAccount"),
+)
 _PROOF_TRIES = 20  # an API server takes a moment until it knows of a new role
 _PROOF_PAUSE_SECONDS = 0.5
 
@@ -53,14 +59,15 @@ class Wish:
     server: str = ""  # where the hub finds the API server, if not where you do
     seconds: int = 90 * 86400
     hub: str = ""
+    revoke: bool = False
 
 
 def grant(root: Path, wish: Wish, *, output: str) -> int:
     """Grant, or with -o yaml print what would be created. 1 where a person says no."""
     if output not in ("table", "yaml"):
         raise UsageInvalid(f"-o {output} is not for grant", next_step="table or yaml")
-    if wish.read_only and wish.cluster_admin:
-        raise UsageInvalid("--read-only and --cluster-admin exclude each other")
+    if wish.read_only + wish.cluster_admin + wish.revoke > 1:
+        raise UsageInvalid("--read-only, --cluster-admin and --revoke exclude each other")
     checkout = open_checkout(root)
     cluster = next((one for one in checkout.fleet.clusters.values() if one.name == wish.name), None)
     if cluster is None:
@@ -70,8 +77,9 @@ def grant(root: Path, wish: Wish, *, output: str) -> int:
             next_step=f"fleet cluster add {wish.name} --context CONTEXT",
         )
     # Asked for before anything is created: without a hub the token would have nowhere to go.
-    client = None if wish.to or output == "yaml" else Client(wish.hub)
-    return asyncio.run(_grant(checkout, cluster, wish, output, client))
+    client = None if wish.to or wish.revoke or output == "yaml" else Client(wish.hub)
+    work = _revoke(cluster, wish) if wish.revoke else _grant(checkout, cluster, wish, output, client)
+    return asyncio.run(work)
 
 
 async def _grant(checkout: Checkout, cluster: Cluster, wish: Wish, output: str, client: Client | None) -> int:
@@ -111,6 +119,32 @@ async def _grant(checkout: Checkout, cluster: Cluster, wish: Wish, output: str, 
     say(f"A new one before that, or when more is rendered: fleet cluster grant {wish.name}")
     if cluster.mode is Mode.OBSERVE and not wish.read_only:
         say(f"Next: when the differences are what you want, mode: manage in {cluster.origin.path}")
+    return 0
+
+
+async def _revoke(cluster: Cluster, wish: Wish) -> int:
+    """Take away what grants created; objects that the hub applied stay, and so does the namespace of the parents."""
+    from fleet.kube.connect import WritesAsPerson, connect_person
+
+    kube = await connect_person(
+        context=wish.context or wish.name, cluster=wish.name, expected=cluster.identity, fence=WritesAsPerson()
+    )
+    try:
+        left = await _left_over(kube, await kube.discover(), ())
+        if not left:
+            say(f"no grant of ours is on {wish.name}")
+            return 0
+        say(f"Will delete on {wish.context or wish.name}, and with it every token of the hub:")
+        for _, ref, _ in left:
+            say(f"  {ref}")
+        if not wish.yes and not _asked("Delete these as you? [y/N] "):
+            say("nothing was deleted")
+            return 1
+        for kind, ref, uid in left:
+            await kube.delete(kind, ref.namespace, ref.name, uid=uid)
+    finally:
+        await kube.close()
+    say(f"{wish.name}: the hub has no access any more. Its copy of the token: fleet credential remove {wish.name}")
     return 0
 
 
@@ -230,19 +264,19 @@ def _print_yaml(documents: Sequence[Document]) -> None:
 async def _left_over(
     kube: ClusterKube, catalog: Catalog, documents: Sequence[Document]
 ) -> list[tuple[ServedKind, ObjectRef, str]]:
-    """Roles and bindings of an earlier grant that this one does not make, with their UIDs."""
+    """What an earlier grant made and this one does not, with its UID; the account last."""
     made = Counter(
         (text_at(one, "kind"), text_at(one, "metadata", "namespace"), text_at(one, "metadata", "name"))
         for one in documents
     )
     found: list[tuple[ServedKind, ObjectRef, str]] = []
-    for name in _ROLES:
-        kind = _kind(catalog, RBAC, name)
+    for group, name in _MADE:
+        kind = _kind(catalog, group, name)
         listed = await kube.list(kind, selector=f"{GRANT_LABEL}={ACCOUNT}", metadata_only=True)
         for item in listed.items:
             ref = ref_of(item)
             if (name, ref.namespace, ref.name) not in made:
-                found.append((kind, ObjectRef(RBAC, name, ref.namespace, ref.name), text_at(item, "metadata", "uid")))
+                found.append((kind, ObjectRef(group, name, ref.namespace, ref.name), text_at(item, "metadata", "uid")))
     return found
 
 

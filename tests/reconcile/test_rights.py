@@ -16,6 +16,7 @@ from testbed.workloads import deployment
 
 from fleet.core.objects import BundleObject
 from fleet.core.rights import Resource, Rights, Rule, missing_rights, rights_of
+from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Health, Sync
 from fleet.reconcile.limits import WorkerLimits
 
@@ -146,6 +147,53 @@ async def test_what_a_hub_owns_is_found_again_by_namespace_after_its_state_was_l
     async with lost.worker():
         found = await lost.until(lambda: lost.units.get(unit), "found again")
         assert {status.ref.kind for status in found.objects} >= {"ConfigMap", "Secret", "Role", "ClusterRole"}
+
+
+async def test_namespaces_that_come_and_go_are_followed_and_left(hub: Limited, plane: ControlPlane, place: str) -> None:
+    hands = plane.client()
+    other = hands.make_namespace(f"{place}-b")
+    here, there = config_map("c", place), config_map("c", other)
+    rights = rights_of(objects_of(hub, [here, there]), RESOURCES, existing={place, other})
+    assert not [rule for rule in rights.cluster if rule.resource == "configmaps"]
+    give(plane, hub.user, rights)
+    unit = hub.want("web", [here])
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.want("web", [here, there], commit="b")
+        await hub.until_well(unit)
+        hands.merge(f"/api/v1/namespaces/{other}/configmaps/c", {"data": {"a": "by hand"}})
+        await hub.until(lambda: hub.told(EventKind.HEALED), "healed in the new namespace")
+        hub.want("web", [there], commit="c")
+        await hub.until_well(unit)
+        assert not hands.exists(f"/api/v1/namespaces/{place}/configmaps/c")
+        hands.merge(f"/api/v1/namespaces/{other}/configmaps/c", {"data": {"a": "again"}})
+        await hub.until(lambda: len(hub.told(EventKind.HEALED)) > 1, "healed after the other one was left")
+
+
+async def test_with_the_least_role_a_unit_is_let_go_and_only_our_marks_go(
+    hub: Limited, plane: ControlPlane, place: str
+) -> None:
+    documents = [*world(place), deployment("d", place)]
+    give(plane, hub.user, rights_of(objects_of(hub, documents), RESOURCES, existing={place}))
+    unit = hub.want("web", documents)
+    paths = [
+        f"/api/v1/namespaces/{place}/configmaps/c",
+        f"/api/v1/namespaces/{place}/secrets/s",
+        f"/apis/apps/v1/namespaces/{place}/deployments/d",
+        f"/apis/{RBAC}/v1/namespaces/{place}/roles/watch",
+        f"/apis/{RBAC}/v1/namespaces/{place}/rolebindings/view",
+        f"/apis/{RBAC}/v1/clusterroles/watch-{place}",
+    ]
+    async with hub.worker():
+        await hub.until_well(unit, seconds=60)
+        before = [plane.client().get(path) for path in paths]
+        hub.want("web", action=Detach(), commit="b")
+        await hub.until(lambda: hub.told(EventKind.NOTE, "detached"), "detached", 60)
+    for path, was in zip(paths, before, strict=True):
+        now = plane.client().get(path)
+        assert "fleet" not in json.dumps(now["metadata"])
+        ours = {"metadata", "status"}  # the generation of a Deployment counts its annotations as well
+        assert {k: v for k, v in now.items() if k not in ours} == {k: v for k, v in was.items() if k not in ours}
 
 
 def without(rights: Rights, rule: Rule, verb: str) -> Rights:

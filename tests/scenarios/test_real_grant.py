@@ -165,6 +165,25 @@ def test_read_only_and_cluster_admin_replace_one_another(
     assert rules == [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]}]
 
 
+def test_a_revoked_grant_leaves_every_object_and_no_access(
+    world: World, plane: ControlPlane, fleet: Fleet, place: str, tmp_path: Path
+) -> None:
+    entry(world, "web")
+    world.overlay("web", [config_map("c", place)])
+    world.commit()
+    target = tmp_path / "token"
+    assert fleet("cluster", "grant", "eu-1", "--to", str(target), "--yes")[0] == 0
+    plane.client().apply(config_map("c", place), manager="fleet")
+    code, said = fleet("cluster", "grant", "eu-1", "--revoke", answer="n\n")
+    assert (code, "nothing was deleted" in said, bool(roles(plane))) == (1, True, True)
+    code, said = fleet("cluster", "grant", "eu-1", "--revoke", "--yes")
+    assert (code, roles(plane)) == (0, set())
+    assert "ServiceAccount fleet-system/fleet-hub" in said
+    assert plane.client().exists(f"/api/v1/namespaces/{place}/configmaps/c")
+    assert not plane.client().exists("/api/v1/namespaces/fleet-system/serviceaccounts/fleet-hub")
+    assert fleet("cluster", "grant", "eu-1", "--revoke")[1].startswith("no grant of ours is on eu-1")
+
+
 def test_a_grant_that_is_refused_halfway_says_what_stands_and_is_repeated(
     world: World, plane: ControlPlane, fleet: Fleet, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +191,9 @@ def test_a_grant_that_is_refused_halfway_says_what_stands_and_is_repeated(
     world.overlay("web", [config_map("c", place)])
     world.commit()
     verbs = ["get", "list", "create", "patch"]
-    plane.grant("limited", {"apiGroups": [""], "resources": ["namespaces", "serviceaccounts"], "verbs": verbs})
+    plane.grant(
+        "limited", {"apiGroups": [""], "resources": ["namespaces", "serviceaccounts", "configmaps"], "verbs": verbs}
+    )
     plane.grant("limited", {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["get", "list"]})
     monkeypatch.setenv("KUBECONFIG", str(plane.write_kubeconfig(tmp_path / "limited", "limited")))
     target = tmp_path / "token"
