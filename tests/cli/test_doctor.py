@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 import yaml
+from hubworld import cluster_file, make_world
 from hypothesis import given
 from hypothesis import strategies as st
 from testbed.controlplane import ControlPlane
@@ -206,3 +207,22 @@ class TestMachine:
         (folder / "url").write_text("http://127.0.0.1:9\n")
         code, text = self.run(tmp_path / "data", tmp_path)
         assert (code, "warn  the hub at http://127.0.0.1:9 does not answer" in text) == (0, True)
+
+    async def test_beside_a_running_hub_all_is_well_and_the_clusters_are_asked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with make_world(tmp_path, ("eu-1", "eu-2")) as world:
+            world.commit({f"clusters/{name}.yaml": cluster_file(name) for name in ("eu-1", "eu-2")})
+            async with world.run():
+                async with asyncio.timeout(60):
+                    while len(await world.opened.adapters.state.identities()) < 2:
+                        await asyncio.sleep(0.05)
+                monkeypatch.setenv("FLEET_HUB", world.url)
+                monkeypatch.setenv("FLEET_CREDENTIALS", str(tmp_path / "credentials"))
+                out = io.StringIO()
+                code = await asyncio.to_thread(doctor, tmp_path, out, data_dir=world.data_dir)
+        text = out.getvalue()
+        assert f"hub at {world.url} is ready" in text
+        assert "clocks of 2 clusters agree" in text
+        assert "state of default: 2 clusters" in text
+        assert code == 0, text
