@@ -70,6 +70,7 @@ def request_of(unit: Unit) -> RenderRequest:
         facts=facts_of(unit),
         substitute=unit.overlay.substitute,
         allow_empty=unit.overlay.allow_empty,
+        compat=tuple(sorted(unit.overlay.compat)),
     )
 
 
@@ -211,6 +212,8 @@ class Commits:
         self._unfinished = True
         # A label or a line of fleet.yaml resolves every unit anew, which takes seconds in a very large fleet.
         self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
+        # A hub that is killed from here on must not take up the commit before: units would go back to it (V3).
+        await self._state.set_value(IN_FORCE, commit)
         await self._convergence.begin(commit, started)
         # From here until `rendering` is set nothing waits: a commit in force with old results would look arrived.
         resolved = self._board.take_fleet(self._loaded.fleet)
@@ -234,7 +237,6 @@ class Commits:
         self._view.rendering = frozenset()
         self._view.version += 1
         await self._state.set_value(INSTALLATION, fleet.name)
-        await self._state.set_value(IN_FORCE, commit)
         self._unfinished = False
         self._bells.rollouts.set()
         await self._convergence.released(commit)

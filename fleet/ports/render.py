@@ -16,7 +16,7 @@ class RenderRequest:
     """One thing to build; hashable, equal for all units that share a result.
 
     `facts` is canonical JSON: {"name", "environment", "location", "labels": {}, "variables": {}}: the cluster's own
-    values, for the ConfigMap `fleet-cluster` and for substitution.
+    values, for the ConfigMap `fleet-cluster` and for substitution. `compat`: tools whose annotations are understood.
     """
 
     path: str
@@ -24,6 +24,7 @@ class RenderRequest:
     facts: bytes = b"{}"
     substitute: bool = False
     allow_empty: bool = False
+    compat: tuple[str, ...] = ()
 
 
 class Renderer(Protocol):

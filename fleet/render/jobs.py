@@ -43,6 +43,7 @@ class BuildJob:
     secret_texts: tuple[str, ...] = ()
     charts: Mapping[str, str] = field(default_factory=dict[str, str])  # archive -> where kustomize looks for the chart
     uses_charts: bool = False
+    compat: tuple[str, ...] = ()
     limits: RunLimits = field(default_factory=RunLimits)
 
 
@@ -116,6 +117,7 @@ def build_job(header: Document) -> BuildJob:
         secret_texts=_texts(header, "secret_texts"),
         charts=cast("dict[str, str]", header["charts"]),
         uses_charts=bool(header["uses_charts"]),
+        compat=_texts(header, "compat"),
         limits=RunLimits(
             seconds=limits["seconds"],
             memory_bytes=int(limits["memory_bytes"]),

@@ -105,10 +105,11 @@ class Renderer:
         closure = self._closure(tree, request)
         if closure.error is not None:
             raise copy_of(closure.error)
-        build = _Build(closure, facts_for(closure, request), request.substitute)
+        build = _Build(closure, facts_for(closure, request), request.substitute, request.compat)
         tools = [self._tool.digest.encode()]
         if closure.uses_charts and self._helm is not None:
             tools.append(self._helm.digest.encode())
+        tools += [f"compat {name}".encode() for name in request.compat]
         key = closure.input_digest(
             _FORMAT, self._key_id, *tools, canonical(build.facts), b"s" if build.template else b""
         )
@@ -320,6 +321,7 @@ class Renderer:
             secret_texts=tuple(closure.secret_texts),
             charts=closure.charts,
             uses_charts=closure.uses_charts,
+            compat=build.compat,
             limits=self._limits,
         )
         self.stats.builds += 1
@@ -354,6 +356,7 @@ class _Build:
     closure: Closure
     facts: Json  # what `fleet-cluster` holds in this build; None: it is not used
     template: bool
+    compat: tuple[str, ...] = ()
 
 
 def _size_of(bundle: Bundle) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 
 from fleet.core.bundles import assemble, flatten, generated_from
+from fleet.core.compat import understood
 from fleet.core.documents import Document, canonical, documents_at, items_at, mapping_at, parse_document, text_at
 from fleet.core.ids import ObjectRef
 from fleet.core.normalise import drop_last_applied
@@ -85,6 +86,10 @@ def _build(job: BuildJob, files: Mapping[str, bytes], key: bytes, scratch: Path)
         found = flatten(documents(finished.stdout))
     except RenderError as error:
         raise _named(error, job.root) from None
+    try:
+        found = [understood(document, job.compat) for document in found] if job.compat else found
+    except RenderError as error:
+        raise _placed(error, files, job.root) from None
     defined = _defined(job, files)
     if job.template:
         block, secrets = _template(found, defined, key)

@@ -265,3 +265,26 @@ async def test_a_variable_in_a_generated_config_map_is_refused(world: World) -> 
     with pytest.raises(DocumentInvalid, match="generated"):
         await world.render(texts, substitute=True, facts=facts(b="1"))
     assert len((await world.render(texts)).objects) == 1
+
+
+async def test_annotations_of_other_tools_are_understood_where_asked_and_cached_apart(
+    make_renderer: Callable[..., Renderer],
+) -> None:
+    files = {
+        "app/kustomization.yaml": "namespace: shop\nresources: [a.yaml]\n",
+        "app/a.yaml": (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  annotations:\n"
+            '    argocd.argoproj.io/sync-wave: "2"\n    kustomize.toolkit.fluxcd.io/substitute: disabled\n'
+            "data: {k: '${name}'}\n"
+        ),
+    }
+    renderer, snapshot = make_renderer(), commit(files)
+    plain = await renderer.render(snapshot, RenderRequest("app"))
+    asked = await renderer.render(snapshot, RenderRequest("app", compat=("argocd",)))
+    assert [bundle.objects[0].options.wave for bundle in (plain, asked)] == [0, 2]
+    both = RenderRequest("app", facts=facts(), substitute=True, compat=("argocd", "flux"))
+    assert bodies(await renderer.render(snapshot, both))["ConfigMap/a"]["data"] == {"k": "${name}"}
+    files["app/a.yaml"] = files["app/a.yaml"].replace('"2"', '"late"')
+    with pytest.raises(DocumentInvalid) as caught:
+        await renderer.render(commit(files), RenderRequest("app", compat=("argocd",)))
+    assert caught.value.where.startswith("app/a.yaml")
