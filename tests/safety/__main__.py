@@ -1,4 +1,4 @@
-"""The long form of the safety figures: `PYTHONPATH=tests python -m safety sweep --out FILE`.
+"""The long form of the safety figures: `PYTHONPATH=tests python -m safety sweep|schedules|flips --out FILE`.
 
 Each line of FILE is one run as JSON, written as soon as it ended; runs that stand there already are not repeated. The
 exit code is 1 if any run found a violation.
@@ -11,13 +11,16 @@ import asyncio
 import json
 import logging
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
-from safety import sweep
+from safety import flips, sweep
+from safety.schedules import Schedule
 
 Job = tuple[str, Callable[[], Awaitable[dict[str, Any]]]]
 
@@ -34,6 +37,31 @@ async def sweep_jobs() -> list[Job]:
 
             made.append((f"{' '.join(map(str, boundary))} / {fault}", job))
     return made
+
+
+async def flip_jobs() -> list[Job]:
+    """1,000 flips in runs of 50."""
+
+    async def job(seed: int) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="fleet-flips-") as folder:
+            found = await flips.flip(Path(folder), 50, seed)
+        wrong = [f"V2 landed on the wrong cluster: {write}" for write in found.wrong_writes]
+        late = [] if found.converged else ["V4 the right cluster did not come to what Git says"]
+        counts = {"reached_wrong": found.reached_wrong, "right_writes": found.right_writes}
+        return {"kind": "50 flips", "met": found.reached_wrong > 0, "violations": [*wrong, *late], **counts}
+
+    return [(f"flips, seed {seed}", partial(job, seed)) for seed in range(20)]
+
+
+async def schedule_jobs() -> list[Job]:
+    """30 seeds."""
+
+    async def job(seed: int) -> dict[str, Any]:
+        schedule = Schedule(seed)
+        violations = await schedule.run()
+        return {"kind": "schedule", "met": len(schedule.did) >= 10, "violations": violations, "did": schedule.did}
+
+    return [(f"schedule, seed {seed}", partial(job, seed)) for seed in range(30)]
 
 
 async def run_all(jobs: Sequence[Job], out: Path) -> int:
@@ -65,7 +93,11 @@ def summary(out: Path) -> int:
     return sum(bad.values())
 
 
-JOBS: dict[str, Callable[[], Awaitable[list[Job]]]] = {"sweep": sweep_jobs}
+JOBS: dict[str, Callable[[], Awaitable[list[Job]]]] = {
+    "sweep": sweep_jobs,
+    "flips": flip_jobs,
+    "schedules": schedule_jobs,
+}
 
 
 def main() -> int:
