@@ -7,6 +7,7 @@ A restored state may be older than what the clusters show, so it observes only: 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from fleet.store.lock import DirectoryLock
 from fleet.store.schema import known_schemas
 from fleet.store.sql import open_state
 from fleet.store.tables import SCHEMA
+
+_PREPARED = ".restore-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ async def restore_backup(
                 where=str(data_dir),
                 next_step="name an empty one with --data-dir, or give --replace: the old state is kept beside it",
             )
-        with tempfile.TemporaryDirectory(prefix=".restore-", dir=data_dir) as folder:
+        _sweep(data_dir)
+        with tempfile.TemporaryDirectory(prefix=_PREPARED, dir=data_dir) as folder:
             opened = unpack(file, key, Path(folder))
             manifest = opened.manifest
             _check_schema(manifest, file, upgrade=upgrade)
@@ -64,6 +68,12 @@ async def restore_backup(
             return _put_in_place(Path(folder), data_dir, opened, at)
     finally:
         lock.release()
+
+
+def _sweep(data_dir: Path) -> None:
+    """Remove what a restore that was killed left behind."""
+    for left in data_dir.glob(f"{_PREPARED}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _check_schema(manifest: Manifest, file: Path, *, upgrade: bool) -> None:

@@ -247,8 +247,11 @@ async def test_a_state_is_replaced_only_when_asked_and_kept_beside(data: Path, t
 async def test_a_damaged_state_may_be_replaced(data: Path, tmp_path: Path) -> None:
     take(data, tmp_path / "b.tar")
     (data / "state.db").write_bytes(b"this is no database\n" * 500)
+    (data / ".restore-killed").mkdir()
+    (data / ".restore-killed" / "state.db").write_bytes(b"half of it")
     await restored(tmp_path / "b.tar", data, replace=True)
     await (await open_state(data, KEY)).close()
+    assert not list(data.glob(".restore-*"))
 
 
 def test_a_backup_never_overwrites_and_leaves_no_half_file(data: Path, tmp_path: Path) -> None:
