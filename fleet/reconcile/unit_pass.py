@@ -29,6 +29,7 @@ from fleet.core.plan import (
 )
 from fleet.core.record import MarkKind, MarkVerdict, Row, RowState
 from fleet.core.status import EventKind, ObjectStatus
+from fleet.core.unserved import why_unserved
 from fleet.errors import (
     ClusterError,
     KindNotServed,
@@ -329,16 +330,10 @@ class UnitPass:
                 self._note(unit, item, OwnedByOther(disputed.message, why=why, next_step="take it out of one of them"))
         for item in plan.kind_missing:
             if not item.source.options.skip_missing_kind:
-                self._note(
-                    unit,
-                    item,
-                    KindNotServed(
-                        f"{item.ref} was not applied",
-                        where=f"cluster {self._site.cluster}",
-                        why=f"the cluster does not serve {item.source.api_version} {item.ref.kind}",
-                        next_step="bring its CustomResourceDefinition along, or in an overlay this one depends on",
-                    ),
-                )
+                others = [(name.overlay, other.wanted) for name, other in self._site.units.items()]
+                why, step = why_unserved(item, self._site.cluster, others)
+                where = f"cluster {self._site.cluster}"
+                self._note(unit, item, KindNotServed(f"{item.ref} waits", where=where, why=why, next_step=step))
 
     def _note(self, unit: UnitState, item: Wanted, error: Exception) -> None:
         trouble = unit.troubles.get(item.ref)
