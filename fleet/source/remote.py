@@ -18,7 +18,16 @@ from fleet.source.snapshot import parse_tree
 from fleet.source.url import GitUrl, parse_url
 
 _SECONDS = 300
-_SAFE = ("core.hooksPath=/dev/null", "protocol.allow=never", "submodule.recurse=false", "gc.auto=0")
+_SAFE = (
+    "core.hooksPath=/dev/null",
+    "protocol.allow=never",
+    "submodule.recurse=false",
+    "gc.auto=0",
+    "fetch.fsckObjects=true",  # no file of theirs may lie in a .git
+    "fetch.fsck.zeroPaddedFilemode=ignore",
+    "fetch.fsck.missingSpaceBeforeDate=ignore",
+    "fetch.fsck.badTimezone=ignore",
+)
 
 
 class RemoteCommit:

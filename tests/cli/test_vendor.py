@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import ssl
+import subprocess
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -136,6 +137,26 @@ class TestBase:
             assert fleet("vendor", "base", url)[0] == 1
         assert fleet("vendor", "base", f"{upstream.path}//deploy/default?ref=v1", "--to", "../out")[0] == 2
         assert files_of(root) == {}
+
+    def test_a_base_that_would_lay_a_git_directory_into_ours_is_refused(
+        self, fleet: Fleet, root: Path, upstream: GitRepo
+    ) -> None:
+        hook = upstream.git("rev-parse", "main:docs/large.md").strip()
+        inner = tree_of(upstream, b"100644 post-checkout", hook)
+        hidden = tree_of(upstream, b"40000 .git", inner)
+        person = ("-c", "user.name=jo", "-c", "user.email=jo@acme.example")
+        commit = upstream.git(*person, "commit-tree", hidden, "-m", "a trap").strip()
+        upstream.git("update-ref", "refs/heads/trap", commit)
+        code, said = fleet("vendor", "base", f"{upstream.path}?ref=trap")
+        assert (code, "FetchFailed" in said) == (1, True)
+        assert files_of(root) == {}
+
+
+def tree_of(repo: GitRepo, name: bytes, oid: str) -> str:
+    """A tree with one entry that git itself would not write."""
+    raw = name + b"\0" + bytes.fromhex(oid)
+    command = ["git", "--git-dir", str(repo.path), "hash-object", "-t", "tree", "-w", "--literally", "--stdin"]
+    return subprocess.run(command, input=raw, capture_output=True, check=True).stdout.decode().strip()
 
 
 def chart(version: str, about: str = "") -> bytes:
