@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from fleet.core.documents import Document, text_at
 from fleet.core.ids import ObjectRef
-from fleet.core.objects import ref_of
+from fleet.core.objects import INSTALLATION_LABEL, ref_of
 from fleet.core.record import MarkKind
 from fleet.errors import AnswerInvalid, ClusterError
 from fleet.ports.kube import Changed, Kube, Listed, Lost, Proved, Removed, Seen, ServedKind
@@ -150,7 +150,7 @@ class Observer:
         view, kind = part.view, part.kind
         match seen:
             case Listed(items, resource_version):
-                self._take_list(view, kind, items, part.namespace)
+                self._take_list(view, kind, items, part.namespace, resource_version)
                 self._prove(part, resource_version)
                 self._watcher.proved(kind)
             case Changed(document, resource_version):
@@ -177,7 +177,7 @@ class Observer:
         """A hint that an object is gone: read by name if it is ours, else just forget it.
 
         since: the resourceVersion of the hint. An answer from before it (a stale read, or one that was on its way
-        already) says nothing, and nothing later would correct it: it is asked again.
+        already) contradicts the hint, and nothing later would correct it: it is asked again.
         """
         if self._watcher.expects(ref) is None:
             self._view.drop(ref)
@@ -236,7 +236,9 @@ class Observer:
         sight = Sight.RELEASED if live.mark.kind in _RELEASED else Sight.CHANGED
         self._watcher.saw(ref, sight, before)
 
-    def _take_list(self, view: KindView, kind: Kind, items: tuple[Document, ...], namespace: str) -> None:
+    def _take_list(
+        self, view: KindView, kind: Kind, items: tuple[Document, ...], namespace: str, resource_version: str
+    ) -> None:
         missing = {*view.rows, *self._watcher.recorded(kind)}
         if namespace:
             missing = {ref for ref in missing if ref.namespace == namespace}
@@ -244,7 +246,7 @@ class Observer:
             missing.discard(_ref_in(view, document))
             self.take(view, document)
         for ref in missing:
-            self.verify(view.served, ref)
+            self.verify(view.served, ref, since=resource_version)
 
     def _prove(self, part: _Part, resource_version: str) -> None:
         view, part.known = part.view, True
@@ -255,6 +257,10 @@ class Observer:
 
 
 def _is_older(document: Document, since: str) -> bool:
-    """Whether this state is from before `since`; versions that are no numbers cannot be told apart."""
+    """Whether this is a state that carries our label from when, at `since`, nothing under its name carried it any more.
+
+    Versions that are no numbers cannot be told apart.
+    """
     version = text_at(document, "metadata", "resourceVersion")
-    return version.isdecimal() and since.isdecimal() and int(version) < int(since)
+    labelled = bool(text_at(document, "metadata", "labels", INSTALLATION_LABEL))
+    return labelled and version.isdecimal() and since.isdecimal() and int(version) <= int(since)
