@@ -90,7 +90,7 @@ def run_line(shell: subprocess.Popen[str], line: str) -> str:
 
 @pytest.mark.timeout(240)
 def test_the_first_hour_goes_as_its_page_says(
-    shell: subprocess.Popen[str], own_environment: dict[str, str], tmp_path: Path, real_cluster: ControlPlane
+    shell: subprocess.Popen[str], own_environment: dict[str, str], real_cluster: ControlPlane
 ) -> None:
     if shutil.which("kubectl") is None:
         missing("kubectl")
@@ -102,8 +102,6 @@ def test_the_first_hour_goes_as_its_page_says(
     (kube / "config").write_text(yaml.safe_dump(config))
     answers: dict[str, str] = {}
     for line in commands_of(ROOT / "docs" / "first-hour.md"):
-        if line == "cd platform":
-            (tmp_path / "platform" / "eu-1.kubeconfig").write_text(yaml.safe_dump(config))
         answers[line] = run_line(shell, line)
         if line.endswith("&"):
             wait_for(Path(own_environment["HOME"]) / ".local" / "state" / "fleet" / "url", 30)
