@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -23,6 +24,7 @@ from fleet.store.tables import AUDIT, HOLDS, VALUES
 from fleet.store.trouble import state_error_of
 
 _HEAD = "audit-head"
+_LOOK_BACK = 2_000  # deletions before the end of the log: what a killed hub had begun is among its newest
 _COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table
 
 
@@ -35,8 +37,16 @@ class SqlAudit:
         self._approvers: dict[Listed, str] = {}  # of deletions that were begun and have not ended
 
     async def open(self, *, where: str) -> None:
-        """Seal what was written before there was a chain; raises StateDamaged where the log is not whole at its end."""
-        await self._database.write(lambda connection: _open(connection, self._key, where))
+        """Seal what was written before there was a chain, and end what a killed hub had begun.
+
+        Raises StateDamaged where the log is not whole at its end.
+        """
+
+        def start(connection: Connection) -> None:
+            _open(connection, self._key, where)
+            _end_begun(connection, self._key, time.time())
+
+        await self._database.write(start)
 
     async def write(self, entry: AuditEntry) -> Head:
         """Append one entry; durable when this returns the new head."""
@@ -129,6 +139,21 @@ def _seal_all(connection: Connection, key: bytes) -> None:
         head = link.head
     if head != START:
         _keep_head(connection, head)
+
+
+def _end_begun(connection: Connection, key: bytes, now: float) -> None:
+    """Each deletion has a last word (V5): of one that a killed hub had begun it is not known what became of it."""
+    newest = select(AUDIT).where(AUDIT.c.action == "delete").order_by(AUDIT.c.id.desc()).limit(_LOOK_BACK)
+    begun: dict[Listed, AuditEntry] = {}
+    for row in reversed(connection.execute(newest).mappings().all()):
+        entry = _link(row).entry
+        if entry.outcome:
+            begun.pop(_about(entry), None)
+        else:
+            begun[_about(entry)] = entry
+    for entry in begun.values():
+        ended = replace(entry, at=now, actor="hub", outcome="unknown: HubEnded", uid_after=entry.uid)
+        _insert(connection, _next(key, _head(connection) or START, ended))
 
 
 def _said(head: Head | None) -> str:

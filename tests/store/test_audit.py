@@ -133,6 +133,20 @@ async def test_an_end_cut_off_with_its_head_is_found_by_the_log(data: Path, tmp_
     assert (code, "entries 3 to 4 are missing" in text) == (1, True)
 
 
+async def test_a_deletion_that_a_killed_hub_had_begun_gets_its_last_word_once(data: Path) -> None:
+    state = await open_state(data, KEY)
+    ended = replace(entry(1), uid="u1")
+    for one in (replace(ended, outcome=""), ended, replace(entry(2), uid="u2", outcome="")):
+        await state.write(one)
+    await state.close()
+    for _ in range(2):
+        state = await open_state(data, KEY)
+        outcomes = [(link.entry.uid, link.entry.outcome) for link in await state.audit_entries()]
+        await state.close()
+        assert outcomes == [("u1", ""), ("u1", "done"), ("u2", ""), ("u2", "unknown: HubEnded")]
+    assert check(data)[0] == 0
+
+
 async def test_an_export_is_checked_like_the_log(data: Path, tmp_path: Path) -> None:
     await write(data, 3)
     text = io.StringIO()
