@@ -24,6 +24,7 @@ from fleet.api import (
     overlays,
     recovery,
     revisions,
+    rollouts,
     stream,
     timeline,
     units,
@@ -52,7 +53,9 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
-_MODULES = (actions, admin, clusters, health, holds, hooks, overlays, recovery, revisions, stream, timeline, units)
+_MODULES = (
+    actions, admin, clusters, health, holds, hooks, overlays, recovery, revisions, rollouts, stream, timeline, units,
+)  # fmt: skip
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
 _STATUS: tuple[tuple[type[FleetError], int], ...] = (
     (NotAuthenticated, 401),

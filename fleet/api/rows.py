@@ -48,13 +48,14 @@ def unit_summary(view: View, name: UnitName, now: float) -> UnitSummary:
     result = view.results.get(name)
     if report is None:
         report = UnitReport(name, _commit_of(view, name), None, Sync.UNKNOWN, Health.UNKNOWN, 0.0)
-        report = replace(report, message="not reported yet")
+        waits = view.waits.get(name)
+        report = replace(report, message=waits.reason if waits is not None else "not reported yet")
     lost = ""
     if cluster is not None and not cluster.reachable and cluster.message:
         lost = cluster.message
-    waits = (view.waits[name],) if name in view.waits else ()
+    links = (view.waits[name],) if name in view.waits else ()
     seen_at = cluster.at if cluster is not None else None
-    summary = fold_unit(report, now, seen_at=seen_at, lost=lost, blocked_by=waits)
+    summary = fold_unit(report, now, seen_at=seen_at, lost=lost, blocked_by=links)
     since = view.since.get(name, report.observed_at)
     summary = replace(
         summary,

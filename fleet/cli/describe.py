@@ -1,4 +1,4 @@
-"""`fleet describe cluster|unit|overlay|hold NAME`: one thing with its reasons, and the command that comes next."""
+"""`fleet describe cluster|unit|overlay|hold|rollout NAME`: one thing with its reasons, and what comes next."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from fleet.cli.client import Client
 from fleet.cli.output import age, say, show, table, when
+from fleet.cli.rollout import describe as describe_rollout
 from fleet.errors import UsageInvalid
 
 Item = dict[str, Any]
@@ -15,7 +16,7 @@ Item = dict[str, Any]
 def describe(client: Client, kind: str, name: str, output: str) -> int:
     """Print one thing."""
     kind = kind.removesuffix("s")
-    paths = {"cluster": "clusters", "unit": "units", "overlay": "overlays", "hold": "holds"}
+    paths = {"cluster": "clusters", "unit": "units", "overlay": "overlays", "hold": "holds", "rollout": "rollouts"}
     if kind not in paths:
         raise UsageInvalid(f"{kind} is nothing to describe", next_step=f"one of {', '.join(paths)}")
     item = client.get(f"/api/v1/{paths[kind]}/{name}")
@@ -29,6 +30,8 @@ def describe(client: Client, kind: str, name: str, output: str) -> int:
             _cluster(client, item)
         case "hold":
             _hold(item)
+        case "rollout":
+            describe_rollout(item)
         case _:
             _overlay(client, item)
     return 0

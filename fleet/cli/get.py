@@ -71,6 +71,14 @@ HOLDS: tuple[Column, ...] = (
     ("STATE", lambda item: str(item.get("decision") or "waits")),
     ("MESSAGE", lambda item: "; ".join(item["messages"])),
 )
+ROLLOUTS: tuple[Column, ...] = (
+    ("ROLLOUT", lambda item: str(item["commit"])[:7]),
+    ("STATE", lambda item: str(item["state"])),
+    ("STARTED", lambda item: age(item.get("ageSeconds"))),
+    ("OVERLAYS", lambda item: ", ".join(item["overlays"])),
+    ("DONE", lambda item: f"{item['there']}/{item['units']}"),
+    ("MESSAGE", lambda item: str(item.get("why", ""))),
+)
 EVENTS: tuple[Column, ...] = (
     ("TIME", lambda item: when(item.get("at"))),
     ("KIND", lambda item: str(item["kind"])),
@@ -91,10 +99,11 @@ _KINDS: dict[str, tuple[str, tuple[Column, ...], tuple[Column, ...]]] = {
     "units": ("/api/v1/units", UNITS, UNITS_WIDE),
     "overlays": ("/api/v1/overlays", OVERLAYS, ()),
     "holds": ("/api/v1/holds", HOLDS, ()),
+    "rollouts": ("/api/v1/rollouts", ROLLOUTS, ()),
     "events": ("/api/v1/events", EVENTS, ()),
     "operations": ("/api/v1/operations", OPERATIONS, ()),
 }
-_ONE = {"cluster": "clusters", "unit": "units", "overlay": "overlays", "hold": "holds"}
+_ONE = {"cluster": "clusters", "unit": "units", "overlay": "overlays", "hold": "holds", "rollout": "rollouts"}
 
 
 def kind_of(word: str) -> str:

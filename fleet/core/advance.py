@@ -102,6 +102,14 @@ class _Standing(Enum):
     FAILED = "failed"
 
 
+_IN_WORDS = {
+    _Standing.FLIGHT: "on its way",
+    _Standing.PENDING: "waits",
+    _Standing.LEFT: "left out",
+    _Standing.FAILED: "failed",
+}
+
+
 @dataclass(slots=True)
 class _Load:
     """What a step has under way, over all rows of the commit that have it."""
@@ -252,7 +260,7 @@ class _Look:
                 if not facts.units[name].released and unit not in released:
                     self.waits[unit] = self._words(stage, facts.units[name], stopped, why, behind, standings[name])
             held_up = tuple(
-                (name, facts.units[name].why or standings[name].value)
+                (name, facts.units[name].why or _IN_WORDS[standings[name]])
                 for name in touched
                 if standings[name] not in (_Standing.THERE, _Standing.READY)
             )

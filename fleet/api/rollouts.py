@@ -1,0 +1,226 @@
+"""Rollouts: how far each commit is, what it waits for, and what people order of them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from pydantic import Field
+
+from fleet.access.policy import Role
+from fleet.api.actions import operation_out
+from fleet.api.models import ApiModel, Metadata, OperationOut, Page, rfc3339
+from fleet.api.queries import OpenQuery, ReasonBody
+from fleet.api.route import Call, Route
+from fleet.core.audit import AuditEntry
+from fleet.core.ids import OverlayName, UnitName, short
+from fleet.core.passage import Passage
+from fleet.core.rollout_orders import PREFIX, find
+from fleet.core.view import View
+from fleet.errors import NotKnown, RequestInvalid
+from fleet.ports.state import OperationRow
+
+_REASON = 'add --reason "..."'
+
+
+class HeldUpBy(ApiModel):
+    """A cluster that holds a step up, and since when."""
+
+    cluster: str
+    why: str
+    since: str | None = None
+    age_seconds: float | None = None
+
+
+class RolloutStep(ApiModel):
+    """One step of one overlay. state: done, runs, soaks, waits, halted."""
+
+    overlay: str
+    name: str
+    done: int
+    total: int
+    state: str
+    why: str = ""
+    held_up_by: list[HeldUpBy] = Field(default_factory=list[HeldUpBy])
+
+
+class RolloutApproval(ApiModel):
+    """Who approved a step."""
+
+    step: str
+    by: list[str]
+
+
+class RolloutOut(ApiModel):
+    """One commit's way. state: runs, halted, paused, done, superseded, aborted, rolled back."""
+
+    api_version: str = "fleet.internal/v1"
+    kind: str = "Rollout"
+    metadata: Metadata
+    commit: str
+    overlays: list[str]
+    state: str
+    why: str = ""
+    units: int  # that it changes
+    there: int  # of these, Healthy on it
+    started_at: str | None
+    age_seconds: float | None = None
+    ended_at: str | None = None
+    steps: list[RolloutStep] = Field(default_factory=list[RolloutStep])
+    approvals: list[RolloutApproval] = Field(default_factory=list[RolloutApproval])
+
+
+class RolloutList(Page):
+    """Rollouts, the newest first."""
+
+    kind: str = "RolloutList"
+    items: list[RolloutOut]
+
+
+class StepBody(ApiModel):
+    """The step that a person approves."""
+
+    step: Annotated[str, Field(min_length=1, max_length=63)]
+    reason: str = Field("", max_length=500)
+
+
+class RollbackBody(ApiModel):
+    """Why, and where given the commit that the overlay's clusters held before."""
+
+    reason: str = Field("", max_length=500)
+    to: str = Field("", max_length=64, pattern=r"^[0-9a-f]*$")
+
+
+def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
+    """As the API shows it; steps only while it goes on."""
+    found = view.advances.get(passage.commit)
+    steps = found.steps if found is not None and not passage.outcome else ()
+    state, why = passage.outcome or "runs", ""
+    if passage.ended is not None:
+        why = f"{passage.ended.by}: {passage.ended.reason}"
+    elif passage.halted is not None:
+        state, why = "halted", f"{passage.halted.unit or ''}: {passage.halted.reason}".removeprefix(": ")
+    elif passage.paused is not None:
+        state, why = "paused", f"{passage.paused.by}: {passage.paused.reason}"
+    elif steps:
+        why = next((f"step {step.name}: {step.why}" for step in steps if step.state != "done" and step.why), "")
+    return RolloutOut(
+        metadata=Metadata(name=passage.commit, creation_timestamp=rfc3339(passage.started_at)),
+        commit=passage.commit,
+        overlays=sorted(passage.overlays),
+        state=state,
+        why=why,
+        units=sum(len(row.targets) for row in passage.rows.values()),
+        there=sum(step.done for step in steps) + sum(len(row.targets) for row in passage.rows.values() if row.done),
+        started_at=rfc3339(passage.started_at),
+        age_seconds=max(0.0, now - passage.started_at),
+        ended_at=rfc3339(passage.ended_at),
+        steps=[
+            RolloutStep(
+                overlay=step.overlay,
+                name=step.name,
+                done=step.done,
+                total=step.total,
+                state=step.state,
+                why=step.why,
+                held_up_by=[
+                    _held_up(view, UnitName(step.overlay, cluster), why, now) for cluster, why in step.held_up_by
+                ],
+            )
+            for step in steps
+        ],
+        approvals=[RolloutApproval(step=step, by=list(who)) for step, who in sorted(passage.approvals.items())],
+    )
+
+
+def _held_up(view: View, unit: UnitName, why: str, now: float) -> HeldUpBy:
+    since = view.since.get(unit, 0.0)
+    if unit in view.waits:
+        since = view.waits[unit].since
+    return HeldUpBy(
+        cluster=unit.cluster, why=why, since=rfc3339(since), age_seconds=max(0.0, now - since) if since else None
+    )
+
+
+async def _list(call: Call) -> RolloutList:
+    query, view, now = call.query(OpenQuery), call.parts.view, call.parts.wall()
+    found = [one for one in reversed(view.passages.all) if not (query.open_only and one.outcome)]
+    return RolloutList(items=[rollout_out(view, one, now) for one in found[: query.limit]], total=len(found))
+
+
+def _find(call: Call) -> Passage:
+    passage = find(call.parts.view.passages, call.name)
+    if passage is None:
+        raise NotKnown(f"there is no rollout of {call.name}", next_step="fleet get rollouts")
+    return passage
+
+
+async def _one(call: Call) -> RolloutOut:
+    return rollout_out(call.parts.view, _find(call), call.parts.wall())
+
+
+def _order(kind: str) -> Callable[[Call], Awaitable[OperationOut]]:
+    async def handle(call: Call) -> OperationOut:
+        body, passage = await call.body(ReasonBody), _find(call)
+        if not body.reason:
+            raise RequestInvalid(f"to {kind} a rollout needs a reason", next_step=_REASON)
+        return await _ask(call, kind, passage.commit, body.reason)
+
+    return handle
+
+
+async def _approve(call: Call) -> OperationOut:
+    body, passage = await call.body(StepBody), _find(call)
+    return await _ask(call, "approve", f"{passage.commit} {body.step}", body.reason)
+
+
+async def _roll_back(call: Call) -> OperationOut:
+    body, fleet = await call.body(RollbackBody), call.parts.view.fleet
+    if fleet is None or OverlayName(call.name) not in fleet.overlays:
+        raise NotKnown(f"there is no overlay {call.name}", next_step="fleet get overlays")
+    if not body.reason:
+        raise RequestInvalid("a rollback needs a reason", next_step=_REASON)
+    return await _ask(call, "rollback", f"{call.name} {body.to}".rstrip(), body.reason)
+
+
+async def _ask(call: Call, kind: str, target: str, reason: str) -> OperationOut:
+    """Audited, and kept until the loop has carried it out (R22, R43)."""
+    state, now = call.parts.state, call.parts.wall()
+    words = target.split()
+    about = f"overlay {words[0]}" if kind == "rollback" else f"rollout {short(words[0])} {' '.join(words[1:])}".strip()
+    entry = AuditEntry(
+        at=now, actor=call.caller.name, action=f"{PREFIX}{kind}", object=about, reason=reason, outcome="asked"
+    )
+    await state.write(entry)
+    row = OperationRow(
+        id=f"op-{secrets.token_hex(5)}",
+        kind=f"{PREFIX}{kind}",
+        target=target,
+        actor=call.caller.name,
+        requested_at=now,
+        reason=reason,
+    )
+    kept = await state.add_operation(row)
+    call.parts.bells.rollouts.set()
+    return operation_out(kept)
+
+
+_NAMED = "/api/v1/rollouts/{name}"
+ROUTES = (
+    Route("GET", "/api/v1/rollouts", "Rollouts, the newest first", Role.VIEWER, _list, query=OpenQuery,
+          answer=RolloutList),
+    Route("GET", _NAMED, "One rollout with its steps", Role.VIEWER, _one, answer=RolloutOut),
+    Route("POST", _NAMED + ":pause", "Release nothing more for now", Role.OPERATOR, _order("pause"), body=ReasonBody,
+          answer=OperationOut, status=202),
+    Route("POST", _NAMED + ":resume", "Go on after a pause, a halt, an abort or a rollback", Role.OPERATOR,
+          _order("resume"), body=ReasonBody, answer=OperationOut, status=202),
+    Route("POST", _NAMED + ":promote", "Go past the step it stands at, never past an approval", Role.OPERATOR,
+          _order("promote"), body=ReasonBody, answer=OperationOut, status=202),
+    Route("POST", _NAMED + ":abort", "Release nothing more of it, under any commit", Role.OPERATOR, _order("abort"),
+          body=ReasonBody, answer=OperationOut, status=202),
+    Route("POST", _NAMED + ":approve", "Approve a step of it", Role.OPERATOR, _approve, body=StepBody,
+          answer=OperationOut, status=202),
+    Route("POST", "/api/v1/overlays/{name}:rollback", "Back to what its clusters held before", Role.OPERATOR,
+          _roll_back, body=RollbackBody, answer=OperationOut, status=202),
+)  # fmt: skip

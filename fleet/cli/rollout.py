@@ -1,0 +1,87 @@
+"""`fleet rollout pause|resume|promote|abort|approve`, `fleet rollback`, and how a rollout is described."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from fleet.cli.client import Client
+from fleet.cli.output import EXIT_FAILURE, EXIT_TIMEOUT, age, say, table, when
+
+Item = dict[str, Any]
+WAIT_SECONDS = 30.0
+
+
+def order(client: Client, commit: str, kind: str, *, reason: str, step: str = "") -> int:
+    """Order something of a rollout, and wait until it is carried out; 1 when it was refused."""
+    body = {"step": step, "reason": reason} if kind == "approve" else {"reason": reason}
+    return _until_ended(client, client.call("POST", f"/api/v1/rollouts/{commit}:{kind}", body))
+
+
+def rollback(client: Client, overlay: str, *, to: str, reason: str) -> int:
+    """Take an overlay's latest rollout back, and offer the commit that says so in Git."""
+    operation = client.call("POST", f"/api/v1/overlays/{overlay}:rollback", {"to": to, "reason": reason})
+    code = _until_ended(client, operation)
+    if code == 0:
+        say("In Git it is still there: revert it, as  git revert COMMIT, before the next change of this overlay")
+    return code
+
+
+def _until_ended(client: Client, operation: Item) -> int:
+    end = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < end:
+        operation = client.get(f"/api/v1/operations/{operation['id']}")
+        if operation.get("outcome"):
+            say(f"{operation['outcome']}: {operation.get('message', '')}")
+            return 0 if operation["outcome"] == "done" else EXIT_FAILURE
+        time.sleep(0.2)
+    say(f"not carried out within {WAIT_SECONDS:g} s; fleet get operations", sys.stderr)
+    return EXIT_TIMEOUT
+
+
+def describe(item: Item) -> None:
+    """One rollout: what it waits for, which clusters hold it up and since when, and what can be done."""
+    commit = item["commit"][:7]
+    say(f"{commit}   {', '.join(item['overlays'])}; started {when(item.get('startedAt'))}")
+    why = f": {item['why']}" if item.get("why") else ""
+    word = item["state"].upper() if item["state"] in ("halted", "paused") else item["state"]
+    stands = ". Nothing goes on by itself." if word.isupper() else ""
+    say(f"{word}{why}{stands}")
+    for approval in item.get("approvals", []):
+        say(f"step {approval['step']} approved by {', '.join(approval['by'])}")
+    if item.get("steps"):
+        sys.stdout.write("\n")
+        rows = [
+            [step["overlay"], step["name"], f"{step['done']}/{step['total']}", step["state"], _why(step)]
+            for step in item["steps"]
+        ]
+        table(rows, ("OVERLAY", "STEP", "DONE", "STATE", "WHY"), sys.stdout)
+    sys.stdout.write("\n")
+    for line in _next_of(item, commit):
+        say(line)
+
+
+def _why(step: Item) -> str:
+    held = [
+        f"{entry['cluster']} {age(entry.get('ageSeconds'))}: {entry['why']}" for entry in step.get("heldUpBy", [])[:3]
+    ]
+    more = len(step.get("heldUpBy", [])) - 3
+    return "; ".join([step.get("why", ""), *held, *([f"{more} more"] if more > 0 else [])]).removeprefix("; ")
+
+
+def _next_of(item: Item, commit: str) -> list[str]:
+    overlay = item["overlays"][0] if item["overlays"] else "OVERLAY"
+    match item["state"]:
+        case "halted":
+            return [
+                "fix forward  merge a newer commit; it takes over and starts at the first step",
+                f'go back      fleet rollback {overlay} --reason "..."',
+                f'go on        fleet rollout resume {commit} --reason "..."     asks again',
+            ]
+        case "paused" | "aborted" | "rolled back":
+            return [f'go on        fleet rollout resume {commit} --reason "..."']
+        case "runs":
+            return [f'stop it      fleet rollout pause {commit} --reason "..."']
+        case _:
+            return [f'go back      fleet rollback {overlay} --reason "..."']
