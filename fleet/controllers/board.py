@@ -38,13 +38,12 @@ from fleet.core.unit_facts import goes_by_steps
 from fleet.core.view import View
 from fleet.errors import StateDamaged
 from fleet.ports.render import Vault
-from fleet.ports.state import ReleasedBundle, State
+from fleet.ports.state import INSTALLATION, ReleasedBundle, State
 
 SEQUENCE_BLOCK = 256
 # Values of the state
 LEAVING = "leaving"
 ENTRIES = "entries"  # as known last: a broken file hides its clusters from a hub that starts
-INSTALLATION = "installation"
 
 
 class Board:
@@ -65,6 +64,7 @@ class Board:
         self._held: dict[UnitName, Rendered] = {}
         self._permits: dict[UnitName, frozenset[ObjectRef]] = {}
         self._waiting: dict[UnitName, Rendered] = {}  # newest results that wait for their step
+        self._is_first = False
         self._permits_to_come: dict[UnitName, frozenset[ObjectRef]] = {}  # with them
         self._approved: Mapping[UnitName, frozenset[Approved]] = {}
         self._suspensions: tuple[Suspension, ...] = ()
@@ -101,6 +101,7 @@ class Board:
         """Take over what an earlier process released."""
         self._identities = Identities(recorded=dict(await self._state.identities()))
         self._held = {row.unit: Rendered(row.bundle, row.commit) for row in await self._state.released()}
+        self._is_first = not self._held
         self._installation = await self._state.get_value(INSTALLATION) or ""
         leaving, entries = await self._state.get_value(LEAVING), await self._state.get_value(ENTRIES)
         try:
@@ -207,6 +208,14 @@ class Board:
             self._dirty |= set(fresh)
         await self.publish()
 
+    def first_is_over(self) -> None:
+        """A commit was taken over as a whole; from now on there is something that a new result may break.
+
+        The first commit of an empty state goes to all clusters together. One that holds our marks already takes
+        nothing before a person confirmed what was found there (R24).
+        """
+        self._is_first = False
+
     async def let(
         self,
         units: Mapping[UnitName, Rendered],
@@ -257,7 +266,9 @@ class Board:
 
     def _waits(self, name: UnitName, result: Rendered) -> bool:
         fleet, held = self._view.fleet, self._held.get(name)
-        if fleet is None or name not in fleet.units or (held is not None and held.bundle == result.bundle):
+        if fleet is None or name not in fleet.units or self._is_first:
+            return False
+        if held is not None and held.bundle == result.bundle:
             return False
         return goes_by_steps(fleet.units[name])
 

@@ -27,7 +27,7 @@ from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, Source
 from fleet.inventory.load import Loaded, load_fleet
 from fleet.ports.render import Renderer, RenderRequest
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
-from fleet.ports.state import INSTALLATION, Bells, State
+from fleet.ports.state import Bells, State
 from fleet.telemetry import Traces
 
 log = structlog.get_logger("commits")
@@ -236,8 +236,8 @@ class Commits:
             self._traces.span(telemetry.SPAN_RENDER, commit, at, self._wall(), attributes=attributes)
         self._view.rendering = frozenset()
         self._view.version += 1
-        await self._state.set_value(INSTALLATION, fleet.name)
         self._unfinished = False
+        self._board.first_is_over()
         self._bells.rollouts.set()
         await self._convergence.released(commit)
         log.info("commit in force", commit=commit, rendered=len(todo), units=len(fleet.units))

@@ -16,7 +16,7 @@ from fleet.core.ids import ClusterName, Digest, Identity, Revision, UnitName
 from fleet.core.status import Event, HoldRequest, Report, UnitReport
 from fleet.ports.worker import Audit, Journal
 
-INSTALLATION = "installation"  # value: the Fleet's name that was in force last; a backup is known by it
+INSTALLATION = "installation"  # value: the name of the first Fleet that was in force; marks and backups carry it
 RECOVERED = "recovered-clusters"  # value: names, by spaces, whose rebuilt records a person confirmed (R24)
 
 
