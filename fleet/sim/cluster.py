@@ -65,6 +65,7 @@ class SimCluster:
         self.controllers = Controllers(self, manager=controllers, ready_seconds=ready_seconds)
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
+        self._is_opening = False
         self._context: ssl.SSLContext | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._false_identity = births.new_uid(random)
@@ -245,8 +246,16 @@ class SimCluster:
             self._listener.close()
             self._listener = None
             self.cut()
-        elif not refuse and self._listener is None and self._server is not None:
-            self._start(self._listen(self.port), f"{self.name} listener")
+        elif not refuse and self._listener is None and self._server is not None and not self._is_opening:
+            self._is_opening = True
+            self._start(self._open_again(), f"{self.name} listener")
+
+    async def _open_again(self) -> None:
+        try:
+            await self._listen(self.port)
+        finally:
+            self._is_opening = False
+        self._follow_faults()  # the port may be refused again meanwhile
 
     def cut(self) -> None:
         """Break all open connections."""
