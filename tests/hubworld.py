@@ -24,6 +24,9 @@ from fleet.sim import Simulation
 
 QUICK = WorkerLimits(reconnect_first_seconds=0.05, reconnect_most_seconds=0.2, retry_first_seconds=0.1)
 SECONDS = 30.0
+AT_ONCE = (  # what a scenario is about is seen best when all clusters move together
+    "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\nspec: {rollout: {steps: []}}\n"
+)
 
 
 class NotSeen(AssertionError):
@@ -190,6 +193,8 @@ class HubWorld:
 
 @asynccontextmanager
 async def make_world(root: Path, clusters: Sequence[str], **settings: Any) -> AsyncIterator[HubWorld]:
-    """Simulated clusters and an empty fleet repo; no hub yet."""
+    """Simulated clusters and a fleet repo without clusters; no hub yet."""
     async with Simulation(clusters, seed=1) as sim:
-        yield HubWorld(root, GitRepo.create(root / "fleet.git"), sim, settings)
+        repo = GitRepo.create(root / "fleet.git")
+        repo.commit({"fleet.yaml": AT_ONCE}, "a fleet whose clusters move together")
+        yield HubWorld(root, repo, sim, settings)

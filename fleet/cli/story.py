@@ -1,4 +1,4 @@
-"""`fleet demo --script`: a commit, a drift, a bad commit and its revert, judged by the clusters' request ledgers."""
+"""`fleet demo --script`: a commit, a drift, a bad commit that stops at one cluster, its revert; judged by ledgers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.core.passage import Stop
 from fleet.core.status import Health
 
 if TYPE_CHECKING:
@@ -132,13 +133,18 @@ async def _bad_commits(demo: Demo, ledger: _Ledger, checks: _Checks) -> None:
     _edit(demo, "newTag: 1.7.5", "newTag: crash")
     demo.commit("web: 1.8.0")
 
-    def degraded() -> bool:
-        reports = [demo.hub.view.units.get(unit) for unit in _web_units(demo)]
-        return all(report is not None and report.health is Health.DEGRADED for report in reports)
+    def halted() -> Stop | None:
+        return next((passage.halted for passage in demo.hub.view.passages.all if passage.halted is not None), None)
 
-    took = await demo.until("web Degraded everywhere", degraded, 120)
-    report = demo.hub.view.units[_web_units(demo)[0]]
-    checks.that("crash" in report.message, f"seen after {took:.1f} s, with its cause: {report.message}")
+    took = await demo.until("the rollout halted", lambda: halted() is not None, 120)
+    stop = halted()
+    message = stop.reason if stop is not None else ""
+    checks.that("crash" in message, f"halted after {took:.1f} s, with the cause: {message}")
+    hit = {entry.cluster for entry in ledger.writes() if entry.resource == "deployments"}
+    checks.that(len(hit) == 1, f"{len(hit)} of {len(demo.sim.clusters)} clusters is hit: {', '.join(sorted(hit))}")
+    others = [demo.hub.view.units.get(unit) for unit in _web_units(demo) if unit.cluster not in hit]
+    well = all(report is not None and report.health is Health.HEALTHY for report in others)
+    checks.that(well, "all others are Healthy on 1.7.5 and wait")
     demo.say('\nAnother one: "tidy" names a file that does not exist')
     _edit(demo, "newTag: crash", "newTag: 1.7.5")
     _edit(demo, "  - service.yaml", "  - servise.yaml")

@@ -39,7 +39,7 @@ class Staged:
 
 def is_at_once(policy: RolloutPolicy) -> bool:
     """Whether all clusters get a new result together."""
-    return not policy.steps
+    return policy.steps == ()
 
 
 def is_taken_by(step: Step, cluster: Cluster) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from controllers.rig import Brain
+from hubworld import AT_ONCE
 from testbed import binaries
 from testbed.fixtures import require
 from testbed.gitrepo import GitRepo
@@ -20,6 +21,7 @@ async def tool() -> Tool:
 
 @pytest.fixture
 async def brain(tmp_path: Path, git_repo: GitRepo, tool: Tool) -> AsyncIterator[Brain]:
+    git_repo.commit({"fleet.yaml": AT_ONCE})
     made = Brain(tmp_path, git_repo, tool)
     await made.board.start()
     yield made

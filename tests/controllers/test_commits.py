@@ -248,7 +248,7 @@ async def test_a_teams_object_outside_its_rights_is_refused_and_others_go_on(bra
     teams = "{payments: {dirs: [overlays/pay], allow: {namespaces: [payments], kinds: [ConfigMap]}}}"
     files = small("eu-1") | overlay("overlays/pay", {"ok": config_map("ok", "1", "payments")})
     files["fleet.yaml"] = (
-        f"apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {{name: acme}}\nspec: {{teams: {teams}}}\n"
+        f"apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {{name: acme}}\nspec: {{teams: {teams}, rollout: {{steps: []}}}}\n"
     )
     await brain.commit(files)
     assert isinstance(brain.view.results[UnitName.parse("pay@eu-1")], Rendered)
@@ -266,7 +266,7 @@ async def test_a_suspension_in_git_reaches_units_whose_files_did_not_change(brai
     await brain.commit(
         {
             "fleet.yaml": "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\n"
-            "spec: {suspend: {reason: freeze, owner: jo}}\n"
+            "spec: {suspend: {reason: freeze, owner: jo}, rollout: {steps: []}}\n"
         }
     )
     assert [each.reason for each in brain.desired("web@eu-1").policy.suspensions] == ["freeze"]

@@ -64,7 +64,8 @@ class World:
     def describe(self, **spec: Any) -> None:
         """Write fleet.yaml; `spec` over the defaults."""
         layout = [{"dirs": "overlays/*", "paths": ["{cluster}", "."]}]
-        whole = {"overlays": layout, "sync": dict(DEFAULTS), "environments": ["prod"], **self.fleet, **spec}
+        whole = {"overlays": layout, "sync": dict(DEFAULTS), "environments": ["prod"], "rollout": {"steps": []}}
+        whole |= {**self.fleet, **spec}
         document = {"kind": "Fleet", "metadata": {"name": self.installation}, "spec": whole}
         self._files["fleet.yaml"] = _API + yaml.safe_dump(document)
 

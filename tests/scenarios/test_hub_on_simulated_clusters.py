@@ -254,7 +254,8 @@ async def test_a_restart_midway_goes_on_in_the_same_trace_and_repeats_no_root(
 
 async def test_a_whole_fleet_file_that_breaks_keeps_everything_in_force(world: HubWorld) -> None:
     files = first_commit()
-    files["fleet.yaml"] = "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\nspec: {}\n"
+    files["fleet.yaml"] = "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\n"
+    files["fleet.yaml"] += "spec: {rollout: {steps: []}}\n"
     world.commit(files)
     async with world.run():
         await world.until_everywhere(world.repo.head())

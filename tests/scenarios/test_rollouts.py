@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -152,3 +154,66 @@ async def test_what_does_not_change_is_on_the_new_commit_at_once(world: HubWorld
         assert not on(world, "2") & {"prod-1", "prod-2", "prod-3", "prod-4"}
         world.sim.cluster("dev-1").faults.remove(fault)
         await world.until_everywhere(second)
+
+
+async def test_people_pause_promote_approve_and_roll_back(world: HubWorld) -> None:
+    gate = "{name: dev, environments: [dev], soak: 1h}, {name: ok, approve: 1}, {name: prod, rest: true}"
+    world.commit(first_commit("{steps: []}"))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        rollout = {"fleet.yaml": fleet_file(f"{{steps: [{gate}]}}"), "overlays/web/web.yaml": deployment("2")}
+        second = world.commit(rollout)
+        named = f"/api/v1/rollouts/{second[:7]}"
+
+        async def order(path: str, **body: str) -> str:
+            status, asked = await world.call("POST", path, {"reason": "test", **body})
+            assert status == 202
+
+            async def ended() -> str:
+                return (await world.call("GET", f"/api/v1/operations/{asked['id']}"))[1].get("outcome", "")
+
+            end = time.monotonic() + 30
+            while not (outcome := await ended()):
+                assert time.monotonic() < end
+                await asyncio.sleep(0.02)
+            return outcome
+
+        await world.until(lambda: last(world).commit == second and on(world, "2") == {"dev-1", "dev-2"}, "dev")
+        await world.until(lambda: "soaks" in str(world.opened.view.advances), "soaks")
+        assert await order(f"{named}:promote") == "done"
+        _, one = await world.call("GET", named)
+        assert "approval of one person" in one["why"]
+        assert await order(f"{named}:pause") == "done"
+        assert await order(f"{named}:approve", step="nope") == "refused"
+        assert await order(f"{named}:approve", step="ok") == "done"
+        assert on(world, "2") == {"dev-1", "dev-2"}
+        assert await order(f"{named}:resume") == "done"
+        await world.until_everywhere(second)
+        await world.until(lambda: last(world).outcome == "done", "done")
+        assert await order("/api/v1/overlays/web:rollback", to="0000000") == "refused"
+        assert await order("/api/v1/overlays/web:rollback") == "done"
+        await world.until(lambda: on(world, "1") == set(CLUSTERS), "back")
+        assert not world.progress(second).done
+        assert await order(f"{named}:resume") == "done"
+        assert await order(f"{named}:approve", step="ok") in ("done", "refused")
+        await world.until(lambda: on(world, "2") == {"dev-1", "dev-2"}, "again from the first step")
+
+
+async def test_by_default_one_cluster_of_the_first_environment_is_hit_and_no_other(world: HubWorld) -> None:
+    files = first_commit("{steps: []}")
+    files["fleet.yaml"] = files["fleet.yaml"].replace("  rollout: {steps: []}\n", "")
+    world.commit(files)
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        world.commit({"overlays/web/web.yaml": deployment("crash")})
+        await world.until(lambda: last(world).halted, "halted")
+        assert on(world, "crash") == {"dev-1"}
+        good = world.commit({"overlays/web/web.yaml": deployment("2")})
+        await world.until_everywhere(good)
+        await world.until(lambda: last(world).outcome == "done", "done")
+        told = [text for text in await story_of(world, good) if "goes to" in text]
+    short = good[:7]
+    assert told == [
+        f"web {short} goes to dev-1", f"web {short} goes to dev-2",
+        f"web {short} goes to prod-1", f"web {short} goes to prod-2, prod-3, prod-4",
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ from hubworld import HubWorld, cluster_file, config_map, make_world, overlay
 
 from fleet.core.status import Health, Sync
 
-FLEET = "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {{name: {name}}}\nspec: {{}}\n"
+FLEET = "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {{name: {name}}}\nspec: {{rollout: {{steps: []}}}}\n"
 IGNORE = "[{kind: ConfigMap, pointers: [/data/a]}]"
 
 
