@@ -108,3 +108,4 @@ def forget(root: Path, random: Random) -> None:
 EDITS: tuple[Callable[[Path, Random], None], ...] = (
     comment, number, number, number, label, drop, add, generate, generate, reorder, misspell, forget,
 )  # fmt: skip
+BREAKING = (misspell, forget)
