@@ -55,6 +55,7 @@ class Workloads:
             "jobs.batch": self._job,
             "persistentvolumeclaims": self._claim,
             "horizontalpodautoscalers.autoscaling": self._autoscaler,
+            "poddisruptionbudgets.policy": self._disruption_budget,
         }
 
     def on_event(self, event: Event) -> None:
@@ -455,6 +456,19 @@ class Workloads:
         if wanted != now and now > 0:
             self._cluster.scale(scaled, key[0], text_at(target, "name"), wanted)
         status: Document = {"currentReplicas": now, "desiredReplicas": wanted, "currentMetrics": None}
+        self._status(kind, key, status)
+
+    def _disruption_budget(self, key: Key) -> None:
+        """Looked at, and for the rest as the controller leaves one that no pod matches."""
+        kind = self._kind("policy", "PodDisruptionBudget")
+        budget = self._cluster.objects.get(kind, *key)
+        status: Document = {
+            "currentHealthy": 0,
+            "desiredHealthy": 0,
+            "disruptionsAllowed": 0,
+            "expectedPods": 0,
+            "observedGeneration": number_at(budget, "metadata", "generation"),
+        }
         self._status(kind, key, status)
 
 
