@@ -12,6 +12,8 @@ from fleet.kube.answers import Reply, document_of
 from fleet.kube.identity import IdentityRule
 from fleet.reconcile import worker
 
+pytestmark = pytest.mark.timeout(400)  # on a machine with much else to do
+
 
 @pytest.fixture(autouse=True)
 def own_pauses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from safety.sweep import FAULTS, Boundary, one_run
 from fleet.core.guard import PruneVerdict
 from fleet.reconcile import prune
 
+pytestmark = pytest.mark.timeout(400)  # on a machine with much else to do
+
 # Where most can go wrong: the first contact, a write, the deletion itself and its reading, the record on the cluster.
 CHOSEN: list[tuple[Boundary, str]] = [
     (("get", "namespaces", "kube-system", 2), "error"),

@@ -16,6 +16,8 @@ from testbed.gitrepo import Content
 
 from fleet.core.release import Rendered
 
+pytestmark = pytest.mark.timeout(400)  # on a machine with much else to do
+
 CLUSTERS = ("eu-1", "eu-2")
 NAMES = tuple("abcdefghij")
 WEB = "overlays/web"
