@@ -128,9 +128,7 @@ class StepPart(Part):
         if self.rest and (self.environments or self.clusters):
             raise PydanticCustomError(STEP_INVALID, "rest takes all that is left; take the other criteria out")
         if self.clusters and (self.clusters.path or self.clusters.components or self.clusters.variables):
-            raise PydanticCustomError(
-                STEP_INVALID, "a step only selects; path, components, variables are a target's"
-            )
+            raise PydanticCustomError(STEP_INVALID, "a step only selects; path, components, variables are a target's")
         if not takes and not self.approve:
             raise PydanticCustomError(STEP_INVALID, "no cluster: give clusters, environments, rest or approve")
         if not takes and (self.soak or self.max_parallel or self.max_unavailable is not None):
