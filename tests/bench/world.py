@@ -67,7 +67,13 @@ def scratch() -> Iterator[Path]:
 
 def fleet_file(name: str, **spec: Any) -> dict[str, Content]:
     layout = [{"dirs": "overlays/*", "paths": ["{cluster}", "."]}]
-    whole = {"overlays": layout, "sync": {"validate": "schema"}, "environments": ["prod"], "rollout": {"steps": []}, **spec}
+    whole = {
+        "overlays": layout,
+        "sync": {"validate": "schema"},
+        "environments": ["prod"],
+        "rollout": {"steps": []},
+        **spec,
+    }
     return {"fleet.yaml": yaml.safe_dump(_document("Fleet", name, whole))}
 
 

@@ -248,7 +248,8 @@ async def test_a_teams_object_outside_its_rights_is_refused_and_others_go_on(bra
     teams = "{payments: {dirs: [overlays/pay], allow: {namespaces: [payments], kinds: [ConfigMap]}}}"
     files = small("eu-1") | overlay("overlays/pay", {"ok": config_map("ok", "1", "payments")})
     files["fleet.yaml"] = (
-        f"apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {{name: acme}}\nspec: {{teams: {teams}, rollout: {{steps: []}}}}\n"
+        "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: acme}\n"
+        f"spec: {{teams: {teams}, rollout: {{steps: []}}}}\n"
     )
     await brain.commit(files)
     assert isinstance(brain.view.results[UnitName.parse("pay@eu-1")], Rendered)
