@@ -13,16 +13,16 @@ from dataclasses import replace
 from fleet.controllers.deletions import Deletions
 from fleet.controllers.feed import BoardFeed, Slot
 from fleet.controllers.identities import Identities
-from fleet.core.differences import changed_clusters, changed_units, entry_by_name, other_policies, still_called
+from fleet.controllers.roster import Roster
+from fleet.core.differences import changed_clusters, changed_units, other_policies
 from fleet.core.fleet import Cluster, Fleet, Suspension, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
-from fleet.core.leaving import Leave, Leaving, decode_entries, decode_leaving, encode_entries, encode_leaving
+from fleet.core.leaving import Leave
 from fleet.core.objects import Bundle
 from fleet.core.release import (
     Orders,
     Rendered,
     Result,
-    judge_fall,
     plan_desired,
     plan_leaving_unit,
     plan_unit,
@@ -30,20 +30,15 @@ from fleet.core.release import (
     policy_of,
     scope_renamed,
     scopes_of,
-    units_that_left,
 )
 from fleet.core.rollout import Approved, SyncRequest, UnitDesired
 from fleet.core.status import Event
 from fleet.core.unit_facts import goes_by_steps
 from fleet.core.view import View
-from fleet.errors import StateDamaged
 from fleet.ports.render import Vault
-from fleet.ports.state import INSTALLATION, ReleasedBundle, State
+from fleet.ports.state import ReleasedBundle, State
 
 SEQUENCE_BLOCK = 256
-# Values of the state
-LEAVING = "leaving"
-ENTRIES = "entries"  # as known last: a broken file hides its clusters from a hub that starts
 
 
 class Board:
@@ -71,11 +66,7 @@ class Board:
         self._requests: tuple[SyncRequest, ...] = ()
         self._identities = Identities()
         self._recovered: frozenset[ClusterName] = frozenset()
-        self._leaving = Leaving()
-        self._kept_leaving = Leaving()  # as it lies in the state
-        self._entries: Mapping[ClusterName, Cluster] = {}
-        self._kept_entries = self._entries  # as they lie in the state
-        self._installation = ""
+        self._roster = Roster(state)
         self._parts: dict[ClusterName, dict[UnitName, UnitDesired]] = {}
         self._dirty: set[UnitName] = set()
         self._dirty_clusters: set[ClusterName] = set()
@@ -102,17 +93,7 @@ class Board:
         self._identities = Identities(recorded=dict(await self._state.identities()))
         self._held = {row.unit: Rendered(row.bundle, row.commit) for row in await self._state.released()}
         self._is_first = not self._held
-        self._installation = await self._state.get_value(INSTALLATION) or ""
-        leaving, entries = await self._state.get_value(LEAVING), await self._state.get_value(ENTRIES)
-        try:
-            self._leaving = self._kept_leaving = decode_leaving(leaving) if leaving else Leaving()
-            self._entries = self._kept_entries = decode_entries(entries or "{}")
-        except ValueError as error:
-            raise StateDamaged(
-                "which clusters and units the fleet had cannot be read",
-                why=str(error),
-                next_step="restore a backup of the data directory",
-            ) from error
+        await self._roster.start()
 
     # The commit in force
 
@@ -121,17 +102,11 @@ class Board:
 
         Clusters whose file is Unknown at this commit keep their entry and their orders (R5).
         """
-        before = self._view.fleet
-        if self._installation and fleet.name != self._installation:
-            fleet = still_called(self._installation, fleet)
+        before, fleet = self._view.fleet, self._roster.whole(fleet)
         if before is not None and fleet.unknown.everything is not None:
             self._view.fleet = replace(before, problems=fleet.problems)
             return frozenset()
-        unsaid = self._entries.keys() - fleet.clusters.keys()
-        kept = {name: self._entries[name] for name in unsaid if fleet.unknown.covers_cluster(name) is not None}
-        if kept:
-            fleet = replace(fleet, clusters={**fleet.clusters, **kept})
-        had, self._view.fleet, self._entries = self._entries, fleet, fleet.clusters
+        self._view.fleet = fleet
         self._dirty_clusters |= changed_clusters(before, fleet)
         self._dirty |= other_policies(before, fleet)
         if self._identities.shared:
@@ -140,7 +115,8 @@ class Board:
         if before is not None and before.units is fleet.units and before.unknown == fleet.unknown:
             return frozenset()
         changed = changed_units(before, fleet)
-        self._leave(before, fleet, had)
+        self._roster.take(fleet, {*self._held, *(before.units if before is not None else ())})
+        self._leave()
         self._dirty |= changed
         self._dirty |= self._keep(before, fleet)
         return changed
@@ -151,26 +127,16 @@ class Board:
         unsaid = {
             name
             for name in {*had, *self._held, *after.unknown.units}
-            if name not in after.units and name not in self._leaving.units and after.unknown.covers(name) is not None
+            if name not in after.units
+            and name not in self._roster.leaving.units
+            and after.unknown.covers(name) is not None
         }
         self._view.kept = {name: had[name] for name in unsaid if name in had}
         return unsaid
 
-    def _leave(self, before: Fleet | None, after: Fleet, entries: Mapping[ClusterName, Cluster]) -> None:
-        """Note which units left; what was released before stands for inventories that are not known any more."""
-        self._leaving = self._leaving.without(frozenset(name for name in self._leaving.units if name in after.units))
-        had = {*self._held, *(before.units if before is not None else ())} - set(self._leaving.units)
-        gone = units_that_left(had, after)
-        held = {name for name, leave in self._leaving.units.items() if leave.fall}
-        falls = judge_fall(gone | held, had | held)
-        leaves = {name: Leave(after.commit, falls.get(name.overlay, "")) for name in gone}
-        clusters = {
-            name.cluster: entries.get(name.cluster) or entry_by_name(name.cluster)
-            for name in gone
-            if name.cluster not in after.clusters and name.cluster not in self._leaving.clusters
-        }
-        self._leaving = Leaving({**self._leaving.units, **leaves}, {**self._leaving.clusters, **clusters})
-        for name in self._leaving.units:
+    def _leave(self) -> None:
+        """What leaves has no result any more."""
+        for name in self._roster.leaving.units:
             self.results.pop(name, None)
             self._waiting.pop(name, None)
             self._dirty.add(name)
@@ -308,7 +274,7 @@ class Board:
         self._dirty_clusters |= recovered ^ self._recovered
         self._recovered = recovered
         self._dirty |= {name for name in self.falls() if name in released_falls}
-        self._leaving = self._leaving.allowed(released_falls)
+        self._roster.allow(released_falls)
         self._suspensions, self._requests, self._approved = tuple(suspensions), tuple(requests), approved
 
     def take_identity(self, cluster: ClusterName, identity: Identity) -> None:
@@ -316,7 +282,7 @@ class Board:
         if self._identities.recorded.get(cluster) != identity:
             self._identities.recorded[cluster] = identity
             self._dirty_clusters.add(cluster)
-            self._dirty |= set(self._leaving.units)  # what waited for it to say which cluster it is
+            self._dirty |= set(self._roster.leaving.units)  # what waited for it to say which cluster it is
 
     async def claim(self, cluster: ClusterName, identity: Identity) -> tuple[ClusterName, bool] | None:
         """Take an identity for an entry (R2).
@@ -332,7 +298,7 @@ class Board:
             return owner, True
         if owner is not None:
             self._identities.shared[cluster] = owner
-        concerned = self._units_of(stopped ^ set(self._identities.shared.values())) | set(self._leaving.units)
+        concerned = self._units_of(stopped ^ set(self._identities.shared.values())) | set(self._roster.leaving.units)
         if concerned:
             self._dirty |= concerned
             await self.publish()
@@ -345,10 +311,8 @@ class Board:
     async def rename(self, old: ClusterName, new: ClusterName) -> None:
         """Carry all that is known of a cluster over to its new name. Raises StateError, and then nothing changed."""
         fleet = self._view.fleet
-        async with self._publishing:
-            leaving = self._leaving.renamed(old, new, fleet.units if fleet is not None else ())
-            await self._state.rename_cluster(old, new, {LEAVING: encode_leaving(leaving)})
-            self._leaving = self._kept_leaving = leaving
+        async with self._releasing, self._publishing:
+            await self._roster.rename(old, new, fleet.units if fleet is not None else ())
             self._identities.rename(old, new)
             self._suspensions = tuple(replace(s, scope=scope_renamed(s.scope, old, new)) for s in self._suspensions)
             self._parts.pop(old, None)
@@ -358,7 +322,7 @@ class Board:
                 self._permits.pop(name, None)
                 self._waiting.pop(name, None)
         self._dirty_clusters.add(new)
-        self._dirty |= {name for name in leaving.units if name.cluster == new}
+        self._dirty |= self.leaving_of(new)
         # What it holds now is another thing than when it looked new: its deletions are judged anew (R9).
         known = [name for name in self.results if name.cluster == new]
         await self.release({name: self.results.pop(name) for name in known})
@@ -370,7 +334,7 @@ class Board:
     async def left(self, unit: UnitName) -> None:
         """A worker confirmed that it let go of a unit."""
         await self._state.put_released((), gone=(unit,))
-        self._leaving = self._leaving.without(frozenset({unit}))
+        self._roster.let_go(unit)
         for book in (self._held, self._permits, self._permits_to_come, self._waiting, self.results):
             book.pop(unit, None)
         parts = self._parts.get(unit.cluster)
@@ -386,15 +350,15 @@ class Board:
     def entries(self) -> Mapping[ClusterName, Cluster]:
         """All clusters that need a worker: those of the repo, and those with units to let go."""
         fleet = self._view.fleet
-        return {**self._leaving.clusters, **(fleet.clusters if fleet is not None else {})}
+        return {**self._roster.leaving.clusters, **(fleet.clusters if fleet is not None else {})}
 
     def leaving_of(self, cluster: ClusterName) -> frozenset[UnitName]:
         """Units of a cluster that are not let go yet."""
-        return self._leaving.of_cluster(cluster)
+        return self._roster.leaving.of_cluster(cluster)
 
     def falls(self) -> Mapping[UnitName, Leave]:
         """Units whose leaving is held, with commit and reason (R8)."""
-        return {name: leave for name, leave in self._leaving.units.items() if leave.fall}
+        return self._roster.falls()
 
     # Publishing
 
@@ -404,17 +368,7 @@ class Board:
             fleet = self._view.fleet
             if fleet is None:
                 return
-            if not self._installation:
-                await self._state.set_value(INSTALLATION, fleet.name)
-                self._installation = fleet.name
-            if self._entries != self._kept_entries:
-                entries = self._entries
-                await self._state.set_value(ENTRIES, encode_entries(entries))
-                self._kept_entries = entries
-            if self._leaving != self._kept_leaving:
-                leaving = self._leaving
-                await self._state.set_value(LEAVING, encode_leaving(leaving))
-                self._kept_leaving = leaving
+            await self._roster.save(fleet)
             while self._dirty:
                 name = self._dirty.pop()
                 if self._put_part(name, fleet):
@@ -434,7 +388,7 @@ class Board:
 
     def _put_part(self, name: UnitName, fleet: Fleet) -> bool:
         is_known = self._identities.recorded.get(name.cluster) is not None
-        may_be_renamed = is_known and name in self._leaving.units and self._has_left(name.cluster, fleet)
+        may_be_renamed = is_known and name in self._roster.leaving.units and self._has_left(name.cluster, fleet)
         orders = Orders(
             result=self._held.get(name) if name in self._waiting else self.results.get(name),
             held=self._held.get(name),
@@ -442,12 +396,12 @@ class Board:
             approved=self._approved.get(name, frozenset()),
             suspensions=(*self._suspensions, *self._identities.stops(fleet.clusters)),
             unproven=self._identities.unproven(fleet.clusters) if may_be_renamed else (),
-            fall=self._leaving.units[name].fall if name in self._leaving.units else "",
+            fall=self._roster.leaving.units[name].fall if name in self._roster.leaving.units else "",
         )
         unit: Unit | None = fleet.units.get(name)
         if unit is not None:
             part = plan_unit(unit, fleet, orders)
-        elif name in self._leaving.units:
+        elif name in self._roster.leaving.units:
             part = plan_leaving_unit(name, fleet, orders)
         elif (problem := fleet.unknown.covers(name)) is not None:
             part = plan_unknown_unit(name, problem, fleet, orders, self._view.kept.get(name))

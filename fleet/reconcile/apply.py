@@ -101,9 +101,18 @@ class Applier:
         """What an apply with force would make of the object; stores nothing."""
         site, ref = self._site, wanted.ref
         served = self.served(wanted)
-        live = site.view.find(ref)
-        row = unit.rows.get(ref)
-        body = await self.body(unit, wanted, live.document if live else None, row.uid if row and live else "")
+        live, row = site.view.find(ref), unit.rows.get(ref)
+        uid = row.uid if row is not None and live is not None else ""
+        body = await self.body(unit, wanted, live.document if live else None, uid)
+        try:
+            return await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, dry_run=True)
+        except (Conflict, ObjectInvalid):
+            current = await site.kube.get(served, ref.namespace, ref.name)
+            now = text_at(current, "metadata", "uid") if current is not None else ""
+            if now == uid:
+                raise
+        site.verify(ref)  # another incarnation than the record's: by a watch that was slow, or an answer that was lost
+        body = await self.body(unit, wanted, current, now)
         return await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, dry_run=True)
 
     async def is_in_sync(self, unit: UnitState, wanted: Wanted, live: Document) -> bool:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import pytest
 from rig import Hub, config_map
 from testbed.controlplane import ControlPlane
 
+from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.status import EventKind, Sync
 from fleet.errors import OwnedByOther, StateNotWritable
 from fleet.store.memory import MemoryJournal
@@ -106,3 +109,40 @@ async def test_a_lost_lease_ends_all_writing(hub: Hub, api_server: ControlPlane,
         assert client.get(path(shop, "a"))["data"] == {"a": "x"}
         hub.lost = False
         await hub.until(lambda: hub.told(EventKind.HEALED), "goes on with a lease", 60)
+
+
+class Deaf:
+    """A connection whose watches tell nothing any more once `ears` are shut."""
+
+    def __init__(self, kube: Any, ears: asyncio.Event) -> None:
+        self._kube, self._shut = kube, ears
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def follow(self, kind: Any, **options: Any) -> Any:
+        async for seen in self._kube.follow(kind, **options):
+            if not self._shut.is_set():
+                yield seen
+
+
+@pytest.mark.parametrize("validate", [Validate.SERVER, Validate.SCHEMA])
+async def test_an_object_that_was_made_anew_unseen_is_read_again(
+    hub: Hub, api_server: ControlPlane, shop: str, validate: Validate
+) -> None:
+    client, shut = api_server.client(), asyncio.Event()
+    hub.between = lambda kube: Deaf(kube, shut)
+    sync = SyncPolicy(validate=validate)
+    unit = hub.want("web", [config_map("a", shop)], sync=sync)
+    async with hub.worker():
+        await hub.until_well(unit)
+        shut.set()
+        live = client.get(path(shop, "a"))
+        client.delete(path(shop, "a"))
+        kept = {name: live["metadata"][name] for name in ("name", "namespace", "labels", "annotations")}
+        made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": kept, "data": live["data"]}
+        again = client.apply(made, manager="fleet")
+        assert again["metadata"]["uid"] != live["metadata"]["uid"]
+        hub.want("web", [config_map("a", shop, {"a": "2"})], commit="b", sync=sync)
+        await hub.until(lambda: client.get(path(shop, "a"))["data"] == {"a": "2"}, "applied to the new one")
+        assert client.get(path(shop, "a"))["metadata"]["uid"] == again["metadata"]["uid"]

@@ -1,0 +1,102 @@
+"""Who belongs to the fleet: its name, its entries as known last, what leaves it; over restarts too (R5, R8, R13)."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
+
+from fleet.core.differences import entry_by_name, still_called
+from fleet.core.fleet import Cluster, Fleet
+from fleet.core.ids import ClusterName, UnitName
+from fleet.core.leaving import Leave, Leaving, decode_entries, decode_leaving, encode_entries, encode_leaving
+from fleet.core.release import judge_fall, units_that_left
+from fleet.errors import StateDamaged
+from fleet.ports.state import INSTALLATION, State
+
+# Values of the state
+LEAVING = "leaving"
+ENTRIES = "entries"  # a broken file hides its clusters from a hub that starts
+
+
+class Roster:
+    """Changed by commits and by units that are let go; `save` before anything is published that follows from it."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.leaving = Leaving()
+        self._saved_leaving = self.leaving
+        self._entries: Mapping[ClusterName, Cluster] = {}
+        self._before = self._saved_entries = self._entries
+        self._installation = ""
+
+    async def start(self) -> None:
+        """Take over what an earlier process knew. Raises StateError."""
+        self._installation = await self._state.get_value(INSTALLATION) or ""
+        leaving, entries = await self._state.get_value(LEAVING), await self._state.get_value(ENTRIES)
+        try:
+            self.leaving = self._saved_leaving = decode_leaving(leaving) if leaving else Leaving()
+            self._entries = self._saved_entries = decode_entries(entries or "{}")
+        except ValueError as error:
+            raise StateDamaged(
+                "which clusters and units the fleet had cannot be read",
+                why=str(error),
+                next_step="restore a backup of the data directory",
+            ) from error
+
+    async def save(self, fleet: Fleet) -> None:
+        """Write down what changed. Raises StateError, and then nothing is forgotten."""
+        if not self._installation:
+            await self._state.set_value(INSTALLATION, fleet.name)
+            self._installation = fleet.name
+        if self._entries != self._saved_entries:
+            entries = self._entries
+            await self._state.set_value(ENTRIES, encode_entries(entries))
+            self._saved_entries = entries
+        if self.leaving != self._saved_leaving:
+            leaving = self.leaving
+            await self._state.set_value(LEAVING, encode_leaving(leaving))
+            self._saved_leaving = leaving
+
+    def whole(self, fleet: Fleet) -> Fleet:
+        """An inventory with what it does not say because of a problem: entries of broken files stay as known last."""
+        if self._installation and fleet.name != self._installation:
+            fleet = still_called(self._installation, fleet)
+        unsaid = self._entries.keys() - fleet.clusters.keys()
+        kept = {name: self._entries[name] for name in unsaid if fleet.unknown.covers_cluster(name) is not None}
+        found = replace(fleet, clusters={**fleet.clusters, **kept}) if kept else fleet
+        self._before, self._entries = self._entries, found.clusters
+        return found
+
+    def take(self, after: Fleet, had_units: Iterable[UnitName]) -> None:
+        """Note which units leave with this inventory. had_units: of the one before, and all that were released."""
+        back = frozenset(name for name in self.leaving.units if name in after.units)
+        self.leaving = self.leaving.without(back)
+        had = set(had_units) - set(self.leaving.units)
+        gone = units_that_left(had, after)
+        held = {name for name, leave in self.leaving.units.items() if leave.fall}
+        falls = judge_fall(gone | held, had | held)
+        leaves = {name: Leave(after.commit, falls.get(name.overlay, "")) for name in gone}
+        clusters = {
+            name.cluster: self._before.get(name.cluster) or entry_by_name(name.cluster)
+            for name in gone
+            if name.cluster not in after.clusters and name.cluster not in self.leaving.clusters
+        }
+        self.leaving = Leaving({**self.leaving.units, **leaves}, {**self.leaving.clusters, **clusters})
+
+    def let_go(self, unit: UnitName) -> None:
+        """A unit that was detached."""
+        self.leaving = self.leaving.without(frozenset({unit}))
+
+    def allow(self, units: frozenset[UnitName]) -> None:
+        """Units whose fall a person allowed."""
+        self.leaving = self.leaving.allowed(units)
+
+    async def rename(self, old: ClusterName, new: ClusterName, wanted: Container[UnitName]) -> None:
+        """Rename a cluster in the state, together with what leaves. Raises StateError, and then nothing changed."""
+        leaving = self.leaving.renamed(old, new, wanted)
+        await self._state.rename_cluster(old, new, {LEAVING: encode_leaving(leaving)})
+        self.leaving = self._saved_leaving = leaving
+
+    def falls(self) -> Mapping[UnitName, Leave]:
+        """Units whose leaving is held, with commit and reason (R8)."""
+        return {name: leave for name, leave in self.leaving.units.items() if leave.fall}
