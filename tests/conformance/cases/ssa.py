@@ -772,7 +772,8 @@ async def an_int_or_string_keeps_its_type(api: Api) -> Any:
 def _joined(made: Reply) -> list[dict[str, Any]]:
     """All fields of an object as an Apply entry of ours beside the entries of subresources."""
     fields = made.at("metadata", "managedFields")
-    ours = {**fields[0], "manager": "fleet", "operation": "Apply"}
+    maker = next(entry for entry in fields if not entry.get("subresource"))  # in which order they come, time tells
+    ours = {**maker, "manager": "fleet", "operation": "Apply"}
     return [ours, *(entry for entry in fields if entry.get("subresource"))]
 
 
