@@ -97,15 +97,16 @@ class Board:
 
     # The commit in force
 
-    def take_fleet(self, fleet: Fleet) -> frozenset[UnitName]:
+    def take_fleet(self, fleet: Fleet) -> frozenset[UnitName] | None:
         """Put an inventory in force; returns the units that are new or were resolved differently.
 
-        Clusters whose file is Unknown at this commit keep their entry and their orders (R5).
+        None where it says nothing at all: the one before stays in force as a whole. Clusters whose file is Unknown at
+        this commit keep their entry and their orders (R5).
         """
         before, fleet = self._view.fleet, self._roster.whole(fleet)
         if before is not None and fleet.unknown.everything is not None:
             self._view.fleet = replace(before, problems=fleet.problems)
-            return frozenset()
+            return None
         self._view.fleet = fleet
         self._dirty_clusters |= changed_clusters(before, fleet)
         self._dirty |= other_policies(before, fleet)

@@ -110,6 +110,7 @@ class Commits:
         self._wanted = _Wanted()
         self._promised = Revision("")  # in force before the mirror was lost: the branch must still contain it (R7)
         self._unfinished = False  # a commit was taken over in part: the hub's own state could not be written
+        self._is_refused = False  # the newest commit says nothing; the inventory before it is in force (R6)
         self._again: set[UnitName] = set()  # their builds failed for a passing reason
 
     async def run(self) -> None:
@@ -208,7 +209,8 @@ class Commits:
         commit = fetched.info.revision
         fetched_at = self._wall()
         telemetry.COMMITS.inc()
-        changed = fetched.changed if self._loaded is not None and not self._unfinished else None
+        follows = self._loaded is not None and not self._unfinished and not self._is_refused
+        changed = fetched.changed if follows else None
         self._unfinished = True
         # A label or a line of fleet.yaml resolves every unit anew, which takes seconds in a very large fleet.
         self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
@@ -217,6 +219,7 @@ class Commits:
         await self._convergence.begin(commit, started)
         # From here until `rendering` is set nothing waits: a commit in force with old results would look arrived.
         resolved = self._board.take_fleet(self._loaded.fleet)
+        self._is_refused = resolved is None
         self._bells.clusters.set()
         fleet = self._view.fleet or self._loaded.fleet
         self._traces.installation = fleet.name
@@ -224,7 +227,7 @@ class Commits:
         count = {telemetry.KEY_COUNT: len(fleet.units)}
         self._traces.span(telemetry.SPAN_FETCH, commit, started, fetched_at)
         self._traces.span(telemetry.SPAN_INVENTORY, commit, fetched_at, self._wall(), attributes=count)
-        todo = self._stale(fleet, resolved, changed)
+        todo = self._stale(fleet, resolved, changed) if resolved is not None else {}
         self._view.rendering = frozenset(todo)
         self._view.version += 1
         await self._board.publish()
@@ -239,6 +242,9 @@ class Commits:
         self._unfinished = False
         self._board.first_is_over()
         self._bells.rollouts.set()
+        if resolved is None:
+            log.warning("commit not taken over", commit=commit, in_force=fleet.commit)
+            return
         await self._convergence.released(commit)
         log.info("commit in force", commit=commit, rendered=len(todo), units=len(fleet.units))
 

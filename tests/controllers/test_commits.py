@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from controllers.rig import Brain
-from hubworld import cluster_file, config_map, kustomization, overlay
+from hubworld import AT_ONCE, cluster_file, config_map, kustomization, overlay
 
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.release import Rendered, RenderProblem
@@ -287,6 +287,26 @@ class FullState:
 
     async def _refuse(self, *_: object, **__: object) -> None:
         raise StateNotWritable("the state cannot be written", why="the disk is full")
+
+
+OTHER_NAME = AT_ONCE.replace("name: default", "name: other")
+
+
+@pytest.mark.parametrize("text", ["kind: [", OTHER_NAME], ids=["broken", "renamed"])
+async def test_a_commit_that_is_not_taken_over_goes_nowhere_until_it_is_mended(brain: Brain, text: str) -> None:
+    await brain.commit(small("eu-1", "eu-2"))
+    orders = {name: brain.desired(name) for name in ("web@eu-1", "edge@eu-2")}
+    refused = brain.repo.commit({"fleet.yaml": text, "overlays/web/one.yaml": config_map("one", "2")})
+    await brain.commits.fetch_once()
+    brain.repo.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
+    await brain.commits.fetch_once()
+    assert brain.renderer.stats.builds == 2
+    assert {name: brain.desired(name) for name in orders} == orders
+    assert refused not in brain.view.converged
+    mended = await brain.commit({"fleet.yaml": AT_ONCE})
+    assert brain.renderer.stats.builds == 4
+    assert {brain.desired(name).commit for name in orders} == {mended}
+    assert mended in brain.view.converged
 
 
 @pytest.mark.parametrize("write", ["put_released", "set_value", "next_sequence"])
