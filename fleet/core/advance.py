@@ -251,7 +251,7 @@ class _Look:
                 row, is_over = self._try(overlay, row, stage, touched, stopped=bool(stopped))
                 self.rows[overlay] = row
             state, why = self._state_of(overlay, row, stage, touched, is_over=is_over, reached=reached, behind=behind)
-            if not stopped and (is_over or (reached and not self._gate(stage, facts))):
+            if reached and not stopped and (is_over or not self._gate(stage, facts)):
                 full = self._release(overlay, stage, touched)
                 why = why if is_over else "; ".join(filter(None, (why, full)))
             released = set(self.releases)

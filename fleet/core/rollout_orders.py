@@ -67,6 +67,9 @@ def carry_out(
             after, text = resumed(passage), f"rollout of {name} goes on"
         case "promote":
             after, text = promoted(passage, facts), f"rollout of {name} goes past the step it stood at: {order.reason}"
+            if after == passage:
+                why = "an approval is missing, or a step cannot be done; promote passes neither"
+                return Done(kept, "refused", f"rollout of {name} goes past no step: {why}")
         case "abort":
             return Done(aborted(kept, passage, stop), "done", f"rollout of {name} aborted", passage.commit)
         case _:

@@ -103,16 +103,21 @@ def resumed(passage: Passage) -> Passage:
 
 
 def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage:
-    """Go past the step that each row stands at, without those that are not Healthy; never past an approval."""
+    """Go past the step that each row stands at, without those that are not Healthy.
+
+    Never past an approval that is missing, nor past a step that cannot be done.
+    """
     rows = dict(passage.rows)
     for overlay, row in passage.rows.items():
-        stages = facts[overlay].stages if overlay in facts else ()
-        for stage in stages:
-            units = {name: facts[overlay].units[name] for name in stage.clusters if name in facts[overlay].units}
+        if (fact := facts.get(overlay)) is None:
+            continue
+        for stage in fact.stages:
+            units = {name: fact.units[name] for name in stage.clusters if name in fact.units}
             touched = {name for name in row.targets if name in units}
-            if stage.name in row.passed or not touched:
+            is_broken = stage.name in fact.broken
+            if stage.name in row.passed or (stage.step.takes_clusters and not touched and not is_broken):
                 continue
-            if len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals:
+            if not is_broken and len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals:
                 slow = {name for name in touched if units[name].released or units[name].condition is Condition.AWAY}
                 rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
             break

@@ -1,0 +1,87 @@
+"""Rollouts by example: what people order, what failures take back, and what a newer result begins again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fleet.core.advance import Advance, Condition, RowFacts, UnitFact, advance
+from fleet.core.fleet import Cluster, Origin, RolloutPolicy, Step
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
+from fleet.core.passage import Passages
+from fleet.core.release import Rendered
+from fleet.core.rollout_orders import Done, RolloutOrder, carry_out
+from fleet.core.steps import stages_of
+from fleet.core.takeover import Wanted, settle, take_over
+
+HERE = Origin("fleet.yaml", 1)
+DEV, ONE, TWO = ClusterName("dev"), ClusterName("prod-1"), ClusterName("prod-2")
+CLUSTERS = {
+    DEV: Cluster(DEV, HERE, environment="dev"),
+    ONE: Cluster(ONE, HERE, environment="prod"),
+    TWO: Cluster(TWO, HERE, environment="prod"),
+}
+STEPS = (Step("dev", HERE, environments=("dev",)), Step("ok", HERE, approvals=1), Step("prod", HERE, rest=True))
+WEB, API = OverlayName("web"), OverlayName("api")
+HEAD, OLD = Revision("b" * 40), Rendered(Digest("0"), Revision("a" * 40))
+Conditions = Mapping[ClusterName, Condition]
+NONE: Conditions = {}
+
+
+def facts_of(
+    held: Mapping[ClusterName, Rendered],
+    target: str = "1",
+    conditions: Conditions = NONE,
+    steps: tuple[Step, ...] = STEPS,
+    **more: Any,
+) -> RowFacts:
+    """Facts of an overlay on all clusters; what is not named stands well."""
+    units = {
+        name: UnitFact(target, held[name].bundle == target, conditions.get(name, Condition.WELL)) for name in CLUSTERS
+    }
+    return RowFacts(stages_of(RolloutPolicy(steps), CLUSTERS, ()).stages, units, 60.0, **more)
+
+
+def wanted(target: str, *names: ClusterName, held: Rendered | None = OLD) -> dict[ClusterName, Wanted]:
+    return {name: Wanted(Rendered(Digest(target), HEAD), held) for name in names or CLUSTERS}
+
+
+def order(kept: Passages, kind: str, target: str = HEAD, facts: Mapping[OverlayName, RowFacts] | None = None) -> Done:
+    held = {UnitName(overlay, name): Rendered(Digest("1"), HEAD) for overlay in (WEB, API) for name in CLUSTERS}
+    return carry_out(RolloutOrder("op", kind, target, "jo", "because"), kept, facts or {}, held, 0.0)
+
+
+def look(kept: Passages, facts: Mapping[OverlayName, RowFacts], now: float = 0.0) -> tuple[Passages, Advance]:
+    found = advance(kept.all[-1], facts, now, 0.0)
+    return settle(kept, found.passage, 0.0), found
+
+
+def after_dev() -> tuple[Passages, dict[ClusterName, Rendered]]:
+    """A rollout whose first step is over."""
+    held = dict.fromkeys(CLUSTERS, OLD)
+    kept, found = look(take_over(Passages(), WEB, wanted("1"), HEAD, 0.0), {WEB: facts_of(held)})
+    assert [unit.cluster for unit in found.releases] == [DEV]
+    held[DEV] = Rendered(Digest("1"), HEAD)
+    return look(kept, {WEB: facts_of(held)})[0], held
+
+
+def test_promoting_never_passes_an_approval_even_where_its_step_takes_no_cluster() -> None:
+    kept, held = after_dev()
+    facts = {WEB: facts_of(held)}
+    for _ in range(3):
+        done = order(kept, "promote", facts=facts)
+        assert done.outcome == "refused"
+        kept, found = look(done.kept, facts)
+        assert not found.releases
+    kept = order(kept, "approve", f"{HEAD} ok", facts).kept
+    assert {unit.cluster for unit in look(kept, facts)[1].releases} == {ONE, TWO}
+
+
+def test_promoting_never_passes_a_step_that_cannot_be_done() -> None:
+    kept, held = after_dev()
+    steps = (STEPS[0], Step("edge", HERE, environments=("edge",)), STEPS[2])
+    facts = {WEB: facts_of(held, steps=steps, broken={"edge": "it matches no cluster"})}
+    kept, found = look(order(kept, "promote", facts=facts).kept, facts)
+    assert not found.releases
+    mended = {WEB: facts_of(held, steps=steps)}
+    assert {unit.cluster for unit in look(kept, mended)[1].releases} == {ONE, TWO}
