@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from fleet.cli.checkout import local_renderer, open_checkout, render_all
 from fleet.cli.output import clean
-from fleet.core.adopt import counted, owners_of
+from fleet.core.adopt import counted, is_tracked_by_label, owners_of, tracked_line
 from fleet.core.diff import diff_documents, dry_run_diff
 from fleet.core.documents import Document, canonical, mapping_at, text_at
 from fleet.core.exact import is_applied_already
@@ -56,7 +56,8 @@ _Place: TypeAlias = "tuple[ServedKind, str]"  # a kind in a namespace
 class Difference:
     """How one object stands: "+" absent live, "~" different, "=" equal, "!" not comparable.
 
-    foreign: who owns a live object that carries no mark; None where it carries one.
+    foreign: who owns a live object that carries no mark; None where it carries one. tracked: Argo CD would delete that
+    with its Application also after we took it over.
     """
 
     ref: ObjectRef
@@ -65,6 +66,7 @@ class Difference:
     note: str = ""
     foreign: tuple[str, ...] | None = None
 
+    tracked: bool = False
 
 @dataclass(slots=True)
 class _Comparison:
@@ -130,7 +132,8 @@ class _Comparison:
         except (Forbidden, AdmissionDenied, NotFound) as error:
             drifts = diff_documents(_unmarked(body), _unmarked(live))
             note = f"approximate: {error.why or error.reason}"
-        return Difference(ref, "~" if drifts else "=", drifts, note, foreign)
+        tracked = is_foreign and is_tracked_by_label(live, body)
+        return Difference(ref, "~" if drifts else "=", drifts, note, foreign, tracked)
 
     def _clear(self, item: BundleObject) -> Document:
         """The body with its Secret values, for the one request that needs them."""
@@ -258,7 +261,11 @@ def _adoption(found: Sequence[Difference]) -> str:
     named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
     takes = f"ifNoDiff takes the {equal} equal" if equal else "ifNoDiff takes none"
     also = f", always also {named}" if others else ""
-    return f"{len(foreign)} not ours, owned by {counted(owners for _, owners in foreign)}: sync.adopt {takes}{also}"
+    owned = counted(owners for _, owners in foreign)
+    lines = [f"{len(foreign)} not ours, owned by {owned}: sync.adopt {takes}{also}"]
+    if tracked := sum(item.tracked for item, _ in foreign):
+        lines.append(tracked_line(tracked))
+    return "\n".join(lines)
 
 
 def _values(drift: FieldDrift) -> str:

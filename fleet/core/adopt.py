@@ -54,8 +54,8 @@ _RESTART = "kubectl-rollout"  # a command to the cluster, no desired state: undo
 _SYSTEM = ("kube-", "kubelet", "cloud-controller-manager", "cluster-autoscaler")  # parts of the cluster itself
 
 _NOTES, _LABELS = ("f:metadata", "f:annotations"), ("f:metadata", "f:labels")
-# What the former tool keeps for itself. It moves and goes: without it the tool neither counts the object as its own
-# nor deletes it when its own Application, Kustomization or release is deleted.
+# What the former tool keeps for itself. It moves and goes: without it Flux, and Argo CD where it tracks by annotation,
+# neither count the object as theirs nor delete it with Kustomization or Application. Helm deletes by its release.
 _BOOKKEEPING = frozenset(
     {
         (*_NOTES, "f:kubectl.kubernetes.io/last-applied-configuration"),
@@ -73,7 +73,7 @@ _BOOKKEEPING = frozenset(
 # What stays with the former tool unless Git says it, because taking it away would do more than Git asks for.
 _STAYS: tuple[Path, ...] = (
     (*_LABELS, "f:app.kubernetes.io/managed-by"),  # dashboards select by it
-    (*_LABELS, "f:app.kubernetes.io/instance"),  # as do monitors of Services; Argo CD sets it where it tracks by label
+    (*_LABELS, "f:app.kubernetes.io/instance"),  # as do monitors of Services; so `is_tracked_by_label` is to be told
     ("f:metadata", "f:finalizers"),  # never stripped (R15)
     ("f:spec", "f:replicas"),  # left out for an autoscaler, which has not scaled yet
     ("f:spec", "f:volumeName"),  # bound by the cluster,
@@ -81,6 +81,7 @@ _STAYS: tuple[Path, ...] = (
     ("f:status",),
 )
 _RESTARTED_AT = "f:kubectl.kubernetes.io/restartedAt"  # in a pod template, whoever put it there
+_INSTANCE, _TRACKING = "app.kubernetes.io/instance", "argocd.argoproj.io/tracking-id"
 
 
 def is_former(manager: str) -> bool:
@@ -161,6 +162,29 @@ def owners_of(live: Document) -> tuple[str, ...]:
 
 
 # Whose fields move
+def is_tracked_by_label(live: Document, body: Document) -> bool:
+    """Whether Argo CD goes on counting the object as its Application's, and deletes it with that, once it is ours.
+
+    It tracks by a label (its default before 3.0) where it sets one and no annotation. The annotation goes when we take
+    the object over; the label stays, unless Git says another value. live: metadata will do.
+    """
+    label = text_at(live, "metadata", "labels", _INSTANCE)
+    if not label or text_at(live, "metadata", "annotations", _TRACKING):
+        return False
+    path = (*_LABELS, f"f:{_INSTANCE}")
+    is_set = any(entry.manager.startswith("argocd-") and touches(entry.fields, path) for entry in entries_of(live))
+    return is_set and text_at(body, "metadata", "labels", _INSTANCE) in ("", label)
+
+
+def tracked_line(count: int) -> str:
+    """What to do about objects that `is_tracked_by_label` names."""
+    them = "it" if count == 1 else "them"
+    return (
+        f"Argo CD tracks {count} of these by the label {_INSTANCE}, which stays, and deletes {them} with its "
+        "Application: delete that without cascade"
+    )
+
+
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ is told by dry-runs, before anything is written.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,14 @@ from fleet.core.adopt import (
     foreign_line,
     is_former,
     is_same_but_marked,
+    is_tracked_by_label,
     judge_adoption,
     move_patch,
     owners_of,
     plan_move,
     removal_patch,
     shown_paths,
+    tracked_line,
 )
 from fleet.core.documents import Document, text_at
 from fleet.core.fingerprint import own_entry
@@ -58,6 +60,7 @@ class Adopter:
         self._allowed: dict[tuple[UnitName, ObjectRef], tuple[Digest, str]] = {}  # as wanted, at which version
         self._asked: dict[UnitName, Adopt] = {}  # by the last pass
         self._taken: dict[UnitName, list[tuple[str, ...]]] = defaultdict(list)  # managers of each object, untold
+        self._tracked: Counter[UnitName] = Counter()  # how many of these Argo CD tracks by label
 
     async def choose(self, unit: UnitState, plan: UnitPlan) -> None:
         """Turn what may be taken over from `plan.foreign` into steps, and note why the rest may not. Writes nothing."""
@@ -107,7 +110,7 @@ class Adopter:
             reason = f"sync.adopt: fields of {', '.join(managers) or 'nobody'} move to fleet"
             await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome="")
             try:
-                moved = await self._move(unit, item, live.document)
+                moved, body = await self._move(unit, item, live.document)
             except ClusterError as error:
                 word = "unknown" if isinstance(error, UNKNOWN_RESULT) else "failed"
                 await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome=f"{word}: {error.reason}")
@@ -123,6 +126,7 @@ class Adopter:
             return False
         if done:
             self._taken[unit.name].append(managers)
+            self._tracked[unit.name] += is_tracked_by_label(live.document, body)
             if others := [name for name in managers if not is_former(name)]:
                 note = f"{' and '.join(others)} also set fields of it: what Git drops of these stays"
                 unit.warnings[ref] = (*unit.warnings.get(ref, ()), note)
@@ -138,6 +142,8 @@ class Adopter:
             message = f"took over {len(taken)} {noun}, fields moved from {counted(taken)}"
             commit = unit.desired.commit if unit.desired else None
             self._site.outbox.tell(EventKind.NOTE, message, unit=unit.name, commit=commit)
+            if tracked := self._tracked.pop(unit.name, 0):
+                self._site.outbox.tell(EventKind.NOTE, tracked_line(tracked), unit=unit.name, commit=commit)
 
     def name(self, unit: UnitState, plan: UnitPlan, outcome: Outcome) -> None:
         """One line on what is left and not ours: counts, owners, the next command."""
@@ -243,8 +249,11 @@ class Adopter:
         left = extras_left(whole, tried, extras)
         return _differs(unit, ref, f"{shown_paths(left or extras)} is set by {owners} and not in Git")
 
-    async def _move(self, unit: UnitState, item: Wanted, document: Document) -> Document:
-        """Move the fields; the object as it is then. Where it changed meanwhile, `always` reads it again."""
+    async def _move(self, unit: UnitState, item: Wanted, document: Document) -> tuple[Document, Document]:
+        """Move the fields; the object as it is then, and the body for it.
+
+        Where the object changed meanwhile, `always` reads it again.
+        """
         site, ref = self._site, item.ref
         served, rules, uid = self._applier.served(item), site.rules(unit, ref), text_at(document, "metadata", "uid")
         whole = not document.keys() <= _METADATA
@@ -252,14 +261,15 @@ class Adopter:
             body = await self._applier.body(unit, item, document, uid)
             move = plan_move(document, body.document, rules)
             if move is None and whole:
-                return document
+                return document, body.document
             if move is not None:
                 if move.left:
                     note = f"fields of {', '.join(move.left)} are written at another API version and stay with it"
                     unit.warnings[ref] = (note,)
                 try:
                     patch = move_patch(document, move)
-                    return (await site.kube.patch(served, ref.namespace, ref.name, patch, JSON_PATCH)).object
+                    moved = await site.kube.patch(served, ref.namespace, ref.name, patch, JSON_PATCH)
+                    return moved.object, body.document
                 except Conflict:
                     if unit.desired is None or unit.desired.policy.sync.adopt is not Adopt.ALWAYS:
                         raise  # somebody is at work

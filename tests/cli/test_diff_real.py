@@ -67,6 +67,17 @@ def test_an_object_that_equals_git_is_equal_before_anybody_marked_it(
     assert "1 not ours, owned by kubectl (1): sync.adopt ifNoDiff takes the 1 equal\n" in said
 
 
+def test_what_argo_cd_would_delete_with_its_application_is_said_before_it_is_taken_over(
+    run: Callable[..., tuple[int, str]], api_server: ControlPlane, shop: str
+) -> None:
+    labels = {"app.kubernetes.io/instance": "web"}
+    api_server.client().apply(config_map("tracked", shop, labels=labels), manager="argocd-controller")
+    api_server.client().apply(config_map("plain", shop, labels=labels), manager="helm")
+    code, said = run([config_map("tracked", shop), config_map("plain", shop)])
+    assert code == EXIT_SAME
+    assert "\nArgo CD tracks 1 of these by the label app.kubernetes.io/instance, which stays, and deletes it" in said
+
+
 def test_a_note_of_the_user_that_differs_is_shown(
     run: Callable[..., tuple[int, str]], api_server: ControlPlane, shop: str
 ) -> None:

@@ -18,6 +18,7 @@ from fleet.core.adopt import (
     foreign_line,
     is_former,
     is_same_but_marked,
+    is_tracked_by_label,
     judge_adoption,
     move_patch,
     owners_of,
@@ -244,3 +245,28 @@ def test_owners_are_tools_and_people_not_parts_of_the_cluster() -> None:
     live = made(raw("helm", {}), raw("kube-controller-manager", {}), raw("argocd-controller", {}, sub="status"))
     assert owners_of(live) == ("helm",)
     assert len(entries_of(live)) == 3
+
+
+INSTANCE = "app.kubernetes.io/instance"
+LABELLED = {"f:metadata": {"f:labels": {f"f:{INSTANCE}": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("manager", "annotations", "said", "expected"),
+    [
+        ("argocd-controller", {}, {}, True),
+        ("argocd-application-controller", {}, {}, True),
+        ("argocd-controller", {}, {INSTANCE: "shop"}, True),  # as in Git, so that it stays
+        ("argocd-controller", {}, {INSTANCE: "web"}, False),
+        ("argocd-controller", {"argocd.argoproj.io/tracking-id": "shop:/ConfigMap:shop/a"}, {}, False),
+        ("helm", {}, {}, False),
+    ],
+)
+def test_argo_cd_goes_on_tracking_by_a_label_of_its_own_that_stays(
+    manager: str, annotations: dict[str, str], said: dict[str, str], expected: bool
+) -> None:
+    live = made(raw(manager, LABELLED), labels={INSTANCE: "shop"}, annotations=annotations)
+    body = {**BODY, "metadata": {**BODY["metadata"], "labels": said}}
+    assert is_tracked_by_label(live, body) is expected
+    assert not is_tracked_by_label(made(raw(manager, {"f:data": {}}), labels={INSTANCE: "shop"}), body)
+    assert not is_tracked_by_label(made(raw(manager, LABELLED)), body)

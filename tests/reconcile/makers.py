@@ -68,6 +68,13 @@ class Makers:
             made = {**document, "metadata": {**metadata, "annotations": {**notes, LAST_APPLIED: json.dumps(document)}}}
             self.create(made, "argocd-controller")
 
+    def argocd_by_label(self, documents: Documents) -> None:
+        """Client-side apply with the label that Argo CD before 3.0 tracks by."""
+        for document in documents:
+            made = _labelled(document, {"app.kubernetes.io/instance": "shop"})
+            made["metadata"]["annotations"] = {LAST_APPLIED: json.dumps(document)}
+            self.create(made, "argocd-controller")
+
     def flux_kustomize(self, documents: Documents) -> None:
         """Server-side apply with Flux's labels."""
         for document in documents:

@@ -295,6 +295,20 @@ async def test_if_no_diff_takes_an_object_once_its_writer_is_quiet(
     assert hub.told(EventKind.NOTE, "took over 1 object, fields moved from argocd-controller (1)")
 
 
+async def test_what_argo_cd_tracks_by_label_is_taken_over_with_a_word_on_its_cascade(
+    hub: Hub, plane: ControlPlane, place: str, makers: Makers
+) -> None:
+    by_label, by_annotation = config_map("a", place), config_map("b", place)
+    makers.argocd_by_label([by_label])
+    makers.argocd([by_annotation])
+    unit = hub.want("shop", [by_label, by_annotation], sync=NO_DIFF)
+    async with hub.worker():
+        await hub.until_well(unit)
+    assert live_of(plane, by_label)["metadata"]["labels"]["app.kubernetes.io/instance"] == "shop"
+    (told,) = hub.told(EventKind.NOTE, "without cascade")
+    assert told.message.startswith("Argo CD tracks 1 of these by the label app.kubernetes.io/instance")
+
+
 @pytest.mark.parametrize("policy", [NO_DIFF, ALWAYS])
 async def test_what_another_object_or_installation_owns_is_left_alone_whatever_is_asked_for(
     hub: Hub, plane: ControlPlane, place: str, makers: Makers, policy: SyncPolicy
