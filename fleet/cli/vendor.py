@@ -14,6 +14,7 @@ from fleet.cli.output import say
 from fleet.core.documents import Document, documents_at, text_at
 from fleet.core.vendoring import (
     LOCK_FILE,
+    BaseRef,
     Copy,
     copies_in,
     digest_of_archive,
@@ -36,6 +37,7 @@ def vendor_base(root: Path, text: str, to: str, out: TextIO) -> int:
 
     base = parse_base(text)
     target = _inside(root, to or f"vendor/{base.url.rstrip('/').rpartition('/')[2].removesuffix('.git')}")
+    _check_replaceable(root, target, base)
     with tempfile.TemporaryDirectory(prefix="fleet-vendor-") as folder:
         commit = RemoteCommit(base.url, base.ref, Path(folder))
         closure = read_closure(CommitTree(commit), Reader(), base.directory)
@@ -105,7 +107,7 @@ def check(root: Path, out: TextIO, *, offline: bool) -> int:
         if found != copy.digest:
             differs = True
             say(f"CHANGED  {copy.path}: {'not what was copied' if found else 'gone'} ({shown})", out)
-            say(f"         next: git restore {copy.path}, or vendor it again", out)
+            say(f"         next: git restore {copy.path}, or remove it and vendor it again", out)
             continue
         moved = "" if offline else _moved(copy)
         differs |= bool(moved)
@@ -144,10 +146,10 @@ def _moved(copy: Copy) -> str:
 
 
 def _check_chart(content: bytes, name: str, version: str, source: str) -> None:
-    from fleet.render.charts import read_archive
+    from fleet.render.charts import Room, read_archive
     from fleet.render.limits import RunLimits
 
-    files = read_archive(content, source, RunLimits())
+    files = read_archive(content, source, Room.within(RunLimits()))
     try:
         about: Document = yaml.safe_load(files["Chart.yaml"]) or {}
     except yaml.YAMLError as error:
@@ -205,6 +207,29 @@ def _write_tree(target: Path, files: Mapping[str, tuple[bool, bytes]]) -> None:
         fresh.replace(target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _check_replaceable(root: Path, target: str, base: BaseRef) -> None:
+    """What is there already goes only if it is, file by file, an earlier copy of the same base."""
+    path = root / target
+    copies = _copies(root)
+    around = next((copy.path for copy in copies if copy.kind == "base" and target.startswith(f"{copy.path}/")), "")
+    if around:
+        why, next_step = f"{around} is a copy of its own, which it would change", "give --to another directory"
+    elif not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    else:
+        copy = next((one for one in copies if one.kind == "base" and one.path == target), None)
+        if copy is None:
+            why, next_step = f"{LOCK_FILE} does not list it, so it is no copy", "give --to another directory"
+        elif (copy.url, copy.directory) != (base.url, base.directory):
+            source = f"{copy.url}//{copy.directory}".removesuffix("//")
+            why, next_step = f"it is a copy of {source}", "give --to another directory"
+        elif _digest(root, copy) != copy.digest:
+            why, next_step = "it was changed since it was copied", f"git restore {target}, or remove it"
+        else:
+            return
+    raise UsageInvalid(f"{target} is there and is not replaced", where=str(path), why=why, next_step=next_step)
 
 
 def _inside(root: Path, to: str) -> str:

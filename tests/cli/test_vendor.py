@@ -123,6 +123,36 @@ class TestBase:
         shutil.rmtree(root / "vendor/up")
         assert "gone" in fleet("vendor", "--check", "--offline")[1]
 
+    def test_what_is_no_unchanged_copy_of_the_same_base_is_never_replaced(
+        self, fleet: Fleet, root: Path, upstream: GitRepo
+    ) -> None:
+        base, other = f"{upstream.path}//deploy/default?ref=v1", f"{upstream.path}//deploy/base?ref=v1"
+        (root / "overlays/web").mkdir(parents=True)
+        (root / "overlays/web/kustomization.yaml").write_text("resources: []\n")
+        (root / "notes").write_text("a file\n")
+        assert fleet("vendor", "base", base)[0] == 0  # vendor/upstream
+        changed = root / "vendor/upstream/deploy/base/cm.yaml"
+        for arguments, why in (
+            ((base, "--to", "overlays"), "does not list it"),
+            ((base, "--to", "notes"), "does not list it"),
+            ((base, "--to", "vendor"), "does not list it"),
+            ((base, "--to", "vendor/upstream/inner"), "vendor/upstream is a copy of its own"),
+            ((other,), f"it is a copy of {upstream.path}//deploy/default"),
+        ):
+            before = files_of(root)
+            code, said = fleet("vendor", "base", *arguments)
+            assert (code, why in said, "  next  give --to another directory" in said) == (2, True, True), said
+            assert files_of(root) == before
+        changed.write_text("kind: Other\n")
+        before = files_of(root)
+        code, said = fleet("vendor", "base", base)
+        assert (code, "changed since it was copied" in said, files_of(root) == before) == (2, True, True)
+        shutil.rmtree(root / "vendor/upstream")
+        assert fleet("vendor", "base", base)[0] == 0
+        (root / "vendor/empty").mkdir()
+        assert fleet("vendor", "base", other, "--to", "vendor/empty")[0] == 0
+        assert fleet("vendor", "--check", "--offline")[0] == 0
+
     def test_a_base_with_a_base_from_elsewhere_is_refused_and_nothing_is_written(
         self, fleet: Fleet, root: Path, upstream: GitRepo
     ) -> None:
