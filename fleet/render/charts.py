@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,6 +19,22 @@ from fleet.errors import ChartInvalid, FleetError, RemoteBaseRefused
 from fleet.render.kustomization import ChartUse
 from fleet.render.limits import RunLimits
 from fleet.render.tree import CommitTree, What
+
+_GZIP = 31  # zlib's word for a gzip header and its widest window
+_PATH_CHARACTERS, _PATH_DEPTH = 512, 32  # of one path inside a chart: each step costs a directory
+
+
+@dataclass(slots=True)
+class Room:
+    """What the archives of one build may still unpack to, all of them together."""
+
+    input_bytes: int
+    files: int  # directories count as well
+
+    @classmethod
+    def within(cls, limits: RunLimits) -> Room:
+        """All that the limits of a build allow."""
+        return cls(limits.input_bytes, limits.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +76,9 @@ def chart_missing(chart: ChartUse, found: FoundChart, origin: Origin) -> FleetEr
 
 def unpack_charts(repo: Path, charts: Mapping[str, str], files: Mapping[str, bytes], limits: RunLimits) -> None:
     """Lay out each archive where kustomize looks for it; raises ChartInvalid."""
+    room = Room.within(limits)
     for archive, directory in charts.items():
-        chart = read_archive(files[archive], archive, limits)
+        chart = read_archive(files[archive], archive, room)
         chart.setdefault("values.yaml", b"")  # kustomize demands one, helm does not
         for name, content in chart.items():
             target = repo / directory / name
@@ -69,33 +87,57 @@ def unpack_charts(repo: Path, charts: Mapping[str, str], files: Mapping[str, byt
                 file.write(content)
 
 
-def read_archive(raw: bytes, where: str, limits: RunLimits) -> dict[str, bytes]:
-    """The files of a chart archive by their path inside the chart; raises ChartInvalid for anything else."""
+def read_archive(raw: bytes, where: str, room: Room) -> dict[str, bytes]:
+    """The files of a chart archive by their path inside the chart; raises ChartInvalid for anything else.
+
+    room: what it may unpack to; what it did is taken off. It is inflated within that before anything reads it as a tar,
+    because a reader of tars holds whole what its headers announce, a long name or a table of attributes.
+    """
     found: dict[str, bytes] = {}
-    left = limits.input_bytes
     try:
-        with tarfile.open(fileobj=BytesIO(raw), mode="r|gz") as archive:
+        plain = _inflated(raw, where, room)
+        with tarfile.open(fileobj=BytesIO(plain), mode="r:") as archive:
             for member in archive:
-                steps = member.name.split("/")
+                room.files -= 1
+                if room.files < 0:
+                    raise _invalid(where, "with the other archives of this build it unpacks to too many files")
                 if member.isdir():
                     continue
-                if not member.isreg():
+                if not member.isreg() or member.issparse():
                     raise _invalid(where, f"{member.name!r:.80} is no plain file")
-                if len(steps) < 2 or any(step in ("", ".", "..") for step in steps) or "\\" in member.name:
-                    raise _invalid(where, f"{member.name!r:.80} is no path inside the chart")
-                left -= member.size
-                if left < 0 or len(found) >= limits.files:
-                    raise _invalid(where, f"it unpacks to more than {limits.files} files or {limits.input_bytes} bytes")
+                name = _path_inside(member.name, where)
                 content = archive.extractfile(member)
-                name = "/".join(steps[1:])
                 if content is None or name in found:
                     raise _invalid(where, f"{member.name!r:.80} is in it twice")
                 found[name] = content.read()
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError) as error:
         raise _invalid(where, f"it does not read as one: {error}") from error
     if "Chart.yaml" not in found:
         raise _invalid(where, "it holds no Chart.yaml")
     return found
+
+
+def _inflated(raw: bytes, where: str, room: Room) -> bytes:
+    stream = zlib.decompressobj(_GZIP)
+    plain = stream.decompress(raw, room.input_bytes + 1)
+    if len(plain) > room.input_bytes:
+        raise _invalid(where, "with the other archives of this build it unpacks to too many bytes")
+    if not stream.eof:
+        raise _invalid(where, "it ends early")
+    if stream.unused_data:
+        raise _invalid(where, "more follows after its end")
+    room.input_bytes -= len(plain)
+    return plain
+
+
+def _path_inside(name: str, where: str) -> str:
+    """A member's path without the directory that every chart archive starts with."""
+    if len(name) > _PATH_CHARACTERS or name.count("/") > _PATH_DEPTH:
+        raise _invalid(where, f"{name!r:.80} is too long a path")
+    steps = name.split("/")
+    if len(steps) < 2 or any(step in ("", ".", "..") for step in steps) or "\\" in name or "\0" in name:
+        raise _invalid(where, f"{name!r:.80} is no path inside the chart")
+    return "/".join(steps[1:])
 
 
 def _invalid(where: str, why: str) -> ChartInvalid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from testbed.fixtures import require
 from fleet.core.objects import Bundle
 from fleet.errors import ChartInvalid, FleetError, PathEscapes, PluginRefused, RemoteBaseRefused, RenderFailed
 from fleet.ports.render import RenderRequest
-from fleet.render.charts import read_archive
+from fleet.render.charts import Room, read_archive, unpack_charts
 from fleet.render.closure import Reader, read_closure
 from fleet.render.limits import RunLimits
 from fleet.render.service import Renderer
@@ -177,12 +178,34 @@ def odd(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, target: str = "
         archive_of(CHART, absolute=odd("/etc/x")),
         archive_of(CHART, twice=odd("web/values.yaml")),
         archive_of(CHART, large=odd("web/large", size=2_000_000)),
+        archive_of(CHART, named=odd("web/" + "n" * 2_000_000)),  # a header of its own, which a reader holds whole
+        archive_of(CHART, deep=odd("web" + "/d" * 100)),
+        archive_of(CHART, **{f"d{n}": odd(f"web/d{n}", tarfile.DIRTYPE) for n in range(300)}),
+        archive_of(CHART, **{f"p{n}": odd("web/p", tarfile.XHDTYPE) for n in range(1500)}),
+        archive_of(CHART) + archive_of(CHART),
     ],
 )
 def test_a_damaged_or_hostile_archive_is_refused(raw: bytes) -> None:
     with pytest.raises(ChartInvalid) as refused:
-        read_archive(raw, "app/charts/web.tgz", RunLimits(input_bytes=1_000_000))
+        read_archive(raw, "app/charts/web.tgz", Room(input_bytes=1_000_000, files=200))
     assert all((refused.value.where, refused.value.why, refused.value.next_step))
+
+
+def test_all_archives_of_a_build_share_its_limits(tmp_path: Path) -> None:
+    def lay(folder: str, *, size: int = 0, directories: int = 0) -> None:
+        large = {"large": odd("web/large", size=size)} if size else {}
+        more = {f"d{n}": odd(f"web/d{n}", tarfile.DIRTYPE) for n in range(directories)}
+        raw = archive_of(CHART, **large, **more)
+        names = ("a", "b", "c")
+        limits = RunLimits(input_bytes=1_000_000, files=200)
+        archives = {f"{name}.tgz": f"{folder}/{name}" for name in names}
+        unpack_charts(tmp_path, archives, dict.fromkeys(archives, raw), limits)
+
+    lay("within", size=250_000, directories=40)
+    with pytest.raises(ChartInvalid, match=r"c\.tgz"):
+        lay("too-large", size=400_000)
+    with pytest.raises(ChartInvalid, match=r"c\.tgz"):
+        lay("too-many", directories=80)
 
 
 async def test_a_damaged_archive_fails_its_own_unit_only(build: Build) -> None:
