@@ -289,7 +289,8 @@ class Board:
         """Take an identity for an entry (R2).
 
         If it is another entry's, that one is returned, and whether it left the repo: then the cluster was renamed,
-        which `renames` says from now on. Else both entries are stopped. Raises StateError.
+        which `renames` says from now on. If this one left the repo, it never reached its cluster before the other one
+        did, and has nothing there to let go. Else both entries are stopped. Raises StateError.
         """
         fleet, stopped = self._view.fleet, set(self._identities.shared.values())
         owner = self._identities.claim(cluster, identity, self.entries())
@@ -297,6 +298,11 @@ class Board:
         if owner is not None and is_gone:
             self._identities.renames[owner] = cluster
             return owner, True
+        if owner is not None and fleet is not None and self._has_left(cluster, fleet):
+            for unit in self.leaving_of(cluster) if self.identity_of(cluster) is None else ():
+                await self.left(unit)
+            await self.publish()
+            return owner, False
         if owner is not None:
             self._identities.shared[cluster] = owner
         concerned = self._units_of(stopped ^ set(self._identities.shared.values())) | set(self._roster.leaving.units)
@@ -370,10 +376,10 @@ class Board:
             if fleet is None:
                 return
             await self._roster.save(fleet)
-            while self._dirty:
-                name = self._dirty.pop()
+            for name in list(self._dirty):
                 if self._put_part(name, fleet):
                     self._dirty_clusters.add(name.cluster)
+                self._dirty.discard(name)
             entries = self.entries()
             for cluster in sorted(self._dirty_clusters):
                 if cluster in entries:

@@ -62,6 +62,8 @@ class Identities:
     def stops(self, clusters: Mapping[ClusterName, Cluster]) -> Iterable[Suspension]:
         """What stops the entries whose cluster another entry reaches as well; the other one is refused already."""
         for name, owner in sorted(self.shared.items()):
+            if name not in clusters:
+                continue
             reason = f"entry {name} reaches the same cluster; entries and identities are one to one"
             yield Suspension(reason, scope=f"cluster {owner}", origin=clusters[name].origin)
 
@@ -93,9 +95,9 @@ class OneToOne:
         if claimed is None:
             return kube
         await kube.close()
+        self._bells.clusters.set()
         owner, is_gone = claimed
         if is_gone:
-            self._bells.clusters.set()
             raise ClusterRenamed(
                 f"{cluster} is the cluster that was called {owner}",
                 where=f"cluster {cluster}",

@@ -154,3 +154,22 @@ async def test_two_entries_of_one_cluster_are_both_stopped_by_name_and_all_other
         await world.until_everywhere(mended)
         await world.until(lambda: world.writes(before).get("eu-1") == ["patch configmaps one"], "free again")
         assert owner_of(world, "eu-1")
+
+
+async def test_an_entry_that_left_unreached_does_not_stop_the_one_that_took_its_cluster(world: HubWorld) -> None:
+    files = first_commit()
+    taken = files.pop("clusters/us-1.yaml")
+    world.commit({**files, "clusters/us-8.yaml": cluster_file("us-8")})  # nobody has a credential for it
+    async with world.run():
+        await world.until(lambda: is_well(world, "web@eu-1"), "the other cluster")
+        await world.until(lambda: world.opened.view.results, "released")
+        second = world.commit({"clusters/us-8.yaml": None, "clusters/us-1.yaml": taken})
+        await world.until_everywhere(second)
+        unreached = world.opened.view.clusters[ClusterName("us-8")]
+        assert unreached.identity is None
+        before = world.marks()
+        give(world, "us-8", "us-1")
+        await world.until(lambda: "us-8" not in world.opened.view.clusters, "nothing to let go there")
+        assert world.writes(before, own_only=False) == {}
+        await world.until_everywhere(world.commit({"overlays/web/one.yaml": config_map("one", "2", "shop")}))
+        assert world.writes(before) == {name: ["patch configmaps one"] for name in ("eu-1", "us-1")}
