@@ -68,7 +68,8 @@ class TestRendered:
 
     def test_every_variable_is_a_setting_of_the_hub(self, helm: Helm) -> None:
         everything = ("--set", "git.uses={token,ssh-key,known-hosts,ca}", "--set", "git.existingSecret=git",
-                      "--set", "credentials.existingSecret=clusters", "--set", "settings.poll_seconds=60")  # fmt: skip
+                      "--set", "credentials.existingSecret=clusters", "--set", "settings.poll_seconds=60",
+                      "--set", "metrics.enabled=true")  # fmt: skip
         (hub,) = of_kind(render(helm, *everything), "StatefulSet")["spec"]["template"]["spec"]["containers"]
         given = {entry["name"]: entry["value"] for entry in hub["env"]}
         assert len(given) == len(hub["env"])
@@ -104,6 +105,19 @@ class TestRendered:
         assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch"}
         core = {name for rule in rules if "" in rule["apiGroups"] for name in rule["resources"]}
         assert not core & {"secrets", "*"}
+
+    def test_nothing_answers_without_a_token_unless_asked_for(self, helm: Helm) -> None:
+        def doors(*more: str) -> set[str]:
+            documents = render(helm, *more)
+            services = [document for document in documents if document["kind"] == "Service"]
+            (hub,) = of_kind(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+            named = {port["name"] for service in services for port in service["spec"]["ports"]}
+            assert named == {port["name"] for port in hub["ports"]}
+            assert ("metrics" in named) == ("FLEET_METRICS_LISTEN" in {entry["name"] for entry in hub["env"]})
+            return named
+
+        assert doors() == {"http"}
+        assert doors("--set", "metrics.enabled=true") == {"http", "metrics"}
 
 
 def make_volume(cluster: ControlPlane, namespace: str, claim: str) -> None:
