@@ -106,6 +106,14 @@ class TestRendered:
         core = {name for rule in rules if "" in rule["apiGroups"] for name in rule["resources"]}
         assert not core & {"secrets", "*"}
 
+    def test_a_hub_that_manages_itself_sees_nothing_outside_its_namespace(self, helm: Helm) -> None:
+        documents = render(helm, "--set", "rbac.inCluster=self")
+        assert of_kind(documents, "ClusterRole")["rules"] == [
+            {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system", "gitops"],
+             "verbs": ["get"]}
+        ]  # fmt: skip
+        assert of_kind(documents, "Role")["metadata"]["namespace"] == "gitops"
+
     def test_nothing_answers_without_a_token_unless_asked_for(self, helm: Helm) -> None:
         def doors(*more: str) -> set[str]:
             documents = render(helm, *more)
