@@ -16,7 +16,7 @@ import structlog
 from fleet.controllers.board import Board
 from fleet.core.advance import Advance, RowFacts, advance
 from fleet.core.fleet import Fleet, Unit
-from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, decode_passages, encode_passages
 from fleet.core.release import Rendered
 from fleet.core.rollout_orders import KINDS, PREFIX, RolloutOrder, carry_out
@@ -94,17 +94,15 @@ class Rollouts:
 
     async def look(self) -> float | None:
         """Decide everything once; returns when time alone changes something, on the hub's clock."""
+        operations = await self._state.operations(open_only=True, limit=10_000)
+        for order in filter(None, map(_order_of, reversed(operations))):
+            if (fleet := self._view.fleet) is not None:
+                await self._carry_out(order, fleet)
+        # From here until the board takes what was decided, nothing that is decided on can change.
         fleet, wall = self._view.fleet, self._wall()
         if fleet is None:
             return None
-        groups = self._groups(fleet)
-        kept = self._taken_over(fleet, groups, wall)
-        facts = {
-            overlay: self._facts_of(fleet, groups[overlay], kept) for overlay in open_rows(kept) if overlay in groups
-        }
-        operations = await self._state.operations(open_only=True, limit=10_000)
-        for order in filter(None, map(_order_of, reversed(operations))):
-            kept = await self._carry_out(order, kept, facts)
+        kept, facts = self._known(fleet, wall)
         found: dict[Revision, Advance] = {}
         back: TakenBack | None = None
         for passage in kept.all:
@@ -121,6 +119,13 @@ class Rollouts:
         return min((now.due for now in found.values() if now.due is not None), default=None)
 
     # What is so
+
+    def _known(self, fleet: Fleet, wall: float) -> tuple[Passages, Mapping[OverlayName, RowFacts]]:
+        """All rows in line with the newest results, and what is known of the units of each."""
+        groups = self._groups(fleet)
+        kept = self._taken_over(fleet, groups, wall)
+        facts = {name: self._facts_of(fleet, groups[name], kept) for name in open_rows(kept) if name in groups}
+        return kept, facts
 
     def _groups(self, fleet: Fleet) -> dict[OverlayName, list[Unit]]:
         """The units of overlays that wait or are under way."""
@@ -195,16 +200,17 @@ class Rollouts:
 
     # What follows
 
-    async def _carry_out(self, order: RolloutOrder, kept: Passages, facts: Mapping[OverlayName, RowFacts]) -> Passages:
+    async def _carry_out(self, order: RolloutOrder, fleet: Fleet) -> None:
         """One person's order; it ends once, as done or refused (V5)."""
+        kept, facts = self._known(fleet, self._wall())
         done = carry_out(order, kept, facts, self._board.held(), self._wall())
         if done.kept != kept:
-            told = self._events([(f"{done.message} ({order.actor})", Revision(done.commit))])
+            begun = _news(self._kept, kept, {})
+            told = self._events([*begun, (f"{done.message} ({order.actor})", Revision(done.commit))])
             await self._board.let({}, self._values(done.kept), told, done.back)
             self._kept = done.kept
             self._bells.news.ring()
         await self._state.end_operation(order.operation, done.outcome, done.message, self._wall())
-        return done.kept
 
     def _with_before(self, now: Advance) -> Passage:
         """Each release remembers what the unit held before, to go back to."""
@@ -219,10 +225,9 @@ class Rollouts:
         waiting = self._board.waiting()
         fleet = self._view.fleet
         releases = {
-            unit: Rendered(waiting[unit].bundle, commit)
+            unit: Rendered(Digest(now.passage.rows[unit.overlay].targets[unit.cluster]), commit)
             for commit, now in found.items()
             for unit in now.releases
-            if unit in waiting
         }
         # An overlay that goes by steps no more, or a cluster that is only observed now.
         free = {

@@ -129,6 +129,7 @@ class _Look:
         self.passage, self.now, self.wall = passage, now, wall
         self.facts = {name: facts[name] for name, row in sorted(passage.rows.items()) if name in facts and not row.done}
         self.rows = dict(passage.rows)
+        self.outrun = {name for name, row_facts in self.facts.items() if _is_outrun(self.rows[name], row_facts)}
         self.releases: list[UnitName] = []
         self.views: list[StepView] = []
         self.waits: dict[UnitName, str] = {}
@@ -151,7 +152,7 @@ class _Look:
         self.passage = passage
         for overlay in self.facts:
             self._walk(overlay)
-            if _is_done(self.rows[overlay], self.facts[overlay]):
+            if overlay not in self.outrun and _is_done(self.rows[overlay], self.facts[overlay]):
                 self.rows[overlay] = replace(self.rows[overlay], done=True)
         return Advance(
             replace(passage, rows=self.rows),
@@ -167,9 +168,9 @@ class _Look:
     def _stamped(self, row: Row, facts: RowFacts) -> Row:
         """Note since when each released unit is on its way; a person's stop or a closed window takes no time."""
         moments: dict[ClusterName, float] = {}
-        for name in row.targets:
+        for name, target in row.targets.items():
             fact = facts.units.get(name)
-            if fact is not None and fact.released and fact.condition in _TAKES_TIME:
+            if fact is not None and fact.target == target and fact.released and fact.condition in _TAKES_TIME:
                 moments[name] = row.flying.get(name, self.now)
         return row if moments == row.flying else replace(row, flying=moments)
 
@@ -185,6 +186,8 @@ class _Look:
     def _standing(
         self, row: Row, name: ClusterName, fact: UnitFact, opened: float | None, patience: float
     ) -> _Standing:
+        if fact.target not in ("", row.targets[name]):
+            return _Standing.PENDING  # what is known of it is not about this row's result
         if fact.released and fact.condition is Condition.WELL:
             return _Standing.THERE
         if not fact.target or fact.condition is Condition.STOPPED:
@@ -223,8 +226,8 @@ class _Look:
 
     # What follows
 
-    def _stopped(self) -> str:
-        """Why nothing of this commit is released now; "" when it may."""
+    def _stopped(self, overlay: OverlayName) -> str:
+        """Why nothing of this commit is released to an overlay now; "" when it may."""
         passage = self.passage
         if passage.outcome:
             return f"rollout {passage.outcome}"
@@ -233,11 +236,11 @@ class _Look:
             return f"rollout halted{at}: {passage.halted.reason}"
         if passage.paused is not None:
             return f"rollout paused by {passage.paused.by}: {passage.paused.reason}"
-        return ""
+        return "a newer result is on its way" if overlay in self.outrun else ""
 
     def _walk(self, overlay: OverlayName) -> None:
         facts, standings = self.facts[overlay], self.standings[overlay]
-        stopped, reached = self._stopped(), True  # whether it is the next stage's turn
+        stopped, reached = self._stopped(overlay), True  # whether it is the next stage's turn
         last = max((n for n, stage in enumerate(facts.stages) if _any_of(stage, standings)), default=-1)
         behind = ""
         for stage in facts.stages[: last + 1]:
@@ -351,7 +354,7 @@ class _Look:
             return StepState.WAITS, f"for step {behind}"
         if self.passage.halted is not None and any(standings[name] is _Standing.FAILED for name in touched):
             return StepState.HALTED, self.passage.halted.reason
-        if stopped := self._stopped():
+        if stopped := self._stopped(overlay):
             return StepState.WAITS, stopped
         if gate := self._gate(stage, facts):
             return StepState.WAITS, gate
@@ -372,6 +375,13 @@ class _Look:
         if behind:
             return f"{commit} waits for step {behind}"
         return f"{commit} waits in step {stage.name}" + (f": {why}" if why else "")
+
+
+def _is_outrun(row: Row, facts: RowFacts) -> bool:
+    """Whether a unit has another result already, and the row was not taken over yet: it stands still until then."""
+    return any(
+        name in facts.units and facts.units[name].target not in ("", digest) for name, digest in row.targets.items()
+    )
 
 
 def _is_done(row: Row, facts: RowFacts) -> bool:

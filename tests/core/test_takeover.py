@@ -85,3 +85,15 @@ def test_promoting_never_passes_a_step_that_cannot_be_done() -> None:
     assert not found.releases
     mended = {WEB: facts_of(held, steps=steps)}
     assert {unit.cluster for unit in look(kept, mended)[1].releases} == {ONE, TWO}
+
+
+def test_a_row_stands_still_while_a_newer_result_is_known_and_has_not_taken_it_over() -> None:
+    kept, held = after_dev()
+    kept = order(kept, "approve", f"{HEAD} ok", {WEB: facts_of(held)}).kept
+    for newer in ("2", "0"):  # the second is what prod holds anyway
+        after, found = look(kept, {WEB: facts_of(held, newer)})
+        assert not found.releases
+        assert after.all[-1].rows[WEB].passed == kept.all[-1].rows[WEB].passed
+        assert not after.all[-1].rows[WEB].done
+        assert "newer result" in found.steps[-1].why or "step ok" in found.steps[-1].why
+    assert look(kept, {WEB: facts_of(held)})[1].releases

@@ -1,0 +1,95 @@
+"""The loop of rollouts around a real board: what it decided holds for what it decided it on, whatever comes between."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from controllers.rig import Brain
+from hubworld import cluster_file, config_map, overlay
+
+from fleet.controllers.rollouts import Rollouts
+from fleet.core.ids import UnitName
+
+CLUSTERS = ("dev-1", "prod-1", "prod-2")
+STEPS = "[{name: dev, environments: [dev]}, {name: prod, rest: true}]"
+
+
+def fleet_file(rollout: str = f"{{steps: {STEPS}}}") -> str:
+    return (
+        "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\n"
+        f"spec:\n  environments: [dev, prod]\n  rollout: {rollout}\n"
+    )
+
+
+def clusters(**spec: str) -> dict[str, str]:
+    return {f"clusters/{name}.yaml": cluster_file(name, name.split("-")[0], **spec) for name in CLUSTERS}
+
+
+def web(value: str, **spec: str) -> dict[str, str]:
+    return overlay("overlays/web", {"web": config_map("web", value)}, **spec)
+
+
+@pytest.fixture
+async def rollouts(brain: Brain) -> Rollouts:
+    """All clusters hold web 1."""
+    made = rollouts_of(brain)
+    await brain.commit({"fleet.yaml": fleet_file(), **clusters(), **web("1")})
+    await settle(brain, made)
+    assert len(held(brain)) == 1
+    return made
+
+
+def rollouts_of(brain: Brain) -> Rollouts:
+    ticks = itertools.count()
+    return Rollouts(
+        state=brain.state, board=brain.board, view=brain.view, bells=brain.bells, wall=brain.wall,
+        clock=lambda: float(next(ticks)),
+    )  # fmt: skip
+
+
+async def settle(brain: Brain, rollouts: Rollouts) -> None:
+    """Look and answer until nothing moves any more."""
+    for _ in range(20):
+        await rollouts.look()
+        if not await brain.answer():
+            return
+    raise AssertionError("it never comes to rest")
+
+
+def told(brain: Brain, cluster: str) -> str:
+    """The bundle that a cluster is told to hold."""
+    order = brain.desired(f"web@{cluster}")
+    assert order is not None
+    return order.action.bundle
+
+
+def held(brain: Brain) -> set[str]:
+    return {told(brain, name) for name in CLUSTERS}
+
+
+def result(brain: Brain) -> str:
+    return brain.board.results[UnitName.parse("web@prod-1")].bundle
+
+
+async def test_a_commit_that_comes_amid_a_look_begins_at_its_first_step(
+    brain: Brain, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await brain.commit(web("2"))
+    await rollouts.look()
+    await brain.answer()  # dev-1 is well: the next look would let prod have it
+    operations = brain.state.operations
+
+    async def meanwhile(**query):
+        monkeypatch.undo()
+        brain.repo.commit(web("3"))
+        await brain.commits.fetch_once()
+        return await operations(**query)
+
+    monkeypatch.setattr(brain.state, "operations", meanwhile)
+    await rollouts.look()
+    newest = result(brain)
+    assert told(brain, "dev-1") == newest
+    assert newest not in {told(brain, "prod-1"), told(brain, "prod-2")}
+    await settle(brain, rollouts)
+    assert held(brain) == {newest}
