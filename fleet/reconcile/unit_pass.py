@@ -118,7 +118,7 @@ class UnitPass:
         ):
             outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
             return outcome
-        await self._carry_out(unit, plan, outcome)
+        await self._carry_out(unit, plan, outcome, claims)
         if unit.audit_due:
             await self._parents.keep(unit)
         return outcome
@@ -251,14 +251,14 @@ class UnitPass:
 
     # Doing
 
-    async def _carry_out(self, unit: UnitState, plan: UnitPlan, outcome: Outcome) -> None:
+    async def _carry_out(self, unit: UnitState, plan: UnitPlan, outcome: Outcome, claims: Claims) -> None:
         leave = outcome.leave
         if leave.apply:
             await self._adopter.choose(unit, plan)
         self._refuse(unit, plan)
         if leave.apply:
             self._take_over(unit, plan)
-        hooked = leave.apply and await self._before(unit, plan, outcome)
+        hooked = leave.apply and await self._before(unit, outcome, claims)
         steps = self._steps(unit, plan, leave, release=hooked)
         if steps and leave.apply and not await self._stages.are_valid(unit, steps, outcome):
             steps = [step for step in steps if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE)]
@@ -266,22 +266,22 @@ class UnitPass:
             await self._stages.record(unit, steps)
             await self._stages.apply(unit, steps, outcome)
         if outcome.reason and leave.apply and outcome.reason not in ("WaveWaits", "HookRuns"):
-            await self._hooks.failed(unit, outcome)
+            await self._hooks.failed(unit, outcome, claims)
         self._adopter.name(unit, plan, outcome)
         whole = not self._left(unit, plan, leave)
         outcome.settled = whole and not outcome.reason and unit.bundle is not None
         if not outcome.settled or not leave.apply:
             return
-        if not await self._hooks.after(unit, outcome, self._stages.all_current(unit)):
+        if not await self._hooks.after(unit, outcome, claims, all_current=self._stages.all_current(unit)):
             outcome.settled = False
         if outcome.settled and not outcome.leave.blockers:
             await self._settle(unit, plan, outcome)
 
-    async def _before(self, unit: UnitState, plan: UnitPlan, outcome: Outcome) -> bool:
+    async def _before(self, unit: UnitState, outcome: Outcome, claims: Claims) -> bool:
         """PreSync hooks; True once they are over, or where nothing new is applied."""
         if unit.memory.bundle == unit.bundle or not unit.hooks:
             return True
-        return await self._hooks.run(unit, HookPhase.PRE_SYNC, outcome)
+        return await self._hooks.run(unit, HookPhase.PRE_SYNC, outcome, claims)
 
     def _steps(self, unit: UnitState, plan: UnitPlan, leave: Leave, *, release: bool) -> list[Step]:
         steps: list[Step] = []
