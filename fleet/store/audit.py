@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,14 +36,17 @@ class SqlAudit:
         self._listed: dict[tuple[str, str], frozenset[Listed]] = {}  # by hold and digest of its list
         self._approvers: dict[Listed, str] = {}  # of deletions that were begun and have not ended
 
-    async def open(self, *, where: str) -> None:
-        """Seal what was written before there was a chain, and end what a killed hub had begun.
+    async def open(self, *, where: str, begin: Callable[[Connection], None] | None) -> None:
+        """Prove the end of the log, and end what a killed hub had begun.
 
-        Raises StateDamaged where the log is not whole at its end.
+        begin: given for a log that may be from before there was a chain: it is sealed once, and `begin` says so for
+        good. Raises StateDamaged where the log is not whole at its end.
         """
 
         def start(connection: Connection) -> None:
-            _open(connection, self._key, where)
+            _open(connection, self._key, where, may_be_old=begin is not None)
+            if begin is not None:
+                begin(connection)
             _end_begun(connection, self._key, time.time())
 
         await self._database.write(start)
@@ -112,14 +115,15 @@ def read_log(directory: Path) -> tuple[Iterator[Link], Head | None]:
     return (_link(dict(row)) for row in rows), _parsed(head["text"]) if head is not None else None
 
 
-def _open(connection: Connection, key: bytes, where: str) -> None:
+def _open(connection: Connection, key: bytes, where: str, *, may_be_old: bool) -> None:
     head = _head(connection)
     newest = select(AUDIT).order_by(AUDIT.c.id.desc()).limit(1)
     row = connection.execute(newest).mappings().one_or_none()
     last = _link(row).head if row is not None else START
-    if head is None and not connection.execute(select(AUDIT.c.id).where(AUDIT.c.seal != "").limit(1)).all():
+    sealed = select(AUDIT.c.id).where(AUDIT.c.seal != "").limit(1)
+    if may_be_old and head is None and not connection.execute(sealed).all():
         _seal_all(connection, key)
-    elif head != last:
+    elif (head or START) != last:
         raise StateDamaged(
             "the audit log does not end where it was left",
             where=where,

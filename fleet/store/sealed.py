@@ -12,27 +12,38 @@ from fleet.errors import KeyMissing, StateDamaged
 from fleet.store.crypto import Cipher
 from fleet.store.database import Database
 from fleet.store.puts import Puts
-from fleet.store.tables import CREDENTIALS, VALUES, VAULT
+from fleet.store.tables import AUDIT, CREDENTIALS, VALUES, VAULT
 
 KEY_CHECK = "key-check"
+_BEFORE_CHAIN, _CHAINED = b"fleet", b"fleet+chain"  # what is sealed there: nobody without the key can say it
 _NAMES_PER_QUERY = 500
 
 
-async def check_key(database: Database, cipher: Cipher, *, where: str) -> None:
-    """Prove that the database was written under this key, or bind it at the first start; raises KeyMissing."""
+async def check_key(database: Database, cipher: Cipher, *, where: str) -> bool:
+    """Prove that the database was written under this key, or bind it at the first start.
+
+    True where its audit log is chained, as it is from the start; False where it is from before that. Raises KeyMissing,
+    and StateDamaged where a database in use does not say under which key.
+    """
 
     def check(connection: Connection) -> str | None:
         found = connection.execute(select(VALUES.c.text).where(VALUES.c.name == KEY_CHECK)).scalar()
         if found is None:
-            text = cipher.seal(KEY_CHECK, b"fleet").hex()
-            connection.execute(VALUES.insert().values(name=KEY_CHECK, text=text))
+            if used := [t.name for t in (AUDIT, CREDENTIALS, VAULT) if connection.execute(select(t).limit(1)).first()]:
+                raise StateDamaged(
+                    "the state does not say under which key it was written",
+                    where=where,
+                    why=f"its key check is missing, and it has rows in {', '.join(used)}",
+                    next_step="restore the data directory from a backup, or move it away and run fleet recover",
+                )
+            say_chained(connection, cipher)
         return found
 
     found = await database.write(check)
     if found is None:
-        return
+        return True
     try:
-        cipher.open(KEY_CHECK, bytes.fromhex(found))
+        return cipher.open(KEY_CHECK, bytes.fromhex(found)) != _BEFORE_CHAIN
     except (StateDamaged, ValueError) as error:
         raise KeyMissing(
             "the key does not open the encrypted store",
@@ -40,6 +51,13 @@ async def check_key(database: Database, cipher: Cipher, *, where: str) -> None:
             why="the database was written under another key",
             next_step="put the kept copy of the key back, or move the data directory away and run fleet recover",
         ) from error
+
+
+def say_chained(connection: Connection, cipher: Cipher) -> None:
+    """Bind the database to the key, with the word that its audit log is chained from here on."""
+    puts = Puts()
+    puts.put(VALUES, {"name": KEY_CHECK, "text": cipher.seal(KEY_CHECK, _CHAINED).hex()})
+    puts.write(connection)
 
 
 class SqlVault:

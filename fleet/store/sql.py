@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from fleet.store.operations import SqlOperations
 from fleet.store.puts import Puts
 from fleet.store.rename import rename_cluster
 from fleet.store.schema import prepare_database
-from fleet.store.sealed import SqlCredentials, SqlVault, check_key
+from fleet.store.sealed import SqlCredentials, SqlVault, check_key, say_chained
 
 
 async def open_state(directory: Path, key: bytes, *, event_cap: int = EVENT_CAP) -> SqlState:
@@ -50,9 +51,9 @@ async def open_state(directory: Path, key: bytes, *, event_cap: int = EVENT_CAP)
         raise
     try:
         cipher = Cipher(key)
-        await check_key(database, cipher, where=str(path))
+        chained = await check_key(database, cipher, where=str(path))
         audit = SqlAudit(database, audit_key(key))
-        await audit.open(where=str(path))
+        await audit.open(where=str(path), begin=None if chained else partial(say_chained, cipher=cipher))
         known = await database.read(_known_units)
     except BaseException:
         await database.close()

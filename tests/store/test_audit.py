@@ -18,7 +18,8 @@ from fleet.core.audit import AuditEntry, Head, verify_chain
 from fleet.errors import KeyMissing, StateDamaged
 from fleet.store import schema
 from fleet.store.audit import read_log
-from fleet.store.crypto import audit_key
+from fleet.store.crypto import Cipher, audit_key
+from fleet.store.sealed import KEY_CHECK
 from fleet.store.sql import open_state
 
 KEY = b"k" * 32
@@ -48,7 +49,15 @@ def make_schema_0001(directory: Path) -> None:
                 "INSERT INTO audit (id, at, actor, action, cluster, identity, unit, object, uid, revision, reason,"
                 f" outcome) VALUES ({number}, {number}.5, 'jo', 'delete', '', '', '', '', '', '', 'why', 'done')"
             )
+        connection.exec_driver_sql(
+            f"INSERT INTO value (name, text) VALUES ('{KEY_CHECK}', '{bound_before_the_chain()}')"
+        )
     engine.dispose()
+
+
+def bound_before_the_chain() -> str:
+    """The key check as versions without a chain sealed it."""
+    return Cipher(KEY).seal(KEY_CHECK, b"fleet").hex()
 
 
 def change(directory: Path, *statements: str) -> None:
@@ -83,10 +92,35 @@ async def test_a_log_from_before_the_chain_is_sealed_by_the_upgrade_and_goes_on(
 
 
 async def test_an_upgrade_is_not_taken_for_an_excuse_later(data: Path) -> None:
-    """Seals taken off by hand do not make a log from before the chain."""
+    """Seals taken off by hand do not make a log from before the chain, also where its head was taken away with them."""
     await write(data, 3)
     change(data, "UPDATE audit SET seal = '', reason = 'nothing'")
+    for statement in ("UPDATE audit SET seal = ''", "DELETE FROM value WHERE name = 'audit-head'"):
+        change(data, statement)
+        with pytest.raises(StateDamaged):
+            await open_state(data, KEY)
+        assert check(data)[0] == 1
+
+
+async def test_a_chain_of_an_earlier_version_is_no_log_from_before_it_either(data: Path) -> None:
+    await write(data, 3)
+    change(data, f"UPDATE value SET text = '{bound_before_the_chain()}' WHERE name = '{KEY_CHECK}'")
+    await write(data, 1)  # an upgrade: from here on it is said, by who has the key, that there is a chain
+    assert check(data)[0] == 0
+    change(data, "UPDATE audit SET seal = '', reason = 'nothing'", "DELETE FROM value WHERE name = 'audit-head'")
     with pytest.raises(StateDamaged):
+        await open_state(data, KEY)
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_a_database_in_use_that_does_not_say_its_key_is_not_bound_anew(data: Path, used: bool) -> None:
+    await write(data, 3 if used else 0)
+    change(data, f"DELETE FROM value WHERE name IN ('{KEY_CHECK}', 'audit-head')", "UPDATE audit SET seal = ''")
+    if not used:
+        await write(data, 1)
+        assert check(data)[0] == 0
+        return
+    with pytest.raises(StateDamaged, match="key"):
         await open_state(data, KEY)
     assert check(data)[0] == 1
 
