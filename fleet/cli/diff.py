@@ -65,8 +65,8 @@ class Difference:
     drifts: tuple[FieldDrift, ...] = ()
     note: str = ""
     foreign: tuple[str, ...] | None = None
-
     tracked: bool = False
+
 
 @dataclass(slots=True)
 class _Comparison:
@@ -185,18 +185,22 @@ async def _diff(root: Path, target: str, context: str, output: str) -> int:
 
 
 async def _lacking(comparison: _Comparison, bundle: Bundle) -> str:
-    """What the hub's role does not allow yet, with the command that grants it; "" where it has none, or all."""
-    from fleet.cli.grant import hub_lacks
+    """What the hub's role lacks or has too much of, with the command that grants anew; "" where it fits, or is none."""
+    from fleet.cli.grant import grant_differs
 
     cluster = comparison.unit.cluster
     read_only = cluster.mode is Mode.OBSERVE
-    found = await hub_lacks(comparison.kube, comparison.catalog, bundle.objects, read_only=read_only)
-    lines = [f"the hub may not: {text}" for text in found]
-    return "\n".join([*lines, f"Next: fleet cluster grant {cluster.name}"]) if found else ""
+    lines = await grant_differs(comparison.kube, comparison.catalog, bundle.objects, read_only=read_only)
+    return "\n".join([*lines, f"Next: fleet cluster grant {cluster.name}"]) if lines else ""
 
 
 def _sealed_of(bundle: Bundle) -> list[str]:
     return [value for item in bundle.objects if is_secret(item.ref) for value in seals_of(item.document())]
+
+
+def _without_ours(document: Document) -> Document:
+    """Without all that is said to us alone: an object that is not ours yet differs by more than that, or not at all."""
+    return _without(document, lambda name: name in _OUR_MARKS or name.startswith(PREFIX))
 
 
 def _unmarked(document: Document) -> Document:

@@ -26,7 +26,18 @@ from fleet.core.ids import ObjectRef
 from fleet.core.objects import INSTALLATION_LABEL, BundleObject, ref_of
 from fleet.core.parent import parse_parent
 from fleet.core.record import PARENT_NAMESPACE, installation_hash
-from fleet.core.rights import ACCOUNT, GRANT_LABEL, RBAC, Resource, Rights, grant_documents, missing_rights, rights_of
+from fleet.core.rights import (
+    ACCOUNT,
+    GRANT_LABEL,
+    RBAC,
+    Resource,
+    Rights,
+    grant_documents,
+    missing_rights,
+    rights_of,
+    wide_lines,
+    widened_for,
+)
 from fleet.errors import ClusterError, FleetError, Forbidden, IdentityUnreadable, NotKnown, Unauthorized, UsageInvalid
 from fleet.ports.kube import Catalog, Kube, ServedKind
 
@@ -173,11 +184,16 @@ async def needed_rights(
 ) -> Rights:
     """The rights for these objects on this cluster; asks which of their namespaces exist."""
     resources = {key: Resource(kind.plural, kind.namespaced) for key, kind in catalog.kinds.items()}
-    namespaces = sorted({item.ref.namespace for item in objects} - {""})
+    made = {item.ref.name for item in objects if (item.ref.group, item.ref.kind) == ("", "Namespace")}
+    namespaces = sorted({item.ref.namespace for item in objects} - {""} | made)
+    existing = await _existing(kube, catalog, namespaces)
+    return rights_of(objects, resources, existing=existing, read_only=read_only, owned=owned)
+
+
+async def _existing(kube: Kube, catalog: Catalog, namespaces: Sequence[str]) -> set[str]:
     kind = _kind(catalog, "", "Namespace")
     found = await asyncio.gather(*(kube.get(kind, "", name, metadata_only=True) for name in namespaces))
-    existing = {name for name, live in zip(namespaces, found, strict=True) if live is not None}
-    return rights_of(objects, resources, existing=existing, read_only=read_only, owned=owned)
+    return {name for name, live in zip(namespaces, found, strict=True) if live is not None}
 
 
 async def _owned(kube: Kube, catalog: Catalog, installation: str) -> list[Document]:
@@ -197,8 +213,11 @@ async def _owned(kube: Kube, catalog: Catalog, installation: str) -> list[Docume
     return found
 
 
-async def hub_lacks(kube: Kube, catalog: Catalog, objects: Sequence[BundleObject], *, read_only: bool) -> list[str]:
-    """Rights for these objects that an earlier grant did not give; [] where there was none, or it cannot be told."""
+async def grant_differs(kube: Kube, catalog: Catalog, objects: Sequence[BundleObject], *, read_only: bool) -> list[str]:
+    """What an earlier grant did not give for these objects, or gave more widely than it must be by now, in words.
+
+    [] where there was none, or it cannot be told.
+    """
     roles: list[Document] = []
     try:
         for name in ("ClusterRole", "Role"):
@@ -206,7 +225,10 @@ async def hub_lacks(kube: Kube, catalog: Catalog, objects: Sequence[BundleObject
             roles += listed.items
         if not roles:
             return []
-        return missing_rights(await needed_rights(kube, catalog, objects, read_only=read_only), roles)
+        lacking = missing_rights(await needed_rights(kube, catalog, objects, read_only=read_only), roles)
+        now_there = sorted(await _existing(kube, catalog, widened_for(roles)))
+        wide = f"the hub holds rights on the whole cluster that are for {', '.join(now_there)} alone, there by now"
+        return [*(f"the hub may not: {text}" for text in lacking), *([wide] if now_there else [])]
     except ClusterError:
         return []  # beside what the differences themselves say
 
@@ -239,13 +261,10 @@ def _shown(wish: Wish, rights: Rights, left: Sequence[tuple[ServedKind, ObjectRe
 
 
 def _notes(rights: Rights) -> list[str]:
-    notes = [
+    unserved = (
         f"no rights for {kind}: not served here, and nothing rendered for it defines it" for kind in rights.unserved
-    ]
-    if rights.widened:
-        names = ", ".join(rights.widened)
-        notes.append(f"not there yet: {names}. What goes there is granted on the whole cluster; grant again when it is")
-    return notes
+    )
+    return [*unserved, *wide_lines(rights)]
 
 
 def _asked(question: str) -> bool:

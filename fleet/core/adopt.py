@@ -80,8 +80,8 @@ _STAYS: tuple[Path, ...] = (
     ("f:spec", "f:storageClassName"),  # chosen by it when the claim was made, and immutable since
     ("f:status",),
 )
-_RESTARTED_AT = "f:kubectl.kubernetes.io/restartedAt"  # in a pod template, whoever put it there
 _INSTANCE, _TRACKING = "app.kubernetes.io/instance", "argocd.argoproj.io/tracking-id"
+_RESTARTED_AT = "f:kubectl.kubernetes.io/restartedAt"  # in a pod template, whoever put it there
 
 
 def is_former(manager: str) -> bool:
@@ -161,7 +161,6 @@ def owners_of(live: Document) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name not in mine and not name.startswith(_SYSTEM)))
 
 
-# Whose fields move
 def is_tracked_by_label(live: Document, body: Document) -> bool:
     """Whether Argo CD goes on counting the object as its Application's, and deletes it with that, once it is ours.
 
@@ -185,6 +184,7 @@ def tracked_line(count: int) -> str:
     )
 
 
+# Whose fields move
 
 
 @dataclass(frozen=True, slots=True)

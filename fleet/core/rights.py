@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
 from fleet.core.objects import BundleObject, ref_of
@@ -17,6 +18,7 @@ from fleet.core.record import PARENT_NAMESPACE
 
 ACCOUNT = "fleet-hub"  # ServiceAccount, roles and bindings alike
 GRANT_LABEL = "fleet.internal/grant"  # on all that a grant makes, so that the next one finds what is left over
+WIDENED_ANNOTATION = "fleet.internal/widened-for"  # on the ClusterRole: namespaces that were not there yet
 RBAC = "rbac.authorization.k8s.io"
 READ = ("get", "list", "watch")
 KEEP = (*READ, "delete", "patch")  # what stays until it is pruned or let go
@@ -58,39 +60,53 @@ class Rights:
     namespaces: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict[str, tuple[Rule, ...]])
     unserved: tuple[str, ...] = ()
     widened: tuple[str, ...] = ()  # namespaces that do not exist yet
+    wide: tuple[Rule, ...] = ()  # those of `cluster` that are there for them alone
+
+
+_Verbs: TypeAlias = "dict[tuple[str, str, str, tuple[str, ...]], set[str]]"  # by namespace, group, resource, names
 
 
 @dataclass(slots=True)
 class _Collected:
     existing: frozenset[str]
-    verbs: dict[tuple[str, str, str, tuple[str, ...]], set[str]] = field(
-        default_factory=dict[tuple[str, str, str, tuple[str, ...]], set[str]]
-    )
+    verbs: _Verbs = field(default_factory=dict[tuple[str, str, str, tuple[str, ...]], set[str]])
+    wide: _Verbs = field(default_factory=dict[tuple[str, str, str, tuple[str, ...]], set[str]])
     widened: set[str] = field(default_factory=set[str])
 
     def add(self, namespace: str, group: str, resource: str, verbs: Iterable[str], *names: str) -> None:
         """namespace "": of the cluster."""
+        into = self.verbs
         if namespace and namespace not in self.existing:
             self.widened.add(namespace)
-            namespace = ""
-        self.verbs.setdefault((namespace, group, resource, names), set()).update(verbs)
+            namespace, into = "", self.wide
+        into.setdefault((namespace, group, resource, names), set()).update(verbs)
 
-    def rules(self) -> dict[str, tuple[Rule, ...]]:
-        """By namespace; objects of one set of verbs are joined by name."""
-        joined: defaultdict[tuple[str, str, str, tuple[str, ...]], set[str]] = defaultdict(set)
-        found: defaultdict[str, list[Rule]] = defaultdict(list)
-        for (namespace, group, resource, names), verbs in self.verbs.items():
-            left = set(verbs)
-            for wider in {("", group, resource, names), ("", group, resource, ()), (namespace, group, resource, ())}:
-                if wider != (namespace, group, resource, names):
-                    left -= self.verbs.get(wider, set())
-            if left and names:
-                joined[namespace, group, resource, tuple(sorted(left))].update(names)
-            elif left:
-                found[namespace].append(Rule(group, resource, tuple(sorted(left))))
-        for (namespace, group, resource, verbs_left), names_left in joined.items():
-            found[namespace].append(Rule(group, resource, verbs_left, tuple(sorted(names_left))))
-        return {namespace: tuple(sorted(rules)) for namespace, rules in found.items()}
+    def all(self) -> _Verbs:
+        """What is needed, wherever it can be granted now."""
+        keys = self.verbs.keys() | self.wide.keys()
+        return {key: self.verbs.get(key, set()) | self.wide.get(key, set()) for key in keys}
+
+    def only_wide(self) -> _Verbs:
+        """What is granted on the whole cluster for want of a namespace, and else would not be."""
+        return {key: verbs - self.verbs.get(key, set()) for key, verbs in self.wide.items()}
+
+
+def _rules_of(all_verbs: _Verbs) -> dict[str, tuple[Rule, ...]]:
+    """By namespace; objects of one set of verbs are joined by name."""
+    joined: defaultdict[tuple[str, str, str, tuple[str, ...]], set[str]] = defaultdict(set)
+    found: defaultdict[str, list[Rule]] = defaultdict(list)
+    for (namespace, group, resource, names), verbs in all_verbs.items():
+        left = set(verbs)
+        for wider in {("", group, resource, names), ("", group, resource, ()), (namespace, group, resource, ())}:
+            if wider != (namespace, group, resource, names):
+                left -= all_verbs.get(wider, set())
+        if left and names:
+            joined[namespace, group, resource, tuple(sorted(left))].update(names)
+        elif left:
+            found[namespace].append(Rule(group, resource, tuple(sorted(left))))
+    for (namespace, group, resource, verbs_left), names_left in joined.items():
+        found[namespace].append(Rule(group, resource, verbs_left, tuple(sorted(names_left))))
+    return {namespace: tuple(sorted(rules)) for namespace, rules in found.items()}
 
 
 def rights_of(
@@ -139,9 +155,9 @@ def rights_of(
             found.add(ref.namespace, ref.group, resource.plural, READ if read_only else KEEP)
             if ref.group == RBAC and not read_only:
                 _add_delegation(found, document, ref.namespace)
-    rules = found.rules()
+    rules, wide = _rules_of(found.all()), _rules_of(found.only_wide()).get("", ())
     cluster = rules.pop("", ())
-    return Rights(cluster, dict(sorted(rules.items())), tuple(sorted(unserved)), tuple(sorted(found.widened)))
+    return Rights(cluster, dict(sorted(rules.items())), tuple(sorted(unserved)), tuple(sorted(found.widened)), wide)
 
 
 def _add_losses(found: _Collected, item: BundleObject, namespace: str) -> None:
@@ -193,12 +209,20 @@ def grant_documents(rights: Rights, *, cluster_admin: bool = False) -> list[Docu
     ]
     if cluster_admin:
         return [*found, _binding("ClusterRoleBinding", f"{ACCOUNT}-admin", "", "cluster-admin")]
-    found.append(_role("ClusterRole", "", rights.cluster))
+    found.append(_noted(_role("ClusterRole", "", rights.cluster), rights.widened))
     found.append(_binding("ClusterRoleBinding", ACCOUNT, "", ACCOUNT))
     for namespace, rules in rights.namespaces.items():
         found.append(_role("Role", namespace, rules))
         found.append(_binding("RoleBinding", ACCOUNT, namespace, ACCOUNT))
     return found
+
+
+def _noted(role: Document, namespaces: Sequence[str]) -> Document:
+    """The role with the namespaces that it stands in for, so that it is known when it is wider than it must be."""
+    if not namespaces:
+        return role
+    notes: Document = {WIDENED_ANNOTATION: ",".join(namespaces)}
+    return {**role, "metadata": {**mapping_at(role, "metadata"), "annotations": notes}}
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str, **fields: Json) -> Document:
@@ -232,7 +256,35 @@ def _binding(kind: str, name: str, namespace: str, role: str) -> Document:
     return _object(f"{RBAC}/v1", kind, name, namespace, roleRef=reference, subjects=[subject])
 
 
+# What is told
+
+
+def wide_lines(rights: Rights) -> list[str]:
+    """What a person is to know before the yes of rights that hold on the whole cluster for want of namespaces."""
+    if not rights.widened:
+        return []
+    grouped: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for rule in rights.wide:
+        grouped[rule.verbs].append(rule.shown)
+    lines = [
+        f"not there yet: {', '.join(rights.widened)}",
+        "  What goes there is granted ON THE WHOLE CLUSTER until you grant again once it is there:",
+        *(f"    {', '.join(verbs)}: {', '.join(shown)}" for verbs, shown in sorted(grouped.items())),
+    ]
+    if any((rule.group, rule.resource) == ("", "secrets") for rule in rights.wide):
+        lines.append("  The hub can then read every Secret of this cluster.")
+    if any({"escalate", "bind"} & set(rule.verbs) for rule in rights.wide):
+        lines.append("  By escalate and bind it can give itself rights that it does not have.")
+    return lines
+
+
 # What is there
+
+
+def widened_for(roles: Iterable[Document]) -> tuple[str, ...]:
+    """The namespaces for whose want these roles hold rights on the whole cluster."""
+    named = (text_at(role, "metadata", "annotations", WIDENED_ANNOTATION) for role in roles)
+    return tuple(sorted({name for names in named for name in names.split(",") if name}))
 
 
 def missing_rights(needed: Rights, roles: Iterable[Document]) -> list[str]:

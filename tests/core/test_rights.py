@@ -19,6 +19,8 @@ from fleet.core.rights import (
     grant_documents,
     missing_rights,
     rights_of,
+    wide_lines,
+    widened_for,
 )
 
 RBAC = "rbac.authorization.k8s.io"
@@ -77,6 +79,12 @@ def test_what_is_granted_is_exactly_what_is_needed(chosen: list[tuple[str, str]]
             if verbs & {"escalate", "bind"}:
                 assert items_at(rule, "resourceNames")
     assert {text_at(role, "metadata", "namespace") for role in roles} <= {"", "shop", "tools", "fleet-system"}
+    there = {"shop", "tools", *rights.widened}
+    narrow = rights_of(objects_of(documents), RESOURCES, existing=there, read_only=read_only).cluster
+    assert missing_rights(rights, roles_of(replace(rights, cluster=(*narrow, *rights.wide)))) == []
+    for rule in rights.wide:
+        for verb in rule.verbs:
+            assert missing_rights(Rights((replace(rule, verbs=(verb,)),)), roles_of(Rights(narrow)))
     for place, rules in {"": rights.cluster, **rights.namespaces}.items():
         for rule in rules:
             for verb in rule.verbs:
@@ -118,6 +126,22 @@ def test_what_goes_into_a_namespace_that_is_not_there_yet_is_granted_everywhere_
     assert rights.widened == ("new",)
     assert set(rights.namespaces) == set()  # also the parents' namespace is covered by it
     assert {"configmaps", "namespaces"} == {rule.resource for rule in rights.cluster}
+    assert {"configmaps"} == {rule.resource for rule in rights.wide}
+    assert widened_for(roles_of(rights)) == ("new",)
+    narrow = rights_of(objects_of([document("ConfigMap", "new")]), RESOURCES, existing={"new"})
+    assert (widened_for(roles_of(narrow)), narrow.wide, wide_lines(narrow)) == ((), (), [])
+
+
+def test_before_the_yes_secrets_and_escalation_on_the_whole_cluster_are_named() -> None:
+    def lines(*kinds: str) -> str:
+        documents = [document(kind, "new", kind.lower()) for kind in kinds]
+        return "\n".join(wide_lines(rights_of(objects_of(documents), RESOURCES, existing=())))
+
+    assert "create, delete, get, list, patch, watch: configmaps" in lines("ConfigMap", "Namespace")
+    assert "Secret" not in lines("ConfigMap")
+    assert "read every Secret of this cluster" in lines("ConfigMap", "Secret")
+    assert "escalate: roles.rbac.authorization.k8s.io/role\n" in lines("Role")
+    assert "By escalate and bind it can give itself rights" in lines("RoleBinding")
 
 
 def test_a_kind_that_is_neither_served_nor_defined_is_said() -> None:

@@ -206,6 +206,30 @@ def test_a_grant_that_is_refused_halfway_says_what_stands_and_is_repeated(
     assert fleet("cluster", "grant", "eu-1", "--to", str(target), "--yes")[0] == 0
 
 
+def test_rights_for_a_namespace_that_is_not_there_are_named_and_narrowed_once_it_is(
+    world: World, plane: ControlPlane, fleet: Fleet, place: str, tmp_path: Path
+) -> None:
+    later = f"{place}-later"
+    entry(world, "web")
+    world.overlay("web", [config_map("c", place), yaml.safe_load(SETTINGS.format(place=later))])
+    world.commit()
+    grant = ("cluster", "grant", "eu-1", "--to", str(tmp_path / "token"))
+    code, said = fleet(*grant, answer="n\n")
+    assert (code, "nothing was created" in said) == (1, True)
+    assert f"not there yet: {later}" in said
+    assert said.index("read every Secret of this cluster") < said.index("[y/N]")
+    assert fleet(*grant, "--yes")[0] == 0
+    assert "on the whole cluster" not in fleet("diff", "web@eu-1")[1]
+    plane.client().make_namespace(later)
+    said = fleet("diff", "web@eu-1")[1]
+    assert f"the hub holds rights on the whole cluster that are for {later} alone, there by now" in said
+    assert "Next: fleet cluster grant eu-1" in said
+    assert fleet(*grant, "--yes")[0] == 0
+    assert "on the whole cluster" not in fleet("diff", "web@eu-1")[1]
+    rules = plane.client().get("/apis/rbac.authorization.k8s.io/v1/clusterroles/fleet-hub")["rules"]
+    assert {name for rule in rules for name in rule["resources"]} == {"namespaces"}
+
+
 def test_nothing_is_asked_of_a_cluster_where_the_wish_makes_no_sense(world: World, fleet: Fleet) -> None:
     world.overlay("web", [config_map("c", "x")])
     world.commit()
