@@ -73,13 +73,16 @@ class Rollouts:
         self._view.passages = self._kept
 
     async def run(self) -> None:
-        """Until cancelled."""
-        if not self._is_open:
-            await self.start()
+        """Until cancelled; run again after an error, it goes on from what is durable."""
         while True:
+            if not self._is_open:
+                await self.start()
+                await self._board.publish()  # what was released before an error, and not told yet
             await asyncio.sleep(GATHER_SECONDS)
             self._bells.rollouts.clear()
+            self._is_open = False  # a look that fails midway may have been durable already: then that counts
             due = await self.look()
+            self._is_open = True
             wait = LOOK_SECONDS if due is None else max(0.0, min(due - self._now(), LOOK_SECONDS))
             if open_rows(self._kept):
                 wait = min(wait, CLOCK_SECONDS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 from controllers.rig import Brain
@@ -10,6 +12,8 @@ from hubworld import cluster_file, config_map, overlay
 
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import UnitName
+from fleet.core.status import Health
+from fleet.errors import StateNotWritable
 
 CLUSTERS = ("dev-1", "prod-1", "prod-2")
 STEPS = "[{name: dev, environments: [dev]}, {name: prod, rest: true}]"
@@ -93,3 +97,40 @@ async def test_a_commit_that_comes_amid_a_look_begins_at_its_first_step(
     assert newest not in {told(brain, "prod-1"), told(brain, "prod-2")}
     await settle(brain, rollouts)
     assert held(brain) == {newest}
+
+
+def report_ill(brain: Brain, cluster: str) -> None:
+    name = UnitName.parse(f"web@{cluster}")
+    brain.view.units[name] = replace(brain.view.units[name], health=Health.DEGRADED)
+
+
+async def test_what_was_taken_back_stays_so_though_telling_the_clusters_failed(
+    brain: Brain, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await brain.commit({"fleet.yaml": fleet_file(f"{{steps: {STEPS}, onFailure: rollback}}")})
+    before = told(brain, "dev-1")
+    await brain.commit(web("bad"))
+    made = rollouts_of(brain)
+    await made.look()
+    await brain.answer()
+    report_ill(brain, "dev-1")
+
+    async def full() -> None:
+        monkeypatch.undo()
+        raise StateNotWritable("no space left on device")
+
+    monkeypatch.setattr(brain.board, "publish", full)
+    with pytest.raises(StateNotWritable):
+        await made.run()
+    again = asyncio.create_task(made.run())  # as the hub does after an error
+    async with asyncio.timeout(20):
+        while told(brain, "dev-1") != before or not brain.view.waits:
+            await asyncio.sleep(0.01)
+    again.cancel()
+    await brain.answer()
+    await settle(brain, made)
+    assert held(brain) == {before}
+    assert result(brain) in brain.view.passages.quarantine["web"]
+    assert brain.view.passages.all[-1].outcome == "rolled back"
+    story = [row.event.message for row in await brain.state.events()]
+    assert len([text for text in story if "goes to dev-1" in text]) == 1, "it was released once more"
