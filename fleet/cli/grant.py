@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -123,7 +124,7 @@ async def _grant(checkout: Checkout, cluster: Cluster, wish: Wish, output: str, 
     finally:
         await kube.close()
     if wish.to is not None:
-        _write_private(wish.to, raw)
+        write_private(wish.to, raw)
     elif client is not None:
         client.call("PUT", f"/api/v1/credentials/{wish.name}", {"kubeconfig": raw.decode()})
     say(f"{wish.name}: identity proven with the new token, which ends {when(ends)}")
@@ -357,11 +358,14 @@ async def _prove(raw: bytes, name: str, identity: str) -> None:
             return
 
 
-def _write_private(path: Path, raw: bytes) -> None:
+def write_private(path: Path, raw: bytes) -> None:
     """A file that only its owner can read, complete or not there."""
-    fresh = path.with_name(f".{path.name}.new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(raw)
-    fresh.replace(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600, and of a name that nobody knows
+    fresh = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)  # where it did not take its place
     say(clean(f"Wrote {path} (0600)"))
