@@ -6,6 +6,7 @@ What is judged is judged by the plain functions of `checkup.py`; here is how it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import shutil
@@ -97,16 +98,22 @@ def _data_directory(folder: Path, ask_clusters: bool) -> Iterator[Check]:
     elif not os.access(folder, os.W_OK):
         yield Check(Level.MISS, f"{folder} cannot be written", "make it writable for the user of the hub")
     usage = shutil.disk_usage(folder)
-    yield judge_disk(folder, usage.free, usage.total, {name: _size(folder / name) for name in _PARTS})
+    yield judge_disk(folder, usage.free, usage.total, {name: size_of(folder / name) for name in _PARTS})
     yield from _state(folder, ask_clusters)
 
 
 _PARTS = ("state.db", "cache", "mirror")
 
 
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files if file.is_file())
+def size_of(path: Path) -> int:
+    """Bytes in a file or below a directory; what goes meanwhile is not counted, a hub beside it sweeps its cache."""
+    below = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    total = 0
+    for file in below if path.is_dir() else (path,):
+        with contextlib.suppress(OSError):
+            about = file.lstat()
+            total += about.st_size if stat.S_ISREG(about.st_mode) else 0
+    return total
 
 
 def _state(folder: Path, ask_clusters: bool) -> Iterator[Check]:
@@ -142,7 +149,13 @@ def _state(folder: Path, ask_clusters: bool) -> Iterator[Check]:
         else:
             yield Check(Level.WARN, f"{what}; this version writes {SCHEMA}", "fleet backup, then start the hub")
         yield judge_descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0], facts.clusters)
-    yield from asyncio.run(check_clusters(Settings().credentials, stored, ask=ask_clusters))
+    settings = Settings()
+    try:
+        allowed = settings.allowed_networks()
+    except ValueError as error:
+        yield Check(Level.MISS, f"FLEET_ALLOW_ADDRESS: {error}", "give networks as 10.0.0.0/8")
+        return
+    yield from asyncio.run(check_clusters(settings.credentials, stored, ask=ask_clusters, allowed=allowed))
 
 
 def _repo(root: Path) -> Check:

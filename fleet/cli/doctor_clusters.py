@@ -1,29 +1,31 @@
 """The hub's credentials and the clusters behind them: refusals, ends of certificates and tokens, clocks.
 
 A cluster is asked one thing without any credential, `GET /version`: whatever it answers carries its certificate and
-its time. A proxy is not asked.
+its time. A proxy is not asked, nor an address that the hub would not dial (R31).
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import http.client
 import json
+import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import cast
 from urllib.parse import urlsplit
 
 from cryptography import x509
 
 from fleet.cli.checkup import Check, Level, judge_clocks, judge_end
-from fleet.errors import FleetError
+from fleet.errors import AddressRefused, FleetError
 from fleet.kube.access import Ticket, tls_context
+from fleet.kube.addresses import AddressRule, Network
 from fleet.kube.kubeconfig import Trust, access_from, read_kubeconfig
 
 _ASK_SECONDS = 5.0
@@ -31,9 +33,17 @@ _AT_ONCE = 16
 
 
 async def check_clusters(
-    directory: Path | None, stored: Mapping[str, bytes], *, ask: bool, wall: Callable[[], float] = time.time
+    directory: Path | None,
+    stored: Mapping[str, bytes],
+    *,
+    ask: bool,
+    allowed: Sequence[Network] = (),
+    wall: Callable[[], float] = time.time,
 ) -> list[Check]:
-    """All credentials by name, files before stored ones as in the hub; ask: also each cluster."""
+    """All credentials by name, files before stored ones as in the hub; ask: also each cluster.
+
+    allowed: lab addresses that may be dialled, as of the hub.
+    """
     now, raw, checks = wall(), dict(stored), list[Check]()
     if directory is not None:
         files, checks = await asyncio.to_thread(_files, directory)
@@ -50,7 +60,7 @@ async def check_clusters(
         checks.append(_ends(name, tickets[name], now))
     direct = {name: ticket for name, ticket in tickets.items() if not ticket.endpoint.proxy}
     if ask and direct:
-        checks += await _asked(direct, wall)
+        checks += await _asked(direct, AddressRule(allowed=tuple(allowed)), wall)
     return checks
 
 
@@ -94,12 +104,12 @@ def _end_of_token(authorization: str) -> float:
         return 0.0
 
 
-async def _asked(tickets: Mapping[str, Ticket], wall: Callable[[], float]) -> list[Check]:
+async def _asked(tickets: Mapping[str, Ticket], rule: AddressRule, wall: Callable[[], float]) -> list[Check]:
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(name: str, ticket: Ticket) -> tuple[str, tuple[float | None, float] | Check]:
         async with slots:
-            return name, await asyncio.to_thread(_answer, name, ticket, wall)
+            return name, await asyncio.to_thread(_answer, name, ticket, rule, wall)
 
     skews: dict[str, float] = {}
     checks: list[Check] = []
@@ -116,21 +126,28 @@ async def _asked(tickets: Mapping[str, Ticket], wall: Callable[[], float]) -> li
     return [*checks, *judge_clocks(skews)]
 
 
-def _answer(name: str, ticket: Ticket, wall: Callable[[], float]) -> tuple[float | None, float] | Check:
+def _answer(
+    name: str, ticket: Ticket, rule: AddressRule, wall: Callable[[], float]
+) -> tuple[float | None, float] | Check:
     """How far its clock is ahead of ours, and the end of its certificate; or what is wrong with reaching it."""
-    server = urlsplit(ticket.endpoint.server)
     connection: http.client.HTTPSConnection | None = None
     try:
+        server = urlsplit(ticket.endpoint.server)
+        host, port = server.hostname or "", server.port or 443
         context = tls_context(replace(ticket, certificate=b"", key=b""), f"credential {name}")
-        connection = http.client.HTTPSConnection(
-            server.hostname or "", server.port or 443, timeout=_ASK_SECONDS, context=context
+        secured = context.wrap_socket(
+            _dialled(host, port, rule), server_hostname=ticket.endpoint.tls_server_name or host
         )
-        connection.connect()
-        certificate = cast("ssl.SSLSocket", connection.sock).getpeercert(binary_form=True) or b""
+        connection = http.client.HTTPSConnection(host, port, timeout=_ASK_SECONDS, context=context)
+        connection.sock = secured
+        certificate = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
         before = wall()
         connection.request("GET", f"{server.path}/version", headers={"User-Agent": "fleet-doctor"})
         said = connection.getresponse().getheader("Date", "")
         after = wall()
+    except AddressRefused as error:
+        next_step = "correct the address; for a lab set FLEET_ALLOW_ADDRESS=CIDR, here and for the hub"
+        return Check(Level.WARN, f"{name} is not asked: {error.brief}", next_step)
     except FleetError as error:
         return Check(Level.MISS, f"{name}: {error.brief}", error.next_step)
     except ssl.SSLCertVerificationError as error:
@@ -141,10 +158,25 @@ def _answer(name: str, ticket: Ticket, wall: Callable[[], float]) -> tuple[float
         return Check(
             Level.WARN, f"{name} at {ticket.endpoint.place} does not answer: {why}", f"fleet describe cluster {name}"
         )
+    except ValueError as error:
+        next_step = f"see what answers there: fleet describe cluster {name}"
+        return Check(Level.MISS, f"{name} at {ticket.endpoint.place} does not read: {error}", next_step)
     finally:
         if connection is not None:
             connection.close()
-    return _skew(said, before, after), x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+    return _skew(said, before, after), certificate.not_valid_after_utc.timestamp()
+
+
+def _dialled(host: str, port: int, rule: AddressRule) -> socket.socket:
+    """Connect to an address that was checked, so that no second look-up leads elsewhere; OSError, AddressRefused."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    for address in addresses:
+        rule.check(host, address)
+    for address in addresses[:-1]:
+        with contextlib.suppress(OSError):
+            return socket.create_connection((address, port), timeout=_ASK_SECONDS)
+    return socket.create_connection((addresses[-1], port), timeout=_ASK_SECONDS)
 
 
 def _skew(said: str, before: float, after: float) -> float | None:

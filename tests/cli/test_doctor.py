@@ -6,8 +6,11 @@ import asyncio
 import base64
 import datetime
 import io
+import ipaddress
 import json
 import os
+import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -20,13 +23,14 @@ from hypothesis import strategies as st
 from testbed.controlplane import ControlPlane
 
 from fleet.cli.checkup import Check, Level, judge_clocks, judge_descriptors, judge_disk, judge_end
-from fleet.cli.doctor import doctor
+from fleet.cli.doctor import doctor, size_of
 from fleet.cli.doctor_clusters import check_clusters
 from fleet.store.crypto import load_or_make_key
 from fleet.store.sql import open_state
 
 DAY = 86_400.0
 GIB = 1 << 30
+LAB = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
 def level_of(checks: list[Check], words: str) -> Level:
@@ -127,20 +131,32 @@ class TestCredentials:
     async def test_a_real_server_tells_its_time_without_a_credential(self, api_server: ControlPlane) -> None:
         raw = {"eu-1": yaml.safe_dump(api_server.kubeconfig()).encode()}
         mark = api_server.ledger_mark()
-        checks = await check_clusters(None, raw, ask=True)
+        checks = await check_clusters(None, raw, ask=True, allowed=LAB)
         assert level_of(checks, "clocks of 1 clusters agree") is Level.OK
         assert {entry.user for entry in api_server.ledger(mark, user_agent="fleet-doctor")} <= {"system:anonymous"}
-        checks = await check_clusters(None, raw, ask=True, wall=lambda: time.time() + 90)
-        assert level_of(checks, "the clock of eu-1 is 9") is Level.MISS
-        checks = await check_clusters(None, raw, ask=True, wall=lambda: time.time() + 400_000 * DAY)
+        checks = await check_clusters(None, raw, ask=True, allowed=LAB, wall=lambda: time.time() + 90)
+        assert level_of(checks, "the clock of eu-1 is ") is Level.MISS
+        checks = await check_clusters(None, raw, ask=True, allowed=LAB, wall=lambda: time.time() + 400_000 * DAY)
         assert level_of(checks, "server certificate of eu-1 ended") is Level.MISS
+
+    async def test_what_the_hub_would_not_dial_is_not_asked(self, api_server: ControlPlane) -> None:
+        config = api_server.kubeconfig()
+        server = config["clusters"][0]["cluster"]["server"].replace("127.0.0.1", "localhost")
+        config["clusters"][0]["cluster"]["server"] = server
+        mark = api_server.ledger_mark()
+        checks = await check_clusters(None, {"eu-1": yaml.safe_dump(config).encode()}, ask=True)
+        assert level_of(checks, "eu-1 is not asked: ") is Level.WARN
+        assert api_server.ledger(mark, user_agent="fleet-doctor") == []
 
     async def test_a_silent_or_another_server_is_named(self, api_server: ControlPlane) -> None:
         config = api_server.kubeconfig()
         server = config["clusters"][0]["cluster"]["server"]
         stranger = kubeconfig(ca=trustme.CA().cert_pem.bytes(), server=server, token="t")
         checks = await check_clusters(
-            None, {"down": kubeconfig(ca=trustme.CA().cert_pem.bytes(), token="t"), "other": stranger}, ask=True
+            None,
+            {"down": kubeconfig(ca=trustme.CA().cert_pem.bytes(), token="t"), "other": stranger},
+            ask=True,
+            allowed=LAB,
         )
         assert level_of(checks, "down at 127.0.0.1:1 does not answer") is Level.WARN
         assert level_of(checks, "other: its certificate is not trusted") is Level.MISS
@@ -201,6 +217,26 @@ class TestMachine:
         assert missed
         assert all(lines[number + 1].startswith("      next: ") for number in missed)
 
+    def test_files_that_go_while_they_are_counted_are_no_trouble(self, tmp_path: Path) -> None:
+        kept, swept, stop = tmp_path / "kept", tmp_path / "a" / "b", threading.Event()
+        kept.write_bytes(b"x" * 1000)
+
+        def sweep() -> None:
+            while not stop.is_set():
+                swept.mkdir(parents=True)
+                for number in range(20):
+                    (swept / str(number)).touch()
+                shutil.rmtree(swept.parent)
+
+        thread = threading.Thread(target=sweep)
+        thread.start()
+        try:
+            assert {size_of(tmp_path) for _ in range(1000)} == {1000}
+        finally:
+            stop.set()
+            thread.join()
+        assert (size_of(kept), size_of(tmp_path / "gone")) == (1000, 0)
+
     def test_a_stopped_hub_is_a_warning(self, tmp_path: Path) -> None:
         folder = tmp_path / "state" / "fleet"
         folder.mkdir(parents=True, mode=0o700)
@@ -219,6 +255,7 @@ class TestMachine:
                         await asyncio.sleep(0.05)
                 monkeypatch.setenv("FLEET_HUB", world.url)
                 monkeypatch.setenv("FLEET_CREDENTIALS", str(tmp_path / "credentials"))
+                monkeypatch.setenv("FLEET_ALLOW_ADDRESS", "127.0.0.0/8")
                 out = io.StringIO()
                 code = await asyncio.to_thread(doctor, tmp_path, out, data_dir=world.data_dir)
         text = out.getvalue()
