@@ -106,9 +106,7 @@ def _compare_options(document: Document, name: str, value: str) -> Meaning:
     """`IgnoreExtraneous`: what Git no longer says is no difference, so it is kept."""
     for word in _words(value):
         option = word.partition("=")[0]
-        _known(
-            document, name, word, option, frozenset({"IgnoreExtraneous", "ServerSideDiff", "IncludeMutationWebhook"})
-        )
+        _known(document, name, word, option, _COMPARE_OPTIONS)
     return {"prune": PruneRule.DISABLED} if "IgnoreExtraneous" in _words(value) else {}
 
 
