@@ -19,7 +19,7 @@ from fleet.core.record import MarkVerdict, Row
 from fleet.core.rollout import UnitDesired
 from fleet.core.status import FieldDrift, HoldRequest, UnitReport
 from fleet.ports.kube import ServedKind
-from fleet.ports.worker import JournalEntry, UnitMemory
+from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
 
 Kind = tuple[str, str]  # group, kind
 NOT_LISTED = "NotListed"  # why a view is Unknown that has never answered
@@ -151,7 +151,7 @@ class UnitState:
     holds_read_at: float = 0.0  # loop time at which it was read what goes with the objects of `holds`
     kept: dict[ObjectRef, tuple[str, str]] = field(default_factory=dict[ObjectRef, tuple[str, str]])  # not deleted: why
     created: dict[ObjectRef, float] = field(default_factory=dict[ObjectRef, float])  # of objects that would be deleted
-    deletions: list[float] = field(default_factory=list[float])  # wall clock, of the last hour
+    deletions: list[Deletion] = field(default_factory=list[Deletion])  # of the last hour
     applied_at: float = 0.0
     changed: int = 0  # objects written for the bundle in force
     blocked_since: float = 0.0  # wall clock since which the unit is not free

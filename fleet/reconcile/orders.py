@@ -35,7 +35,7 @@ class Orders:
             unit.rows[row.ref] = row
         for gone in state.deletions:
             if unit := self.units.get(gone.unit):
-                unit.deletions.append(gone.at)
+                unit.deletions.append(gone)
 
     @property
     def mode(self) -> Mode:

@@ -2,11 +2,12 @@
 
 Each object is read just before (R11); that it goes is durable in journal and audit log before the request; its row
 stays until the server said that it is gone (R12). What may not go is asked for as a hold with the exact list (R9, R10).
+What the server refused to delete is tried again at its own time (R20), and counts as no deletion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,15 +19,15 @@ from fleet.core.ids import ObjectRef
 from fleet.core.losses import NOT_KNOWN
 from fleet.core.order import prune_stages
 from fleet.core.plan import UnitPlan
-from fleet.core.record import Deletable, Gone, NotDeletable, RowState, judge_deletion
+from fleet.core.record import Deletable, Gone, NotDeletable, Row, RowState, judge_deletion
 from fleet.core.rollout import Apply, Approved
 from fleet.core.status import EventKind, HoldRequest, PendingDeletion
 from fleet.errors import ClusterError, Conflict
 from fleet.ports.worker import Deletion, JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
 from fleet.reconcile.losses import Losses
-from fleet.reconcile.memory import UnitState
-from fleet.reconcile.site import Site
+from fleet.reconcile.memory import Trouble, UnitState
+from fleet.reconcile.site import UNKNOWN_RESULT, Site
 
 if TYPE_CHECKING:
     from fleet.reconcile.unit_pass import Outcome
@@ -61,7 +62,8 @@ class Pruner:
             doomed,
             owned=len(unit.rows),
             # What a person approved counts as done: it must not make room in the budget for the rest of its list.
-            recent=self.recent(unit) + sum(Approved(item.ref, item.uid, item.content) in approved for item in doomed),
+            recent=self.recent(unit, {item.ref for item in doomed})
+            + sum(Approved(item.ref, item.uid, item.content) in approved for item in doomed),
             budget=unit.desired.policy.budget,
             permits=permits,
             approved=approved,
@@ -73,20 +75,33 @@ class Pruner:
             hold = GuardHold("prune-budget", message, verdict.waiting)
         await self._ask(unit, hold)
         allowed = {item.ref: item for item in verdict.allowed}
+        for ref in list(allowed):
+            if trouble := self._refused(unit, ref):
+                del allowed[ref]
+                outcome.reason, outcome.message, outcome.next_step = trouble.reason, trouble.message, trouble.next_step
         reason = f"dropped by {unit.desired.commit[:12]}"
         for stage in prune_stages(allowed, {ref: item.wave for ref, item in allowed.items()}):
             await self._delete_stage(unit, stage, reason, outcome)
-        if verdict.allowed:
-            done = [ref for ref in allowed if ref not in unit.rows]
-            if done:
-                text = f"deleted {list_of(done)}"
-                self._site.outbox.tell(EventKind.PRUNED, text, unit=unit.name, commit=unit.desired.commit)
+        if done := [ref for ref in allowed if ref not in unit.rows]:
+            text = f"deleted {list_of(done)}"
+            self._site.outbox.tell(EventKind.PRUNED, text, unit=unit.name, commit=unit.desired.commit)
 
-    def recent(self, unit: UnitState) -> int:
-        """Deletions of the unit in the sliding hour (R9)."""
+    def recent(self, unit: UnitState, asked: Collection[ObjectRef]) -> int:
+        """Deletions of the unit in the sliding hour (R9), with those whose end is not known yet.
+
+        asked: what would be deleted now, and is counted as that: a try of it that came to nothing counts no more.
+        """
         oldest = self._site.wall() - HOUR_SECONDS
-        unit.deletions = [at for at in unit.deletions if at >= oldest]
-        return len(unit.deletions)
+        unit.deletions = [gone for gone in unit.deletions if gone.at >= oldest]
+        begun = [
+            row
+            for row in unit.rows.values()
+            if row.state is RowState.DELETING
+            and row.since >= oldest
+            and row.ref not in asked
+            and not self._is_counted(unit, row)
+        ]
+        return len(unit.deletions) + len(begun)
 
     async def delete(self, unit: UnitState, ref: ObjectRef, reason: str) -> bool:
         """Delete one object of the record, by R11; True once it is gone. Raises ClusterError."""
@@ -107,7 +122,14 @@ class Pruner:
                     self._stuck(unit, ref, live)
                     return False
                 await self._intend(unit, ref)
-                left = await site.delete(unit, ref, served, uid=uid, reason=reason, version=version)
+                try:
+                    left = await site.delete(unit, ref, served, uid=uid, reason=reason, version=version)
+                except UNKNOWN_RESULT:
+                    raise
+                except ClusterError:
+                    await self._spare(unit, ref)
+                    raise
+                await self._count(unit, ref)
                 if left is None:
                     self._forget(unit, [ref])
                     return True
@@ -116,10 +138,32 @@ class Pruner:
 
     async def _intend(self, unit: UnitState, ref: ObjectRef) -> None:
         """That it is about to be deleted, durable before it is (R12)."""
-        site, now = self._site, self._site.wall()
-        site.put_row(unit, replace(unit.rows[ref], state=RowState.DELETING, since=now))
-        unit.deletions.append(now)
-        await site.journal.commit(JournalEntry(put=(unit.rows[ref],), deletions=(Deletion(unit.name, ref, now),)))
+        site = self._site
+        site.put_row(unit, replace(unit.rows[ref], state=RowState.DELETING, since=site.wall()))
+        await site.journal.commit(JournalEntry(put=(unit.rows[ref],)))
+
+    async def _spare(self, unit: UnitState, ref: ObjectRef) -> None:
+        """The server refused: it stands as before, and when it goes that was not our doing (R43)."""
+        site = self._site
+        site.put_row(unit, replace(unit.rows[ref], state=RowState.APPLIED, since=site.wall()))
+        await site.journal.commit(JournalEntry(put=(unit.rows[ref],)))
+
+    async def _count(self, unit: UnitState, ref: ObjectRef) -> None:
+        """A deletion that was accepted or seen done, once; until this is durable the row says it."""
+        row = unit.rows[ref]
+        if not self._is_counted(unit, row):
+            gone = Deletion(unit.name, ref, row.since)
+            unit.deletions.append(gone)
+            await self._site.journal.commit(JournalEntry(deletions=(gone,)))
+
+    def _is_counted(self, unit: UnitState, row: Row) -> bool:
+        return any((gone.ref, gone.at) == (row.ref, row.since) for gone in unit.deletions)
+
+    def _refused(self, unit: UnitState, ref: ObjectRef) -> Trouble | None:
+        """Why the last deletion of it failed, while the next try is not due yet."""
+        trouble = unit.troubles.get(ref)
+        is_due = trouble is None or trouble.digest != unit.rows[ref].desired or trouble.next_at <= self._site.clock()
+        return None if is_due else trouble
 
     async def _found_gone(self, unit: UnitState, refs: Sequence[ObjectRef]) -> None:
         """Forget what is not there any more; a deletion that was begun and got no last word gets it now (R43)."""
@@ -128,6 +172,7 @@ class Pruner:
             if row.state is RowState.DELETING:
                 reason = "a deletion that was begun before"
                 await self._site.audited(unit, ref, "delete", uid=row.uid, reason=reason, outcome="gone")
+                await self._count(unit, ref)
         self._forget(unit, refs)
 
     async def _delete_stage(self, unit: UnitState, refs: Sequence[ObjectRef], reason: str, outcome: Outcome) -> None:
@@ -232,6 +277,7 @@ class Pruner:
             if self._site.owners.get(ref) is None:
                 self._site.view.drop(ref)
             unit.kept.pop(ref, None)
+            unit.troubles.pop(ref, None)
             unit.doomed.pop(ref, None)
             unit.created.pop(ref, None)
         self._site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in refs)))

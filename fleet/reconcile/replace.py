@@ -43,7 +43,7 @@ class Replacer:
                     item.source,
                     reason=reason,
                     owned=len(unit.rows),
-                    recent=self._pruner.recent(unit),
+                    recent=self._pruner.recent(unit, {ref}),
                     budget=unit.desired.policy.budget,
                     approved=approved,
                     live=doomed,

@@ -119,6 +119,57 @@ async def test_sync_fail_hooks_run_once_when_the_bundle_fails_and_only_then(hub:
     assert len([e for e in hub.asked("patch", "alarm") if e.writes]) == 1
 
 
+async def test_a_refused_deletion_waits_for_its_next_try_and_counts_as_none(hub: SimHub) -> None:
+    kept = [config_map(f"c{n}", SHOP) for n in range(12)]
+    refusal = hub.cluster.faults.add("error", code=403, verbs={"delete"}, name="x")
+    unit = hub.want("web", [*kept, config_map("x", SHOP), config_map("y", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.want("web", kept, commit="b")
+        await hub.until(lambda: hub.units[unit].reason == "AdmissionDenied", "refused")
+        for commit in "cdef":  # passes over the same bundle
+            hub.want("web", kept, commit=commit)
+            await hub.until(lambda c=commit: hub.units[unit].observed_commit == c * 40, f"pass for {commit}")
+            assert hub.units[unit].reason == "AdmissionDenied"
+        assert len(hub.asked("delete", "x")) == 1
+        for number in range(5):  # each new bundle is tried at once
+            kept[0] = config_map("c0", SHOP, {"a": f"new {number}"})
+            hub.want("web", kept, commit=str(number))
+            await hub.until(lambda n=number: len(hub.asked("delete", "x")) == 2 + n, "tried")
+            await hub.until(lambda n=number: hub.units[unit].observed_commit == str(n) * 40, "said")
+            assert not hub.units[unit].holds
+        assert hub.cluster.get("", "ConfigMap", SHOP, "y") is None
+        hub.cluster.faults.remove(refusal)
+    async with hub.worker():  # also as the journal has it: two deletions in all, of 14 objects
+        await hub.until(lambda: hub.cluster.get("", "ConfigMap", SHOP, "x") is None, "gone")
+        hub.want("web", kept[:-1], commit="9")
+        await hub.until_well(unit)
+        assert not hub.units[unit].holds
+        hub.want("web", kept[:-2], commit="8")
+        await hub.until(lambda: hub.units[unit].holds, "the fourth within the hour is held")
+    assert hub.units[unit].holds[0].reason == "prune-budget"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("error", ["", "failed: AdmissionDenied"]), ("lost_write", ["", "unknown", "gone"])]
+)
+async def test_what_went_after_a_refusal_was_not_our_deletion(hub: SimHub, fault: str, words: list[str]) -> None:
+    hub.kube_limits = KubeLimits(call_seconds=1.0)
+    kept = [config_map(f"c{n}", SHOP) for n in range(12)]
+    unit = hub.want("web", [*kept, config_map("x", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.cluster.faults.add(fault, code=403, verbs={"delete"}, name="x", count=1)
+        hub.want("web", kept, commit="b")
+        await hub.until(lambda: len([e for e in hub.audited if e.action == "delete"]) >= 2, "tried")
+        if hub.cluster.get("", "ConfigMap", SHOP, "x") is not None:
+            hub.cluster.remove("", "ConfigMap", SHOP, "x")  # by a person
+        await hub.until_well(unit)
+        await hub.until(lambda: not hub.object(unit, "ConfigMap", "x"), "forgotten")
+    outcomes = [entry.outcome for entry in hub.audited if entry.action == "delete"]
+    assert [said if said in words else said.partition(":")[0] for said in outcomes] == words
+
+
 async def test_an_accepted_identity_voids_the_record_and_deletes_nothing(sim: Simulation, hub: SimHub) -> None:
     unit = hub.want("web", [config_map("a", SHOP)])
     async with hub.worker():
