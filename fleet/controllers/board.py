@@ -19,6 +19,7 @@ from fleet.core.fleet import Cluster, Fleet, Suspension, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.leaving import Leave
 from fleet.core.objects import Bundle
+from fleet.core.passage import Passages
 from fleet.core.release import (
     Orders,
     Rendered,
@@ -33,6 +34,7 @@ from fleet.core.release import (
 )
 from fleet.core.rollout import Approved, SyncRequest, UnitDesired
 from fleet.core.status import Event
+from fleet.core.steps import is_at_once
 from fleet.core.unit_facts import goes_by_steps
 from fleet.core.view import View
 from fleet.ports.render import Vault
@@ -58,7 +60,7 @@ class Board:
         self.results: dict[UnitName, Result] = {}
         self._held: dict[UnitName, Rendered] = {}
         self._permits: dict[UnitName, frozenset[ObjectRef]] = {}
-        self._waiting: dict[UnitName, Rendered] = {}  # newest results that wait for their step
+        self._waiting: dict[UnitName, Rendered] = {}  # newest results that wait for their step or for a person
         self._is_first = False
         self._permits_to_come: dict[UnitName, frozenset[ObjectRef]] = {}  # with them
         self._approved: Mapping[UnitName, frozenset[Approved]] = {}
@@ -145,7 +147,7 @@ class Board:
     async def release(self, results: Mapping[UnitName, Result]) -> None:
         """Take results of one overlay or more: judge their deletions, write them down, publish.
 
-        Those of units that go by steps wait until `let` is called for them.
+        Those of units that go by steps, and what was taken back, wait until `let` is called for them.
         """
         async with self._releasing:
             fresh = {name: result for name, result in results.items() if self.results.get(name) != result}
@@ -155,7 +157,7 @@ class Board:
             waiting = {
                 name: result
                 for name, result in fresh.items()
-                if isinstance(result, Rendered) and self._waits(name, result)
+                if isinstance(result, Rendered) and self._must_wait(name, result)
             }
             rows = [
                 ReleasedBundle(name, result.commit, result.bundle)
@@ -186,11 +188,14 @@ class Board:
     async def let(
         self,
         units: Mapping[UnitName, Rendered],
+        kept: Passages,
         values: Mapping[str, str],
         events: Sequence[Event] = (),
         back: Mapping[UnitName, Rendered] | None = None,
     ) -> None:
         """Release what waits, as a rollout says, durable together with `values` and `events`; then publish.
+
+        kept: all rollouts from now on, as `values` say them.
 
         A result that is not the unit's newest any more is passed over: its rollout looks again. back: what units held
         before and shall hold again; their newest results wait then, and deletions are judged as ever (R9).
@@ -206,15 +211,16 @@ class Board:
             both = {**chosen, **back}
             rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
             await self._state.put_released(rows, values=values, events=events)
+            self._view.passages = kept
             self._held.update(both)
-            self._dirty |= set(both)
+            self._dirty |= {*both, *(name for name in self._waiting if not self._goes_by_steps(name))}
             for name in chosen:
                 del self._waiting[name]
                 self._permits[name] = self._permits_to_come.pop(name, frozenset())
             for name in back:
                 self._permits[name] = permits.get(name, frozenset())
                 result = self.results.get(name)
-                if isinstance(result, Rendered):
+                if isinstance(result, Rendered) and result.bundle != back[name].bundle:
                     self._waiting[name] = result
         await self.publish()
 
@@ -231,13 +237,30 @@ class Board:
         fleet = self._view.fleet
         return policy_of(unit, fleet, self._suspensions).suspensions if fleet is not None else ()
 
-    def _waits(self, name: UnitName, result: Rendered) -> bool:
+    def waits(self, name: UnitName) -> bool:
+        """Whether a unit keeps what it holds although it has a newer result.
+
+        Where nothing is written, or a person syncs, a result that waits is shown all the same (as what a sync would
+        bring), unless it was taken back; it counts as held only once the cluster has it.
+        """
+        return name in self._waiting and (self._goes_by_steps(name) or self._is_barred(name, self._waiting[name]))
+
+    def _goes_by_steps(self, name: UnitName) -> bool:
+        fleet = self._view.fleet
+        return fleet is not None and name in fleet.units and goes_by_steps(fleet.units[name])
+
+    def _is_barred(self, name: UnitName, result: Rendered) -> bool:
+        return result.bundle in self._view.passages.quarantine.get(name.overlay, ())
+
+    def _must_wait(self, name: UnitName, result: Rendered) -> bool:
         fleet, held = self._view.fleet, self._held.get(name)
         if fleet is None or name not in fleet.units or self._is_first:
             return False
         if held is not None and held.bundle == result.bundle:
             return False
-        return goes_by_steps(fleet.units[name])
+        unit = fleet.units[name]
+        is_shown_only = held is not None and not is_at_once(unit.overlay.rollout)
+        return goes_by_steps(unit) or is_shown_only or self._is_barred(name, result)
 
     async def _permits_of(self, fresh: Mapping[UnitName, Result]) -> Mapping[UnitName, frozenset[ObjectRef]]:
         fleet = self._view.fleet
@@ -339,7 +362,10 @@ class Board:
         return self._identities.recorded.get(cluster)
 
     async def left(self, unit: UnitName) -> None:
-        """A worker confirmed that it let go of a unit."""
+        """A worker confirmed that it let go of a unit; of one that came back meanwhile it is told anew."""
+        if self._view.fleet is not None and unit in self._view.fleet.units:
+            self._dirty_clusters.add(unit.cluster)
+            return
         await self._state.put_released((), gone=(unit,))
         self._roster.let_go(unit)
         for book in (self._held, self._permits, self._permits_to_come, self._waiting, self.results):
@@ -396,10 +422,12 @@ class Board:
     def _put_part(self, name: UnitName, fleet: Fleet) -> bool:
         is_known = self._identities.recorded.get(name.cluster) is not None
         may_be_renamed = is_known and name in self._roster.leaving.units and self._has_left(name.cluster, fleet)
+        waits = self.waits(name)
+        permits = self._permits_to_come if name in self._waiting and not waits else self._permits
         orders = Orders(
-            result=self._held.get(name) if name in self._waiting else self.results.get(name),
+            result=self._held.get(name) if waits else self.results.get(name),
             held=self._held.get(name),
-            permits=self._permits.get(name, frozenset()),
+            permits=permits.get(name, frozenset()),
             approved=self._approved.get(name, frozenset()),
             suspensions=(*self._suspensions, *self._identities.stops(fleet.clusters)),
             unproven=self._identities.unproven(fleet.clusters) if may_be_renamed else (),

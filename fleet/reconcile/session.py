@@ -21,7 +21,7 @@ from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Health, Sync, UnitReport
 from fleet.errors import FleetError, KindNotServed
 from fleet.ports.kube import Catalog
-from fleet.ports.worker import JournalEntry
+from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.reconcile.apply import ENDS, Applier
 from fleet.reconcile.detach import Detacher
 from fleet.reconcile.heal import Healer
@@ -150,7 +150,7 @@ class Session:
                 if leave.blockers:
                     self._report(unit, Outcome(leave, incomplete="it left the repo and waits to be let go"))
                 elif self._orders.mode is Mode.MANAGE and await self._detacher.detach(unit, self._claims_now()):
-                    self._orders.forget(unit)
+                    self._let_go(unit)
                 return
             outcome = await self._one_pass(unit)
             if unit.report is not None or outcome.plan is not None or outcome.observed is not None or outcome.reason:
@@ -166,6 +166,17 @@ class Session:
             self._running.discard(unit.name)
             if unit.dirty:
                 self._due.set()
+
+    def _let_go(self, unit: UnitState) -> None:
+        """Forget a unit that is detached; one that was ordered anew meanwhile begins anew."""
+        if unit.desired is None or isinstance(unit.desired.action, Detach):
+            self._orders.forget(unit)
+            return
+        now = self.site.wall()
+        self.site.units[unit.name] = UnitState(
+            unit.name, UnitMemory(unit.name), unit.desired, blocked_since=now, pending_since=now
+        )
+        self._due.set()
 
     async def _one_pass(self, unit: UnitState) -> Outcome:
         leave, started = self._leave(unit), self.site.clock()

@@ -9,7 +9,7 @@ from hubworld import AT_ONCE, cluster_file, config_map, kustomization, overlay
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.release import Rendered, RenderProblem
 from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
-from fleet.core.status import Health, Sync
+from fleet.core.status import Health, Report, Sync, UnitReport
 from fleet.errors import HistoryRewritten, StateNotWritable
 
 BROKEN_OVERLAY = "apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {name: edge}\nspec: {clusterz: []}\n"
@@ -94,6 +94,29 @@ async def test_a_removed_target_is_detached(brain: Brain) -> None:
     assert brain.desired("edge@eu-1") is None
     assert brain.board.released_of(UnitName.parse("edge@eu-1")) is None
     assert brain.desired("edge@eu-2").action != Detach()
+
+
+async def test_a_unit_that_came_back_before_it_was_let_go_keeps_its_orders_and_is_told_anew(brain: Brain) -> None:
+    await brain.commit(small())
+    unit = UnitName.parse("edge@eu-1")
+    held = brain.board.released_of(unit)
+    brain.repo.commit(overlay("overlays/edge", {"edge": config_map("edge", "1")}, clusters="[{names: [eu-2]}]"))
+    await brain.commits.fetch_once()
+    brain.repo.commit(small())
+    await brain.commits.fetch_once()
+    told = brain.workers["eu-1"]
+    await told.obey()
+    late = UnitReport(unit, brain.repo.head(), None, Sync.SYNCED, Health.HEALTHY, brain.wall(), detached=True)
+    told.sequence += 1
+    await brain.intake.send(Report(unit.cluster, 1, told.sequence, brain.wall(), told.seen, units=(late,)))
+    await brain.board.publish()
+    assert brain.desired("edge@eu-1").action.bundle == held.bundle
+    assert brain.board.released_of(unit) == held
+    assert unit in brain.view.results
+    seen = told.seen
+    await brain.answer()
+    assert told.seen > seen
+    assert brain.view.units[unit].bundle == held.bundle
 
 
 async def test_a_removed_cluster_is_ordered_to_let_go_through_the_entry_it_had(brain: Brain) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from rig import Hub, JournalEntry, config_map, notes
@@ -8,7 +9,7 @@ from testbed.controlplane import ControlPlane
 
 from fleet.core.fleet import Mode, Suspension, SyncMode, SyncPolicy, Validate, Window, WindowKind
 from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
-from fleet.core.rollout import Approved, Detach, SyncRequest, UnknownDesired
+from fleet.core.rollout import Approved, Desired, Detach, SyncRequest, UnknownDesired
 from fleet.core.rollout import Hold as HoldOrder
 from fleet.core.status import EventKind, Health, Standing, Sync
 from fleet.store.memory import MemoryJournal
@@ -192,6 +193,40 @@ async def test_a_unit_that_is_no_longer_mentioned_is_kept_and_a_detached_one_los
         assert "annotations" not in live["metadata"]
         assert not any(entry["manager"] == "fleet" for entry in live["metadata"].get("managedFields", []))
         assert not (await hub.journal.load()).rows
+
+
+async def test_a_unit_that_comes_back_while_it_is_let_go_is_not_forgotten(hub: Hub, shop: str) -> None:
+    unit = hub.want("web", [config_map("a", shop)])
+    taken, next_order = asyncio.Event(), hub.next
+
+    async def listening(after: int) -> Desired:
+        if hub.desired is not None and after == hub.desired.sequence and hub.desired.units[0].commit == "c" * 40:
+            taken.set()
+        return await next_order(after)
+
+    class Slow:
+        """Its answer to the patch that takes our marks off comes after the unit was ordered anew."""
+
+        def __init__(self, kube: Any) -> None:
+            self._kube = kube
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._kube, name)
+
+        async def patch(self, *arguments: Any) -> Any:
+            answer = await self._kube.patch(*arguments)
+            if "json-patch" in arguments[-1]:
+                hub.want("web", [config_map("a", shop)], commit="c")
+                await taken.wait()
+            return answer
+
+    hub.next, hub.between = listening, Slow
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.want("web", action=Detach(), commit="b")
+        await hub.until(lambda: hub.told(EventKind.NOTE, "detached"), "let go")
+        # Its marks are off, as whenever a unit was let go: a person says that it shall be taken up.
+        await hub.until(lambda: unit in hub.units and hub.units[unit].reason == "ObjectForeign", "judged anew")
 
 
 async def test_unknown_and_held_units_stay_on_what_they_have_and_prune_nothing(
