@@ -32,6 +32,11 @@ class FleetError(Exception):
         """The class name: the status reason, the API problem type, the heading in docs/errors.md."""
         return type(self).__name__
 
+    @classmethod
+    def is_group(cls) -> bool:
+        """Whether it only gathers others, so that it has no heading in docs/errors.md."""
+        return cls is FleetError or (cls.__bases__[0] is FleetError and bool(cls.__subclasses__()))
+
     @property
     def brief(self) -> str:
         """What happened and why, for places that show where and what next by themselves."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeAlias
@@ -35,6 +35,7 @@ from fleet.core.objects import (
     seals_of,
     unsealed,
 )
+from fleet.core.options import PREFIX
 from fleet.core.record import MarkKind, judge_mark, mark_body
 from fleet.core.status import FieldDrift
 from fleet.errors import AdmissionDenied, ClusterError, FleetError, Forbidden, KindNotServed, NotFound, UsageInvalid
@@ -123,14 +124,15 @@ class _Comparison:
             return Difference(ref, "+")
         is_foreign = judge_mark(live, self.mark).kind in (MarkKind.UNMARKED, MarkKind.COPIED)
         foreign = owners_of(live) if is_foreign else None
+        unmarked = _without_ours if is_foreign else _unmarked
         body = mark_body(self._clear(item), self.mark)
         if is_applied_already(body, live):
             return Difference(ref, "=")
         try:
             answer = await self.kube.apply(kind, ref.namespace, ref.name, canonical(body), force=True, dry_run=True)
-            drifts, note = dry_run_diff(_unmarked(live), _unmarked(answer.object)), ""
+            drifts, note = dry_run_diff(unmarked(live), unmarked(answer.object)), ""
         except (Forbidden, AdmissionDenied, NotFound) as error:
-            drifts = diff_documents(_unmarked(body), _unmarked(live))
+            drifts = diff_documents(unmarked(body), unmarked(live))
             note = f"approximate: {error.why or error.reason}"
         tracked = is_foreign and is_tracked_by_label(live, body)
         return Difference(ref, "~" if drifts else "=", drifts, note, foreign, tracked)
@@ -204,10 +206,14 @@ def _without_ours(document: Document) -> Document:
 
 
 def _unmarked(document: Document) -> Document:
-    """Without our marks: an object that is not ours yet differs by more than them, or not at all."""
+    """Without our marks."""
+    return _without(document, lambda name: name in _OUR_MARKS)
+
+
+def _without(document: Document, is_ours: Callable[[str], bool]) -> Document:
     metadata = dict(mapping_at(document, "metadata"))
     for part in ("labels", "annotations"):
-        kept = {name: value for name, value in mapping_at(metadata, part).items() if name not in _OUR_MARKS}
+        kept = {name: value for name, value in mapping_at(metadata, part).items() if not is_ours(name)}
         metadata.pop(part, None)
         if kept:
             metadata[part] = kept

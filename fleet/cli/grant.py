@@ -23,7 +23,7 @@ from fleet.cli.output import clean, say, when
 from fleet.cli.problems import counted
 from fleet.core.documents import Document, canonical, text_at
 from fleet.core.fleet import Cluster, Mode
-from fleet.core.ids import ObjectRef
+from fleet.core.ids import Identity, ObjectRef
 from fleet.core.objects import INSTALLATION_LABEL, BundleObject, ref_of
 from fleet.core.parent import parse_parent
 from fleet.core.record import PARENT_NAMESPACE, installation_hash
@@ -82,6 +82,8 @@ def grant(root: Path, wish: Wish, *, output: str) -> int:
         raise UsageInvalid("--read-only, --cluster-admin and --revoke exclude each other")
     checkout = open_checkout(root)
     cluster = next((one for one in checkout.fleet.clusters.values() if one.name == wish.name), None)
+    if cluster is None and wish.revoke and wish.context:  # it left the repo, and what was granted goes last
+        return asyncio.run(_revoke(None, wish))
     if cluster is None:
         raise NotKnown(
             f"there is no cluster {wish.name} in this checkout",
@@ -90,7 +92,7 @@ def grant(root: Path, wish: Wish, *, output: str) -> int:
         )
     # Asked for before anything is created: without a hub the token would have nowhere to go.
     client = None if wish.to or wish.revoke or output == "yaml" else Client(wish.hub)
-    work = _revoke(cluster, wish) if wish.revoke else _grant(checkout, cluster, wish, output, client)
+    work = _revoke(cluster.identity, wish) if wish.revoke else _grant(checkout, cluster, wish, output, client)
     return asyncio.run(work)
 
 
@@ -134,12 +136,12 @@ async def _grant(checkout: Checkout, cluster: Cluster, wish: Wish, output: str, 
     return 0
 
 
-async def _revoke(cluster: Cluster, wish: Wish) -> int:
+async def _revoke(identity: Identity | None, wish: Wish) -> int:
     """Take away what grants created; objects that the hub applied stay, and so does the namespace of the parents."""
     from fleet.kube.connect import WritesAsPerson, connect_person
 
     kube = await connect_person(
-        context=wish.context or wish.name, cluster=wish.name, expected=cluster.identity, fence=WritesAsPerson()
+        context=wish.context or wish.name, cluster=wish.name, expected=identity, fence=WritesAsPerson()
     )
     try:
         left = await _left_over(kube, await kube.discover(), ())
@@ -341,7 +343,6 @@ async def _kubeconfig(access: Access, wish: Wish, token: str) -> bytes:
 
 async def _prove(raw: bytes, name: str, identity: str) -> None:
     """Read the cluster's identity with the new token, as the hub will."""
-    from fleet.core.ids import Identity
     from fleet.kube.connect import connect_person
     from fleet.kube.kubeconfig import Trust, access_from, read_kubeconfig
 

@@ -135,9 +135,10 @@ def _select(item: object, key: str | None, index: str | None) -> list[object]:
 
 
 def print_error(error: FleetError, stream: TextIO | None = None) -> None:
-    """What, where, why, next: each on a line of its own."""
+    """What, where, why, where it is explained, next: each on a line of its own."""
     out = stream or sys.stderr
     say(f"error[{error.reason}] {error.what}", out)
-    for word, text in (("where", error.where), ("why", error.why), ("next", error.next_step)):
+    docs = "" if error.is_group() else f"docs/errors.md#{error.reason.lower()}"
+    for word, text in (("where", error.where), ("why", error.why), ("docs", docs), ("next", error.next_step)):
         if text:
             say(f"  {word:<6}{text}", out)

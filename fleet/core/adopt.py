@@ -35,7 +35,8 @@ from fleet.core.fieldset import (
 from fleet.core.fleet import Adopt, IgnoreRule
 from fleet.core.ids import UnitName
 from fleet.core.ignore import is_ignored
-from fleet.core.objects import FIELD_MANAGER, HANDOVER_MANAGER, INSTALLATION_LABEL, OWNER_ANNOTATION, PART_OF_LABEL
+from fleet.core.objects import FIELD_MANAGER, HANDOVER_MANAGER, PART_OF_LABEL
+from fleet.core.options import PREFIX
 
 # Tools whose fields move to us. What others hold stays theirs: they may well go on writing it.
 _FORMER = frozenset(
@@ -278,22 +279,25 @@ def _version_of(former: Sequence[Document], wanted: str) -> str:
 
 
 def is_same_but_marked(before: Document, after: Document) -> bool:
-    """Whether nothing of an object changed but its status and what tools keep for themselves, our marks included."""
+    """Whether nothing of an object changed but its status and what tools keep for themselves, ours included."""
     return _bare(before) == _bare(after)
 
 
 def _bare(document: Document) -> Document:
     metadata = {name: value for name, value in mapping_at(document, "metadata").items() if name not in _SERVER_KEPT}
     for part in ("labels", "annotations"):
-        left = {name: value for name, value in mapping_at(metadata, part).items() if name not in _KEPT_BY_TOOLS}
-        metadata[part] = left
+        told = mapping_at(metadata, part)
+        metadata[part] = {name: value for name, value in told.items() if not _is_kept_by_tools(name)}
     return {**{name: value for name, value in document.items() if name != "status"}, "metadata": metadata}
 
 
 _SERVER_KEPT = frozenset({"managedFields", "resourceVersion", "generation", "selfLink"})
-_KEPT_BY_TOOLS = frozenset(
-    {INSTALLATION_LABEL, PART_OF_LABEL, OWNER_ANNOTATION, *(path[-1][2:] for path in _BOOKKEEPING)}
-)
+_KEPT_BY_TOOLS = frozenset({PART_OF_LABEL, *(path[-1][2:] for path in _BOOKKEEPING)})
+
+
+def _is_kept_by_tools(name: str) -> bool:
+    """Labels and annotations that say something to a tool alone; so also what `compat` makes of another tool's."""
+    return name in _KEPT_BY_TOOLS or name.startswith(PREFIX)
 
 
 def extras_of(move: Move, applied: Document, whole: Document) -> tuple[Path, ...]:

@@ -215,10 +215,10 @@ def test_what_another_object_owns_is_never_taken_over(adopt: Adopt) -> None:
     assert judge_adoption(live, adopt, now=NOW, quiet_seconds=300.0) == Untakeable("Chart shop")
 
 
-def test_marks_status_and_bookkeeping_of_the_server_are_no_difference_and_labels_are() -> None:
+def test_what_is_said_to_us_alone_status_and_bookkeeping_are_no_difference_and_labels_are() -> None:
     before = {**made(raw("helm", {}), labels={"a": "b"}), "status": {"x": 1}, "data": {"a": "1"}}
     ours = {"a": "b", "fleet.internal/installation": "x", "applyset.kubernetes.io/part-of": "y"}
-    notes = {"fleet.internal/owner": "i/c/o"}
+    notes = {"fleet.internal/owner": "i/c/o", "fleet.internal/prune": "disabled"}
     before["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
     after = {**made(labels=ours, annotations=notes, generation=2), "data": {"a": "1"}}
     assert is_same_but_marked(before, after)

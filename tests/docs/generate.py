@@ -28,7 +28,7 @@ def errors_page() -> str:
     classes = [
         item
         for item in vars(errors).values()
-        if inspect.isclass(item) and issubclass(item, errors.FleetError) and not _is_group(item)
+        if inspect.isclass(item) and issubclass(item, errors.FleetError) and not item.is_group()
     ]
     for item in classes:
         lines += [
@@ -40,11 +40,6 @@ def errors_page() -> str:
             "",
         ]
     return "\n".join(lines)
-
-
-def _is_group(item: type[errors.FleetError]) -> bool:
-    direct = item.__subclasses__()
-    return item is errors.FleetError or (item.__bases__[0] is errors.FleetError and bool(direct))
 
 
 def configuration_page() -> str:
