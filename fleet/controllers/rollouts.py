@@ -21,7 +21,7 @@ from fleet.core.passage import Passage, Passages, decode_passages, encode_passag
 from fleet.core.release import Rendered
 from fleet.core.rollout_orders import KINDS, PREFIX, RolloutOrder, carry_out
 from fleet.core.status import Blocker, Event, EventKind, Standing
-from fleet.core.steps import stages_of, steps_without_clusters
+from fleet.core.steps import is_at_once, stages_of, steps_without_clusters
 from fleet.core.takeover import TakenBack, Wanted, drop_rows, open_rows, settle, take_over, taken_back
 from fleet.core.unit_facts import fact_of, goes_by_steps
 from fleet.core.view import View
@@ -132,7 +132,8 @@ class Rollouts:
 
     def _groups(self, fleet: Fleet) -> dict[OverlayName, list[Unit]]:
         """The units of overlays that wait or are under way."""
-        concerned = {name.overlay for name in self._board.waiting()} | open_rows(self._kept)
+        waiting = {name for name in self._board.waiting() if self._board.waits(name)}
+        concerned = {name.overlay for name in waiting} | open_rows(self._kept)
         groups: dict[OverlayName, list[Unit]] = {}
         if concerned:
             for name, unit in fleet.units.items():
@@ -197,7 +198,7 @@ class Rollouts:
     def _behind(self, unit: Unit, fleet: Fleet) -> str:
         for other in unit.overlay.depends_on:
             name = UnitName(other, unit.name.cluster)
-            if name in fleet.units and name in self._board.waiting():
+            if name in fleet.units and self._board.waits(name):
                 return str(name)
         return ""
 
@@ -210,7 +211,7 @@ class Rollouts:
         if done.kept != kept:
             begun = _news(self._kept, kept, {})
             told = self._events([*begun, (f"{done.message} ({order.actor})", Revision(done.commit))])
-            await self._board.let({}, self._values(done.kept), told, done.back)
+            await self._board.let({}, done.kept, self._values(done.kept), told, done.back)
             self._kept = done.kept
             self._bells.news.ring()
         await self._state.end_operation(order.operation, done.outcome, done.message, self._wall())
@@ -225,28 +226,39 @@ class Rollouts:
         return replace(now.passage, rows=rows)
 
     async def _keep(self, kept: Passages, found: Mapping[Revision, Advance], back: TakenBack | None) -> None:
-        waiting = self._board.waiting()
-        fleet = self._view.fleet
         releases = {
             unit: Rendered(Digest(now.passage.rows[unit.overlay].targets[unit.cluster]), commit)
             for commit, now in found.items()
             for unit in now.releases
         }
-        # An overlay that goes by steps no more, or a cluster that is only observed now.
-        free = {
-            name: result
-            for name, result in waiting.items()
-            if fleet is not None and name in fleet.units and not goes_by_steps(fleet.units[name])
-        }
+        free = self._free(kept)
         before = self._kept
         if kept != before or releases or free:
             told = self._events(_news(before, kept, found))
-            await self._board.let({**releases, **free}, self._values(kept), told, back.back if back is not None else {})
+            taken = back.back if back is not None else None
+            await self._board.let({**releases, **free}, kept, self._values(kept), told, taken)
             self._kept = kept
             self._bells.news.ring()
         elif open_rows(kept) and self._now() - self._clock_kept >= CLOCK_SECONDS:
             await self._state.set_value(CLOCK, repr(self._now()))
             self._clock_kept = self._now()
+
+    def _free(self, kept: Passages) -> Mapping[UnitName, Rendered]:
+        """What waits for no step any more: its overlay goes at once now, it is new, or its cluster has it already.
+
+        Never what was taken back; and where nothing is written or a person syncs, what waits is not held until then.
+        """
+        free: dict[UnitName, Rendered] = {}
+        held, fleet = self._board.held(), self._view.fleet
+        for name, result in self._board.waiting().items():
+            unit = fleet.units.get(name) if fleet is not None else None
+            if unit is None or goes_by_steps(unit) or result.bundle in kept.quarantine.get(name.overlay, ()):
+                continue
+            report = self._view.units.get(name)
+            is_there = report is not None and report.bundle == result.bundle
+            if is_at_once(unit.overlay.rollout) or name not in held or is_there:
+                free[name] = result
+        return free
 
     def _values(self, kept: Passages) -> dict[str, str]:
         self._clock_kept = self._now()

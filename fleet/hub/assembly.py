@@ -95,6 +95,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
     )
     orders = Orders(state=state, board=board, view=view, bells=bells, wall=wall)
     rollouts = Rollouts(state=state, board=board, view=view, bells=bells, wall=wall)
+    await rollouts.start()  # before any result comes: what was taken back must be known
     start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, board.claim, bells))
     workers = Workers(view=view, board=board, intake=intake, bells=bells, start=start, wall=wall)
     tokens = Tokens(state, wall)

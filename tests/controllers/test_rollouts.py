@@ -14,6 +14,7 @@ from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import UnitName
 from fleet.core.status import Health
 from fleet.errors import StateNotWritable
+from fleet.ports.state import OperationRow
 
 CLUSTERS = ("dev-1", "prod-1", "prod-2")
 STEPS = "[{name: dev, environments: [dev]}, {name: prod, rest: true}]"
@@ -134,3 +135,76 @@ async def test_what_was_taken_back_stays_so_though_telling_the_clusters_failed(
     assert brain.view.passages.all[-1].outcome == "rolled back"
     story = [row.event.message for row in await brain.state.events()]
     assert len([text for text in story if "goes to dev-1" in text]) == 1, "it was released once more"
+
+
+async def taken_back(brain: Brain, rollouts: Rollouts) -> str:
+    """Web 2 everywhere, and taken back by a person; what is held then."""
+    before = told(brain, "dev-1")
+    await brain.commit(web("2"))
+    await settle(brain, rollouts)
+    assert held(brain) == {result(brain)}
+    await order(brain, "rollback", "web")
+    await settle(brain, rollouts)
+    assert held(brain) == {before}
+    return before
+
+
+async def order(brain: Brain, kind: str, target: str) -> None:
+    await brain.state.add_operation(
+        OperationRow(f"op-{kind}-{target}", f"rollout-{kind}", target, "jo", brain.wall(), "because")
+    )
+
+
+@pytest.mark.parametrize("rollout", ["{steps: []}", f"{{steps: {STEPS}}}"])
+async def test_what_was_taken_back_stays_away_whatever_becomes_of_the_steps(
+    brain: Brain, rollouts: Rollouts, rollout: str
+) -> None:
+    before = await taken_back(brain, rollouts)
+    second = brain.view.passages.all[-1].commit
+    for change in ({"fleet.yaml": fleet_file("{steps: []}")}, clusters(mode="observe")):
+        await brain.commit(change)
+        await settle(brain, rollouts)
+        assert held(brain) == {before}
+    await brain.commit({"fleet.yaml": fleet_file(rollout), **clusters()})
+    await settle(brain, rollouts)
+    assert held(brain) == {before}
+    await order(brain, "resume", second)
+    await settle(brain, rollouts)
+    assert held(brain) == {result(brain)} != {before}
+
+
+async def test_what_waits_is_shown_while_nothing_is_written_and_waits_again_afterwards(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    before = told(brain, "dev-1")
+    await brain.commit(web("2"))
+    await rollouts.look()
+    await brain.answer()
+    report_ill(brain, "dev-1")
+    await rollouts.look()
+    assert told(brain, "prod-1") == before
+    brain.repo.commit(clusters(mode="observe"))
+    await brain.commits.fetch_once()
+    await rollouts.look()
+    assert told(brain, "prod-1") == result(brain)  # to compare with
+    brain.repo.commit(web("3"))
+    await brain.commits.fetch_once()
+    await rollouts.look()
+    assert told(brain, "prod-1") == result(brain)
+    brain.repo.commit(clusters())
+    await brain.commits.fetch_once()
+    assert held(brain) - {told(brain, "dev-1")} == {before}
+    await settle(brain, rollouts)
+    assert held(brain) == {result(brain)}
+
+
+async def test_what_a_person_synced_is_held_when_steps_apply_again(brain: Brain, rollouts: Rollouts) -> None:
+    await brain.commit(web("1", sync="{mode: manual}"))
+    await settle(brain, rollouts)
+    await brain.commit(web("2", sync="{mode: manual}"))  # the workers here sync whatever they are shown
+    await settle(brain, rollouts)
+    newest = result(brain)
+    assert {each.bundle for each in brain.board.held().values()} == {newest}
+    brain.repo.commit(web("2"))
+    await brain.commits.fetch_once()
+    assert held(brain) == {newest}
