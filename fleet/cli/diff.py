@@ -67,6 +67,7 @@ class Difference:
     note: str = ""
     foreign: tuple[str, ...] | None = None
     tracked: bool = False
+    changes: bool = False  # more than what is said to us alone
 
 
 @dataclass(slots=True)
@@ -124,18 +125,19 @@ class _Comparison:
             return Difference(ref, "+")
         is_foreign = judge_mark(live, self.mark).kind in (MarkKind.UNMARKED, MarkKind.COPIED)
         foreign = owners_of(live) if is_foreign else None
-        unmarked = _without_ours if is_foreign else _unmarked
         body = mark_body(self._clear(item), self.mark)
         if is_applied_already(body, live):
             return Difference(ref, "=")
         try:
             answer = await self.kube.apply(kind, ref.namespace, ref.name, canonical(body), force=True, dry_run=True)
-            drifts, note = dry_run_diff(unmarked(live), unmarked(answer.object)), ""
+            drifts, note = dry_run_diff(_unmarked(live), _unmarked(answer.object)), ""
+            changes = bool(dry_run_diff(_without_ours(live), _without_ours(answer.object)))
         except (Forbidden, AdmissionDenied, NotFound) as error:
-            drifts = diff_documents(unmarked(body), unmarked(live))
+            drifts = diff_documents(_unmarked(body), _unmarked(live))
+            changes = bool(diff_documents(_without_ours(body), _without_ours(live)))
             note = f"approximate: {error.why or error.reason}"
         tracked = is_foreign and is_tracked_by_label(live, body)
-        return Difference(ref, "~" if drifts else "=", drifts, note, foreign, tracked)
+        return Difference(ref, "~" if drifts else "=", drifts, note, foreign, tracked, changes)
 
     def _clear(self, item: BundleObject) -> Document:
         """The body with its Secret values, for the one request that needs them."""
@@ -201,12 +203,12 @@ def _sealed_of(bundle: Bundle) -> list[str]:
 
 
 def _without_ours(document: Document) -> Document:
-    """Without all that is said to us alone: an object that is not ours yet differs by more than that, or not at all."""
+    """Without all that is said to us alone, which `ifNoDiff` does not count."""
     return _without(document, lambda name: name in _OUR_MARKS or name.startswith(PREFIX))
 
 
 def _unmarked(document: Document) -> Document:
-    """Without our marks."""
+    """Without our marks: an object that is not ours yet differs by more than them, or not at all."""
     return _without(document, lambda name: name in _OUR_MARKS)
 
 
@@ -266,7 +268,7 @@ def _adoption(found: Sequence[Difference]) -> str:
     foreign = [(item, item.foreign) for item in found if item.foreign is not None]
     if not foreign:
         return ""
-    others = sorted(str(item.ref) for item, _ in foreign if item.sign != "=")
+    others = sorted(str(item.ref) for item, _ in foreign if item.changes)
     equal = len(foreign) - len(others)
     named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
     takes = f"ifNoDiff takes the {equal} equal" if equal else "ifNoDiff takes none"
