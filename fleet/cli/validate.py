@@ -5,6 +5,7 @@ Nothing is built and no cluster is asked: kustomizations are read as the hub rea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -19,6 +20,7 @@ from fleet.inventory.resolve import clusters_in_words
 from fleet.inventory.worktree import WorkingTree
 from fleet.ports.source import Snapshot
 from fleet.render.closure import Closure, Reader, read_closure
+from fleet.render.tools import charts_allowed
 from fleet.render.tree import CommitTree
 
 Check = Callable[[Snapshot, Fleet], Sequence[Problem]]
@@ -85,7 +87,7 @@ def build_problems(snapshot: Snapshot, fleet: Fleet) -> list[Problem]:
 
     Units of one overlay that fail alike are told once.
     """
-    tree, reader = CommitTree(snapshot), Reader()
+    tree, reader, charts = CommitTree(snapshot), Reader(), charts_allowed(os.environ)
     closures: dict[tuple[str, tuple[str, ...]], Closure] = {}
     failing: dict[tuple[str, str, str], list[Unit]] = {}
     for unit in fleet.units.values():
@@ -94,7 +96,7 @@ def build_problems(snapshot: Snapshot, fleet: Fleet) -> list[Problem]:
         key = (unit.path, unit.components)
         closure = closures.get(key)
         if closure is None:
-            closure = closures[key] = read_closure(tree, reader, *key)
+            closure = closures[key] = read_closure(tree, reader, *key, charts=charts)
         if closure.error is not None:
             failing.setdefault((unit.overlay.name, str(closure.error), closure.error.where), []).append(unit)
     index = ClusterIndex(fleet.clusters)

@@ -72,12 +72,17 @@ async def find_tool(environment: Mapping[str, str]) -> Tool:
     raise RendererMissing("nothing to render with", why=", ".join(tried), next_step=_NEXT)
 
 
+def charts_allowed(environment: Mapping[str, str]) -> bool:
+    """Whether this machine's own configuration allows charts (R27)."""
+    return environment.get(CHARTS_VARIABLE, "").lower() in ("1", "true", "yes", "on")
+
+
 async def find_helm(environment: Mapping[str, str]) -> Helm | None:
     """The helm for charts: FLEET_HELM, else helm on PATH; None unless FLEET_ALLOW_CHARTS says so (R27).
 
     Raises RendererMissing where charts are allowed and there is no helm 3 or 4.
     """
-    if environment.get(CHARTS_VARIABLE, "").lower() not in ("1", "true", "yes", "on"):
+    if not charts_allowed(environment):
         return None
     named = environment.get(HELM_VARIABLE, "") or "helm"
     path = shutil.which(named, path=environment.get("PATH", os.defpath))

@@ -169,3 +169,14 @@ def test_a_component_named_by_a_target_is_part_of_the_check(tmp_path: Path) -> N
     code, text = run(write(tmp_path, files))
     assert code == 1
     assert "--> components/a/kustomization.yaml:3" in text
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_chart_is_refused_only_where_charts_are_not_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    use = "helmCharts:\n- {name: web, version: 1.2.3, releaseName: shop}\n"
+    chart = {"overlays/web/prod/charts/web/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.2.3\n"}
+    monkeypatch.setenv("FLEET_ALLOW_CHARTS", "true" if allowed else "")
+    code, text = run(write(tmp_path, small_repo() | chart | {"overlays/web/prod/kustomization.yaml": use}))
+    assert (code, "PluginRefused" in text) == ((0, False) if allowed else (1, True)), text
