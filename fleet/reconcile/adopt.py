@@ -38,11 +38,11 @@ from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.plan import Cause, Foreign, Step, UnitPlan, Wanted
 from fleet.core.record import judge_mark
 from fleet.core.status import EventKind
-from fleet.errors import ClusterError, Conflict, ObjectForeign, ObjectInvalid, OwnedByOther, WriterActive
+from fleet.errors import ClusterError, Conflict, FleetError, ObjectForeign, ObjectInvalid, OwnedByOther, WriterActive
 from fleet.reconcile.apply import ADOPTABLE, ENDS_SESSION, Applier
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.reading import read_live
-from fleet.reconcile.site import UNKNOWN_RESULT, Site
+from fleet.reconcile.site import Site, outcome_of
 
 if TYPE_CHECKING:
     from fleet.reconcile.unit_pass import Outcome
@@ -111,13 +111,16 @@ class Adopter:
             await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome="")
             try:
                 moved, body = await self._move(unit, item, live.document)
-            except ClusterError as error:
-                word = "unknown" if isinstance(error, UNKNOWN_RESULT) else "failed"
-                await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome=f"{word}: {error.reason}")
+                done = await self._applier.write(unit, item, adopted=moved)
+            except FleetError as error:
+                said = outcome_of(error)
+                await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome=said, after=live.uid)
                 raise
-            done = await self._applier.write(unit, item, adopted=moved)
-            outcome = "done" if done else f"failed: {unit.troubles[ref].reason}"
-            await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome=outcome)
+            said = "done"
+            if not done:
+                trouble = unit.troubles[ref]
+                said = f"{'unknown' if trouble.look_first else 'failed'}: {trouble.reason}"
+            await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome=said, after=live.uid)
         except ENDS_SESSION:
             raise
         except ClusterError as error:

@@ -41,7 +41,7 @@ from fleet.ports.kube import Answer, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.judging import live_after
 from fleet.reconcile.memory import Trouble, UnitState
-from fleet.reconcile.site import UNKNOWN_RESULT, Site
+from fleet.reconcile.site import UNKNOWN_RESULT, Site, outcome_of
 
 # After these nobody knows whether a write landed.
 # These concern the whole cluster: the connection ends and is proven anew.
@@ -231,10 +231,9 @@ class Applier:
             found = judge_conflict(current, body.document, row.fields if row else b"")
             try:
                 if isinstance(found, ForceOnce):
-                    reason = f"fields of ours taken by {_names(found.fields)}"
-                    await site.audited(unit, ref, "force", uid=uid, reason=reason, outcome="")
                     body = await self.body(unit, wanted, current, uid, found.resource_version)
-                    return await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True), body
+                    reason = f"fields of ours taken by {_names(found.fields)}"
+                    return await self._force(unit, ref, served, body, uid=uid, reason=reason), body
                 return await site.kube.apply(served, ref.namespace, ref.name, body.raw), body
             except Conflict as error:
                 if isinstance(found, Conflicting):
@@ -249,6 +248,20 @@ class Applier:
             why=f"it changed {_STALE_TRIES} times while it was being written",
             next_step="it is tried again by itself",
         )
+
+    async def _force(
+        self, unit: UnitState, ref: ObjectRef, served: ServedKind, body: Body, *, uid: str, reason: str
+    ) -> Answer:
+        """The one forced apply of an event, with evidence before and after (R17, R43)."""
+        site = self._site
+        await site.audited(unit, ref, "force", uid=uid, reason=reason, outcome="")
+        try:
+            answer = await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True)
+        except FleetError as error:
+            await site.audited(unit, ref, "force", uid=uid, reason=reason, outcome=outcome_of(error), after=uid)
+            raise
+        await site.audited(unit, ref, "force", uid=uid, reason=reason, outcome="done", after=uid)
+        return answer
 
     async def _create(self, unit: UnitState, wanted: Wanted, served: ServedKind) -> tuple[Answer, Body]:
         """Apply an object that the server just said is not there."""

@@ -19,7 +19,6 @@ from fleet.core.record import Row
 from fleet.core.retry import Backoff, bounds_for, next_wait
 from fleet.errors import (
     AnswerInvalid,
-    ClusterError,
     ClusterTimeout,
     ClusterUnreachable,
     FleetError,
@@ -37,6 +36,11 @@ from fleet.reconcile.standing import bundle_of
 
 log = structlog.get_logger("reconcile")
 UNKNOWN_RESULT = (ClusterTimeout, ClusterUnreachable, ServerFailed, AnswerInvalid)  # what was asked may have happened
+
+
+def outcome_of(error: FleetError) -> str:
+    """The last word on an action that ended in this error, as the audit log has it."""
+    return f"{'unknown' if isinstance(error, UNKNOWN_RESULT) else 'failed'}: {error.reason}"
 
 
 class Library:
@@ -211,7 +215,8 @@ class Site:
         """Durable evidence; raises StateNotWritable, and then the action must not happen (R43).
 
         uid, after: the object's UID before the action and after it. Once it happened the chain's head goes to the log,
-        and with the next write of the unit's parent, at the latest at the end of the pass, to the cluster.
+        and with the next write of the unit's parent, at the latest at the end of the pass, to the cluster. Not for each
+        heal, which takes nothing away and shall cost one write: the next head vouches for these as well.
         """
         commit = unit.desired.commit if unit.desired else unit.memory.commit
         head = await self.audit.write(
@@ -230,7 +235,7 @@ class Site:
                 uid_after=after,
             )
         )
-        if outcome:
+        if outcome and action != "force":
             unit.memory, unit.audit_due = replace(unit.memory, audit_head=str(head)), True
             log.info("audited", action=action, unit=str(unit.name), object=str(ref), outcome=outcome, head=str(head))
 
@@ -241,11 +246,8 @@ class Site:
         await self.audited(unit, ref, "delete", uid=uid, reason=reason, outcome="")
         try:
             left = await self.kube.delete(served, ref.namespace, ref.name, uid=uid, resource_version=version)
-        except ClusterError as error:
-            word = "unknown" if isinstance(error, UNKNOWN_RESULT) else "failed"
-            await self.audited(
-                unit, ref, "delete", uid=uid, reason=reason, outcome=f"{word}: {error.reason}", after=uid
-            )
+        except FleetError as error:
+            await self.audited(unit, ref, "delete", uid=uid, reason=reason, outcome=outcome_of(error), after=uid)
             raise
         await self.audited(
             unit, ref, "delete", uid=uid, reason=reason, outcome="done", after=uid if left is not None else ""

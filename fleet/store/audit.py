@@ -24,7 +24,8 @@ from fleet.store.tables import AUDIT, HOLDS, VALUES
 from fleet.store.trouble import state_error_of
 
 _HEAD = "audit-head"
-_LOOK_BACK = 2_000  # deletions before the end of the log: what a killed hub had begun is among its newest
+_BEGUN = ("delete", "adopt", "force")  # written before and after; all other actions are one entry
+_LOOK_BACK = 2_000  # of these before the end of the log: what a killed hub had begun is among its newest
 _COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table
 
 
@@ -146,15 +147,16 @@ def _seal_all(connection: Connection, key: bytes) -> None:
 
 
 def _end_begun(connection: Connection, key: bytes, now: float) -> None:
-    """Each deletion has a last word (V5): of one that a killed hub had begun it is not known what became of it."""
-    newest = select(AUDIT).where(AUDIT.c.action == "delete").order_by(AUDIT.c.id.desc()).limit(_LOOK_BACK)
-    begun: dict[Listed, AuditEntry] = {}
+    """Each of these has a last word (V5): of one that a killed hub had begun it is not known what became of it."""
+    newest = select(AUDIT).where(AUDIT.c.action.in_(_BEGUN)).order_by(AUDIT.c.id.desc()).limit(_LOOK_BACK)
+    begun: dict[tuple[str, Listed], AuditEntry] = {}
     for row in reversed(connection.execute(newest).mappings().all()):
         entry = _link(row).entry
+        about = (entry.action, _about(entry))
         if entry.outcome:
-            begun.pop(_about(entry), None)
+            begun.pop(about, None)
         else:
-            begun[_about(entry)] = entry
+            begun[about] = entry
     for entry in begun.values():
         ended = replace(entry, at=now, actor="hub", outcome="unknown: HubEnded", uid_after=entry.uid)
         _insert(connection, _next(key, _head(connection) or START, ended))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from rig import Hub, config_map, notes
 from testbed.workloads import job
 
+from fleet.core.fleet import Adopt, SyncPolicy, Validate
 from fleet.core.ids import Identity
 from fleet.core.status import EventKind
+from fleet.errors import OwnedByOther
 from fleet.kube.limits import KubeLimits
 from fleet.reconcile.limits import WorkerLimits
 from fleet.sim import SimCluster, Simulation
@@ -168,6 +171,53 @@ async def test_what_went_after_a_refusal_was_not_our_deletion(hub: SimHub, fault
         await hub.until(lambda: not hub.object(unit, "ConfigMap", "x"), "forgotten")
     outcomes = [entry.outcome for entry in hub.audited if entry.action == "delete"]
     assert [said if said in words else said.partition(":")[0] for said in outcomes] == words
+
+
+class Ends:
+    """A connection whose session ends, as by a lost lease, at applies that `when` picks by name and force."""
+
+    def __init__(self, kube: Any, when: Callable[[str, bool], bool]) -> None:
+        self._kube, self._when = kube, when
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def apply(self, kind: Any, namespace: str, name: str, body: bytes, **options: Any) -> Any:
+        if not options.get("dry_run") and self._when(name, options.get("force", False)):
+            raise OwnedByOther("another hub holds the lease")
+        return await self._kube.apply(kind, namespace, name, body, **options)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"), [("", "done"), ("lost_write", "unknown: ClusterTimeout"), ("lease", "failed: OwnedByOther")]
+)
+async def test_a_forced_apply_has_its_last_word_in_the_audit_log(hub: SimHub, trouble: str, said: str) -> None:
+    hub.kube_limits = KubeLimits(call_seconds=1.0)
+    hub.limits, once = WorkerLimits(reconnect_first_seconds=0.1), iter([trouble == "lease"])
+    hub.between = lambda kube: Ends(kube, lambda name, force: force and name == "a" and next(once, False))
+    unit = hub.want("web", [config_map("a", SHOP), config_map("b", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        if trouble == "lost_write":
+            hub.cluster.faults.add("lost_write", verbs={"patch"}, name="a", count=1)
+        hub.cluster.drift("", "ConfigMap", SHOP, "a", {"data": {"a": "by hand"}})
+        await hub.until(lambda: len([e for e in hub.audited if e.action == "force"]) >= 2, "said")
+        await hub.until(lambda: hub.cluster.get("", "ConfigMap", SHOP, "a")["data"] == {"a": "1"}, "healed")
+    uid = hub.cluster.get("", "ConfigMap", SHOP, "a")["metadata"]["uid"]
+    forced = [entry for entry in hub.audited if entry.action == "force"]
+    assert [(e.outcome, e.uid, e.uid_after) for e in forced[:2]] == [("", uid, ""), (said, uid, uid)]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_an_adoption_has_its_last_word_though_the_session_ends_in_it(hub: SimHub, ends: bool) -> None:
+    hub.limits, once = WorkerLimits(reconnect_first_seconds=0.1), iter([ends])
+    hub.between = lambda kube: Ends(kube, lambda name, force: name == "a" and next(once, False))
+    hub.cluster.create(config_map("a", SHOP), manager="helm")
+    unit = hub.want("web", [config_map("a", SHOP)], sync=SyncPolicy(validate=Validate.SCHEMA, adopt=Adopt.ALWAYS))
+    async with hub.worker():
+        await hub.until_well(unit)
+    outcomes = [entry.outcome for entry in hub.audited if entry.action == "adopt"]
+    assert outcomes == [*(["", "failed: OwnedByOther"] if ends else []), "", "done"]
 
 
 async def test_an_accepted_identity_voids_the_record_and_deletes_nothing(sim: Simulation, hub: SimHub) -> None:
