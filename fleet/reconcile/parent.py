@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import orjson
 
-from fleet.core.documents import Document, digest_of
+from fleet.core.documents import Document, digest_of, text_at
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import INSTALLATION_LABEL
 from fleet.core.parent import parent_document, parent_of
@@ -68,9 +68,8 @@ class Parents:
         if served is None or live is None or not judge_mark(live, site.mark(unit.name)).kind.value.startswith(_OURS):
             return
         ref = ObjectRef("", "ConfigMap", PARENT_NAMESPACE, name)
-        metadata = live.get("metadata")
-        uid = str(metadata.get("uid", "")) if isinstance(metadata, dict) else ""
-        await site.delete(unit, ref, served, uid=uid, reason="the unit was detached")
+        uid, version = text_at(live, "metadata", "uid"), text_at(live, "metadata", "resourceVersion")
+        await site.delete(unit, ref, served, uid=uid, reason="the unit was detached", version=version)
 
     async def _write(self, served: ServedKind, document: Document) -> None:
         name = parent_name_of(document)

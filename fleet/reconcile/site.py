@@ -240,7 +240,7 @@ class Site:
             log.info("audited", action=action, unit=str(unit.name), object=str(ref), outcome=outcome, head=str(head))
 
     async def delete(
-        self, unit: UnitState, ref: ObjectRef, served: ServedKind, *, uid: str, reason: str, version: str = ""
+        self, unit: UnitState, ref: ObjectRef, served: ServedKind, *, uid: str, reason: str, version: str
     ) -> Document | None:
         """Delete with preconditions (R11) and evidence before and after; what is left of the object, None if gone."""
         await self.audited(unit, ref, "delete", uid=uid, reason=reason, outcome="")

@@ -13,6 +13,8 @@ from testbed.workloads import job
 
 from fleet.core.fleet import Adopt, SyncPolicy, Validate
 from fleet.core.ids import Identity
+from fleet.core.record import PARENT_NAMESPACE
+from fleet.core.rollout import Detach
 from fleet.core.status import EventKind
 from fleet.errors import OwnedByOther
 from fleet.kube.limits import KubeLimits
@@ -218,6 +220,27 @@ async def test_an_adoption_has_its_last_word_though_the_session_ends_in_it(hub: 
         await hub.until_well(unit)
     outcomes = [entry.outcome for entry in hub.audited if entry.action == "adopt"]
     assert outcomes == [*(["", "failed: OwnedByOther"] if ends else []), "", "done"]
+
+
+@pytest.mark.parametrize("changed", [True, False])
+async def test_a_parent_goes_only_in_the_state_that_was_read(hub: SimHub, changed: bool) -> None:
+    cluster, once = hub.cluster, iter([changed])
+
+    class Meddling(Ends):
+        async def delete(self, kind: Any, namespace: str, name: str, **options: Any) -> Any:
+            if next(once, False):
+                cluster.drift("", "ConfigMap", namespace, name, {"metadata": {"labels": {"seen": "meanwhile"}}})
+            return await self._kube.delete(kind, namespace, name, **options)
+
+    hub.between = lambda kube: Meddling(kube, lambda *_: False)
+    unit = hub.want("web", [config_map("a", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.want("web", action=Detach(), commit="b")
+        await hub.until(lambda: hub.told(EventKind.NOTE, "detached"), "detached")
+    assert cluster.get("", "ConfigMap", PARENT_NAMESPACE, "unit-web") is None
+    outcomes = [entry.outcome for entry in hub.audited if entry.action == "delete"]
+    assert outcomes == [*(["", "failed: Conflict"] if changed else []), "", "done"]
 
 
 async def test_an_accepted_identity_voids_the_record_and_deletes_nothing(sim: Simulation, hub: SimHub) -> None:
