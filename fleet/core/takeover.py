@@ -1,7 +1,8 @@
 """Which rollouts there are: new results make rows, a newer commit takes them over, people stop and move them. Pure.
 
 A row belongs to the newest commit that changed one of its results. When a newer one does, the row goes over to it and
-begins at its first step again; clusters that were not reached yet go straight to the newest.
+begins at its first step again; clusters that were not reached yet go straight to the newest. Within one commit a
+result that comes late joins its row, and what people or failures stopped stays so.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ def take_over(
     if passage is None or row is None:
         return _begin(kept, overlay, Row(_targets(wanted, pending)), head, wall) if pending else kept
     others = {name for name in pending if name not in row.targets}
-    is_newer = any(
-        name in wanted and wanted[name].result.bundle != digest for name, digest in row.targets.items()
-    ) or any(wanted[name].held is not None for name in others)
-    if is_newer:
+    differs = any(name in wanted and wanted[name].result.bundle != digest for name, digest in row.targets.items())
+    if passage.commit == head and differs:  # the same commit says something else now: from the first step again
+        again = Row(_targets(wanted, pending | (row.targets.keys() & wanted.keys())), before=row.before)
+        return _put(kept, replace(passage, rows={**passage.rows, overlay: again}))
+    if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
         concerned = pending | {name for name in row.targets if name in wanted}
         before = {name: held for name, held in row.before.items() if name in concerned}
         moved = _without_row(kept, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))

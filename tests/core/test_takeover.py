@@ -97,3 +97,19 @@ def test_a_row_stands_still_while_a_newer_result_is_known_and_has_not_taken_it_o
         assert not after.all[-1].rows[WEB].done
         assert "newer result" in found.steps[-1].why or "step ok" in found.steps[-1].why
     assert look(kept, {WEB: facts_of(held)})[1].releases
+
+
+def test_a_result_that_comes_late_joins_the_rollout_of_its_commit_as_people_left_it() -> None:
+    kept = take_over(Passages(), WEB, wanted("1", DEV, ONE), HEAD, 0.0)
+    kept = order(kept, "pause").kept
+    held = dict.fromkeys(CLUSTERS, OLD)
+    late = take_over(kept, WEB, wanted("1"), HEAD, 1.0)
+    assert late.all[-1].paused is not None
+    assert set(late.all[-1].rows[WEB].targets) == set(CLUSTERS)
+    late, found = look(late, {WEB: facts_of(held)})
+    assert not found.releases
+    other = take_over(late, WEB, wanted("2"), HEAD, 2.0)  # a build of the same commit that gave something else
+    assert other.all[-1].paused is not None
+    assert set(other.all[-1].rows[WEB].targets.values()) == {"2"}
+    newer = take_over(late, WEB, wanted("2"), Revision("c" * 40), 2.0)  # a commit that says it is another matter
+    assert [(one.outcome, one.paused) for one in newer.all] == [("superseded", None), ("", None)]
