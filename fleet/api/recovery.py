@@ -6,11 +6,10 @@ from fleet.access.policy import Role
 from fleet.api.models import Done, RecoveryList, RecoveryOut
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry
+from fleet.core.status import asks_recovery
 from fleet.core.view import View
 from fleet.errors import NotKnown
 from fleet.ports.state import RECOVERED
-
-ASKS = "fleet recover"  # the next step of a unit whose record was rebuilt from the cluster
 
 
 def _waiting(view: View) -> list[RecoveryOut]:
@@ -22,7 +21,7 @@ def _waiting(view: View) -> list[RecoveryOut]:
             commit=report.commit,
         )
         for name, report in sorted(view.units.items())
-        if any(link.next.startswith(ASKS) for link in report.blocked_by)
+        if asks_recovery(report)
     ]
 
 

@@ -33,7 +33,7 @@ from fleet.core.release import (
     scopes_of,
 )
 from fleet.core.rollout import Approved, SyncRequest, UnitDesired
-from fleet.core.status import Event
+from fleet.core.status import Event, asks_recovery
 from fleet.core.steps import is_at_once
 from fleet.core.unit_facts import goes_by_steps
 from fleet.core.view import View
@@ -300,6 +300,29 @@ class Board:
         self._dirty |= {name for name in self.falls() if name in released_falls}
         self._roster.allow(released_falls)
         self._suspensions, self._requests, self._approved = tuple(suspensions), tuple(requests), approved
+
+    async def believe(self, clusters: frozenset[ClusterName], values: Mapping[str, str]) -> None:
+        """Units that wait for a recovery were told to hold what they hold (R24), durable together with `values`.
+
+        A state from a backup may know older bundles, and what waits for its step would go back to them.
+        """
+        async with self._releasing:
+            fleet = self._view.fleet
+            found = {
+                name: Rendered(report.bundle, report.commit)
+                for name, report in self._view.units.items()
+                if name.cluster in clusters and report.bundle is not None and asks_recovery(report)
+                if name in self._held or (fleet is not None and name in fleet.units)
+                if name in self._waiting or not isinstance(self.results.get(name), Rendered)
+            }
+            rows = [ReleasedBundle(name, held.commit, held.bundle) for name, held in found.items()]
+            await self._state.put_released(rows, values=values)
+            self._held.update(found)
+            self._dirty |= set(found)
+            for name, held in found.items():
+                if name in self._waiting and self._waiting[name].bundle == held.bundle:
+                    del self._waiting[name]
+                    self._permits[name] = self._permits_to_come.pop(name, frozenset())
 
     def take_identity(self, cluster: ClusterName, identity: Identity) -> None:
         """An identity that was recorded or accepted; its cluster's Desired is published again."""

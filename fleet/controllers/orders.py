@@ -15,7 +15,7 @@ from fleet.core.release import is_part_of, list_digest_of
 from fleet.core.rollout import Approved, SyncRequest
 from fleet.core.status import HoldRequest
 from fleet.core.view import View
-from fleet.ports.state import RECOVERED, Bells, HoldRow, OperationRow, State
+from fleet.ports.state import BELIEVED, RECOVERED, Bells, HoldRow, OperationRow, State
 
 LOOK_SECONDS = 120.0  # without a ring, which each fetch gives: only holds that expire, and those live for days
 HOLD_SECONDS = 3 * 86400
@@ -44,17 +44,25 @@ class Orders:
         holds = await self._settle_holds()
         operations = await self._state.operations(open_only=True, limit=10_000)
         requests = [request for row in reversed(operations) if (request := await self._request_of(row)) is not None]
+        recovered = await self._recovered()
         self._board.take_orders(
             await self._state.suspensions(),
             requests,
             approvals_of(holds),
             released_falls_of(holds),
-            frozenset(ClusterName(name) for name in (await self._state.get_value(RECOVERED) or "").split()),
+            recovered,
         )
         for cluster, identity in (await self._state.identities()).items():
             self._board.take_identity(ClusterName(cluster), Identity(identity))
         await self._board.publish()
         self._bells.rollouts.set()  # who is suspended counts for them
+
+    async def _recovered(self) -> frozenset[ClusterName]:
+        """Clusters that a person confirmed; what they hold is believed before the first of them may be written to."""
+        recovered = (await self._state.get_value(RECOVERED) or "").split()
+        if set(recovered) - set((await self._state.get_value(BELIEVED) or "").split()):
+            await self._board.believe(frozenset(map(ClusterName, recovered)), {BELIEVED: " ".join(recovered)})
+        return frozenset(map(ClusterName, recovered))
 
     async def _request_of(self, row: OperationRow) -> SyncRequest | None:
         if row.kind != "sync":

@@ -134,6 +134,14 @@ class UnitReport:
     warnings: tuple[str, ...] = ()
 
 
+ASKS_RECOVERY = "fleet recover"  # the next step of a unit whose record was rebuilt from the cluster
+
+
+def asks_recovery(report: UnitReport) -> bool:
+    """Whether a unit's record waits for a person's word (R24)."""
+    return any(link.next == ASKS_RECOVERY for link in report.blocked_by)
+
+
 @dataclass(frozen=True, slots=True)
 class OperationResult:
     """How a SyncRequest ended (V5)."""

@@ -18,6 +18,7 @@ from fleet.ports.worker import Audit, Journal
 
 INSTALLATION = "installation"  # value: the name of the first Fleet that was in force; marks and backups carry it
 RECOVERED = "recovered-clusters"  # value: names, by spaces, whose rebuilt records a person confirmed (R24)
+BELIEVED = "believed-clusters"  # value: those of them whose word was taken for what they hold
 
 
 @dataclass(frozen=True, slots=True)

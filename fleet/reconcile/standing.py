@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from fleet.core.fleet import Mode, SyncMode
 from fleet.core.ids import Digest, UnitName
 from fleet.core.rollout import Apply, Hold, SyncRequest, UnitDesired, UnknownDesired
-from fleet.core.status import Blocker, Standing
+from fleet.core.status import ASKS_RECOVERY, Blocker, Standing
 from fleet.core.windows import Closed, judge_windows
 
 
@@ -59,7 +59,7 @@ def judge_leave(
     waits: list[Blocker] = []  # nothing new
     if not confirmed:
         reason = "the hub's state was lost and its record was rebuilt from the cluster"
-        stops.append(Blocker(Standing.HELD, f"cluster {desired.unit.cluster}", reason, since, "", "fleet recover"))
+        stops.append(Blocker(Standing.HELD, f"cluster {desired.unit.cluster}", reason, since, "", ASKS_RECOVERY))
     for item in policy.suspensions:
         by = f" by {item.owner}" if item.owner else ""
         resume = f"fleet resume {item.scope}" if item.origin is None else f"edit {item.origin}"

@@ -18,7 +18,7 @@ from pathlib import Path
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.errors import BackupForeign, BackupOutdated, StateError, StateNewer, StateNotWritable, UsageInvalid
-from fleet.ports.state import RECOVERED
+from fleet.ports.state import BELIEVED, RECOVERED
 from fleet.ports.worker import UnitMemory
 from fleet.store.backup import Manifest, OpenedBackup, facts_of, unpack
 from fleet.store.crypto import DATABASE_FILE, KEY_FILE, write_key
@@ -137,7 +137,7 @@ def _let_observe_only(connection: sqlite3.Connection, at: float) -> None:
     # A cluster of which no unit is known here is looked at as a new one.
     connection.execute("DELETE FROM journal_cluster WHERE cluster NOT IN (SELECT cluster FROM journal_unit)")
     connection.execute("DELETE FROM journal_resume")
-    connection.execute("DELETE FROM value WHERE name = ?", (f"hub/{RECOVERED}",))
+    connection.execute("DELETE FROM value WHERE name IN (?, ?)", (f"hub/{RECOVERED}", f"hub/{BELIEVED}"))
     # What was asked for before may have been done since: it is not done a second time.
     connection.execute(
         "UPDATE operation SET outcome = 'superseded', message = ?, ended_at = ? WHERE outcome = ''",

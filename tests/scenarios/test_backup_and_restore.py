@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hubworld import HubWorld, cluster_file, config_map, make_world, overlay
+from hubworld import AT_ONCE, HubWorld, cluster_file, config_map, make_world, overlay
 
 from fleet.cli.app import run
 
@@ -94,3 +94,31 @@ async def test_clusters_that_know_better_than_the_backup_are_believed(world: Hub
         # The record is the cluster's: what came after the backup is pruned as any other object of ours.
         world.commit(overlay("overlays/web", {"one": config_map("one", "2")}))
         await world.until(lambda: eu.get("", "ConfigMap", "default", "three") is None, "three is pruned")
+
+
+async def test_what_waits_for_its_step_keeps_what_its_cluster_holds(world: HubWorld, tmp_path: Path) -> None:
+    backup = tmp_path / "fleet.tar"
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        assert await fleet("backup", str(backup), "--data-dir", str(world.data_dir)) == 0
+        world.commit({"overlays/web/one.yaml": config_map("one", "2")})
+        await world.until_everywhere(world.repo.head())
+        # From now on no change gets anywhere unless a person approves.
+        world.commit(
+            {"fleet.yaml": AT_ONCE.replace("steps: []", "steps: [{name: ok, approve: 1}, {name: all, rest: true}]")}
+        )
+        await world.until_everywhere(world.repo.head())
+    # On the same machine: all that was ever rendered is there.
+    assert await fleet("restore", str(backup), "--data-dir", str(world.data_dir), "--replace") == 0
+    before = world.marks()
+    async with world.run():
+        await waits_for_a_person(world, units=6)
+        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        await world.until_everywhere(world.repo.head())
+        assert world.writes(before) == {}
+    async with world.run():  # over a restart as well
+        await world.until_everywhere(world.repo.head())
+        drift = {"data": {"a": "by hand"}}
+        world.sim.cluster("us-1").drift("", "ConfigMap", "default", "one", drift)
+        await world.until(lambda: world.writes(before).get("us-1"), "healed")
+        assert world.sim.cluster("us-1").get("", "ConfigMap", "default", "one")["data"] == {"a": "2"}
