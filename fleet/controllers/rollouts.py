@@ -22,7 +22,7 @@ from fleet.core.release import Rendered
 from fleet.core.rollout_orders import KINDS, PREFIX, RolloutOrder, carry_out
 from fleet.core.status import Blocker, Event, EventKind, Standing
 from fleet.core.steps import is_at_once, stages_of, steps_without_clusters
-from fleet.core.takeover import TakenBack, Wanted, drop_rows, open_rows, settle, take_over, taken_back
+from fleet.core.takeover import Wanted, drop_rows, open_rows, settle, take_over, taken_back
 from fleet.core.unit_facts import fact_of, goes_by_steps
 from fleet.core.view import View
 from fleet.errors import StateDamaged
@@ -107,16 +107,17 @@ class Rollouts:
             return None
         kept, facts = self._known(fleet, wall)
         found: dict[Revision, Advance] = {}
-        back: TakenBack | None = None
+        back: dict[UnitName, Rendered] = {}
         for passage in kept.all:
             if passage.outcome:
                 continue
             now = advance(passage, facts, self._now(), wall)
             found[passage.commit] = now
             kept = settle(kept, self._with_before(now), wall)
-            if now.take_back and now.passage.halted is not None and back is None:
-                back = taken_back(kept, now.passage, self._board.held(), now.passage.halted, now.passage.rows)
-                kept = back.kept
+            if now.take_back and now.passage.halted is not None:
+                taken = taken_back(kept, now.passage, self._board.held(), now.passage.halted, now.passage.rows)
+                kept = taken.kept
+                back |= taken.back
         await self._keep(kept, found, back)
         self._show(kept, found)
         return min((now.due for now in found.values() if now.due is not None), default=None)
@@ -225,7 +226,7 @@ class Rollouts:
                 rows[unit.overlay] = replace(row, before={**row.before, unit.cluster: held[unit]})
         return replace(now.passage, rows=rows)
 
-    async def _keep(self, kept: Passages, found: Mapping[Revision, Advance], back: TakenBack | None) -> None:
+    async def _keep(self, kept: Passages, found: Mapping[Revision, Advance], back: Mapping[UnitName, Rendered]) -> None:
         releases = {
             unit: Rendered(Digest(now.passage.rows[unit.overlay].targets[unit.cluster]), commit)
             for commit, now in found.items()
@@ -235,8 +236,7 @@ class Rollouts:
         before = self._kept
         if kept != before or releases or free:
             told = self._events(_news(before, kept, found))
-            taken = back.back if back is not None else None
-            await self._board.let({**releases, **free}, kept, self._values(kept), told, taken)
+            await self._board.let({**releases, **free}, kept, self._values(kept), told, back)
             self._kept = kept
             self._bells.news.ring()
         elif open_rows(kept) and self._now() - self._clock_kept >= CLOCK_SECONDS:

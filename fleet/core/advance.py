@@ -142,13 +142,16 @@ class _Look:
             self.rows[overlay] = self._stamped(self.rows[overlay], facts)
             self.standings[overlay] = self._standings(self.rows[overlay], facts)
         self._weigh()
-        passage, take_back = replace(self.passage, rows=self.rows), False
+        passage = replace(self.passage, rows=self.rows)
         if passage.halted is not None and passage.halted.unit and passage.halted.unit.overlay not in self.rows:
             passage = replace(passage, halted=None)  # what failed goes its way with a newer commit
-        if passage.halted is None and (failed := self._failure()) is not None:
+        failed = self._failure(OnFailure.ROLLBACK)  # even where another failure, or a person, stopped it before
+        take_back = failed is not None
+        if passage.halted is None:
+            failed = failed or self._failure(OnFailure.HALT)
+        if failed is not None:
             unit, why = failed
             passage = replace(passage, halted=Stop(why, "hub", self.wall, unit))
-            take_back = self.facts[unit.overlay].on_failure is OnFailure.ROLLBACK
         self.passage = passage
         for overlay in self.facts:
             self._walk(overlay)
@@ -214,9 +217,10 @@ class _Look:
                         load.flight.add(name)
                         load.unavailable.add(name)
 
-    def _failure(self) -> tuple[UnitName, str] | None:
+    def _failure(self, policy: OnFailure) -> tuple[UnitName, str] | None:
+        """The first failure of an overlay with this policy, and why."""
         for overlay, facts in self.facts.items():
-            for stage in facts.stages:
+            for stage in facts.stages if facts.on_failure is policy else ():
                 for name in stage.clusters:
                     if self.standings[overlay].get(name) is _Standing.FAILED:
                         fact = facts.units[name]

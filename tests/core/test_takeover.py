@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fleet.core.advance import Advance, Condition, RowFacts, UnitFact, advance
-from fleet.core.fleet import Cluster, Origin, RolloutPolicy, Step
+from fleet.core.fleet import Cluster, OnFailure, Origin, RolloutPolicy, Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
-from fleet.core.passage import Passages
+from fleet.core.passage import Passages, Stop
 from fleet.core.release import Rendered
 from fleet.core.rollout_orders import Done, RolloutOrder, carry_out
 from fleet.core.steps import stages_of
@@ -113,3 +114,18 @@ def test_a_result_that_comes_late_joins_the_rollout_of_its_commit_as_people_left
     assert set(other.all[-1].rows[WEB].targets.values()) == {"2"}
     newer = take_over(late, WEB, wanted("2"), Revision("c" * 40), 2.0)  # a commit that says it is another matter
     assert [(one.outcome, one.paused) for one in newer.all] == [("superseded", None), ("", None)]
+
+
+def test_a_failure_is_taken_back_where_asked_though_another_overlay_stopped_the_commit_before() -> None:
+    kept = take_over(Passages(), API, wanted("1"), HEAD, 0.0)
+    kept, _ = look(take_over(kept, WEB, wanted("1"), HEAD, 0.0), {})
+    held = {**dict.fromkeys(CLUSTERS, OLD), DEV: Rendered(Digest("1"), HEAD)}
+    bad = facts_of(held, conditions={DEV: Condition.BAD})
+    back = facts_of(held, conditions={DEV: Condition.BUSY}, on_failure=OnFailure.ROLLBACK)
+    kept, found = look(kept, {API: bad, WEB: back})
+    assert found.passage.halted is not None
+    assert not found.take_back
+    kept, found = look(kept, {API: bad, WEB: replace(bad, on_failure=OnFailure.ROLLBACK)}, 1.0)
+    assert found.take_back
+    assert found.passage.halted == Stop("bad", "hub", 0.0, UnitName(WEB, DEV))
+    assert look(kept, {API: bad, WEB: replace(bad, on_failure=OnFailure.ROLLBACK)}, 2.0)[1].take_back
