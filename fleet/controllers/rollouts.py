@@ -99,13 +99,15 @@ class Rollouts:
         """Decide everything once; returns when time alone changes something, on the hub's clock."""
         operations = await self._state.operations(open_only=True, limit=10_000)
         for order in filter(None, map(_order_of, reversed(operations))):
-            if (fleet := self._view.fleet) is not None:
+            if (fleet := self._view.fleet) is not None and order.operation not in self._kept.carried:
                 await self._carry_out(order, fleet)
         # From here until the board takes what was decided, nothing that is decided on can change.
         fleet, wall = self._view.fleet, self._wall()
         if fleet is None:
             return None
         kept, facts = self._known(fleet, wall)
+        still_open = {row.id for row in operations}
+        kept = replace(kept, carried={name: ended for name, ended in kept.carried.items() if name in still_open})
         found: dict[Revision, Advance] = {}
         back: dict[UnitName, Rendered] = {}
         for passage in kept.all:
@@ -120,6 +122,8 @@ class Rollouts:
                 back |= taken.back
         await self._keep(kept, found, back)
         self._show(kept, found)
+        for operation, (outcome, message) in kept.carried.items():
+            await self._state.end_operation(operation, outcome, message, self._wall())
         return min((now.due for now in found.values() if now.due is not None), default=None)
 
     # What is so
@@ -206,16 +210,19 @@ class Rollouts:
     # What follows
 
     async def _carry_out(self, order: RolloutOrder, fleet: Fleet) -> None:
-        """One person's order; it ends once, as done or refused (V5)."""
+        """One person's order; it ends once, as done or refused (V5), and is carried out once, whoever is killed."""
         kept, facts = self._known(fleet, self._wall())
         done = carry_out(order, kept, facts, self._board.held(), self._wall())
-        if done.kept != kept:
+        if done.kept == kept:
+            await self._state.end_operation(order.operation, done.outcome, done.message, self._wall())
+        else:
+            ended = {order.operation: (done.outcome, done.message)}
+            after = replace(done.kept, carried={**done.kept.carried, **ended})
             begun = _news(self._kept, kept, {})
             told = self._events([*begun, (f"{done.message} ({order.actor})", Revision(done.commit))])
-            await self._board.let({}, done.kept, self._values(done.kept), told, done.back)
-            self._kept = done.kept
+            await self._board.let({}, after, self._values(after), told, done.back)
+            self._kept = after
             self._bells.news.ring()
-        await self._state.end_operation(order.operation, done.outcome, done.message, self._wall())
 
     def _with_before(self, now: Advance) -> Passage:
         """Each release remembers what the unit held before, to go back to."""

@@ -70,10 +70,14 @@ Quarantine = Mapping[OverlayName, Mapping[str, Quarantined]]  # by overlay and d
 
 @dataclass(frozen=True, slots=True)
 class Passages:
-    """All that is kept: those under way and the latest that ended, oldest first."""
+    """All that is kept: those under way and the latest that ended, oldest first.
+
+    carried: by operation, outcome and message of orders that are carried out, until the operation itself is ended.
+    """
 
     all: tuple[Passage, ...] = ()
     quarantine: Quarantine = field(default_factory=dict[OverlayName, Mapping[str, Quarantined]])
+    carried: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
 
 
 def encode_passages(kept: Passages) -> str:
@@ -85,6 +89,7 @@ def encode_passages(kept: Passages) -> str:
                 overlay: {digest: [entry.commit, _stop(entry.stop)] for digest, entry in entries.items()}
                 for overlay, entries in kept.quarantine.items()
             },
+            "carried": {operation: list(ended) for operation, ended in kept.carried.items()},
         },
         separators=(",", ":"),
     )
@@ -103,6 +108,7 @@ def decode_passages(text: str) -> Passages:
                 }
                 for overlay, entries in document["quarantine"].items()
             },
+            {operation: (outcome, message) for operation, (outcome, message) in document.get("carried", {}).items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"rollouts are not in the form they were written in: {error}") from error

@@ -1,6 +1,7 @@
 """What a person may order of a rollout, from a written operation to what it changes. Pure.
 
-Orders name a commit (or a beginning of it) and are safe to repeat: a hub that was killed amid one carries it out again.
+Orders name a commit (or a beginning of it). One that changed something is kept with what it changed, so that a hub
+that was killed amid it does not carry it out again.
 """
 
 from __future__ import annotations

@@ -208,3 +208,31 @@ async def test_what_a_person_synced_is_held_when_steps_apply_again(brain: Brain,
     brain.repo.commit(web("2"))
     await brain.commits.fetch_once()
     assert held(brain) == {newest}
+
+
+async def test_a_hub_killed_amid_an_order_carries_it_out_once(
+    brain: Brain, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soaks = "{name: dev, environments: [dev], soak: 9h}, {name: one, clusters: {names: [prod-1]}, soak: 9h}"
+    await brain.commit({"fleet.yaml": fleet_file(f"{{steps: [{soaks}, {{name: all, rest: true}}]}}")})
+    before = told(brain, "dev-1")
+    await brain.commit(web("2"))
+    await settle(brain, rollouts)
+    await order(brain, "promote", brain.view.head.commit)
+
+    async def killed(*_) -> bool:
+        monkeypatch.undo()
+        raise StateNotWritable("killed")
+
+    monkeypatch.setattr(brain.state, "end_operation", killed)
+    with pytest.raises(StateNotWritable):
+        await settle(brain, rollouts)
+    again = rollouts_of(brain)
+    await again.start()
+    await settle(brain, again)
+    assert told(brain, "prod-1") == result(brain)
+    assert told(brain, "prod-2") == before
+    (ended,) = await brain.state.operations()
+    assert ended.outcome == "done"
+    await again.look()
+    assert not brain.view.passages.carried
