@@ -77,6 +77,11 @@ class Orders:
         if unit is None or unit not in fleet.units:
             await self._state.end_operation(row.id, "refused", f"there is no unit {row.target}", self._wall())
             return None
+        if self._board.waits(unit):
+            link = self._view.waits.get(unit)
+            chain = f"{link.state.value}: {link.reason}" if link is not None else "waits: for its step of the rollout"
+            await self._state.end_operation(row.id, "refused", chain, self._wall())
+            return None
         return SyncRequest(row.id, unit, row.override)
 
     async def _settle_holds(self) -> tuple[HoldRow, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controllers.rig import Brain
-from hubworld import cluster_file, config_map, overlay
+from hubworld import AT_ONCE, cluster_file, config_map, overlay
 
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Identity
@@ -66,6 +66,18 @@ async def test_a_sync_of_a_unit_that_is_gone_is_refused(brain: Brain) -> None:
     await brain.commits.fetch_once()
     await brain.orders.look()
     assert (await brain.state.operation("op-1")).outcome == "refused"
+
+
+async def test_a_sync_of_a_unit_that_waits_for_its_step_is_refused_with_the_reason(brain: Brain) -> None:
+    steps = "steps: [{name: ok, approve: 1}, {name: all, rest: true}]"
+    await brain.commit({**FILES, "fleet.yaml": AT_ONCE.replace("steps: []", steps)})
+    brain.repo.commit({"overlays/web/one.yaml": config_map("one", "2")})
+    await brain.state.add_operation(OperationRow("op-1", "sync", "web@eu-1", "jo", brain.wall()))
+    await brain.commits.fetch_once()
+    await brain.orders.look()
+    ended = await brain.state.operation("op-1")
+    assert (ended.outcome, ended.message) == ("refused", "waits: for its step of the rollout")
+    assert brain.board._slots[ClusterName("eu-1")].desired.requests == ()
 
 
 async def test_a_suspension_reaches_its_scope_alone_and_is_lifted(brain: Brain) -> None:
