@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -151,15 +151,26 @@ def _units_in(connection: sqlite3.Connection) -> Iterator[tuple[ClusterName, Ove
         yield ClusterName(cluster), OverlayName(overlay)
 
 
+def _set_aside(database: Path, kept: Path) -> None:
+    """Keep the old state under another name too; it stays in place until the new one takes its place."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    sides = [side for suffix in ("-wal", "-shm") if (side := database.with_name(database.name + suffix)).exists()]
+    if not sides:
+        with suppress(OSError):  # a file system without links
+            os.link(database, kept)
+            return
+    database.replace(kept)  # before what is not folded in: without that it would be an older state
+    for side in sides:
+        side.replace(kept.with_name(kept.name + side.name.removeprefix(database.name)))
+
+
 def _put_in_place(folder: Path, data_dir: Path, opened: OpenedBackup, at: float) -> Restored:
     database, kept = data_dir / DATABASE_FILE, None
     try:
         if database.exists():
             kept = data_dir / f"{DATABASE_FILE}.replaced-{at:.0f}"
-            for suffix in ("-wal", "-shm", ""):
-                side = data_dir / f"{DATABASE_FILE}{suffix}"
-                if side.exists():
-                    side.replace(kept.with_name(kept.name + suffix))
+            _set_aside(database, kept)
         if opened.brings_key and not (data_dir / KEY_FILE).exists():
             write_key(data_dir, opened.key)
         (folder / DATABASE_FILE).replace(database)

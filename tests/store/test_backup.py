@@ -25,6 +25,7 @@ from fleet.errors import (
     FleetError,
     StateInUse,
     StateNewer,
+    StateNotWritable,
     UsageInvalid,
 )
 from fleet.ports.state import INSTALLATION, RECOVERED, OperationRow, ReleasedBundle
@@ -32,7 +33,7 @@ from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.store import backup as backups
 from fleet.store import schema
 from fleet.store.backup import Manifest, make_backup
-from fleet.store.crypto import FoundKey
+from fleet.store.crypto import DATABASE_FILE, FoundKey
 from fleet.store.restore import Restored, restore_backup
 from fleet.store.sql import open_state
 
@@ -241,6 +242,32 @@ async def test_a_state_is_replaced_only_when_asked_and_kept_beside(data: Path, t
         assert connection.execute("SELECT text FROM value WHERE name = 'hub/later'").fetchone() == ("kept",)
     state = await open_state(data, KEY)
     assert await state.get_value("later") is None
+    await state.close()
+
+
+async def test_a_restore_that_is_cut_off_leaves_the_old_state_whole(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(data, tmp_path / "b.tar")
+    state = await open_state(data, KEY)
+    await state.set_value("since", "the backup")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for name in (DATABASE_FILE, f"{DATABASE_FILE}-wal"):
+        shutil.copy(data / name, killed / name)
+    await state.close()
+    moved = Path.replace
+
+    def cut_off(self: Path, target: Path) -> Path:
+        if target == killed / DATABASE_FILE:
+            raise OSError("cut off")
+        return moved(self, target)
+
+    monkeypatch.setattr(Path, "replace", cut_off)
+    with pytest.raises(StateNotWritable):
+        await restored(tmp_path / "b.tar", killed, replace=True)
+    state = await open_state(killed, KEY)
+    assert await state.get_value("since") == "the backup"
     await state.close()
 
 
