@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fleet.core.advance import RowFacts
-from fleet.core.ids import OverlayName, UnitName, short
+from fleet.core.ids import OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Stop
 from fleet.core.release import Rendered
 from fleet.core.takeover import aborted, approved, promoted, readmitted, resumed, settle, taken_back
@@ -54,11 +54,11 @@ def carry_out(
         return _roll_back(order, kept, held, stop)
     commit, _, step = order.target.partition(" ")
     passage = find(kept, commit)
+    if order.kind == "resume" and (barred := _barred(kept, passage, commit)) is not None:
+        return Done(readmitted(kept, barred), "done", f"rollout of {short(barred)} begins again", barred)
     if passage is None:
         return Done(kept, "refused", f"there is no rollout of {commit}")
     name = short(passage.commit)
-    if order.kind == "resume" and passage.outcome in ("aborted", "rolled back"):
-        return Done(readmitted(kept, passage.commit), "done", f"rollout of {name} begins again", passage.commit)
     if passage.outcome:
         return Done(kept, "refused", f"rollout of {name} is over: {passage.outcome}")
     match order.kind:
@@ -95,6 +95,18 @@ def _roll_back(order: RolloutOrder, kept: Passages, held: Mapping[UnitName, Rend
     names = ", ".join(sorted(short(commit) for commit in before))
     text = f"{overlay} goes back from {short(passage.commit)} to {names} on {len(done.back)} clusters: {order.reason}"
     return Done(done.kept, "done", text, passage.commit, done.back)
+
+
+def _barred(kept: Passages, passage: Passage | None, commit: str) -> Revision | None:
+    """The commit whose results a resume lets in again; a halt or pause of what goes on is lifted before that."""
+    if passage is not None and not passage.outcome and (passage.halted or passage.paused):
+        return None
+    if passage is not None and passage.outcome in ("aborted", "rolled back"):
+        return passage.commit
+    known = {entry.commit for entries in kept.quarantine.values() for entry in entries.values()}
+    if passage is not None:
+        return passage.commit if passage.commit in known else None
+    return next((one for one in sorted(known) if commit and one.startswith(commit)), None)
 
 
 def find(kept: Passages, commit: str) -> Passage | None:

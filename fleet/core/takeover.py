@@ -166,9 +166,10 @@ def _ended(kept: Passages, passage: Passage, stop: Stop, outcome: str, overlays:
     quarantine = dict(kept.quarantine)
     for overlay in overlays & set(passage.rows):
         entries = dict(quarantine.get(overlay, {}))
-        goes_back_to = {held.bundle for held in passage.rows[overlay].before.values()}
-        for digest in set(passage.rows[overlay].targets.values()) - goes_back_to:
-            entries[digest] = Quarantined(passage.commit, stop)
+        row = passage.rows[overlay]
+        for name, digest in row.targets.items():
+            if name not in row.before or row.before[name].bundle != digest:
+                entries[digest] = Quarantined(passage.commit, stop)
         quarantine[overlay] = dict(list(entries.items())[-QUARANTINED_KEPT:])
     rest = {overlay: row for overlay, row in passage.rows.items() if overlay not in overlays and not row.done}
     if rest:  # the commit's other overlays go on

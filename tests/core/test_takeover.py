@@ -129,3 +129,43 @@ def test_a_failure_is_taken_back_where_asked_though_another_overlay_stopped_the_
     assert found.take_back
     assert found.passage.halted == Stop("bad", "hub", 0.0, UnitName(WEB, DEV))
     assert look(kept, {API: bad, WEB: replace(bad, on_failure=OnFailure.ROLLBACK)}, 2.0)[1].take_back
+
+
+def two_overlays() -> Passages:
+    """Web was released to dev, api is on its way."""
+    held = dict.fromkeys(CLUSTERS, OLD)
+    kept = take_over(Passages(), WEB, wanted("1"), HEAD, 0.0)
+    kept, _ = look(take_over(kept, API, wanted("1"), HEAD, 0.0), {WEB: facts_of(held), API: facts_of(held)})
+    passage = kept.all[-1]
+    web = replace(passage.rows[WEB], before={DEV: OLD})
+    return settle(kept, replace(passage, rows={**passage.rows, WEB: web}), 0.0)
+
+
+def test_what_was_taken_back_can_be_let_in_again_whatever_became_of_its_commit() -> None:
+    kept = order(two_overlays(), "rollback", "web").kept
+    assert kept.quarantine[WEB]
+    passage = kept.all[-1]
+    done = settle(kept, replace(passage, rows={API: replace(passage.rows[API], done=True)}), 0.0)
+    assert done.all[-1].outcome == "done"
+    forgotten = replace(done, all=())
+    for state in (kept, done, forgotten):
+        again = order(state, "resume")
+        assert again.outcome == "done"
+        assert not again.kept.quarantine
+
+
+def test_resuming_what_is_paused_lets_nothing_in_that_was_taken_back() -> None:
+    kept = order(order(two_overlays(), "rollback", "web").kept, "pause").kept
+    resumed = order(kept, "resume").kept
+    assert resumed.all[-1].paused is None
+    assert resumed.quarantine[WEB]
+    assert not order(resumed, "resume").kept.quarantine
+
+
+def test_a_bad_result_stays_away_from_one_cluster_though_another_goes_back_to_it() -> None:
+    kept = take_over(Passages(), WEB, {**wanted("2", DEV), **wanted("1", ONE)}, HEAD, 0.0)
+    passage = kept.all[-1]
+    row = replace(passage.rows[WEB], before={DEV: Rendered(Digest("1"), OLD.commit), ONE: OLD})
+    kept = order(settle(kept, replace(passage, rows={WEB: row}), 0.0), "rollback", "web").kept
+    assert set(kept.quarantine[WEB]) == {"1", "2"}
+    assert take_over(kept, WEB, wanted("1", ONE), HEAD, 1.0) == kept

@@ -193,7 +193,7 @@ async def test_people_pause_promote_approve_and_roll_back(world: HubWorld) -> No
         assert await order("/api/v1/overlays/web:rollback", to="0000000") == "refused"
         assert await order("/api/v1/overlays/web:rollback") == "done"
         await world.until(lambda: on(world, "1") == set(CLUSTERS), "back")
-        assert not world.progress(second).done
+        await world.until(lambda: not world.progress(second).done, "reported")
         assert await order(f"{named}:resume") == "done"
         assert await order(f"{named}:approve", step="ok") in ("done", "refused")
         await world.until(lambda: on(world, "2") == {"dev-1", "dev-2"}, "again from the first step")
