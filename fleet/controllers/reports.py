@@ -97,10 +97,11 @@ class Intake:
         self._view.forget(old)
         event = Event(self._wall(), EventKind.NOTE, new, None, f"renamed: {reason}; record and objects stay")
         await self._state.add_events([event])
+        self._bells.orders.set()  # its suspensions and holds have another name now
         self._bells.news.ring()
 
     async def forget(self, cluster: ClusterName) -> None:
         """A cluster that left the repo and whose units are all let go."""
+        await self._state.forget_cluster(cluster)
         self._view.forget(cluster)
         self._board.forget(cluster)
-        await self._state.forget_cluster(cluster)

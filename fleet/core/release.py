@@ -1,7 +1,7 @@
 """From an inventory and rendered results to what each cluster shall hold: pure, so that it can be judged alone.
 
-All clusters of an overlay are released at once. Deletions are judged across clusters here, before any worker may
-carry them out (R9); each worker judges its own share again.
+Which cluster gets a result when is for rollouts to say. Deletions are judged across clusters here, before any worker
+may carry them out (R9); each worker judges its own share again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What each cluster shall hold now.
 
 `Desired` is the one order that a worker gets: complete for its cluster, serialisable, with a rising sequence. A unit
-that is not in it means "keep as it is"; detaching is always said (R5, R36). For now all clusters of an overlay are
-released at once.
+that is not in it means "keep as it is"; detaching is always said (R5, R36).
 """
 
 from __future__ import annotations

@@ -44,19 +44,19 @@ class Workers:
             while True:
                 self.bells.clusters.clear()
                 for old, new in list(self.board.renames().items()):
-                    if await _ended([running.pop(name) for name in (old, new) if name in running]):
+                    if await _ended(running, old, new):
                         await _tried(self.intake.rename(old, new))
                 entries = self.board.entries()
                 for name in sorted(entries):
-                    if name not in running:
+                    if name not in running or running[name].done():
                         running[name] = asyncio.create_task(self._supervised(name), name=f"worker {name}")
                 for name in [name for name in running if self._may_end(name)]:
-                    await _ended([running.pop(name)])
-                    gone.add(name)
+                    if await _ended(running, name):
+                        gone.add(name)
                 gone -= {name for name in gone if name in entries or await _tried(self.intake.forget(name))}
                 await self._wait()
         finally:
-            await _ended(list(running.values()))
+            await _ended(running, *running)
 
     def _may_end(self, name: ClusterName) -> bool:
         """Gone from the repo, and none of its units waits to be let go (R13)."""
@@ -100,13 +100,17 @@ async def _tried(work: Coroutine[None, None, None]) -> bool:
     return True
 
 
-async def _ended(tasks: list[asyncio.Task[None]]) -> bool:
-    """Whether all of them ended in time."""
-    for task in tasks:
+async def _ended(running: dict[ClusterName, asyncio.Task[None]], *names: ClusterName) -> bool:
+    """Whether these workers ended in time; one that did not stays in `running`, so that no second starts beside it."""
+    tasks = {name: running[name] for name in names if name in running}
+    for task in tasks.values():
         task.cancel()
     if not tasks:
         return True
-    _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+    _, late = await asyncio.wait(tasks.values(), timeout=STOP_SECONDS)
     if late:
         log.error("workers that did not end", workers=sorted(task.get_name() for task in late))
+    for name, task in tasks.items():
+        if task not in late:
+            del running[name]
     return not late

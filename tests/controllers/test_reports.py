@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from controllers.rig import Brain
 from hubworld import AT_ONCE, cluster_file, config_map, overlay
 
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Identity
 from fleet.core.status import Report
+from fleet.errors import StateNotWritable
 from fleet.ports.state import OperationRow
 
 FILES = {f"clusters/{name}.yaml": cluster_file(name) for name in ("eu-1", "eu-2")} | overlay(
@@ -89,6 +91,26 @@ async def test_a_suspension_reaches_its_scope_alone_and_is_lifted(brain: Brain) 
     await brain.state.put_suspension("cluster eu-1", None)
     await brain.orders.look()
     assert brain.desired("web@eu-1").policy.suspensions == ()
+
+
+async def test_a_rename_lets_orders_be_read_again_under_the_new_name(brain: Brain) -> None:
+    await brain.commit(FILES)
+    brain.bells.orders.clear()
+    await brain.intake.rename(ClusterName("eu-2"), ClusterName("eu-9"))
+    assert brain.bells.orders.is_set()
+
+
+async def test_a_cluster_that_cannot_be_forgotten_in_the_state_is_forgotten_nowhere(brain: Brain) -> None:
+    await brain.commit(FILES)
+
+    async def full(cluster: ClusterName) -> None:
+        raise StateNotWritable("the state cannot be written", next_step="free space")
+
+    brain.state.forget_cluster = full
+    with pytest.raises(StateNotWritable):
+        await brain.intake.forget(ClusterName("eu-2"))
+    assert brain.board.identity_of(ClusterName("eu-2")) == "uid-eu-2"
+    assert ClusterName("eu-2") in brain.view.clusters
 
 
 async def test_news_reach_every_listener(brain: Brain) -> None:
