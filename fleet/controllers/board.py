@@ -222,6 +222,8 @@ class Board:
                 result = self.results.get(name)
                 if isinstance(result, Rendered) and result.bundle != back[name].bundle:
                     self._waiting[name] = result
+                else:
+                    self._waiting.pop(name, None)
         await self.publish()
 
     def waiting(self) -> Mapping[UnitName, Rendered]:

@@ -236,3 +236,16 @@ async def test_a_hub_killed_amid_an_order_carries_it_out_once(
     assert ended.outcome == "done"
     await again.look()
     assert not brain.view.passages.carried
+
+
+async def test_what_goes_back_to_its_newest_result_waits_for_nothing(brain: Brain, rollouts: Rollouts) -> None:
+    before = told(brain, "dev-1")
+    await brain.commit(web("2"))
+    await rollouts.look()
+    await brain.answer()
+    brain.repo.commit(web("1"))
+    await brain.commits.fetch_once()
+    await order(brain, "rollback", "web")
+    await rollouts.look()
+    assert told(brain, "dev-1") == before
+    assert not brain.board.waiting()
