@@ -47,11 +47,16 @@ def take_over(
         return _begin(kept, overlay, Row(_targets(wanted, pending)), head, wall) if pending else kept
     others = {name for name in pending if name not in row.targets}
     differs = any(name in wanted and wanted[name].result.bundle != digest for name, digest in row.targets.items())
+    # What was released and is the newest is judged further; what never moved, or was taken back, is no part of it.
+    concerned = pending | {
+        name
+        for name in row.targets.keys() & wanted.keys() & (row.before.keys() | row.flying.keys())
+        if (held := wanted[name].held) is not None and held.bundle == wanted[name].result.bundle
+    }
     if passage.commit == head and differs:  # the same commit says something else now: from the first step again
-        again = Row(_targets(wanted, pending | (row.targets.keys() & wanted.keys())), before=row.before)
+        again = Row(_targets(wanted, concerned), before=row.before)
         return _put(kept, replace(passage, rows={**passage.rows, overlay: again}))
     if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
-        concerned = pending | {name for name in row.targets if name in wanted}
         before = {name: held for name, held in row.before.items() if name in concerned}
         moved = _without_row(kept, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
         return _begin(moved, overlay, Row(_targets(wanted, concerned), before=before), head, wall)

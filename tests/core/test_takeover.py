@@ -169,3 +169,11 @@ def test_a_bad_result_stays_away_from_one_cluster_though_another_goes_back_to_it
     kept = order(settle(kept, replace(passage, rows={WEB: row}), 0.0), "rollback", "web").kept
     assert set(kept.quarantine[WEB]) == {"1", "2"}
     assert take_over(kept, WEB, wanted("1", ONE), HEAD, 1.0) == kept
+
+
+def test_a_revert_concerns_only_the_clusters_that_moved() -> None:
+    kept, held = after_dev()
+    newer = Revision("c" * 40)
+    back = {name: Wanted(Rendered(OLD.bundle, newer), held[name]) for name in CLUSTERS}  # a commit that reverts it
+    kept = take_over(kept, WEB, back, newer, 1.0)
+    assert set(kept.all[-1].rows[WEB].targets) == {DEV}
