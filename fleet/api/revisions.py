@@ -19,7 +19,7 @@ from fleet.api.models import (
 from fleet.api.queries import CommitQuery
 from fleet.api.route import Call, Route
 from fleet.api.rows import cluster_summary, is_at_head, unit_summary, units_by_cluster
-from fleet.core.fleet import Problem, Suspension
+from fleet.core.fleet import Problem, Severity, Suspension
 from fleet.core.fold import ClusterSummary, fold_fleet
 from fleet.core.release import RenderProblem
 from fleet.core.status import Health, Sync
@@ -170,7 +170,7 @@ async def _revision(call: Call) -> RevisionOut:
 
 
 def commit_progress(view: View, commit: str, now: float) -> CommitProgress:
-    """Done only when the commit is in force and every unit of it holds its result, Synced and Healthy."""
+    """Done only when the commit was taken over and every unit of it holds its result, Synced and Healthy."""
     known = bool(view.head.commit) and view.head.commit.startswith(commit)
     names = sorted(view.entries())
     missing: list[CommitUnit] = []
@@ -189,13 +189,17 @@ def commit_progress(view: View, commit: str, now: float) -> CommitProgress:
     found = view.fleet.unknown.units.items() if view.fleet else ()
     unknown = sorted((name, problem) for name, problem in found if name not in view.kept)
     missing.extend(CommitUnit(unit=str(name), reason=problem.what) for name, problem in unknown)
+    refused = [problem for problem in view.fleet.problems if problem.severity is Severity.ERROR] if view.fleet else []
+    is_taken = view.fleet is not None and view.fleet.commit == view.head.commit
+    if not is_taken and refused:  # fleet.yaml itself cannot be read, or names another installation
+        missing.insert(0, CommitUnit(unit="all", reason=f"the commit is not taken over: {refused[-1].what}"))
     total = len(names) + len(unknown)
     return CommitProgress(
         commit=view.head.commit if known else commit,
         known=known,
-        done=known and not missing and not view.rendering,
+        done=known and is_taken and not missing and not view.rendering,
         units=total,
-        there=total - len(missing) if known else 0,
+        there=total - len(missing) if known and is_taken else 0,
         missing=missing if known else [],
     )
 

@@ -102,13 +102,17 @@ async def test_another_name_of_the_fleet_is_not_taken_over(world: HubWorld, rest
 
 
 async def refuses_the_name(world: HubWorld, files: dict[str, str]) -> None:
-    world.commit({"fleet.yaml": FLEET.format(name="other"), "overlays/web/web.yaml": config_map("web", "2")})
+    files_of_it = {"fleet.yaml": FLEET.format(name="other"), "overlays/web/web.yaml": config_map("web", "2")}
+    refused = world.commit(files_of_it)
 
     def problem() -> bool:
         fleet = world.opened.view.fleet
         return fleet is not None and any(item.reason == "FleetRenamed" for item in fleet.problems)
 
     await world.until(problem, "refused")
+    await world.until(lambda: world.progress(refused).missing, "said")
+    assert not world.progress(refused).done
+    assert "is called other now" in world.progress(refused).missing[0].reason
     await world.until_everywhere(world.commit({"fleet.yaml": files["fleet.yaml"]}))
     await world.until(lambda: world.unit("web@us-1").health is Health.HEALTHY and live(world, "web") == "2", "applied")
 
