@@ -52,12 +52,14 @@ def plan_hooks(
     done: Collection[str],
     started: Collection[ObjectRef],
     health: Mapping[ObjectRef, Kstatus],
+    failed_before: Collection[ObjectRef] = (),
 ) -> HookPlan:
     """What the hooks of a phase need next.
 
     done: `UnitMemory.done_hooks`; started: hooks that were applied for this bundle already (recorded before the apply,
     so that a killed process does not run them twice); health: of hook objects that are there. A started hook that has
-    vanished is over: a Job with a lifetime removes itself when it has ended.
+    vanished is over: a Job with a lifetime removes itself when it has ended. failed_before: those that failed for this
+    bundle and were deleted for it: they stay failed.
     """
     run: list[BundleObject] = []
     clear: list[ObjectRef] = []
@@ -71,6 +73,8 @@ def plan_hooks(
             run.append(obj)
             if seen is not None and HookDelete.BEFORE_CREATION in obj.options.hook_delete:
                 clear.append(obj.ref)
+        elif obj.ref in failed_before:
+            failed.append(obj.ref)
         elif seen in (Kstatus.CURRENT, Kstatus.NOT_FOUND, None):
             finished.append(obj.ref)
         elif seen is Kstatus.FAILED:

@@ -29,7 +29,7 @@ from fleet.reconcile.site import Site
 if TYPE_CHECKING:
     from fleet.reconcile.unit_pass import Outcome
 
-_STARTED = "started "
+_STARTED, _FAILED = "started ", "failed "
 _STALE_TRIES = 3
 _HOOKS = {"fleet.internal/hook", "argocd.argoproj.io/hook"}  # annotations by which a live object shows that it is one
 
@@ -95,6 +95,7 @@ class HookRunner:
             done=keys,
             started=[h.ref for h in unit.hooks if _STARTED + hook_key(unit.bundle, h.ref) in keys],
             health=health,
+            failed_before=[h.ref for h in unit.hooks if _FAILED + hook_key(unit.bundle, h.ref) in keys],
         )
 
     async def _start(self, unit: UnitState, hook: Wanted, claims: Claims, *, clear: bool) -> bool:
@@ -186,6 +187,8 @@ class HookRunner:
         alive = [ref for ref in ended if self._site.view.find(ref) and self._site.owners.get(ref) in (None, unit.name)]
         for ref in hooks_to_delete([hook.source for hook in unit.hooks], ended, alive):
             served = self._site.served(ref)
+            if not ended[ref]:  # once it is gone, nothing else tells that it did not end well
+                await self._remember(unit, [_FAILED + hook_key(unit.bundle, ref)])
             with suppress(NotOurs):  # somebody took its place meanwhile: nothing of ours is left to delete
                 if served is not None:
                     await self._delete(unit, ref, served, claims, "its hook-delete annotation asks for it")

@@ -22,8 +22,9 @@ def hook(name: str, phase: HookPhase = HookPhase.PRE_SYNC, **options):
 MIGRATE = hook("migrate")
 
 
-def plan(*hooks, phase=HookPhase.PRE_SYNC, done=(), started=(), health=None):
-    return plan_hooks(hooks, phase, BUNDLE, done=done, started=started, health=health or {})
+def plan(*hooks, phase=HookPhase.PRE_SYNC, done=(), started=(), health=None, failed_before=()):
+    given = {"done": done, "started": started, "health": health or {}, "failed_before": failed_before}
+    return plan_hooks(hooks, phase, BUNDLE, **given)
 
 
 def run_of(made):
@@ -70,6 +71,13 @@ def test_a_failed_hook_stops_the_phase() -> None:
     made = plan(MIGRATE, other, started={MIGRATE.ref}, health={MIGRATE.ref: Kstatus.FAILED})
     assert made.failed == (MIGRATE.ref,)
     assert run_of(made) == []
+    assert not made.over
+
+
+def test_a_hook_that_failed_and_was_deleted_for_it_is_not_over() -> None:
+    made = plan(MIGRATE, started={MIGRATE.ref}, failed_before={MIGRATE.ref})
+    assert made.failed == (MIGRATE.ref,)
+    assert made.finished == ()
     assert not made.over
 
 

@@ -112,14 +112,25 @@ async def test_hooks_run_once_per_bundle_in_their_phase(hub: Hub, plane: Control
         assert client.get(f"{jobs}/before")["metadata"]["uid"] != before["metadata"]["uid"]
 
 
+@pytest.mark.parametrize("delete", ["BeforeHookCreation", "HookFailed"])
 async def test_a_failed_hook_stops_the_unit_before_anything_is_applied(
-    hub: Hub, plane: ControlPlane, place: str
+    hub: Hub, plane: ControlPlane, place: str, delete: str
 ) -> None:
-    hook = annotated(job("before", place, notes=fate("fail", exit_code=2)), hook="PreSync")
-    unit = hub.want("web", [hook, config_map("c", place)])
+    client, before = plane.client(), f"/apis/batch/v1/namespaces/{place}/jobs/before"
+    fails = annotated(job("before", place, notes=fate("fail", exit_code=2)), hook="PreSync", hook_delete=delete)
+    unit = hub.want("web", [fails, config_map("c", place)])
     async with hub.worker():
         await hub.until(lambda: unit in hub.units and hub.units[unit].reason == "HookFailed", "failed", 40)
-        assert not plane.client().exists(f"/api/v1/namespaces/{place}/configmaps/c")
+        if delete == "HookFailed":  # gone, it is no less failed
+            await asyncio.to_thread(client.wait, before, lambda seen: not seen)
+            looks = len(hub.reports)
+            hub.want("web", [fails, config_map("c", place)], sync=SERVER)
+            await hub.until(lambda: len(hub.reports) > looks, "looked at again")
+            await hub.until(lambda: hub.units[unit].reason == "HookFailed", "failed as before")
+        assert not client.exists(f"/api/v1/namespaces/{place}/configmaps/c")
+        hub.want("web", [annotated(job("before", place), hook="PreSync"), config_map("c", place)], commit="b")
+        await hub.until_well(unit, seconds=40)
+        assert client.exists(f"/api/v1/namespaces/{place}/configmaps/c")
 
 
 async def test_a_job_that_completed_and_vanished_is_done(hub: Hub, plane: ControlPlane, place: str) -> None:
