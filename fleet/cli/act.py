@@ -10,6 +10,7 @@ from fleet.cli.client import Client
 from fleet.cli.output import EXIT_FAILURE, EXIT_TIMEOUT, say
 from fleet.errors import HubUnreachable, UsageInvalid
 
+Item = dict[str, Any]
 _SCOPES = {"fleet": "fleet", "cluster": "clusters", "overlay": "overlays", "unit": "units"}
 
 
@@ -19,14 +20,20 @@ def sync(client: Client, unit: str, *, override: bool, reason: str, wait: bool, 
     if not wait:
         say(f"{operation['id']} asked for; fleet get operations")
         return 0
+    late = f"{unit} is not synced within {timeout_seconds:g} s; it goes on: fleet describe unit {unit}"
+    return until_ended(client, operation, late, what=f"{unit} ", timeout_seconds=timeout_seconds)
+
+
+def until_ended(client: Client, operation: Item, late: str, *, what: str = "", timeout_seconds: float) -> int:
+    """Wait for an operation and say how it ended: 0 done, 1 refused, 5 where it took too long (`late` is said)."""
     end = time.monotonic() + timeout_seconds
     while time.monotonic() < end:
         operation = client.get(f"/api/v1/operations/{operation['id']}")
         if operation.get("outcome"):
-            say(f"{unit} {operation['outcome']}: {operation.get('message', '')}")
+            say(f"{what}{operation['outcome']}: {operation.get('message', '')}")
             return 0 if operation["outcome"] == "done" else EXIT_FAILURE
         time.sleep(0.2)
-    say(f"{unit} is not synced within {timeout_seconds:g} s; it goes on: fleet describe unit {unit}", sys.stderr)
+    say(late, sys.stderr)
     return EXIT_TIMEOUT
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
-from typing import Any
 
+from fleet.cli.act import Item, until_ended
 from fleet.cli.client import Client
-from fleet.cli.output import EXIT_FAILURE, EXIT_TIMEOUT, age, say, table, when
+from fleet.cli.output import age, say, table, when
 
-Item = dict[str, Any]
 WAIT_SECONDS = 30.0
 
 
@@ -20,7 +18,7 @@ def order(client: Client, commit: str, kind: str, *, reason: str, step: str = ""
 
 
 def rollback(client: Client, overlay: str, *, to: str, reason: str) -> int:
-    """Take an overlay's latest rollout back, and offer the commit that says so in Git."""
+    """Take an overlay's latest rollout back, and say that Git still has it."""
     operation = client.call("POST", f"/api/v1/overlays/{overlay}:rollback", {"to": to, "reason": reason})
     code = _until_ended(client, operation)
     if code == 0:
@@ -29,15 +27,8 @@ def rollback(client: Client, overlay: str, *, to: str, reason: str) -> int:
 
 
 def _until_ended(client: Client, operation: Item) -> int:
-    end = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < end:
-        operation = client.get(f"/api/v1/operations/{operation['id']}")
-        if operation.get("outcome"):
-            say(f"{operation['outcome']}: {operation.get('message', '')}")
-            return 0 if operation["outcome"] == "done" else EXIT_FAILURE
-        time.sleep(0.2)
-    say(f"not carried out within {WAIT_SECONDS:g} s; fleet get operations", sys.stderr)
-    return EXIT_TIMEOUT
+    late = f"not carried out within {WAIT_SECONDS:g} s; fleet get operations"
+    return until_ended(client, operation, late, timeout_seconds=WAIT_SECONDS)
 
 
 def describe(item: Item) -> None:

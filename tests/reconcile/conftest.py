@@ -21,6 +21,18 @@ def shop(api_server: ControlPlane, namespace: str) -> str:
 
 
 @pytest.fixture
+def plane(real_cluster: ControlPlane) -> ControlPlane:
+    """The one with controllers."""
+    return real_cluster
+
+
+@pytest.fixture
+def place(plane: ControlPlane, namespace: str) -> str:
+    """A namespace that exists there."""
+    return plane.client().make_namespace(namespace)
+
+
+@pytest.fixture
 def hub(api_server: ControlPlane) -> Hub:
     """A hub of an installation of its own, so that tests on one server do not see each other."""
     return Hub(api_server, installation=f"i-{uuid.uuid4().hex[:8]}")

@@ -35,16 +35,6 @@ AT_ONCE = WorkerLimits(adopt_quiet_seconds=0.0)  # what tests made a moment ago
 
 
 @pytest.fixture
-def plane(real_cluster: ControlPlane) -> ControlPlane:
-    return real_cluster
-
-
-@pytest.fixture
-def place(plane: ControlPlane, namespace: str) -> str:
-    return plane.client().make_namespace(namespace)
-
-
-@pytest.fixture
 def hub(plane: ControlPlane) -> Hub:
     return Hub(plane, installation=f"i-{uuid.uuid4().hex[:8]}", limits=AT_ONCE)
 

@@ -43,16 +43,6 @@ class Limited(Hub):
 
 
 @pytest.fixture
-def plane(real_cluster: ControlPlane) -> ControlPlane:
-    return real_cluster
-
-
-@pytest.fixture
-def place(plane: ControlPlane, namespace: str) -> str:
-    return plane.client().make_namespace(namespace)
-
-
-@pytest.fixture
 def hub(plane: ControlPlane) -> Limited:
     name = uuid.uuid4().hex[:8]
     limits = WorkerLimits(proof_seconds=3.0, retry_first_seconds=0.2)

@@ -20,16 +20,6 @@ SERVER = SyncPolicy(validate=Validate.SERVER)
 
 
 @pytest.fixture
-def plane(real_cluster: ControlPlane) -> ControlPlane:
-    return real_cluster
-
-
-@pytest.fixture
-def place(plane: ControlPlane, namespace: str) -> str:
-    return plane.client().make_namespace(namespace)
-
-
-@pytest.fixture
 def hub(plane: ControlPlane) -> Hub:
     return Hub(plane, installation=f"i-{uuid.uuid4().hex[:8]}")
 
