@@ -152,6 +152,8 @@ class _Look:
         if failed is not None:
             unit, why = failed
             passage = replace(passage, halted=Stop(why, "hub", self.wall, unit))
+        if passage.halted is not None or passage.paused is not None:
+            self.rows = {name: row if row.disturbed else replace(row, disturbed=True) for name, row in self.rows.items()}
         self.passage = passage
         for overlay in self.facts:
             self._walk(overlay)
@@ -171,11 +173,17 @@ class _Look:
     def _stamped(self, row: Row, facts: RowFacts) -> Row:
         """Note since when each released unit is on its way; a person's stop or a closed window takes no time."""
         moments: dict[ClusterName, float] = {}
+        landed = dict(row.landed)
         for name, target in row.targets.items():
             fact = facts.units.get(name)
-            if fact is not None and fact.target == target and fact.released and fact.condition in _TAKES_TIME:
+            if fact is None or fact.target != target or not fact.released:
+                continue
+            if fact.condition in _TAKES_TIME:
                 moments[name] = row.flying.get(name, self.now)
-        return row if moments == row.flying else replace(row, flying=moments)
+            elif fact.condition is Condition.WELL and name not in landed:
+                landed[name] = round(self.now, 1)
+        same = moments == row.flying and len(landed) == len(row.landed)
+        return row if same else replace(row, flying=moments, landed=landed)
 
     def _standings(self, row: Row, facts: RowFacts) -> dict[ClusterName, _Standing]:
         found: dict[ClusterName, _Standing] = {}
