@@ -105,8 +105,9 @@ def judge_prune(
     """Say which deletions may run now, and which wait for a person or for the hub.
 
     owned: objects the unit owns now, `doomed` included; recent: its deletions in the last 3600 s. An approval counts
-    only for the very object that was shown, by UID and content; what is approved needs no permit. One hold lists all
-    that is neither approved nor kept, because the approval is bound to the exact list (R9, R10).
+    only for the very object that was shown, by UID and content; what is approved needs no permit, and neither does a
+    replacement, which the hub does not count. One hold lists all that is neither approved nor kept, because the
+    approval is bound to the exact list (R9, R10).
     """
     if not prune:
         return PruneVerdict(kept=tuple(doomed))
@@ -118,11 +119,11 @@ def judge_prune(
     if found is not None:
         reason, message = found
         # Replacements that no guard minds go on: their unit would else never settle on its new names.
-        free = [item for item in asked if item.replaced and _is_free(item) and item.ref in permits]
+        free = [item for item in asked if item.replaced and _is_free(item)]
         held = tuple(item for item in asked if not (item.replaced and _is_free(item)))
         return PruneVerdict((*passed, *free), GuardHold(reason, message, held), kept=kept)
-    allowed = [item for item in asked if item.ref in permits]
-    waiting = tuple(item for item in asked if item.ref not in permits)
+    allowed = [item for item in asked if item.replaced or item.ref in permits]
+    waiting = tuple(item for item in asked if item not in allowed)
     return PruneVerdict((*passed, *allowed), None, waiting, kept)
 
 

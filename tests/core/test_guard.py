@@ -115,6 +115,19 @@ def test_what_the_hub_has_not_permitted_waits() -> None:
     assert [item.ref for item in verdict.waiting] == [ref("c1")]
 
 
+def test_a_replacement_needs_no_permit_because_the_hub_does_not_count_it() -> None:
+    old, *others = (replace(item, replaced=index == 0) for index, item in enumerate(config_maps(2)))
+    verdict = judge([old, *others], permits=frozenset())
+    assert verdict.allowed == (old,)
+    assert verdict.waiting == tuple(others)
+    claim = Doomed(ref("data", "PersistentVolumeClaim"))
+    held = judge([old, claim], permits=frozenset())
+    assert held.allowed == (old,)
+    assert held.hold is not None
+    assert held.hold.doomed == (claim,)
+    assert judge([replace(claim, replaced=True)], permits=frozenset()).allowed == ()
+
+
 def test_an_approval_passes_the_guards_for_the_very_object_that_was_shown() -> None:
     claim = Doomed(ref("data", "PersistentVolumeClaim"), "u1", Digest("c"))
     approved = frozenset({Approved(claim.ref, "u1", Digest("c"))})

@@ -74,8 +74,7 @@ def _of_overlay(
     """Units that would stop for the same reason at the same list are one forecast."""
     alike: dict[tuple[str, str, tuple[ObjectRef, ...]], list[UnitName]] = {}
     for name, items in doomed.items():
-        replaced = frozenset(item.ref for item in items if item.replaced)
-        verdict = judge_prune(items, owned=owned[name], recent=0, budget=budget, permits=permits[name] | replaced)
+        verdict = judge_prune(items, owned=owned[name], recent=0, budget=budget, permits=permits[name])
         if verdict.hold is not None:
             refs = tuple(sorted(item.ref for item in verdict.hold.doomed))
             alike.setdefault((verdict.hold.reason, verdict.hold.message, refs), []).append(name)
