@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fleet.cli.checkout import local_renderer
-from fleet.controllers.commits import judge_rights, request_of
 from fleet.core.fleet import Fleet, Origin, OverlayState, Problem, Severity, Unit
 from fleet.core.ids import Revision
-from fleet.core.release import RenderProblem
+from fleet.core.release import RenderProblem, judge_rights
 from fleet.errors import FleetError, RendererMissing
+from fleet.ports.render import request_of
 from fleet.ports.source import Snapshot
 
 if TYPE_CHECKING:

@@ -96,7 +96,7 @@ async def local_renderer() -> AsyncGenerator[tuple[Renderer, MemoryVault]]:
 
 async def render_all(checkout: Checkout, units: list[Unit], renderer: Renderer) -> list[Bundle | FleetError]:
     """Bundles in the order of the units; a failure stands in its unit's place."""
-    from fleet.controllers.commits import request_of
+    from fleet.ports.render import request_of
 
     async def one(unit: Unit) -> Bundle | FleetError:
         try:

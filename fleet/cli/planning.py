@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleet.cli.checkout import local_renderer
-from fleet.controllers.commits import judge_rights, request_of
 from fleet.core.documents import canonical
 from fleet.core.fleet import Fleet, OverlayState, Problem, Unit
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.planning.change import How, SideProblem, SideResult, Sign, UnitChange, change_of_unit
 from fleet.core.planning.fleet_plan import Comparison, SideWords
-from fleet.core.release import EMPTY_BUNDLE
+from fleet.core.release import EMPTY_BUNDLE, judge_rights
 from fleet.errors import FleetError, RendererMissing, UsageInvalid
 from fleet.inventory.load import load_fleet
 from fleet.inventory.read import FLEET_FILE, OVERLAY_FILE
+from fleet.ports.render import request_of
 from fleet.ports.source import Snapshot, TreeEntry
 from fleet.render.closure import Closure
 from fleet.render.facts import facts_for

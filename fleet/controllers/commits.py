@@ -17,15 +17,13 @@ from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.controllers.convergence import Convergence
 from fleet.core.fleet import Fleet, OverlayState, Unit
-from fleet.core.guard import judge_team_rights
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
-from fleet.core.objects import Bundle
-from fleet.core.release import EMPTY_BUNDLE, Rendered, RenderProblem, Result, facts_of
+from fleet.core.release import EMPTY_BUNDLE, Rendered, RenderProblem, Result, judge_rights
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
 from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateError
 from fleet.inventory.load import Loaded, load_fleet
-from fleet.ports.render import Renderer, RenderRequest
+from fleet.ports.render import Renderer, RenderRequest, request_of
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
 from fleet.ports.state import Bells, State
 from fleet.telemetry import Traces
@@ -60,30 +58,6 @@ class _Wanted:
             return None
         del self.users[request]
         return request
-
-
-def request_of(unit: Unit) -> RenderRequest:
-    """What must be built for a unit."""
-    return RenderRequest(
-        path=unit.path,
-        components=unit.components,
-        facts=facts_of(unit),
-        substitute=unit.overlay.substitute,
-        allow_empty=unit.overlay.allow_empty,
-        compat=tuple(sorted(unit.overlay.compat)),
-    )
-
-
-def judge_rights(unit: Unit, bundle: Bundle, commit: Revision) -> RenderProblem | None:
-    """Whether a unit's objects are all within its team's rights (R29)."""
-    if unit.team is None:
-        return None
-    refused = judge_team_rights(bundle.objects, unit.team, where=str(unit.overlay.origin))
-    if not refused:
-        return None
-    first, more = refused[0], len(refused) - 1
-    message = f"{first.what}: {first.why}" + (f", and {more} more" if more else "")
-    return RenderProblem(first.reason, message, commit, first.next_step)
 
 
 class Commits:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from fleet.core.documents import Json, canonical, digest_of_bytes
 from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, SyncMode, SyncPolicy, Unit
+from fleet.core.guard import judge_team_rights
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.rollout import (
@@ -67,6 +68,18 @@ def facts_of(unit: Unit) -> bytes:
             "variables": variables,
         }
     )
+
+
+def judge_rights(unit: Unit, bundle: Bundle, commit: Revision) -> RenderProblem | None:
+    """Whether a unit's objects are all within its team's rights (R29)."""
+    if unit.team is None:
+        return None
+    refused = judge_team_rights(bundle.objects, unit.team, where=str(unit.overlay.origin))
+    if not refused:
+        return None
+    first, more = refused[0], len(refused) - 1
+    message = f"{first.what}: {first.why}" + (f", and {more} more" if more else "")
+    return RenderProblem(first.reason, message, commit, first.next_step)
 
 
 def scopes_of(name: UnitName) -> frozenset[str]:

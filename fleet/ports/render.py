@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from fleet.core.fleet import Unit
 from fleet.core.ids import Digest
 from fleet.core.objects import Bundle
+from fleet.core.release import facts_of
 from fleet.ports.source import Snapshot
 
 
@@ -25,6 +27,18 @@ class RenderRequest:
     substitute: bool = False
     allow_empty: bool = False
     compat: tuple[str, ...] = ()
+
+
+def request_of(unit: Unit) -> RenderRequest:
+    """What must be built for a unit."""
+    return RenderRequest(
+        path=unit.path,
+        components=unit.components,
+        facts=facts_of(unit),
+        substitute=unit.overlay.substitute,
+        allow_empty=unit.overlay.allow_empty,
+        compat=tuple(sorted(unit.overlay.compat)),
+    )
 
 
 class Renderer(Protocol):
