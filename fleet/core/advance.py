@@ -13,6 +13,19 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 
 from fleet.core.fleet import OnFailure
+from fleet.core.gates import Ask, Reading
+from fleet.core.gating import (
+    GateView,
+    all_passed,
+    asks_of,
+    due_of,
+    failures,
+    folded,
+    views_of,
+    waits_for,
+    with_open,
+    without,
+)
 from fleet.core.ids import ClusterName, OverlayName, UnitName, short
 from fleet.core.passage import Passage, Row, Stop
 from fleet.core.steps import Stage, limit_of
@@ -54,6 +67,7 @@ class RowFacts:
     patience_seconds: float
     on_failure: OnFailure = OnFailure.HALT
     broken: Mapping[str, str] = field(default_factory=dict[str, str])  # step -> why it cannot be done
+    readings: Mapping[str, Reading] = field(default_factory=dict[str, Reading])  # the newest, by STEP/GATE
 
 
 class StepState(StrEnum):
@@ -77,6 +91,7 @@ class StepView:
     state: StepState
     why: str = ""
     held_up_by: tuple[tuple[ClusterName, str], ...] = ()
+    gates: tuple[GateView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +104,7 @@ class Advance:
     steps: tuple[StepView, ...] = ()
     waits: Mapping[UnitName, str] = field(default_factory=dict[UnitName, str])  # why each is not released
     due: float | None = None
+    asks: tuple[Ask, ...] = ()  # gates to be read now
 
 
 class _Standing(Enum):
@@ -134,26 +150,31 @@ class _Look:
         self.views: list[StepView] = []
         self.waits: dict[UnitName, str] = {}
         self.dues: list[float] = []
+        self.asks: list[Ask] = []
         self.standings: dict[OverlayName, dict[ClusterName, _Standing]] = {}
         self.loads: dict[str, _Load] = {}
 
     def run(self) -> Advance:
         for overlay, facts in self.facts.items():
-            self.rows[overlay] = self._stamped(self.rows[overlay], facts)
+            row = self._stamped(self.rows[overlay], facts)
+            # While it stands still nothing is read, and a gate's time does not run out.
+            self.rows[overlay] = row if self._stopped(overlay) else folded(row, facts.stages, facts.readings, self.now)
             self.standings[overlay] = self._standings(self.rows[overlay], facts)
         self._weigh()
         passage = replace(self.passage, rows=self.rows)
-        if passage.halted is not None and passage.halted.unit and passage.halted.unit.overlay not in self.rows:
+        stopper = passage.halted.overlay if passage.halted is not None else None
+        if stopper is not None and stopper not in self.rows:
             passage = replace(passage, halted=None)  # what failed goes its way with a newer commit
         failed = self._failure(OnFailure.ROLLBACK)  # even where another failure, or a person, stopped it before
         take_back = failed is not None
         if passage.halted is None:
             failed = failed or self._failure(OnFailure.HALT)
         if failed is not None:
-            unit, why = failed
-            passage = replace(passage, halted=Stop(why, "hub", self.wall, unit))
+            passage = replace(passage, halted=failed)
         if passage.halted is not None or passage.paused is not None:
-            self.rows = {name: row if row.disturbed else replace(row, disturbed=True) for name, row in self.rows.items()}
+            self.rows = {
+                name: row if row.disturbed else replace(row, disturbed=True) for name, row in self.rows.items()
+            }
         self.passage = passage
         for overlay in self.facts:
             self._walk(overlay)
@@ -166,6 +187,7 @@ class _Look:
             tuple(self.views),
             self.waits,
             min(self.dues, default=None),
+            tuple(self.asks),
         )
 
     # What is so
@@ -225,15 +247,19 @@ class _Look:
                         load.flight.add(name)
                         load.unavailable.add(name)
 
-    def _failure(self, policy: OnFailure) -> tuple[UnitName, str] | None:
-        """The first failure of an overlay with this policy, and why."""
+    def _failure(self, policy: OnFailure) -> Stop | None:
+        """The first failure of an overlay with this policy, and why. What was not read is never taken back for it."""
         for overlay, facts in self.facts.items():
+            for key, why, is_blind in failures(self.rows[overlay], facts.stages):
+                if policy is (OnFailure.HALT if is_blind else facts.on_failure):
+                    return Stop(why, "hub", self.wall, gate=f"{overlay}/{key}")
             for stage in facts.stages if facts.on_failure is policy else ():
                 for name in stage.clusters:
                     if self.standings[overlay].get(name) is _Standing.FAILED:
                         fact = facts.units[name]
                         late = "" if fact.condition is Condition.BAD else "not Healthy in time: "
-                        return UnitName(overlay, name), f"{late}{fact.why or fact.condition}"
+                        unit = UnitName(overlay, name)
+                        return Stop(f"{late}{fact.why or fact.condition}", "hub", self.wall, unit)
         return None
 
     # What follows
@@ -244,7 +270,7 @@ class _Look:
         if passage.outcome:
             return f"rollout {passage.outcome}"
         if passage.halted is not None:
-            at = f" at {passage.halted.unit.cluster}" if passage.halted.unit is not None else ""
+            at = f" at {passage.halted.place}" if passage.halted.place else ""
             return f"rollout halted{at}: {passage.halted.reason}"
         if passage.paused is not None:
             return f"rollout paused by {passage.paused.by}: {passage.paused.reason}"
@@ -279,7 +305,8 @@ class _Look:
                 for name in touched
                 if standings[name] not in (_Standing.THERE, _Standing.READY)
             )
-            self.views.append(StepView(overlay, stage.name, len(there), len(touched), state, why, held_up))
+            gates = views_of(self.rows[overlay], stage, self.now)
+            self.views.append(StepView(overlay, stage.name, len(there), len(touched), state, why, held_up, gates))
             if not is_over and reached:
                 reached, behind = False, stage.name
 
@@ -302,7 +329,7 @@ class _Look:
         if not (settled <= {_Standing.THERE, _Standing.LEFT} and is_judged):
             if name in row.calm:
                 row = replace(row, calm={key: at for key, at in row.calm.items() if key != name})
-            is_calm = False
+            row, is_calm = without(row, stage), False
         else:
             is_calm = True
         if stopped or self._gate(stage, self.facts[overlay]):
@@ -313,9 +340,13 @@ class _Look:
             return row, False
         if name not in row.calm:
             row = replace(row, calm={**row.calm, name: self.now})
+        row = with_open(row, stage, self.now)
+        self.asks += asks_of(self.passage.commit, overlay, row, (stage,), self.now)
+        self.dues += due_of(row, (stage,), self.now)
         over_at = row.calm[name] + stage.step.soak_seconds
         if self.now < over_at:
             self.dues.append(over_at)
+        if self.now < over_at or not all_passed(row, stage):
             return row, False
         return replace(row, passed=row.passed | {name}), True
 
@@ -364,14 +395,19 @@ class _Look:
             return StepState.DONE, without
         if not reached:
             return StepState.WAITS, f"for step {behind}"
-        if self.passage.halted is not None and any(standings[name] is _Standing.FAILED for name in touched):
-            return StepState.HALTED, self.passage.halted.reason
+        halted = self.passage.halted
+        is_gate = halted is not None and halted.gate.startswith(f"{overlay}/{stage.name}/")
+        if halted is not None and (is_gate or any(standings[name] is _Standing.FAILED for name in touched)):
+            return StepState.HALTED, halted.reason
         if stopped := self._stopped(overlay):
             return StepState.WAITS, stopped
         if gate := self._gate(stage, facts):
             return StepState.WAITS, gate
         if stage.name in row.calm:
-            return StepState.SOAKS, f"soaks for {_span(row.calm[stage.name] + stage.step.soak_seconds - self.now)} more"
+            left, measures = row.calm[stage.name] + stage.step.soak_seconds - self.now, waits_for(row, stage, self.now)
+            if left > 0 or not measures:
+                return StepState.SOAKS, "; ".join(filter(None, (f"soaks for {_span(left)} more", measures)))
+            return StepState.WAITS, measures
         if touched and len(left) == len(touched):
             return StepState.WAITS, f"no cluster of it can be judged; {without}"
         moving = [name for name in touched if standings[name] in (_Standing.FLIGHT, _Standing.PENDING)]

@@ -157,10 +157,56 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
+class PrometheusCheck:
+    """An instant query; every value of its answer must be within the bounds. credential: by name, "" for none."""
+
+    url: str
+    query: str
+    below: float | None = None
+    above: float | None = None
+    credential: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCheck:
+    """A GET whose answer must have this status, and this text in its body where one is given."""
+
+    url: str
+    status: int = 200
+    contains: str = ""
+    credential: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobCheck:
+    """A Job of the repo that must complete. cluster: "" for the first one of the step."""
+
+    path: str
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What is measured once a step's clusters are Healthy, before the step is over.
+
+    It passes when it read well for `window_seconds`; `retries` bad readings in a row are forgiven; after
+    `timeout_seconds` without passing it has failed.
+    """
+
+    name: str
+    check: PrometheusCheck | HttpCheck | JobCheck
+    origin: Origin
+    interval_seconds: float = 30.0
+    timeout_seconds: float = 600.0
+    window_seconds: float = 0.0
+    retries: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of a rollout: which clusters it takes, how many at once, and what it waits for.
 
-    All criteria that are given must hold; a step without any takes no clusters and only asks for its approvals.
+    All criteria that are given must hold; a step without any takes no clusters: it asks for approvals, or measures.
     """
 
     name: str
@@ -173,6 +219,7 @@ class Step:
     max_parallel: Amount | None = None  # None: no limit
     max_unavailable: Amount | None = None  # None: no limit
     approvals: int = 0  # by so many different people
+    gates: tuple[Gate, ...] = ()
 
     @property
     def takes_clusters(self) -> bool:

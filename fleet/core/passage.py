@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleet.core.gates import GateState, decode_states, encode_states
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.release import Rendered
 
@@ -19,12 +20,23 @@ Moments = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Somebody, or a failure, stopped it. unit: whose failure; since: wall clock."""
+    """Somebody, or a failure, stopped it. unit: whose failure; gate: `OVERLAY/STEP/GATE`, whose; since: wall clock."""
 
     reason: str
     by: str
     since: float
     unit: UnitName | None = None
+    gate: str = ""
+
+    @property
+    def overlay(self) -> OverlayName | None:
+        """The overlay that failed; None where a person stopped it."""
+        return self.unit.overlay if self.unit is not None else OverlayName(self.gate.partition("/")[0]) or None
+
+    @property
+    def place(self) -> str:
+        """What failed, for people; "" where a person stopped it."""
+        return str(self.unit.cluster) if self.unit is not None else self.gate.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,7 @@ class Row:
     landed: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # first Healthy on it, when
     disturbed: bool = False  # it was halted or paused on its way: no measure for later ones
     excused: frozenset[ClusterName] = frozenset()  # a person went on without them
+    gates: Mapping[str, GateState] = field(default_factory=dict[str, GateState])  # by STEP/GATE, once open
     done: bool = False
 
 
@@ -117,7 +130,7 @@ def decode_passages(text: str) -> Passages:
 
 
 def _stop(stop: Stop | None) -> list[Any] | None:
-    return None if stop is None else [stop.reason, stop.by, stop.since, str(stop.unit or "")]
+    return None if stop is None else [stop.reason, stop.by, stop.since, str(stop.unit or ""), stop.gate]
 
 
 def _passage(passage: Passage) -> dict[str, Any]:
@@ -146,6 +159,7 @@ def _row(row: Row) -> dict[str, Any]:
         "landed": dict(row.landed),
         "disturbed": row.disturbed,
         "excused": sorted(row.excused),
+        "gates": encode_states(row.gates),
         "done": row.done,
     }
 
@@ -155,8 +169,8 @@ def _read_stop(value: Any) -> Stop | None:
 
 
 def _some_stop(value: Any) -> Stop:
-    reason, by, since, unit = value
-    return Stop(reason, by, since, UnitName.parse(unit) if unit else None)
+    reason, by, since, unit, *gate = value
+    return Stop(reason, by, since, UnitName.parse(unit) if unit else None, *gate)
 
 
 def _read_passage(value: Any) -> Passage:
@@ -185,5 +199,6 @@ def _read_row(value: Any) -> Row:
         landed={ClusterName(cluster): at for cluster, at in value.get("landed", {}).items()},
         disturbed=value.get("disturbed", False),
         excused=frozenset(map(ClusterName, value["excused"])),
+        gates=decode_states(value.get("gates", {})),
         done=value["done"],
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fleet.core.advance import Condition, RowFacts
+from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
 from fleet.core.release import Rendered
@@ -101,7 +102,7 @@ def approved(passage: Passage, step: str, who: str) -> Passage:
 def resumed(passage: Passage) -> Passage:
     """Go on after a halt or a pause; what failed is judged again, with its whole time before it."""
     failed = passage.halted.unit if passage.halted is not None else None
-    rows = dict(passage.rows)
+    rows = {overlay: asked_again(row) for overlay, row in passage.rows.items()}
     if failed is not None and failed.overlay in rows:
         row = rows[failed.overlay]
         flying = {name: at for name, at in row.flying.items() if name != failed.cluster}
@@ -214,7 +215,7 @@ def _begin(kept: Passages, overlay: OverlayName, row: Row, head: Revision, wall:
 def _without_row(kept: Passages, passage: Passage, overlay: OverlayName, why: Stop) -> Passages:
     rows = {name: row for name, row in passage.rows.items() if name != overlay}
     rest = replace(passage, rows=rows)
-    if rest.halted is not None and rest.halted.unit is not None and rest.halted.unit.overlay == overlay:
+    if rest.halted is not None and rest.halted.overlay == overlay:
         rest = replace(rest, halted=None)  # what failed goes its way with a newer commit
     if all(row.done for row in rows.values()):
         outcome = "done" if rows else "superseded"
