@@ -20,6 +20,7 @@ from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.leaving import Leave
 from fleet.core.objects import Bundle
 from fleet.core.passage import Passages
+from fleet.core.proven import Guidebook
 from fleet.core.release import (
     Orders,
     Rendered,
@@ -153,12 +154,14 @@ class Board:
             fresh = {name: result for name, result in results.items() if self.results.get(name) != result}
             if not fresh:
                 return
-            permits = await self._permits_of(fresh)
             waiting = {
                 name: result
                 for name, result in fresh.items()
                 if isinstance(result, Rendered) and self._must_wait(name, result)
             }
+            # What waits for its step is judged when that comes, by what earlier steps have proven then.
+            now = {name: fresh[name] for name in fresh if name not in waiting or not self._goes_by_steps(name)}
+            permits = await self._permits_of(now, self._view.passages)
             rows = [
                 ReleasedBundle(name, result.commit, result.bundle)
                 for name, result in fresh.items()
@@ -207,8 +210,8 @@ class Board:
                 if name in self._waiting and self._waiting[name].bundle == bundle.bundle
             }
             back = {name: bundle for name, bundle in (back or {}).items() if name in self._held}
-            permits = await self._permits_of(back)
             both = {**chosen, **back}
+            permits = await self._permits_of(both, kept)
             rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
             await self._state.put_released(rows, values=values, events=events)
             self._view.passages = kept
@@ -216,7 +219,8 @@ class Board:
             self._dirty |= {*both, *(name for name in self._waiting if not self._goes_by_steps(name))}
             for name in chosen:
                 del self._waiting[name]
-                self._permits[name] = self._permits_to_come.pop(name, frozenset())
+                self._permits_to_come.pop(name, None)
+                self._permits[name] = permits.get(name, frozenset())
             for name in back:
                 self._permits[name] = permits.get(name, frozenset())
                 result = self.results.get(name)
@@ -264,7 +268,9 @@ class Board:
         is_shown_only = held is not None and not is_at_once(unit.overlay.rollout)
         return goes_by_steps(unit) or is_shown_only or self._is_barred(name, result)
 
-    async def _permits_of(self, fresh: Mapping[UnitName, Result]) -> Mapping[UnitName, frozenset[ObjectRef]]:
+    async def _permits_of(
+        self, fresh: Mapping[UnitName, Result], kept: Passages
+    ) -> Mapping[UnitName, frozenset[ObjectRef]]:
         fleet = self._view.fleet
         if fleet is None or not fresh:
             return {}
@@ -274,6 +280,7 @@ class Board:
             reports=self._view.units,
             results=self.results,
             limit_clusters=fleet.budget.clusters,
+            guides=Guidebook(fleet, kept),
         )
 
     # What people ordered
@@ -321,10 +328,15 @@ class Board:
             await self._state.put_released(rows, values=values)
             self._held.update(found)
             self._dirty |= set(found)
-            for name, held in found.items():
-                if name in self._waiting and self._waiting[name].bundle == held.bundle:
-                    del self._waiting[name]
-                    self._permits[name] = self._permits_to_come.pop(name, frozenset())
+            there = {
+                name: held
+                for name, held in found.items()
+                if name in self._waiting and self._waiting[name].bundle == held.bundle
+            }
+            self._permits.update(await self._permits_of(there, self._view.passages))
+            for name in there:
+                del self._waiting[name]
+                self._permits_to_come.pop(name, None)
 
     def take_identity(self, cluster: ClusterName, identity: Identity) -> None:
         """An identity that was recorded or accepted; its cluster's Desired is published again."""

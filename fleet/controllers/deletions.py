@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.objects import Bundle
+from fleet.core.proven import Guidebook, Guides, proven_by
 from fleet.core.release import EMPTY_BUNDLE, Rendered, Result, judge_across
 from fleet.core.status import UnitReport
 from fleet.errors import StateDamaged
@@ -35,25 +36,48 @@ class Deletions:
         reports: Mapping[UnitName, UnitReport],
         results: Mapping[UnitName, Result],
         limit_clusters: int,
+        guides: Guidebook,
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
         """What each unit of `fresh` may delete by itself.
 
-        held: what each was told to hold last; results: what all units hold at the newest commit, for moves (R16).
+        held: what each was told to hold last; results: what all units hold at the newest commit, for moves (R16);
+        guides: who went before each in its rollout. What those lost is proven, and counts on no number of clusters.
         """
         now = {name: result for name, result in {**results, **fresh}.items() if isinstance(result, Rendered)}
         candidates: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
+        proven: dict[UnitName, frozenset[ObjectRef]] = {}
         for name, result in fresh.items():
             if not isinstance(result, Rendered):
                 continue
             gone = await self._owned(name, held, reports) - await self._refs_of(result.bundle)
             moved = await self._moved(name, gone, now) if gone else frozenset[ObjectRef]()
-            candidates.setdefault(name.overlay, {})[name] = gone - moved
+            lost = await self._lost(name.overlay, guides.of(name, result.bundle), held, reports) if gone else gone
+            proven[name] = (gone - moved) & lost
+            candidates.setdefault(name.overlay, {})[name] = gone - moved - lost
         permits: dict[UnitName, frozenset[ObjectRef]] = {}
         for overlay, per_unit in candidates.items():
             verdict = judge_across(per_unit, limit_clusters=limit_clusters, recent=self._recent(overlay))
-            permits.update(verdict.permits)
+            permits.update({name: refs | proven[name] for name, refs in verdict.permits.items()})
             self._note(overlay, verdict.permits)
         return permits
+
+    async def _lost(
+        self,
+        overlay: OverlayName,
+        guides: Guides,
+        held: Mapping[UnitName, Rendered],
+        reports: Mapping[UnitName, UnitReport],
+    ) -> frozenset[ObjectRef]:
+        """What the units of an overlay that went before lost by it, as their workers reported it."""
+        lost = frozenset[ObjectRef]()
+        for cluster, before in guides.items():
+            name = UnitName(overlay, cluster)
+            now, report = held.get(name), reports.get(name)
+            if now is None or report is None or report.bundle != now.bundle:
+                continue
+            left = frozenset(status.ref for status in report.objects)
+            lost |= proven_by(await self._refs_of(before.bundle), await self._refs_of(now.bundle), left)
+        return lost
 
     async def _owned(
         self, name: UnitName, held: Mapping[UnitName, Rendered], reports: Mapping[UnitName, UnitReport]

@@ -245,7 +245,8 @@ def judge_across(
 ) -> AcrossVerdict:
     """Judge one overlay's deletions: the same one on more than `limit_clusters` clusters is held on all (R9).
 
-    recent: clusters on which the same object was permitted to go within the last hour; they count.
+    candidates: without what an earlier step of the rollout has proven; recent: clusters on which the same object was
+    permitted to go within the last hour; they count.
     """
     clusters: dict[ObjectRef, set[ClusterName]] = {}
     for unit, refs in candidates.items():

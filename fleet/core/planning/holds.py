@@ -13,7 +13,10 @@ from fleet.core.guard import Doomed, judge_prune, list_of
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.objects import PruneRule
 from fleet.core.planning.change import How, Sign, UnitChange
-from fleet.core.release import judge_across, judge_fall
+from fleet.core.proven import permits_by_steps
+from fleet.core.release import judge_fall
+from fleet.core.steps import Stage, stages_of
+from fleet.core.unit_facts import goes_by_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,19 @@ def _deletions(changes: tuple[UnitChange, ...], before: Fleet, after: Fleet) -> 
         if counted:
             by_overlay.setdefault(name.overlay, {})[name] = counted
     for overlay, candidates in by_overlay.items():
-        across = judge_across(candidates, limit_clusters=budget.clusters)
-        yield from _of_overlay(overlay, {name: doomed[name] for name in candidates}, owned, budget, across.permits)
+        permits = permits_by_steps(
+            candidates,
+            _stages(overlay, after),
+            changed={name.cluster for name in owned if name.overlay == overlay},
+            limit_clusters=budget.clusters,
+        )
+        yield from _of_overlay(overlay, {name: doomed[name] for name in candidates}, owned, budget, permits)
+
+
+def _stages(overlay: OverlayName, after: Fleet) -> tuple[Stage, ...]:
+    units = [unit for name, unit in after.units.items() if name.overlay == overlay and goes_by_steps(unit)]
+    clusters = {unit.name.cluster: unit.cluster for unit in units}
+    return stages_of(units[0].overlay.rollout, clusters, after.environments).stages if units else ()
 
 
 def _of_overlay(
