@@ -1,4 +1,4 @@
-"""The one error tree: a class name is also the status reason, the API problem type and a heading in docs/errors.md.
+"""The one error tree: a class name is also the status reason, the API problem type and a page in docs/errors/.
 
 Every error says what went wrong, where (file:line, cluster, object), why, and what to do next. No part of any
 error may hold a credential or the value of a Secret (R32): adapters take them out before they raise.
@@ -29,12 +29,12 @@ class FleetError(Exception):
 
     @property
     def reason(self) -> str:
-        """The class name: the status reason, the API problem type, the heading in docs/errors.md."""
+        """The class name: the status reason, the API problem type, the page in docs/errors/."""
         return type(self).__name__
 
     @classmethod
     def is_group(cls) -> bool:
-        """Whether it only gathers others, so that it has no heading in docs/errors.md."""
+        """Whether it only gathers others, so that it has no page in docs/errors/."""
         return cls is FleetError or (cls.__bases__[0] is FleetError and bool(cls.__subclasses__()))
 
     @property

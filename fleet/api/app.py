@@ -149,7 +149,7 @@ def _plain_problem(error: web.HTTPException) -> web.Response:
 
 
 def _problem(body: dict[str, str], status: int, headers: dict[str, str] | None = None) -> web.Response:
-    """RFC 9457: `type` is the class name, a heading in docs/errors.md."""
+    """RFC 9457: `type` is the class name, a page in docs/errors/."""
     return web.json_response(
         {**body, "status": status}, status=status, headers=headers, content_type="application/problem+json"
     )

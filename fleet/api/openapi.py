@@ -18,7 +18,7 @@ PROBLEM: Schema = {
     "type": "object",
     "required": ["type", "title", "status"],
     "properties": {
-        "type": {"type": "string", "description": "urn:fleet: and a heading of docs/errors.md"},
+        "type": {"type": "string", "description": "urn:fleet: and a page of docs/errors/"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},

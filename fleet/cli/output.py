@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TextIO, cast
@@ -60,6 +61,15 @@ def age(seconds: float | None) -> str:
         if seconds >= 2 * size or (unit != "d" and seconds >= size):
             return f"{int(seconds // size)}{unit}"
     return f"{max(0, int(seconds))}s"
+
+
+def until(text: object) -> str:
+    """How long until an RFC 3339 time, as `ends in 59d`; "" for none."""
+    try:
+        left = datetime.fromisoformat(str(text)).timestamp() - time.time()
+    except ValueError:
+        return ""
+    return f"ends in {age(left)}" if left > 0 else f"ended {age(-left)} ago"
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str], out: TextIO) -> None:
@@ -138,7 +148,7 @@ def print_error(error: FleetError, stream: TextIO | None = None) -> None:
     """What, where, why, where it is explained, next: each on a line of its own."""
     out = stream or sys.stderr
     say(f"error[{error.reason}] {error.what}", out)
-    docs = "" if error.is_group() else f"docs/errors.md#{error.reason.lower()}"
+    docs = "" if error.is_group() else f"docs/errors/{error.reason}.md"
     for word, text in (("where", error.where), ("why", error.why), ("docs", docs), ("next", error.next_step)):
         if text:
             say(f"  {word:<6}{text}", out)
