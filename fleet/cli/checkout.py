@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from fleet.errors import FleetError, NotKnown, PathMissing, UsageInvalid
 
 if TYPE_CHECKING:
+    from fleet.cli.kept import Kept
     from fleet.core.fleet import Fleet, Unit
     from fleet.core.objects import Bundle
     from fleet.inventory.worktree import WorkingTree
@@ -90,6 +91,21 @@ async def local_renderer() -> AsyncGenerator[tuple[Renderer, MemoryVault]]:
     renderer = await open_renderer(MemoryCache(), vault, key, environment=dict(os.environ))
     try:
         yield renderer, vault
+    finally:
+        await renderer.close()
+
+
+@asynccontextmanager
+async def keeping_renderer(kept: Kept) -> AsyncGenerator[Renderer]:
+    """A renderer that knows what earlier commands built, for those that never ask for values of Secrets."""
+    from fleet.render.service import open_renderer
+    from fleet.store.memory import MemoryVault
+
+    renderer = await open_renderer(
+        kept.results, MemoryVault(), kept.key, environment=dict(os.environ), needs_values=False, remember_tool=True
+    )
+    try:
+        yield renderer
     finally:
         await renderer.close()
 

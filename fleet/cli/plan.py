@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from fleet import __version__
+from fleet.cli.loop import run_quietly
 from fleet.cli.output import clean, clean_line, print_error, show
 from fleet.cli.planning import compare_commits
 from fleet.cli.problems import worst_first, write_problem
@@ -34,7 +34,7 @@ def plan(root: Path, *, base: str, head: str, kube: str, output: str) -> int:
         raise UsageInvalid(f"-o {output} is no form of a plan", next_step=f"one of {', '.join(FORMS)}")
     minor = minor_of(kube) if kube else 0
     try:
-        found = plan_of(asyncio.run(compare_commits(root, base, head)), kube=minor)
+        found = plan_of(run_quietly(compare_commits(root, base, head)), kube=minor)
     except FleetError as error:
         print_error(error)
         return EXIT_ERROR

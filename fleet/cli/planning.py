@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleet.cli.checkout import local_renderer
+from fleet.cli.checkout import keeping_renderer
+from fleet.cli.kept import Read, open_kept
+from fleet.cli.planning_read import Both, read_both
 from fleet.core.documents import canonical
 from fleet.core.fleet import Fleet, OverlayState, Problem, Unit
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
@@ -21,21 +23,18 @@ from fleet.core.planning.change import How, SideProblem, SideResult, Sign, UnitC
 from fleet.core.planning.fleet_plan import Comparison, SideWords
 from fleet.core.release import EMPTY_BUNDLE, judge_rights
 from fleet.errors import FleetError, RendererMissing, UsageInvalid
-from fleet.inventory.load import load_fleet
-from fleet.inventory.read import FLEET_FILE, OVERLAY_FILE
 from fleet.ports.render import request_of
-from fleet.ports.source import Snapshot, TreeEntry
+from fleet.ports.source import Snapshot
 from fleet.render.closure import Closure
 from fleet.render.facts import facts_for
-from fleet.render.kustomization import FILE_NAMES
+from fleet.render.index import Place, place_of
+from fleet.render.tools import charts_allowed
 from fleet.source.local import LocalRepo, Side, open_local
 
 if TYPE_CHECKING:
     from fleet.render.service import Renderer
 
 _IN_FLIGHT = 16
-_READ_ALWAYS = frozenset({*FILE_NAMES, OVERLAY_FILE, FLEET_FILE})
-_PLAIN_MODES = frozenset({"100644", "100755"})
 
 
 async def compare_commits(root: Path, base: str, head: str) -> Comparison:
@@ -46,8 +45,8 @@ async def compare_commits(root: Path, base: str, head: str) -> Comparison:
     repo = open_local(root, os.environ)
     try:
         before = await repo.commit(base or await repo.default_base())
-        after = await repo.commit(head) if head else await repo.merged_working_tree(before)
-        return await _compared(before, after, await _notes(repo, before, after))
+        after = await repo.commit(head, before) if head else await repo.merged_working_tree(before)
+        return await _compared(before, after, await _notes(repo, before, after), repo.prefix)
     finally:
         await repo.close()
 
@@ -65,58 +64,25 @@ def _words(side: Side) -> SideWords:
     return SideWords(side.info.revision, side.words, side.info.subject)
 
 
-async def _compared(before: Side, after: Side, notes: tuple[str, ...]) -> Comparison:
-    shared: dict[str, bytes] = {}
-    was, now = _ReadAhead(before.snapshot, shared), _ReadAhead(after.snapshot, shared)
-    files = frozenset(path for path in {*was.tree, *now.tree} if was.tree.get(path) != now.tree.get(path))
-    loaded = load_fleet(was)
-    fleets = loaded.fleet, (load_fleet(now, loaded, files) if files else loaded).fleet
+async def _compared(before: Side, after: Side, notes: tuple[str, ...], prefix: str) -> Comparison:
+    kept = open_kept(os.environ)
+    names = ("base", before.snapshot.revision, prefix, str(charts_allowed(os.environ)))
+    known = await kept.read_of(*names)
+    both = read_both(before.snapshot, after.snapshot, known)
+    fleets = both.before, both.after
     if not any(fleet.problems or fleet.clusters or fleet.overlays for fleet in fleets):
         raise UsageInvalid(
             "no fleet repo here",
             why="neither commit has a fleet.yaml, a Cluster below clusters/ or an overlay below overlays/",
             next_step="fleet init",
         )
-    async with local_renderer() as (renderer, _):
-        sides = _Sides(renderer, was, now, *fleets)
+    async with keeping_renderer(kept) as renderer:
+        sides = _Sides(renderer, both, known)
+        if known is None and both.clusters_directory is not None:
+            await kept.keep_read(Read(both.before, sides.closures, both.clusters_directory, both.asked), *names)
         units = await sides.changes()
         held = await sides.held_beside(units)
-    return Comparison(_words(before), _words(after), *fleets, tuple(sorted(files)), units, held, notes)
-
-
-class _ReadAhead:
-    """A snapshot whose small files that every plan reads are fetched at once; those of equal id for both commits.
-
-    One answer of Git for a file is a tenth of a millisecond, and a fleet has thousands of them.
-    """
-
-    def __init__(self, snapshot: Snapshot, known: dict[str, bytes]) -> None:
-        self._snapshot, self._known = snapshot, known
-        ahead = {
-            entry.oid: path
-            for path, entry in snapshot.tree.items()
-            if path.rpartition("/")[2] in _READ_ALWAYS and entry.mode in _PLAIN_MODES and entry.oid not in known
-        }
-        for path, content in snapshot.read_many(list(ahead.values())).items():
-            known[snapshot.tree[path].oid] = content
-
-    @property
-    def revision(self) -> Revision:
-        return self._snapshot.revision
-
-    @property
-    def tree(self) -> Mapping[str, TreeEntry]:
-        return self._snapshot.tree
-
-    def read(self, path: str) -> bytes:
-        known = self._known.get(self.tree[path].oid)
-        return self._snapshot.read(path) if known is None else known
-
-    def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
-        left = [path for path in paths if self.tree[path].oid not in self._known]
-        return {path: self._known.get(self.tree[path].oid, b"") for path in paths} | dict(
-            self._snapshot.read_many(left)
-        )
+    return Comparison(_words(before), _words(after), *fleets, tuple(sorted(both.files)), units, held, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +97,36 @@ class _Input:
 class _Sides:
     """Both commits with one renderer, so that what they share is built once."""
 
-    def __init__(self, renderer: Renderer, was: Snapshot, now: Snapshot, before: Fleet, after: Fleet) -> None:
-        self._renderer, self._was, self._now = renderer, was, now
-        self._before, self._after = before, after
+    def __init__(self, renderer: Renderer, both: Both, known: Read | None) -> None:
+        self._renderer, self._was, self._now = renderer, both.was, both.now
+        self._before, self._after = both.before, both.after
         self._gate = asyncio.Semaphore(_IN_FLIGHT)
+        built = [unit for unit in self._before.units.values() if unit.overlay.state is OverlayState.PRESENT]
+        self._requests = {unit.name: request_of(unit) for unit in built}
+        self.closures: dict[Place, Closure] = {}  # of the base, those that another command may take over
+        for request in self._requests.values():
+            place = place_of(request)
+            closure = known.closures.get(place) if known is not None else None
+            if closure is not None:
+                renderer.learn(request, closure)
+            else:
+                closure = renderer.closure(self._was, request)
+            if closure.error is None and not closure.widened:
+                self.closures[place] = closure
+        self._touched = renderer.affected(both.files)
 
     async def changes(self) -> tuple[UnitChange, ...]:
         """All units whose input differs, or that cannot be told afterwards."""
         unknown = {**_unknown(self._before), **_unknown(self._after)}
-        names = sorted({*self._before.units, *self._after.units, *unknown})
-        found = await asyncio.gather(*(self._change(name) for name in names))
+        names = {*self._before.units, *self._after.units, *unknown}
+        found = await asyncio.gather(*(self._change(name) for name in sorted(names) if self._may_differ(name, unknown)))
         return tuple(change for change in found if change is not None)
+
+    def _may_differ(self, name: UnitName, unknown: Mapping[UnitName, Problem]) -> bool:
+        """False where the unit is the very same, and no file of its build differs."""
+        old = self._before.units.get(name)
+        is_same = old is not None and old is self._after.units.get(name) and name not in unknown
+        return not is_same or self._requests.get(name) in self._touched
 
     async def held_beside(self, changes: Iterable[UnitChange]) -> Mapping[UnitName, frozenset[ObjectRef]]:
         """What all units hold on the clusters where the change brings objects; generated names clash with nothing."""

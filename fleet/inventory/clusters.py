@@ -11,10 +11,10 @@ from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.nearest import nearest
 from fleet.core.targets import RESERVED_CLUSTER_NAMES
 from fleet.inventory.convert import FleetSettings
-from fleet.inventory.read import FLEET_FILE, OVERLAY_FILE, ClusterFileResult, read_cluster_file
+from fleet.inventory.files import is_cluster_file
+from fleet.inventory.read import ClusterFileResult, read_cluster_file
 from fleet.ports.source import Snapshot
 
-_SUFFIXES = (".yaml", ".yml")
 _EFFECT = "it stays as it was; nothing is deleted, all other clusters go on"
 
 
@@ -28,9 +28,9 @@ class ClusterShelf:
 
     def carried(self, snapshot: Snapshot, directory: str, changed: Collection[str] | None) -> ClusterShelf:
         """The shelf of another commit; changed None: look at all of the tree."""
-        if changed is not None and not any(_is_cluster_file(path, directory) for path in changed):
+        if changed is not None and not any(is_cluster_file(path, directory) for path in changed):
             return self
-        wanted = [path for path in (snapshot.tree if changed is None else changed) if _is_cluster_file(path, directory)]
+        wanted = [path for path in (snapshot.tree if changed is None else changed) if is_cluster_file(path, directory)]
         files = {} if changed is None else dict(self.files)
         names = {} if changed is None else dict(self.names)
         present = [path for path in wanted if path in snapshot.tree]
@@ -58,12 +58,6 @@ class ClusterShelf:
     def same_as(self, other: ClusterShelf) -> bool:
         """Whether both hold the very same results."""
         return self is other or self.files == other.files
-
-
-def _is_cluster_file(path: str, directory: str) -> bool:
-    if not path.startswith(directory) or not path.endswith(_SUFFIXES) or path == FLEET_FILE:
-        return False
-    return not path.endswith("/" + OVERLAY_FILE)
 
 
 @dataclass(frozen=True, slots=True)

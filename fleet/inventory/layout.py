@@ -14,11 +14,10 @@ from functools import lru_cache
 
 from fleet.core.targets import Holding
 from fleet.inventory.convert import OverlaySource
-from fleet.inventory.read import OVERLAY_FILE
+from fleet.inventory.files import KUSTOMIZATION_NAMES, OVERLAY_FILE
 from fleet.inventory.yamlfile import YamlRefused, read_documents
 from fleet.ports.source import Snapshot
 
-KUSTOMIZATION_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _LINK = "120000"
 
 

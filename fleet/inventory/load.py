@@ -15,11 +15,10 @@ from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.targets import Holding
 from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
 from fleet.inventory.convert import FleetSettings, default_settings
+from fleet.inventory.files import FLEET_FILE, OVERLAY_FILE
 from fleet.inventory.layout import Holdings, Layout
 from fleet.inventory.overlays import Entry, JoinedOverlays, join_overlays, named_entry, read_entry
 from fleet.inventory.read import (
-    FLEET_FILE,
-    OVERLAY_FILE,
     FleetFileResult,
     OverlayFileResult,
     read_fleet_file,
@@ -61,6 +60,11 @@ class Loaded:
     fleet: Fleet
     skipped: int
     _memo: _Memo
+
+    @property
+    def clusters_directory(self) -> str | None:
+        """Where Clusters may be written, as in files.py; None where fleet.yaml cannot be read."""
+        return self._memo.settings.clusters_directory if self._memo.settings is not None else None
 
 
 def load_fleet(snapshot: Snapshot, previous: Loaded | None = None, changed: frozenset[str] | None = None) -> Loaded:

@@ -11,8 +11,9 @@ from fleet.core.fleet import Origin, Overlay, Problem, Severity
 from fleet.core.ids import OverlayName, is_dns_subdomain
 from fleet.core.nearest import nearest
 from fleet.inventory.convert import Draft, FleetSettings, rollout_of, silent_draft, sync_of
+from fleet.inventory.files import OVERLAY_FILE
 from fleet.inventory.layout import OverlayDirectory, default_name
-from fleet.inventory.read import OVERLAY_FILE, OverlayFileResult
+from fleet.inventory.read import OverlayFileResult
 from fleet.inventory.rights import narrowed, teams_of, widened_fields
 
 _EFFECT = "the overlay stays as it was on its clusters; nothing is deleted, all others go on"

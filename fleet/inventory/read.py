@@ -21,9 +21,6 @@ from fleet.inventory.complaints import problems_of
 from fleet.inventory.convert import Draft, FleetSettings, Written, cluster_of, draft_of, settings_of
 from fleet.inventory.yamlfile import YamlRefused, read_documents
 
-FLEET_FILE = "fleet.yaml"
-OVERLAY_FILE = "overlay.yaml"
-
 FileKind = TypeVar("FileKind", schema.FleetFile, schema.ClusterFile, schema.OverlayFile)
 
 

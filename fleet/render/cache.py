@@ -11,6 +11,7 @@ import errno
 import hashlib
 import hmac
 import os
+import random
 import re
 import tempfile
 from pathlib import Path
@@ -25,12 +26,13 @@ DEFAULT_CAP_BYTES = 2 * 1024 * 1024 * 1024
 
 
 class DiskCache:
-    """The RenderCache of one data directory, owned by one process."""
+    """The RenderCache of one folder. Several processes may share it: entries are whole or not there."""
 
-    def __init__(self, root: Path, key: bytes, *, cap_bytes: int = DEFAULT_CAP_BYTES) -> None:
+    def __init__(self, root: Path, key: bytes, *, cap_bytes: int = DEFAULT_CAP_BYTES, count_every: int = 1) -> None:
+        """count_every: in about so many writes is the folder counted first; above 1 for short-lived commands."""
         self._root = root
         self._key = hmac.digest(key, b"render cache", hashlib.sha256)
-        self._cap_bytes = cap_bytes
+        self._cap_bytes, self._count_every = cap_bytes, count_every
         self._size_bytes: int | None = None  # None: not counted yet
 
     async def get(self, key: Digest) -> bytes | None:
@@ -89,6 +91,8 @@ class DiskCache:
 
     def _count(self, added: int) -> None:
         if self._size_bytes is None:
+            if random.randrange(self._count_every):
+                return
             self._size_bytes = sum(size for _, size, _ in self._entries())
         else:
             self._size_bytes += added

@@ -67,14 +67,16 @@ class Renderer:
         *,
         scratch: Path | None = None,
         helm: Helm | None = None,
+        needs_values: bool = True,
     ) -> None:
+        """needs_values: False where nobody will ask for values of Secrets, so that a bundle is whole without them."""
         self._cache = cache
         self._vault = vault
         self._tool = tool
         self._limits = limits or RunLimits()
         self._scratch = make_scratch(scratch)
         self._own_scratch = scratch is None
-        self._helm = helm
+        self._helm, self._needs_values = helm, needs_values
         programs = (tool.path, helm.path) if helm else (tool.path,)
         readable = (*programs, *(os.path.realpath(path) for path in programs))
         self._pool = WorkerPool(key, self._scratch, readable, workers)
@@ -147,6 +149,11 @@ class Renderer:
                 next_step="the next commit or a sync renders it again",
             )
         return found
+
+    def learn(self, request: RenderRequest, closure: Closure) -> None:
+        """Take a closure that was read by an earlier process, of the commit that is rendered first."""
+        self._index.ask(request)
+        self._index.put(request, closure)
 
     async def close(self) -> None:
         """See fleet.ports.render.Renderer."""
@@ -239,7 +246,9 @@ class Renderer:
             bundle = bundle_of(block)
         except (ValueError, KeyError):
             return None
-        if bundle.digest != digest or not await self._has_secrets(_seals(bundle)):
+        if bundle.digest != digest:
+            return None
+        if self._needs_values and not await self._has_secrets(_seals(bundle)):
             return None
         return self._remember(bundle)
 
@@ -396,12 +405,15 @@ async def open_renderer(
     scratch: Path | None = None,
     limits: RunLimits | None = None,
     workers: int = 2,
+    needs_values: bool = True,
+    remember_tool: bool = False,
 ) -> Renderer:
     """A Renderer with the tool of this machine; raises RendererMissing.
 
     key: the installation key, for seals. scratch: a directory of this process alone for the files of builds; better
-    left out, so that they lie in memory where the system allows it.
+    left out, so that they lie in memory where the system allows it. remember_tool: ask a binary that did not change
+    since (its inode, size and times) for its version once, and keep the answer in the cache.
     """
-    tool, helm = await find_tool(environment), await find_helm(environment)
+    tool, helm = await find_tool(environment, cache if remember_tool else None), await find_helm(environment)
     await asyncio.to_thread(sweep, scratch)
-    return Renderer(cache, vault, key, tool, limits, workers, scratch=scratch, helm=helm)
+    return Renderer(cache, vault, key, tool, limits, workers, scratch=scratch, helm=helm, needs_values=needs_values)

@@ -10,15 +10,16 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
 
-from fleet.core.documents import parse, text_at
+from fleet.core.documents import digest_of_bytes, items_at, parse, parse_document, text_at
 from fleet.core.ids import Digest
 from fleet.errors import RendererMissing
+from fleet.ports.render import RenderCache
 
 VARIABLE = "FLEET_KUSTOMIZE"
 HELM_VARIABLE, CHARTS_VARIABLE = "FLEET_HELM", "FLEET_ALLOW_CHARTS"
@@ -53,11 +54,14 @@ class Helm:
     digest: Digest
 
 
-async def find_tool(environment: Mapping[str, str]) -> Tool:
-    """The tool by the search order, asked for its version; raises RendererMissing with the remedy."""
+async def find_tool(environment: Mapping[str, str], memory: RenderCache | None = None) -> Tool:
+    """The tool by the search order, asked for its version; raises RendererMissing with the remedy.
+
+    memory: what a binary said is kept there until the file changes.
+    """
     named = environment.get(VARIABLE, "")
     if named:
-        return await _named(named, environment)
+        return await _named(named, environment, memory)
     tried: list[str] = []
     search = environment.get("PATH", os.defpath)
     for name, ask in (("kustomize", _kustomize), ("kubectl", _kubectl)):
@@ -65,7 +69,7 @@ async def find_tool(environment: Mapping[str, str]) -> Tool:
         if path is None:
             tried.append(f"no {name} on PATH")
             continue
-        tool = await ask(path)
+        tool = await _remembered(path, ask, memory)
         if isinstance(tool, Tool):
             return tool
         tried.append(tool)
@@ -97,14 +101,41 @@ async def find_helm(environment: Mapping[str, str]) -> Helm | None:
     return Helm(path, f"helm v{'.'.join(found.groups())}", await _digest(path))
 
 
-async def _named(named: str, environment: Mapping[str, str]) -> Tool:
+async def _remembered(path: str, ask: Callable[[str], Awaitable[Tool | str]], memory: RenderCache | None) -> Tool | str:
+    """What a binary says of itself, asked once for each state of its file."""
+    key = _state_of(path) if memory is not None else None
+    if memory is None or key is None:
+        return await ask(path)
+    kept = await memory.get(key)
+    if kept is not None:
+        said = parse_document(kept)
+        build = tuple(str(word) for word in items_at(said, "build"))
+        texts = {name: text_at(said, name) for name in ("path", "name", "kustomize")}
+        return Tool(build=build, digest=Digest(text_at(said, "digest")), **texts)
+    tool = await ask(path)
+    if isinstance(tool, Tool) and _state_of(path) == key:
+        await memory.put(key, orjson.dumps(asdict(tool)))
+    return tool
+
+
+def _state_of(path: str) -> Digest | None:
+    """Names a binary in the state it is in: any write, or another file in its place, gives another name."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return digest_of_bytes(f"tool 1 {path} {os.path.realpath(path)} {state}".encode())
+
+
+async def _named(named: str, environment: Mapping[str, str], memory: RenderCache | None) -> Tool:
     path = shutil.which(named, path=environment.get("PATH", os.defpath))
     if path is None:
         raise RendererMissing(
             f"{VARIABLE} names {named}", where=VARIABLE, why="no executable file of that name", next_step=_NEXT
         )
     ask = _kubectl if Path(path).name.startswith("kubectl") else _kustomize
-    tool = await ask(path)
+    tool = await _remembered(path, ask, memory)
     if isinstance(tool, Tool):
         return tool
     raise RendererMissing(f"{VARIABLE} cannot be used", where=VARIABLE, why=tool, next_step=_NEXT)

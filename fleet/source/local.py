@@ -16,7 +16,7 @@ from fleet.core.ids import Revision
 from fleet.errors import MergeConflict, RefMissing, UsageInvalid
 from fleet.ports.source import CommitInfo
 from fleet.source.command import Done, GitCommand, GitLimits
-from fleet.source.snapshot import GitSnapshot, ObjectReader, check_tree, parse_commit, parse_tree
+from fleet.source.snapshot import GitSnapshot, ObjectReader, check_tree, parse_changes, parse_commit, parse_tree
 
 _DEFAULT_BASES = ("refs/remotes/origin/HEAD", "refs/remotes/origin/main", "refs/remotes/origin/master")
 # The commit of a working tree is an intermediate value that nobody sees: it needs somebody's name.
@@ -40,7 +40,8 @@ class LocalRepo:
     """The repository that holds a directory; the directory is the root of the fleet repo."""
 
     def __init__(self, git: GitCommand, index: Path, prefix: str, scratch: Path) -> None:
-        self._git, self._index, self._prefix, self._scratch = git, index, prefix, scratch
+        self._git, self._index, self._scratch = git, index, scratch
+        self.prefix = prefix  # of the fleet repo inside the repository; "": it is the whole
         self._limits = GitLimits()
         self._objects = ObjectReader(git, self._limits)
 
@@ -63,15 +64,14 @@ class LocalRepo:
             next_step="git fetch origin main (in CI with the whole history), or fleet plan --base COMMIT",
         )
 
-    async def commit(self, name: str) -> Side:
-        """A commit by id or ref; raises RefMissing, UsageInvalid."""
-        revision = await self._revision(name)
-        found = self._objects.find(revision)
-        info = parse_commit(Revision(revision), found.content if found else b"")
+    async def commit(self, name: str, beside: Side | None = None) -> Side:
+        """A commit by id or ref; raises RefMissing, UsageInvalid. beside: a side that differs from it in little."""
+        revision, content = self._found(name)
+        info = parse_commit(Revision(revision), content)
         words = name.removeprefix("refs/heads/").removeprefix("refs/remotes/").removeprefix("origin/")
         if words == "HEAD":
             words = await self._branch() or "HEAD"
-        snapshot = await self._snapshot(revision, Revision(revision))
+        snapshot = await self._snapshot(revision, Revision(revision), beside)
         return Side(snapshot, "" if revision.startswith(words) else words, info)
 
     async def is_ancestor(self, older: Side, newer: Side) -> bool:
@@ -81,14 +81,14 @@ class LocalRepo:
 
     async def merged_working_tree(self, base: Side) -> Side:
         """The files as they lie here, ignored ones aside, merged into `base`; raises MergeConflict."""
-        head = await self._revision("HEAD")
+        head, _ = self._found("HEAD")
         tree = await self._working_tree()
         words = f"your branch {branch}" if (branch := await self._branch()) else "your working tree"
         into: str = base.snapshot.revision
         if (await self._ask("merge-base", "--is-ancestor", into, head)).status != 0:
             commit = _text(await self._must("commit-tree", tree, "-p", head, "-m", "working tree"))
             tree = await self._merge(into, commit)
-        return Side(await self._snapshot(tree, Revision(tree)), words, None)
+        return Side(await self._snapshot(tree, Revision(tree), base), words, None)
 
     async def _merge(self, base: str, commit: str) -> str:
         done = await self._ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", base, commit)
@@ -118,29 +118,42 @@ class LocalRepo:
         await self._must("add", "--all", "--", ":/")
         return _text(await self._must("write-tree"))
 
-    async def _revision(self, name: str) -> str:
-        done = await self._ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-        if done.status != 0:
+    def _found(self, name: str) -> tuple[str, bytes]:
+        """The id and content of the commit that Git calls by a name."""
+        is_line = name.isprintable() and name.strip() == name != ""
+        found = self._objects.find(f"{name}^{{commit}}") if is_line else None
+        if found is None or found.kind != "commit":
             raise RefMissing(
                 f"{name} names no commit here",
                 where="this checkout",
                 why="no such branch, tag or commit, or its history is not fetched",
                 next_step="git fetch origin, or give a commit id, HEAD or a branch",
             )
-        return _text(done)
+        return found.oid, found.content
 
     async def _branch(self) -> str:
         done = await self._ask("symbolic-ref", "--quiet", "--short", "HEAD")
         return _text(done) if done.status == 0 else ""
 
-    async def _snapshot(self, treeish: str, revision: Revision) -> GitSnapshot:
-        if self._prefix:
-            below = await self._ask("rev-parse", "--verify", "--quiet", f"{treeish}:{self._prefix}")
+    async def _snapshot(self, treeish: str, revision: Revision, beside: Side | None = None) -> GitSnapshot:
+        if self.prefix:
+            below = await self._ask("rev-parse", "--verify", "--quiet", f"{treeish}:{self.prefix}")
             if below.status != 0:
                 return GitSnapshot(revision, {}, self._objects)
             treeish = _text(below)
-        tree = parse_tree((await self._must("ls-tree", "-r", "-z", "--full-tree", treeish)).output)
-        check_tree(tree, len(tree), self._limits)
+        if beside is not None and beside.snapshot.tree and not self.prefix:
+            tree = dict(beside.snapshot.tree)
+            command = ("diff-tree", "-r", "-z", "--raw", "--no-renames", beside.snapshot.revision, treeish)
+            changes = dict(parse_changes((await self._must(*command)).output))
+            for path, entry in changes.items():
+                if entry is None:
+                    tree.pop(path, None)
+                else:
+                    tree[path] = entry
+            check_tree(changes, len(tree), self._limits)
+        else:
+            tree = parse_tree((await self._must("ls-tree", "-r", "-z", "--full-tree", treeish)).output)
+            check_tree(tree, len(tree), self._limits)
         return GitSnapshot(revision, tree, self._objects)
 
     async def _ask(self, *arguments: str) -> Done:

@@ -23,6 +23,7 @@ from inventory.building import write
 from render.conftest import _kustomize as find_kustomize
 
 from fleet.cli import planning
+from fleet.cli.kept import Kept
 from fleet.core.planning.change import How, ObjectChange, Sign
 from fleet.core.planning.fleet_plan import FleetPlan, plan_of
 
@@ -39,11 +40,14 @@ def git(root: Path, *words: str) -> str:
 
 
 @pytest.fixture
-def kustomize(monkeypatch: pytest.MonkeyPatch) -> str:
+def kustomize(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     found = find_kustomize()
     if found is None:
         pytest.skip("no kustomize on this machine")
     monkeypatch.setenv("FLEET_KUSTOMIZE", found)
+    monkeypatch.delenv("FLEET_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return found
 
 
@@ -51,15 +55,15 @@ def kustomize(monkeypatch: pytest.MonkeyPatch) -> str:
 def builds(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How many builds were run, over all plans."""
     counted: Counter[str] = Counter()
-    original = planning.local_renderer
+    original = planning.keeping_renderer
 
     @asynccontextmanager
-    async def counting() -> AsyncIterator[Any]:
-        async with original() as (renderer, vault):
-            yield renderer, vault
+    async def counting(kept: Kept) -> AsyncIterator[Any]:
+        async with original(kept) as renderer:
+            yield renderer
             counted["builds"] += renderer.stats.builds
 
-    monkeypatch.setattr(planning, "local_renderer", counting)
+    monkeypatch.setattr(planning, "keeping_renderer", counting)
     return counted
 
 
@@ -148,7 +152,10 @@ async def compare(root: Path, revisions: list[str], pairs: list[tuple[int, int]]
     refusals = {at: await refused_at(root, revisions[at]) for at in commits}
     told = fields = 0
     for one, other in pairs:
+        fresh = await planning.compare_commits(root, revisions[one], revisions[other])
+        # Again, with all that was kept of the base: nothing of it may differ.
         found = await planning.compare_commits(root, revisions[one], revisions[other])
+        assert found == fresh
         plan = plan_of(found)
         refused = refusals[one] | refusals[other] | {str(u.name) for u in plan.units if u.unknown_before}
         said, brute = as_said(plan), differences(commits[one], commits[other])

@@ -18,6 +18,8 @@ _SKIPPED = "needs real programs"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["FLEET_CACHE"] = "off"  # what a person's own commands keep is not for tests, and the other way round
+
     def run_of_process() -> Run:
         if _BEGUN not in config.stash:
             config.stash[_BEGUN] = Run.begin(os.getpid())

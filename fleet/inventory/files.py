@@ -1,0 +1,33 @@
+"""The files of a fleet repo that the inventory reads: whatever else changes, it stays the same."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+FLEET_FILE = "fleet.yaml"
+OVERLAY_FILE = "overlay.yaml"
+KUSTOMIZATION_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_STRUCTURE = frozenset({OVERLAY_FILE, *KUSTOMIZATION_NAMES})
+_SUFFIXES = (".yaml", ".yml")
+
+
+def is_cluster_file(path: str, directory: str) -> bool:
+    """Whether Clusters may be written there. directory: as fleet.yaml says it, with a `/` at its end."""
+    if not path.startswith(directory) or not path.endswith(_SUFFIXES) or path == FLEET_FILE:
+        return False
+    return not path.endswith("/" + OVERLAY_FILE)
+
+
+def touches_inventory(changed: Iterable[str], clusters_directory: str, asked: Container[str]) -> bool:
+    """Whether another commit with these paths changed (came, went, or differ) may define other units.
+
+    asked: paths that a load of the commit before asked for by name, whether they were there or not. Conservative: a
+    kustomization counts though most changes of one make no difference to the inventory.
+    """
+    return any(
+        path in asked
+        or path == FLEET_FILE
+        or path.rpartition("/")[2] in _STRUCTURE
+        or is_cluster_file(path, clusters_directory)
+        for path in changed
+    )
