@@ -13,10 +13,14 @@ from pathlib import Path
 from fleet import __version__
 from fleet.core.ids import ClusterName
 from fleet.errors import UsageInvalid
+from fleet.integrations.gate_credentials import NamedSecrets, Stored, is_gate_credential, secret_of
+from fleet.integrations.measure import Guard, HttpMeasure
+from fleet.kube.addresses import AddressRule, CheckedResolver
 from fleet.kube.connect import KubeConnector
 from fleet.kube.credentials import NamedCredentials
 from fleet.kube.kubeconfig import Trust, access_from, read_kubeconfig
 from fleet.ownership.local import LocalOwnership
+from fleet.ports.gates import Measure
 from fleet.ports.kube import Connector
 from fleet.ports.render import Renderer, Vault
 from fleet.ports.source import Source
@@ -44,6 +48,7 @@ class Adapters:
     source: Source
     renderer: Renderer
     connector: Connector
+    measure: Measure
     ownership: LocalOwnership
     traces: Traces
     digest_key: bytes  # of digests of live Secrets (R32)
@@ -115,11 +120,23 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
         source=source,
         renderer=renderer,
         connector=KubeConnector(credentials, allowed=settings.allowed_networks()),
+        measure=measure_of(settings, state.credential),
         ownership=LocalOwnership(state),
         traces=Traces(settings.otlp_endpoint, version=__version__),
         digest_key=hmac.digest(key, b"object digests", "sha256"),
         webhook_secret=secret,
         limits=limits or WorkerLimits(),
+    )
+
+
+def measure_of(settings: Settings, stored: Stored) -> HttpMeasure:
+    """What reads gates, guarded as connections to clusters are (R30, R31)."""
+    allowed = settings.allowed_networks()
+    secure, plain = AddressRule(allowed=allowed), AddressRule(allowed=allowed, only_allowed=True)
+    return HttpMeasure(
+        secure=Guard(CheckedResolver(secure), secure.check_literal),
+        plain=Guard(CheckedResolver(plain), plain.check_literal),
+        credentials=NamedSecrets(settings.credentials, stored),
     )
 
 
@@ -147,7 +164,10 @@ def mirror_of(settings: Settings) -> Mirror:
 
 
 def check_kubeconfig(name: str, raw: bytes) -> None:
-    """Refuse what the hub would not use, before it is kept (R30)."""
+    """Refuse what the hub would not use, before it is kept (R30); a gate's credential is one, too."""
+    if is_gate_credential(raw):
+        secret_of(raw, name)
+        return
     access_from(read_kubeconfig(raw, f"credential {name}"), Trust.HUB)
 
 

@@ -14,6 +14,7 @@ from fleet.api.models import ApiModel, Metadata, OperationOut, Page, rfc3339
 from fleet.api.queries import OpenQuery, ReasonBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry
+from fleet.core.gating import GateView
 from fleet.core.ids import OverlayName, UnitName, short
 from fleet.core.passage import Passage
 from fleet.core.rollout_orders import PREFIX, find
@@ -33,6 +34,18 @@ class HeldUpBy(ApiModel):
     age_seconds: float | None = None
 
 
+class RolloutGate(ApiModel):
+    """One gate of a step, and what was read of it last. state: waits, passed, failed."""
+
+    name: str
+    type: str
+    wants: str
+    state: str
+    reading: str = ""
+    read_at: str | None = None
+    age_seconds: float | None = None
+
+
 class RolloutStep(ApiModel):
     """One step of one overlay. state: done, runs, soaks, waits, halted."""
 
@@ -43,6 +56,7 @@ class RolloutStep(ApiModel):
     state: str
     why: str = ""
     held_up_by: list[HeldUpBy] = Field(default_factory=list[HeldUpBy])
+    gates: list[RolloutGate] = Field(default_factory=list[RolloutGate])
 
 
 class RolloutApproval(ApiModel):
@@ -100,7 +114,8 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
     if passage.ended is not None:
         why = f"{passage.ended.by}: {passage.ended.reason}"
     elif passage.halted is not None:
-        state, why = "halted", f"{passage.halted.unit or ''}: {passage.halted.reason}".removeprefix(": ")
+        where = str(passage.halted.unit or passage.halted.place)
+        state, why = "halted", f"{where}: {passage.halted.reason}".removeprefix(": ")
     elif passage.paused is not None:
         state, why = "paused", f"{passage.paused.by}: {passage.paused.reason}"
     elif steps:
@@ -127,10 +142,23 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
                 held_up_by=[
                     _held_up(view, UnitName(step.overlay, cluster), why, now) for cluster, why in step.held_up_by
                 ],
+                gates=[_gate_out(gate, now) for gate in step.gates],
             )
             for step in steps
         ],
         approvals=[RolloutApproval(step=step, by=list(who)) for step, who in sorted(passage.approvals.items())],
+    )
+
+
+def _gate_out(gate: GateView, now: float) -> RolloutGate:
+    return RolloutGate(
+        name=gate.name,
+        type=gate.kind,
+        wants=gate.wants,
+        state=gate.verdict,
+        reading=gate.text,
+        read_at=rfc3339(gate.read_at),
+        age_seconds=max(0.0, now - gate.read_at) if gate.read_at else None,
     )
 
 

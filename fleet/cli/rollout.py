@@ -48,6 +48,10 @@ def describe(item: Item) -> None:
             for step in item["steps"]
         ]
         table(rows, ("OVERLAY", "STEP", "DONE", "STATE", "WHY"), sys.stdout)
+    gates = [_gate(step, gate) for step in item.get("steps", []) for gate in step.get("gates", [])]
+    if gates:
+        sys.stdout.write("\n")
+        table(gates, ("OVERLAY", "STEP", "GATE", "WANTS", "STATE", "READ", "READING"), sys.stdout)
     sys.stdout.write("\n")
     for line in _next_of(item, commit):
         say(line)
@@ -59,6 +63,11 @@ def _why(step: Item) -> str:
     ]
     more = len(step.get("heldUpBy", [])) - 3
     return "; ".join([step.get("why", ""), *held, *([f"{more} more"] if more > 0 else [])]).removeprefix("; ")
+
+
+def _gate(step: Item, gate: Item) -> list[str]:
+    read = age(gate.get("ageSeconds")) if gate.get("readAt") else "-"
+    return [step["overlay"], step["name"], gate["name"], gate["wants"], gate["state"], read, gate.get("reading", "")]
 
 
 def _next_of(item: Item, commit: str) -> list[str]:

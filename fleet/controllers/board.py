@@ -243,6 +243,15 @@ class Board:
         fleet = self._view.fleet
         return policy_of(unit, fleet, self._suspensions).suspensions if fleet is not None else ()
 
+    def suspensions_at(self, name: UnitName, entry: Cluster) -> Sequence[Suspension]:
+        """What stops writes of an overlay to a cluster, whether it has a unit there or not."""
+        fleet = self._view.fleet
+        if fleet is not None and name in fleet.units:
+            return self.suspensions_of(fleet.units[name])
+        in_git = (fleet.suspend if fleet is not None else None, entry.suspend)
+        by_command = (each for each in self._suspensions if each.scope in scopes_of(name))
+        return (*(each for each in in_git if each is not None), *by_command)
+
     def waits(self, name: UnitName) -> bool:
         """Whether a unit keeps what it holds although it has a newer result.
 

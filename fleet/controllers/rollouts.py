@@ -14,8 +14,10 @@ from dataclasses import replace
 import structlog
 
 from fleet.controllers.board import Board
+from fleet.controllers.gates import Gates
 from fleet.core.advance import Advance, RowFacts, advance
 from fleet.core.fleet import Fleet, Unit
+from fleet.core.gating import gate_news
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, decode_passages, encode_passages
 from fleet.core.release import Rendered
@@ -33,6 +35,8 @@ ROLLOUTS, CLOCK = "rollouts", "rollout-clock"  # values of the state
 CLOCK_SECONDS = 5.0  # so much of a soak may count twice after a kill, and none of it is lost
 GATHER_SECONDS = 0.02  # reports that come together are looked at together
 LOOK_SECONDS = 120.0  # without a ring
+DEAF_SECONDS = 60.0  # after a start, for the first word of each worker
+DEAF_LOOK_SECONDS = 0.25
 NAMED = 5
 
 
@@ -46,16 +50,18 @@ class Rollouts:
         board: Board,
         view: View,
         bells: Bells,
+        gates: Gates,
         wall: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state, self._board, self._view, self._bells = state, board, view, bells
-        self._wall, self._clock = wall, clock
+        self._gates, self._wall, self._clock = gates, wall, clock
         self._kept = Passages()
         self._started_at = clock()
         self._before = 0.0  # what earlier processes counted
         self._clock_kept = 0.0
         self._is_open = False
+        self._born_at, self._born = 0.0, 0.0  # wall and clock of this process's start
 
     async def start(self) -> None:
         """Take over what an earlier process knew."""
@@ -70,10 +76,18 @@ class Rollouts:
                 next_step="restore a backup of the data directory",
             ) from error
         self._started_at, self._is_open = self._clock(), True
+        if not self._born_at:
+            self._born_at, self._born = self._wall(), self._started_at
         self._view.passages = self._kept
 
     async def run(self) -> None:
         """Until cancelled; run again after an error, it goes on from what is durable."""
+        try:
+            await self._run()
+        finally:
+            await self._gates.close()
+
+    async def _run(self) -> None:
         while True:
             if not self._is_open:
                 await self.start()
@@ -108,12 +122,15 @@ class Rollouts:
         kept, facts = self._known(fleet, wall)
         still_open = {row.id for row in operations}
         kept = replace(kept, carried={name: ended for name, ended in kept.carried.items() if name in still_open})
+        if self._is_deaf(fleet):
+            self._started_at = self._clock()
+            return self._now() + DEAF_LOOK_SECONDS
         found: dict[Revision, Advance] = {}
         back: dict[UnitName, Rendered] = {}
         for passage in kept.all:
             if passage.outcome:
                 continue
-            now = advance(passage, facts, self._now(), wall)
+            now = advance(passage, self._with_readings(passage, facts), self._now(), wall)
             found[passage.commit] = now
             kept = settle(kept, self._with_before(now), wall)
             if now.take_back and now.passage.halted is not None:
@@ -122,11 +139,27 @@ class Rollouts:
                 back |= taken.back
         await self._keep(kept, found, back)
         self._show(kept, found)
+        self._gates.take([ask for now in found.values() for ask in now.asks], kept)
         for operation, (outcome, message) in kept.carried.items():
             await self._state.end_operation(operation, outcome, message, self._wall())
         return min((now.due for now in found.values() if now.due is not None), default=None)
 
     # What is so
+
+    def _is_deaf(self, fleet: Fleet) -> bool:
+        """Whether a cluster under way was not heard of since this process began, for a minute at most.
+
+        Until then what an earlier process knew is neither believed nor dropped, and no time counts (R24).
+        """
+        if not self._born_at or self._clock() - self._born >= DEAF_SECONDS:
+            return False
+        under_way = (row for one in self._kept.all if not one.outcome for row in one.rows.values() if not row.done)
+        heard = {
+            name
+            for name, report in self._view.clusters.items()
+            if report.at >= self._born_at and (report.reachable or report.reason)  # else it is still connecting
+        }
+        return any(name in fleet.clusters and name not in heard for row in under_way for name in row.targets)
 
     def _known(self, fleet: Fleet, wall: float) -> tuple[Passages, Mapping[OverlayName, RowFacts]]:
         """All rows in line with the newest results, and what is known of the units of each."""
@@ -199,6 +232,14 @@ class Rollouts:
             on_failure=policy.on_failure,
             broken={step.name: f"it matches no cluster ({step.origin})" for step in empty},
         )
+
+    def _with_readings(self, passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Mapping[OverlayName, RowFacts]:
+        """The facts with what the gates of this commit read last."""
+        return {
+            name: replace(facts[name], readings=self._gates.readings(passage.commit, name))
+            for name in passage.rows
+            if name in facts
+        }
 
     def _behind(self, unit: Unit, fleet: Fleet) -> str:
         for other in unit.overlay.depends_on:
@@ -318,13 +359,14 @@ def _news(before: Passages, after: Passages, found: Mapping[Revision, Advance]) 
             yield f"rollout of {name} begins: {', '.join(sorted(passage.rows))}", passage.commit
         for overlay, row in passage.rows.items():
             had = earlier.rows.get(overlay) if earlier is not None else None
+            yield from ((text, passage.commit) for text in gate_news(f"{overlay} {name}", had, row))
             for step in sorted(row.passed - (had.passed if had is not None else frozenset())):
                 yield f"{overlay} {name}: step {step} is over", passage.commit
         now = found.get(passage.commit)
         if now is not None:
             yield from ((text, passage.commit) for text in _releases(now))
         if passage.halted is not None and (earlier is None or earlier.halted is None):
-            at = f" at {passage.halted.unit}" if passage.halted.unit is not None else ""
+            at = f" at {passage.halted.unit or passage.halted.place}" if passage.halted.place else ""
             yield f"rollout of {name} halted{at}: {passage.halted.reason}", passage.commit
         if passage.outcome and (earlier is None or not earlier.outcome):
             why = f" by {passage.ended.by}: {passage.ended.reason}" if passage.ended is not None else ""

@@ -143,8 +143,8 @@ def expires_at(gate: Gate, state: GateState) -> float:
 
 
 def run_of(commit: Revision, overlay: OverlayName, key: str, state: GateState) -> str:
-    """A name for its next reading, the same after a restart: a Job that runs already is found again by it."""
-    told = f"{commit} {overlay} {key} {state.spec} {state.opened!r} {state.readings}"
+    """A name for its next try, the same after a restart or a lost answer: a Job that runs already is found by it."""
+    told = f"{commit} {overlay} {key} {state.spec} {state.opened!r} {state.bad_in_a_row}"
     return digest_of_bytes(told.encode())[:10]
 
 

@@ -18,6 +18,8 @@ from fleet.api.parts import ApiParts
 from fleet.controllers.board import Board
 from fleet.controllers.commits import Commits
 from fleet.controllers.convergence import Convergence
+from fleet.controllers.gate_jobs import GateJobs
+from fleet.controllers.gates import Gates
 from fleet.controllers.identities import OneToOne
 from fleet.controllers.orders import Orders
 from fleet.controllers.reports import Intake
@@ -94,7 +96,18 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         wall=wall,
     )
     orders = Orders(state=state, board=board, view=view, bells=bells, wall=wall)
-    rollouts = Rollouts(state=state, board=board, view=view, bells=bells, wall=wall)
+    jobs = GateJobs(
+        connector=adapters.connector,
+        fence_of=adapters.ownership.of,
+        identity_of=board.identity_of,
+        suspensions_of=board.suspensions_at,
+        source=adapters.source,
+        audit=state,
+        view=view,
+        wall=wall,
+    )
+    gates = Gates(measure=adapters.measure, jobs=jobs, bells=bells, wall=wall)
+    rollouts = Rollouts(state=state, board=board, view=view, bells=bells, gates=gates, wall=wall)
     await rollouts.start()  # before any result comes: what was taken back must be known
     start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, board.claim, bells))
     workers = Workers(view=view, board=board, intake=intake, bells=bells, start=start, wall=wall)

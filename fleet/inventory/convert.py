@@ -35,6 +35,7 @@ from fleet.core.fleet import (
 )
 from fleet.core.ids import ClusterName, Identity, OverlayName
 from fleet.inventory import schema
+from fleet.inventory.gates import gate_of
 from fleet.inventory.texts import duration_seconds, share_of
 from fleet.inventory.yamlfile import Spot
 
@@ -187,15 +188,14 @@ def written_rollout(written: Written, part: schema.RolloutPart | None, *at: str 
         return None
     steps = None
     if part.steps is not None:
-        places = (written.origin(*at, "rollout", "steps", index) for index in range(len(part.steps)))
-        steps = tuple(_step_of(step, place) for step, place in zip(part.steps, places, strict=True))
+        steps = tuple(_step_of(written, step, *at, "rollout", "steps", index) for index, step in enumerate(part.steps))
     timeout = None if part.health_timeout is None else max(1, round(duration_seconds(part.health_timeout)))
     on_failure = OnFailure(part.on_failure) if part.on_failure else None
     return WrittenRollout(written.origin(*at, "rollout"), steps, timeout, on_failure)
 
 
-def _step_of(part: schema.StepPart, origin: Origin) -> Step:
-    clusters = None
+def _step_of(written: Written, part: schema.StepPart, *at: str | int) -> Step:
+    origin, clusters = written.origin(*at), None
     if part.clusters is not None:
         clusters = Target(
             origin,
@@ -215,6 +215,7 @@ def _step_of(part: schema.StepPart, origin: Origin) -> Step:
         max_parallel=_amount_of(part.max_parallel),
         max_unavailable=_amount_of(part.max_unavailable),
         approvals=part.approve or 0,
+        gates=tuple(gate_of(gate, written.origin(*at, "gates", index)) for index, gate in enumerate(part.gates or ())),
     )
 
 

@@ -25,6 +25,7 @@ from fleet.inventory.read import (
     read_overlay_file,
 )
 from fleet.inventory.resolve import Resolved, resolve
+from fleet.inventory.gate_jobs import job_problems
 from fleet.inventory.rollouts import empty_steps
 from fleet.inventory.surroundings import Surroundings
 from fleet.ports.source import Snapshot
@@ -288,6 +289,8 @@ class _Loading:
         problems += incomplete.values()
         if not clusters.unknown and not clusters.unnamed:  # else what is missing may be among what could not be read
             problems += empty_steps(settings.rollout, list(clusters.clusters.values()), "the fleet")
+            own = [found.rollout for found in overlays.overlays.values() if found.rollout.own_steps]
+            problems += job_problems([settings.rollout, *own], self.snapshot, clusters.clusters, settings.teams)
         unknown = Unknown(
             clusters=clusters.unknown,
             overlays=overlays.unknown,

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from fleet.inventory.gate_schema import GatePart
+from fleet.inventory.part import STEP_INVALID, TARGET_INVALID, Part
 from fleet.inventory.texts import (
     AtLeastNone,
     AtLeastOne,
@@ -36,22 +37,12 @@ from fleet.inventory.texts import (
 
 GROUP = "fleet.internal"
 VERSION = "v1"
-TARGET_INVALID = "target_invalid"  # pydantic's type of this error, for the reason TargetInvalid
-STEP_INVALID = "step_invalid"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 
 def _dirs_or_name(value: Any) -> str:
     named = isinstance(value, NamedOverlay) or (isinstance(value, Mapping) and "name" in value)
     return "<named>" if named else "<dirs>"
-
-
-class Part(BaseModel):
-    """What all parts share: camelCase names, unknown fields refused, no value turned into another type."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, extra="forbid", strict=True, frozen=True, populate_by_name=False, use_enum_values=True
-    )
 
 
 class SuspendPart(Part):
@@ -121,6 +112,7 @@ class StepPart(Part):
     max_parallel: AtLeastOne | None = None
     max_unavailable: AtLeastNone | None = None
     approve: Annotated[int, Field(ge=1, le=10)] | None = None
+    gates: Annotated[list[GatePart], Field(min_length=1, max_length=20)] | None = None
 
     @model_validator(mode="after")
     def _can_be_done(self) -> StepPart:
@@ -129,8 +121,13 @@ class StepPart(Part):
             raise PydanticCustomError(STEP_INVALID, "rest takes all that is left; take the other criteria out")
         if self.clusters and (self.clusters.path or self.clusters.components or self.clusters.variables):
             raise PydanticCustomError(STEP_INVALID, "a step only selects; path, components, variables are a target's")
-        if not takes and not self.approve:
-            raise PydanticCustomError(STEP_INVALID, "no cluster: give clusters, environments, rest or approve")
+        if not takes and not self.approve and not self.gates:
+            raise PydanticCustomError(STEP_INVALID, "no cluster: give clusters, environments, rest, approve or gates")
+        names = [gate.name for gate in self.gates or ()]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise PydanticCustomError(STEP_INVALID, "gate {name} is given twice", {"name": twice})
+        if not takes and any(gate.job and not gate.job.cluster for gate in self.gates or ()):
+            raise PydanticCustomError(STEP_INVALID, "a Job in a step without clusters must name its cluster")
         if not takes and (self.soak or self.max_parallel or self.max_unavailable is not None):
             raise PydanticCustomError(STEP_INVALID, "a step that takes no clusters has nothing to soak or to limit")
         if _is_none(self.max_parallel) or _is_none(self.max_unavailable):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -22,6 +23,7 @@ _DURATION = r"^([0-9]{1,9}(\.[0-9]{1,6})?(h|m|s|ms)){1,4}$"
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
+_PRINTED = re.compile(r"[!-~]+\Z")
 _ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
@@ -98,6 +100,27 @@ def _pointer(text: str) -> str:
     return text
 
 
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        has_port = False
+    if parts.scheme not in ("http", "https") or not parts.hostname or not has_port or not _PRINTED.match(text):
+        raise ValueError("no URL: write one as https://prometheus.acme.io")
+    if "@" in parts.netloc:
+        raise ValueError("a user or password in a URL would lie in Git in clear; name a credential instead")
+    if parts.fragment:
+        raise ValueError("a URL that is asked has no #fragment")
+    return text
+
+
+def _base_url(text: str) -> str:
+    if urlsplit(_url(text)).query:
+        raise ValueError("the address of the server alone, without ?query; the query has its own field")
+    return text
+
+
 def _zone(text: str) -> str:
     try:
         ZoneInfo(text)
@@ -140,6 +163,8 @@ ScheduleText = Annotated[
 ZoneText = Annotated[str, Field(max_length=100), AfterValidator(_zone)]
 PointerText = Annotated[str, Field(max_length=1024), AfterValidator(_pointer)]
 CredentialText = Annotated[str, AfterValidator(_overlay_name)]
+UrlText = Annotated[str, Field(max_length=2048), AfterValidator(_url)]
+BaseUrlText = Annotated[str, Field(max_length=2048), AfterValidator(_base_url)]
 Pattern = Annotated[str, Field(min_length=1, max_length=253)]
 EnvironmentText = ClusterNameText
 

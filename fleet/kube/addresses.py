@@ -46,10 +46,14 @@ def own_addresses() -> frozenset[Address]:
 
 @dataclass(frozen=True, slots=True)
 class AddressRule:
-    """Says what may be dialled. `guarded` False: a person's own commands, which may dial what that person may."""
+    """Says what may be dialled.
+
+    guarded False: a person's own commands, which may dial what that person may.
+    """
 
     guarded: bool = True
     allowed: tuple[Network, ...] = ()
+    only_allowed: bool = False  # for plain http, which shows and believes what anybody on the way wants
     own: Callable[[], frozenset[Address]] = own_addresses
 
     def refusal(self, text: str) -> str:
@@ -59,6 +63,8 @@ class AddressRule:
         address = _plain(ipaddress.ip_address(text.split("%", 1)[0]))
         if any(address.version == network.version and address in network for network in self.allowed):
             return ""
+        if self.only_allowed:
+            return "asked by plain http, and is no lab address that the hub was allowed"
         if address in _METADATA:
             return "a metadata service"
         if address.is_loopback:

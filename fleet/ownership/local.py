@@ -36,6 +36,11 @@ class LocalOwnership:
         self._state = state
         self._fences: dict[ClusterName, LocalFence] = {}
 
+    def of(self, cluster: ClusterName) -> LocalFence | None:
+        """The fence of the worker that owns a cluster now, None where none does."""
+        fence = self._fences.get(cluster)
+        return fence if fence is not None and fence.is_open else None
+
     async def take(self, cluster: ClusterName) -> LocalFence:
         """A new fence; the one before is closed."""
         earlier = self._fences.get(cluster)

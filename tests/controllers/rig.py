@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,13 @@ from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.controllers.commits import Commits
 from fleet.controllers.convergence import Convergence
+from fleet.controllers.gate_jobs import GateJobs
+from fleet.controllers.gates import Gates
 from fleet.controllers.orders import Orders
+from fleet.controllers.refusals import Refusals
 from fleet.controllers.reports import Intake
+from fleet.core.fleet import HttpCheck, PrometheusCheck
+from fleet.core.gates import Read
 from fleet.core.ids import ClusterName, Identity, Revision, UnitName
 from fleet.core.rollout import Apply, Desired, Detach, UnitDesired
 from fleet.core.status import (
@@ -27,6 +33,7 @@ from fleet.core.status import (
     UnitReport,
 )
 from fleet.core.view import Head, View
+from fleet.errors import ClusterUnreachable
 from fleet.ports.state import Bells
 from fleet.render.cache import DiskCache
 from fleet.render.service import Renderer
@@ -68,15 +75,27 @@ class Brain:
         self.board = Board(self.state, self.view, self.renderer.bundle, self.state.vault, self.wall)
         traces = telemetry.Traces("", version="0")
         self.convergence = Convergence(self.view, self.state, traces, self.wall)
+        self.refusals = Refusals(self.state, self.wall)
         self.intake = Intake(
             view=self.view, state=self.state, board=self.board, bells=self.bells,
-            convergence=self.convergence, wall=self.wall,
+            convergence=self.convergence, refusals=self.refusals, wall=self.wall,
         )  # fmt: skip
         self.commits = Commits(
             source=self.source, renderer=self.renderer, board=self.board, view=self.view, state=self.state,
-            bells=self.bells, convergence=self.convergence, traces=traces, poll_seconds=3600, wall=self.wall,
+            bells=self.bells, convergence=self.convergence, traces=traces, refusals=self.refusals, poll_seconds=3600,
+            wall=self.wall,
         )  # fmt: skip
-        self.orders = Orders(state=self.state, board=self.board, view=self.view, bells=self.bells, wall=self.wall)
+        self.orders = Orders(
+            state=self.state, board=self.board, view=self.view, bells=self.bells, refusals=self.refusals,
+            wall=self.wall,
+        )  # fmt: skip
+        jobs = GateJobs(
+            connector=NoClusters(), fence_of=lambda _: None, identity_of=self.board.identity_of,
+            suspensions_of=self.board.suspensions_at, source=self.source, audit=self.state, view=self.view,
+            wall=self.wall,
+        )  # fmt: skip
+        self.measure = Told()
+        self.gates = Gates(measure=self.measure, jobs=jobs, bells=self.bells, wall=self.wall)
         self.workers: dict[str, YesWorker] = {}
 
     async def restart(self, *, lost_mirror: bool = False) -> Brain:
@@ -115,6 +134,28 @@ class Brain:
         slot = self.board._slots.get(name.cluster)
         found = slot.desired.units if slot is not None and slot.desired is not None else ()
         return next((each for each in found if each.unit == name), None)
+
+
+class Told:
+    """A fake `Measure`: it reads what a test says, and until then does not answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers: asyncio.Queue[Read] = asyncio.Queue()
+
+    async def read(self, check: PrometheusCheck | HttpCheck, seconds: float) -> Read:
+        self.asked.append(check.url)
+        return await self.answers.get()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class NoClusters:
+    """A fake `Connector` that reaches nothing."""
+
+    async def connect(self, cluster, connection, *, expected, fence):
+        raise ClusterUnreachable(f"{cluster} is not there", next_step="none")
 
 
 class YesWorker:

@@ -48,7 +48,7 @@ async def rollouts(brain: Brain) -> Rollouts:
 def rollouts_of(brain: Brain) -> Rollouts:
     ticks = itertools.count()
     return Rollouts(
-        state=brain.state, board=brain.board, view=brain.view, bells=brain.bells, wall=brain.wall,
+        state=brain.state, board=brain.board, view=brain.view, bells=brain.bells, gates=brain.gates, wall=brain.wall,
         clock=lambda: float(next(ticks)),
     )  # fmt: skip
 
@@ -229,6 +229,9 @@ async def test_a_hub_killed_amid_an_order_carries_it_out_once(
         await settle(brain, rollouts)
     again = rollouts_of(brain)
     await again.start()
+    await settle(brain, again)
+    assert told(brain, "prod-1") == before, "it went on before any worker spoke"
+    brain.view.clusters.update({name: replace(each, at=brain.wall()) for name, each in brain.view.clusters.items()})
     await settle(brain, again)
     assert told(brain, "prod-1") == result(brain)
     assert told(brain, "prod-2") == before

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inventory.snapshots import KUSTOMIZATION, cluster, fleet, load, overlay, said, small_repo
 
-from fleet.core.fleet import Amount, Cluster, Environment, OnFailure, Origin, RolloutPolicy, Step
+from fleet.core.fleet import (
+    Amount,
+    Cluster,
+    Environment,
+    Gate,
+    OnFailure,
+    Origin,
+    PrometheusCheck,
+    RolloutPolicy,
+    Step,
+)
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.steps import limit_of, stages_of
 
@@ -121,7 +131,27 @@ def test_a_step_is_not_said_to_match_nothing_while_a_cluster_file_is_not_known()
     [
         ("{name: a, rest: true, environments: [dev]}", "rest takes all that is left"),
         ("{name: a, clusters: {all: true, path: x}}", "a step only selects"),
-        ("{name: a}", "give clusters, environments, rest or approve"),
+        ("{name: a}", "give clusters, environments, rest, approve or gates"),
+        ("{name: a, rest: true, gates: [{name: g}]}", "a gate is one of prometheus, http, job"),
+        ("{name: a, rest: true, gates: [{name: g, http: {url: ftp://x}}]}", "no URL"),
+        ("{name: a, rest: true, gates: [{name: g, http: {url: 'https://u:p@x'}}]}", "name a credential instead"),
+        ("{name: a, rest: true, gates: [{name: g, prometheus: {url: 'https://x', query: up}}]}", "no threshold"),
+        (
+            "{name: a, rest: true, gates: [{name: g, prometheus: {url: 'https://x', query: up, above: 2, below: 1}}]}",
+            "no number is above 2",
+        ),
+        (
+            "{name: a, rest: true, gates: [{name: g, prometheus: {url: 'https://x/?q=1', query: up, below: 1}}]}",
+            "without ?query",
+        ),
+        ("{name: a, rest: true, gates: [{name: g, http: {url: 'https://x'}, window: 20m}]}", "nothing can pass"),
+        ("{name: a, rest: true, gates: [{name: g, http: {url: 'https://x'}, interval: 1ms}]}", "between 1s and 1h"),
+        (
+            "{name: a, rest: true, gates: [{name: g, http: {url: 'https://x'}}, {name: g, http: {url: 'https://y'}}]}",
+            "gate g is given twice",
+        ),
+        ("{name: a, gates: [{name: g, job: {path: job.yaml}}]}", "must name its cluster"),
+        ("{name: a, rest: true, gates: [{name: g, job: {path: job.yaml}, window: 1m}]}", "completes once"),
         ("{name: a, approve: 1, soak: 5m}", "nothing to soak"),
         ("{name: a, rest: true, maxUnavailable: 0}", "lets no cluster begin"),
         ("{name: a, rest: true, maxParallel: 0%}", "lets no cluster begin"),
@@ -133,6 +163,55 @@ def test_a_step_that_cannot_be_done_is_refused_with_its_line(steps: str, what: s
     (problem, *_) = load(small_repo() | {"fleet.yaml": fleet(f"rollout:\n  steps: [{steps}]")}).fleet.problems
     assert what in problem.what
     assert (problem.origin.path, problem.origin.line > 0) == ("fleet.yaml", True)
+
+
+JOB = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: smoke, namespace: shop}\nspec: {template: {}}\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "what"),
+    [
+        ("gone.yaml", None, "no such file in this commit"),
+        ("bad.yaml", "kind: [", "gate smoke: the Job bad.yaml:"),
+        ("two.yaml", JOB + "---\n" + JOB, "exactly one Job"),
+        ("pod.yaml", JOB.replace("Job", "Pod"), "exactly one Job"),
+        ("no-namespace.yaml", JOB.replace(", namespace: shop", ""), "name or namespace"),
+        ("long.yaml", JOB.replace("smoke", "s" * 41), "name or namespace"),
+        ("teams/shop/job.yaml", JOB, "in a team's directory"),
+        ("jobs/smoke.yaml", JOB, ""),
+    ],
+)
+def test_the_job_of_a_gate_is_looked_at_before_it_runs(path: str, content: str | None, what: str) -> None:
+    gate = f"{{name: smoke, job: {{path: {path}}}}}"
+    files = small_repo() | {
+        "fleet.yaml": fleet(f"""
+            teams: {{shop: {{dirs: [teams/shop]}}}}
+            rollout:
+              steps: [{{name: all, rest: true, gates: [{gate}]}}]
+        """)
+    }
+    if content is not None:
+        files[path] = content
+    lines = [line for line in said(load(files)) if "teams/shop" not in line.partition(": gate")[0]]
+    if not what:
+        assert not lines
+        return
+    (line,) = lines
+    assert line.startswith("error StepInvalid fleet.yaml:7: gate smoke: ")
+    assert what in line
+
+
+def test_a_gate_keeps_what_is_written_and_its_line() -> None:
+    gate = "{name: errors, prometheus: {url: 'https://p', query: up, above: 0}, interval: 5s, window: 1m, retries: 0}"
+    files = small_repo() | {
+        "fleet.yaml": fleet(f"rollout:\n  steps:\n  - name: all\n    rest: true\n    gates: [{gate}]")
+    }
+    loaded = load(files)
+    assert not said(loaded)
+    ((step,),) = ([*(loaded.fleet.rollout.steps or ())],)
+    assert step.gates == (
+        Gate("errors", PrometheusCheck("https://p", "up", None, 0.0), Origin("fleet.yaml", 9), 5.0, 600.0, 60.0, 0),
+    )
 
 
 def test_a_team_may_not_give_steps_but_a_shorter_patience() -> None:

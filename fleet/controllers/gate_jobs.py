@@ -1,0 +1,190 @@
+"""Runs the Jobs of gates: created once per run, read until they end, deleted afterwards.
+
+A run has a name that is the same after a restart, so a hub that was killed finds its Job again. Writes go by the
+identity, the epoch and the marks that a worker's writes go by (R1, R4, R11, R23); a cluster that is suspended or only
+observed gets none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from fleet.core.audit import AuditEntry
+from fleet.core.documents import Document, canonical, text_at
+from fleet.core.fleet import Cluster, Fleet, JobCheck, Mode, Suspension
+from fleet.core.gate_jobs import is_run, job_document, judge_job
+from fleet.core.gates import Ask, Read, Word
+from fleet.core.ids import ClusterName, Identity, ObjectRef, UnitName
+from fleet.core.objects import Mark
+from fleet.core.view import View
+from fleet.errors import ClusterError, Conflict, FleetError
+from fleet.inventory.gate_jobs import read_job
+from fleet.ports.kube import Connector, Fence, Kube, ServedKind
+from fleet.ports.source import Source
+from fleet.ports.worker import Audit
+from fleet.reconcile.apply import ABSENT_VERSION
+
+POLL_SECONDS = 1.0
+CLEAN_SECONDS = 10.0
+
+
+class _NotRun(Exception):
+    """The Job is not run now; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where one run's Job stands."""
+
+    kube: Kube
+    served: ServedKind
+    mark: Mark
+    ref: ObjectRef
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class GateJobs:
+    """One instance per hub. fence_of: of the worker that owns a cluster, None where none does."""
+
+    connector: Connector
+    fence_of: Callable[[ClusterName], Fence | None]
+    identity_of: Callable[[ClusterName], Identity | None]
+    suspensions_of: Callable[[UnitName, Cluster], Sequence[Suspension]]
+    source: Source
+    audit: Audit
+    view: View
+    wall: Callable[[], float]
+
+    async def read(self, ask: Ask) -> Read:
+        """Run the Job, or go on with it, until it has ended or the gate's time is over; then it is deleted."""
+        kube: Kube | None = None
+        try:
+            async with asyncio.timeout(ask.seconds):
+                entry, fleet = self._entry_of(ask)
+                kube = await self._connected(entry)
+                place = await self._place(ask, kube, fleet)
+                found = await self._run(ask, place)
+            await self._clean(ask, place)
+            return found
+        except TimeoutError:
+            await self.drop(ask)
+            return Read(Word.NONE, f"its Job did not end within {ask.seconds:.0f} s")
+        except _NotRun as error:
+            return Read(Word.NONE, str(error))
+        except FleetError as error:
+            return Read(Word.NONE, f"{error.what}: {error.why}" if error.why else error.what)
+        finally:
+            if kube is not None:
+                await kube.close()
+
+    async def drop(self, ask: Ask) -> None:
+        """Delete what is left of a run that nobody waits for any more; trouble is left to the Job's own end."""
+        with suppress(TimeoutError, _NotRun, FleetError):
+            async with asyncio.timeout(CLEAN_SECONDS):
+                entry, fleet = self._entry_of(ask)
+                kube = await self._connected(entry)
+                try:
+                    await self._clean(ask, await self._place(ask, kube, fleet))
+                finally:
+                    await kube.close()
+
+    def _entry_of(self, ask: Ask) -> tuple[Cluster, Fleet]:
+        fleet, name = self.view.fleet, ClusterName(ask.cluster)
+        entry = fleet.clusters.get(name) if fleet is not None else None
+        if fleet is None or entry is None:
+            raise _NotRun(f"there is no cluster {name or 'of this step'} to run its Job on")
+        if entry.mode is Mode.OBSERVE:
+            raise _NotRun(f"{name} is in mode observe: no Job is run there")
+        if stops := self.suspensions_of(UnitName(ask.overlay, name), entry):
+            raise _NotRun(f"{name} is suspended, and gets no Job: {stops[0].reason}")
+        return entry, fleet
+
+    async def _connected(self, entry: Cluster) -> Kube:
+        fence, identity = self.fence_of(entry.name), entry.identity or self.identity_of(entry.name)
+        if fence is None or identity is None:
+            raise _NotRun(f"{entry.name} was not reached by its worker yet")
+        return await self.connector.connect(entry.name, entry.connection, expected=identity, fence=fence)
+
+    async def _place(self, ask: Ask, kube: Kube, fleet: Fleet) -> _Place:
+        assert isinstance(ask.gate.check, JobCheck)  # whoever asks tells the kinds apart
+        snapshot = await self.source.at(ask.commit)
+        manifest = await asyncio.to_thread(read_job, snapshot, ask.gate.check.path, fleet.teams)
+        mark = Mark(fleet.name, kube.identity, ask.overlay)
+        document = job_document(manifest, mark, ask)
+        served = (await kube.discover()).find("batch", "Job")
+        if served is None:
+            raise _NotRun(f"{ask.cluster} serves no Jobs")
+        namespace, name = text_at(document, "metadata", "namespace"), text_at(document, "metadata", "name")
+        return _Place(kube, served, mark, ObjectRef("batch", "Job", namespace, name), document)
+
+    async def _run(self, ask: Ask, place: _Place) -> Read:
+        live = await self._live(ask, place)
+        if live is None:
+            live = await self._create(ask, place)
+        while (found := judge_job(live)) is None:
+            await asyncio.sleep(POLL_SECONDS)
+            after = await self._live(ask, place)
+            if after is None:
+                raise _NotRun(f"{place.ref} vanished before it ended")
+            live = after
+        return found
+
+    async def _live(self, ask: Ask, place: _Place) -> Document | None:
+        live = await place.kube.get(place.served, place.ref.namespace, place.ref.name)
+        if live is not None and not is_run(live, place.mark, ask.run):
+            raise _NotRun(f"{place.ref} is there already, and not ours: it is neither changed nor read")
+        return live
+
+    async def _create(self, ask: Ask, place: _Place) -> Document:
+        metadata = place.document["metadata"]
+        assert isinstance(metadata, dict)  # job_document made it
+        body: Document = {**place.document, "metadata": {**metadata, "resourceVersion": ABSENT_VERSION}}
+        await self._note(ask, place, "gate-job", "", "")
+        try:
+            answer = await place.kube.apply(place.served, place.ref.namespace, place.ref.name, canonical(body))
+        except ClusterError as error:
+            await self._note(ask, place, "gate-job", "", f"failed: {error.reason}")
+            if isinstance(error, Conflict) and (live := await self._live(ask, place)) is not None:
+                return live
+            raise
+        await self._note(ask, place, "gate-job", text_at(answer.object, "metadata", "uid"), "done")
+        return answer.object
+
+    async def _clean(self, ask: Ask, place: _Place) -> None:
+        """Delete this run's Job, in the state that was just read (R11); its pods go with it."""
+        with suppress(ClusterError, _NotRun):  # what stays is removed by the cluster itself, by its ttl
+            live = await self._live(ask, place)
+            if live is None:
+                return
+            uid = text_at(live, "metadata", "uid")
+            await self._note(ask, place, "delete", uid, "")
+            left = await place.kube.delete(
+                place.served,
+                place.ref.namespace,
+                place.ref.name,
+                uid=uid,
+                resource_version=text_at(live, "metadata", "resourceVersion"),
+            )
+            await self._note(ask, place, "delete", uid, "done", uid if left is not None else "")
+
+    async def _note(self, ask: Ask, place: _Place, action: str, uid: str, outcome: str, after: str = "") -> None:
+        """Evidence before and after (R43)."""
+        entry = AuditEntry(
+            at=self.wall(),
+            actor="hub",
+            action=action,
+            cluster=ask.cluster,
+            identity=place.mark.identity,
+            unit=f"{ask.overlay}@{ask.cluster}",
+            object=str(place.ref),
+            uid=uid,
+            commit=ask.commit,
+            reason=f"gate {ask.gate.name} of step {ask.step}",
+            outcome=outcome,
+            uid_after=after,
+        )
+        await self.audit.write(entry)

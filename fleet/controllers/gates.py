@@ -1,0 +1,88 @@
+"""Reads the gates of rollouts beside the loop that judges them: each reading is a task with a deadline.
+
+Nothing here decides. A reading lies ready until the loop folds it in, and rings its bell; one that nobody waits for
+any more is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+
+from fleet.controllers.gate_jobs import GateJobs
+from fleet.core.fleet import JobCheck
+from fleet.core.gates import Ask, Read, Reading, Verdict, Word, key_of
+from fleet.core.ids import OverlayName, Revision
+from fleet.core.passage import Passages
+from fleet.ports.gates import Measure
+from fleet.ports.state import Bells
+
+log = structlog.get_logger("gates")
+_Key = tuple[Revision, OverlayName, str]  # commit, overlay, STEP/GATE
+_END_SECONDS = 2.0
+
+
+class Gates:
+    """One instance per hub."""
+
+    def __init__(self, *, measure: Measure, jobs: GateJobs, bells: Bells, wall: Callable[[], float]) -> None:
+        self._measure, self._jobs, self._bells, self._wall = measure, jobs, bells, wall
+        self._running: dict[_Key, tuple[Ask, asyncio.Task[None]]] = {}
+        self._found: dict[_Key, Reading] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def readings(self, commit: Revision, overlay: OverlayName) -> Mapping[str, Reading]:
+        """What was read last, by STEP/GATE."""
+        return {key: found for (of, row, key), found in self._found.items() if (of, row) == (commit, overlay)}
+
+    def take(self, asks: Iterable[Ask], kept: Passages) -> None:
+        """Begin what is due, and end what waits for nothing any more. kept: as it is durable now."""
+        open_ones = {
+            (passage.commit, overlay, key)
+            for passage in kept.all
+            if not passage.outcome
+            for overlay, row in passage.rows.items()
+            for key, state in row.gates.items()
+            if state.verdict is Verdict.WAITS and not row.done
+        }
+        for key in [key for key in self._running if key not in open_ones]:
+            self._end(key)
+        self._found = {key: found for key, found in self._found.items() if key in open_ones}
+        for ask in asks:
+            key = (ask.commit, ask.overlay, key_of(ask.step, ask.gate))
+            if key in open_ones and key not in self._running:
+                task = asyncio.create_task(self._read(key, ask), name=f"gate {ask.overlay} {ask.step}/{ask.gate.name}")
+                self._running[key] = (ask, task)
+
+    async def _read(self, key: _Key, ask: Ask) -> None:
+        check = ask.gate.check
+        try:
+            if isinstance(check, JobCheck):
+                found = await self._jobs.read(ask)
+            else:
+                found = await self._measure.read(check, ask.seconds)
+        except Exception as error:  # the edge of a loop: a bug in one reading is no reading, and stops nobody else
+            log.exception("a gate could not be read", gate=ask.gate.name, overlay=ask.overlay)
+            found = Read(Word.NONE, f"{type(error).__name__} while it was read")
+        self._running.pop(key, None)
+        self._found[key] = Reading(found.word, found.text, self._wall(), ask.asked_at)
+        self._bells.rollouts.set()
+
+    def _end(self, key: _Key) -> None:
+        ask, task = self._running.pop(key)
+        task.cancel()
+        if isinstance(ask.gate.check, JobCheck):
+            ending = asyncio.create_task(self._jobs.drop(ask), name=f"end gate {ask.gate.name}")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+
+    async def close(self) -> None:
+        """End all readings; a Job that runs goes on, and is found again by the next hub."""
+        tasks = [*(task for _, task in self._running.values()), *self._ending]
+        self._running.clear()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_END_SECONDS)

@@ -1,0 +1,21 @@
+"""Gates of rollouts: from the file to their values."""
+
+from __future__ import annotations
+
+from fleet.core.fleet import Gate, HttpCheck, JobCheck, Origin, PrometheusCheck
+from fleet.inventory.gate_schema import GatePart
+
+
+def gate_of(part: GatePart, origin: Origin) -> Gate:
+    """A gate with its line."""
+    interval, timeout, window = part.seconds
+    return Gate(part.name, _check_of(part), origin, interval, timeout, window, part.retries)
+
+
+def _check_of(part: GatePart) -> PrometheusCheck | HttpCheck | JobCheck:
+    if (asked := part.prometheus) is not None:
+        return PrometheusCheck(asked.url, asked.query, asked.below, asked.above, asked.credential or "")
+    if (got := part.http) is not None:
+        return HttpCheck(got.url, got.status, got.contains, got.credential or "")
+    assert part.job is not None  # the schema wants one of three
+    return JobCheck(part.job.path, part.job.cluster or "")

@@ -1,0 +1,149 @@
+"""Gates of rollouts through a whole hub: what is measured decides, and what is not known never lets anything on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from badserver import BadServer, bad_server, vector
+from hubworld import HubWorld, cluster_file, config_map, make_world, overlay
+
+from fleet.core.gates import Verdict
+
+CLUSTERS = ("dev-1", "prod-1")
+
+
+def fleet_file(gate: str, **rollout: str) -> str:
+    more = "".join(f", {key}: {value}" for key, value in rollout.items())
+    steps = f"[{{name: dev, environments: [dev], gates: [{gate}]}}, {{name: prod, rest: true}}]"
+    return (
+        "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\n"
+        f"spec:\n  environments: [dev, prod]\n  rollout: {{steps: {steps}{more}}}\n"
+    )
+
+
+def errors(server: BadServer, **more: str) -> str:
+    given = "".join(f", {key}: {value}" for key, value in {"interval": "1s", **more}.items())
+    return f"{{name: errors, prometheus: {{url: '{server.url}', query: 'rate(errors[1m])', below: 0.01}}{given}}}"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[HubWorld]:
+    async with make_world(tmp_path, CLUSTERS) as made:
+        yield made
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[BadServer]:
+    async with bad_server() as made:
+        made.say(vector("0.5"))
+        yield made
+
+
+async def begin(world: HubWorld, gate: str, **rollout: str) -> None:
+    """All clusters hold web 1; the gate is not asked for what is new everywhere."""
+    files = {f"clusters/{name}.yaml": cluster_file(name, name.split("-")[0]) for name in CLUSTERS}
+    world.commit(
+        files | overlay("overlays/web", {"web": config_map("web", "1")}) | {"fleet.yaml": fleet_file(gate, **rollout)}
+    )
+
+
+def value_on(world: HubWorld, cluster: str) -> str:
+    found: Any = world.sim.cluster(cluster).get("", "ConfigMap", "default", "web")
+    return found["data"]["a"] if found else ""
+
+
+def state_of(world: HubWorld) -> Any:
+    passages = world.opened.view.passages.all
+    row = passages[-1].rows.get("web") if passages else None
+    return row.gates.get("dev/errors") if row is not None else None
+
+
+async def release(world: HubWorld, value: str) -> str:
+    commit = world.commit({"overlays/web/web.yaml": config_map("web", value)})
+    await world.until(lambda: value_on(world, "dev-1") == value, f"dev-1 at {value}")
+    return commit
+
+
+async def shown(world: HubWorld, commit: str) -> Any:
+    _, answer = await world.call("GET", f"/api/v1/rollouts/{commit}")
+    return answer
+
+
+async def test_a_rollout_goes_on_by_a_good_reading_and_never_without_one(world: HubWorld, server: BadServer) -> None:
+    await begin(world, errors(server))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        for nonsense in ("", "<html>login</html>", vector(), vector("NaN"), "x" * (10 << 20)):
+            server.say(nonsense)
+            if nonsense == "":
+                commit = await release(world, "2")
+            seen = len(server.asked)
+            await world.until(lambda seen=seen: len(server.asked) > seen + 1, "asked again")
+            assert value_on(world, "prod-1") == "1"
+            assert state_of(world).last.word == "none"
+        (step, *_) = (await shown(world, commit))["steps"]
+        (gate,) = step["gates"]
+        assert (gate["state"], gate["wants"]) == ("waits", "below 0.01")
+        assert "larger than 1 MiB" in gate["reading"]
+        assert "gate errors wants below 0.01" in step["why"]
+        server.say(vector("0.002", "0.001"))
+        await world.until_everywhere(commit)
+        _, events = await world.call("GET", "/api/v1/events?limit=1000")
+        told = [entry["message"] for entry in events["items"]]
+        assert f"web {commit[:7]}: gate errors of step dev passed: 0.002, the worst of 2" in told
+
+
+async def test_bad_readings_halt_it_and_a_person_lets_it_be_asked_again(world: HubWorld, server: BadServer) -> None:
+    await begin(world, errors(server, retries="1"))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        commit = await release(world, "2")
+        await world.until(lambda: world.opened.view.passages.all[-1].halted, "halted")
+        assert value_on(world, "prod-1") == "1"
+        one = await shown(world, commit)
+        assert one["state"] == "halted"
+        assert one["why"] == "web: gate errors of step dev: 0.5, not below 0.01"
+        server.say(vector("0"))
+        await world.call("POST", f"/api/v1/rollouts/{commit}:resume", {"reason": "the errors were another's"})
+        await world.until_everywhere(commit)
+
+
+async def test_bad_readings_take_it_back_where_asked_but_a_silent_server_does_not(
+    world: HubWorld, server: BadServer
+) -> None:
+    await begin(world, errors(server, retries="0", timeout="3s"), onFailure="rollback")
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        server.mute = True
+        await release(world, "2")
+        await world.until(lambda: world.opened.view.passages.all[-1].halted, "halted")
+        assert "no reading within 3s" in world.opened.view.passages.all[-1].halted.reason
+        assert (value_on(world, "dev-1"), value_on(world, "prod-1")) == ("2", "1")
+        server.say(vector("0.5"))
+        await release(world, "3")
+        await world.until(lambda: world.opened.view.passages.all[-1].outcome == "rolled back", "back")
+        await world.until(lambda: value_on(world, "dev-1") in ("1", "2"), "dev-1 is back")
+        assert value_on(world, "prod-1") == "1"
+
+
+async def test_a_killed_hub_neither_asks_a_passed_gate_again_nor_shortens_a_window(
+    world: HubWorld, server: BadServer
+) -> None:
+    server.say(vector("0"))
+    await begin(world, f"{errors(server)}, {errors(server, window='4s').replace('errors,', 'calm,')}")
+    async with world.run(kill=True):
+        await world.until_everywhere(world.repo.head())
+        commit = await release(world, "2")
+        await world.until(lambda: state_of(world) and state_of(world).verdict is Verdict.PASSED, "errors passed")
+        before = world.opened.view.passages.all[-1].rows["web"].gates
+    assert before["dev/calm"].verdict is Verdict.WAITS
+    async with world.run():
+        await world.until(lambda: world.opened.view.fleet, "up")
+        assert state_of(world) == before["dev/errors"]
+        await world.until_everywhere(commit)
+        calm = world.opened.view.passages.all[-1].rows["web"].gates["dev/calm"]
+        assert calm.opened == before["dev/calm"].opened
+        assert calm.last.asked_at - calm.good_since >= 4.0
