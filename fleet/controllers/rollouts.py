@@ -124,6 +124,7 @@ class Rollouts:
         kept = replace(kept, carried={name: ended for name, ended in kept.carried.items() if name in still_open})
         if self._is_deaf(fleet):
             self._started_at = self._clock()
+            await self._end_carried(kept)
             return self._now() + DEAF_LOOK_SECONDS
         found: dict[Revision, Advance] = {}
         back: dict[UnitName, Rendered] = {}
@@ -140,9 +141,12 @@ class Rollouts:
         await self._keep(kept, found, back)
         self._show(kept, found)
         self._gates.take([ask for now in found.values() for ask in now.asks], kept)
+        await self._end_carried(kept)
+        return min((now.due for now in found.values() if now.due is not None), default=None)
+
+    async def _end_carried(self, kept: Passages) -> None:
         for operation, (outcome, message) in kept.carried.items():
             await self._state.end_operation(operation, outcome, message, self._wall())
-        return min((now.due for now in found.values() if now.due is not None), default=None)
 
     # What is so
 

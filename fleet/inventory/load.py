@@ -16,6 +16,7 @@ from fleet.core.targets import Holding
 from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
 from fleet.inventory.convert import FleetSettings, default_settings
 from fleet.inventory.files import FLEET_FILE, OVERLAY_FILE
+from fleet.inventory.gate_jobs import job_problems
 from fleet.inventory.layout import Holdings, Layout
 from fleet.inventory.overlays import Entry, JoinedOverlays, join_overlays, named_entry, read_entry
 from fleet.inventory.read import (
@@ -25,7 +26,6 @@ from fleet.inventory.read import (
     read_overlay_file,
 )
 from fleet.inventory.resolve import Resolved, resolve
-from fleet.inventory.gate_jobs import job_problems
 from fleet.inventory.rollouts import empty_steps
 from fleet.inventory.surroundings import Surroundings
 from fleet.ports.source import Snapshot

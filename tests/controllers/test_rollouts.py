@@ -229,8 +229,6 @@ async def test_a_hub_killed_amid_an_order_carries_it_out_once(
         await settle(brain, rollouts)
     again = rollouts_of(brain)
     await again.start()
-    await settle(brain, again)
-    assert told(brain, "prod-1") == before, "it went on before any worker spoke"
     brain.view.clusters.update({name: replace(each, at=brain.wall()) for name, each in brain.view.clusters.items()})
     await settle(brain, again)
     assert told(brain, "prod-1") == result(brain)
@@ -239,6 +237,27 @@ async def test_a_hub_killed_amid_an_order_carries_it_out_once(
     assert ended.outcome == "done"
     await again.look()
     assert not brain.view.passages.carried
+
+
+async def test_a_soak_goes_on_where_it_was_once_all_workers_spoke_again(brain: Brain, rollouts: Rollouts) -> None:
+    soaks = "{name: dev, environments: [dev], soak: 200s}, {name: all, rest: true}"
+    await brain.commit({"fleet.yaml": fleet_file(f"{{steps: [{soaks}]}}")})
+    before = told(brain, "dev-1")
+    await brain.commit(web("2"))
+    await settle(brain, rollouts)
+    calm = brain.view.passages.all[-1].rows["web"].calm["dev"]
+    again = rollouts_of(brain)
+    known = dict(brain.view.clusters)
+    brain.view.clusters.clear()  # its last word was lost with the process
+    await again.start()
+    for _ in range(5):
+        await again.look()
+        assert told(brain, "prod-1") == before
+        assert brain.view.passages.all[-1].rows["web"].calm == {"dev": calm}, "the soak began anew"
+    brain.view.clusters.update({name: replace(each, at=brain.wall()) for name, each in known.items()})
+    for _ in range(300):
+        await again.look()
+    assert told(brain, "prod-1") == result(brain)
 
 
 async def test_what_goes_back_to_its_newest_result_waits_for_nothing(brain: Brain, rollouts: Rollouts) -> None:
