@@ -14,6 +14,7 @@ from fleet.api.models import ApiModel, Metadata, OperationOut, Page, rfc3339
 from fleet.api.queries import OpenQuery, ReasonBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry
+from fleet.core.forecast import forecast
 from fleet.core.gating import GateView
 from fleet.core.ids import OverlayName, UnitName, short
 from fleet.core.passage import Passage
@@ -66,6 +67,20 @@ class RolloutApproval(ApiModel):
     by: list[str]
 
 
+class ForecastOut(ApiModel):
+    """When all steps are over, in eight of ten cases. Without `endsAfter` there is no forecast, and basis says why.
+
+    after: what must come first and is not counted, as an approval; the moments are as if it came now.
+    """
+
+    ends_after: str | None = None
+    ends_before: str | None = None
+    after_seconds: float | None = None
+    before_seconds: float | None = None
+    basis: str
+    after: str = ""
+
+
 class RolloutOut(ApiModel):
     """One commit's way. state: runs, halted, paused, done, superseded, aborted, rolled back."""
 
@@ -81,6 +96,7 @@ class RolloutOut(ApiModel):
     started_at: str | None
     age_seconds: float | None = None
     ended_at: str | None = None
+    forecast: ForecastOut | None = None  # while it goes on
     steps: list[RolloutStep] = Field(default_factory=list[RolloutStep])
     approvals: list[RolloutApproval] = Field(default_factory=list[RolloutApproval])
 
@@ -131,6 +147,7 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
         started_at=rfc3339(passage.started_at),
         age_seconds=max(0.0, now - passage.started_at),
         ended_at=rfc3339(passage.ended_at),
+        forecast=None if passage.outcome else _forecast_out(view, passage, now),
         steps=[
             RolloutStep(
                 overlay=step.overlay,
@@ -159,6 +176,22 @@ def _gate_out(gate: GateView, now: float) -> RolloutGate:
         reading=gate.text,
         read_at=rfc3339(gate.read_at),
         age_seconds=max(0.0, now - gate.read_at) if gate.read_at else None,
+    )
+
+
+def _forecast_out(view: View, passage: Passage, now: float) -> ForecastOut:
+    outlook = view.outlook
+    clock = outlook.clock + max(0.0, now - outlook.wall)
+    found = forecast(passage, outlook.facts, outlook.courses, clock)
+    if found.low is None or found.high is None:
+        return ForecastOut(basis=found.basis)
+    return ForecastOut(
+        ends_after=rfc3339(now + found.low),
+        ends_before=rfc3339(now + found.high),
+        after_seconds=found.low,
+        before_seconds=found.high,
+        basis=found.basis,
+        after=found.after,
     )
 
 

@@ -7,6 +7,7 @@ import sys
 from fleet.cli.act import Item, until_ended
 from fleet.cli.client import Client
 from fleet.cli.output import age, say, table, when
+from fleet.core.forecast import span
 
 WAIT_SECONDS = 30.0
 
@@ -39,6 +40,8 @@ def describe(item: Item) -> None:
     word = item["state"].upper() if item["state"] in ("halted", "paused") else item["state"]
     stands = ". Nothing goes on by itself." if word.isupper() else ""
     say(f"{word}{why}{stands}")
+    if ends := _ends(item):
+        say(ends)
     for approval in item.get("approvals", []):
         say(f"step {approval['step']} approved by {', '.join(approval['by'])}")
     if item.get("steps"):
@@ -55,6 +58,17 @@ def describe(item: Item) -> None:
     sys.stdout.write("\n")
     for line in _next_of(item, commit):
         say(line)
+
+
+def _ends(item: Item) -> str:
+    """When it ends, with the basis of that; "" once it is over."""
+    found = item.get("forecast")
+    if not found:
+        return ""
+    if found.get("endsAfter") is None:
+        return found["basis"]
+    first = f" {found['after']}" if found.get("after") else ""
+    return f"ends in {span(found['afterSeconds'], found['beforeSeconds'])}{first} (80 %, {found['basis']})"
 
 
 def _why(step: Item) -> str:

@@ -15,8 +15,10 @@ import structlog
 
 from fleet.controllers.board import Board
 from fleet.controllers.gates import Gates
+from fleet.controllers.histories import Histories, values_of
 from fleet.core.advance import Advance, RowFacts, advance
 from fleet.core.fleet import Fleet, Unit
+from fleet.core.forecast import forecast, said
 from fleet.core.gating import gate_news
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, decode_passages, encode_passages
@@ -26,7 +28,7 @@ from fleet.core.status import Blocker, Event, EventKind, Standing
 from fleet.core.steps import is_at_once, stages_of, steps_without_clusters
 from fleet.core.takeover import Wanted, drop_rows, open_rows, settle, take_over, taken_back
 from fleet.core.unit_facts import fact_of, goes_by_steps
-from fleet.core.view import View
+from fleet.core.view import Outlook, View
 from fleet.errors import StateDamaged
 from fleet.ports.state import Bells, OperationRow, State
 
@@ -56,7 +58,7 @@ class Rollouts:
     ) -> None:
         self._state, self._board, self._view, self._bells = state, board, view, bells
         self._gates, self._wall, self._clock = gates, wall, clock
-        self._kept = Passages()
+        self._kept, self._histories = Passages(), Histories(state)
         self._started_at = clock()
         self._before = 0.0  # what earlier processes counted
         self._clock_kept = 0.0
@@ -115,6 +117,7 @@ class Rollouts:
         for order in filter(None, map(_order_of, reversed(operations))):
             if (fleet := self._view.fleet) is not None and order.operation not in self._kept.carried:
                 await self._carry_out(order, fleet)
+        await self._histories.read(open_rows(self._kept) | {name.overlay for name in self._board.waiting()})
         # From here until the board takes what was decided, nothing that is decided on can change.
         fleet, wall = self._view.fleet, self._wall()
         if fleet is None:
@@ -138,8 +141,9 @@ class Rollouts:
                 taken = taken_back(kept, now.passage, self._board.held(), now.passage.halted, now.passage.rows)
                 kept = taken.kept
                 back |= taken.back
-        await self._keep(kept, found, back)
-        self._show(kept, found)
+        outlook = Outlook(facts, self._histories.known, self._now(), wall)
+        await self._keep(kept, found, back, outlook)
+        self._show(kept, found, outlook)
         self._gates.take([ask for now in found.values() for ask in now.asks], kept)
         await self._end_carried(kept)
         return min((now.due for now in found.values() if now.due is not None), default=None)
@@ -263,7 +267,7 @@ class Rollouts:
         else:
             ended = {order.operation: (done.outcome, done.message)}
             after = replace(done.kept, carried={**done.kept.carried, **ended})
-            begun = _news(self._kept, kept, {})
+            begun = _news(self._kept, kept, {}, Outlook(facts))
             told = self._events([*begun, (f"{done.message} ({order.actor})", Revision(done.commit))])
             await self._board.let({}, after, self._values(after), told, done.back)
             self._kept = after
@@ -278,7 +282,13 @@ class Rollouts:
                 rows[unit.overlay] = replace(row, before={**row.before, unit.cluster: held[unit]})
         return replace(now.passage, rows=rows)
 
-    async def _keep(self, kept: Passages, found: Mapping[Revision, Advance], back: Mapping[UnitName, Rendered]) -> None:
+    async def _keep(
+        self,
+        kept: Passages,
+        found: Mapping[Revision, Advance],
+        back: Mapping[UnitName, Rendered],
+        outlook: Outlook,
+    ) -> None:
         releases = {
             unit: Rendered(Digest(now.passage.rows[unit.overlay].targets[unit.cluster]), commit)
             for commit, now in found.items()
@@ -287,8 +297,10 @@ class Rollouts:
         free = self._free(kept)
         before = self._kept
         if kept != before or releases or free:
-            told = self._events(_news(before, kept, found))
-            await self._board.let({**releases, **free}, kept, self._values(kept), told, back)
+            told = self._events(_news(before, kept, found, outlook))
+            courses = self._histories.added(before, kept, outlook.facts)
+            await self._board.let({**releases, **free}, kept, self._values(kept) | values_of(courses), told, back)
+            self._histories.known |= courses
             self._kept = kept
             self._bells.news.ring()
         elif open_rows(kept) and self._now() - self._clock_kept >= CLOCK_SECONDS:
@@ -322,7 +334,7 @@ class Rollouts:
             log.info(event.message, commit=event.commit)
         return events
 
-    def _show(self, kept: Passages, found: Mapping[Revision, Advance]) -> None:
+    def _show(self, kept: Passages, found: Mapping[Revision, Advance], outlook: Outlook) -> None:
         waits: dict[UnitName, Blocker] = {}
         for commit, now in found.items():
             scope, describe = f"rollout {short(commit)}", f"fleet describe rollout {short(commit)}"
@@ -342,6 +354,7 @@ class Rollouts:
                 resume = f'fleet rollout resume {commit} --reason "..."'
                 waits[unit] = Blocker(Standing.HALTED, f"rollout {commit}", why, stop.since, "", resume)
         self._view.passages, self._view.advances, self._view.waits = kept, found, waits
+        self._view.outlook = outlook
         self._view.version += 1
 
 
@@ -352,7 +365,9 @@ def _order_of(row: OperationRow) -> RolloutOrder | None:
     return RolloutOrder(row.id, kind, row.target, row.actor, row.reason)
 
 
-def _news(before: Passages, after: Passages, found: Mapping[Revision, Advance]) -> Iterable[tuple[str, Revision]]:
+def _news(
+    before: Passages, after: Passages, found: Mapping[Revision, Advance], outlook: Outlook
+) -> Iterable[tuple[str, Revision]]:
     """What is worth a line in the timeline."""
     known = {passage.commit: passage for passage in before.all}
     for passage in after.all:
@@ -366,6 +381,7 @@ def _news(before: Passages, after: Passages, found: Mapping[Revision, Advance]) 
             yield from ((text, passage.commit) for text in gate_news(f"{overlay} {name}", had, row))
             for step in sorted(row.passed - (had.passed if had is not None else frozenset())):
                 yield f"{overlay} {name}: step {step} is over", passage.commit
+        yield from _begun(earlier, passage, outlook)
         now = found.get(passage.commit)
         if now is not None:
             yield from ((text, passage.commit) for text in _releases(now))
@@ -375,6 +391,20 @@ def _news(before: Passages, after: Passages, found: Mapping[Revision, Advance]) 
         if passage.outcome and (earlier is None or not earlier.outcome):
             why = f" by {passage.ended.by}: {passage.ended.reason}" if passage.ended is not None else ""
             yield f"rollout of {name} {passage.outcome}{why}", passage.commit
+
+
+def _begun(earlier: Passage | None, passage: Passage, outlook: Outlook) -> Iterable[tuple[str, Revision]]:
+    """Steps whose turn has come, with the forecast of their commit at that moment."""
+    begun = [
+        f"{overlay} {short(passage.commit)}: step {step} begins"
+        for overlay, row in sorted(passage.rows.items())
+        for step in row.opened
+        if earlier is None or overlay not in earlier.rows or step not in earlier.rows[overlay].opened
+    ]
+    if begun and not passage.outcome:
+        found = forecast(passage, outlook.facts, outlook.courses, outlook.clock)
+        ends = f"; {said(found)}" if found.low is not None else ""
+        yield from ((text + ends, passage.commit) for text in begun)
 
 
 def _releases(now: Advance) -> Iterable[str]:

@@ -193,8 +193,12 @@ class _Look:
     # What is so
 
     def _stamped(self, row: Row, facts: RowFacts) -> Row:
-        """Note since when each released unit is on its way; a person's stop or a closed window takes no time."""
+        """Note since when each released unit is on its way.
+
+        A person's stop, a closed window and, once it is back, the time a cluster could not be reached are not counted.
+        """
         moments: dict[ClusterName, float] = {}
+        away: dict[ClusterName, float] = {}
         landed = dict(row.landed)
         for name, target in row.targets.items():
             fact = facts.units.get(name)
@@ -202,10 +206,15 @@ class _Look:
                 continue
             if fact.condition in _TAKES_TIME:
                 moments[name] = row.flying.get(name, self.now)
+                lost = row.away.get(name, self.now)
+                if fact.condition is Condition.AWAY:
+                    away[name] = lost
+                else:
+                    moments[name] += self.now - lost
             elif fact.condition is Condition.WELL and name not in landed:
                 landed[name] = round(self.now, 1)
-        same = moments == row.flying and len(landed) == len(row.landed)
-        return row if same else replace(row, flying=moments, landed=landed)
+        same = moments == row.flying and away == row.away and len(landed) == len(row.landed)
+        return row if same else replace(row, flying=moments, away=away, landed=landed)
 
     def _standings(self, row: Row, facts: RowFacts) -> dict[ClusterName, _Standing]:
         found: dict[ClusterName, _Standing] = {}

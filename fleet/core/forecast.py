@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -326,15 +326,15 @@ def _of_samples(samples: Sequence[float], share: float) -> float:
 # In words
 
 
-def said(found: Forecast, when: Callable[[float], str] | None = None) -> str:
-    """One line: `ends in 40-55 min (8 of 10 times), from 14 earlier rollouts of web`. when: shows seconds from now."""
+def said(found: Forecast) -> str:
+    """One line: `ends in 40-55 min (80 %, from 14 earlier rollouts of web)`, or why there is no forecast."""
     if found.low is None or found.high is None:
         return found.basis
-    span = _span(found.low, found.high) if when is None else f"{when(found.low)} to {when(found.high)}"
-    return f"ends {'' if when else 'in '}{span}{' ' + found.after if found.after else ''} (80 %, {found.basis})"
+    return f"ends in {span(found.low, found.high)}{' ' + found.after if found.after else ''} (80 %, {found.basis})"
 
 
-def _span(low: float, high: float) -> str:
+def span(low: float, high: float) -> str:
+    """Seconds from and to, in the unit that suits both."""
     if high < 120:
         return f"{low:.0f}-{max(1.0, high):.0f} s"
     if high < 2 * 3600:

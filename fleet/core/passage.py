@@ -45,6 +45,7 @@ class Row:
 
     targets: Mapping[ClusterName, str]
     flying: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # released, since when
+    away: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # of these: lost since when
     before: Mapping[ClusterName, Rendered] = field(default_factory=dict[ClusterName, Rendered])  # what to go back to
     passed: frozenset[str] = frozenset()  # names of steps that are over
     opened: Moments = field(default_factory=dict[str, float])  # by step: when its turn came
@@ -152,6 +153,7 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         "targets": dict(row.targets),
         "flying": dict(row.flying),
+        "away": dict(row.away),
         "before": {cluster: [held.bundle, held.commit] for cluster, held in row.before.items()},
         "passed": sorted(row.passed),
         "opened": dict(row.opened),
@@ -192,6 +194,7 @@ def _read_row(value: Any) -> Row:
     return Row(
         targets={ClusterName(cluster): digest for cluster, digest in value["targets"].items()},
         flying={ClusterName(cluster): at for cluster, at in value["flying"].items()},
+        away={ClusterName(cluster): at for cluster, at in value.get("away", {}).items()},
         before={ClusterName(cluster): Rendered(*held) for cluster, held in value["before"].items()},
         passed=frozenset(value["passed"]),
         opened=dict(value["opened"]),

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fleet.core.advance import Advance
+from fleet.core.advance import Advance, RowFacts
 from fleet.core.fleet import Fleet, Unit
-from fleet.core.ids import ClusterName, Revision, UnitName
+from fleet.core.forecast import Course
+from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages
 from fleet.core.release import Result
 from fleet.core.status import Blocker, Report, UnitReport
@@ -32,6 +33,16 @@ class Head:
     error: FleetError | None = None  # of the last try; None when it went well
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What forecasts of rollouts under way are made of. clock: the hub's, at the last look; wall: the day's."""
+
+    facts: Mapping[OverlayName, RowFacts] = field(default_factory=dict[OverlayName, RowFacts])
+    courses: Mapping[OverlayName, tuple[Course, ...]] = field(default_factory=dict[OverlayName, tuple[Course, ...]])
+    clock: float = 0.0
+    wall: float = 0.0
+
+
 @dataclass(slots=True)
 class View:
     """Owned by the hub's loops; readers never change it."""
@@ -49,6 +60,7 @@ class View:
     waits: Mapping[UnitName, Blocker] = field(default_factory=dict[UnitName, Blocker])  # what a rollout holds back
     advances: Mapping[Revision, Advance] = field(default_factory=dict[Revision, Advance])  # rollouts under way
     passages: Passages = field(default_factory=Passages)  # all rollouts that are known
+    outlook: Outlook = field(default_factory=Outlook)
     relaxed: tuple[str, ...] = ()  # rules that the hub's configuration relaxes
     version: int = 0  # rises with every change
 
