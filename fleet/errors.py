@@ -85,6 +85,10 @@ class GitUrlRefused(SourceError):
     """A URL or ref with a protocol, an option or a character that is not allowed (R25, R26)."""
 
 
+class GitHostRefused(SourceError):
+    """Who answers is not the Git host that was meant, sends elsewhere, or sends what git's check refuses (R25)."""
+
+
 class RefMissing(SourceError):
     """The tracked branch is not there any more; never read as an empty repo (R7)."""
 

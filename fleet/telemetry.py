@@ -46,7 +46,12 @@ COMMITS = Counter("fleet_commits_total", "Commits taken over from Git", registry
 FETCHES = Counter("fleet_fetches_total", "Fetches by outcome", ["outcome"], registry=REGISTRY)
 FETCHED_AT = Gauge("fleet_last_fetch_timestamp_seconds", "Time of the last good fetch", registry=REGISTRY)
 RENDERS = Counter("fleet_renders_total", "Builds by outcome", ["outcome"], registry=REGISTRY)
-REFUSALS = Counter("fleet_refusals_total", "Refusals and failures by reason", ["reason"], registry=REGISTRY)
+REFUSALS = Counter(
+    "fleet_refusals_total",
+    "Refusals by boundary, rule and reason; failures have no rule",
+    ["boundary", "rule", "reason"],
+    registry=REGISTRY,
+)
 REQUESTS = Counter("fleet_kube_requests_total", "Requests to clusters", ["cluster", "verb", "code"], registry=REGISTRY)
 CLUSTERS = Gauge("fleet_clusters", "Clusters by state", ["sync", "health"], registry=REGISTRY)
 UNITS = Gauge("fleet_units", "Units by state", ["sync", "health"], registry=REGISTRY)

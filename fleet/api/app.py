@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from pydantic import BaseModel
 
 from fleet import telemetry
@@ -32,6 +34,7 @@ from fleet.api import (
 from fleet.api.openapi import document_of
 from fleet.api.parts import ApiParts
 from fleet.api.route import BODY_LIMIT_BYTES, Call, Route
+from fleet.core.refusal_log import Boundary, Refusal
 from fleet.errors import (
     AccessError,
     ClusterError,
@@ -46,6 +49,8 @@ from fleet.errors import (
 
 log = structlog.get_logger("api")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ANONYMOUS = "anonymous"
+_caller: ContextVar[str] = ContextVar("caller", default=ANONYMOUS)  # who sent the request that is being answered
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -72,7 +77,7 @@ _STATUS: tuple[tuple[type[FleetError], int], ...] = (
 def build_app(parts: ApiParts) -> web.Application:
     """All routes over these parts."""
     app = web.Application(
-        middlewares=[_edge], client_max_size=BODY_LIMIT_BYTES, handler_args={"max_field_size": 16_384}
+        middlewares=[_edge_of(parts)], client_max_size=BODY_LIMIT_BYTES, handler_args={"max_field_size": 16_384}
     )
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _handler_of(route, parts))
@@ -83,9 +88,10 @@ def build_app(parts: ApiParts) -> web.Application:
 def _handler_of(route: Route, parts: ApiParts) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         if route.role is None:
-            caller = Caller("anonymous", Role.VIEWER, "")
+            caller = Caller(ANONYMOUS, Role.VIEWER, "")
         else:
             caller = await parts.tokens.caller_of(request.headers.get("Authorization", ""))
+            _caller.set(caller.name)
             demand(caller, route.role, f"{route.method} {route.path}")
         answer = await route.handler(Call(request, parts, caller))
         if isinstance(answer, BaseModel):
@@ -105,24 +111,37 @@ def _document_handler() -> Handler:
     return handle
 
 
-@web.middleware
-async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _edge_of(parts: ApiParts) -> Middleware:
+    @web.middleware
+    async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await _answer(request, handler, parts)
+
+    return edge
+
+
+async def _answer(request: web.Request, handler: Handler, parts: ApiParts) -> web.StreamResponse:
     resource = request.match_info.route.resource
     path = resource.canonical if resource else "none"
+    # The method is any token that a client may think of; as a label it would grow without end.
+    method = request.method if request.method in _METHODS else "other"
+    refused: FleetError | None = None
+    _caller.set(ANONYMOUS)
     try:
         response = await handler(request)
     except FleetError as error:
-        response = problem_of(error)
+        refused, response = error, problem_of(error)
     except web.HTTPException as error:
-        response = _plain_problem(error)
+        refused, response = _refusal_of(error), _plain_problem(error)
     except (ValueError, UnicodeError) as error:  # malformed input that a parser below noticed (R41)
         log.info("malformed request", path=path, kind=type(error).__name__)
-        response = problem_of(RequestInvalid("the request cannot be read", next_step="see /openapi.json"))
+        refused = RequestInvalid("the request cannot be read", next_step="see /openapi.json")
+        response = problem_of(refused)
     except Exception:  # the edge of a request: a bug is answered, logged and concerns this request alone
         log.exception("request failed", path=path)
         response = _problem({"type": "urn:fleet:Bug", "title": "a bug of the hub; its log has the trace"}, 500)
-    # The method is any token that a client may think of; as a label it would grow without end.
-    method = request.method if request.method in _METHODS else "other"
+    if refused is not None:
+        place = {"actor": _caller.get(), "object": f"{method} {path}"}
+        parts.refused(Refusal(Boundary.API, refused.reason, refused.brief, **place))
     telemetry.HTTP_REQUESTS.labels(method, path, str(response.status)).inc()
     if not response.prepared:
         response.headers.update(HEADERS)
@@ -132,7 +151,6 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
 def problem_of(error: FleetError) -> web.Response:
     """An error as its answer."""
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-    telemetry.REFUSALS.labels(error.reason).inc()
     body = {
         "type": f"urn:fleet:{error.reason}",
         "title": error.what,
@@ -141,6 +159,11 @@ def problem_of(error: FleetError) -> web.Response:
         "next": error.next_step,
     }
     return _problem(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else {})
+
+
+def _refusal_of(error: web.HTTPException) -> FleetError | None:
+    """What the web server refused by itself; a path or method that is not there is nobody's attack."""
+    return RequestInvalid(error.reason) if error.status >= 400 and error.status not in (404, 405) else None
 
 
 def _plain_problem(error: web.HTTPException) -> web.Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -16,8 +16,10 @@ import structlog
 from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.controllers.convergence import Convergence
-from fleet.core.fleet import Fleet, OverlayState, Unit
+from fleet.controllers.refusals import Refusals
+from fleet.core.fleet import Fleet, OverlayState, Problem, Severity, Unit
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
+from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import EMPTY_BUNDLE, Rendered, RenderProblem, Result, judge_rights
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
@@ -74,12 +76,13 @@ class Commits:
         bells: Bells,
         convergence: Convergence,
         traces: Traces,
+        refusals: Refusals,
         poll_seconds: float,
         wall: Callable[[], float],
     ) -> None:
         self._source, self._renderer, self._board, self._view = source, renderer, board, view
         self._state, self._bells, self._convergence, self._traces = state, bells, convergence, traces
-        self._poll_seconds, self._wall = poll_seconds, wall
+        self._refusals, self._poll_seconds, self._wall = refusals, poll_seconds, wall
         self._loaded: Loaded | None = None
         self._wanted = _Wanted()
         self._promised = Revision("")  # in force before the mirror was lost: the branch must still contain it (R7)
@@ -154,7 +157,7 @@ class Commits:
 
     def _failed(self, error: SourceError) -> None:
         telemetry.FETCHES.labels("failed").inc()
-        telemetry.REFUSALS.labels(error.reason).inc()
+        self._refusals.note(Refusal(Boundary.GIT, error.reason, error.brief, object=error.where))
         if self._view.head.error is None or self._view.head.error.reason != error.reason:
             log.warning("fetch failed", reason=error.reason, what=error.what, why=error.why)
         self._view.head.error = error
@@ -187,7 +190,9 @@ class Commits:
         changed = fetched.changed if follows else None
         self._unfinished = True
         # A label or a line of fleet.yaml resolves every unit anew, which takes seconds in a very large fleet.
+        known = self._loaded.fleet.problems if self._loaded is not None else ()
         self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
+        self._count_problems(self._loaded.fleet.problems, known, commit)
         # A hub that is killed from here on must not take up the commit before: units would go back to it (V3).
         await self._state.set_value(IN_FORCE, commit)
         await self._convergence.begin(commit, started)
@@ -221,6 +226,14 @@ class Commits:
             return
         await self._convergence.released(commit)
         log.info("commit in force", commit=commit, rendered=len(todo), units=len(fleet.units))
+
+    def _count_problems(self, found: Sequence[Problem], known: Sequence[Problem], commit: Revision) -> None:
+        """Count what this commit brought; a problem that stays is counted once."""
+        for problem in set(found) - set(known):
+            if problem.severity is Severity.ERROR:
+                text = f"{problem.what}: {problem.why}" if problem.why else problem.what
+                place = {"object": str(problem.origin), "commit": commit}
+                self._refusals.note(Refusal(Boundary.REPO, problem.reason, text, **place))
 
     async def _retry(self, snapshot: Snapshot) -> None:
         """Build once more what failed for a passing reason, as a build that took too long on a busy machine."""
@@ -300,14 +313,20 @@ class Commits:
             bundle = await self._renderer.render(snapshot, request)
         except FleetError as error:
             telemetry.RENDERS.labels("failed").inc()
-            telemetry.REFUSALS.labels(error.reason).inc()
-            why = f": {error.why}" if error.why else ""
             where = f" ({error.where})" if error.where else ""
             if error.retry is Retry.SOON:
                 self._again |= self._wanted.users.get(request, set())
-            return RenderProblem(error.reason, f"{error.what}{why}{where}", snapshot.revision, error.next_step)
+            problem = RenderProblem(error.reason, f"{error.brief}{where}", snapshot.revision, error.next_step)
+            return self._refused(unit, problem)
         telemetry.RENDERS.labels("good").inc()
-        return judge_rights(unit, bundle, snapshot.revision) or Rendered(bundle.digest, snapshot.revision)
+        problem = judge_rights(unit, bundle, snapshot.revision)
+        return self._refused(unit, problem) if problem else Rendered(bundle.digest, snapshot.revision)
+
+    def _refused(self, unit: Unit, problem: RenderProblem) -> RenderProblem:
+        """Count it once for all units of the overlay that are built from the same input."""
+        place = {"unit": str(unit.name.overlay), "object": unit.path, "commit": problem.commit}
+        self._refusals.note(Refusal(Boundary.RENDER, problem.reason, problem.message, **place))
+        return problem
 
     def _keep_commit(self, name: UnitName, result: Result) -> Result:
         """The commit that first brought a bundle stays with it: a unit whose result is the same is not touched."""

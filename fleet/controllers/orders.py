@@ -6,11 +6,13 @@ Everything is read from the state, where the API wrote it: a ring of the bell on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from fleet import telemetry
 from fleet.controllers.board import Board
+from fleet.controllers.refusals import Refusals
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
+from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import is_part_of, list_digest_of
 from fleet.core.rollout import Approved, SyncRequest
 from fleet.core.status import HoldRequest
@@ -25,8 +27,18 @@ FALL = "sharp-fall"
 class Orders:
     """One instance runs per hub."""
 
-    def __init__(self, *, state: State, board: Board, view: View, bells: Bells, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        state: State,
+        board: Board,
+        view: View,
+        bells: Bells,
+        refusals: Refusals,
+        wall: Callable[[], float],
+    ) -> None:
         self._state, self._board, self._view, self._bells, self._wall = state, board, view, bells, wall
+        self._refusals = refusals
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -99,6 +111,8 @@ class Orders:
                 del wanted[OverlayName(row.overlay), row.commit]
         for (overlay, commit), requests in sorted(wanted.items()):
             digest = list_digest_of(requests)
+            if not any((row.overlay, row.commit, row.list_digest) == (overlay, commit, digest) for row in holds):
+                self._count(overlay, commit, requests)
             await self._state.put_hold(
                 HoldRow(
                     id="",
@@ -114,6 +128,14 @@ class Orders:
             holds = await self._state.holds(open_only=True)
         telemetry.HOLDS.set(sum(1 for row in holds if not row.decision))
         return holds
+
+    def _count(self, overlay: OverlayName, commit: Revision, requests: Sequence[HoldRequest]) -> None:
+        """A list that nobody was asked about before: once for each guard that stopped a part of it."""
+        for reason in sorted({request.reason for request in requests}):
+            of_reason = [request for request in requests if request.reason == reason]
+            more = f", and {len(of_reason) - 1} more units" if len(of_reason) > 1 else ""
+            text = f"{of_reason[0].unit} {of_reason[0].message}{more}"
+            self._refusals.note(Refusal(Boundary.DELETION, reason, text, unit=overlay, commit=commit))
 
     def _requests_by_hold(self) -> dict[tuple[OverlayName, Revision], list[HoldRequest]]:
         wanted: dict[tuple[OverlayName, Revision], list[HoldRequest]] = {}

@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import structlog
 
-from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.controllers.convergence import Convergence
+from fleet.controllers.refusals import Refusals
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, UnitName
+from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.status import Event, EventKind, Report
 from fleet.core.view import View
 from fleet.ports.state import Bells, State
@@ -32,16 +33,20 @@ class Intake:
         board: Board,
         bells: Bells,
         convergence: Convergence,
+        refusals: Refusals,
         wall: Callable[[], float],
     ) -> None:
         self._view, self._state, self._board, self._bells = view, state, board, bells
-        self._convergence, self._wall = convergence, wall
+        self._convergence, self._refusals, self._wall = convergence, refusals, wall
         self._holding: set[UnitName] = set()  # units that asked for a hold when they reported last
 
     async def send(self, report: Report) -> None:
         """Fold one report in; older ones than known change nothing (R36)."""
+        refused = self._refused(report)
         if not self._view.take(report):
             return
+        for refusal in refused:
+            self._refusals.note(refusal)
         self._state.put_reports((report,))
         await self._take_identity(report)
         for unit in report.units:
@@ -61,11 +66,26 @@ class Intake:
         for event in report.events:
             if event.kind in {EventKind.FAILED, EventKind.HELD, EventKind.LOST}:
                 log.warning(event.message, cluster=event.cluster, unit=str(event.unit or ""), kind=event.kind)
-        if report.reason:
-            telemetry.REFUSALS.labels(report.reason).inc()
         self._bells.rollouts.set()
         if report.events or report.units:
             self._bells.news.ring()
+
+    def _refused(self, report: Report) -> list[Refusal]:
+        """What this report refuses that the one before did not: a refusal that stays is counted once."""
+        found: list[Refusal] = []
+        before = self._view.clusters.get(report.cluster)
+        if report.reason and (before is None or (before.reason, before.message) != (report.reason, report.message)):
+            found.append(Refusal(Boundary.CLUSTER, report.reason, report.message, cluster=report.cluster))
+        for unit in report.units:
+            known = self._view.units.get(unit.unit)
+            if unit.reason and (known is None or (known.reason, known.message) != (unit.reason, unit.message)):
+                place = {
+                    "cluster": report.cluster,
+                    "unit": str(unit.unit),
+                    "commit": unit.observed_commit or unit.commit,
+                }
+                found.append(Refusal(Boundary.UNIT, unit.reason, unit.message, **place))
+        return found
 
     async def _take_identity(self, report: Report) -> None:
         """Record the identity of a first contact (R1); asks memory alone, because each report comes by here."""

@@ -22,6 +22,7 @@ from fleet.controllers.gate_jobs import GateJobs
 from fleet.controllers.gates import Gates
 from fleet.controllers.identities import OneToOne
 from fleet.controllers.orders import Orders
+from fleet.controllers.refusals import Refusals
 from fleet.controllers.reports import Intake
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.view import Head, View
@@ -82,7 +83,10 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
     board = Board(state, view, adapters.renderer.bundle, adapters.vault, wall)
     await board.start()
     convergence = Convergence(view, state, adapters.traces, wall)
-    intake = Intake(view=view, state=state, board=board, bells=bells, convergence=convergence, wall=wall)
+    refusals = Refusals(state, wall)
+    intake = Intake(
+        view=view, state=state, board=board, bells=bells, convergence=convergence, refusals=refusals, wall=wall
+    )
     commits = Commits(
         source=adapters.source,
         renderer=adapters.renderer,
@@ -92,10 +96,11 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         bells=bells,
         convergence=convergence,
         traces=adapters.traces,
+        refusals=refusals,
         poll_seconds=settings.poll_seconds,
         wall=wall,
     )
-    orders = Orders(state=state, board=board, view=view, bells=bells, wall=wall)
+    orders = Orders(state=state, board=board, view=view, bells=bells, refusals=refusals, wall=wall)
     jobs = GateJobs(
         connector=adapters.connector,
         fence_of=adapters.ownership.of,
@@ -120,6 +125,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         wall=wall,
         check_kubeconfig=check_kubeconfig,
         ready=lambda: standing.why() or ("" if view.fleet is not None else "no commit was read yet"),
+        refused=refusals.note,
         webhook_secret=adapters.webhook_secret,
     )
 
@@ -132,6 +138,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
             Service("orders", orders.run),
             Service("workers", workers.run),
             Service("rollouts", rollouts.run),
+            Service("refusals", refusals.run),
         ),
         standing=standing,
         probe=probe,

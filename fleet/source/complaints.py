@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-from fleet.errors import FetchFailed, GitDenied, GitUrlRefused, HistoryRewritten, RefMissing, SourceError
+from fleet.errors import (
+    FetchFailed,
+    GitDenied,
+    GitHostRefused,
+    GitUrlRefused,
+    HistoryRewritten,
+    RefMissing,
+    SourceError,
+)
 
 SHALLOW = "because shallow roots are not allowed to be updated"
 _LINE_LIMIT = 200
@@ -18,10 +26,15 @@ _COMPLAINTS: tuple[tuple[str, type[SourceError], str, str], ...] = (
         "the source is a shallow clone, without the history that rollback and blame need",
         "run git fetch --unshallow there",
     ),
-    ("returned error: 30", FetchFailed, "the Git host redirects elsewhere", "set FLEET_REPO to the address it names"),
+    (
+        "returned error: 30",
+        GitHostRefused,
+        "the Git host redirects elsewhere",
+        "set FLEET_REPO to the address it names",
+    ),
     (
         "unable to update url base from redirection",
-        FetchFailed,
+        GitHostRefused,
         "the Git host redirects elsewhere",
         "set FLEET_REPO to the address it names",
     ),
@@ -58,7 +71,7 @@ _COMPLAINTS: tuple[tuple[str, type[SourceError], str, str], ...] = (
     ),
     (
         "Host key verification failed",
-        FetchFailed,
+        GitHostRefused,
         "the host key is not the one in the known hosts file",
         "compare it with what the host's owner publishes, then add it to the file named by FLEET_GIT_KNOWN_HOSTS",
     ),
@@ -79,7 +92,7 @@ _COMPLAINTS: tuple[tuple[str, type[SourceError], str, str], ...] = (
     ("Connection refused", FetchFailed, "the Git host refuses connections", "check address, port and network"),
     (
         "certificate",
-        FetchFailed,
+        GitHostRefused,
         "the certificate of the Git host is not trusted",
         "name its authority by FLEET_GIT_CA",
     ),
@@ -97,7 +110,7 @@ _COMPLAINTS: tuple[tuple[str, type[SourceError], str, str], ...] = (
     ),
     (
         "fsck error",
-        FetchFailed,
+        GitHostRefused,
         "the Git host sent an object that git's own check refuses",
         "look at the object with git fsck in a clone, and remove it from the history",
     ),

@@ -16,6 +16,7 @@ from fleet.access.policy import Role
 from fleet.access.tokens import Tokens
 from fleet.api.app import build_app
 from fleet.api.parts import ApiParts
+from fleet.controllers.refusals import Refusals
 from fleet.core.fleet import Cluster, Fleet, Origin, Overlay, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.release import Rendered
@@ -37,6 +38,7 @@ class Api:
     state: MemoryState
     bells: Bells
     tokens: Tokens
+    refusals: Refusals
     session: aiohttp.ClientSession
     url: str = ""
     now: float = 1_800_000_000.0
@@ -88,10 +90,13 @@ async def api() -> AsyncIterator[Api]:
     )
     view.results = {name: Rendered(Digest("b"), HEAD) for name in view.fleet.units}
     async with aiohttp.ClientSession() as session:
-        made = Api(view, state, bells, Tokens(state, lambda: made.now), session)
+        made = Api(
+            view, state, bells, Tokens(state, lambda: made.now), Refusals(state, lambda: made.now), session
+        )  # fmt: skip
         parts = ApiParts(
             view=view, state=state, tokens=made.tokens, bells=bells, wall=lambda: made.now,
-            check_kubeconfig=check_kubeconfig, ready=lambda: made.trouble, webhook_secret=SECRET,
+            check_kubeconfig=check_kubeconfig, ready=lambda: made.trouble, refused=made.refusals.note,
+            webhook_secret=SECRET,
         )  # fmt: skip
         for name in view.fleet.units:
             made.put(str(name))

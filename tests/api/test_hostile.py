@@ -161,3 +161,37 @@ async def test_a_signed_webhook_hastens_the_fetch_and_any_other_does_not(api: Ap
     assert (status, api.bells.fetch.is_set()) == (202, True)
     status, _ = await api.call("POST", "/hooks/git", raw=b"x" * ((1 << 20) + 1), role="nobody")
     assert status == 413
+
+
+# What is refused is counted and written down
+
+
+async def refusals_in(api: Api) -> list[tuple[str, str, str]]:
+    await api.refusals.flush()
+    entries = [link.entry for link in await api.state.audit_entries(after=0, limit=100)]
+    return [(entry.actor, entry.object, entry.reason) for entry in entries if entry.action == "refuse"]
+
+
+async def test_a_flood_of_unsigned_webhooks_is_one_entry_without_a_word_of_theirs(api: Api) -> None:
+    for number in range(20):
+        await api.call("POST", "/hooks/git", raw=b"x" * number, role="", **{"X-Fleet-Signature": f"sha256={number}"})
+    ((actor, place, reason),) = await refusals_in(api)
+    assert (actor, place) == ("anonymous", "POST /hooks/git")
+    assert reason.startswith("NotAuthenticated (R37): ")
+    _, text = await api.call("GET", "/metrics")
+    assert 'fleet_refusals_total{boundary="api",reason="NotAuthenticated",rule="R37"}' in text
+
+
+async def test_who_may_not_is_named_in_the_log_and_who_asks_for_what_is_not_there_is_not(api: Api) -> None:
+    await api.call("POST", "/api/v1/units/web@eu-1:sync", {}, role="viewer")
+    await api.call("GET", "/api/v1/units/nobody@eu-1")
+    await api.call("GET", "/nowhere")
+    ((actor, place, reason),) = await refusals_in(api)
+    assert (actor, place) == ("t-viewer", "POST /api/v1/units/{name}:sync")
+    assert reason.startswith("NotAllowed (R37): ")
+
+
+async def test_a_body_that_is_too_large_is_counted(api: Api) -> None:
+    status, _ = await api.call("POST", "/hooks/git", raw=b"x" * ((1 << 20) + 1), role="")
+    assert status == 413
+    assert [reason.partition(":")[0] for _, _, reason in await refusals_in(api)] == ["RequestInvalid (R41)"]

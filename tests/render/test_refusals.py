@@ -187,6 +187,21 @@ def test_a_field_that_is_not_known_widens_the_closure_to_the_whole_commit() -> N
     assert "app/kustomization.yaml:2" in closure.widened[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("../../etc/passwd", PathEscapes),
+        ("/etc/passwd", PathEscapes),
+        ("https://example.com/a.yaml", RemoteBaseRefused),
+        ("git@example.com:a/b.git", RemoteBaseRefused),
+    ],
+)
+def test_a_text_in_an_unknown_field_may_neither_lead_out_nor_be_an_address(text: str, error: type[FleetError]) -> None:
+    found = error_of(app(f"resources: [settings.yaml]\nsomethingNew:\n- deep: [{text}]\n"))
+    assert isinstance(found, error)
+    assert found.where == "app/kustomization.yaml:3"
+
+
 def test_a_field_that_is_written_twice_in_any_case_is_refused() -> None:
     error = error_of(app("resources: [settings.yaml]\nResources: [other.yaml]\n"))
     assert isinstance(error, DocumentInvalid)

@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,12 @@ JOBS: dict[str, Callable[[], Awaitable[list[Job]]]] = {
 }
 
 
+OWN = {"guards": "guard_runs"}  # commands with options of their own, by module
+
+
 def main() -> int:
+    if sys.argv[1:2] and sys.argv[1] in OWN:
+        return import_module(f"safety.{OWN[sys.argv[1]]}").main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m safety", description=__doc__)
     parser.add_argument("what", choices=sorted(JOBS))
     parser.add_argument("--out", type=Path, required=True, help="file of results")

@@ -18,7 +18,15 @@ from testbed.gitrepo import GitRepo, Link
 from testbed.gitserver import GitHttpServer, GitSshServer, HttpFault
 
 from fleet.core.ids import Revision
-from fleet.errors import CommitTooLarge, FetchFailed, GitDenied, RefMissing, SignatureInvalid, SourceError
+from fleet.errors import (
+    CommitTooLarge,
+    FetchFailed,
+    GitDenied,
+    GitHostRefused,
+    RefMissing,
+    SignatureInvalid,
+    SourceError,
+)
 from fleet.source.askpass import GitAuth
 from fleet.source.command import GitLimits
 from fleet.source.mirror import Mirror, MirrorSettings
@@ -165,7 +173,7 @@ class TestHttpHost:
         other = GitHttpServer(git_root, users=git_http.users)
         try:
             git_http.fault, git_http.redirect_to = HttpFault.REDIRECT, other.url("", host="localhost").rstrip("/")
-            await _is_refused(make_mirror(url=git_http.url(git_repo), auth=guarded), FetchFailed, "redirects")
+            await _is_refused(make_mirror(url=git_http.url(git_repo), auth=guarded), GitHostRefused, "redirects")
             assert other.requests == []
         finally:
             other.close()
@@ -180,7 +188,7 @@ class TestHttpHost:
         git_repo.commit({"a": "1"})
         server = GitHttpServer(git_root, tls=True)
         try:
-            await _is_refused(make_mirror(url=server.url(git_repo)), FetchFailed, "certificate")
+            await _is_refused(make_mirror(url=server.url(git_repo)), GitHostRefused, "certificate")
             assert server.ca_file is not None
             mirror = make_mirror(url=server.url(git_repo), auth=GitAuth(ca_file=server.ca_file.absolute()))
             await mirror.fetch()
@@ -211,7 +219,7 @@ class TestSshHost:
         (tmp_path / "empty").write_text("")
         for known_hosts in (None, tmp_path / "empty"):
             auth = GitAuth(ssh_key=git_ssh.client_key_file, known_hosts=known_hosts)
-            await _is_refused(make_mirror(url=git_ssh.url(git_repo), auth=auth), FetchFailed, "host key")
+            await _is_refused(make_mirror(url=git_ssh.url(git_repo), auth=auth), GitHostRefused, "host key")
         assert git_ssh.commands == []
 
     async def test_a_key_that_is_not_known_there_is_denied(
@@ -342,7 +350,7 @@ class TestHostileRepository:
             *("commit-tree", "-p", "main", "-m", "evil", done.stdout.decode().strip()),
         ).strip()
         git_repo.reset(revision)
-        await _is_refused(mirror, FetchFailed, "refuses")
+        await _is_refused(mirror, GitHostRefused, "refuses")
         assert await mirror.in_force() == first
 
 

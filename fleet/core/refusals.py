@@ -1,0 +1,247 @@
+"""The refusal table: every guard that may say no, the rule it keeps, where it decides, and what it says.
+
+It is read for the rule that stands beside each refusal in metric and audit log. Nothing here can switch a guard off;
+that each of them is needed is shown by switching it off in a copy of the code (docs/refusals.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One place that refuses.
+
+    rules: of the threat model, the first is the one it is named by; decides: `module:function`, or a module's value;
+    says: names of classes in fleet/errors.py or reasons of holds, "" where it works without a word.
+    """
+
+    name: str
+    rules: tuple[str, ...]
+    decides: str
+    says: tuple[str, ...] = ()
+
+
+def _part(module: str, *rows: tuple[str, str, str, str]) -> tuple[Guard, ...]:
+    """Guards of one package: name, rules, where below `fleet.`, what it says."""
+    return tuple(
+        Guard(name, tuple(rules.split()), f"fleet.{module}.{decides}", tuple(says.split()))
+        for name, rules, decides, says in rows
+    )
+
+
+GUARDS: tuple[Guard, ...] = (
+    *_part(
+        "kube",
+        ("another cluster answers", "R1", "identity:IdentityRule.judge", "IdentityMismatch"),
+        ("the identity cannot be read", "R1", "identity:IdentityRule.judge", "IdentityUnreadable"),
+        ("a late write is proven anew", "R1", "identity:IdentityRule.is_due", ""),
+        ("a new certificate is proven", "R1", "wire:Proof.knows", ""),
+        ("what is no document is no answer", "R5", "answers:document_of", "AnswerInvalid"),
+        ("only the object's own 404 is absence", "R5 R20", "answers:is_absent", ""),
+        ("what is no list is not an empty one", "R5 R19", "objects:_list_of", "AnswerInvalid"),
+        ("items that are no objects", "R5", "objects:_items", "AnswerInvalid"),
+        ("a list ends only at its last page", "R19", "objects:ClusterKube._pages", "AnswerInvalid"),
+        ("a delete carries UID and version", "R11", "objects:ClusterKube.delete", ""),
+        ("calls of one cluster are bounded", "R18", "gate:Gate.enter", ""),
+        ("every call has a deadline", "R19", "transport:Transport._within", ""),
+        ("an answer has a size", "R18 R28", "exchange:read_body", "AnswerInvalid"),
+        ("a mute watch is ended", "R19", "reflector:Reflector._chunk", ""),
+        ("history that went back is listed anew", "R19 R24", "reflector:Reflector._bookmark", ""),
+        ("a write is never repeated unseen", "R20", "wire:_send_once", ""),
+        ("a refused credential does not storm", "R20", "session:Session.renewed", ""),
+        ("no write without the fence", "R23", "transport:Transport.write", "OwnedByOther"),
+        ("the hub runs no program of a kubeconfig", "R30", "kubeconfig:_Reader._refuse_for_hub", "CredentialRefused"),
+        ("the hub verifies every server", "R30", "kubeconfig:_Reader._refuse_for_hub", "CredentialRefused"),
+        ("no plain http to a cluster", "R30", "kubeconfig:_Reader._server", "CredentialRefused"),
+        ("a proxy that is not understood", "R30", "kubeconfig:_Reader._proxy", "CredentialRefused"),
+        ("no anonymous requests", "R30", "kubeconfig:_Reader.access", "CredentialRefused"),
+        ("a metadata service is not dialled", "R31", "addresses:AddressRule.refusal", "AddressRefused"),
+        ("loopback is not dialled", "R31", "addresses:AddressRule.refusal", "AddressRefused"),
+        ("link-local is not dialled", "R31", "addresses:AddressRule.refusal", "AddressRefused"),
+        ("no address of a host", "R31", "addresses:AddressRule.refusal", "AddressRefused"),
+        ("the hub does not dial itself", "R31", "addresses:AddressRule.refusal", "AddressRefused"),
+        ("an address inside an address", "R31", "addresses:_plain", "AddressRefused"),
+        ("what a name resolves to", "R31", "addresses:CheckedResolver.resolve", "AddressRefused"),
+        ("an address that is written out", "R31", "addresses:AddressRule.check_literal", "AddressRefused"),
+        ("redirects of a cluster are not followed", "R31", "exchange:exchange", "AnswerInvalid"),
+        ("server texts about a Secret are withheld", "R32", "answers:_why", ""),
+    ),
+    *_part(
+        "reconcile",
+        ("another cluster than recorded", "R1", "worker:Worker._meet", "IdentityMismatch"),
+        ("a create takes nothing over", "R4", "apply:Applier._refuse_foreign", "ObjectForeign OwnedByOther Released"),
+        ("deletions of the last hour count", "R9", "prune:Pruner.recent", "prune-budget"),
+        ("a replaced name stays until Healthy", "R9", "prune:Pruner.prune", ""),
+        ("the record is durable before the write", "R12", "stages:Stages.record", ""),
+        ("a row stays until its object is gone", "R12 R15", "prune:Pruner.delete", ""),
+        ("a rebuilt record is confirmed first", "R12 R24", "standing:judge_leave", ""),
+        ("all is validated before the first write", "R14", "stages:Stages.are_valid", ""),
+        ("a suspended unit is not written to", "R17", "standing:judge_leave", ""),
+        ("a rival is not fought without end", "R17", "heal:Healer._count", "RivalManager"),
+        ("a write without an answer is read first", "R20", "unit_pass:UnitPass._look_again", ""),
+    ),
+    *_part(
+        "controllers",
+        ("the cluster of another entry", "R2", "identities:Identities.claim", "IdentityMismatch ClusterRenamed"),
+        ("a fleet file that does not parse", "R5", "board:Board.take_fleet", ""),
+        ("another name of the fleet", "R4 R5", "roster:Roster.whole", "FleetRenamed"),
+        ("a lost mirror keeps its promise", "R7", "commits:Commits._check_promise", "HistoryRewritten"),
+        ("a move is no deletion", "R9 R16", "deletions:Deletions._moved", ""),
+    ),
+    *_part(
+        "core",
+        ("may have been renamed", "R2 R13", "release:plan_leaving_unit", "IdentityUnknown"),
+        ("what a team may not have", "R29", "release:judge_rights", "NotAllowedForTeam"),
+        ("what leaves is let go, not deleted", "R13", "release:plan_leaving_unit", ""),
+        ("a file name is a name", "R3", "ids:is_dns_subdomain", "NameInvalid"),
+        ("an object of nobody's", "R4", "plan:_place_seen", "ObjectForeign"),
+        ("a mark of another installation", "R4 R23", "record:judge_mark", "OwnedByOther"),
+        ("a mark of another cluster", "R2 R4", "record:judge_mark", "OwnedByOther"),
+        ("a copied mark", "R4", "record:judge_mark", "ObjectForeign"),
+        ("a bundle that is not the ordered one", "R5 R6", "plan:prove_complete", ""),
+        ("kinds that were not listed", "R5", "plan:prove_complete", ""),
+        ("a record that nobody confirmed", "R12 R24", "plan:prove_complete", ""),
+        ("what a problem covers has not left", "R5 R13", "fleet:Unknown.covers", ""),
+        ("zero objects of a unit", "R8", "guard:judge_empty", "RenderEmpty"),
+        ("most objects of a unit", "R8", "guard:_first_reason", "sharp-fall"),
+        ("most clusters of an overlay", "R8", "release:judge_fall", "sharp-fall"),
+        ("more objects than the budget", "R9", "guard:_first_reason", "prune-budget"),
+        ("a larger share than the budget", "R9", "guard:_first_reason", "prune-budget"),
+        ("the same deletion on many clusters", "R9", "release:judge_across", "prune-budget"),
+        ("no deletion without a permit", "R9", "guard:judge_prune", "prune-budget"),
+        ("an approval is for the very object", "R9", "guard:_is_approved", ""),
+        ("an approval is for the very list", "R9", "release:is_part_of", ""),
+        ("prune: confirm", "R9 R10", "guard:_first_reason", "prune-confirm"),
+        ("a precious kind", "R10", "guard:is_precious", "precious-kind"),
+        ("another incarnation is not deleted", "R11", "record:judge_deletion", "OwnedByOther"),
+        ("only our whole mark is deleted", "R11", "record:judge_deletion", "OwnedByOther Released"),
+        ("an owned object is left to its owner", "R11", "record:judge_deletion", "OwnedByOther"),
+        ("a released object is not deleted", "R11", "record:judge_deletion", "Released"),
+        ("what is not ours is no candidate", "R11", "plan:_doomed_of", ""),
+        ("a record holds old and new", "R12", "record:plan_record", ""),
+        ("a rebuilt record that differs", "R12 R24", "record:rebuild_record", ""),
+        ("nothing is made anew unasked", "R15", "guard:judge_force", ""),
+        ("two units want one object", "R16", "plan:_place", "OwnedByOther"),
+        ("what another unit takes is no deletion", "R16", "plan:_doomed_of", ""),
+        ("a field of another manager", "R17", "conflicts:judge_conflict", "FieldConflict"),
+        ("missing rights are asked seldom", "R20", "retry:bounds_for", ""),
+        ("Retry-After is obeyed", "R20", "retry:wait_before_repeat", ""),
+        ("an old status is Unknown", "R21", "fold:judge_age", ""),
+        ("one definition of an object", "R28", "bundles:assemble", "DuplicateObject"),
+        ("a size of objects", "R28", "bundles:assemble", "RenderTooLarge"),
+        ("encrypted text reaches no cluster", "R32", "bundles:_checked_ref", "EncryptedUnsupported"),
+        ("kinds of a team", "R29", "guard:_why_refused", "NotAllowedForTeam"),
+        ("namespaces of a team", "R29", "guard:_why_refused", "NotAllowedForTeam"),
+        ("replace is a right", "R29", "guard:_why_refused", "NotAllowedForTeam"),
+        ("values of Secrets are masked", "R32", "diff:_is_secret_path", ""),
+        ("a webhook without a secret", "R39", "webhook:judge_webhook", ""),
+        ("a webhook that is too large", "R39", "webhook:judge_webhook", "RequestInvalid"),
+        ("a webhook that is not signed", "R39", "webhook:judge_webhook", "NotAuthenticated"),
+    ),
+    *_part(
+        "inventory",
+        ("a name that Kubernetes has not", "R3", "texts:_cluster_name", "FieldInvalid NameInvalid"),
+        ("a cluster called as an environment", "R3", "clusters:_refused_names", "NameInvalid"),
+        ("a name that is given twice", "R2", "clusters:_duplicate_names", "DuplicateName"),
+        ("an identity that is given twice", "R2", "clusters:_duplicate_identities", "DuplicateName"),
+        ("a key that is written twice", "R28", "yamlfile:_Reader._mapping", "FileInvalid"),
+        ("aliases that grow", "R28", "yamlfile:_Reader._check_size", "FileInvalid"),
+        ("nesting has an end", "R28", "yamlfile:_Reader._value", "FileInvalid"),
+        ("where a team may run", "R29", "rights:may_run_on", "NotAllowedForTeam"),
+        ("what a team may read", "R29", "resolve:_beyond_rights", "NotAllowedForTeam"),
+    ),
+    *_part(
+        "source",
+        ("only protocols that are known", "R25", "url:_parse_absolute", "GitUrlRefused"),
+        ("no plain http to Git", "R25", "url:_parse_absolute", "GitUrlRefused"),
+        ("no password in a URL", "R25 R32", "url:_parse_absolute", "GitUrlRefused"),
+        ("no local path", "R25", "url:_path", "GitUrlRefused"),
+        ("no option and no helper as a URL", "R25 R26", "url:parse_url", "GitUrlRefused"),
+        ("git follows no redirect", "R25", "command:_SAFE_CONFIGURATION", "GitHostRefused"),
+        ("git verifies its host", "R25", "command:_SAFE_CONFIGURATION", "GitHostRefused"),
+        ("git checks what it gets", "R25 R28", "command:_SAFE_CONFIGURATION", "GitHostRefused"),
+        ("git sees nothing of the hub's environment", "R25 R32", "command:GitCommand.__init__", ""),
+        ("ssh knows its host", "R25", "askpass:_ssh_command", "GitHostRefused"),
+        ("a branch is a plain name", "R26", "url:check_branch", "GitUrlRefused"),
+        ("a commit is a whole id", "R26", "url:check_revision", "GitUrlRefused"),
+        ("the branch only goes forward", "R7", "mirror:Mirror._run_fetch", "HistoryRewritten"),
+        ("a branch that is gone", "R7", "complaints:error_of_fetch", "RefMissing"),
+        ("leftovers of a killed fetch", "R22", "mirror:remove_leftovers", ""),
+        ("files of a commit", "R28", "snapshot:check_tree", "CommitTooLarge"),
+        ("a path of a commit", "R28", "snapshot:check_tree", "CommitTooLarge"),
+        ("a file of a commit", "R28", "snapshot:ObjectReader._answer", "CommitTooLarge"),
+        ("who signs", "R28", "signatures:verify_commit", "SignatureInvalid"),
+    ),
+    *_part(
+        "render",
+        ("a directory that is not there", "R8", "closure:_Walk._start", "PathMissing"),
+        ("a build without an object", "R8", "service:Renderer.render", "RenderEmpty"),
+        ("a cache entry that was changed", "R6", "cache:DiskCache._read", ""),
+        ("a result of other files", "R6", "closure:Closure.holds", ""),
+        ("an absolute path", "R27", "tree:CommitTree.resolve", "PathEscapes"),
+        ("a path out of the commit", "R27", "tree:CommitTree.resolve", "PathEscapes"),
+        ("a link out of the commit", "R27", "tree:CommitTree._walk", "PathEscapes"),
+        ("a link to an absolute path", "R27", "tree:CommitTree._target", "PathEscapes"),
+        ("links without end", "R27 R28", "tree:CommitTree._target", "PathEscapes"),
+        ("a file from the network", "R27", "remote:is_remote_file", "RemoteBaseRefused"),
+        ("a base from the network", "R27", "remote:is_repository", "RemoteBaseRefused"),
+        ("plugins and functions", "R27", "closure:_Walk._take", "PluginRefused"),
+        ("charts only where allowed", "R27", "closure:_Walk._take_chart", "PluginRefused"),
+        ("fields that are not known", "R27", "closure:_Walk._refuse_unsafe", "PathEscapes RemoteBaseRefused"),
+        ("a build sees its own files", "R27", "confine:_landlock", ""),
+        ("a build has no network", "R27", "confine:confine", ""),
+        ("a build ends in time", "R28", "limits:_collect", "RenderTimeout"),
+        ("output of a build", "R28", "limits:_collect", "RenderTooLarge"),
+        ("memory of a build", "R28", "limits:_collect", "RenderTooLarge"),
+        ("input of a build", "R28", "service:_read_all", "RenderTooLarge"),
+        ("a key of an object that is written twice", "R28", "parse:_value", "DocumentInvalid"),
+        ("aliases and nesting of an object", "R28", "parse:_value", "DocumentInvalid"),
+        ("plain files of a chart", "R28", "charts:read_archive", "ChartInvalid"),
+        ("builds of a killed hub", "R22", "scratch:sweep", ""),
+    ),
+    *_part(
+        "store",
+        ("one process to a state", "R22 R23", "lock:DirectoryLock.__init__", "StateInUse"),
+        ("a newer state", "R24", "schema:prepare_database", "StateNewer"),
+        ("a damaged state", "R24", "schema:_schema_of", "StateDamaged"),
+        ("a lost key is not replaced", "R24 R32", "crypto:load_or_make_key", "KeyMissing"),
+        ("another key", "R24 R32", "sealed:check_key", "KeyMissing"),
+        ("an audit log that was cut", "R24", "audit:_open", "StateDamaged"),
+        ("an approval of a list that changed", "R9", "hold_rules:decided_hold", "PreconditionFailed"),
+        ("an approval that comes too late", "R9", "hold_rules:decided_hold", "PreconditionFailed"),
+        ("an approval that expired", "R9", "hold_rules:renewed_hold", ""),
+        ("a key that others may read", "R32", "crypto:_read", "KeyMissing"),
+        ("an entry in another's place", "R32", "crypto:Cipher.open", "StateDamaged"),
+        ("values at rest are encrypted", "R32", "crypto:Cipher.seal", ""),
+    ),
+    *_part(
+        "ownership",
+        ("a worker that was ended", "R23", "local:LocalFence.check", "OwnedByOther"),
+    ),
+    *_part(
+        "api",
+        ("the list that was seen", "R9", "holds:_approve", "PreconditionFailed"),
+        ("an identity that is another's", "R2", "actions:_accept_identity", "RequestInvalid"),
+    ),
+)  # fmt: skip
+
+
+# Of the API as a whole, beside the guards above.
+_OF_THE_API = {"NotAuthenticated": "R37", "NotAllowed": "R37", "RequestInvalid": "R41", "PreconditionFailed": "R42"}
+
+
+@lru_cache(maxsize=1)
+def _by_word() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for guard in GUARDS:
+        for word in guard.says:
+            found.setdefault(word, guard.rules[0])
+    return {**found, **_OF_THE_API}
+
+
+def rule_of(reason: str) -> str:
+    """The rule that this class of error, or this reason of a hold, keeps; "" for what is a failure and no refusal."""
+    return _by_word().get(reason, "")

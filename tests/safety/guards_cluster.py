@@ -1,0 +1,158 @@
+"""Cases of the refusal table: what stands between the hub and a cluster. See safety/case.py."""
+
+# ruff: noqa: E501 - a table: names of tests are as long as their claims
+
+from __future__ import annotations
+
+from safety.case import Case, case_of
+from safety.mutate import always, drop, gives, never, swap
+
+_IDENTITY = "kube/test_identity.py"
+_ANSWERS = "kube/test_answers.py"
+_TRANSPORT = "kube/test_transport.py"
+_KUBECONFIG = "kube/test_kubeconfig.py"
+_ADDRESSES = "kube/test_addresses.py"
+_CREDENTIALS = "kube/test_credentials.py"
+_REFLECTOR = "kube/test_reflector.py"
+_GATE = "kube/test_gate.py"
+_GUARDS = "reconcile/test_guards.py"
+_HUB_REFUSES = "test_the_hub_refuses_with_rule_and_line"
+_PERSON_MAY = "test_a_person_may_use_all_of_these"
+_REFUSED_ADDRESS = "test_such_an_address_is_refused_with_the_reason"
+_OTHERS_DIALLED = "test_private_and_public_addresses_are_dialled"
+_NO_LIST = "test_what_is_not_surely_a_list_is_not_read_as_an_empty_one"
+
+CASES: dict[str, Case] = {
+    # kube
+    "another cluster answers": case_of(
+        never("found != self._expected"), _IDENTITY, "test_another_cluster_is_refused_at_the_start",
+        "test_the_first_request_of_all_is_the_proof_and_it_comes_once"),
+    "the identity cannot be read": case_of(
+        never("reply.status != 200"), _IDENTITY, "test_a_missing_right_is_named",
+        "test_the_first_request_of_all_is_the_proof_and_it_comes_once"),
+    "a late write is proven anew": case_of(
+        gives("False"), _IDENTITY, "test_a_cluster_exchanged_behind_the_same_certificate_is_found_by_the_late_proof",
+        "test_reads_alone_never_prove_by_the_clock"),
+    "a new certificate is proven": case_of(
+        gives("True"), _IDENTITY, "test_behind_a_new_certificate_of_another_cluster_no_write_passes",
+        "test_behind_a_new_certificate_of_the_same_cluster_writes_go_on_after_a_proof"),
+    "what is no document is no answer": case_of(
+        (never("not document"), never("not reply.content_type.endswith('json')")), _ANSWERS,
+        "test_a_document_is_a_whole_json_object_or_an_error kube/test_transport.py::test_an_html_page_is_never_an_answer",
+        "kube/test_transport.py::test_a_good_answer_comes_through"),
+    "only the object's own 404 is absence": case_of(
+        gives("reply.status == 404"), _ANSWERS, "test_absence_is_said_by_the_object_s_own_404_alone",
+        "kube/test_transport.py::test_only_a_404_for_the_object_itself_means_absent"),
+    "what is no list is not an empty one": case_of(
+        never("not kind.endswith('List') or 'items' not in document or (not version)"), _TRANSPORT, _NO_LIST,
+        "test_an_empty_list_is_an_empty_list"),
+    "items that are no objects": case_of(
+        never("len(whole) != len(items) or not isinstance(document['items'], list | None)"), _TRANSPORT, _NO_LIST,
+        "test_an_empty_list_is_an_empty_list"),
+    "a list ends only at its last page": case_of(
+        always("not following"), _TRANSPORT,
+        "test_a_list_of_several_pages_is_whole test_a_list_whose_second_page_fails_is_no_list",
+        "test_an_empty_list_is_an_empty_list"),
+    "a delete carries UID and version": case_of(
+        swap("{'uid': uid}", "{}"), "kube/test_kube_contract.py::TestRealApiServer", "test_a_delete_hits_only_what_it_means",
+        "test_a_finalizer_keeps_the_object_and_that_is_said"),
+    "calls of one cluster are bounded": case_of(
+        always("self._in_flight < self.allowed"), _GATE, "test_never_more_than_allowed_are_in_flight_and_all_get_through",
+        "test_those_who_give_up_lose_nobody_elses_turn"),
+    "every call has a deadline": case_of(
+        swap("asyncio.timeout(seconds)", "asyncio.timeout(None)"), _TRANSPORT,
+        "test_bytes_that_come_too_slowly_end_at_the_deadline", "test_a_good_answer_comes_through"),
+    "an answer has a size": case_of(
+        never("size > limit_bytes"), _TRANSPORT, "test_a_huge_body_is_cut_at_the_limit",
+        "test_a_list_packed_with_gzip_is_read"),
+    "a mute watch is ended": case_of(
+        drop("raise WatchSilent"), _REFLECTOR, "test_a_mute_watch_is_noticed_and_said",
+        "test_a_watch_is_not_lost_where_nothing_happened_in_the_whole_cluster"),
+    "history that went back is listed anew": case_of(
+        never("is_older(version, self._version)"), _REFLECTOR, "test_a_position_ahead_of_the_history_leads_to_a_new_list",
+        "test_a_resumed_watch_lists_nothing_and_is_proven_by_what_comes"),
+    "a write is never repeated unseen": case_of(
+        gives("await handler(request)"), _TRANSPORT, "test_a_write_on_a_pooled_connection_that_dies_is_not_repeated",
+        "test_a_read_on_a_pooled_connection_that_dies_is_repeated"),
+    "a refused credential does not storm": case_of(
+        never("self._clock() - self._renewed_at < _RENEWAL_PAUSE_SECONDS"), _CREDENTIALS,
+        "test_after_401_a_plugin_runs_once_for_all_callers_and_no_more",
+        "kube/test_transport.py::test_after_401_a_renewed_credential_is_read_and_the_write_goes_through"),
+    "no write without the fence": case_of(
+        never("stores"), _TRANSPORT, "test_no_write_passes_a_fence_that_refuses", "test_a_good_answer_comes_through"),
+    "the hub runs no program of a kubeconfig": case_of(
+        swap("_HUB_RULES.items()", "()"), _KUBECONFIG,
+        f"{_HUB_REFUSES} kube/test_credentials.py::test_the_hub_runs_no_exec_plugin", _PERSON_MAY),
+    "the hub verifies every server": case_of(
+        never("entry.flag('insecure-skip-tls-verify')"), _KUBECONFIG, _HUB_REFUSES, _PERSON_MAY),
+    "no plain http to a cluster": case_of(
+        never("parts.scheme == 'http' and self.trust is Trust.HUB"), _KUBECONFIG, _HUB_REFUSES, _PERSON_MAY),
+    "a proxy that is not understood": case_of(
+        never("not sound or parts.scheme not in _PROXY_SCHEMES"), _KUBECONFIG,
+        "test_what_cannot_be_meant_is_refused kube/test_proxies.py::test_an_unknown_kind_of_proxy_is_refused_with_its_line",
+        "kube/test_proxies.py::test_the_proxy_resolves_the_name_and_sees_only_the_tunnel"),
+    "no anonymous requests": case_of(
+        never("not ticket.authorization and (not certificate)"), _KUBECONFIG,
+        "test_without_a_credential_there_is_no_anonymous_request", "test_a_token_becomes_the_authorization"),
+    "a metadata service is not dialled": case_of(
+        never("address in _METADATA"), _ADDRESSES, _REFUSED_ADDRESS, _OTHERS_DIALLED),
+    "loopback is not dialled": case_of(never("address.is_loopback"), _ADDRESSES, _REFUSED_ADDRESS, _OTHERS_DIALLED),
+    "link-local is not dialled": case_of(never("address.is_link_local"), _ADDRESSES, _REFUSED_ADDRESS, _OTHERS_DIALLED),
+    "no address of a host": case_of(
+        never("address.is_unspecified or address.is_multicast or address.is_reserved"), _ADDRESSES, _REFUSED_ADDRESS,
+        _OTHERS_DIALLED),
+    "the hub does not dial itself": case_of(
+        swap("address in map(_plain, self.own())", "False"), _ADDRESSES, "test_an_address_of_the_hub_itself_is_refused",
+        _OTHERS_DIALLED),
+    "an address inside an address": case_of(gives("address"), _ADDRESSES, _REFUSED_ADDRESS, _OTHERS_DIALLED),
+    "what a name resolves to": case_of(
+        drop("self._rule.check"), _ADDRESSES, "test_a_name_that_resolves_to_a_refused_address_is_refused",
+        "test_a_persons_own_commands_dial_what_the_person_may"),
+    "an address that is written out": case_of(
+        gives("None"), _ADDRESSES, "test_an_address_that_is_written_out_is_refused_before_any_connection",
+        "test_a_persons_own_commands_dial_what_the_person_may"),
+    "redirects of a cluster are not followed": case_of(
+        swap("False", "True"), _TRANSPORT, "test_a_redirect_is_not_followed", "test_a_good_answer_comes_through"),
+    "server texts about a Secret are withheld": case_of(
+        swap("asked.secret", "False"), _TRANSPORT,
+        "test_no_word_of_a_secrets_value_is_in_an_error_or_warning kube/test_answers.py::test_nothing_of_a_secret_s_answer_is_repeated",
+        "test_the_same_words_are_kept_for_what_is_no_secret"),
+    # reconcile
+    "another cluster than recorded": case_of(
+        drop("raise IdentityMismatch"), _GUARDS, "test_another_cluster_under_this_name_is_not_written_to",
+        "reconcile/test_troubles.py::test_an_accepted_identity_voids_the_record_and_deletes_nothing"),
+    "a create takes nothing over": case_of(
+        gives("None"), _GUARDS, "test_what_comes_between_first_contact_and_our_create_is_not_taken_over",
+        "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+    "deletions of the last hour count": case_of(
+        gives("0"), _GUARDS, "test_deletions_beyond_the_budget_are_held_with_the_exact_list_until_approved",
+        "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+    "a replaced name stays until Healthy": case_of(
+        always("healthy or not item.replaced"), _GUARDS, "test_deletions_beyond_the_budget_are_held_with_the_exact_list_until_approved",
+        "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+    "the record is durable before the write": case_of(
+        gives("None"), "reconcile/test_restart.py",
+        "test_killed_between_record_and_apply_the_object_is_neither_lost_nor_applied_twice",
+        "test_a_restart_with_nothing_to_do_writes_nothing"),
+    "a row stays until its object is gone": case_of(
+        always("left is None"), _GUARDS, "test_a_stuck_finalizer_is_named_and_holds_nothing_up",
+        "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+    "a rebuilt record is confirmed first": case_of(
+        never("not confirmed"), "reconcile/test_restart.py",
+        "test_a_lost_journal_that_meets_our_marks_only_observes_until_confirmed",
+        "test_a_restart_with_nothing_to_do_writes_nothing"),
+    "all is validated before the first write": case_of(
+        gives("True"), "reconcile/test_workloads.py",
+        "test_one_refused_object_stops_the_whole_unit_before_the_first_write",
+        "test_a_namespace_and_what_is_in_it_come_in_one_pass"),
+    "a suspended unit is not written to": case_of(
+        swap("policy.suspensions", "()"), _GUARDS, "test_suspended_writes_nothing_and_resumes",
+        "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+    "a rival is not fought without end": case_of(
+        always("beyond < 0"), "reconcile/test_drift.py", "test_a_rival_is_named_and_reverts_back_off",
+        "test_healing_a_field_takes_milliseconds"),
+    "a write without an answer is read first": case_of(
+        never("trouble.look_first"), "reconcile/test_troubles.py",
+        "test_a_write_whose_answer_is_lost_is_read_before_it_is_repeated",
+        "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+}  # fmt: skip

@@ -1,0 +1,242 @@
+"""Cases of the refusal table: what is decided, kept and asked for. See safety/case.py."""
+
+# ruff: noqa: E501 - a table: names of tests are as long as their claims
+
+from __future__ import annotations
+
+from safety.case import Case, case_of
+from safety.mutate import always, drop, gives, never, swap
+
+_CREDENTIALS = "kube/test_credentials.py"
+_GUARD = "core/test_guard.py"
+_RECORD = "core/test_record.py"
+_PLAN = "core/test_plan.py"
+_RELEASE = "core/test_release.py"
+_RETRY = "core/test_retry.py"
+_BUNDLES = "core/test_bundles.py"
+_WEBHOOK = "core/test_webhook.py"
+_OPENING = "store/test_opening.py"
+_STATE = "store/test_state_contract.py::TestMemory"
+_COMMITS = "controllers/test_commits.py"
+_ENTRIES = "scenarios/test_entries_and_identities.py"
+_ANYTHING_ELSE = "test_anything_else_stays_and_says_why"
+_MAY_GO = "test_what_is_recorded_and_still_ours_may_be_deleted_with_its_preconditions"
+_TEAM = "test_a_team_holds_only_its_kinds_and_namespaces"
+
+CASES: dict[str, Case] = {
+    # core
+    "may have been renamed": case_of(
+        never("orders.unproven"), _ENTRIES,
+        "test_a_cluster_that_may_be_renamed_is_kept_until_the_new_entry_says_which_it_is",
+        "test_a_cluster_that_goes_as_another_comes_is_let_go"),
+    "what leaves is let go, not deleted": case_of(
+        swap("Detach()", "Apply(EMPTY_BUNDLE.digest, frozenset(), frozenset())"), _RELEASE,
+        "test_a_unit_that_left_is_detached_unless_its_leaving_is_held",
+        "test_a_rendered_unit_is_applied_with_what_was_permitted_and_approved"),
+    "a file name is a name": case_of(
+        gives("True"), _CREDENTIALS, "test_a_name_cannot_leave_the_directory",
+        "test_a_file_comes_before_the_store_and_a_change_is_seen_at_once"),
+    "an object of nobody's": case_of(
+        swap("plan.foreign.append(Foreign(item, seen, adopt))", "plan.change.append(Step(item, Cause.CHANGED, seen))"),
+        _PLAN, "test_an_unmarked_object_is_foreign_and_carries_the_rule_for_adoption",
+        "test_an_object_that_is_not_there_is_created"),
+    "a mark of another installation": case_of(
+        never("installation != mark.installation"), _RECORD,
+        "test_only_the_exact_mark_is_ours test_each_damage_to_a_mark_is_told_apart", "test_what_we_applied_is_ours"),
+    "a mark of another cluster": case_of(
+        never("identity != mark.identity"), _RECORD,
+        "test_only_the_exact_mark_is_ours test_each_damage_to_a_mark_is_told_apart", "test_what_we_applied_is_ours"),
+    "a copied mark": case_of(
+        never("not (known_uid and text_at(metadata, 'uid') == known_uid) and (not _we_applied(live))"), _RECORD,
+        "test_a_copied_mark_is_not_ours_unless_the_record_knows_the_object", "test_what_we_applied_is_ours"),
+    "a bundle that is not the ordered one": case_of(
+        never("bundle is None or bundle != expected"), _PLAN, "test_a_proof_needs_desired_lists_and_record_complete",
+        "test_what_git_dropped_is_a_candidate_with_its_uid_and_rule"),
+    "kinds that were not listed": case_of(
+        never("missing"), _PLAN, "test_a_proof_needs_desired_lists_and_record_complete",
+        "test_what_git_dropped_is_a_candidate_with_its_uid_and_rule"),
+    "a record that nobody confirmed": case_of(
+        never("not confirmed"), _PLAN, "test_a_proof_needs_desired_lists_and_record_complete",
+        "test_what_git_dropped_is_a_candidate_with_its_uid_and_rule"),
+    "what a problem covers has not left": case_of(
+        gives("None"), _RELEASE, "test_what_a_problem_covers_has_not_left", "test_a_unit_that_is_still_there_has_not_left"),
+    "zero objects of a unit": case_of(
+        gives("None"), _GUARD, "test_zero_objects_are_an_error_unless_the_unit_says_so",
+        "core/test_release.py::test_an_absent_overlay_may_be_empty"),
+    "most objects of a unit": case_of(
+        never("total > FALL_SHARE * had"), _GUARD, "test_half_of_a_unit_may_go_and_more_is_a_sharp_fall",
+        "test_a_few_deletions_within_the_budget_run"),
+    "most clusters of an overlay": case_of(
+        never("count >= FALL_FROM and count > FALL_SHARE * had[overlay]"), _RELEASE,
+        "test_a_fall_is_held_exactly_above_a_quarter_and_from_four_clusters",
+        "controllers/test_commits.py::test_three_clusters_may_leave_without_asking"),
+    "more objects than the budget": case_of(
+        never("total > budget.objects"), _GUARD, "test_one_more_than_the_budget_is_held_with_its_exact_list",
+        "test_a_few_deletions_within_the_budget_run"),
+    "a larger share than the budget": case_of(
+        never("had >= budget.share_from and total > budget.share * had"), _GUARD,
+        "test_a_share_of_the_unit_is_held_only_from_eight_objects_on", "test_a_few_deletions_within_the_budget_run"),
+    "the same deletion on many clusters": case_of(
+        never("len(found) > limit_clusters"), _RELEASE,
+        "test_spreading_a_deletion_over_commits_never_permits_more_than_at_once "
+        "controllers/test_commits.py::test_the_same_deletion_on_more_than_three_clusters_is_permitted_on_none",
+        "test_the_same_cluster_counts_once"),
+    "no deletion without a permit": case_of(
+        always("item.replaced or item.ref in permits"), _GUARD,
+        "test_what_the_hub_has_not_permitted_waits test_nothing_is_deleted_that_the_hub_did_not_permit",
+        "test_a_few_deletions_within_the_budget_run"),
+    "an approval is for the very object": case_of(
+        gives("any(one.ref == item.ref for one in approved)"), _GUARD,
+        "test_an_approval_passes_the_guards_for_the_very_object_that_was_shown",
+        "test_an_approval_of_a_part_leaves_the_rest_held"),
+    "an approval is for the very list": case_of(
+        gives("True"), _RELEASE, "test_anything_that_was_not_approved_is_no_part_of_it",
+        "test_what_is_left_of_an_approved_list_stays_approved"),
+    "prune: confirm": case_of(
+        never("confirm"), _GUARD, "test_prune_disabled_keeps_and_prune_confirm_asks",
+        "test_a_few_deletions_within_the_budget_run"),
+    "a precious kind": case_of(
+        gives("False"), _GUARD, "test_even_one_precious_object_asks_a_person",
+        "test_a_kind_of_another_group_with_a_precious_name_is_no_precious_kind"),
+    "another incarnation is not deleted": case_of(never("not row.uid or row.uid != uid"), _RECORD, _ANYTHING_ELSE, _MAY_GO),
+    "only our whole mark is deleted": case_of(
+        never("verdict.kind is not MarkKind.OURS"), _RECORD, _ANYTHING_ELSE, _MAY_GO),
+    "an owned object is left to its owner": case_of(
+        never("(owners := documents_at(metadata, 'ownerReferences'))"), _RECORD, _ANYTHING_ELSE, _MAY_GO),
+    "a released object is not deleted": case_of(
+        never("row.state is RowState.RELEASED"), _RECORD, _ANYTHING_ELSE, _MAY_GO),
+    "what is not ours is no candidate": case_of(
+        never("row.state is RowState.RELEASED or seen.mark.kind is not MarkKind.OURS or seen.uid != row.uid"), _PLAN,
+        "test_an_object_that_does_not_carry_exactly_our_mark_is_never_a_candidate",
+        "test_what_git_dropped_is_a_candidate_with_its_uid_and_rule"),
+    "a record holds old and new": case_of(
+        gives("()"), _RECORD, "test_the_record_holds_old_united_with_new", "test_a_released_row_is_not_taken_back"),
+    "a rebuilt record that differs": case_of(
+        never("not judge_mark(document, mark).ours"), _RECORD,
+        "test_a_record_is_rebuilt_from_what_carries_exactly_our_mark",
+        "test_the_digest_of_a_record_does_not_depend_on_the_order"),
+    "nothing is made anew unasked": case_of(
+        never("not obj.options.replace"), _GUARD, "test_replacing_an_object_counts_as_a_deletion",
+        "test_a_few_deletions_within_the_budget_run"),
+    "two units want one object": case_of(
+        never("rivals"), _PLAN, "test_two_units_that_want_one_object_both_leave_it_and_are_named",
+        "test_an_object_moves_between_units_without_being_deleted"),
+    "what another unit takes is no deletion": case_of(
+        never("takers"), _PLAN, "test_an_object_moves_between_units_without_being_deleted",
+        "test_what_git_dropped_is_a_candidate_with_its_uid_and_rule"),
+    "a field of another manager": case_of(
+        never("foreign"), "core/test_conflicts.py",
+        "test_a_field_that_was_never_ours_is_reported test_one_field_that_was_never_ours_stops_the_force_over_all_others",
+        "test_a_field_that_was_ours_may_be_forced_once_with_the_events_uid_and_version"),
+    "missing rights are asked seldom": case_of(
+        gives("usual"), _RETRY, "test_refusals_are_asked_seldom_and_outages_soon",
+        "test_a_wait_stays_between_its_bounds"),
+    "Retry-After is obeyed": case_of(
+        never("asked is not None"), _RETRY, "test_a_repeat_never_comes_before_retry_after",
+        "test_an_outage_is_repeated_a_bounded_number_of_times"),
+    "an old status is Unknown": case_of(
+        gives("Age.FRESH"), "core/test_fold.py", "test_a_report_is_unknown_after_three_missed_intervals_and_not_before",
+        "test_an_age_never_overstates"),
+    "one definition of an object": case_of(
+        never("made.ref in seen"), _BUNDLES, "test_an_object_that_is_defined_twice_is_refused",
+        "test_the_same_name_elsewhere_is_another_object"),
+    "a size of objects": case_of(
+        (never("len(documents) > limits.objects"),
+         never("len(made.body) > limits.object_bytes or total > limits.total_bytes")), _BUNDLES,
+        "test_too_many_or_too_large_objects_are_refused", "test_a_large_build_is_warned_of"),
+    "encrypted text reaches no cluster": case_of(
+        never("'sops' in document"), _BUNDLES, "test_encrypted_objects_are_refused_by_name",
+        "test_secret_values_are_sealed_and_come_back_whole"),
+    "kinds of a team": case_of(
+        never("rights.kinds is not None and (not names & set(rights.kinds))"), _GUARD, _TEAM,
+        "test_a_kind_may_be_named_with_its_group"),
+    "namespaces of a team": case_of(
+        never("rights.namespaces is not None"), _GUARD,
+        f"{_TEAM} test_without_a_list_of_kinds_namespaces_still_bound_a_team", "test_a_kind_may_be_named_with_its_group"),
+    "replace is a right": case_of(
+        never("obj.options.replace and (not rights.replace)"), _GUARD, "test_replace_needs_the_right_to_replace",
+        "test_a_kind_may_be_named_with_its_group"),
+    "values of Secrets are masked": case_of(
+        gives("False"), "core/test_diff.py", "reconcile/test_drift.py::test_secret_values_in_drift_are_masked",
+        "reconcile/test_drift.py::test_drift_is_reported_with_both_values_and_manager_where_self_heal_is_off"),
+    "a webhook without a secret": case_of(
+        never("not secret"), _WEBHOOK, "test_without_a_secret_even_the_signature_of_the_empty_secret_is_refused",
+        "test_the_example_of_githubs_documentation_is_accepted"),
+    "a webhook that is too large": case_of(
+        never("len(body) > BODY_LIMIT_BYTES"), _WEBHOOK, "test_a_body_of_the_limit_is_read_and_one_byte_more_is_not",
+        "test_the_example_of_githubs_documentation_is_accepted"),
+    "a webhook that is not signed": case_of(
+        always("same"), _WEBHOOK, "test_another_body_or_secret_is_wrong",
+        "test_a_right_signature_is_accepted_under_either_header_in_any_case"),
+    # controllers
+    "the cluster of another entry": case_of(
+        gives("None"), _ENTRIES, "test_two_entries_of_one_cluster_are_both_stopped_by_name_and_all_others_go_on",
+        "test_a_cluster_that_goes_as_another_comes_is_let_go"),
+    "a fleet file that does not parse": case_of(
+        never("before is not None and fleet.unknown.everything is not None"),
+        "scenarios/test_hub_on_simulated_clusters.py", "test_a_whole_fleet_file_that_breaks_keeps_everything_in_force",
+        "test_a_commit_reaches_all_its_units_and_a_one_line_commit_is_one_write_each"),
+    "another name of the fleet": case_of(
+        gives("fleet"), "scenarios/test_what_a_broken_file_hides.py", "test_another_name_of_the_fleet_is_not_taken_over",
+        "test_an_overlay_whose_file_breaks_keeps_its_settings"),
+    "a lost mirror keeps its promise": case_of(
+        never("not kept"), _COMMITS, "test_a_lost_mirror_and_a_rewritten_history_keep_what_is_in_force",
+        "test_a_lost_mirror_with_the_same_history_goes_on"),
+    "a move is no deletion": case_of(
+        gives("frozenset()"), _COMMITS, "test_an_object_that_moves_to_another_overlay_is_no_deletion",
+        "test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour"),
+    "what a team may not have": case_of(
+        always("unit.team is None"), _COMMITS,
+        "test_a_teams_object_outside_its_rights_is_refused_and_others_go_on",
+        "test_a_one_overlay_commit_reaches_exactly_the_affected_clusters"),
+    # store
+    "one process to a state": case_of(
+        drop("fcntl.flock"), _OPENING, "test_a_second_process_is_refused_by_the_number_of_the_first",
+        "test_a_state_that_was_closed_opens_again"),
+    "a newer state": case_of(
+        never("found is not None and found not in known_schemas()"), _OPENING,
+        "test_a_newer_schema_is_refused_and_left_as_it_is", "test_a_state_that_was_closed_opens_again"),
+    "a damaged state": case_of(
+        never("verdict != ('ok',) or version is None"), _OPENING, "test_a_damaged_file_is_named_never_replaced",
+        "test_a_state_that_was_closed_opens_again"),
+    "a lost key is not replaced": case_of(
+        never("(directory / DATABASE_FILE).exists()"), _OPENING,
+        "store/test_opening.py::TestKey::test_a_lost_key_is_not_replaced_behind_an_existing_database",
+        "store/test_opening.py::TestKey::test_the_first_start_makes_a_private_key_and_the_next_finds_it"),
+    "another key": case_of(
+        drop("raise KeyMissing"), _OPENING, "test_another_key_is_refused_and_the_right_one_still_works",
+        "test_a_state_that_was_closed_opens_again"),
+    "an audit log that was cut": case_of(
+        never("(head or START) != last"), "store/test_audit.py", "test_what_was_done_to_the_table_is_found",
+        "test_a_log_from_before_the_chain_is_sealed_by_the_upgrade_and_goes_on"),
+    "an approval of a list that changed": case_of(
+        never("known.list_digest != list_digest"), _STATE, "test_a_decision_on_another_list_or_after_the_end_is_refused",
+        "test_a_hold_is_one_per_overlay_and_commit"),
+    "an approval that comes too late": case_of(
+        never("at >= known.expires_at"), _STATE, "test_a_decision_on_another_list_or_after_the_end_is_refused",
+        "test_a_hold_is_one_per_overlay_and_commit"),
+    "an approval that expired": case_of(
+        swap("known.decision == 'approved' and now.created_at >= known.expires_at", "False"), _STATE,
+        "test_an_approval_that_expired_asks_anew",
+        "test_an_approval_survives_asking_again_and_is_void_for_another_list"),
+    "a key that others may read": case_of(
+        never("private and stat.S_IMODE(mode) & 63"), _OPENING, "store/test_opening.py::TestKey::test_a_key_that_others_may_read_is_refused",
+        "store/test_opening.py::TestKey::test_the_first_start_makes_a_private_key_and_the_next_finds_it"),
+    "an entry in another's place": case_of(
+        swap("name.encode()", "b''"), _OPENING, "test_an_entry_moved_to_another_name_does_not_open",
+        "test_a_state_that_was_closed_opens_again"),
+    "values at rest are encrypted": case_of(
+        gives("secrets.token_bytes(12) + value"), _OPENING, "test_no_secret_lies_in_clear_in_any_file",
+        "store/test_opening.py::TestKey::test_the_first_start_makes_a_private_key_and_the_next_finds_it"),
+    # ownership
+    "a worker that was ended": case_of(
+        never("not self.is_open"), "safety/test_guards.py", "test_a_fence_whose_worker_was_ended_lets_nothing_pass",
+        "test_a_fence_in_force_gives_its_epoch"),
+    # api
+    "the list that was seen": case_of(
+        never("not row.list_digest.startswith(body.list_digest)"), "api/test_acting.py",
+        "test_a_hold_is_approved_by_its_list_once", "test_a_sync_is_written_down_and_rings_and_a_repeated_key_is_the_same_operation"),
+    "an identity that is another's": case_of(
+        never("taken and taken != [name]"), "api/test_acting.py", "test_an_identity_is_accepted_for_one_entry_only",
+        "test_each_scope_is_suspended_and_resumed"),
+}  # fmt: skip
