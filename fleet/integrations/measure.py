@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from yarl import URL
 
 import fleet
 from fleet.core.fleet import HttpCheck, PrometheusCheck
@@ -66,8 +67,6 @@ class HttpMeasure:
             return Read(Word.NONE, str(error))
         except FleetError as error:
             return Read(Word.NONE, f"{error.what}: {error.why}" if error.why else error.what)
-        except ssl.SSLCertVerificationError as error:
-            return Read(Word.NONE, f"its certificate is not trusted: {error.verify_message}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Read(Word.NONE, _words(error))
         return (
@@ -102,7 +101,7 @@ class HttpMeasure:
                 max_line_size=_LONGEST_HEADER,
                 max_field_size=_LONGEST_HEADER,
             ) as session,
-            session.get(url, headers=headers, allow_redirects=False) as response,
+            session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response,
         ):
             if 300 <= response.status < 400 and not (isinstance(check, HttpCheck) and check.status == response.status):
                 raise _NoAnswer(f"status {response.status}: it redirects, which is not followed")
@@ -141,7 +140,7 @@ def _trust(secret: Secret | None) -> ssl.SSLContext:
 def _words(error: Exception) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not trusted: {error.certificate_error}"
+            return f"its certificate is not trusted: {getattr(error.certificate_error, 'verify_message', error)}"
         case aiohttp.ClientConnectorError():
             inner = cast("Any", error).os_error
             if isinstance(cause := inner.__cause__ or inner, FleetError):
