@@ -36,8 +36,9 @@ def judge_webhook(body: bytes, headers: Mapping[str, str], secret: bytes) -> Web
     if not signature:
         return WebhookVerdict.UNSIGNED
     expected = webhook_signature(body, secret)
-    # As bytes: a header may hold anything, and text beyond ASCII cannot be compared in constant time.
-    same = hmac.compare_digest(signature.strip().lower().encode(), expected.encode())
+    # As bytes: a header may hold anything, and text beyond ASCII cannot be compared in constant time. What is no UTF-8
+    # comes as surrogates, which have no bytes of their own.
+    same = hmac.compare_digest(signature.strip().lower().encode(errors="surrogateescape"), expected.encode())
     return WebhookVerdict.ACCEPTED if same else WebhookVerdict.WRONG
 
 

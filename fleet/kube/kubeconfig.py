@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fleet.errors import CredentialMissing, CredentialRefused
 from fleet.kube.access import Access, Endpoint, FixedAccess, Ticket
@@ -238,34 +238,32 @@ class _Reader:
     def _server(self, cluster: Node) -> str:
         server = cluster.text("server")
         where = cluster.fields["server"].where if "server" in cluster.fields else cluster.where
-        parts = urlsplit(server)
-        try:
-            sound = bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            sound = False
-        if not sound or parts.scheme not in ("https", "http") or parts.query or parts.fragment or "@" in parts.netloc:
+        parts = _split(server)
+        if (
+            parts is None
+            or parts.scheme not in ("https", "http")
+            or parts.query
+            or parts.fragment
+            or "@" in parts.netloc
+        ):
             raise _refused(where, "server: expected https://HOST:PORT", "correct the address")
         if parts.scheme == "http" and self.trust is Trust.HUB:
             raise _refused(where, "server: plain http shows the credential to the network (R30)", "use https")
-        return server.rstrip("/")
+        return parts.geturl().rstrip("/")  # with its scheme in small letters: TLS is asked of `https:`
 
     def _proxy(self, cluster: Node) -> str:
         proxy = cluster.text("proxy-url")
         if not proxy:
             return ""
-        parts = urlsplit(proxy)
-        try:
-            sound = bool(parts.hostname) and parts.port is not None
-        except ValueError:
-            sound = False
-        if not sound or parts.scheme not in _PROXY_SCHEMES:
+        parts = _split(proxy)
+        if parts is None or parts.port is None or parts.scheme not in _PROXY_SCHEMES:
             raise _refused(
                 cluster.fields["proxy-url"].where,
                 f"proxy-url: only {', '.join(_PROXY_SCHEMES)} proxies with a port are understood; "
                 "a direct connection is never tried instead (R30)",
                 "write http://HOST:PORT or socks5://HOST:PORT",
             )
-        return proxy
+        return parts.geturl()
 
     def _authorization(self, user: Node) -> str:
         token = user.text("token").strip()
@@ -292,8 +290,8 @@ class _Reader:
             return b""
         try:
             return _resolved(entry.fields[name], path).read_bytes()
-        except OSError as error:
-            why = f"{name}: {error.strerror or error}"
+        except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+            why = f"{name}: {getattr(error, 'strerror', None) or error}"
             raise _refused(entry.fields[name].where, why, "correct the path") from None
 
     def _plugin(self, spec: Node, cluster: Node, endpoint: Endpoint) -> Plugin:
@@ -322,6 +320,20 @@ class _Reader:
             install_hint=spec.text("installHint"),
             where=spec.where,
         )
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL with a host, and a port that can be one; None for all others.
+
+    Python would pass over tabs and line ends in it, which another reader of the same text does not.
+    """
+    if any(c.isspace() or not c.isprintable() for c in url):
+        return None
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
 
 
 def _refused(where: str, why: str, next_step: str) -> CredentialRefused:

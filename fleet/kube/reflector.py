@@ -34,9 +34,15 @@ _WHOLE_SHARE = 0.7  # a watch that lived for this share of what it asked for has
 
 def is_older(version: str, than: str) -> bool:
     """Whether a resourceVersion lies before another one (KEP-5504); also where either is no number."""
-    if not (version.isdecimal() and than.isdecimal()):
+    if not (version.isascii() and version.isdecimal() and than.isascii() and than.isdecimal()):
         return version != than
-    return int(version) < int(than)
+    return _size(version) < _size(than)
+
+
+def _size(digits: str) -> tuple[int, str]:
+    """Compares as the number would; int() refuses what is thousands of digits long."""
+    plain = digits.lstrip("0")
+    return len(plain), plain
 
 
 class Reflector:

@@ -97,7 +97,9 @@ class _Reader:
         if isinstance(tree, yaml.MappingNode):
             fields: dict[str, Node] = {}
             for key, value in tree.value:
-                name = str(key.value)
+                if not isinstance(key, yaml.ScalarNode):
+                    raise ValueError(f"line {key.start_mark.line + 1}: a key that is no text")
+                name = key.value
                 if name in fields:
                     raise ValueError(f"line {key.start_mark.line + 1}: {name} is there twice")
                 fields[name] = self.read(value, depth + 1, key)

@@ -7,6 +7,7 @@ A stream is parsed as a whole: splitting it at `---` loses the last newline of a
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,8 @@ _NOT_JSON = frozenset(sign + word for sign in ("", "+", "-") for word in (".inf"
     ".NAN",
 }
 _STARTS = frozenset("+-.0123456789yYnNtTfFoO~")
-_FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
+_MOST_DIGITS = 70  # 64 bits have 64 of them at most; int() itself refuses some thousands
+_FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")  # one way to match: else it backtracks
 _INTEGERS = (
     (re.compile(r"[-+]?0[xX][0-9a-fA-F]+\Z"), 16),
     (re.compile(r"[-+]?0[bB][01]+\Z"), 2),
@@ -110,15 +112,22 @@ def scalar(text: str) -> Json:
 
 def _number(text: str) -> Json:
     if text[0] == ".":
-        return float(text) if _FLOAT.match(text) else text
+        return _float(text, text)
     plain = text.replace("_", "")
-    for pattern, base in _INTEGERS:
+    for pattern, base in _INTEGERS if len(plain) <= _MOST_DIGITS else ():
         if pattern.match(plain):
             number = int(_digits(plain, base), base)
             if -(2**63) <= number < 2**64:
                 return number
             break
-    return float(plain) if _FLOAT.match(plain) else text
+    return _float(plain, text)
+
+
+def _float(plain: str, text: str) -> Json:
+    """What is beyond all numbers is text to Go, and written without quotes: a digest such as 1e999 must stay."""
+    if _FLOAT.match(plain) and math.isfinite(number := float(plain)):
+        return number
+    return text
 
 
 def _digits(plain: str, base: int) -> str:

@@ -1,4 +1,4 @@
-"""The long form of the safety figures: `PYTHONPATH=tests python -m safety sweep|schedules|flips --out FILE`.
+"""The long form of the safety figures: `PYTHONPATH=tests python -m safety sweep|schedules|flips|fuzz --out FILE`.
 
 Each line of FILE is one run as JSON, written as soon as it ended; runs that stand there already are not repeated. The
 exit code is 1 if any run found a violation.
@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from safety import flips, sweep
+from safety import flips, fuzz, fuzz_targets, generators, sweep
 from safety.schedules import Schedule
 
+FUZZ_RUN = 100_000
 Job = tuple[str, Callable[[], Awaitable[dict[str, Any]]]]
 
 
@@ -65,6 +66,39 @@ async def schedule_jobs() -> list[Job]:
     return [(f"schedule, seed {seed}", partial(job, seed)) for seed in range(30)]
 
 
+async def generator_jobs() -> list[Job]:
+    """50 changes of generators over 30 clusters."""
+
+    async def job() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="fleet-generators-") as folder:
+            found = await generators.change(Path(folder), 30, 50, 0, seconds=1800.0)
+        others = [f"V1 {name} was deleted" for name in found.others_deleted]
+        counts = {"looked": found.looked, "deleted": found.deleted, "generated": found.generated}
+        violations = [*found.holds, *found.missing, *others]
+        return {"kind": "50 generator changes", "met": found.most_pods > 2, "violations": violations, **counts}
+
+    return [("generator changes, 30 clusters", job)]
+
+
+async def fuzz_jobs(inputs: int, target: str) -> list[Job]:
+    """Inputs of each target, in runs of 100,000."""
+
+    async def job(name: str, first: int, count: int) -> dict[str, Any]:
+        found = await asyncio.to_thread(fuzz.run, fuzz_targets.TARGETS[name], count, first=first)
+        slow, growth = round(found.slowest[0], 3), found.growth_bytes >> 20
+        counts = {"inputs": found.inputs, "slowest_seconds": slow, "growth_mib": growth, **found.outcomes}
+        large = [] if found.growth_bytes <= fuzz.GROWTH_BYTES else [f"the memory grew by {growth} MiB"]
+        violations = [*found.crashes, *found.hangs, *large]
+        return {"kind": f"fuzz {name}", "met": found.inputs == count, "violations": violations, **counts}
+
+    return [
+        (f"fuzz {name} {first}-{min(inputs, first + FUZZ_RUN) - 1}",
+         partial(job, name, first, min(inputs, first + FUZZ_RUN) - first))
+        for name in fuzz_targets.TARGETS if target in ("", name)
+        for first in range(0, inputs, FUZZ_RUN)
+    ]  # fmt: skip
+
+
 async def run_all(jobs: Sequence[Job], out: Path) -> int:
     """Run what is not in the file yet; the number of runs with a violation."""
     out.touch()
@@ -98,6 +132,7 @@ JOBS: dict[str, Callable[[], Awaitable[list[Job]]]] = {
     "sweep": sweep_jobs,
     "flips": flip_jobs,
     "schedules": schedule_jobs,
+    "generators": generator_jobs,
 }
 
 
@@ -108,16 +143,20 @@ def main() -> int:
     if sys.argv[1:2] and sys.argv[1] in OWN:
         return import_module(f"safety.{OWN[sys.argv[1]]}").main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m safety", description=__doc__)
-    parser.add_argument("what", choices=sorted(JOBS))
+    parser.add_argument("what", choices=sorted((*JOBS, "fuzz")))
     parser.add_argument("--out", type=Path, required=True, help="file of results")
     parser.add_argument("--shard", default="1/1", help="I/N: every Nth run from the Ith; N processes may share FILE")
+    parser.add_argument("--target", default="", choices=sorted(fuzz_targets.TARGETS), help="fuzz: this one alone")
+    parser.add_argument("--inputs", type=int, default=1_000_000, help="fuzz: of each target")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     out: Path = options.out
 
     async def run() -> int:
         first, step = map(int, options.shard.split("/"))
-        return await run_all((await JOBS[options.what]())[first - 1 :: step], out)
+        fuzzed = options.what == "fuzz"
+        jobs = await (fuzz_jobs(options.inputs, options.target) if fuzzed else JOBS[options.what]())
+        return await run_all(jobs[first - 1 :: step], out)
 
     return 1 if asyncio.run(run()) else 0
 
