@@ -1,4 +1,4 @@
-"""The long form of the safety figures: `PYTHONPATH=tests python -m safety sweep|schedules|flips|fuzz --out FILE`.
+"""The long form of the safety figures: `PYTHONPATH=tests python -m safety WHAT --out FILE`.
 
 Each line of FILE is one run as JSON, written as soon as it ended; runs that stand there already are not repeated. The
 exit code is 1 if any run found a violation.
@@ -128,22 +128,20 @@ def summary(out: Path) -> int:
     return sum(bad.values())
 
 
-JOBS: dict[str, Callable[[], Awaitable[list[Job]]]] = {
-    "sweep": sweep_jobs,
-    "flips": flip_jobs,
-    "schedules": schedule_jobs,
-    "generators": generator_jobs,
+JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
+    "sweep": lambda _: sweep_jobs(),
+    "flips": lambda _: flip_jobs(),
+    "schedules": lambda _: schedule_jobs(),
+    "generators": lambda _: generator_jobs(),
+    "fuzz": lambda given: fuzz_jobs(given.inputs, given.target),
 }
-
-
-OWN = {"guards": "guard_runs"}  # commands with options of their own, by module
 
 
 def main() -> int:
     if sys.argv[1:2] and sys.argv[1] in OWN:
         return import_module(f"safety.{OWN[sys.argv[1]]}").main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m safety", description=__doc__)
-    parser.add_argument("what", choices=sorted((*JOBS, "fuzz")))
+    parser.add_argument("what", choices=sorted(JOBS))
     parser.add_argument("--out", type=Path, required=True, help="file of results")
     parser.add_argument("--shard", default="1/1", help="I/N: every Nth run from the Ith; N processes may share FILE")
     parser.add_argument("--target", default="", choices=sorted(fuzz_targets.TARGETS), help="fuzz: this one alone")
@@ -154,9 +152,7 @@ def main() -> int:
 
     async def run() -> int:
         first, step = map(int, options.shard.split("/"))
-        fuzzed = options.what == "fuzz"
-        jobs = await (fuzz_jobs(options.inputs, options.target) if fuzzed else JOBS[options.what]())
-        return await run_all(jobs[first - 1 :: step], out)
+        return await run_all((await JOBS[options.what](options))[first - 1 :: step], out)
 
     return 1 if asyncio.run(run()) else 0
 
