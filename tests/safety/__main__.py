@@ -137,6 +137,9 @@ JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
 }
 
 
+OWN = {"guards": "guard_runs"}  # commands with options of their own, by module
+
+
 def main() -> int:
     if sys.argv[1:2] and sys.argv[1] in OWN:
         return import_module(f"safety.{OWN[sys.argv[1]]}").main(sys.argv[2:])
