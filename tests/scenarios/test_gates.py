@@ -55,10 +55,10 @@ def value_on(world: HubWorld, cluster: str) -> str:
     return found["data"]["a"] if found else ""
 
 
-def state_of(world: HubWorld) -> Any:
+def state_of(world: HubWorld, gate: str = "errors") -> Any:
     passages = world.opened.view.passages.all
     row = passages[-1].rows.get("web") if passages else None
-    return row.gates.get("dev/errors") if row is not None else None
+    return row.gates.get(f"dev/{gate}") if row is not None else None
 
 
 async def release(world: HubWorld, value: str) -> str:
@@ -147,3 +147,75 @@ async def test_a_killed_hub_neither_asks_a_passed_gate_again_nor_shortens_a_wind
         calm = world.opened.view.passages.all[-1].rows["web"].gates["dev/calm"]
         assert calm.opened == before["dev/calm"].opened
         assert calm.last.asked_at - calm.good_since >= 4.0
+
+
+def job(tag: str) -> str:
+    return (
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {name: smoke, namespace: default}\nspec:\n  backoffLimit: 0\n"
+        "  template:\n    spec:\n      restartPolicy: Never\n"
+        f"      containers: [{{name: c, image: 'reg/smoke:{tag}'}}]\n"
+    )
+
+
+def verbs_on(world: HubWorld, cluster: str) -> list[str]:
+    return [entry.verb for entry in world.sim.cluster(cluster).ledger.writes(0) if entry.resource == "jobs"]
+
+
+SMOKE = "{name: smoke, job: {path: gates/smoke.yaml}, interval: 1s, retries: 0}"
+
+
+async def test_a_job_that_completes_lets_it_on_and_is_gone_afterwards(world: HubWorld) -> None:
+    await begin(world, SMOKE)
+    world.commit({"gates/smoke.yaml": job("1")})
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        commit = await release(world, "2")
+        await world.until_everywhere(commit)
+        row = world.opened.view.passages.all[-1].rows["web"]
+        assert row.gates["dev/smoke"].last.text.endswith(" completed")
+        assert verbs_on(world, "dev-1") == ["patch", "delete"]
+        _, audit = await world.call("GET", "/api/v1/audit?limit=1000")
+        told = [(each["action"], each["outcome"]) for each in audit["items"] if "smoke" in each["object"]]
+        assert told == [("gate-job", ""), ("gate-job", "done"), ("delete", ""), ("delete", "done")]
+
+
+async def test_a_job_that_fails_halts_it_and_is_gone_afterwards(world: HubWorld) -> None:
+    await begin(world, SMOKE.replace("interval", "timeout: 5s, interval"))
+    world.commit({"gates/smoke.yaml": job("crash")})
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        await release(world, "2")
+        halted = await world.until(lambda: world.opened.view.passages.all[-1].halted, "halted")
+        assert "gate smoke of step dev: Job default/smoke-" in halted.reason
+        assert value_on(world, "prod-1") == "1"
+        await world.until(lambda: verbs_on(world, "dev-1") == ["patch", "delete"], "gone")
+
+
+async def test_a_killed_hub_finds_its_job_again_and_starts_no_second_one(world: HubWorld) -> None:
+    await begin(world, SMOKE.replace("interval", "timeout: 60s, interval"))
+    world.commit({"gates/smoke.yaml": job("slow")})
+    async with world.run(kill=True):
+        await world.until_everywhere(world.repo.head())
+        await release(world, "2")
+        await world.until(lambda: verbs_on(world, "dev-1") == ["patch"], "started")
+    mark = world.marks()["dev-1"]
+    async with world.run(kill=True):
+        ledger = world.sim.cluster("dev-1").ledger
+        await world.until(
+            lambda: [e for e in ledger.since(mark) if (e.verb, e.resource) == ("get", "jobs")][2:], "read"
+        )
+        assert verbs_on(world, "dev-1") == ["patch"]
+
+
+async def test_no_job_is_run_where_nothing_may_be_written(world: HubWorld) -> None:
+    await begin(world, SMOKE.replace("smoke.yaml}", "smoke.yaml, cluster: prod-1}"))
+    world.commit({"gates/smoke.yaml": job("1")})
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        await world.call("POST", "/api/v1/clusters/prod-1:suspend", {"reason": "disk swap"})
+        await release(world, "2")
+        last = await world.until(lambda: (state := state_of(world, "smoke")) and state.last, "read")
+        assert (last.word, last.text) == ("none", "prod-1 is suspended, and gets no Job: disk swap")
+        assert verbs_on(world, "prod-1") == []
+        await world.call("POST", "/api/v1/clusters/prod-1:resume", {"reason": "done"})
+        await world.until_everywhere(world.repo.head())
