@@ -54,6 +54,11 @@ class Controllers:
                 "secrets": self._on_secret,
             }
 
+    def set_ready_seconds(self, seconds: float) -> None:
+        """From now on a pod takes so long from its birth to its fate: slow nodes, or quick ones."""
+        if self._workloads is not None:
+            self._workloads.ready_seconds = seconds
+
     def start(self) -> None:
         """Begin with what is there, then follow every event."""
         store = self._cluster.store

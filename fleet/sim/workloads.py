@@ -45,7 +45,7 @@ class Workloads:
     """The workload controllers of one cluster. `ready_seconds`: from a pod's birth to its fate."""
 
     def __init__(self, cluster: SimCluster, controllers: Controllers, *, ready_seconds: float) -> None:
-        self._cluster, self._controllers, self._ready_seconds = cluster, controllers, ready_seconds
+        self._cluster, self._controllers, self.ready_seconds = cluster, controllers, ready_seconds
         self._due: set[tuple[str, Key]] = set()
         self._work: dict[str, Callable[[Key], None]] = {
             "deployments.apps": self._deployment,
@@ -157,7 +157,7 @@ class Workloads:
         pod = self._cluster.objects.find(self._kind("", "Pod"), *key)
         if pod is None:
             return
-        delay = self._ready_seconds * (_SLOW_FACTOR if fate_of(pod) is Fate.SLOW else 1)
+        delay = self.ready_seconds * (_SLOW_FACTOR if fate_of(pod) is Fate.SLOW else 1)
         self._controllers.later(delay, lambda: self._fulfil(key, uid, 1))
 
     def _fulfil(self, key: Key, uid: str, restarts: int) -> None:
@@ -172,7 +172,7 @@ class Workloads:
             self._cluster.logs[key] = last_words(pod) + "\n"
         self._cluster.objects.change(kind, *key, lambda old: {**old, "status": status}, KUBELET, "status")
         if crashed and restarts < _CRASHES:
-            self._controllers.later(self._ready_seconds * 4**restarts, lambda: self._fulfil(key, uid, restarts + 1))
+            self._controllers.later(self.ready_seconds * 4**restarts, lambda: self._fulfil(key, uid, restarts + 1))
 
     def _bury(self, key: Key) -> None:
         """The kubelet has stopped a pod that was deleted gracefully."""
@@ -402,7 +402,7 @@ class Workloads:
         for pod in active:
             if is_ready(pod) or _is_crashing(pod):
                 place = _key(pod)
-                self._controllers.later(self._ready_seconds, lambda place=place: self._finish(place))
+                self._controllers.later(self.ready_seconds, lambda place=place: self._finish(place))
         self._status(kind, key, job_status(job, len(active), len(done), len(failed), wanted, tries))
 
     def _finish(self, key: Key) -> None:
