@@ -59,6 +59,13 @@ REPORT_AGE = Gauge("fleet_cluster_report_age_seconds", "Age of the last report",
 HOLDS = Gauge("fleet_holds_open", "Holds that wait for a person", registry=REGISTRY)
 WORKER_FAILURES = Counter("fleet_worker_failures_total", "Bugs that ended a worker", ["cluster"], registry=REGISTRY)
 STATE_WRITABLE = Gauge("fleet_state_writable", "1 while the hub's own state can be written", registry=REGISTRY)
+CREDENTIAL_ENDS = Gauge(
+    "fleet_credential_ends_timestamp_seconds", "When the credential of a cluster ends", ["cluster"], registry=REGISTRY
+)
+RENEWALS = Counter("fleet_credential_renewals_total", "Tokens renewed, by outcome", ["outcome"], registry=REGISTRY)
+REVERIFIED = Counter(
+    "fleet_reverified_total", "Objects compared anew because another version recorded them", registry=REGISTRY
+)
 CONVERGED = Histogram(
     "fleet_commit_converged_seconds",
     "From fetch to all released units at the commit",

@@ -19,9 +19,10 @@ from fleet.kube.addresses import AddressRule, CheckedResolver
 from fleet.kube.connect import KubeConnector
 from fleet.kube.credentials import NamedCredentials
 from fleet.kube.kubeconfig import Trust, access_from, read_kubeconfig
+from fleet.kube.renewal import TokenRenewer
 from fleet.ownership.local import LocalOwnership
 from fleet.ports.gates import Measure
-from fleet.ports.kube import Connector
+from fleet.ports.kube import Connector, Renewer
 from fleet.ports.render import Renderer, Vault
 from fleet.ports.source import Source
 from fleet.ports.state import State
@@ -49,6 +50,7 @@ class Adapters:
     renderer: Renderer
     connector: Connector
     measure: Measure
+    renewer: Renewer
     ownership: LocalOwnership
     traces: Traces
     digest_key: bytes  # of digests of live Secrets (R32)
@@ -121,6 +123,7 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
         renderer=renderer,
         connector=KubeConnector(credentials, allowed=settings.allowed_networks()),
         measure=measure_of(settings, state.credential),
+        renewer=TokenRenewer(credentials, allowed=settings.allowed_networks()),
         ownership=LocalOwnership(state),
         traces=Traces(settings.otlp_endpoint, version=__version__),
         digest_key=hmac.digest(key, b"object digests", "sha256"),

@@ -56,10 +56,12 @@ async def _put_credential(call: Call) -> CredentialOut:
 
 
 async def _credentials(call: Call) -> CredentialList:
-    items = [
-        CredentialOut(name=name, added_at=rfc3339(at))
-        for name, at in sorted((await call.parts.state.credentials()).items())
-    ]
+    known = {state.name: state for state in call.parts.view.credentials.values()}
+    items: list[CredentialOut] = []
+    for name, at in sorted((await call.parts.state.credentials()).items()):
+        state = known.get(name)
+        ends, renews = (state.ends.at, state.renew_at) if state is not None else (0.0, 0.0)
+        items.append(CredentialOut(name=name, added_at=rfc3339(at), ends_at=rfc3339(ends), renew_at=rfc3339(renews)))
     return CredentialList(items=items, total=len(items))
 
 

@@ -132,6 +132,18 @@ class ClusterSpec(ApiModel):
     overlays: list[str] = Field(default_factory=list[str])
 
 
+class CredentialStatus(ApiModel):
+    """When the credential of a cluster ends, and whether the hub renews it by itself."""
+
+    name: str
+    place: str  # stored | file
+    what: str  # the part of it that ends first
+    ends_at: str | None = None  # None: it has no end
+    renew_at: str | None = None  # None: not by the hub
+    message: str = ""
+    next_step: str = ""
+
+
 class ClusterStatus(ApiModel):
     """State of one cluster: the worst of its units, and its own connection."""
 
@@ -149,6 +161,7 @@ class ClusterStatus(ApiModel):
     units: int = 0
     at_head: int = 0
     needs_person: bool = False
+    credential: CredentialStatus | None = None
     conditions: list[ConditionOut] = Field(default_factory=list[ConditionOut])
 
 
@@ -321,6 +334,15 @@ class NeedsPerson(ApiModel):
     next: str
 
 
+class EndsSoon(ApiModel):
+    """One line under "Ends soon": a credential that nobody renews by itself."""
+
+    at: str | None
+    in_seconds: float  # negative: it has ended
+    what: str
+    next: str
+
+
 class StatusOut(ApiModel):
     """The fleet at a glance."""
 
@@ -330,6 +352,7 @@ class StatusOut(ApiModel):
     revision: RevisionOut
     environments: list[EnvironmentRow]
     needs_person: list[NeedsPerson]
+    ends_soon: list[EndsSoon]
     problems: list[ProblemOut]
     relaxed: list[str]
 
@@ -421,10 +444,12 @@ class TokenList(Page):
 
 
 class CredentialOut(ApiModel):
-    """A credential's name and age; never its content (R32)."""
+    """A credential's name, age and end; never its content (R32)."""
 
     name: str
     added_at: str | None
+    ends_at: str | None = None
+    renew_at: str | None = None
 
 
 class CredentialList(Page):

@@ -9,6 +9,7 @@ from fleet.access.policy import Role
 from fleet.api.models import (
     CommitProgress,
     CommitUnit,
+    EndsSoon,
     EnvironmentRow,
     NeedsPerson,
     ProblemOut,
@@ -22,6 +23,7 @@ from fleet.api.rows import cluster_summary, is_at_head, unit_summary, units_by_c
 from fleet.core.fleet import Problem, Severity, Suspension
 from fleet.core.fold import ClusterSummary, fold_fleet
 from fleet.core.release import RenderProblem
+from fleet.core.renewal import judge_ending
 from fleet.core.status import Health, Sync
 from fleet.core.view import View
 from fleet.ports.state import HoldRow
@@ -75,6 +77,7 @@ async def _status(call: Call) -> StatusOut:
         *_of_holds(await call.parts.state.holds(open_only=True), now),
         *_of_suspensions(await call.parts.state.suspensions(), now),
         *_of_git(view, now),
+        *_of_renewals(view, now),
     ]
     problems = [problem_out(problem) for problem in fleet.problems] if fleet else []
     problems += _of_builds(view)
@@ -96,6 +99,7 @@ async def _status(call: Call) -> StatusOut:
             for row in summary.rows
         ],
         needs_person=lines,
+        ends_soon=_endings(view, now),
         problems=problems,
         relaxed=list(view.relaxed),
     )
@@ -163,6 +167,24 @@ def _of_git(view: View, now: float) -> Iterator[NeedsPerson]:
     error = view.head.error
     if error is not None:
         yield _line(view.head.fetched_at, now, f"{error.what}: {error.why}", error.next_step)
+
+
+def _of_renewals(view: View, now: float) -> Iterator[NeedsPerson]:
+    """Tokens that the hub could not renew."""
+    for _, state in sorted(view.credentials.items()):
+        ending = judge_ending(state, now)
+        if ending is not None and ending.failed:
+            yield _line(state.failed_since, now, ending.what, ending.next_step)
+
+
+def _endings(view: View, now: float) -> list[EndsSoon]:
+    """Credentials that end soon, or have ended, the first one first."""
+    found = [ending for state in view.credentials.values() if (ending := judge_ending(state, now)) is not None]
+    return [
+        EndsSoon(at=rfc3339(one.at), in_seconds=one.at - now, what=one.what, next=one.next_step)
+        for one in sorted(found, key=lambda one: (one.at, one.what))
+        if not one.failed
+    ]
 
 
 async def _revision(call: Call) -> RevisionOut:

@@ -11,6 +11,7 @@ from fleet.api.models import (
     ClusterSpec,
     ClusterStatus,
     ConditionOut,
+    CredentialStatus,
     DriftOut,
     Metadata,
     ObjectOut,
@@ -26,6 +27,7 @@ from fleet.core.fleet import Cluster, Overlay, Unit
 from fleet.core.fold import ClusterSummary, UnitSummary, fold_cluster, fold_unit
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.release import Rendered, RenderProblem
+from fleet.core.renewal import CredentialState
 from fleet.core.status import Blocker, Condition, Health, ObjectStatus, Sync, UnitReport
 from fleet.core.view import View
 
@@ -165,8 +167,24 @@ def cluster_out(view: View, cluster: Cluster, now: float, units: Sequence[UnitNa
             units=len(names),
             at_head=sum(1 for unit in summary.units if is_at_head(view, unit.unit) and unit.sync is Sync.SYNCED),
             needs_person=summary.needs_person,
+            credential=credential_out(view.credentials.get(cluster.name)),
             conditions=[_ready_of(summary, seen)],
         ),
+    )
+
+
+def credential_out(state: CredentialState | None) -> CredentialStatus | None:
+    """When a credential ends; None where the hub has none of its own for the cluster."""
+    if state is None:
+        return None
+    return CredentialStatus(
+        name=state.name,
+        place=state.place,
+        what=state.ends.what,
+        ends_at=rfc3339(state.ends.at),
+        renew_at=rfc3339(state.renew_at),
+        message=f"not renewed: {state.problem}" if state.problem else "",
+        next_step=state.next_step,
     )
 
 

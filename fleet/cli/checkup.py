@@ -13,6 +13,7 @@ _MIB = 1 << 20
 DISK_MISS_BYTES, DISK_WARN_BYTES = 500 * _MIB, 2_048 * _MIB
 ENDS_SOON_SECONDS = 14 * 86_400.0
 SKEW_WARN_SECONDS, SKEW_MISS_SECONDS = 5.0, 60.0
+_RENEWAL_LATE_SHARE = 0.05  # of the time that is left for it; a hub that was down a while is not late
 _DESCRIPTORS_PER_CLUSTER, _DESCRIPTORS_ALWAYS = 12, 200
 
 
@@ -63,6 +64,21 @@ def judge_end(what: str, until: float, now: float, renew: str) -> Check:
     if until - now < ENDS_SOON_SECONDS:
         return Check(Level.WARN, f"{what} ends in {_days(until - now)}, {day}", renew)
     return Check(Level.OK, f"{what} is good for {_days(until - now)}")
+
+
+def judge_renewed(name: str, until: float, due: float, now: float, renew: str) -> Check:
+    """A token that the hub renews by itself from `due` on. Times are wall-clock seconds."""
+    if until <= now or now < due:
+        check = judge_end(f"credential {name}: token", until, now, renew)
+        day = datetime.fromtimestamp(due, UTC).astimezone().strftime("%d %b %Y")
+        return check if until <= now else Check(Level.OK, f"{check.what}; the hub renews it from {day} on")
+    what = f"credential {name}: its token ends in {_days(until - now)} and was to be renewed {_days(now - due)} ago"
+    late = now - due > _RENEWAL_LATE_SHARE * (until - due)
+    return (
+        Check(Level.WARN, what, f"fleet status says why, where the hub runs; or {renew}")
+        if late
+        else Check(Level.OK, what)
+    )
 
 
 def judge_clocks(skews: Mapping[str, float]) -> Sequence[Check]:

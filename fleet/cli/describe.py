@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from fleet.cli.client import Client
-from fleet.cli.output import age, say, show, table, when
+from fleet.cli.output import age, say, show, table, until, when
 from fleet.cli.rollout import describe as describe_rollout
 from fleet.errors import UsageInvalid
 
@@ -115,6 +115,7 @@ def _cluster(client: Client, item: Item) -> None:
     _fact("file", spec.get("origin", ""))
     _fact("identity", status.get("identity", ""))
     _fact("version", status.get("version", ""))
+    _credential(status.get("credential"))
     _problem(status)
     units = client.pages("/api/v1/units", {"cluster": item["metadata"]["name"]})["items"]
     if units:
@@ -125,6 +126,20 @@ def _cluster(client: Client, item: Item) -> None:
             for unit in units
         ]  # fmt: skip
         table(rows, ("UNIT", "SYNC", "HEALTH", "COMMIT", "MESSAGE"), sys.stdout)
+
+
+def _credential(held: Item | None) -> None:
+    """When it ends, and who renews it."""
+    if held is None:
+        return
+    end = until(held.get("endsAt"))
+    renews = f", renewed by the hub on {when(held['renewAt'])}" if held.get("renewAt") else ""
+    if held.get("message"):
+        renews = f", {held['message']}"
+    elif not renews and end:
+        renews = ", read again when its file changes" if held["place"] == "file" else ", not renewed by the hub"
+    _fact("credential", f"{held['name']}, its {held['what']} {end or 'has no end'}{renews}")
+    _fact("next", held.get("nextStep", ""))
 
 
 def _overlay(client: Client, item: Item) -> None:

@@ -121,6 +121,8 @@ class _Comparison:
         kind, ref = place[0], item.ref
         listed = self.listed.get(place)
         live = listed.get(ref.name) if listed is not None else await self.kube.get(kind, ref.namespace, ref.name)
+        if not item.options.reconcile or (live is not None and item.options.only_if_absent):
+            return Difference(ref, "=")  # never changed
         if live is None:
             return Difference(ref, "+")
         is_foreign = judge_mark(live, self.mark).kind in (MarkKind.UNMARKED, MarkKind.COPIED)

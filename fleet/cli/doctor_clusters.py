@@ -7,10 +7,8 @@ its time. A proxy is not asked, nor an address that the hub would not dial (R31)
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import http.client
-import json
 import socket
 import ssl
 import time
@@ -22,10 +20,12 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from fleet.cli.checkup import Check, Level, judge_clocks, judge_end
+from fleet.cli.checkup import Check, Level, judge_clocks, judge_end, judge_renewed
+from fleet.core.renewal import Place, renewal_due
 from fleet.errors import AddressRefused, FleetError
 from fleet.kube.access import Ticket, tls_context
 from fleet.kube.addresses import AddressRule, Network
+from fleet.kube.ends import ends_of, token_ends
 from fleet.kube.kubeconfig import Trust, access_from, read_kubeconfig
 
 _ASK_SECONDS = 5.0
@@ -44,7 +44,7 @@ async def check_clusters(
 
     allowed: lab addresses that may be dialled, as of the hub.
     """
-    now, raw, checks = wall(), dict(stored), list[Check]()
+    now, raw, checks, files = wall(), dict(stored), list[Check](), dict[str, bytes]()
     if directory is not None:
         files, checks = await asyncio.to_thread(_files, directory)
         raw |= files
@@ -57,7 +57,8 @@ async def check_clusters(
         except FleetError as error:
             checks.append(Check(Level.MISS, f"credential {name}: {error.brief}", error.next_step))
             continue
-        checks.append(_ends(name, tickets[name], now))
+        place = Place.FILE if name in files else Place.STORED
+        checks.append(_ends(name, tickets[name], place, now))
     direct = {name: ticket for name, ticket in tickets.items() if not ticket.endpoint.proxy}
     if ask and direct:
         checks += await _asked(direct, AddressRule(allowed=tuple(allowed)), wall)
@@ -74,34 +75,19 @@ def _files(directory: Path) -> tuple[dict[str, bytes], list[Check]]:
     return found, checks
 
 
-def _ends(name: str, ticket: Ticket, now: float) -> Check:
-    """The first end of what a credential consists of."""
+def _ends(name: str, ticket: Ticket, place: Place, now: float) -> Check:
+    """The first end of what a credential consists of, and whether the hub sees to it."""
     renew = f"fleet cluster grant {name}, or fleet credential add {name} FILE"
-    ends: list[tuple[float, str]] = []
     try:
-        for what, pem in (("client certificate", ticket.certificate), ("authority", ticket.endpoint.ca)):
-            found = x509.load_pem_x509_certificates(pem) if pem else []
-            ends += [(one.not_valid_after_utc.timestamp(), what) for one in found]
-    except ValueError:
-        return Check(Level.MISS, f"credential {name}: a certificate in it does not read", renew)
-    if until := _end_of_token(ticket.authorization):
-        ends.append((until, "token"))
-    if not ends:
+        first = ends_of(ticket, f"credential {name}")
+    except FleetError as error:
+        return Check(Level.MISS, f"credential {name}: {error.brief}", renew)
+    if not first.at:
         return Check(Level.OK, f"credential {name}: a token without an end")
-    until, what = min(ends)
-    return judge_end(f"credential {name}: {what}", until, now, renew)
-
-
-def _end_of_token(authorization: str) -> float:
-    """When a bearer token that is a JWT ends, by its own word; 0.0 where it does not say."""
-    parts = authorization.removeprefix("Bearer ").split(".")
-    if len(parts) != 3:
-        return 0.0
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return float(claims.get("exp", 0.0))
-    except (ValueError, AttributeError, TypeError):
-        return 0.0
+    due = renewal_due(token_ends(ticket.authorization), place)
+    if due and first.what == "token":
+        return judge_renewed(name, first.at, due, now, renew)
+    return judge_end(f"credential {name}: {first.what}", first.at, now, renew)
 
 
 async def _asked(tickets: Mapping[str, Ticket], rule: AddressRule, wall: Callable[[], float]) -> list[Check]:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from fleet.cli.client import Client
-from fleet.cli.output import Column, Item, age, name_of, show, when
+from fleet.cli.output import Column, Item, age, name_of, show, until, when
 from fleet.errors import NotKnown, UsageInvalid
 
 
@@ -32,6 +32,15 @@ def _seen(item: Item) -> str:
     return age(item["status"].get("ageSeconds"))
 
 
+def _credential(item: Item) -> str:
+    """When it ends; a word where the hub sees to it."""
+    held: Item = item["status"].get("credential") or {}
+    end = until(held.get("endsAt"))
+    if held.get("message"):
+        return f"{end}, not renewed"
+    return f"{end}, renewed" if held.get("renewAt") else end or "-"
+
+
 _STATE: tuple[Column, ...] = (
     ("SYNC", _status("sync")),
     ("HEALTH", _status("health")),
@@ -45,6 +54,7 @@ CLUSTERS_WIDE: tuple[Column, ...] = (
     ("MODE", _spec("mode")),
     ("VERSION", _status("version")),
     ("UNITS", _status("units")),
+    ("CREDENTIAL", _credential),
     ("IDENTITY", _status("identity")),
 )
 UNITS: tuple[Column, ...] = (("UNIT", name_of), *_STATE)

@@ -130,7 +130,10 @@ async def _grant(checkout: Checkout, cluster: Cluster, wish: Wish, output: str, 
     elif client is not None:
         client.call("PUT", f"/api/v1/credentials/{wish.name}", {"kubeconfig": raw.decode()})
     say(f"{wish.name}: identity proven with the new token, which ends {when(ends)}")
-    say(f"A new one before that, or when more is rendered: fleet cluster grant {wish.name}")
+    if wish.to is None:
+        say(f"The hub renews it before that. When more is rendered: fleet cluster grant {wish.name}")
+    else:
+        say(f"Nobody renews a file: before that, or when more is rendered: fleet cluster grant {wish.name}")
     if cluster.mode is Mode.OBSERVE and not wish.read_only:
         say(f"Next: when the differences are what you want, mode: manage in {cluster.origin.path}")
     return 0

@@ -59,10 +59,12 @@ def credential_add(client: Client, name: str, file: Path) -> int:
 
 
 def credential_list(client: Client, output: str) -> int:
-    """Names only."""
+    """Names, and of those in use when they end."""
     columns: tuple[Column, ...] = (
         ("CREDENTIAL", lambda item: str(item["name"])),
         ("ADDED", lambda item: when(item.get("addedAt"))),
+        ("ENDS", lambda item: when(item.get("endsAt"))),
+        ("RENEWED BY THE HUB", lambda item: when(item.get("renewAt"))),
     )
     show(client.get("/api/v1/credentials"), output, columns, sys.stdout)
     return 0

@@ -54,6 +54,12 @@ def _needs(document: dict[str, Any]) -> None:
         width = min(56, max(len(line["what"]) for line in document["needsPerson"]))
         for line in document["needsPerson"]:
             say(f"  {age(line.get('ageSeconds')):<4} {clean_line(line['what']).ljust(width)}  {line['next']}")
+    if document["endsSoon"]:
+        sys.stdout.write("\nEnds soon\n")
+        width = min(56, max(len(line["what"]) for line in document["endsSoon"]))
+        for line in document["endsSoon"]:
+            left = age(line["inSeconds"]) if line["inSeconds"] > 0 else "over"
+            say(f"  {left:<4} {clean_line(line['what']).ljust(width)}  {line['next']}")
     if errors := _errors(document):
         sys.stdout.write("\nIn the repo (fleet validate)\n")
         for problem in errors:

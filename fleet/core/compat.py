@@ -128,14 +128,9 @@ def _ssa(document: Document, name: str, value: str) -> Meaning:
         case "override" | "merge":
             return {}  # fields that Git does not say are left alone in any case
         case "ifnotpresent":
-            raise _refused(
-                document,
-                name,
-                "an object that is made once and never changed again is not built yet",
-                "make it by hand and annotate it fleet.internal/reconcile: disabled, or take it out of the overlay",
-            )
+            return {"reconcile": "ifAbsent"}
         case _:
-            raise _refused(document, name, f"{value!r} is no way to apply", "Override, Merge or Ignore")
+            raise _refused(document, name, f"{value!r} is no way to apply", "Override, Merge, IfNotPresent or Ignore")
 
 
 _TABLES: Mapping[str, Mapping[str, Callable[[Document, str, str], Meaning]]] = {

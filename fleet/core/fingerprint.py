@@ -18,7 +18,7 @@ from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest
 from fleet.core.ignore import dropped_by_pointers
 from fleet.core.objects import FIELD_MANAGER, split_api_version
-from fleet.core.record import Row, RowState
+from fleet.core.record import FORM, Row, RowState
 
 _EXISTS: Document = {".": {}}  # how `applied_fields` spells a map that we applied empty,
 _LEFT_OUT: Document = {VOID: {}}  # and one that the server left out besides
@@ -269,6 +269,8 @@ def judge_sync(
     entry = entry_for(live, recorded, rules)
     if row is None or not row.fingerprint or not row.desired or row.state is RowState.INTENDED:
         return _ask("nothing is recorded of an earlier apply", live, desired_digest, key)
+    if row.form != FORM:
+        return _ask("another version of fleet recorded it", live, desired_digest, key)
     if row.desired != desired_digest:
         fingerprint = fingerprint_of(live, entry, key=key) if entry else Digest("")
         return SyncVerdict(SyncState.CHANGED, "", fingerprint, desired_digest)

@@ -63,6 +63,7 @@ class ObjectOptions:
     wave: int = 0
     prune: PruneRule = PruneRule.ALLOWED
     reconcile: bool = True
+    only_if_absent: bool = False  # made where it is not there; what is there, whoever made it, is never changed
     replace: bool = False
     hook: HookPhase | None = None
     hook_delete: frozenset[HookDelete] = frozenset({HookDelete.BEFORE_CREATION})

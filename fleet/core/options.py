@@ -22,7 +22,7 @@ SUBSTITUTE = "fleet.internal/substitute"
 _ALLOWED: Mapping[str, tuple[str, ...]] = {
     "fleet.internal/wave": (),  # any whole number
     "fleet.internal/prune": tuple(PruneRule),
-    "fleet.internal/reconcile": ("enabled", "disabled"),
+    "fleet.internal/reconcile": ("enabled", "disabled", "ifAbsent"),
     "fleet.internal/replace": ("enabled", "disabled"),
     SUBSTITUTE: ("enabled", "disabled"),
     "fleet.internal/hook": tuple(HookPhase),
@@ -47,6 +47,7 @@ def options_of(document: Document) -> ObjectOptions:
         wave=int(str(ours.get("fleet.internal/wave", "0"))),
         prune=PruneRule(str(ours.get("fleet.internal/prune", PruneRule.ALLOWED))),
         reconcile=ours.get("fleet.internal/reconcile") != "disabled",
+        only_if_absent=ours.get("fleet.internal/reconcile") == "ifAbsent",
         replace=ours.get("fleet.internal/replace") == "enabled",
         hook=HookPhase(str(hook)) if hook is not None else None,
         hook_delete=frozenset(HookDelete(word) for word in deletes) or _NONE.hook_delete,

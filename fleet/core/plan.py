@@ -233,6 +233,8 @@ def _place(plan: UnitPlan, item: Wanted, row: Row | None, live: LiveView, claims
     elif seen.deleting:
         plan.terminating.append(ref)
     else:
+    elif item.source.options.only_if_absent:
+        plan.unchanged.append(ref)
         _place_seen(plan, item, row, seen, claims, adopt)
 
 

@@ -28,6 +28,9 @@ from fleet.core.objects import (
     split_api_version,
 )
 
+# What `Row.desired` and `Row.fingerprint` mean: rises when the same object gives another digest than before (another
+# normalised form, other fields counted). Rows of another form are compared anew, by dry-runs and over time.
+FORM = 1
 PARENT_NAMESPACE = "fleet-system"  # where the parents of units live unless the hub is set otherwise
 _NAME_LIMIT = 253
 
@@ -56,6 +59,7 @@ class Row:
     fields: bytes = b""  # our last applied field set: canonical FieldsV1 JSON
     resource_version: str = ""
     since: float = 0.0  # wall clock of the last change of this row
+    form: int = FORM  # of the version that recorded it
 
 
 # Marks (R4)

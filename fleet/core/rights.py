@@ -129,6 +129,8 @@ def rights_of(
     found.add("", "", "namespaces", ("get",), _IDENTITY_NAMESPACE)
     # The parents of the units; without it a hub that lost its state could not find it again.
     found.add(PARENT_NAMESPACE, "", "configmaps", verbs)
+    # The next token of this account alone: the hub asks for it before the one it holds ends.
+    found.add(PARENT_NAMESPACE, "", "serviceaccounts/token", ("create",), ACCOUNT)
     if not read_only:
         found.add("", "", "namespaces", ("get",), PARENT_NAMESPACE)
     for item in objects:
@@ -271,6 +273,9 @@ def wide_lines(rights: Rights) -> list[str]:
         "  What goes there is granted ON THE WHOLE CLUSTER until you grant again once it is there:",
         *(f"    {', '.join(verbs)}: {', '.join(shown)}" for verbs, shown in sorted(grouped.items())),
     ]
+    names = " ".join(f"kubectl create namespace {name};" for name in rights.widened[:3])
+    lines.append(f"  To grant there alone: {names.rstrip(';')}, then this again")
+    lines.append("  (where an overlay brings the namespace: with sync.adopt: ifNoDiff, which takes yours over).")
     if any((rule.group, rule.resource) == ("", "secrets") for rule in rights.wide):
         lines.append("  The hub can then read every Secret of this cluster.")
     if any({"escalate", "bind"} & set(rule.verbs) for rule in rights.wide):

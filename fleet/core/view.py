@@ -15,6 +15,7 @@ from fleet.core.forecast import Course
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages
 from fleet.core.release import Result
+from fleet.core.renewal import CredentialState
 from fleet.core.status import Blocker, Report, UnitReport
 from fleet.errors import FleetError
 
@@ -60,6 +61,7 @@ class View:
     waits: Mapping[UnitName, Blocker] = field(default_factory=dict[UnitName, Blocker])  # what a rollout holds back
     advances: Mapping[Revision, Advance] = field(default_factory=dict[Revision, Advance])  # rollouts under way
     passages: Passages = field(default_factory=Passages)  # all rollouts that are known
+    credentials: dict[ClusterName, CredentialState] = field(default_factory=dict[ClusterName, CredentialState])
     outlook: Outlook = field(default_factory=Outlook)
     relaxed: tuple[str, ...] = ()  # rules that the hub's configuration relaxes
     version: int = 0  # rises with every change
@@ -119,6 +121,7 @@ class View:
         """A cluster that left the repo and was detached."""
         self.clusters.pop(cluster, None)
         self.reached.pop(cluster, None)
+        self.credentials.pop(cluster, None)
         for name in [name for name in self.units if name.cluster == cluster]:
             self._drop(name)
         self.version += 1

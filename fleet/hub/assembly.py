@@ -18,6 +18,7 @@ from fleet.api.parts import ApiParts
 from fleet.controllers.board import Board
 from fleet.controllers.commits import Commits
 from fleet.controllers.convergence import Convergence
+from fleet.controllers.credentials import CredentialKeeper
 from fleet.controllers.gate_jobs import GateJobs
 from fleet.controllers.gates import Gates
 from fleet.controllers.identities import OneToOne
@@ -116,6 +117,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
     await rollouts.start()  # before any result comes: what was taken back must be known
     start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, board.claim, bells))
     workers = Workers(view=view, board=board, intake=intake, bells=bells, start=start, wall=wall)
+    keeper = CredentialKeeper(renewer=adapters.renewer, state=state, view=view, bells=bells, wall=wall)
     tokens = Tokens(state, wall)
     parts = ApiParts(
         view=view,
@@ -139,6 +141,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
             Service("workers", workers.run),
             Service("rollouts", rollouts.run),
             Service("refusals", refusals.run),
+            Service("credentials", keeper.run),
         ),
         standing=standing,
         probe=probe,

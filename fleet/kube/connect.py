@@ -115,7 +115,7 @@ class KubeConnector:
             if connection.in_cluster
             else StoredAccess(self._credentials, connection.credential or cluster, seconds)
         )
-        return await _connected(
+        return await connected(
             Transport(cluster, access, fence, expected=expected, rule=self._rule, limits=self._limits)
         )
 
@@ -149,10 +149,11 @@ async def connect_person(
         rule=AddressRule(guarded=False),
         limits=limits,
     )
-    return await _connected(transport)
+    return await connected(transport)
 
 
-async def _connected(transport: Transport) -> ClusterKube:
+async def connected(transport: Transport) -> ClusterKube:
+    """A connection whose identity is proven, or none."""
     kube = ClusterKube(transport)
     try:
         await kube.connect()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fleet.core.ids import is_dns_subdomain
+from fleet.core.renewal import Place
 from fleet.errors import CredentialMissing
 
 _MOST_BYTES = 1 << 20
@@ -21,6 +22,10 @@ class NamedCredentials:
 
     async def kubeconfig(self, name: str) -> bytes:
         """The kubeconfig as it stands now; raises CredentialMissing."""
+        return (await self.find(name))[0]
+
+    async def find(self, name: str) -> tuple[bytes, Place]:
+        """The kubeconfig as it stands now, and where it lies; raises CredentialMissing."""
         if not is_dns_subdomain(name):  # also keeps the name inside the directory
             raise self._missing(name, "no credential can have this name")
         if self._directory is not None:
@@ -30,12 +35,12 @@ class NamedCredentials:
             except OSError as error:
                 raise self._missing(name, f"{path} cannot be read: {error.strerror}") from None
             if found is not None:
-                return found
+                return found, Place.FILE
         found = await self._stored(name) if self._stored is not None else None
         if found is None:
             places = [str(self._directory / f"{name}.kubeconfig")] if self._directory else []
             raise self._missing(name, f"not in {' nor in '.join([*places, 'the encrypted store'])}")
-        return found
+        return found, Place.STORED
 
     def _missing(self, name: str, why: str) -> CredentialMissing:
         return CredentialMissing(

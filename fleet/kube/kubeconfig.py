@@ -123,13 +123,15 @@ def token_kubeconfig(name: str, endpoint: Endpoint, token: str) -> dict[str, Any
             why="your kubeconfig does not verify this server, and the hub trusts no server unseen (R30)",
             next_step="put its certificate-authority-data into your kubeconfig, with an https server",
         )
-    cluster: dict[str, str] = {"server": endpoint.server}
+    cluster: dict[str, str | bool] = {"server": endpoint.server}
     if endpoint.ca:
         cluster["certificate-authority-data"] = base64.b64encode(endpoint.ca).decode("ascii")
     if endpoint.tls_server_name:
         cluster["tls-server-name"] = endpoint.tls_server_name
     if endpoint.proxy:
         cluster["proxy-url"] = endpoint.proxy
+    if not endpoint.compress:
+        cluster["disable-compression"] = True
     return {
         "apiVersion": "v1",
         "kind": "Config",

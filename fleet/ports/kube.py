@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from fleet.core.documents import Document
 from fleet.core.fleet import Connection
 from fleet.core.ids import ClusterName, Identity
+from fleet.core.renewal import Ends, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,4 +213,29 @@ class Credentials(Protocol):
 
     async def kubeconfig(self, name: str) -> bytes:
         """The kubeconfig as it stands now; raises CredentialMissing. Never logged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A credential as it lies there now. Its content is never shown."""
+
+    kubeconfig: bytes = field(repr=False)
+    place: Place
+    ends: Ends  # what of it ends first
+    token: Ends
+
+
+class Renewer(Protocol):
+    """Looks at the hub's own credentials, and makes a new token of one by what it may do itself."""
+
+    async def look(self, name: str) -> Held:
+        """As it lies there now; raises CredentialMissing, CredentialRefused, CredentialFailed."""
+        ...
+
+    async def renew(self, name: str, held: Held, cluster: ClusterName, identity: Identity) -> bytes:
+        """A kubeconfig with a new token for the same account, which has proven `identity` already.
+
+        Nothing is kept: the one in use stays good. Raises ClusterErrors, Forbidden where it may not ask for a token.
+        """
         ...

@@ -243,6 +243,10 @@ class State(Audit, Protocol):
         """Encrypted at rest (R32)."""
         ...
 
+    async def renew_credential(self, name: str, known: bytes, renewed: bytes, at: float) -> bool:
+        """Put `renewed` in the place of `known`, at once; False where another one, or none, lies there meanwhile."""
+        ...
+
     async def remove_credential(self, name: str) -> bool:
         """False if there was none."""
         ...

@@ -12,7 +12,7 @@ from typing import Protocol
 from fleet.core.audit import AuditEntry, Head
 from fleet.core.ids import Digest, Identity, ObjectRef, Revision, UnitName
 from fleet.core.objects import Bundle
-from fleet.core.record import Row
+from fleet.core.record import FORM, Row
 from fleet.core.rollout import Desired
 from fleet.core.status import Report
 
@@ -62,6 +62,7 @@ class UnitMemory:
     done_hooks: tuple[str, ...] = ()  # "<bundle digest>/<ref key>"
     confirmed: bool = True  # False: the record was rebuilt from the cluster and waits for confirmation (R12)
     audit_head: str = ""  # of the audit log after the last destructive action in this unit
+    form: int = FORM  # of the version that recorded `bundle`
 
 
 @dataclass(frozen=True, slots=True)

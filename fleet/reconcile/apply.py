@@ -17,7 +17,7 @@ from fleet.core.ids import Digest, ObjectRef
 from fleet.core.ignore import plan_handover, strip_ignored
 from fleet.core.objects import HANDOVER_MANAGER, is_secret, seals_of, unsealed
 from fleet.core.plan import Wanted
-from fleet.core.record import MarkKind, MarkVerdict, Row, RowState, judge_mark, mark_body
+from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState, judge_mark, mark_body
 from fleet.core.retry import REFUSALS, Backoff, next_wait
 from fleet.errors import (
     ClusterError,
@@ -40,7 +40,7 @@ from fleet.errors import (
 from fleet.ports.kube import Answer, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.judging import live_after
-from fleet.reconcile.memory import Trouble, UnitState
+from fleet.reconcile.memory import Live, Trouble, UnitState
 from fleet.reconcile.site import UNKNOWN_RESULT, Site, outcome_of
 
 # After these nobody knows whether a write landed.
@@ -127,13 +127,21 @@ class Applier:
         if not same_content or ours is None or theirs is None or ours.fields != theirs.fields:
             return False
         row = unit.rows.get(ref) or Row(unit.name, ref, RowState.APPLIED)
+        if row.form != FORM and unit.memory.bundle == unit.bundle:
+            # Spelled by an earlier version still: only this version's own bundle may be recorded as of its form.
+            return self._agreed(unit, wanted, site.see(unit, ref, live))
         rules = site.rules(unit, ref)
         new = recorded_after(row, body.document, live, wanted.digest, rules=rules, key=site.key, at=site.wall())
         site.put_row(unit, new)
+        site.journal.jot(JournalEntry(put=(new,)))
         seen = site.see(unit, ref, live)
-        verdicts = {} if seen.comparable else {f"{wanted.digest}/{seen.fingerprint}": True}
-        site.verdicts.update(verdicts)
-        site.journal.jot(JournalEntry(put=(new,), verdicts=verdicts))
+        return seen.comparable or self._agreed(unit, wanted, seen)
+
+    def _agreed(self, unit: UnitState, wanted: Wanted, seen: Live) -> bool:
+        """Remember the arbiter's yes for what cannot be compared by fields; True."""
+        verdicts = {f"{wanted.digest}/{seen.fingerprint}": True}
+        self._site.verdicts.update(verdicts)
+        self._site.journal.jot(JournalEntry(verdicts=verdicts))
         return True
 
     async def body(self, unit: UnitState, wanted: Wanted, live: Document | None, uid: str, version: str = "") -> Body:

@@ -40,6 +40,8 @@ class Healer:
             return
         if live is not None and (live.deleting or not self._drifted(unit, item, live)):
             return
+        if live is not None and item.source.options.only_if_absent:
+            return
         now = site.clock()
         trouble, reverts = unit.troubles.get(ref), unit.reverts.get(ref)
         if (trouble is not None and trouble.next_at > now) or not self._may_heal(unit):

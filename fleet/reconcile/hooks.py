@@ -67,7 +67,7 @@ class HookRunner:
     async def after(self, unit: UnitState, outcome: Outcome, claims: Claims, *, all_current: bool) -> bool:
         """PostSync hooks, once everything is Current; True where there are none or they are over."""
         mine = [hook for hook in unit.hooks if hook.source.options.hook is HookPhase.POST_SYNC]
-        if not mine or unit.memory.bundle == unit.bundle:
+        if not mine or unit.holds_commit:
             return True
         if not all_current:
             outcome.reason, outcome.message = "WaveWaits", "PostSync hooks wait until everything is Current"

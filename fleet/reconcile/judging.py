@@ -10,7 +10,7 @@ from fleet.core.fleet import HealthRule, IgnoreRule
 from fleet.core.health import ObjectHealth, judge_health
 from fleet.core.ids import Digest
 from fleet.core.objects import Mark
-from fleet.core.record import MarkKind, MarkVerdict, Row, RowState, judge_mark
+from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState, judge_mark
 from fleet.core.status import Health, Kstatus
 from fleet.reconcile.memory import Live
 
@@ -104,9 +104,9 @@ def sync_of(row: Row | None, desired: Digest, live: Live | None, verdicts: Colle
         return SyncState.MISSING
     if row is None or not row.fingerprint or not row.desired or row.state is RowState.INTENDED:
         return SyncState.ASK_ARBITER
-    if row.desired != desired:
+    if row.desired != desired and row.form == FORM:
         return SyncState.CHANGED
-    if not live.comparable:
+    if not live.comparable or row.form != FORM:
         return SyncState.IN_SYNC if f"{desired}/{live.fingerprint}" in verdicts else SyncState.ASK_ARBITER
     return SyncState.IN_SYNC if live.fingerprint == row.fingerprint else SyncState.DRIFTED
 

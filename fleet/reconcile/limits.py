@@ -24,4 +24,6 @@ class WorkerLimits:
     rival_most_seconds: float = 300.0
     direct_reads: int = 8  # first contact: so many objects of a kind and namespace are read by name, more by a list
     adopt_quiet_seconds: float = 300.0  # who wrote a foreign object in this time still works on it (R17)
+    reverify_spread_seconds: float = 120.0  # after an upgrade: clusters begin somewhere in this time to compare anew,
+    reverify_per_second: float = 10.0  # with so many dry-runs
     bundles_kept: int = 8  # bundles in memory, for healing without a read

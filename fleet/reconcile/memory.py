@@ -15,7 +15,7 @@ from fleet.core.guard import Doomed
 from fleet.core.health import ObjectHealth
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.plan import Wanted
-from fleet.core.record import MarkVerdict, Row
+from fleet.core.record import FORM, MarkVerdict, Row
 from fleet.core.rollout import UnitDesired
 from fleet.core.status import FieldDrift, HoldRequest, UnitReport
 from fleet.ports.kube import ServedKind
@@ -163,6 +163,14 @@ class UnitState:
     wait: float = 0.0  # seconds before the last retry of a whole pass
     dirty: bool = True
     report: UnitReport | None = None
+    @property
+    def holds_commit(self) -> bool:
+        """Whether what is wanted was applied in full before: this bundle, or the same commit's by another version."""
+        if self.memory.bundle is None or self.desired is None:
+            return False
+        is_respelled = self.memory.form != FORM and self.memory.commit == self.desired.commit
+        return self.memory.bundle == self.bundle or is_respelled
+
 
     def validate_anew(self) -> None:
         """Forget what dry-runs said of an earlier bundle."""

@@ -6,7 +6,7 @@ from fleet.core.fingerprint import SyncState
 from fleet.core.fleet import Mode, SyncMode
 from fleet.core.fold import worst_health, worst_sync
 from fleet.core.ids import Digest, ObjectRef
-from fleet.core.record import RowState
+from fleet.core.record import FORM, RowState
 from fleet.core.rollout import UnknownDesired
 from fleet.core.status import Blocker, Health, ObjectStatus, Standing, Sync, UnitReport
 from fleet.reconcile.heal import rival_of
@@ -55,6 +55,9 @@ def _place_of(ref: ObjectRef) -> tuple[str, str, str, str]:
     return ref.group, ref.kind, ref.namespace, ref.name
 
 
+ANEW = "compared anew after an upgrade of fleet"
+
+
 def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:
     row, item, live = unit.rows.get(ref), unit.wanted.get(ref), site.view.find(ref) or unit.contact.get(ref)
     trouble = unit.troubles.get(ref)
@@ -65,6 +68,8 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:
     if item is not None and not item.source.options.reconcile:
         sync = Sync.SYNCED
         message = "not reconciled: fleet.internal/reconcile: disabled"
+    elif item is not None and item.source.options.only_if_absent and live is not None:
+        sync = Sync.SYNCED  # whatever it holds
     elif not known:
         sync = Sync.UNKNOWN if trouble is None else Sync.OUT_OF_SYNC
     elif item is None:
@@ -77,6 +82,8 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:
         state = sync_of(row, desired, live, site.verdicts)
         words = {SyncState.IN_SYNC: Sync.SYNCED, SyncState.ASK_ARBITER: Sync.UNKNOWN}
         sync = words.get(state, Sync.OUT_OF_SYNC) if live.mark.ours else Sync.OUT_OF_SYNC
+        if state is SyncState.ASK_ARBITER and row is not None and row.form != FORM:
+            message = ANEW
         known_drift = unit.drifts.get(ref)
         if state is SyncState.DRIFTED and known_drift == Drift(live.resource_version, ()):
             sync = Sync.SYNCED  # only who holds the fields changed, every value is as desired
@@ -159,6 +166,8 @@ def _words(site: Site, unit: UnitState, outcome: Outcome, objects: tuple[ObjectS
         by = f" by {', '.join(managers)}" if managers else ""
         text = f"{len(drifted)} object{'s' if len(drifted) > 1 else ''} drifted{by}: {drifted[0].ref}"
         return "", text, f"fleet diff {unit.name}"
+    if anew := sum(1 for status in objects if status.message == ANEW):
+        return "", f"{anew} of {len(objects)} objects are {ANEW}", ""
     return "", "", ""
 
 

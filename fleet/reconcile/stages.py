@@ -178,6 +178,9 @@ class Stages:
     def is_current(self, unit: UnitState, item: Wanted) -> bool:
         """Whether an object is applied as desired and well."""
         row, live = unit.rows.get(item.ref), self._site.view.find(item.ref)
+        if item.source.options.only_if_absent:
+            live = live or unit.contact.get(item.ref)  # somebody else's is as good
+            return live is not None and live.health.kstatus is Kstatus.CURRENT
         if row is None or row.desired != item.digest:
             return False
         if live is None:

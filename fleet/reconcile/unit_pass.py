@@ -27,7 +27,7 @@ from fleet.core.plan import (
     plan_unit,
     prove_complete,
 )
-from fleet.core.record import MarkKind, MarkVerdict, Row, RowState
+from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState
 from fleet.core.status import EventKind, ObjectStatus
 from fleet.core.unserved import why_unserved
 from fleet.errors import (
@@ -49,6 +49,7 @@ from fleet.reconcile.parent import Parents
 from fleet.reconcile.prune import Pruner
 from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.replace import Replacer
+from fleet.reconcile.reverify import Reverifier, carry_done
 from fleet.reconcile.site import Site
 from fleet.reconcile.stages import Stages
 from fleet.reconcile.standing import Leave, bundle_of
@@ -86,6 +87,7 @@ class UnitPass:
         self._contacts, self._pruner, self._parents = Contacts(site), Pruner(site, applier), Parents(site)
         self._hooks = HookRunner(site, applier)
         self._adopter = Adopter(site, applier)
+        self._reverifier = Reverifier(site.limits, site.clock, site.random)
         self._stages = Stages(site, applier, healer, Replacer(site, applier, self._pruner), self._adopter)
 
     async def run(self, unit: UnitState, leave: Leave, claims: Claims) -> Outcome:
@@ -109,6 +111,7 @@ class UnitPass:
             self._site.retry(unit, error)
             return outcome
         await self._look_again(unit)
+        carry_done(self._site, unit)
         plan = await self._plan(unit, wanted_bundle, claims, leave)
         outcome.plan, outcome.judged = plan, wanted_bundle is not None
         outcome.incomplete = plan.incomplete
@@ -220,7 +223,9 @@ class UnitPass:
     async def _ask(self, unit: UnitState, plan: UnitPlan) -> None:
         """Let dry-runs tell where the fingerprint cannot; what is in sync is unchanged, the rest is applied."""
         site = self._site
-        asked, plan.ask = plan.ask, []
+        asked, plan.ask = self._reverifier.due(unit, plan.ask)
+        if plan.ask:
+            site.wake_at(unit.name, self._reverifier.next_at())
 
         async def ask(step: Step) -> None:
             ref = step.wanted.ref
@@ -279,7 +284,7 @@ class UnitPass:
 
     async def _before(self, unit: UnitState, outcome: Outcome, claims: Claims) -> bool:
         """PreSync hooks; True once they are over, or where nothing new is applied."""
-        if unit.memory.bundle == unit.bundle or not unit.hooks:
+        if unit.holds_commit or not unit.hooks:
             return True
         return await self._hooks.run(unit, HookPhase.PRE_SYNC, outcome, claims)
 
@@ -383,7 +388,8 @@ class UnitPass:
             await self._pruner.prune(unit, plan, outcome, healthy=self._stages.all_current(unit))
         if unit.memory.bundle != unit.bundle or unit.memory.commit != unit.desired.commit:
             new = unit.memory.bundle != unit.bundle
-            unit.memory = replace(unit.memory, bundle=unit.bundle, commit=unit.desired.commit)
+            form = FORM if new else unit.memory.form
+            unit.memory = replace(unit.memory, bundle=unit.bundle, commit=unit.desired.commit, form=form)
             site.journal.jot(JournalEntry(units=(unit.memory,)))
             if new:
                 unit.applied_at = site.wall()

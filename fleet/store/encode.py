@@ -242,4 +242,5 @@ def _memory(value: Document) -> UnitMemory:
         audit_head=_text(value, "audit_head"),
         done_hooks=_texts(value, "done_hooks"),
         confirmed=value.get("confirmed") is not False,
+        form=_count(value, "form") or 1,  # what was written before said none
     )

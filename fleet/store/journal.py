@@ -129,11 +129,12 @@ def _values_of_row(cluster: ClusterName, row: Row) -> dict[str, Any]:
         "fields": row.fields,
         "resource_version": row.resource_version,
         "since": row.since,
+        "form": row.form,
     }
 
 
 def _row(cluster: ClusterName, values: Any) -> Row:
-    overlay, key, state, uid, version, desired, fingerprint, fields, resource_version, since = values
+    overlay, key, state, uid, version, desired, fingerprint, fields, resource_version, since, form = values
     try:
         ref, standing = ObjectRef.from_key(key), RowState(state)
     except ValueError as error:
@@ -153,4 +154,5 @@ def _row(cluster: ClusterName, values: Any) -> Row:
         fields=fields,
         resource_version=resource_version,
         since=since,
+        form=form,
     )

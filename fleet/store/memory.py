@@ -341,6 +341,13 @@ class MemoryState:
         """Keep one."""
         self._credentials[name] = (kubeconfig, at)
 
+    async def renew_credential(self, name: str, known: bytes, renewed: bytes, at: float) -> bool:
+        """In the place of `known` alone."""
+        if self._credentials.get(name, (b"", 0.0))[0] != known:
+            return False
+        self._credentials[name] = (renewed, at)
+        return True
+
     async def remove_credential(self, name: str) -> bool:
         """False if there was none."""
         return self._credentials.pop(name, None) is not None

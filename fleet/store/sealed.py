@@ -98,6 +98,20 @@ class SqlCredentials:
         puts.put(CREDENTIALS, {"name": name, "sealed": sealed, "at": at})
         await self._database.put(puts)
 
+    async def renew(self, name: str, known: bytes, renewed: bytes, at: float) -> bool:
+        """Replace `known` and nothing else, in one transaction."""
+        sealed = await asyncio.to_thread(self._cipher.seal, f"credential/{name}", renewed)
+
+        def replace(connection: Connection) -> bool:
+            row = CREDENTIALS.c.name == name
+            found = connection.execute(select(CREDENTIALS.c.sealed).where(row)).scalar()
+            if found is None or self._cipher.open(f"credential/{name}", found) != known:
+                return False
+            connection.execute(CREDENTIALS.update().where(row).values(sealed=sealed, at=at))
+            return True
+
+        return await self._database.write(replace)
+
     async def remove(self, name: str) -> bool:
         """False if there was none."""
         change = CREDENTIALS.delete().where(CREDENTIALS.c.name == name)

@@ -313,6 +313,10 @@ class SqlState:
         """Encrypted at rest."""
         await self._credentials.put(name, kubeconfig, at)
 
+    async def renew_credential(self, name: str, known: bytes, renewed: bytes, at: float) -> bool:
+        """In the place of `known` alone."""
+        return await self._credentials.renew(name, known, renewed, at)
+
     async def remove_credential(self, name: str) -> bool:
         """False if there was none."""
         return await self._credentials.remove(name)

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0002"  # the newest migration; a database that says so is opened without looking at migrations
+SCHEMA = "0003"  # the newest migration; a database that says so is opened without looking at migrations
 
 METADATA = MetaData()
 
@@ -196,6 +196,7 @@ JOURNAL_ROWS = Table(
     Column("fields", LargeBinary, nullable=False),
     Column("resource_version", String, nullable=False),
     Column("since", Float, nullable=False),
+    Column("form", Integer, nullable=False, server_default="1"),
 )
 
 JOURNAL_UNITS = Table(

@@ -473,6 +473,20 @@ class StateContract:
         assert not await state.remove_credential("eu-1")
         assert dict(await state.credentials()) == {}
 
+    async def test_a_renewed_credential_takes_the_place_of_the_one_it_was_made_from_alone(
+        self, state: StateWithVault
+    ) -> None:
+        assert not await state.renew_credential("eu-1", b"one", b"two", 1.0)
+        await state.put_credential("eu-1", b"one", 1.0)
+        assert await state.renew_credential("eu-1", b"one", b"two", 2.0)
+        assert (await state.credential("eu-1"), dict(await state.credentials())) == (b"two", {"eu-1": 2.0})
+        await state.put_credential("eu-1", b"by a person", 3.0)
+        assert not await state.renew_credential("eu-1", b"two", b"three", 4.0)
+        assert await state.credential("eu-1") == b"by a person"
+        await state.remove_credential("eu-1")
+        assert not await state.renew_credential("eu-1", b"by a person", b"three", 5.0)
+        assert await state.credential("eu-1") is None
+
     async def test_the_vault_returns_what_it_knows_of_many_names(self, state: StateWithVault) -> None:
         values = {f"fleet-sealed:{number}": bytes([number % 256]) * 3 for number in range(1200)}
         await state.vault.put(values)

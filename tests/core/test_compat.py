@@ -50,6 +50,8 @@ def noted(**annotations: str) -> dict[str, Any]:
         (f"{KUSTOMIZE}reconcile", "disabled", ALONE),
         (f"{KUSTOMIZE}ssa", "Ignore", ALONE),
         (f"{KUSTOMIZE}ssa", "Merge", PLAIN),
+        (f"{KUSTOMIZE}ssa", "Override", PLAIN),
+        (f"{KUSTOMIZE}ssa", "IfNotPresent", replace(PLAIN, only_if_absent=True)),
         (f"{KUSTOMIZE}force", "enabled", REPLACED),
         ("example.org/sync-wave", "3", PLAIN),
     ],
@@ -91,7 +93,6 @@ def test_an_annotation_of_ours_wins() -> None:
         (f"{ARGO}hook", "PreSync,PostSync", "names several points"),
         (f"{ARGO}hook", "Presync", "'Presync' is no hook"),
         (f"{ARGO}hook-delete-policy", "HookSuceeded", "is not known"),
-        (f"{KUSTOMIZE}ssa", "IfNotPresent", "made once"),
         (f"{KUSTOMIZE}ssa", "Sometimes", "no way to apply"),
     ],
 )
