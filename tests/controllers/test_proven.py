@@ -29,7 +29,7 @@ def without(*gone: str) -> dict[str, str]:
 def rollouts_of(brain: Brain) -> Rollouts:
     ticks = itertools.count()
     return Rollouts(
-        state=brain.state, board=brain.board, view=brain.view, bells=brain.bells, wall=brain.wall,
+        state=brain.state, board=brain.board, view=brain.view, bells=brain.bells, gates=brain.gates, wall=brain.wall,
         clock=lambda: float(next(ticks)),
     )  # fmt: skip
 
