@@ -232,9 +232,9 @@ def _place(plan: UnitPlan, item: Wanted, row: Row | None, live: LiveView, claims
         plan.create.append(Step(item, Cause.GONE if had else Cause.NEW))
     elif seen.deleting:
         plan.terminating.append(ref)
-    else:
     elif item.source.options.only_if_absent:
         plan.unchanged.append(ref)
+    else:
         _place_seen(plan, item, row, seen, claims, adopt)
 
 
