@@ -23,7 +23,7 @@ def ends_of(ticket: Ticket, where: str) -> Ends:
             ]
     except ValueError:
         raise CredentialRefused(
-            "a certificate in the credential does not read", where=where, next_step="make a new credential"
+            "a certificate in it does not read", where=where, next_step="make a new credential"
         ) from None
     token = token_ends(ticket.authorization)
     if token.at or not found:
