@@ -7,7 +7,7 @@ The hub judges deletions across clusters and hands each worker its permits; what
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from fleet.core.documents import Document, text_at
@@ -204,6 +204,20 @@ def judge_force(
     if verdict.hold is None:
         return verdict
     message = f"would delete {obj.ref} and make it anew: {reason}"
+    return PruneVerdict(hold=GuardHold(verdict.hold.reason, message, verdict.hold.doomed))
+
+
+def judge_hook_deletion(live: Doomed, *, approved: Collection[Approved]) -> PruneVerdict:
+    """Whether a hook's object may go by its own `hook-delete` annotation.
+
+    That is the reason for it (V1), so it needs no permit and counts against no budget, as a replaced name; but precious
+    kinds and `prune: confirm` ask a person all the same, and `prune: disabled` keeps it (R10).
+    """
+    item = replace(live, replaced=True)
+    verdict = judge_prune([item], owned=1, recent=0, budget=Budget(), permits=frozenset({item.ref}), approved=approved)
+    if verdict.hold is None:
+        return verdict
+    message = f"would delete {item.ref}, as its hook-delete annotation asks"
     return PruneVerdict(hold=GuardHold(verdict.hold.reason, message, verdict.hold.doomed))
 
 

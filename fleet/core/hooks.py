@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from fleet.core.documents import Document, mapping_at, text_at
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.objects import BundleObject, HookDelete, HookPhase
 from fleet.core.order import Stage, stages_of
@@ -14,6 +15,43 @@ from fleet.core.status import Kstatus
 def hook_key(bundle: Digest, ref: ObjectRef) -> str:
     """One entry of `UnitMemory.done_hooks`."""
     return f"{bundle}/{ref.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A hook's object that its `hook-delete` annotation wants gone; one entry of `UnitMemory.done_hooks`."""
+
+    uid: str
+    key: str  # of the hook
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object; raises ValueError on what was never written here."""
+        return ObjectRef.from_key(self.key.partition("/")[2])
+
+    def __str__(self) -> str:
+        return f"{_OWED}{self.uid} {self.key}"
+
+
+_OWED = "delete "
+
+
+def owed_in(done: Iterable[str]) -> list[Owed]:
+    """The deletions that are not done yet, in the order in which they became due."""
+    entries = (text.removeprefix(_OWED).partition(" ") for text in done if text.startswith(_OWED))
+    return [Owed(uid, key) for uid, _, key in entries]
+
+
+def removes_itself(body: Document) -> bool:
+    """Whether a hook's object may vanish by itself once it has ended, so that its absence does not say it never ran."""
+    kind = text_at(body, "apiVersion").partition("/")[0], text_at(body, "kind")
+    spec = mapping_at(body, "spec")
+    return kind == ("batch", "Job") and spec.get("ttlSecondsAfterFinished") is not None and not spec.get("suspend")
+
+
+def held_back(body: Document) -> Document:
+    """The same Job suspended: it is there and does nothing until it is applied as it is."""
+    return {**body, "spec": {**mapping_at(body, "spec"), "suspend": True}}
 
 
 def split_hooks(objects: Iterable[BundleObject]) -> tuple[tuple[BundleObject, ...], tuple[BundleObject, ...]]:
@@ -52,14 +90,16 @@ def plan_hooks(
     done: Collection[str],
     started: Collection[ObjectRef],
     health: Mapping[ObjectRef, Kstatus],
+    begun: Collection[ObjectRef] = (),
     failed_before: Collection[ObjectRef] = (),
 ) -> HookPlan:
     """What the hooks of a phase need next.
 
-    done: `UnitMemory.done_hooks`; started: hooks that were applied for this bundle already (recorded before the apply,
-    so that a killed process does not run them twice); health: of hook objects that are there. A started hook that has
-    vanished is over: a Job with a lifetime removes itself when it has ended. failed_before: those that failed for this
-    bundle and were deleted for it: they stay failed.
+    done: `UnitMemory.done_hooks`; begun: hooks whose apply for this bundle was decided and may have landed: applied
+    again, over what is there, which is the run itself and is not cleared; started: those whose apply was answered.
+    health: of hook objects that are there. A started hook that has vanished is over: a Job with a lifetime removes
+    itself when it has ended. failed_before: those that failed for this bundle and were deleted for it: they stay
+    failed.
     """
     run: list[BundleObject] = []
     clear: list[ObjectRef] = []
@@ -71,7 +111,7 @@ def plan_hooks(
         seen = health.get(obj.ref)
         if obj.ref not in started:
             run.append(obj)
-            if seen is not None and HookDelete.BEFORE_CREATION in obj.options.hook_delete:
+            if seen is not None and obj.ref not in begun and HookDelete.BEFORE_CREATION in obj.options.hook_delete:
                 clear.append(obj.ref)
         elif obj.ref in failed_before:
             failed.append(obj.ref)

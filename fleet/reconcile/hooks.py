@@ -1,35 +1,53 @@
 """Runs hooks: before and after a bundle, or when it failed; each once per bundle digest, also over a crash.
 
-That a hook was started is durable before it is applied, so that a killed worker waits for it instead of running it
-again. Hook objects are no part of the record; they go by their own `hook-delete` annotation alone (V1). What another
-overlay wants, owns or has marked is neither written nor deleted by a hook of the same name (R4, R16).
+That a hook is begun is durable before it is applied, that it was started once the apply was answered. What a killed
+worker had begun is applied again: over its own object that changes nothing, and where there is none it never landed.
+Only a Job that removes itself could have come and gone: it is made suspended, and let go when that is durable.
+Hook objects are no part of the record; they go by their own `hook-delete` annotation alone (V1), which is remembered
+until they are gone. What another overlay wants, owns or has marked is neither written nor deleted by a hook of the same
+name (R4, R16).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import orjson
+
 from fleet.core.documents import Document, mapping_at, text_at
-from fleet.core.hooks import HookPlan, hook_key, hooks_to_delete, plan_hooks
-from fleet.core.ids import ObjectRef, OverlayName
+from fleet.core.fingerprint import content_of
+from fleet.core.guard import Doomed, judge_hook_deletion, prune_rule_of
+from fleet.core.hooks import (
+    HookPlan,
+    Owed,
+    held_back,
+    hook_key,
+    hooks_to_delete,
+    owed_in,
+    plan_hooks,
+    removes_itself,
+)
+from fleet.core.ids import Digest, ObjectRef, OverlayName
 from fleet.core.objects import HookPhase
 from fleet.core.plan import Claims, Wanted
 from fleet.core.record import MarkKind, MarkVerdict, judge_mark
+from fleet.core.rollout import Apply, Approved
 from fleet.core.status import EventKind, Kstatus
 from fleet.errors import ClusterError, Conflict, OwnedByOther, ReconcileError
 from fleet.ports.kube import Answer, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ABSENT_VERSION, ENDS_SESSION, Applier, NotOurs, refusal_of
-from fleet.reconcile.memory import UnitState
-from fleet.reconcile.site import Site
+from fleet.reconcile.memory import Live, UnitState
+from fleet.reconcile.prune import Pruner, created_at
+from fleet.reconcile.site import UNKNOWN_RESULT, Site
 
 if TYPE_CHECKING:
     from fleet.reconcile.unit_pass import Outcome
 
-_STARTED, _FAILED = "started ", "failed "
+_BEGUN, _MADE, _STARTED, _FAILED = "begun ", "made ", "started ", "failed "
+_NO_DIGEST = Digest("")
 _STALE_TRIES = 3
 _HOOKS = {"fleet.internal/hook", "argocd.argoproj.io/hook"}  # annotations by which a live object shows that it is one
 
@@ -37,12 +55,12 @@ _HOOKS = {"fleet.internal/hook", "argocd.argoproj.io/hook"}  # annotations by wh
 class HookRunner:
     """Hooks of any unit of one site."""
 
-    def __init__(self, site: Site, applier: Applier) -> None:
-        self._site, self._applier = site, applier
+    def __init__(self, site: Site, applier: Applier, pruner: Pruner) -> None:
+        self._site, self._applier, self._pruner = site, applier, pruner
 
     async def run(self, unit: UnitState, phase: HookPhase, outcome: Outcome, claims: Claims) -> bool:
         """Take a phase as far as it goes now; True once it is over."""
-        plan = self._plan(unit, phase)
+        plan = await self._plan(unit, phase, claims)
         await self._end(unit, plan, claims)
         if plan.over:
             return True
@@ -80,23 +98,67 @@ class HookRunner:
         await self.run(unit, HookPhase.SYNC_FAIL, outcome, claims)
         outcome.reason, outcome.message, outcome.next_step = reason, message, next_step
 
-    def _plan(self, unit: UnitState, phase: HookPhase) -> HookPlan:
+    async def tidy(self, unit: UnitState, claims: Claims) -> None:
+        """Delete the objects of hooks that have ended and ask for it; what fails or must wait is tried again."""
+        for owed in owed_in(unit.memory.done_hooks):
+            ref, trouble = owed.ref, unit.troubles.get(owed.ref)
+            served = self._site.served(ref)
+            if served is None or (trouble is not None and trouble.next_at > self._site.clock()):
+                continue
+            try:
+                why = "its hook-delete annotation asks for it"
+                gone = await self._delete(unit, ref, served, claims, why, uid=owed.uid)
+            except ENDS_SESSION:
+                raise
+            except NotOurs:  # somebody took its place meanwhile: nothing of ours is left to delete
+                gone = True
+            except ClusterError as error:
+                told = self._applier.trouble(unit, ref, _NO_DIGEST, error)
+                unit.warnings[ref] = (f"the hook has ended and could not be deleted: {told.message}",)
+                continue
+            if gone:
+                unit.troubles.pop(ref, None)
+                unit.warnings.pop(ref, None)
+                await self._remember(unit, [], forget=[str(owed)])
+            elif ref not in unit.replace_holds:
+                self._site.wake_at(unit.name, self._site.clock() + self._site.limits.watch_seconds)
+
+    async def _plan(self, unit: UnitState, phase: HookPhase, claims: Claims) -> HookPlan:
         assert unit.bundle is not None  # hooks come from a bundle
-        keys = set(unit.memory.done_hooks)
+        bundle, keys = unit.bundle, set(unit.memory.done_hooks)
+
+        def those(word: str) -> list[ObjectRef]:
+            return [hook.ref for hook in unit.hooks if word + hook_key(bundle, hook.ref) in keys]
+
         health: dict[ObjectRef, Kstatus] = {}
+        started, failed = those(_STARTED), those(_FAILED)
         for hook in unit.hooks:
             live = self._site.view.find(hook.ref)
+            is_open = hook.ref in started and hook.ref not in failed and hook_key(bundle, hook.ref) not in keys
+            if live is None and is_open and hook.source.options.hook is phase:
+                # Only a read by name says that it vanished: no row of the record brings it back into the view.
+                live = await self._find(unit, hook, claims)
             if live is not None:
                 health[hook.ref] = live.health.kstatus
         return plan_hooks(
             [hook.source for hook in unit.hooks],
             phase,
-            unit.bundle,
+            bundle,
             done=keys,
-            started=[h.ref for h in unit.hooks if _STARTED + hook_key(unit.bundle, h.ref) in keys],
+            begun=those(_BEGUN),
+            started=started,
             health=health,
-            failed_before=[h.ref for h in unit.hooks if _FAILED + hook_key(unit.bundle, h.ref) in keys],
+            failed_before=failed,
         )
+
+    async def _find(self, unit: UnitState, hook: Wanted, claims: Claims) -> Live | None:
+        """A hook's object as read by name; raises ClusterError."""
+        served = self._site.served(hook.ref, hook.source.version)
+        try:
+            document = await self._read(unit, hook.ref, served, claims) if served is not None else None
+        except NotOurs:
+            return None
+        return self._site.see(unit, hook.ref, document) if document is not None else None
 
     async def _start(self, unit: UnitState, hook: Wanted, claims: Claims, *, clear: bool) -> bool:
         """Start one hook; False where that failed, with the trouble noted in the unit."""
@@ -104,32 +166,52 @@ class HookRunner:
         assert unit.bundle is not None
         if self._applier.is_troubled(unit, hook):
             return False
-        served, key = site.served(ref, hook.source.version), _STARTED + hook_key(unit.bundle, ref)
+        served, key = site.served(ref, hook.source.version), hook_key(unit.bundle, ref)
+        was_begun = _BEGUN + key in unit.memory.done_hooks
         try:
             self._refuse_claimed(unit, ref, claims)
             if served is None:
                 return await self._applier.write(unit, hook)  # notes KindNotServed
+            clear = not was_begun and (clear or any(owed.ref == ref for owed in owed_in(unit.memory.done_hooks)))
             if clear and not await self._delete(unit, ref, served, claims, "runs anew for another commit"):
                 site.wake_at(unit.name, site.clock() + site.limits.watch_seconds)
                 return True  # still going; a later pass finds it gone
-            seen = not clear and site.view.find(ref) is not None
+            seen = was_begun or (not clear and site.view.find(ref) is not None)
             live = await self._read(unit, ref, served, claims) if seen else None
-            await self._remember(unit, [key])
-            answer = await self._create(unit, hook, served, live, claims)
-            site.see(unit, ref, answer.object)
+            if answer := await self._bring(unit, hook, served, live, claims):
+                site.see(unit, ref, answer.object)
+            await self._remember(unit, [_STARTED + key])
             site.wake(unit.name)  # one that is Current at once tells nothing more
         except ENDS_SESSION:
             raise
         except (NotOurs, ClusterError, ReconcileError) as error:
-            self._applier.trouble(unit, ref, hook.digest, error.error if isinstance(error, NotOurs) else error)
-            if key in unit.memory.done_hooks:
-                kept = tuple(known for known in unit.memory.done_hooks if known != key)
-                unit.memory = replace(unit.memory, done_hooks=kept)
-                await site.journal.commit(JournalEntry(units=(unit.memory,)))
+            found = error.error if isinstance(error, NotOurs) else error
+            self._applier.trouble(unit, ref, hook.digest, found)
+            if not was_begun and not isinstance(found, UNKNOWN_RESULT):
+                await self._remember(unit, [], forget=[_BEGUN + key])
             return False
         unit.troubles.pop(ref, None)
         site.outbox.tell(EventKind.NOTE, f"hook {ref} started", unit=unit.name, ref=ref)
         return True
+
+    async def _bring(
+        self, unit: UnitState, hook: Wanted, served: ServedKind, live: Document | None, claims: Claims
+    ) -> Answer | None:
+        """Apply a hook's object, so that it runs once, whenever this is cut off; None where it came and went."""
+        assert unit.bundle is not None
+        key = hook_key(unit.bundle, hook.ref)
+        vanishes = removes_itself((await self._site.library.object(unit.bundle, hook.source)).document())
+        if _MADE + key in unit.memory.done_hooks:
+            return await self._create(unit, hook, served, live, claims) if live is not None else None
+        if _BEGUN + key not in unit.memory.done_hooks:
+            await self._remember(unit, [_BEGUN + key])
+        if not vanishes:
+            return await self._create(unit, hook, served, live, claims)
+        fresh = live is None
+        if live is None:
+            live = (await self._create(unit, hook, served, None, claims, suspended=True)).object
+        await self._remember(unit, [_MADE + key])
+        return await self._create(unit, hook, served, live, claims, fresh=fresh)
 
     def _refuse_claimed(self, unit: UnitState, ref: ObjectRef, claims: Claims) -> None:
         """Raise NotOurs where another overlay wants this object or holds it in its record (R16)."""
@@ -166,51 +248,79 @@ class HookRunner:
         return verdict.kind is MarkKind.OTHER_UNIT and is_known and is_hook
 
     async def _create(
-        self, unit: UnitState, hook: Wanted, served: ServedKind, live: Document | None, claims: Claims
+        self,
+        unit: UnitState,
+        hook: Wanted,
+        served: ServedKind,
+        live: Document | None,
+        claims: Claims,
+        *,
+        suspended: bool = False,
+        fresh: bool = False,
     ) -> Answer:
-        """Apply a hook's object over exactly this state; one of somebody else that came meanwhile stays (R4)."""
+        """Apply a hook's object over exactly this state; one of somebody else that came meanwhile stays (R4).
+
+        fresh: we have just made it, and its controller may have written to it since.
+        """
         ref = hook.ref
         uid, version = ("", ABSENT_VERSION) if live is None else _identity_of(live)
+        version = "" if fresh else version
         body = await self._applier.body(unit, hook, live, uid, version)
+        raw = orjson.dumps(held_back(body.document)) if suspended else body.raw
         try:
-            return await self._site.kube.apply(served, ref.namespace, ref.name, body.raw)
+            return await self._site.kube.apply(served, ref.namespace, ref.name, raw)
         except Conflict:
             await self._read(unit, ref, served, claims)
             raise
 
     async def _end(self, unit: UnitState, plan: HookPlan, claims: Claims) -> None:
-        """Remember hooks that ended, and delete those that ask for it."""
+        """Remember hooks that ended, with what is to be deleted of them, and then delete it."""
         assert unit.bundle is not None
-        if plan.finished:
-            await self._remember(unit, [hook_key(unit.bundle, ref) for ref in plan.finished])
+        keys = [hook_key(unit.bundle, ref) for ref in plan.finished]
         ended = {**dict.fromkeys(plan.finished, True), **dict.fromkeys(plan.failed, False)}
-        alive = [ref for ref in ended if self._site.view.find(ref) and self._site.owners.get(ref) in (None, unit.name)]
+        alive = {
+            ref: live
+            for ref in ended
+            if (live := self._site.view.find(ref)) and self._site.owners.get(ref) in (None, unit.name)
+        }
         for ref in hooks_to_delete([hook.source for hook in unit.hooks], ended, alive):
-            served = self._site.served(ref)
             if not ended[ref]:  # once it is gone, nothing else tells that it did not end well
-                await self._remember(unit, [_FAILED + hook_key(unit.bundle, ref)])
-            with suppress(NotOurs):  # somebody took its place meanwhile: nothing of ours is left to delete
-                if served is not None:
-                    await self._delete(unit, ref, served, claims, "its hook-delete annotation asks for it")
+                keys.append(_FAILED + hook_key(unit.bundle, ref))
+            keys.append(str(Owed(alive[ref].uid, hook_key(unit.bundle, ref))))
+        if set(keys) - set(unit.memory.done_hooks):
+            await self._remember(unit, keys)
+            await self.tidy(unit, claims)
 
-    async def _remember(self, unit: UnitState, keys: Iterable[str]) -> None:
+    async def _remember(self, unit: UnitState, keys: Iterable[str], forget: Iterable[str] = ()) -> None:
+        """Of other bundles only what is still to be deleted is kept."""
         assert unit.bundle is not None
-        kept = [key for key in unit.memory.done_hooks if f"{unit.bundle}/" in key]
-        unit.memory = replace(unit.memory, done_hooks=tuple(dict.fromkeys([*kept, *keys])))
+        owed = {str(one) for one in owed_in(unit.memory.done_hooks)}
+        kept = [key for key in unit.memory.done_hooks if f"{unit.bundle}/" in key or key in owed]
+        gone = set(forget)
+        new = [key for key in dict.fromkeys([*kept, *keys]) if key not in gone]
+        unit.memory = replace(unit.memory, done_hooks=tuple(new))
         await self._site.journal.commit(JournalEntry(units=(unit.memory,)))
 
-    async def _delete(self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims, reason: str) -> bool:
+    async def _delete(
+        self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims, reason: str, *, uid: str = ""
+    ) -> bool:
         """Delete a hook's object of ours in the state that was just read (R11); True once it is gone.
 
+        uid: another object under this name is none of it, and counts as gone. A precious one asks a person first (R10).
         Raises NotOurs, and ClusterError; one that changes meanwhile is read again a few times.
         """
         site, tries = self._site, 0
         while (live := await self._read(unit, ref, served, claims)) is not None:
+            found, version = _identity_of(live)
+            if uid and found != uid:
+                return True
             if text_at(live, "metadata", "deletionTimestamp"):
                 return False
-            (uid, version), tries = _identity_of(live), tries + 1
+            if not await self._may_go(unit, ref, live):
+                return False
+            tries += 1
             try:
-                left = await site.delete(unit, ref, served, uid=uid, reason=reason, version=version)
+                left = await site.delete(unit, ref, served, uid=found, reason=reason, version=version)
             except Conflict:
                 if tries == _STALE_TRIES:
                     raise
@@ -218,8 +328,23 @@ class HookRunner:
             if left is not None:
                 return False
             break
+        unit.replace_holds.pop(ref, None)
         site.view.drop(ref)
         return True
+
+    async def _may_go(self, unit: UnitState, ref: ObjectRef, live: Document) -> bool:
+        """Whether no guard minds; else it is held, or kept on purpose."""
+        assert unit.desired is not None
+        action = unit.desired.action
+        approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
+        content = content_of(live, key=self._site.key)
+        doomed = Doomed(ref, text_at(live, "metadata", "uid"), content, prune_rule_of(live))
+        verdict = judge_hook_deletion(doomed, approved=approved)
+        if verdict.hold is not None:
+            await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
+        else:
+            unit.replace_holds.pop(ref, None)
+        return bool(verdict.allowed)
 
     def _why(self, ref: ObjectRef) -> str:
         live = self._site.view.find(ref)

@@ -146,7 +146,7 @@ class UnitState:
     refused: set[ObjectRef] = field(default_factory=set[ObjectRef])  # did not, for the same bundle
     validated_bundle: Digest | None = None
     holds: tuple[HoldRequest, ...] = ()
-    replace_holds: dict[ObjectRef, HoldRequest] = field(default_factory=dict[ObjectRef, HoldRequest])
+    replace_holds: dict[ObjectRef, HoldRequest] = field(default_factory=dict[ObjectRef, HoldRequest])  # and of hooks
     held_since: float = 0.0  # wall clock; 0 while nothing is held
     holds_read_at: float = 0.0  # loop time at which it was read what goes with the objects of `holds`
     kept: dict[ObjectRef, tuple[str, str]] = field(default_factory=dict[ObjectRef, tuple[str, str]])  # not deleted: why
@@ -157,6 +157,7 @@ class UnitState:
     blocked_since: float = 0.0  # wall clock since which the unit is not free
     pending_since: float = 0.0
     parent_trouble: str = ""
+    prune_waits: bool = False  # for the newest bundles of all units to be read: what it dropped may move to one of them
     audit_due: bool = False  # the parent object does not say yet where the audit log's chain stands (R43)
     confirm_due: bool = False  # a person confirmed the rebuilt record; not yet in the journal
     warnings: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])

@@ -48,6 +48,8 @@ class Parents:
             return
         try:
             await self._make_namespace()
+            # Else a hub killed here would say the earlier commit again: the cluster never knows more than the journal.
+            await site.journal.commit(JournalEntry(units=(unit.memory,)))
             await self._write(served, parent_document(parent))
         except ENDS_SESSION:
             raise

@@ -256,6 +256,18 @@ class Pruner:
         told = tuple(replace(item, goes_with=lines.get(item.ref, ())) for item in request.deletions)
         return replace(request, deletions=told)
 
+    async def ask_for(self, unit: UnitState, doomed: Doomed, hold: GuardHold, created: float) -> None:
+        """Hold the deletion of one object; what would go with it is read once for each state of it."""
+        assert unit.desired is not None
+        known = unit.replace_holds.get(doomed.ref)
+        before = known.deletions[0] if known else None
+        if before is not None and (before.uid, before.content) == (doomed.uid, doomed.content):
+            return
+        pending = (PendingDeletion(doomed.ref, doomed.uid, doomed.content, created),)
+        request = HoldRequest(unit.name, unit.desired.commit, hold.reason, hold.message, pending)
+        unit.replace_holds[doomed.ref] = await self.with_losses(request)
+        self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=unit.desired.commit)
+
     def _may_read_again(self, unit: UnitState) -> bool:
         lines = (line for hold in unit.holds for item in hold.deletions for line in item.goes_with)
         due = self._site.clock() >= unit.holds_read_at + _READ_AGAIN_SECONDS

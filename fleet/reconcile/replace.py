@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from fleet.core.documents import text_at
 from fleet.core.fingerprint import content_of
-from fleet.core.guard import Doomed, GuardHold, judge_force, prune_rule_of
+from fleet.core.guard import Doomed, judge_force, prune_rule_of
 from fleet.core.plan import Wanted
 from fleet.core.record import plan_record
 from fleet.core.rollout import Apply, Approved
-from fleet.core.status import EventKind, HoldRequest, PendingDeletion
+from fleet.core.status import EventKind
 from fleet.errors import ClusterError
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
@@ -51,7 +51,7 @@ class Replacer:
                 if verdict is None:
                     return False
                 if verdict.hold is not None:
-                    await self._ask(unit, doomed, verdict.hold, created_at(live))
+                    await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
                     return False
                 if not verdict.allowed or not await self._pruner.delete(unit, ref, f"replaced: {reason}"):
                     return False
@@ -69,15 +69,3 @@ class Replacer:
         if done:
             site.outbox.tell(EventKind.NOTE, f"{ref} was deleted and made anew", unit=unit.name, ref=ref)
         return done
-
-    async def _ask(self, unit: UnitState, doomed: Doomed, hold: GuardHold, created: float) -> None:
-        """Hold one replacement; what would go with the object is read once for each state of it."""
-        assert unit.desired is not None
-        known = unit.replace_holds.get(doomed.ref)
-        before = known.deletions[0] if known else None
-        if before is not None and (before.uid, before.content) == (doomed.uid, doomed.content):
-            return
-        pending = (PendingDeletion(doomed.ref, doomed.uid, doomed.content, created),)
-        request = HoldRequest(unit.name, unit.desired.commit, hold.reason, hold.message, pending)
-        unit.replace_holds[doomed.ref] = await self._pruner.with_losses(request)
-        self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=unit.desired.commit)

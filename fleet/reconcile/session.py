@@ -163,6 +163,7 @@ class Session:
             self._report(unit, outcome)
             site.retry(unit, error)
         finally:
+            self._wake_prunes()
             self._running.discard(unit.name)
             if unit.dirty:
                 self._due.set()
@@ -267,6 +268,14 @@ class Session:
             live = self.site.view.find(step.wanted.ref)
             if live is not None and live.document is not None:
                 await self._healer.explain(unit, step.wanted, live)
+
+    def _wake_prunes(self) -> None:
+        """What was not pruned, because another unit was in a pass and had not read its newest bundle, is due now."""
+        waiting = [unit for unit in self.site.units.values() if unit.prune_waits]
+        if waiting and self.site.all_read():
+            for unit in waiting:
+                unit.prune_waits = False
+                self.wake(unit.name)
 
     async def _confirm(self, unit: UnitState) -> None:
         if unit.confirm_due:

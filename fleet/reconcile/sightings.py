@@ -13,6 +13,7 @@ from fleet.core.ids import ObjectRef
 from fleet.core.objects import Mark
 from fleet.core.record import RowState
 from fleet.core.status import EventKind, Health, Kstatus
+from fleet.errors import Conflict, ImmutableField, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
@@ -21,6 +22,7 @@ from fleet.reconcile.memory import Kind, KindView, Live, LiveView, UnitState, ki
 from fleet.reconcile.observe import Sight
 from fleet.reconcile.site import Site
 
+_OF_ONE_STATE = (Conflict.__name__, ObjectInvalid.__name__, ImmutableField.__name__)  # not of what we want alone
 _UNWELL = (Kstatus.IN_PROGRESS, Kstatus.FAILED)
 
 
@@ -99,6 +101,10 @@ class Sightings:
                 self._released(unit, ref)
             case Sight.CHANGED | Sight.UNLABELLED:
                 self._taken_back(unit, ref)
+        trouble = unit.troubles.get(ref)
+        if trouble is not None and trouble.reason in _OF_ONE_STATE and before is not None and _is_another(before, live):
+            del unit.troubles[ref]  # what was refused is not there any more
+            site.wake(unit.name)
         self._note_done(unit, ref, live)
         if live is not None and live.own_health.kstatus in _UNWELL:
             if before is not None and before.health != before.own_health and before.own_health == live.own_health:
@@ -183,6 +189,10 @@ class Sightings:
     def _owner(self, ref: ObjectRef) -> UnitState | None:
         name = self._site.owners.get(ref)
         return self._site.units.get(name) if name is not None else None
+
+
+def _is_another(before: Live, live: Live | None) -> bool:
+    return live is None or live.uid != before.uid
 
 
 def _tells_more(before: Live, live: Live) -> bool:

@@ -32,8 +32,10 @@ from fleet.core.status import EventKind, ObjectStatus
 from fleet.core.unserved import why_unserved
 from fleet.errors import (
     ClusterError,
+    Conflict,
     KindNotServed,
     NamespaceMissing,
+    ObjectInvalid,
     OwnedByOther,
 )
 from fleet.ports.kube import ServedKind
@@ -85,7 +87,7 @@ class UnitPass:
     ) -> None:
         self._site, self._applier, self._look = site, applier, look
         self._contacts, self._pruner, self._parents = Contacts(site), Pruner(site, applier), Parents(site)
-        self._hooks = HookRunner(site, applier)
+        self._hooks = HookRunner(site, applier, self._pruner)
         self._adopter = Adopter(site, applier)
         self._reverifier = Reverifier(site.limits, site.clock, site.random)
         self._stages = Stages(site, applier, healer, Replacer(site, applier, self._pruner), self._adopter)
@@ -249,6 +251,8 @@ class UnitPass:
             except ENDS_SESSION:
                 raise
             except ClusterError as error:
+                if isinstance(error, Conflict | ObjectInvalid):
+                    site.verify(ref)  # as try_out: it may be another incarnation, or none, of what was seen
                 self._applier.trouble(unit, ref, step.wanted.digest, error)
                 plan.ask.append(step)
 
@@ -263,6 +267,8 @@ class UnitPass:
         self._refuse(unit, plan)
         if leave.apply:
             self._take_over(unit, plan)
+        if leave.apply:
+            await self._hooks.tidy(unit, claims)
         hooked = leave.apply and await self._before(unit, outcome, claims)
         steps = self._steps(unit, plan, leave, release=hooked)
         if steps and leave.apply and not await self._stages.are_valid(unit, steps, outcome):
@@ -384,8 +390,10 @@ class UnitPass:
         """Everything is applied: prune, then remember the bundle, and write the parent where the list changed."""
         site = self._site
         assert unit.desired is not None
-        if outcome.leave.prune and plan.doomed is not None and self._site.all_read():
-            await self._pruner.prune(unit, plan, outcome, healthy=self._stages.all_current(unit))
+        if outcome.leave.prune and plan.doomed is not None:
+            unit.prune_waits = not site.all_read()
+            if not unit.prune_waits:
+                await self._pruner.prune(unit, plan, outcome, healthy=self._stages.all_current(unit))
         if unit.memory.bundle != unit.bundle or unit.memory.commit != unit.desired.commit:
             new = unit.memory.bundle != unit.bundle
             form = FORM if new else unit.memory.form

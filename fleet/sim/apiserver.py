@@ -113,6 +113,10 @@ class ApiServer:
         early = await faults.before(call.target, call.agent, paged="continue" in call.query)
         if early is not None:
             return early
+        transport = call.request.transport
+        if transport is None or transport.is_closing():
+            # A fault held it longer than its client lived: what a dead hub sent lands no more.
+            raise ApiError(500, "InternalError", "the client is gone")
         user = self._cluster.access.user_of(call.request.headers.get("Authorization", ""))
         if user is None:
             raise unauthorized()

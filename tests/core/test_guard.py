@@ -15,6 +15,7 @@ from fleet.core.guard import (
     is_precious,
     judge_empty,
     judge_force,
+    judge_hook_deletion,
     judge_prune,
     judge_team_rights,
     prune_rule_of,
@@ -266,3 +267,20 @@ def test_a_kind_may_be_named_with_its_group() -> None:
     rights = replace(TEAM, kinds=("Deployment.apps",))
     assert judge_team_rights([bundle_object(ref("a", "Deployment", "apps", "payments"))], rights) == ()
     assert len(judge_team_rights([bundle_object(ref("a", "Deployment", "other", "payments"))], rights)) == 1
+
+
+def test_a_hooks_object_goes_by_its_annotation_unless_it_is_precious_or_asks() -> None:
+    plain = Doomed(ref("h"), "u1", Digest("c"))
+    assert judge_hook_deletion(plain, approved=frozenset()).hold is None
+    space = Doomed(ObjectRef("", "Namespace", "", "scratch"), "u1", Digest("c"))
+    for asks in (space, replace(plain, prune=PruneRule.CONFIRM)):
+        found = judge_hook_deletion(asks, approved=frozenset())
+        assert found.allowed == ()
+        assert found.hold is not None
+        assert "hook-delete" in found.hold.message
+        approved = frozenset({Approved(asks.ref, asks.uid, asks.content)})
+        assert judge_hook_deletion(asks, approved=approved).hold is None
+        assert judge_hook_deletion(replace(asks, uid="u2"), approved=approved).hold is not None
+    kept = judge_hook_deletion(replace(plain, prune=PruneRule.DISABLED), approved=frozenset())
+    assert kept.allowed == ()
+    assert kept.hold is None

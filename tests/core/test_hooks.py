@@ -7,7 +7,16 @@ from core.building import bundle_object, config_map, ref
 from hypothesis import given
 from hypothesis.strategies import dictionaries, none, one_of, sampled_from, sets
 
-from fleet.core.hooks import hook_key, hooks_to_delete, plan_hooks, split_hooks
+from fleet.core.hooks import (
+    Owed,
+    held_back,
+    hook_key,
+    hooks_to_delete,
+    owed_in,
+    plan_hooks,
+    removes_itself,
+    split_hooks,
+)
 from fleet.core.ids import Digest
 from fleet.core.objects import HookDelete, HookPhase
 from fleet.core.status import Kstatus
@@ -22,8 +31,8 @@ def hook(name: str, phase: HookPhase = HookPhase.PRE_SYNC, **options):
 MIGRATE = hook("migrate")
 
 
-def plan(*hooks, phase=HookPhase.PRE_SYNC, done=(), started=(), health=None, failed_before=()):
-    given = {"done": done, "started": started, "health": health or {}, "failed_before": failed_before}
+def plan(*hooks, phase=HookPhase.PRE_SYNC, done=(), begun=(), started=(), health=None, failed_before=()):
+    given = {"done": done, "begun": begun, "started": started, "health": health or {}, "failed_before": failed_before}
     return plan_hooks(hooks, phase, BUNDLE, **given)
 
 
@@ -118,3 +127,32 @@ def test_no_hook_is_run_twice_and_none_is_forgotten(started, health, done) -> No
     if not made.failed:
         assert running | set(made.waiting) | set(made.finished) == left
     assert made.over == (not left or set(made.finished) == left)
+
+
+def test_a_hook_that_was_begun_is_applied_again_and_what_is_there_is_not_cleared() -> None:
+    """It is its own run: a killed hub did not hear the answer."""
+    left = {MIGRATE.ref: Kstatus.IN_PROGRESS}
+    made = plan(MIGRATE, begun={MIGRATE.ref}, health=left)
+    assert run_of(made) == ["migrate"]
+    assert made.clear == ()
+    assert run_of(plan(MIGRATE, begun={MIGRATE.ref})) == ["migrate"]
+    assert plan(MIGRATE, begun={MIGRATE.ref}, started={MIGRATE.ref}, health=left).waiting == (MIGRATE.ref,)
+
+
+def test_what_is_owed_reads_back() -> None:
+    owed = Owed("u-1", hook_key(BUNDLE, MIGRATE.ref))
+    done = [hook_key(BUNDLE, MIGRATE.ref), f"started {hook_key(BUNDLE, MIGRATE.ref)}", str(owed)]
+    assert owed_in(done) == [owed]
+    assert owed.ref == MIGRATE.ref
+
+
+def job_body(group: str = "batch/v1", kind: str = "Job", **spec) -> dict:
+    return {"apiVersion": group, "kind": kind, "spec": {"template": {}, **spec}}
+
+
+def test_only_a_job_with_a_lifetime_could_have_come_and_gone() -> None:
+    assert removes_itself(job_body(ttlSecondsAfterFinished=0))
+    assert not removes_itself(job_body())
+    assert not removes_itself(job_body(ttlSecondsAfterFinished=9, suspend=True))  # somebody else lets it go
+    assert not removes_itself(job_body("v1", "ConfigMap", ttlSecondsAfterFinished=0))
+    assert held_back(job_body(ttlSecondsAfterFinished=0)) == job_body(ttlSecondsAfterFinished=0, suspend=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from safety import flips, fuzz, fuzz_targets, generators, sweep
+from safety import flips, fuzz, fuzz_targets, generators, kills, sweep
 from safety.schedules import Schedule
 
 FUZZ_RUN = 100_000
@@ -99,6 +99,20 @@ async def fuzz_jobs(inputs: int, target: str) -> list[Job]:
     ]  # fmt: skip
 
 
+KILLS_AT_ONCE = 50  # points of one fleet, one after the other
+
+
+async def kill_jobs(points: int) -> list[Job]:
+    """So many kills of hubs under load, one in six of them during recovery."""
+
+    async def job(seed: int) -> dict[str, Any]:
+        campaign = kills.Campaign(seed, min(KILLS_AT_ONCE, points - seed * KILLS_AT_ONCE))
+        violations = await campaign.run()
+        return {"kind": "kills", "met": bool(campaign.done), "violations": violations, **campaign.row()}
+
+    return [(f"kills, seed {seed}", partial(job, seed)) for seed in range(-(-points // KILLS_AT_ONCE))]
+
+
 async def run_all(jobs: Sequence[Job], out: Path) -> int:
     """Run what is not in the file yet; the number of runs with a violation."""
     out.touch()
@@ -122,6 +136,8 @@ def summary(out: Path) -> int:
         bad[row["kind"]] += bool(row["violations"])
     for kind in sorted(runs):
         print(f"{kind:<20} {runs[kind]:>5} runs, {met[kind]:>5} met, {bad[kind]:>3} with a violation")
+    if points := [point for row in rows for point in row.get("points", [])]:
+        print(kills.figures(points))
     for row in rows:
         for violation in row["violations"]:
             print(f"{row['run']}: {violation.splitlines()[0]}")
@@ -134,6 +150,7 @@ JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
     "schedules": lambda _: schedule_jobs(),
     "generators": lambda _: generator_jobs(),
     "fuzz": lambda given: fuzz_jobs(given.inputs, given.target),
+    "kills": lambda given: kill_jobs(given.points),
 }
 
 
@@ -149,6 +166,7 @@ def main() -> int:
     parser.add_argument("--shard", default="1/1", help="I/N: every Nth run from the Ith; N processes may share FILE")
     parser.add_argument("--target", default="", choices=sorted(fuzz_targets.TARGETS), help="fuzz: this one alone")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="fuzz: of each target")
+    parser.add_argument("--points", type=int, default=250, help="kills: how many")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     out: Path = options.out

@@ -105,6 +105,8 @@ class Rig:
         copy.unlink(missing_ok=True)
         with closing(sqlite3.connect(self.world.data_dir / "state.db")) as now, closing(sqlite3.connect(copy)) as then:
             now.backup(then)
+        for cluster in self.world.sim.clusters.values():
+            cluster.cut()  # also what a fault holds back
         self._killing = asyncio.create_task(self._start_again(copy), name="kill")
 
     async def _start_again(self, copy: Path) -> None:
