@@ -163,7 +163,7 @@ GUARDS: tuple[Guard, ...] = (
         ("git follows no redirect", "R25", "command:_SAFE_CONFIGURATION", "GitHostRefused"),
         ("git verifies its host", "R25", "command:_SAFE_CONFIGURATION", "GitHostRefused"),
         ("git checks what it gets", "R25 R28", "command:_SAFE_CONFIGURATION", "GitHostRefused"),
-        ("git sees nothing of the hub's environment", "R25 R32", "command:GitCommand.__init__", ""),
+        ("git sees nothing of the hub's environment", "R25 R32", "command:GitCommand._start", ""),
         ("ssh knows its host", "R25", "askpass:_ssh_command", "GitHostRefused"),
         ("a branch is a plain name", "R26", "url:check_branch", "GitUrlRefused"),
         ("a commit is a whole id", "R26", "url:check_revision", "GitUrlRefused"),

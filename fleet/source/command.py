@@ -1,8 +1,8 @@
 """The git binary with fixed arguments, an environment of only what is set here, a deadline, and an end for the whole
 process group (R25).
 
-It runs through GitPython's command front. Because that hands the parent's environment on, `env -i` stands before git
-and takes it away again; credentials are in none of it, only paths of files that hold them.
+No program in between is given the hub's own environment, which may hold keys (docs/decisions/0011); credentials are
+in none of what git gets, only paths of files that hold them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import threading
@@ -21,12 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
-
-# Without this the import itself fails where git is missing; that is told by the first command instead.
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-
-from git.cmd import Git as Front
-from git.exc import GitCommandNotFound
 
 from fleet.errors import FetchFailed
 
@@ -90,7 +83,7 @@ class GitCommand:
     """Runs git in one directory. `ran` counts the commands, by their first word."""
 
     def __init__(self, directory: Path, *, environment: Mapping[str, str], configuration: Sequence[str] = ()) -> None:
-        clean = {
+        self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LC_ALL": "C",
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -102,16 +95,8 @@ class GitCommand:
             **environment,
         }
         settings = [word for line in (*_SAFE_CONFIGURATION, *configuration) for word in ("-c", line)]
-        self._front = Front(str(directory))
         self._directory = directory
-        self._prefix = [
-            shutil.which("env") or "/usr/bin/env",
-            "-i",
-            *(f"{name}={value}" for name, value in clean.items()),
-            "git",
-            f"--git-dir={directory}",
-            *settings,
-        ]
+        self._prefix = ["git", f"--git-dir={directory}", *settings]
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="git")
         self.ran: list[str] = []
 
@@ -156,22 +141,22 @@ class GitCommand:
 
     def _start(self, arguments: Sequence[str], *, stdin: int) -> subprocess.Popen[bytes]:
         try:
-            started = self._front.execute(
+            return subprocess.Popen(
                 [*self._prefix, *arguments],
-                istream=stdin,
-                as_process=True,
+                cwd=self._directory,
+                env=self._environment,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 start_new_session=True,
             )
-        except (GitCommandNotFound, OSError) as error:
+        except OSError as error:
             raise FetchFailed(
                 "git cannot be started",
                 where=self._directory.name,
                 why=type(error).__name__,
                 next_step="install git >= 2.34 and put it on PATH",
             ) from error
-        process = cast("subprocess.Popen[bytes]", started.proc)  # pyright: ignore[reportUnknownMemberType]
-        started.proc = None  # ours to end: with its whole group, not by a destructor
-        return process
 
 
 class _OutOfBounds(Exception):

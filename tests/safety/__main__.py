@@ -154,7 +154,7 @@ JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
 }
 
 
-OWN = {"guards": "guard_runs"}  # commands with options of their own, by module
+OWN = {"guards": "guard_runs", "secrets": "secret_runs"}  # commands with options of their own, by module
 
 
 def main() -> int:

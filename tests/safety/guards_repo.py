@@ -71,7 +71,7 @@ CASES: dict[str, Case] = {
          swap("'transfer.fsckObjects=true'", "'transfer.fsckObjects=false'")), _MIRROR,
         "source/test_mirror.py::TestHostileRepository::test_an_object_that_gits_own_check_refuses_never_comes_in", "source/test_mirror.py::TestHostileRepository::test_links_out_of_the_commit_are_only_text"),
     "git sees nothing of the hub's environment": case_of(
-        swap("'-i'", "'FLEET_NOTHING=1'"), _MIRROR, "source/test_mirror.py::TestHttpHost::test_the_hubs_environment_does_not_reach_git",
+        swap("self._environment", "{**os.environ, **self._environment}"), _MIRROR, "source/test_mirror.py::TestHttpHost::test_the_hubs_environment_does_not_reach_git",
         "source/test_mirror.py::TestCommandsPerFetch::test_a_restart_needs_no_second_clone"),
     "ssh knows its host": case_of(
         swap("'yes'", "'no'"), _MIRROR, "source/test_mirror.py::TestSshHost::test_an_unknown_host_key_is_refused",
