@@ -1,15 +1,23 @@
-"""Server-sent events of the timeline: `Last-Event-ID` resumes, the token is checked again all the time (R37)."""
+"""Server-sent events of the timeline: `Last-Event-ID` resumes, the token is checked again all the time (R37).
+
+Beside the timeline each rollout under way is sent whole, as event `rollout` without an id, when what it waits for
+changes: at the beginning of a stream, then at most once a second.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Mapping
 
 from aiohttp import web
 from aiohttp_sse import sse_response
 
 from fleet.access.policy import Role
+from fleet.api.rollouts import RolloutOut, rollout_out
 from fleet.api.route import Call, Route
 from fleet.api.timeline import event_out
+from fleet.core.view import View
 from fleet.errors import NotAuthenticated, RequestInvalid
 from fleet.ports.state import Ring
 
@@ -18,7 +26,44 @@ STREAMS_LIMIT = 500
 PAGE = 200
 BATCH_SECONDS = 0.15  # the store writes events in batches of 100 ms
 SLOW_SECONDS = 10.0  # a reader that takes longer is dropped; Last-Event-ID gives it what it missed (R41)
+ROLLOUT_SECONDS = 1.0
 _open_streams = asyncio.Semaphore(STREAMS_LIMIT)
+# What passes by itself, and is no news.
+_AGES = {
+    "age_seconds": True,
+    "forecast": {"after_seconds", "before_seconds", "ends_after", "ends_before"},
+    "steps": {"__all__": {"held_up_by": {"__all__": {"age_seconds"}}, "gates": {"__all__": {"age_seconds"}}}},
+}
+
+
+class _Rollouts:
+    """All rollouts that are under way or just ended, made at most once a second for all streams together."""
+
+    def __init__(self) -> None:
+        self._view: View | None = None
+        self._version, self._made_at = -1, 0.0
+        self._found: Mapping[str, tuple[str, str]] = {}
+
+    def of(self, view: View, wall: float) -> Mapping[str, tuple[str, str]]:
+        """By commit: what tells a change, and the text to send."""
+        now = time.monotonic()
+        is_other = view is not self._view
+        if is_other or (view.version != self._version and now - self._made_at >= ROLLOUT_SECONDS):
+            self._view, self._version, self._made_at = view, view.version, now
+            before = frozenset[str]() if is_other else self._found.keys()
+            self._found = {
+                one.commit: _texts_of(rollout_out(view, one, wall))
+                for one in view.passages.all
+                if not one.outcome or one.commit in before
+            }
+        return self._found
+
+
+def _texts_of(shown: RolloutOut) -> tuple[str, str]:
+    return shown.model_dump_json(exclude=_AGES), shown.model_dump_json(by_alias=True)
+
+
+_rollouts = _Rollouts()
 
 
 async def _stream(call: Call) -> web.StreamResponse:
@@ -31,6 +76,7 @@ async def _stream(call: Call) -> web.StreamResponse:
         )
     async with _open_streams, sse_response(call.request) as response:
         last = int(after) if after else await _newest(call)
+        told: dict[str, str] = {}
         while response.is_connected():
             try:
                 await call.parts.tokens.caller_of(call.request.headers.get("Authorization", ""))
@@ -44,6 +90,11 @@ async def _stream(call: Call) -> web.StreamResponse:
                         event_out(row).model_dump_json(by_alias=True), id=str(row.id), event=row.event.kind
                     )
                 last = row.id
+            for commit, (key, text) in _rollouts.of(call.parts.view, call.parts.wall()).items():
+                if told.get(commit) != key:
+                    async with asyncio.timeout(SLOW_SECONDS):
+                        await response.send(text, event="rollout")
+                    told[commit] = key
             if not rows:
                 await _wait_for_news(call.parts.bells.news, heard)
     return response

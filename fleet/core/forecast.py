@@ -23,7 +23,7 @@ from fleet.core.passage import Passage, Row
 from fleet.core.steps import Stage, limit_of
 
 COURSES_KEPT = 30  # of one overlay
-POINTS = 10  # of one step
+POINTS = 20  # of one step
 FEWEST = 3
 BY_RANK = 9  # so many leave a tenth on both sides
 LOW, HIGH = 0.1, 0.9
@@ -32,7 +32,7 @@ _T90 = (3.078, 1.886, 1.638, 1.533, 1.476, 1.440, 1.415)  # Student's t, 90 %, b
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One step of a course. landed: seconds after its beginning at which each tenth of its clusters was Healthy.
+    """One step of a course. landed: seconds after its beginning at which each twentieth of its clusters was Healthy.
 
     waves: how often it went to as many clusters as it may take at once; seconds: until all were, its soak aside.
     """

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 from api.conftest import HEAD, Api
 
-from fleet.core.advance import Advance, StepState, StepView
+from fleet.core.advance import Advance, Condition, RowFacts, StepState, StepView, UnitFact
+from fleet.core.fleet import Origin, Step
+from fleet.core.forecast import Course, Leg
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Passage, Passages, Row, Stop
 from fleet.core.status import Blocker, Standing
+from fleet.core.steps import Stage
+from fleet.core.view import Outlook
 
 WEB = OverlayName("web")
 NAME = f"/api/v1/rollouts/{HEAD[:7]}"
@@ -39,6 +46,52 @@ async def test_a_halted_rollout_names_its_unit(api: Api) -> None:
     give(api, halted=Stop("new pod crashes, exit 1", "hub", 1.0, UnitName(WEB, ClusterName("eu-1"))))
     _, one = await api.call("GET", NAME)
     assert (one["state"], one["why"]) == ("halted", "web@eu-1: new pod crashes, exit 1")
+
+
+def give_history(api: Api, rollouts: int) -> None:
+    """Of one cluster that took 40, 41, ... s; the look was 10 s ago."""
+    cluster = ClusterName("eu-1")
+    stage = Stage(Step("prod", Origin("fleet.yaml", 1), rest=True), (cluster,))
+    facts = RowFacts((stage,), {cluster: UnitFact("b", released=True, condition=Condition.BUSY)}, 600.0)
+    courses = tuple(Course({"prod": Leg(1, 40.0 + n, (40.0 + n,))}) for n in range(rollouts))
+    api.view.outlook = Outlook({WEB: facts}, {WEB: courses}, clock=100.0, wall=api.now - 10)
+
+
+async def test_a_rollout_says_when_it_ends_and_on_what_that_rests(api: Api) -> None:
+    give(api)
+    give_history(api, 9)
+    _, one = await api.call("GET", NAME, role="viewer")
+    found = one["forecast"]
+    assert (found["afterSeconds"], found["beforeSeconds"]) == (40.0, 48.0)
+    assert found["basis"] == "from 9 earlier rollouts of web"
+    assert found["endsAfter"] < found["endsBefore"]
+    give_history(api, 0)
+    _, one = await api.call("GET", NAME, role="viewer")
+    assert "endsAfter" not in one["forecast"]
+    assert one["forecast"]["basis"] == "no forecast for web: no history"
+
+
+async def test_the_stream_tells_each_rollout_whole_when_what_it_waits_for_changes(api: Api) -> None:
+    give(api)
+    give_history(api, 9)
+    headers = {"Authorization": f"Bearer {api.keys['viewer']}", "Last-Event-ID": "0"}
+    async with api.session.get(api.url + "/api/v1/stream", headers=headers) as answer:
+
+        async def told() -> dict:
+            async with asyncio.timeout(20):
+                async for line in answer.content:
+                    if line.startswith(b"data:") and (found := json.loads(line[5:])).get("kind") == "Rollout":
+                        return found
+            raise AssertionError("the stream ended")
+
+        first = await told()
+        assert (first["commit"], first["why"]) == (HEAD, "step prod: waits for eu-2")
+        assert first["steps"][0]["heldUpBy"][0]["cluster"] == "eu-2"
+        assert first["forecast"]["basis"] == "from 9 earlier rollouts of web"
+        api.view.version += 1  # nothing that matters
+        give(api, halted=Stop("new pod crashes", "hub", 1.0))
+        api.view.version += 1
+        assert (await told())["state"] == "halted"
 
 
 async def test_orders_are_kept_and_audited_and_need_a_reason_and_the_right_role(api: Api) -> None:

@@ -13,6 +13,7 @@ NAMES = (
     "drift",
     "nothing_changes",
     "live_diff",
+    "eta",
     "startup",
 )
 

@@ -25,7 +25,7 @@ STEPS = (
     "{name: staging, environments: [staging], maxParallel: 2}",
     "{name: prod, rest: true, maxParallel: 1}",
 )
-UP_SECONDS = 60.0
+UP_SECONDS = 180.0
 
 
 class HubProcess:
