@@ -24,6 +24,7 @@ from fleet.api import (
     holds,
     hooks,
     overlays,
+    plans,
     recovery,
     revisions,
     rollouts,
@@ -59,7 +60,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _MODULES = (
-    actions, admin, clusters, health, holds, hooks, overlays, recovery, revisions, rollouts, stream, timeline, units,
+    actions, admin, clusters, health, holds, hooks, overlays, plans, recovery, revisions, rollouts, stream, timeline,
+    units,
 )  # fmt: skip
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
 _STATUS: tuple[tuple[type[FleetError], int], ...] = (

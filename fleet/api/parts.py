@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleet.access.tokens import Tokens
+from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.core.refusal_log import Refusal
 from fleet.core.view import View
 from fleet.ports.state import Bells, State
@@ -23,4 +24,5 @@ class ApiParts:
     check_kubeconfig: Callable[[str, bytes], None]  # raises CredentialRefused for what the hub will not use (R30)
     ready: Callable[[], str]  # "" when the loops run and the state can be written, else why not
     refused: Callable[[Refusal], None]  # counts a refusal, and has it written to the audit log
+    plans: PlanApprovals | None = None  # None: this process keeps no approvals of plans
     webhook_secret: bytes = b""  # empty: the webhook route answers 404 (R39)

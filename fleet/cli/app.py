@@ -203,10 +203,28 @@ def resume(scope: str, name: str = "", *, reason: Reason = "", hub: Hub = "") ->
 
 
 @app.command
-def approve(hold: str, *, list_digest: Annotated[str, Parameter("--list")], reason: Reason = "", hub: Hub = "") -> int:
-    """Approve exactly the list of a hold that was shown."""
+def approve(
+    hold: str,
+    digest: str = "",
+    *,
+    list_digest: Annotated[str, Parameter("--list", help="the list of the hold, as it was shown")] = "",
+    base: Annotated[str, Parameter("--base", help="of a plan: as in fleet plan")] = "",
+    head: Annotated[str, Parameter("--head", help="of a plan: as in fleet plan")] = "",
+    root: Root = Path(),
+    reason: Reason = "",
+    hub: Hub = "",
+) -> int:
+    """Approve exactly the list of a hold that was shown; or `plan DIGEST`, before the merge, what a plan deletes."""
+    if hold == "plan":
+        from fleet.cli.approve_plan import approve_plan
+
+        return approve_plan(Client(hub), root, digest, base=base, head=head, reason=reason)
     from fleet.cli.act import approve as handler
 
+    if digest or base or head or not list_digest:
+        raise UsageInvalid(
+            f"what of {hold} is approved is not said", next_step=f"fleet approve {hold} --list DIGEST, as it was shown"
+        )
     return handler(Client(hub), hold, list_digest=list_digest, reason=reason)
 
 
@@ -316,13 +334,17 @@ def plan(
     base: Annotated[str, Parameter("--base", help="a commit, origin's main without it")] = "",
     head: Annotated[str, Parameter("--head", help="a commit, without it the working tree merged into the base")] = "",
     kube: Annotated[str, Parameter("--kube", help="tell APIs that Kubernetes 1.N deprecates or removed")] = "",
+    live: Annotated[bool, Parameter("--live", help="ask the clusters too, by your kubeconfig; writes nothing")] = False,
+    timeout: Annotated[str, Parameter("--timeout", help="with --live: for each cluster, as 30s")] = "30s",
     root: Root = Path(),
     output: Annotated[str, Parameter(["--output", "-o"], help="terminal, wide, markdown, json or sarif")] = "terminal",
 ) -> int:
     """Show what a change does to the whole fleet, before it is merged; 0 no change, 1 change, 2 error."""
+    from fleet.cli.keys import seconds_of
     from fleet.cli.plan import plan as handler
 
-    return handler(root, base=base, head=head, kube=kube, output=output)
+    seconds = seconds_of(timeout) if live else 0.0
+    return handler(root, base=base, head=head, kube=kube, output=output, live_seconds=seconds)
 
 
 @vendor_app.default

@@ -96,16 +96,20 @@ async def local_renderer() -> AsyncGenerator[tuple[Renderer, MemoryVault]]:
 
 
 @asynccontextmanager
-async def keeping_renderer(kept: Kept) -> AsyncGenerator[Renderer]:
-    """A renderer that knows what earlier commands built, for those that never ask for values of Secrets."""
+async def keeping_renderer(kept: Kept, *, needs_values: bool = False) -> AsyncGenerator[tuple[Renderer, MemoryVault]]:
+    """A renderer that knows what earlier commands built.
+
+    Values of Secrets are not kept. needs_values: the vault shall have them, so that what holds any is built anew.
+    """
     from fleet.render.service import open_renderer
     from fleet.store.memory import MemoryVault
 
+    vault = MemoryVault()
     renderer = await open_renderer(
-        kept.results, MemoryVault(), kept.key, environment=dict(os.environ), needs_values=False, remember_tool=True
+        kept.results, vault, kept.key, environment=dict(os.environ), needs_values=needs_values, remember_tool=True
     )
     try:
-        yield renderer
+        yield renderer, vault
     finally:
         await renderer.close()
 

@@ -28,13 +28,16 @@ FORMS = ("terminal", "wide", "markdown", "json", "sarif")
 _INDENT = "   "
 
 
-def plan(root: Path, *, base: str, head: str, kube: str, output: str) -> int:
-    """Print the plan; 0 no change, 1 change, 2 error: also when a part of the change cannot be told."""
+def plan(root: Path, *, base: str, head: str, kube: str, output: str, live_seconds: float = 0.0) -> int:
+    """Print the plan; 0 no change, 1 change, 2 error: also when a part of the change cannot be told.
+
+    live_seconds: ask the clusters too, each for so long at most; 0: none is asked.
+    """
     if output not in FORMS:
         raise UsageInvalid(f"-o {output} is no form of a plan", next_step=f"one of {', '.join(FORMS)}")
     minor = minor_of(kube) if kube else 0
     try:
-        found = plan_of(run_quietly(compare_commits(root, base, head)), kube=minor)
+        found = plan_of(run_quietly(compare_commits(root, base, head, live_seconds=live_seconds)), kube=minor)
     except FleetError as error:
         print_error(error)
         return EXIT_ERROR
@@ -78,7 +81,8 @@ def _footer(found: FleetPlan) -> Iterator[str]:
     for word, text in remarks(found):
         yield f"{word:<11} {clean_line(text)}"
     if found.is_different:
-        yield f"{'Not shown':<11} immutable fields, other owners, drift: these need the clusters (fleet diff UNIT)"
+        if found.live is None:
+            yield f"{'Not shown':<11} immutable fields, other owners, drift: needs the clusters (fleet plan --live)"
         yield f"Plan {short(found.digest)}"
 
 

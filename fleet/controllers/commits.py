@@ -16,6 +16,7 @@ import structlog
 from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.controllers.convergence import Convergence
+from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
 from fleet.core.fleet import Fleet, OverlayState, Problem, Severity, Unit
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
@@ -79,10 +80,12 @@ class Commits:
         refusals: Refusals,
         poll_seconds: float,
         wall: Callable[[], float],
+        plans: PlanApprovals | None = None,
     ) -> None:
         self._source, self._renderer, self._board, self._view = source, renderer, board, view
         self._state, self._bells, self._convergence, self._traces = state, bells, convergence, traces
         self._refusals, self._poll_seconds, self._wall = refusals, poll_seconds, wall
+        self._plans = plans
         self._loaded: Loaded | None = None
         self._wanted = _Wanted()
         self._promised = Revision("")  # in force before the mirror was lost: the branch must still contain it (R7)
@@ -189,6 +192,7 @@ class Commits:
         follows = self._loaded is not None and not self._unfinished and not self._is_refused
         changed = fetched.changed if follows else None
         self._unfinished = True
+        previous = self._loaded
         # A label or a line of fleet.yaml resolves every unit anew, which takes seconds in a very large fleet.
         known = self._loaded.fleet.problems if self._loaded is not None else ()
         self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
@@ -219,6 +223,8 @@ class Commits:
         self._view.rendering = frozenset()
         self._view.version += 1
         self._unfinished = False
+        if self._plans is not None and previous is not None and previous.fleet.commit != commit:
+            await self._plans.taken(previous.fleet, self._loaded.fleet)
         self._board.first_is_over()
         self._bells.rollouts.set()
         if resolved is None:

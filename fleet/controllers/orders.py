@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fleet import telemetry
 from fleet.controllers.board import Board
+from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.refusal_log import Boundary, Refusal
@@ -36,9 +37,11 @@ class Orders:
         bells: Bells,
         refusals: Refusals,
         wall: Callable[[], float],
+        plans: PlanApprovals | None = None,
     ) -> None:
         self._state, self._board, self._view, self._bells, self._wall = state, board, view, bells, wall
         self._refusals = refusals
+        self._plans = plans
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -125,6 +128,8 @@ class Orders:
                 )
             )
         if wanted or not settled:
+            holds = await self._state.holds(open_only=True)
+        if self._plans is not None and await self._plans.decide(holds):
             holds = await self._state.holds(open_only=True)
         telemetry.HOLDS.set(sum(1 for row in holds if not row.decision))
         return holds

@@ -23,9 +23,11 @@ from fleet.controllers.gate_jobs import GateJobs
 from fleet.controllers.gates import Gates
 from fleet.controllers.identities import OneToOne
 from fleet.controllers.orders import Orders
+from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.reports import Intake
 from fleet.controllers.rollouts import Rollouts
+from fleet.core.ids import Revision
 from fleet.core.view import Head, View
 from fleet.hub.loops import Service, Standing
 from fleet.hub.main import Hub
@@ -88,6 +90,18 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
     intake = Intake(
         view=view, state=state, board=board, bells=bells, convergence=convergence, refusals=refusals, wall=wall
     )
+    plans = PlanApprovals(
+        state=state,
+        view=view,
+        bells=bells,
+        renderer=adapters.renderer,
+        connector=adapters.connector,
+        identity_of=board.identity_of,
+        at=lambda commit: adapters.source.at(Revision(commit)),
+        digest_key=adapters.digest_key,
+        wall=wall,
+        lock=asyncio.Lock(),
+    )
     commits = Commits(
         source=adapters.source,
         renderer=adapters.renderer,
@@ -100,8 +114,9 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         refusals=refusals,
         poll_seconds=settings.poll_seconds,
         wall=wall,
+        plans=plans,
     )
-    orders = Orders(state=state, board=board, view=view, bells=bells, refusals=refusals, wall=wall)
+    orders = Orders(state=state, board=board, view=view, bells=bells, refusals=refusals, wall=wall, plans=plans)
     jobs = GateJobs(
         connector=adapters.connector,
         fence_of=adapters.ownership.of,
@@ -129,6 +144,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         ready=lambda: standing.why() or ("" if view.fleet is not None else "no commit was read yet"),
         refused=refusals.note,
         webhook_secret=adapters.webhook_secret,
+        plans=plans,
     )
 
     async def probe() -> None:

@@ -41,11 +41,23 @@ def request_of(unit: Unit) -> RenderRequest:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class RenderInputs:
+    """What a result is made from, by Git ids. files: of the build alone; all: with the facts that enter it."""
+
+    files: Digest
+    all: Digest
+
+
 class Renderer(Protocol):
     """Builds each input once. Errors are RenderError or PathMissing, with file and line where they are known."""
 
     async def render(self, snapshot: Snapshot, request: RenderRequest) -> Bundle:
         """From the cache, or by one build per input digest (concurrent callers share it)."""
+        ...
+
+    def inputs(self, snapshot: Snapshot, request: RenderRequest) -> RenderInputs:
+        """What a build of this request is made from, on any machine; never raises for what the repo says."""
         ...
 
     def affected(self, changed: frozenset[str]) -> frozenset[RenderRequest]:

@@ -19,7 +19,7 @@ from fleet.core.documents import Document, Json, canonical, digest_of_bytes, ite
 from fleet.core.ids import Digest
 from fleet.core.objects import Bundle, seals_of
 from fleet.errors import FleetError, RenderEmpty, RenderTimeout, RenderTooLarge, Retry, StateDamaged
-from fleet.ports.render import RenderCache, RenderRequest, Vault
+from fleet.ports.render import RenderCache, RenderInputs, RenderRequest, Vault
 from fleet.ports.source import Snapshot
 from fleet.render.closure import Closure, Reader, read_closure
 from fleet.render.facts import facts_for
@@ -163,6 +163,13 @@ class Renderer:
         await self._pool.close()
         if self._own_scratch:
             await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+
+    def inputs(self, snapshot: Snapshot, request: RenderRequest) -> RenderInputs:
+        """See fleet.ports.render.Renderer."""
+        closure = self.closure(snapshot, request)
+        facts = request.facts if request.substitute else canonical(facts_for(closure, request))
+        failed = str(closure.error) if closure.error else ""
+        return RenderInputs(closure.input_digest(), closure.input_digest(facts, failed.encode()))
 
     def closure(self, snapshot: Snapshot, request: RenderRequest) -> Closure:
         """What a build of this request can read; for `fleet render --why` and tests."""

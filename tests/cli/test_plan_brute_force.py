@@ -58,9 +58,9 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     original = planning.keeping_renderer
 
     @asynccontextmanager
-    async def counting(kept: Kept) -> AsyncIterator[Any]:
-        async with original(kept) as renderer:
-            yield renderer
+    async def counting(kept: Kept, *, needs_values: bool) -> AsyncIterator[Any]:
+        async with original(kept, needs_values=needs_values) as (renderer, vault):
+            yield renderer, vault
             counted["builds"] += renderer.stats.builds
 
     monkeypatch.setattr(planning, "keeping_renderer", counting)

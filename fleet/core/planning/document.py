@@ -10,6 +10,7 @@ from fleet.core.ids import ObjectRef
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import groups_of
+from fleet.core.planning.live import LiveView
 from fleet.core.planning.words import totals_of
 from fleet.core.status import FieldDrift
 from fleet.core.steps import Stage, limit_of
@@ -71,6 +72,35 @@ def document_of(plan: FleetPlan) -> Document:
         ],
         "problems": [_problem(problem) for problem in plan.problems],
         "notes": list(plan.notes),
+        "live": _live(plan.live) if plan.live is not None else None,
+    }
+
+
+def _live(live: LiveView) -> Document:
+    return {
+        "complete": live.is_complete,
+        "clusters": [
+            {
+                "name": look.cluster,
+                "version": look.version or None,
+                "problem": look.problem or None,
+                "next": look.next_step or None,
+                "approximate": look.approximate,
+            }
+            for look in live.looks
+        ],
+        "findings": [
+            {
+                "danger": found.danger.value,
+                "overlay": found.overlay,
+                "cluster": found.cluster,
+                "object": _ref(found.ref) if found.ref is not None else None,
+                "message": found.message,
+                "next": found.next_step or None,
+                "approximate": found.approximate,
+            }
+            for found in live.findings
+        ],
     }
 
 

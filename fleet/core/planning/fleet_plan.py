@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from fleet.core.documents import digest_of_bytes
 from fleet.core.fleet import Fleet, Problem, Severity
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
-from fleet.core.objects import is_secret
 from fleet.core.planning.apis import ApiNotice, judge_apis
-from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange, with_moves
+from fleet.core.planning.approval import digest_of_text, plan_text
+from fleet.core.planning.change import How, Sign, UnitChange, with_moves
 from fleet.core.planning.course import Course, courses_of
 from fleet.core.planning.holds import HoldForecast, forecast_holds
+from fleet.core.planning.live import LiveView
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class FleetPlan:
     apis: tuple[ApiNotice, ...] = ()
     problems: tuple[Problem, ...] = ()  # of the inventory, that the base does not have
     notes: tuple[str, ...] = ()
+    live: LiveView | None = None  # None: no cluster was asked
+    text: bytes = b""  # what the digest is of
     digest: Digest = Digest("")
 
     def of(self, *hows: How) -> list[UnitChange]:
@@ -80,11 +82,13 @@ class Comparison:
     held: Mapping[UnitName, frozenset[ObjectRef]] = field(default_factory=dict[UnitName, "frozenset[ObjectRef]"])
     # Of units on the same clusters: what they hold afterwards, so that an object that two of them want is found.
     notes: tuple[str, ...] = ()
+    live: LiveView | None = None
 
 
 def plan_of(found: Comparison, *, kube: int = 0) -> FleetPlan:
     """Judge a comparison. kube: minor version whose removed and deprecated APIs are told; 0: none."""
     units = with_moves(sorted(found.units, key=lambda unit: unit.name))
+    text = plan_text(units)
     known = {_words(problem) for problem in found.before.problems}
     claims = tuple(_claims(found.held, units))
     holds = forecast_holds(units, found.before, found.after)
@@ -103,7 +107,9 @@ def plan_of(found: Comparison, *, kube: int = 0) -> FleetPlan:
         apis=judge_apis(coming, kube) if kube else (),
         problems=tuple(problem for problem in found.after.problems if _words(problem) not in known),
         notes=found.notes,
-        digest=digest_of_plan(units),
+        live=found.live,
+        text=text,
+        digest=digest_of_text(text),
     )
 
 
@@ -126,29 +132,3 @@ def _claims(held: Mapping[UnitName, frozenset[ObjectRef]], units: Iterable[UnitC
             alike.setdefault((ref, tuple(sorted(overlays))), []).append(cluster)
     for (ref, overlays), clusters in sorted(alike.items()):
         yield Claim(ref, overlays, tuple(sorted(clusters)))
-
-
-def digest_of_plan(units: Iterable[UnitChange]) -> Digest:
-    """SHA-256 over what happens to each unit (sorted by name), the same on any machine, before and after the merge.
-
-    Commits are not in it. Bodies of Secrets are sealed by a machine's own key: the Git ids of the files of their
-    builds stand for them, so that it may also differ where a Secret does not, and is never the same where one does.
-    """
-    lines: list[str] = []
-    for unit in units:
-        if unit.how is How.SAME:
-            continue
-        problem = f" {unit.problem.reason}" if unit.problem else ""
-        lines.append(f"{unit.how} {unit.name} {unit.path_before} {unit.path_after}{problem}\n")
-        lines += [f"  {_line(change, unit)}\n" for change in unit.objects]
-    return digest_of_bytes("".join(lines).encode())
-
-
-def _line(change: ObjectChange, unit: UnitChange) -> str:
-    if is_secret(change.ref):
-        before = unit.inputs[0] if change.before else ""
-        after = unit.inputs[1] if change.after else ""
-    else:
-        before, after = change.before, change.after
-    was = change.renamed_from.key if change.renamed_from else ""
-    return f"{change.sign} {change.ref.key} {was} {before} {after}"

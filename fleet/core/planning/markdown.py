@@ -17,6 +17,7 @@ from fleet.core.planning.words import FOLDED, Folding, heading, lines_of, remark
 LIMIT_BYTES = 60 * 1024  # GitHub takes 65,536 characters
 MARK = "<!-- fleet plan -->"  # by which a job finds the comment that it wrote before
 _FOLDS = (FOLDED, Folding(6, 3, 3), Folding(2, 1, 2))
+_OFFLINE = "\n_Immutable fields, other owners and drift need the clusters; they are not in this plan._\n"
 _REMARKS_SHOWN, _PROBLEMS_SHOWN = 20, 20
 _LINE_LENGTH, _WORDS_LENGTH = 300, 600
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@&])")
@@ -28,7 +29,7 @@ def markdown_of(plan: FleetPlan, *, limit_bytes: int = LIMIT_BYTES) -> str:
     if plan.is_different:
         head += [f"**In all:** {_plain(summary(plan))}", ""]
     head += [*_remarks(plan), *_problems(plan)]
-    tail = "\n_Immutable fields, other owners and drift need the clusters; they are not in this plan._\n"
+    tail = "" if plan.live is not None else _OFFLINE
     text = "\n".join(head) + "\n"
     groups = groups_of(plan.units)
     room = limit_bytes - len(text.encode()) - len(tail.encode()) - 200

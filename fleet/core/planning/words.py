@@ -15,6 +15,7 @@ from fleet.core.planning.change import How, ImageChange, ObjectChange, Restart, 
 from fleet.core.planning.course import words_of
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject
+from fleet.core.planning.live import Danger, LiveView
 from fleet.core.status import FieldDrift
 
 _VALUE_LENGTH, _LINE_LENGTH = 48, 100
@@ -342,6 +343,42 @@ def _count(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+_DANGERS = {
+    Danger.IMMUTABLE: "Will fail",
+    Danger.REFUSED: "Will fail",
+    Danger.KIND: "Will fail",
+    Danger.OWNER: "Not ours",
+    Danger.QUOTA: "Quota",
+    Danger.RIGHT: "No right",
+    Danger.DRIFT: "Drift",
+    Danger.WRITER: "Writer",
+    Danger.DISRUPTION: "Disruption",
+    Danger.BASE: "No base",
+}
+
+
+def live_remarks(live: LiveView) -> Iterator[tuple[str, str]]:
+    """What the clusters said: how many answered, then each finding once with its clusters."""
+    read = [look for look in live.looks if not look.problem]
+    tried = sum(look.approximate for look in live.looks)
+    approximate = f"; {_count(tried, 'answer')} approximate, by reading alone" if tried else ""
+    yield "Live", f"{len(read)} of {_count(len(live.looks), 'cluster')} read as you{approximate}"
+    problems: dict[tuple[str, str], list[ClusterName]] = {}
+    for look in live.looks:
+        if look.problem:
+            problems.setdefault((look.problem, look.next_step), []).append(look.cluster)
+    for (problem, next_step), clusters in problems.items():
+        yield "Not read", f"{_on(clusters)}: {problem}" + (f"; {next_step}" if next_step else "")
+    alike: dict[tuple[Danger, str, str, str, bool], list[ClusterName]] = {}
+    for found in live.findings:
+        what = f"{found.ref} of {found.overlay}" if found.ref is not None else found.overlay
+        key = (found.danger, what, found.message, found.next_step, found.approximate)
+        alike.setdefault(key, []).append(found.cluster)
+    for (danger, what, message, next_step, approximate), clusters in alike.items():
+        ending = (" (approximate)" if approximate else "") + (f"; {next_step}" if next_step else "")
+        yield _DANGERS[danger], f"{what} on {_on(clusters)}: {message}{ending}"
+
+
 def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
     """What else a reviewer must know, each with its heading word."""
     for note in plan.notes:
@@ -359,6 +396,8 @@ def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
         ways.setdefault(words_of(course), []).append(course.overlay)
     for way, overlays in ways.items():
         yield "Rollout", f"{_some(overlays)}: {way}"
+    if plan.live is not None:
+        yield from live_remarks(plan.live)
     same = plan.of(How.SAME)
     if same:
         overlays = sorted({unit.name.overlay for unit in same})

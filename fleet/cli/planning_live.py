@@ -1,0 +1,243 @@
+"""`fleet plan --live`: what each cluster that a change reaches says to it, read as the person who asks.
+
+Nothing is written: objects are read, and tried out by server-side dry-run where rights allow it. A cluster that does
+not answer costs its own deadline and is named; it delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fleet.cli.grant import grant_differs
+from fleet.core.documents import Document, canonical
+from fleet.core.fleet import Fleet, Mode, Unit
+from fleet.core.ids import ClusterName, ObjectRef
+from fleet.core.objects import Bundle, BundleObject, Mark, is_secret, unsealed
+from fleet.core.parent import parse_parent
+from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.core.planning.live import ClusterLook, Danger, LiveFinding, LiveView, Seen, Setting, judge_object
+from fleet.core.planning.live import worst_findings as worst
+from fleet.core.planning.room import judge_disruption, judge_quotas
+from fleet.core.record import PARENT_NAMESPACE, mark_body, parent_name
+from fleet.core.rights import defined_resources
+from fleet.errors import AdmissionDenied, FleetError, Forbidden, NotChecked, NotFound, ObjectInvalid
+from fleet.kube.connect import WritesAsPerson, connect_person
+from fleet.kube.limits import KubeLimits
+from fleet.ports.kube import Catalog, Kube, ServedKind
+
+CLUSTERS_AT_ONCE, OBJECTS_AT_ONCE = 8, 8
+
+
+@dataclass(frozen=True, slots=True)
+class LiveUnit:
+    """One unit of the change with both results; None: that commit has none."""
+
+    change: UnitChange
+    unit: Unit
+    before: Bundle | None
+    after: Bundle | None
+
+
+async def look(units: Iterable[LiveUnit], fleet: Fleet, secrets: Mapping[str, bytes], *, seconds: float) -> LiveView:
+    """Look at all clusters of these units. seconds: for one cluster, from connecting to the last answer."""
+    by_cluster: dict[ClusterName, list[LiveUnit]] = {}
+    for unit in units:
+        if unit.change.how in (How.APPEARS, How.CHANGES) and unit.change.objects:
+            by_cluster.setdefault(unit.unit.name.cluster, []).append(unit)
+    turn = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+
+    async def one(name: ClusterName, members: list[LiveUnit]) -> tuple[ClusterLook, list[LiveFinding]]:
+        looking = _Looking(name, members, fleet, secrets)
+        async with turn:
+            problem = next_step = ""
+            try:
+                async with asyncio.timeout(seconds):
+                    await looking.run()
+            except TimeoutError:
+                problem = f"no answer within {seconds:g} s"
+            except FleetError as error:
+                problem, next_step = error.why or error.what, error.next_step
+        return ClusterLook(name, problem, next_step, looking.approximate, looking.version), looking.found
+
+    results = await asyncio.gather(*(one(name, members) for name, members in sorted(by_cluster.items())))
+    found = worst(finding for _, findings in results for finding in findings)
+    return LiveView(tuple(look for look, _ in results), found)
+
+
+class _Reads:
+    """A connection that can only read and try out: there is no other way to it in this module."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self.discover, self.get, self.list = kube.discover, kube.get, kube.list
+        self.identity, self.version = kube.identity, kube.version
+
+    async def try_out(self, kind: ServedKind, ref: ObjectRef, body: Document) -> None:
+        """Server-side dry-run: the server judges and stores nothing."""
+        await self._kube.apply(kind, ref.namespace, ref.name, canonical(body), force=True, dry_run=True)
+
+
+class _Looking:
+    """One cluster."""
+
+    def __init__(
+        self, name: ClusterName, units: Sequence[LiveUnit], fleet: Fleet, secrets: Mapping[str, bytes]
+    ) -> None:
+        self._name, self._units, self._fleet, self._secrets = name, units, fleet, secrets
+        self._gate = asyncio.Semaphore(OBJECTS_AT_ONCE)
+        self.found: list[LiveFinding] = []
+        self.approximate = 0
+        self.version = ""
+
+    async def run(self) -> None:
+        """All that is found is in `found`, also when it raises in between."""
+        cluster = self._units[0].unit.cluster
+        kube = await connect_person(
+            context=self._name,
+            cluster=self._name,
+            expected=cluster.identity,
+            fence=WritesAsPerson(),  # a dry-run is a write to the transport, and this module sends no other
+            limits=KubeLimits(connect_seconds=5.0, read_tries=2),
+        )
+        try:
+            reads = _Reads(kube)
+            self.version = reads.version
+            catalog = await reads.discover()
+            await asyncio.gather(*(self._unit(reads, catalog, unit) for unit in self._units))
+            objects = [item for unit in self._units if unit.after for item in unit.after.objects]
+            is_watched = cluster.mode is Mode.OBSERVE
+            for line in await grant_differs(kube, catalog, objects, read_only=is_watched):
+                overlay = self._units[0].unit.name.overlay
+                self._add(
+                    LiveFinding(Danger.RIGHT, overlay, self._name, line, None, f"fleet cluster grant {self._name}")
+                )
+        finally:
+            await kube.close()
+
+    def _add(self, *found: LiveFinding) -> None:
+        self.found += found
+
+    async def _unit(self, reads: _Reads, catalog: Catalog, unit: LiveUnit) -> None:
+        name, overlay = unit.unit.name, unit.unit.overlay
+        mark = Mark(self._fleet.name, reads.identity, name.overlay)
+        holds_base = await self._holds_base(reads, catalog, unit)
+        setting = Setting(
+            name.overlay, name.cluster, mark, overlay.sync.adopt, overlay.ignore, holds_base, now=time.time()
+        )
+        seen = await asyncio.gather(
+            *(self._object(reads, catalog, unit, change, setting) for change in unit.change.objects)
+        )
+        known = [item for item in seen if item is not None]
+        for item in known:
+            self._add(*judge_object(item, setting))
+        await self._room(reads, catalog, known, setting)
+
+    async def _holds_base(self, reads: _Reads, catalog: Catalog, unit: LiveUnit) -> bool:
+        """Whether the cluster holds what the change starts from; False is told. True where it cannot be said."""
+        kind = catalog.find("", "ConfigMap")
+        if unit.before is None or kind is None:
+            return True
+        try:
+            found = await reads.get(kind, PARENT_NAMESPACE, parent_name(unit.unit.name.overlay))
+        except Forbidden:
+            return True
+        parent = parse_parent(found) if found is not None else None
+        has_secrets = any(is_secret(item.ref) for item in unit.before.objects)
+        if parent is None:
+            message = "holds nothing of it by fleet yet: the whole of it is applied, not only what changes"
+        elif parent.bundle != unit.before.digest and not has_secrets:
+            message = f"does not hold the base: it has {parent.commit[:7] or 'nothing whole'}; what is applied is more"
+        else:
+            return True
+        name = unit.unit.name
+        self._add(LiveFinding(Danger.BASE, name.overlay, name.cluster, message, None, f"fleet describe unit {name}"))
+        return False
+
+    async def _object(
+        self, reads: _Reads, catalog: Catalog, unit: LiveUnit, change: ObjectChange, setting: Setting
+    ) -> Seen | None:
+        """What is read of one object; None where its kind is not served."""
+        ref = change.ref
+        before, after = _item(unit.before, ref), _item(unit.after, ref)
+        kind = catalog.find(ref.group, ref.kind)
+        if kind is None:
+            if after is not None and (ref.group, ref.kind) not in defined_resources(
+                unit.after.objects if unit.after else ()
+            ):
+                message = f"kind {ref.kind} of {ref.group or 'core'} is not served there"
+                self._add(
+                    LiveFinding(
+                        Danger.KIND, setting.overlay, setting.cluster, message, ref, "install its definition first"
+                    )
+                )
+            return None
+        version = after.version if after is not None else kind.version
+        if version in kind.versions:
+            kind = kind.at(version)
+        elif after is not None:
+            message = f"{after.api_version} is not served there; {ref.kind} is, as {', '.join(kind.versions)}"
+            self._add(LiveFinding(Danger.KIND, setting.overlay, setting.cluster, message, ref, "use a version that is"))
+            return None
+        async with self._gate:
+            try:
+                live = await reads.get(kind, ref.namespace, ref.name)
+            except (Forbidden, NotFound):
+                self.approximate += 1
+                return None
+            body = mark_body(self._clear(after), setting.mark) if after is not None else None
+            was = mark_body(self._clear(before), setting.mark) if before is not None else None
+            if body is None or change.sign is Sign.DELETE:
+                return Seen(change, live, was, None)
+            refused, exact = await self._tried(reads, kind, unit, ref, body)
+        self.approximate += not exact
+        return Seen(change, live, was, body, refused, exact)
+
+    async def _tried(
+        self, reads: _Reads, kind: ServedKind, unit: LiveUnit, ref: ObjectRef, body: Document
+    ) -> tuple[FleetError | None, bool]:
+        """What the server answers to the dry-run, and whether it judged at all."""
+        try:
+            await reads.try_out(kind, ref, body)
+        except (Forbidden, NotChecked):
+            return None, False
+        except NotFound as error:
+            namespaces = (
+                {item.ref.name for item in unit.after.objects if item.ref.kind == "Namespace"} if unit.after else ()
+            )
+            return (None, False) if ref.namespace in namespaces else (error, True)
+        except (ObjectInvalid, AdmissionDenied) as error:
+            return error, True
+        return None, True
+
+    async def _room(self, reads: _Reads, catalog: Catalog, seen: Sequence[Seen], setting: Setting) -> None:
+        workloads = [item for item in seen if item.after is not None and item.change.ref.group == "apps"]
+        for namespace in sorted({item.change.ref.namespace for item in workloads}):
+            here = [item for item in workloads if item.change.ref.namespace == namespace]
+            quotas = await self._listed(reads, catalog, "", "ResourceQuota", namespace)
+            self._add(*judge_quotas(namespace, here, quotas, setting))
+            if any(item.change.restart is not None for item in here):
+                budgets = await self._listed(reads, catalog, "policy", "PodDisruptionBudget", namespace)
+                self._add(*judge_disruption(here, budgets, setting))
+
+    async def _listed(
+        self, reads: _Reads, catalog: Catalog, group: str, kind: str, namespace: str
+    ) -> Sequence[Document]:
+        found = catalog.find(group, kind)
+        if found is None:
+            return ()
+        try:
+            return (await reads.list(found, namespace=namespace)).items
+        except Forbidden:
+            self.approximate += 1
+            return ()
+
+    def _clear(self, item: BundleObject) -> Document:
+        document = item.document()
+        return unsealed(document, self._secrets) if is_secret(item.ref) else document
+
+
+def _item(bundle: Bundle | None, ref: ObjectRef) -> BundleObject | None:
+    return next((item for item in bundle.objects if item.ref == ref), None) if bundle is not None else None

@@ -1,0 +1,123 @@
+"""Two commits of a fleet repo, unit by unit: what is made from another input is rendered on both sides and compared.
+
+The same for a person's plan before the merge and for the hub after it, so that both come to the same digest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from fleet.core.fleet import Fleet, OverlayState, Problem, Unit
+from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
+from fleet.core.objects import Bundle
+from fleet.core.planning.change import How, SideProblem, SideResult, Sign, UnitChange, change_of_unit
+from fleet.core.release import EMPTY_BUNDLE, judge_rights
+from fleet.errors import FleetError, RendererMissing
+from fleet.ports.render import Renderer, request_of
+from fleet.ports.source import Snapshot
+
+_IN_FLIGHT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """What one side of a unit is made from. key: equal on both sides where the result must be."""
+
+    unit: Unit
+    files: Digest  # as in RenderInputs; "": nothing is built, the overlay is absent
+    key: object
+
+
+class Comparing:
+    """Both commits with one renderer, so that what they share is built once."""
+
+    def __init__(self, renderer: Renderer, was: Snapshot, now: Snapshot, before: Fleet, after: Fleet) -> None:
+        self._renderer, self._was, self._now = renderer, was, now
+        self._before, self._after = before, after
+        self._gate = asyncio.Semaphore(_IN_FLIGHT)
+        self.bundles: dict[UnitName, tuple[Bundle | None, Bundle | None]] = {}  # of what differs, before and after
+
+    async def changes(self, is_same: Callable[[UnitName], bool] = lambda _: False) -> tuple[UnitChange, ...]:
+        """All units whose input differs, or that cannot be told afterwards; sorted by name.
+
+        is_same: says of a unit of both commits that it is the very same, without looking at its input.
+        """
+        unknown = {*self._before.unknown.units, *self._after.unknown.units}
+        names = {*self._before.units, *self._after.units, *unknown}
+        asked = sorted(name for name in names if name in unknown or not self._is_known(name) or not is_same(name))
+        found = await asyncio.gather(*(self._change(name) for name in asked))
+        return tuple(change for change in found if change is not None)
+
+    def _is_known(self, name: UnitName) -> bool:
+        old = self._before.units.get(name)
+        return old is not None and old is self._after.units.get(name)
+
+    async def held_beside(self, changes: Iterable[UnitChange]) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        """What all units hold on the clusters where the change brings objects; generated names clash with nothing."""
+        clusters = {
+            change.name.cluster for change in changes for item in change.of_sign(Sign.CREATE) if not item.renamed_from
+        }
+        names = [name for name in self._after.units if name.cluster in clusters]
+        results = await asyncio.gather(*(self._result(self._now, self._after.units[name]) for name in names))
+        return {
+            name: frozenset(item.ref for item in result.objects)
+            for name, result in zip(names, results, strict=True)
+            if isinstance(result, Bundle)
+        }
+
+    async def _change(self, name: UnitName) -> UnitChange | None:
+        old, new = self._before.units.get(name), self._after.units.get(name)
+        if new is None and (problem := self._after.unknown.covers(name)) is not None:
+            if old is None and self._before.unknown.covers(name) is not None:
+                return None  # it could not be told before either
+            path = old.path if old else ""
+            return UnitChange(name, How.UNKNOWN, path_before=path, path_after=path, problem=_problem_of(problem))
+        before = self._input(self._was, old) if old else None
+        after = self._input(self._now, new) if new else None
+        if before is not None and after is not None and before.key == after.key:
+            return None
+        sides = await asyncio.gather(self._side(self._was, before), self._side(self._now, after))
+        was, now = (side.result if side and isinstance(side.result, Bundle) else None for side in sides)
+        self.bundles[name] = (was, now)
+        lost = self._before.unknown.covers(name) if old is None else None
+        if lost is not None:
+            sides = [SideResult("", _problem_of(lost)), sides[1]]
+        change = change_of_unit(name, *sides)
+        if change.how is How.UNKNOWN and sides[0] is not None and sides[0].result == change.problem:
+            return None  # it fails as it did
+        return change
+
+    def _input(self, snapshot: Snapshot, unit: Unit) -> _Input:
+        if unit.overlay.state is OverlayState.ABSENT:
+            return _Input(unit, Digest(""), None)
+        request = request_of(unit)
+        inputs = self._renderer.inputs(snapshot, request)
+        return _Input(unit, inputs.files, (inputs.all, replace(request, facts=b""), unit.team))
+
+    async def _side(self, snapshot: Snapshot, found: _Input | None) -> SideResult | None:
+        if found is None:
+            return None
+        return SideResult(found.unit.path, await self._result(snapshot, found.unit), found.files)
+
+    async def _result(self, snapshot: Snapshot, unit: Unit) -> Bundle | SideProblem:
+        if unit.overlay.state is OverlayState.ABSENT:
+            return EMPTY_BUNDLE
+        try:
+            async with self._gate:
+                bundle = await self._renderer.render(snapshot, request_of(unit))
+        except RendererMissing:
+            raise
+        except FleetError as error:
+            why = f": {error.why}" if error.why else ""
+            return SideProblem(error.reason, f"{error.what}{why}", error.where, error.next_step)
+        refused = judge_rights(unit, bundle, Revision(""))
+        if refused is None:
+            return bundle
+        return SideProblem(refused.reason, refused.message, str(unit.overlay.origin), refused.next_step)
+
+
+def _problem_of(problem: Problem) -> SideProblem:
+    why = f": {problem.why}" if problem.why else ""
+    return SideProblem(problem.reason, f"{problem.what}{why}", str(problem.origin), problem.next_step)

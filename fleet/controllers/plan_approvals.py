@@ -1,0 +1,276 @@
+"""Approvals of plans, from before the merge until they are used up or void (R9): the shell around core/planning.
+
+A person approves a digest and sends the list that it is of. The hub reads what would go on every cluster, with its own
+credentials, and keeps both. When a commit is taken over, its plan is computed anew from the commit before it; the one
+with the same digest is what the approval counts for. A hold of that commit whose whole list is still what was read is
+approved in that person's name; anything else is left to a person, and the approval is void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from fleet.controllers.comparing import Comparing
+from fleet.core.audit import AuditEntry
+from fleet.core.fingerprint import content_of
+from fleet.core.fleet import Cluster, Fleet
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName, short
+from fleet.core.planning.approval import (
+    Broken,
+    Covered,
+    Going,
+    PlanApproval,
+    Standing,
+    approvals_of_text,
+    approvals_text,
+    digest_of_text,
+    judge_hold,
+    listed_of,
+    next_approvals,
+    plan_text,
+)
+from fleet.core.planning.change import How, with_moves
+from fleet.core.status import Event, EventKind
+from fleet.core.view import View
+from fleet.errors import FleetError, PreconditionFailed, RequestInvalid, StateDamaged, UsageInvalid
+from fleet.ports.kube import Connector
+from fleet.ports.render import Renderer
+from fleet.ports.source import Snapshot
+from fleet.ports.state import Bells, HoldRow, State
+
+log = structlog.get_logger("plan-approvals")
+APPROVALS = "plan-approvals"
+DAYS = 3
+MOST = 100  # kept at once, void ones included
+OBJECTS_AT_MOST = 2_000
+READ_SECONDS = 30.0
+_READS_AT_ONCE = 8
+
+
+class _ReadsOnly:
+    """The fence of connections that only look."""
+
+    async def check(self) -> int:
+        raise UsageInvalid("an approval writes nothing to a cluster", next_step="report this as a bug of fleet")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanApprovals:
+    """One instance per hub. digest_key: of digests of live Secrets, the same as the workers'."""
+
+    state: State
+    view: View
+    bells: Bells
+    renderer: Renderer
+    connector: Connector
+    identity_of: Callable[[ClusterName], Identity | None]
+    at: Callable[[str], Awaitable[Snapshot]]
+    digest_key: bytes
+    wall: Callable[[], float]
+    lock: asyncio.Lock
+
+    async def all(self) -> tuple[PlanApproval, ...]:
+        """All that are kept, the newest first; raises StateDamaged."""
+        return tuple(reversed(await self._read()))
+
+    async def approve(self, digest: str, text: bytes, *, actor: str, reason: str) -> PlanApproval:
+        """Keep an approval of the plan with this digest. Raises RequestInvalid, PreconditionFailed, ClusterError."""
+        found = digest_of_text(text)
+        if found != digest:
+            why = f"its digest is {short(found)}"
+            raise RequestInvalid("this list is not of that plan", why=why, next_step="fleet plan")
+        try:
+            listed = listed_of(text)
+        except ValueError as error:
+            raise RequestInvalid("this is no list of a plan", why=str(error), next_step="fleet plan") from error
+        count = sum(map(len, listed.doomed.values()))
+        if not count and not listed.leaving:
+            raise PreconditionFailed(
+                f"plan {short(found)} needs no approval",
+                why="nothing is deleted by it, and no unit leaves",
+                next_step="merge it; a step of a rollout is approved by: fleet rollout approve",
+            )
+        if count > OBJECTS_AT_MOST:
+            raise PreconditionFailed(
+                f"plan {short(found)} deletes too much to be approved as one",
+                why=f"{count} objects, the limit is {OBJECTS_AT_MOST}",
+                next_step="take it in parts, or approve the holds after the merge",
+            )
+        now = self.wall()
+        entry = AuditEntry(now, actor, "plan-approved", object=f"plan {found}, {count} objects", reason=reason)
+        await self.state.write(entry)
+        try:
+            going = await self._read_live(listed.doomed)
+            approval = PlanApproval(found, listed.units, going, listed.leaving, actor, reason, now, now + DAYS * 86_400)
+            async with self.lock:
+                kept = [item for item in await self._read() if item.digest != found or item.standing is Standing.BOUND]
+                await self._write((*kept[-MOST + 1 :], approval))
+        except FleetError as error:
+            await self.state.write(replace(entry, outcome=f"refused: {error.reason}"))
+            raise
+        await self.state.write(replace(entry, outcome="done"))
+        await self._tell(f"plan {short(found)} approved by {actor}: {count} objects, {len(listed.leaving)} units leave")
+        return approval
+
+    async def taken(self, was: Fleet, now: Fleet) -> None:
+        """A commit was taken over after another: bind the approvals of its plan, and void those it passed by.
+
+        Never raises for what the repo says: an approval that cannot be bound counts for nothing, and a person is asked.
+        """
+        async with self.lock:
+            approvals = await self._readable()
+            if not any(item.standing is not Standing.VOID for item in approvals):
+                return
+            try:
+                before, after = await self.at(was.commit), await self.at(now.commit)
+                changes = await Comparing(self.renderer, before, after, was, now).changes()
+            except FleetError as error:
+                log.warning("plan of the commit not computed", commit=now.commit, reason=error.reason, why=error.why)
+                return
+            units = with_moves(changes)
+            touched = frozenset(unit.name for unit in units if unit.how is not How.SAME)
+            digest = digest_of_text(plan_text(units))
+            later = next_approvals(approvals, commit=now.commit, digest=digest, units=touched, now=self.wall())
+            await self._take(approvals, later)
+
+    async def decide(self, holds: Sequence[HoldRow]) -> bool:
+        """Approve the undecided holds that an approved plan lists whole; returns whether any was decided."""
+        undecided = [row for row in holds if not row.decision]
+        if not undecided:
+            return False
+        async with self.lock:
+            approvals = await self._readable()
+            later, decided = list(approvals), False
+            for index, approval in enumerate(approvals):
+                for row in undecided:
+                    verdict = judge_hold(later[index], row.requests, now=self.wall())
+                    if isinstance(verdict, Covered):
+                        decided |= await self._approve_hold(row, approval)
+                    elif isinstance(verdict, Broken):
+                        later[index] = later[index].voided(verdict.why)
+            await self._take(approvals, tuple(later))
+        return decided
+
+    async def _approve_hold(self, row: HoldRow, approval: PlanApproval) -> bool:
+        """In the name of who approved the plan; false where somebody was faster (R42)."""
+        now, reason = self.wall(), f"plan {short(approval.digest)} was approved: {approval.reason}".removesuffix(": ")
+        entry = AuditEntry(
+            at=now,
+            actor=approval.by,
+            action="hold-approved",
+            object=f"hold {row.id}, list {row.list_digest}",
+            commit=row.commit,
+            reason=reason,
+        )
+        await self.state.write(entry)
+        try:
+            await self.state.decide_hold(
+                row.id, list_digest=row.list_digest, decision="approved", actor=approval.by, reason=reason, at=now
+            )
+        except PreconditionFailed as error:
+            await self.state.write(replace(entry, outcome=f"refused: {error.reason}"))
+            return False
+        await self.state.write(replace(entry, outcome="done"))
+        await self._tell(f"hold {row.id} of overlay {row.overlay} approved by {approval.by}, with its plan")
+        return True
+
+    async def _take(self, before: Sequence[PlanApproval], after: Sequence[PlanApproval]) -> None:
+        if tuple(before) == tuple(after):
+            return
+        await self._write(after)
+        for old, new in zip(before, after, strict=True):
+            if old.standing is new.standing:
+                continue
+            words = f"is void: {new.void}" if new.standing is Standing.VOID else f"counts for {short(new.commit)}"
+            await self.state.write(
+                AuditEntry(
+                    self.wall(),
+                    "hub",
+                    f"plan-{new.standing.value}",
+                    object=f"plan {new.digest}",
+                    commit=new.commit,
+                    reason=new.void,
+                    outcome="done",
+                )
+            )
+            await self._tell(f"approval of plan {short(new.digest)} by {new.by} {words}")
+
+    async def _read_live(self, doomed: Mapping[UnitName, frozenset[ObjectRef]]) -> tuple[Going, ...]:
+        """UID and content of all that would go; raises ClusterError where one of them cannot be read (R5, R9)."""
+        fleet = self.view.fleet
+        by_cluster: dict[ClusterName, list[tuple[UnitName, ObjectRef]]] = {}
+        for unit, refs in sorted(doomed.items()):
+            if fleet is None or unit.cluster not in fleet.clusters:
+                raise PreconditionFailed(
+                    f"{unit} is not known to this hub", why="its cluster is in no commit that was taken over"
+                )
+            by_cluster.setdefault(unit.cluster, []).extend((unit, ref) for ref in sorted(refs))
+        gate = asyncio.Semaphore(_READS_AT_ONCE)
+
+        async def one(name: ClusterName) -> list[Going]:
+            assert fleet is not None
+            async with gate:
+                return await self._read_cluster(fleet.clusters[name], by_cluster[name])
+
+        return tuple(going for found in await asyncio.gather(*map(one, by_cluster)) for going in found)
+
+    async def _read_cluster(self, entry: Cluster, wanted: Sequence[tuple[UnitName, ObjectRef]]) -> list[Going]:
+        expected = entry.identity or self.identity_of(entry.name)
+        if expected is None:
+            raise PreconditionFailed(
+                f"{entry.name} was never met", why="which cluster it is is not known, so nothing on it can be approved"
+            )
+        found: list[Going] = []
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                kube = await self.connector.connect(entry.name, entry.connection, expected=expected, fence=_ReadsOnly())
+                try:
+                    catalog = await kube.discover()
+                    for unit, ref in wanted:
+                        kind = catalog.find(ref.group, ref.kind)
+                        live = await kube.get(kind, ref.namespace, ref.name) if kind is not None else None
+                        if live is not None:  # what is not there cannot go, and is in no hold
+                            metadata = live.get("metadata")
+                            uid = metadata.get("uid") if isinstance(metadata, dict) else ""
+                            content = content_of(live, key=self.digest_key)
+                            found.append(Going(unit, ref, str(uid or ""), Digest(content)))
+                finally:
+                    await kube.close()
+        except TimeoutError:
+            raise PreconditionFailed(
+                f"{entry.name} does not answer within {READ_SECONDS:g} s",
+                why="what would go there cannot be read, so that nothing can be approved",
+                next_step="approve again when it answers, or approve its hold after the merge",
+            ) from None
+        return found
+
+    async def _read(self) -> tuple[PlanApproval, ...]:
+        text = await self.state.get_value(APPROVALS) or ""
+        try:
+            return approvals_of_text(text)
+        except ValueError as error:
+            raise StateDamaged(
+                "the approvals of plans cannot be read",
+                why=str(error),
+                next_step="restore a backup; holds are approved one by one meanwhile",
+            ) from error
+
+    async def _readable(self) -> tuple[PlanApproval, ...]:
+        """None where they cannot be read: then people are asked, and nothing else stops."""
+        try:
+            return await self._read()
+        except StateDamaged as error:
+            log.error("approvals of plans not readable", why=error.why)
+            return ()
+
+    async def _write(self, approvals: Sequence[PlanApproval]) -> None:
+        await self.state.set_value(APPROVALS, approvals_text(approvals))
+
+    async def _tell(self, text: str) -> None:
+        await self.state.add_events((Event(self.wall(), EventKind.NOTE, ClusterName(""), None, text),))
+        self.bells.news.ring()
+        self.bells.orders.set()

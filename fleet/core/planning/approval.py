@@ -1,0 +1,281 @@
+"""An approval that is given before the merge: bound to a plan's digest and to the live state of what would go (R9).
+
+The digest is one of a text that lists what happens to each unit. Who approves sends that text along: whoever knows
+the digest can see that the list is its own, and nothing else that was said has to be believed. The approval counts for
+the one commit that yields the same digest, and there for exactly the objects whose UID and content are still those
+that the hub read when it was given. Whatever differs makes it void, with the reason, and a person is asked as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from fleet.core.documents import (
+    Document,
+    Json,
+    canonical,
+    digest_of_bytes,
+    documents_at,
+    items_at,
+    number_at,
+    parse,
+    parse_document,
+    text_at,
+)
+from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
+from fleet.core.objects import is_secret
+from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.core.status import HoldRequest, PendingDeletion
+
+FALL = "sharp-fall"
+
+
+def plan_text(units: Iterable[UnitChange]) -> bytes:
+    """What happens to each unit, one line of JSON each: the same on any machine, before and after the merge.
+
+    units: sorted by name. Commits are not in it. Bodies of Secrets are sealed by a machine's own key: the Git ids of
+    the files of their builds stand for them, so that the text may also differ where a Secret does not, and is never
+    the same where one does.
+    """
+    lines: list[bytes] = []
+    for unit in units:
+        if unit.how is How.SAME:
+            continue
+        reason = unit.problem.reason if unit.problem else ""
+        objects: list[Json] = [_object(change, unit) for change in unit.objects]
+        line: list[Json] = [unit.how.value, str(unit.name), unit.path_before, unit.path_after, reason, objects]
+        lines.append(canonical(line))
+    return b"\n".join(lines)
+
+
+def digest_of_text(text: bytes) -> Digest:
+    """The plan's digest."""
+    return digest_of_bytes(text)
+
+
+def _object(change: ObjectChange, unit: UnitChange) -> Json:
+    if is_secret(change.ref):
+        before = unit.inputs[0] if change.before else ""
+        after = unit.inputs[1] if change.after else ""
+    else:
+        before, after = change.before, change.after
+    was = change.renamed_from.key if change.renamed_from else ""
+    return [change.sign.value, change.ref.key, was, before, after]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a plan's text says, as far as an approval needs it.
+
+    doomed: objects that go, by unit, generated names whose successor comes among them; leaving: units that are let go
+    of; units: all that it says something of.
+    """
+
+    doomed: Mapping[UnitName, frozenset[ObjectRef]]
+    leaving: frozenset[UnitName]
+    units: frozenset[UnitName]
+
+
+def listed_of(text: bytes) -> Listed:
+    """Read a plan's text; raises ValueError for what `plan_text` never writes."""
+    doomed: dict[UnitName, frozenset[ObjectRef]] = {}
+    leaving: set[UnitName] = set()
+    units: set[UnitName] = set()
+    for line in text.split(b"\n") if text else []:
+        parts = parse(line)
+        if not isinstance(parts, list) or len(parts) != 6 or not isinstance(parts[5], list):
+            raise ValueError("a line that says no unit")
+        how, name = How(str(parts[0])), UnitName.parse(str(parts[1]))
+        if name in units:
+            raise ValueError(f"{name} twice")
+        units.add(name)
+        if how is How.VANISHES:
+            leaving.add(name)
+        gone: set[ObjectRef] = set()
+        for entry in parts[5]:
+            if not isinstance(entry, list) or len(entry) != 5:
+                raise ValueError(f"an entry of {name} that says no object")
+            sign, key, was = Sign(str(entry[0])), str(entry[1]), str(entry[2])
+            if sign is Sign.DELETE:
+                gone.add(ObjectRef.from_key(key))
+            elif was:
+                gone.add(ObjectRef.from_key(was))
+        if gone:
+            doomed[name] = frozenset(gone)
+    return Listed(doomed, frozenset(leaving), frozenset(units))
+
+
+class Standing(StrEnum):
+    """Where an approval stands; each is left once and for all."""
+
+    WAITS = "waits"  # for the merge
+    BOUND = "bound"  # a commit yielded its digest
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Going:
+    """One live object that was approved to go, as the hub read it when the approval was given."""
+
+    unit: UnitName
+    ref: ObjectRef
+    uid: str
+    content: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class PlanApproval:
+    """One approval. at, expires_at: seconds since the epoch; commit: that yielded the digest, "" before the merge."""
+
+    digest: Digest
+    units: frozenset[UnitName]
+    going: tuple[Going, ...]
+    leaving: frozenset[UnitName]
+    by: str
+    reason: str
+    at: float
+    expires_at: float
+    standing: Standing = Standing.WAITS
+    commit: Revision = Revision("")
+    void: str = ""  # why it is void
+
+    def voided(self, why: str) -> PlanApproval:
+        """The same, void."""
+        return replace(self, standing=Standing.VOID, void=why)
+
+
+def next_approvals(
+    approvals: Sequence[PlanApproval], *, commit: Revision, digest: Digest, units: Collection[UnitName], now: float
+) -> tuple[PlanApproval, ...]:
+    """All approvals after a commit was taken over whose plan has this digest and says something of these units."""
+    return tuple(_next(approval, commit, digest, frozenset(units), now) for approval in approvals)
+
+
+def _next(
+    approval: PlanApproval, commit: Revision, digest: Digest, units: frozenset[UnitName], now: float
+) -> PlanApproval:
+    if approval.standing is Standing.VOID:
+        return approval
+    if now >= approval.expires_at:
+        return approval.voided("it expired")
+    if approval.standing is Standing.WAITS and digest == approval.digest:
+        return replace(approval, standing=Standing.BOUND, commit=commit)
+    touched = sorted(approval.units & units)
+    if touched:
+        more = f" and {len(touched) - 1} more" if len(touched) > 1 else ""
+        return approval.voided(f"{commit[:7]} changes {touched[0]}{more} in another way than the plan says")
+    return approval
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """The approval allows the whole list."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotConcerned:
+    """It says nothing about this hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """It is about this hold, and what would go is not what was approved."""
+
+    why: str
+
+
+Judgement = Covered | NotConcerned | Broken
+
+
+def judge_hold(approval: PlanApproval, requests: Sequence[HoldRequest], *, now: float) -> Judgement:
+    """Whether an approval decides a hold: all of its list or nothing of it.
+
+    requests: of one overlay and commit, as the hold lists them.
+    """
+    commits = {request.commit for request in requests}
+    if approval.standing is not Standing.BOUND or commits != {approval.commit} or not requests:
+        return NotConcerned()
+    if now >= approval.expires_at:
+        return Broken("it expired")
+    known = {(going.unit, going.ref): going for going in approval.going}
+    for request in requests:
+        if not request.deletions and (request.reason != FALL or request.unit not in approval.leaving):
+            return Broken(f"the plan does not let {request.unit} go")
+        for deletion in request.deletions:
+            why = _differs(known.get((request.unit, deletion.ref)), request.unit, deletion)
+            if why:
+                return Broken(why)
+    return Covered()
+
+
+def _differs(going: Going | None, unit: UnitName, deletion: PendingDeletion) -> str:
+    """Why what would go is not what was approved; "" where it is."""
+    if going is None:
+        return f"{deletion.ref} of {unit} was not in the plan, or not on the cluster, when it was approved"
+    if deletion.content is None:
+        return f"{deletion.ref} of {unit} cannot be read now"
+    if not deletion.uid or deletion.uid != going.uid:
+        return f"{deletion.ref} of {unit} is another object than the one that was approved"
+    if deletion.content != going.content:
+        return f"{deletion.ref} of {unit} changed since it was approved"
+    return ""
+
+
+# Kept by the hub
+
+
+def approvals_text(approvals: Iterable[PlanApproval]) -> str:
+    """As the hub's state keeps them."""
+    rows: list[Json] = [_row(item) for item in approvals]
+    return canonical({"approvals": rows}).decode()
+
+
+def _row(item: PlanApproval) -> Document:
+    going: list[Json] = [[str(one.unit), one.ref.key, one.uid, one.content] for one in item.going]
+    units: list[Json] = [*sorted(map(str, item.units))]
+    leaving: list[Json] = [*sorted(map(str, item.leaving))]
+    return {
+        "digest": item.digest,
+        "units": units,
+        "going": going,
+        "leaving": leaving,
+        "by": item.by,
+        "reason": item.reason,
+        "at": int(item.at),
+        "expiresAt": int(item.expires_at),
+        "standing": item.standing.value,
+        "commit": item.commit,
+        "void": item.void,
+    }
+
+
+def approvals_of_text(text: str) -> tuple[PlanApproval, ...]:
+    """The inverse; raises ValueError for anything else, which is never read as "approved"."""
+    if not text:
+        return ()
+    found: list[PlanApproval] = []
+    for row in documents_at(parse_document(text.encode()), "approvals"):
+        going: list[Going] = []
+        for entry in items_at(row, "going"):
+            if not isinstance(entry, list) or len(entry) != 4:
+                raise ValueError("an approval that is damaged")
+            unit, key, uid, content = map(str, entry)
+            going.append(Going(UnitName.parse(unit), ObjectRef.from_key(key), uid, Digest(content)))
+        found.append(
+            PlanApproval(
+                digest=Digest(text_at(row, "digest")),
+                units=frozenset(UnitName.parse(str(name)) for name in items_at(row, "units")),
+                going=tuple(going),
+                leaving=frozenset(UnitName.parse(str(name)) for name in items_at(row, "leaving")),
+                by=text_at(row, "by"),
+                reason=text_at(row, "reason"),
+                at=number_at(row, "at"),
+                expires_at=number_at(row, "expiresAt"),
+                standing=Standing(text_at(row, "standing")),
+                commit=Revision(text_at(row, "commit")),
+                void=text_at(row, "void"),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,208 @@
+"""`fleet plan --live` as a person runs it, against a real API server: each finding, its twin, and nothing written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cli.planrepo import git
+from inventory.building import write
+from testbed import binaries
+from testbed.controlplane import ControlPlane
+
+from fleet.cli.plan import plan
+from fleet.core.objects import Mark
+from fleet.core.record import mark_body
+
+HEAD = "apiVersion: fleet.internal/v1\n"
+Found = dict[str, set[str]]
+
+
+def deployment(name: str, namespace: str, image: str = "reg.example/web:1") -> dict[str, Any]:
+    labels = {"app": name}
+    container = {"name": "web", "image": image, "resources": {"requests": {"cpu": "500m"}}}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    body = {"replicas": 2, "selector": {"matchLabels": labels}, "template": pod}
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": body}
+
+
+def config_map(name: str, namespace: str, value: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": value}}
+
+
+class Site:
+    """A checkout of two commits, and one cluster that holds the first as the hub would have applied it."""
+
+    def __init__(self, root: Path, plane: ControlPlane, namespace: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root, self.plane, self.namespace, self.capsys = root, plane, namespace, capsys
+        self.hands = plane.client()
+        self.hands.make_namespace(namespace)
+        entry = f"{HEAD}kind: Cluster\nmetadata: {{name: {plane.name}}}\nspec: {{environment: prod}}\n"
+        self.clusters = {f"clusters/{plane.name}.yaml": entry}
+        git(root.parent, "init", "-q", "-b", "main", str(root))
+
+    @property
+    def mark(self) -> Mark:
+        uid = self.hands.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
+        return Mark("default", uid, "web")
+
+    def commit(self, objects: list[dict[str, Any]]) -> str:
+        text = "---\n".join(json.dumps(one) + "\n" for one in objects)
+        overlay = f"{HEAD}kind: Overlay\nmetadata: {{name: web}}\nspec: {{clusters: [{{all: true}}]}}\n"
+        files = {
+            "overlays/web/kustomization.yaml": "resources: [objects.yaml]\n",
+            "overlays/web/overlay.yaml": overlay,
+            "overlays/web/objects.yaml": text,
+        }
+        write(self.root, {**self.clusters, **files})
+        git(self.root, "add", "-A")
+        git(self.root, "commit", "-q", "-m", "state")
+        return git(self.root, "rev-parse", "HEAD")
+
+    def apply(self, objects: list[dict[str, Any]]) -> None:
+        for one in objects:
+            self.hands.apply(mark_body(one, self.mark), manager="fleet")
+
+    def plan(self, before: list[dict[str, Any]], after: list[dict[str, Any]], *, seconds: float = 30) -> dict[str, Any]:
+        base, head = self.commit(before), self.commit(after)
+        plan(self.root, base=base, head=head, kube="", output="json", live_seconds=seconds)
+        return json.loads(self.capsys.readouterr().out)["live"]
+
+    def dangers(self, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Found:
+        """What is told, by danger; whether the base is held is a claim of its own below."""
+        found: Found = {}
+        for one in self.plan(before, after)["findings"]:
+            if one["danger"] != "base-missing":
+                found.setdefault(one["danger"], set()).add((one["object"] or {}).get("name", ""))
+        return found
+
+
+@pytest.fixture
+def site(
+    tmp_path: Path,
+    api_server: ControlPlane,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Site:
+    monkeypatch.setenv("FLEET_KUSTOMIZE", str(binaries.find("kustomize")))
+    monkeypatch.setenv("KUBECONFIG", str(api_server.write_kubeconfig(tmp_path / "kubeconfig")))
+    return Site(tmp_path / "repo", api_server, namespace, capsys)
+
+
+def test_a_field_that_cannot_be_changed_will_fail_and_one_that_can_will_not(site: Site) -> None:
+    before = [deployment("web", site.namespace), deployment("api", site.namespace)]
+    site.apply(before)
+    other = deployment("web", site.namespace)
+    other["spec"]["selector"] = {"matchLabels": {"app": "other"}}
+    other["spec"]["template"]["metadata"]["labels"] = {"app": "other"}
+    after = [other, deployment("api", site.namespace, "reg.example/web:2")]
+    assert site.dangers(before, after) == {"immutable": {"web"}}
+
+
+def test_a_kind_that_is_not_served_and_one_that_the_change_brings(site: Site) -> None:
+    widget = {"apiVersion": "acme.example/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": site.namespace}}
+    names = {"kind": "Widget", "plural": "widgets"}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    versions = [{"name": "v1", "served": True, "storage": True, "schema": schema}]
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.acme.example"},
+        "spec": {"group": "acme.example", "scope": "Namespaced", "names": names, "versions": versions},
+    }
+    one = config_map("one", site.namespace, "1")
+    assert site.dangers([one], [one, widget]) == {"kind-missing": {"w"}}
+    assert "kind-missing" not in site.dangers([one], [one, widget, definition])
+
+
+def test_objects_of_others_are_named_and_ours_and_new_ones_are_not(site: Site) -> None:
+    site.hands.apply(config_map("theirs", site.namespace, "1"), manager="helm")
+    site.apply([config_map("ours", site.namespace, "1")])
+    one = config_map("ours", site.namespace, "1")
+    after = [config_map(name, site.namespace, "2") for name in ("theirs", "ours", "new")]
+    found = site.dangers([one], after)
+    assert found["other-owner"] == {"theirs"}
+    assert found["other-writer"] == {"theirs"}
+    assert found.keys() == {"other-owner", "other-writer"}
+
+
+def test_drift_that_would_be_overwritten_and_drift_that_would_not(site: Site) -> None:
+    before = [config_map("a", site.namespace, "1"), config_map("b", site.namespace, "1")]
+    site.apply(before)
+    for name, value in (("a", "by hand"), ("b", "2")):
+        site.hands.merge(f"/api/v1/namespaces/{site.namespace}/configmaps/{name}", {"data": {"a": value}})
+    after = [config_map("a", site.namespace, "2"), config_map("b", site.namespace, "2")]
+    found = site.dangers(before, after)
+    assert found["drift"] == {"a"}
+
+
+def test_a_cluster_that_holds_another_result_is_said_not_to_hold_the_base(site: Site) -> None:
+    before = [config_map("a", site.namespace, "1")]
+    found = site.plan(before, [config_map("a", site.namespace, "2")])["findings"]
+    assert [one["danger"] for one in found] == ["base-missing"]
+    assert "nothing of it by fleet" in found[0]["message"]
+
+
+def test_a_quota_that_has_no_room_for_the_rollout_and_one_that_has(site: Site) -> None:
+    before, after = [deployment("web", site.namespace)], [deployment("web", site.namespace, "reg.example/web:2")]
+    site.apply(before)
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q", "namespace": site.namespace}}
+    path = f"/api/v1/namespaces/{site.namespace}/resourcequotas/q/status"
+    for hard, told in (("1200m", True), ("2", False)):
+        site.hands.apply({**quota, "spec": {"hard": {"requests.cpu": hard}}})
+        site.hands.request(
+            "PATCH",
+            path,
+            {"status": {"hard": {"requests.cpu": hard}, "used": {"requests.cpu": "1"}}},
+            content_type="application/merge-patch+json",
+        )  # as the controller that this server does not have would
+        assert ("quota" in site.dangers(before, after)) == told
+
+
+def test_values_of_secrets_are_in_nothing_that_is_told(site: Site) -> None:
+    def secret(value: str) -> dict[str, Any]:
+        metadata = {"name": "key", "namespace": site.namespace}
+        body = {"stringData": {"key": value}, "immutable": True}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, **body}
+
+    site.apply([secret("first-battery")])
+    site.hands.merge(f"/api/v1/namespaces/{site.namespace}/secrets/key", {"metadata": {"labels": {"x": "y"}}})
+    found = site.plan([secret("first-battery")], [secret("second-staple")])
+    assert "immutable" in {one["danger"] for one in found["findings"]}
+    assert not any(word in json.dumps(found) for word in ("battery", "staple"))
+
+
+def test_a_cluster_that_does_not_answer_costs_its_deadline_and_is_said(site: Site, tmp_path: Path) -> None:
+    config = site.plane.kubeconfig()
+    config["clusters"].append({"name": "gone", "cluster": {"server": "https://127.0.0.1:1"}})
+    config["contexts"].append({"name": "gone", "context": {"cluster": "gone", "user": config["users"][0]["name"]}})
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    entry = f"{HEAD}kind: Cluster\nmetadata: {{name: gone}}\nspec: {{environment: prod}}\n"
+    site.clusters["clusters/gone.yaml"] = entry
+    site.clusters["clusters/unnamed.yaml"] = entry.replace("gone", "unnamed")
+    found = site.plan([config_map("a", site.namespace, "1")], [config_map("a", site.namespace, "2")], seconds=5)
+    problems = {one["name"]: bool(one["problem"]) for one in found["clusters"]}
+    assert problems == {"gone": True, "unnamed": True, site.plane.name: False}
+    assert not found["complete"]
+
+
+@pytest.mark.parametrize("user", ["admin", "limited"])
+def test_nothing_but_reads_and_dry_runs_is_sent(site: Site, user: str, tmp_path: Path) -> None:
+    before, after = [deployment("web", site.namespace)], [deployment("web", site.namespace, "reg.example/web:2")]
+    site.apply(before)
+    if user == "limited":  # may look and not try
+        site.plane.grant(user, {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]})
+    site.plane.write_kubeconfig(tmp_path / "kubeconfig", user)
+    mark = site.plane.ledger_mark()
+    found = site.plan(before, after)
+    sent = [one for one in site.plane.ledger(mark) if one.user_agent.startswith("fleet")]
+    assert sent
+    assert {one.verb for one in sent if not one.dry_run} <= {"get", "list"}
+    assert any(one.dry_run for one in sent)
+    assert found["clusters"][0]["approximate"] == (0 if user == "admin" else 1)
