@@ -37,9 +37,9 @@ class Demo:
         """Run git in the demo's own repo."""
         return _git(self.repo, *arguments)
 
-    def commit(self, message: str) -> str:
+    def commit(self, message: str, *options: str) -> str:
         """Commit everything and ask the hub to look."""
-        self.git("commit", "-q", "-a", "-m", message)
+        self.git("commit", "-q", "-a", "-m", message, *options)
         self.hub.bells.fetch.set()
         return self.git("rev-parse", "HEAD")
 

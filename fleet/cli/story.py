@@ -1,4 +1,4 @@
-"""`fleet demo --script`: a commit, a drift, a bad commit that stops at one cluster, its revert; judged by ledgers."""
+"""`fleet demo --script`: a good change, a drift, a crashing one that is taken back, a broken one; judged by ledgers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fleet.core.ids import ClusterName, OverlayName, UnitName
-from fleet.core.passage import Stop
 from fleet.core.status import Health
 
 if TYPE_CHECKING:
@@ -65,7 +64,8 @@ async def tell(demo: Demo) -> int:
     await _quiet(demo, ledger, checks)
     await _commit(demo, ledger, checks)
     await _drift(demo, ledger, checks)
-    await _bad_commits(demo, ledger, checks)
+    await _crash(demo, ledger, checks)
+    await _broken(demo, ledger, checks)
     _summary(demo, checks)
     return 1 if checks.failed else 0
 
@@ -91,7 +91,7 @@ def _edit(demo: Demo, old: str, new: str) -> None:
 
 
 async def _commit(demo: Demo, ledger: _Ledger, checks: _Checks) -> None:
-    demo.say('\nA commit: "web: 1.7.5"')
+    demo.say('\nA good change: "web: 1.7.5", environment by environment, one cluster first')
     ledger.mark()
     _edit(demo, "newTag: 1.7.4", "newTag: 1.7.5")
     commit = demo.commit("web: 1.7.5")
@@ -102,6 +102,8 @@ async def _commit(demo: Demo, ledger: _Ledger, checks: _Checks) -> None:
         writes == Counter({(name, "deployments", "web"): 1 for name in clusters}),
         f"exactly one write on each of {len(clusters)} clusters, Deployment shop/web; all Healthy after {took:.1f} s",
     )
+    await demo.until("its rollout is done", lambda: _outcome(demo, commit) == "done", 30)
+    checks.that(True, "its rollout passed all steps")
 
 
 async def _drift(demo: Demo, ledger: _Ledger, checks: _Checks) -> None:
@@ -127,25 +129,58 @@ def _selector(service: object) -> object:
     return at(service, "spec", "selector")  # pyright: ignore[reportArgumentType]
 
 
-async def _bad_commits(demo: Demo, ledger: _Ledger, checks: _Checks) -> None:
-    demo.say('\nA bad commit: "web: 1.8.0" crashes at its start')
+async def _crash(demo: Demo, ledger: _Ledger, checks: _Checks) -> None:
+    demo.say('\nA bad commit: "web: 1.8.0" crashes at its start; its overlay says onFailure: rollback')
     ledger.mark()
     _edit(demo, "newTag: 1.7.5", "newTag: crash")
-    demo.commit("web: 1.8.0")
-
-    def halted() -> Stop | None:
-        return next((passage.halted for passage in demo.hub.view.passages.all if passage.halted is not None), None)
-
-    took = await demo.until("the rollout halted", lambda: halted() is not None, 120)
-    stop = halted()
-    message = stop.reason if stop is not None else ""
-    checks.that("crash" in message, f"halted after {took:.1f} s, with the cause: {message}")
+    _ask_for_rollback(demo)
+    commit = demo.commit("web: 1.8.0")
+    took = await demo.until("the rollout is taken back", lambda: _outcome(demo, commit) == "rolled back", 120)
+    ended = next(one.ended for one in demo.hub.view.passages.all if one.commit == commit)
+    message = ended.reason if ended is not None else ""
+    checks.that("crash" in message, f"stopped after {took:.1f} s, with the cause: {message}")
     hit = {entry.cluster for entry in ledger.writes() if entry.resource == "deployments"}
     checks.that(len(hit) == 1, f"{len(hit)} of {len(demo.sim.clusters)} clusters is hit: {', '.join(sorted(hit))}")
-    others = [demo.hub.view.units.get(unit) for unit in _web_units(demo) if unit.cluster not in hit]
-    well = all(report is not None and report.health is Health.HEALTHY for report in others)
-    checks.that(well, "all others are Healthy on 1.7.5 and wait")
+    took = await demo.until("all Healthy on 1.7.5 again", lambda: _all_on(demo, ":1.7.5"), 60)
+    checks.that(True, f"taken back by itself, all {len(demo.sim.clusters)} are Healthy on 1.7.5 after {took:.1f} s")
+    again = demo.commit("the same once more", "--allow-empty")
+    await demo.until("the same result is known", lambda: _is_taken(demo, again), 60)
+    waits = [demo.hub.view.waits.get(unit) for unit in _web_units(demo)]
+    kept_away = all(link is not None and "was taken back" in link.reason for link in waits)
+    checks.that(kept_away and _all_on(demo, ":1.7.5"), "under another commit the same result does not come back either")
+
+
+def _ask_for_rollback(demo: Demo) -> None:
+    path = demo.repo / f"overlays/{OVERLAY}/overlay.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "  rollout: {onFailure: rollback}\n", encoding="utf-8")
+
+
+def _outcome(demo: Demo, commit: str) -> str:
+    return next((one.outcome for one in demo.hub.view.passages.all if one.commit == commit), "")
+
+
+def _is_taken(demo: Demo, commit: str) -> bool:
+    view = demo.hub.view
+    return view.fleet is not None and view.fleet.commit == commit and not view.rendering and bool(view.waits)
+
+
+def _all_on(demo: Demo, tag: str) -> bool:
+    """Whether web runs with this tag on every cluster, Healthy."""
+    reports = [demo.hub.view.units.get(unit) for unit in _web_units(demo)]
+    healthy = all(one is not None and one.health is Health.HEALTHY for one in reports)
+    return healthy and all(_image(demo, name).endswith(tag) for name in demo.sim.clusters)
+
+
+def _image(demo: Demo, cluster: str) -> str:
+    from fleet.core.documents import documents_at, text_at
+
+    live = demo.sim.cluster(cluster).get("apps", "Deployment", "shop", "web") or {}
+    return next((text_at(one, "image") for one in documents_at(live, "spec", "template", "spec", "containers")), "")
+
+
+async def _broken(demo: Demo, ledger: _Ledger, checks: _Checks) -> None:
     demo.say('\nAnother one: "tidy" names a file that does not exist')
+    ledger.mark()
     _edit(demo, "newTag: crash", "newTag: 1.7.5")
     _edit(demo, "  - service.yaml", "  - servise.yaml")
     broken = demo.commit("tidy")

@@ -94,7 +94,8 @@ def test_the_scripted_demo_tells_its_story_and_checks_it(own_environment: dict[s
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("  ok    ") == 9
+    assert done.stdout.count("  ok    ") == 11
+    assert "taken back by itself" in done.stdout
     assert "All claims held" in done.stdout
 
 
