@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from fleet.core.fingerprint import SyncState, SyncVerdict
 from fleet.core.fleet import Adopt
@@ -49,16 +50,16 @@ class Seen:
 LiveView = Mapping[ObjectRef, Seen | None]  # None: known not to be there; no key: Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """What the units of this cluster want. known: overlays whose whole list is known now (R5)."""
-
-    wants: Mapping[ObjectRef, frozenset[OverlayName]] = field(default_factory=dict[ObjectRef, frozenset[OverlayName]])
-    known: frozenset[OverlayName] = frozenset()
+class Claims(Protocol):
+    """What the units of this cluster want, now."""
 
     def others(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
         """Other overlays that want this object."""
-        return self.wants.get(ref, frozenset()) - {overlay}
+        ...
+
+    def is_known(self, overlay: OverlayName) -> bool:
+        """Whether the whole list of an overlay is known now (R5)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +257,7 @@ def _place_seen(plan: UnitPlan, item: Wanted, row: Row | None, seen: Seen, claim
                 plan.foreign.append(Foreign(item, seen, adopt))
         case MarkKind.OTHER_UNIT:
             other = OverlayName(seen.mark.who)
-            if other in claims.known:
+            if claims.is_known(other):
                 plan.change.append(Step(item, Cause.MOVED, seen))
             else:
                 message = f"{ref} belongs to overlay {other}, whose objects are not known now"

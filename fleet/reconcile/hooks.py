@@ -243,7 +243,7 @@ class HookRunner:
     def _is_left_over(self, live: Document, verdict: MarkVerdict, claims: Claims) -> bool:
         """Whether a hook of an overlay that does not have it any more left this: it moved here, or was renamed."""
         other = OverlayName(verdict.who)
-        is_known = other in claims.known or all(name.overlay != other for name in self._site.units)
+        is_known = claims.is_known(other) or all(name.overlay != other for name in self._site.units)
         is_hook = bool(_HOOKS & mapping_at(live, "metadata", "annotations").keys())
         return verdict.kind is MarkKind.OTHER_UNIT and is_known and is_hook
 

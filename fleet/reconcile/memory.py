@@ -162,8 +162,8 @@ class UnitState:
     confirm_due: bool = False  # a person confirmed the rebuilt record; not yet in the journal
     warnings: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])
     wait: float = 0.0  # seconds before the last retry of a whole pass
-    dirty: bool = True
     report: UnitReport | None = None
+
     @property
     def holds_commit(self) -> bool:
         """Whether what is wanted was applied in full before: this bundle, or the same commit's by another version."""
@@ -171,7 +171,6 @@ class UnitState:
             return False
         is_respelled = self.memory.form != FORM and self.memory.commit == self.desired.commit
         return self.memory.bundle == self.bundle or is_respelled
-
 
     def validate_anew(self) -> None:
         """Forget what dry-runs said of an earlier bundle."""

@@ -25,6 +25,9 @@ class Orders:
         self._outbox, self._wall = outbox, wall
         self.desired: Desired | None = None
         self.units: dict[UnitName, UnitState] = {}
+        self.due: set[UnitName] = set()  # units whose next pass shall begin
+        self.dependants: dict[UnitName, list[UnitName]] = {}  # of a unit: those that wait for it
+        self._unjudged: set[UnitName] = set()
         self._requests: dict[UnitName, dict[str, SyncRequest]] = {}
         self._ended: OrderedDict[str, OperationResult] = OrderedDict()
         self._full_sent = False
@@ -60,15 +63,21 @@ class Orders:
                     unit.blocked_since = self._wall()
                 unit.desired = item
                 unit.pending_since = self._wall()
-                unit.dirty = True
+                self.due.add(name)
         for name, unit in self.units.items():
             if name not in mentioned and unit.desired is not None:
                 unit.desired = None
-                unit.dirty = True
+                self.due.add(name)
         if desired.recover_confirmed:
-            for unit in self.units.values():
+            for name, unit in self.units.items():
                 unit.confirm_due = not unit.memory.confirmed
-                unit.dirty |= unit.confirm_due
+                if unit.confirm_due:
+                    self.due.add(name)
+        self._unjudged = {name for name in mentioned if self.units[name].report is None}
+        self.dependants = {}
+        for name, item in mentioned.items():
+            for needed in item.policy.depends_on:
+                self.dependants.setdefault(needed, []).append(name)
         self._take_requests(desired)
         return True
 
@@ -87,7 +96,7 @@ class Orders:
                     self.end(request, "superseded", "withdrawn by the hub")
         for name, requests in wanted.items():
             if requests.keys() - self._requests.get(name, {}).keys():
-                self.units[name].dirty = True
+                self.due.add(name)
         self._requests = wanted
 
     def request_of(self, name: UnitName) -> SyncRequest | None:
@@ -116,6 +125,7 @@ class Orders:
         """A unit that was detached."""
         self.end_all(unit.name, "superseded", "the unit was detached")
         self.units.pop(unit.name, None)
+        self.judged(unit.name)
         memory = unit.memory
         self._outbox.put_unit(
             UnitReport(
@@ -138,6 +148,7 @@ class Orders:
             unit.desired = before.desired if before else None
             unit.confirm_due = self.desired is not None and self.desired.recover_confirmed
             self.units[unit.name] = unit
+            self.due.add(unit.name)
 
     def start_over(self) -> None:
         """A new session: what was only known by its connection is forgotten."""
@@ -146,7 +157,7 @@ class Orders:
             unit.doomed.clear()
             unit.moves.clear()
             unit.read_key = None
-            unit.dirty = True
+        self.due.update(self.units)
 
     def void(self) -> JournalEntry:
         """Another cluster was accepted under this name: no record of the old one counts (R1)."""
@@ -156,11 +167,13 @@ class Orders:
         self.units.clear()
         for name, item in desired.items():
             self.units[name] = UnitState(name, UnitMemory(name), item)
+        self.due.update(self.units)
         return JournalEntry(drop=drop, drop_units=names)
 
-    def all_judged(self) -> None:
-        """Every unit was judged in this process: the next report may be a full one."""
-        if not self._full_sent:
+    def judged(self, name: UnitName) -> None:
+        """A unit was judged in this process; once all were, the next report may be a full one."""
+        self._unjudged.discard(name)
+        if not self._full_sent and not self._unjudged:
             self._full_sent = True
             self._outbox.send_all()
 

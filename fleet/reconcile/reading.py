@@ -52,6 +52,7 @@ async def read_bundle(site: Site, unit: UnitState, digest: Digest) -> None:
         unit.replace_holds.clear()
         unit.changed = 0
     unit.bundle, unit.read_key = digest, key
+    site.claims.put(unit)
 
 
 async def read_live(site: Site, items: Sequence[Wanted]) -> dict[ObjectRef, Document]:

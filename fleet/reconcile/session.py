@@ -14,8 +14,7 @@ from typing import Any
 
 from fleet.core.documents import Document
 from fleet.core.fleet import Mode
-from fleet.core.ids import ObjectRef, OverlayName, UnitName
-from fleet.core.plan import Claims
+from fleet.core.ids import ObjectRef, UnitName
 from fleet.core.record import PARENT_NAMESPACE, RowState, installation_hash
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Health, Sync, UnitReport
@@ -57,9 +56,6 @@ class Session:
         self._due = asyncio.Event()
         self._running: set[UnitName] = set()
         self._timers: list[tuple[float, UnitName]] = []
-        self._claims = Claims()
-        self._claims_key: object = None
-        self._wanted_by: dict[ObjectRef, UnitName] = {}
         self._discovered_at = -_DISCOVER_SECONDS
         self.site = make_site(self)
         site = self.site
@@ -67,7 +63,7 @@ class Session:
         self._places = Places(site.kube, selector, self._namespaces_of)
         self._applier, self._health = Applier(site), HealthWatch(site)
         self._healer = Healer(site, self._applier, lambda unit: self._leave(unit).heal)
-        self._sightings = Sightings(site, self._healer, self._health, self._wanter, orders.reach)
+        self._sightings = Sightings(site, self._healer, self._health, site.claims.wanter, orders.reach)
         self._observer = Observer(site.kube, site.view, selector, self._sightings, self.spawn, self._places)
         self._passes = UnitPass(site, self._applier, self._healer, self._observer.look)
         self._detacher = Detacher(site)
@@ -98,8 +94,7 @@ class Session:
 
     def wake(self, name: UnitName | None) -> None:
         """This unit (None: all) is due for a pass."""
-        for unit in self.site.units.values() if name is None else filter(None, [self.site.units.get(name)]):
-            unit.dirty = True
+        self._orders.due.update(self.site.units if name is None else (name,))
         self._due.set()
 
     def wake_at(self, name: UnitName, at: float) -> None:
@@ -119,21 +114,23 @@ class Session:
                 pass
             self._due.clear()
             while self._timers and self._timers[0][0] <= clock():
-                _, name = heapq.heappop(self._timers)
-                if unit := self.site.units.get(name):
-                    unit.dirty = True
+                self._orders.due.add(heapq.heappop(self._timers)[1])
             await self._read_orders()
-            for unit in list(self.site.units.values()):
-                if unit.dirty and unit.name not in self._running:
-                    unit.dirty = False
-                    self._running.add(unit.name)
-                    self.spawn(self._pass(unit), f"pass {unit.name}")
+            for unit in self._startable():
+                self._orders.due.discard(unit.name)
+                self._running.add(unit.name)
+                self.spawn(self._pass(unit), f"pass {unit.name}")
+
+    def _startable(self) -> list[UnitState]:
+        """Units that are due and have no pass under way. Names of units that went are dropped here."""
+        self._orders.due &= self.site.units.keys()
+        return [self.site.units[name] for name in sorted(self._orders.due - self._running)]
 
     async def _read_orders(self) -> None:
         """Read all new bundles first: an object that moves between units must not look dropped to the first of them."""
-        for unit in list(self.site.units.values()):
+        for unit in self._startable():
             wanted = bundle_of(unit.desired)
-            if unit.dirty and unit.name not in self._running and wanted is not None and unit.bundle != wanted:
+            if wanted is not None and unit.bundle != wanted:
                 try:
                     await read_bundle(self.site, unit, wanted)
                 except FleetError as error:
@@ -149,7 +146,7 @@ class Session:
                 leave = self._leave(unit)
                 if leave.blockers:
                     self._report(unit, Outcome(leave, incomplete="it left the repo and waits to be let go"))
-                elif self._orders.mode is Mode.MANAGE and await self._detacher.detach(unit, self._claims_now()):
+                elif self._orders.mode is Mode.MANAGE and await self._detacher.detach(unit, self.site.claims):
                     self._let_go(unit)
                 return
             outcome = await self._one_pass(unit)
@@ -165,7 +162,7 @@ class Session:
         finally:
             self._wake_prunes()
             self._running.discard(unit.name)
-            if unit.dirty:
+            if unit.name in self._orders.due:
                 self._due.set()
 
     def _let_go(self, unit: UnitState) -> None:
@@ -177,7 +174,7 @@ class Session:
         self.site.units[unit.name] = UnitState(
             unit.name, UnitMemory(unit.name), unit.desired, blocked_since=now, pending_since=now
         )
-        self._due.set()
+        self.wake(unit.name)
 
     async def _one_pass(self, unit: UnitState) -> Outcome:
         leave, started = self._leave(unit), self.site.clock()
@@ -194,7 +191,7 @@ class Session:
         if any(not item.served for item in (*unit.wanted.values(), *unit.hooks)):
             await self._discover_anew(unit)
         await self._confirm(unit)
-        outcome = await self._passes.run(unit, leave, self._claims_now())
+        outcome = await self._passes.run(unit, leave, self.site.claims)
         await self._explain(unit, outcome)
         self._set_timers(unit, started)
         return outcome
@@ -208,12 +205,10 @@ class Session:
         if before is None or replace(before, observed_at=report.observed_at) != report:
             site.outbox.put_unit(report)
             self._tell(unit, before, report)
-            for other in site.units.values():
-                if other.desired is not None and unit.name in other.desired.policy.depends_on:
-                    self.wake(other.name)
+            for other in self._orders.dependants.get(unit.name, ()):
+                self.wake(other)
         self._end_request(unit, outcome)
-        if all(item.report is not None for item in site.units.values() if item.desired is not None):
-            self._orders.all_judged()
+        self._orders.judged(unit.name)
 
     def _tell(self, unit: UnitState, before: UnitReport | None, report: UnitReport) -> None:
         """Failures and recoveries for the timeline, once each."""
@@ -298,28 +293,6 @@ class Session:
             since=unit.blocked_since,
         )
 
-    def _claims_now(self) -> Claims:
-        """Who wants which object; made anew only when a bundle or an order changed."""
-        key = tuple((unit.name, unit.bundle, unit.desired) for unit in self.site.units.values())
-        if key != self._claims_key:
-            wants: dict[ObjectRef, frozenset[OverlayName]] = {}
-            known: set[OverlayName] = set()
-            for unit in self.site.units.values():
-                wanted = bundle_of(unit.desired)
-                if unit.desired is None or (wanted is None and not isinstance(unit.desired.action, Detach)):
-                    continue
-                if wanted is not None and unit.bundle != wanted:
-                    continue
-                known.add(unit.name.overlay)
-                if wanted is not None:
-                    for ref in (*unit.wanted, *(hook.ref for hook in unit.hooks)):
-                        wants[ref] = wants.get(ref, frozenset()) | {unit.name.overlay}
-            self._claims, self._claims_key = Claims(wants, frozenset(known)), key
-            self._wanted_by = {
-                ref: unit.name for unit in self.site.units.values() for ref in (*unit.wanted, *hook_refs(unit))
-            }
-        return self._claims
-
     # Kinds
 
     def _follow(self, kinds: set[Kind]) -> None:
@@ -390,11 +363,6 @@ class Session:
         view = self.site.view.kinds.get(kind_of(ref))
         if view is not None:
             self._observer.take(view, document)
-
-    def _wanter(self, ref: ObjectRef) -> UnitState | None:
-        self._claims_now()
-        name = self._wanted_by.get(ref)
-        return self.site.units.get(name) if name is not None else None
 
 
 def _forget_missing_kinds(unit: UnitState, catalog: Catalog) -> None:

@@ -27,6 +27,7 @@ from fleet.errors import (
 )
 from fleet.ports.kube import Catalog, Kube, ServedKind
 from fleet.ports.worker import Audit, Feed, Journal
+from fleet.reconcile.claims import UnitClaims
 from fleet.reconcile.judging import live_of
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import NOT_LISTED, Kind, Live, LiveView, UnitState, kind_of
@@ -100,6 +101,7 @@ class Site:
     clock: Callable[[], float]  # monotonic
     key: bytes  # of digests of Secrets
     units: dict[UnitName, UnitState]
+    claims: UnitClaims
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     wake: Callable[[UnitName | None], None]  # this unit (None: all) is due
     random: Callable[[], float]

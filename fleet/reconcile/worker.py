@@ -19,6 +19,7 @@ from fleet.errors import FleetError, IdentityMismatch, Retry
 from fleet.ports.kube import Catalog, Connector, Fence, Kube
 from fleet.ports.worker import Audit, AuditEntry, Feed, Journal, JournalEntry, JournalState, Sink
 from fleet.reconcile.apply import ENDS
+from fleet.reconcile.claims import UnitClaims
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import LiveView
 from fleet.reconcile.orders import Orders
@@ -196,6 +197,7 @@ class Worker:
             clock=asyncio.get_running_loop().time,
             key=self._key,
             units=orders.units,
+            claims=UnitClaims(self._cluster, orders.units),
             spawn=session.spawn,
             wake=session.wake,
             random=random.random,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import pytest
 from core.building import UNIT, bundle_object, ref, row, seen, wanted
@@ -13,7 +14,7 @@ from fleet.core.fingerprint import SyncState
 from fleet.core.fleet import Adopt
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.objects import PruneRule
-from fleet.core.plan import Cause, Claims, Complete, Incomplete, Seen, UnitPlan, Wanted, plan_unit, prove_complete
+from fleet.core.plan import Cause, Complete, Incomplete, Seen, UnitPlan, Wanted, plan_unit, prove_complete
 from fleet.core.record import MarkKind, Row, RowState
 
 A, B, C = ref("a"), ref("b"), ref("c")
@@ -21,12 +22,26 @@ KINDS = {("", "ConfigMap")}
 BUNDLE = Digest("b")
 
 
+@dataclass(frozen=True)
+class Claims:
+    """What other units want, as a table."""
+
+    wants: Mapping[ObjectRef, frozenset[OverlayName]] = field(default_factory=dict)
+    known: frozenset[OverlayName] = frozenset()
+
+    def others(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
+        return self.wants.get(ref, frozenset()) - {overlay}
+
+    def is_known(self, overlay: OverlayName) -> bool:
+        return overlay in self.known
+
+
 def plan(
     items: list[Wanted],
     rows: list[Row] = [],  # noqa: B006
     live: dict[ObjectRef, Seen | None] | None = None,
     *,
-    claims: Claims = Claims(),  # noqa: B008
+    claims: Claims = Claims(),
     adopt: Adopt = Adopt.NEVER,
     complete: Complete | Incomplete | None = None,
 ) -> UnitPlan:

@@ -1,0 +1,71 @@
+"""Who wants which object on one cluster, asked object by object.
+
+The index says only where to look: whether a unit's list counts is judged when it is asked, from what the unit holds and
+was told then. So nothing has to be made anew when one unit of thousands changes, and an entry that is out of date is
+passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
+from fleet.core.rollout import Detach
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.standing import bundle_of
+
+
+class UnitClaims:
+    """See `core.plan.Claims`; one per session. units: of the cluster, as they come and go."""
+
+    def __init__(self, cluster: ClusterName, units: Mapping[UnitName, UnitState]) -> None:
+        self._cluster, self._units = cluster, units
+        self._holders: dict[ObjectRef, tuple[UnitName, ...]] = {}
+        self._indexed: dict[UnitName, frozenset[ObjectRef]] = {}
+        for unit in units.values():
+            self.put(unit)
+
+    def put(self, unit: UnitState) -> None:
+        """Take over a unit's list; to be called whenever one was read."""
+        refs = frozenset(_refs(unit))
+        before = self._indexed.get(unit.name, frozenset())
+        for ref in refs - before:
+            self._holders[ref] = (*self._holders.get(ref, ()), unit.name)
+        for ref in before - refs:
+            left = tuple(name for name in self._holders[ref] if name != unit.name)
+            if left:
+                self._holders[ref] = left
+            else:
+                del self._holders[ref]
+        self._indexed[unit.name] = refs
+
+    def others(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
+        """Other overlays that want this object, by the bundle that they shall hold."""
+        return frozenset(
+            unit.name.overlay
+            for unit in self._listing(ref)
+            if unit.name.overlay != overlay and bundle_of(unit.desired) == unit.bundle
+        )
+
+    def is_known(self, overlay: OverlayName) -> bool:
+        """Whether the whole list of an overlay is known now (R5); one that is let go wants nothing."""
+        unit = self._units.get(UnitName(overlay, self._cluster))
+        if unit is None or unit.desired is None:
+            return False
+        wanted = bundle_of(unit.desired)
+        return isinstance(unit.desired.action, Detach) if wanted is None else unit.bundle == wanted
+
+    def wanter(self, ref: ObjectRef) -> UnitState | None:
+        """A unit that lists this object, whatever it was told since."""
+        return next(self._listing(ref), None)
+
+    def _listing(self, ref: ObjectRef) -> Iterator[UnitState]:
+        for name in self._holders.get(ref, ()):
+            unit = self._units.get(name)
+            if unit is not None and (ref in unit.wanted or any(hook.ref == ref for hook in unit.hooks)):
+                yield unit
+
+
+def _refs(unit: UnitState) -> Iterator[ObjectRef]:
+    yield from unit.wanted
+    yield from (hook.ref for hook in unit.hooks)

@@ -1,0 +1,95 @@
+"""Who wants which object: the index against a look at every unit, whatever happened to them in between."""
+
+from __future__ import annotations
+
+from core.building import ref, wanted
+from hypothesis import given
+from hypothesis.strategies import booleans, lists, one_of, sampled_from, sets, tuples
+
+from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.rollout import Action, Apply, Detach, Hold, UnitDesired
+from fleet.ports.worker import UnitMemory
+from fleet.reconcile.claims import UnitClaims
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.standing import bundle_of
+
+EAST = ClusterName("east")
+OVERLAYS = [OverlayName(name) for name in ("web", "api", "db")]
+REFS = [ref(name) for name in "abcd"]
+BUNDLES = [Digest(name) for name in ("1", "2")]
+Step = tuple[str, OverlayName, Digest, set[ObjectRef], bool]
+
+STEPS = tuples(
+    sampled_from(["told", "read", "detached", "unsaid", "forgotten", "rebuilt"]),
+    sampled_from(OVERLAYS),
+    sampled_from(BUNDLES),
+    sets(sampled_from(REFS)),
+    booleans(),
+)
+
+
+def unit_named(overlay: OverlayName) -> UnitState:
+    name = UnitName(overlay, EAST)
+    return UnitState(name, UnitMemory(name))
+
+
+def order(unit: UnitState, action: Action) -> None:
+    unit.desired = UnitDesired(unit.name, Revision("c" * 40), action)
+
+
+def wants(unit: UnitState) -> set[ObjectRef]:
+    """By looking: what a unit's list says, if it is the list of what the unit was told."""
+    is_its_list = unit.bundle is not None and bundle_of(unit.desired) == unit.bundle
+    return {*unit.wanted, *(hook.ref for hook in unit.hooks)} if is_its_list else set()
+
+
+@given(lists(one_of(STEPS), max_size=20))
+def test_the_index_says_what_a_look_at_every_unit_says(steps: list[Step]) -> None:
+    units: dict[UnitName, UnitState] = {}
+    claims = UnitClaims(EAST, units)
+    for what, overlay, bundle, refs, as_hooks in steps:
+        name = UnitName(overlay, EAST)
+        if what == "forgotten":
+            units.pop(name, None)
+            continue
+        unit = unit_named(overlay) if what == "rebuilt" else units.get(name, unit_named(overlay))
+        units[name] = unit
+        match what:
+            case "told":
+                order(unit, Hold("waits", bundle) if as_hooks else Apply(bundle))
+            case "detached":
+                order(unit, Detach())
+            case "unsaid":
+                unit.desired = None
+            case "read":
+                items = {of: wanted(of) for of in refs}
+                unit.wanted, unit.hooks = ({}, tuple(items.values())) if as_hooks else (items, ())
+                unit.bundle = bundle
+                claims.put(unit)
+    anew = UnitClaims(EAST, units)  # as after a new connection
+    for overlay in OVERLAYS:
+        for of in REFS:
+            others = {unit.name.overlay for unit in units.values() if of in wants(unit)} - {overlay}
+            assert claims.others(of, overlay) == others
+            assert anew.others(of, overlay) == others
+        unit = units.get(UnitName(overlay, EAST))
+        is_gone = unit is not None and unit.desired is not None and isinstance(unit.desired.action, Detach)
+        is_read = unit is not None and unit.bundle is not None and bundle_of(unit.desired) == unit.bundle
+        assert claims.is_known(overlay) == (is_gone or is_read)
+    for of in REFS:
+        listing = [unit for unit in units.values() if of in unit.wanted or any(h.ref == of for h in unit.hooks)]
+        assert (claims.wanter(of) in listing) if listing else claims.wanter(of) is None
+
+
+def test_a_list_that_is_not_of_what_the_unit_was_told_claims_nothing_but_is_found_for_its_events() -> None:
+    unit = unit_named(OVERLAYS[0])
+    units = {unit.name: unit}
+    claims = UnitClaims(EAST, units)
+    unit.wanted, unit.bundle = {REFS[0]: wanted(REFS[0])}, BUNDLES[0]
+    order(unit, Apply(BUNDLES[0]))
+    claims.put(unit)
+    assert claims.others(REFS[0], OVERLAYS[1]) == {OVERLAYS[0]}
+    order(unit, Apply(BUNDLES[1]))
+    assert claims.others(REFS[0], OVERLAYS[1]) == frozenset()
+    assert not claims.is_known(OVERLAYS[0])
+    assert claims.wanter(REFS[0]) is unit
