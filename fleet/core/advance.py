@@ -295,20 +295,20 @@ class _Look:
             there = [name for name in touched if standings[name] is _Standing.THERE]
             if stage.step.takes_clusters and not touched and stage.name not in facts.broken:
                 continue
-            row = self.rows[overlay]
+            row, released = self.rows[overlay], set[ClusterName]()
             is_over = stage.name in row.passed
             if reached and not is_over:
                 row, is_over = self._try(overlay, row, stage, touched, stopped=bool(stopped))
                 self.rows[overlay] = row
             state, why = self._state_of(overlay, row, stage, touched, is_over=is_over, reached=reached, behind=behind)
             if reached and not stopped and (is_over or not self._gate(stage, facts)):
-                full = self._release(overlay, stage, touched)
+                released, full = self._release(overlay, stage, touched)
                 why = why if is_over else "; ".join(filter(None, (why, full)))
-            released = set(self.releases)
             for name in touched:
-                unit = UnitName(overlay, name)
-                if not facts.units[name].released and unit not in released:
-                    self.waits[unit] = self._words(stage, facts.units[name], stopped, why, behind, standings[name])
+                if not facts.units[name].released and name not in released:
+                    self.waits[UnitName(overlay, name)] = self._words(
+                        stage, facts.units[name], stopped, why, behind, standings[name]
+                    )
             held_up = tuple(
                 (name, facts.units[name].why or _IN_WORDS[standings[name]])
                 for name in touched
@@ -359,8 +359,16 @@ class _Look:
             return row, False
         return replace(row, passed=row.passed | {name}), True
 
-    def _release(self, overlay: OverlayName, stage: Stage, touched: list[ClusterName]) -> str:
-        """Release what the limits allow; what holds the rest back, in words."""
+    def _release(self, overlay: OverlayName, stage: Stage, touched: list[ClusterName]) -> tuple[set[ClusterName], str]:
+        """Release what the limits allow; these, and what holds the rest back, in words."""
+        let: list[ClusterName] = []
+        full = self._choose(overlay, stage, touched, let)
+        row = self.rows[overlay]
+        self.rows[overlay] = replace(row, flying={**row.flying, **dict.fromkeys(let, self.now)}) if let else row
+        self.releases += [UnitName(overlay, name) for name in let]
+        return set(let), full
+
+    def _choose(self, overlay: OverlayName, stage: Stage, touched: list[ClusterName], let: list[ClusterName]) -> str:
         standings, load, step = self.standings[overlay], self.loads[stage.name], stage.step
         flying = sum(1 for name in touched if standings[name] is _Standing.FLIGHT)
         is_proven = any(standings[name] is _Standing.THERE for name in touched)
@@ -379,9 +387,7 @@ class _Look:
             load.flight.add(name)
             load.unavailable.add(name)
             flying += 1
-            row = self.rows[overlay]
-            self.rows[overlay] = replace(row, flying={**row.flying, name: self.now})
-            self.releases.append(UnitName(overlay, name))
+            let.append(name)
         return ""
 
     # In words
