@@ -16,6 +16,7 @@ NAMES = (
     "eta",
     "startup",
     "plan",
+    "deciding",
 )
 
 
