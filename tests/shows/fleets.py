@@ -70,10 +70,10 @@ def outcome_of(world: HubWorld, commit: str) -> str:
     return passage.outcome if passage is not None else ""
 
 
-async def story_of(world: HubWorld, commit: str) -> list[str]:
-    """What the timeline tells of one commit's rollout, in its order."""
-    _, answer = await world.call("GET", "/api/v1/events?limit=1000")
-    return [entry["message"] for entry in answer["items"] if entry.get("commit") == commit and not entry["cluster"]]
+def released(world: HubWorld, commit: str) -> list[str]:
+    """The clusters that got one commit's web, in their order."""
+    passage = rollout_of(world, commit)
+    return [str(name) for name in passage.rows["web"].before] if passage is not None else []
 
 
 def went(story: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from hubworld import HubWorld
-from shows.fleets import ENVIRONMENTS, app, clusters, environment_of, fleet_file, outcome_of, story_of, went
+from shows.fleets import ENVIRONMENTS, app, clusters, environment_of, fleet_file, outcome_of, released
 from testbed.controlplane import ControlPlane
 from testbed.fates import fate
 
@@ -33,7 +33,7 @@ async def show(world: HubWorld, planes: Mapping[str, ControlPlane], app_name: st
         began = time.monotonic()
         good = world.commit(app("2", app_name))
         await world.until(lambda: outcome_of(world, good) == "done", "the good change passes", 240)
-        order = went(await story_of(world, good))
+        order = released(world, good)
         assert order[0] == canary
         assert sorted(order) == sorted(names), "every cluster once"
         rank = {name: -1 if name == canary else ENVIRONMENTS.index(environment_of(name)) for name in names}
@@ -47,7 +47,7 @@ async def show(world: HubWorld, planes: Mapping[str, ControlPlane], app_name: st
         bad = world.commit(app("3-crash", app_name, notes))
         await world.until(lambda: outcome_of(world, bad) == "rolled back", "the bad change is taken back", 240)
         stopped = time.monotonic() - began
-        hit = went(await story_of(world, bad))
+        hit = released(world, bad)
         assert hit == [canary], "one canary is hit"
         written = set(world.writes(sim_marks))
         for name, plane in planes.items():

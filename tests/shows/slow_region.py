@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hubworld import HubWorld
-from shows.fleets import app, clusters, fleet_file, on, rollout_of, story_of, went
+from shows.fleets import app, clusters, fleet_file, on, released, rollout_of
 
 STEPS = (
     "{name: canary, environments: [dev]}",
@@ -32,8 +32,7 @@ async def show(world: HubWorld, *, patience: int) -> list[str]:
         assert passage.rows["web"].passed == {"canary", "eu"}
         hit = on(world, "2")
         assert hit == set(names) - set(slow[1:]), "all regions before it, and one cluster of it"
-        order = went(await story_of(world, commit))
-        assert order[-1] == slow[0]
+        assert released(world, commit)[-1] == slow[0]
     return [
         f"{len(names)} clusters: {len(names) - len(slow)} in the steps before are Healthy on the change, "
         f"1 of {len(slow)} in region us has it; halted: {passage.halted.reason}"
