@@ -264,3 +264,45 @@ async def test_a_halt_stays_when_a_cluster_joins_or_steps_change(brain: Brain, r
     await order(brain, "resume", last(brain).commit)
     await settle(brain, rollouts)
     assert told(brain, SECOND) == result(brain)
+
+
+async def test_a_fifth_of_all_clusters_is_away_from_the_start_and_back_a_day_later(brain: Brain) -> None:
+    """The hub's clocks are virtual here, its board, Git and renderer are real, its workers only say yes."""
+    names = [f"{stage}-{number}" for stage in ("dev", "prod") for number in range(10)]
+    away = ("dev-1", "dev-6", "prod-3", "prod-8")
+    clock = [0.0]
+    rollouts = rollouts_of(brain)
+    rollouts._clock = lambda: clock[0]
+    rollouts._started_at = 0.0
+    files = {path: text for name in names for path, text in cluster(name).items()}
+    steps = "[{name: dev, environments: [dev]}, {name: prod, rest: true, maxParallel: 5, maxUnavailable: 50%}]"
+    await brain.commit({**files, **fleet_file(steps, healthTimeout="10m"), **web("1")})
+    await settle(brain, rollouts)
+    before = told(brain, "dev-0")
+
+    async def live(seconds: float, lost: tuple[str, ...]) -> None:
+        """A minute at a time: every worker speaks, but of those that are lost it is known that they are."""
+        for _ in range(max(1, int(seconds // 60))):
+            clock[0] += 60.0
+            brain.wall.now += 60.0
+            for name in names:
+                reach(brain, name, there=name not in lost)
+            await look(brain, rollouts, silent=lost)
+
+    for name in away:
+        reach(brain, name, there=False)
+    brain.repo.commit(web("2"))
+    await brain.commits.fetch_once()
+    await live(5 * 60, away)
+    new = result_of(brain, "dev-0")
+    assert {name for name in names if told(brain, name) == new} == {n for n in names if n[:3] == "dev"} - set(away)
+    await live(40 * 60, away)
+    assert {name for name in names if told(brain, name) == new} == set(names) - set(away), "left out after 10 m each"
+    assert not last(brain).outcome, "not done without them"
+    await live(3600, away)
+    clock[0] += 86_400.0
+    brain.wall.now += 86_400.0
+    assert {told(brain, name) for name in away} == {before}
+    await live(600, ())
+    assert {told(brain, name) for name in names} == {new}
+    assert (last(brain).outcome, last(brain).halted) == ("done", None)
