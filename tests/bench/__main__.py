@@ -15,6 +15,7 @@ NAMES = (
     "live_diff",
     "eta",
     "startup",
+    "first_hour",
     "plan",
     "deciding",
 )

@@ -1,5 +1,8 @@
 """Records the answers of a real kube-apiserver: `python -m conformance.record [TOPIC[/CASE] ...]`.
 
+`python -m conformance.record older` writes down where the oldest supported minor answers otherwise than the newest;
+cases that need controllers are left out, which may not be newer than their API server.
+
 Each case is run twice; an answer that differs between the two is refused, since nobody could be held to it.
 """
 
@@ -11,7 +14,7 @@ import sys
 from typing import Any
 
 from conformance.client import USERS, Target
-from conformance.suite import RECORDED, Case, all_cases, answers_of, recorded
+from conformance.suite import OLDER, RECORDED, Case, all_cases, answers_of, recorded
 from testbed.controlplane import ControlPlane, ControlPlaneFleet
 from testbed.processes import Run
 
@@ -53,12 +56,28 @@ def _write(topic: str, answers: dict[str, Any]) -> None:
     (RECORDED / f"{topic}.json").write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n")
 
 
+async def _record_older(plane: ControlPlane) -> int:
+    cases = [case for case in all_cases() if not case.controllers]
+    first, second = [await answers_of(target_of(plane), cases) for _ in range(2)]
+    unsteady = [case.id for case in cases if first[case.id] != second[case.id]]
+    differs = {case.id: first[case.id] for case in cases if first[case.id] != recorded(case.topic)[case.name]}
+    OLDER.write_text(json.dumps(differs, indent=1, sort_keys=True) + "\n")
+    print(f"{len(differs)} of {len(cases)} cases are answered otherwise; {len(unsteady)} differ between two runs")
+    return 1 if unsteady else 0
+
+
 def _difference(first: Any, second: Any) -> str:
     return f"two runs differ\n  {json.dumps(first, sort_keys=True)}\n  {json.dumps(second, sort_keys=True)}"
 
 
 def main(wanted: list[str]) -> int:
     """Record what is named (all without a name)."""
+    if wanted == ["older"]:
+        run = Run.begin()
+        try:
+            return asyncio.run(_record_older(ControlPlane.start(run, "older", program="kube-apiserver-older")))
+        finally:
+            run.end()
     chosen = [case for case in all_cases() if not wanted or case.topic in wanted or case.id in wanted]
     if not chosen:
         print(f"no case is called {' or '.join(wanted)}", file=sys.stderr)

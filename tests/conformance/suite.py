@@ -26,6 +26,7 @@ TOPICS = (
     *("errors", "crd", "defaults", "rbac", "lifecycle"),
 )
 RECORDED = Path(__file__).parent / "recorded"
+OLDER = RECORDED / "older.json"
 AT_ONCE = 16
 _CASE_SECONDS = 60
 Run = Callable[[Api], Awaitable[Any]]
@@ -73,6 +74,11 @@ def recorded(topic: str) -> dict[str, Any]:
     """Recorded answers of a topic by the name of the case."""
     path = RECORDED / f"{topic}.json"
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def older_answers() -> dict[str, Any]:
+    """What the oldest supported minor answers otherwise, by id of the case: all else it answers as the newest."""
+    return json.loads(OLDER.read_text())
 
 
 def recorded_version() -> str:

@@ -75,6 +75,10 @@ KUBE = Module(
         "kube-scheduler": Program("k8s.io/kubernetes/cmd/kube-scheduler", _KUBE_VERSION),
     },
 )
+# The oldest minor that fleet supports; it lives on the same etcd.
+KUBE_OLDER = Module(
+    "kube-older", {"kube-apiserver-older": Program("k8s.io/kubernetes/cmd/kube-apiserver", _KUBE_VERSION)}
+)
 KWOK = Module("kwok", {"kwok": Program("sigs.k8s.io/kwok/cmd/kwok")})
 KUSTOMIZE = Module(
     "kustomize",
@@ -88,9 +92,10 @@ KUSTOMIZE = Module(
 _HELM_KUBE = "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36"
 _HELM_VERSION = f"-X helm.sh/helm/v3/internal/version.version={{version}} {_HELM_KUBE}"
 HELM = Module("helm", {"helm": Program("helm.sh/helm/v3/cmd/helm", _HELM_VERSION)})
-MODULES = {module.name: module for module in (KUSTOMIZE, KUBE, KWOK, HELM)}
+MODULES = {module.name: module for module in (KUSTOMIZE, KUBE, KUBE_OLDER, KWOK, HELM)}
 _VERSIONED_BY = {
     "kube": "k8s.io/kubernetes",
+    "kube-older": "k8s.io/kubernetes",
     "kustomize": "sigs.k8s.io/kustomize/kustomize/v5",
     "helm": "helm.sh/helm/v3",
 }

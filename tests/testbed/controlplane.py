@@ -36,7 +36,7 @@ ADMIN = "admin"
 DEFAULT_USERS: Mapping[str, tuple[str, ...]] = {ADMIN: ("system:masters",), "limited": (), "nobody": ()}
 _START_TRIES = 3
 _READY_SECONDS = 60.0
-_STATE = ("name", "port", "etcd", "etcd_port", "tokens", "flags", "controllers")
+_STATE = ("name", "port", "etcd", "etcd_port", "tokens", "flags", "controllers", "program")
 _STAGES = Path(__file__).with_name("stages.yaml")
 
 
@@ -104,6 +104,7 @@ class ControlPlane:
     tokens: Mapping[str, str]
     flags: tuple[str, ...] = ()
     controllers: bool = False
+    program: str = "kube-apiserver"
     _trust: dict[str, ssl.SSLContext] = field(default_factory=dict, compare=False, repr=False)
 
     # Starting and stopping
@@ -119,11 +120,12 @@ class ControlPlane:
         users: Mapping[str, Sequence[str]] = DEFAULT_USERS,
         flags: Sequence[str] = (),
         certificate_not_after: datetime | None = None,
+        program: str = "kube-apiserver",
     ) -> ControlPlane:
         """Start a control plane and wait until it serves (and, with controllers, until its node is Ready).
 
         users: token users with their groups; flags: further kube-apiserver flags; own_etcd: for tests that compact
-        history or stop the store.
+        history or stop the store. program: which of the test bed's API servers.
         """
         etcd = Etcd.shared(run, f"etcd-{name}" if own_etcd else "etcd")
         folder = run.folder / name
@@ -134,7 +136,7 @@ class ControlPlane:
         write_signing_key(folder / "sa.key")
         (folder / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
         for _ in range(_START_TRIES):
-            plane = cls(run, name, free_port(), etcd.name, etcd.port, tokens, tuple(flags), controllers)
+            plane = cls(run, name, free_port(), etcd.name, etcd.port, tokens, tuple(flags), controllers, program)
             plane.renew_server_certificate(not_after=certificate_not_after)
             plane.start_api_server(wait=False)
             if controllers:
@@ -338,7 +340,7 @@ class ControlPlane:
     def _api_server_argv(self) -> list[str]:
         folder = self.folder
         return [
-            str(binaries.find("kube-apiserver")),
+            str(binaries.find(self.program)),
             f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
             f"--etcd-prefix=/{self.name}",
             f"--secure-port={self.port}",

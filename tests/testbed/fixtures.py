@@ -69,6 +69,13 @@ def real_fleet(testbed_run: Run) -> ControlPlaneFleet:
     return ControlPlaneFleet.start(testbed_run, FLEET, controllers_in=(FULL,))
 
 
+@pytest.fixture(scope="session")
+def older_api_server(testbed_run: Run) -> ControlPlane:
+    """One API server of the oldest minor that fleet supports, without controllers."""
+    require("kube-apiserver-older")
+    return ControlPlane.shared(testbed_run, "older", program="kube-apiserver-older")
+
+
 @pytest.fixture
 def own_api_server(testbed_run: Run) -> Iterator[Callable[..., ControlPlane]]:
     """Starts API servers that belong to one test (options as `ControlPlane.start`); it may break them."""
