@@ -198,6 +198,24 @@ def _plain(value: Json) -> str:
     return value if isinstance(value, str) else canonical(value).decode()
 
 
+def intended(body: Document) -> Document:
+    """The set that an apply of this body to nothing will own, as far as a conflict over the body's own fields asks.
+
+    How the server tells the items of a list apart only its schema says: a list stands here as a whole.
+    """
+    own = {f"f:{name}": _intended(value) for name, value in body.items() if name not in ("apiVersion", "kind")}
+    metadata = own.get("f:metadata", {})
+    for name in ("name", "namespace", "uid", "resourceVersion"):
+        metadata.pop(f"f:{name}", None)
+    return dict(own)
+
+
+def _intended(value: Json) -> Document:
+    if not isinstance(value, dict):
+        return {}
+    return {f"f:{name}": _intended(below) for name, below in value.items()}
+
+
 def without(fields: Document, is_dropped: Callable[[Path], bool], prefix: Path = ()) -> Document:
     """The set without the nodes for which `is_dropped` says so, and without maps that this leaves empty."""
     kept: Document = {}

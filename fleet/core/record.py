@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -56,7 +56,7 @@ class Row:
     version: str = ""  # API version (without group) that it was applied at
     desired: Digest = Digest("")  # of the body as last applied, marks included
     fingerprint: Digest = Digest("")  # of our own fields' live values after that apply
-    fields: bytes = b""  # our last applied field set: canonical FieldsV1 JSON
+    fields: bytes = b""  # our last applied field set: canonical FieldsV1 JSON; of an object to be made, as intended
     resource_version: str = ""
     since: float = 0.0  # wall clock of the last change of this row
     form: int = FORM  # of the version that recorded it
@@ -189,17 +189,27 @@ def _we_applied(live: Document) -> bool:
 # The record (R11, R12)
 
 
-def plan_record(unit: UnitName, rows: Iterable[Row], objects: Iterable[BundleObject], *, at: float) -> tuple[Row, ...]:
+def plan_record(
+    unit: UnitName,
+    rows: Iterable[Row],
+    objects: Iterable[BundleObject],
+    *,
+    at: float,
+    fields: Mapping[ObjectRef, bytes] | None = None,
+) -> tuple[Row, ...]:
     """Rows to write before an apply, so that the record holds old united with new (R12); empty: nothing to write.
 
-    A row that exists is kept as it is, RELEASED included; one that was being deleted is wanted again.
+    A row that exists is kept as it is, RELEASED included; one that was being deleted is wanted again. fields: of what
+    is to be made: what the apply will own. If it lands and the hub ends before it hears so, and somebody takes a
+    field then, that field is known to have been ours (R17).
     """
     known = {row.ref: row for row in rows if row.unit == unit}
     new: list[Row] = []
     for obj in objects:
         row = known.get(obj.ref)
         if row is None:
-            new.append(Row(unit, obj.ref, RowState.INTENDED, version=obj.version, since=at))
+            intended = (fields or {}).get(obj.ref, b"")
+            new.append(Row(unit, obj.ref, RowState.INTENDED, version=obj.version, fields=intended, since=at))
         elif row.state is RowState.DELETING:
             new.append(replace(row, state=RowState.INTENDED, since=at))
     return tuple(new)

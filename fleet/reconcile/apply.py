@@ -147,9 +147,7 @@ class Applier:
     async def body(self, unit: UnitState, wanted: Wanted, live: Document | None, uid: str, version: str = "") -> Body:
         """The document to send: marked, ignored fields left out, Secret values put back, preconditions in."""
         site, ref = self._site, wanted.ref
-        assert unit.bundle is not None  # wanted objects come from a bundle
-        source = await site.library.object(unit.bundle, wanted.source)
-        document = mark_body(source.document(), site.mark(unit.name))
+        document = await self.plain_body(unit, wanted)
         metadata = dict(mapping_at(document, "metadata"))
         if ref.namespace:
             metadata["namespace"] = ref.namespace
@@ -165,6 +163,13 @@ class Applier:
         if is_secret(ref) and (seals := seals_of(document)):
             document = unsealed(document, await site.library.secrets(seals))
         return Body(document, orjson.dumps(document))
+
+    async def plain_body(self, unit: UnitState, wanted: Wanted) -> Document:
+        """The marked document, Secret values sealed, before anything of this cluster is put in or left out."""
+        site = self._site
+        assert unit.bundle is not None  # wanted objects come from a bundle
+        source = await site.library.object(unit.bundle, wanted.source)
+        return mark_body(source.document(), site.mark(unit.name))
 
     def is_troubled(self, unit: UnitState, wanted: Wanted) -> bool:
         """Whether an object was refused as it is wanted now, and its next try is not due yet."""
@@ -236,7 +241,9 @@ class Applier:
             current = await self._hand_over(unit, wanted, served, current)
             uid = text_at(current, "metadata", "uid")
             body = await self.body(unit, wanted, current, uid)
-            found = judge_conflict(current, body.document, row.fields if row else b"")
+            # What was only intended counts for what we made, not for what somebody else had made before us.
+            is_ours = row is not None and not (adopted_uid and row.state is RowState.INTENDED)
+            found = judge_conflict(current, body.document, row.fields if row and is_ours else b"")
             try:
                 if isinstance(found, ForceOnce):
                     body = await self.body(unit, wanted, current, uid, found.resource_version)

@@ -65,16 +65,26 @@ class Library:
         return bundle
 
     async def object(self, digest: Digest, source: BundleObject) -> BundleObject:
-        """One object of a bundle with its body; `source` is its bodiless twin."""
-        bundle = await self.bundle(digest)
-        bodies = self._bodies.get(digest)
+        """One object with its body; `source` is its bodiless twin, of this bundle or of one read before it.
+
+        A heal may be under way with the twin of a bundle that was replaced meanwhile: it must write what that one said,
+        because the new one has not been validated yet, and its hooks have not run.
+        """
+        await self.bundle(digest)
+        for known in (digest, *reversed(self._bundles)):
+            if found := self._body(known, source):
+                return found
+        raise StateDamaged(f"{source.ref} is not in bundle {digest[:12]}", why="the store gave another bundle")
+
+    def _body(self, digest: Digest, source: BundleObject) -> BundleObject | None:
+        bundle, bodies = self._bundles[digest], self._bodies.get(digest)
         if bodies is None:
             bodies = self._bodies[digest] = {found.ref: found for found in bundle.objects}
+        found = bodies.get(source.ref)
+        if found is not None and found.digest == source.digest:
+            return found
         # A twin whose scope only the cluster knew may have lost its namespace.
-        found = bodies.get(source.ref) or next((o for o in bundle.objects if o.digest == source.digest), None)
-        if found is None:
-            raise StateDamaged(f"{source.ref} is not in bundle {digest[:12]}", why="the store gave another bundle")
-        return found
+        return next((other for other in bundle.objects if other.digest == source.digest), None)
 
     async def secrets(self, sealed: tuple[str, ...]) -> Mapping[str, bytes]:
         """Clear values, for one write."""
@@ -217,8 +227,8 @@ class Site:
         """Durable evidence; raises StateNotWritable, and then the action must not happen (R43).
 
         uid, after: the object's UID before the action and after it. Once it happened the chain's head goes to the log,
-        and with the next write of the unit's parent, at the latest at the end of the pass, to the cluster. Not for each
-        heal, which takes nothing away and shall cost one write: the next head vouches for these as well.
+        and with the next write of the unit's parent to the cluster, which is due at the end of the pass. A heal outside
+        of a pass takes nothing away and shall cost one write: there the head goes with what is written next.
         """
         commit = unit.desired.commit if unit.desired else unit.memory.commit
         head = await self.audit.write(
@@ -237,8 +247,9 @@ class Site:
                 uid_after=after,
             )
         )
-        if outcome and action != "force":
-            unit.memory, unit.audit_due = replace(unit.memory, audit_head=str(head)), True
+        if outcome:
+            unit.memory = replace(unit.memory, audit_head=str(head))
+            unit.audit_due |= action != "force"
             log.info("audited", action=action, unit=str(unit.name), object=str(ref), outcome=outcome, head=str(head))
 
     async def delete(

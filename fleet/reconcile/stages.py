@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fleet.core.documents import canonical
+from fleet.core.fieldset import intended
 from fleet.core.fingerprint import SyncState
 from fleet.core.fleet import Validate
 from fleet.core.ids import ObjectRef
@@ -39,7 +41,10 @@ class Stages:
     async def record(self, unit: UnitState, steps: Sequence[Step]) -> None:
         """Old united with new, durable before the first write (R12); nothing where the list stays the same."""
         site = self._site
-        rows = plan_record(unit.name, unit.rows.values(), [s.wanted.source for s in steps], at=site.wall())
+        new = [s.wanted for s in steps if s.cause is Cause.NEW and s.wanted.ref not in unit.rows]
+        fields = {item.ref: canonical(intended(await self._applier.plain_body(unit, item))) for item in new}
+        sources = [s.wanted.source for s in steps]
+        rows = plan_record(unit.name, unit.rows.values(), sources, at=site.wall(), fields=fields)
         moves, unit.moves = unit.moves, []
         if not rows and not moves:
             return

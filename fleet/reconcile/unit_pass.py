@@ -123,8 +123,10 @@ class UnitPass:
         ):
             outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
             return outcome
+        before = unit.memory.audit_head
         await self._carry_out(unit, plan, outcome, claims)
-        if unit.audit_due:
+        if unit.audit_due or unit.memory.audit_head != before:
+            unit.audit_due = True
             await self._parents.keep(unit)
         return outcome
 

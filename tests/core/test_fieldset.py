@@ -9,7 +9,7 @@ from core.building import entry, fields_of
 from hypothesis import given
 from hypothesis.strategies import dictionaries, integers, recursive, sampled_from, text
 
-from fleet.core.fieldset import ABSENT, entries_of, holds, leaves, paths, show, touches, value_at, without
+from fleet.core.fieldset import ABSENT, entries_of, holds, intended, leaves, paths, show, touches, value_at, without
 
 NAME = 'k:{"name":"web"}'
 FIELDS: dict[str, Any] = {
@@ -99,3 +99,19 @@ def test_every_leaf_of_a_documents_fields_has_its_value(document: dict[str, Any]
         assert holds(fields, path)
     assert without(fields, lambda path: path in found) == {}
     assert without(fields, lambda _: False) == fields
+
+
+def test_what_is_intended_holds_each_field_of_the_body_and_nothing_else() -> None:
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "labels": {"x": "1"}},
+        "data": {"a": "1"},
+        "ports": [{"port": 1}],
+    }
+    own = intended(body)
+    assert holds(own, ("f:data", "f:a"))
+    assert holds(own, ("f:metadata", "f:labels", "f:x"))
+    assert holds(own, ("f:ports", 'k:{"port":1}', "f:port"))  # a list stands as a whole
+    assert not holds(own, ("f:data", "f:b"))
+    assert not holds(own, ("f:metadata", "f:name"))
