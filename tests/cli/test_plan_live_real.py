@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,14 @@ from inventory.building import write
 from testbed import binaries
 from testbed.controlplane import ControlPlane
 
+from fleet.cli.checkout import local_renderer, open_checkout, render_all
 from fleet.cli.plan import plan
-from fleet.core.objects import Mark
-from fleet.core.record import mark_body
+from fleet.core.ids import Revision
+from fleet.core.objects import Bundle, Mark
+from fleet.core.parent import parent_document, parent_of
+from fleet.core.record import PARENT_NAMESPACE, mark_body, parent_name
 
+_PARENT = f"/api/v1/namespaces/{PARENT_NAMESPACE}/configmaps/{parent_name('web')}"
 HEAD = "apiVersion: fleet.internal/v1\n"
 Found = dict[str, set[str]]
 
@@ -61,12 +67,33 @@ class Site:
         }
         write(self.root, {**self.clusters, **files})
         git(self.root, "add", "-A")
-        git(self.root, "commit", "-q", "-m", "state")
+        git(self.root, "commit", "-q", "--allow-empty", "-m", "state")
         return git(self.root, "rev-parse", "HEAD")
 
     def apply(self, objects: list[dict[str, Any]]) -> None:
         for one in objects:
             self.hands.apply(mark_body(one, self.mark), manager="fleet")
+
+    def deliver(self, objects: list[dict[str, Any]]) -> None:
+        """As the hub leaves it: the objects, and the unit's parent with the digest of its result."""
+        revision = self.commit(objects)
+        bundle = asyncio.run(self._rendered())
+        refs = [item.ref for item in bundle.objects]
+        parent = parent_of(self.mark, refs, generation=1, bundle=bundle.digest, commit=Revision(revision))
+        self.apply(objects)
+        self.hands.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PARENT_NAMESPACE}})
+        self.hands.apply(parent_document(parent), manager="fleet")
+
+    async def _rendered(self) -> Bundle:
+        checkout = open_checkout(self.root)
+        async with local_renderer() as (renderer, _):
+            (found,) = await render_all(checkout, list(checkout.fleet.units.values()), renderer)
+        assert isinstance(found, Bundle)
+        return found
+
+    def forget(self) -> None:
+        if self.hands.exists(_PARENT):
+            self.hands.delete(_PARENT)
 
     def plan(self, before: list[dict[str, Any]], after: list[dict[str, Any]], *, seconds: float = 30) -> dict[str, Any]:
         base, head = self.commit(before), self.commit(after)
@@ -89,10 +116,12 @@ def site(
     namespace: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Site:
+) -> Iterator[Site]:
     monkeypatch.setenv("FLEET_KUSTOMIZE", str(binaries.find("kustomize")))
     monkeypatch.setenv("KUBECONFIG", str(api_server.write_kubeconfig(tmp_path / "kubeconfig")))
-    return Site(tmp_path / "repo", api_server, namespace, capsys)
+    made = Site(tmp_path / "repo", api_server, namespace, capsys)
+    yield made
+    made.forget()
 
 
 def test_a_field_that_cannot_be_changed_will_fail_and_one_that_can_will_not(site: Site) -> None:
@@ -134,7 +163,7 @@ def test_objects_of_others_are_named_and_ours_and_new_ones_are_not(site: Site) -
 
 def test_drift_that_would_be_overwritten_and_drift_that_would_not(site: Site) -> None:
     before = [config_map("a", site.namespace, "1"), config_map("b", site.namespace, "1")]
-    site.apply(before)
+    site.deliver(before)
     for name, value in (("a", "by hand"), ("b", "2")):
         site.hands.merge(f"/api/v1/namespaces/{site.namespace}/configmaps/{name}", {"data": {"a": value}})
     after = [config_map("a", site.namespace, "2"), config_map("b", site.namespace, "2")]
@@ -147,6 +176,10 @@ def test_a_cluster_that_holds_another_result_is_said_not_to_hold_the_base(site: 
     found = site.plan(before, [config_map("a", site.namespace, "2")])["findings"]
     assert [one["danger"] for one in found] == ["base-missing"]
     assert "nothing of it by fleet" in found[0]["message"]
+    site.deliver(before)
+    assert not site.plan(before, [config_map("a", site.namespace, "2")])["findings"]
+    other = [config_map("a", site.namespace, "3")]
+    assert [one["danger"] for one in site.plan(other, before)["findings"]] == ["base-missing"]
 
 
 def test_a_quota_that_has_no_room_for_the_rollout_and_one_that_has(site: Site) -> None:
