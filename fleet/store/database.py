@@ -14,10 +14,11 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from fleet.errors import FleetError, StateError
+from fleet.errors import FleetError, StateError, StateNotWritable
 from fleet.store.puts import Puts
 from fleet.store.trouble import state_error_of
 
@@ -56,6 +57,13 @@ class Database:
                 return await connection.run_sync(query)
         except DBAPIError as error:
             raise self._translated(error) from error
+        except NoConnectionFree as error:  # a machine that is this busy is no bug of whoever asks
+            raise StateNotWritable(
+                "the state was not read in time",
+                where=self._where,
+                why=f"{_READERS} connections read it, and none became free in time",
+                next_step="it is asked again; where this lasts, give the hub more CPU or a faster disk",
+            ) from error
 
     async def write(self, change: Callable[[Connection], T]) -> T:
         """Run a change in a (shared) transaction; durable when this returns.

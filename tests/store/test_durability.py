@@ -214,3 +214,17 @@ async def test_callers_that_wait_together_share_one_transaction(tmp_path: Path) 
     await asyncio.gather(*(state.set_value(f"many-{n}", "1") for n in range(50)))
     assert transactions() - before <= 4 * single
     await state.close()
+
+
+async def test_readers_that_wait_too_long_for_a_connection_are_told_so_and_ask_again(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'state.db'}", where="test")
+    engine = database._reading_engine
+    assert engine is not None
+    engine.pool._timeout = 0.05  # type: ignore[attr-defined]
+    try:
+        async with engine.connect(), engine.connect():
+            with pytest.raises(StateNotWritable, match="not read in time"):
+                await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+        assert await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1
+    finally:
+        await database.close()
