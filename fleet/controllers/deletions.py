@@ -43,14 +43,13 @@ class Deletions:
         held: what each was told to hold last; results: what all units hold at the newest commit, for moves (R16);
         guides: who went before each in its rollout. What those lost is proven, and counts on no number of clusters.
         """
-        now = {name: result for name, result in {**results, **fresh}.items() if isinstance(result, Rendered)}
         candidates: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
         proven: dict[UnitName, frozenset[ObjectRef]] = {}
         for name, result in fresh.items():
             if not isinstance(result, Rendered):
                 continue
             gone = await self._owned(name, held, reports) - await self._refs_of(result.bundle)
-            moved = await self._moved(name, gone, now) if gone else frozenset[ObjectRef]()
+            moved = await self._moved(name, gone, results, fresh) if gone else frozenset[ObjectRef]()
             lost = await self._lost(name.overlay, guides.of(name, result.bundle), held, reports) if gone else gone
             proven[name] = (gone - moved) & lost
             candidates.setdefault(name.overlay, {})[name] = gone - moved - lost
@@ -89,12 +88,16 @@ class Deletions:
         return frozenset(refs)
 
     async def _moved(
-        self, name: UnitName, gone: frozenset[ObjectRef], now: Mapping[UnitName, Rendered]
+        self,
+        name: UnitName,
+        gone: frozenset[ObjectRef],
+        results: Mapping[UnitName, Result],
+        fresh: Mapping[UnitName, Result],
     ) -> frozenset[ObjectRef]:
         """Those of `gone` that another unit of the same cluster holds at this commit: moves, no deletions (R16)."""
         moved: set[ObjectRef] = set()
-        for other, result in now.items():
-            if other.cluster == name.cluster and other != name:
+        for other, result in {**results, **fresh}.items():
+            if other.cluster == name.cluster and other != name and isinstance(result, Rendered):
                 moved |= gone & await self._refs_of(result.bundle)
         return frozenset(moved)
 

@@ -157,7 +157,6 @@ class UnitState:
     blocked_since: float = 0.0  # wall clock since which the unit is not free
     pending_since: float = 0.0
     parent_trouble: str = ""
-    prune_waits: bool = False  # for the newest bundles of all units to be read: what it dropped may move to one of them
     audit_due: bool = False  # the parent object does not say yet where the audit log's chain stands (R43)
     confirm_due: bool = False  # a person confirmed the rebuilt record; not yet in the journal
     warnings: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])

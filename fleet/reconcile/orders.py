@@ -58,7 +58,7 @@ class Orders:
             unit = self.units.get(name)
             if unit is None:
                 unit = self.units[name] = UnitState(name, UnitMemory(name))
-            if unit.desired != item or mode_changed:
+            if (unit.desired is not item and unit.desired != item) or mode_changed:
                 if unit.desired is None or unit.desired.policy != item.policy:
                     unit.blocked_since = self._wall()
                 unit.desired = item

@@ -266,11 +266,11 @@ class Session:
 
     def _wake_prunes(self) -> None:
         """What was not pruned, because another unit was in a pass and had not read its newest bundle, is due now."""
-        waiting = [unit for unit in self.site.units.values() if unit.prune_waits]
+        waiting = self.site.prunes_wait
         if waiting and self.site.all_read():
-            for unit in waiting:
-                unit.prune_waits = False
-                self.wake(unit.name)
+            for name in sorted(waiting):
+                self.wake(name)
+            waiting.clear()
 
     async def _confirm(self, unit: UnitState) -> None:
         if unit.confirm_due:

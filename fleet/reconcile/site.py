@@ -123,6 +123,7 @@ class Site:
     verdicts: dict[str, bool] = field(default_factory=dict[str, bool])  # of the arbiter: desired/fingerprint
     in_flight: set[ObjectRef] = field(default_factory=set[ObjectRef])  # being written
     stash: dict[ObjectRef, Document] = field(default_factory=dict[ObjectRef, Document])  # events of these meanwhile
+    prunes_wait: set[UnitName] = field(default_factory=set[UnitName])  # for `all_read`: what they dropped may move
     gone: set[ObjectRef] = field(default_factory=set[ObjectRef])  # read by name: not there
     changed_rows: list[Row] = field(default_factory=list[Row])  # written, not jotted yet
     owners: dict[ObjectRef, UnitName] = field(default_factory=dict[ObjectRef, UnitName])  # by the record

@@ -393,8 +393,9 @@ class UnitPass:
         site = self._site
         assert unit.desired is not None
         if outcome.leave.prune and plan.doomed is not None:
-            unit.prune_waits = not site.all_read()
-            if not unit.prune_waits:
+            if plan.doomed and not site.all_read():
+                site.prunes_wait.add(unit.name)
+            else:
                 await self._pruner.prune(unit, plan, outcome, healthy=self._stages.all_current(unit))
         if unit.memory.bundle != unit.bundle or unit.memory.commit != unit.desired.commit:
             new = unit.memory.bundle != unit.bundle
