@@ -13,6 +13,7 @@ NAMES = (
     "drift",
     "nothing_changes",
     "live_diff",
+    "fan_out",
     "eta",
     "startup",
     "first_hour",
