@@ -217,7 +217,7 @@ async def test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour(
 
 
 async def test_an_object_that_moves_to_another_overlay_is_no_deletion(brain: Brain) -> None:
-    await brain.commit(small())
+    await brain.commit(small("eu-1", "us-1"))  # so few clusters that a deletion would be permitted
     brain.repo.commit(
         {
             "overlays/web/kustomization.yaml": kustomization("one.yaml"),

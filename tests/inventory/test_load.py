@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from inventory.snapshots import COMPONENT, KUSTOMIZATION, cluster, fleet, load, overlay, said, small_repo, units_of
@@ -196,6 +197,14 @@ def test_a_cluster_named_like_an_environment_or_shared_directory_is_refused() ->
         loaded = load(files)
         assert [p.reason for p in loaded.fleet.problems] == ["NameInvalid"]
         assert ClusterName(name) in loaded.fleet.unknown.clusters
+
+
+@pytest.mark.parametrize("name", ["../x", "A", "a_b", "-a", "a.b", "a/b", "x" * 64, '"a\\nb"', '""'])
+def test_a_name_that_kubernetes_cannot_carry_is_refused_and_not_mended(name: str) -> None:
+    loaded = load(small_repo() | {"clusters/x.yaml": cluster(name)})
+    assert [(p.reason, p.origin.path) for p in loaded.fleet.problems] == [("FieldInvalid", "clusters/x.yaml")]
+    assert set(loaded.fleet.clusters) == {ClusterName("dev-1"), ClusterName("eu-1")}
+    assert not load(small_repo() | {"clusters/x.yaml": cluster("x" * 63)}).fleet.problems
 
 
 def test_an_environment_that_fleet_yaml_does_not_have_is_an_error_with_did_you_mean() -> None:

@@ -100,3 +100,5 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
 
 def test_the_depth_limit_is_where_it_says() -> None:
     assert values("[" * DEPTH_LIMIT + "]" * DEPTH_LIMIT)
+    with pytest.raises(YamlRefused, match="nested deeper"):
+        values("[" * (DEPTH_LIMIT + 2) + "]" * (DEPTH_LIMIT + 2))

@@ -148,6 +148,20 @@ def test_a_document_is_a_whole_json_object_or_an_error(body: bytes) -> None:
             document_of(reply, ASKED)
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b"{}"),
+        ("text/html", b'{"kind": "Pod"}'),
+        ("", b'{"kind": "Pod"}'),
+        ("application/yaml", b"a: b"),
+    ],
+)
+def test_an_empty_document_and_json_by_another_name_are_no_answer(kind: str, body: bytes) -> None:
+    with pytest.raises(AnswerInvalid):
+        document_of(Reply(200, kind, None, (), body), ASKED)
+
+
 def test_absence_is_said_by_the_object_s_own_404_alone() -> None:
     assert is_absent(status(404, "NotFound", "", name="web"), "web")
     assert not is_absent(status(404, "NotFound", "", name="shop", kind="namespaces"), "web")

@@ -154,7 +154,8 @@ JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
 }
 
 
-OWN = {"guards": "guard_runs", "secrets": "secret_runs"}  # commands with options of their own, by module
+# commands with options of their own, by module
+OWN = {"guards": "guard_runs", "hostile": "hostile_runs", "secrets": "secret_runs"}
 
 
 def main() -> int:

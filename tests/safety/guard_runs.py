@@ -22,9 +22,9 @@ REPORT = ROOT / "docs" / "refusals.md"
 _HEAD = """# The refusal table
 
 Every guard of the product, from `fleet/core/refusals.py`: the rule of the threat model that it keeps, where it
-decides, and what it says when it refuses (a class in [errors](errors/README.md), or the reason of a hold; a guard without
-a word works in silence). The product cannot switch a guard off. To show that each is needed, a copy of the code is
-made in which it permits everything, and the tests of what it guards against are run there: at least one of them fails.
+decides, and what it says when it refuses (a class in [errors](errors/README.md), or the reason of a hold; a guard
+without a word works in silence). The product cannot switch a guard off. To show that each is needed, a copy of the code
+is made in which it permits everything, and the tests of what it guards against are run there: at least one fails.
 Beside it stands a harmless twin, which passes.
 
 ```sh

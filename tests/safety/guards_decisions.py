@@ -174,8 +174,8 @@ CASES: dict[str, Case] = {
         "test_a_cluster_that_goes_as_another_comes_is_let_go"),
     "a fleet file that does not parse": case_of(
         never("before is not None and fleet.unknown.everything is not None"),
-        "scenarios/test_hub_on_simulated_clusters.py", "test_a_whole_fleet_file_that_breaks_keeps_everything_in_force",
-        "test_a_commit_reaches_all_its_units_and_a_one_line_commit_is_one_write_each"),
+        _COMMITS, "test_a_commit_that_is_not_taken_over_goes_nowhere_until_it_is_mended",
+        "scenarios/test_hub_on_simulated_clusters.py::test_a_commit_reaches_all_its_units_and_a_one_line_commit_is_one_write_each"),
     "another name of the fleet": case_of(
         gives("fleet"), "scenarios/test_what_a_broken_file_hides.py", "test_another_name_of_the_fleet_is_not_taken_over",
         "test_an_overlay_whose_file_breaks_keeps_its_settings"),

@@ -25,7 +25,7 @@ _DUPLICATES = "test_what_no_object_may_hold_is_refused"
 CASES: dict[str, Case] = {
     # inventory
     "a name that Kubernetes has not": case_of(
-        never("not is_dns_label(text)"), _LOAD, "test_near_misses_of_group_and_kind_are_errors_and_never_no_clusters",
+        never("not is_dns_label(text)"), _LOAD, "test_a_name_that_kubernetes_cannot_carry_is_refused_and_not_mended",
         "test_the_smallest_repo_is_one_cluster_and_one_kustomization"),
     "a cluster called as an environment": case_of(
         gives("{}"), _LOAD, "test_a_cluster_named_like_an_environment_or_shared_directory_is_refused",

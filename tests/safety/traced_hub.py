@@ -23,7 +23,7 @@ class NotReached(AssertionError):
 def surroundings() -> dict[str, str]:
     """What every process of a run is given of this one's environment."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    return {**kept, "FLEET_KUSTOMIZE": str(binaries.find("kustomize"))}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "FLEET_KUSTOMIZE": str(binaries.find("kustomize"))}
 
 
 class TracedHub:
