@@ -87,6 +87,8 @@ class ApiServer:
             _finish(request, response, call.warnings)
             if target.verb == "list" and self._cluster.faults.hit("half_list", target, agent):
                 return await _cut_in_half(request, response)
+            if (drip := self._cluster.faults.hit("drip", target, agent)) is not None:
+                return await self._cluster.faults.dripped(request, response, drip)
         return response
 
     def _record(self, call: Call, code: int) -> None:

@@ -9,6 +9,7 @@ truncated     a watch that ends in the middle of a line              silent     
 expired       410 to every watch and continue token                  identity    kube-system has another UID
 unauthorized  401 to every request                                   forbidden   403 to every request
 stale         reads answer from `versions` writes ago                lost_write  writes land, their answer never comes
+drip          each answer comes one byte in `seconds`
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ KINDS = frozenset(
         "forbidden",
         "stale",
         "lost_write",
+        "drip",
     ]
 )
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
@@ -193,6 +195,21 @@ class Faults:
         if paged and self.hit("expired", target, agent):
             raise expired("The provided continue parameter is too old to display a consistent list result.")
         return None
+
+    async def dripped(self, request: web.BaseRequest, response: web.Response, fault: Fault) -> web.StreamResponse:
+        """The same answer, one byte after the other; at once from where the fault has ended."""
+        body = response.body
+        raw = body if isinstance(body, bytes) else b""
+        slow = web.StreamResponse(status=response.status, headers=response.headers)
+        await slow.prepare(request)
+        at = 0
+        while at < len(raw) and fault in self.active:
+            await slow.write(raw[at : at + 1])
+            at += 1
+            await asyncio.sleep(fault.seconds)
+        await slow.write(raw[at:])
+        await slow.write_eof()
+        return slow
 
     async def held(self) -> None:
         """Wait until the faults change."""

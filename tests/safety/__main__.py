@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from safety import flips, fuzz, fuzz_targets, generators, kills, sweep
+from safety import flips, fuzz, fuzz_targets, generators, kills, replay, sweep
 from safety.schedules import Schedule
 
 FUZZ_RUN = 100_000
+REPLAY_RUN = 250
+FALSE_SHARE = 0.01
 Job = tuple[str, Callable[[], Awaitable[dict[str, Any]]]]
 
 
@@ -78,6 +80,22 @@ async def generator_jobs() -> list[Job]:
         return {"kind": "50 generator changes", "met": found.most_pods > 2, "violations": violations, **counts}
 
     return [("generator changes, 30 clusters", job)]
+
+
+async def replay_jobs(commits: int) -> list[Job]:
+    """Histories of 250 commits each."""
+
+    async def job(seed: int, count: int) -> dict[str, Any]:
+        found = await asyncio.to_thread(replay.run, count, seed)
+        shape = {f"deletes {key}": value for key, value in found.shape.items()}
+        counts = {"commits": found.commits, "held": found.held, "deletions": found.deletions, **found.rightly, **shape}
+        falsely = {"false_holds": found.false_holds, "false_share": len(found.false_holds) / found.commits}
+        late = [f"{len(found.false_holds)} false holds"] if falsely["false_share"] > FALSE_SHARE else []
+        met = found.shape["1-10"] > 0
+        return {"kind": "replay", "met": met, "violations": [*found.wrong, *late], **counts, **falsely}
+
+    sizes = [min(REPLAY_RUN, commits - first) for first in range(0, commits, REPLAY_RUN)]
+    return [(f"replay, seed {seed}, {size} commits", partial(job, seed, size)) for seed, size in enumerate(sizes)]
 
 
 async def fuzz_jobs(inputs: int, target: str) -> list[Job]:
@@ -149,6 +167,7 @@ JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
     "flips": lambda _: flip_jobs(),
     "schedules": lambda _: schedule_jobs(),
     "generators": lambda _: generator_jobs(),
+    "replay": lambda given: replay_jobs(given.commits),
     "fuzz": lambda given: fuzz_jobs(given.inputs, given.target),
     "kills": lambda given: kill_jobs(given.points),
 }
@@ -165,6 +184,7 @@ def main() -> int:
     parser.add_argument("what", choices=sorted(JOBS))
     parser.add_argument("--out", type=Path, required=True, help="file of results")
     parser.add_argument("--shard", default="1/1", help="I/N: every Nth run from the Ith; N processes may share FILE")
+    parser.add_argument("--commits", type=int, default=1_000, help="replay: how many")
     parser.add_argument("--target", default="", choices=sorted(fuzz_targets.TARGETS), help="fuzz: this one alone")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="fuzz: of each target")
     parser.add_argument("--points", type=int, default=250, help="kills: how many")
