@@ -16,6 +16,7 @@ from fleet.errors import NotKnown, RequestInvalid
 from fleet.ports.state import OperationRow
 from fleet.ports.worker import AuditEntry
 
+APPROVE_OVERRIDE = "approve-override"  # kind: its target is the operation that it approves
 _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
 
 
@@ -45,6 +46,8 @@ async def _sync(call: Call) -> OperationOut:
         raise NotKnown(f"there is no unit {unit}", next_step="fleet get units")
     if body.override and not body.reason:
         raise RequestInvalid("an override needs a reason", next_step='add --reason "..."')
+    needed = fleet.override_approvals if body.override else 0
+    people = "one other person" if needed == 1 else f"{needed} other people"
     key = call.request.headers.get("Idempotency-Key", "")
     if key and not _KEY.match(key):
         raise RequestInvalid("the Idempotency-Key is not 1 to 200 printable characters")
@@ -59,6 +62,7 @@ async def _sync(call: Call) -> OperationOut:
             reason=body.reason,
             idempotency_key=key,
             override=body.override,
+            message=f"waits for the approval of {people}" if needed else "",
         )
     )
     if body.override:
@@ -66,6 +70,34 @@ async def _sync(call: Call) -> OperationOut:
     call.parts.bells.fetch.set()  # a sync fetches first
     call.parts.bells.orders.set()
     return operation_out(row)
+
+
+async def _approve(call: Call) -> OperationOut:
+    """Approve another person's override; twice by the same one counts once (R42)."""
+    body, row = await call.body(ReasonBody), await call.parts.state.operation(call.name)
+    if row is None:
+        raise NotKnown(f"there is no operation {call.name}", next_step="fleet get operations")
+    if row.kind != "sync" or not row.override or row.outcome:
+        raise RequestInvalid(f"{row.id} is no override that waits", next_step="fleet get operations")
+    if row.actor == call.caller.name:
+        raise RequestInvalid(
+            "nobody approves an override of their own", why=f"{row.actor} asked for it", next_step="ask somebody else"
+        )
+    given = await call.parts.state.add_operation(
+        OperationRow(
+            id=f"op-{secrets.token_hex(5)}",
+            kind=APPROVE_OVERRIDE,
+            target=row.id,
+            actor=call.caller.name,
+            requested_at=call.parts.wall(),
+            reason=body.reason,
+            idempotency_key=f"approve {row.id}",
+        )
+    )
+    await _audit(call, APPROVE_OVERRIDE, unit=row.target, scope=row.id, reason=body.reason)
+    call.parts.bells.orders.set()
+    call.parts.bells.rollouts.set()
+    return operation_out(given)
 
 
 def _named_scope(call: Call) -> str:
@@ -212,5 +244,7 @@ ROUTES = (
     Route("GET", "/api/v1/suspensions", "Suspensions by command", Role.VIEWER, _suspensions, answer=SuspensionList),
     Route("GET", "/api/v1/operations", "Requested actions", Role.VIEWER, _operations, query=OpenQuery,
           answer=OperationList),
+    Route("POST", "/api/v1/operations/{name}:approve", "Approve another person's override", Role.OPERATOR, _approve,
+          body=ReasonBody, answer=OperationOut, status=202),
     Route("GET", "/api/v1/operations/{name}", "One requested action", Role.VIEWER, _operation, answer=OperationOut),
 )  # fmt: skip

@@ -18,7 +18,7 @@ from fleet.core.forecast import forecast
 from fleet.core.gating import GateView
 from fleet.core.ids import OverlayName, UnitName, short
 from fleet.core.passage import Passage
-from fleet.core.rollout_orders import PREFIX, find
+from fleet.core.rollout_orders import PREFIX, find, taken_back_by
 from fleet.core.view import View
 from fleet.errors import NotKnown, RequestInvalid
 from fleet.ports.state import OperationRow
@@ -223,10 +223,13 @@ async def _one(call: Call) -> RolloutOut:
 
 def _order(kind: str) -> Callable[[Call], Awaitable[OperationOut]]:
     async def handle(call: Call) -> OperationOut:
-        body, passage = await call.body(ReasonBody), _find(call)
+        body, commit = await call.body(ReasonBody), None
+        if kind == "resume" and find(call.parts.view.passages, call.name) is None:
+            commit = taken_back_by(call.parts.view.passages, call.name)
+        commit = commit or _find(call).commit
         if not body.reason:
             raise RequestInvalid(f"to {kind} a rollout needs a reason", next_step=_REASON)
-        return await _ask(call, kind, passage.commit, body.reason)
+        return await _ask(call, kind, commit, body.reason)
 
     return handle
 

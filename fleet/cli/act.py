@@ -20,6 +20,8 @@ def sync(client: Client, unit: str, *, override: bool, reason: str, wait: bool, 
     if not wait:
         say(f"{operation['id']} asked for; fleet get operations")
         return 0
+    if waits := operation.get("message"):
+        say(f"{operation['id']} {waits}: fleet approve {operation['id']}")
     late = f"{unit} is not synced within {timeout_seconds:g} s; it goes on: fleet describe unit {unit}"
     return until_ended(client, operation, late, what=f"{unit} ", timeout_seconds=timeout_seconds)
 
@@ -62,8 +64,19 @@ def resume(client: Client, scope: str, name: str, *, reason: str) -> int:
 
 def approve(client: Client, hold: str, *, list_digest: str, reason: str) -> int:
     """Approve exactly the list that was shown."""
+    if not list_digest:
+        raise UsageInvalid(
+            "a hold is approved by the list that was shown", next_step=f"fleet describe hold {hold} says the command"
+        )
     answer = client.call("POST", f"/api/v1/holds/{hold}:approve", {"listDigest": list_digest, "reason": reason})
     say(f"{hold} approved: {len(answer['deletions'])} objects go if they are still as they were shown")
+    return 0
+
+
+def approve_override(client: Client, operation: str, *, reason: str) -> int:
+    """Approve an override that somebody else asked for."""
+    client.call("POST", f"/api/v1/operations/{operation}:approve", {"reason": reason})
+    say(f"{operation} approved; fleet get operations shows how it ends")
     return 0
 
 

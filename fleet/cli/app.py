@@ -171,7 +171,7 @@ def sync(
     timeout: Timeout = "5m",
     hub: Hub = "",
 ) -> int:
-    """Fetch, then make a unit equal to Git now; --override passes windows, never holds or identity."""
+    """Fetch, then make a unit equal to Git now; --override passes windows and rollout order, never holds."""
     from fleet.cli.act import sync as handler
     from fleet.cli.keys import seconds_of
 
@@ -214,13 +214,16 @@ def approve(
     reason: Reason = "",
     hub: Hub = "",
 ) -> int:
-    """Approve exactly the list of a hold that was shown; or `plan DIGEST`, before the merge, what a plan deletes."""
+    """Approve exactly the list of a hold that was shown; `plan DIGEST` before the merge; or an override (`op-...`)."""
     if hold == "plan":
         from fleet.cli.approve_plan import approve_plan
 
         return approve_plan(Client(hub), root, digest, base=base, head=head, reason=reason)
     from fleet.cli.act import approve as handler
+    from fleet.cli.act import approve_override
 
+    if hold.startswith("op-"):
+        return approve_override(Client(hub), hold, reason=reason)
     if digest or base or head or not list_digest:
         raise UsageInvalid(
             f"what of {hold} is approved is not said", next_step=f"fleet approve {hold} --list DIGEST, as it was shown"

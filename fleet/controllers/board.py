@@ -16,14 +16,16 @@ from fleet.controllers.identities import Identities
 from fleet.controllers.roster import Roster
 from fleet.core.differences import changed_clusters, changed_units, other_policies
 from fleet.core.fleet import Cluster, Fleet, Suspension, Unit
-from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName, short
 from fleet.core.leaving import Leave
 from fleet.core.objects import Bundle
-from fleet.core.passage import Passages
+from fleet.core.passage import Passages, Quarantine
 from fleet.core.proven import Guidebook
+from fleet.core.quarantine import told_of
 from fleet.core.release import (
     Orders,
     Rendered,
+    RenderProblem,
     Result,
     plan_desired,
     plan_leaving_unit,
@@ -38,6 +40,7 @@ from fleet.core.status import Event, asks_recovery
 from fleet.core.steps import is_at_once
 from fleet.core.unit_facts import goes_by_steps
 from fleet.core.view import View
+from fleet.errors import StateDamaged, StateLost
 from fleet.ports.render import Vault
 from fleet.ports.state import ReleasedBundle, State
 
@@ -63,6 +66,9 @@ class Board:
         self._permits: dict[UnitName, frozenset[ObjectRef]] = {}
         self._waiting: dict[UnitName, Rendered] = {}  # newest results that wait for their step or for a person
         self._is_first = False
+        self._is_known: dict[Digest, bool] = {}  # bundles that units keep, looked for once
+        self._quarantine: Quarantine | None = None
+        self._quarantined: Mapping[UnitName, tuple[Digest, ...]] = {}  # of that one, by unit
         self._permits_to_come: dict[UnitName, frozenset[ObjectRef]] = {}  # with them
         self._approved: Mapping[UnitName, frozenset[Approved]] = {}
         self._suspensions: tuple[Suspension, ...] = ()
@@ -214,7 +220,7 @@ class Board:
             permits = await self._permits_of(both, kept)
             rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
             await self._state.put_released(rows, values=values, events=events)
-            self._view.passages = kept
+            self.bar(kept)
             self._held.update(both)
             self._dirty |= {*both, *(name for name in self._waiting if not self._goes_by_steps(name))}
             for name in chosen:
@@ -229,6 +235,14 @@ class Board:
                 else:
                     self._waiting.pop(name, None)
         await self.publish()
+
+    def bar(self, kept: Passages) -> None:
+        """Take over all rollouts with what was taken back; units whose parents shall say something else are told."""
+        self._view.passages, before = kept, self._quarantined
+        if kept.quarantine is not self._quarantine:
+            self._quarantine, self._quarantined = kept.quarantine, told_of(kept.quarantine)
+            units = before.keys() | self._quarantined.keys()
+            self._dirty |= {unit for unit in units if before.get(unit) != self._quarantined.get(unit)}
 
     def waiting(self) -> Mapping[UnitName, Rendered]:
         """Newest results that are not released yet."""
@@ -258,14 +272,17 @@ class Board:
         Where nothing is written, or a person syncs, a result that waits is shown all the same (as what a sync would
         bring), unless it was taken back; it counts as held only once the cluster has it.
         """
-        return name in self._waiting and (self._goes_by_steps(name) or self._is_barred(name, self._waiting[name]))
+        return name in self._waiting and (self._goes_by_steps(name) or self.is_barred(name, self._waiting[name]))
 
     def _goes_by_steps(self, name: UnitName) -> bool:
         fleet = self._view.fleet
         return fleet is not None and name in fleet.units and goes_by_steps(fleet.units[name])
 
-    def _is_barred(self, name: UnitName, result: Rendered) -> bool:
-        return result.bundle in self._view.passages.quarantine.get(name.overlay, ())
+    def is_barred(self, name: UnitName, result: Rendered) -> bool:
+        """Whether a result was taken back: nothing but a person's word lets it in again."""
+        report = self._view.units.get(name)
+        is_told = report is not None and result.bundle in report.quarantined
+        return is_told or result.bundle in self._view.passages.quarantine.get(name.overlay, ())
 
     def _must_wait(self, name: UnitName, result: Rendered) -> bool:
         fleet, held = self._view.fleet, self._held.get(name)
@@ -275,7 +292,7 @@ class Board:
             return False
         unit = fleet.units[name]
         is_shown_only = held is not None and not is_at_once(unit.overlay.rollout)
-        return goes_by_steps(unit) or is_shown_only or self._is_barred(name, result)
+        return goes_by_steps(unit) or is_shown_only or self.is_barred(name, result)
 
     async def _permits_of(
         self, fresh: Mapping[UnitName, Result], kept: Passages
@@ -331,12 +348,18 @@ class Board:
                 for name, report in self._view.units.items()
                 if name.cluster in clusters and report.bundle is not None and asks_recovery(report)
                 if name in self._held or (fleet is not None and name in fleet.units)
-                if name in self._waiting or not isinstance(self.results.get(name), Rendered)
+                if name in self._waiting
+                or not isinstance(result := self.results.get(name), Rendered)
+                or self.is_barred(name, result)
             }
             rows = [ReleasedBundle(name, held.commit, held.bundle) for name, held in found.items()]
             await self._state.put_released(rows, values=values)
             self._held.update(found)
             self._dirty |= set(found)
+            for name, held in found.items():  # the first commit after a loss did not wait for anything
+                result = self.results.get(name)
+                if isinstance(result, Rendered) and result.bundle != held.bundle and self.is_barred(name, result):
+                    self._waiting.setdefault(name, result)
             there = {
                 name: held
                 for name, held in found.items()
@@ -449,6 +472,8 @@ class Board:
                 return
             await self._roster.save(fleet)
             for name in list(self._dirty):
+                await self._look_for_held(name)
+            for name in list(self._dirty):
                 if self._put_part(name, fleet):
                     self._dirty_clusters.add(name.cluster)
                 self._dirty.discard(name)
@@ -457,6 +482,18 @@ class Board:
                 if cluster in entries:
                     await self._publish_cluster(entries[cluster], fleet)
                 self._dirty_clusters.discard(cluster)
+
+    async def _look_for_held(self, name: UnitName) -> None:
+        """Whether what a unit keeps is known here: a hub that lost its data knows it by its digest alone."""
+        held = self._held.get(name)
+        if held is None or not self.waits(name) or held.bundle in self._is_known:
+            return
+        try:
+            await self._bundle_of(held.bundle)
+        except StateDamaged:
+            self._is_known[held.bundle] = False
+        else:
+            self._is_known[held.bundle] = True
 
     def _units_of(self, clusters: Iterable[ClusterName]) -> set[UnitName]:
         fleet, concerned = self._view.fleet, set(clusters)
@@ -470,9 +507,14 @@ class Board:
         may_be_renamed = is_known and name in self._roster.leaving.units and self._has_left(name.cluster, fleet)
         waits = self.waits(name)
         permits = self._permits_to_come if name in self._waiting and not waits else self._permits
+        held = self._held.get(name)
+        result: Result | None = held if waits else self.results.get(name)
+        if waits and held is not None and not self._is_known.get(held.bundle, True):
+            message = f"what it holds ({short(held.commit)}) is known to an earlier hub alone; it stays as it is"
+            result = RenderProblem(StateLost.__name__, message, held.commit)
         orders = Orders(
-            result=self._held.get(name) if waits else self.results.get(name),
-            held=self._held.get(name),
+            result=result,
+            held=None if isinstance(result, RenderProblem) and waits else held,
             permits=permits.get(name, frozenset()),
             approved=self._approved.get(name, frozenset()),
             suspensions=(*self._suspensions, *self._identities.stops(fleet.clusters)),
@@ -489,6 +531,8 @@ class Board:
         else:
             part = None
         parts = self._parts.setdefault(name.cluster, {})
+        if part is not None and (told := self._quarantined.get(name)):
+            part = replace(part, quarantined=told)
         if part is None or parts.get(name) == part:
             return False
         parts[name] = part

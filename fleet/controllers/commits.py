@@ -263,8 +263,10 @@ class Commits:
                 unused.append(request)
         stale: set[UnitName] = set()
         for name in resolved:
-            request = request_of(fleet.units[name])
-            if self._wanted.of_unit.get(name) != request or name not in self._board.results:
+            request, result = request_of(fleet.units[name]), self._board.results.get(name)
+            is_absent = fleet.units[name].overlay.state is OverlayState.ABSENT
+            was_absent = isinstance(result, Rendered) and result.bundle == EMPTY_BUNDLE.digest
+            if self._wanted.of_unit.get(name) != request or result is None or is_absent != was_absent:
                 stale.add(name)
                 earlier = self._wanted.put(name, request)
                 if earlier is not None:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fleet import telemetry
 from fleet.controllers.board import Board
+from fleet.controllers.overrides import orphans_of, override_of
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
+from fleet.core.overrides import Way
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import is_part_of, list_digest_of
 from fleet.core.rollout import Approved, SyncRequest
@@ -58,7 +60,10 @@ class Orders:
         """Take everything over once."""
         holds = await self._settle_holds()
         operations = await self._state.operations(open_only=True, limit=10_000)
-        requests = [request for row in reversed(operations) if (request := await self._request_of(row)) is not None]
+        for row in orphans_of(operations):
+            await self._state.end_operation(row.id, "done", "what it approved is over", self._wall())
+        found = [await self._request_of(row, operations) for row in reversed(operations)]
+        requests = [request for request in found if request is not None]
         recovered = await self._recovered()
         self._board.take_orders(
             await self._state.suspensions(),
@@ -79,7 +84,7 @@ class Orders:
             await self._board.believe(frozenset(map(ClusterName, recovered)), {BELIEVED: " ".join(recovered)})
         return frozenset(map(ClusterName, recovered))
 
-    async def _request_of(self, row: OperationRow) -> SyncRequest | None:
+    async def _request_of(self, row: OperationRow, every: Sequence[OperationRow]) -> SyncRequest | None:
         if row.kind != "sync":
             return None
         try:
@@ -92,12 +97,18 @@ class Orders:
         if unit is None or unit not in fleet.units:
             await self._state.end_operation(row.id, "refused", f"there is no unit {row.target}", self._wall())
             return None
+        if row.override:
+            found = override_of(row, every, unit, fleet, self._board)
+            if found.way is Way.REFUSED:
+                await self._state.end_operation(row.id, "refused", found.why, self._wall())
+            # What waits for its step is released by the loop of rollouts, which rings when it did.
+            return SyncRequest(row.id, unit, override=True) if found.way is Way.SYNC else None
         if self._board.waits(unit):
             link = self._view.waits.get(unit)
             chain = f"{link.state.value}: {link.reason}" if link is not None else "waits: for its step of the rollout"
             await self._state.end_operation(row.id, "refused", chain, self._wall())
             return None
-        return SyncRequest(row.id, unit, row.override)
+        return SyncRequest(row.id, unit)
 
     async def _settle_holds(self) -> tuple[HoldRow, ...]:
         """Bring the holds in line with what the workers ask for; one per overlay and commit (R9)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -16,17 +16,20 @@ import structlog
 from fleet.controllers.board import Board
 from fleet.controllers.gates import Gates
 from fleet.controllers.histories import Histories, values_of
+from fleet.controllers.overrides import override_of
 from fleet.core.advance import Advance, RowFacts, advance
-from fleet.core.fleet import Fleet, Unit
+from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.forecast import forecast, said
 from fleet.core.gating import gate_news
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
+from fleet.core.overrides import Way
 from fleet.core.passage import Passage, Passages, decode_passages, encode_passages
+from fleet.core.quarantine import with_found
 from fleet.core.release import Rendered
 from fleet.core.rollout_orders import KINDS, PREFIX, RolloutOrder, carry_out
 from fleet.core.status import Blocker, Event, EventKind, Standing
 from fleet.core.steps import is_at_once, stages_of, steps_without_clusters
-from fleet.core.takeover import Wanted, drop_rows, open_rows, settle, take_over, taken_back
+from fleet.core.takeover import Wanted, drop_rows, open_rows, settle, take_over, taken_back, with_release
 from fleet.core.unit_facts import fact_of, goes_by_steps
 from fleet.core.view import Outlook, View
 from fleet.errors import StateDamaged
@@ -80,7 +83,7 @@ class Rollouts:
         self._started_at, self._is_open = self._clock(), True
         if not self._born_at:
             self._born_at, self._born = self._wall(), self._started_at
-        self._view.passages = self._kept
+        self._board.bar(self._kept)
 
     async def run(self) -> None:
         """Until cancelled; run again after an error, it goes on from what is durable."""
@@ -125,6 +128,7 @@ class Rollouts:
         kept, facts = self._known(fleet, wall)
         still_open = {row.id for row in operations}
         kept = replace(kept, carried={name: ended for name, ended in kept.carried.items() if name in still_open})
+        kept = with_found(kept, self._view.units.values(), self._board.results, wall)
         if self._is_deaf(fleet):
             self._started_at = self._clock()
             await self._end_carried(kept)
@@ -142,7 +146,8 @@ class Rollouts:
                 kept = taken.kept
                 back |= taken.back
         outlook = Outlook(facts, self._histories.known, self._now(), wall)
-        await self._keep(kept, found, back, outlook)
+        kept, ahead = self._ahead(kept, operations, fleet)
+        await self._keep(kept, found, back, outlook, ahead)
         self._show(kept, found, outlook)
         self._gates.take([ask for now in found.values() for ask in now.asks], kept)
         await self._end_carried(kept)
@@ -250,6 +255,8 @@ class Rollouts:
         }
 
     def _behind(self, unit: Unit, fleet: Fleet) -> str:
+        if unit.overlay.state is OverlayState.ABSENT:
+            return ""  # it goes before what it depends on, which its worker sees to
         for other in unit.overlay.depends_on:
             name = UnitName(other, unit.name.cluster)
             if name in fleet.units and self._board.waits(name):
@@ -282,26 +289,48 @@ class Rollouts:
                 rows[unit.overlay] = replace(row, before={**row.before, unit.cluster: held[unit]})
         return replace(now.passage, rows=rows)
 
+    def _ahead(
+        self, kept: Passages, operations: Sequence[OperationRow], fleet: Fleet
+    ) -> tuple[Passages, Mapping[UnitName, OperationRow]]:
+        """Units that a person lets go ahead of their step; their rollout judges them as what it released itself."""
+        ahead: dict[UnitName, OperationRow] = {}
+        held = self._board.held()
+        for row in (each for each in operations if each.kind == "sync" and each.override):
+            try:
+                unit = UnitName.parse(row.target)
+            except ValueError:
+                continue  # refused where syncs are carried out
+            if unit not in fleet.units or row.requested_at > self._view.head.tried_at:
+                continue
+            if override_of(row, operations, unit, fleet, self._board).way is Way.RELEASE:
+                ahead[unit] = row
+                kept = with_release(kept, unit, self._board.waiting()[unit], held.get(unit), self._now())
+        return kept, ahead
+
     async def _keep(
         self,
         kept: Passages,
         found: Mapping[Revision, Advance],
         back: Mapping[UnitName, Rendered],
         outlook: Outlook,
+        ahead: Mapping[UnitName, OperationRow],
     ) -> None:
         releases = {
             unit: Rendered(Digest(now.passage.rows[unit.overlay].targets[unit.cluster]), commit)
             for commit, now in found.items()
             for unit in now.releases
         }
+        releases |= {unit: self._board.waiting()[unit] for unit in ahead}
         free = self._free(kept)
         before = self._kept
         if kept != before or releases or free:
-            told = self._events(_news(before, kept, found, outlook))
+            told = self._events([*_news(before, kept, found, outlook), *_overrides(ahead, releases)])
             courses = self._histories.added(before, kept, outlook.facts)
             await self._board.let({**releases, **free}, kept, self._values(kept) | values_of(courses), told, back)
             self._histories.known |= courses
             self._kept = kept
+            if ahead:
+                self._bells.orders.set()  # their syncs go to the workers now
             self._bells.news.ring()
         elif open_rows(kept) and self._now() - self._clock_kept >= CLOCK_SECONDS:
             await self._state.set_value(CLOCK, repr(self._now()))
@@ -405,6 +434,14 @@ def _begun(earlier: Passage | None, passage: Passage, outlook: Outlook) -> Itera
         found = forecast(passage, outlook.facts, outlook.courses, outlook.clock)
         ends = f"; {said(found)}" if found.low is not None else ""
         yield from ((text + ends, passage.commit) for text in begun)
+
+
+def _overrides(
+    ahead: Mapping[UnitName, OperationRow], releases: Mapping[UnitName, Rendered]
+) -> Iterable[tuple[str, Revision]]:
+    for unit, row in ahead.items():
+        commit = releases[unit].commit
+        yield f"{unit} goes to {short(commit)} ahead of its step, by {row.actor}: {row.reason}", commit
 
 
 def _releases(now: Advance) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet.core.fleet import Cluster, Connection, Fleet, Origin, Problem, Severity, Unknown
+from fleet.core.fleet import Cluster, Connection, Fleet, Origin, OverlayState, Problem, Severity, Unknown
 from fleet.core.ids import ClusterName, UnitName
 from fleet.errors import FleetRenamed
 
@@ -47,6 +47,11 @@ def other_policies(before: Fleet | None, after: Fleet) -> set[UnitName]:
         return set()
     if (before.suspend, before.budget) != (after.suspend, after.budget):
         return set(after.units)
-    if before.units.keys() == after.units.keys():
-        return set()
-    return {name for name, unit in after.units.items() if unit.overlay.depends_on}
+    found: set[UnitName] = set()
+    if before.overlays is not after.overlays or before.units.keys() != after.units.keys():
+        # Who must be gone before it is said by the other overlays.
+        absent = {name for name, overlay in after.overlays.items() if overlay.state is OverlayState.ABSENT}
+        found |= {name for name in after.units if name.overlay in absent} if absent else set()
+    if before.units.keys() != after.units.keys():
+        found |= {name for name, unit in after.units.items() if unit.overlay.depends_on}
+    return found

@@ -427,3 +427,4 @@ class Fleet:
     suspend: Suspension | None = None
     sync: SyncPolicy = field(default_factory=SyncPolicy)  # defaults of all overlays
     rollout: RolloutPolicy = field(default_factory=RolloutPolicy)  # default of all overlays
+    override_approvals: int = 0  # by so many people beside the one who overrides

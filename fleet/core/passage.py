@@ -79,6 +79,7 @@ class Quarantined:
 
     commit: Revision
     stop: Stop
+    clusters: frozenset[ClusterName] = frozenset()  # whose result it was
 
 
 Quarantine = Mapping[OverlayName, Mapping[str, Quarantined]]  # by overlay and digest
@@ -102,7 +103,10 @@ def encode_passages(kept: Passages) -> str:
         {
             "passages": [_passage(passage) for passage in kept.all],
             "quarantine": {
-                overlay: {digest: [entry.commit, _stop(entry.stop)] for digest, entry in entries.items()}
+                overlay: {
+                    digest: [entry.commit, _stop(entry.stop), sorted(entry.clusters)]
+                    for digest, entry in entries.items()
+                }
                 for overlay, entries in kept.quarantine.items()
             },
             "carried": {operation: list(ended) for operation, ended in kept.carried.items()},
@@ -119,8 +123,12 @@ def decode_passages(text: str) -> Passages:
             tuple(_read_passage(entry) for entry in document["passages"]),
             {
                 OverlayName(overlay): {
-                    digest: Quarantined(Revision(commit), _some_stop(stop))
-                    for digest, (commit, stop) in entries.items()
+                    digest: Quarantined(
+                        Revision(commit),
+                        _some_stop(stop),
+                        frozenset(ClusterName(name) for names in clusters for name in names),
+                    )
+                    for digest, (commit, stop, *clusters) in entries.items()
                 }
                 for overlay, entries in document["quarantine"].items()
             },

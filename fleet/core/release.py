@@ -100,16 +100,20 @@ def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -
     in_git = (fleet.suspend, unit.cluster.suspend, unit.overlay.suspend)
     scopes = scopes_of(unit.name)
     overlay = unit.overlay
-    depends_on = tuple(
-        name for other in overlay.depends_on if (name := UnitName(other, unit.name.cluster)) in fleet.units
-    )
+    is_absent, cluster = overlay.state is OverlayState.ABSENT, unit.name.cluster
+    # What is removed waits for nothing to be Healthy: the order is the other way round.
+    after = (other.name for other in fleet.overlays.values() if overlay.name in other.depends_on) if is_absent else ()
+    before = () if is_absent else overlay.depends_on
+    depends_on = tuple(name for other in before if (name := UnitName(other, cluster)) in fleet.units)
+    removed_after = tuple(sorted(name for other in after if (name := UnitName(other, cluster)) in fleet.units))
     return UnitPolicy(
         sync=overlay.sync,
         ignore=overlay.ignore,
         health=overlay.health,
-        allow_empty=overlay.allow_empty or overlay.state is OverlayState.ABSENT,
+        allow_empty=overlay.allow_empty or is_absent,
         health_timeout_seconds=overlay.health_timeout_seconds,
         depends_on=depends_on,
+        removed_after=removed_after,
         suspensions=(
             *(suspension for suspension in in_git if suspension is not None),
             *(suspension for suspension in by_command if suspension.scope in scopes),

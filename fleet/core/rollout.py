@@ -70,6 +70,7 @@ class UnitPolicy:
     allow_empty: bool = False
     health_timeout_seconds: int = 600
     depends_on: tuple[UnitName, ...] = ()
+    removed_after: tuple[UnitName, ...] = ()  # of an overlay that is absent: units that depend on it, to be gone first
     suspensions: tuple[Suspension, ...] = ()  # of fleet, cluster, overlay and unit that are in force
     budget: Budget = field(default_factory=Budget)
 
@@ -82,6 +83,7 @@ class UnitDesired:
     commit: Revision
     action: Action
     policy: UnitPolicy = field(default_factory=UnitPolicy)
+    quarantined: tuple[Digest, ...] = ()  # results that were taken back here, for its parent object
 
 
 @dataclass(frozen=True, slots=True)

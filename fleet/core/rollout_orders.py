@@ -103,9 +103,14 @@ def _barred(kept: Passages, passage: Passage | None, commit: str) -> Revision | 
         return None
     if passage is not None and passage.outcome in ("aborted", "rolled back"):
         return passage.commit
-    known = {entry.commit for entries in kept.quarantine.values() for entry in entries.values()}
     if passage is not None:
-        return passage.commit if passage.commit in known else None
+        return passage.commit if taken_back_by(kept, passage.commit) else None
+    return taken_back_by(kept, commit)
+
+
+def taken_back_by(kept: Passages, commit: str) -> Revision | None:
+    """The commit whose results were taken back, by it or its beginning; its rollout itself may be forgotten."""
+    known = {entry.commit for entries in kept.quarantine.values() for entry in entries.values()}
     return next((one for one in sorted(known) if commit and one.startswith(commit)), None)
 
 

@@ -132,6 +132,7 @@ class UnitReport:
     holds: tuple[HoldRequest, ...] = ()
     detached: bool = False
     warnings: tuple[str, ...] = ()
+    quarantined: tuple[Digest, ...] = ()  # by its parent object, while its record waits for a person's word
 
 
 ASKS_RECOVERY = "fleet recover"  # the next step of a unit whose record was rebuilt from the cluster

@@ -132,6 +132,17 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage
     return replace(passage, rows=rows, halted=None, paused=None)
 
 
+def with_release(kept: Passages, unit: UnitName, to: Rendered, held: Rendered | None, now: float) -> Passages:
+    """A unit that a person lets go ahead of its step, in the row that it belongs to, with what it can go back to."""
+    passage = _with_row(kept, unit.overlay)
+    row = passage.rows[unit.overlay] if passage is not None else None
+    if passage is None or row is None or row.targets.get(unit.cluster) != to.bundle:
+        return kept
+    before = {unit.cluster: held, **row.before} if held is not None else row.before
+    gone = replace(row, flying={**row.flying, unit.cluster: now}, before=before)
+    return _put(kept, replace(passage, rows={**passage.rows, unit.overlay: gone}))
+
+
 @dataclass(frozen=True, slots=True)
 class TakenBack:
     """What a rollback does: what is kept, and what each unit shall hold again."""
@@ -175,7 +186,9 @@ def _ended(kept: Passages, passage: Passage, stop: Stop, outcome: str, overlays:
         row = passage.rows[overlay]
         for name, digest in row.targets.items():
             if name not in row.before or row.before[name].bundle != digest:
-                entries[digest] = Quarantined(passage.commit, stop)
+                known = entries.pop(digest, None)  # the newest stands last
+                others = known.clusters if known is not None else frozenset[ClusterName]()
+                entries[digest] = Quarantined(passage.commit, stop, others | {name})
         quarantine[overlay] = dict(list(entries.items())[-QUARANTINED_KEPT:])
     rest = {overlay: row for overlay, row in passage.rows.items() if overlay not in overlays and not row.done}
     if rest:  # the commit's other overlays go on

@@ -270,6 +270,7 @@ class FleetSettings:
     teams: tuple[TeamRights, ...]
     suspend: Suspension | None
     rollout: RolloutPolicy
+    override_approvals: int
     origin: Origin
     declared_environments: bool
 
@@ -298,6 +299,7 @@ def settings_of(written: Written, file: schema.FleetFile) -> FleetSettings:
         teams=tuple(_team_of(name, part) for name, part in spec.teams.items()),
         suspend=suspension_of(written, spec.suspend, "fleet"),
         rollout=rollout_of(written_rollout(written, spec.rollout, "spec"), RolloutPolicy(), is_own=False),
+        override_approvals=spec.overrides.approve,
         origin=written.origin(),
         declared_environments=bool(spec.environments),
     )

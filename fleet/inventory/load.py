@@ -18,7 +18,7 @@ from fleet.inventory.convert import FleetSettings, default_settings
 from fleet.inventory.files import FLEET_FILE, OVERLAY_FILE
 from fleet.inventory.gate_jobs import job_problems
 from fleet.inventory.layout import Holdings, Layout
-from fleet.inventory.overlays import Entry, JoinedOverlays, join_overlays, named_entry, read_entry
+from fleet.inventory.overlays import Entry, JoinedOverlays, join_overlays, named_entry, needed_but_absent, read_entry
 from fleet.inventory.read import (
     FleetFileResult,
     OverlayFileResult,
@@ -277,6 +277,7 @@ class _Loading:
         problems = list(self.new.fleet_result.problems) if self.new.fleet_result is not None else []
         problems += clusters.problems
         problems += overlays.problems
+        problems += needed_but_absent(overlays.overlays)
         for resolved in self.new.resolved.values():
             problems += resolved.problems
             if resolved.unknown:
@@ -313,6 +314,7 @@ class _Loading:
             suspend=settings.suspend,
             sync=settings.sync,
             rollout=settings.rollout,
+            override_approvals=settings.override_approvals,
         )
         skipped = self.new.shelf.skipped + sum(entry.skipped for entry in self.new.entries.values())
         return Loaded(fleet, skipped, self.new)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
-from fleet.core.fleet import Origin, Overlay, Problem, Severity
+from fleet.core.fleet import Origin, Overlay, OverlayState, Problem, Severity
 from fleet.core.ids import OverlayName, is_dns_subdomain
 from fleet.core.nearest import nearest
 from fleet.inventory.convert import Draft, FleetSettings, rollout_of, silent_draft, sync_of
@@ -186,6 +186,25 @@ def _missing_dependencies(
                 next_step=f"did you mean {close}?" if close else "correct dependsOn",
             )
     return refused
+
+
+def needed_but_absent(overlays: Mapping[OverlayName, Overlay]) -> tuple[Problem, ...]:
+    """Overlays that are to be removed although others that stay depend on them: they wait for those."""
+    return tuple(
+        Problem(
+            Severity.WARNING,
+            "FieldInvalid",
+            f"{name} depends on {other}, which is state: absent",
+            overlay.origin,
+            also=(overlays[other].origin,),
+            effect=f"{other} stays on the clusters of {name} until {name} is removed, too",
+            next_step=f"take {other} out of dependsOn, or set {name} to state: absent",
+        )
+        for name, overlay in overlays.items()
+        if overlay.state is OverlayState.PRESENT
+        for other in overlay.depends_on
+        if other in overlays and overlays[other].state is OverlayState.ABSENT
+    )
 
 
 def _rings(overlays: Mapping[OverlayName, Overlay]) -> dict[OverlayName, Problem]:

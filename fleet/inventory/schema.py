@@ -258,6 +258,12 @@ class TeamPart(Part):
     replace: bool = False
 
 
+class OverridesPart(Part):
+    """Who must agree before a person passes windows and the order of rollouts."""
+
+    approve: Annotated[int, Field(ge=0, le=5, description="By so many people beside the one who asks")] = 0
+
+
 class FleetSpec(Part):
     """Rights and defaults of the whole fleet."""
 
@@ -268,6 +274,7 @@ class FleetSpec(Part):
     sync: SyncPart = Field(default_factory=SyncPart)
     rollout: RolloutPart | None = None
     budget: BudgetPart = Field(default_factory=BudgetPart)
+    overrides: OverridesPart = Field(default_factory=OverridesPart)
     teams: dict[ClusterNameText, TeamPart] = Field(default_factory=dict[str, TeamPart])
     suspend: SuspendPart | None = None
 

@@ -63,6 +63,7 @@ class UnitMemory:
     confirmed: bool = True  # False: the record was rebuilt from the cluster and waits for confirmation (R12)
     audit_head: str = ""  # of the audit log after the last destructive action in this unit
     form: int = FORM  # of the version that recorded `bundle`
+    quarantined: tuple[Digest, ...] = ()  # as the parent object says them
 
 
 @dataclass(frozen=True, slots=True)

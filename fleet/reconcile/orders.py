@@ -76,7 +76,7 @@ class Orders:
         self._unjudged = {name for name in mentioned if self.units[name].report is None}
         self.dependants = {}
         for name, item in mentioned.items():
-            for needed in item.policy.depends_on:
+            for needed in (*item.policy.depends_on, *item.policy.removed_after):
                 self.dependants.setdefault(needed, []).append(name)
         self._take_requests(desired)
         return True
@@ -188,6 +188,11 @@ class Orders:
             )
         elif not was.reachable and any(not found.unknown for found in views):
             self._outbox.set_reach(replace(was, reachable=True, reason="", message="", next_step=""))
+
+    def is_gone(self, name: UnitName) -> bool:
+        """Whether a unit owns nothing any more: what it depended on may be removed."""
+        unit = self.units.get(name)
+        return unit is not None and not unit.rows and self.is_at_desired(name)
 
     def is_at_desired(self, name: UnitName) -> bool:
         """Whether a unit is Healthy on what it should hold: others may go on that depend on it."""

@@ -38,9 +38,10 @@ class Parents:
             generation=unit.memory.parent_generation + 1,
             bundle=unit.memory.bundle,
             commit=unit.memory.commit,
+            quarantined=unit.desired.quarantined if unit.desired is not None else unit.memory.quarantined,
             audit=audited,
         )
-        said = digest_of([parent.record, parent.bundle])
+        said = digest_of([parent.record, parent.bundle, *parent.quarantined])
         if said == unit.memory.parent_digest and not unit.audit_due:
             return
         served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
@@ -59,6 +60,7 @@ class Parents:
         unit.parent_trouble = ""
         unit.audit_due = unit.memory.audit_head != audited
         unit.memory = replace(unit.memory, parent_generation=parent.generation, parent_digest=said)
+        unit.memory = replace(unit.memory, quarantined=parent.quarantined)
         site.journal.jot(JournalEntry(units=(unit.memory,)))
 
     async def remove(self, unit: UnitState) -> None:

@@ -49,6 +49,7 @@ async def rebuild_units(site: Site, known: Mapping[UnitName, UnitState]) -> list
             commit=parent.commit,
             parent_generation=parent.generation,
             confirmed=False,
+            quarantined=parent.quarantined,
         )
         unit = UnitState(name, memory)
         for row in rebuilt.rows:

@@ -48,6 +48,7 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
             [f"{ref}: {text}" for ref, texts in sorted(unit.warnings.items()) for text in texts]
             + ([unit.parent_trouble] if unit.parent_trouble else [])
         ),
+        quarantined=() if memory.confirmed else memory.quarantined,
     )
 
 

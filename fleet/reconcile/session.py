@@ -282,13 +282,15 @@ class Session:
 
     def _leave(self, unit: UnitState) -> Leave:
         desired = unit.desired
-        waits = [name for name in desired.policy.depends_on if not self._orders.is_at_desired(name)] if desired else []
+        policy = desired.policy if desired is not None else None
+        waits = [name for name in policy.depends_on if not self._orders.is_at_desired(name)] if policy else []
         return judge_leave(
             desired,
             mode=self._orders.mode,
             confirmed=unit.memory.confirmed or unit.confirm_due,
             request=self._orders.request_of(unit.name),
             waits_for=waits,
+            removed_after=[name for name in policy.removed_after if not self._orders.is_gone(name)] if policy else (),
             now=self.site.wall(),
             since=unit.blocked_since,
         )

@@ -44,13 +44,15 @@ def judge_leave(
     confirmed: bool,
     request: SyncRequest | None,
     waits_for: Sequence[UnitName],
+    removed_after: Sequence[UnitName] = (),
     now: float,
     since: float,
 ) -> Leave:
     """Say what may be done to a unit.
 
     confirmed: its record is the worker's own, or a person confirmed it (R12, R24); waits_for: units it depends on
-    that are not Healthy at their commit; now: wall clock; since: when the unit last was free.
+    that are not Healthy at their commit; removed_after: units that depend on it and still own objects; now: wall
+    clock; since: when the unit last was free.
     """
     if desired is None or mode is Mode.OBSERVE:
         return Leave(apply=False, heal=False, prune=False)
@@ -82,8 +84,14 @@ def judge_leave(
         names = ", ".join(str(name) for name in waits_for)
         next_step = f"fleet describe unit {waits_for[0]}"
         waits.append(Blocker(Standing.WAITS, unit, f"for {names} to be Healthy", since, "", next_step))
+    if removed_after:
+        names = ", ".join(str(name) for name in removed_after)
+        next_step = f"fleet describe unit {removed_after[0]}"
+        reason = f"for {names} to be removed first, which depends on it"
+        waits.append(Blocker(Standing.WAITS, unit, reason, since, "", next_step))
     manual = policy.sync.mode is SyncMode.MANUAL and request is None
-    in_force = isinstance(desired.action, Hold | UnknownDesired)
+    # With no bundle nothing is said: one that was read before, and never applied, must not be applied now.
+    in_force = isinstance(desired.action, Hold | UnknownDesired) and bundle_of(desired) is not None
     free = not stops and not manual
     return Leave(
         # What a held or unknown unit holds already is kept equal to its bundle, which is nothing new.

@@ -174,6 +174,7 @@ def _unit_report(value: Document) -> UnitReport:
         holds=tuple(map(_hold_request, _documents(value, "holds"))),
         detached=value.get("detached") is True,
         warnings=_texts(value, "warnings"),
+        quarantined=tuple(map(Digest, _texts(value, "quarantined"))),
     )
 
 
@@ -240,6 +241,7 @@ def _memory(value: Document) -> UnitMemory:
         parent_generation=_count(value, "parent_generation"),
         parent_digest=Digest(_text(value, "parent_digest")),
         audit_head=_text(value, "audit_head"),
+        quarantined=tuple(map(Digest, _texts(value, "quarantined"))),
         done_hooks=_texts(value, "done_hooks"),
         confirmed=value.get("confirmed") is not False,
         form=_count(value, "form") or 1,  # what was written before said none

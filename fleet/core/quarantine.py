@@ -1,0 +1,47 @@
+"""What was taken back is also written to the clusters, so that a hub that lost its data finds it there again. Pure.
+
+Each unit's parent object carries the newest results that were taken back on it. A hub whose state was lost reads them
+together with the record, while nothing is written yet (R24), and bars them as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from fleet.core.ids import Digest, UnitName
+from fleet.core.passage import Passages, Quarantine, Quarantined, Stop
+from fleet.core.release import Rendered, Result
+from fleet.core.status import UnitReport
+
+TOLD = 10  # of one unit: its parent object has 256 KiB for all annotations, and each is 64 characters
+
+
+def told_of(quarantine: Quarantine) -> Mapping[UnitName, tuple[Digest, ...]]:
+    """What each unit's parent shall carry: its newest, sorted."""
+    found: dict[UnitName, list[Digest]] = {}
+    for overlay, entries in quarantine.items():
+        for digest, entry in entries.items():
+            for cluster in entry.clusters:
+                found.setdefault(UnitName(overlay, cluster), []).append(Digest(digest))
+    return {unit: tuple(sorted(digests[-TOLD:])) for unit, digests in found.items()}
+
+
+def with_found(
+    kept: Passages, reports: Iterable[UnitReport], results: Mapping[UnitName, Result], wall: float
+) -> Passages:
+    """Bar what parents say was taken back and this hub does not know; only units that wait for a recovery tell it."""
+    quarantine = dict(kept.quarantine)
+    for report in reports:
+        for digest in report.quarantined:
+            unit, entries = report.unit, dict(quarantine.get(report.unit.overlay, {}))
+            known, result = entries.get(digest), results.get(unit)
+            if known is not None and unit.cluster in known.clusters:
+                continue
+            newest = result if isinstance(result, Rendered) and result.bundle == digest else None
+            commit = newest.commit if newest is not None else report.commit
+            stop = Stop("it was taken back before the hub lost its data", "an earlier hub", wall)
+            entry = known or Quarantined(commit, stop)
+            entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})
+            quarantine[unit.overlay] = entries
+    return kept if quarantine == kept.quarantine else replace(kept, quarantine=quarantine)
