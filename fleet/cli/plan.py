@@ -83,7 +83,8 @@ def _footer(found: FleetPlan) -> Iterator[str]:
     if found.is_different:
         if found.live is None:
             yield f"{'Not shown':<11} immutable fields, other owners, drift: needs the clusters (fleet plan --live)"
-        yield f"Plan {short(found.digest)}"
+        digest = short(found.digest)
+        yield f"Plan {digest}" + (f". Approve in advance: fleet approve plan {digest}" if found.holds else "")
 
 
 _COLOURS = {"+": "32", "~": "33", "-": "31"}
