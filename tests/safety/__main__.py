@@ -121,7 +121,7 @@ KILLS_AT_ONCE = 50  # points of one fleet, one after the other
 
 
 async def kill_jobs(points: int) -> list[Job]:
-    """So many kills of hubs under load, one in six of them during recovery."""
+    """So many kills of hubs under load, one in five of them during recovery."""
 
     async def job(seed: int) -> dict[str, Any]:
         campaign = kills.Campaign(seed, min(KILLS_AT_ONCE, points - seed * KILLS_AT_ONCE))

@@ -6,6 +6,7 @@ request ledgers, the clusters' own histories, and by plain SQL from the hub's da
 
 from __future__ import annotations
 
+import base64
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -80,6 +81,20 @@ def judge(script: Script, history: History) -> list[str]:
         *_v2_identities(script, history),
         *_v3_order(script, history),
         *_v5_ends(history),
+    ]
+
+
+def v7_secrets(secret: bytes, folder: Path) -> list[str]:
+    """Files below a folder that hold a seeded secret plainly or in base64 at any of its three offsets."""
+    spelled = {secret, secret.hex().encode()}
+    for shift in range(3):
+        # The digits of whole groups of three bytes are the same whatever stands around them.
+        whole = secret[(3 - shift) % 3 :]
+        spelled.add(base64.b64encode(whole[: len(whole) // 3 * 3]))
+    return [
+        f"V7 {path.relative_to(folder)} holds a seeded secret"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and any(text in path.read_bytes() for text in spelled)
     ]
 
 

@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 from hubworld import AT_ONCE, cluster_file, config_map, kustomization, namespace, overlay
-from safety.checker import History, Key, Script, judge, landed_of, read_disk
+from safety.checker import History, Key, Script, judge, landed_of, read_disk, v7_secrets
 from safety.kill_parts import Child, Seen
 from testbed.gitrepo import GitRepo
 
@@ -28,7 +28,6 @@ from fleet.sim import Simulation
 
 SECONDS = 60.0  # within which the clusters must be as Git says after a kill
 COMMIT_SECONDS = 10.0
-AGAIN = 5  # every so many hubs one is killed again while it recovers
 WAYS = ("moment", "before a request", "after a request", "after a commit")
 _STABLE = tuple("abcdef")
 
@@ -51,6 +50,7 @@ class Campaign:
     points: int
     clusters: int = 50
     commit_seconds: float = COMMIT_SECONDS
+    again: int = 5  # one point in so many meets a hub that recovers
     done: list[Point] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     _number: int = 0  # of the newest commit
@@ -77,6 +77,10 @@ class Campaign:
 
     # The load
 
+    @property
+    def _secret(self) -> str:
+        return f"seeded-{self.seed:06}-never-to-be-seen-in-clear"
+
     def _begin(self) -> None:
         self._repo = GitRepo.create(self._root / "fleet.git")
         self._script = Script(identities={name: cluster.identity for name, cluster in self._sim.clusters.items()})
@@ -84,6 +88,7 @@ class Campaign:
         files |= {f"clusters/{name}.yaml": cluster_file(name) for name in self._sim.clusters}
         files |= overlay("overlays/web", {name: config_map(name, "0") for name in (*_STABLE, "stamp")})
         files |= overlay("overlays/shop", {"keep": config_map("keep", "0")})
+        files["overlays/shop/secret.yaml"] = secret("secret", self._secret)
         wants = [("configmaps", "default", name) for name in (*_STABLE, "stamp", "keep")]
         # A hook goes by its own annotation, whatever a commit says of it (V1).
         self._commit(files, wants=wants, drops=[("configmaps", "default", "hook")])
@@ -99,7 +104,7 @@ class Campaign:
             "overlays/web/kustomization.yaml": kustomization(
                 *(f"{name}.yaml" for name in (*_STABLE, "stamp", "hook")), *(f"i{item}.yaml" for item in self._items)
             ),
-            "overlays/shop/kustomization.yaml": kustomization("keep.yaml", f"old-{self._place}.yaml"),
+            "overlays/shop/kustomization.yaml": kustomization("keep.yaml", "secret.yaml", f"old-{self._place}.yaml"),
             f"overlays/shop/old-{self._place}.yaml": namespace(f"old-{self._place}"),
         }
         for cluster in self._sim.clusters:
@@ -161,7 +166,7 @@ class Campaign:
         try:
             while len(self.done) < self.points:
                 await self._one_kill(random, recovering=False)
-                if len(self.done) % AGAIN == AGAIN - 1 and len(self.done) < self.points:
+                if len(self.done) % self.again == self.again - 1 and len(self.done) < self.points:
                     await self._one_kill(random, recovering=True)
                 await self._converge()
                 if failed := [task for task in work if task.done()]:
@@ -268,6 +273,12 @@ class Campaign:
                 for number in sorted(numbers)
                 if not seen.hooks[cluster, number]
             ]
+        for name, cluster in self._sim.clusters.items():
+            if cluster.get("", "Secret", "default", "secret") is None:
+                found.append(f"lost: the Secret never reached {name}")
+        # The mirror is what Git says; all else that the hub writes is looked through.
+        found += [line for line in v7_secrets(self._secret.encode(), self._root / "data") if "mirror" not in line]
+        found += [line for line in v7_secrets(self._secret.encode(), self._root) if line.startswith("V7 hub.log")]
         deleted = Counter(write.uid for write in landed if write.verb == "delete" and write.uid)
         found += [f"doubled: {uid} was deleted {count} times" for uid, count in deleted.items() if count > 1]
         if len(operations) > self._child.asked:
@@ -288,6 +299,11 @@ def hook(name: str, value: str) -> str:
         f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default, annotations: {notes}}}\n"
         f"data: {{a: '{value}'}}\n"
     )
+
+
+def secret(name: str, value: str) -> str:
+    metadata = f"metadata: {{name: {name}, namespace: default}}"
+    return f"apiVersion: v1\nkind: Secret\n{metadata}\nstringData: {{a: '{value}'}}\n"
 
 
 def _key_of(text: str) -> Key:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from safety.checker import History, Landed, Script, judge
+from safety.checker import History, Landed, Script, judge, v7_secrets
 
 CONFIG, SPACE = ("configmaps", "default", "a"), ("namespaces", "", "shop")
 SCRIPT = Script(
@@ -59,3 +61,14 @@ def test_a_clean_run_has_no_violation() -> None:
 )
 def test_each_violation_is_named(wrong: History, said: str) -> None:
     assert any(said in violation for violation in judge(SCRIPT, wrong))
+
+
+def test_a_secret_that_lies_in_a_file_is_found_however_it_is_spelled(tmp_path: Path) -> None:
+    secret = b"seeded-secret-value-1"
+    (tmp_path / "clean").write_bytes(b"nothing here")
+    assert v7_secrets(secret, tmp_path) == []
+    for shift in range(3):
+        (tmp_path / f"b{shift}").write_bytes(base64.b64encode(b"x" * shift + secret + b"y"))
+    (tmp_path / "plain").write_bytes(b"-- " + secret)
+    (tmp_path / "hex").write_bytes(secret.hex().encode())
+    assert len(v7_secrets(secret, tmp_path)) == 5
