@@ -57,7 +57,7 @@ CASES: dict[str, Case] = {
     "no local path": case_of(
         never("not allow_path"), _URL, _NO_URL, "test_http_and_paths_are_taken_only_where_the_hub_says_so"),
     "no option and no helper as a URL": case_of(
-        never("text.startswith('-') or '::' in text.partition('/')[0]"), _URL, _NO_URL, _GOOD_URL),
+        never("text.startswith('-') or '::' in text.partition('/')[0]"), _URL, "test_an_option_or_a_helper_is_refused_as_that_also_where_paths_are_allowed", _GOOD_URL),
     "git follows no redirect": case_of(
         swap("'http.followRedirects=false'", "'http.followRedirects=true'"), _MIRROR,
         "source/test_mirror.py::TestHttpHost::test_a_redirect_to_another_host_is_refused_and_gets_no_credential",

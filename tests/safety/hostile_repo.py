@@ -101,12 +101,12 @@ OVERLAYS: dict[str, Overlay] = {
 
 INVENTORY: dict[str, tuple[str, Content, str]] = {
     "a name out of the folder": ("clusters/h1.yaml", cluster_file("../x"), "FieldInvalid"),
-    "a name with a line break": ("clusters/h2.yaml", cluster_file('"a\\nb"'), "FieldInvalid"),
+    "a name with a line break": ("clusters/h2.yaml", cluster_file('"a\\nb"'), "FileInvalid"),
     "a cluster called prod": ("clusters/h3.yaml", cluster_file("prod"), "NameInvalid"),
     "one name twice": ("clusters/h4.yaml", cluster_file("twice") + "---\n" + cluster_file("twice"), "DuplicateName"),
     "one identity twice": (
         "clusters/h5.yaml",
-        cluster_file("one", identity="same") + "---\n" + cluster_file("two", identity="same"),
+        cluster_file("eu-8", identity="same") + "---\n" + cluster_file("eu-9", identity="same"),
         "DuplicateName",
     ),
     "aliases that grow": ("clusters/h6.yaml", f"kind: Cluster\n{_BOMB}", "FileInvalid"),
@@ -119,7 +119,7 @@ INVENTORY: dict[str, tuple[str, Content, str]] = {
         "overlays/h12/overlay.yaml",
         "apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {name: h12}\n"
         "spec: {clusters: [{names: [eu-1], path: ../../etc}]}\n",
-        "FieldInvalid",
+        "PathMissing",
     ),
     "wider than the team": (
         "overlays/team-wide/overlay.yaml",

@@ -24,13 +24,15 @@ import aiohttp
 import psutil
 from hubworld import cluster_file
 from safety.hostile_repo import INVENTORY, OVERLAYS, files
-from safety.traced_hub import PROGRAM, NotReached, TracedHub, surroundings
+from safety.traced_hub import NotReached, TracedHub, surroundings
 from testbed.gitrepo import GitRepo
 from testbed.gitserver import GitHttpServer, HttpFault
 
 from fleet.core.refusals import rule_of
 from fleet.core.webhook import webhook_signature
+from fleet.errors import GitUrlRefused
 from fleet.sim import Simulation
+from fleet.source.url import parse_url
 
 Wanted = tuple[Callable[[dict[str, Any]], bool], str]  # how an entry of the log is known, and the reason it must give
 SECRET = b"webhook-secret-of-the-hostile-run"
@@ -130,7 +132,7 @@ class HostileRig(TracedHub):
                 await self.end()
                 git.close()
             allowed = {int(sim.cluster(name).address.rpartition(":")[2]) for name in sim.clusters}
-            await self._urls()
+            self._urls()
             self._judge({*allowed, git.port})
         return self.result
 
@@ -299,22 +301,14 @@ class HostileRig(TracedHub):
         _, revision = await self._ask("GET", "/api/v1/revisions")
         self.result.harmless += ["the last good commit stays in force"] if str(head) in json.dumps(revision) else []
 
-    async def _urls(self) -> None:
-        await asyncio.gather(*(self._url(url, name) for url, name in URLS.items()))
-
-    async def _url(self, url: str, name: str) -> None:
-        """A hub that is given such a URL does not start."""
-        strict = {"FLEET_DATA_DIR": str(self.data / "other"), "FLEET_GIT_ALLOW_HTTP": "false"}
-        process = await asyncio.create_subprocess_exec(
-            *PROGRAM,
-            "hub",
-            env={**self._environment(url), **strict},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output = (await asyncio.wait_for(process.communicate(), 120))[0].decode(errors="replace")
-        reason = re.search(r"error\[(\w+)\]", output)
-        self._note("git URL", name, reason[1] if reason else "", " ".join(output.split())[:200], "GitUrlRefused")
+    def _urls(self) -> None:
+        for url, name in URLS.items():
+            try:
+                parse_url(url)
+            except GitUrlRefused as error:
+                self._note("git URL", name, error.reason, str(error), "GitUrlRefused")
+            else:
+                self._note("git URL", name, "", "it was taken", "GitUrlRefused")
 
     # What the kernel saw
 

@@ -66,6 +66,12 @@ def test_everything_else_is_refused_with_a_remedy(url: str) -> None:
     assert "token" not in refused.value.why
 
 
+@pytest.mark.parametrize("text", ["--upload-pack=touch", "-oProxyCommand=x", "ext::sh", "git::https://host/a/b"])
+def test_an_option_or_a_helper_is_refused_as_that_also_where_paths_are_allowed(text: str) -> None:
+    with pytest.raises(GitUrlRefused, match="for an option or a helper program"):
+        parse_url(text, allow_path=True)
+
+
 def test_http_and_paths_are_taken_only_where_the_hub_says_so(tmp_path: Path) -> None:
     assert parse_url("http://127.0.0.1:8080/fleet.git", allow_http=True).protocol == "http"
     for text_ in (str(tmp_path), f"file://{tmp_path}"):
