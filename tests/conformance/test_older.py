@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from conformance.record import target_of
-from conformance.suite import OLDER, all_cases, answers_of, older_answers, recorded
+from conformance.suite import all_cases, answers_of, older_answers, recorded
 from testbed import binaries
 from testbed.controlplane import ControlPlane
 
 from fleet.core.planning.apis import NEWEST_KNOWN
 
-is_recorded = pytest.mark.skipif(not OLDER.exists(), reason="not recorded yet: python -m conformance.record older")
 CASES = {case.id: case for case in all_cases() if not case.controllers}
 
 
@@ -23,7 +22,6 @@ def answers(older_api_server: ControlPlane) -> dict[str, Any]:
     return asyncio.run(answers_of(target_of(older_api_server), CASES.values()))
 
 
-@is_recorded
 @pytest.mark.timeout(300)
 def test_the_oldest_minor_answers_as_the_newest_but_where_it_is_written_down(answers: dict[str, Any]) -> None:
     expected = {case.id: recorded(case.topic)[case.name] for case in CASES.values()} | older_answers()
@@ -31,7 +29,6 @@ def test_the_oldest_minor_answers_as_the_newest_but_where_it_is_written_down(ans
     assert otherwise == [], "if that is meant: PYTHONPATH=tests python -m conformance.record older"
 
 
-@is_recorded
 def test_what_is_written_down_differs_and_is_a_case() -> None:
     for name, answer in older_answers().items():
         case = CASES[name]
