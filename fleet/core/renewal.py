@@ -71,13 +71,16 @@ def renewal_due(token: Ends, place: Place) -> float:
 def next_renewal(state: CredentialState) -> float:
     """Wall-clock time of the next try; 0.0 where the hub does not renew it.
 
-    After a failure the pauses double, but so that a credential near its end is tried at least ten times before it.
+    After a failure the pauses double, but so that a credential near its end is tried at least ten times before it; what
+    has ended can hardly renew itself any more, and is tried now and then because clocks differ.
     """
     due = renewal_due(state.token, state.place)
     if not due or not state.failures:
         return due
-    left = max(0.0, state.token.at - state.tried_at)
-    pause = min(_FIRST_PAUSE * 2.0 ** min(state.failures - 1, 12), _LONGEST_PAUSE, max(left / 10, _FIRST_PAUSE / 2))
+    left = state.token.at - state.tried_at
+    pause = min(_FIRST_PAUSE * 2.0 ** min(state.failures - 1, 12), _LONGEST_PAUSE)
+    if left > 0:
+        pause = min(pause, max(left / 10, _FIRST_PAUSE / 2))
     return max(due, state.tried_at + pause)
 
 

@@ -39,7 +39,7 @@ class TokenRenewer:
         return Held(raw, place, ends_of(ticket, f"credential {name}"), token)
 
     async def renew(self, name: str, held: Held, cluster: ClusterName, identity: Identity) -> bytes:
-        """A kubeconfig with a new token that lives as long as the old one was to."""
+        """A kubeconfig with a new token that lives as long as the old one was to, or at least ends after it."""
         namespace, _, account = held.token.account.partition("/")
         if not account:
             raise CredentialRefused(
@@ -53,6 +53,14 @@ class TokenRenewer:
             token, _ = await kube.issue_token(namespace, account, held.token.life_seconds)
         finally:
             await kube.close()
+        ends = token_ends(token)
+        if ends.at < held.token.at:  # the server may give shorter ones by now than it did
+            raise CredentialRefused(
+                f"the new token for credential {name} would end before the one in use",
+                where=f"cluster {cluster}",
+                why=f"the server gives {ends.at - ends.issued:.0f} s, asked were {held.token.life_seconds} s",
+                next_step=f"fleet cluster grant {cluster}",
+            )
         raw = json.dumps(token_kubeconfig(name, (await old.ticket()).endpoint, token)).encode()
         proof = await self._connect(cluster, _access(name, raw), identity)
         await proof.close()

@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -184,6 +184,28 @@ async def wait_until_granted(keeper: Keeper, token: str) -> None:
         assert time.monotonic() < deadline
         keeper.moved += 61.0
         await keeper.look()
+
+
+async def test_a_new_token_that_would_end_sooner_replaces_nothing(own_plane: ControlPlane, keeper: Keeper) -> None:
+    long = own_plane.service_account_kubeconfig("fleet-system", ACCOUNT)["users"][0]["user"]["token"]
+    long = aged_token(own_plane.folder / "sa.key", long, issued_ago=20_000, left=5_000)
+    await keeper.state.put_credential(NAME, config(own_plane, long), time.time())
+
+    class CapLowered(TokenRenewer):
+        """Asks for 600 s, as if the server gave no more any longer."""
+
+        async def renew(self, name: str, held: Held, cluster: ClusterName, identity: Identity) -> bytes:
+            token = replace(held.token, issued=held.token.at - 600)
+            return await super().renew(name, replace(held, token=token), cluster, identity)
+
+    credentials = NamedCredentials(None, keeper.state.credential)
+    capped = Keeper(own_plane, keeper.state, wrap=lambda _: CapLowered(credentials, allowed=LOOPBACK))
+    shown = await capped.look()
+    assert await keeper.token() == long
+    assert (shown.reason, shown.failures) == ("CredentialRefused", 1)
+    assert "would end before the one in use" in shown.problem
+    await keeper.look()  # the twin: a server that gives as much as before
+    assert token_ends(await keeper.token()).at - time.time() > 24_000
 
 
 async def test_another_cluster_at_the_address_gets_no_request_for_a_token(

@@ -63,6 +63,15 @@ def test_a_failed_renewal_is_tried_again_later_and_often_before_the_end(
     assert following <= next_renewal(replace(failed, failures=failures + 1)) + 1e-3
 
 
+def test_a_token_that_has_ended_is_tried_ever_more_seldom() -> None:
+    now, tries = ISSUED + 90 * DAY, 0
+    failed = state(failures=1, tried_at=now, problem="ended")
+    while (now := next_renewal(failed)) < ISSUED + 100 * DAY:
+        tries += 1
+        failed = replace(failed, failures=failed.failures + 1, tried_at=now)
+    assert tries < 60  # about four a day, not one a minute
+
+
 def test_a_person_is_told_of_what_nobody_renews_and_of_what_failed() -> None:
     before, at_due = ISSUED + 50 * DAY, ISSUED + 61 * DAY
     assert judge_ending(state(), at_due) is None
