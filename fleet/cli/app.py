@@ -394,6 +394,24 @@ def compare(
 
 
 @app.command
+def blame(
+    target: Annotated[str, Parameter(help="KIND/NAME")],
+    *,
+    cluster: Annotated[str, Parameter("--cluster", help="the cluster that it is on")],
+    namespace: Annotated[str | None, Parameter(["--namespace", "-n"], help="where several are called so")] = None,
+    field: Annotated[str, Parameter("--field", help="a field, as spec.replicas, or all below it")] = "",
+    root: Root = Path(),
+    hub: Hub = "",
+    output: Annotated[str, Parameter(["--output", "-o"], help="table, json or yaml")] = "table",
+) -> int:
+    """Show the line that gives an object or its field, with commit and author; 1 where that is unknown."""
+    from fleet.cli.blame import Asked
+    from fleet.cli.blame import blame as handler
+
+    return handler(root, Asked(target, cluster, namespace, field, hub), sys.stdout, output=output)
+
+
+@app.command
 def preflight(
     *,
     kube: Annotated[str, Parameter("--kube", help="the version to ask about, 1.N")],

@@ -199,7 +199,7 @@ def _differences(
             yield from _differences(before.get(name, ABSENT), after.get(name, ABSENT), (*at, f"f:{name}"))
         return
     if isinstance(before, list) and isinstance(after, list):
-        key = _common_key(before, after)
+        key = common_key(before, after)
         if key:
             yield from _item_differences(before, after, key, at)
             return
@@ -228,7 +228,7 @@ def _by_key(items: list[Json], key: str) -> dict[str, Json]:
     return {f"k:{canonical({key: item[key]}).decode()}": item for item in items if isinstance(item, dict)}
 
 
-def _common_key(before: list[Json], after: list[Json]) -> str:
+def common_key(before: list[Json], after: list[Json]) -> str:
     """A key that each item has and that tells the items of each list apart; "" if there is none."""
     return next((key for key in _ITEM_KEYS if before + after and _is_key(before, key) and _is_key(after, key)), "")
 

@@ -6,6 +6,7 @@ Nothing is written into the repository: the working tree becomes objects of a di
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from fleet.ports.source import CommitInfo
 from fleet.source.command import Done, GitCommand, GitLimits
 from fleet.source.snapshot import GitSnapshot, ObjectReader, check_tree, parse_changes, parse_commit, parse_tree
 
+_COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _DEFAULT_BASES = ("refs/remotes/origin/HEAD", "refs/remotes/origin/main", "refs/remotes/origin/master")
 # The commit of a working tree is an intermediate value that nobody sees: it needs somebody's name.
 _NOBODY = {
@@ -39,8 +41,9 @@ class Side:
 class LocalRepo:
     """The repository that holds a directory; the directory is the root of the fleet repo."""
 
-    def __init__(self, git: GitCommand, index: Path, prefix: str, scratch: Path) -> None:
-        self._git, self._index, self._scratch = git, index, scratch
+    def __init__(self, git: GitCommand, top: Path, directory: Path, prefix: str, scratch: Path) -> None:
+        self._git, self._top, self._directory, self._scratch = git, top, directory, scratch
+        self._index = directory / "index"
         self.prefix = prefix  # of the fleet repo inside the repository; "": it is the whole
         self._limits = GitLimits()
         self._objects = ObjectReader(git, self._limits)
@@ -78,6 +81,26 @@ class LocalRepo:
         """Whether `newer` contains `older`."""
         command = ("merge-base", "--is-ancestor", older.snapshot.revision, newer.snapshot.revision)
         return (await self._ask(*command)).status == 0
+
+    async def blame(self, path: str, line: int) -> CommitInfo | None:
+        """Who wrote a line of a file of the fleet repo last, as it lies here; None: it is not committed.
+
+        Raises UsageInvalid where Git knows no such line. Drivers that the repository names are not run.
+        """
+        # Told as seen from the Git directory, where git runs; one elsewhere makes git go to the top by itself.
+        inside = self._directory.is_relative_to(self._top)
+        up = "../" * len(self._directory.relative_to(self._top).parts) if inside else ""
+        named = f"{up}{self.prefix}/{path}" if self.prefix else f"{up}{path}"
+        command = ("blame", "--porcelain", "--no-textconv", f"-L{line},{line}", "--", named)
+        done = await self._must(*command)
+        return blamed(done.output.decode("utf-8", "replace"))
+
+    async def contains(self, newer: str, older: str) -> bool | None:
+        """Whether a commit contains another; None where this checkout does not know one of them."""
+        if not all(_COMMIT.match(name) for name in (newer, older)):
+            return None
+        status = (await self._ask("merge-base", "--is-ancestor", older, newer)).status
+        return {0: True, 1: False}.get(status)
 
     async def merged_working_tree(self, base: Side) -> Side:
         """The files as they lie here, ignored ones aside, merged into `base`; raises MergeConflict."""
@@ -170,9 +193,19 @@ class LocalRepo:
         return done
 
 
+def blamed(porcelain: str) -> CommitInfo | None:
+    """The commit of one line in `git blame --porcelain`; None for a line that is in no commit."""
+    head, *lines = porcelain.split("\n")
+    said = dict(line.split(" ", 1) for line in lines if " " in line and not line.startswith("\t"))
+    revision = head.partition(" ")[0]
+    if not _COMMIT.match(revision) or not revision.strip("0"):
+        return None
+    return CommitInfo(Revision(revision), said.get("summary", ""), said.get("author", ""), float(said["author-time"]))
+
+
 def open_local(root: Path, environment: Mapping[str, str]) -> LocalRepo:
     """The repository around a directory; raises UsageInvalid where there is none."""
-    found = _repository_of(root.resolve())
+    found = repository_of(root.resolve())
     if found is None:
         raise UsageInvalid(f"{root} is in no git repository", next_step="run this in a clone of the fleet repo")
     top, directory = found
@@ -190,10 +223,10 @@ def open_local(root: Path, environment: Mapping[str, str]) -> LocalRepo:
     (scratch / "objects").mkdir()
     git = GitCommand(directory, environment=settings, configuration=("core.symlinks=true",))
     prefix = os.path.relpath(root.resolve(), top)
-    return LocalRepo(git, directory / "index", "" if prefix == "." else prefix, scratch)
+    return LocalRepo(git, top, directory, "" if prefix == "." else prefix, scratch)
 
 
-def _repository_of(directory: Path) -> tuple[Path, Path] | None:
+def repository_of(directory: Path) -> tuple[Path, Path] | None:
     """The top of the working tree and its Git directory, looking upwards as git does."""
     for top in (directory, *directory.parents):
         dot = top / ".git"
