@@ -123,7 +123,7 @@ class ObjectReader:
 
     def _answer(self, name: str, deadline: float) -> GitObject | None:
         header = self._line(deadline).split()
-        if len(header) != 3:
+        if len(header) != 3 or not header[2].isdigit():  # a name with a space in it is said again, and "missing"
             return None
         oid, kind, size = header[0].decode(), header[1].decode(), int(header[2])
         if size > self._limits.file_bytes:
