@@ -28,6 +28,7 @@ LOOK_SECONDS = 60.0
 RENEW_SECONDS = 60.0  # the whole of one renewal
 _AT_ONCE = 4
 _SOON_SECONDS = 1.0
+_SOON_LOOKS = 60  # in a row: a hub that starts meets its clusters in this time, or they are silent
 
 log = structlog.get_logger("credentials")
 
@@ -42,13 +43,17 @@ class CredentialKeeper:
     bells: Bells
     wall: Callable[[], float]
     look_seconds: float = LOOK_SECONDS
+    soon_seconds: float = _SOON_SECONDS
     _read: dict[str, Held] = field(default_factory=dict[str, Held])
 
     async def run(self) -> None:
         """Until cancelled."""
+        hurried = 0
         while True:
             is_whole = await self.look()
-            await asyncio.sleep(self.look_seconds if is_whole else min(_SOON_SECONDS, self.look_seconds))
+            hurried = 0 if is_whole else hurried + 1
+            hurries = 0 < hurried < _SOON_LOOKS
+            await asyncio.sleep(min(self.soon_seconds, self.look_seconds) if hurries else self.look_seconds)
 
     async def look(self) -> bool:
         """Once over all clusters of the fleet; what is due is renewed, some at once.
