@@ -51,7 +51,7 @@ class Pruner:
         action = unit.desired.action
         permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
-        doomed = [item for item in plan.doomed if healthy or not item.replaced]
+        doomed = [item for item in plan.doomed if (healthy or not item.replaced) and self._is_ours(unit, item.ref)]
         going = [item.ref for item in doomed if self._is_going(unit, item.ref)]
         await self._look_after(unit, going)
         doomed = await self._read_all(unit, [item for item in doomed if item.ref not in going])
@@ -74,15 +74,16 @@ class Pruner:
             message = f"would delete {list_of([item.ref for item in verdict.waiting])}, as on many clusters at once"
             hold = GuardHold("prune-budget", message, verdict.waiting)
         await self._ask(unit, hold)
-        allowed = {item.ref: item for item in verdict.allowed}
+        allowed = {item.ref: item for item in verdict.allowed if self._is_ours(unit, item.ref)}
         for ref in list(allowed):
             if trouble := self._refused(unit, ref):
                 del allowed[ref]
                 outcome.reason, outcome.message, outcome.next_step = trouble.reason, trouble.message, trouble.next_step
         reason = f"dropped by {unit.desired.commit[:12]}"
+        done: list[ObjectRef] = []
         for stage in prune_stages(allowed, {ref: item.wave for ref, item in allowed.items()}):
-            await self._delete_stage(unit, stage, reason, outcome)
-        if done := [ref for ref in allowed if ref not in unit.rows]:
+            done += await self._delete_stage(unit, stage, reason, outcome)
+        if done:
             text = f"deleted {list_of(done)}"
             self._site.outbox.tell(EventKind.PRUNED, text, unit=unit.name, commit=unit.desired.commit)
 
@@ -104,12 +105,17 @@ class Pruner:
         return len(unit.deletions) + len(begun)
 
     async def delete(self, unit: UnitState, ref: ObjectRef, reason: str) -> bool:
-        """Delete one object of the record, by R11; True once it is gone. Raises ClusterError."""
-        site, row = self._site, unit.rows[ref]
-        served = site.served(ref, row.version)
-        if served is None:
+        """Delete one object of the record, by R11; True once it is gone. Raises ClusterError.
+
+        What another unit wants by now, or has taken over, is left to it (R16).
+        """
+        site, row = self._site, unit.rows.get(ref)
+        served = site.served(ref, row.version) if row is not None else None
+        if row is None or served is None:
             return False
         live = await site.kube.get(served, ref.namespace, ref.name)
+        if not self._is_ours(unit, ref):
+            return False
         match judge_deletion(row, live, site.mark(unit.name)):
             case Gone():
                 await self._found_gone(unit, [ref])
@@ -122,6 +128,9 @@ class Pruner:
                     self._stuck(unit, ref, live)
                     return False
                 await self._intend(unit, ref)
+                if not self._is_ours(unit, ref):
+                    await self._spare(unit, ref)
+                    return False
                 try:
                     left = await site.delete(unit, ref, served, uid=uid, reason=reason, version=version)
                 except UNKNOWN_RESULT:
@@ -144,14 +153,16 @@ class Pruner:
 
     async def _spare(self, unit: UnitState, ref: ObjectRef) -> None:
         """The server refused: it stands as before, and when it goes that was not our doing (R43)."""
-        site = self._site
-        site.put_row(unit, replace(unit.rows[ref], state=RowState.APPLIED, since=site.wall()))
+        site, row = self._site, unit.rows.get(ref)
+        if row is None:
+            return  # another unit has taken it over meanwhile, and writes its own row
+        site.put_row(unit, replace(row, state=RowState.APPLIED, since=site.wall()))
         await site.journal.commit(JournalEntry(put=(unit.rows[ref],)))
 
     async def _count(self, unit: UnitState, ref: ObjectRef) -> None:
         """A deletion that was accepted or seen done, once; until this is durable the row says it."""
-        row = unit.rows[ref]
-        if not self._is_counted(unit, row):
+        row = unit.rows.get(ref)
+        if row is not None and not self._is_counted(unit, row):
             gone = Deletion(unit.name, ref, row.since)
             unit.deletions.append(gone)
             await self._site.journal.commit(JournalEntry(deletions=(gone,)))
@@ -159,35 +170,53 @@ class Pruner:
     def _is_counted(self, unit: UnitState, row: Row) -> bool:
         return any((gone.ref, gone.at) == (row.ref, row.since) for gone in unit.deletions)
 
+    def _is_ours(self, unit: UnitState, ref: ObjectRef) -> bool:
+        """Whether it is this unit's still. Plans are older than what was read since: others may want it by now (R16)."""
+        return ref in unit.rows and not self._site.claims.others(ref, unit.name.overlay)
+
     def _refused(self, unit: UnitState, ref: ObjectRef) -> Trouble | None:
         """Why the last deletion of it failed, while the next try is not due yet."""
-        trouble = unit.troubles.get(ref)
-        is_due = trouble is None or trouble.digest != unit.rows[ref].desired or trouble.next_at <= self._site.clock()
+        trouble, row = unit.troubles.get(ref), unit.rows.get(ref)
+        now = self._site.clock()
+        is_due = trouble is None or row is None or trouble.digest != row.desired or trouble.next_at <= now
         return None if is_due else trouble
 
     async def _found_gone(self, unit: UnitState, refs: Sequence[ObjectRef]) -> None:
         """Forget what is not there any more; a deletion that was begun and got no last word gets it now (R43)."""
         for ref in refs:
-            row = unit.rows[ref]
-            if row.state is RowState.DELETING:
+            row = unit.rows.get(ref)
+            if row is not None and row.state is RowState.DELETING:
                 reason = "a deletion that was begun before"
                 await self._site.audited(unit, ref, "delete", uid=row.uid, reason=reason, outcome="gone")
                 await self._count(unit, ref)
         self._forget(unit, refs)
 
-    async def _delete_stage(self, unit: UnitState, refs: Sequence[ObjectRef], reason: str, outcome: Outcome) -> None:
+    async def _delete_stage(
+        self, unit: UnitState, refs: Sequence[ObjectRef], reason: str, outcome: Outcome
+    ) -> list[ObjectRef]:
+        """Delete these; what is gone then."""
+        done: list[ObjectRef] = []
+
         async def delete(ref: ObjectRef) -> None:
+            if not self._site.all_read():
+                self._site.prunes_wait.add(unit.name)  # it may move to a unit whose newest bundle is not read yet
+                return
             try:
-                await self.delete(unit, ref, reason)
+                if await self.delete(unit, ref, reason):
+                    done.append(ref)
             except ENDS_SESSION:
                 raise
             except Conflict:
                 self._site.wake_at(unit.name, self._site.clock() + 1.0)  # it changed meanwhile: judged anew
             except ClusterError as error:
-                trouble = self._applier.trouble(unit, ref, unit.rows[ref].desired, error)
+                row = unit.rows.get(ref)
+                if row is None:
+                    return  # another unit's by now
+                trouble = self._applier.trouble(unit, ref, row.desired, error)
                 outcome.reason, outcome.message, outcome.next_step = trouble.reason, trouble.message, trouble.next_step
 
         await self._site.pace.each(refs, delete)
+        return done
 
     def _is_going(self, unit: UnitState, ref: ObjectRef) -> bool:
         """Whether we deleted it before and the cluster accepted that: nobody is asked again."""
@@ -197,7 +226,8 @@ class Pruner:
     async def _look_after(self, unit: UnitState, refs: Sequence[ObjectRef]) -> None:
         """Read what is on its way out by name, in each pass: the event that said so may have met a stale answer."""
         for ref in refs:
-            served = self._site.served(ref, unit.rows[ref].version)
+            row = unit.rows.get(ref)
+            served = self._site.served(ref, row.version) if row is not None else None
             live = await self._site.kube.get(served, ref.namespace, ref.name) if served is not None else None
             if live is not None:
                 self._stuck(unit, ref, live)
@@ -213,7 +243,8 @@ class Pruner:
             if live is not None and known is not None and known[0] == live.resource_version:
                 found.append(replace(known[1], replaced=item.replaced))
                 continue
-            served = self._site.served(item.ref, unit.rows[item.ref].version)
+            row = unit.rows.get(item.ref)
+            served = self._site.served(item.ref, row.version) if row is not None else None
             if served is None:
                 continue
             document = await self._site.kube.get(served, item.ref.namespace, item.ref.name)
@@ -227,6 +258,8 @@ class Pruner:
                 prune=prune_rule_of(document),
                 wave=wave_of(document),
             )
+            if not self._is_ours(unit, item.ref):
+                continue
             unit.doomed[item.ref] = (text_at(document, "metadata", "resourceVersion"), read)
             unit.created[item.ref] = created_at(document)
             found.append(read)
