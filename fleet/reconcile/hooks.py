@@ -10,7 +10,7 @@ name (R4, R16).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -167,7 +167,8 @@ class HookRunner:
         if self._applier.is_troubled(unit, hook):
             return False
         served, key = site.served(ref, hook.source.version), hook_key(unit.bundle, ref)
-        was_begun = _BEGUN + key in unit.memory.done_hooks
+        before = unit.memory.done_hooks
+        was_begun = _BEGUN + key in before
         try:
             self._refuse_claimed(unit, ref, claims)
             if served is None:
@@ -187,12 +188,25 @@ class HookRunner:
         except (NotOurs, ClusterError, ReconcileError) as error:
             found = error.error if isinstance(error, NotOurs) else error
             self._applier.trouble(unit, ref, hook.digest, found)
-            if not was_begun and not isinstance(found, UNKNOWN_RESULT):
-                await self._remember(unit, [], forget=[_BEGUN + key])
+            if not isinstance(found, UNKNOWN_RESULT):
+                await self._take_back(unit, key, before)
             return False
         unit.troubles.pop(ref, None)
         site.outbox.tell(EventKind.NOTE, f"hook {ref} started", unit=unit.name, ref=ref)
         return True
+
+    async def _take_back(self, unit: UnitState, key: str, before: Collection[str]) -> None:
+        """Forget what this try wrote down and the server then refused.
+
+        A Job that was made and not let go stays begun, or it would be cleared; it is made no more, or its absence would
+        say that it ran.
+        """
+        if _MADE + key in before:
+            return  # an earlier try may have let it go
+        if _MADE + key in unit.memory.done_hooks:
+            await self._remember(unit, [], forget=[_MADE + key])
+        elif _BEGUN + key not in before:
+            await self._remember(unit, [], forget=[_BEGUN + key])
 
     async def _bring(
         self, unit: UnitState, hook: Wanted, served: ServedKind, live: Document | None, claims: Claims

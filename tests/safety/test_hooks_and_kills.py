@@ -11,6 +11,8 @@ import pytest
 from hubworld import HubWorld, cluster_file, config_map, kustomization, make_world, overlay
 from safety.rig import Boundary, Rig
 
+from fleet.sim.statuses import ApiError
+
 pytestmark = pytest.mark.timeout(200)
 TTL = "  ttlSecondsAfterFinished: 1\n"
 
@@ -90,6 +92,32 @@ async def test_a_job_that_removes_itself_runs_once_wherever_the_hub_is_killed(
     rig = Rig(world)
     rig.watch_clusters()
     pods, met = births(world, "pods", "migrate"), kill_at(rig, phase, "migrate", number)
+    try:
+        commit = await run_with(rig, job("BeforeHookCreation", TTL))
+        await rig.until(lambda: world.progress(commit).done, "delivered")
+    finally:
+        rig.meets = None
+        await rig.stop()
+    assert met
+    assert len(pods) == 1, "lost" if not pods else "doubled"
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+async def test_a_job_that_could_not_be_let_go_runs_all_the_same(world: HubWorld, is_removed: bool) -> None:
+    """It is there, suspended: neither that, nor that somebody removes it meanwhile, says that it ran."""
+    rig = Rig(world)
+    rig.watch_clusters()
+    cluster, pods, met = world.sim.cluster("eu-1"), births(world, "pods", "migrate"), list[str]()
+
+    async def meet(now: str, found: Boundary, _: str) -> bool:
+        if now == "before" and found[0] == "patch" and found[2] == "migrate" and found[3] == 2:
+            met.append(found[2])
+            if is_removed:
+                cluster.remove("batch", "Job", "default", "migrate")
+            raise ApiError(429, "TooManyRequests", "not now")
+        return False
+
+    rig.meets = meet
     try:
         commit = await run_with(rig, job("BeforeHookCreation", TTL))
         await rig.until(lambda: world.progress(commit).done, "delivered")
