@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from fleet.core.documents import Document, mapping_at, text_at
+from fleet.core.health import ObjectHealth
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.objects import BundleObject, HookDelete, HookPhase
 from fleet.core.order import Stage, stages_of
-from fleet.core.status import Kstatus
+from fleet.core.status import Health, Kstatus
 
 
 def hook_key(bundle: Digest, ref: ObjectRef) -> str:
@@ -52,6 +53,12 @@ def removes_itself(body: Document) -> bool:
 def held_back(body: Document) -> Document:
     """The same Job suspended: it is there and does nothing until it is applied as it is."""
     return {**body, "spec": {**mapping_at(body, "spec"), "suspend": True}}
+
+
+def hook_state(ref: ObjectRef, health: ObjectHealth) -> Kstatus:
+    """How far a hook's object has come; a suspended Job, whoever suspended it, has not ended, though it is at rest."""
+    is_job = (ref.group, ref.kind) == ("batch", "Job")
+    return Kstatus.IN_PROGRESS if is_job and health.health is Health.SUSPENDED else health.kstatus
 
 
 def split_hooks(objects: Iterable[BundleObject]) -> tuple[tuple[BundleObject, ...], tuple[BundleObject, ...]]:

@@ -24,6 +24,7 @@ from fleet.core.hooks import (
     Owed,
     held_back,
     hook_key,
+    hook_state,
     hooks_to_delete,
     owed_in,
     plan_hooks,
@@ -39,6 +40,7 @@ from fleet.errors import ClusterError, Conflict, OwnedByOther, ReconcileError
 from fleet.ports.kube import Answer, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ABSENT_VERSION, ENDS_SESSION, Applier, NotOurs, refusal_of
+from fleet.reconcile.judging import is_older
 from fleet.reconcile.memory import Live, UnitState
 from fleet.reconcile.prune import Pruner, created_at
 from fleet.reconcile.site import UNKNOWN_RESULT, Site
@@ -57,6 +59,7 @@ class HookRunner:
 
     def __init__(self, site: Site, applier: Applier, pruner: Pruner) -> None:
         self._site, self._applier, self._pruner = site, applier, pruner
+        self._started: dict[ObjectRef, str] = {}  # the resourceVersion that the start of a hook made
 
     async def run(self, unit: UnitState, phase: HookPhase, outcome: Outcome, claims: Claims) -> bool:
         """Take a phase as far as it goes now; True once it is over."""
@@ -135,11 +138,11 @@ class HookRunner:
         for hook in unit.hooks:
             live = self._site.view.find(hook.ref)
             is_open = hook.ref in started and hook.ref not in failed and hook_key(bundle, hook.ref) not in keys
-            if live is None and is_open and hook.source.options.hook is phase:
+            if is_open and hook.source.options.hook is phase and self._is_behind(hook.ref, live):
                 # Only a read by name says that it vanished: no row of the record brings it back into the view.
                 live = await self._find(unit, hook, claims)
             if live is not None:
-                health[hook.ref] = live.health.kstatus
+                health[hook.ref] = hook_state(hook.ref, live.health)
         return plan_hooks(
             [hook.source for hook in unit.hooks],
             phase,
@@ -150,6 +153,11 @@ class HookRunner:
             health=health,
             failed_before=failed,
         )
+
+    def _is_behind(self, ref: ObjectRef, live: Live | None) -> bool:
+        """Whether the view shows a hook's object not at all, or from before its start: an event that came late."""
+        started = self._started.get(ref, "")
+        return live is None or (live.resource_version != started and is_older(live.resource_version, started))
 
     async def _find(self, unit: UnitState, hook: Wanted, claims: Claims) -> Live | None:
         """A hook's object as read by name; raises ClusterError."""
@@ -180,7 +188,7 @@ class HookRunner:
             seen = was_begun or (not clear and site.view.find(ref) is not None)
             live = await self._read(unit, ref, served, claims) if seen else None
             if answer := await self._bring(unit, hook, served, live, claims):
-                site.see(unit, ref, answer.object)
+                self._started[ref] = site.see(unit, ref, answer.object).resource_version
             await self._remember(unit, [_STARTED + key])
             site.wake(unit.name)  # one that is Current at once tells nothing more
         except ENDS_SESSION:

@@ -7,10 +7,12 @@ from core.building import bundle_object, config_map, ref
 from hypothesis import given
 from hypothesis.strategies import dictionaries, none, one_of, sampled_from, sets
 
+from fleet.core.health import judge_health
 from fleet.core.hooks import (
     Owed,
     held_back,
     hook_key,
+    hook_state,
     hooks_to_delete,
     owed_in,
     plan_hooks,
@@ -144,6 +146,25 @@ def test_what_is_owed_reads_back() -> None:
     done = [hook_key(BUNDLE, MIGRATE.ref), f"started {hook_key(BUNDLE, MIGRATE.ref)}", str(owed)]
     assert owed_in(done) == [owed]
     assert owed.ref == MIGRATE.ref
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "state"),
+    [
+        ({"suspend": True}, {}, Kstatus.IN_PROGRESS),
+        ({"suspend": True}, {"conditions": [{"type": "Complete", "status": "True"}]}, Kstatus.CURRENT),
+        ({"suspend": True}, {"conditions": [{"type": "Failed", "status": "True"}]}, Kstatus.FAILED),
+        ({}, {"startTime": "2026-01-01T00:00:00Z", "active": 1}, Kstatus.IN_PROGRESS),
+    ],
+)
+def test_a_suspended_job_has_not_ended(spec: dict, status: dict, state: Kstatus) -> None:
+    live = {**job_body(**spec), "metadata": {"name": "migrate"}, "status": status}
+    assert hook_state(MIGRATE.ref, judge_health(live)) is state
+
+
+def test_what_never_ends_is_over_though_it_is_suspended() -> None:
+    nightly = job_body(kind="CronJob", suspend=True)
+    assert hook_state(ref("nightly", "CronJob", "batch"), judge_health(nightly)) is Kstatus.CURRENT
 
 
 def job_body(group: str = "batch/v1", kind: str = "Job", **spec) -> dict:

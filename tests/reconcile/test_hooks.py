@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 from testbed.rest import Rest
 
-from fleet.core.ids import Identity, OverlayName
+from fleet.core.ids import Identity, OverlayName, UnitName
 from fleet.core.objects import Mark
 from fleet.core.record import mark_body
+from fleet.ports.kube import Changed
 
 
 def path(shop: str, name: str) -> str:
@@ -18,6 +22,30 @@ def path(shop: str, name: str) -> str:
 
 def hook(name: str, shop: str, delete: str, phase: str = "PreSync") -> dict:
     return config_map(name, shop, {"hook": "yes"}, **notes(hook=phase, hook_delete=delete))
+
+
+def job(name: str, shop: str, **spec: Any) -> dict:
+    pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "registry.example/i:1"}]}}
+    metadata = {"name": name, "namespace": shop, **notes(hook="PreSync", hook_delete="BeforeHookCreation")}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": pod, **spec}}
+
+
+def job_path(shop: str, name: str) -> str:
+    return f"/apis/batch/v1/namespaces/{shop}/jobs/{name}"
+
+
+def complete(client: Rest, path: str) -> None:
+    """What the Job controller writes about a Job that ended well."""
+    at = "2026-01-01T00:00:00Z"
+    said = [{"type": kind, "status": "True"} for kind in ("SuccessCriteriaMet", "Complete")]
+    status = {"startTime": at, "completionTime": at, "succeeded": 1, "conditions": said}
+    client.merge(f"{path}/status", {"status": status})
+
+
+def runs(hub: Hub, unit: UnitName, name: str) -> Any:
+    """Whether a hook is waited for, as reported."""
+    found = hub.units.get(unit)
+    return found is not None and found.reason == "HookRuns" and name in found.message
 
 
 def marked(hub: Hub, client: Rest, document: dict, overlay: str) -> dict:
@@ -117,3 +145,68 @@ async def test_a_hooks_object_goes_only_in_the_state_that_was_read(
         await hub.until(lambda: [e.outcome for e in hub.audited if e.action == "delete"][-1:] == ["done"], "deleted")
     assert not client.exists(path(shop, "h"))
     assert [e.outcome for e in hub.audited if e.action == "delete"] == ["", "failed: Conflict", "", "done"]
+
+
+async def test_a_job_that_somebody_suspended_is_waited_for(hub: Hub, api_server: ControlPlane, shop: str) -> None:
+    """It is at rest, as what has ended, and has done nothing yet."""
+    client = api_server.client()
+    unit = hub.want("web", [job("h", shop, suspend=True), config_map("a", shop)])
+    async with hub.worker():
+        await hub.until(lambda: runs(hub, unit, "h"), "waits")
+        client.merge(job_path(shop, "h"), {"metadata": {"labels": {"queue": "full"}}})
+        await hub.until_well(hub.want("two", [config_map("b", shop)]))
+        assert runs(hub, unit, "h")
+        assert not client.exists(path(shop, "a"))
+        client.merge(job_path(shop, "h"), {"spec": {"suspend": False}})
+        complete(client, job_path(shop, "h"))
+        await hub.until_well(unit)
+
+
+class LateEvents:
+    """An event of the Job of before is told once more when the Job that took its place has been made."""
+
+    def __init__(self, kube: Any) -> None:
+        self._kube, self._old = kube, None
+        self._applies, self._made, self.go_on = 0, asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def apply(self, kind: Any, *arguments: Any, **options: Any) -> Any:
+        answer = await self._kube.apply(kind, *arguments, **options)
+        if kind.kind == "Job":
+            self._applies += 1
+            if self._applies == 2:
+                self._made.set()
+        return answer
+
+    async def follow(self, kind: Any, **options: Any) -> Any:
+        async for seen in self._kube.follow(kind, **options):
+            if kind.kind == "Job" and isinstance(seen, Changed):
+                if self._old is not None and seen.object["metadata"]["uid"] != self._old.object["metadata"]["uid"]:
+                    await self._made.wait()
+                    yield self._old
+                    await self.go_on.wait()
+                else:
+                    self._old = seen
+            yield seen
+
+
+async def test_a_late_word_of_the_job_of_before_does_not_end_the_one_that_runs(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client, late = api_server.client(), list[LateEvents]()
+    hub.between = lambda kube: late.append(LateEvents(kube)) or late[-1]
+    unit = hub.want("web", [job("h", shop), config_map("a", shop)])
+    async with hub.worker():
+        await hub.until(lambda: runs(hub, unit, "h"), "runs")
+        complete(client, job_path(shop, "h"))
+        await hub.until_well(unit)
+        hub.want("web", [job("h", shop), config_map("a", shop, {"a": "2"})], commit="b")
+        await hub.until(lambda: runs(hub, unit, "h"), "runs again")
+        await hub.until_well(hub.want("two", [config_map("b", shop)]))
+        assert runs(hub, unit, "h")
+        assert client.get(path(shop, "a"))["data"] == {"a": "1"}
+        complete(client, job_path(shop, "h"))
+        late[-1].go_on.set()
+        await hub.until_well(unit)
