@@ -12,6 +12,8 @@ from fleet.api.queries import IdentityBody, OpenQuery, ReasonBody, SuspendBody, 
 from fleet.api.route import Call, Route
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
+from fleet.core.overrides import named
+from fleet.core.passage import Passages
 from fleet.errors import NotKnown, RequestInvalid
 from fleet.ports.state import OperationRow
 from fleet.ports.worker import AuditEntry
@@ -20,8 +22,10 @@ APPROVE_OVERRIDE = "approve-override"  # kind: its target is the operation that 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
 
 
-def operation_out(row: OperationRow) -> OperationOut:
-    """As the API shows it."""
+def operation_out(row: OperationRow, kept: Passages | None = None) -> OperationOut:
+    """As the API shows it; with `kept`, an open override says the result that it brings."""
+    bound = kept.overrides.get(row.id) if kept is not None and not row.outcome else None
+    brings = f"it brings {named(bound)}" if bound is not None else ""
     return OperationOut(
         id=row.id,
         kind=row.kind,
@@ -30,7 +34,7 @@ def operation_out(row: OperationRow) -> OperationOut:
         requested_at=rfc3339(row.requested_at),
         reason=row.reason,
         outcome=row.outcome,
-        message=row.message,
+        message="; ".join(filter(None, (row.message, brings))),
         ended_at=rfc3339(row.ended_at),
     )
 
@@ -83,6 +87,13 @@ async def _approve(call: Call) -> OperationOut:
         raise RequestInvalid(
             "nobody approves an override of their own", why=f"{row.actor} asked for it", next_step="ask somebody else"
         )
+    bound = call.parts.view.passages.overrides.get(row.id)
+    if bound is None:
+        raise RequestInvalid(
+            f"it is not known yet what {row.id} brings",
+            why="Git is asked and the newest result is rendered first",
+            next_step=f"in a moment: fleet approve {row.id}",
+        )
     given = await call.parts.state.add_operation(
         OperationRow(
             id=f"op-{secrets.token_hex(5)}",
@@ -94,7 +105,8 @@ async def _approve(call: Call) -> OperationOut:
             idempotency_key=f"approve {row.id}",
         )
     )
-    await _audit(call, APPROVE_OVERRIDE, unit=row.target, scope=row.id, reason=body.reason)
+    reason = f"{named(bound)}: {body.reason}" if body.reason else named(bound)
+    await _audit(call, APPROVE_OVERRIDE, unit=row.target, scope=row.id, reason=reason)
     call.parts.bells.orders.set()
     call.parts.bells.rollouts.set()
     return operation_out(given)
@@ -200,14 +212,14 @@ async def _refresh(call: Call) -> Done:
 async def _operations(call: Call) -> OperationList:
     query = call.query(OpenQuery)
     rows = await call.parts.state.operations(open_only=query.open_only, limit=query.limit)
-    return OperationList(items=[operation_out(row) for row in rows], total=len(rows))
+    return OperationList(items=[operation_out(row, call.parts.view.passages) for row in rows], total=len(rows))
 
 
 async def _operation(call: Call) -> OperationOut:
     row = await call.parts.state.operation(call.name)
     if row is None:
         raise NotKnown(f"there is no operation {call.name}")
-    return operation_out(row)
+    return operation_out(row, call.parts.view.passages)
 
 
 async def _audit(

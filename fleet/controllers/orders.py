@@ -98,7 +98,7 @@ class Orders:
             await self._state.end_operation(row.id, "refused", f"there is no unit {row.target}", self._wall())
             return None
         if row.override:
-            found = override_of(row, every, unit, fleet, self._board)
+            found = override_of(row, every, unit, fleet, self._board, self._view.passages, self._wall())
             if found.way is Way.REFUSED:
                 await self._state.end_operation(row.id, "refused", found.why, self._wall())
             # What waits for its step is released by the loop of rollouts, which rings when it did.

@@ -16,7 +16,7 @@ import structlog
 from fleet.controllers.board import Board
 from fleet.controllers.gates import Gates
 from fleet.controllers.histories import Histories, values_of
-from fleet.controllers.overrides import override_of
+from fleet.controllers.overrides import bind, override_of
 from fleet.core.advance import Advance, RowFacts, advance
 from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.forecast import forecast, said
@@ -127,7 +127,11 @@ class Rollouts:
             return None
         kept, facts = self._known(fleet, wall)
         still_open = {row.id for row in operations}
-        kept = replace(kept, carried={name: ended for name, ended in kept.carried.items() if name in still_open})
+        kept = replace(
+            kept,
+            carried={name: ended for name, ended in kept.carried.items() if name in still_open},
+            overrides={name: bound for name, bound in kept.overrides.items() if name in still_open},
+        )
         kept = with_found(kept, self._view.units.values(), self._board.results, wall)
         if self._is_deaf(fleet):
             self._started_at = self._clock()
@@ -302,9 +306,14 @@ class Rollouts:
                 continue  # refused where syncs are carried out
             if unit not in fleet.units or row.requested_at > self._view.head.tried_at:
                 continue
-            if override_of(row, operations, unit, fleet, self._board).way is Way.RELEASE:
-                ahead[unit] = row
-                kept = with_release(kept, unit, self._board.waiting()[unit], held.get(unit), self._now())
+            if not self._is_rendering([fleet.units[unit]]):
+                kept = bind(kept, row, unit, self._board)
+            found = override_of(row, operations, unit, fleet, self._board, kept, self._wall())
+            if found.way is not Way.RELEASE:
+                continue
+            after = with_release(kept, unit, self._board.waiting()[unit], held.get(unit), self._now())
+            if after is not kept:  # else no rollout has it yet, and none could take it back: the next look may
+                kept, ahead[unit] = after, row
         return kept, ahead
 
     async def _keep(
@@ -329,7 +338,7 @@ class Rollouts:
             await self._board.let({**releases, **free}, kept, self._values(kept) | values_of(courses), told, back)
             self._histories.known |= courses
             self._kept = kept
-            if ahead:
+            if ahead or kept.overrides != before.overrides:
                 self._bells.orders.set()  # their syncs go to the workers now
             self._bells.news.ring()
         elif open_rows(kept) and self._now() - self._clock_kept >= CLOCK_SECONDS:

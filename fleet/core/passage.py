@@ -90,11 +90,13 @@ class Passages:
     """All that is kept: those under way and the latest that ended, oldest first.
 
     carried: by operation, outcome and message of orders that are carried out, until the operation itself is ended.
+    overrides: by operation, the one result that an open override brings; a digest of "" for nothing.
     """
 
     all: tuple[Passage, ...] = ()
     quarantine: Quarantine = field(default_factory=dict[OverlayName, Mapping[str, Quarantined]])
     carried: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    overrides: Mapping[str, Rendered] = field(default_factory=dict[str, Rendered])
 
 
 def encode_passages(kept: Passages) -> str:
@@ -110,6 +112,7 @@ def encode_passages(kept: Passages) -> str:
                 for overlay, entries in kept.quarantine.items()
             },
             "carried": {operation: list(ended) for operation, ended in kept.carried.items()},
+            "overrides": {operation: [bound.bundle, bound.commit] for operation, bound in kept.overrides.items()},
         },
         separators=(",", ":"),
     )
@@ -133,6 +136,7 @@ def decode_passages(text: str) -> Passages:
                 for overlay, entries in document["quarantine"].items()
             },
             {operation: (outcome, message) for operation, (outcome, message) in document.get("carried", {}).items()},
+            {operation: Rendered(*bound) for operation, bound in document.get("overrides", {}).items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"rollouts are not in the form they were written in: {error}") from error

@@ -55,6 +55,10 @@ async def test_a_unit_goes_ahead_of_its_step_once_another_person_agreed_and_neve
         urgent = {"override": True, "reason": "the shop is down"}
         status, asked = await world.call("POST", "/api/v1/units/web@prod-1:sync", urgent)
         assert (status, asked["message"]) == (202, "waits for the approval of one other person")
+        operation = asked["id"]
+        while "it brings" not in (asked := (await world.call("GET", f"/api/v1/operations/{operation}"))[1])["message"]:
+            await asyncio.sleep(0.02)
+        assert f"it brings {world.repo.head()[:7]}, result " in asked["message"]
         approve = f"/api/v1/operations/{asked['id']}:approve"
         status, refused = await world.call("POST", approve, {"reason": "mine"})
         assert (status, refused["title"]) == (422, "nobody approves an override of their own")
