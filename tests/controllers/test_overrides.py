@@ -1,0 +1,125 @@
+"""What an override covers: the one result that was the newest when it was asked for, and nothing that came later."""
+
+from __future__ import annotations
+
+import pytest
+from controllers.rig import Brain
+from controllers.test_rollouts import STEPS, clusters, order, result, rollouts_of, settle, told, web
+
+from fleet.controllers.rollouts import Rollouts
+from fleet.core.ids import UnitName
+from fleet.core.overrides import OVERRIDE_SECONDS
+from fleet.ports.state import OperationRow
+
+SOAKS = STEPS.replace("[dev]}", "[dev], soak: 9h}")
+UNIT = UnitName.parse("web@prod-1")
+
+
+def fleet_file(approvals: int) -> dict[str, str]:
+    return {
+        "fleet.yaml": "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\n"
+        f"spec:\n  overrides: {{approve: {approvals}}}\n  environments: [dev, prod]\n  rollout: {{steps: {SOAKS}}}\n"
+    }
+
+
+@pytest.fixture
+async def rollouts(brain: Brain) -> Rollouts:
+    """All clusters hold web 1, and web 2 waits on dev-1; an override needs one other person."""
+    made = rollouts_of(brain)
+    await brain.commit({**fleet_file(1), **clusters(), **web("1")})
+    await settle(brain, made)
+    await brain.commit(web("2"))
+    await settle(brain, made)
+    assert told(brain, "dev-1") == result(brain) != told(brain, "prod-1")
+    return made
+
+
+async def ask(brain: Brain) -> None:
+    row = OperationRow("op-1", "sync", str(UNIT), "ann", brain.wall(), "the shop is down", override=True)
+    await brain.state.add_operation(row)
+    await brain.commits.fetch_once()
+
+
+async def approve(brain: Brain) -> None:
+    await brain.state.add_operation(OperationRow("op-2", "approve-override", "op-1", "bob", brain.wall()))
+
+
+async def go_on(brain: Brain, rollouts: Rollouts, *silent: str) -> tuple[str, str]:
+    """Everything that follows; how the override ended."""
+    for _ in range(5):
+        await brain.orders.look()
+        await rollouts.look()
+        await brain.answer(*silent)
+    row = await brain.state.operation("op-1")
+    assert row is not None
+    return row.outcome, row.message
+
+
+async def test_what_was_approved_goes_ahead_and_the_harmless_way_is_open(brain: Brain, rollouts: Rollouts) -> None:
+    await ask(brain)
+    assert (await go_on(brain, rollouts))[0] == ""
+    await approve(brain)
+    assert (await go_on(brain, rollouts))[0] == "done"
+    assert told(brain, "prod-1") == result(brain) != told(brain, "prod-2")
+
+
+async def test_an_approval_for_what_was_seen_never_brings_a_newer_result(brain: Brain, rollouts: Rollouts) -> None:
+    before = told(brain, "prod-1")
+    await ask(brain)
+    await go_on(brain, rollouts)
+    brain.repo.commit(web("3"))
+    await brain.commits.fetch_once()
+    await approve(brain)
+    outcome, message = await go_on(brain, rollouts)
+    assert (outcome, "is the newest now; ask anew" in message) == ("refused", True)
+    assert told(brain, "prod-1") == before
+
+
+async def test_an_override_that_stays_open_takes_no_newer_commit_along(brain: Brain, rollouts: Rollouts) -> None:
+    await ask(brain)
+    await approve(brain)
+    await go_on(brain, rollouts, "prod-1")  # it is away
+    second = result(brain)
+    assert told(brain, "prod-1") == second
+    brain.repo.commit(web("3"))
+    await brain.commits.fetch_once()
+    assert (await go_on(brain, rollouts, "prod-1"))[0] == "refused"
+    assert told(brain, "prod-1") == second != result(brain)
+
+
+@pytest.mark.parametrize("after", [True, False])
+async def test_a_pause_that_came_later_ends_it_and_one_that_was_known_does_not(
+    brain: Brain, rollouts: Rollouts, after: bool
+) -> None:
+    before = told(brain, "prod-1")
+    if after:
+        await ask(brain)
+        await go_on(brain, rollouts)
+    await order(brain, "pause", brain.view.head.commit)
+    await rollouts.look()
+    if not after:
+        await ask(brain)
+    await approve(brain)
+    outcome, message = await go_on(brain, rollouts)
+    assert (outcome, "stopped after it was asked for: because" in message) == (
+        ("refused", True) if after else ("done", False)
+    )
+    assert (told(brain, "prod-1") == before) is after
+
+
+async def test_what_nobody_approved_within_a_day_is_over_and_a_restart_forgets_nothing(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    await ask(brain)
+    await go_on(brain, rollouts)
+    bound = brain.view.passages.overrides["op-1"]
+    assert bound.bundle == result(brain)
+    again = rollouts_of(brain)
+    await again.start()
+    assert brain.view.passages.overrides["op-1"] == bound
+    brain.wall.now += OVERRIDE_SECONDS
+    await approve(brain)
+    await brain.orders.look()
+    row = await brain.state.operation("op-1")
+    assert row is not None
+    assert (row.outcome, "within 24 h" in row.message) == ("refused", True)
