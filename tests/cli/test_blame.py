@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import re
 import shlex
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +258,51 @@ def test_the_last_commit_of_the_line_its_author_and_what_is_not_committed(tmp_pa
     )
     _, report = ask(tmp_path / "linked", "deployment/eu-web", "spec.minReadySeconds")
     assert report["answers"][0]["lines"][0]["commit"] == revision
+
+
+LAYERS = (BASE, "overlays/web/mid", PROD)
+
+
+def random_overlays(choice: random.Random) -> tuple[dict[str, str], dict[str, str]]:
+    """Layers that set annotations over one another in random ways, often alike; and which line wins for each."""
+    truth: dict[str, str] = {}
+    files = {
+        "clusters/eu-1.yaml": cluster("eu-1", "prod"),
+        "overlays/web/overlay.yaml": overlay({"all": True}),
+        "overlays/web/base/kustomization.yaml": KUSTOMIZATION + "resources: [web.yaml]\n",
+        "overlays/web/base/web.yaml": "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n  namespace: shop\n"
+        "  labels: {app: web}\n  annotations:\n",
+    }
+
+    def add(path: str, text: str, key: str) -> None:
+        files[path] = files.get(path, "") + text + "\n"
+        truth[key] = f"{path}:{files[path].count(chr(10))}"
+
+    keys = [f"k{number}" for number in range(6)]
+    for key in keys:
+        add(f"{BASE}/web.yaml", f"    {key}: {choice.choice(['alike', f'base-{key}'])}", key)
+    for below, here in pairwise(LAYERS):
+        kustomization, merge = f"{here}/kustomization.yaml", f"{here}/merge.yaml"
+        files[kustomization] = KUSTOMIZATION + f"resources: [../{below.rpartition('/')[2]}]\n"
+        files[kustomization] += "patches:\n  - path: merge.yaml\n  - target: {labelSelector: app=web}\n    patch: |-\n"
+        files[kustomization] += "      - {op: test, path: /kind, value: Service}\n"
+        files[merge] = "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n  namespace: shop\n  annotations:\n"
+        for how in ("merge", "operation"):  # in the order in which kustomize takes them
+            for key in choice.sample(keys, 2):
+                value = choice.choice(["alike", f"{here.rpartition('/')[2]}-{how}-{key}"])
+                if how == "merge":
+                    add(merge, f"    {key}: {value}", key)
+                else:
+                    operation = f"{{op: replace, path: /metadata/annotations/{key}, value: {value}}}"
+                    add(kustomization, f"      - {operation}", key)
+    return files, truth
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_random_overlays_the_line_that_wins_is_named(tmp_path: Path, seed: int) -> None:
+    files, truth = random_overlays(random.Random(seed))
+    found = origins(write(tmp_path, files), "service/web", "metadata.annotations")
+    assert found == {f"metadata.annotations.{key}": (True, [place]) for key, place in truth.items()}
 
 
 def test_the_commands_of_the_page_find_their_lines_in_the_example_repo(
