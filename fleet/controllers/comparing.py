@@ -1,6 +1,7 @@
 """Two commits of a fleet repo, unit by unit: what is made from another input is rendered on both sides and compared.
 
-The same for a person's plan before the merge and for the hub after it, so that both come to the same digest.
+The same for a person's plan before the merge and for the hub after it, so that both come to the same digest. The
+renderer remembers nothing of it: the hub asks its index what the next commit touches of the one in force (R6).
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Comparing:
             return EMPTY_BUNDLE
         try:
             async with self._gate:
-                bundle = await self._renderer.render(snapshot, request_of(unit))
+                bundle = await self._renderer.render(snapshot, request_of(unit), remember=False)
         except RendererMissing:
             raise
         except FleetError as error:

@@ -52,16 +52,22 @@ class RenderInputs:
 class Renderer(Protocol):
     """Builds each input once. Errors are RenderError or PathMissing, with file and line where they are known."""
 
-    async def render(self, snapshot: Snapshot, request: RenderRequest) -> Bundle:
-        """From the cache, or by one build per input digest (concurrent callers share it)."""
+    async def render(self, snapshot: Snapshot, request: RenderRequest, *, remember: bool = True) -> Bundle:
+        """From the cache, or by one build per input digest (concurrent callers share it).
+
+        remember: False for a commit that is only looked at, so that `affected` goes on to speak of the one in force.
+        """
         ...
 
     def inputs(self, snapshot: Snapshot, request: RenderRequest) -> RenderInputs:
-        """What a build of this request is made from, on any machine; never raises for what the repo says."""
+        """What a build of this request is made from, on any machine; never raises for what the repo says.
+
+        `affected` knows nothing of it.
+        """
         ...
 
     def affected(self, changed: frozenset[str]) -> frozenset[RenderRequest]:
-        """The requests rendered before (or failed before) whose closure holds, or probed, one of these paths.
+        """The requests remembered (also where their build failed) whose closure holds, or probed, one of these paths.
 
         Milliseconds for 10,000 requests: from the reverse index.
         """

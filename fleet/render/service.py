@@ -23,7 +23,7 @@ from fleet.ports.render import RenderCache, RenderInputs, RenderRequest, Vault
 from fleet.ports.source import Snapshot
 from fleet.render.closure import Closure, Reader, read_closure
 from fleet.render.facts import facts_for
-from fleet.render.index import ReverseIndex
+from fleet.render.index import Place, ReverseIndex, place_of
 from fleet.render.jobs import Answer, BuildJob, FinishJob, build_header, bundle_of, finish_header
 from fleet.render.kustomize import SLIM_TESTED
 from fleet.render.limits import RunLimits
@@ -84,6 +84,7 @@ class Renderer:
         self._key_id = digest_of_bytes(b"render key " + key).encode()
         self._reader = Reader()
         self._trees: OrderedDict[str, CommitTree] = OrderedDict()
+        self._read: dict[str, dict[Place, Closure]] = {}  # of these trees
         self._index = ReverseIndex()
         self._bundles: OrderedDict[Digest, Bundle] = OrderedDict()
         self._bundle_bytes = 0
@@ -101,10 +102,10 @@ class Renderer:
         """What the workers gave up (network, foreign files); empty before the first one started."""
         return self._pool.measures
 
-    async def render(self, snapshot: Snapshot, request: RenderRequest) -> Bundle:
+    async def render(self, snapshot: Snapshot, request: RenderRequest, *, remember: bool = True) -> Bundle:
         """See fleet.ports.render.Renderer."""
         tree = self._tree(snapshot)
-        closure = self._closure(tree, request)
+        closure = self._closure(tree, request, remember=remember)
         if closure.error is not None:
             raise copy_of(closure.error)
         build = _Build(closure, facts_for(closure, request), request.substitute, request.compat)
@@ -166,30 +167,40 @@ class Renderer:
 
     def inputs(self, snapshot: Snapshot, request: RenderRequest) -> RenderInputs:
         """See fleet.ports.render.Renderer."""
-        closure = self.closure(snapshot, request)
+        closure = self._closure(self._tree(snapshot), request, remember=False)
         facts = request.facts if request.substitute else canonical(facts_for(closure, request))
         failed = str(closure.error) if closure.error else ""
         return RenderInputs(closure.input_digest(), closure.input_digest(facts, failed.encode()))
 
     def closure(self, snapshot: Snapshot, request: RenderRequest) -> Closure:
-        """What a build of this request can read; for `fleet render --why` and tests."""
-        return self._closure(self._tree(snapshot), request)
+        """What a build of this request can read, remembered as by `render`."""
+        return self._closure(self._tree(snapshot), request, remember=True)
 
     def _tree(self, snapshot: Snapshot) -> CommitTree:
         tree = self._trees.get(snapshot.revision)
         if tree is None:
             tree = self._trees[snapshot.revision] = CommitTree(snapshot)
+            self._read[snapshot.revision] = {}
             if len(self._trees) > _TREES:
-                self._trees.popitem(last=False)
+                oldest, _ = self._trees.popitem(last=False)
+                del self._read[oldest]
         return tree
 
-    def _closure(self, tree: CommitTree, request: RenderRequest) -> Closure:
-        self._index.ask(request)
-        known = self._index.closure(request)
-        if known is not None and known.holds(tree):
-            return known
-        closure = read_closure(tree, self._reader, request.path, request.components, charts=self._helm is not None)
-        self._index.put(request, closure)
+    def _closure(self, tree: CommitTree, request: RenderRequest, *, remember: bool) -> Closure:
+        """Read once per commit and place. Not remembered, it must not displace that of the commit in force (R6)."""
+        read, place = self._read[tree.snapshot.revision], place_of(request)
+        known, closure = self._index.closure(request), read.get(place)
+        if closure is None and known is not None and known.holds(tree):
+            closure = known
+        if closure is None:
+            charts = self._helm is not None
+            closure = read_closure(tree, self._reader, request.path, request.components, charts=charts)
+        if closure.error is None:  # an error may pass
+            read[place] = closure
+        if remember:
+            self._index.ask(request)
+            if closure is not known:
+                self._index.put(request, closure)
         return closure
 
     async def _finished(self, tree: CommitTree, build: _Build, key: Digest, request: RenderRequest) -> Bundle:

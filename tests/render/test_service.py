@@ -156,6 +156,26 @@ async def test_changed_paths_lead_to_the_requests_they_touch(world: World) -> No
     assert affected("app/settings.yaml") == {"app"}
 
 
+async def test_what_is_only_looked_at_changes_nothing_of_what_a_path_leads_to(world: World) -> None:
+    old, request = commit(SMALL), RenderRequest("app")
+    extra = {
+        "app/kustomization.yaml": "resources: [settings.yaml, extra.yaml]\n",
+        "app/extra.yaml": config_map("extra"),
+    }
+    new = commit({**SMALL, **extra})
+    await world.renderer.render(old, request)
+    await world.renderer.render(new, request)
+    extra_is = frozenset({"app/extra.yaml"})
+    assert world.renderer.affected(extra_is) == {request}
+    other = RenderRequest("app", facts=b'{"name":"eu-9"}')
+    for looked_at in (request, other):  # of the commit before, or of a unit that left with it
+        world.renderer.inputs(old, looked_at)
+        await world.renderer.render(old, looked_at, remember=False)
+    assert world.renderer.affected(extra_is) == {request}
+    world.renderer.forget([request])
+    assert world.renderer.affected(extra_is) == frozenset()
+
+
 async def test_a_killed_worker_is_replaced(world: World) -> None:
     await world.render(SMALL)
     (worker,) = world.renderer._pool._all
