@@ -26,7 +26,8 @@ from fleet.ports.state import Bells, State
 
 LOOK_SECONDS = 60.0
 RENEW_SECONDS = 60.0  # the whole of one renewal
-_AT_ONCE = 4
+_AT_ONCE = 32
+_AGAIN_AT_ONCE = 8  # of those that failed before: they take no turn of the others (R18)
 _SOON_SECONDS = 1.0
 _SOON_LOOKS = 60  # in a row: a hub that starts meets its clusters in this time, or they are silent
 
@@ -45,18 +46,27 @@ class CredentialKeeper:
     look_seconds: float = LOOK_SECONDS
     soon_seconds: float = _SOON_SECONDS
     _read: dict[str, Held] = field(default_factory=dict[str, Held])
+    _waiting: set[str] = field(default_factory=set[str])  # credentials that have a task, by name
+    _renewing: set[str] = field(default_factory=set[str])  # those of them whose turn it is
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    _turns_again: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AGAIN_AT_ONCE))
 
     async def run(self) -> None:
         """Until cancelled."""
         hurried = 0
-        while True:
-            is_whole = await self.look()
-            hurried = 0 if is_whole else hurried + 1
-            hurries = 0 < hurried < _SOON_LOOKS
-            await asyncio.sleep(min(self.soon_seconds, self.look_seconds) if hurries else self.look_seconds)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    is_whole = await self.look(tasks)
+                    hurried = 0 if is_whole else hurried + 1
+                    hurries = 0 < hurried < _SOON_LOOKS
+                    await asyncio.sleep(min(self.soon_seconds, self.look_seconds) if hurries else self.look_seconds)
+        except* FleetError as several:
+            ended = several.exceptions[0]
+        raise ended
 
-    async def look(self) -> bool:
-        """Once over all clusters of the fleet; what is due is renewed, some at once.
+    async def look(self, tasks: asyncio.TaskGroup) -> bool:
+        """Once over all clusters of the fleet; what is due is renewed in `tasks`, and nothing waits for it.
 
         False where no inventory is known yet, or no identity of a cluster whose token is due.
         """
@@ -65,29 +75,35 @@ class CredentialKeeper:
         for name in self.view.credentials.keys() - entries.keys():
             del self.view.credentials[name]
         identities = await self.state.identities()
-        slots, is_whole = asyncio.Semaphore(_AT_ONCE), fleet is not None
-        async with asyncio.TaskGroup() as tasks:
-            for entry in entries.values():
-                state = await self._state_of(entry)
-                if state is None:
-                    self.view.credentials.pop(entry.name, None)
-                    continue
-                self._show(state)
-                identity = entry.identity or identities.get(entry.name)
-                due = next_renewal(state)
-                if not due or due > self.wall():
-                    continue
-                if identity is None:
-                    is_whole = False
-                else:
-                    tasks.create_task(self._renew(state, identity, slots), name=f"renew {state.name}")
+        is_whole = fleet is not None
+        due: list[tuple[CredentialState, Identity]] = []
+        for entry in entries.values():
+            if _name_of(entry) in self._renewing:
+                continue  # it shows itself what comes of it
+            state = await self._state_of(entry)
+            if state is None:
+                self.view.credentials.pop(entry.name, None)
+                continue
+            self._show(state)
+            identity = entry.identity or identities.get(entry.name)
+            at = next_renewal(state)
+            if not at or at > self.wall():
+                continue
+            if identity is None:
+                is_whole = False
+            else:
+                due.append((state, identity))
+        for state, identity in sorted(due, key=lambda one: one[0].token.at):
+            if state.name not in self._waiting:
+                self._waiting.add(state.name)
+                tasks.create_task(self._take_turn(state, identity), name=f"renew {state.name}")
         return is_whole
 
     async def _state_of(self, entry: Cluster) -> CredentialState | None:
         """What is known of a cluster's credential; None where the hub has none of its own to look at."""
         if entry.connection.in_cluster:
             return None
-        name = entry.connection.credential or entry.name
+        name = _name_of(entry)
         try:
             held = await self.renewer.look(name)
         except CredentialMissing:
@@ -104,21 +120,31 @@ class CredentialKeeper:
             name, entry.name, held.place, held.ends, held.token, renew_at=renewal_due(held.token, held.place)
         )
 
-    async def _renew(self, state: CredentialState, identity: Identity, slots: asyncio.Semaphore) -> None:
+    async def _take_turn(self, state: CredentialState, identity: Identity) -> None:
         held = self._read[state.name]
-        async with slots:
-            try:
-                async with asyncio.timeout(RENEW_SECONDS):
-                    renewed = await self.renewer.renew(state.name, held, state.cluster, identity)
-            except TimeoutError:
-                error = ClusterTimeout(
-                    f"no new token within {RENEW_SECONDS:.0f} s", next_step=f"fleet describe cluster {state.cluster}"
-                )
-                await self._failed(state, error)
-            except FleetError as error:
-                await self._failed(state, error)
-            else:
-                await self._keep(state, identity, held, renewed)
+        try:
+            async with self._turns_again if state.failures else self._turns:
+                if self._read[state.name].kubeconfig != held.kubeconfig or state.cluster not in self.view.credentials:
+                    return  # it was given anew, or its cluster left, while this one waited
+                self._renewing.add(state.name)
+                await self._renew(state, identity, held)
+        finally:
+            self._renewing.discard(state.name)
+            self._waiting.discard(state.name)
+
+    async def _renew(self, state: CredentialState, identity: Identity, held: Held) -> None:
+        try:
+            async with asyncio.timeout(RENEW_SECONDS):
+                renewed = await self.renewer.renew(state.name, held, state.cluster, identity)
+        except TimeoutError:
+            error = ClusterTimeout(
+                f"no new token within {RENEW_SECONDS:.0f} s", next_step=f"fleet describe cluster {state.cluster}"
+            )
+            await self._failed(state, error)
+        except FleetError as error:
+            await self._failed(state, error)
+        else:
+            await self._keep(state, identity, held, renewed)
 
     async def _keep(self, state: CredentialState, identity: Identity, held: Held, renewed: bytes) -> None:
         at = self.wall()
@@ -162,3 +188,7 @@ class CredentialKeeper:
         self.view.credentials[state.cluster] = state
         if state.ends.at:
             telemetry.CREDENTIAL_ENDS.labels(state.cluster).set(state.ends.at)
+
+
+def _name_of(entry: Cluster) -> str:
+    return entry.connection.credential or entry.name

@@ -6,13 +6,14 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from fleet.controllers.credentials import CredentialKeeper
 from fleet.core.fleet import Cluster, Fleet, Origin
 from fleet.core.ids import ClusterName, Identity, Revision
 from fleet.core.view import Head, View
+from fleet.errors import ClusterTimeout
 from fleet.kube.credentials import NamedCredentials
 from fleet.kube.renewal import TokenRenewer
 from fleet.ports.kube import Held
@@ -48,7 +49,8 @@ class World:
         self.state, self.view = MemoryState(), View(Head("main"))
         self.wall = ISSUED + 1.0
         self.looks = 0
-        self.silent: set[str] = set()
+        self.silent: set[str] = set()  # no answer ever
+        self.refusing: set[str] = set()
         self.asked: list[str] = []
         world = self
 
@@ -59,6 +61,8 @@ class World:
 
             async def renew(self, name: str, held: Held, cluster: ClusterName, identity: Identity) -> bytes:
                 world.asked.append(name)
+                if name in world.refusing:
+                    raise ClusterTimeout("no answer", next_step="wait")
                 if name in world.silent:
                     await asyncio.Event().wait()
                 return kubeconfig(round(world.wall))
@@ -77,7 +81,7 @@ class World:
                 await self.state.record_identity(ClusterName(name), Identity("i"))
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncGenerator[None]:
         task = asyncio.create_task(self.keeper.run())
         try:
             yield
@@ -86,7 +90,8 @@ class World:
             await asyncio.wait([task])
 
     def issued(self, name: str) -> float:
-        return self.view.credentials[ClusterName(name)].token.issued
+        shown = self.view.credentials.get(ClusterName(name))
+        return shown.token.issued if shown is not None else 0.0
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -117,3 +122,32 @@ async def test_a_cluster_that_is_met_soon_after_the_start_is_renewed_soon() -> N
         await until(lambda: world.looks >= 3, "looks")
         await world.state.record_identity(ClusterName("a"), Identity("i"))
         await until(lambda: world.issued("a") > ISSUED, "renewed")
+
+
+async def test_clusters_that_fell_silent_hold_up_no_other_renewal() -> None:
+    silent = [f"s{number}" for number in range(40)]
+    world = World("a", *silent)
+    await world.give(*silent)
+    world.wall += DUE
+    world.refusing.update(silent)
+    async with world.running():
+        await until(lambda: len(world.asked) == 40, "each was tried once")
+        world.refusing.clear()
+        world.silent.update(silent)
+        world.wall += 100  # they are due again, and now they hang
+        await until(lambda: len(world.asked) == 48, "they hang in all turns of those that failed before")
+        await world.give("a")
+        await until(lambda: world.issued("a") > ISSUED, "renewed")
+    assert len(world.asked) == 49
+
+
+async def test_a_renewal_that_hangs_is_begun_once_however_often_the_hub_looks() -> None:
+    world = World("a", "b")
+    await world.give("a", "b")
+    world.wall += DUE
+    world.silent.add("a")
+    async with world.running():
+        await until(lambda: world.issued("b") > ISSUED, "renewed")
+        looks = world.looks
+        await until(lambda: world.looks > looks + 3, "looks go on")
+    assert sorted(world.asked) == ["a", "b"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -51,7 +52,9 @@ class Keeper:
         self.keeper = CredentialKeeper(renewer, self.state, self.view, Bells(), lambda: time.time() + self.moved)
 
     async def look(self) -> CredentialState:
-        await self.keeper.look()
+        """Once, with all renewals that it began."""
+        async with asyncio.TaskGroup() as tasks:
+            await self.keeper.look(tasks)
         return self.view.credentials[NAME]
 
     async def token(self) -> str:
@@ -231,7 +234,7 @@ async def test_what_a_person_gives_meanwhile_is_kept(
 
     credentials = NamedCredentials(None, keeper.state.credential)
     late = Keeper(own_plane, keeper.state, wrap=lambda _: GivenMeanwhile(credentials, allowed=LOOPBACK))
-    await late.keeper.look()
+    await late.look()
     assert await keeper.state.credential(NAME) == given
     shown = await late.look()
     assert (shown.renew_at, shown.ends.account) == (0.0, "")
@@ -251,7 +254,7 @@ async def test_a_hub_killed_between_the_new_token_and_its_place_holds_one_that_w
     credentials = NamedCredentials(None, keeper.state.credential)
     dying = Keeper(own_plane, keeper.state, wrap=lambda _: Dying(credentials, allowed=LOOPBACK))
     with pytest.raises(ExceptionGroup):
-        await dying.keeper.look()
+        await dying.look()
     assert await keeper.token() == token
     await Keeper(own_plane, keeper.state).look()
     assert await keeper.token() != token
