@@ -147,13 +147,15 @@ class CredentialKeeper:
             await self._keep(state, identity, held, renewed)
 
     async def _keep(self, state: CredentialState, identity: Identity, held: Held, renewed: bytes) -> None:
+        """The audit log has the attempt before it counts, and then how it went (R43)."""
         at = self.wall()
-        entry = AuditEntry(
-            at, "hub", "renew-credential", state.cluster, identity, object=f"credential {state.name}", outcome="done"
-        )
+        entry = AuditEntry(at, "hub", "renew-credential", state.cluster, identity, object=f"credential {state.name}")
         await self.state.write(entry)
         if not await self.state.renew_credential(state.name, held.kubeconfig, renewed, at):
-            return  # somebody gave another one meanwhile, and that one stands
+            another = "another one was given meanwhile, and stands"
+            await self.state.write(replace(entry, at=self.wall(), outcome="refused", reason=another))
+            return
+        await self.state.write(replace(entry, at=self.wall(), outcome="done"))
         telemetry.RENEWALS.labels("done").inc()
         fresh = await self.renewer.look(state.name)
         self._read[state.name] = fresh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from fleet.core.audit import START, AuditEntry, Head, Link, heads_in, next_head
+from fleet.core.audit import DELETED, START, AuditEntry, Head, Link, heads_in, next_head, refs_by_unit
+from fleet.core.ids import ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.status import HoldRequest
 from fleet.errors import StateDamaged, StateError
 from fleet.store.crypto import DATABASE_FILE
@@ -24,7 +25,7 @@ from fleet.store.tables import AUDIT, HOLDS, VALUES
 from fleet.store.trouble import state_error_of
 
 _HEAD = "audit-head"
-_BEGUN = ("delete", "adopt", "force")  # written before and after; all other actions are one entry
+_BEGUN = ("delete", "adopt", "force", "renew-credential")  # written before and after, by the hub itself
 _LOOK_BACK = 2_000  # of these before the end of the log: what a killed hub had begun is among its newest
 _COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table
 
@@ -70,6 +71,19 @@ class SqlAudit:
         query = select(AUDIT).where(AUDIT.c.id > after).order_by(AUDIT.c.id).limit(limit)
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return tuple(map(_link, rows))
+
+    async def deleted(
+        self, overlay: OverlayName, commits: Collection[Revision]
+    ) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        """What workers deleted of an overlay on behalf of these commits."""
+        query = select(AUDIT.c.unit, AUDIT.c.object).where(
+            AUDIT.c.action == "delete",
+            AUDIT.c.outcome.in_(DELETED),
+            AUDIT.c.revision.in_(commits),
+            AUDIT.c.unit.startswith(f"{overlay}@", autoescape=True),
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return refs_by_unit((row.unit, row.object) for row in rows)
 
     def _approved(self, connection: Connection, entry: AuditEntry) -> AuditEntry:
         """The entry with the name of who approved this deletion, kept from its beginning until its end."""

@@ -116,7 +116,8 @@ async def test_a_token_near_its_end_is_replaced_by_one_that_works_and_lives_as_l
     assert 590 < token_ends(renewed).at - time.time() <= 601
     assert (shown.ends.at, shown.problem) == (token_ends(renewed).at, "")
     assert shown.renew_at > time.time() + 300
-    assert [(entry.action, entry.object) for entry in await keeper.audit()] == [("renew-credential", "credential eu-1")]
+    written = [(entry.action, entry.object, entry.outcome) for entry in await keeper.audit()]
+    assert written == [("renew-credential", "credential eu-1", outcome) for outcome in ("", "done")]
     assert await keeper.told() == ["credential eu-1 was renewed"]
     assert token not in repr(keeper.view) + repr(await keeper.audit())
     mark = own_plane.ledger_mark()
@@ -236,6 +237,7 @@ async def test_what_a_person_gives_meanwhile_is_kept(
     late = Keeper(own_plane, keeper.state, wrap=lambda _: GivenMeanwhile(credentials, allowed=LOOPBACK))
     await late.look()
     assert await keeper.state.credential(NAME) == given
+    assert [entry.outcome for entry in await late.audit()] == ["", "refused"]
     shown = await late.look()
     assert (shown.renew_at, shown.ends.account) == (0.0, "")
 

@@ -171,15 +171,16 @@ async def test_what_a_killed_hub_had_begun_gets_its_last_word_once(data: Path) -
     state = await open_state(data, KEY)
     begun = [replace(entry(1), uid="u1", action=action, outcome="") for action in ("delete", "adopt", "force")]
     ended = replace(begun[0], outcome="done")
+    begun.append(replace(entry(1), object="credential eu-1", action="renew-credential", outcome=""))
     single = replace(entry(2), action="first-contact", outcome="")  # one entry is all there is of it
     for one in (*begun, ended, single):
         await state.write(one)
     await state.close()
     for _ in range(2):
         state = await open_state(data, KEY)
-        last = [(link.entry.action, link.entry.outcome) for link in (await state.audit_entries())[5:]]
+        last = [(link.entry.action, link.entry.outcome) for link in (await state.audit_entries())[6:]]
         await state.close()
-        assert last == [("adopt", "unknown: HubEnded"), ("force", "unknown: HubEnded")]
+        assert last == [(action, "unknown: HubEnded") for action in ("adopt", "force", "renew-credential")]
     assert check(data)[0] == 0
 
 
