@@ -17,6 +17,7 @@ from fleet.source.local import LocalRepo
 
 _APPLIED = "applied"
 _EVENTS = 1000  # per page
+_SHOWN = 3
 _KEYS = ("group", "kind", "namespace", "name")
 
 
@@ -34,6 +35,8 @@ class Live:
         if self.unknown:
             return f"unknown: {self.unknown}"
         now = str(self.status.get("commit", ""))
+        if not now:
+            return "unknown: the hub has not seen yet what is there"
         known = {name: await repo.contains(name, commit) for name in {now, *(name for _, name in self.applied)}}
         if known[now] is False:
             return f"not yet: it is on {short(now)}"
@@ -53,8 +56,9 @@ class Live:
         drifts = [drift for drift in self.object.get("drift", []) if not path or _is_within(path, str(drift["path"]))]
         if not drifts:
             return f"as released, by the hub's last look ({seen})"
-        names = sorted({str(drift.get("manager") or "an unknown manager") for drift in drifts})
-        return f"differs, set by {', '.join(names)} ({seen})"
+        said = [f"{drift['path']} by {drift.get('manager') or 'an unknown manager'}" for drift in drifts[:_SHOWN]]
+        more = f" and {len(drifts) - _SHOWN} more" if len(drifts) > _SHOWN else ""
+        return f"differs from what was released: {', '.join(said)}{more} ({seen})"
 
 
 def _is_within(path: str, above: str) -> bool:

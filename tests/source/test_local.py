@@ -123,3 +123,53 @@ async def test_a_base_that_is_not_there_is_told_and_no_option_is_made_of_it(root
 def test_a_directory_without_git_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageInvalid):
         open_local(tmp_path, os.environ)
+
+
+async def test_a_line_has_the_commit_that_wrote_it_last_in_a_clone_a_part_of_it_and_a_linked_tree(root: Path) -> None:
+    older = git(root, "rev-parse", "HEAD")
+    newer = commit(root, {"b.yaml": "b: 1\nc: 2\nd: 1\n", "sub/fleet.yaml": "x: 1\n"})
+    git(root, "worktree", "add", "-q", str(root.parent / "linked"))
+    asked = ((root, "b.yaml"), (root / "sub", "fleet.yaml"), (root.parent / "linked", "b.yaml"))
+    for place, path in asked:
+        repo = open_local(place, os.environ)
+        try:
+            first, second = await repo.blame(path, 1), await repo.blame(path, 2 if path == "b.yaml" else 1)
+            assert first is not None
+            assert second is not None
+            assert (first.revision, second.revision) == (older if path == "b.yaml" else newer, newer), place
+            assert (second.author, second.subject) == ("jo", "a commit")
+            assert await repo.contains(newer, older) is True
+            assert await repo.contains(older, newer) is False
+            assert await repo.contains("a" * 40, older) is None
+            assert await repo.contains("--help", older) is None
+        finally:
+            await repo.close()
+
+
+async def test_what_is_not_committed_has_no_author_and_what_git_does_not_know_is_refused(root: Path) -> None:
+    (root / "a.yaml").write_text("a: 1\nmine: 1\n")
+    (root / "new.yaml").write_text("n: 1\n")
+    repo = open_local(root, os.environ)
+    try:
+        assert await repo.blame("a.yaml", 1) is not None
+        assert await repo.blame("a.yaml", 2) is None
+        for path, line in (("new.yaml", 1), ("a.yaml", 9), ("--contents=a.yaml", 1)):
+            with pytest.raises(UsageInvalid):
+                await repo.blame(path, line)
+    finally:
+        await repo.close()
+
+
+@pytest.mark.parametrize("is_run", [True, False], ids=["git alone", "fleet"])
+async def test_a_driver_that_the_repository_names_is_not_run(root: Path, is_run: bool) -> None:
+    commit(root, {".gitattributes": "*.yaml diff=shown\n"})
+    git(root, "config", "diff.shown.textconv", f"touch {root.parent / 'ran'}; cat")
+    if is_run:  # the harmless twin: that it would have been
+        git(root, "blame", "a.yaml")
+    else:
+        repo = open_local(root, os.environ)
+        try:
+            assert await repo.blame("a.yaml", 1) is not None
+        finally:
+            await repo.close()
+    assert (root.parent / "ran").exists() is is_run
