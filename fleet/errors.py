@@ -64,6 +64,10 @@ class RendererMissing(FleetError):
     """No kustomize >= 5, no kubectl >= 1.27: nothing can be rendered on this machine."""
 
 
+class PromotionRefused(FleetError):
+    """The environment before proves nothing yet, or a file cannot be edited without touching more than its images."""
+
+
 # Source (R6, R7, R25, R26)
 
 
@@ -427,6 +431,12 @@ class StateInUse(StateError):
 
 class StateNotWritable(StateError):
     """Disk full or read-only: writing to clusters stops first (R24)."""
+
+    retry = Retry.SOON
+
+
+class StateBusy(StateError):
+    """The state was not read in time; nothing is wrong with it, and nobody's connection ends for it."""
 
     retry = Retry.SOON
 

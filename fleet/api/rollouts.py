@@ -15,6 +15,7 @@ from fleet.api.queries import OpenQuery, ReasonBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry
 from fleet.core.forecast import forecast
+from fleet.core.gates import GateState
 from fleet.core.gating import GateView
 from fleet.core.ids import OverlayName, UnitName, short
 from fleet.core.passage import Passage
@@ -60,6 +61,17 @@ class RolloutStep(ApiModel):
     gates: list[RolloutGate] = Field(default_factory=list[RolloutGate])
 
 
+class RolloutReading(ApiModel):
+    """What a gate of a step read last; also told once the rollout is over. state: waits, passed, failed."""
+
+    overlay: str
+    step: str
+    gate: str
+    state: str
+    reading: str = ""
+    read_at: str | None = None
+
+
 class RolloutApproval(ApiModel):
     """Who approved a step."""
 
@@ -99,6 +111,7 @@ class RolloutOut(ApiModel):
     forecast: ForecastOut | None = None  # while it goes on
     steps: list[RolloutStep] = Field(default_factory=list[RolloutStep])
     approvals: list[RolloutApproval] = Field(default_factory=list[RolloutApproval])
+    readings: list[RolloutReading] = Field(default_factory=list[RolloutReading])
 
 
 class RolloutList(Page):
@@ -164,6 +177,24 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
             for step in steps
         ],
         approvals=[RolloutApproval(step=step, by=list(who)) for step, who in sorted(passage.approvals.items())],
+        readings=[
+            _reading_out(overlay, key, state)
+            for overlay, row in sorted(passage.rows.items())
+            for key, state in sorted(row.gates.items())
+        ],
+    )
+
+
+def _reading_out(overlay: str, key: str, state: GateState) -> RolloutReading:
+    step, _, gate = key.partition("/")
+    last = state.last
+    return RolloutReading(
+        overlay=overlay,
+        step=step,
+        gate=gate,
+        state=state.verdict,
+        reading=state.why or (last.text if last is not None else ""),
+        read_at=rfc3339(last.at) if last is not None else None,
     )
 
 

@@ -350,6 +350,26 @@ def plan(
     return handler(root, base=base, head=head, kube=kube, output=output, live_seconds=seconds)
 
 
+@app.command
+def promote(
+    overlay: str,
+    *,
+    earlier: Annotated[str, Parameter("--from", help="the environment that proved it")],
+    later: Annotated[str, Parameter("--to", help="the environment that gets it")],
+    branch: Annotated[str, Parameter("--branch", help="its name; without it promote/OVERLAY-ENV-COMMIT")] = "",
+    without_evidence: Annotated[bool, Parameter("--without-evidence", help="ask no hub; needs --reason")] = False,
+    reason: Annotated[str, Parameter("--reason", help="why without evidence; goes into the commit")] = "",
+    root: Root = Path(),
+    hub: Hub = "",
+) -> int:
+    """Hand the images of one environment to the next: one commit on a new branch, with the evidence. Never pushes."""
+    from fleet.cli.promote import Wish, reason_of
+    from fleet.cli.promote import promote as handler
+
+    why = reason_of(without_evidence=without_evidence, reason=reason)
+    return handler(root, Wish(overlay, earlier, later, branch, why, hub), sys.stdout)
+
+
 @vendor_app.default
 def vendor(*, check: bool = False, offline: bool = False, root: Root = Path()) -> int:
     """--check compares the copies with the lock and with where they came from; 1 if anything differs."""

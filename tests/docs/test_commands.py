@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cli.planrepo import files
 from cli.recognised import without_fleet
 from docs.walk import ROOT, commands_of, give_contexts, run_line, walk
 from fixtures.layouts import monorepo
@@ -52,6 +53,21 @@ def test_an_own_repo_goes_as_its_page_says(
     end = time.monotonic() + 60
     while "OutOfSync" not in (shown := run_line(shell, "fleet get units")):
         assert time.monotonic() < end, shown
+
+
+def test_a_promotion_goes_as_its_page_says(shell: subprocess.Popen[str], tmp_path: Path) -> None:
+    images = "images:\n- name: reg.example/web\n  newTag: 1.8.0\n"
+    repo = files()
+    for stage, tag in (("dev", "1.8.0"), ("prod", "1.7.4")):
+        repo[f"overlays/web/{stage}/kustomization.yaml"] += images.replace("1.8.0", tag)
+    write(tmp_path / "repo", repo)
+    run_line(shell, "git init -q --bare -b main origin.git && cd repo && git init -q -b main . && git add -A")
+    run_line(shell, "git commit -qm First && git remote add origin ../origin.git && git push -q origin main")
+    answers = walk(shell, commands_of(ROOT / "docs" / "rollouts.md"), tmp_path)
+    promoted, planned, _ = answers.values()
+    assert "reg.example/web:1.7.4 -> reg.example/web:1.8.0" in promoted
+    assert "image reg.example/web:1.7.4 -> " in planned
+    assert "Promote web to prod: web 1.8.0" in run_line(shell, "git -C ../origin.git log -1 web-1.8")
 
 
 def test_the_demo_of_the_readme_converges_and_cleans_up(own_environment: dict[str, str], tmp_path: Path) -> None:

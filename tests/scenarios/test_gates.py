@@ -94,6 +94,10 @@ async def test_a_rollout_goes_on_by_a_good_reading_and_never_without_one(world: 
         _, events = await world.call("GET", "/api/v1/events?limit=1000")
         told = [entry["message"] for entry in events["items"]]
         assert f"web {commit[:7]}: gate errors of step dev passed: 0.002, the worst of 2" in told
+        await world.until(lambda: world.opened.view.passages.all[-1].outcome, "over")
+        (read,) = (await shown(world, commit))["readings"]
+        assert (read["overlay"], read["step"], read["gate"], read["state"]) == ("web", "dev", "errors", "passed")
+        assert (read["reading"], read["readAt"][:2]) == ("0.002, the worst of 2", "20")
 
 
 async def test_bad_readings_halt_it_and_a_person_lets_it_be_asked_again(world: HubWorld, server: BadServer) -> None:
