@@ -14,6 +14,7 @@ from fleet.controllers.overrides import orphans_of, override_of
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
+from fleet.core.leaving import Leave
 from fleet.core.overrides import Way
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import is_part_of, list_digest_of
@@ -69,7 +70,7 @@ class Orders:
             await self._state.suspensions(),
             requests,
             approvals_of(holds),
-            released_falls_of(holds),
+            released_falls_of(holds, self._board.falls()),
             recovered,
         )
         for cluster, identity in (await self._state.identities()).items():
@@ -180,12 +181,16 @@ def approvals_of(holds: tuple[HoldRow, ...]) -> Mapping[UnitName, frozenset[Appr
     return {unit: frozenset(entries) for unit, entries in approved.items()}
 
 
-def released_falls_of(holds: tuple[HoldRow, ...]) -> frozenset[UnitName]:
-    """Units whose leaving a person approved (R8)."""
+def released_falls_of(holds: tuple[HoldRow, ...], falls: Mapping[UnitName, Leave]) -> frozenset[UnitName]:
+    """Units whose leaving a person approved, as it stands: of that commit, and never with a list of objects (R8).
+
+    The guard of a unit's own deletions has the same reason: who lets objects go does not let the unit go.
+    """
     return frozenset(
         request.unit
         for row in holds
         if row.decision == "approved"
         for request in row.requests
-        if request.reason == FALL
+        if request.reason == FALL and not request.deletions
+        if (leave := falls.get(request.unit)) is not None and leave.commit == request.commit
     )
