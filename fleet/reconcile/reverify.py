@@ -56,7 +56,7 @@ def carry_done(site: Site, unit: UnitState) -> None:
         return
     for ref, item in unit.wanted.items():
         row = unit.rows.get(ref)
-        if row is not None and row.state is RowState.DONE and row.desired != item.digest:
+        if row is not None and row.state is RowState.DONE and row.form != FORM and row.desired != item.digest:
             carried = replace(row, desired=item.digest, form=FORM)
             site.put_row(unit, carried)
             site.journal.jot(JournalEntry(put=(carried,)))

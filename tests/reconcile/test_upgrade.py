@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rig import Hub, config_map, notes
+from rig import CLUSTER, Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 from testbed.ledger import Request
 
 from fleet import telemetry
-from fleet.core.ids import Digest
-from fleet.core.record import FORM
-from fleet.ports.worker import JournalEntry
+from fleet.core.ids import Digest, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.record import FORM, Row, RowState
+from fleet.core.rollout import Apply, UnitDesired, UnitPolicy
+from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.reconcile.limits import WorkerLimits
-from fleet.reconcile.reverify import Reverifier
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.reverify import Reverifier, carry_done
 
 COUNT = 12
 AT_ONCE = WorkerLimits(reverify_spread_seconds=0.0, reverify_per_second=1000.0)
@@ -124,6 +127,25 @@ async def test_hooks_do_not_run_again_for_a_commit_that_is_only_spelled_otherwis
         hub.want("web", [hook, config_map("c", shop, {"a": "2"})], commit="b")
         await hub.until_well(unit)
     assert {one.name for one in asked(api_server, mark)[1]} == {"c", "hook"}
+
+
+@pytest.mark.parametrize(("form", "carried"), [(FORM, False), (FORM - 1, True)])
+def test_a_job_that_ended_is_carried_over_from_another_version_alone(form: int, carried: bool) -> None:
+    name, old, new = UnitName(OverlayName("web"), CLUSTER), Digest("1" * 64), Digest("2" * 64)
+    ref = ObjectRef("batch", "Job", "shop", "migrate")
+    row = Row(name, ref, RowState.DONE, desired=new, form=form)  # a bundle that never settled made it
+    site: Any = SimpleNamespace(journal=SimpleNamespace(jot=lambda entry: None))
+    site.put_row = lambda unit, put: unit.rows.update({put.ref: put})
+    unit = UnitState(name, UnitMemory(name, bundle=Digest("b" * 64)))
+    unit.desired = UnitDesired(
+        name, Revision("a" * 40), Apply(Digest("b" * 64), frozenset(), frozenset()), UnitPolicy()
+    )
+    unit.bundle, unit.rows[ref] = unit.memory.bundle, row
+    wanted: Any = SimpleNamespace(ref=ref, digest=old)
+    unit.wanted[ref] = wanted
+    assert unit.holds_commit
+    carry_done(site, unit)
+    assert (unit.rows[ref].desired == old) is carried
 
 
 @pytest.mark.parametrize("begin", [0.0, 0.5, 1.0])
