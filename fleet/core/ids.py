@@ -74,3 +74,14 @@ class UnitName:
 def short(revision: str) -> str:
     """A commit id or digest as people read it: the first 7 digits."""
     return revision[:7]
+
+
+def version_place(version: str) -> tuple[int, str] | None:
+    """Where a resourceVersion lies among those of its kind, for comparison (KEP-5504); None where it is no number.
+
+    As text: what a cluster sends may be thousands of digits long, which int() refuses.
+    """
+    if not (version.isascii() and version.isdecimal()):
+        return None
+    digits = version.lstrip("0")
+    return len(digits), digits

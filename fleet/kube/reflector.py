@@ -19,6 +19,7 @@ from contextlib import aclosing
 import aiohttp
 
 from fleet.core.documents import mapping_at, parse_document, text_at
+from fleet.core.ids import version_place
 from fleet.core.retry import STREAMS, bounds_for, next_wait
 from fleet.errors import AnswerInvalid, ClusterUnreachable, Expired, FleetError, WatchSilent
 from fleet.kube.answers import Asked, document_of, error_of, error_of_event
@@ -34,15 +35,8 @@ _WHOLE_SHARE = 0.7  # a watch that lived for this share of what it asked for has
 
 def is_older(version: str, than: str) -> bool:
     """Whether a resourceVersion lies before another one (KEP-5504); also where either is no number."""
-    if not (version.isascii() and version.isdecimal() and than.isascii() and than.isdecimal()):
-        return version != than
-    return _size(version) < _size(than)
-
-
-def _size(digits: str) -> tuple[int, str]:
-    """Compares as the number would; int() refuses what is thousands of digits long."""
-    plain = digits.lstrip("0")
-    return len(plain), plain
+    place, bound = version_place(version), version_place(than)
+    return version != than if place is None or bound is None else place < bound
 
 
 class Reflector:

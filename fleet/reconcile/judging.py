@@ -8,7 +8,7 @@ from fleet.core.documents import Document, documents_at, mapping_at, text_at
 from fleet.core.fingerprint import SyncState, judge_sync
 from fleet.core.fleet import HealthRule, IgnoreRule
 from fleet.core.health import ObjectHealth, judge_health
-from fleet.core.ids import Digest
+from fleet.core.ids import Digest, version_place
 from fleet.core.objects import Mark
 from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState, judge_mark
 from fleet.core.status import Health, Kstatus
@@ -115,4 +115,5 @@ def is_older(resource_version: str, than: str) -> bool:
     """Whether a state is that of `than` or older. Versions of one kind are comparable integers (KEP-5504)."""
     if resource_version == than:
         return True
-    return bool(than) and resource_version.isdigit() and than.isdigit() and int(resource_version) <= int(than)
+    place, bound = version_place(resource_version), version_place(than)
+    return place is not None and bound is not None and place <= bound

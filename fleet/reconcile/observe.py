@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from fleet.core.documents import Document, text_at
-from fleet.core.ids import ObjectRef
+from fleet.core.ids import ObjectRef, version_place
 from fleet.core.objects import INSTALLATION_LABEL, ref_of
 from fleet.core.record import MarkKind
 from fleet.errors import AnswerInvalid, ClusterError
@@ -261,6 +261,6 @@ def _is_older(document: Document, since: str) -> bool:
 
     Versions that are no numbers cannot be told apart.
     """
-    version = text_at(document, "metadata", "resourceVersion")
+    place, bound = version_place(text_at(document, "metadata", "resourceVersion")), version_place(since)
     labelled = bool(text_at(document, "metadata", "labels", INSTALLATION_LABEL))
-    return labelled and version.isdecimal() and since.isdecimal() and int(version) <= int(since)
+    return labelled and place is not None and bound is not None and place <= bound
