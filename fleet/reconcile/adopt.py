@@ -118,8 +118,8 @@ class Adopter:
                 raise
             said = "done"
             if not done:
-                trouble = unit.troubles[ref]
-                said = f"{'unknown' if trouble.look_first else 'failed'}: {trouble.reason}"
+                trouble = unit.troubles.get(ref)  # none where an event said since that it is another object
+                said = f"{'unknown' if trouble.look_first else 'failed'}: {trouble.reason}" if trouble else "failed"
             await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome=said, after=live.uid)
         except ENDS_SESSION:
             raise

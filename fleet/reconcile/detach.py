@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import orjson
 
 from fleet.core.documents import Document, documents_at, mapping_at, text_at
@@ -24,13 +26,19 @@ class Detacher:
     def __init__(self, site: Site) -> None:
         self._site, self._parents = site, Parents(site)
 
-    async def detach(self, unit: UnitState, claims: Claims) -> bool:
-        """True once nothing of the unit is left in the record. Objects that another unit takes over are left to it."""
+    async def detach(self, unit: UnitState, claims: Claims, may: Callable[[], bool]) -> bool:
+        """True once nothing of the unit is left in the record. Objects that another unit takes over are left to it.
+
+        may: whether it may go on, asked before each object.
+        """
         site = self._site
         loose: list[ObjectRef] = []
 
         async def free(ref: ObjectRef) -> None:
-            if claims.others(ref, unit.name.overlay):
+            if not site.all_read():
+                site.prunes_wait.add(unit.name)  # it may move to a unit whose newest bundle is not read yet
+                return
+            if not may() or claims.others(ref, unit.name.overlay):
                 return  # the other unit's pass takes the row along
             try:
                 await self._free(unit, ref)
@@ -46,8 +54,9 @@ class Detacher:
             site.view.drop(ref)
         if loose:
             site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in loose)))
-        if unit.rows:
-            site.wake_at(unit.name, site.clock() + 1.0)
+        if unit.rows or not may():
+            if unit.name not in site.prunes_wait:
+                site.poll(unit.name, 1.0)
             return False
         try:
             await self._parents.remove(unit)

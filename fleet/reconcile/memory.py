@@ -19,7 +19,7 @@ from fleet.core.record import FORM, MarkVerdict, Row
 from fleet.core.rollout import UnitDesired
 from fleet.core.status import FieldDrift, HoldRequest, UnitReport
 from fleet.ports.kube import ServedKind
-from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
+from fleet.ports.worker import Deletion, UnitMemory
 
 Kind = tuple[str, str]  # group, kind
 NOT_LISTED = "NotListed"  # why a view is Unknown that has never answered
@@ -141,7 +141,6 @@ class UnitState:
     misplaced: dict[ObjectRef, Wanted] = field(default_factory=dict[ObjectRef, Wanted])  # without their namespace
     managers: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])  # of strangers
     read_key: tuple[Digest, tuple[IgnoreRule, ...], int] | None = None  # what `wanted` was made from
-    moves: list[JournalEntry] = field(default_factory=list[JournalEntry])  # rows taken over, to be committed
     validated: set[ObjectRef] = field(default_factory=set[ObjectRef])  # stood a dry-run
     refused: set[ObjectRef] = field(default_factory=set[ObjectRef])  # did not, for the same bundle
     validated_bundle: Digest | None = None

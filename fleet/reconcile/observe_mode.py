@@ -57,14 +57,13 @@ class Comparer:
         if live is None:
             return ObjectStatus(item.ref, Sync.OUT_OF_SYNC, Health.MISSING, "is not there")
         assert unit.bundle is not None
-        assert unit.desired is not None
         source = await self._site.library.object(unit.bundle, item.source)
         desired = source.document()
         if is_secret(item.ref):
             # Values are sealed here, and reading them to compare would be more than observing needs: only keys count.
             desired = {**desired, "data": {}}
         drift = differences(desired, live)
-        health = judge_health(live, unit.desired.policy.health)
+        health = judge_health(live, self._site.health_rules(unit))
         sync = Sync.OUT_OF_SYNC if drift else Sync.SYNCED
         message = f"{len(drift)} fields differ (approximate)" if drift else health.message
         return ObjectStatus(item.ref, sync, health.health, message, drift=drift)

@@ -155,7 +155,6 @@ class Orders:
         for unit in self.units.values():
             unit.contact.clear()
             unit.doomed.clear()
-            unit.moves.clear()
             unit.read_key = None
         self.due.update(self.units)
 

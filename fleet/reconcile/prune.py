@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fleet.core.documents import Document, items_at, text_at
 from fleet.core.fingerprint import content_of
 from fleet.core.guard import Doomed, GuardHold, judge_prune, list_of, prune_rule_of, wave_of
-from fleet.core.ids import ObjectRef
+from fleet.core.ids import ObjectRef, Revision
 from fleet.core.losses import NOT_KNOWN
 from fleet.core.order import prune_stages
 from fleet.core.plan import UnitPlan
@@ -44,14 +44,15 @@ class Pruner:
 
     async def prune(self, unit: UnitState, plan: UnitPlan, outcome: Outcome, *, healthy: bool) -> None:
         """Let go what is gone or no longer ours, delete what may be deleted, ask for the rest."""
-        assert unit.desired is not None
+        told = outcome.told
+        assert told is not None
         assert plan.doomed is not None
         await self._found_gone(unit, plan.gone)
         self._forget(unit, plan.let_go)
-        action = unit.desired.action
+        action = told.action
         permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
-        doomed = [item for item in plan.doomed if (healthy or not item.replaced) and self._is_ours(unit, item.ref)]
+        doomed = [item for item in plan.doomed if healthy or not item.replaced if self._is_ours(unit, item.ref)]
         going = [item.ref for item in doomed if self._is_going(unit, item.ref)]
         await self._look_after(unit, going)
         doomed = await self._read_all(unit, [item for item in doomed if item.ref not in going])
@@ -64,28 +65,30 @@ class Pruner:
             # What a person approved counts as done: it must not make room in the budget for the rest of its list.
             recent=self.recent(unit, {item.ref for item in doomed})
             + sum(Approved(item.ref, item.uid, item.content) in approved for item in doomed),
-            budget=unit.desired.policy.budget,
+            budget=told.policy.budget,
             permits=permits,
             approved=approved,
-            prune=unit.desired.policy.sync.prune,
+            prune=told.policy.sync.prune,
         )
         hold = verdict.hold
         if hold is None and verdict.waiting:
             message = f"would delete {list_of([item.ref for item in verdict.waiting])}, as on many clusters at once"
             hold = GuardHold("prune-budget", message, verdict.waiting)
-        await self._ask(unit, hold)
+        if not outcome.may().prune:
+            return
+        await self._ask(unit, hold, told.commit)
         allowed = {item.ref: item for item in verdict.allowed if self._is_ours(unit, item.ref)}
         for ref in list(allowed):
             if trouble := self._refused(unit, ref):
                 del allowed[ref]
                 outcome.reason, outcome.message, outcome.next_step = trouble.reason, trouble.message, trouble.next_step
-        reason = f"dropped by {unit.desired.commit[:12]}"
+        reason = f"dropped by {told.commit[:12]}"
         done: list[ObjectRef] = []
         for stage in prune_stages(allowed, {ref: item.wave for ref, item in allowed.items()}):
             done += await self._delete_stage(unit, stage, reason, outcome)
         if done:
             text = f"deleted {list_of(done)}"
-            self._site.outbox.tell(EventKind.PRUNED, text, unit=unit.name, commit=unit.desired.commit)
+            self._site.outbox.tell(EventKind.PRUNED, text, unit=unit.name, commit=told.commit)
 
     def recent(self, unit: UnitState, asked: Collection[ObjectRef]) -> int:
         """Deletions of the unit in the sliding hour (R9), with those whose end is not known yet.
@@ -171,7 +174,7 @@ class Pruner:
         return any((gone.ref, gone.at) == (row.ref, row.since) for gone in unit.deletions)
 
     def _is_ours(self, unit: UnitState, ref: ObjectRef) -> bool:
-        """Whether it is this unit's still. Plans are older than what was read since: others may want it by now (R16)."""
+        """Whether it is this unit's still. Plans are older than what others may want by now (R16)."""
         return ref in unit.rows and not self._site.claims.others(ref, unit.name.overlay)
 
     def _refused(self, unit: UnitState, ref: ObjectRef) -> Trouble | None:
@@ -198,6 +201,8 @@ class Pruner:
         done: list[ObjectRef] = []
 
         async def delete(ref: ObjectRef) -> None:
+            if not outcome.may().prune:
+                return
             if not self._site.all_read():
                 self._site.prunes_wait.add(unit.name)  # it may move to a unit whose newest bundle is not read yet
                 return
@@ -265,9 +270,8 @@ class Pruner:
             found.append(read)
         return found
 
-    async def _ask(self, unit: UnitState, hold: GuardHold | None) -> None:
+    async def _ask(self, unit: UnitState, hold: GuardHold | None, commit: Revision) -> None:
         """Hold these deletions; what would go with them is read once for the list, not in each pass."""
-        assert unit.desired is not None
         if hold is None:
             unit.holds = ()
             return
@@ -275,13 +279,13 @@ class Pruner:
             PendingDeletion(item.ref, item.uid, item.content or None, unit.created.get(item.ref, 0.0))
             for item in hold.doomed
         )
-        request = HoldRequest(unit.name, unit.desired.commit, hold.reason, hold.message, pending)
+        request = HoldRequest(unit.name, commit, hold.reason, hold.message, pending)
         is_new = tuple(_bare(known) for known in unit.holds) != (request,)
         if is_new or self._may_read_again(unit):
             request = await self.with_losses(request)
             unit.holds, unit.holds_read_at = (request,), self._site.clock()
         if is_new:
-            self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=unit.desired.commit)
+            self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=commit)
 
     async def with_losses(self, request: HoldRequest) -> HoldRequest:
         """The same hold with what would go with each object (R10)."""
@@ -291,15 +295,17 @@ class Pruner:
 
     async def ask_for(self, unit: UnitState, doomed: Doomed, hold: GuardHold, created: float) -> None:
         """Hold the deletion of one object; what would go with it is read once for each state of it."""
-        assert unit.desired is not None
+        commit = unit.desired.commit if unit.desired else unit.memory.commit
+        if commit is None:
+            return  # nothing was ever ordered: nothing asks for it
         known = unit.replace_holds.get(doomed.ref)
         before = known.deletions[0] if known else None
         if before is not None and (before.uid, before.content) == (doomed.uid, doomed.content):
             return
         pending = (PendingDeletion(doomed.ref, doomed.uid, doomed.content, created),)
-        request = HoldRequest(unit.name, unit.desired.commit, hold.reason, hold.message, pending)
+        request = HoldRequest(unit.name, commit, hold.reason, hold.message, pending)
         unit.replace_holds[doomed.ref] = await self.with_losses(request)
-        self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=unit.desired.commit)
+        self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=commit)
 
     def _may_read_again(self, unit: UnitState) -> bool:
         lines = (line for hold in unit.holds for item in hold.deletions for line in item.goes_with)
@@ -312,7 +318,7 @@ class Pruner:
         waits = f"waits for {', '.join(names)}" if names else "is still being deleted"
         unit.kept[ref] = ("PruneStuck", f"{ref} is being deleted and {waits}")
         self._site.see(unit, ref, live)
-        self._site.wake_at(unit.name, self._site.clock() + self._site.limits.watch_seconds)
+        self._site.poll(unit.name, self._site.limits.watch_seconds)
 
     def _forget(self, unit: UnitState, refs: Sequence[ObjectRef]) -> None:
         if not refs:

@@ -10,18 +10,21 @@ from dataclasses import replace
 
 from fleet.core.documents import Document
 from fleet.core.hooks import split_hooks
-from fleet.core.ids import Digest, ObjectRef
+from fleet.core.ids import ObjectRef
 from fleet.core.objects import BundleObject, ref_of
 from fleet.core.plan import Wanted
 from fleet.core.record import desired_digest_of
+from fleet.core.rollout import UnitDesired
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.site import Site
+from fleet.reconcile.standing import bundle_of
 
 
-async def read_bundle(site: Site, unit: UnitState, digest: Digest) -> None:
-    """Resolve a bundle for this cluster; nothing is kept of the bodies."""
-    desired = unit.desired
-    assert desired is not None
+async def read_bundle(site: Site, unit: UnitState, desired: UnitDesired) -> None:
+    """Resolve the bundle of an order for this cluster, if it names one; nothing is kept of the bodies."""
+    digest = bundle_of(desired)
+    if digest is None:
+        return
     key = (digest, desired.policy.ignore, site.catalog_version)
     if unit.read_key == key:
         return

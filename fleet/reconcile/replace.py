@@ -29,9 +29,11 @@ class Replacer:
 
     async def replace(self, unit: UnitState, item: Wanted) -> bool:
         """Delete and create one object that refused a change; False where it must wait or may not."""
-        assert unit.desired is not None
-        site, ref, reason = self._site, item.ref, unit.troubles[item.ref].message
-        action = unit.desired.action
+        desired = unit.desired
+        if desired is None or (trouble := unit.troubles.get(item.ref)) is None:
+            return False  # nothing is said of it any more, or what refused is gone: judged anew by the next pass
+        site, ref, reason = self._site, item.ref, trouble.message
+        action = desired.action
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
         served = site.served(ref, item.source.version)
         try:
@@ -44,7 +46,7 @@ class Replacer:
                     reason=reason,
                     owned=len(unit.rows),
                     recent=self._pruner.recent(unit, {ref}),
-                    budget=unit.desired.policy.budget,
+                    budget=desired.policy.budget,
                     approved=approved,
                     live=doomed,
                 )

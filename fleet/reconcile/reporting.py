@@ -27,7 +27,8 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
     memory, desired = unit.memory, unit.desired
     wanted = bundle_of(desired)
     at_bundle = desired is not None and memory.bundle is not None and memory.bundle == wanted
-    judged = desired.commit if desired and outcome.judged and not isinstance(desired.action, UnknownDesired) else None
+    told = outcome.told or desired
+    judged = told.commit if told and outcome.judged and not isinstance(told.action, UnknownDesired) else None
     return UnitReport(
         unit=unit.name,
         commit=desired.commit if at_bundle and desired else memory.commit,

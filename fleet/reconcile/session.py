@@ -16,7 +16,7 @@ from fleet.core.documents import Document
 from fleet.core.fleet import Mode
 from fleet.core.ids import ObjectRef, UnitName
 from fleet.core.record import PARENT_NAMESPACE, RowState, installation_hash
-from fleet.core.rollout import Detach
+from fleet.core.rollout import Detach, UnitDesired
 from fleet.core.status import EventKind, Health, Sync, UnitReport
 from fleet.errors import FleetError, KindNotServed
 from fleet.ports.kube import Catalog
@@ -36,7 +36,7 @@ from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.reporting import report_of
 from fleet.reconcile.sightings import Sightings, hook_refs
 from fleet.reconcile.site import Site
-from fleet.reconcile.standing import Leave, bundle_of, judge_leave
+from fleet.reconcile.standing import Leave, bundle_of, judge_leave, leave_left
 from fleet.reconcile.unit_pass import Outcome, UnitPass
 
 _CONFIG_MAPS: Kind = ("", "ConfigMap")  # always followed: it holds the parents, and proves that the cluster is there
@@ -45,6 +45,7 @@ _DISCOVER_SECONDS = 30.0
 _DISCOVER_SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
 _DISCOVER_GROWTH = 0.25  # of the time since: a busy server takes long to publish what it has established
 _WINDOW_SECONDS = 15.0
+_LET_GO_WAITS = "it left the repo, and waits until the newest commit of every other overlay here is read"
 
 
 class Session:
@@ -129,10 +130,10 @@ class Session:
     async def _read_orders(self) -> None:
         """Read all new bundles first: an object that moves between units must not look dropped to the first of them."""
         for unit in self._startable():
-            wanted = bundle_of(unit.desired)
-            if wanted is not None and unit.bundle != wanted:
+            desired = unit.desired
+            if desired is not None and bundle_of(desired) not in (None, unit.bundle):
                 try:
-                    await read_bundle(self.site, unit, wanted)
+                    await read_bundle(self.site, unit, desired)
                 except FleetError as error:
                     if isinstance(error, ENDS):
                         raise
@@ -146,8 +147,11 @@ class Session:
                 leave = self._leave(unit)
                 if leave.blockers:
                     self._report(unit, Outcome(leave, incomplete="it left the repo and waits to be let go"))
-                elif self._orders.mode is Mode.MANAGE and await self._detacher.detach(unit, self.site.claims):
-                    self._let_go(unit)
+                elif self._may_let_go(unit):
+                    if await self._detacher.detach(unit, site.claims, lambda: self._may_let_go(unit)):
+                        self._let_go(unit)
+                    elif unit.name in site.prunes_wait:
+                        self._report(unit, Outcome(leave, incomplete=_LET_GO_WAITS))
                 return
             outcome = await self._one_pass(unit)
             if unit.report is not None or outcome.plan is not None or outcome.observed is not None or outcome.reason:
@@ -165,6 +169,9 @@ class Session:
             if unit.name in self._orders.due:
                 self._due.set()
 
+    def _may_let_go(self, unit: UnitState) -> bool:
+        return self._orders.mode is Mode.MANAGE and not self._leave(unit).blockers
+
     def _let_go(self, unit: UnitState) -> None:
         """Forget a unit that is detached; one that was ordered anew meanwhile begins anew."""
         if unit.desired is None or isinstance(unit.desired.action, Detach):
@@ -177,21 +184,23 @@ class Session:
         self.wake(unit.name)
 
     async def _one_pass(self, unit: UnitState) -> Outcome:
-        leave, started = self._leave(unit), self.site.clock()
-        if unit.desired is None:
+        leave, started, told = self._leave(unit), self.site.clock(), unit.desired
+        if told is None:
             return Outcome(leave, incomplete="nothing is said of it: it is kept as it is")
-        wanted = bundle_of(unit.desired)
+        wanted = bundle_of(told)
+        await read_bundle(self.site, unit, told)
         if wanted is not None and self._orders.mode is Mode.OBSERVE:
-            await read_bundle(self.site, unit, wanted)
-            return await self._comparer.compare(unit, leave)
+            outcome = await self._comparer.compare(unit, leave)
+            outcome.told = told
+            return outcome
         if wanted is not None:
-            await read_bundle(self.site, unit, wanted)
             kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
             self._follow(kinds)
         if any(not item.served for item in (*unit.wanted.values(), *unit.hooks)):
-            await self._discover_anew(unit)
+            await self._discover_anew(unit, told)
         await self._confirm(unit)
-        outcome = await self._passes.run(unit, leave, self.site.claims)
+        outcome = Outcome(leave, told, lambda left: leave_left(left, self._leave(unit), told, unit.desired))
+        await self._passes.run(unit, outcome, self.site.claims)
         await self._explain(unit, outcome)
         self._set_timers(unit, started)
         return outcome
@@ -245,13 +254,12 @@ class Session:
         started: of the pass. What failed early in a long one may be due already; what was due before and was not
         tried waits for something else than time.
         """
-        now = self.site.clock()
         due = [trouble.next_at for trouble in unit.troubles.values() if trouble.next_at > started]
         due += [reverts.next_at for reverts in unit.reverts.values() if reverts.next_at > started]
         if due:
             self.wake_at(unit.name, min(due))
         if unit.desired is not None and unit.desired.policy.sync.windows:
-            self.wake_at(unit.name, now + _WINDOW_SECONDS)
+            self.site.poll(unit.name, _WINDOW_SECONDS)
 
     async def _explain(self, unit: UnitState, outcome: Outcome) -> None:
         """Name the fields of drift that stays."""
@@ -331,7 +339,7 @@ class Session:
                 view.rows[ref] = quiet_live(row)
         return True
 
-    async def _discover_anew(self, unit: UnitState) -> None:
+    async def _discover_anew(self, unit: UnitState, told: UnitDesired) -> None:
         """Kinds may have come meanwhile: asked when a definition was established, else seldom."""
         site, now = self.site, self.site.clock()
         pause = min(
@@ -348,8 +356,8 @@ class Session:
             for other in site.units.values():
                 _forget_missing_kinds(other, catalog)
             self.wake(None)
-        if unit.desired is not None and (wanted := bundle_of(unit.desired)) is not None:
-            await read_bundle(self.site, unit, wanted)
+        if bundle_of(told) is not None:
+            await read_bundle(self.site, unit, told)
             self._follow({kind_of(ref) for ref in (*unit.refs(), *hook_refs(unit))})
         if any(not item.served for item in unit.wanted.values()):
             self.wake_at(unit.name, now + pause)

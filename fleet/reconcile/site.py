@@ -127,6 +127,7 @@ class Site:
     gone: set[ObjectRef] = field(default_factory=set[ObjectRef])  # read by name: not there
     changed_rows: list[Row] = field(default_factory=list[Row])  # written, not jotted yet
     owners: dict[ObjectRef, UnitName] = field(default_factory=dict[ObjectRef, UnitName])  # by the record
+    polls: dict[UnitName, float] = field(default_factory=dict[UnitName, float])  # loop time of the one that is set
 
     def mark(self, unit: UnitName) -> Mark:
         """The mark of a unit's objects."""
@@ -221,6 +222,13 @@ class Site:
         soon = Backoff(self.limits.retry_first_seconds, self.limits.retry_most_seconds)
         unit.wait = next_wait(unit.wait, self.random(), bounds_for(error, soon))
         self.wake_at(unit.name, self.clock() + unit.wait)
+
+    def poll(self, name: UnitName, seconds: float) -> None:
+        """Pass over a unit in this time, where each pass asks for the next: one timer, whatever else wakes it."""
+        now = self.clock()
+        if not now < self.polls.get(name, now) <= now + seconds:
+            self.polls[name] = now + seconds
+            self.wake_at(name, now + seconds)
 
     async def audited(
         self, unit: UnitState, ref: ObjectRef, action: str, *, uid: str, reason: str, outcome: str, after: str = ""

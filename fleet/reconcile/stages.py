@@ -45,20 +45,18 @@ class Stages:
         fields = {item.ref: canonical(intended(await self._applier.plain_body(unit, item))) for item in new}
         sources = [s.wanted.source for s in steps]
         rows = plan_record(unit.name, unit.rows.values(), sources, at=site.wall(), fields=fields)
-        moves, unit.moves = unit.moves, []
-        if not rows and not moves:
+        if not rows:
             return
         for row in rows:
             site.put_row(unit, row)
-        put = (*rows, *(row for move in moves for row in move.put))
-        await site.journal.commit(JournalEntry(put=put, drop=tuple(d for move in moves for d in move.drop)))
+        await site.journal.commit(JournalEntry(put=rows))
 
     async def are_valid(self, unit: UnitState, steps: Sequence[Step], outcome: Outcome) -> bool:
         """R14: all objects of a change stand a dry-run before the first write. Healing needs none."""
-        assert unit.desired is not None
+        assert outcome.told is not None
         site = self._site
         fresh = [step for step in steps if step.cause in (Cause.NEW, Cause.CHANGED, Cause.MOVED, Cause.ADOPTED)]
-        if not fresh or unit.desired.policy.sync.validate is not Validate.SERVER:
+        if not fresh or outcome.told.policy.sync.validate is not Validate.SERVER:
             return True
         unit.validate_anew()
         first_wave = min(step.wanted.source.options.wave for step in fresh)
@@ -110,23 +108,34 @@ class Stages:
             stages.setdefault((step.wanted.source.options.wave, rank_of(step.wanted.ref)), []).append(step)
         failed: set[ObjectRef] = set()
         for (wave, rank), group in sorted(stages.items()):
+            if not (leave := outcome.may()).apply | leave.heal:
+                break
             heals = [s for s in group if s.cause in (Cause.DRIFTED, Cause.LABEL_LOST)]
             if not self._wave_may_start(unit, wave, outcome) or (rank and not self._foundation_stands(unit, wave)):
                 group = heals
 
             async def write(step: Step) -> None:
-                if not await self._write(unit, step):
+                if self._may(unit, step, outcome) and not await self._write(unit, step, outcome):
                     failed.add(step.wanted.ref)
 
             await site.pace.each(group, write)
             self._jot(unit)
         self._adopter.tell(unit)
-        if failed and not outcome.reason:
-            first = unit.troubles[min(failed)]
+        # What one of them met may be gone again: its state changed, and the unit is due for another pass.
+        troubles = [trouble for ref in sorted(failed) if (trouble := unit.troubles.get(ref))]
+        if troubles and not outcome.reason:
+            first, more = troubles[0], len(troubles) - 1
             outcome.reason, outcome.next_step = first.reason, first.next_step
-            outcome.message = first.message if len(failed) == 1 else f"{first.message} (and {len(failed) - 1} more)"
+            outcome.message = f"{first.message} (and {more} more)" if more else first.message
 
-    async def _write(self, unit: UnitState, step: Step) -> bool:
+    def _may(self, unit: UnitState, step: Step, outcome: Outcome) -> bool:
+        """Whether this write is still allowed: a stage may be long."""
+        leave = outcome.may()
+        if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST):
+            return leave.heal
+        return leave.apply or (leave.heal and step.cause is Cause.GONE and not is_new(unit, step))
+
+    async def _write(self, unit: UnitState, step: Step, outcome: Outcome) -> bool:
         ref = step.wanted.ref
         if ref in self._site.in_flight:
             return True  # being healed at this moment
@@ -137,7 +146,7 @@ class Stages:
         if step.cause is Cause.ADOPTED:
             done = await self._adopter.take(unit, step.wanted)
         else:
-            done = await self._put(unit, step.wanted)
+            done = await self._put(unit, step.wanted, outcome)
         if done:
             unit.contact.pop(ref, None)
             unit.changed += 1
@@ -146,9 +155,11 @@ class Stages:
                 await self._healer.tell(unit, step.wanted, before, was_gone=step.cause is Cause.GONE)
         return done
 
-    async def _put(self, unit: UnitState, item: Wanted) -> bool:
+    async def _put(self, unit: UnitState, item: Wanted, outcome: Outcome) -> bool:
         done = await self._applier.write(unit, item)
-        if not done and item.source.options.replace and unit.troubles[item.ref].reason == ImmutableField.__name__:
+        trouble = unit.troubles.get(item.ref)
+        is_fixed = trouble is not None and trouble.reason == ImmutableField.__name__
+        if not done and item.source.options.replace and is_fixed and outcome.may().apply:
             done = await self._replacer.replace(unit, item)
         return done
 
@@ -168,9 +179,9 @@ class Stages:
         ]
         if not behind:
             return True
-        assert unit.desired is not None
+        assert outcome.told is not None
         since = unit.waves_since.setdefault(wave, site.clock())
-        limit = unit.desired.policy.health_timeout_seconds
+        limit = outcome.told.policy.health_timeout_seconds
         names = ", ".join(str(ref) for ref in behind[:3]) + (f" and {len(behind) - 3} more" if len(behind) > 3 else "")
         if not outcome.reason:
             late = site.clock() - since >= limit
@@ -209,3 +220,9 @@ class Stages:
     def all_current(self, unit: UnitState) -> bool:
         """Whether all objects of the unit are."""
         return all(self.is_current(unit, item) for item in unit.wanted.values() if item.source.options.reconcile)
+
+
+def is_new(unit: UnitState, step: Step) -> bool:
+    """Whether the step would bring what was never applied: more than healing."""
+    row = unit.rows.get(step.wanted.ref)
+    return row is None or row.desired != step.wanted.digest

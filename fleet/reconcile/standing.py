@@ -37,6 +37,23 @@ def bundle_of(desired: UnitDesired | None) -> Digest | None:
             return None
 
 
+def leave_left(leave: Leave, now: Leave, told: UnitDesired, newest: UnitDesired | None) -> Leave:
+    """What a pass under way may still do (R17): never more than it began with, and nothing that was taken back since.
+
+    leave: of the pass; now: by what is ordered now; told: what the pass carries out; newest: what is ordered now. A
+    bundle that is no longer wanted is not completed, but where another is applied next. Nothing is deleted by an order
+    that is not the newest.
+    """
+    newer = newest is not None and isinstance(newest.action, Apply)
+    is_wanted = newest is not None and (newer or bundle_of(newest) == bundle_of(told))
+    return Leave(
+        apply=leave.apply and now.apply and is_wanted,
+        heal=leave.heal and now.heal and is_wanted,
+        prune=leave.prune and now.prune and newest == told,
+        blockers=now.blockers or leave.blockers,
+    )
+
+
 def judge_leave(
     desired: UnitDesired | None,
     *,

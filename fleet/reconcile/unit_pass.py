@@ -28,6 +28,7 @@ from fleet.core.plan import (
     prove_complete,
 )
 from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState
+from fleet.core.rollout import UnitDesired
 from fleet.core.status import EventKind, ObjectStatus
 from fleet.core.unserved import why_unserved
 from fleet.errors import (
@@ -53,7 +54,7 @@ from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.replace import Replacer
 from fleet.reconcile.reverify import Reverifier, carry_done
 from fleet.reconcile.site import Site
-from fleet.reconcile.stages import Stages
+from fleet.reconcile.stages import Stages, is_new
 from fleet.reconcile.standing import Leave, bundle_of
 
 _NO_DIGEST = Digest("")
@@ -65,6 +66,8 @@ class Outcome:
     """How far a pass came; what the report is made of."""
 
     leave: Leave
+    told: UnitDesired | None = None  # what the pass carries out, whatever is ordered meanwhile
+    ask: Callable[[Leave], Leave] | None = None  # what is left of a leave now
     plan: UnitPlan | None = None
     reason: str = ""
     message: str = ""
@@ -73,6 +76,12 @@ class Outcome:
     judged: bool = False  # the newest bundle was read and compared in full
     incomplete: str = ""
     observed: tuple[ObjectStatus, ...] | None = None  # of mode observe, where nothing is in a record
+
+    def may(self) -> Leave:
+        """What may still be done, asked anew: a suspend or a hold counts amid a pass too (R17)."""
+        if self.ask is not None:
+            self.leave = self.ask(self.leave)
+        return self.leave
 
 
 class UnitPass:
@@ -92,13 +101,12 @@ class UnitPass:
         self._reverifier = Reverifier(site.limits, site.clock, site.random)
         self._stages = Stages(site, applier, healer, Replacer(site, applier, self._pruner), self._adopter)
 
-    async def run(self, unit: UnitState, leave: Leave, claims: Claims) -> Outcome:
+    async def run(self, unit: UnitState, outcome: Outcome, claims: Claims) -> Outcome:
         """One pass. ClusterErrors of single objects become troubles of theirs; what ends the session is raised."""
-        outcome = Outcome(leave)
-        assert unit.desired is not None  # the worker passes over units that nothing is said of
-        wanted_bundle = bundle_of(unit.desired)
-        if wanted_bundle is not None:
-            await read_bundle(self._site, unit, wanted_bundle)
+        told = outcome.told
+        assert told is not None  # the worker passes over units that nothing is said of
+        wanted_bundle = bundle_of(told)
+        await read_bundle(self._site, unit, told)
         if unlisted := self._site.unlisted(unit):
             more = f" and {len(unlisted) - 3} more kinds" if len(unlisted) > 3 else ""
             outcome.incomplete = f"the cluster has not listed its {', '.join(unlisted[:3])}{more} yet"
@@ -114,12 +122,12 @@ class UnitPass:
             return outcome
         await self._look_again(unit)
         carry_done(self._site, unit)
-        plan = await self._plan(unit, wanted_bundle, claims, leave)
+        plan = await self._plan(unit, told, claims, outcome.may())
         outcome.plan, outcome.judged = plan, wanted_bundle is not None
         outcome.incomplete = plan.incomplete
         unit.wait = 0.0
         if error := judge_empty(
-            unit.name, wanted=len(unit.wanted), owned=len(unit.rows), allow_empty=unit.desired.policy.allow_empty
+            unit.name, wanted=len(unit.wanted), owned=len(unit.rows), allow_empty=told.policy.allow_empty
         ):
             outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
             return outcome
@@ -167,25 +175,24 @@ class UnitPass:
                     await self._look(served, ref)
                     unit.troubles[ref] = replace(trouble, look_first=False)
 
-    async def _plan(self, unit: UnitState, expected: Digest | None, claims: Claims, leave: Leave) -> UnitPlan:
-        site, policy = self._site, unit.desired.policy if unit.desired else None
+    async def _plan(self, unit: UnitState, told: UnitDesired, claims: Claims, leave: Leave) -> UnitPlan:
+        site = self._site
         live = {ref: self._seen(unit, ref) for ref in unit.refs() if self._can_tell(unit, ref)}
         complete: Complete | Incomplete = prove_complete(
             unit.name,
             bundle=unit.bundle,
-            expected=expected,
+            expected=bundle_of(told),
             listed=[kind for kind, view in site.view.kinds.items() if not view.unknown],
             rows=unit.rows.values(),
             confirmed=unit.memory.confirmed,
         )
-        assert policy is not None
         plan = plan_unit(
             unit.name,
             list(unit.wanted.values()),
             unit.rows,
             live,
             claims=claims,
-            adopt=policy.sync.adopt,
+            adopt=told.policy.sync.adopt,
             complete=complete,
         )
         if plan.ask and leave.apply | leave.heal:
@@ -263,21 +270,21 @@ class UnitPass:
     # Doing
 
     async def _carry_out(self, unit: UnitState, plan: UnitPlan, outcome: Outcome, claims: Claims) -> None:
-        leave = outcome.leave
-        if leave.apply:
+        if outcome.may().apply:
             await self._adopter.choose(unit, plan)
         self._refuse(unit, plan)
-        if leave.apply:
-            self._take_over(unit, plan)
-        if leave.apply:
+        if outcome.may().apply:
+            await self._take_over(unit, plan)
             await self._hooks.tidy(unit, claims)
-        hooked = leave.apply and await self._before(unit, outcome, claims)
+        hooked = outcome.may().apply and await self._before(unit, outcome, claims)
+        leave = outcome.may()
         steps = self._steps(unit, plan, leave, release=hooked)
         if steps and leave.apply and not await self._stages.are_valid(unit, steps, outcome):
             steps = [step for step in steps if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE)]
         if steps:
             await self._stages.record(unit, steps)
             await self._stages.apply(unit, steps, outcome)
+        leave = outcome.may()
         if outcome.reason and leave.apply and outcome.reason not in ("WaveWaits", "HookRuns"):
             await self._hooks.failed(unit, outcome, claims)
         self._adopter.name(unit, plan, outcome)
@@ -305,7 +312,7 @@ class UnitPass:
             steps += [step for step in plan.create if not (drift and step.cause is Cause.GONE)]
             steps += plan.change
         elif leave.heal:
-            steps += [step for step in plan.create if step.cause is Cause.GONE and not self._is_new(unit, step)]
+            steps += [step for step in plan.create if step.cause is Cause.GONE and not is_new(unit, step)]
         if leave.heal:
             steps += [
                 step
@@ -313,11 +320,6 @@ class UnitPass:
                 if (reverts := unit.reverts.get(step.wanted.ref)) is None or reverts.next_at <= now
             ]
         return [step for step in steps if not self._applier.is_troubled(unit, step.wanted)]
-
-    def _is_new(self, unit: UnitState, step: Step) -> bool:
-        """Whether the step would bring what was never applied: more than healing."""
-        row = unit.rows.get(step.wanted.ref)
-        return row is None or row.desired != step.wanted.digest
 
     def _refuse(self, unit: UnitState, plan: UnitPlan) -> None:
         """Name what this unit may not or cannot write (R4, R16)."""
@@ -355,23 +357,35 @@ class UnitPass:
             unit.contact.pop(item.ref, None)  # asked anew at the next try
             self._applier.trouble(unit, item.ref, item.digest, error)  # type: ignore[arg-type]
 
-    def _take_over(self, unit: UnitState, plan: UnitPlan) -> None:
-        """Objects that another unit gave up: their rows come along, so that fields and UID are known (R16)."""
+    async def _take_over(self, unit: UnitState, plan: UnitPlan) -> None:
+        """Objects that another unit gave up: their rows come along, so that fields and UID are known (R16).
+
+        Durable at once: until the first write a hook may be waited for, and the connection or the hub may end.
+        """
         site = self._site
+        moved: list[tuple[UnitState | None, Row]] = []
         for step in plan.change:
             if step.cause is not Cause.MOVED or step.seen is None:
                 continue
             ref = step.wanted.ref
             other = site.units.get(replace(unit.name, overlay=OverlayName(step.seen.mark.who)))
-            before = other.rows.get(ref) if other else None
+            before = other.rows.get(ref) if other is not None and other is not unit else None
+            own = unit.rows.get(ref)
+            if before is None and own is not None and own.uid == step.seen.uid:
+                site.put_row(unit, own)  # it came along before, or by an older version stands in two records
+                continue
             row = before or Row(unit.name, ref, RowState.APPLIED, uid=step.seen.uid)
-            site.put_row(unit, replace(row, unit=unit.name, uid=step.seen.uid, since=site.wall()))
-            drop = ()
-            if other is not None and before is not None:
-                other.rows.pop(ref, None)
-                drop = ((other.name, ref),)
+            row = replace(row, unit=unit.name, uid=step.seen.uid, since=site.wall())
+            moved.append((other if before is not None else None, row))
+        if not moved:
+            return
+        drop = tuple((other.name, row.ref) for other, row in moved if other is not None)
+        await site.journal.commit(JournalEntry(put=tuple(row for _, row in moved), drop=drop))
+        for other, row in moved:
+            site.put_row(unit, row)
+            if other is not None:
+                other.rows.pop(row.ref, None)
                 site.wake(other.name)
-            unit.moves.append(JournalEntry(put=(unit.rows[ref],), drop=drop))
 
     def _left(self, unit: UnitState, plan: UnitPlan, leave: Leave) -> bool:
         """Whether anything is still not as desired."""
@@ -390,20 +404,20 @@ class UnitPass:
 
     async def _settle(self, unit: UnitState, plan: UnitPlan, outcome: Outcome) -> None:
         """Everything is applied: prune, then remember the bundle, and write the parent where the list changed."""
-        site = self._site
-        assert unit.desired is not None
-        if outcome.leave.prune and plan.doomed is not None:
+        site, told = self._site, outcome.told
+        assert told is not None
+        if outcome.may().prune and plan.doomed is not None:
             if plan.doomed and not site.all_read():
                 site.prunes_wait.add(unit.name)
             else:
                 await self._pruner.prune(unit, plan, outcome, healthy=self._stages.all_current(unit))
-        if unit.memory.bundle != unit.bundle or unit.memory.commit != unit.desired.commit:
+        if unit.memory.bundle != unit.bundle or unit.memory.commit != told.commit:
             new = unit.memory.bundle != unit.bundle
             form = FORM if new else unit.memory.form
-            unit.memory = replace(unit.memory, bundle=unit.bundle, commit=unit.desired.commit, form=form)
+            unit.memory = replace(unit.memory, bundle=unit.bundle, commit=told.commit, form=form)
             site.journal.jot(JournalEntry(units=(unit.memory,)))
             if new:
                 unit.applied_at = site.wall()
                 message = f"applied: {unit.changed} objects written, {len(unit.wanted) - unit.changed} unchanged"
-                site.outbox.tell(EventKind.APPLIED, message, unit=unit.name, commit=unit.desired.commit)
+                site.outbox.tell(EventKind.APPLIED, message, unit=unit.name, commit=told.commit)
         await self._parents.keep(unit)
