@@ -16,6 +16,7 @@ from fleet.core.release import Rendered
 from fleet.core.takeover import aborted, approved, promoted, readmitted, resumed, settle, taken_back
 
 PREFIX = "rollout-"
+SHORTEST = 7  # digits that name a commit whose results a person lets in again: as many as are shown
 KINDS = ("pause", "resume", "promote", "abort", "approve", "rollback")
 
 
@@ -109,9 +110,10 @@ def _barred(kept: Passages, passage: Passage | None, commit: str) -> Revision | 
 
 
 def taken_back_by(kept: Passages, commit: str) -> Revision | None:
-    """The commit whose results were taken back, by it or its beginning; its rollout itself may be forgotten."""
+    """The commit whose results were taken back, by it or a beginning of it alone; its rollout may be forgotten."""
     known = {entry.commit for entries in kept.quarantine.values() for entry in entries.values()}
-    return next((one for one in sorted(known) if commit and one.startswith(commit)), None)
+    found = [one for one in known if one == commit or (len(commit) >= SHORTEST and one.startswith(commit))]
+    return found[0] if len(found) == 1 else None
 
 
 def find(kept: Passages, commit: str) -> Passage | None:

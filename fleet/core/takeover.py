@@ -56,7 +56,8 @@ def take_over(
     }
     if passage.commit == head and differs:  # the same commit says something else now: from the first step again
         again = Row(_targets(wanted, concerned), before=row.before)
-        return _put(kept, replace(passage, rows={**passage.rows, overlay: again}))
+        # Steps are asked about again: nobody agreed to this result.
+        return _put(kept, replace(passage, rows={**passage.rows, overlay: again}, approvals={}))
     if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
         before = {name: held for name, held in row.before.items() if name in concerned}
         moved = _without_row(kept, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))

@@ -9,7 +9,7 @@ from typing import Any
 from fleet.core.advance import Advance, Condition, RowFacts, UnitFact, advance
 from fleet.core.fleet import Cluster, OnFailure, Origin, RolloutPolicy, Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
-from fleet.core.passage import Passages, Stop
+from fleet.core.passage import Passages, Quarantined, Stop
 from fleet.core.release import Rendered
 from fleet.core.rollout_orders import Done, RolloutOrder, carry_out
 from fleet.core.steps import stages_of
@@ -177,3 +177,23 @@ def test_a_revert_concerns_only_the_clusters_that_moved() -> None:
     back = {name: Wanted(Rendered(OLD.bundle, newer), held[name]) for name in CLUSTERS}  # a commit that reverts it
     kept = take_over(kept, WEB, back, newer, 1.0)
     assert set(kept.all[-1].rows[WEB].targets) == {DEV}
+
+
+def test_an_approval_of_a_step_is_not_one_of_what_another_build_of_the_commit_gives() -> None:
+    kept, held = after_dev()
+    facts = {WEB: facts_of(held)}
+    kept = order(kept, "approve", f"{HEAD} ok", facts).kept
+    same = take_over(kept, WEB, wanted("1"), HEAD, 2.0)
+    assert same.all[-1].approvals == {"ok": ("jo",)}, "nothing else came"
+    other = take_over(kept, WEB, wanted("2"), HEAD, 2.0)
+    assert other.all[-1].approvals == {}
+
+
+def test_only_a_beginning_that_names_one_commit_lets_its_results_in_again() -> None:
+    stop = Stop("it breaks", "jo", 1.0)
+    one, two = Revision("abcdef01" + "0" * 32), Revision("abcdef02" + "0" * 32)
+    kept = Passages(quarantine={WEB: {"d1": Quarantined(one, stop), "d2": Quarantined(two, stop)}})
+    for vague in ("", "a", "abcdef", "abcdef0"):
+        assert order(kept, "resume", vague) == Done(kept, "refused", f"there is no rollout of {vague}")
+    assert set(order(kept, "resume", "abcdef02").kept.quarantine[WEB]) == {"d1"}
+    assert set(order(kept, "resume", one).kept.quarantine[WEB]) == {"d2"}
