@@ -14,7 +14,7 @@ from fleet.core.ids import ObjectRef
 from fleet.core.plan import Wanted
 from fleet.core.record import MarkKind, RowState, mark_body
 from fleet.core.status import EventKind, FieldDrift
-from fleet.errors import RivalManager, StateDamaged
+from fleet.errors import RivalManager, StateBusy, StateDamaged
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import Applier
 from fleet.reconcile.judging import sync_of
@@ -66,7 +66,7 @@ class Healer:
             if await self._applier.write(unit, item):
                 site.journal.jot(JournalEntry(put=(unit.rows[ref],)))
                 await self.tell(unit, item, before, was_gone=live is None)
-        except StateDamaged as error:
+        except (StateDamaged, StateBusy) as error:
             site.retry(unit, error)  # its bundle cannot be read now: the unit's own pass reports it
         site.wake(unit.name)
 

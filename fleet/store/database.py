@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from fleet.errors import FleetError, StateError, StateNotWritable
+from fleet.errors import FleetError, StateBusy, StateError
 from fleet.store.puts import Puts
 from fleet.store.trouble import state_error_of
 
@@ -58,7 +58,7 @@ class Database:
         except DBAPIError as error:
             raise self._translated(error) from error
         except NoConnectionFree as error:  # a machine that is this busy is no bug of whoever asks
-            raise StateNotWritable(
+            raise StateBusy(
                 "the state was not read in time",
                 where=self._where,
                 why=f"{_READERS} connections read it, and none became free in time",

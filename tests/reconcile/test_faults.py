@@ -8,8 +8,10 @@ from rig import Hub, config_map
 from testbed.controlplane import ControlPlane
 
 from fleet.core.fleet import SyncPolicy, Validate
+from fleet.core.ids import Digest
+from fleet.core.objects import Bundle
 from fleet.core.status import EventKind, Sync
-from fleet.errors import OwnedByOther, StateNotWritable
+from fleet.errors import OwnedByOther, StateBusy, StateNotWritable
 from fleet.store.memory import MemoryJournal
 
 
@@ -146,3 +148,27 @@ async def test_an_object_that_was_made_anew_unseen_is_read_again(
         hub.want("web", [config_map("a", shop, {"a": "2"})], commit="b", sync=sync)
         await hub.until(lambda: client.get(path(shop, "a"))["data"] == {"a": "2"}, "applied to the new one")
         assert client.get(path(shop, "a"))["metadata"]["uid"] == again["metadata"]["uid"]
+
+
+async def test_state_that_is_not_read_in_time_delays_one_unit_and_ends_no_connection(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    documents, left, read = [config_map("b", shop)], 3, hub.bundle
+    busy = hub.bundle_of(documents).digest
+
+    async def bundle(digest: Digest) -> Bundle:
+        nonlocal left
+        if digest == busy and left:
+            left -= 1
+            raise StateBusy("the state was not read in time", next_step="wait")
+        return await read(digest)
+
+    hub.bundle = bundle  # type: ignore[method-assign]
+    other = hub.want("other", [config_map("a", shop)])
+    async with hub.worker():
+        await hub.until_well(other)
+        connected = len(hub.reports)
+        slow = hub.want("slow", documents)
+        await hub.until_well(slow)
+        assert left == 0
+        assert {report.reason for report in hub.reports[connected:]} == {""}

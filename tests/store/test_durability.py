@@ -17,7 +17,7 @@ from contracts.state_contract import EU1, event, report, row, unit_report
 
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName
-from fleet.errors import StateError, StateNotWritable
+from fleet.errors import StateBusy, StateError, StateNotWritable
 from fleet.ports.worker import JournalEntry
 from fleet.store import lane, tables
 from fleet.store.database import Database
@@ -223,7 +223,7 @@ async def test_readers_that_wait_too_long_for_a_connection_are_told_so_and_ask_a
     engine.pool._timeout = 0.05  # type: ignore[attr-defined]
     try:
         async with engine.connect(), engine.connect():
-            with pytest.raises(StateNotWritable, match="not read in time"):
+            with pytest.raises(StateBusy, match="not read in time"):
                 await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
         assert await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1
     finally:
