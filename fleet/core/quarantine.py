@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from fleet.core.ids import Digest, UnitName
+from fleet.core.ids import Digest, Revision, UnitName
 from fleet.core.passage import Passages, Quarantine, Quarantined, Stop
 from fleet.core.release import Rendered, Result
 from fleet.core.status import UnitReport
@@ -39,7 +39,8 @@ def with_found(
             if known is not None and unit.cluster in known.clusters:
                 continue
             newest = result if isinstance(result, Rendered) and result.bundle == digest else None
-            commit = newest.commit if newest is not None else report.commit
+            # Never the commit in force: that one is good. Until its own is known, a result is named by its digest.
+            commit = newest.commit if newest is not None else Revision(digest)
             stop = Stop("it was taken back before the hub lost its data", "an earlier hub", wall)
             entry = known or Quarantined(commit, stop)
             entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})

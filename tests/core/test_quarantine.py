@@ -49,7 +49,7 @@ def test_it_is_named_by_the_commit_that_would_bring_it_again() -> None:
     kept = with_found(Passages(), [report("a", "d2")], {unit: Rendered(Digest("d2"), Revision("c7"))}, 5.0)
     assert kept.quarantine[WEB]["d2"].commit == "c7"
     kept = with_found(Passages(), [report("a", "d2")], {}, 5.0)
-    assert kept.quarantine[WEB]["d2"].commit == "c1"
+    assert kept.quarantine[WEB]["d2"].commit == "d2", "c1 is the commit in force, and good"
 
 
 def test_a_form_from_before_clusters_were_kept_is_read() -> None:
