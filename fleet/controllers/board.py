@@ -258,11 +258,12 @@ class Board:
         return policy_of(unit, fleet, self._suspensions).suspensions if fleet is not None else ()
 
     def suspensions_at(self, name: UnitName, entry: Cluster) -> Sequence[Suspension]:
-        """What stops writes of an overlay to a cluster, whether it has a unit there or not."""
+        """What stops writes of an overlay to a cluster, whether it has a unit there or not; a shared identity too."""
         fleet = self._view.fleet
+        shared = self._identities.stops_at(name.cluster, fleet.clusters) if fleet is not None else ()
         if fleet is not None and name in fleet.units:
-            return self.suspensions_of(fleet.units[name])
-        in_git = (fleet.suspend if fleet is not None else None, entry.suspend)
+            return (*shared, *self.suspensions_of(fleet.units[name]))
+        in_git = (*shared, fleet.suspend if fleet is not None else None, entry.suspend)
         by_command = (each for each in self._suspensions if each.scope in scopes_of(name))
         return (*(each for each in in_git if each is not None), *by_command)
 

@@ -1,8 +1,8 @@
-"""Runs the Jobs of gates: created once per run, read until they end, deleted afterwards.
+"""Runs the Jobs of gates: created once per run, read until they end, and deleted once what they said is durable.
 
-A run has a name that is the same after a restart, so a hub that was killed finds its Job again. Writes go by the
-identity, the epoch and the marks that a worker's writes go by (R1, R4, R11, R23); a cluster that is suspended or only
-observed gets none.
+A run has a name that is the same after a restart, so a hub that was killed finds its Job again, ended or not. Writes
+go by the identity, the epoch and the marks that a worker's writes go by (R1, R4, R11, R23); a cluster that is
+suspended, only observed, shared by two entries or waiting for a recovery gets none.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fleet.core.gate_jobs import is_run, job_document, judge_job
 from fleet.core.gates import Ask, Read, Word
 from fleet.core.ids import ClusterName, Identity, ObjectRef, UnitName
 from fleet.core.objects import Mark
+from fleet.core.status import asks_recovery
 from fleet.core.view import View
 from fleet.errors import ClusterError, Conflict, FleetError
 from fleet.inventory.gate_jobs import read_job
@@ -60,16 +61,16 @@ class GateJobs:
     wall: Callable[[], float]
 
     async def read(self, ask: Ask) -> Read:
-        """Run the Job, or go on with it, until it has ended or the gate's time is over; then it is deleted."""
+        """Run the Job, or go on with it, until it has ended or the gate's time is over.
+
+        One that ended stays until `drop`: whoever asked calls that when the reading is durable (R22).
+        """
         kube: Kube | None = None
         try:
             async with asyncio.timeout(ask.seconds):
                 entry, fleet = self._entry_of(ask)
                 kube = await self._connected(entry)
-                place = await self._place(ask, kube, fleet)
-                found = await self._run(ask, place)
-            await self._clean(ask, place)
-            return found
+                return await self._run(ask, await self._place(ask, kube, fleet))
         except TimeoutError:
             await self.drop(ask)
             return Read(Word.NONE, f"its Job did not end within {ask.seconds:.0f} s")
@@ -101,11 +102,14 @@ class GateJobs:
             raise _NotRun(f"{name} is in mode observe: no Job is run there")
         if stops := self.suspensions_of(UnitName(ask.overlay, name), entry):
             raise _NotRun(f"{name} is suspended, and gets no Job: {stops[0].reason}")
+        if any(unit.cluster == name and asks_recovery(report) for unit, report in self.view.units.items()):
+            raise _NotRun(f"{name} waits for fleet recover, and gets no Job before")
         return entry, fleet
 
     async def _connected(self, entry: Cluster) -> Kube:
         fence, identity = self.fence_of(entry.name), entry.identity or self.identity_of(entry.name)
-        if fence is None or identity is None:
+        heard = self.view.clusters.get(entry.name)  # before its first word nobody knows what waits there
+        if fence is None or identity is None or heard is None or not heard.reachable:
             raise _NotRun(f"{entry.name} was not reached by its worker yet")
         return await self.connector.connect(entry.name, entry.connection, expected=identity, fence=fence)
 

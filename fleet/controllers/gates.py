@@ -13,7 +13,7 @@ import structlog
 
 from fleet.controllers.gate_jobs import GateJobs
 from fleet.core.fleet import JobCheck
-from fleet.core.gates import Ask, Read, Reading, Verdict, Word, key_of
+from fleet.core.gates import Ask, GateState, Read, Reading, Verdict, Word, key_of
 from fleet.core.ids import OverlayName, Revision
 from fleet.core.passage import Passages
 from fleet.ports.gates import Measure
@@ -24,6 +24,11 @@ _Key = tuple[Revision, OverlayName, str]  # commit, overlay, STEP/GATE
 _END_SECONDS = 2.0
 
 
+def _is_settled(state: GateState, found: Reading) -> bool:
+    """Whether a reading was folded in, or is of a time before the gate opened."""
+    return state.opened > found.asked_at or (state.last is not None and state.last.asked_at >= found.asked_at)
+
+
 class Gates:
     """One instance per hub."""
 
@@ -31,6 +36,7 @@ class Gates:
         self._measure, self._jobs, self._bells, self._wall = measure, jobs, bells, wall
         self._running: dict[_Key, tuple[Ask, asyncio.Task[None]]] = {}
         self._found: dict[_Key, Reading] = {}
+        self._left: dict[_Key, tuple[Ask, Reading]] = {}  # Jobs that ended, until their reading is durable
         self._ending: set[asyncio.Task[None]] = set()
 
     def readings(self, commit: Revision, overlay: OverlayName) -> Mapping[str, Reading]:
@@ -40,7 +46,7 @@ class Gates:
     def take(self, asks: Iterable[Ask], kept: Passages) -> None:
         """Begin what is due, and end what waits for nothing any more. kept: as it is durable now."""
         open_ones = {
-            (passage.commit, overlay, key)
+            (passage.commit, overlay, key): state
             for passage in kept.all
             if not passage.outcome
             for overlay, row in passage.rows.items()
@@ -50,6 +56,11 @@ class Gates:
         for key in [key for key in self._running if key not in open_ones]:
             self._end(key)
         self._found = {key: found for key, found in self._found.items() if key in open_ones}
+        for key, (ask, found) in list(self._left.items()):
+            state = open_ones.get(key)
+            if state is None or _is_settled(state, found):
+                del self._left[key]
+                self._drop(ask)
         for ask in asks:
             key = (ask.commit, ask.overlay, key_of(ask.step, ask.gate))
             if key in open_ones and key not in self._running:
@@ -67,16 +78,28 @@ class Gates:
             log.exception("a gate could not be read", gate=ask.gate.name, overlay=ask.overlay)
             found = Read(Word.NONE, f"{type(error).__name__} while it was read")
         self._running.pop(key, None)
-        self._found[key] = Reading(found.word, found.text, self._wall(), ask.asked_at)
+        self._found[key] = reading = Reading(found.word, found.text, self._wall(), ask.asked_at)
+        if isinstance(check, JobCheck) and found.word is not Word.NONE:
+            self._left[key] = ask, reading
         self._bells.rollouts.set()
 
     def _end(self, key: _Key) -> None:
         ask, task = self._running.pop(key)
         task.cancel()
         if isinstance(ask.gate.check, JobCheck):
-            ending = asyncio.create_task(self._jobs.drop(ask), name=f"end gate {ask.gate.name}")
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
+            self._drop(ask, task)
+
+    def _drop(self, ask: Ask, reading: asyncio.Task[None] | None = None) -> None:
+        """Delete a Job, once the task that may still create it has ended."""
+
+        async def drop() -> None:
+            if reading is not None:
+                await asyncio.wait((reading,))
+            await self._jobs.drop(ask)
+
+        ending = asyncio.create_task(drop(), name=f"end gate {ask.gate.name}")
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
         """End all readings; a Job that runs goes on, and is found again by the next hub."""

@@ -67,6 +67,13 @@ class Identities:
             reason = f"entry {name} reaches the same cluster; entries and identities are one to one"
             yield Suspension(reason, scope=f"cluster {owner}", origin=clusters[name].origin)
 
+    def stops_at(self, cluster: ClusterName, clusters: Mapping[ClusterName, Cluster]) -> tuple[Suspension, ...]:
+        """What stops one entry, whichever of the two that share a cluster it is."""
+        mine = [stop for stop in self.stops(clusters) if stop.scope == f"cluster {cluster}"]
+        if (owner := self.shared.get(cluster)) is not None:
+            mine.append(Suspension(f"it reaches the cluster of entry {owner}", scope=f"cluster {cluster}"))
+        return tuple(mine)
+
 
 class OneToOne:
     """A `fleet.ports.kube.Connector` that refuses an identity which is another entry's.

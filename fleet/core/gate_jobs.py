@@ -17,10 +17,11 @@ def job_document(manifest: Document, mark: Mark, ask: Ask) -> Document:
     """The Job to create: a name for this run alone, our mark, and an end of its own.
 
     It carries the annotation of our mark and not the label that workers select by: it is in no unit's record, and no
-    worker takes it for an object that left the repo.
+    worker takes it for an object that left the repo. Finalizers and owners of the manifest are left out: nothing but
+    this run's end keeps or removes it, and what it said stays to be read for an hour whatever the manifest asks.
     """
     metadata, spec = dict(mapping_at(manifest, "metadata")), dict(mapping_at(manifest, "spec"))
-    limit = spec.get("activeDeadlineSeconds")
+    limit, kept = spec.get("activeDeadlineSeconds"), spec.get("ttlSecondsAfterFinished")
     left = max(1, math.ceil(ask.seconds))
     notes: Document = {**mapping_at(metadata, "annotations")}
     labels: Document = {**mapping_at(metadata, "labels"), GATE_KEY: ask.gate.name}
@@ -28,14 +29,14 @@ def job_document(manifest: Document, mark: Mark, ask: Ask) -> Document:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            **metadata,
+            "namespace": text_at(metadata, "namespace"),
             "name": f"{text_at(metadata, 'name')}-{ask.run}",
             "labels": labels,
             "annotations": {**notes, OWNER_ANNOTATION: owner_text(mark), GATE_KEY: ask.run},
         },
         "spec": {
-            "ttlSecondsAfterFinished": _KEPT_SECONDS,
             **spec,
+            "ttlSecondsAfterFinished": max(kept, _KEPT_SECONDS) if isinstance(kept, int) else _KEPT_SECONDS,
             "activeDeadlineSeconds": min(limit, left) if isinstance(limit, int) else left,
         },
     }

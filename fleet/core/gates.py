@@ -144,7 +144,8 @@ def expires_at(gate: Gate, state: GateState) -> float:
 
 def run_of(commit: Revision, overlay: OverlayName, key: str, state: GateState) -> str:
     """A name for its next try, the same after a restart or a lost answer: a Job that runs already is found by it."""
-    told = f"{commit} {overlay} {key} {state.spec} {state.opened!r} {state.bad_in_a_row}"
+    good_at = state.last.asked_at if state.last is not None and state.last.word is Word.GOOD else ""
+    told = f"{commit} {overlay} {key} {state.spec} {state.opened!r} {state.bad_in_a_row} {good_at!r}"
     return digest_of_bytes(told.encode())[:10]
 
 

@@ -9,14 +9,24 @@ from fleet.core.fleet import HttpCheck, PrometheusCheck
 from fleet.core.gates import Read, Word
 
 _MOST_SERIES = 1000
+_NOT_ASKED = frozenset({401, 403, 407, 408, 425, 429})  # who asked was refused or slowed: nothing about the change
 _TEXT_LIMIT = 160
 
 
-def judge_http(check: HttpCheck, status: int, body: bytes) -> Read:
-    """A health check: the answer is what it should be, or it is not."""
+def judge_http(check: HttpCheck, status: int, body: bytes, *, has_end: bool = True) -> Read:
+    """A health check: the answer is what it should be, or it is not.
+
+    has_end: the body says where it ends; of one that a closed connection ended, nobody knows what is missing.
+    """
+    if status != check.status and status in _NOT_ASKED:
+        return _none(f"status {status}: whoever asks is refused or slowed down, see its credential")
     if status != check.status:
         return Read(Word.BAD, f"status {status}, not {check.status}")
     if check.contains and check.contains not in body.decode("utf-8", "replace"):
+        if not has_end:
+            return _none(
+                f"status {status}, and {check.contains!r:.60} is not in what came before the connection closed"
+            )
         return Read(Word.BAD, f"status {status}, but {check.contains!r:.60} is not in its body")
     return Read(Word.GOOD, f"status {status}" + (f" with {check.contains!r:.60}" if check.contains else ""))
 
@@ -38,8 +48,8 @@ def judge_prometheus(check: PrometheusCheck, status: int, body: bytes) -> Read:
     values = _values(data.get("resultType"), data.get("result"))
     if isinstance(values, str):
         return _none(values)
-    if not all(map(_is_number, values)):
-        return _none("NaN: the query has no number now")
+    if not all(map(math.isfinite, values)):
+        return _none("NaN or Inf: the query has no number now")
     worst = max(values, key=lambda value: _excess(check, value))
     among = f", the worst of {len(values)}" if len(values) > 1 else ""
     broken = _broken(check, worst)
@@ -70,10 +80,6 @@ def _number(sample: Json) -> float:
     if not isinstance(sample, list) or not isinstance(sample[1], str):
         raise TypeError("no sample")
     return float(sample[1])
-
-
-def _is_number(value: float) -> bool:
-    return not math.isnan(value)
 
 
 def _excess(check: PrometheusCheck, value: float) -> float:

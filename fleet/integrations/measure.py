@@ -60,7 +60,7 @@ class HttpMeasure:
         try:
             async with asyncio.timeout(seconds):
                 secret = await self._credentials.secret(check.credential) if check.credential else None
-                status, body = await self._get(check, secret)
+                status, body, has_end = await self._get(check, secret)
         except TimeoutError:
             return Read(Word.NONE, f"no answer within {seconds:g} s")
         except _NoAnswer as error:
@@ -69,14 +69,14 @@ class HttpMeasure:
             return Read(Word.NONE, f"{error.what}: {error.why}" if error.why else error.what)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Read(Word.NONE, _words(error))
-        return (
-            judge_http(check, status, body) if isinstance(check, HttpCheck) else judge_prometheus(check, status, body)
-        )
+        if isinstance(check, HttpCheck):
+            return judge_http(check, status, body, has_end=has_end)
+        return judge_prometheus(check, status, body)
 
     async def close(self) -> None:
         """Nothing is held between readings."""
 
-    async def _get(self, check: PrometheusCheck | HttpCheck, secret: Secret | None) -> tuple[int, bytes]:
+    async def _get(self, check: PrometheusCheck | HttpCheck, secret: Secret | None) -> tuple[int, bytes, bool]:
         url = check.url
         if isinstance(check, PrometheusCheck):
             url = f"{url.rstrip('/')}/api/v1/query?{urlencode({'query': check.query})}"
@@ -107,7 +107,8 @@ class HttpMeasure:
                 raise _NoAnswer(f"status {response.status}: it redirects, which is not followed")
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise _NoAnswer("its answer is packed, which was not asked for")
-            return response.status, await _body(response)
+            is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+            return response.status, await _body(response), is_chunked or response.content_length is not None
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

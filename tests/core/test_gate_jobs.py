@@ -21,7 +21,8 @@ def ask(run: str = "0a1b2c3d4e", seconds: float = 90.0) -> Ask:
 
 
 def made(**spec: Any) -> dict[str, Any]:
-    manifest = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "smoke", "namespace": "x"}, "spec": spec}
+    metadata = {"name": "smoke", "namespace": "x", "finalizers": ["acme.io/keep"], "ownerReferences": [{}]}
+    manifest = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
     return job_document(manifest, MARK, ask())
 
 
@@ -34,11 +35,13 @@ def test_a_run_has_a_name_of_its_own_an_end_of_its_own_and_our_mark_but_no_worke
     document = made(backoffLimit=0)
     assert document["metadata"]["name"] == "smoke-0a1b2c3d4e"
     assert document["spec"] == {"ttlSecondsAfterFinished": 3600, "backoffLimit": 0, "activeDeadlineSeconds": 90}
+    assert set(document["metadata"]) == {"name", "namespace", "labels", "annotations"}, "a finalizer would keep it"
     assert document["metadata"]["annotations"]["fleet.internal/owner"] == "acme/5f0c/web"
     assert INSTALLATION_LABEL not in document["metadata"]["labels"]
-    assert made(activeDeadlineSeconds=30, ttlSecondsAfterFinished=5)["spec"] == {
-        "ttlSecondsAfterFinished": 5, "activeDeadlineSeconds": 30,
+    assert made(activeDeadlineSeconds=30, ttlSecondsAfterFinished=7200)["spec"] == {
+        "ttlSecondsAfterFinished": 7200, "activeDeadlineSeconds": 30,
     }  # fmt: skip
+    assert made(ttlSecondsAfterFinished=0)["spec"]["ttlSecondsAfterFinished"] == 3600, "it vanished before it was read"
 
 
 def test_only_this_run_of_this_installation_on_this_cluster_is_believed() -> None:

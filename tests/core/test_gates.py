@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -117,7 +118,7 @@ def series(*values: str) -> str:
         (answer('[1.5,"0.1"]', "scalar"), Word.GOOD, "0.1"),
         (answer(series("0.1", "0.7", "0.2")), Word.BAD, "0.7, the worst of 3, not below 0.5"),
         (answer(series("0.5")), Word.BAD, "0.5, not below 0.5"),
-        (answer(series("+Inf")), Word.BAD, "inf, not below 0.5"),
+        (answer(series("+Inf")), Word.NONE, "Inf"),
         (answer(series()), Word.NONE, "no series"),
         (answer(series("NaN")), Word.NONE, "NaN"),
         (answer(series("0.1", "NaN")), Word.NONE, "NaN"),
@@ -149,6 +150,7 @@ def test_no_nonsense_is_ever_good(body: bytes, status: int) -> None:
 def test_a_value_is_good_exactly_within_its_bounds(value: float, below: float, above: float) -> None:
     found = judge_prometheus(replace(QUERY, below=below, above=above), 200, answer(series(repr(value))))
     assert (found.word is Word.GOOD) == (above < value < below)
+    assert (found.word is Word.NONE) == math.isinf(value), "x/0 is no number"
 
 
 def test_a_health_check_is_good_by_status_and_text_alone() -> None:
@@ -157,6 +159,13 @@ def test_a_health_check_is_good_by_status_and_text_alone() -> None:
     assert judge_http(check, 200, b"starting; token=s3cret").word is Word.BAD
     assert "s3cret" not in judge_http(check, 200, b"starting; token=s3cret").text
     assert judge_http(check, 503, b"ready").word is Word.BAD
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 429])
+def test_a_refusal_of_whoever_asks_says_nothing_of_the_change(status: int) -> None:
+    assert judge_http(HttpCheck("https://x"), status, b"").word is Word.NONE
+    assert judge_http(HttpCheck("https://x", status), status, b"").word is Word.GOOD, "where it is what was asked for"
+    assert judge_http(HttpCheck("https://x", status), 200, b"").word is Word.BAD
 
 
 def test_a_state_of_an_edited_gate_is_another_one() -> None:

@@ -96,6 +96,22 @@ async def test_what_does_not_speak_http_or_is_not_there_is_no_reading() -> None:
     assert "cannot be reached" in found.text
 
 
+@pytest.mark.parametrize(("head", "word"), [("", Word.NONE), ("Content-Length: 2\r\n", Word.BAD)])
+async def test_a_body_that_a_closed_connection_ended_says_nothing_of_what_is_missing(head: str, word: Word) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\n{head}\r\nre".encode())
+        await writer.drain()
+        writer.close()
+
+    listener = await asyncio.start_server(talk, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    found = await measure_of().read(HttpCheck(url, contains="ready"), 5.0)
+    listener.close()
+    await listener.wait_closed()
+    assert found.word is word, found
+
+
 async def test_addresses_that_r31_refuses_and_plain_http_are_not_dialled(server: BadServer) -> None:
     port = server.url.rpartition(":")[2]
     for url in (server.url, f"http://localhost:{port}", f"https://localhost:{port}", "https://169.254.169.254"):

@@ -1,0 +1,101 @@
+"""Gates beside the loop: a Job stays until what it said is durable, is ended in order, and is refused where it must."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from controllers.rig import Brain
+from controllers.test_rollouts import clusters, fleet_file, web
+
+from fleet.controllers.gates import Gates
+from fleet.core.fleet import Gate, JobCheck, Origin
+from fleet.core.gates import Ask, GateState, Read, Reading, Verdict, Word, opened
+from fleet.core.ids import ClusterName, Identity, OverlayName, Revision, UnitName
+from fleet.core.passage import Passage, Passages, Row
+from fleet.core.status import ASKS_RECOVERY, Blocker, Standing
+from fleet.ports.state import Bells
+
+GATE = Gate("smoke", JobCheck("gates/smoke.yaml"), Origin("fleet.yaml", 7))
+COMMIT, WEB, KEY = Revision("3f9c1ab"), OverlayName("web"), "dev/smoke"
+ASK = Ask(COMMIT, WEB, "dev", GATE, "run", 5.0, 90.0, "dev-1")
+
+
+class Jobs:
+    """A fake of `GateJobs` that writes down what happens in which order."""
+
+    def __init__(self, answer: Read | None) -> None:
+        self.answer, self.story = answer, list[str]()
+
+    async def read(self, ask: Ask) -> Read:
+        self.story.append("read")
+        if self.answer is not None:
+            return self.answer
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.01)
+            self.story.append("its last write landed")
+        raise AssertionError
+
+    async def drop(self, ask: Ask) -> None:
+        self.story.append("dropped")
+
+
+def kept(state: GateState) -> Passages:
+    row = Row({ClusterName("dev-1"): "d"}, gates={KEY: state})
+    return Passages((Passage(COMMIT, 0.0, {WEB: row}),))
+
+
+def gates_of(jobs: Jobs) -> Gates:
+    return Gates(measure=None, jobs=jobs, bells=Bells(), wall=lambda: 1.0)  # type: ignore[arg-type]
+
+
+async def settle() -> None:
+    await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("word", [Word.GOOD, Word.BAD])
+async def test_a_job_that_ended_is_deleted_only_once_its_reading_is_durable(word: Word) -> None:
+    jobs, waits = Jobs(Read(word, "ended")), opened(GATE, 1.0)
+    gates = gates_of(jobs)
+    gates.take([ASK], kept(waits))
+    await settle()
+    assert gates.readings(COMMIT, WEB)[KEY].word is word
+    gates.take([], kept(waits))  # a look that kept nothing of it: a hub killed now must find the Job again
+    await settle()
+    assert jobs.story == ["read"]
+    folded = replace(waits, last=Reading(word, "ended", 1.0, ASK.asked_at))
+    gates.take([], kept(folded if word is Word.BAD else replace(folded, verdict=Verdict.PASSED)))
+    await settle()
+    assert jobs.story == ["read", "dropped"]
+    gates.take([], kept(folded))
+    await settle()
+    assert jobs.story == ["read", "dropped"]
+
+
+async def test_a_job_that_nobody_waits_for_is_deleted_after_the_last_write_of_its_reading() -> None:
+    jobs = Jobs(None)
+    gates = gates_of(jobs)
+    gates.take([ASK], kept(opened(GATE, 1.0)))
+    await settle()
+    gates.take([], Passages())
+    await settle()
+    assert jobs.story == ["read", "its last write landed", "dropped"]
+
+
+async def test_no_job_goes_to_a_shared_cluster_nor_to_one_that_waits_for_a_recovery(brain: Brain) -> None:
+    await brain.commit({"fleet.yaml": fleet_file(), **clusters(), **web("1")})
+    jobs, dev = brain.gates._jobs, ClusterName("dev-1")
+    assert "not reached by its worker" in (await jobs.read(ASK)).text, "here nothing but the lease is missing"
+    unit = UnitName(WEB, dev)
+    before = brain.view.units[unit]
+    link = Blocker(Standing.WAITS, "cluster dev-1", "its state was lost", 0.0, "", ASKS_RECOVERY)
+    brain.view.units[unit] = replace(before, blocked_by=(link,))
+    assert "waits for fleet recover" in (await jobs.read(ASK)).text
+    brain.view.units[unit] = before
+    await brain.board.claim(ClusterName("prod-1"), Identity("uid-dev-1"))
+    for name in ("dev-1", "prod-1"):
+        found = await jobs.read(replace(ASK, cluster=name))
+        assert (found.word, f"{name} is suspended" in found.text) == (Word.NONE, True), found
