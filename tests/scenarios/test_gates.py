@@ -177,9 +177,11 @@ async def test_a_job_that_completes_lets_it_on_and_is_gone_afterwards(world: Hub
         await world.until_everywhere(commit)
         row = world.opened.view.passages.all[-1].rows["web"]
         assert row.gates["dev/smoke"].last.text.endswith(" completed")
-        assert verbs_on(world, "dev-1") == ["patch", "delete"]
-        _, audit = await world.call("GET", "/api/v1/audit?limit=1000")
-        told = [(each["action"], each["outcome"]) for each in audit["items"] if "smoke" in each["object"]]
+        await world.until(lambda: verbs_on(world, "dev-1") == ["patch", "delete"], "gone")
+        told: list[tuple[str, str]] = []
+        while ("delete", "done") not in told:
+            _, audit = await world.call("GET", "/api/v1/audit?limit=1000")
+            told = [(each["action"], each["outcome"]) for each in audit["items"] if "smoke" in each["object"]]
         assert told == [("gate-job", ""), ("gate-job", "done"), ("delete", ""), ("delete", "done")]
 
 
