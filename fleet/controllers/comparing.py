@@ -38,6 +38,7 @@ class Comparing:
         self._renderer, self._was, self._now = renderer, was, now
         self._before, self._after = before, after
         self._gate = asyncio.Semaphore(_IN_FLIGHT)
+        self._turn = asyncio.Lock()
         self.bundles: dict[UnitName, tuple[Bundle | None, Bundle | None]] = {}  # of what differs, before and after
 
     async def changes(self, is_same: Callable[[UnitName], bool] = lambda _: False) -> tuple[UnitChange, ...]:
@@ -75,8 +76,10 @@ class Comparing:
                 return None  # it could not be told before either
             path = old.path if old else ""
             return UnitChange(name, How.UNKNOWN, path_before=path, path_after=path, problem=_problem_of(problem))
-        before = self._input(self._was, old) if old else None
-        after = self._input(self._now, new) if new else None
+        async with self._turn:
+            before = self._input(self._was, old) if old else None
+            after = self._input(self._now, new) if new else None
+            await asyncio.sleep(0)  # of thousands of units one at a time: the loop has other work too (R17)
         if before is not None and after is not None and before.key == after.key:
             return None
         sides = await asyncio.gather(self._side(self._was, before), self._side(self._now, after))

@@ -45,9 +45,10 @@ from fleet.ports.state import Bells, HoldRow, State
 log = structlog.get_logger("plan-approvals")
 APPROVALS = "plan-approvals"
 DAYS = 3
-MOST = 100  # kept at once, void ones included
+MOST = 100  # kept at once; void and expired ones make room
 OBJECTS_AT_MOST = 2_000
-READ_SECONDS = 30.0
+READ_SECONDS = 12.0  # of one cluster
+ALL_SECONDS = 25.0  # of all of them: who asked waits 30 s for the answer
 _READS_AT_ONCE = 8
 
 
@@ -108,7 +109,7 @@ class PlanApprovals:
             approval = PlanApproval(found, listed.units, going, listed.leaving, actor, reason, now, now + DAYS * 86_400)
             async with self.lock:
                 kept = [item for item in await self._read() if item.digest != found or item.standing is Standing.BOUND]
-                await self._write((*kept[-MOST + 1 :], approval))
+                await self._write((*_with_room(kept, now), approval))
         except FleetError as error:
             await self.state.write(replace(entry, outcome=f"refused: {error.reason}"))
             raise
@@ -121,19 +122,20 @@ class PlanApprovals:
 
         Never raises for what the repo says: an approval that cannot be bound counts for nothing, and a person is asked.
         """
+        if not any(item.standing is not Standing.VOID for item in await self._readable()):
+            return
+        # Renders take minutes, and what people ordered must not wait for them (R17): the lock is for what is kept.
+        try:
+            before, after = await self.at(was.commit), await self.at(now.commit)
+            changes = await Comparing(self.renderer, before, after, was, now).changes()
+        except FleetError as error:
+            log.warning("plan of the commit not computed", commit=now.commit, reason=error.reason, why=error.why)
+            return
+        units = with_moves(changes)
+        touched = frozenset(unit.name for unit in units if unit.how is not How.SAME)
+        digest = digest_of_text(plan_text(units))
         async with self.lock:
             approvals = await self._readable()
-            if not any(item.standing is not Standing.VOID for item in approvals):
-                return
-            try:
-                before, after = await self.at(was.commit), await self.at(now.commit)
-                changes = await Comparing(self.renderer, before, after, was, now).changes()
-            except FleetError as error:
-                log.warning("plan of the commit not computed", commit=now.commit, reason=error.reason, why=error.why)
-                return
-            units = with_moves(changes)
-            touched = frozenset(unit.name for unit in units if unit.how is not How.SAME)
-            digest = digest_of_text(plan_text(units))
             later = next_approvals(approvals, commit=now.commit, digest=digest, units=touched, now=self.wall())
             await self._take(approvals, later)
 
@@ -179,24 +181,27 @@ class PlanApprovals:
         return True
 
     async def _take(self, before: Sequence[PlanApproval], after: Sequence[PlanApproval]) -> None:
+        """Keep what became of approvals; the audit log says it first, so that none counts without evidence (R43)."""
         if tuple(before) == tuple(after):
             return
-        await self._write(after)
-        for old, new in zip(before, after, strict=True):
-            if old.standing is new.standing:
-                continue
-            words = f"is void: {new.void}" if new.standing is Standing.VOID else f"counts for {short(new.commit)}"
-            await self.state.write(
-                AuditEntry(
-                    self.wall(),
-                    "hub",
-                    f"plan-{new.standing.value}",
-                    object=f"plan {new.digest}",
-                    commit=new.commit,
-                    reason=new.void,
-                    outcome="done",
-                )
+        moved = [new for old, new in zip(before, after, strict=True) if old.standing is not new.standing]
+        entries = [
+            AuditEntry(
+                self.wall(),
+                "hub",
+                f"plan-{new.standing.value}",
+                object=f"plan {new.digest}",
+                commit=new.commit,
+                reason=new.void,
             )
+            for new in moved
+        ]
+        for entry in entries:
+            await self.state.write(entry)
+        await self._write(after)
+        for new, entry in zip(moved, entries, strict=True):
+            words = f"is void: {new.void}" if new.standing is Standing.VOID else f"counts for {short(new.commit)}"
+            await self.state.write(replace(entry, outcome="done"))
             await self._tell(f"approval of plan {short(new.digest)} by {new.by} {words}")
 
     async def _read_live(self, doomed: Mapping[UnitName, frozenset[ObjectRef]]) -> tuple[Going, ...]:
@@ -216,7 +221,24 @@ class PlanApprovals:
             async with gate:
                 return await self._read_cluster(fleet.clusters[name], by_cluster[name])
 
-        return tuple(going for found in await asyncio.gather(*map(one, by_cluster)) for going in found)
+        reads: dict[ClusterName, asyncio.Task[list[Going]]] = {}
+        try:
+            try:
+                async with asyncio.timeout(ALL_SECONDS), asyncio.TaskGroup() as tasks:
+                    for name in by_cluster:
+                        reads[name] = tasks.create_task(one(name), name=f"approve {name}")
+            except* FleetError as group:
+                error = group.exceptions[0]  # one is enough to approve nothing
+                raise error from None
+        except TimeoutError:
+            silent = [name for name, read in reads.items() if read.cancelled()]
+            raise PreconditionFailed(
+                f"{len(silent)} of {len(reads)} clusters were not read within {ALL_SECONDS:g} s",
+                where=", ".join(silent[:3]),
+                why="what would go there cannot be read, so that nothing can be approved",
+                next_step="approve again when they answer, or approve the hold after the merge",
+            ) from None
+        return tuple(going for read in reads.values() for going in read.result())
 
     async def _read_cluster(self, entry: Cluster, wanted: Sequence[tuple[UnitName, ObjectRef]]) -> list[Going]:
         expected = entry.identity or self.identity_of(entry.name)
@@ -274,3 +296,16 @@ class PlanApprovals:
         await self.state.add_events((Event(self.wall(), EventKind.NOTE, ClusterName(""), None, text),))
         self.bells.news.ring()
         self.bells.orders.set()
+
+
+def _with_room(kept: Sequence[PlanApproval], now: float) -> Sequence[PlanApproval]:
+    """What is kept, with room for one more; raises PreconditionFailed where all that is kept may still count."""
+    over = len(kept) - MOST + 1
+    ended = [item for item in kept if item.standing is Standing.VOID or now >= item.expires_at][: max(over, 0)]
+    if len(ended) < over:
+        raise PreconditionFailed(
+            f"{len(kept)} approvals of plans are open already",
+            why=f"the limit is {MOST}, and none of them is dropped for another",
+            next_step=f"wait until one ends, after {DAYS} days at most, or approve the hold after the merge",
+        )
+    return [item for item in kept if item not in ended]
