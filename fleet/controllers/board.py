@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from fleet.controllers.deletions import Deletions
+from fleet.controllers.deletions import Deletions, Known
 from fleet.controllers.feed import BoardFeed, Slot
 from fleet.controllers.identities import Identities
 from fleet.controllers.roster import Roster
@@ -59,7 +59,7 @@ class Board:
         wall: Callable[[], float],
     ) -> None:
         self._state, self._view, self._bundle_of, self._vault = state, view, bundle_of, vault
-        self._deletions = Deletions(bundle_of, wall)
+        self._deletions = Deletions(state, bundle_of, wall)
         self._slots: dict[ClusterName, Slot] = {}
         self.results: dict[UnitName, Result] = {}
         self._held: dict[UnitName, Rendered] = {}
@@ -103,6 +103,7 @@ class Board:
         self._held = {row.unit: Rendered(row.bundle, row.commit) for row in await self._state.released()}
         self._is_first = not self._held
         await self._roster.start()
+        await self._deletions.start()
 
     # The commit in force
 
@@ -173,8 +174,9 @@ class Board:
                 for name, result in fresh.items()
                 if isinstance(result, Rendered) and name not in waiting
             ]
-            if rows:
-                await self._state.put_released(rows)
+            if rows or self._deletions.values():
+                await self._state.put_released(rows, values=self._deletions.values())
+                self._deletions.saved()
             for row in rows:
                 self._held[row.unit] = Rendered(row.bundle, row.commit)
             for name in fresh:
@@ -219,7 +221,8 @@ class Board:
             both = {**chosen, **back}
             permits = await self._permits_of(both, kept)
             rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
-            await self._state.put_released(rows, values=values, events=events)
+            await self._state.put_released(rows, values={**values, **self._deletions.values()}, events=events)
+            self._deletions.saved()
             self.bar(kept)
             self._held.update(both)
             self._dirty |= {*both, *(name for name in self._waiting if not self._goes_by_steps(name))}
@@ -303,9 +306,7 @@ class Board:
             return {}
         return await self._deletions.permits_of(
             fresh,
-            held=self._held,
-            reports=self._view.units,
-            results=self.results,
+            Known(self._held, self._view.units, self.results),
             limit_clusters=fleet.budget.clusters,
             guides=Guidebook(fleet, kept),
         )
@@ -366,7 +367,11 @@ class Board:
                 for name, held in found.items()
                 if name in self._waiting and self._waiting[name].bundle == held.bundle
             }
-            self._permits.update(await self._permits_of(there, self._view.passages))
+            permits = await self._permits_of(there, self._view.passages)
+            if self._deletions.values():
+                await self._state.put_released((), values=self._deletions.values())
+                self._deletions.saved()
+            self._permits.update(permits)
             for name in there:
                 del self._waiting[name]
                 self._permits_to_come.pop(name, None)

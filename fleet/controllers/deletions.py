@@ -1,90 +1,215 @@
 """What a release would delete, judged across clusters before any worker may carry it out (R9).
 
-The shell around core/release.py's `judge_across`: it gathers what each unit owns, as far as the hub knows, and
-remembers for an hour what it permitted, so that many small commits do not pass where one large one is held.
+The shell around core/release.py's `judge_across`: it gathers what each unit owns, as far as the hub knows, and keeps
+what it judged (core/judged.py), so that neither many small commits nor a restart pass where one large commit is held.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
+from fleet.core.judged import Judged, decode_judged, encode_judged
 from fleet.core.objects import Bundle
 from fleet.core.proven import Guidebook, Guides, proven_by
 from fleet.core.release import EMPTY_BUNDLE, Rendered, Result, judge_across
 from fleet.core.status import UnitReport
 from fleet.errors import StateDamaged
+from fleet.ports.state import State
 
-HOUR_SECONDS = 3600.0
+JUDGED = "judged-deletions"  # value of the state
 REFS_KEPT = 20_000  # bundles whose references stay in memory
+NOTHING = frozenset[ObjectRef]()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the hub knows of all units.
+
+    held: what each was told to hold last; results: what all hold at the newest commit, for moves (R16).
+    """
+
+    held: Mapping[UnitName, Rendered]
+    reports: Mapping[UnitName, UnitReport]
+    results: Mapping[UnitName, Result]
 
 
 class Deletions:
     """One instance per hub; used by the releasing task alone."""
 
-    def __init__(self, bundle_of: Callable[[Digest], Awaitable[Bundle]], wall: Callable[[], float]) -> None:
-        self._bundle_of, self._wall = bundle_of, wall
+    def __init__(
+        self, state: State, bundle_of: Callable[[Digest], Awaitable[Bundle]], wall: Callable[[], float]
+    ) -> None:
+        self._state, self._bundle_of, self._wall = state, bundle_of, wall
         self._refs: OrderedDict[Digest, frozenset[ObjectRef]] = OrderedDict()
-        self._permitted: dict[tuple[OverlayName, ObjectRef], dict[ClusterName, float]] = {}
+        self._judged = self._saved = Judged()
+
+    async def start(self) -> None:
+        """Take over what an earlier process judged. Raises StateError."""
+        text = await self._state.get_value(JUDGED)
+        try:
+            self._judged = self._saved = decode_judged(text) if text else Judged()
+        except ValueError as error:
+            raise StateDamaged(
+                "which deletions were permitted and held cannot be read",
+                why=str(error),
+                next_step="restore a backup of the data directory",
+            ) from error
+
+    def values(self) -> Mapping[str, str]:
+        """What is to be written with the releases that follow from it; nothing where nothing changed."""
+        return {JUDGED: encode_judged(self._judged)} if self._judged != self._saved else {}
+
+    def saved(self) -> None:
+        """`values` are durable."""
+        self._saved = self._judged
 
     async def permits_of(
-        self,
-        fresh: Mapping[UnitName, Result],
-        *,
-        held: Mapping[UnitName, Rendered],
-        reports: Mapping[UnitName, UnitReport],
-        results: Mapping[UnitName, Result],
-        limit_clusters: int,
-        guides: Guidebook,
+        self, fresh: Mapping[UnitName, Result], known: Known, *, limit_clusters: int, guides: Guidebook
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
-        """What each unit of `fresh` may delete by itself.
+        """What each unit of `fresh` may delete by itself; `values` are to be written before any worker hears of it.
 
-        held: what each was told to hold last; results: what all units hold at the newest commit, for moves (R16);
         guides: who went before each in its rollout. What those lost is proven, and counts on no number of clusters.
         """
         candidates: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
         proven: dict[UnitName, frozenset[ObjectRef]] = {}
+        lost_by: dict[UnitName, frozenset[ObjectRef]] = {}
         for name, result in fresh.items():
             if not isinstance(result, Rendered):
                 continue
-            gone = await self._owned(name, held, reports) - await self._refs_of(result.bundle)
-            moved = await self._moved(name, gone, results, fresh) if gone else frozenset[ObjectRef]()
-            lost = await self._lost(name.overlay, guides.of(name, result.bundle), held, reports) if gone else gone
+            gone = await self._owned(name, known) - await self._refs_of(result.bundle)
+            moved = await self._moved(name, gone, known.results, fresh) if gone else NOTHING
+            lost = await self._lost(name.overlay, guides.of(name, result.bundle), known, lost_by) if gone else NOTHING
             proven[name] = (gone - moved) & lost
             candidates.setdefault(name.overlay, {})[name] = gone - moved - lost
         permits: dict[UnitName, frozenset[ObjectRef]] = {}
+        now = self._wall()
+        self._judged = self._judged.within_hour(now)
         for overlay, per_unit in candidates.items():
-            verdict = judge_across(per_unit, limit_clusters=limit_clusters, recent=self._recent(overlay))
+            await self._settle(overlay, fresh, known)
+            doomed = NOTHING.union(*per_unit.values())
+            verdict = judge_across(
+                per_unit,
+                limit_clusters=limit_clusters,
+                recent=self._judged.clusters_by_ref(overlay) if doomed else {},
+                barred=await self._barred(overlay, doomed, fresh) if doomed else NOTHING,
+            )
             permits.update({name: refs | proven[name] for name, refs in verdict.permits.items()})
-            self._note(overlay, verdict.permits)
+            self._judged = self._judged.with_permits(verdict.permits, now)
+            for name, refs in per_unit.items():
+                result = fresh[name]
+                if isinstance(result, Rendered) and (refs & verdict.held or name in self._judged.held):
+                    self._judged = self._judged.with_held(name, result.bundle, refs & verdict.held, now)
         return permits
 
-    async def _lost(
-        self,
-        overlay: OverlayName,
-        guides: Guides,
-        held: Mapping[UnitName, Rendered],
-        reports: Mapping[UnitName, UnitReport],
-    ) -> frozenset[ObjectRef]:
-        """What the units of an overlay that went before lost by it, as their workers reported it."""
-        lost = frozenset[ObjectRef]()
-        for cluster, before in guides.items():
-            name = UnitName(overlay, cluster)
-            now, report = held.get(name), reports.get(name)
-            if now is None or report is None or report.bundle != now.bundle:
+    def renamed(self, old: ClusterName, new: ClusterName) -> Mapping[str, str]:
+        """What is to be written where a cluster gets another name; `rename` once it is."""
+        return {JUDGED: encode_judged(self._judged.renamed(old, new))}
+
+    def rename(self, old: ClusterName, new: ClusterName) -> None:
+        """It has the other name now."""
+        self._judged = self._saved = self._judged.renamed(old, new)
+
+    # What is held back
+
+    async def _settle(self, overlay: OverlayName, fresh: Mapping[UnitName, Result], known: Known) -> None:
+        """Forget of what an overlay's units are held back for: what is gone, and what they shall hold again."""
+        for name, note in [(name, note) for name, note in self._judged.held.items() if name.overlay == overlay]:
+            held = known.held.get(name)
+            if held is None and name not in fresh:
+                self._judged = self._judged.with_held(name, None, NOTHING, note.at)
                 continue
-            left = frozenset(status.ref for status in report.objects)
-            lost |= proven_by(await self._refs_of(before.bundle), await self._refs_of(now.bundle), left)
+            told, newest = fresh.get(name) or held, fresh.get(name) or known.results.get(name)
+            left = note.refs
+            if isinstance(told, Rendered) and isinstance(newest, Rendered):
+                left -= await self._refs_of(told.bundle) & await self._refs_of(newest.bundle)
+            report = known.reports.get(name)
+            if held is not None and report is not None and report.bundle == held.bundle:
+                left &= await self._owned(name, known)
+            if left != note.refs:
+                self._judged = self._judged.with_held(name, None, left, note.at)
+
+    async def _barred(
+        self, overlay: OverlayName, doomed: frozenset[ObjectRef], fresh: Mapping[UnitName, Result]
+    ) -> frozenset[ObjectRef]:
+        """Of what would go: what is held back and was rejected, or is judged again for the same result.
+
+        All of it where so much was permitted within the hour that no more could be remembered.
+        """
+        if self._judged.is_full():
+            return doomed
+        held = {name: note for name, note in self._judged.held.items() if name.overlay == overlay}
+        barred = NOTHING
+        for name, note in held.items():
+            result = fresh.get(name)
+            if isinstance(result, Rendered) and result.bundle == note.bundle:
+                barred |= note.refs & doomed
+        if any(note.refs & doomed - barred for note in held.values()):
+            decisions: dict[tuple[UnitName, ObjectRef], str] = {}
+            rows = [row for row in await self._state.holds() if row.overlay == overlay]
+            for row in sorted(rows, key=lambda row: row.decided_at):
+                for request in row.requests if row.decision in ("approved", "rejected") else ():
+                    note = held.get(request.unit)
+                    if note is not None and row.decided_at >= note.at:
+                        listed = (item.ref for item in request.deletions)
+                        decisions |= {(request.unit, ref): row.decision for ref in listed if ref in note.refs}
+            barred |= {ref for (_, ref), decision in decisions.items() if decision == "rejected"} & doomed
+        return barred
+
+    # What is proven, owned and moved
+
+    async def _lost(
+        self, overlay: OverlayName, guides: Guides, known: Known, found: dict[UnitName, frozenset[ObjectRef]]
+    ) -> frozenset[ObjectRef]:
+        """What the units of an overlay that went before lost by it. found: by unit, of this look."""
+        asked = {UnitName(overlay, cluster): before for cluster, before in guides.items()}
+        new = {name: before for name, before in asked.items() if name not in found}
+        if new:
+            found |= dict.fromkeys(new, NOTHING)
+            found |= await self._lost_by(overlay, new, known)
+        return NOTHING.union(*(found[name] for name in asked))
+
+    async def _lost_by(
+        self, overlay: OverlayName, guides: Mapping[UnitName, Rendered], known: Known
+    ) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        """What each guide's worker deleted by its result, and no unit of its cluster holds."""
+        on_it = {
+            name: (held, report)
+            for name in guides
+            if (held := known.held.get(name)) and (report := known.reports.get(name)) and report.bundle == held.bundle
+        }
+        commits = {commit for held, report in on_it.values() for commit in (held.commit, report.commit)}
+        if not commits:
+            return {}
+        deleted = await self._state.deleted(overlay, commits)
+        lost: dict[UnitName, frozenset[ObjectRef]] = {}
+        for name, (held, _) in on_it.items():
+            before, now = await self._refs_of(guides[name].bundle), await self._refs_of(held.bundle)
+            there = await self._owned_on(name.cluster, known) if deleted.get(name) else NOTHING
+            lost[name] = proven_by(before, now, deleted.get(name, NOTHING), there)
         return lost
 
-    async def _owned(
-        self, name: UnitName, held: Mapping[UnitName, Rendered], reports: Mapping[UnitName, UnitReport]
-    ) -> frozenset[ObjectRef]:
+    async def _owned_on(self, cluster: ClusterName, known: Known) -> frozenset[ObjectRef]:
+        """All that units of a cluster hold, or shall hold at the newest commit."""
+        refs: set[ObjectRef] = set()
+        for name in {*known.held, *known.reports, *known.results}:
+            if name.cluster != cluster:
+                continue
+            told: Iterable[Result | None] = (known.held.get(name), known.results.get(name))
+            for result in told:
+                if isinstance(result, Rendered):
+                    refs |= await self._refs_of(result.bundle)
+            if name in known.reports:
+                refs.update(status.ref for status in known.reports[name].objects)
+        return frozenset(refs)
+
+    async def _owned(self, name: UnitName, known: Known) -> frozenset[ObjectRef]:
         """What a unit holds as far as the hub knows: what it was told to hold, and what its worker reported."""
-        refs = set(await self._refs_of(held[name].bundle)) if name in held else set[ObjectRef]()
-        if name in reports:
-            refs.update(status.ref for status in reports[name].objects)
+        refs = set(await self._refs_of(known.held[name].bundle)) if name in known.held else set[ObjectRef]()
+        if name in known.reports:
+            refs.update(status.ref for status in known.reports[name].objects)
         return frozenset(refs)
 
     async def _moved(
@@ -103,7 +228,7 @@ class Deletions:
 
     async def _refs_of(self, digest: Digest) -> frozenset[ObjectRef]:
         if digest == EMPTY_BUNDLE.digest:
-            return frozenset()
+            return NOTHING
         refs = self._refs.get(digest)
         if refs is None:
             try:
@@ -116,19 +241,3 @@ class Deletions:
         else:
             self._refs.move_to_end(digest)
         return refs
-
-    def _recent(self, overlay: OverlayName) -> Mapping[ObjectRef, frozenset[ClusterName]]:
-        """What was permitted within the last hour, by object."""
-        old = self._wall() - HOUR_SECONDS
-        for key, clusters in list(self._permitted.items()):
-            for cluster in [cluster for cluster, at in clusters.items() if at < old]:
-                del clusters[cluster]
-            if not clusters:
-                del self._permitted[key]
-        return {ref: frozenset(clusters) for (of, ref), clusters in self._permitted.items() if of == overlay}
-
-    def _note(self, overlay: OverlayName, permits: Mapping[UnitName, frozenset[ObjectRef]]) -> None:
-        now = self._wall()
-        for name, refs in permits.items():
-            for ref in refs:
-                self._permitted.setdefault((overlay, ref), {}).setdefault(name.cluster, now)

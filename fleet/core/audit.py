@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
 import orjson
+
+from fleet.core.ids import ObjectRef, UnitName
 
 _HEAD = re.compile(r"\b([1-9][0-9]{0,17}):([0-9a-f]{64})\b")
 
@@ -48,6 +50,7 @@ class Head:
 
 
 START = Head(0, "")
+DELETED = ("done", "gone")  # outcomes of "delete" after which the object is gone, or on its way by our word
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,14 @@ class ChainVerdict:
     head: Head
     proven: int
     faults: tuple[ChainFault, ...]
+
+
+def refs_by_unit(found: Iterable[tuple[str, str]]) -> Mapping[UnitName, frozenset[ObjectRef]]:
+    """Objects of entries by unit. found: `unit` and `object` of each."""
+    refs: dict[UnitName, set[ObjectRef]] = {}
+    for unit, key in found:
+        refs.setdefault(UnitName.parse(unit), set()).add(ObjectRef.from_key(key))
+    return {unit: frozenset(each) for unit, each in refs.items()}
 
 
 def next_head(key: bytes, head: Head, entry: AuditEntry) -> Head:

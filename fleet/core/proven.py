@@ -28,13 +28,17 @@ def guides_of(row: Row, stages: Sequence[Stage], cluster: ClusterName) -> Guides
 
 
 def proven_by(
-    before: frozenset[ObjectRef], now: frozenset[ObjectRef], left: frozenset[ObjectRef]
+    before: frozenset[ObjectRef],
+    now: frozenset[ObjectRef],
+    deleted: frozenset[ObjectRef],
+    there: frozenset[ObjectRef],
 ) -> frozenset[ObjectRef]:
-    """What a guide lost: it held it before, its result does not say it any more, and it is gone there.
+    """What a guide lost: it held it before, its result does not say it any more, and its worker deleted it there.
 
-    left: all that its unit still owns, as its worker reported it.
+    deleted: by the audit log, under this result; what was let go, taken over, or gone by itself is not among it.
+    there: all that units of its cluster still own or shall hold.
     """
-    return before - now - left
+    return (before & deleted) - now - there
 
 
 class Guidebook:

@@ -6,7 +6,7 @@ may carry them out (R9); each worker judges its own share again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fleet.core.documents import Json, canonical, digest_of_bytes
@@ -246,17 +246,18 @@ def judge_across(
     *,
     limit_clusters: int,
     recent: Mapping[ObjectRef, frozenset[ClusterName]] | None = None,
+    barred: Collection[ObjectRef] = frozenset(),
 ) -> AcrossVerdict:
     """Judge one overlay's deletions: the same one on more than `limit_clusters` clusters is held on all (R9).
 
     candidates: without what an earlier step of the rollout has proven; recent: clusters on which the same object was
-    permitted to go within the last hour; they count.
+    permitted to go within the last hour, or is held back; they count. barred: what only a person's word lets go.
     """
     clusters: dict[ObjectRef, set[ClusterName]] = {}
     for unit, refs in candidates.items():
         for ref in refs:
             clusters.setdefault(ref, set((recent or {}).get(ref, ()))).add(unit.cluster)
-    held = frozenset(ref for ref, found in clusters.items() if len(found) > limit_clusters)
+    held = frozenset(ref for ref, found in clusters.items() if len(found) > limit_clusters or ref in barred)
     return AcrossVerdict({unit: refs - held for unit, refs in candidates.items()}, held)
 
 

@@ -6,13 +6,13 @@ All methods may raise StateError. Rows are small frozen values; times are wall-c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from fleet.core.audit import Link
 from fleet.core.fleet import Suspension
-from fleet.core.ids import ClusterName, Digest, Identity, Revision, UnitName
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.status import Event, HoldRequest, Report, UnitReport
 from fleet.ports.worker import Audit, Journal
 
@@ -176,6 +176,12 @@ class State(Audit, Protocol):
 
     async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[Link, ...]:
         """A page of the audit log, by number."""
+        ...
+
+    async def deleted(
+        self, overlay: OverlayName, commits: Collection[Revision]
+    ) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        """What workers deleted of an overlay on behalf of these commits, by the audit log: done, or seen gone after."""
         ...
 
     async def add_operation(self, row: OperationRow) -> OperationRow:

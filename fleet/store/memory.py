@@ -12,9 +12,9 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from fleet.core.audit import START, AuditEntry, Head, Link, next_head
+from fleet.core.audit import DELETED, START, AuditEntry, Head, Link, next_head, refs_by_unit
 from fleet.core.fleet import Suspension
-from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.record import Row
 from fleet.core.release import scope_renamed
 from fleet.core.status import Event, Report, UnitReport
@@ -257,6 +257,18 @@ class MemoryState:
     async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[Link, ...]:
         """A page of the audit log, oldest first."""
         return tuple(self._audit[after : after + limit])
+
+    async def deleted(
+        self, overlay: OverlayName, commits: Collection[Revision]
+    ) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        """What workers deleted of an overlay on behalf of these commits, by the audit log: done, or seen gone after."""
+        entries = (link.entry for link in self._audit)
+        return refs_by_unit(
+            (entry.unit, entry.object)
+            for entry in entries
+            if (entry.action == "delete" and entry.outcome in DELETED and entry.commit in commits)
+            and entry.unit.startswith(f"{overlay}@")
+        )
 
     async def add_operation(self, row: OperationRow) -> OperationRow:
         """Keep a new operation, or return the earlier one of the same id or key."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from fleet.core.audit import AuditEntry, Head, Link
 from fleet.core.fleet import Suspension
-from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.status import Event, Report, UnitReport
 from fleet.errors import StateError
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
@@ -218,6 +218,12 @@ class SqlState:
     async def audit_entries(self, *, after: int = 0, limit: int = 100) -> tuple[Link, ...]:
         """A page of the audit log, oldest first."""
         return await self._audit.entries(after=after, limit=limit)
+
+    async def deleted(
+        self, overlay: OverlayName, commits: Collection[Revision]
+    ) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        """What workers deleted of an overlay on behalf of these commits, by the audit log: done, or seen gone after."""
+        return await self._audit.deleted(overlay, commits)
 
     # Operations, suspensions, holds
 

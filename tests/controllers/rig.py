@@ -18,9 +18,10 @@ from fleet.controllers.gates import Gates
 from fleet.controllers.orders import Orders
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.reports import Intake
+from fleet.core.audit import AuditEntry
 from fleet.core.fleet import HttpCheck, PrometheusCheck
 from fleet.core.gates import Read
-from fleet.core.ids import ClusterName, Identity, Revision, UnitName
+from fleet.core.ids import ClusterName, Identity, ObjectRef, Revision, UnitName
 from fleet.core.rollout import Apply, Desired, Detach, UnitDesired
 from fleet.core.status import (
     Health,
@@ -203,6 +204,8 @@ class YesWorker:
         owned = {item.ref for item in known.objects} if known else set()
         approved = {item.ref for item in order.action.approved}
         kept = sorted(owned - set(wanted) - order.action.permits - approved)
+        for ref in sorted(owned - set(wanted) - set(kept)):
+            await self._brain.state.write(deleted(order, ref, now))
         holds = ()
         if kept:
             deletions = tuple(PendingDeletion(ref, f"uid-{ref.name}", order.action.bundle) for ref in kept)
@@ -213,3 +216,11 @@ class YesWorker:
             name, order.commit, order.action.bundle, sync, Health.HEALTHY, now,
             observed_commit=Revision(order.commit), objects=objects, holds=holds,
         )  # fmt: skip
+
+
+def deleted(order: UnitDesired, ref: ObjectRef, at: float) -> AuditEntry:
+    """What a worker says in the audit log of an object that it deleted."""
+    return AuditEntry(
+        at, "worker", "delete", order.unit.cluster, "", str(order.unit), ref.key, f"uid-{ref.name}", order.commit,
+        outcome="done",
+    )  # fmt: skip

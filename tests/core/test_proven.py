@@ -45,7 +45,9 @@ def test_a_guide_was_healthy_and_its_step_is_over_or_begins_with_one(
 
 def test_what_still_stands_on_the_guide_or_is_wanted_there_is_not_proven() -> None:
     one, two, three = ref("one"), ref("two"), ref("three")
-    assert proven_by(frozenset({one, two, three}), frozenset({two}), frozenset({three})) == {one}
+    every = frozenset({one, two, three})
+    assert proven_by(every, frozenset({two}), every, frozenset({three})) == {one}
+    assert proven_by(every, frozenset(), frozenset({two}), frozenset()) == {two}, "the worker deleted no other"
 
 
 @given(lost=st.frozensets(st.sampled_from(NAMES)), first=st.integers(1, 4))

@@ -1,0 +1,125 @@
+"""What was judged of deletions across clusters, as it is kept over restarts (R9, R22).
+
+permitted counts for an hour, so that many small releases do not pass where one large one is held; what was held back
+counts as long as it stands and nobody wants it again, so that it does not trickle out by later commits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
+
+HOUR_SECONDS = 3600.0
+MOST_PERMITTED = 20_000  # deletions within an hour that are remembered; nothing more is permitted meanwhile
+Refs = frozenset[ObjectRef]
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """Deletions that one unit was permitted, at a wall-clock time."""
+
+    unit: UnitName
+    at: float
+    refs: Refs
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Deletions of one unit that wait for a person. bundle: the result that was judged; at: the first time."""
+
+    bundle: Digest
+    at: float
+    refs: Refs
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """All of it, of all overlays."""
+
+    permitted: tuple[Permitted, ...] = ()
+    held: Mapping[UnitName, HeldBack] = field(default_factory=dict[UnitName, HeldBack])
+
+    def within_hour(self, now: float) -> Judged:
+        """Without what was permitted longer ago."""
+        fresh = tuple(each for each in self.permitted if each.at >= now - HOUR_SECONDS)
+        return self if len(fresh) == len(self.permitted) else replace(self, permitted=fresh)
+
+    def is_full(self) -> bool:
+        """Whether so much was permitted within the hour that no more can be remembered."""
+        return sum(len(each.refs) for each in self.permitted) >= MOST_PERMITTED
+
+    def clusters_by_ref(self, overlay: OverlayName) -> Mapping[ObjectRef, frozenset[ClusterName]]:
+        """Where each object of an overlay was permitted to go, or is held back."""
+        found: dict[ObjectRef, set[ClusterName]] = {}
+        permitted = ((each.unit, each.refs) for each in self.permitted)
+        for unit, refs in (*permitted, *((unit, held.refs) for unit, held in self.held.items())):
+            for ref in refs if unit.overlay == overlay else ():
+                found.setdefault(ref, set()).add(unit.cluster)
+        return {ref: frozenset(clusters) for ref, clusters in found.items()}
+
+    def with_permits(self, permits: Mapping[UnitName, Refs], now: float) -> Judged:
+        """With what was permitted now; what was permitted before keeps its time."""
+        known: dict[UnitName, set[ObjectRef]] = {}
+        for each in self.permitted:
+            known.setdefault(each.unit, set()).update(each.refs)
+        new = (Permitted(unit, now, refs - known.get(unit, set())) for unit, refs in sorted(permits.items()))
+        return replace(self, permitted=(*self.permitted, *(each for each in new if each.refs)))
+
+    def with_held(self, unit: UnitName, bundle: Digest | None, refs: Refs, now: float) -> Judged:
+        """With what of a unit waits for a person now. bundle: None keeps that of before."""
+        before = self.held.get(unit)
+        held = {name: each for name, each in self.held.items() if name != unit}
+        if refs:
+            digest = bundle or (before.bundle if before is not None else Digest(""))
+            held[unit] = HeldBack(digest, before.at if before is not None else now, refs)
+        return replace(self, held=held)
+
+    def renamed(self, old: ClusterName, new: ClusterName) -> Judged:
+        """After a cluster got another name."""
+        return Judged(
+            tuple(replace(each, unit=_renamed(each.unit, old, new)) for each in self.permitted),
+            {_renamed(unit, old, new): held for unit, held in self.held.items()},
+        )
+
+
+def encode_judged(judged: Judged) -> str:
+    """As one text for the state; units with the same list share it."""
+    groups: dict[Refs, list[tuple[str, Digest, float]]] = {}
+    for unit, held in sorted(judged.held.items()):
+        groups.setdefault(held.refs, []).append((str(unit), held.bundle, held.at))
+    document = {
+        "permitted": [[str(each.unit), each.at, _keys(each.refs)] for each in judged.permitted],
+        "held": [[units, _keys(refs)] for refs, units in groups.items()],
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def decode_judged(text: str) -> Judged:
+    """The other way round; raises ValueError."""
+    try:
+        document = json.loads(text)
+        permitted = tuple(Permitted(UnitName.parse(unit), at, _refs(keys)) for unit, at, keys in document["permitted"])
+        held = {
+            UnitName.parse(unit): HeldBack(Digest(bundle), at, refs)
+            for units, keys in document["held"]
+            for refs in (_refs(keys),)
+            for unit, bundle, at in units
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"judged deletions are not in the form they were written in: {error}") from error
+    return Judged(permitted, held)
+
+
+def _keys(refs: Refs) -> list[str]:
+    return sorted(ref.key for ref in refs)
+
+
+def _refs(keys: Iterable[str]) -> Refs:
+    return frozenset(map(ObjectRef.from_key, keys))
+
+
+def _renamed(unit: UnitName, old: ClusterName, new: ClusterName) -> UnitName:
+    return replace(unit, cluster=new) if unit.cluster == old else unit

@@ -1,0 +1,199 @@
+"""Deletions judged across clusters: what proves, what counts, and what a restart or a later commit must not let go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from core.building import ref
+
+from fleet.controllers.deletions import JUDGED, Deletions, Known
+from fleet.core.audit import AuditEntry
+from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.objects import Bundle
+from fleet.core.release import Rendered
+from fleet.core.status import Health, HoldRequest, ObjectStatus, PendingDeletion, Sync, UnitReport
+from fleet.errors import StateDamaged
+from fleet.ports.state import HoldRow
+from fleet.store.memory import MemoryState
+
+X, Y = ref("x"), ref("y")
+WEB = OverlayName("web")
+WITH, WITHOUT = Rendered(Digest("with"), Revision("c" * 40)), Rendered(Digest("without"), Revision("d" * 40))
+AGAIN = Rendered(Digest("again"), Revision("e" * 40))  # another result without x
+HOLDS = {WITH.bundle: {X, Y}, WITHOUT.bundle: {Y}, AGAIN.bundle: {Y}}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """As much of an object as is asked for."""
+
+    ref: ObjectRef
+
+
+async def bundle_of(digest: Digest) -> Bundle:
+    return Bundle(digest, tuple(Item(each) for each in sorted(HOLDS[digest])))  # pyright: ignore[reportArgumentType]
+
+
+def web(*numbers: int) -> list[UnitName]:
+    return [UnitName(WEB, ClusterName(f"c{number}")) for number in numbers]
+
+
+@dataclass
+class Guided:
+    """A `Guidebook` in which the same clusters went before all others."""
+
+    guides: dict[ClusterName, Rendered] = field(default_factory=dict)
+
+    def of(self, unit: UnitName, digest: Digest) -> dict[ClusterName, Rendered]:
+        return {} if unit.cluster in self.guides else self.guides
+
+
+@dataclass
+class World:
+    """What a hub knows, and one process of it after another."""
+
+    state: MemoryState = field(default_factory=MemoryState)
+    now: float = 1_800_000_000.0
+    held: dict[UnitName, Rendered] = field(default_factory=dict)
+    reports: dict[UnitName, UnitReport] = field(default_factory=dict)
+    results: dict[UnitName, Rendered] = field(default_factory=dict)
+    guided: Guided = field(default_factory=Guided)
+
+    def __post_init__(self) -> None:
+        self.deletions = Deletions(self.state, bundle_of, lambda: self.now)
+
+    async def restart(self) -> None:
+        self.deletions = Deletions(self.state, bundle_of, lambda: self.now)
+        await self.deletions.start()
+        self.results = {}
+
+    def says(self, unit: UnitName, told: Rendered, *owned: ObjectRef) -> None:
+        """A worker's report."""
+        self.held[unit] = told
+        objects = tuple(ObjectStatus(each, Sync.SYNCED, Health.HEALTHY, uid="u") for each in owned)
+        self.reports[unit] = UnitReport(
+            unit, told.commit, told.bundle, Sync.SYNCED, Health.HEALTHY, self.now, objects=objects
+        )
+
+    async def release(self, units: list[UnitName], result: Rendered) -> set[UnitName]:
+        """Who may delete x by this result; the others' workers hold it."""
+        fresh = dict.fromkeys(units, result)
+        permits = await self.deletions.permits_of(
+            fresh, Known(self.held, self.reports, self.results), limit_clusters=3, guides=self.guided  # type: ignore
+        )  # fmt: skip
+        await self.state.put_released((), values=self.deletions.values())
+        self.deletions.saved()
+        self.held.update(fresh)
+        self.results.update(fresh)
+        return {unit for unit in units if X in permits[unit]}
+
+    async def audit(self, unit: UnitName) -> None:
+        entry = AuditEntry(self.now, "worker", "delete", unit.cluster, unit=str(unit), object=X.key, outcome="done")
+        await self.state.write(AuditEntry(**{**vars_of(entry), "commit": WITHOUT.commit}))
+
+
+def vars_of(entry: AuditEntry) -> dict[str, object]:
+    return {name: getattr(entry, name) for name in AuditEntry.__dataclass_fields__}
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    for unit in web(*range(12)):
+        made.says(unit, WITH, X, Y)
+    return made
+
+
+@pytest.mark.parametrize("how", ["deleted", "let go", "taken over", "deleted for another commit"])
+async def test_only_what_a_guide_deleted_by_this_result_is_proven(world: World, how: str) -> None:
+    guide, *others = web(*range(6))
+    world.guided.guides[guide.cluster] = WITH
+    world.says(guide, WITHOUT, Y)
+    if how != "let go":
+        await world.audit(guide)
+    if how == "taken over":
+        world.says(UnitName(OverlayName("more"), guide.cluster), AGAIN, X)
+    if how == "deleted for another commit":
+        world.says(guide, Rendered(WITHOUT.bundle, Revision("f" * 40)), Y)
+    assert await world.release(others, WITHOUT) == (set(others) if how == "deleted" else set())
+
+
+async def test_a_restart_forgets_neither_what_was_permitted_nor_what_was_held(world: World) -> None:
+    first, then = web(0, 1, 2), web(3, 4, 5)
+    assert await world.release(first, WITHOUT) == set(first)
+    for unit in first:
+        world.says(unit, WITHOUT, Y)
+    assert await world.release(then, WITHOUT) == set()
+    for unit in then:
+        world.says(unit, WITHOUT, X, Y)
+    await world.restart()
+    assert await world.release([*first, *then], WITHOUT) == set()
+    world.now += 3700  # the hour is over, and nobody was asked
+    await world.restart()
+    assert await world.release([*first, *then], WITHOUT) == set()
+
+
+async def test_three_that_were_permitted_and_not_done_yet_are_permitted_after_a_restart(world: World) -> None:
+    assert await world.release(web(0, 1, 2), WITHOUT) == set(web(0, 1, 2))
+    await world.restart()
+    assert await world.release(web(0, 1, 2), WITHOUT) == set(web(0, 1, 2))
+
+
+async def hold_on(world: World, units: list[UnitName]) -> None:
+    assert await world.release(units, WITHOUT) == set()
+    for unit in units:
+        world.says(unit, WITHOUT, X, Y)
+
+
+async def test_what_is_held_on_many_clusters_does_not_trickle_out_by_later_commits(world: World) -> None:
+    await hold_on(world, web(*range(10)))
+    world.now += 3700
+    assert await world.release(web(0), AGAIN) == set()
+    await world.restart()
+    assert await world.release(web(1), AGAIN) == set()
+
+
+async def test_what_is_held_counts_no_more_once_it_is_gone_or_wanted_again(world: World) -> None:
+    await hold_on(world, web(*range(10)))
+    world.now += 3700
+    for unit in web(*range(2, 6)):
+        world.says(unit, WITHOUT, Y)  # a person deleted it there
+    assert await world.release(web(*range(6, 10)), WITH) == set()
+    for unit in web(*range(6, 10)):
+        world.says(unit, WITH, X, Y)
+    assert await world.release(web(0, 1), AGAIN) == set(web(0, 1))
+
+
+@pytest.mark.parametrize("decision", ["rejected", ""])
+async def test_what_was_rejected_stays_barred_however_few_clusters_are_left(world: World, decision: str) -> None:
+    units = web(0, 1, 2, 3)
+    await hold_on(world, units)
+    asked = tuple(
+        HoldRequest(unit, WITHOUT.commit, "prune-budget", "", (PendingDeletion(X, "u", Digest("live")),))
+        for unit in units
+    )
+    digest = Digest("list")
+    row = await world.state.put_hold(HoldRow("", WEB, WITHOUT.commit, world.now, digest, asked, world.now + 9e9))
+    if decision:
+        world.now += 1
+        await world.state.decide_hold(
+            row.id, list_digest=digest, decision=decision, actor="jo", reason="", at=world.now
+        )
+    world.says(units[0], WITHOUT, Y)
+    world.now += 3700
+    assert await world.release(units[1:], AGAIN) == (set() if decision else set(units[1:]))
+
+
+async def test_so_many_deletions_within_an_hour_that_none_more_can_be_remembered_are_held(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.core.judged.MOST_PERMITTED", 2)
+    assert await world.release(web(0, 1), WITHOUT) == set(web(0, 1))
+    assert await world.release(web(2), WITHOUT) == set()
+
+
+async def test_notes_that_cannot_be_read_stop_the_hub(world: World) -> None:
+    await world.state.set_value(JUDGED, "{}")
+    with pytest.raises(StateDamaged):
+        await world.restart()
