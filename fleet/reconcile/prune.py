@@ -296,8 +296,6 @@ class Pruner:
     async def ask_for(self, unit: UnitState, doomed: Doomed, hold: GuardHold, created: float) -> None:
         """Hold the deletion of one object; what would go with it is read once for each state of it."""
         commit = unit.desired.commit if unit.desired else unit.memory.commit
-        if commit is None:
-            return  # nothing was ever ordered: nothing asks for it
         known = unit.replace_holds.get(doomed.ref)
         before = known.deletions[0] if known else None
         if before is not None and (before.uid, before.content) == (doomed.uid, doomed.content):
