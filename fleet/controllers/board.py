@@ -419,6 +419,7 @@ class Board:
         async with self._releasing, self._publishing:
             await self._roster.rename(old, new, fleet.units if fleet is not None else ())
             self._identities.rename(old, new)
+            self._deletions.rename(old, new)
             self._suspensions = tuple(replace(s, scope=scope_renamed(s.scope, old, new)) for s in self._suspensions)
             self._parts.pop(old, None)
             self._slots.pop(old, None)

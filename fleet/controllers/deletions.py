@@ -104,13 +104,9 @@ class Deletions:
                     self._judged = self._judged.with_held(name, result.bundle, refs & verdict.held, now)
         return permits
 
-    def renamed(self, old: ClusterName, new: ClusterName) -> Mapping[str, str]:
-        """What is to be written where a cluster gets another name; `rename` once it is."""
-        return {JUDGED: encode_judged(self._judged.renamed(old, new))}
-
     def rename(self, old: ClusterName, new: ClusterName) -> None:
-        """It has the other name now."""
-        self._judged = self._saved = self._judged.renamed(old, new)
+        """A cluster has another name; written down with the next release, which follows."""
+        self._judged = self._judged.renamed(old, new)
 
     # What is held back
 
