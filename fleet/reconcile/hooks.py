@@ -36,12 +36,12 @@ from fleet.core.plan import Claims, Wanted
 from fleet.core.record import MarkKind, MarkVerdict, judge_mark
 from fleet.core.rollout import Apply, Approved
 from fleet.core.status import EventKind, Kstatus
-from fleet.errors import ClusterError, Conflict, OwnedByOther, ReconcileError
+from fleet.errors import ClusterError, Conflict, KindNotServed, OwnedByOther, PruneStuck, ReconcileError
 from fleet.ports.kube import Answer, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ABSENT_VERSION, ENDS_SESSION, Applier, NotOurs, refusal_of
 from fleet.reconcile.judging import is_older
-from fleet.reconcile.memory import Live, UnitState
+from fleet.reconcile.memory import Live, Trouble, UnitState
 from fleet.reconcile.prune import Pruner, created_at
 from fleet.reconcile.site import UNKNOWN_RESULT, Site
 
@@ -77,10 +77,11 @@ class HookRunner:
             for obj in stage.objects:
                 hook = next(hook for hook in unit.hooks if hook.ref == obj.ref)
                 if not await self._start(unit, hook, claims, clear=obj.ref in plan.clear):
-                    trouble = unit.troubles[hook.ref]
-                    outcome.reason, outcome.message = trouble.reason, trouble.message
-                    outcome.next_step = trouble.next_step
+                    _name(outcome, unit.troubles[hook.ref])
                     return False
+        if not plan.run and (unknown := [ref for ref in plan.waiting if ref in unit.troubles]):
+            _name(outcome, unit.troubles[unknown[0]])
+            return False
         names = ", ".join(str(ref) for ref in (*plan.waiting, *(o.ref for s in plan.run for o in s.objects)))
         outcome.reason, outcome.message = "HookRuns", f"{phase.value} hook {names} has not ended yet"
         return False
@@ -103,10 +104,19 @@ class HookRunner:
 
     async def tidy(self, unit: UnitState, claims: Claims) -> None:
         """Delete the objects of hooks that have ended and ask for it; what fails or must wait is tried again."""
+        site = self._site
         for owed in owed_in(unit.memory.done_hooks):
             ref, trouble = owed.ref, unit.troubles.get(owed.ref)
-            served = self._site.served(ref)
-            if served is None or (trouble is not None and trouble.next_at > self._site.clock()):
+            if ref in unit.wanted or self._claimants(unit, ref, claims):  # it has become more than what a hook left
+                unit.replace_holds.pop(ref, None)
+                unit.warnings.pop(ref, None)
+                await self._remember(unit, [], forget=[str(owed)])
+                continue
+            if not site.all_read():  # it may have moved
+                site.prunes_wait.add(unit.name)
+                return
+            served = site.served(ref)
+            if ref in unit.rows or served is None or (trouble is not None and trouble.next_at > site.clock()):
                 continue
             try:
                 why = "its hook-delete annotation asks for it"
@@ -115,6 +125,9 @@ class HookRunner:
                 raise
             except NotOurs:  # somebody took its place meanwhile: nothing of ours is left to delete
                 gone = True
+            except PruneStuck:
+                unit.warnings[ref] = ("the hook has ended, and its prune: disabled keeps the object",)
+                continue
             except ClusterError as error:
                 told = self._applier.trouble(unit, ref, _NO_DIGEST, error)
                 unit.warnings[ref] = (f"the hook has ended and could not be deleted: {told.message}",)
@@ -124,7 +137,7 @@ class HookRunner:
                 unit.warnings.pop(ref, None)
                 await self._remember(unit, [], forget=[str(owed)])
             elif ref not in unit.replace_holds:
-                self._site.wake_at(unit.name, self._site.clock() + self._site.limits.watch_seconds)
+                site.wake_at(unit.name, site.clock() + site.limits.watch_seconds)
 
     async def _plan(self, unit: UnitState, phase: HookPhase, claims: Claims) -> HookPlan:
         assert unit.bundle is not None  # hooks come from a bundle
@@ -138,9 +151,18 @@ class HookRunner:
         for hook in unit.hooks:
             live = self._site.view.find(hook.ref)
             is_open = hook.ref in started and hook.ref not in failed and hook_key(bundle, hook.ref) not in keys
-            if is_open and hook.source.options.hook is phase and self._is_behind(hook.ref, live):
-                # Only a read by name says that it vanished: no row of the record brings it back into the view.
-                live = await self._find(unit, hook, claims)
+            if is_open and hook.source.options.hook is phase:
+                try:
+                    # Only a read by name says that it vanished: no row of the record brings it back into the view.
+                    live = await self._find(unit, hook, claims) if self._is_behind(hook.ref, live) else live
+                except (NotOurs, KindNotServed) as error:  # how it stands is not known, and that is not its end (R5)
+                    found = error.error if isinstance(error, NotOurs) else error
+                    self._applier.trouble(unit, hook.ref, hook.digest, found)
+                    health[hook.ref] = Kstatus.UNKNOWN
+                    continue
+                unit.troubles.pop(hook.ref, None)
+                if live is not None and live.mark.kind is not MarkKind.OURS:
+                    self._site.wake_at(unit.name, self._site.clock() + self._site.limits.watch_seconds)
             if live is not None:
                 health[hook.ref] = hook_state(hook.ref, live.health)
         return plan_hooks(
@@ -155,17 +177,24 @@ class HookRunner:
         )
 
     def _is_behind(self, ref: ObjectRef, live: Live | None) -> bool:
-        """Whether the view shows a hook's object not at all, or from before its start: an event that came late."""
+        """Whether the view shows a hook's object not at all, without the label by which it is watched, or as it was
+        before its start: an event that came late.
+        """
         started = self._started.get(ref, "")
-        return live is None or (live.resource_version != started and is_older(live.resource_version, started))
+        if live is None or live.mark.kind is not MarkKind.OURS:
+            return True
+        return live.resource_version != started and is_older(live.resource_version, started)
 
     async def _find(self, unit: UnitState, hook: Wanted, claims: Claims) -> Live | None:
-        """A hook's object as read by name; raises ClusterError."""
+        """A hook's object as read by name, None where it is gone; raises NotOurs and ClusterError."""
         served = self._site.served(hook.ref, hook.source.version)
-        try:
-            document = await self._read(unit, hook.ref, served, claims) if served is not None else None
-        except NotOurs:
-            return None
+        if served is None:
+            raise KindNotServed(
+                f"it is not known whether hook {hook.ref} has ended",
+                why=f"the cluster does not serve its kind {hook.ref.kind} any more",
+                next_step="put its definition back, or deliver a commit with another hook",
+            )
+        document = await self._read(unit, hook.ref, served, claims)
         return self._site.see(unit, hook.ref, document) if document is not None else None
 
     async def _start(self, unit: UnitState, hook: Wanted, claims: Claims, *, clear: bool) -> bool:
@@ -235,13 +264,15 @@ class HookRunner:
         await self._remember(unit, [_MADE + key])
         return await self._create(unit, hook, served, live, claims, fresh=fresh)
 
-    def _refuse_claimed(self, unit: UnitState, ref: ObjectRef, claims: Claims) -> None:
-        """Raise NotOurs where another overlay wants this object or holds it in its record (R16)."""
+    def _claimants(self, unit: UnitState, ref: ObjectRef, claims: Claims) -> frozenset[OverlayName]:
+        """Other overlays that want this object or hold it in their record (R16)."""
         owner = self._site.owners.get(ref)
         others = claims.others(ref, unit.name.overlay)
-        if owner is not None and owner != unit.name:
-            others |= {owner.overlay}
-        if others:
+        return others | {owner.overlay} if owner is not None and owner != unit.name else others
+
+    def _refuse_claimed(self, unit: UnitState, ref: ObjectRef, claims: Claims) -> None:
+        """Raise NotOurs where another overlay claims this object."""
+        if others := self._claimants(unit, ref, claims):
             who = ", ".join(sorted(others))
             raise NotOurs(
                 OwnedByOther(
@@ -251,13 +282,18 @@ class HookRunner:
                 )
             )
 
-    async def _read(self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims) -> Document | None:
-        """The object under a hook's name, None where there is none; raises NotOurs on one that is not ours (R4)."""
+    async def _read(
+        self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims | None
+    ) -> Document | None:
+        """The object under a hook's name, None where there is none; raises NotOurs on one that is not ours (R4).
+
+        claims: by which what a hook of another overlay left is ours too; None where our own mark alone will do.
+        """
         live = await self._site.kube.get(served, ref.namespace, ref.name)
         if live is None:
             return None
         verdict = judge_mark(live, self._site.mark(unit.name))
-        if foreign := refusal_of(ref, verdict, moved=self._is_left_over(live, verdict, claims)):
+        if foreign := refusal_of(ref, verdict, moved=claims is not None and self._is_left_over(live, verdict, claims)):
             foreign.next_step = "give the hook a name of its own"
             raise NotOurs(foreign)
         return live
@@ -329,12 +365,14 @@ class HookRunner:
         """Delete a hook's object of ours in the state that was just read (R11); True once it is gone.
 
         uid: another object under this name is none of it, and counts as gone. A precious one asks a person first (R10).
-        Raises NotOurs, and ClusterError; one that changes meanwhile is read again a few times.
+        Raises NotOurs, PruneStuck where it is to be kept, and ClusterError; one that changes meanwhile is read again a
+        few times.
         """
         site, tries = self._site, 0
-        while (live := await self._read(unit, ref, served, claims)) is not None:
+        while (live := await self._read_doomed(unit, ref, served, claims if not uid else None)) is not None:
             found, version = _identity_of(live)
             if uid and found != uid:
+                unit.replace_holds.pop(ref, None)
                 return True
             if text_at(live, "metadata", "deletionTimestamp"):
                 return False
@@ -354,8 +392,18 @@ class HookRunner:
         site.view.drop(ref)
         return True
 
+    async def _read_doomed(
+        self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims | None
+    ) -> Document | None:
+        """As `_read`; nobody is asked any more about an object that turns out not to be ours."""
+        try:
+            return await self._read(unit, ref, served, claims)
+        except NotOurs:
+            unit.replace_holds.pop(ref, None)
+            raise
+
     async def _may_go(self, unit: UnitState, ref: ObjectRef, live: Document) -> bool:
-        """Whether no guard minds; else it is held, or kept on purpose."""
+        """Whether no guard minds, else it is held; raises PruneStuck where it is kept on purpose."""
         assert unit.desired is not None
         action = unit.desired.action
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
@@ -364,13 +412,24 @@ class HookRunner:
         verdict = judge_hook_deletion(doomed, approved=approved)
         if verdict.hold is not None:
             await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
-        else:
-            unit.replace_holds.pop(ref, None)
-        return bool(verdict.allowed)
+            return False
+        unit.replace_holds.pop(ref, None)
+        if not verdict.allowed:
+            raise PruneStuck(
+                f"hook {ref} was not started: what its last run left is still there",
+                why="prune: disabled on that object keeps it",
+                next_step="delete it by hand, or give the hook a name of its own",
+            )
+        return True
 
     def _why(self, ref: ObjectRef) -> str:
         live = self._site.view.find(ref)
         return f": {live.health.message}" if live is not None and live.health.message else ""
+
+
+def _name(outcome: Outcome, trouble: Trouble) -> None:
+    """Say what a phase waits for."""
+    outcome.reason, outcome.message, outcome.next_step = trouble.reason, trouble.message, trouble.next_step
 
 
 def _identity_of(live: Document) -> tuple[str, str]:

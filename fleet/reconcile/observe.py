@@ -40,7 +40,7 @@ class Watcher(Protocol):
     """Who is told; all calls come from the loop."""
 
     def expects(self, ref: ObjectRef) -> str | None:
-        """The UID that the record holds for this object; "" recorded without one, None not recorded."""
+        """The UID that the record holds for this object; "" recorded without one, or a hook's; None not recorded."""
         ...
 
     def recorded(self, kind: Kind) -> list[ObjectRef]:

@@ -46,7 +46,10 @@ class Sightings:
         """See `observe.Watcher`."""
         unit = self._owner(ref)
         row = unit.rows.get(ref) if unit else None
-        return row.uid if row is not None else None
+        if row is not None:
+            return row.uid
+        wanter = self._wanter(ref)
+        return "" if wanter is not None and ref in hook_refs(wanter) else None
 
     def recorded(self, kind: Kind) -> list[ObjectRef]:
         """See `observe.Watcher`."""

@@ -210,3 +210,96 @@ async def test_a_late_word_of_the_job_of_before_does_not_end_the_one_that_runs(
         complete(client, job_path(shop, "h"))
         late[-1].go_on.set()
         await hub.until_well(unit)
+
+
+def asked(name: str, shop: str, delete: str) -> dict:
+    """A hook whose object goes only when a person said so."""
+    notes_of = notes(hook="PreSync", hook_delete=delete, prune="confirm")
+    return config_map(name, shop, {"hook": "yes"}, **notes_of)
+
+
+async def test_what_a_hook_left_stays_once_it_is_wanted_as_an_object(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    unit = hub.want("web", [asked("h", shop, "HookSucceeded"), config_map("a", shop)])
+    async with hub.worker():
+        await hub.until(lambda: unit in hub.units and hub.units[unit].holds, "asked")
+        before = client.get(path(shop, "h"))["metadata"]["uid"]
+        hub.want("web", [config_map("h", shop), config_map("a", shop)], commit="b")
+        await hub.until_well(unit)
+        await hub.until(lambda: not hub.units[unit].holds, "nobody is asked any more")
+        hub.want("web", [config_map("h", shop), config_map("a", shop, {"a": "2"})], commit="c")
+        await hub.until_well(unit)
+    assert client.get(path(shop, "h"))["metadata"]["uid"] == before
+    assert not deleted(hub, "h")
+
+
+async def test_what_a_hook_left_stays_once_it_is_a_hook_of_another_overlay(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    one = hub.want("one", [asked("h", shop, "HookSucceeded"), config_map("a", shop)])
+    async with hub.worker():
+        await hub.until(lambda: one in hub.units and hub.units[one].holds, "asked")
+        before = client.get(path(shop, "h"))["metadata"]["uid"]
+        hub.want("one", [config_map("a", shop)], commit="b", send=False)
+        two = hub.want("two", [hook("h", shop, "HookFailed"), config_map("b", shop)], commit="b")
+        await hub.until_well(one, two)
+        hub.want("one", [config_map("a", shop, {"a": "2"})], commit="c")
+        await hub.until_well(one)
+        await hub.until(lambda: not hub.units[one].holds, "nobody is asked any more")
+    live = client.get(path(shop, "h"))["metadata"]
+    assert live["uid"] == before
+    assert live["annotations"]["fleet.internal/owner"].endswith("/two")
+    assert not deleted(hub, "h")
+
+
+@pytest.mark.parametrize("delete", ["HookSucceeded", "BeforeHookCreation"])
+async def test_a_hook_whose_object_is_to_be_kept_names_what_stands_in_its_way(
+    hub: Hub, api_server: ControlPlane, shop: str, delete: str
+) -> None:
+    client = api_server.client()
+    kept = config_map("h", shop, **notes(hook="PreSync", hook_delete=delete, prune="disabled"))
+    unit = hub.want("web", [kept, config_map("a", shop)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        before = client.get(path(shop, "h"))["metadata"]["uid"]
+        hub.want("web", [kept, config_map("a", shop, {"a": "2"})], commit="b")
+        await hub.until(lambda: hub.units[unit].reason == "PruneStuck", "named")
+        assert "prune: disabled" in hub.units[unit].message
+        assert client.get(path(shop, "h"))["metadata"]["uid"] == before
+        client.delete(path(shop, "h"))
+        await hub.until_well(unit)
+    assert not deleted(hub, "h")
+
+
+async def test_a_hook_that_lost_our_marks_while_it_ran_has_not_ended(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    unit = hub.want("web", [job("h", shop), config_map("a", shop)])
+    async with hub.worker():
+        await hub.until(lambda: runs(hub, unit, "h"), "runs")
+        metadata = client.get(job_path(shop, "h"))["metadata"]
+        bare = {"labels": dict.fromkeys(metadata["labels"]), "annotations": {"fleet.internal/owner": None}}
+        client.merge(job_path(shop, "h"), {"metadata": bare})
+        await hub.until(lambda: hub.units[unit].reason == "ObjectForeign", "named")
+        assert not client.exists(path(shop, "a"))
+        labels, owner = metadata["labels"], metadata["annotations"]["fleet.internal/owner"]
+        client.merge(
+            job_path(shop, "h"), {"metadata": {"labels": labels, "annotations": {"fleet.internal/owner": owner}}}
+        )
+        complete(client, job_path(shop, "h"))
+        await hub.until_well(unit)
+
+
+async def test_a_hook_that_somebody_deletes_while_it_runs_ends_the_wait(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    unit = hub.want("web", [job("h", shop), config_map("a", shop)])
+    async with hub.worker():
+        await hub.until(lambda: runs(hub, unit, "h"), "runs")
+        client.delete(job_path(shop, "h"), propagationPolicy="Background")
+        await hub.until_well(unit)
