@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cli.planrepo import BASE, Repo
-from render.conftest import _kustomize as find_kustomize
+from render.conftest import kustomize as kustomize
 
 from fleet.cli import kept, planning
 from fleet.cli.kept import Kept, open_kept
@@ -21,12 +21,9 @@ from fleet.render.cache import DiskCache, MemoryCache
 
 
 @pytest.fixture
-def made(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Repo:
+def made(kustomize: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Repo:
     """A repo whose working tree has one changed manifest."""
-    found = find_kustomize()
-    if found is None:
-        pytest.skip("no kustomize on this machine")
-    monkeypatch.setenv("FLEET_KUSTOMIZE", found)
+    monkeypatch.setenv("FLEET_KUSTOMIZE", kustomize)
     repo = Repo(tmp_path, capsys)
     repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
     return repo

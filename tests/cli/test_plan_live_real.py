@@ -225,11 +225,11 @@ def test_a_cluster_that_does_not_answer_costs_its_deadline_and_is_said(site: Sit
     assert not found["complete"]
 
 
-@pytest.mark.parametrize("user", ["admin", "limited"])
+@pytest.mark.parametrize("user", ["admin", "onlooker"])
 def test_nothing_but_reads_and_dry_runs_is_sent(site: Site, user: str, tmp_path: Path) -> None:
     before, after = [deployment("web", site.namespace)], [deployment("web", site.namespace, "reg.example/web:2")]
     site.apply(before)
-    if user == "limited":  # may look and not try
+    if user == "onlooker":  # may look and not try
         site.plane.grant(user, {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]})
     site.plane.write_kubeconfig(tmp_path / "kubeconfig", user)
     mark = site.plane.ledger_mark()

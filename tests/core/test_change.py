@@ -286,9 +286,17 @@ def test_deletions_within_the_budget_ask_nobody_and_beyond_it_a_person() -> None
 
 def test_the_same_deletion_on_many_clusters_is_one_hold() -> None:
     names = [f"web@eu-{index}" for index in range(4)]
-    (hold,) = plan([shrink(name, left=20, lost=1) for name in names]).holds
+    fleet = fleet_of(*names)
+    units = {
+        name: replace(unit, overlay=replace(unit.overlay, rollout=RolloutPolicy(())))
+        for name, unit in fleet.units.items()
+    }
+    at_once = replace(fleet, units=units)
+    changes = [shrink(name, left=20, lost=1) for name in names]
+    (hold,) = plan(changes, at_once, at_once).holds
     assert [str(unit) for unit in hold.units] == names
-    assert plan([shrink(name, left=20, lost=1) for name in names[:3]]).holds == ()
+    assert plan(changes[:3], at_once, at_once).holds == ()
+    assert plan(changes, fleet, fleet).holds == ()  # by steps, the first cluster proves it for the others
 
 
 def test_a_budget_that_the_change_loosens_does_not_count_for_it() -> None:

@@ -97,6 +97,9 @@ class Flips:
     converged: bool
 
 
+_FIRST_SECONDS = 180.0  # nothing is wrong yet
+
+
 async def flip(root: Path, count: int, seed: int, *, settle_seconds: float = 60.0) -> Flips:
     """Turn the switch `count` times; afterwards the right cluster must hold what Git says.
 
@@ -112,7 +115,7 @@ async def flip(root: Path, count: int, seed: int, *, settle_seconds: float = 60.
         world.commit({"clusters/eu-1.yaml": cluster_file("eu-1"),
                       **overlay("overlays/web", {name: config_map(name, "0") for name in NAMES})})  # fmt: skip
         async with world.run():
-            await world.until_everywhere(world.repo.head(), settle_seconds * 2)
+            await world.until_everywhere(world.repo.head(), _FIRST_SECONDS)
             for name in NAMES:
                 document = right.get("", "ConfigMap", "default", name)
                 assert document is not None
