@@ -227,7 +227,7 @@ class Board:
             self._held.update(both)
             self._dirty |= {*both, *(name for name in self._waiting if not self._goes_by_steps(name))}
             for name in chosen:
-                del self._waiting[name]
+                self._waiting.pop(name, None)  # it may have left the repo meanwhile
                 self._permits_to_come.pop(name, None)
                 self._permits[name] = permits.get(name, frozenset())
             for name in back:
@@ -373,7 +373,7 @@ class Board:
                 self._deletions.saved()
             self._permits.update(permits)
             for name in there:
-                del self._waiting[name]
+                self._waiting.pop(name, None)
                 self._permits_to_come.pop(name, None)
 
     def take_identity(self, cluster: ClusterName, identity: Identity) -> None:
@@ -442,10 +442,11 @@ class Board:
         if self._view.fleet is not None and unit in self._view.fleet.units:
             self._dirty_clusters.add(unit.cluster)
             return
-        await self._state.put_released((), gone=(unit,))
-        self._roster.let_go(unit)
-        for book in (self._held, self._permits, self._permits_to_come, self._waiting, self.results):
-            book.pop(unit, None)
+        async with self._releasing:
+            await self._state.put_released((), gone=(unit,))
+            self._roster.let_go(unit)
+            for book in (self._held, self._permits, self._permits_to_come, self._waiting, self.results):
+                book.pop(unit, None)
         parts = self._parts.get(unit.cluster)
         if parts is not None and parts.pop(unit, None) is not None:
             self._dirty_clusters.add(unit.cluster)

@@ -102,10 +102,9 @@ def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -
     overlay = unit.overlay
     is_absent, cluster = overlay.state is OverlayState.ABSENT, unit.name.cluster
     # What is removed waits for nothing to be Healthy: the order is the other way round.
-    after = (other.name for other in fleet.overlays.values() if overlay.name in other.depends_on) if is_absent else ()
     before = () if is_absent else overlay.depends_on
     depends_on = tuple(name for other in before if (name := UnitName(other, cluster)) in fleet.units)
-    removed_after = tuple(sorted(name for other in after if (name := UnitName(other, cluster)) in fleet.units))
+    removed_after = tuple(sorted(_dependants_of(overlay.name, cluster, fleet))) if is_absent else ()
     return UnitPolicy(
         sync=overlay.sync,
         ignore=overlay.ignore,
@@ -120,6 +119,14 @@ def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -
         ),
         budget=fleet.budget,
     )
+
+
+def _dependants_of(overlay: OverlayName, cluster: ClusterName, fleet: Fleet) -> set[UnitName]:
+    """Units of a cluster that depend on an overlay; what this commit does not say may depend on it too (R5)."""
+    said = {UnitName(other.name, cluster) for other in fleet.overlays.values() if overlay in other.depends_on}
+    unsaid = {UnitName(other, cluster) for other in fleet.unknown.overlays}
+    unsaid |= {name for name in fleet.unknown.units if name.cluster == cluster and name.overlay != overlay}
+    return unsaid | {name for name in said if name in fleet.units or fleet.unknown.covers(name) is not None}
 
 
 @dataclass(frozen=True, slots=True)

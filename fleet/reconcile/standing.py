@@ -104,7 +104,7 @@ def judge_leave(
     if removed_after:
         names = ", ".join(str(name) for name in removed_after)
         next_step = f"fleet describe unit {removed_after[0]}"
-        reason = f"for {names} to be removed first, which depends on it"
+        reason = f"for {names} to be removed first, which depends on it or cannot be read"
         waits.append(Blocker(Standing.WAITS, unit, reason, since, "", next_step))
     manual = policy.sync.mode is SyncMode.MANUAL and request is None
     # With no bundle nothing is said: one that was read before, and never applied, must not be applied now.

@@ -126,6 +126,18 @@ def test_only_dependencies_on_the_same_cluster_are_waited_for() -> None:
     assert policy_of(web, fleet_of(web, unit("platform"))).depends_on == (name("platform", "eu-1"),)
 
 
+def test_what_is_removed_waits_for_what_depends_on_it_and_for_what_cannot_be_read() -> None:
+    platform = unit("platform", state=OverlayState.ABSENT)
+    web, other = unit("web", depends_on=(OverlayName("platform"),)), unit("other")
+    assert policy_of(platform, fleet_of(platform, web, other)).removed_after == (web.name,)
+    assert policy_of(platform, fleet_of(platform, other)).removed_after == ()
+    for unknown in (Unknown(overlays={web.name.overlay: PROBLEM}), Unknown(units={web.name: PROBLEM})):
+        assert policy_of(platform, fleet_of(platform, other, unknown=unknown)).removed_after == (web.name,)
+    elsewhere = Unknown(units={name("web", "us-1"): PROBLEM})
+    assert policy_of(platform, fleet_of(platform, other, unknown=elsewhere)).removed_after == ()
+    assert policy_of(other, fleet_of(platform, other, unknown=Unknown(units={web.name: PROBLEM}))).removed_after == ()
+
+
 def test_an_absent_overlay_may_be_empty() -> None:
     assert policy_of(unit(state=OverlayState.ABSENT), fleet_of(unit())).allow_empty
 
