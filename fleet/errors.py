@@ -407,7 +407,7 @@ class HealthTimeout(ReconcileError):
 
 
 class PruneStuck(ReconcileError):
-    """A finalizer or terminating namespace keeps an object; nothing else waits for it (R15)."""
+    """A finalizer, a terminating namespace or its own prune rule keeps an object; nothing else waits for it (R15)."""
 
     retry = Retry.SOON
 
