@@ -57,6 +57,10 @@ class Claims(Protocol):
         """Other overlays that want this object."""
         ...
 
+    def takers(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
+        """Those of them that apply it over what is there: not where it is `ifAbsent` or `disabled` to them."""
+        ...
+
     def is_known(self, overlay: OverlayName) -> bool:
         """Whether the whole list of an overlay is known now (R5)."""
         ...
@@ -303,12 +307,14 @@ def _doomed_of(
         if seen is None:
             plan.gone.append(ref)
             continue
-        takers = claims.others(ref, plan.unit.overlay)
+        others, takers = claims.others(ref, plan.unit.overlay), claims.takers(ref, plan.unit.overlay)
         if row.state is RowState.RELEASED or seen.mark.kind is not MarkKind.OURS or seen.uid != row.uid:
             _let_go(plan, row, seen)
         elif takers:
             who = ", ".join(sorted(takers))
             plan.moving.append(Disputed(ref, who, f"{ref} moves to overlay {who}"))
+        elif others:
+            plan.let_go.append(ref)  # they leave it as it is, and so would wait for it for ever
         else:
             new = _successor(ref, successors)
             if new is not None:

@@ -47,6 +47,14 @@ class UnitClaims:
             if unit.name.overlay != overlay and bundle_of(unit.desired) == unit.bundle
         )
 
+    def takers(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
+        """Those of them that apply it over what is there: not where it is `ifAbsent` or `disabled` to them."""
+        return frozenset(other for other in self.others(ref, overlay) if self._takes(other, ref))
+
+    def _takes(self, overlay: OverlayName, ref: ObjectRef) -> bool:
+        item = self._units[UnitName(overlay, self._cluster)].wanted.get(ref)
+        return item is None or (item.source.options.reconcile and not item.source.options.only_if_absent)
+
     def is_known(self, overlay: OverlayName) -> bool:
         """Whether the whole list of an overlay is known now (R5); one that is let go wants nothing."""
         unit = self._units.get(UnitName(overlay, self._cluster))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import orjson
 
@@ -38,7 +39,7 @@ class Detacher:
             if not site.all_read():
                 site.prunes_wait.add(unit.name)  # it may move to a unit whose newest bundle is not read yet
                 return
-            if not may() or claims.others(ref, unit.name.overlay):
+            if not may() or claims.takers(ref, unit.name.overlay):
                 return  # the other unit's pass takes the row along
             try:
                 await self._free(unit, ref)
@@ -52,6 +53,8 @@ class Detacher:
         for ref in loose:
             site.drop_row(unit, ref)
             site.view.drop(ref)
+            for other in site.claims.others(ref, unit.name.overlay):
+                site.wake(replace(unit.name, overlay=other))
         if loose:
             site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in loose)))
         if unit.rows or not may():

@@ -323,7 +323,10 @@ class Pruner:
             return
         for ref in refs:
             self._site.drop_row(unit, ref)
-            if self._site.owners.get(ref) is None:
+            others = self._site.claims.others(ref, unit.name.overlay)
+            for other in others:
+                self._site.wake(replace(unit.name, overlay=other))  # to whom it is somebody else's from now on
+            if not others and self._site.owners.get(ref) is None:
                 self._site.view.drop(ref)
             unit.kept.pop(ref, None)
             unit.troubles.pop(ref, None)

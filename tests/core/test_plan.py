@@ -28,9 +28,13 @@ class Claims:
 
     wants: Mapping[ObjectRef, frozenset[OverlayName]] = field(default_factory=dict)
     known: frozenset[OverlayName] = frozenset()
+    passive: frozenset[OverlayName] = frozenset()  # whom an object is `ifAbsent` to
 
     def others(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
         return self.wants.get(ref, frozenset()) - {overlay}
+
+    def takers(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
+        return self.others(ref, overlay) - self.passive
 
     def is_known(self, overlay: OverlayName) -> bool:
         return overlay in self.known
@@ -135,6 +139,9 @@ def test_an_object_moves_between_units_without_being_deleted() -> None:
     given_up = plan([], [row(A)], {A: seen()}, claims=Claims({A: frozenset({api})}, frozenset({api})))
     assert given_up.doomed == []
     assert [found.who for found in given_up.moving] == ["api"]
+    passive = Claims({A: frozenset({api})}, frozenset({api}), passive=frozenset({api}))
+    left = plan([], [row(A)], {A: seen()}, claims=passive)
+    assert (left.doomed, left.moving, left.let_go) == ([], [], [A])
     after = plan([], [row(A)], {A: seen(mark=MarkKind.OTHER_UNIT, who="api")})
     assert after.doomed == []
     assert after.let_go == [A]

@@ -7,6 +7,7 @@ from typing import Any
 from rig import Hub, config_map
 from testbed.controlplane import ControlPlane
 
+from fleet.core.rollout import Detach
 from fleet.core.status import EventKind
 
 NOTE = {"fleet.internal/reconcile": "ifAbsent"}
@@ -53,3 +54,22 @@ async def test_what_somebody_else_made_is_left_as_it_is_and_stays_when_git_drops
         hub.want("web", [config_map("c", shop)], commit="b")
         await hub.until_well(unit)
     assert hands.get(f"{path}/s") == before
+
+
+async def test_an_overlay_that_gives_it_up_lets_it_go_as_it_is_and_may_leave(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    hands, path = api_server.client(), f"/api/v1/namespaces/{shop}/configmaps"
+    old = hub.want("old", [config_map("s", shop, {"a": "1"}), config_map("t", shop), config_map("c", shop)])
+    async with hub.worker():
+        await hub.until_well(old)
+        hub.want("old", [config_map("t", shop), config_map("c", shop)], commit="b", send=False)
+        new = hub.want("new", [seed("s", shop, "2")], commit="b")
+        await hub.until_well(new)
+        await hub.until_well(old)
+        assert hands.get(f"{path}/s")["data"] == {"a": "1"}
+        new = hub.want("new", [seed("s", shop, "2"), seed("t", shop, "2")], commit="c", send=False)
+        hub.want("old", action=Detach(), commit="c")
+        await hub.until(lambda: old not in hub.units, "detached")
+        await hub.until_well(new)
+    assert hands.get(f"{path}/t")["data"] == {"a": "1"}

@@ -51,6 +51,9 @@ class _Claims:
     def others(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
         return self.wants.get(ref, frozenset()) - {overlay}
 
+    def takers(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
+        return self.others(ref, overlay)
+
     def is_known(self, overlay: OverlayName) -> bool:
         return True
 

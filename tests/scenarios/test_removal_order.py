@@ -56,9 +56,13 @@ async def test_what_others_depend_on_is_removed_last(world: HubWorld) -> None:
             unit = world.unit(f"{name}@eu-1")
             return "".join(link.reason for link in unit.blocked_by) if unit is not None else ""
 
-        await world.until(lambda: reason("api") == "for web@eu-1 to be removed first, which depends on it or cannot be read", "api waits")
         await world.until(
-            lambda: reason("platform") == "for api@eu-1 to be removed first, which depends on it or cannot be read", "waits"
+            lambda: reason("api") == "for web@eu-1 to be removed first, which depends on it or cannot be read",
+            "api waits",
+        )
+        await world.until(
+            lambda: reason("platform") == "for api@eu-1 to be removed first, which depends on it or cannot be read",
+            "waits",
         )
         assert not world.writes(marks)
         await world.call("POST", "/api/v1/units/web@eu-1:resume", {"reason": "now"})
