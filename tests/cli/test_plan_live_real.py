@@ -231,7 +231,7 @@ def test_nothing_but_reads_and_dry_runs_is_sent(site: Site, user: str, tmp_path:
     site.apply(before)
     if user == "onlooker":  # may look and not try
         site.plane.grant(user, {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]})
-    site.plane.write_kubeconfig(tmp_path / "kubeconfig", user)
+    site.plane.write_kubeconfig(tmp_path / "kubeconfig", user, certificate=user != "admin")
     mark = site.plane.ledger_mark()
     found = site.plan(before, after)
     sent = [one for one in site.plane.ledger(mark) if one.user_agent.startswith("fleet")]
