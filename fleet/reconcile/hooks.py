@@ -137,7 +137,7 @@ class HookRunner:
                 unit.warnings.pop(ref, None)
                 await self._remember(unit, [], forget=[str(owed)])
             elif ref not in unit.replace_holds:
-                site.wake_at(unit.name, site.clock() + site.limits.watch_seconds)
+                site.poll(unit.name, site.limits.watch_seconds)
 
     async def _plan(self, unit: UnitState, phase: HookPhase, claims: Claims) -> HookPlan:
         assert unit.bundle is not None  # hooks come from a bundle
@@ -162,7 +162,7 @@ class HookRunner:
                     continue
                 unit.troubles.pop(hook.ref, None)
                 if live is not None and live.mark.kind is not MarkKind.OURS:
-                    self._site.wake_at(unit.name, self._site.clock() + self._site.limits.watch_seconds)
+                    self._site.poll(unit.name, self._site.limits.watch_seconds)
             if live is not None:
                 health[hook.ref] = hook_state(hook.ref, live.health)
         return plan_hooks(
@@ -212,7 +212,7 @@ class HookRunner:
                 return await self._applier.write(unit, hook)  # notes KindNotServed
             clear = not was_begun and (clear or any(owed.ref == ref for owed in owed_in(unit.memory.done_hooks)))
             if clear and not await self._delete(unit, ref, served, claims, "runs anew for another commit"):
-                site.wake_at(unit.name, site.clock() + site.limits.watch_seconds)
+                site.poll(unit.name, site.limits.watch_seconds)
                 return True  # still going; a later pass finds it gone
             seen = was_begun or (not clear and site.view.find(ref) is not None)
             live = await self._read(unit, ref, served, claims) if seen else None
@@ -404,8 +404,7 @@ class HookRunner:
 
     async def _may_go(self, unit: UnitState, ref: ObjectRef, live: Document) -> bool:
         """Whether no guard minds, else it is held; raises PruneStuck where it is kept on purpose."""
-        assert unit.desired is not None
-        action = unit.desired.action
+        action = unit.desired.action if unit.desired is not None else None
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
         content = content_of(live, key=self._site.key)
         doomed = Doomed(ref, text_at(live, "metadata", "uid"), content, prune_rule_of(live))
