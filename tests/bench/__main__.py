@@ -16,6 +16,7 @@ NAMES = (
     "fan_out",
     "eta",
     "startup",
+    "restore",
     "first_hour",
     "plan",
     "deciding",
