@@ -24,9 +24,9 @@ from fleet.core.gating import gate_news
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
 from fleet.core.overrides import Way
 from fleet.core.passage import Passage, Passages, decode_passages, encode_passages
-from fleet.core.quarantine import with_found
+from fleet.core.quarantine import barred_again, with_found
 from fleet.core.release import Rendered
-from fleet.core.rollout_orders import KINDS, PREFIX, RolloutOrder, carry_out
+from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, carry_out
 from fleet.core.status import Blocker, Event, EventKind, Standing
 from fleet.core.steps import is_at_once, stages_of, steps_without_clusters
 from fleet.core.takeover import Wanted, drop_rows, open_rows, settle, take_over, taken_back, with_release
@@ -273,6 +273,9 @@ class Rollouts:
         """One person's order; it ends once, as done or refused (V5), and is carried out once, whoever is killed."""
         kept, facts = self._known(fleet, self._wall())
         done = carry_out(order, kept, facts, self._board.held(), self._wall())
+        if where := barred_again(kept.quarantine, done.kept.quarantine, self._view.units.values()):
+            message = f"{where} bars it still, and waits for a recovery: confirm that first (fleet recover)"
+            done = Done(kept, "refused", message)
         if done.kept == kept:
             await self._state.end_operation(order.operation, done.outcome, done.message, self._wall())
         else:

@@ -46,3 +46,17 @@ def with_found(
             entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})
             quarantine[unit.overlay] = entries
     return kept if quarantine == kept.quarantine else replace(kept, quarantine=quarantine)
+
+
+def barred_again(before: Quarantine, after: Quarantine, reports: Iterable[UnitReport]) -> str:
+    """A cluster whose parent object still bars what an order would let in again, "" for none.
+
+    Such a unit waits for a recovery: until a person confirms it nothing is written there, and the next look would bar
+    the result anew.
+    """
+    for report in reports:
+        unit = report.unit
+        freed = before.get(unit.overlay, {}).keys() - after.get(unit.overlay, {}).keys()
+        if freed & set(report.quarantined):
+            return unit.cluster
+    return ""

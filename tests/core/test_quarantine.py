@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantined, Stop, decode_passages, encode_passages
-from fleet.core.quarantine import TOLD, told_of, with_found
+from fleet.core.quarantine import TOLD, barred_again, told_of, with_found
 from fleet.core.release import Rendered
 from fleet.core.status import Health, Sync, UnitReport
 
@@ -50,6 +50,14 @@ def test_it_is_named_by_the_commit_that_would_bring_it_again() -> None:
     assert kept.quarantine[WEB]["d2"].commit == "c7"
     kept = with_found(Passages(), [report("a", "d2")], {}, 5.0)
     assert kept.quarantine[WEB]["d2"].commit == "d2", "c1 is the commit in force, and good"
+
+
+def test_what_a_cluster_bars_until_its_recovery_is_not_let_in_again_before() -> None:
+    before = {WEB: {"d1": Quarantined(Revision("c1"), STOP), "d2": Quarantined(Revision("c2"), STOP)}}
+    after = {WEB: {"d2": Quarantined(Revision("c2"), STOP)}}
+    assert barred_again(before, after, [report("a", "d2"), report("b", "d1")]) == "b"
+    assert barred_again(before, after, [report("a", "d2"), report("b")]) == ""
+    assert barred_again(before, before, [report("b", "d1")]) == ""
 
 
 def test_a_form_from_before_clusters_were_kept_is_read() -> None:
