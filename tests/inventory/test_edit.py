@@ -109,7 +109,7 @@ def assert_only_images_differ(before: str, after: str, moves: tuple[Move, ...]) 
     assert [line.rstrip("\r") for line in was if line.strip()] == [line.rstrip("\r") for line in now if line.strip()]
     shapes = [Counter(found.groups() for found in FIELD.finditer(text.replace("\r", ""))) for text in (before, after)]
     removed = sum(name not in move.after for move in moves if move.before for name in move.before)
-    assert (shapes[0] - shapes[1]).total() == removed
+    assert (shapes[0] - shapes[1]).total() <= removed  # one that is added elsewhere may look like one that goes
     assert ("\r\n" in after) == ("\r\n" in before)
     assert not re.search(r"(?<!\r)\n", after) or "\r\n" not in before
 
