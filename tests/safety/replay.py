@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controllers.rig import Brain
+from controllers.rig import Brain, deleted
 from safety import replay_history as past
 from testbed import binaries
 from testbed.gitrepo import GitRepo
 
 from fleet.controllers.rollouts import Rollouts
+from fleet.core.audit import AuditEntry
 from fleet.core.fingerprint import SyncState, SyncVerdict
 from fleet.core.fleet import Adopt
 from fleet.core.guard import GuardHold, judge_prune, list_of
@@ -77,6 +78,7 @@ class ModelWorker:
         self.things: dict[ObjectRef, _Thing] = {}
         self.rows: dict[UnitName, dict[ObjectRef, Row]] = {}
         self.deletions: list[tuple[UnitName, ObjectRef, float, bool]] = []  # the last: approved
+        self._unsaid: list[AuditEntry] = []  # of deletions, for the audit log
         self._seen, self._sequence, self._births = -1, 0, 0
         self._last: Desired | None = None
 
@@ -89,6 +91,9 @@ class ModelWorker:
         self._seen = self._last.sequence
         reports = await self._pass(self._last)
         reports = await self._pass(self._last)  # what moved between units in the first is let go of in the second
+        for entry in self._unsaid:
+            await self._brain.state.write(entry)
+        self._unsaid.clear()
         await self._send(reports)
         return [str(report.unit) for report in reports]
 
@@ -170,6 +175,7 @@ class ModelWorker:
         for item in verdict.allowed:
             is_approved = Approved(item.ref, item.uid, item.content) in approved
             self.deletions.append((name, item.ref, now, is_approved))
+            self._unsaid.append(deleted(order, item.ref, now))
             del self.things[item.ref], rows[item.ref]
         if verdict.hold is None and verdict.waiting:
             message = f"would delete {list_of([item.ref for item in verdict.waiting])}, as on many clusters at once"

@@ -35,5 +35,5 @@ async def test_the_flips_see_a_product_that_trusts_an_address(tmp_path: Path, mo
         self._proven_at = now
 
     monkeypatch.setattr(IdentityRule, "judge", believe)
-    found = await flip(tmp_path, 5, seed=1, settle_seconds=0.1)
+    found = await flip(tmp_path, 15, seed=1, settle_seconds=0.1)
     assert found.wrong_writes
