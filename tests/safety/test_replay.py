@@ -34,7 +34,9 @@ async def test_ordinary_commits_ask_nobody_in_vain(tmp_path: Path) -> None:
 
 
 async def test_the_replay_sees_holds_that_nobody_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: Deletions, fresh: object, known: object, **given: object) -> dict[object, frozenset[object]]:
+    async def nothing(
+        self: Deletions, fresh: object, known: object, **given: object
+    ) -> dict[object, frozenset[object]]:
         return {}
 
     monkeypatch.setattr(Deletions, "permits_of", nothing)
