@@ -49,7 +49,7 @@ def hub_process(world: World) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(15)
 
 
-async def until(found: Callable[[], Any], what: str, *, seconds: float = 60.0) -> Any:
+async def until(found: Callable[[], Any], what: str, *, seconds: float = 120.0) -> Any:
     """Look until `found` (in a thread) gives something true."""
     deadline = time.monotonic() + seconds
     while not (value := await asyncio.to_thread(found)):
@@ -71,7 +71,7 @@ async def progress_of(world: World, commit: str) -> dict[str, Any]:
         return await answer.json()
 
 
-async def until_done(world: World, commit: str, *, seconds: float = 60.0) -> None:
+async def until_done(world: World, commit: str, *, seconds: float = 120.0) -> None:
     told: object = None
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

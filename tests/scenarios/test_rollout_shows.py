@@ -5,10 +5,13 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+import pytest
 from hubworld import make_world
 from shows import good_and_bad, kills, slow_region
 from shows.fleets import names_of
 from testbed.controlplane import ControlPlane
+
+pytestmark = pytest.mark.timeout(400)  # whole hubs, killed and started again
 
 
 async def test_a_good_change_passes_and_a_crashing_one_hits_one_canary_and_is_taken_back(
