@@ -15,10 +15,12 @@ from typing import Any
 
 import aiohttp
 import psutil
+import pytest
 from scenarios.real import NotSeen, World, config_map, namespace_of, writes
 from testbed.controlplane import ControlPlane
 
 OBJECTS = 300
+pytestmark = pytest.mark.timeout(400)  # it waits for minutes on a busy machine
 _CHECKOUT = Path(__file__).parents[2]
 
 
