@@ -17,7 +17,6 @@ import pytest
 from cli.planrepo import git
 from fixtures.layouts.documents import COMPONENT, KUSTOMIZATION, cluster, overlay
 from inventory.building import write
-from render.conftest import _kustomize as find_kustomize
 
 from fleet.cli.app import run
 from fleet.cli.blame import Asked, blame
@@ -130,11 +129,8 @@ spec:
 
 
 @pytest.fixture(autouse=True)
-def _kustomize(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = find_kustomize()
-    if found is None:
-        pytest.skip("no kustomize on this machine")
-    monkeypatch.setenv("FLEET_KUSTOMIZE", found)
+def _kustomize(real_kustomize: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
     monkeypatch.delenv("FLEET_HUB", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 

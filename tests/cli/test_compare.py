@@ -11,7 +11,6 @@ import pytest
 from cli.planrepo import BASE, files
 from fixtures.layouts.documents import COMPONENT, KUSTOMIZATION, cluster, named, overlay, stream
 from inventory.building import write
-from render.conftest import _kustomize as find_kustomize
 
 from fleet.cli.compare import compare
 from fleet.errors import NotKnown
@@ -20,11 +19,8 @@ PROD = "overlays/web/prod"
 
 
 @pytest.fixture(autouse=True)
-def _kustomize(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = find_kustomize()
-    if found is None:
-        pytest.skip("no kustomize on this machine")
-    monkeypatch.setenv("FLEET_KUSTOMIZE", found)
+def _kustomize(real_kustomize: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
 
 
 def ask(root: Path, name: str = "web", output: str = "json") -> tuple[int, Any]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from cli.planrepo import BASE, Repo
-from render.conftest import kustomize as kustomize
 
 from fleet.cli import kept, planning
 from fleet.cli.kept import Kept, open_kept
@@ -21,9 +20,11 @@ from fleet.render.cache import DiskCache, MemoryCache
 
 
 @pytest.fixture
-def made(kustomize: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Repo:
+def made(
+    real_kustomize: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Repo:
     """A repo whose working tree has one changed manifest."""
-    monkeypatch.setenv("FLEET_KUSTOMIZE", kustomize)
+    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
     repo = Repo(tmp_path, capsys)
     repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
     return repo

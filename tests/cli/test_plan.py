@@ -9,7 +9,6 @@ from typing import Any
 import jsonschema
 import pytest
 from cli.planrepo import BASE, Repo, git
-from render.conftest import _kustomize as find_kustomize
 
 from fleet.errors import UsageInvalid
 
@@ -17,11 +16,10 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json
 
 
 @pytest.fixture
-def repo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Repo:
-    found = find_kustomize()
-    if found is None:
-        pytest.skip("no kustomize on this machine")
-    monkeypatch.setenv("FLEET_KUSTOMIZE", found)
+def repo(
+    real_kustomize: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Repo:
+    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
     return Repo(tmp_path, capsys)
 
 

@@ -20,7 +20,6 @@ from cli import edits
 from cli.bruteforce import Commit, differences, patched, unordered
 from fixtures.layouts import charts, monorepo, percluster
 from inventory.building import write
-from render.conftest import _kustomize as find_kustomize
 
 from fleet.cli import planning
 from fleet.cli.kept import Kept
@@ -40,15 +39,12 @@ def git(root: Path, *words: str) -> str:
 
 
 @pytest.fixture
-def kustomize(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    found = find_kustomize()
-    if found is None:
-        pytest.skip("no kustomize on this machine")
-    monkeypatch.setenv("FLEET_KUSTOMIZE", found)
+def kustomize(real_kustomize: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
     monkeypatch.delenv("FLEET_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return found
+    return real_kustomize
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from cli.planrepo import BASE, files
 from fixtures.layouts.documents import KUSTOMIZATION
 from inventory.building import write
-from render.conftest import _kustomize as find_kustomize
 
 from fleet.cli.preflight import preflight
 from fleet.errors import UsageInvalid
@@ -21,11 +20,8 @@ OLD = (
 
 
 @pytest.fixture(autouse=True)
-def _kustomize(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = find_kustomize()
-    if found is None:
-        pytest.skip("no kustomize on this machine")
-    monkeypatch.setenv("FLEET_KUSTOMIZE", found)
+def _kustomize(real_kustomize: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
 
 
 def with_budget(root: Path, api: str, **more: str) -> Path:
