@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
-from fleet.core.advance import RowFacts
 from fleet.core.forecast import Course, course_of, decode_courses, encode_courses, is_through, kept_with
 from fleet.core.ids import OverlayName
 from fleet.core.passage import Passages, Row
+from fleet.core.rollout_facts import RowFacts
 from fleet.ports.state import State
 
 log = structlog.get_logger("rollouts")

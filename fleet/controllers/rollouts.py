@@ -17,7 +17,7 @@ from fleet.controllers.board import Board
 from fleet.controllers.gates import Gates
 from fleet.controllers.histories import Histories, values_of
 from fleet.controllers.overrides import bind, override_of
-from fleet.core.advance import Advance, RowFacts, advance
+from fleet.core.advance import Advance, advance
 from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.forecast import forecast, said
 from fleet.core.gating import gate_news
@@ -26,6 +26,7 @@ from fleet.core.overrides import Way
 from fleet.core.passage import Passage, Passages, decode_passages, encode_passages
 from fleet.core.quarantine import barred_again, with_found
 from fleet.core.release import Rendered
+from fleet.core.rollout_facts import RowFacts
 from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, carry_out
 from fleet.core.status import Blocker, Event, EventKind, Standing
 from fleet.core.steps import is_at_once, stages_of, steps_without_clusters

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fleet.core.advance import Condition, RowFacts, UnitFact
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.passage import Passage, Row
+from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import Stage, limit_of
 
 COURSES_KEPT = 30  # of one overlay

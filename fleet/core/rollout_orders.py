@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from fleet.core.advance import RowFacts
 from fleet.core.ids import OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Stop
 from fleet.core.release import Rendered
+from fleet.core.rollout_facts import RowFacts
 from fleet.core.takeover import aborted, approved, promoted, readmitted, resumed, settle, taken_back
 
 PREFIX = "rollout-"

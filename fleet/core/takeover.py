@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from fleet.core.advance import Condition, RowFacts
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
 from fleet.core.release import Rendered
+from fleet.core.rollout_facts import Condition, RowFacts
 
 ENDED_KEPT = 50
 ROWS_KEPT = 5  # of the latest passages that ended: a rollback needs them

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fleet.core.advance import Condition, UnitFact
 from fleet.core.fleet import Mode, Suspension, SyncMode, Unit
 from fleet.core.fold import Age, judge_age
 from fleet.core.passage import Quarantined
 from fleet.core.release import Rendered, RenderProblem, Result
+from fleet.core.rollout_facts import Condition, UnitFact
 from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.core.steps import is_at_once
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fleet.core.advance import Advance, RowFacts
+from fleet.core.advance import Advance
 from fleet.core.fleet import Fleet, Unit
+from fleet.core.folded import Folded
 from fleet.core.forecast import Course
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages
 from fleet.core.release import Result
 from fleet.core.renewal import CredentialState
+from fleet.core.rollout_facts import RowFacts
 from fleet.core.status import Blocker, Report, UnitReport
 from fleet.errors import FleetError
 
@@ -64,6 +66,7 @@ class View:
     credentials: dict[ClusterName, CredentialState] = field(default_factory=dict[ClusterName, CredentialState])
     outlook: Outlook = field(default_factory=Outlook)
     relaxed: tuple[str, ...] = ()  # rules that the hub's configuration relaxes
+    folded: Folded = field(default_factory=Folded)  # what readers folded of all this last
     version: int = 0  # rises with every change
 
     def entries(self) -> Mapping[UnitName, Unit]:

@@ -7,11 +7,12 @@ import json
 
 from api.conftest import HEAD, Api
 
-from fleet.core.advance import Advance, Condition, RowFacts, StepState, StepView, UnitFact
+from fleet.core.advance import Advance, StepState, StepView
 from fleet.core.fleet import Origin, Step
 from fleet.core.forecast import Course, Leg
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Passage, Passages, Row, Stop
+from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.status import Blocker, Standing
 from fleet.core.steps import Stage
 from fleet.core.view import Outlook

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from bench.figures import Samples, Table, ratio
 
-from fleet.core.advance import Advance, Condition, RowFacts, UnitFact, advance
+from fleet.core.advance import Advance, advance
 from fleet.core.fleet import Amount, Origin, Step
 from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.passage import Passage, Row
+from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import Stage
 
 MOST_MS = 50.0
@@ -31,9 +32,9 @@ def stages(clusters: list[ClusterName], limit: Amount | None) -> tuple[Stage, ..
 
 
 def world(
-    overlays: int, clusters: int, arrived: int, limit: Amount | None
+    overlays: int, clusters: int, arrived: int, limit: Amount | None, *, flying: bool = False
 ) -> tuple[Passage, dict[OverlayName, RowFacts]]:
-    """A commit on its way. arrived: clusters of each overlay that are Healthy on it already."""
+    """A commit on its way. arrived: clusters of each overlay that are Healthy on it already; flying: others got it."""
     names = [ClusterName(f"c{number:05}") for number in range(clusters)]
     way = stages(names, limit)
     passed = frozenset(stage.name for stage in way if set(stage.clusters) <= set(names[:arrived]))
@@ -44,6 +45,8 @@ def world(
         rows[overlay] = Row(dict.fromkeys(names, NEW), passed=passed)
         there = UnitFact(NEW, released=True, condition=Condition.WELL)
         still = UnitFact(NEW, released=False, condition=Condition.WELL)
+        if flying:
+            still = UnitFact(NEW, released=True, condition=Condition.BUSY, available=False, why="1 of 3 pods ready")
         units = {name: there if at < arrived else still for at, name in enumerate(names)}
         facts[overlay] = RowFacts(way, units, patience_seconds=600.0)
     return Passage(Revision("c" * 40), 0.0, rows), facts
@@ -84,9 +87,10 @@ def main() -> int:
             ("begins", 0, None),
             ("the rest is released, 10 % at a time", middle, Amount(share=0.1)),
             ("the rest is released at once", middle, None),
+            ("the rest is on its way", middle, Amount(share=0.1)),
             ("all are there", clusters, None),
         ):
-            passage, facts = world(overlays, clusters, arrived, limit)
+            passage, facts = world(overlays, clusters, arrived, limit, flying=what.endswith("on its way"))
             passage = replace(look(passage, facts).passage)  # a look later: moments are noted
             ours, raw = Samples(" ms"), Samples(" ms")
             for _ in range(given.rounds):

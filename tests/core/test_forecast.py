@@ -9,7 +9,6 @@ from core.played import HERE, Played, ask_all, fleet, steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.core.advance import Condition, RowFacts, UnitFact
 from fleet.core.fleet import RolloutPolicy, Step
 from fleet.core.forecast import (
     POINTS,
@@ -24,6 +23,7 @@ from fleet.core.forecast import (
 )
 from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.passage import Passage, Row, Stop
+from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import Stage
 
 WEB = OverlayName("web")

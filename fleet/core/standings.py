@@ -1,0 +1,212 @@
+"""How the units of one overlay stand on their way, step by step. Pure.
+
+A look walks over its units once; all that it decides then asks the groups that were found, so that the time of a look
+grows with the units and not with the questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from fleet.core.ids import ClusterName
+from fleet.core.passage import Row
+from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.steps import Stage
+
+# Names of this module: reading a member off its class costs more than all else that is done for a unit.
+_WELL, _BUSY, _BAD, _AWAY = Condition.WELL, Condition.BUSY, Condition.BAD, Condition.AWAY
+
+
+class Standing(Enum):
+    """Where a changed unit is on its way."""
+
+    THERE = "there"
+    FLIGHT = "on its way"
+    READY = "ready"  # may be released
+    PENDING = "waits"  # may not, and goes on by itself
+    LEFT = "left out"  # the step goes on without it
+    FAILED = "failed"
+
+
+_THERE, _READY, _FLIGHT = Standing.THERE, Standing.READY, Standing.FLIGHT
+
+
+@dataclass(slots=True)
+class Group:
+    """The clusters of one stage that a row changes, by how they stand, each list in the order of the stage.
+
+    others: all that are neither there nor ready; missing: those of all clusters of the stage, changed or not, that
+    are not available; due: when the first of them is late, None for never.
+    """
+
+    there: list[ClusterName] = field(default_factory=list[ClusterName])
+    ready: list[ClusterName] = field(default_factory=list[ClusterName])
+    flight: list[ClusterName] = field(default_factory=list[ClusterName])
+    pending: list[ClusterName] = field(default_factory=list[ClusterName])
+    left: list[ClusterName] = field(default_factory=list[ClusterName])
+    failed: list[ClusterName] = field(default_factory=list[ClusterName])
+    others: dict[ClusterName, Standing] = field(default_factory=dict[ClusterName, Standing])
+    missing: list[ClusterName] = field(default_factory=list[ClusterName])
+    due: float | None = None
+
+    @property
+    def size(self) -> int:
+        """How many clusters of the stage the row changes."""
+        return len(self.there) + len(self.ready) + len(self.others)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all are there or left out."""
+        return not self.ready and len(self.left) == len(self.others)
+
+    def moving(self) -> list[ClusterName]:
+        """Those that the step waits for: on their way, or going on by themselves."""
+        if not self.pending:
+            return self.flight
+        return [name for name, standing in self.others.items() if standing in (Standing.FLIGHT, Standing.PENDING)]
+
+
+@dataclass(slots=True)
+class Load:
+    """What a step has under way, over all rows of the commit that have it."""
+
+    total: set[ClusterName] = field(default_factory=set[ClusterName])
+    flight: set[ClusterName] = field(default_factory=set[ClusterName])
+    unavailable: set[ClusterName] = field(default_factory=set[ClusterName])
+
+    def add(self, stage: Stage, group: Group) -> None:
+        """Count one row's part."""
+        self.total.update(stage.clusters)
+        self.flight.update(group.flight, group.failed)
+        self.unavailable.update(group.missing, group.flight, group.failed)
+
+
+def is_outrun(row: Row, facts: RowFacts) -> bool:
+    """Whether a unit has another result already, and the row was not taken over yet: it stands still until then."""
+    units = facts.units
+    for name, digest in row.targets.items():
+        fact = units.get(name)
+        if fact is not None and fact.target != digest and fact.target:
+            return True
+    return False
+
+
+def stamped(row: Row, facts: RowFacts, now: float) -> Row:
+    """The row with the moments since when each released unit is on its way, and when it landed.
+
+    A person's stop, a closed window and, once it is back, the time a cluster could not be reached are not counted.
+    """
+    moments: dict[ClusterName, float] = {}
+    away: dict[ClusterName, float] = {}
+    landed = dict(row.landed)
+    units = facts.units
+    for name, target in row.targets.items():
+        fact = units.get(name)
+        if fact is None or not fact.released or fact.target != target:
+            continue
+        condition = fact.condition
+        if condition is _WELL:
+            if name not in landed:
+                landed[name] = round(now, 1)
+        elif condition is _BUSY or condition is _BAD or condition is _AWAY:
+            moments[name] = row.flying.get(name, now)
+            lost = row.away.get(name, now)
+            if condition is _AWAY:
+                away[name] = lost
+            else:
+                moments[name] += now - lost
+    same = moments == row.flying and away == row.away and len(landed) == len(row.landed)
+    return row if same else replace(row, flying=moments, away=away, landed=landed)
+
+
+def groups_of(row: Row, facts: RowFacts, now: float) -> tuple[Group, ...]:
+    """How the row's units stand, a group for each stage."""
+    return tuple(_group(row, stage, facts, now) for stage in facts.stages)
+
+
+def _group(row: Row, stage: Stage, facts: RowFacts, now: float) -> Group:
+    group, opened, patience = Group(), row.opened.get(stage.name), facts.patience_seconds
+    units, targets, flying = facts.units, row.targets, row.flying
+    first = None  # since when the first one is awaited that can be late
+    for name in stage.clusters:
+        fact = units.get(name)
+        if fact is None:
+            group.missing.append(name)
+            continue
+        if not fact.available:
+            group.missing.append(name)
+        target = targets.get(name)
+        if target is None:
+            continue
+        condition, is_known = fact.condition, fact.target == target
+        if condition is _WELL and is_known:  # as most are: the others take the long way
+            (group.there if fact.released else group.ready).append(name)
+            continue
+        since = flying.get(name, opened)
+        is_late = since is not None and now - since >= patience
+        standing = _standing(fact, is_known=is_known, is_late=is_late, is_excused=name in row.excused)
+        if standing is _THERE:
+            group.there.append(name)
+            continue
+        if since is not None and not is_late and (condition is _AWAY or condition is _BUSY) and is_known:
+            first = since if first is None or since < first else first
+        if standing is _READY:
+            group.ready.append(name)
+            continue
+        group.others[name] = standing
+        if standing is _FLIGHT:
+            group.flight.append(name)
+        else:
+            _of(group, standing).append(name)
+    group.due = None if first is None else first + patience
+    return group
+
+
+def _of(group: Group, standing: Standing) -> list[ClusterName]:
+    match standing:
+        case Standing.THERE:
+            return group.there
+        case Standing.READY:
+            return group.ready
+        case Standing.FLIGHT:
+            return group.flight
+        case Standing.PENDING:
+            return group.pending
+        case Standing.LEFT:
+            return group.left
+        case Standing.FAILED:
+            return group.failed
+
+
+def _standing(fact: UnitFact, *, is_known: bool, is_late: bool, is_excused: bool) -> Standing:
+    """is_known: what is known of the unit is about this row's result; is_excused: a person went on without it."""
+    condition = fact.condition
+    if fact.target and not is_known:
+        return Standing.PENDING
+    if fact.released and condition is _WELL:
+        return _THERE
+    if not fact.target or condition is Condition.STOPPED:
+        return Standing.LEFT
+    standing = _standing_of(fact, is_late=is_late)
+    return Standing.LEFT if is_excused and standing is not _READY else standing
+
+
+def _standing_of(fact: UnitFact, *, is_late: bool) -> Standing:
+    condition = fact.condition
+    if condition is _AWAY and is_late:
+        return Standing.LEFT
+    if condition is _AWAY or condition is Condition.WAITS:
+        return _FLIGHT if fact.released else Standing.PENDING
+    if not fact.released:
+        return _READY
+    return Standing.FAILED if is_late or condition is _BAD else _FLIGHT
+
+
+def is_done(row: Row, stages: Sequence[Stage], groups: Sequence[Group]) -> bool:
+    """Whether all that the row changes is Healthy on its new result, and every step that it needs is over."""
+    return all(
+        len(group.there) == group.size and (not group.size or stage.name in row.passed)
+        for stage, group in zip(stages, groups, strict=True)
+    )
