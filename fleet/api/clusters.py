@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fleet.access.policy import Role
 from fleet.api.filters import page_of, selects, words_of
 from fleet.api.models import ClusterList, ClusterOut
 from fleet.api.queries import ListQuery
 from fleet.api.route import Call, Route
-from fleet.api.rows import cluster_out, units_by_cluster
-from fleet.core.fold import worst_health
+from fleet.api.rows import cluster_out
+from fleet.core.fleet import Cluster
+from fleet.core.fold import ClusterSummary, worst_health
 from fleet.core.ids import ClusterName
-from fleet.core.status import Health
+from fleet.core.status import Health, Sync
+from fleet.core.summaries import cluster_summary, units_by_cluster
 from fleet.errors import NotKnown
 
 
-def _badness(item: ClusterOut) -> tuple[bool, int, bool, str]:
-    order = [worst_health((Health(item.status.health), other)) == item.status.health for other in Health]
-    return (item.status.reachable, -sum(order), item.status.sync == "Synced", item.metadata.name)
+def _badness(item: ClusterSummary) -> tuple[bool, int, bool, str]:
+    order = [worst_health((item.health, other)) is item.health for other in Health]
+    return (item.reachable, -sum(order), item.sync is Sync.SYNCED, item.cluster)
 
 
 async def _list(call: Call) -> ClusterList:
     query, view, now = call.query(ListQuery), call.parts.view, call.parts.wall()
     selected, health, sync = selects(query.label_selector), words_of(query.health), words_of(query.sync)
     groups = units_by_cluster(view)
-    items: list[ClusterOut] = []
-    for cluster in view.fleet.clusters.values() if view.fleet else ():
+    clusters: Mapping[ClusterName, Cluster] = view.fleet.clusters if view.fleet else {}
+    found: list[ClusterSummary] = []
+    for cluster in clusters.values():
         if not selected(cluster.labels) or query.q not in cluster.name:
             continue
         if query.environment and cluster.environment != query.environment:
             continue
-        item = cluster_out(view, cluster, now, groups.get(cluster.name, []))
-        if health and item.status.health.lower() not in health:
+        summary = cluster_summary(view, cluster, groups.get(cluster.name, ()), now)
+        if (health and summary.health.lower() not in health) or (sync and summary.sync.lower() not in sync):
             continue
-        if sync and item.status.sync.lower() not in sync:
-            continue
-        items.append(item)
-    items.sort(key=_badness)
-    page, following = page_of(items, query)
-    return ClusterList(items=list(page), total=len(items), continue_=following)
+        found.append(summary)
+    found.sort(key=_badness)
+    page, following = page_of(found, query)
+    items = [cluster_out(view, clusters[summary.cluster], now) for summary in page]
+    return ClusterList(items=items, total=len(found), continue_=following)
 
 
 async def _one(call: Call) -> ClusterOut:

@@ -9,7 +9,7 @@ from fleet import telemetry
 from fleet.access.policy import Role
 from fleet.api.parts import ApiParts
 from fleet.api.route import Call, Route
-from fleet.api.rows import cluster_out, unit_summary, units_by_cluster
+from fleet.core.summaries import cluster_seen_at, cluster_summary, unit_summary, units_by_cluster
 
 
 async def _healthz(_: Call) -> web.Response:
@@ -34,10 +34,10 @@ def exposition(parts: ApiParts) -> bytes:
     if view.fleet is not None:
         groups = units_by_cluster(view)
         for cluster in view.fleet.clusters.values():
-            status = cluster_out(view, cluster, now, groups.get(cluster.name, [])).status
-            telemetry.CLUSTERS.labels(status.sync, status.health).inc()
-            if status.age_seconds is not None:
-                telemetry.REPORT_AGE.labels(cluster.name).set(status.age_seconds)
+            summary = cluster_summary(view, cluster, groups.get(cluster.name, ()), now)
+            telemetry.CLUSTERS.labels(summary.sync, summary.health).inc()
+            if seen := cluster_seen_at(view, summary):
+                telemetry.REPORT_AGE.labels(cluster.name).set(max(0.0, now - seen))
         for name in view.entries():
             unit = unit_summary(view, name, now)
             telemetry.UNITS.labels(unit.sync, unit.health).inc()

@@ -7,7 +7,7 @@ from fleet.api.filters import page_of
 from fleet.api.models import OverlayList, OverlayOut
 from fleet.api.queries import ListQuery
 from fleet.api.route import Call, Route
-from fleet.api.rows import overlay_out, units_by_overlay
+from fleet.api.rows import overlay_out
 from fleet.core.ids import OverlayName
 from fleet.errors import NotKnown
 
@@ -17,9 +17,8 @@ async def _list(call: Call) -> OverlayList:
     overlays = sorted(view.fleet.overlays.values(), key=lambda overlay: overlay.name) if view.fleet else []
     overlays = [overlay for overlay in overlays if query.q in overlay.name]
     page, following = page_of(overlays, query)
-    groups = units_by_overlay(view)
     return OverlayList(
-        items=[overlay_out(view, overlay, now, groups.get(overlay.name, [])) for overlay in page],
+        items=[overlay_out(view, overlay, now) for overlay in page],
         total=len(overlays),
         continue_=following,
     )
@@ -30,7 +29,7 @@ async def _one(call: Call) -> OverlayOut:
     overlay = view.fleet.overlays.get(OverlayName(call.name)) if view.fleet else None
     if overlay is None:
         raise NotKnown(f"there is no overlay {call.name}", next_step="fleet get overlays")
-    return overlay_out(view, overlay, call.parts.wall(), units_by_overlay(view).get(overlay.name, []))
+    return overlay_out(view, overlay, call.parts.wall())
 
 
 ROUTES = (

@@ -19,12 +19,12 @@ from fleet.api.models import (
 )
 from fleet.api.queries import CommitQuery
 from fleet.api.route import Call, Route
-from fleet.api.rows import cluster_summary, is_at_head, unit_summary, units_by_cluster
 from fleet.core.fleet import Problem, Severity, Suspension
 from fleet.core.fold import ClusterSummary, fold_fleet
 from fleet.core.release import RenderProblem
 from fleet.core.renewal import judge_ending
 from fleet.core.status import Health, Sync
+from fleet.core.summaries import cluster_summary, is_at_head, unit_summary, units_by_cluster
 from fleet.core.view import View
 from fleet.ports.state import HoldRow
 from fleet.telemetry import trace_of

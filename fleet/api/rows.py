@@ -1,9 +1,6 @@
-"""From the view to the API's objects: summaries of core/fold.py, dressed; ages are judged now (R21)."""
+"""From the view to the API's objects: the summaries of core/summaries.py, dressed."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from fleet.api.models import (
     BlockerOut,
@@ -24,57 +21,20 @@ from fleet.api.models import (
     rfc3339,
 )
 from fleet.core.fleet import Cluster, Overlay, Unit
-from fleet.core.fold import ClusterSummary, UnitSummary, fold_cluster, fold_unit
-from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
-from fleet.core.release import Rendered, RenderProblem
+from fleet.core.fold import ClusterSummary
+from fleet.core.ids import UnitName
+from fleet.core.release import Rendered
 from fleet.core.renewal import CredentialState
-from fleet.core.status import Blocker, Condition, Health, ObjectStatus, Sync, UnitReport
+from fleet.core.status import Blocker, Condition, Health, ObjectStatus, Sync
+from fleet.core.summaries import (
+    cluster_seen_at,
+    cluster_summary,
+    is_at_head,
+    unit_summary,
+    units_by_cluster,
+    units_by_overlay,
+)
 from fleet.core.view import View
-
-
-def is_at_head(view: View, name: UnitName) -> bool:
-    """Whether a unit holds what the commit in force says: then it is on that commit, whichever first brought it."""
-    result, report = view.results.get(name), view.units.get(name)
-    return (
-        isinstance(result, Rendered)
-        and report is not None
-        and report.bundle == result.bundle
-        and name not in view.rendering
-    )
-
-
-def unit_summary(view: View, name: UnitName, now: float) -> UnitSummary:
-    """One unit as it stands now; one that no worker has reported yet is Unknown."""
-    report = view.units.get(name)
-    cluster = view.clusters.get(name.cluster)
-    result = view.results.get(name)
-    if report is None:
-        report = UnitReport(name, _commit_of(view, name), None, Sync.UNKNOWN, Health.UNKNOWN, 0.0)
-        waits = view.waits.get(name)
-        report = replace(report, message=waits.reason if waits is not None else "not reported yet")
-    lost = ""
-    if cluster is not None and not cluster.reachable and cluster.message:
-        lost = cluster.message
-    links = (view.waits[name],) if name in view.waits else ()
-    seen_at = cluster.at if cluster is not None else None
-    summary = fold_unit(report, now, seen_at=seen_at, lost=lost, blocked_by=links)
-    since = view.since.get(name, report.observed_at)
-    summary = replace(
-        summary,
-        conditions=tuple(replace(item, since=since) for item in summary.conditions),
-        seen_at=view.seen_at(name.cluster) if lost else summary.seen_at,
-    )
-    if isinstance(result, RenderProblem):
-        # The repo's problem comes before what the worker says of the result that stays in force.
-        return replace(summary, reason=result.reason, message=result.message, next_step=result.next_step)
-    if is_at_head(view, name):
-        return replace(summary, commit=view.head.commit)
-    return summary
-
-
-def _commit_of(view: View, name: UnitName) -> Revision:
-    result = view.results.get(name)
-    return result.commit if isinstance(result, Rendered) else view.head.commit
 
 
 def unit_status_of(view: View, name: UnitName, now: float) -> UnitStatus:
@@ -122,27 +82,11 @@ def unit_out(view: View, unit: Unit, now: float, *, with_objects: bool = False) 
     )
 
 
-def cluster_summary(view: View, cluster: Cluster, units: Iterable[UnitName], now: float) -> ClusterSummary:
-    """One cluster from its newest report and its units."""
-    summaries = [unit_summary(view, name, now) for name in units]
-    return fold_cluster(
-        cluster.name, cluster.environment, view.clusters.get(cluster.name), summaries, now, head=view.head.commit
-    )
-
-
-def units_by_cluster(view: View) -> Mapping[ClusterName, list[UnitName]]:
-    """The fleet's units, grouped; one pass for all clusters."""
-    groups: dict[ClusterName, list[UnitName]] = {}
-    for name in view.entries():
-        groups.setdefault(name.cluster, []).append(name)
-    return groups
-
-
-def cluster_out(view: View, cluster: Cluster, now: float, units: Sequence[UnitName] | None = None) -> ClusterOut:
-    """One cluster; `units` where the caller has grouped them already."""
-    names = units_by_cluster(view).get(cluster.name, []) if units is None else units
+def cluster_out(view: View, cluster: Cluster, now: float) -> ClusterOut:
+    """One cluster."""
+    names = units_by_cluster(view).get(cluster.name, [])
     summary, report = cluster_summary(view, cluster, names, now), view.clusters.get(cluster.name)
-    seen = summary.seen_at if summary.reachable else view.seen_at(cluster.name)
+    seen = cluster_seen_at(view, summary)
     return ClusterOut(
         metadata=Metadata(name=cluster.name, labels=dict(cluster.labels)),
         spec=ClusterSpec(
@@ -202,16 +146,9 @@ def _ready_of(summary: ClusterSummary, since: float) -> ConditionOut:
     )
 
 
-def units_by_overlay(view: View) -> Mapping[OverlayName, list[UnitName]]:
-    """The fleet's units, grouped; one pass for all overlays."""
-    groups: dict[OverlayName, list[UnitName]] = {}
-    for name in view.entries():
-        groups.setdefault(name.overlay, []).append(name)
-    return groups
-
-
-def overlay_out(view: View, overlay: Overlay, now: float, names: Sequence[UnitName]) -> OverlayOut:
-    """One overlay over all its clusters; names: its units."""
+def overlay_out(view: View, overlay: Overlay, now: float) -> OverlayOut:
+    """One overlay over all its clusters."""
+    names = units_by_overlay(view).get(overlay.name, [])
     found = [unit_summary(view, name, now) for name in names]
     return OverlayOut(
         metadata=Metadata(name=overlay.name),

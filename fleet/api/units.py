@@ -7,9 +7,10 @@ from fleet.api.filters import page_of, selects, words_of
 from fleet.api.models import UnitList, UnitOut
 from fleet.api.queries import ListQuery
 from fleet.api.route import Call, Route
-from fleet.api.rows import unit_out, unit_summary
+from fleet.api.rows import unit_out
 from fleet.core.fleet import Unit
 from fleet.core.ids import UnitName
+from fleet.core.summaries import unit_summary
 from fleet.errors import NotKnown
 
 

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fleet.api.rows import cluster_out, units_by_cluster
+from fleet.api.rows import cluster_out
 from fleet.cli.client import demo_note
 from fleet.cli.stage import Demo, make_repo
 from fleet.cli.story import tell
@@ -118,7 +118,6 @@ async def _converge(this: Demo, began: float) -> None:
 
     def progress() -> bool:
         view, now = this.hub.view, time.time()
-        groups = units_by_cluster(view)
         for name in this.sim.clusters:
             entry = (
                 next((entry for entry in view.fleet.clusters.values() if entry.name == name), None)
@@ -127,7 +126,7 @@ async def _converge(this: Demo, began: float) -> None:
             )
             if entry is None or name in told:
                 continue
-            status = cluster_out(view, entry, now, groups.get(entry.name, [])).status
+            status = cluster_out(view, entry, now).status
             if status.sync == "Synced" and status.health == "Healthy" and status.at_head == status.units:
                 told.add(name)
                 _say(f"{time.monotonic() - began:5.1f} s  {name:<10} Synced, Healthy: {status.units} units")

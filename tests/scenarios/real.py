@@ -22,10 +22,10 @@ from testbed.gitrepo import Content, GitRepo
 
 from fleet.api.models import CommitProgress
 from fleet.api.revisions import commit_progress
-from fleet.api.rows import unit_summary
 from fleet.core.fold import UnitSummary
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.status import Event, EventKind, Health, ObjectStatus, Sync, UnitReport
+from fleet.core.summaries import unit_summary
 from fleet.core.view import View
 from fleet.hub.assembly import OpenedHub, open_hub
 from fleet.hub.main import run_hub
