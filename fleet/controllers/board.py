@@ -13,6 +13,8 @@ from dataclasses import replace
 from fleet.controllers.deletions import Deletions, Known
 from fleet.controllers.feed import BoardFeed, Slot
 from fleet.controllers.identities import Identities
+from fleet.controllers.rollout_store import read_rollouts
+from fleet.controllers.rollout_store import values_of as rollout_values
 from fleet.controllers.roster import Roster
 from fleet.core.differences import changed_clusters, changed_units, other_policies
 from fleet.core.fleet import Cluster, Fleet, Suspension, Unit
@@ -199,19 +201,23 @@ class Board:
     async def let(
         self,
         units: Mapping[UnitName, Rendered],
+        seen: Passages,
         kept: Passages,
         values: Mapping[str, str],
         events: Sequence[Event] = (),
         back: Mapping[UnitName, Rendered] | None = None,
-    ) -> None:
-        """Release what waits, as a rollout says, durable together with `values` and `events`; then publish.
+    ) -> bool:
+        """Release what waits, as a rollout says, durable together with `kept`, `values`, `events`; then publish.
 
-        kept: all rollouts from now on, as `values` say them.
+        seen: all rollouts as they were looked at; kept: as they are from now on. False, and nothing was done, where
+        they are not as seen any more (a cluster got another name meanwhile).
 
         A result that is not the unit's newest any more is passed over: its rollout looks again. back: what units held
         before and shall hold again; their newest results wait then, and deletions are judged as ever (R9).
         """
         async with self._releasing:
+            if self._view.passages is not seen:
+                return False
             chosen = {
                 name: bundle
                 for name, bundle in units.items()
@@ -221,9 +227,10 @@ class Board:
             both = {**chosen, **back}
             permits = await self._permits_of(both, kept)
             rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
-            await self._state.put_released(rows, values={**values, **self._deletions.values()}, events=events)
+            every = {**rollout_values(kept), **values, **self._deletions.values()}
+            await self._state.put_released(rows, values=every, events=events)
             self._deletions.saved()
-            self.bar(kept)
+            self._bar(kept)
             self._held.update(both)
             self._dirty |= {*both, *(name for name in self._waiting if not self._goes_by_steps(name))}
             for name in chosen:
@@ -238,8 +245,14 @@ class Board:
                 else:
                     self._waiting.pop(name, None)
         await self.publish()
+        return True
 
-    def bar(self, kept: Passages) -> None:
+    async def take_rollouts(self) -> None:
+        """Take over all rollouts as they are durable. Raises StateError."""
+        async with self._releasing:
+            self._bar(await read_rollouts(self._state))
+
+    def _bar(self, kept: Passages) -> None:
         """Take over all rollouts with what was taken back; units whose parents shall say something else are told."""
         self._view.passages, before = kept, self._quarantined
         if kept.quarantine is not self._quarantine:
@@ -417,7 +430,10 @@ class Board:
         """Carry all that is known of a cluster over to its new name. Raises StateError, and then nothing changed."""
         fleet = self._view.fleet
         async with self._releasing, self._publishing:
-            await self._roster.rename(old, new, fleet.units if fleet is not None else ())
+            kept = self._view.passages.renamed(old, new)
+            values = rollout_values(kept) if kept is not self._view.passages else dict[str, str]()
+            await self._roster.rename(old, new, fleet.units if fleet is not None else (), values)
+            self._bar(kept)
             self._identities.rename(old, new)
             self._deletions.rename(old, new)
             self._suspensions = tuple(replace(s, scope=scope_renamed(s.scope, old, new)) for s in self._suspensions)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from fleet import telemetry
 from fleet.controllers.board import Board
@@ -28,61 +29,55 @@ HOLD_SECONDS = 3 * 86400
 FALL = "sharp-fall"
 
 
+@dataclass(frozen=True, slots=True)
 class Orders:
-    """One instance runs per hub."""
+    """One instance runs per hub. wall: seconds since the epoch."""
 
-    def __init__(
-        self,
-        *,
-        state: State,
-        board: Board,
-        view: View,
-        bells: Bells,
-        refusals: Refusals,
-        wall: Callable[[], float],
-        plans: PlanApprovals | None = None,
-    ) -> None:
-        self._state, self._board, self._view, self._bells, self._wall = state, board, view, bells, wall
-        self._refusals = refusals
-        self._plans = plans
+    state: State
+    board: Board
+    view: View
+    bells: Bells
+    refusals: Refusals
+    wall: Callable[[], float]
+    plans: PlanApprovals | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            self._bells.orders.clear()
+            self.bells.orders.clear()
             await self.look()
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
-                    await self._bells.orders.wait()
+                    await self.bells.orders.wait()
             except TimeoutError:
                 continue
 
     async def look(self) -> None:
         """Take everything over once."""
         holds = await self._settle_holds()
-        operations = await self._state.operations(open_only=True, limit=10_000)
+        operations = await self.state.operations(open_only=True, limit=10_000)
         for row in orphans_of(operations):
-            await self._state.end_operation(row.id, "done", "what it approved is over", self._wall())
+            await self.state.end_operation(row.id, "done", "what it approved is over", self.wall())
         found = [await self._request_of(row, operations) for row in reversed(operations)]
         requests = [request for request in found if request is not None]
         recovered = await self._recovered()
-        self._board.take_orders(
-            await self._state.suspensions(),
+        self.board.take_orders(
+            await self.state.suspensions(),
             requests,
             approvals_of(holds),
-            released_falls_of(holds, self._board.falls()),
+            released_falls_of(holds, self.board.falls()),
             recovered,
         )
-        for cluster, identity in (await self._state.identities()).items():
-            self._board.take_identity(ClusterName(cluster), Identity(identity))
-        await self._board.publish()
-        self._bells.rollouts.set()  # who is suspended counts for them
+        for cluster, identity in (await self.state.identities()).items():
+            self.board.take_identity(ClusterName(cluster), Identity(identity))
+        await self.board.publish()
+        self.bells.rollouts.set()  # who is suspended counts for them
 
     async def _recovered(self) -> frozenset[ClusterName]:
         """Clusters that a person confirmed; what they hold is believed before the first of them may be written to."""
-        recovered = (await self._state.get_value(RECOVERED) or "").split()
-        if set(recovered) - set((await self._state.get_value(BELIEVED) or "").split()):
-            await self._board.believe(frozenset(map(ClusterName, recovered)), {BELIEVED: " ".join(recovered)})
+        recovered = (await self.state.get_value(RECOVERED) or "").split()
+        if set(recovered) - set((await self.state.get_value(BELIEVED) or "").split()):
+            await self.board.believe(frozenset(map(ClusterName, recovered)), {BELIEVED: " ".join(recovered)})
         return frozenset(map(ClusterName, recovered))
 
     async def _request_of(self, row: OperationRow, every: Sequence[OperationRow]) -> SyncRequest | None:
@@ -92,35 +87,35 @@ class Orders:
             unit = UnitName.parse(row.target)
         except ValueError:
             unit = None
-        fleet = self._view.fleet
-        if fleet is None or row.requested_at > self._view.head.tried_at:
+        fleet = self.view.fleet
+        if fleet is None or row.requested_at > self.view.head.tried_at:
             return None  # a sync fetches first; the fetch rings when it is over
         if unit is None or unit not in fleet.units:
-            await self._state.end_operation(row.id, "refused", f"there is no unit {row.target}", self._wall())
+            await self.state.end_operation(row.id, "refused", f"there is no unit {row.target}", self.wall())
             return None
         if row.override:
-            found = override_of(row, every, unit, fleet, self._board, self._view.passages, self._wall())
+            found = override_of(row, every, unit, fleet, self.board, self.view.passages, self.wall())
             if found.way is Way.REFUSED:
-                await self._state.end_operation(row.id, "refused", found.why, self._wall())
+                await self.state.end_operation(row.id, "refused", found.why, self.wall())
             # What waits for its step is released by the loop of rollouts, which rings when it did.
             return SyncRequest(row.id, unit, override=True) if found.way is Way.SYNC else None
-        if self._board.waits(unit):
-            link = self._view.waits.get(unit)
+        if self.board.waits(unit):
+            link = self.view.waits.get(unit)
             chain = f"{link.state.value}: {link.reason}" if link is not None else "waits: for its step of the rollout"
-            await self._state.end_operation(row.id, "refused", chain, self._wall())
+            await self.state.end_operation(row.id, "refused", chain, self.wall())
             return None
         return SyncRequest(row.id, unit)
 
     async def _settle_holds(self) -> tuple[HoldRow, ...]:
         """Bring the holds in line with what the workers ask for; one per overlay and commit (R9)."""
-        now = self._wall()
+        now = self.wall()
         wanted = self._requests_by_hold()
-        holds = await self._state.holds(open_only=True)
+        holds = await self.state.holds(open_only=True)
         settled = True
         for row in holds:
             requests = wanted.get((OverlayName(row.overlay), row.commit))
             if requests is None:
-                await self._state.close_hold(row.id, now)
+                await self.state.close_hold(row.id, now)
                 settled = False
             elif row.decision == "approved" and now < row.expires_at and is_part_of(requests, row.requests):
                 del wanted[OverlayName(row.overlay), row.commit]
@@ -128,7 +123,7 @@ class Orders:
             digest = list_digest_of(requests)
             if not any((row.overlay, row.commit, row.list_digest) == (overlay, commit, digest) for row in holds):
                 self._count(overlay, commit, requests)
-            await self._state.put_hold(
+            await self.state.put_hold(
                 HoldRow(
                     id="",
                     overlay=overlay,
@@ -140,9 +135,9 @@ class Orders:
                 )
             )
         if wanted or not settled:
-            holds = await self._state.holds(open_only=True)
-        if self._plans is not None and await self._plans.decide(holds):
-            holds = await self._state.holds(open_only=True)
+            holds = await self.state.holds(open_only=True)
+        if self.plans is not None and await self.plans.decide(holds):
+            holds = await self.state.holds(open_only=True)
         telemetry.HOLDS.set(sum(1 for row in holds if not row.decision))
         return holds
 
@@ -152,14 +147,14 @@ class Orders:
             of_reason = [request for request in requests if request.reason == reason]
             more = f", and {len(of_reason) - 1} more units" if len(of_reason) > 1 else ""
             text = f"{of_reason[0].unit} {of_reason[0].message}{more}"
-            self._refusals.note(Refusal(Boundary.DELETION, reason, text, unit=overlay, commit=commit))
+            self.refusals.note(Refusal(Boundary.DELETION, reason, text, unit=overlay, commit=commit))
 
     def _requests_by_hold(self) -> dict[tuple[OverlayName, Revision], list[HoldRequest]]:
         wanted: dict[tuple[OverlayName, Revision], list[HoldRequest]] = {}
-        for report in self._view.units.values():
+        for report in self.view.units.values():
             for request in report.holds:
                 wanted.setdefault((request.unit.overlay, request.commit), []).append(request)
-        for unit, leave in self._board.falls().items():
+        for unit, leave in self.board.falls().items():
             request = HoldRequest(unit, leave.commit, FALL, leave.fall, ())
             wanted.setdefault((unit.overlay, leave.commit), []).append(request)
         for requests in wanted.values():

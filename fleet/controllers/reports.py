@@ -118,6 +118,7 @@ class Intake:
         event = Event(self._wall(), EventKind.NOTE, new, None, f"renamed: {reason}; record and objects stay")
         await self._state.add_events([event])
         self._bells.orders.set()  # its suspensions and holds have another name now
+        self._bells.rollouts.set()  # and its way through them
         self._bells.news.ring()
 
     async def forget(self, cluster: ClusterName) -> None:

@@ -91,10 +91,15 @@ class Roster:
         """Units whose fall a person allowed."""
         self.leaving = self.leaving.allowed(units)
 
-    async def rename(self, old: ClusterName, new: ClusterName, wanted: Container[UnitName]) -> None:
-        """Rename a cluster in the state, together with what leaves. Raises StateError, and then nothing changed."""
+    async def rename(
+        self, old: ClusterName, new: ClusterName, wanted: Container[UnitName], values: Mapping[str, str]
+    ) -> None:
+        """Rename a cluster in the state, together with what leaves and these values.
+
+        Raises StateError, and then nothing changed.
+        """
         leaving = self.leaving.renamed(old, new, wanted)
-        await self._state.rename_cluster(old, new, {LEAVING: encode_leaving(leaving)})
+        await self._state.rename_cluster(old, new, {LEAVING: encode_leaving(leaving), **values})
         self.leaving = self._saved_leaving = leaving
 
     def falls(self) -> Mapping[UnitName, Leave]:

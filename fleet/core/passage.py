@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from fleet.core.gates import GateState, decode_states, encode_states
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.release import Rendered
 
 Moments = Mapping[str, float]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Stop:
         """What failed, for people; "" where a person stopped it."""
         return str(self.unit.cluster) if self.unit is not None else self.gate.partition("/")[0]
 
+    def renamed(self, old: ClusterName, new: ClusterName) -> Stop:
+        """The same where a cluster has another name."""
+        is_its = self.unit is not None and self.unit.cluster == old
+        return replace(self, unit=UnitName(self.unit.overlay, new)) if self.unit is not None and is_its else self
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -56,6 +62,20 @@ class Row:
     gates: Mapping[str, GateState] = field(default_factory=dict[str, GateState])  # by STEP/GATE, once open
     done: bool = False
 
+    def renamed(self, old: ClusterName, new: ClusterName) -> Row:
+        """The same where a cluster has another name: how far it was counts, not what was begun for the new entry."""
+        if old not in self.targets:
+            return self
+        return replace(
+            self,
+            targets=_moved(self.targets, old, new),
+            flying=_moved(self.flying, old, new),
+            away=_moved(self.away, old, new),
+            before=_moved(self.before, old, new),
+            landed=_moved(self.landed, old, new),
+            excused=frozenset(_moved(dict.fromkeys(self.excused), old, new)),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -72,6 +92,13 @@ class Passage:
     ended_at: float = 0.0  # wall clock
     overlays: tuple[OverlayName, ...] = ()  # that it ever had, for people
 
+    def renamed(self, old: ClusterName, new: ClusterName) -> Passage:
+        """The same where a cluster has another name."""
+        rows = {overlay: row.renamed(old, new) for overlay, row in self.rows.items()}
+        stops = (stop and stop.renamed(old, new) for stop in (self.halted, self.paused, self.ended))
+        halted, paused, ended = stops
+        return replace(self, rows=rows, halted=halted, paused=paused, ended=ended)
+
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
@@ -80,6 +107,11 @@ class Quarantined:
     commit: Revision
     stop: Stop
     clusters: frozenset[ClusterName] = frozenset()  # whose result it was
+
+    def renamed(self, old: ClusterName, new: ClusterName) -> Quarantined:
+        """The same where a cluster has another name."""
+        clusters = self.clusters - {old} | {new} if old in self.clusters else self.clusters
+        return replace(self, stop=self.stop.renamed(old, new), clusters=clusters)
 
 
 Quarantine = Mapping[OverlayName, Mapping[str, Quarantined]]  # by overlay and digest
@@ -97,6 +129,23 @@ class Passages:
     quarantine: Quarantine = field(default_factory=dict[OverlayName, Mapping[str, Quarantined]])
     carried: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     overrides: Mapping[str, Rendered] = field(default_factory=dict[str, Rendered])
+
+    def renamed(self, old: ClusterName, new: ClusterName) -> Passages:
+        """The same where a cluster has another name: its way, what it goes back to and what is barred there go along.
+
+        What was noted for the new name before it was known to be the same cluster gives way.
+        """
+        quarantine = {
+            overlay: {digest: entry.renamed(old, new) for digest, entry in entries.items()}
+            for overlay, entries in self.quarantine.items()
+        }
+        moved = replace(self, all=tuple(one.renamed(old, new) for one in self.all), quarantine=quarantine)
+        return self if moved == self else moved
+
+
+def _moved(book: Mapping[ClusterName, _T], old: ClusterName, new: ClusterName) -> Mapping[ClusterName, _T]:
+    rest = {name: kept for name, kept in book.items() if name not in (old, new)}
+    return {**rest, new: book[old]} if old in book else rest
 
 
 def encode_passages(kept: Passages) -> str:

@@ -112,6 +112,28 @@ async def test_a_cluster_that_leaves_holds_nothing_up_any_more(brain: Brain, rol
     assert last(brain).outcome == "done"
 
 
+async def test_a_cluster_that_is_renamed_amid_a_look_keeps_its_way(
+    brain: Brain, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, let, renames = await halfway(brain, rollouts), brain.board.let, ["prod-9"]
+    await push(brain, {f"clusters/{FIRST}.yaml": None, **cluster("prod-9")})
+
+    async def meanwhile(*given):
+        if renames:
+            await brain.board.rename(ClusterName(FIRST), ClusterName(renames.pop()))
+        return await let(*given)
+
+    monkeypatch.setattr(brain.board, "let", meanwhile)
+    await look(brain, rollouts, silent=("prod-9",))
+    assert not renames
+    for _ in range(3):
+        await look(brain, rollouts, silent=("prod-9",))
+        row = last(brain).rows["web"]
+        assert set(row.targets) == {DEV, "prod-9", SECOND}
+        assert row.before["prod-9"].bundle == before, "what it goes back to"
+        assert told(brain, SECOND) == before, "it is on its way still, one at a time"
+
+
 async def test_a_cluster_whose_environment_changes_goes_on_in_its_new_step(brain: Brain, rollouts: Rollouts) -> None:
     before = await halfway(brain, rollouts)
     await push(brain, cluster(SECOND, "dev"))
