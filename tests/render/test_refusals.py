@@ -56,7 +56,15 @@ def test_a_base_without_a_kustomization_is_named_where_it_is_used() -> None:
 
 
 def test_a_missing_directory_of_a_unit_is_never_read_as_empty() -> None:
-    assert isinstance(error_of(SMALL, "gone"), PathMissing)
+    error = error_of(SMALL, "gone")
+    assert isinstance(error, PathMissing)
+    assert error.what == "the directory gone is not in this commit"
+
+
+def test_a_directory_that_lost_its_kustomization_is_never_read_as_empty() -> None:
+    error = error_of({"app/README.md": "moved"})
+    assert isinstance(error, PathMissing)
+    assert error.next_step == "add app/kustomization.yaml"
 
 
 def test_two_kustomization_files_in_one_directory_are_both_named() -> None:
@@ -109,6 +117,13 @@ def test_a_path_that_stays_inside_is_let_through() -> None:
     assert closure_of(texts, "teams/a/app", {"teams/a/app/link": "../../../shared/base"}).error is None
 
 
+def test_a_link_to_an_absolute_path_is_refused_also_where_the_commit_holds_the_same_path() -> None:
+    texts = app("resources: [link]\n", **{"app/etc/passwd": config_map("one"), "etc/passwd": config_map("one")})
+    error = error_of(texts, links={"app/link": "/etc/passwd"})
+    assert isinstance(error, PathEscapes)
+    assert "absolute" in error.why
+
+
 def test_links_in_a_circle_are_refused() -> None:
     error = error_of(app("resources: [a]\n"), links={"app/a": "b", "app/b": "a"})
     assert isinstance(error, PathEscapes)
@@ -136,6 +151,12 @@ def test_a_base_from_the_network_is_refused_with_its_line(address: str) -> None:
     error = error_of(app(f"resources:\n- settings.yaml\n- {address}\n"))
     assert isinstance(error, RemoteBaseRefused)
     assert error.where == "app/kustomization.yaml:3"
+
+
+@pytest.mark.parametrize("field", ["resources: [{}]", "patches: [{{path: {}}}]"])
+def test_a_file_from_the_network_is_refused_also_where_the_commit_holds_its_name(field: str) -> None:
+    texts = app(f"{field.format('https://example.com/x.yaml')}\n", **{"app/https:/example.com/x.yaml": config_map("x")})
+    assert isinstance(error_of(texts), RemoteBaseRefused)
 
 
 def test_a_directory_that_kustomize_would_take_for_an_address_is_refused_too() -> None:
