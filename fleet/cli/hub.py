@@ -17,6 +17,7 @@ from fleet.settings import Settings
 def hub(given: dict[str, Any]) -> int:
     """Start with the given flags over the environment; returns when drained."""
     from fleet.hub.assembly import open_hub
+    from fleet.hub.garbage import tend_garbage
     from fleet.hub.main import run_hub
     from fleet.telemetry import set_up_logs
 
@@ -53,7 +54,11 @@ def hub(given: dict[str, Any]) -> int:
             sys.stdout.write(f"fleet hub on {url}, data in {settings.data_dir}\n")
             sys.stdout.flush()
 
-        await run_hub(opened.hub, started=started, give_up=lambda: os._exit(1))
+        tending = asyncio.create_task(tend_garbage(), name="garbage")
+        try:
+            await run_hub(opened.hub, started=started, give_up=lambda: os._exit(1))
+        finally:
+            tending.cancel()
 
     asyncio.run(serve())
     return 0
