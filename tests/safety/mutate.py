@@ -7,6 +7,7 @@ there, so that a guard that was rewritten is noticed. Each copy is of its own pr
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import shutil
@@ -93,7 +94,13 @@ def _find(tree: ast.Module, qualname: str) -> ast.AST:
 
 
 def _same(node: ast.AST, text: str) -> bool:
-    return ast.unparse(node) == ast.unparse(ast.parse(text, mode="eval").body)
+    wanted = _parsed(text)
+    return type(node) is type(wanted) and ast.unparse(node) == ast.unparse(wanted)
+
+
+@functools.cache
+def _parsed(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 class _Editor(ast.NodeTransformer):

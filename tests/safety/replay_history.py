@@ -7,9 +7,8 @@ the product, reads no rendered output, and counts by the words of the rules alon
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 ENVIRONMENTS = {"dev": 2, "staging": 3, "prod": 6}
@@ -44,6 +43,17 @@ class App:
         files = [*self.base.values(), *self.extra[environment].values()]
         generated = {("ConfigMap", "shop", f"{self.name}-cfg")} if self.generated is not None else set()
         return {thing for held in files for thing in held} | generated
+
+    def copied(self) -> App:
+        """Another one, which does not change with this."""
+        return replace(
+            self,
+            base={name: list(held) for name, held in self.base.items()},
+            extra={env: {name: list(held) for name, held in files.items()} for env, files in self.extra.items()},
+            image=dict(self.image),
+            values=dict(self.values),
+            without=set(self.without),
+        )
 
     def files(self) -> dict[str, str]:
         """The files of its directory."""
@@ -108,6 +118,11 @@ class Fleet:
     labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CLUSTERS, 0))
     readme: int = 0
     number: int = 0  # of names given so far
+
+    def copied(self) -> Fleet:
+        """Another one, which does not change with this."""
+        apps = {name: app.copied() for name, app in self.apps.items()}
+        return replace(self, apps=apps, labels=dict(self.labels))
 
     def files(self) -> dict[str, str]:
         made = {"fleet.yaml": FLEET, "README.md": f"Words {self.readme}\n"}
@@ -371,11 +386,11 @@ class Commit:
 def history(seed: int, commits: int, apps: int = 9) -> list[Commit]:
     """The first commit brings everything; `commits` follow."""
     random, fleet = Random(seed), begin(Random(seed), apps)
-    made = [Commit("begin", 0.0, fleet.files(), Fleet(), copy.deepcopy(fleet))]
+    old = fleet.files()
+    made = [Commit("begin", 0.0, old, Fleet(), fleet.copied())]
     while len(made) <= commits:
         dice = random.random()
         acts = DELETES_MANY if dice < SHARE_MANY else DELETES_FILES if dice < SHARE_MANY + SHARE_SOME else KEEPS_FILES
-        before = copy.deepcopy(fleet)
         said = ""
         while not said:
             (act,) = random.choices([act for _, act in acts], [weight for weight, _ in acts])
@@ -384,10 +399,11 @@ def history(seed: int, commits: int, apps: int = 9) -> list[Commit]:
                 acts = KEEPS_FILES
         # Some commits come in a row, others after hours.
         wait = random.uniform(60, 900) if random.random() < 0.6 else random.uniform(3600, 40_000)
-        old, new = before.files(), fleet.files()
+        new = fleet.files()
         changes: dict[str, str | None] = {path: text for path, text in new.items() if old.get(path) != text}
         changes |= {path: None for path in old if path not in new}
-        made.append(Commit(said, wait, changes, before, copy.deepcopy(fleet)))
+        made.append(Commit(said, wait, changes, made[-1].after, fleet.copied()))
+        old = new
     return made
 
 
@@ -434,7 +450,9 @@ class Judge:
         for app in commit.before.apps:
             for cluster in CLUSTERS:
                 times = self.recent.setdefault((app, cluster), [])
-                times[:] = [at for at in times if at > now - HOUR] + [now] * len(self.gone(commit, app, cluster))
+                times[:] = [at for at in times if at > now - HOUR] + [now] * len(
+                    self.gone(commit, app, cluster) - _renamed(commit, app)
+                )
 
 
 def _renamed(commit: Commit, app: str) -> set[Thing]:

@@ -37,11 +37,11 @@ def test_what_a_guard_says_is_an_error_or_a_hold() -> None:
     assert (rule_of("IdentityMismatch"), rule_of("precious-kind"), rule_of("ClusterUnreachable")) == ("R1", "R10", "")
 
 
-@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_what_is_switched_off_stands_in_the_code(guard) -> None:
-    module, _, qualname = guard.decides.partition(":")
-    source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
-    assert rewritten(source, qualname, CASES[guard.name].off) != source
+def test_what_is_switched_off_stands_in_the_code() -> None:
+    for guard in GUARDS:
+        module, _, qualname = guard.decides.partition(":")
+        source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+        assert rewritten(source, qualname, CASES[guard.name].off) != source, guard.name
 
 
 def test_every_attack_and_every_twin_is_a_test() -> None:
