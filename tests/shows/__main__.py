@@ -40,8 +40,8 @@ async def fifty_kills(root: Path, count: int, seed: int) -> list[str]:
     for kill in (0, count):
         folder = root / f"kills-{kill}"
         folder.mkdir()
-        async with make_world(folder, names_of(20)) as world:
-            histories.append(await kills.history_of(world, kill, seed))
+        async with make_world(folder, names_of(60)) as world:
+            histories.append(await kills.history_of(world, kill, seed, spread=4))
     (calm, _), (killed, many) = histories
     assert kills.shape_of(killed) == kills.shape_of(calm), f"another history:\n{killed}\n{calm}"
     assert many == count, f"the rollout was over after {many} kills"

@@ -97,10 +97,11 @@ class HubProcess:
         return value
 
 
-async def history_of(world: HubWorld, kills: int, seed: int) -> tuple[list[str], int]:
+async def history_of(world: HubWorld, kills: int, seed: int, spread: int = 10) -> tuple[list[str], int]:
     """One rollout from its commit to its end, with so many kills; its history, and how many kills there were.
 
-    A person approves the step `ok` as soon as it waits for that, whenever the hub is there to be asked.
+    Two kills are up to `spread` requests a cluster apart. A person approves the step `ok` as soon as it waits for that,
+    whenever the hub is there to be asked.
     """
     dice, hub = random.Random(seed), HubProcess(world)
     names = list(world.sim.clusters)
@@ -113,15 +114,14 @@ async def history_of(world: HubWorld, kills: int, seed: int) -> tuple[list[str],
         while not await _ended(hub, commit):
             if hub.kills < kills:
                 # Points are counted in requests to clusters, not in seconds: they are as far on a slow machine.
-                await _live(hub, commit, _asked(world) + dice.randrange(10 * len(names)), world)
+                await _live(hub, commit, _asked(world) + dice.randrange(spread * len(names)), world)
                 if await _ended(hub, commit):
                     break
                 await hub.kill()
                 await hub.start()
             else:
                 await _live(hub, commit, _asked(world), world)
-        answer = await hub.call("GET", "/api/v1/events?limit=1000")
-        told = [one["message"] for one in answer["items"] if one.get("commit") == commit and not one["cluster"]]
+        told = [one["message"] for one in await _events(hub) if one.get("commit") == commit and not one["cluster"]]
     finally:
         await hub.kill()
     return [text.replace(commit[:7], "COMMIT") for text in told], hub.kills - 1
@@ -143,6 +143,15 @@ async def _live(hub: HubProcess, commit: str, until_asked: int, world: HubWorld)
         if _asked(world) >= until_asked or time.monotonic() > end or found.get("state") == "done":
             return
         await asyncio.sleep(0.05)
+
+
+async def _events(hub: HubProcess) -> list[Any]:
+    """The whole timeline; each start of a hub adds some of each cluster."""
+    events: list[Any] = []
+    page = await hub.call("GET", "/api/v1/events?limit=1000")
+    while events.extend(page["items"]) or page.get("continue"):
+        page = await hub.call("GET", f"/api/v1/events?limit=1000&continue={page['continue']}")
+    return events
 
 
 async def _is_done(hub: HubProcess, commit: str) -> bool:
