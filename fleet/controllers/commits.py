@@ -225,8 +225,8 @@ class Commits:
         self._view.rendering = frozenset()
         self._view.version += 1
         self._unfinished = False
-        if self._plans is not None and previous is not None and previous.fleet.commit != commit:
-            await self._plans.taken(previous.fleet, self._loaded.fleet)
+        if self._plans is not None:
+            await self._plans.taken(self._loaded.fleet, previous.fleet if previous is not None else None)
         self._board.first_is_over()
         self._bells.rollouts.set()
         if resolved is None:

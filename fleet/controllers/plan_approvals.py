@@ -17,12 +17,13 @@ import structlog
 from fleet.controllers.comparing import Comparing
 from fleet.core.audit import AuditEntry
 from fleet.core.fingerprint import content_of
-from fleet.core.fleet import Cluster, Fleet
-from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName, short
+from fleet.core.fleet import Cluster, Fleet, Unit
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName, short
 from fleet.core.planning.approval import (
     Broken,
     Covered,
     Going,
+    Listed,
     PlanApproval,
     Standing,
     approvals_of_text,
@@ -34,16 +35,19 @@ from fleet.core.planning.approval import (
     plan_text,
 )
 from fleet.core.planning.change import How, with_moves
+from fleet.core.release import Rendered
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
-from fleet.errors import FleetError, PreconditionFailed, RequestInvalid, StateDamaged, UsageInvalid
+from fleet.errors import FleetError, PreconditionFailed, RefMissing, RequestInvalid, StateDamaged, UsageInvalid
+from fleet.inventory.load import load_fleet
 from fleet.ports.kube import Connector
 from fleet.ports.render import Renderer
 from fleet.ports.source import Snapshot
 from fleet.ports.state import Bells, HoldRow, State
 
 log = structlog.get_logger("plan-approvals")
-APPROVALS = "plan-approvals"
+APPROVALS = "plan-approvals"  # values of the state
+COMPARED = "commit-compared"  # the last commit whose plan was held against them
 DAYS = 3
 MOST = 100  # kept at once; void and expired ones make room
 OBJECTS_AT_MOST = 2_000
@@ -79,7 +83,10 @@ class PlanApprovals:
         return tuple(reversed(await self._read()))
 
     async def approve(self, digest: str, text: bytes, *, actor: str, reason: str) -> PlanApproval:
-        """Keep an approval of the plan with this digest. Raises RequestInvalid, PreconditionFailed, ClusterError."""
+        """Keep an approval of the plan with this digest. Raises RequestInvalid, PreconditionFailed, ClusterError.
+
+        Never of a plan that is in force already: no commit would be compared with it any more.
+        """
         found = digest_of_text(text)
         if found != digest:
             why = f"its digest is {short(found)}"
@@ -108,8 +115,9 @@ class PlanApprovals:
             going = await self._read_live(listed.doomed)
             approval = PlanApproval(found, listed.units, going, listed.leaving, actor, reason, now, now + DAYS * 86_400)
             async with self.lock:
+                await self._check_to_come(listed)
                 kept = [item for item in await self._read() if item.digest != found or item.standing is Standing.BOUND]
-                await self._write((*_with_room(kept, now), approval))
+                await self.state.set_value(APPROVALS, approvals_text((*_with_room(kept, now), approval)))
         except FleetError as error:
             await self.state.write(replace(entry, outcome=f"refused: {error.reason}"))
             raise
@@ -117,18 +125,31 @@ class PlanApprovals:
         await self._tell(f"plan {short(found)} approved by {actor}: {count} objects, {len(listed.leaving)} units leave")
         return approval
 
-    async def taken(self, was: Fleet, now: Fleet) -> None:
-        """A commit was taken over after another: bind the approvals of its plan, and void those it passed by.
+    async def taken(self, now: Fleet, was: Fleet | None) -> None:
+        """A commit is in force: bind the approvals of its plan, and void those it passed by.
 
-        Never raises for what the repo says: an approval that cannot be bound counts for nothing, and a person is asked.
+        Its plan begins at the commit that was compared last, which is durable: a hub that was killed before it came to
+        this goes on here. was: the commit before, where this process took it over. Never raises for what the repo
+        says: an approval that cannot be bound counts for nothing, and a person is asked. Raises StateError.
         """
-        if not any(item.standing is not Standing.VOID for item in await self._readable()):
+        async with self.lock:
+            since = await self.state.get_value(COMPARED) or (was.commit if was is not None else "")
+            is_asked = any(item.standing is not Standing.VOID for item in await self._readable())
+            if not since or not is_asked:
+                await self.state.set_value(COMPARED, now.commit)
+        if not since or not is_asked or since == now.commit:
             return
         # Renders take minutes, and what people ordered must not wait for them (R17): the lock is for what is kept.
         try:
-            before, after = await self.at(was.commit), await self.at(now.commit)
+            before, after = await self.at(since), await self.at(now.commit)
+            if was is None or was.commit != since:
+                was = (await asyncio.to_thread(load_fleet, before, None, None)).fleet
             changes = await Comparing(self.renderer, before, after, was, now).changes()
-        except FleetError as error:
+        except RefMissing as error:
+            await self._pass_by(Revision(since), now.commit)
+            log.warning("plan of the commit not known any more", commit=now.commit, since=since, why=error.why)
+            return
+        except FleetError as error:  # with the next commit, or at the next start
             log.warning("plan of the commit not computed", commit=now.commit, reason=error.reason, why=error.why)
             return
         units = with_moves(changes)
@@ -137,7 +158,15 @@ class PlanApprovals:
         async with self.lock:
             approvals = await self._readable()
             later = next_approvals(approvals, commit=now.commit, digest=digest, units=touched, now=self.wall())
-            await self._take(approvals, later)
+            await self._take(approvals, later, compared=now.commit)
+
+    async def _pass_by(self, since: Revision, commit: Revision) -> None:
+        """No commit can be told to be that of an approval that waits: the one it was given after is not known here."""
+        async with self.lock:
+            approvals = await self._readable()
+            why = f"{short(since)}, from which {short(commit)} would be compared, is not known to this hub any more"
+            later = tuple(item.voided(why) if item.standing is Standing.WAITS else item for item in approvals)
+            await self._take(approvals, later, compared=commit)
 
     async def decide(self, holds: Sequence[HoldRow]) -> bool:
         """Approve the undecided holds that an approved plan lists whole; returns whether any was decided."""
@@ -180,9 +209,37 @@ class PlanApprovals:
         await self._tell(f"hold {row.id} of overlay {row.overlay} approved by {approval.by}, with its plan")
         return True
 
-    async def _take(self, before: Sequence[PlanApproval], after: Sequence[PlanApproval]) -> None:
-        """Keep what became of approvals; the audit log says it first, so that none counts without evidence (R43)."""
+    async def _check_to_come(self, listed: Listed) -> None:
+        """Raise PreconditionFailed where all that the plan takes away is gone from the commit in force."""
+        fleet = self.view.fleet
+        known = fleet.units if fleet is not None else dict[UnitName, Unit]()
+        if fleet is None or not listed.leaving.isdisjoint(known):
+            return
+        for unit, refs in listed.doomed.items():
+            if unit not in known:
+                continue
+            result = self.view.results.get(unit)
+            if not isinstance(result, Rendered):
+                return  # what it holds by this commit is not known
+            if any(item.ref in refs for item in (await self.renderer.bundle(result.bundle)).objects):
+                return
+        raise PreconditionFailed(
+            "this plan is in force already",
+            why=f"nothing that it takes away is in {short(fleet.commit)} any more, so that no merge is to come",
+            next_step="approve what waits for a person: fleet get holds",
+        )
+
+    async def _take(
+        self, before: Sequence[PlanApproval], after: Sequence[PlanApproval], *, compared: Revision | None = None
+    ) -> None:
+        """Keep what became of approvals; the audit log says it first, so that none counts without evidence (R43).
+
+        compared: the commit that they were held against, noted with them.
+        """
+        values: dict[str, str] = {} if compared is None else {COMPARED: compared}
         if tuple(before) == tuple(after):
+            if values:
+                await self.state.put_released((), values=values)
             return
         moved = [new for old, new in zip(before, after, strict=True) if old.standing is not new.standing]
         entries = [
@@ -198,7 +255,7 @@ class PlanApprovals:
         ]
         for entry in entries:
             await self.state.write(entry)
-        await self._write(after)
+        await self.state.put_released((), values={APPROVALS: approvals_text(after), **values})
         for new, entry in zip(moved, entries, strict=True):
             words = f"is void: {new.void}" if new.standing is Standing.VOID else f"counts for {short(new.commit)}"
             await self.state.write(replace(entry, outcome="done"))
@@ -288,9 +345,6 @@ class PlanApprovals:
         except StateDamaged as error:
             log.error("approvals of plans not readable", why=error.why)
             return ()
-
-    async def _write(self, approvals: Sequence[PlanApproval]) -> None:
-        await self.state.set_value(APPROVALS, approvals_text(approvals))
 
     async def _tell(self, text: str) -> None:
         await self.state.add_events((Event(self.wall(), EventKind.NOTE, ClusterName(""), None, text),))

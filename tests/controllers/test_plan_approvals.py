@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from controllers.rig import Clock, NoClusters
 
 from fleet.controllers import plan_approvals
-from fleet.controllers.plan_approvals import APPROVALS, MOST, PlanApprovals
+from fleet.controllers.plan_approvals import APPROVALS, COMPARED, MOST, PlanApprovals
 from fleet.core.differences import entry_by_name
 from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
@@ -21,10 +22,11 @@ from fleet.core.planning.approval import (
     digest_of_text,
     plan_text,
 )
-from fleet.core.planning.change import How, UnitChange
+from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.core.release import Rendered
 from fleet.core.status import HoldRequest
 from fleet.core.view import Head, View
-from fleet.errors import ClusterUnreachable, PreconditionFailed, StateNotWritable
+from fleet.errors import ClusterUnreachable, PreconditionFailed, RefMissing, StateNotWritable
 from fleet.ports.state import Bells, HoldRow
 from fleet.store.memory import MemoryState
 
@@ -39,11 +41,18 @@ def approval(digest: str = "a" * 64, **changes) -> PlanApproval:
     return replace(made, **changes)
 
 
-def plans_on(state: MemoryState, *, at=None, connector=None, clusters: tuple[str, ...] = ()) -> PlanApprovals:
+def plans_on(
+    state: MemoryState, *, at=None, connector=None, clusters: tuple[str, ...] = (), units=(WEB,), renderer=None
+) -> PlanApprovals:
     view = View(Head("main"))
-    view.fleet = replace(Fleet(BEFORE), clusters={name: entry_by_name(name) for name in map(ClusterName, clusters)})
+    view.fleet = replace(
+        Fleet(BEFORE),
+        clusters={name: entry_by_name(name) for name in map(ClusterName, clusters)},
+        units=dict.fromkeys(units, None),
+    )
+    view.results = dict.fromkeys(units, Rendered(Digest("b" * 64), BEFORE))
     return PlanApprovals(
-        state=state, view=view, bells=Bells(), renderer=None, connector=connector or NoClusters(),
+        state=state, view=view, bells=Bells(), renderer=renderer, connector=connector or NoClusters(),
         identity_of=lambda _: Identity("uid"), at=at, digest_key=b"k" * 32, wall=Clock(), lock=asyncio.Lock(),
     )  # fmt: skip
 
@@ -65,7 +74,7 @@ async def test_holds_are_looked_at_while_a_commit_is_compared() -> None:
         await go_on.wait()
 
     plans = plans_on(state, at=at)
-    comparing = asyncio.create_task(plans.taken(Fleet(BEFORE), Fleet(COMMIT)))
+    comparing = asyncio.create_task(plans.taken(Fleet(COMMIT), Fleet(BEFORE)))
     await began.wait()
     async with asyncio.timeout(5):
         assert not await plans.decide([HOLD])
@@ -77,13 +86,13 @@ async def test_holds_are_looked_at_while_a_commit_is_compared() -> None:
 
 async def test_what_became_of_an_approval_is_audited_before_it_counts() -> None:
     class Ended(MemoryState):
-        async def set_value(self, name: str, value: str) -> None:
+        async def put_released(self, rows, **more) -> None:
             raise StateNotWritable("the hub was ended here")
 
     before, bound = MemoryState(), approval(standing=Standing.BOUND, commit=COMMIT)
     await before.set_value(APPROVALS, approvals_text([bound]))
     ended = Ended()
-    await MemoryState.set_value(ended, APPROVALS, approvals_text([bound]))
+    await ended.set_value(APPROVALS, approvals_text([bound]))
     with pytest.raises(StateNotWritable):
         await plans_on(ended).decide([HOLD])
     assert await audited(ended) == [("plan-void", "")]
@@ -103,6 +112,55 @@ async def test_no_approval_is_dropped_for_another_and_void_ones_make_room() -> N
     await state.set_value(APPROVALS, approvals_text(full))
     await plans_on(state).approve(digest, LEAVES, actor="jo", reason="")
     assert [item.digest for item in await kept(state)] == [*(item.digest for item in full if item != full[7]), digest]
+
+
+class Bundles:
+    """A fake renderer: whatever is asked for holds one ConfigMap."""
+
+    async def bundle(self, digest: Digest):
+        return SimpleNamespace(objects=(SimpleNamespace(ref=ObjectRef("", "ConfigMap", "s", "c")),))
+
+
+@pytest.mark.parametrize("name", ["c", "gone"])
+async def test_a_plan_that_is_in_force_already_is_not_approved_and_one_to_come_is(name: str) -> None:
+    was = ObjectChange(Sign.DELETE, ObjectRef("", "ConfigMap", "s", name), "v1", before=Digest("x"))
+    text = plan_text([UnitChange(WEB, How.CHANGES, objects=(was,))])
+    plans = plans_on(MemoryState(), renderer=Bundles(), connector=Nothing(), clusters=("eu-1",))
+    approving = plans.approve(digest_of_text(text), text, actor="jo", reason="")
+    if name == "c":
+        assert (await approving).standing is Standing.WAITS
+        return
+    with pytest.raises(PreconditionFailed, match="in force already"):
+        await approving
+    assert await plans.all() == ()
+
+
+async def test_approvals_that_no_commit_can_be_compared_for_any_more_are_void_and_those_bound_stay() -> None:
+    state = MemoryState()
+    await state.set_value(COMPARED, "a" * 40)
+    await state.set_value(APPROVALS, approvals_text([approval(), approval("c" * 64, standing=Standing.BOUND)]))
+
+    async def at(commit: str):
+        raise RefMissing("the commit is not there")
+
+    await plans_on(state, at=at).taken(Fleet(COMMIT), Fleet(BEFORE))
+    waited, bound = await kept(state)
+    assert (waited.standing, bound.standing) == (Standing.VOID, Standing.BOUND)
+    assert "aaaaaaa, from which ccccccc would be compared, is not known" in waited.void
+    assert await state.get_value(COMPARED) == COMMIT
+
+
+class Nothing:
+    """A fake `Connector`: clusters without any object."""
+
+    async def connect(self, cluster, connection, *, expected, fence):
+        return self
+
+    async def discover(self):
+        return SimpleNamespace(find=lambda *_: None)
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 class Slow:

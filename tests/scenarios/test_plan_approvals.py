@@ -14,6 +14,7 @@ from testbed import binaries
 from testbed.gitrepo import Content
 
 from fleet.cli.planning import compare_commits
+from fleet.controllers.comparing import Comparing
 from fleet.core.planning.fleet_plan import FleetPlan, plan_of
 
 CLUSTERS = ("eu-1", "us-1")
@@ -198,3 +199,36 @@ async def test_an_approval_outlives_a_restart_of_the_hub(world: HubWorld) -> Non
         merged = world.commit(DROPPED)
         await world.until(lambda: not stands(world) and not stands(world, "us-1"), "both namespaces deleted")
         await world.until_everywhere(merged)
+
+
+@pytest.mark.parametrize("more", [{}, {"overlays/shop/cm.yaml": config_map("c", "2")}], ids=["as approved", "more"])
+async def test_a_hub_killed_before_it_compared_the_merge_compares_it_when_it_is_back(
+    world: HubWorld, monkeypatch: pytest.MonkeyPatch, more: dict[str, Content]
+) -> None:
+    """The merge is in force and the hub ends before it held it against the approval; the twin does something else."""
+    begun = asyncio.Event()
+
+    async def stuck(self) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with world.run(kill=True):
+        await world.until_everywhere(world.repo.head())
+        plan = await planned(world, DROPPED)
+        assert (await approve(world, plan))[0] == 200
+        with monkeypatch.context() as patch:
+            patch.setattr(Comparing, "changes", stuck)
+            merged = world.commit({**DROPPED, **more})
+            async with asyncio.timeout(SECONDS):
+                await begun.wait()
+            assert [item["standing"] for item in await approvals(world)] == ["waits"]
+    async with world.run():
+        if more:
+            await until_asked(world)
+            assert stands(world)
+            return
+        await world.until(lambda: not stands(world) and not stands(world, "us-1"), "both namespaces deleted")
+        (found,) = await approvals(world)
+        assert (found["standing"], found["commit"]) == ("bound", merged)
+        status, answer = await approve(world, plan)
+        assert (status, answer["title"]) == (409, "this plan is in force already")
