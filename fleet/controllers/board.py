@@ -541,6 +541,7 @@ class Board:
             held=None if isinstance(result, RenderProblem) and waits else held,
             permits=permits.get(name, frozenset()),
             approved=self._approved.get(name, frozenset()),
+            renames=self._deletions.renames_of(name),
             suspensions=(*self._suspensions, *self._identities.stops(fleet.clusters)),
             unproven=self._identities.unproven(fleet.clusters) if may_be_renamed else (),
             fall=self._roster.leaving.units[name].fall if name in self._roster.leaving.units else "",

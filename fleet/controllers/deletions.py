@@ -6,22 +6,27 @@ what it judged (core/judged.py), so that neither many small commits nor a restar
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
+from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.judged import Judged, decode_judged, encode_judged
 from fleet.core.objects import Bundle
 from fleet.core.proven import Guidebook, Guides, proven_by
 from fleet.core.release import EMPTY_BUNDLE, Rendered, Result, judge_across
-from fleet.core.status import UnitReport
+from fleet.core.renames import renames_of
+from fleet.core.rollout import Rename
+from fleet.core.status import Health, Sync, UnitReport
 from fleet.errors import StateDamaged
 from fleet.ports.state import State
 
 JUDGED = "judged-deletions"  # value of the state
 REFS_KEPT = 20_000  # bundles whose references stay in memory
+PAIRS_KEPT = 1_000  # pairs of bundles whose renames do
 NOTHING = frozenset[ObjectRef]()
+NEVER = Rendered(EMPTY_BUNDLE.digest, Revision(""))  # of a unit that was told nothing yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class Deletions:
     ) -> None:
         self._state, self._bundle_of, self._wall = state, bundle_of, wall
         self._refs: OrderedDict[Digest, frozenset[ObjectRef]] = OrderedDict()
+        self._pairs: OrderedDict[tuple[Digest, Digest], Mapping[ObjectRef, ObjectRef]] = OrderedDict()
         self._judged = self._saved = Judged()
 
     async def start(self) -> None:
@@ -66,6 +72,10 @@ class Deletions:
         """`values` are durable."""
         self._saved = self._judged
 
+    def renames_of(self, unit: UnitName) -> frozenset[Rename]:
+        """What of a unit is under another name by what was judged of it last, as far as it may still be there."""
+        return self._judged.renames.get(unit, frozenset())
+
     async def permits_of(
         self, fresh: Mapping[UnitName, Result], known: Known, *, limit_clusters: int, guides: Guidebook
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
@@ -75,7 +85,10 @@ class Deletions:
         """
         candidates: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
         proven: dict[UnitName, frozenset[ObjectRef]] = {}
+        renamed: dict[UnitName, frozenset[ObjectRef]] = {}
         lost_by: dict[UnitName, frozenset[ObjectRef]] = {}
+        for name in [name for name in self._judged.renames if name not in known.held and name not in fresh]:
+            self._judged = self._judged.with_renames(name, frozenset())
         for name, result in fresh.items():
             if not isinstance(result, Rendered):
                 continue
@@ -83,7 +96,9 @@ class Deletions:
             moved = await self._moved(name, gone, known.results, fresh) if gone else NOTHING
             lost = await self._lost(name.overlay, guides.of(name, result.bundle), known, lost_by) if gone else NOTHING
             proven[name] = (gone - moved) & lost
-            candidates.setdefault(name.overlay, {})[name] = gone - moved - lost
+            self._judged = self._judged.with_renames(name, await self._renames(name, result.bundle, known))
+            renamed[name] = gone & {each.old for each in self.renames_of(name)} - moved
+            candidates.setdefault(name.overlay, {})[name] = gone - moved - lost - renamed[name]
         permits: dict[UnitName, frozenset[ObjectRef]] = {}
         now = self._wall()
         self._judged = self._judged.within_hour(now)
@@ -96,7 +111,7 @@ class Deletions:
                 recent=self._judged.clusters_by_ref(overlay) if doomed else {},
                 barred=await self._barred(overlay, doomed, fresh) if doomed else NOTHING,
             )
-            permits.update({name: refs | proven[name] for name, refs in verdict.permits.items()})
+            permits.update({name: refs | proven[name] | renamed[name] for name, refs in verdict.permits.items()})
             self._judged = self._judged.with_permits(verdict.permits, now)
             for name, refs in per_unit.items():
                 result = fresh[name]
@@ -153,6 +168,47 @@ class Deletions:
                         decisions |= {(request.unit, ref): row.decision for ref in listed if ref in note.refs}
             barred |= {ref for (_, ref), decision in decisions.items() if decision == "rejected"} & doomed
         return barred
+
+    # What is renamed
+
+    async def _renames(self, name: UnitName, bundle: Digest, known: Known) -> frozenset[Rename]:
+        """What a unit holds under another name by this result: of what it was told to hold last, and of what it had.
+
+        An object that was renamed before, and may still be there, stays so while its successor, under whichever name,
+        has its very content, or had it on this cluster already.
+        """
+        held, report = known.held.get(name, NEVER), known.reports.get(name)
+        pairs = await self._pairs_of(held.bundle, bundle)
+        found = {Rename(old, new, held.bundle) for old, new in pairs.items()}
+        was_read = report is not None and report.bundle == held.bundle
+        wanted = await self._refs_of(bundle) if self.renames_of(name) else NOTHING
+        for each in self.renames_of(name):
+            is_gone = was_read and each.old not in await self._owned(name, known)
+            follows = pairs.get(each.new, each.new)
+            if each.old in pairs or each.old in wanted or follows not in wanted or is_gone:
+                continue
+            was_there = was_read and _is_well(report, each.new)
+            if was_there or (await self._pairs_of(each.said_by, bundle)).get(each.old) == follows:
+                found.add(Rename(each.old, follows, each.said_by))
+        return frozenset(found)
+
+    async def _pairs_of(self, before: Digest, after: Digest) -> Mapping[ObjectRef, ObjectRef]:
+        """`renames_of` two bundles, once for all units that share them."""
+        lost, gained = await self._refs_of(before), await self._refs_of(after)
+        if not lost - gained or not gained - lost:
+            return {}
+        pairs = self._pairs.get((before, after))
+        if pairs is None:
+            try:
+                old, new = await self._bundle_of(before), await self._bundle_of(after)
+            except StateDamaged:
+                return {}
+            pairs = self._pairs[before, after] = await asyncio.to_thread(renames_of, old.objects, new.objects)
+            if len(self._pairs) > PAIRS_KEPT:
+                self._pairs.popitem(last=False)
+        else:
+            self._pairs.move_to_end((before, after))
+        return pairs
 
     # What is proven, owned and moved
 
@@ -237,3 +293,8 @@ class Deletions:
         else:
             self._refs.move_to_end(digest)
         return refs
+
+
+def _is_well(report: UnitReport | None, ref: ObjectRef) -> bool:
+    objects = report.objects if report is not None else ()
+    return any(each.ref == ref and (each.sync, each.health) == (Sync.SYNCED, Health.HEALTHY) for each in objects)

@@ -61,8 +61,8 @@ def wave_of(live: Document) -> int:
 class Doomed:
     """One object that its unit dropped. uid and content as read from the cluster; "" where not read yet.
 
-    replaced: a generated name whose successor is in the same bundle, or an object that another unit takes over: not
-    counted (R9).
+    replaced: a generated name whose successor is in the same bundle, or an object that is there under another name: not
+    counted, and there until the unit is Healthy without it (R9).
     """
 
     ref: ObjectRef
@@ -71,6 +71,7 @@ class Doomed:
     prune: PruneRule = PruneRule.ALLOWED
     replaced: bool = False
     wave: int = 0  # of the live object: deletions go from the last wave to the first
+    more: bool = False  # it holds what is not ours, and so not under another name (`renames.holds_more`)
 
 
 @dataclass(frozen=True, slots=True)

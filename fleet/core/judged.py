@@ -1,7 +1,8 @@
 """What was judged of deletions across clusters, as it is kept over restarts (R9, R22).
 
 permitted counts for an hour, so that many small releases do not pass where one large one is held; what was held back
-counts as long as it stands and nobody wants it again, so that it does not trickle out by later commits.
+counts as long as it stands and nobody wants it again, so that it does not trickle out by later commits. What was
+renamed is told to its worker as long as the old object may be there.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
+from fleet.core.rollout import Rename
 
 HOUR_SECONDS = 3600.0
 MOST_PERMITTED = 20_000  # deletions within an hour that are remembered; nothing more is permitted meanwhile
+MOST_RENAMES = 20_000  # on their way; what is renamed beyond that counts as deleted
 Refs = frozenset[ObjectRef]
+Renames = frozenset[Rename]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Judged:
 
     permitted: tuple[Permitted, ...] = ()
     held: Mapping[UnitName, HeldBack] = field(default_factory=dict[UnitName, HeldBack])
+    renames: Mapping[UnitName, Renames] = field(default_factory=dict[UnitName, Renames])
 
     def within_hour(self, now: float) -> Judged:
         """Without what was permitted longer ago."""
@@ -77,11 +82,20 @@ class Judged:
             held[unit] = HeldBack(digest, before.at if before is not None else now, refs)
         return replace(self, held=held)
 
+    def with_renames(self, unit: UnitName, renames: Renames) -> Judged:
+        """With these renames of a unit on their way, where there is room for them."""
+        if self.renames.get(unit, frozenset[Rename]()) == renames:
+            return self
+        others = {name: each for name, each in self.renames.items() if name != unit}
+        room = MOST_RENAMES - sum(map(len, others.values()))
+        return replace(self, renames={**others, unit: renames} if 0 < len(renames) <= room else others)
+
     def renamed(self, old: ClusterName, new: ClusterName) -> Judged:
         """After a cluster got another name."""
         return Judged(
             tuple(replace(each, unit=_renamed(each.unit, old, new)) for each in self.permitted),
             {_renamed(unit, old, new): held for unit, held in self.held.items()},
+            {_renamed(unit, old, new): renames for unit, renames in self.renames.items()},
         )
 
 
@@ -90,9 +104,16 @@ def encode_judged(judged: Judged) -> str:
     groups: dict[Refs, list[tuple[str, Digest, float]]] = {}
     for unit, held in sorted(judged.held.items()):
         groups.setdefault(held.refs, []).append((str(unit), held.bundle, held.at))
+    names: dict[Renames, list[str]] = {}
+    for unit, renames in sorted(judged.renames.items()):
+        names.setdefault(renames, []).append(str(unit))
     document = {
         "permitted": [[str(each.unit), each.at, _keys(each.refs)] for each in judged.permitted],
         "held": [[units, _keys(refs)] for refs, units in groups.items()],
+        "renames": [
+            [units, [[each.old.key, each.new.key, each.said_by] for each in sorted(renames)]]
+            for renames, units in names.items()
+        ],
     }
     return json.dumps(document, separators=(",", ":"))
 
@@ -108,9 +129,15 @@ def decode_judged(text: str) -> Judged:
             for refs in (_refs(keys),)
             for unit, bundle, at in units
         }
+        renames = {
+            UnitName.parse(unit): found
+            for units, each in document.get("renames", ())  # not there before there were any
+            for found in (frozenset(_rename(*parts) for parts in each),)
+            for unit in units
+        }
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"judged deletions are not in the form they were written in: {error}") from error
-    return Judged(permitted, held)
+    return Judged(permitted, held, renames)
 
 
 def _keys(refs: Refs) -> list[str]:
@@ -119,6 +146,10 @@ def _keys(refs: Refs) -> list[str]:
 
 def _refs(keys: Iterable[str]) -> Refs:
     return frozenset(map(ObjectRef.from_key, keys))
+
+
+def _rename(old: str, new: str, said_by: str) -> Rename:
+    return Rename(ObjectRef.from_key(old), ObjectRef.from_key(new), Digest(said_by))
 
 
 def _renamed(unit: UnitName, old: ClusterName, new: ClusterName) -> UnitName:

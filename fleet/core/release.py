@@ -20,6 +20,7 @@ from fleet.core.rollout import (
     Desired,
     Detach,
     Hold,
+    Rename,
     SyncRequest,
     UnitDesired,
     UnitPolicy,
@@ -137,6 +138,7 @@ class Orders:
     held: Rendered | None = None  # what it was told to hold last
     permits: frozenset[ObjectRef] = frozenset()
     approved: frozenset[Approved] = frozenset()
+    renames: frozenset[Rename] = frozenset()
     suspensions: Sequence[Suspension] = ()
     fall: str = ""  # why its leaving is held (R8)
     unproven: Sequence[ClusterName] = ()  # entries that may be its cluster under a new name (R2)
@@ -147,7 +149,8 @@ def plan_unit(unit: Unit, fleet: Fleet, orders: Orders) -> UnitDesired | None:
     policy = policy_of(unit, fleet, orders.suspensions)
     match orders.result:
         case Rendered(bundle, commit):
-            return UnitDesired(unit.name, commit, Apply(bundle, orders.permits, orders.approved), policy)
+            action = Apply(bundle, orders.permits, orders.approved, orders.renames)
+            return UnitDesired(unit.name, commit, action, policy)
         case RenderProblem(reason, message, commit):
             action = UnknownDesired(reason, message, orders.held.bundle if orders.held else None)
             return UnitDesired(unit.name, orders.held.commit if orders.held else commit, action, policy)

@@ -21,18 +21,29 @@ class Approved:
     content: Digest  # of the live object then; another content voids the approval
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Rename:
+    """An object that a unit holds under another name from now on, with the same content (R9)."""
+
+    old: ObjectRef
+    new: ObjectRef
+    said_by: Digest  # the bundle that said the old one last
+
+
 @dataclass(frozen=True, slots=True)
 class Apply:
     """Make the cluster hold this bundle.
 
     `permits`: deletions the hub allows after judging across clusters, by exact reference; the worker judges its own
     share again (R9). `approved`: deletions that a person approved; they pass the worker's guards while the live
-    object is still the one that was shown.
+    object is still the one that was shown. `renames`: what the hub did not count; the worker looks itself whether they
+    are that before it does not count them either.
     """
 
     bundle: Digest
     permits: frozenset[ObjectRef] = frozenset()
     approved: frozenset[Approved] = frozenset()
+    renames: frozenset[Rename] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ class UnitState:
     hooks: tuple[Wanted, ...] = ()  # of the bundle; no part of the desired state
     contact: dict[ObjectRef, Live | None] = field(default_factory=dict[ObjectRef, Live | None])  # unlabelled ones
     doomed: dict[ObjectRef, tuple[str, Doomed]] = field(default_factory=dict[ObjectRef, tuple[str, Doomed]])
+    replaced: set[ObjectRef] = field(default_factory=set[ObjectRef])  # that may go, and count as no deletion
     waves_since: dict[int, float] = field(default_factory=dict[int, float])  # wave -> loop time
     drifts: dict[ObjectRef, Drift] = field(default_factory=dict[ObjectRef, Drift])
     misplaced: dict[ObjectRef, Wanted] = field(default_factory=dict[ObjectRef, Wanted])  # without their namespace

@@ -20,6 +20,7 @@ from fleet.core.losses import NOT_KNOWN
 from fleet.core.order import prune_stages
 from fleet.core.plan import UnitPlan
 from fleet.core.record import Deletable, Gone, NotDeletable, Row, RowState, judge_deletion
+from fleet.core.renames import holds_more
 from fleet.core.rollout import Apply, Approved
 from fleet.core.status import EventKind, HoldRequest, PendingDeletion
 from fleet.errors import ClusterError, Conflict
@@ -27,6 +28,7 @@ from fleet.ports.worker import Deletion, JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
 from fleet.reconcile.losses import Losses
 from fleet.reconcile.memory import Trouble, UnitState
+from fleet.reconcile.renames import renamed
 from fleet.reconcile.site import UNKNOWN_RESULT, Site
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 HOUR_SECONDS = 3600.0
 _READ_AGAIN_SECONDS = 300.0  # what could not be read for a hold
+_WAITS = ("", "stays until its successor, and all of the unit, is Healthy")
 
 
 class Pruner:
@@ -52,10 +55,14 @@ class Pruner:
         action = told.action
         permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
-        doomed = [item for item in plan.doomed if healthy or not item.replaced if self._is_ours(unit, item.ref)]
+        names = await renamed(self._site, unit, told)
+        doomed = [replace(item, replaced=item.replaced or item.ref in names) for item in plan.doomed]
+        doomed = [item for item in doomed if self._is_ours(unit, item.ref) and _is_due(unit, item, healthy=healthy)]
         going = [item.ref for item in doomed if self._is_going(unit, item.ref)]
         await self._look_after(unit, going)
         doomed = await self._read_all(unit, [item for item in doomed if item.ref not in going])
+        # What holds more than is there under its new name is a deletion after all.
+        doomed = [replace(item, replaced=item.replaced and not (item.more and item.ref in names)) for item in doomed]
         if not doomed:
             unit.holds = ()
             return
@@ -78,6 +85,8 @@ class Pruner:
             return
         await self._ask(unit, hold, told.commit)
         allowed = {item.ref: item for item in verdict.allowed if self._is_ours(unit, item.ref)}
+        unit.replaced -= allowed.keys()
+        unit.replaced |= {ref for ref, item in allowed.items() if item.replaced}
         for ref in list(allowed):
             if trouble := self._refused(unit, ref):
                 del allowed[ref]
@@ -103,6 +112,7 @@ class Pruner:
             if row.state is RowState.DELETING
             and row.since >= oldest
             and row.ref not in asked
+            and row.ref not in unit.replaced
             and not self._is_counted(unit, row)
         ]
         return len(unit.deletions) + len(begun)
@@ -163,9 +173,12 @@ class Pruner:
         await site.journal.commit(JournalEntry(put=(unit.rows[ref],)))
 
     async def _count(self, unit: UnitState, ref: ObjectRef) -> None:
-        """A deletion that was accepted or seen done, once; until this is durable the row says it."""
+        """A deletion that was accepted or seen done, once; until this is durable the row says it.
+
+        What is there under another name is none (R9).
+        """
         row = unit.rows.get(ref)
-        if row is not None and not self._is_counted(unit, row):
+        if ref not in unit.replaced and row is not None and not self._is_counted(unit, row):
             gone = Deletion(unit.name, ref, row.since)
             unit.deletions.append(gone)
             await self._site.journal.commit(JournalEntry(deletions=(gone,)))
@@ -261,6 +274,7 @@ class Pruner:
                 uid=text_at(document, "metadata", "uid"),
                 content=content_of(document, key=self._site.key),
                 prune=prune_rule_of(document),
+                more=holds_more(document),
                 wave=wave_of(document),
             )
             if not self._is_ours(unit, item.ref):
@@ -331,8 +345,19 @@ class Pruner:
             unit.kept.pop(ref, None)
             unit.troubles.pop(ref, None)
             unit.doomed.pop(ref, None)
+            unit.replaced.discard(ref)
             unit.created.pop(ref, None)
         self._site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in refs)))
+
+
+def _is_due(unit: UnitState, item: Doomed, *, healthy: bool) -> bool:
+    """Whether it may go now, as far as its successor asks; what waits for that says so."""
+    if item.replaced and not healthy:
+        unit.kept.setdefault(item.ref, _WAITS)
+        return False
+    if unit.kept.get(item.ref) == _WAITS:
+        del unit.kept[item.ref]
+    return True
 
 
 def _bare(hold: HoldRequest) -> HoldRequest:

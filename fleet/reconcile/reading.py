@@ -54,6 +54,7 @@ async def read_bundle(site: Site, unit: UnitState, desired: UnitDesired) -> None
         unit.kept.clear()
         unit.replace_holds.clear()
         unit.changed = 0
+    unit.replaced -= unit.wanted.keys()
     unit.bundle, unit.read_key = digest, key
     site.claims.put(unit)
 

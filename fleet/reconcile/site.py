@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.ignore import rules_for
 from fleet.core.objects import Bundle, BundleObject, Mark
 from fleet.core.record import Row
+from fleet.core.renames import renames_of
 from fleet.core.retry import Backoff, bounds_for, next_wait
 from fleet.errors import (
     AnswerInvalid,
@@ -51,6 +53,7 @@ class Library:
         self._feed, self._kept = feed, kept
         self._bundles: OrderedDict[Digest, Bundle] = OrderedDict()
         self._bodies: dict[Digest, dict[ObjectRef, BundleObject]] = {}
+        self._renames: OrderedDict[tuple[Digest, Digest], Mapping[ObjectRef, ObjectRef]] = OrderedDict()
 
     async def bundle(self, digest: Digest) -> Bundle:
         """The bundle; raises StateDamaged."""
@@ -85,6 +88,15 @@ class Library:
             return found
         # A twin whose scope only the cluster knew may have lost its namespace.
         return next((other for other in bundle.objects if other.digest == source.digest), None)
+
+    async def renames(self, before: Digest, after: Digest) -> Mapping[ObjectRef, ObjectRef]:
+        """`renames_of` two bundles; raises StateDamaged."""
+        if (found := self._renames.get((before, after))) is None:
+            old, new = await self.bundle(before), await self.bundle(after)
+            found = self._renames[before, after] = await asyncio.to_thread(renames_of, old.objects, new.objects)
+            if len(self._renames) > self._kept:
+                self._renames.popitem(last=False)
+        return found
 
     async def secrets(self, sealed: tuple[str, ...]) -> Mapping[str, bytes]:
         """Clear values, for one write."""

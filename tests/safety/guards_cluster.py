@@ -16,6 +16,9 @@ _CREDENTIALS = "kube/test_credentials.py"
 _REFLECTOR = "kube/test_reflector.py"
 _GATE = "kube/test_gate.py"
 _GUARDS = "reconcile/test_guards.py"
+_RENAMES = "reconcile/test_renames.py"
+_NOT_THE_SAME = "test_what_is_not_the_same_is_a_deletion_whatever_the_hub_says"
+_RENAMED = "test_all_objects_of_a_unit_get_other_names_without_a_hold_and_count_as_no_deletion"
 _HUB_REFUSES = "test_the_hub_refuses_with_rule_and_line"
 _PERSON_MAY = "test_a_person_may_use_all_of_these"
 _REFUSED_ADDRESS = "test_such_an_address_is_refused_with_the_reason"
@@ -128,8 +131,12 @@ CASES: dict[str, Case] = {
         gives("0"), _GUARDS, "test_deletions_beyond_the_budget_are_held_with_the_exact_list_until_approved",
         "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
     "a replaced name stays until Healthy": case_of(
-        always("healthy or not item.replaced"), _GUARDS, "test_deletions_beyond_the_budget_are_held_with_the_exact_list_until_approved",
-        "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+        never("item.replaced and not healthy"), _RENAMES, "test_the_old_one_stays_until_the_unit_is_healthy_and_says_so",
+        _RENAMED),
+    "a rename that is none on the cluster": case_of(gives("True"), _RENAMES, _NOT_THE_SAME, _RENAMED),
+    "data of others is not renamed": case_of(
+        swap("item.replaced and not (item.more and item.ref in names)", "item.replaced"), _RENAMES, _NOT_THE_SAME,
+        _RENAMED),
     "the record is durable before the write": case_of(
         gives("None"), "reconcile/test_restart.py",
         "test_killed_between_record_and_apply_the_object_is_neither_lost_nor_applied_twice",

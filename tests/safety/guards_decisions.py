@@ -11,6 +11,7 @@ _CREDENTIALS = "kube/test_credentials.py"
 _GUARD = "core/test_guard.py"
 _RECORD = "core/test_record.py"
 _PLAN = "core/test_plan.py"
+_RENAMES = "core/test_renames.py"
 _RELEASE = "core/test_release.py"
 _RETRY = "core/test_retry.py"
 _BUNDLES = "core/test_bundles.py"
@@ -85,6 +86,14 @@ CASES: dict[str, Case] = {
         always("item.replaced or item.ref in permits"), _GUARD,
         "test_what_the_hub_has_not_permitted_waits test_nothing_is_deleted_that_the_hub_did_not_permit",
         "test_a_few_deletions_within_the_budget_run"),
+    "fewer come back than went": case_of(
+        always("len(olds) <= len(news)"), _RENAMES,
+        "test_of_two_equal_objects_of_which_one_comes_back_none_is_renamed",
+        "test_the_same_content_under_another_name_is_a_rename"),
+    "more than its text is not renamed": case_of(
+        gives("True"), _RENAMES,
+        "test_what_stands_for_more_than_its_text_is_never_renamed test_an_object_with_rules_of_its_own_is_a_deletion",
+        "test_the_same_content_under_another_name_is_a_rename"),
     "an approval is for the very object": case_of(
         gives("any(one.ref == item.ref for one in approved)"), _GUARD,
         "test_an_approval_passes_the_guards_for_the_very_object_that_was_shown",

@@ -11,7 +11,7 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ class ModelWorker:
         self.things: dict[ObjectRef, _Thing] = {}
         self.rows: dict[UnitName, dict[ObjectRef, Row]] = {}
         self.deletions: list[tuple[UnitName, ObjectRef, float, bool]] = []  # the last: approved
+        self._counted: list[tuple[UnitName, float]] = []
         self._unsaid: list[AuditEntry] = []  # of deletions, for the audit log
         self._seen, self._sequence, self._births = -1, 0, 0
         self._last: Desired | None = None
@@ -167,7 +168,9 @@ class ModelWorker:
         """As reconcile/prune.py judges: what was approved counts as done."""
         name, rows, now = order.unit, self.rows[order.unit], self._brain.wall()
         approved = {Approved(item.ref, item.uid, item.content) for item in doomed} & action.approved
-        recent = sum(unit == name and at > now - past.HOUR for unit, _, at, _ in self.deletions)
+        names = {each.old for each in action.renames}
+        doomed = [replace(item, replaced=item.replaced or item.ref in names) for item in doomed]
+        recent = sum(unit == name and at > now - past.HOUR for unit, at in self._counted)
         verdict = judge_prune(
             doomed, owned=len(rows), recent=recent + len(approved), budget=order.policy.budget,
             permits=action.permits, approved=action.approved, prune=order.policy.sync.prune,
@@ -175,6 +178,7 @@ class ModelWorker:
         for item in verdict.allowed:
             is_approved = Approved(item.ref, item.uid, item.content) in approved
             self.deletions.append((name, item.ref, now, is_approved))
+            self._counted += [] if item.replaced else [(name, now)]
             self._unsaid.append(deleted(order, item.ref, now))
             del self.things[item.ref], rows[item.ref]
         if verdict.hold is None and verdict.waiting:

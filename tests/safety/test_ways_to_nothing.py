@@ -65,7 +65,8 @@ WAYS = {
     "listed file empty": Way({f"{WEB}/{name}.yaml": "" for name in NAMES}, {f"{WEB}/a.yaml": config_map("a", "2")}),
     "most objects dropped": Way({BUILD: kustomization(*LISTED[:2])}, {BUILD: kustomization(*LISTED[1:])},
                                 frozenset("a")),
-    "all names changed": Way({BUILD: f"namePrefix: new-\n{ALL}"}, {BUILD: f"commonAnnotations: {{note: same}}\n{ALL}"}),
+    "all names changed": Way({BUILD: f"namePrefix: newer-\ncommonAnnotations: {{note: other}}\n{ALL}"},
+                             {BUILD: f"namePrefix: new-\n{ALL}"}, frozenset(NAMES)),  # the same under other names
     "another namespace": Way({BUILD: f"namespace: kube-public\n{ALL}"}, {BUILD: f"namespace: default\n{ALL}"}),
     "deleted by patches": Way({BUILD: deleting(*NAMES[1:])}, {BUILD: deleting("a")}, frozenset("a")),
     "selector matches nothing": Way({OVERLAY: overlay_yaml("[{matchLabels: {region: nowhere}}]")},
@@ -109,7 +110,7 @@ def standing(world: HubWorld) -> set[tuple[str, str]]:
     return {
         (cluster, name)
         for cluster in CLUSTERS
-        for name in NAMES
+        for name in (*NAMES, *(f"new-{name}" for name in NAMES))
         if world.sim.cluster(cluster).get("", "ConfigMap", "default", name) is not None
     }
 
@@ -155,13 +156,25 @@ def _has_settled(world: HubWorld) -> bool:
 
 
 @pytest.mark.parametrize("way", REPO_WAYS)
-async def test_a_branch_that_lost_its_content_deletes_nothing_and_a_revert_passes(tmp_path: Path, way: str) -> None:
+async def test_a_branch_that_lost_its_content_deletes_nothing_and_its_twin_passes(tmp_path: Path, way: str) -> None:
+    """Twins: a forced push that keeps the history; a branch deleted that nobody follows."""
     async with make_world(tmp_path, CLUSTERS, render_workers=1) as world:
         world.commit(base())
         async with world.run():
             await world.until_everywhere(world.repo.head())
             world.commit({f"{WEB}/a.yaml": config_map("a", "2")})
             await world.until_everywhere(world.commit({f"{WEB}/a.yaml": config_map("a", "1")}))
+            if way == "branch deleted":
+                world.repo.make_branch("topic")
+                await world.until_everywhere(world.commit({f"{WEB}/a.yaml": config_map("a", "3")}))
+                world.repo.delete_branch("topic")
+                world.opened.bells.fetch.set()
+                await world.until_everywhere(world.commit({f"{WEB}/a.yaml": config_map("a", "4")}))
+            else:
+                pushed = world.repo.rewrite({f"{WEB}/a.yaml": config_map("a", "5")}, onto=world.repo.head())
+                world.opened.bells.fetch.set()
+                await world.until_everywhere(pushed)
+            assert not any(unit.holds for unit in world.opened.view.units.values())
             if way == "branch deleted":
                 world.repo.delete_branch()
             else:

@@ -14,6 +14,7 @@ from fleet.core.diff import diff_documents
 from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.objects import Bundle, BundleObject, PruneRule
+from fleet.core.renames import renames_of
 from fleet.core.status import FieldDrift
 
 
@@ -57,6 +58,7 @@ class ObjectChange:
     restart: Restart | None = None
     prune: PruneRule = PruneRule.ALLOWED  # for DELETE: what the object says about it
     moved_to: str = ""  # for DELETE: the overlay that takes it over on this cluster
+    comes_as: ObjectRef | None = None  # for DELETE: the name under which the same content is created
 
 
 class How(StrEnum):
@@ -138,8 +140,16 @@ def changes_of(before: Sequence[BundleObject], after: Sequence[BundleObject]) ->
         found.append(_changed(old, new))
     found += [_changed(was[ref], item) for ref, item in now.items() if ref in was and was[ref].digest != item.digest]
     found += [_created(item) for item in gained.values()]
+    other_names = renames_of(before, after)
     found += [
-        ObjectChange(Sign.DELETE, ref, item.api_version, before=item.digest, prune=item.options.prune)
+        ObjectChange(
+            Sign.DELETE,
+            ref,
+            item.api_version,
+            before=item.digest,
+            prune=item.options.prune,
+            comes_as=new if (new := other_names.get(ref)) in gained else None,
+        )
         for ref, item in lost.items()
     ]
     return tuple(sorted(_with_users(found), key=lambda change: change.ref))

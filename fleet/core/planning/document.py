@@ -180,6 +180,8 @@ def _object(change: ObjectChange) -> Document:
         found["prune"] = change.prune.value
     if change.moved_to:
         found["movesTo"] = change.moved_to
+    if change.comes_as is not None:
+        found["comesAs"] = change.comes_as.name
     return found
 
 

@@ -118,7 +118,12 @@ def _exact_item(change: ObjectChange) -> Hashable:
     fields = tuple(map(_exact_field, change.fields))
     # A new object has no fields that differ: its content tells one from another.
     content = change.after if change.sign is Sign.CREATE else ""
-    return _place(change), fields, content, change.prune, change.moved_to
+    return _place(change), fields, content, change.prune, change.moved_to, change.comes_as
+
+
+def _end(change: ObjectChange) -> tuple[str, bool]:
+    """Where a dropped object is afterwards: in another overlay, or under another name."""
+    return change.moved_to, change.comes_as is not None
 
 
 def _exact_field(drift: FieldDrift) -> Hashable:
@@ -145,7 +150,12 @@ def _general(unit: UnitChange) -> Hashable:
         return unit.name.overlay, unit.how, _exact(unit), unit.problem, unit.path_after
     return tuple(
         sorted(
-            (change.sign.value, change.ref.kind, tuple(map(_exact_field, change.fields)), change.moved_to)
+            (
+                change.sign.value,
+                change.ref.kind,
+                tuple(map(_exact_field, change.fields)),
+                _end(change),
+            )
             for change in unit.objects
         )
     )

@@ -102,7 +102,7 @@ def _of_overlay(
 
 def _doomed(change: UnitChange) -> list[Doomed]:
     lost = [
-        Doomed(item.ref, prune=item.prune, replaced=bool(item.moved_to))
+        Doomed(item.ref, prune=item.prune, replaced=item.comes_as is not None)
         for item in change.of_sign(Sign.DELETE)
         if not item.moved_to
     ]

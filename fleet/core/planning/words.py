@@ -250,6 +250,8 @@ def _deletion_words(change: ObjectChange, holds: Mapping[ObjectRef, str]) -> str
         return f"moves to overlay {change.moved_to}"
     if change.prune is PruneRule.DISABLED:
         return "kept: prune is disabled on it"
+    if change.comes_as is not None:
+        return f"goes once {change.comes_as.name}, with the same content, is Healthy"
     reason = holds.get(change.ref)
     return f"HOLD: asks a person before it is deleted ({reason})" if reason else ""
 
