@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 from testbed.gitrepo import Content, GitRepo
 
-from fleet.api.revisions import commit_progress
+from fleet.api.progress import commit_progress
 from fleet.core.ids import UnitName
 from fleet.core.status import UnitReport
 from fleet.hub.assembly import OpenedHub, open_hub

@@ -365,14 +365,19 @@ class CommitUnit(ApiModel):
 
 
 class CommitProgress(ApiModel):
-    """Whether a commit is everywhere: every target observed it (`fleet wait --commit`)."""
+    """Whether a commit is everywhere: every target holds it, or a later one, and is well (`fleet wait --commit`).
+
+    known: it is on the tracked branch as fetched; superseded_by: the commit in force, where that is a later one.
+    """
 
     commit: str
     known: bool
+    superseded_by: str
     done: bool
     units: int
     there: int
     missing: list[CommitUnit]
+    message: str
 
 
 class Page(ApiModel):

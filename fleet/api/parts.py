@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleet.access.tokens import Tokens
+from fleet.controllers.ancestry import Ancestry
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.core.refusal_log import Refusal
 from fleet.core.view import View
@@ -25,4 +26,5 @@ class ApiParts:
     ready: Callable[[], str]  # "" when the loops run and the state can be written, else why not
     refused: Callable[[Refusal], None]  # counts a refusal, and has it written to the audit log
     plans: PlanApprovals | None = None  # None: this process keeps no approvals of plans
+    ancestry: Ancestry | None = None  # None: of commits before the one in force nothing can be told
     webhook_secret: bytes = b""  # empty: the webhook route answers 404 (R39)

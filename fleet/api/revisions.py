@@ -7,8 +7,6 @@ from datetime import datetime
 
 from fleet.access.policy import Role
 from fleet.api.models import (
-    CommitProgress,
-    CommitUnit,
     EndsSoon,
     EnvironmentRow,
     NeedsPerson,
@@ -17,14 +15,13 @@ from fleet.api.models import (
     StatusOut,
     rfc3339,
 )
-from fleet.api.queries import CommitQuery
 from fleet.api.route import Call, Route
-from fleet.core.fleet import Problem, Severity, Suspension
+from fleet.core.fleet import Problem, Suspension
 from fleet.core.fold import ClusterSummary, fold_fleet
 from fleet.core.release import RenderProblem
 from fleet.core.renewal import judge_ending
 from fleet.core.status import Health, Sync
-from fleet.core.summaries import cluster_summary, is_at_head, unit_summary, units_by_cluster
+from fleet.core.summaries import cluster_summary, units_by_cluster
 from fleet.core.view import View
 from fleet.ports.state import HoldRow
 from fleet.telemetry import trace_of
@@ -191,48 +188,7 @@ async def _revision(call: Call) -> RevisionOut:
     return revision_out(call.parts.view, call.parts.wall())
 
 
-def commit_progress(view: View, commit: str, now: float) -> CommitProgress:
-    """Done only when the commit was taken over and every unit of it holds its result, Synced and Healthy."""
-    known = bool(view.head.commit) and view.head.commit.startswith(commit)
-    names = sorted(view.entries())
-    missing: list[CommitUnit] = []
-    for name in names:
-        summary = unit_summary(view, name, now)
-        if (
-            name not in view.kept
-            and is_at_head(view, name)
-            and summary.sync is Sync.SYNCED
-            and summary.health is Health.HEALTHY
-        ):
-            continue
-        waits = next((link.reason for link in summary.blocked_by), "")
-        reason = waits or summary.message or f"{summary.sync}, {summary.health}"
-        missing.append(CommitUnit(unit=str(name), reason="not rendered yet" if name in view.rendering else reason))
-    found = view.fleet.unknown.units.items() if view.fleet else ()
-    unknown = sorted((name, problem) for name, problem in found if name not in view.kept)
-    missing.extend(CommitUnit(unit=str(name), reason=problem.what) for name, problem in unknown)
-    refused = [problem for problem in view.fleet.problems if problem.severity is Severity.ERROR] if view.fleet else []
-    is_taken = view.fleet is not None and view.fleet.commit == view.head.commit
-    if not is_taken and refused:  # fleet.yaml itself cannot be read, or names another installation
-        missing.insert(0, CommitUnit(unit="all", reason=f"the commit is not taken over: {refused[-1].what}"))
-    total = len(names) + len(unknown)
-    return CommitProgress(
-        commit=view.head.commit if known else commit,
-        known=known,
-        done=known and is_taken and not missing and not view.rendering,
-        units=total,
-        there=total - len(missing) if known and is_taken else 0,
-        missing=missing if known else [],
-    )
-
-
-async def _progress(call: Call) -> CommitProgress:
-    return commit_progress(call.parts.view, call.query(CommitQuery).commit, call.parts.wall())
-
-
 ROUTES = (
     Route("GET", "/api/v1/status", "The fleet at a glance", Role.VIEWER, _status, answer=StatusOut),
     Route("GET", "/api/v1/revisions", "The commit in force", Role.VIEWER, _revision, answer=RevisionOut),
-    Route("GET", "/api/v1/progress", "How far a commit has come", Role.VIEWER, _progress, query=CommitQuery,
-          answer=CommitProgress),
 )  # fmt: skip

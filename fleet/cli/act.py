@@ -97,25 +97,24 @@ def refresh(client: Client) -> int:
 def wait_for_commit(client: Client, commit: str, *, timeout_seconds: float) -> int:
     """Return only when every target observed the commit; then 0, else 5 with the reason per unit."""
     client.call("POST", "/api/v1/fleet:refresh", {})
-    end = time.monotonic() + timeout_seconds
     started, progress, lost = time.monotonic(), dict[str, Any](), ""
-    while time.monotonic() < end:
+    while True:
         try:
             progress, lost = client.get("/api/v1/progress", {"commit": commit}), ""
         except HubUnreachable as error:  # it restarts, and goes on where it was
             lost = f"{error.what}: {error.why}"
+        took = time.monotonic() - started
         if progress.get("done") and not lost:
-            took = time.monotonic() - started
-            say(f"{progress['commit'][:7]} is on all {progress['units']} units, {took:.0f} s")
+            later = f" or a later one (in force is {progress['supersededBy'][:7]})" if progress["supersededBy"] else ""
+            say(f"{progress['commit'][:7]}{later} is on all {progress['units']} units, {took:.0f} s")
             return 0
+        if took >= timeout_seconds:
+            break
         time.sleep(0.25)
     if lost:
         say(lost, sys.stderr)
         return EXIT_TIMEOUT
-    if not progress.get("known"):
-        say(f"{commit[:7]} is not on the tracked branch as the hub sees it; fleet status", sys.stderr)
-        return EXIT_TIMEOUT
-    say(f"{progress['there']} of {progress['units']} units observed {commit[:7]}", sys.stderr)
+    say(progress["message"], sys.stderr)
     for line in progress["missing"]:
         say(f"  {line['unit']}: {line['reason']}", sys.stderr)
     return EXIT_TIMEOUT

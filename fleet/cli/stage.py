@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.api.revisions import commit_progress
+from fleet.api.progress import commit_progress
 from fleet.errors import UsageInvalid
 from fleet.hub.assembly import OpenedHub
 from fleet.inventory.load import load_fleet

@@ -15,6 +15,7 @@ from fleet.access.tokens import LONGEST_SECONDS, Tokens
 from fleet.api.app import build_app
 from fleet.api.health import exposition
 from fleet.api.parts import ApiParts
+from fleet.controllers.ancestry import Ancestry
 from fleet.controllers.board import Board
 from fleet.controllers.commits import Commits
 from fleet.controllers.convergence import Convergence
@@ -145,6 +146,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         refused=refusals.note,
         webhook_secret=adapters.webhook_secret,
         plans=plans,
+        ancestry=Ancestry(adapters.source),
     )
 
     async def probe() -> None:

@@ -73,6 +73,10 @@ class Source(Protocol):
         """Whether `newer` contains `older`."""
         ...
 
+    async def named(self, prefix: str) -> Revision | None:
+        """The one commit known here whose id begins so; None for none or several. prefix: 4 to 40 hex digits."""
+        ...
+
     async def close(self) -> None:
         """End child processes, remove temporary files."""
         ...

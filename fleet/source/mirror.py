@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections import OrderedDict
@@ -40,6 +41,8 @@ _LEFTOVERS = (
     "objects/incoming-*",
     "objects/info/*.lock",
 )
+_PREFIX = re.compile("[0-9a-f]{4,40}")
+_NAMED_AT_MOST = 100  # objects of one beginning that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,17 @@ class Mirror:
             why="the mirror lacks one of them",
             next_step=f"check that {self._branch} contains both",
         )
+
+    async def named(self, prefix: str) -> Revision | None:
+        """The one commit known here whose id begins so; None for none or several. Names of refs mean nothing."""
+        if not _PREFIX.fullmatch(prefix):
+            return None
+        git, objects = await self._open()
+        done = await git.run("rev-parse", f"--disambiguate={prefix}", seconds=self._settings.limits.read_seconds)
+        among = done.output.decode().split()[:_NAMED_AT_MOST] if done.status == 0 else []
+        found = [await asyncio.to_thread(objects.find, oid) for oid in among]
+        commits = [one.oid for one in found if one is not None and one.kind == "commit"]
+        return Revision(commits[0]) if len(commits) == 1 else None
 
     async def close(self) -> None:
         """End child processes."""

@@ -16,6 +16,7 @@ from fleet.access.policy import Role
 from fleet.access.tokens import Tokens
 from fleet.api.app import build_app
 from fleet.api.parts import ApiParts
+from fleet.controllers.ancestry import Ancestry
 from fleet.controllers.refusals import Refusals
 from fleet.core.fleet import Cluster, Fleet, Origin, Overlay, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
@@ -62,6 +63,19 @@ class Api:
         self.view.since[name] = self.now
 
 
+class Line:
+    """A fake `Source` that knows the ancestry of three commits, one after the other."""
+
+    COMMITS = (Revision("0d" * 20), Revision("0e" * 20), HEAD)
+
+    async def named(self, prefix: str) -> Revision | None:
+        found = [commit for commit in self.COMMITS if commit.startswith(prefix)]
+        return found[0] if len(found) == 1 else None
+
+    async def is_ancestor(self, older: Revision, newer: Revision) -> bool:
+        return self.COMMITS.index(older) <= self.COMMITS.index(newer)
+
+
 def fleet_of(clusters: dict[str, str], overlays: dict[str, list[str]]) -> Fleet:
     """clusters: name -> environment; overlays: name -> clusters."""
     here = Origin("fleet.yaml", 1)
@@ -96,7 +110,7 @@ async def api() -> AsyncIterator[Api]:
         parts = ApiParts(
             view=view, state=state, tokens=made.tokens, bells=bells, wall=lambda: made.now,
             check_kubeconfig=check_kubeconfig, ready=lambda: made.trouble, refused=made.refusals.note,
-            webhook_secret=SECRET,
+            webhook_secret=SECRET, ancestry=Ancestry(Line()),
         )  # fmt: skip
         for name in view.fleet.units:
             made.put(str(name))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from api.conftest import Api, drifted_object
+from api.conftest import Api, Line, drifted_object
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleet.api.app import ROUTES
 from fleet.api.openapi import document_of
-from fleet.core.ids import ClusterName
+from fleet.core.ids import ClusterName, Digest, UnitName
+from fleet.core.passage import Passage, Passages, Stop
+from fleet.core.release import Rendered
 from fleet.core.status import Health, Report, Sync
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -106,6 +109,37 @@ async def test_progress_names_what_has_not_come_and_knows_no_other_commit(api: A
     assert (answer["done"], answer["missing"]) == (False, [{"unit": "web@eu-2", "reason": "1 of 3 ready"}])
     _, answer = await api.call("GET", "/api/v1/progress?commit=bbbb")
     assert (answer["known"], answer["done"], answer["there"]) == (False, False, 0)
+    assert answer["message"] == "no commit of main, as it was fetched last, is called bbbb; fleet status"
+
+
+async def test_progress_of_an_earlier_commit_says_what_superseded_it_and_where_it_is(api: Api) -> None:
+    first, second, head = Line.COMMITS
+    name = UnitName.parse("web@eu-2")
+    api.view.results[name] = Rendered(Digest("newer"), head)  # it waits for its step, and holds what came with `second`
+    api.view.units[name] = replace(api.view.units[name], commit=second)
+    ended = Stop("aaaaaaa took over", "hub", 2.0)
+    api.view.passages = Passages((Passage(second, 1.0, outcome="superseded", ended=ended),))
+    _, answer = await api.call("GET", f"/api/v1/progress?commit={second[:8]}")
+    assert (answer["commit"], answer["known"], answer["done"], answer["there"]) == (second, True, True, 4)
+    assert answer["supersededBy"] == head
+    assert answer["message"] == (
+        "0e0e0e0 is superseded by aaaaaaa; 4 of 4 units hold it or a later one; its rollout is over, superseded: "
+        "aaaaaaa took over"
+    )
+    _, answer = await api.call("GET", f"/api/v1/progress?commit={head}")
+    assert (answer["done"], answer["there"], answer["supersededBy"]) == (False, 3, "")
+    api.view.units[name] = replace(api.view.units[name], commit=first)
+    _, answer = await api.call("GET", f"/api/v1/progress?commit={second}")
+    assert (answer["done"], answer["there"]) == (False, 3)
+    assert answer["missing"] == [{"unit": "web@eu-2", "reason": "holds 0d0d0d0, from before it; Synced, Healthy"}]
+
+
+async def test_a_commit_that_was_never_in_force_is_nowhere_though_a_refused_one_contains_it(api: Api) -> None:
+    _, second, head = Line.COMMITS
+    api.view.fleet = replace(api.view.fleet, commit=Line.COMMITS[0])  # both later ones are refused as a whole
+    for commit in second, head:
+        _, answer = await api.call("GET", f"/api/v1/progress?commit={commit}")
+        assert (answer["known"], answer["done"], answer["there"]) == (True, False, 0)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,16 @@ class SourceContract:
         with pytest.raises(RefMissing):
             await source.is_ancestor(first, Revision("0123456789" * 4))
 
+    async def test_a_commit_is_known_by_a_beginning_of_its_id_alone(self, repo: GitRepo, source: Source) -> None:
+        first, second = Revision(repo.commit(FILES)), Revision(repo.commit({"a": "b"}))
+        repo.make_branch(second[:8])  # a name that reads like one
+        await source.fetch()
+        assert await source.named(first) == first
+        assert await source.named(second[:10]) == second
+        blob = (await source.at(first)).tree["blob"].oid
+        for prefix in ("0123456789" * 4, blob, "", "main", "HEAD", second[:3], f"{first[:7]}^", f"-{first[:7]}"):
+            assert await source.named(prefix) is None
+
     async def test_a_deleted_branch_is_missing_and_what_was_in_force_stays(self, repo: GitRepo, source: Source) -> None:
         revision = Revision(repo.commit(FILES))
         await source.fetch()

@@ -21,7 +21,7 @@ from testbed.controlplane import ControlPlane
 from testbed.gitrepo import Content, GitRepo
 
 from fleet.api.models import CommitProgress
-from fleet.api.revisions import commit_progress
+from fleet.api.progress import commit_progress
 from fleet.core.fold import UnitSummary
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.status import Event, EventKind, Health, ObjectStatus, Sync, UnitReport

@@ -1,0 +1,45 @@
+"""Which commits of the tracked branch contain which: asked for by the API, answered by Git."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fleet.core.ids import Revision
+from fleet.errors import SourceError
+from fleet.ports.source import Source
+
+ASKED_AT_MOST = 200  # commits of one question; each costs a git command once
+KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """One instance per hub. Histories do not change: what was told once is remembered."""
+
+    source: Source
+    _known: dict[tuple[Revision, Revision], bool] = field(default_factory=dict[tuple[Revision, Revision], bool])
+
+    async def find(self, prefix: str, head: Revision) -> Revision | None:
+        """The one commit that begins so and that `head` contains; None where there is none. Raises SourceError."""
+        found = await self.source.named(prefix)
+        return found if found is not None and await self._contains(head, found) else None
+
+    async def containing(self, older: Revision, among: Iterable[Revision]) -> frozenset[Revision]:
+        """Those that contain a commit; one of which that cannot be told is none of them."""
+        found: set[Revision] = set()
+        for newer in sorted(set(among))[:ASKED_AT_MOST]:
+            try:
+                if await self._contains(newer, older):
+                    found.add(newer)
+            except SourceError:
+                continue
+        return frozenset(found)
+
+    async def _contains(self, newer: Revision, older: Revision) -> bool:
+        key = (newer, older)
+        if key not in self._known:
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            self._known[key] = await self.source.is_ancestor(older, newer)
+        return self._known[key]
