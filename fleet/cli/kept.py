@@ -30,8 +30,8 @@ from fleet.render.cache import DiskCache, MemoryCache
 if TYPE_CHECKING:
     from fleet.core.fleet import Fleet
     from fleet.ports.render import RenderCache
-    from fleet.render.closure import Closure
     from fleet.render.index import Place
+    from fleet.render.inputs import Closure
 
 VARIABLE = "FLEET_CACHE"  # a folder, or `off`
 _CAP_BYTES = 512 * 1024 * 1024

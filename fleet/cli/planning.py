@@ -21,8 +21,8 @@ from fleet.core.planning.change import UnitChange, with_moves
 from fleet.core.planning.fleet_plan import Comparison, SideWords
 from fleet.errors import UsageInvalid
 from fleet.ports.render import request_of
-from fleet.render.closure import Closure
 from fleet.render.index import Place, place_of
+from fleet.render.inputs import Closure
 from fleet.render.tools import charts_allowed
 from fleet.source.local import LocalRepo, Side, open_local
 

@@ -185,7 +185,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a directory without a kustomization", "R8", "closure:_Walk._find", "PathMissing"),
         ("a build without an object", "R8", "service:Renderer.render", "RenderEmpty"),
         ("a cache entry that was changed", "R6", "cache:DiskCache._read", ""),
-        ("a result of other files", "R6", "closure:Closure.holds", ""),
+        ("a result of other files", "R6", "inputs:Closure.renewed", ""),
         ("an absolute path", "R27", "tree:CommitTree.resolve", "PathEscapes"),
         ("a path or link out of the commit", "R27", "tree:CommitTree._walk", "PathEscapes"),
         ("a link to an absolute path", "R27", "tree:CommitTree._target", "PathEscapes"),

@@ -7,13 +7,9 @@ a field that it does not know widens the closure to the whole commit.
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, field
 
-from fleet.core.documents import Json
 from fleet.core.fleet import Origin
-from fleet.core.ids import Digest
 from fleet.errors import (
     DocumentInvalid,
     FleetError,
@@ -25,6 +21,7 @@ from fleet.errors import (
     ResourceMissing,
 )
 from fleet.render.charts import chart_missing, find_chart
+from fleet.render.inputs import Closure
 from fleet.render.kustomization import (
     CLUSTER_FACTS,
     FILE_NAMES,
@@ -64,54 +61,6 @@ class Reader:
             if len(self._known) > _REMEMBERED_FILES:
                 self._known.popitem(last=False)
         return found
-
-
-@dataclass(slots=True)
-class Closure:
-    """What one build depends on. With `error`, as far as it was read until that was found."""
-
-    root: str  # real directory of the unit's kustomization
-    components: tuple[str, ...] = ()  # real directories
-    files: dict[str, str] = field(default_factory=dict[str, str])  # path -> Git object id
-    links: dict[str, str] = field(default_factory=dict[str, str])
-    absent: set[str] = field(default_factory=set[str])
-    widened: list[str] = field(default_factory=list[str])  # why it holds the whole commit; empty: it does not
-    facts: frozenset[str] | None = frozenset()  # field paths of `fleet-cluster` in use; None: any of them
-    kustomizations: dict[str, str] = field(default_factory=dict[str, str])  # directory -> its file
-    patch_files: set[str] = field(default_factory=set[str])
-    inline_merge_patch: bool = False
-    openapi: bool = False
-    order: dict[str, Json] = field(default_factory=dict[str, Json])
-    root_is_component: bool = False
-    crds: set[str] = field(default_factory=set[str])
-    secret_files: set[str] = field(default_factory=set[str])
-    secret_texts: set[str] = field(default_factory=set[str])
-    charts: dict[str, str] = field(default_factory=dict[str, str])  # archive -> directory where kustomize looks for it
-    uses_charts: bool = False
-    error: FleetError | None = None
-
-    def input_digest(self, *parts: bytes) -> Digest:
-        """SHA-256 over object ids, absent names and `parts` (tool, flags, facts); no file is hashed again."""
-        digest = hashlib.sha256()
-        for part in (*parts, self.root.encode(), *(component.encode() for component in self.components)):
-            digest.update(b"%d:" % len(part) + part)
-        for kind, entries in (("f", self.files), ("l", self.links)):
-            for path, oid in sorted(entries.items()):
-                digest.update(f"{kind} {oid} {path}\0".encode(errors="surrogateescape"))
-        for path in sorted(self.absent):
-            digest.update(f"a {path}\0".encode(errors="surrogateescape"))
-        return Digest(digest.hexdigest())
-
-    def holds(self, tree: CommitTree) -> bool:
-        """Whether another commit gives this build exactly the same input, without reading anything."""
-        if self.widened or self.error:
-            return False
-        for entries in (self.files, self.links):
-            for path, oid in entries.items():
-                entry = tree.entries.get(path)
-                if entry is None or entry.oid != oid:
-                    return False
-        return not any(path in tree.entries or path in tree.directories for path in self.absent)
 
 
 def read_closure(
@@ -176,6 +125,7 @@ class _Walk:
     def _visit(self, directory: str) -> Kustomization:
         """Read one directory's kustomization and all it names; a cycle is left to kustomize to report."""
         path = self.closure.kustomizations.get(directory) or self._find(directory)
+        self.closure.read.add(path)
         try:
             found = self.reader.kustomization(self.tree, path)
         except DocumentInvalid as error:
@@ -250,6 +200,8 @@ class _Walk:
             self._note(self._resolve("", Mention(Role.FILE, file, chart.line, "helmCharts"), path))
         if not found.files:
             raise chart_missing(chart, found, origin)
+        if found.files and not found.archive:
+            self.closure.listed.add(found.directory)
         if found.archive:
             self.closure.charts[found.archive] = found.directory
         self.closure.uses_charts = True
@@ -298,13 +250,16 @@ class _Walk:
         if text in found.secret_files:
             closure.secret_files.add(path)
         if mention.role is Role.PLUGIN:
+            closure.read.add(path)
             try:
                 plugins = self.reader.plugins(self.tree, path, mention.field)
             except DocumentInvalid as error:
                 raise _at_file(error, path) from None
             self._take(plugins, path, directory)
-        elif mention.field == "replacements.path" and CLUSTER_FACTS.encode() in self.tree.snapshot.read(path):
-            self._facts = None
+        elif mention.field == "replacements.path":
+            closure.read.add(path)
+            if CLUSTER_FACTS.encode() in self.tree.snapshot.read(path):
+                self._facts = None
 
     def _resolve(self, directory: str, mention: Mention, path: str) -> Place:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleet.core.documents import Document, Json, mapping_at, parse
 from fleet.ports.render import RenderRequest
-from fleet.render.closure import Closure
+from fleet.render.inputs import Closure
 
 _FIELDS = ("name", "environment", "location", "labels", "variables")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from fleet.ports.render import RenderRequest
-from fleet.render.closure import Closure
+from fleet.render.inputs import Closure
 
 Place: TypeAlias = tuple[str, tuple[str, ...]]  # path and components
 _NO_PLACES: frozenset[Place] = frozenset()
@@ -80,4 +80,4 @@ class ReverseIndex:
 
 
 def _paths(closure: Closure) -> set[str]:
-    return {*closure.files, *closure.links, *closure.absent}
+    return {*closure.files, *closure.links, *closure.absent, *closure.listed}

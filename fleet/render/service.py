@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleet.core.documents import Document, Json, canonical, digest_of_bytes, items_at, mapping_at, parse, parse_document
 from fleet.core.ids import Digest
@@ -21,16 +22,18 @@ from fleet.core.objects import Bundle, seals_of
 from fleet.errors import FleetError, RenderEmpty, RenderTimeout, RenderTooLarge, Retry, StateDamaged
 from fleet.ports.render import RenderCache, RenderInputs, RenderRequest, Vault
 from fleet.ports.source import Snapshot
-from fleet.render.closure import Closure, Reader, read_closure
 from fleet.render.facts import facts_for
 from fleet.render.index import Place, ReverseIndex, place_of
+from fleet.render.inputs import Closure
 from fleet.render.jobs import Answer, BuildJob, FinishJob, build_header, bundle_of, finish_header
-from fleet.render.kustomize import SLIM_TESTED
 from fleet.render.limits import RunLimits
 from fleet.render.scratch import make_scratch, sweep
-from fleet.render.tools import Helm, Tool, find_helm, find_tool
+from fleet.render.tools import SLIM_TESTED, Helm, Tool, find_helm, find_tool
 from fleet.render.tree import CommitTree
 from fleet.render.workers import WorkerPool, copy_of
+
+if TYPE_CHECKING:
+    from fleet.render.closure import Reader
 
 _FORMAT = b"fleet-render-1"  # changes when the same input would give another bundle
 _TREES, _ERRORS = 4, 20_000
@@ -82,7 +85,7 @@ class Renderer:
         self._pool = WorkerPool(key, self._scratch, readable, workers)
         # Seals differ under another key, so that results kept under one must not answer under another.
         self._key_id = digest_of_bytes(b"render key " + key).encode()
-        self._reader = Reader()
+        self._reader: Reader | None = None
         self._trees: OrderedDict[str, CommitTree] = OrderedDict()
         self._read: dict[str, dict[Place, Closure]] = {}  # of these trees
         self._index = ReverseIndex()
@@ -190,9 +193,13 @@ class Renderer:
         """Read once per commit and place. Not remembered, it must not displace that of the commit in force (R6)."""
         read, place = self._read[tree.snapshot.revision], place_of(request)
         known, closure = self._index.closure(request), read.get(place)
-        if closure is None and known is not None and known.holds(tree):
-            closure = known
+        if closure is None and known is not None:
+            closure = known.renewed(tree)
         if closure is None:
+            # YAML comes with it: a command on a checkout whose inputs are known by Git's ids starts without.
+            from fleet.render.closure import Reader, read_closure
+
+            self._reader = self._reader or Reader()
             charts = self._helm is not None
             closure = read_closure(tree, self._reader, request.path, request.components, charts=charts)
         if closure.error is None:  # an error may pass

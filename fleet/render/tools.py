@@ -24,6 +24,8 @@ from fleet.ports.render import RenderCache
 VARIABLE = "FLEET_KUSTOMIZE"
 HELM_VARIABLE, CHARTS_VARIABLE = "FLEET_HELM", "FLEET_ALLOW_CHARTS"
 _ASK_SECONDS = 20
+# The versions of kustomize for which the differential test of the slim schema passes.
+SLIM_TESTED = frozenset({"v5.5.0", "v5.8.1"})
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 _NEXT = f"install kustomize 5 or kubectl 1.27 (or newer), or set {VARIABLE} to the path of a kustomize"
 

@@ -11,6 +11,7 @@ from fleet.ports.source import Snapshot, TreeEntry
 
 LINK_MODE = "120000"
 SUBMODULE_MODE = "160000"
+PLAIN_MODES = frozenset({"100644", "100755"})
 _LINK_LIMIT = 40
 
 

@@ -18,6 +18,7 @@ from fleet.errors import ChartInvalid, FleetError, PathEscapes, PluginRefused, R
 from fleet.ports.render import RenderRequest
 from fleet.render.charts import Room, read_archive, unpack_charts
 from fleet.render.closure import Reader, read_closure
+from fleet.render.index import ReverseIndex
 from fleet.render.limits import RunLimits
 from fleet.render.service import Renderer
 from fleet.render.tools import Helm, Tool, find_helm
@@ -88,6 +89,20 @@ async def test_an_unpacked_chart_and_another_home_are_built_too(build: Build) ->
     files |= {"app/kustomization.yaml": use, "app/more.yaml": "size: huge\n"}
     assert bodies(await build(commit(files)))["ConfigMap/shop-cm"]["data"] == {"size": "huge"}
     assert bodies(await build(snapshot(use.replace(", valuesFile: more.yaml", ""), archive_of(CHART), "parts/web.tgz")))
+
+
+def test_a_file_that_an_unpacked_chart_gets_is_a_change_of_its_unit() -> None:
+    files = {f"parts/web/{name}": text for name, text in CHART.items()}
+    files["app/kustomization.yaml"] = "helmGlobals: {chartHome: ../parts}\nhelmCharts:\n- {name: web}\n"
+    added = "parts/web/templates/more/new.yaml"
+    request, index = RenderRequest("app"), ReverseIndex()
+    before = read_closure(CommitTree(commit(files)), Reader(), "app", charts=True)
+    assert before.error is None
+    index.ask(request)
+    index.put(request, before)
+    assert index.affected(frozenset({added})) == {request}
+    assert before.renewed(CommitTree(commit({**files, added: "x"}))) is None
+    assert before.renewed(CommitTree(commit({**files, "parts/other/new.yaml": "x"}))) is before
 
 
 async def test_another_archive_is_another_input(build: Build) -> None:

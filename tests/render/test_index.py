@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from fleet.ports.render import RenderRequest
-from fleet.render.closure import Closure
 from fleet.render.index import ReverseIndex
+from fleet.render.inputs import Closure
 
 
 def closure(*files: str, absent: tuple[str, ...] = ()) -> Closure:

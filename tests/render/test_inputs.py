@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import dictionaries, none, sampled_from
 from render.every_field import FILES
 from render.world import World, bodies, commit, commit_of
 
 from fleet.ports.render import RenderRequest
-from fleet.render.closure import Closure, Reader, read_closure
+from fleet.render.closure import Reader, read_closure
+from fleet.render.inputs import Closure
 from fleet.render.service import Renderer
 from fleet.render.tree import CommitTree
 
@@ -109,7 +112,7 @@ async def test_every_field_renders(world: World) -> None:
 def test_a_change_of_any_file_that_is_read_misses_the_cache(path: str) -> None:
     before, after = (read_closure(CommitTree(commit(files)), Reader(), "app") for files in (FILES, changed(path)))
     assert before.input_digest(b"") != after.input_digest(b"")
-    assert not before.holds(CommitTree(commit(changed(path))))
+    assert before.renewed(CommitTree(commit(changed(path)))) is not before
 
 
 def changed(path: str) -> dict[str, str]:
@@ -125,7 +128,38 @@ def test_a_change_of_anything_else_hits_the_cache(path: str) -> None:
     before = read_closure(CommitTree(commit(FILES)), Reader(), "app")
     again = read_closure(CommitTree(after), Reader(), "app")
     assert before.input_digest(b"") == again.input_digest(b"")
-    assert before.holds(CommitTree(after))
+    assert before.renewed(CommitTree(after)) is before
+
+
+_TEXTS = sampled_from(
+    [
+        *sorted(set(FILES.values())),
+        "",
+        "# a comment\n",
+        "a: fleet-cluster\n",
+        "resources: [one.yaml]\n",
+        "kind: Component\n",
+    ]
+)
+_NEW = ("app/new.yaml", "app/kustomization.yml", "deeper/kustomization.yaml", "other/x", "app/conf", "components")
+_EDITS = dictionaries(sampled_from([*sorted(FILES), *_NEW]), none() | _TEXTS, min_size=1, max_size=3)
+
+
+@given(edits=_EDITS)
+def test_a_closure_told_from_the_one_before_is_the_one_that_reading_gives(edits: dict[str, str | None]) -> None:
+    merged = {path: text for path, text in {**FILES, **edits}.items() if text is not None}
+    # A file where a directory was takes what lay below it away.
+    files = {path: text for path, text in merged.items() if not any(path.startswith(f"{other}/") for other in merged)}
+    tree = CommitTree(commit(files))
+    told = read_closure(CommitTree(commit(FILES)), Reader(), "app").renewed(tree)
+    assert told is None or told == read_closure(tree, Reader(), "app")
+
+
+def test_a_closure_is_told_without_reading_where_only_contents_differ() -> None:
+    before = read_closure(CommitTree(commit(FILES)), Reader(), "app")
+    told = {path: before.renewed(CommitTree(commit(changed(path)))) for path in before.files}
+    assert {path for path, found in told.items() if found is None} == before.read
+    assert {*before.kustomizations.values()} < before.read < before.files.keys()
 
 
 async def test_a_change_builds_once_and_the_way_back_builds_nothing(world: World) -> None:
@@ -140,7 +174,7 @@ def test_a_new_file_that_shadows_is_seen() -> None:
     files = {"app/kustomization.yaml": "resources: [one.yaml]\n", "app/one.yaml": FILES["deeper/one.yaml"]}
     before = read_closure(CommitTree(commit(files)), Reader(), "app")
     shadowed = commit({**files, "app/kustomization.yml": "resources: []\n"})
-    assert not before.holds(CommitTree(shadowed))
+    assert before.renewed(CommitTree(shadowed)) is None
     assert read_closure(CommitTree(shadowed), Reader(), "app").error is not None
 
 

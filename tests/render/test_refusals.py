@@ -15,7 +15,8 @@ from fleet.errors import (
     RenderFailed,
     ResourceMissing,
 )
-from fleet.render.closure import Closure, Reader, read_closure
+from fleet.render.closure import Reader, read_closure
+from fleet.render.inputs import Closure
 from fleet.render.remote import is_repository
 from fleet.render.tree import CommitTree
 

@@ -17,9 +17,9 @@ from render.every_field import FILES
 from render.world import bodies, commit, config_map
 
 from fleet.ports.render import RenderRequest
-from fleet.render.kustomize import SLIM_SCHEMA, SLIM_TESTED
+from fleet.render.kustomize import SLIM_SCHEMA
 from fleet.render.service import Renderer
-from fleet.render.tools import find_tool
+from fleet.render.tools import SLIM_TESTED, find_tool
 
 SEEDS = 5
 KINDS_PER_BUILD = 12
