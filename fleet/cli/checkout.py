@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fleet.core.objects import Bundle
     from fleet.inventory.worktree import WorkingTree
     from fleet.render.service import Renderer
-    from fleet.store.memory import MemoryVault
+    from fleet.store.vault import MemoryVault
 
 _REVISION = re.compile(r"[0-9a-f]{7,40}\Z")
 
@@ -85,7 +85,7 @@ async def local_renderer() -> AsyncGenerator[tuple[Renderer, MemoryVault]]:
     """A renderer that keeps nothing: its seals are of a key that lives as long as the command."""
     from fleet.render.cache import MemoryCache
     from fleet.render.service import open_renderer
-    from fleet.store.memory import MemoryVault
+    from fleet.store.vault import MemoryVault
 
     vault, key = MemoryVault(), secrets.token_bytes(32)
     renderer = await open_renderer(MemoryCache(), vault, key, environment=dict(os.environ))
@@ -102,7 +102,7 @@ async def keeping_renderer(kept: Kept, *, needs_values: bool = False) -> AsyncGe
     Values of Secrets are not kept. needs_values: the vault shall have them, so that what holds any is built anew.
     """
     from fleet.render.service import open_renderer
-    from fleet.store.memory import MemoryVault
+    from fleet.store.vault import MemoryVault
 
     vault = MemoryVault()
     renderer = await open_renderer(

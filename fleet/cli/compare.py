@@ -19,15 +19,15 @@ from fleet.cli.output import Item, clean_line, show
 from fleet.cli.places import Places
 from fleet.cli.problems import counted
 from fleet.core.documents import Json, canonical
+from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Origin, Unit
 from fleet.core.ids import ClusterName, Digest
 from fleet.core.objects import Bundle
 from fleet.core.planning.change import ObjectChange, Sign, changes_of
 from fleet.core.planning.words import FOLDED, clusters_in_words, field_in_words, label_of
-from fleet.core.status import FieldDrift
 from fleet.errors import DocumentInvalid, FleetError, NotKnown, UsageInvalid
 from fleet.ports.render import request_of
-from fleet.render.closure import Closure
+from fleet.render.inputs import Closure
 from fleet.render.parse import nodes_of
 from fleet.render.service import Renderer
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, TextIO, TypeAlias
 from fleet.cli.checkout import local_renderer, open_checkout, render_all
 from fleet.cli.output import clean
 from fleet.core.adopt import counted, is_tracked_by_label, owners_of, tracked_line
-from fleet.core.diff import diff_documents, dry_run_diff
 from fleet.core.documents import Document, canonical, mapping_at, text_at
 from fleet.core.exact import is_applied_already
+from fleet.core.field_diff import FieldDrift, diff_documents, dry_run_diff
 from fleet.core.fleet import Mode
 from fleet.core.ids import Identity, ObjectRef, UnitName
 from fleet.core.objects import (
@@ -37,7 +37,6 @@ from fleet.core.objects import (
 )
 from fleet.core.options import PREFIX
 from fleet.core.record import MarkKind, judge_mark, mark_body
-from fleet.core.status import FieldDrift
 from fleet.errors import AdmissionDenied, ClusterError, FleetError, Forbidden, KindNotServed, NotFound, UsageInvalid
 from fleet.ports.kube import Catalog, Kube, ServedKind
 

@@ -18,8 +18,9 @@ from fleet.core.ids import ClusterName, ObjectRef
 from fleet.core.objects import Bundle, BundleObject, Mark, is_secret, unsealed
 from fleet.core.parent import parse_parent
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
-from fleet.core.planning.live import ClusterLook, Danger, LiveFinding, LiveView, Seen, Setting, judge_object
-from fleet.core.planning.live import worst_findings as worst
+from fleet.core.planning.live import ClusterLook, Danger, LiveFinding, LiveView
+from fleet.core.planning.live_judge import Seen, Setting, judge_object
+from fleet.core.planning.live_judge import worst_findings as worst
 from fleet.core.planning.room import judge_disruption, judge_quotas
 from fleet.core.record import PARENT_NAMESPACE, mark_body, parent_name
 from fleet.core.rights import defined_resources

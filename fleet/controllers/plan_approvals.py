@@ -23,18 +23,15 @@ from fleet.core.planning.approval import (
     Broken,
     Covered,
     Going,
-    Listed,
     PlanApproval,
     Standing,
     approvals_of_text,
     approvals_text,
-    digest_of_text,
     judge_hold,
-    listed_of,
     next_approvals,
-    plan_text,
 )
 from fleet.core.planning.change import How, with_moves
+from fleet.core.planning.listing import Listed, digest_of_text, listed_of, plan_text
 from fleet.core.release import Rendered
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View

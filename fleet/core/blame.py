@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from fleet.core.diff import common_key
 from fleet.core.documents import Json
+from fleet.core.field_diff import common_key
 from fleet.core.fleet import Origin
 from fleet.core.objects import Bundle, BundleObject
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import orjson
-from typing_extensions import TypeAliasType
 
 from fleet.core.ids import Digest
 
 if TYPE_CHECKING:
     Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 else:
-    # A named type, so that pydantic can follow the recursion where reports cross a process.
-    Json = TypeAliasType("Json", "None | bool | int | float | str | list[Json] | dict[str, Json]")
+    Json = Any  # where reports cross a process, pydantic reads what a JSON parser gave: there is nothing to check
 Document: TypeAlias = "dict[str, Json]"
 
 

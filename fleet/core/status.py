@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fleet.core.documents import Json
+from fleet.core.field_diff import FieldDrift
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
 
 
@@ -61,18 +61,6 @@ class Blocker:
     since: float
     until: str = ""
     next: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldDrift:
-    """One field that is not as desired. Values of Secrets are None and `masked` (R32)."""
-
-    path: str  # as kubectl explains it: spec.template.spec.containers[name=web].image
-    desired: Json
-    live: Json
-    manager: str = ""  # the field manager that holds it now
-    since: float = 0.0  # of that manager's entry
-    masked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

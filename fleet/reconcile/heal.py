@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 from fleet.core.diff import diff_fields
 from fleet.core.documents import Document
+from fleet.core.field_diff import FieldDrift
 from fleet.core.fingerprint import SyncState, own_entry
 from fleet.core.ids import ObjectRef
 from fleet.core.plan import Wanted
 from fleet.core.record import MarkKind, RowState, mark_body
-from fleet.core.status import EventKind, FieldDrift
+from fleet.core.status import EventKind
 from fleet.errors import RivalManager, StateBusy, StateDamaged
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import Applier

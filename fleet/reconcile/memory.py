@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fleet.core.documents import Document
+from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import IgnoreRule
 from fleet.core.guard import Doomed
 from fleet.core.health import ObjectHealth
@@ -17,7 +18,7 @@ from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.plan import Wanted
 from fleet.core.record import FORM, MarkVerdict, Row
 from fleet.core.rollout import UnitDesired
-from fleet.core.status import FieldDrift, HoldRequest, UnitReport
+from fleet.core.status import HoldRequest, UnitReport
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import Deletion, UnitMemory
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from fleet.core.diff import diff_documents, is_same_value
+from fleet.core.diff import is_same_value
 from fleet.core.documents import Document
+from fleet.core.field_diff import FieldDrift, diff_documents
 from fleet.core.health import judge_health
 from fleet.core.objects import is_secret
 from fleet.core.plan import Wanted
-from fleet.core.status import FieldDrift, Health, ObjectStatus, Sync
+from fleet.core.status import Health, ObjectStatus, Sync
 from fleet.errors import ClusterError
 from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import UnitState

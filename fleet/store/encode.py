@@ -13,10 +13,10 @@ from typing import TypeVar
 import orjson
 
 from fleet.core.documents import Document, Json, parse_document
+from fleet.core.field_diff import FieldDrift
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.status import (
     Blocker,
-    FieldDrift,
     Health,
     HoldRequest,
     ObjectStatus,

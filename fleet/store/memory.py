@@ -21,6 +21,7 @@ from fleet.core.status import Event, Report, UnitReport
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
 from fleet.ports.worker import Deletion, JournalEntry, JournalState, UnitMemory
 from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, is_open, listed_in, renewed_hold
+from fleet.store.vault import MemoryVault
 
 _DELETIONS_SECONDS = 3600.0
 _EVENT_CAP = 100_000
@@ -77,21 +78,6 @@ class MemoryJournal:
         self._rows = {(row.unit, row.ref): row for row in rows}
         self._units = {memory.unit: memory for memory in units}
         self._deletions = [replace(one, unit=replace(one.unit, cluster=new)) for one in self._deletions]
-
-
-class MemoryVault:
-    """`fleet.ports.render.Vault` in memory."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, bytes] = {}
-
-    async def put(self, values: Mapping[str, bytes]) -> None:
-        """Keep values."""
-        self._values.update(values)
-
-    async def get(self, names: Collection[str]) -> Mapping[str, bytes]:
-        """Those that are known."""
-        return {name: self._values[name] for name in names if name in self._values}
 
 
 class MemoryState:

@@ -18,10 +18,11 @@ from fleet.api.app import build_app
 from fleet.api.parts import ApiParts
 from fleet.controllers.ancestry import Ancestry
 from fleet.controllers.refusals import Refusals
+from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Cluster, Fleet, Origin, Overlay, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.release import Rendered
-from fleet.core.status import FieldDrift, Health, ObjectStatus, Report, Sync, UnitReport
+from fleet.core.status import Health, ObjectStatus, Report, Sync, UnitReport
 from fleet.core.view import Head, View
 from fleet.ports.state import Bells
 from fleet.store.memory import MemoryState

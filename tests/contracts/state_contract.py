@@ -10,6 +10,7 @@ from typing import Protocol
 import pytest
 
 from fleet.core.audit import AuditEntry
+from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.record import Row, RowState
@@ -17,7 +18,6 @@ from fleet.core.status import (
     Blocker,
     Event,
     EventKind,
-    FieldDrift,
     Health,
     HoldRequest,
     ObjectStatus,

@@ -14,15 +14,9 @@ from fleet.controllers.plan_approvals import APPROVALS, COMPARED, MOST, PlanAppr
 from fleet.core.differences import entry_by_name
 from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
-from fleet.core.planning.approval import (
-    PlanApproval,
-    Standing,
-    approvals_of_text,
-    approvals_text,
-    digest_of_text,
-    plan_text,
-)
+from fleet.core.planning.approval import PlanApproval, Standing, approvals_of_text, approvals_text
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.release import Rendered
 from fleet.core.status import HoldRequest
 from fleet.core.view import Head, View

@@ -10,8 +10,9 @@ from core.building import MARK, entry, live_of
 from hypothesis import given
 from hypothesis.strategies import booleans, dictionaries, integers, lists, none, one_of, recursive, sampled_from, text
 
-from fleet.core.diff import diff_documents, diff_fields, dry_run_diff, is_same_value, quantity_of
+from fleet.core.diff import diff_fields, is_same_value, quantity_of
 from fleet.core.documents import canonical
+from fleet.core.field_diff import diff_documents, dry_run_diff
 from fleet.core.fingerprint import OwnEntry, own_entry
 from fleet.core.fleet import IgnoreRule
 from fleet.core.record import mark_body

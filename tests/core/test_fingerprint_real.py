@@ -14,8 +14,9 @@ from testbed.controlplane import ControlPlane
 from testbed.rest import Refused, Rest, path_of
 
 from fleet.core.conflicts import Conflicting, ForceOnce, NoConflict, Stale, classify_conflict, judge_conflict
-from fleet.core.diff import diff_fields, dry_run_diff
+from fleet.core.diff import diff_fields
 from fleet.core.exact import is_applied_already
+from fleet.core.field_diff import dry_run_diff
 from fleet.core.fingerprint import SyncState, judge_sync, own_entry, recorded_after
 from fleet.core.ids import ClusterName, Digest, OverlayName, UnitName
 from fleet.core.normalise import normalise

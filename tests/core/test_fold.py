@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import builds, floats, integers, lists, sampled_from
 
+from fleet.core.field_diff import FieldDrift
 from fleet.core.fold import (
     Age,
     UnitSummary,
@@ -22,7 +23,7 @@ from fleet.core.fold import (
     worst_sync,
 )
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, Revision, UnitName
-from fleet.core.status import Blocker, FieldDrift, Health, ObjectStatus, Report, Standing, Sync, UnitReport
+from fleet.core.status import Blocker, Health, ObjectStatus, Report, Standing, Sync, UnitReport
 
 NOW = 1_000_000.0
 HEAD, OLD = Revision("3f9c1ab" + "0" * 33), Revision("9e02d41" + "0" * 33)

@@ -19,13 +19,11 @@ from fleet.core.planning.approval import (
     Standing,
     approvals_of_text,
     approvals_text,
-    digest_of_text,
     judge_hold,
-    listed_of,
     next_approvals,
-    plan_text,
 )
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.core.planning.listing import digest_of_text, listed_of, plan_text
 from fleet.core.status import HoldRequest, PendingDeletion
 
 COMMIT, OTHER = Revision("c" * 40), Revision("d" * 40)

@@ -1,14 +1,14 @@
 """An approval that is given before the merge: bound to a plan's digest and to the live state of what would go (R9).
 
-The digest is one of a text that lists what happens to each unit. Who approves sends that text along: whoever knows
-the digest can see that the list is its own, and nothing else that was said has to be believed. The approval counts for
-the one commit that yields the same digest, and there for exactly the objects whose UID and content are still those
-that the hub read when it was given. Whatever differs makes it void, with the reason, and a person is asked as ever.
+Who approves sends the plan's text along (listing.py): whoever knows the digest can see that the list is its own, and
+nothing else that was said has to be believed. The approval counts for the one commit that yields the same digest, and
+there for exactly the objects whose UID and content are still those that the hub read when it was given. Whatever
+differs makes it void, with the reason, and a person is asked as ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -16,95 +16,16 @@ from fleet.core.documents import (
     Document,
     Json,
     canonical,
-    digest_of_bytes,
     documents_at,
     items_at,
     number_at,
-    parse,
     parse_document,
     text_at,
 )
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
-from fleet.core.objects import is_secret
-from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.status import HoldRequest, PendingDeletion
 
 FALL = "sharp-fall"
-
-
-def plan_text(units: Iterable[UnitChange]) -> bytes:
-    """What happens to each unit, one line of JSON each: the same on any machine, before and after the merge.
-
-    units: sorted by name. Commits are not in it. Bodies of Secrets are sealed by a machine's own key: the Git ids of
-    the files of their builds stand for them, so that the text may also differ where a Secret does not, and is never
-    the same where one does.
-    """
-    lines: list[bytes] = []
-    for unit in units:
-        if unit.how is How.SAME:
-            continue
-        reason = unit.problem.reason if unit.problem else ""
-        objects: list[Json] = [_object(change, unit) for change in unit.objects]
-        line: list[Json] = [unit.how.value, str(unit.name), unit.path_before, unit.path_after, reason, objects]
-        lines.append(canonical(line))
-    return b"\n".join(lines)
-
-
-def digest_of_text(text: bytes) -> Digest:
-    """The plan's digest."""
-    return digest_of_bytes(text)
-
-
-def _object(change: ObjectChange, unit: UnitChange) -> Json:
-    if is_secret(change.ref):
-        before = unit.inputs[0] if change.before else ""
-        after = unit.inputs[1] if change.after else ""
-    else:
-        before, after = change.before, change.after
-    was = change.renamed_from.key if change.renamed_from else ""
-    return [change.sign.value, change.ref.key, was, before, after]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """What a plan's text says, as far as an approval needs it.
-
-    doomed: objects that go, by unit, generated names whose successor comes among them; leaving: units that are let go
-    of; units: all that it says something of.
-    """
-
-    doomed: Mapping[UnitName, frozenset[ObjectRef]]
-    leaving: frozenset[UnitName]
-    units: frozenset[UnitName]
-
-
-def listed_of(text: bytes) -> Listed:
-    """Read a plan's text; raises ValueError for what `plan_text` never writes."""
-    doomed: dict[UnitName, frozenset[ObjectRef]] = {}
-    leaving: set[UnitName] = set()
-    units: set[UnitName] = set()
-    for line in text.split(b"\n") if text else []:
-        parts = parse(line)
-        if not isinstance(parts, list) or len(parts) != 6 or not isinstance(parts[5], list):
-            raise ValueError("a line that says no unit")
-        how, name = How(str(parts[0])), UnitName.parse(str(parts[1]))
-        if name in units:
-            raise ValueError(f"{name} twice")
-        units.add(name)
-        if how is How.VANISHES:
-            leaving.add(name)
-        gone: set[ObjectRef] = set()
-        for entry in parts[5]:
-            if not isinstance(entry, list) or len(entry) != 5:
-                raise ValueError(f"an entry of {name} that says no object")
-            sign, key, was = Sign(str(entry[0])), str(entry[1]), str(entry[2])
-            if sign is Sign.DELETE:
-                gone.add(ObjectRef.from_key(key))
-            elif was:
-                gone.add(ObjectRef.from_key(was))
-        if gone:
-            doomed[name] = frozenset(gone)
-    return Listed(doomed, frozenset(leaving), frozenset(units))
 
 
 class Standing(StrEnum):

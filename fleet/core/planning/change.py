@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from fleet.core.diff import diff_documents
 from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
+from fleet.core.field_diff import FieldDrift, diff_documents
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.objects import Bundle, BundleObject, PruneRule
 from fleet.core.renames import renames_of
-from fleet.core.status import FieldDrift
 
 
 class Sign(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fleet.core.documents import Document, Json
+from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Problem
 from fleet.core.ids import ObjectRef
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
@@ -12,7 +13,6 @@ from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import groups_of
 from fleet.core.planning.live import LiveView
 from fleet.core.planning.words import totals_of
-from fleet.core.status import FieldDrift
 from fleet.core.steps import Stage, limit_of
 
 _ACTIONS = {Sign.CREATE: "create", Sign.CHANGE: "change", Sign.DELETE: "delete"}

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from fleet.core.fleet import Fleet, Problem, Severity
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.planning.apis import ApiNotice, judge_apis
-from fleet.core.planning.approval import digest_of_text, plan_text
 from fleet.core.planning.change import How, Sign, UnitChange, with_moves
 from fleet.core.planning.course import Course, courses_of
 from fleet.core.planning.holds import HoldForecast, forecast_holds
+from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.planning.live import LiveView
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fleet.core.documents import canonical
+from fleet.core.field_diff import FieldDrift
 from fleet.core.ids import OverlayName, UnitName
 from fleet.core.planning.change import How, ObjectChange, SideProblem, Sign, UnitChange
-from fleet.core.status import FieldDrift
 
 VARIANTS_SHOWN = 3  # so many different values of one change are shown apart
 OVERLAYS_SHOWN = 2  # so many overlays with one change are shown apart

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.core.documents import Json, canonical
+from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, ObjectRef, short
 from fleet.core.objects import PruneRule
@@ -16,7 +17,6 @@ from fleet.core.planning.course import words_of
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject
 from fleet.core.planning.live import Danger, LiveView
-from fleet.core.status import FieldDrift
 
 _VALUE_LENGTH, _LINE_LENGTH = 48, 100
 _NAMES_SHOWN = 3

@@ -1,0 +1,91 @@
+"""What a plan says as a text, and the plan's digest: it is the one of this text (R9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fleet.core.documents import (
+    Json,
+    canonical,
+    digest_of_bytes,
+    parse,
+)
+from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.objects import is_secret
+from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+
+
+def plan_text(units: Iterable[UnitChange]) -> bytes:
+    """What happens to each unit, one line of JSON each: the same on any machine, before and after the merge.
+
+    units: sorted by name. Commits are not in it. Bodies of Secrets are sealed by a machine's own key: the Git ids of
+    the files of their builds stand for them, so that the text may also differ where a Secret does not, and is never
+    the same where one does.
+    """
+    lines: list[bytes] = []
+    for unit in units:
+        if unit.how is How.SAME:
+            continue
+        reason = unit.problem.reason if unit.problem else ""
+        objects: list[Json] = [_object(change, unit) for change in unit.objects]
+        line: list[Json] = [unit.how.value, str(unit.name), unit.path_before, unit.path_after, reason, objects]
+        lines.append(canonical(line))
+    return b"\n".join(lines)
+
+
+def digest_of_text(text: bytes) -> Digest:
+    """The plan's digest."""
+    return digest_of_bytes(text)
+
+
+def _object(change: ObjectChange, unit: UnitChange) -> Json:
+    if is_secret(change.ref):
+        before = unit.inputs[0] if change.before else ""
+        after = unit.inputs[1] if change.after else ""
+    else:
+        before, after = change.before, change.after
+    was = change.renamed_from.key if change.renamed_from else ""
+    return [change.sign.value, change.ref.key, was, before, after]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a plan's text says, as far as an approval needs it.
+
+    doomed: objects that go, by unit, generated names whose successor comes among them; leaving: units that are let go
+    of; units: all that it says something of.
+    """
+
+    doomed: Mapping[UnitName, frozenset[ObjectRef]]
+    leaving: frozenset[UnitName]
+    units: frozenset[UnitName]
+
+
+def listed_of(text: bytes) -> Listed:
+    """Read a plan's text; raises ValueError for what `plan_text` never writes."""
+    doomed: dict[UnitName, frozenset[ObjectRef]] = {}
+    leaving: set[UnitName] = set()
+    units: set[UnitName] = set()
+    for line in text.split(b"\n") if text else []:
+        parts = parse(line)
+        if not isinstance(parts, list) or len(parts) != 6 or not isinstance(parts[5], list):
+            raise ValueError("a line that says no unit")
+        how, name = How(str(parts[0])), UnitName.parse(str(parts[1]))
+        if name in units:
+            raise ValueError(f"{name} twice")
+        units.add(name)
+        if how is How.VANISHES:
+            leaving.add(name)
+        gone: set[ObjectRef] = set()
+        for entry in parts[5]:
+            if not isinstance(entry, list) or len(entry) != 5:
+                raise ValueError(f"an entry of {name} that says no object")
+            sign, key, was = Sign(str(entry[0])), str(entry[1]), str(entry[2])
+            if sign is Sign.DELETE:
+                gone.add(ObjectRef.from_key(key))
+            elif was:
+                gone.add(ObjectRef.from_key(was))
+        if gone:
+            doomed[name] = frozenset(gone)
+    return Listed(doomed, frozenset(leaving), frozenset(units))

@@ -1,0 +1,228 @@
+"""What clusters say to a change before it is merged: what would fail, be overwritten, or wait there.
+
+Judged from what was read of one object, by dry-run where rights allow it; without one, by the few rules that can be
+told from the documents alone, and then it says so. Values of Secrets are never in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fleet.core.adopt import active_writers, owners_of
+from fleet.core.diff import diff_fields, is_same_value
+from fleet.core.documents import Document, Json, at, text_at
+from fleet.core.field_diff import FieldDrift
+from fleet.core.fingerprint import own_entry
+from fleet.core.fleet import Adopt, IgnoreRule
+from fleet.core.ids import ClusterName, OverlayName
+from fleet.core.ignore import concerns
+from fleet.core.objects import Mark, is_secret, ref_of
+from fleet.core.planning.change import ObjectChange, Sign
+from fleet.core.planning.live import Danger, LiveFinding
+from fleet.core.record import MarkKind, judge_mark
+from fleet.errors import FleetError, Forbidden, ImmutableField
+
+ACTIVE_SECONDS = 3600.0  # who wrote within the last hour may well do so again
+
+
+_PATHS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was read of one object. Bodies carry our marks.
+
+    before, after: as the two commits have it, None where one does not; refused: the answer to the dry-run; exact: a
+    dry-run was made, or none is needed.
+    """
+
+    change: ObjectChange
+    live: Document | None
+    before: Document | None = None
+    after: Document | None = None
+    refused: FleetError | None = None
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Of one unit. holds_base: False where the cluster holds another result than the base says."""
+
+    overlay: OverlayName
+    cluster: ClusterName
+    mark: Mark
+    adopt: Adopt
+    ignore: Sequence[IgnoreRule] = ()
+    holds_base: bool = True
+    now: float = 0.0  # wall clock, seconds since the epoch
+
+
+def judge_object(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
+    """All that one object's state says about its change."""
+    if seen.live is not None:
+        yield from _owner(seen, setting)
+        yield from _writers(seen, setting)
+    if seen.change.sign is Sign.DELETE:
+        return
+    yield from _refusal(seen, setting)
+    if seen.live is not None and seen.before is not None and setting.holds_base:
+        yield from _drift(seen, setting)
+
+
+def _finding(danger: Danger, seen: Seen, setting: Setting, message: str, next_step: str = "") -> LiveFinding:
+    return LiveFinding(danger, setting.overlay, setting.cluster, message, seen.change.ref, next_step)
+
+
+def _owner(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
+    live = seen.live or {}
+    verdict = judge_mark(live, setting.mark)
+    match verdict.kind:
+        case MarkKind.OURS | MarkKind.LABEL_LOST:
+            return
+        case MarkKind.UNMARKED | MarkKind.COPIED:
+            by = ", ".join(owners_of(live)) or "nobody who can be named"
+            if setting.adopt is Adopt.NEVER:
+                message = f"is there already and is not ours (set by {by}): it stays as it is"
+                yield _finding(Danger.OWNER, seen, setting, message, "sync.adopt: ifNoDiff or always takes it over")
+            else:
+                message = f"is there already, set by {by}: sync.adopt is {setting.adopt.value}"
+                yield _finding(Danger.OWNER, seen, setting, message)
+        case MarkKind.ANNOTATION_LOST:
+            message = "has lost our annotation: it is neither changed nor deleted"
+            yield _finding(Danger.OWNER, seen, setting, message, "put the annotation back, or let the object go")
+        case MarkKind.OTHER_UNIT:
+            if not seen.change.moved_to:
+                message = f"belongs to overlay {verdict.who}: neither of both changes it while both want it"
+                yield _finding(Danger.OWNER, seen, setting, message)
+        case MarkKind.OTHER_INSTALLATION | MarkKind.FORGED:
+            yield _finding(Danger.OWNER, seen, setting, f"carries the mark of {verdict.who}: it stays as it is")
+
+
+def _writers(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
+    active = active_writers(seen.live or {}, now=setting.now, quiet_seconds=ACTIVE_SECONDS)
+    if active:
+        named = ", ".join(map(str, active[:_PATHS_SHOWN]))
+        message = f"is still written by {named}"
+        yield _finding(Danger.WRITER, seen, setting, message, "stop it first, or ignoreDifferences for its fields")
+
+
+def _refusal(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
+    if seen.refused is not None and not isinstance(seen.refused, Forbidden):
+        is_immutable = isinstance(seen.refused, ImmutableField)
+        danger = Danger.IMMUTABLE if is_immutable else _of_refusal(seen.refused)
+        why = "" if is_secret(seen.change.ref) else f": {seen.refused.why}" if seen.refused.why else ""
+        if is_immutable:
+            message = f"the apply will fail, a field cannot be changed{why}"
+            yield _finding(danger, seen, setting, message, "a new name; or fleet.internal/replace: enabled")
+        else:
+            yield _finding(danger, seen, setting, f"the API server refuses it{why}", seen.refused.next_step)
+    elif not seen.exact and seen.live is not None and seen.after is not None:
+        for path in immutable_changes(seen.live, seen.after):
+            message = f"the apply will fail, {path} cannot be changed"
+            found = _finding(Danger.IMMUTABLE, seen, setting, message, "a new name; or fleet.internal/replace: enabled")
+            yield replace(found, approximate=True)
+
+
+def _of_refusal(error: FleetError) -> Danger:
+    return Danger.QUOTA if "exceeded quota" in error.why else Danger.REFUSED
+
+
+def _drift(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
+    """Fields that differ live from what the base says, and that the change writes: somebody's edit is lost."""
+    if seen.live is None or seen.before is None or seen.after is None:
+        return
+    drifted = _differing(seen.before, seen.live, setting.ignore)
+    written = {drift.path for drift in _differing(seen.after, seen.live, setting.ignore)}
+    lost = [drift for drift in drifted if drift.path in written]
+    if lost:
+        shown = ", ".join(
+            f"{drift.path}" + (f" (set by {drift.manager})" if drift.manager else "") for drift in lost[:_PATHS_SHOWN]
+        )
+        more = f" and {len(lost) - _PATHS_SHOWN} more" if len(lost) > _PATHS_SHOWN else ""
+        message = f"drifted, and would be overwritten: {shown}{more}"
+        found = _finding(Danger.DRIFT, seen, setting, message, f"fleet diff {setting.overlay}@{setting.cluster}")
+        yield replace(found, approximate=own_entry(seen.live) is None)
+
+
+def _differing(body: Document, live: Document, ignore: Sequence[IgnoreRule]) -> list[FieldDrift]:
+    """Fields that a body says and the live object says otherwise: those that we own, and those that others took."""
+    entry = own_entry(live)
+    found = list(diff_fields(body, live, entry, ignore)) if entry is not None else []
+    known = {drift.path for drift in found}
+    pointers = {pointer for rule in ignore if concerns(rule, ref_of(live)) for pointer in rule.pointers}
+    found += [
+        drift
+        for drift in diff_fields(body, live, None)
+        if drift.path not in known
+        and f"/{drift.path.replace('.', '/')}" not in pointers
+        and (drift.masked or not is_same_value(drift.desired, drift.live))
+    ]
+    return found
+
+
+# By kind: what the API server never changes in place. Told only where no dry-run is allowed, so that a short list will
+# do: what is not in it is not told, and the finding says that it is approximate.
+_FIXED: Mapping[tuple[str, str], tuple[tuple[str, ...], ...]] = {
+    ("apps", "Deployment"): (("spec", "selector"),),
+    ("apps", "DaemonSet"): (("spec", "selector"),),
+    ("apps", "StatefulSet"): (
+        ("spec", "selector"),
+        ("spec", "serviceName"),
+        ("spec", "podManagementPolicy"),
+        ("spec", "volumeClaimTemplates"),
+    ),
+    ("batch", "Job"): (("spec", "selector"), ("spec", "template"), ("spec", "completionMode")),
+    ("", "PersistentVolumeClaim"): (
+        ("spec", "accessModes"),
+        ("spec", "storageClassName"),
+        ("spec", "volumeMode"),
+        ("spec", "volumeName"),
+        ("spec", "selector"),
+    ),
+    ("", "Service"): (("spec", "clusterIP"),),
+    ("rbac.authorization.k8s.io", "RoleBinding"): (("roleRef",),),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): (("roleRef",),),
+    ("storage.k8s.io", "StorageClass"): (("provisioner",), ("parameters",), ("reclaimPolicy",), ("volumeBindingMode",)),
+}
+
+
+def immutable_changes(live: Document, after: Document) -> tuple[str, ...]:
+    """Paths that this kind never changes in place, and that the new body says otherwise; by a short table."""
+    group = text_at(after, "apiVersion").rpartition("/")[0]
+    found = [
+        ".".join(path)
+        for path in _FIXED.get((group, text_at(after, "kind")), ())
+        if (wanted := at(after, *path)) is not None and not _is_within(wanted, at(live, *path))
+    ]
+    if live.get("immutable") is True and any(not _is_within(after.get(part), live.get(part)) for part in ("data",)):
+        found.append("data")
+    return tuple(found)
+
+
+def _is_within(wanted: Json, there: Json) -> bool:
+    """Whether all that is wanted is there; what the server defaulted beside it does not count."""
+    if isinstance(wanted, dict) and isinstance(there, dict):
+        return all(name in there and _is_within(value, there[name]) for name, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(there, list):
+        return len(wanted) == len(there) and all(map(_is_within, wanted, there))
+    return wanted == there
+
+
+def worst_findings(found: Iterable[LiveFinding]) -> tuple[LiveFinding, ...]:
+    """Sorted by danger, then by overlay, object and cluster; each once."""
+    order = {danger: index for index, danger in enumerate(Danger)}
+    unique = set(found)
+    return tuple(
+        sorted(
+            unique,
+            key=lambda item: (
+                order[item.danger],
+                item.overlay,
+                item.ref is not None,
+                str(item.ref),
+                item.message,
+                item.cluster,
+            ),
+        )
+    )
