@@ -151,6 +151,7 @@ class UnitState:
     held_since: float = 0.0  # wall clock; 0 while nothing is held
     holds_read_at: float = 0.0  # loop time at which it was read what goes with the objects of `holds`
     kept: dict[ObjectRef, tuple[str, str]] = field(default_factory=dict[ObjectRef, tuple[str, str]])  # not deleted: why
+    spared: tuple[ObjectRef, ...] = ()  # dropped, and never to be deleted by us, as somebody asked (R10)
     created: dict[ObjectRef, float] = field(default_factory=dict[ObjectRef, float])  # of objects that would be deleted
     deletions: list[Deletion] = field(default_factory=list[Deletion])  # of the last hour
     applied_at: float = 0.0

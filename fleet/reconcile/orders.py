@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from fleet.core.fleet import Mode
 from fleet.core.ids import UnitName
 from fleet.core.rollout import Desired, SyncRequest
-from fleet.core.status import Health, OperationResult, Sync, UnitReport
+from fleet.core.status import Blocker, Health, OperationResult, Sync, UnitReport
 from fleet.ports.worker import JournalEntry, JournalState, UnitMemory
 from fleet.reconcile.memory import NOT_LISTED, LiveView, UnitState
 from fleet.reconcile.outbox import Outbox
-from fleet.reconcile.standing import bundle_of
+from fleet.reconcile.standing import bundle_of, judge_spared
 
 _ENDED_KEPT = 1000
 
@@ -192,6 +192,11 @@ class Orders:
         """Whether a unit owns nothing any more: what it depended on may be removed."""
         unit = self.units.get(name)
         return unit is not None and not unit.rows and self.is_at_desired(name)
+
+    def spared(self, names: Iterable[UnitName]) -> Mapping[UnitName, Blocker]:
+        """Why those of these units that keep objects for good are not gone."""
+        units = [self.units[name] for name in names if name in self.units and self.units[name].spared]
+        return {unit.name: judge_spared(unit.name, unit.spared, unit.desired, unit.pending_since) for unit in units}
 
     def is_at_desired(self, name: UnitName) -> bool:
         """Whether a unit is Healthy on what it should hold: others may go on that depend on it."""

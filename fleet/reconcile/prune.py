@@ -64,7 +64,7 @@ class Pruner:
         # What holds more than is there under its new name is a deletion after all.
         doomed = [replace(item, replaced=item.replaced and not (item.more and item.ref in names)) for item in doomed]
         if not doomed:
-            unit.holds = ()
+            unit.holds, unit.spared = (), ()
             return
         verdict = judge_prune(
             doomed,
@@ -77,6 +77,7 @@ class Pruner:
             approved=approved,
             prune=told.policy.sync.prune,
         )
+        unit.spared = tuple(sorted(item.ref for item in verdict.kept))
         hold = verdict.hold
         if hold is None and verdict.waiting:
             message = f"would delete {list_of([item.ref for item in verdict.waiting])}, as on many clusters at once"
@@ -347,6 +348,7 @@ class Pruner:
             unit.doomed.pop(ref, None)
             unit.replaced.discard(ref)
             unit.created.pop(ref, None)
+        unit.spared = tuple(ref for ref in unit.spared if ref not in refs)
         self._site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in refs)))
 
 

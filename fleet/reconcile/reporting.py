@@ -7,13 +7,14 @@ from fleet.core.fleet import Mode, SyncMode
 from fleet.core.fold import worst_health, worst_sync
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.record import FORM, RowState
+from fleet.core.release import EMPTY_BUNDLE
 from fleet.core.rollout import UnknownDesired
 from fleet.core.status import Blocker, Health, ObjectStatus, Standing, Sync, UnitReport
 from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import NOT_LISTED, Drift, UnitState, kind_of
 from fleet.reconcile.site import Site
-from fleet.reconcile.standing import bundle_of
+from fleet.reconcile.standing import bundle_of, judge_spared, spared_by
 from fleet.reconcile.unit_pass import Outcome
 
 
@@ -74,6 +75,9 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:
         sync = Sync.SYNCED  # whatever it holds
     elif not known:
         sync = Sync.UNKNOWN if trouble is None else Sync.OUT_OF_SYNC
+    elif item is None and ref in unit.spared:
+        sync = Sync.SYNCED  # as somebody asked, for good: nothing waits for it
+        message = f"no longer in the overlay; {spared_by(unit.desired)} keeps it"
     elif item is None:
         sync = Sync.OUT_OF_SYNC
         reason, message = kept or ("", "no longer in the overlay")
@@ -180,6 +184,8 @@ def _chain(unit: UnitState, outcome: Outcome, sync: Sync, mode: Mode) -> tuple[B
         Blocker(Standing.HELD, name, hold.message, unit.held_since, "", "fleet get holds")
         for hold in (*unit.holds, *unit.replace_holds.values())
     ]
+    if unit.spared and bundle_of(desired) == EMPTY_BUNDLE.digest:
+        links.append(judge_spared(unit.name, unit.spared, desired, unit.pending_since))
     manual = desired is not None and desired.policy.sync.mode is SyncMode.MANUAL and mode is Mode.MANAGE
     if manual and sync is Sync.OUT_OF_SYNC and not outcome.leave.apply:
         reason = "sync.mode is manual: changes wait for fleet sync"

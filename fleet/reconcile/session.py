@@ -299,6 +299,7 @@ class Session:
             request=self._orders.request_of(unit.name),
             waits_for=waits,
             removed_after=[name for name in policy.removed_after if not self._orders.is_gone(name)] if policy else (),
+            spared=self._orders.spared(policy.removed_after) if policy else None,
             now=self.site.wall(),
             since=unit.blocked_since,
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fleet.core.fleet import Mode, SyncMode
-from fleet.core.ids import Digest, UnitName
+from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.rollout import Apply, Hold, SyncRequest, UnitDesired, UnknownDesired
 from fleet.core.status import ASKS_RECOVERY, Blocker, Standing
 from fleet.core.windows import Closed, judge_windows
@@ -37,6 +37,33 @@ def bundle_of(desired: UnitDesired | None) -> Digest | None:
             return None
 
 
+def spared_by(desired: UnitDesired | None) -> str:
+    """What keeps an object that its unit dropped, and that is never to be deleted."""
+    by_policy = desired is not None and not desired.policy.sync.prune
+    return "sync.prune: false" if by_policy else "its annotation fleet.internal/prune: disabled"
+
+
+def judge_spared(unit: UnitName, spared: Sequence[ObjectRef], desired: UnitDesired | None, since: float) -> Blocker:
+    """Why a unit that is to be removed as a whole is not gone, and what a person may do.
+
+    spared: what is never to be deleted by us, at least one object.
+    """
+    more = f" and {len(spared) - 1} more" if len(spared) > 1 else ""
+    reason = f"{spared[0]}{more} stays: {spared_by(desired)} keeps it"
+    if desired is not None and not desired.policy.sync.prune:
+        next_step = f"set sync.prune: true for {unit.overlay}, or drop it from the repo: its objects stay then"
+    else:
+        next_step = command_to_free(spared[0])
+    return Blocker(Standing.HELD, str(unit), reason, since, "", next_step)
+
+
+def command_to_free(ref: ObjectRef) -> str:
+    """Takes `prune: disabled` off an object, so that it is deleted, by budget and holds as any other."""
+    kind = f"{ref.kind}.{ref.group}" if ref.group else ref.kind
+    place = f"-n {ref.namespace} " if ref.namespace else ""
+    return f"kubectl annotate {place}{kind}/{ref.name} fleet.internal/prune-"
+
+
 def leave_left(leave: Leave, now: Leave, told: UnitDesired, newest: UnitDesired | None) -> Leave:
     """What a pass under way may still do (R17): never more than it began with, and nothing that was taken back since.
 
@@ -62,14 +89,15 @@ def judge_leave(
     request: SyncRequest | None,
     waits_for: Sequence[UnitName],
     removed_after: Sequence[UnitName] = (),
+    spared: Mapping[UnitName, Blocker] | None = None,
     now: float,
     since: float,
 ) -> Leave:
     """Say what may be done to a unit.
 
     confirmed: its record is the worker's own, or a person confirmed it (R12, R24); waits_for: units it depends on
-    that are not Healthy at their commit; removed_after: units that depend on it and still own objects; now: wall
-    clock; since: when the unit last was free.
+    that are not Healthy at their commit; removed_after: units that depend on it and still own objects; spared:
+    why of these that keep some for good; now: wall clock; since: when the unit last was free.
     """
     if desired is None or mode is Mode.OBSERVE:
         return Leave(apply=False, heal=False, prune=False)
@@ -105,6 +133,9 @@ def judge_leave(
         names = ", ".join(str(name) for name in removed_after)
         next_step = f"fleet describe unit {removed_after[0]}"
         reason = f"for {names} to be removed first, which depends on it or cannot be read"
+        kept = next((spared[name] for name in removed_after if name in spared), None) if spared else None
+        if kept is not None:  # nothing else ends this wait
+            reason, next_step = f"for {names} to be removed first, which depends on it: {kept.reason}", kept.next
         waits.append(Blocker(Standing.WAITS, unit, reason, since, "", next_step))
     manual = policy.sync.mode is SyncMode.MANUAL and request is None
     # With no bundle nothing is said: one that was read before, and never applied, must not be applied now.

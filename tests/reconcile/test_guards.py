@@ -375,6 +375,12 @@ async def test_prune_disabled_keeps_and_prune_confirm_asks(hub: Hub, api_server:
         hold = await hub.until(lambda: hub.units[unit].holds, "hold")
         assert [item.ref.name for item in hold[0].deletions] == ["ask"]
         assert {"never", "ask"} <= set(names(client, shop))
+        spared = await hub.until(
+            lambda: (s := hub.object(unit, "ConfigMap", "never")).sync is Sync.SYNCED and s, "kept"
+        )
+        assert spared.message.startswith("no longer in the overlay; its annotation fleet.internal/prune: disabled")
+        hub.want("web", [*kept, extra[1]], commit="c")
+        await hub.until_well(unit)  # what is kept for good holds up neither rollouts nor what depends on the unit
 
 
 async def test_a_stuck_finalizer_is_named_and_holds_nothing_up(hub: Hub, api_server: ControlPlane, shop: str) -> None:

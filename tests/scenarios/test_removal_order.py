@@ -87,3 +87,34 @@ async def test_what_is_still_needed_stays_and_validation_says_so(world: HubWorld
         world.commit(files(api="absent") | overlay("overlays/web", {"cm": config_map("web", "1")}))
         await approve(world, "api")
         await world.until(lambda: world.writes(marks) == {"eu-1": ["delete configmaps api"]}, "gone")
+
+
+async def test_an_object_that_is_never_deleted_is_named_where_a_removal_waits_for_it(world: HubWorld) -> None:
+    def kept(**state: str) -> dict[str, str]:
+        made = files(**state)
+        notes = "annotations: {fleet.internal/prune: disabled}, namespace: default}"
+        made["overlays/web/cm.yaml"] = config_map("web", "1").replace("namespace: default}", notes)
+        return made
+
+    world.commit(kept())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        marks = world.marks()
+        world.commit(kept(api="absent", web="absent"))
+        why = "ConfigMap default/web stays: its annotation fleet.internal/prune: disabled keeps it"
+        waits = f"for web@eu-1 to be removed first, which depends on it: {why}"
+        for name, reason in ("web", why), ("api", waits):
+            link = await world.until(
+                lambda name=name, reason=reason: next(
+                    (link for link in world.unit(f"{name}@eu-1").blocked_by if link.reason == reason), None
+                ),
+                f"{name} names it",
+            )
+            assert link.next == "kubectl annotate -n default ConfigMap/web fleet.internal/prune-"
+        assert not world.writes(marks)
+        note = {"metadata": {"annotations": {"fleet.internal/prune": None}}}  # as that command does
+        world.sim.cluster("eu-1").drift("", "ConfigMap", "default", "web", note)
+        for name in ("web", "api"):
+            await approve(world, name)
+        gone = [f"delete configmaps {name}" for name in ("web", "api")]
+        await world.until(lambda: world.writes(marks).get("eu-1") == gone, "both are gone")
