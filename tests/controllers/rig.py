@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from testbed.gitrepo import Content, GitRepo
@@ -19,11 +19,12 @@ from fleet.controllers.orders import Orders
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.reports import Intake
 from fleet.core.audit import AuditEntry
-from fleet.core.fleet import HttpCheck, PrometheusCheck
+from fleet.core.fleet import HttpCheck, Mode, PrometheusCheck
 from fleet.core.gates import Read
 from fleet.core.ids import ClusterName, Identity, ObjectRef, Revision, UnitName
 from fleet.core.rollout import Apply, Desired, Detach, UnitDesired
 from fleet.core.status import (
+    Blocker,
     Health,
     HoldRequest,
     ObjectStatus,
@@ -36,6 +37,7 @@ from fleet.core.status import (
 from fleet.core.view import Head, View
 from fleet.errors import ClusterUnreachable
 from fleet.ports.state import Bells
+from fleet.reconcile.standing import judge_leave
 from fleet.render.cache import DiskCache
 from fleet.render.service import Renderer
 from fleet.render.tools import Tool
@@ -160,21 +162,27 @@ class NoClusters:
 
 
 class YesWorker:
-    """A fake worker: it reports as carried out whatever is ordered, holds where it lacks a permit, and never fails."""
+    """A fake worker: it reports as carried out whatever is ordered, holds where it lacks a permit, and never fails.
+
+    Nothing new is carried out while a window is closed; once it opens, what waited is.
+    """
 
     def __init__(self, brain: Brain, cluster: str, *, sequence: int = 0) -> None:
         self._brain, self._cluster, self.sequence = brain, ClusterName(cluster), sequence
         self.seen = -1
         self.last: Desired | None = None
+        self.waits: tuple[UnitDesired, ...] = ()  # for a window
 
     async def obey(self) -> list[str] | None:
         feed = self._brain.board.feed(self._cluster)
         slot = self._brain.board._slots[self._cluster]
-        if slot.desired is None or slot.desired.sequence <= self.seen:
+        is_new = slot.desired is not None and slot.desired.sequence > self.seen
+        if not is_new and not any(not self._stops(each) for each in self.waits):
             return None
-        desired = await feed.next(self.seen)
-        before = {each.unit: each for each in self.last.units} if self.last else {}
+        desired = await feed.next(self.seen) if is_new or self.last is None else self.last
+        before = {each.unit: each for each in self.last.units} if self.last and is_new else {}
         self.seen, self.last = desired.sequence, desired
+        self.waits = tuple(each for each in desired.units if self._stops(each))
         units = [await self._report(each, feed) for each in desired.units]
         self.sequence += 1
         await self._brain.intake.send(
@@ -193,11 +201,24 @@ class YesWorker:
         )
         return sorted(str(each.unit) for each in desired.units if before.get(each.unit) != each)
 
+    def _stops(self, order: UnitDesired) -> tuple[Blocker, ...]:
+        """What keeps a new bundle away now, by the window as a worker judges it."""
+        known, now = self._brain.view.units.get(order.unit), self._brain.wall()
+        if not isinstance(order.action, Apply) or not order.policy.sync.windows:
+            return ()
+        if known is not None and known.bundle == order.action.bundle:
+            return ()
+        leave = judge_leave(order, mode=Mode.MANAGE, confirmed=True, request=None, waits_for=(), now=now, since=now)
+        return () if leave.apply else leave.blockers
+
     async def _report(self, order: UnitDesired, feed) -> UnitReport:
         name, known = order.unit, self._brain.view.units.get(order.unit)
         now = self._brain.wall()
         if isinstance(order.action, Detach):
             return UnitReport(name, order.commit, None, Sync.SYNCED, Health.HEALTHY, now, detached=True)
+        if stops := self._stops(order):
+            unknown = UnitReport(name, order.commit, None, Sync.UNKNOWN, Health.UNKNOWN, now)
+            return replace(known or unknown, observed_at=now, blocked_by=stops)
         if not isinstance(order.action, Apply):
             return known or UnitReport(name, order.commit, order.action.bundle, Sync.UNKNOWN, Health.UNKNOWN, now)
         wanted = [item.ref for item in (await feed.bundle(order.action.bundle)).objects]

@@ -12,7 +12,7 @@ from hubworld import cluster_file, config_map, overlay
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.passage import Passage
-from fleet.core.status import Blocker, Health, Standing
+from fleet.core.status import Health
 
 DEV, FIRST, SECOND = "dev-1", "prod-1", "prod-2"
 STEPS = "[{name: dev, environments: [dev]}, {name: prod, rest: true, maxParallel: 1}]"
@@ -233,21 +233,48 @@ async def test_an_overlay_that_is_removed_ends_its_rollout(brain: Brain, rollout
     assert brain.desired(f"web@{SECOND}") is None or not brain.board.waiting()
 
 
-async def test_a_window_that_closes_midway_costs_no_time(brain: Brain, rollouts: Rollouts) -> None:
-    await brain.commit(fleet_file(healthTimeout="1m"))
-    before = await halfway(brain, rollouts)
-    name, open_again = UnitName.parse(f"web@{FIRST}"), brain.view.units[UnitName.parse(f"web@{FIRST}")]
-    closed = Blocker(Standing.WAITS, "window", "the window nights is closed until 22:00", brain.wall())
-    brain.view.units[name] = replace(open_again, blocked_by=(closed,))
-    for _ in range(60):  # minutes on the hub's clock
-        await look(brain, rollouts, silent=(FIRST,))
-    assert told(brain, SECOND) == before
-    assert last(brain).halted is None
+@pytest.mark.parametrize("window", [True, False], ids=["a window closes", "it only takes too long"])
+async def test_a_window_that_closes_midway_keeps_what_is_behind_it_and_costs_no_time(
+    brain: Brain, rollouts: Rollouts, window: bool
+) -> None:
+    """Both clocks are virtual, and the window is judged as a worker does. It is open from 8 to 9; now it is 8:59."""
+    clock, day = [rollouts._clock()], brain.wall.now - brain.wall.now % 86_400
+    rollouts._clock = lambda: clock[0]
+    text = fleet_file(healthTimeout="10m")["fleet.yaml"]
+    allow = "  sync: {windows: [{kind: allow, schedule: '0 8 * * *', duration: 1h, timeZone: UTC}]}\n"
+    await brain.commit({"fleet.yaml": text + (allow if window else "")})
+
+    async def live(until: str, silent: tuple[str, ...] = ()) -> None:
+        """Minute by minute up to a time of this day, or of the next one; all workers speak but the silent ones."""
+        hour, minute = map(int, until.split(":"))
+        end = day + hour * 3600 + minute * 60
+        while brain.wall.now < end:
+            step = min(60.0, end - brain.wall.now)
+            clock[0], brain.wall.now = clock[0] + step, brain.wall.now + step
+            for name in (DEV, FIRST, SECOND):
+                reach(brain, name, there=True)
+            await look(brain, rollouts, silent)
+
+    await live("8:59")
+    before = told(brain, SECOND)
+    brain.repo.commit(web("2"))
+    await brain.commits.fetch_once()
+    await look(brain, rollouts)  # dev-1
+    await rollouts.look()
+    assert told(brain, FIRST) == result(brain)
+    if not window:
+        await live("9:30", silent=(FIRST,))
+        assert last(brain).halted is not None, "twin: the same time without a window is a failure"
+        return
+    await live("9:01", silent=(FIRST,))  # released at 8:59, and it had no time to apply it
+    await live("32:00")  # until 8 o'clock of the next day, looked at each minute
+    assert [text for text in await story(brain) if SECOND in text and last(brain).commit[:7] in text] == []
+    assert (told(brain, SECOND), last(brain).halted) == (before, None)
     (step,) = [one for one in brain.view.advances[last(brain).commit].steps if one.name == "prod"]
-    assert step.held_up_by == ((FIRST, "the window nights is closed until 22:00"), *step.held_up_by[1:])
-    brain.view.units[name] = open_again
-    await settle(brain, rollouts)
-    assert last(brain).outcome == "done"
+    assert (step.held_up_by[0][0], "window" in step.held_up_by[0][1]) == (FIRST, True)
+    await live("32:03")  # it opens: nobody has to ask
+    assert told(brain, SECOND) == result(brain)
+    assert (last(brain).outcome, last(brain).halted) == ("done", None)
 
 
 async def test_of_two_commits_while_the_first_is_halfway_only_the_newest_goes_on(
