@@ -501,11 +501,14 @@ class Board:
                 if self._put_part(name, fleet):
                     self._dirty_clusters.add(name.cluster)
                 self._dirty.discard(name)
-            entries = self.entries()
+            while self._sequence_end - self._sequence < len(self._dirty_clusters):
+                await self._reserve(max(SEQUENCE_BLOCK, len(self._dirty_clusters)))
+            # Nothing waits from here on: else the first clusters' work is done before the last ones hear of theirs.
+            entries, fleet = self.entries(), self._view.fleet or fleet
             for cluster in sorted(self._dirty_clusters):
                 if cluster in entries:
-                    await self._publish_cluster(entries[cluster], fleet)
-                self._dirty_clusters.discard(cluster)
+                    self._publish_cluster(entries[cluster], fleet)
+            self._dirty_clusters.clear()
 
     async def _look_for_held(self, name: UnitName) -> None:
         """Whether what a unit keeps is known here: a hub that lost its data knows it by its digest alone."""
@@ -563,23 +566,21 @@ class Board:
         parts[name] = part
         return True
 
-    async def _publish_cluster(self, entry: Cluster, fleet: Fleet) -> None:
+    def _publish_cluster(self, entry: Cluster, fleet: Fleet) -> None:
         cluster = entry.name
-        sequence = await self._next_sequence()
         desired = plan_desired(
             entry,
             self._parts.get(cluster, {}),
             fleet,
             identity=self._identities.recorded.get(cluster),
             requests=[request for request in self._requests if request.unit.cluster == cluster],
-            sequence=sequence,
+            sequence=self._sequence,
             recover_confirmed=cluster in self._recovered,
         )
+        self._sequence += 1
         self._slots.setdefault(cluster, Slot()).put(desired)
 
-    async def _next_sequence(self) -> int:
-        if self._sequence >= self._sequence_end:
-            self._sequence = await self._state.next_sequence(SEQUENCE_BLOCK)
-            self._sequence_end = self._sequence + SEQUENCE_BLOCK
-        self._sequence += 1
-        return self._sequence - 1
+    async def _reserve(self, count: int) -> None:
+        """So many sequences, in one write."""
+        self._sequence = await self._state.next_sequence(count)
+        self._sequence_end = self._sequence + count
