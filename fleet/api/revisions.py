@@ -18,8 +18,8 @@ from fleet.api.models import (
 from fleet.api.route import Call, Route
 from fleet.core.fleet import Problem, Suspension
 from fleet.core.fold import ClusterSummary, fold_fleet
-from fleet.core.release import RenderProblem
 from fleet.core.renewal import judge_ending
+from fleet.core.results import RenderProblem
 from fleet.core.status import Health, Sync
 from fleet.core.summaries import cluster_summary, units_by_cluster
 from fleet.core.view import View

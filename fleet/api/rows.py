@@ -23,8 +23,8 @@ from fleet.api.models import (
 from fleet.core.fleet import Cluster, Overlay, Unit
 from fleet.core.fold import ClusterSummary
 from fleet.core.ids import UnitName
-from fleet.core.release import Rendered
 from fleet.core.renewal import CredentialState
+from fleet.core.results import Rendered
 from fleet.core.status import Blocker, Condition, Health, ObjectStatus, Sync
 from fleet.core.summaries import (
     cluster_seen_at,

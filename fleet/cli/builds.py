@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fleet.cli.checkout import local_renderer
 from fleet.core.fleet import Fleet, Origin, OverlayState, Problem, Severity, Unit
 from fleet.core.ids import Revision
-from fleet.core.release import RenderProblem, judge_rights
+from fleet.core.results import RenderProblem, judge_rights
 from fleet.errors import FleetError, RendererMissing
 from fleet.ports.render import request_of
 from fleet.ports.source import Snapshot

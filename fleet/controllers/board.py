@@ -18,6 +18,7 @@ from fleet.controllers.rollout_store import values_of as rollout_values
 from fleet.controllers.roster import Roster
 from fleet.core.differences import changed_clusters, changed_units, other_policies
 from fleet.core.fleet import Cluster, Fleet, Suspension, Unit
+from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName, short
 from fleet.core.leaving import Leave
 from fleet.core.objects import Bundle
@@ -26,9 +27,6 @@ from fleet.core.proven import Guidebook
 from fleet.core.quarantine import told_of
 from fleet.core.release import (
     Orders,
-    Rendered,
-    RenderProblem,
-    Result,
     plan_desired,
     plan_leaving_unit,
     plan_unit,
@@ -37,10 +35,10 @@ from fleet.core.release import (
     scope_renamed,
     scopes_of,
 )
-from fleet.core.rollout import Approved, SyncRequest, UnitDesired
+from fleet.core.results import Rendered, RenderProblem, Result
+from fleet.core.rollout import SyncRequest, UnitDesired
 from fleet.core.status import Event, asks_recovery
-from fleet.core.steps import is_at_once
-from fleet.core.unit_facts import goes_by_steps
+from fleet.core.steps import goes_by_steps, is_at_once
 from fleet.core.view import View
 from fleet.errors import StateDamaged, StateLost
 from fleet.ports.render import Vault

@@ -22,7 +22,7 @@ from fleet.controllers.refusals import Refusals
 from fleet.core.fleet import Fleet, OverlayState, Problem, Severity, Unit
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.refusal_log import Boundary, Refusal
-from fleet.core.release import EMPTY_BUNDLE, Rendered, RenderProblem, Result, judge_rights
+from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result, judge_rights
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
 from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateError

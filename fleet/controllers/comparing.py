@@ -14,7 +14,7 @@ from fleet.core.fleet import Fleet, OverlayState, Problem, Unit
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.planning.change import How, SideProblem, SideResult, Sign, UnitChange, change_of_unit
-from fleet.core.release import EMPTY_BUNDLE, judge_rights
+from fleet.core.results import EMPTY_BUNDLE, judge_rights
 from fleet.errors import FleetError, RendererMissing
 from fleet.ports.render import Renderer, request_of
 from fleet.ports.source import Snapshot

@@ -5,11 +5,11 @@ The start of the newest commit is kept in the state, so that its trace and its f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from fleet import telemetry
 from fleet.core.ids import ClusterName, Revision, UnitName
-from fleet.core.release import Rendered, RenderProblem
+from fleet.core.results import Rendered, RenderProblem
 from fleet.core.status import Health, Sync, UnitReport
 from fleet.core.view import View
 from fleet.ports.state import State
@@ -31,7 +31,7 @@ class Convergence:
         self._commit: Revision | None = None
         self._started = 0.0
         self._all_released = False
-        self._waiting: dict[ClusterName, set[UnitName]] = {}  # clusters with nothing to wait for are not in it
+        self._waiting: set[UnitName] = set()
         self._spanned: set[UnitName] = set()  # their spans are sent
         self._touched: dict[ClusterName, float] = {}  # clusters with spans to come -> start of the first apply
 
@@ -47,7 +47,7 @@ class Convergence:
                 self._root(Revision(known[0]), float(known[1]), "superseded")
             await self._state.set_value(STARTED, f"{commit} {started!r}")
         self._commit, self._started, self._all_released = commit, started, False
-        self._waiting, self._touched = {}, {}
+        self._waiting, self._touched = set(), {}
         # What was there before a restart has had its span.
         self._spanned = {name for name, unit in self._view.units.items() if unit.commit == commit and is_well(unit)}
 
@@ -56,11 +56,12 @@ class Convergence:
         if commit != self._commit:
             return
         self._all_released = True
-        self._waiting = {}
-        for name, result in self._view.results.items():
-            if result.commit == commit if isinstance(result, RenderProblem) else not self._is_there(name, result):
-                self._waiting.setdefault(name.cluster, set()).add(name)
-        self._close(list(self._touched))
+        self._waiting = {
+            name
+            for name, result in self._view.results.items()
+            if (result.commit == commit if isinstance(result, RenderProblem) else not self._is_there(name, result))
+        }
+        self._close_clusters()
         await self._settle()
 
     def _is_there(self, name: UnitName, result: Rendered) -> bool:
@@ -73,15 +74,12 @@ class Convergence:
             return
         if is_there(unit, result):
             # A quick cluster answers before all results of the commit are released.
-            waiting = self._waiting.get(unit.unit.cluster, set())
-            waiting.discard(unit.unit)
-            if not waiting:
-                self._waiting.pop(unit.unit.cluster, None)
+            self._waiting.discard(unit.unit)
             self._span(unit)
-            self._close([unit.unit.cluster])
+            self._close_clusters()
             await self._settle()
         elif self._all_released and result.commit == self._commit and self._commit not in self._view.converged:
-            self._waiting.setdefault(unit.unit.cluster, set()).add(unit.unit)
+            self._waiting.add(unit.unit)
 
     def _span(self, unit: UnitReport) -> None:
         commit, cluster = self._commit, unit.unit.cluster
@@ -99,12 +97,13 @@ class Convergence:
         end = max(start, unit.observed_at)
         self._traces.span(telemetry.SPAN_UNIT, commit, start, end, attributes=attributes, parent=parent)
 
-    def _close(self, clusters: Iterable[ClusterName]) -> None:
-        """Send the spans of those among these clusters on which nothing waits any more."""
+    def _close_clusters(self) -> None:
+        """Send the spans of clusters on which nothing waits any more."""
         commit = self._commit
-        if commit is None or not self._all_released:
+        if commit is None or not self._all_released or not self._touched:
             return
-        for cluster in [name for name in clusters if name in self._touched and name not in self._waiting]:
+        busy = {name.cluster for name in self._waiting}
+        for cluster in [cluster for cluster in self._touched if cluster not in busy]:
             start = self._touched.pop(cluster)
             where = {telemetry.KEY_CLUSTER: str(cluster)}
             span_id = cluster_span_of(self._traces.installation, commit, cluster)

@@ -1,6 +1,6 @@
 """What a release would delete, judged across clusters before any worker may carry it out (R9).
 
-The shell around core/release.py's `judge_across`: it gathers what each unit owns, as far as the hub knows, and keeps
+The shell around core/across.py's `judge_across`: it gathers what each unit owns, as far as the hub knows, and keeps
 what it judged (core/judged.py), so that neither many small commits nor a restart pass where one large commit is held.
 """
 
@@ -11,12 +11,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from fleet.core.across import judge_across
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.judged import Judged, decode_judged, encode_judged
 from fleet.core.objects import Bundle
 from fleet.core.proven import Guidebook, Guides, proven_by
-from fleet.core.release import EMPTY_BUNDLE, Rendered, Result, judge_across
 from fleet.core.renames import renames_of
+from fleet.core.results import EMPTY_BUNDLE, Rendered, Result
 from fleet.core.rollout import Rename
 from fleet.core.status import Health, Sync, UnitReport
 from fleet.errors import StateDamaged

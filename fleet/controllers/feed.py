@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from fleet.core.ids import Digest
 from fleet.core.objects import Bundle
-from fleet.core.release import EMPTY_BUNDLE
+from fleet.core.results import EMPTY_BUNDLE
 from fleet.core.rollout import Desired
 from fleet.errors import StateDamaged
 from fleet.ports.render import Vault

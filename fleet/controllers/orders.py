@@ -14,12 +14,13 @@ from fleet.controllers.board import Board
 from fleet.controllers.overrides import orphans_of, override_of
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
+from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave
 from fleet.core.overrides import Way
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import is_part_of, list_digest_of
-from fleet.core.rollout import Approved, SyncRequest
+from fleet.core.rollout import SyncRequest
 from fleet.core.status import HoldRequest
 from fleet.core.view import View
 from fleet.ports.state import BELIEVED, RECOVERED, Bells, HoldRow, OperationRow, State

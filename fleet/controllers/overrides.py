@@ -14,7 +14,7 @@ from fleet.core.fleet import Fleet
 from fleet.core.ids import Digest, Revision, UnitName, short
 from fleet.core.overrides import OVERRIDE_SECONDS, Override, judge_override, named
 from fleet.core.passage import Passages
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.ports.state import OperationRow
 
 APPROVE_KIND = "approve-override"  # target: the operation that it approves

@@ -32,7 +32,7 @@ from fleet.core.planning.approval import (
 )
 from fleet.core.planning.change import How, with_moves
 from fleet.core.planning.listing import Listed, digest_of_text, listed_of, plan_text
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
 from fleet.errors import FleetError, PreconditionFailed, RefMissing, RequestInvalid, StateDamaged, UsageInvalid

@@ -12,11 +12,11 @@ from fleet.controllers.board import Board
 from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Passages
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
-from fleet.core.steps import stages_of, steps_without_clusters
+from fleet.core.steps import goes_by_steps, stages_of, steps_without_clusters
 from fleet.core.takeover import Wanted, drop_rows, open_rows, take_over
-from fleet.core.unit_facts import fact_of, goes_by_steps
+from fleet.core.unit_facts import fact_of
 from fleet.core.view import View
 
 

@@ -24,14 +24,13 @@ from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName,
 from fleet.core.overrides import Way
 from fleet.core.passage import Passage, Passages
 from fleet.core.quarantine import barred_again, with_found
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.rollout_news import news_of
 from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, carry_out
 from fleet.core.status import Blocker, Event, EventKind, Standing
-from fleet.core.steps import is_at_once
+from fleet.core.steps import goes_by_steps, is_at_once
 from fleet.core.takeover import open_rows, settle, taken_back, with_release
-from fleet.core.unit_facts import goes_by_steps
 from fleet.core.view import Outlook, View
 from fleet.errors import StateDamaged
 from fleet.ports.state import Bells, OperationRow, State

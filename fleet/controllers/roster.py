@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
+from fleet.core.across import judge_fall
 from fleet.core.differences import entry_by_name, still_called
 from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.leaving import Leave, Leaving, decode_entries, decode_leaving, encode_entries, encode_leaving
-from fleet.core.release import judge_fall, units_that_left
+from fleet.core.release import units_that_left
 from fleet.errors import StateDamaged
 from fleet.ports.state import INSTALLATION, State
 

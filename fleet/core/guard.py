@@ -14,7 +14,6 @@ from fleet.core.documents import Document, text_at
 from fleet.core.fleet import Budget, TeamRights
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.objects import BundleObject, PruneRule
-from fleet.core.rollout import Approved
 from fleet.errors import NotAllowedForTeam, RenderEmpty
 
 FALL_SHARE = 0.5  # R8: a unit that loses more than this share of its objects
@@ -55,6 +54,15 @@ def wave_of(live: Document) -> int:
         return int(text_at(live, "metadata", "annotations", "fleet.internal/wave") or "0")
     except ValueError:
         return 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Approved:
+    """One deletion that a person approved: bound to the live object as it was when it was shown (R9)."""
+
+    ref: ObjectRef
+    uid: str
+    content: Digest  # of the live object then; another content voids the approval
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.core.ids import short
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 
 OVERRIDE_SECONDS = 86_400.0  # nobody remembers for longer what they agreed to
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from fleet.core.gates import GateState, decode_states, encode_states
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 
 Moments = Mapping[str, float]
 _T = TypeVar("_T")

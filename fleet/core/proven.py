@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.passage import Passages, Row
-from fleet.core.release import Rendered, judge_across
-from fleet.core.steps import Stage, stages_of
-from fleet.core.unit_facts import goes_by_steps
+from fleet.core.results import Rendered
+from fleet.core.steps import Stage, goes_by_steps, stages_of
 
 Guides = Mapping[ClusterName, Rendered]  # who went before, and what each held before that
 
@@ -64,34 +63,3 @@ class Guidebook:
             return None
         clusters = {unit.name.cluster: unit.cluster for unit in units}
         return rows[-1], stages_of(units[0].overlay.rollout, clusters, self._fleet.environments).stages
-
-
-def permits_by_steps(
-    candidates: Mapping[UnitName, frozenset[ObjectRef]],
-    stages: Sequence[Stage],
-    *,
-    changed: Collection[ClusterName],
-    limit_clusters: int,
-) -> Mapping[UnitName, frozenset[ObjectRef]]:
-    """What a rollout in which nothing goes wrong permits of one overlay's deletions, step after step, within an hour.
-
-    changed: all clusters of the overlay that the rollout takes; stages: none where it goes to all at once.
-    """
-    groups: list[tuple[ClusterName, ...]] = []
-    for stage in stages:
-        taken = tuple(name for name in stage.clusters if name in changed)
-        groups += [taken[:1], taken[1:]] if stage.step.one_first else [taken]
-    staged = {name for group in groups for name in group}
-    groups.append(tuple({unit.cluster for unit in candidates} - staged))
-    permits: dict[UnitName, frozenset[ObjectRef]] = {}
-    proven, recent = frozenset[ObjectRef](), dict[ObjectRef, frozenset[ClusterName]]()
-    for group in groups:
-        asked = {unit: refs for unit, refs in candidates.items() if unit.cluster in group}
-        lost = proven if staged.issuperset(group) else frozenset[ObjectRef]()
-        unproven = {unit: refs - lost for unit, refs in asked.items()}
-        verdict = judge_across(unproven, limit_clusters=limit_clusters, recent=recent)
-        for unit, refs in verdict.permits.items():
-            permits[unit] = refs | (asked[unit] & lost)
-            proven |= permits[unit]
-            recent |= {ref: recent.get(ref, frozenset()) | {unit.cluster} for ref in refs}
-    return permits

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fleet.core.ids import Digest, Revision, UnitName
 from fleet.core.passage import Passages, Quarantine, Quarantined, Stop
-from fleet.core.release import Rendered, Result
+from fleet.core.results import Rendered, Result
 from fleet.core.status import UnitReport
 
 TOLD = 10  # of one unit: its parent object has 256 KiB for all annotations, and each is 64 characters

@@ -1,22 +1,21 @@
 """From an inventory and rendered results to what each cluster shall hold: pure, so that it can be judged alone.
 
-Which cluster gets a result when is for rollouts to say. Deletions are judged across clusters here, before any worker
-may carry them out (R9); each worker judges its own share again.
+Which cluster gets a result when is for rollouts to say. Deletions are judged across clusters (across.py) before any
+worker may carry them out (R9); each worker judges its own share again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fleet.core.documents import Json, canonical, digest_of_bytes
+from fleet.core.documents import digest_of_bytes
 from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, SyncMode, SyncPolicy, Unit
-from fleet.core.guard import judge_team_rights
-from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
-from fleet.core.objects import Bundle
+from fleet.core.guard import Approved
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
+from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout import (
     Apply,
-    Approved,
     Desired,
     Detach,
     Hold,
@@ -28,59 +27,6 @@ from fleet.core.rollout import (
 )
 from fleet.core.status import HoldRequest
 from fleet.errors import IdentityUnknown
-
-FALL_SHARE = 0.25  # R8: this share of an overlay's clusters, and
-FALL_FROM = 4  # at least so many, leaving at once is held
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A unit's result at the newest commit: its bundle and the commit that first brought that bundle."""
-
-    bundle: Digest
-    commit: Revision
-
-
-@dataclass(frozen=True, slots=True)
-class RenderProblem:
-    """A unit that could not be rendered at the newest commit."""
-
-    reason: str  # the error's class name
-    message: str
-    commit: Revision
-    next_step: str = ""
-
-
-EMPTY_BUNDLE = Bundle(digest_of_bytes(b"fleet: no objects"), ())  # what an overlay with `state: absent` holds
-
-Result = Rendered | RenderProblem
-
-
-def facts_of(unit: Unit) -> bytes:
-    """The cluster's own values as canonical JSON, for `RenderRequest.facts`."""
-    variables: dict[str, Json] = {name: variable.value for name, variable in unit.variables.items()}
-    labels: dict[str, Json] = dict(unit.cluster.labels)
-    return canonical(
-        {
-            "name": unit.cluster.name,
-            "environment": unit.cluster.environment,
-            "location": unit.cluster.location,
-            "labels": labels,
-            "variables": variables,
-        }
-    )
-
-
-def judge_rights(unit: Unit, bundle: Bundle, commit: Revision) -> RenderProblem | None:
-    """Whether a unit's objects are all within its team's rights (R29)."""
-    if unit.team is None:
-        return None
-    refused = judge_team_rights(bundle.objects, unit.team, where=str(unit.overlay.origin))
-    if not refused:
-        return None
-    first, more = refused[0], len(refused) - 1
-    message = f"{first.what}: {first.why}" + (f", and {more} more" if more else "")
-    return RenderProblem(first.reason, message, commit, first.next_step)
 
 
 def scopes_of(name: UnitName) -> frozenset[str]:
@@ -222,53 +168,6 @@ def plan_desired(
 def units_that_left(had: Iterable[UnitName], after: Fleet) -> frozenset[UnitName]:
     """Units to detach: gone from the repo, and not merely Unknown at the new commit (R5, R13)."""
     return frozenset(name for name in had if name not in after.units and after.unknown.covers(name) is None)
-
-
-def judge_fall(left: Iterable[UnitName], had_units: Iterable[UnitName]) -> Mapping[OverlayName, str]:
-    """Overlays that lose too many clusters at once, with the reason in words; their units are kept (R8).
-
-    had_units: all units before, `left` included. Units whose leaving is held already belong into both, so that an
-    overlay cannot trickle away in steps.
-    """
-    had: dict[OverlayName, int] = {}
-    for name in had_units:
-        had[name.overlay] = had.get(name.overlay, 0) + 1
-    lost: dict[OverlayName, int] = {}
-    for name in left:
-        lost[name.overlay] = lost.get(name.overlay, 0) + 1
-    return {
-        overlay: f"{count} of {had[overlay]} clusters would leave overlay {overlay} at once"
-        for overlay, count in lost.items()
-        if count >= FALL_FROM and count > FALL_SHARE * had[overlay]
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class AcrossVerdict:
-    """Deletions judged across clusters: what each unit may do by itself, and what waits for a person."""
-
-    permits: Mapping[UnitName, frozenset[ObjectRef]]
-    held: frozenset[ObjectRef]
-
-
-def judge_across(
-    candidates: Mapping[UnitName, frozenset[ObjectRef]],
-    *,
-    limit_clusters: int,
-    recent: Mapping[ObjectRef, frozenset[ClusterName]] | None = None,
-    barred: Collection[ObjectRef] = frozenset(),
-) -> AcrossVerdict:
-    """Judge one overlay's deletions: the same one on more than `limit_clusters` clusters is held on all (R9).
-
-    candidates: without what an earlier step of the rollout has proven; recent: clusters on which the same object was
-    permitted to go within the last hour, or is held back; they count. barred: what only a person's word lets go.
-    """
-    clusters: dict[ObjectRef, set[ClusterName]] = {}
-    for unit, refs in candidates.items():
-        for ref in refs:
-            clusters.setdefault(ref, set((recent or {}).get(ref, ()))).add(unit.cluster)
-    held = frozenset(ref for ref, found in clusters.items() if len(found) > limit_clusters or ref in barred)
-    return AcrossVerdict({unit: refs - held for unit, refs in candidates.items()}, held)
 
 
 def is_part_of(asked: Iterable[HoldRequest], approved: Iterable[HoldRequest]) -> bool:

@@ -9,16 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fleet.core.fleet import Budget, Connection, HealthRule, IgnoreRule, Mode, Suspension, SyncPolicy
+from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Approved:
-    """One deletion that a person approved: bound to the live object as it was when it was shown (R9)."""
-
-    ref: ObjectRef
-    uid: str
-    content: Digest  # of the live object then; another content voids the approval
 
 
 @dataclass(frozen=True, slots=True, order=True)

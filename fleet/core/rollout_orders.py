@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from fleet.core.ids import OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Stop
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.takeover import aborted, approved, promoted, readmitted, resumed, settle, taken_back
 

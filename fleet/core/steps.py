@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fleet.core.fleet import Amount, Cluster, Environment, Origin, RolloutPolicy, Step
+from fleet.core.fleet import Amount, Cluster, Environment, Mode, Origin, RolloutPolicy, Step, SyncMode, Unit
 from fleet.core.ids import ClusterName
 from fleet.core.targets import matches
 
@@ -40,6 +40,12 @@ class Staged:
 def is_at_once(policy: RolloutPolicy) -> bool:
     """Whether all clusters get a new result together."""
     return policy.steps == ()
+
+
+def goes_by_steps(unit: Unit) -> bool:
+    """Whether a unit's new results wait for their step. Where a person syncs, or nothing is written, none do."""
+    managed = unit.cluster.mode is Mode.MANAGE and unit.overlay.sync.mode is SyncMode.AUTO
+    return managed and not is_at_once(unit.overlay.rollout)
 
 
 def is_taken_by(step: Step, cluster: Cluster) -> bool:

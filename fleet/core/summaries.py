@@ -13,7 +13,7 @@ from fleet.core.fleet import Cluster, Unit
 from fleet.core.fold import ClusterSummary, UnitSummary, fold_cluster, fold_unit, judge_age
 from fleet.core.folded import Groups
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
-from fleet.core.release import Rendered, RenderProblem, Result
+from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.status import Blocker, Health, Report, Sync, UnitReport
 from fleet.core.view import View
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts
 
 ENDED_KEPT = 50

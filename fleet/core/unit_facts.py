@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fleet.core.fleet import Mode, Suspension, SyncMode, Unit
+from fleet.core.fleet import Suspension, Unit
 from fleet.core.fold import Age, judge_age
 from fleet.core.passage import Quarantined
-from fleet.core.release import Rendered, RenderProblem, Result
+from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, UnitFact
 from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
-from fleet.core.steps import is_at_once
-
-
-def goes_by_steps(unit: Unit) -> bool:
-    """Whether a unit's new results wait for their step. Where a person syncs, or nothing is written, none do."""
-    managed = unit.cluster.mode is Mode.MANAGE and unit.overlay.sync.mode is SyncMode.AUTO
-    return managed and not is_at_once(unit.overlay.rollout)
 
 
 def fact_of(

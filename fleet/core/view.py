@@ -15,8 +15,8 @@ from fleet.core.folded import Folded
 from fleet.core.forecast import Course
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages
-from fleet.core.release import Result
 from fleet.core.renewal import CredentialState
+from fleet.core.results import Result
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.status import Blocker, Report, UnitReport
 from fleet.errors import FleetError

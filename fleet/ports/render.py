@@ -9,7 +9,7 @@ from typing import Protocol
 from fleet.core.fleet import Unit
 from fleet.core.ids import Digest
 from fleet.core.objects import Bundle
-from fleet.core.release import facts_of
+from fleet.core.results import facts_of
 from fleet.ports.source import Snapshot
 
 

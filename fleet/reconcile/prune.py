@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from fleet.core.documents import Document, items_at, text_at
 from fleet.core.fingerprint import content_of
-from fleet.core.guard import Doomed, GuardHold, judge_prune, list_of, prune_rule_of, wave_of
+from fleet.core.guard import Approved, Doomed, GuardHold, judge_prune, list_of, prune_rule_of, wave_of
 from fleet.core.ids import ObjectRef, Revision
 from fleet.core.losses import NOT_KNOWN
 from fleet.core.order import prune_stages
 from fleet.core.plan import UnitPlan
 from fleet.core.record import Deletable, Gone, NotDeletable, Row, RowState, judge_deletion
 from fleet.core.renames import holds_more
-from fleet.core.rollout import Apply, Approved
+from fleet.core.rollout import Apply
 from fleet.core.status import EventKind, HoldRequest, PendingDeletion
 from fleet.errors import ClusterError, Conflict
 from fleet.ports.worker import Deletion, JournalEntry

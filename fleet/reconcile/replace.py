@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from fleet.core.documents import text_at
 from fleet.core.fingerprint import content_of
-from fleet.core.guard import Doomed, judge_force, prune_rule_of
+from fleet.core.guard import Approved, Doomed, judge_force, prune_rule_of
 from fleet.core.plan import Wanted
 from fleet.core.record import plan_record
-from fleet.core.rollout import Apply, Approved
+from fleet.core.rollout import Apply
 from fleet.core.status import EventKind
 from fleet.errors import ClusterError
 from fleet.ports.worker import JournalEntry

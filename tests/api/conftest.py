@@ -21,7 +21,7 @@ from fleet.controllers.refusals import Refusals
 from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Cluster, Fleet, Origin, Overlay, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.status import Health, ObjectStatus, Report, Sync, UnitReport
 from fleet.core.view import Head, View
 from fleet.ports.state import Bells

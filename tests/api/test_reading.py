@@ -17,7 +17,7 @@ from fleet.api.app import ROUTES
 from fleet.api.openapi import document_of
 from fleet.core.ids import ClusterName, Digest, UnitName
 from fleet.core.passage import Passage, Passages, Stop
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.status import Health, Report, Sync
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -7,7 +7,7 @@ from controllers.rig import Brain
 from hubworld import AT_ONCE, cluster_file, config_map, kustomization, overlay
 
 from fleet.core.ids import ClusterName, UnitName
-from fleet.core.release import Rendered, RenderProblem
+from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
 from fleet.core.status import Health, Report, Sync, UnitReport
 from fleet.errors import HistoryRewritten, StateNotWritable

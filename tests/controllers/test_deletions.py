@@ -11,7 +11,7 @@ from fleet.controllers.deletions import JUDGED, Deletions, Known
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.status import Health, HoldRequest, ObjectStatus, PendingDeletion, Sync, UnitReport
 from fleet.errors import StateDamaged
 from fleet.ports.state import HoldRow

@@ -17,7 +17,7 @@ from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, U
 from fleet.core.planning.approval import PlanApproval, Standing, approvals_of_text, approvals_text
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.listing import digest_of_text, plan_text
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.status import HoldRequest
 from fleet.core.view import Head, View
 from fleet.errors import ClusterUnreachable, PreconditionFailed, RefMissing, StateNotWritable

@@ -12,7 +12,7 @@ from fleet.controllers.deletions import Deletions, Known
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.judged import Judged, decode_judged, encode_judged
 from fleet.core.objects import Bundle
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.rollout import Rename
 from fleet.core.status import Health, ObjectStatus, Sync, UnitReport
 from fleet.errors import StateDamaged

@@ -11,6 +11,7 @@ from hypothesis.strategies import booleans, integers, lists, sampled_from
 
 from fleet.core.fleet import Budget, TeamRights
 from fleet.core.guard import (
+    Approved,
     Doomed,
     is_precious,
     judge_empty,
@@ -22,7 +23,6 @@ from fleet.core.guard import (
 )
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.objects import PruneRule
-from fleet.core.rollout import Approved
 from fleet.errors import NotAllowedForTeam
 
 BUDGET = Budget(objects=8, share=0.25, share_from=8)

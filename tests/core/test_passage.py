@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop, decode_passages, encode_passages
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 
 OLD, NEW, OTHER = (ClusterName(name) for name in ("old", "new", "other"))
 WEB = OverlayName("web")

@@ -6,11 +6,12 @@ from core.building import ref
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.core.across import judge_across, permits_by_steps
 from fleet.core.fleet import Origin, Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Row
-from fleet.core.proven import guides_of, permits_by_steps, proven_by
-from fleet.core.release import Rendered, judge_across
+from fleet.core.proven import guides_of, proven_by
+from fleet.core.results import Rendered
 from fleet.core.steps import Stage
 
 HERE = Origin("fleet.yaml", 1)

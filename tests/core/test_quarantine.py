@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantined, Stop, decode_passages, encode_passages
 from fleet.core.quarantine import TOLD, barred_again, told_of, with_found
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.status import Health, Sync, UnitReport
 
 WEB = OverlayName("web")

@@ -8,6 +8,7 @@ from core.building import ref
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.core.across import FALL_FROM, judge_across, judge_fall
 from fleet.core.documents import parse_document
 from fleet.core.fleet import (
     Cluster,
@@ -23,17 +24,12 @@ from fleet.core.fleet import (
     Unit,
     Unknown,
 )
+from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave, Leaving, decode_leaving, encode_leaving
 from fleet.core.release import (
-    FALL_FROM,
     Orders,
-    Rendered,
-    RenderProblem,
-    facts_of,
     is_part_of,
-    judge_across,
-    judge_fall,
     list_digest_of,
     plan_desired,
     plan_leaving_unit,
@@ -42,7 +38,8 @@ from fleet.core.release import (
     policy_of,
     units_that_left,
 )
-from fleet.core.rollout import Apply, Approved, Detach, Hold, UnknownDesired
+from fleet.core.results import Rendered, RenderProblem, facts_of
+from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
 from fleet.core.status import HoldRequest, PendingDeletion
 
 HERE = Origin("fleet.yaml", 1)

@@ -13,7 +13,7 @@ from fleet.core.advance import Advance, advance
 from fleet.core.fleet import Amount, Cluster, OnFailure, Origin, RolloutPolicy, Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Stop, decode_passages, encode_passages
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import Stage, limit_of, stages_of
 from fleet.core.takeover import (

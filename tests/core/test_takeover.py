@@ -10,7 +10,7 @@ from fleet.core.advance import Advance, advance
 from fleet.core.fleet import Cluster, OnFailure, Origin, RolloutPolicy, Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantined, Stop
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.rollout_orders import Done, RolloutOrder, carry_out
 from fleet.core.steps import stages_of

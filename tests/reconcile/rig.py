@@ -17,9 +17,10 @@ from fleet.core.audit import AuditEntry, Head
 from fleet.core.bundles import assemble
 from fleet.core.documents import Document
 from fleet.core.fleet import Mode, SyncPolicy, Validate
+from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle, bundle_digest
-from fleet.core.rollout import Action, Apply, Approved, Desired, SyncRequest, UnitDesired, UnitPolicy
+from fleet.core.rollout import Action, Apply, Desired, SyncRequest, UnitDesired, UnitPolicy
 from fleet.core.status import Event, EventKind, Health, OperationResult, Report, Sync, UnitReport
 from fleet.errors import StateDamaged
 from fleet.kube.connect import KubeConnector

@@ -8,8 +8,9 @@ from rig import Hub, JournalEntry, config_map, notes
 from testbed.controlplane import ControlPlane
 
 from fleet.core.fleet import Mode, Suspension, SyncMode, SyncPolicy, Validate, Window, WindowKind
+from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
-from fleet.core.rollout import Approved, Desired, Detach, SyncRequest, UnknownDesired
+from fleet.core.rollout import Desired, Detach, SyncRequest, UnknownDesired
 from fleet.core.rollout import Hold as HoldOrder
 from fleet.core.status import EventKind, Health, Standing, Sync
 from fleet.store.memory import MemoryJournal

@@ -24,11 +24,11 @@ from fleet.controllers.rollouts import Rollouts
 from fleet.core.audit import AuditEntry
 from fleet.core.fingerprint import SyncState, SyncVerdict
 from fleet.core.fleet import Adopt
-from fleet.core.guard import GuardHold, judge_prune, list_of
+from fleet.core.guard import Approved, GuardHold, judge_prune, list_of
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
 from fleet.core.plan import Seen, Wanted, plan_unit, prove_complete
 from fleet.core.record import MarkKind, MarkVerdict, Row, RowState
-from fleet.core.rollout import Apply, Approved, Desired, Detach, UnitDesired
+from fleet.core.rollout import Apply, Desired, Detach, UnitDesired
 from fleet.core.status import (
     Blocker,
     Health,

@@ -14,7 +14,7 @@ import pytest
 from hubworld import HubWorld, cluster_file, config_map, kustomization, make_world, overlay
 from testbed.gitrepo import Content
 
-from fleet.core.release import Rendered
+from fleet.core.results import Rendered
 
 pytestmark = pytest.mark.timeout(400)  # on a machine with much else to do
 

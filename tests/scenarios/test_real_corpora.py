@@ -12,7 +12,7 @@ import pytest
 from scenarios.real import RunningHub, World, config_map, namespace_of
 from testbed.controlplane import ControlPlane
 
-from fleet.core.release import RenderProblem
+from fleet.core.results import RenderProblem
 from fleet.core.status import Health, Sync
 
 FLUX = "flux2-kustomize-helm-example"

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from fleet.core.across import judge_fall, permits_by_steps
 from fleet.core.fleet import Budget, Fleet, Mode, Unit
 from fleet.core.guard import Doomed, judge_prune, list_of
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.objects import PruneRule
 from fleet.core.planning.change import How, Sign, UnitChange
-from fleet.core.proven import permits_by_steps
-from fleet.core.release import judge_fall
-from fleet.core.steps import Stage, stages_of
-from fleet.core.unit_facts import goes_by_steps
+from fleet.core.steps import Stage, goes_by_steps, stages_of
 
 
 @dataclass(frozen=True, slots=True)
