@@ -17,6 +17,7 @@ from fleet.cli.act import Item
 from fleet.cli.client import Client
 from fleet.cli.loop import run_quietly
 from fleet.cli.output import clean_line, say
+from fleet.cli.promote_places import Builds, check_left_behind, check_own, images_of, others_left
 from fleet.core.fleet import Fleet, Problem, Unit
 from fleet.core.ids import OverlayName, short
 from fleet.core.nearest import hint
@@ -40,6 +41,7 @@ from fleet.inventory.edit import Kustomization, read_kustomization
 from fleet.inventory.files import KUSTOMIZATION_NAMES
 from fleet.inventory.load import load_fleet
 from fleet.ports.source import Snapshot
+from fleet.render.tree import CommitTree
 from fleet.source.branches import BranchWriter
 from fleet.source.local import LocalRepo, Side, open_local
 
@@ -71,9 +73,9 @@ class _Stage:
 
     environment: str
     units: tuple[Unit, ...]
+    path: str
     directory: str
     file: Kustomization
-    mode: str
 
 
 def promote(root: Path, wish: Wish, out: TextIO) -> int:
@@ -93,8 +95,16 @@ async def _promote(root: Path, wish: Wish, out: TextIO) -> int:
         await writer.check_name(branch)
         fleet = load_fleet(base.snapshot).fleet
         earlier, later = _stages(base.snapshot, fleet, wish)
-        moves = moves_of(earlier.file.entries, later.file.entries)
-        left = not_moved(list(_left(base.snapshot, earlier, later)))
+        tree = CommitTree(base.snapshot)
+        builds = Builds(tree)
+        before, after = (builds.of(stage.units, stage.path) for stage in (earlier, later))
+        proven = images_of(tree, wish.earlier, earlier.file, before, after.always)
+        images = images_of(tree, wish.later, later.file, after, before.always)
+        check_left_behind(tree, wish.earlier, before, after.always)
+        moves = moves_of(proven.entries, images.entries)
+        check_own(fleet, builds, wish.overlay, images, moves)
+        words = [*left_of(proven.entries, images.entries), *others_left(tree, after, before.always)]
+        left = not_moved([*words, *_left(base.snapshot, earlier, later)])
         if not moves:
             say(f"{wish.later} has the images of {wish.earlier} already, at {short(commit)}: nothing to promote", out)
             _say_all([left], out)
@@ -107,8 +117,9 @@ async def _promote(root: Path, wish: Wish, out: TextIO) -> int:
         proof = [clean_line(line) for line in proof]
         paths = earlier.file.path, later.file.path
         message = message_of(wish.overlay, (wish.earlier, wish.later), paths, moves, proof)
-        content = later.file.edited(moves)
-        made = await writer.write(branch, commit, later.file.path, later.mode, content, message)
+        modes = {path: entry.mode for path, entry in base.snapshot.tree.items()}
+        files = {path: (modes[path], content) for path, content in images.edited(moves).items()}
+        made = await writer.write(branch, commit, files, message)
         onto = await _onto(repo, base, revision)
     finally:
         await writer.close()
@@ -214,7 +225,7 @@ def _path(units: Sequence[Unit], wish: Wish, environment: str) -> str:
 def _stage(snapshot: Snapshot, units: Sequence[Unit], environment: str, directory: str) -> _Stage:
     prefix = f"{directory}/" if directory not in ("", ".") else ""
     path = next((prefix + name for name in KUSTOMIZATION_NAMES if prefix + name in snapshot.tree), "")
-    if not path or not (mode := snapshot.tree[path].mode).startswith("100"):
+    if not path or not snapshot.tree[path].mode.startswith("100"):
         raise PromotionRefused(
             f"{directory} has no kustomization of its own",
             where=path or directory,
@@ -222,11 +233,10 @@ def _stage(snapshot: Snapshot, units: Sequence[Unit], environment: str, director
             next_step="give the environment a kustomization that says its images",
         )
     mine = tuple(unit for unit in units if unit.cluster.environment == environment)
-    return _Stage(environment, mine, prefix, read_kustomization(snapshot.read(path), path), mode)
+    return _Stage(environment, mine, directory, prefix, read_kustomization(snapshot.read(path), path))
 
 
 def _left(snapshot: Snapshot, earlier: _Stage, later: _Stage) -> Iterator[str]:
-    yield from left_of(earlier.file.entries, later.file.entries)
     yield from fields_left(earlier.file.fields, later.file.fields)
     sides = [
         {

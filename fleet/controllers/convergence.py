@@ -5,7 +5,7 @@ The start of the newest commit is kept in the state, so that its trace and its f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fleet import telemetry
 from fleet.core.ids import ClusterName, Revision, UnitName
@@ -31,7 +31,7 @@ class Convergence:
         self._commit: Revision | None = None
         self._started = 0.0
         self._all_released = False
-        self._waiting: set[UnitName] = set()
+        self._waiting: dict[ClusterName, set[UnitName]] = {}  # clusters with nothing to wait for are not in it
         self._spanned: set[UnitName] = set()  # their spans are sent
         self._touched: dict[ClusterName, float] = {}  # clusters with spans to come -> start of the first apply
 
@@ -47,7 +47,7 @@ class Convergence:
                 self._root(Revision(known[0]), float(known[1]), "superseded")
             await self._state.set_value(STARTED, f"{commit} {started!r}")
         self._commit, self._started, self._all_released = commit, started, False
-        self._waiting, self._touched = set(), {}
+        self._waiting, self._touched = {}, {}
         # What was there before a restart has had its span.
         self._spanned = {name for name, unit in self._view.units.items() if unit.commit == commit and is_well(unit)}
 
@@ -56,12 +56,11 @@ class Convergence:
         if commit != self._commit:
             return
         self._all_released = True
-        self._waiting = {
-            name
-            for name, result in self._view.results.items()
-            if (result.commit == commit if isinstance(result, RenderProblem) else not self._is_there(name, result))
-        }
-        self._close_clusters()
+        self._waiting = {}
+        for name, result in self._view.results.items():
+            if result.commit == commit if isinstance(result, RenderProblem) else not self._is_there(name, result):
+                self._waiting.setdefault(name.cluster, set()).add(name)
+        self._close(list(self._touched))
         await self._settle()
 
     def _is_there(self, name: UnitName, result: Rendered) -> bool:
@@ -74,12 +73,15 @@ class Convergence:
             return
         if is_there(unit, result):
             # A quick cluster answers before all results of the commit are released.
-            self._waiting.discard(unit.unit)
+            waiting = self._waiting.get(unit.unit.cluster, set())
+            waiting.discard(unit.unit)
+            if not waiting:
+                self._waiting.pop(unit.unit.cluster, None)
             self._span(unit)
-            self._close_clusters()
+            self._close([unit.unit.cluster])
             await self._settle()
         elif self._all_released and result.commit == self._commit and self._commit not in self._view.converged:
-            self._waiting.add(unit.unit)
+            self._waiting.setdefault(unit.unit.cluster, set()).add(unit.unit)
 
     def _span(self, unit: UnitReport) -> None:
         commit, cluster = self._commit, unit.unit.cluster
@@ -97,13 +99,12 @@ class Convergence:
         end = max(start, unit.observed_at)
         self._traces.span(telemetry.SPAN_UNIT, commit, start, end, attributes=attributes, parent=parent)
 
-    def _close_clusters(self) -> None:
-        """Send the spans of clusters on which nothing waits any more."""
+    def _close(self, clusters: Iterable[ClusterName]) -> None:
+        """Send the spans of those among these clusters on which nothing waits any more."""
         commit = self._commit
-        if commit is None or not self._all_released or not self._touched:
+        if commit is None or not self._all_released:
             return
-        busy = {name.cluster for name in self._waiting}
-        for cluster in [cluster for cluster in self._touched if cluster not in busy]:
+        for cluster in [name for name in clusters if name in self._touched and name not in self._waiting]:
             start = self._touched.pop(cluster)
             where = {telemetry.KEY_CLUSTER: str(cluster)}
             span_id = cluster_span_of(self._traces.installation, commit, cluster)

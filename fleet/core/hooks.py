@@ -72,13 +72,9 @@ def split_hooks(objects: Iterable[BundleObject]) -> tuple[tuple[BundleObject, ..
 
 @dataclass(frozen=True, slots=True)
 class HookPlan:
-    """What a phase still needs. It is over when `run`, `waiting` and `failed` are all empty.
-
-    `clear`: objects of earlier runs to delete before their hook runs; each is in `run` as well.
-    """
+    """What a phase still needs. It is over when `run`, `waiting` and `failed` are all empty."""
 
     run: tuple[Stage, ...] = ()  # of the first wave that is not over; later waves wait for it
-    clear: tuple[ObjectRef, ...] = ()
     waiting: tuple[ObjectRef, ...] = ()
     failed: tuple[ObjectRef, ...] = ()
     finished: tuple[ObjectRef, ...] = ()  # ended well now, to be written into done_hooks
@@ -97,19 +93,17 @@ def plan_hooks(
     done: Collection[str],
     started: Collection[ObjectRef],
     health: Mapping[ObjectRef, Kstatus],
-    begun: Collection[ObjectRef] = (),
     failed_before: Collection[ObjectRef] = (),
 ) -> HookPlan:
     """What the hooks of a phase need next.
 
-    done: `UnitMemory.done_hooks`; begun: hooks whose apply for this bundle was decided and may have landed: applied
-    again, over what is there, which is the run itself and is not cleared; started: those whose apply was answered.
+    done: `UnitMemory.done_hooks`; started: hooks whose apply for this bundle was answered; another one runs, also where
+    its apply was decided and may have landed.
     health: of hook objects that are there. A started hook that has vanished is over: a Job with a lifetime removes
     itself when it has ended. failed_before: those that failed for this bundle and were deleted for it: they stay
     failed.
     """
     run: list[BundleObject] = []
-    clear: list[ObjectRef] = []
     waiting: list[ObjectRef] = []
     failed: list[ObjectRef] = []
     finished: list[ObjectRef] = []
@@ -118,8 +112,6 @@ def plan_hooks(
         seen = health.get(obj.ref)
         if obj.ref not in started:
             run.append(obj)
-            if seen is not None and obj.ref not in begun and HookDelete.BEFORE_CREATION in obj.options.hook_delete:
-                clear.append(obj.ref)
         elif obj.ref in failed_before:
             failed.append(obj.ref)
         elif seen in (Kstatus.CURRENT, Kstatus.NOT_FOUND, None):
@@ -137,7 +129,6 @@ def plan_hooks(
     later = [obj.ref for obj in run if obj.ref not in refs]
     return HookPlan(
         run=stages_of(now),
-        clear=tuple(ref for ref in clear if ref in refs),
         waiting=(*waiting, *later),
         finished=tuple(finished),
     )

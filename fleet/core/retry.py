@@ -23,7 +23,8 @@ class Backoff:
 
 READS = Backoff(0.2, 5.0)
 STREAMS = Backoff(0.5, 60.0)
-REFUSALS = Backoff(15.0, 300.0)  # 401 and 403 wait for a person: asking often helps nobody (R20)
+LONGEST_SECONDS = 90.0  # once what was wrong has ended, all is as desired within two intervals of a minute (V4)
+REFUSALS = Backoff(15.0, LONGEST_SECONDS)  # 401 and 403 wait for a person: asking often helps nobody (R20)
 
 _LONGEST_RETRY_AFTER = 120.0  # a server may not silence us for longer; it may say so again
 

@@ -1,7 +1,8 @@
 """How many calls one cluster may have in flight: few while joining, more while it is quick, fewer when it says so.
 
-Additive increase, multiplicative decrease: 429, 503 and a rising answer time of writes shrink it, answers grow it.
-A pause that Retry-After asks for holds all calls of the cluster (R20); no other cluster notices (R18).
+Additive increase, multiplicative decrease: 429, 503 and a rising answer time of writes shrink it, answers grow it. A
+cluster that does not answer, or only with errors, is asked by one call at a time, over one socket, until it is well
+again. A pause that Retry-After asks for holds all calls of the cluster (R20); no other cluster notices (R18).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Allowance:
     shrunk_at: float = float("-inf")
     best: float = 0.0
     usual: float = 0.0
+    silent: bool = False  # the last call had no answer of use
 
 
 def after_answer(state: Allowance, write_seconds: float | None, now: float, limits: KubeLimits) -> Allowance:
@@ -41,6 +43,9 @@ def after_answer(state: Allowance, write_seconds: float | None, now: float, limi
         best = usual if not best else min(usual, best * 1.01)
         if usual > _SLOW_FLOOR_SECONDS and usual > _SLOW_FACTOR * best:
             return _shrunk(replace(state, usual=usual, best=best), 0.8, now)
+    if state.silent:
+        allowed = float(min(limits.joining_concurrency, limits.concurrency))
+        return Allowance(allowed, 1, state.congested, state.shrunk_at, best, usual)
     answers, allowed = state.answers + 1, state.allowed
     if answers > limits.joining_answers:
         allowed = min(float(limits.concurrency), allowed + (1 / allowed if state.congested else 1.0))
@@ -50,6 +55,11 @@ def after_answer(state: Allowance, write_seconds: float | None, now: float, limi
 def after_congestion(state: Allowance, now: float) -> Allowance:
     """The allowance after 429 or 503."""
     return _shrunk(state, 0.5, now)
+
+
+def after_silence(state: Allowance) -> Allowance:
+    """The allowance after a call without an answer, or a read that failed on the server's side."""
+    return replace(state, allowed=1.0, silent=True)
 
 
 def _shrunk(state: Allowance, factor: float, now: float) -> Allowance:
@@ -74,7 +84,7 @@ class Gate:
         return int(self._state.allowed)
 
     async def enter(self) -> None:
-        """Wait for a place; give it back by one of the `leave` calls, whatever happens."""
+        """Wait for a place; give it back by one of the `leave_` calls, whatever happens."""
         while True:
             try:
                 if (wait := self._paused_until - self._clock()) > 0:
@@ -97,22 +107,26 @@ class Gate:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(place)
 
-    def leave(self) -> None:
-        """The call ended without an answer that says anything of the cluster's pace."""
-        self._in_flight -= 1
-        self._wake()
+    def leave_silent(self) -> None:
+        """The call ended without an answer, or with one that says that the server is not well."""
+        self._state = after_silence(self._state)
+        self._leave()
 
     def leave_answered(self, write_seconds: float | None) -> None:
         """The call was answered; `write_seconds` is how long a write took, None for a read."""
         self._state = after_answer(self._state, write_seconds, self._clock(), self._limits)
-        self.leave()
+        self._leave()
 
     def leave_congested(self, pause_seconds: float) -> None:
         """429 or 503: fewer at once, and nobody before the pause has ended."""
         now = self._clock()
         self._state = after_congestion(self._state, now)
         self._paused_until = max(self._paused_until, now + pause_seconds)
-        self.leave()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        self._wake()
 
     def _wake(self) -> None:
         # Two are woken where the allowance has grown; one that finds no place waits again.

@@ -10,7 +10,7 @@ class KubeLimits:
     """The defaults suit a hub with many clusters; tests shorten them."""
 
     call_seconds: float = 60.0  # one call with its repeats; the API server itself gives up at 60
-    list_seconds: float = 180.0  # a list with all its pages
+    list_seconds: float = 150.0  # a list with all its pages; what is older says little of now (R21)
     idle_seconds: float = 40.0  # no byte for so long ends a call
     connect_seconds: float = 10.0
     read_tries: int = 4

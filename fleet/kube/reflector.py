@@ -1,12 +1,17 @@
 """List, then watch, for ever: a complete picture of one kind, and the moments in which it is not known.
 
 Trouble of the cluster is the event `Lost`, then a wait, then a short watch from the same position. What comes on it
-proves the position; where nothing does, one list of a single object tells whether the history is still the same.
-A position that is too old (410) or ahead of the history leads to a new list.
+proves the position; where nothing does, one list of a single object tells whether anything happened since. If so it was
+not said, and the second watch that says nothing leads to a new list, as does a position that is too old (410) or ahead
+of the history.
 
 Bookmarks come about every 60 s where the history moves on. An API server that has not heard of any progress sends none
 (etcd tells it every 5 s or every 10 min, as it is set up): before a watch counts as silent, a list of a single object
 makes the server ask etcd, so that a watch which is alive carries a bookmark within its next minute.
+
+How long a watch may be silent counts from the last word that says how things stood then: a whole event, or the begin of
+a list. Single bytes are none: an event says how things stood when it began to come, and one that does not end is the
+silence of a slow way.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import aiohttp
 
@@ -31,6 +36,7 @@ from fleet.kube.troubles import CONNECTION_ERRORS
 from fleet.ports.kube import Changed, Listed, Lost, ObjectList, Proved, Removed, Seen
 
 _WHOLE_SHARE = 0.7  # a watch that lived for this share of what it asked for has ended as asked
+_MUTE_WATCHES = 2  # so many that say nothing of what happened since are mute
 
 
 def is_older(version: str, than: str) -> bool:
@@ -57,6 +63,10 @@ class Reflector:
         self._proven = False
         self._wait = 0.0  # the last wait of the backoff
         self._listed_at = float("-inf")
+        self._told_at = self._clock()  # how things stood then is known
+        self._began = self._told_at  # of the watch
+        self._grace = min(self._limits.steady_seconds, self._limits.silence_seconds)
+        self._mute = 0  # watches in a row that said nothing of what had happened
 
     async def follow(self, since: str = "") -> AsyncIterator[Seen]:
         """See `fleet.ports.kube.Kube.follow`."""
@@ -68,13 +78,13 @@ class Reflector:
                     yield await self._relisted()
                 async with aclosing(self._watched()) as events:
                     async for seen in events:
-                        self._version, self._proven = seen.resource_version, True
+                        self._version, self._proven, self._mute = seen.resource_version, True, 0
                         yield seen
                 self._wait = 0.0
             except FleetError as trouble:
                 self._proven = False
                 if isinstance(trouble, Expired):
-                    self._version = ""
+                    self._version, self._mute = "", 0
                     if self._clock() - self._listed_at >= self._limits.steady_seconds:
                         continue
                 if self._clock() - began >= self._limits.steady_seconds:
@@ -84,6 +94,7 @@ class Reflector:
                 await asyncio.sleep(self._wait)
 
     async def _relisted(self) -> Listed:
+        self._told_at = self._clock()
         whole = await self._list()
         self._version, self._proven, self._listed_at = whole.resource_version, True, self._clock()
         return Listed(whole.items, whole.resource_version)
@@ -98,14 +109,8 @@ class Reflector:
                 yield seen
         lived = self._clock() - began
         if lived >= _WHOLE_SHARE * seconds:
-            if not self._proven and is_older(await self._newest(), self._version):
-                raise Expired(
-                    "the cluster's history went back",
-                    where=self._asked.where,
-                    why=f"it ends before {self._version}",
-                    next_step="it is listed again",
-                )
-            yield Proved(self._version)
+            if self._proven or await self._nothing_happened():
+                yield Proved(self._version)
         elif lived < self._limits.steady_seconds:
             raise ClusterUnreachable(
                 f"cannot {self._asked.what}",
@@ -116,6 +121,22 @@ class Reflector:
         else:
             self._proven = False  # cut off in its midst, as load balancers do: prove the position anew
 
+    async def _nothing_happened(self) -> bool:
+        """Whether the history ends where this position is: then a watch on which nothing came missed nothing."""
+        asked_at = self._clock()
+        newest = await self._newest()
+        if newest == self._version:
+            self._told_at = asked_at
+            return True
+        if is_older(newest, self._version):
+            why = f"it ends before {self._version}"
+            raise self._expired("the cluster's history went back", why)
+        # The server knows of it only since it was asked: the next watch says so, at its end at the latest.
+        self._mute += 1
+        if self._mute >= _MUTE_WATCHES:
+            raise self._expired("the watch says nothing", f"the history goes on beyond {self._version}")
+        return False
+
     async def _events(self, seconds: int) -> AsyncGenerator[Changed | Removed | Proved, None]:
         query = {
             "watch": "true",
@@ -125,35 +146,51 @@ class Reflector:
             "labelSelector": self._selector,
         }
         request = Request("GET", with_query(self._path, query), self._asked)
-        lines = Lines(self._limits.event_bytes)
+        lines, self._began = Lines(self._limits.event_bytes), self._clock()
+        came_at = self._began
         async with self._transport.stream(request, idle_seconds=2 * self._limits.silence_seconds) as content:
             try:
-                while (chunk := await self._chunk(content)) != b"":
+                while (chunk := await self._chunk(content, lines)) != b"":
                     if chunk is None:
                         yield Proved(self._version)
                         continue
+                    if lines.is_whole:
+                        came_at = self._clock()  # of what comes first of the next event
                     for line in lines.feed(chunk):
+                        self._told_at, came_at = came_at, self._clock()
                         yield self._seen(line)
             except CONNECTION_ERRORS as error:
                 raise self._transport.stream_error(error, request) from error
         if not lines.is_whole:
             raise self._invalid("the last event broke off")
 
-    async def _chunk(self, content: aiohttp.StreamReader) -> bytes | None:
+    async def _chunk(self, content: aiohttp.StreamReader, lines: Lines) -> bytes | None:
         """The next bytes; b"" at the end, None where a silent watch has been proven to miss nothing."""
-        half = self._limits.silence_seconds / 2
-        if (chunk := await _read_within(content, half)) is not None:
+        silence, begun = self._limits.silence_seconds, self._clock()
+        # A list may have taken longer than that: what follows it has a little time all the same.
+        until = max((self._told_at if self._proven else self._began) + silence, self._listed_at + self._grace)
+        if not lines.is_whole:
+            if (chunk := await _read_within(content, until - begun)) is not None:
+                return chunk
+            raise self._silent(f"an event did not come to its end within {silence:g} s (R19)")
+        if (chunk := await _read_within(content, (until - begun) / 2)) is not None:
             return chunk
-        if await self._newest() == self._version:
-            return None  # nothing has happened in the whole cluster since
-        if (chunk := await _read_within(content, half)) is not None:
+        asked_at = self._clock()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                if await self._newest() == self._version:
+                    self._told_at = asked_at
+                    return None  # nothing has happened in the whole cluster since
+        if (chunk := await _read_within(content, until - self._clock())) is not None:
             return chunk
-        raise WatchSilent(
-            f"cannot {self._asked.what}",
-            where=self._asked.where,
-            why=f"the watch is open, but has been silent for {self._limits.silence_seconds:g} s (R19)",
-            next_step="it is opened again",
-        )
+        raise self._silent(f"the watch is open, but has been silent for {silence:g} s (R19)")
+
+    def _silent(self, why: str) -> WatchSilent:
+        what, where = f"cannot {self._asked.what}", self._asked.where
+        return WatchSilent(what, where=where, why=why, next_step="it is opened again")
+
+    def _expired(self, what: str, why: str) -> Expired:
+        return Expired(what, where=self._asked.where, why=why, next_step="it is listed again")
 
     async def _newest(self) -> str:
         """Where the cluster's history ends now."""
@@ -187,12 +224,7 @@ class Reflector:
 
     def _bookmark(self, version: str) -> Proved:
         if is_older(version, self._version):
-            raise Expired(
-                "the cluster's history went back",
-                where=self._asked.where,
-                why=f"a bookmark says {version} after {self._version}",
-                next_step="it is listed again",
-            )
+            raise self._expired("the cluster's history went back", f"a bookmark says {version} after {self._version}")
         return Proved(version)
 
     def _invalid(self, why: str) -> AnswerInvalid:

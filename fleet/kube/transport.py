@@ -171,10 +171,10 @@ class Transport:
 
     def _leave(self, request: Request, reply: Reply | None, write_seconds: float | None) -> None:
         self._count(request.method, reply)
-        if reply is None:
-            self._gate.leave()
-        elif reply.status in _CONGESTED:
+        if reply is not None and reply.status in _CONGESTED:
             self._gate.leave_congested((reply.retry_after or 0.0) * (1 + random.random() / 4))
+        elif reply is None or (reply.status >= 500 and write_seconds is None):  # a write's 500 may be a webhook's
+            self._gate.leave_silent()
         else:
             self._gate.leave_answered(write_seconds)
 

@@ -91,6 +91,7 @@ class Proof:
 class _ProvingConnector(aiohttp.TCPConnector):
     """Hands out only connections whose certificate is proven, but for the proof itself."""
 
+    _cleanup_closed_period = 60.0  # aiohttp's 2 s would be most of what an idle hub with many clusters does
     _proof: Proof
     _certificates: WeakKeyDictionary[object, str]
 

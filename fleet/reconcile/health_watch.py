@@ -55,6 +55,8 @@ class HealthWatch:
             and live.own_health.kstatus in _UNWELL
         ]
         for unit, ref, live in found:
+            if self._site.view.find(ref) is not live:
+                continue  # seen anew while others were asked about, perhaps well by now: the next round knows
             try:
                 await self._judge(unit, ref, live)
             except ENDS_SESSION:

@@ -31,7 +31,7 @@ from fleet.core.hooks import (
     removes_itself,
 )
 from fleet.core.ids import Digest, ObjectRef, OverlayName
-from fleet.core.objects import HookPhase
+from fleet.core.objects import HookDelete, HookPhase
 from fleet.core.plan import Claims, Wanted
 from fleet.core.record import MarkKind, MarkVerdict, judge_mark
 from fleet.core.rollout import Apply
@@ -76,7 +76,7 @@ class HookRunner:
         for stage in plan.run:
             for obj in stage.objects:
                 hook = next(hook for hook in unit.hooks if hook.ref == obj.ref)
-                if not await self._start(unit, hook, claims, clear=obj.ref in plan.clear):
+                if not await self._start(unit, hook, claims):
                     _name(outcome, unit.troubles[hook.ref])
                     return False
         if not plan.run and (unknown := [ref for ref in plan.waiting if ref in unit.troubles]):
@@ -170,7 +170,6 @@ class HookRunner:
             phase,
             bundle,
             done=keys,
-            begun=those(_BEGUN),
             started=started,
             health=health,
             failed_before=failed,
@@ -197,8 +196,12 @@ class HookRunner:
         document = await self._read(unit, hook.ref, served, claims)
         return self._site.see(unit, hook.ref, document) if document is not None else None
 
-    async def _start(self, unit: UnitState, hook: Wanted, claims: Claims, *, clear: bool) -> bool:
-        """Start one hook; False where that failed, with the trouble noted in the unit."""
+    async def _start(self, unit: UnitState, hook: Wanted, claims: Claims) -> bool:
+        """Start one hook; False where that failed, with the trouble noted in the unit.
+
+        What stands under its name is read: the view may not show it, since watches that went on after a restart tell
+        nothing of what is in no record.
+        """
         site, ref = self._site, hook.ref
         assert unit.bundle is not None
         if self._applier.is_troubled(unit, hook):
@@ -210,12 +213,11 @@ class HookRunner:
             self._refuse_claimed(unit, ref, claims)
             if served is None:
                 return await self._applier.write(unit, hook)  # notes KindNotServed
-            clear = not was_begun and (clear or any(owed.ref == ref for owed in owed_in(unit.memory.done_hooks)))
+            clear = not was_begun and self._is_cleared(unit, hook)
             if clear and not await self._delete(unit, ref, served, claims, "runs anew for another commit"):
                 site.poll(unit.name, site.limits.watch_seconds)
                 return True  # still going; a later pass finds it gone
-            seen = was_begun or (not clear and site.view.find(ref) is not None)
-            live = await self._read(unit, ref, served, claims) if seen else None
+            live = await self._read(unit, ref, served, claims)
             if answer := await self._bring(unit, hook, served, live, claims):
                 self._started[ref] = site.see(unit, ref, answer.object).resource_version
             await self._remember(unit, [_STARTED + key])
@@ -231,6 +233,11 @@ class HookRunner:
         unit.troubles.pop(ref, None)
         site.outbox.tell(EventKind.NOTE, f"hook {ref} started", unit=unit.name, ref=ref)
         return True
+
+    def _is_cleared(self, unit: UnitState, hook: Wanted) -> bool:
+        """Whether what an earlier run left goes before this hook runs."""
+        owed = owed_in(unit.memory.done_hooks)
+        return HookDelete.BEFORE_CREATION in hook.source.options.hook_delete or any(it.ref == hook.ref for it in owed)
 
     async def _take_back(self, unit: UnitState, key: str, before: Collection[str]) -> None:
         """Forget what this try wrote down and the server then refused.

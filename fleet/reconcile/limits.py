@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleet.core.retry import LONGEST_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
@@ -14,14 +16,14 @@ class WorkerLimits:
     reconnect_first_seconds: float = 1.0
     reconnect_most_seconds: float = 60.0
     retry_first_seconds: float = 1.0  # of a unit whose objects failed
-    retry_most_seconds: float = 300.0
+    retry_most_seconds: float = LONGEST_SECONDS
     proof_seconds: float = 3600.0  # one complete list per kind in this time, at most
     resume_seconds: float = 5.0  # how often resume tokens are jotted
     report_seconds: float = 60.0  # a full report at least so often: age is part of a status (R21)
     watch_seconds: float = 5.0  # how often something unhealthy is looked at beyond what its own events say
     rival_window_seconds: float = 600.0  # reverts of one object in this time count together (R17)
     rival_reverts: int = 3  # so many reverts are healed at once; then they back off
-    rival_most_seconds: float = 300.0
+    rival_most_seconds: float = LONGEST_SECONDS
     direct_reads: int = 8  # first contact: so many objects of a kind and namespace are read by name, more by a list
     adopt_quiet_seconds: float = 300.0  # who wrote a foreign object in this time still works on it (R17)
     reverify_spread_seconds: float = 120.0  # after an upgrade: clusters begin somewhere in this time to compare anew,

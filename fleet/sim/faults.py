@@ -9,7 +9,7 @@ truncated     a watch that ends in the middle of a line              silent     
 expired       410 to every watch and continue token                  identity    kube-system has another UID
 unauthorized  401 to every request                                   forbidden   403 to every request
 stale         reads answer from `versions` writes ago                lost_write  writes land, their answer never comes
-drip          each answer comes one byte in `seconds`
+drip          each answer and event comes one byte in `seconds`
 """
 
 from __future__ import annotations
@@ -226,6 +226,8 @@ class Faults:
         target = Target(request.path, "watch", kind.group, kind.version, "", kind.plural)
         if self.hit("silent", target):
             watcher.hush()
+        if (drip := self.hit("drip", target)) is not None:
+            watcher.drip_seconds = drip.seconds
         if self.hit("truncated", target):
             watcher.truncate = True
         if self.hit("expired", target):

@@ -46,6 +46,7 @@ class Watcher:
         self.closed = False
         self.silent = False
         self.truncate = False  # a fault: break off in the middle of the next line
+        self.drip_seconds = 0.0  # a fault: each byte comes so long after the one before
         self._seen = store.version
 
     @property
@@ -155,7 +156,7 @@ class Watcher:
                 if self.truncate:
                     await response.write(batch[: len(batch) // 2])
                     return
-                await response.write(batch)
+                await self._write(response, batch)
                 continue
             if self.closed:
                 return
@@ -164,6 +165,15 @@ class Watcher:
                 await self._wake
             finally:
                 self._wake = None
+
+
+    async def _write(self, response: web.StreamResponse, batch: bytes) -> None:
+        if not self.drip_seconds:
+            await response.write(batch)
+            return
+        for at in range(len(batch)):
+            await response.write(batch[at : at + 1])
+            await asyncio.sleep(self.drip_seconds)
 
 
 class Watches:

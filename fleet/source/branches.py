@@ -50,20 +50,22 @@ class BranchWriter:
                 next_step=f"git branch -D {branch}, or fleet promote ... --branch NAME",
             )
 
-    async def write(self, branch: str, parent: str, path: str, mode: str, content: bytes, message: str) -> str:
-        """Make the branch: one commit on `parent` in which one file is replaced. path: in the fleet repo.
+    async def write(self, branch: str, parent: str, files: Mapping[str, tuple[str, bytes]], message: str) -> str:
+        """Make the branch: one commit on `parent` in which these files are replaced.
 
-        Returns the commit's id. Raises UsageInvalid.
+        files: mode and content by path in the fleet repo. Returns the commit's id. Raises UsageInvalid.
         """
-        if mode not in _REGULAR:
-            raise UsageInvalid(f"{path} is no plain file", next_step="name the file itself, not a link to it")
+        for path, (mode, _) in files.items():
+            if mode not in _REGULAR:
+                raise UsageInvalid(f"{path} is no plain file", next_step="name the file itself, not a link to it")
         who = await self._identities()
         file, text = self._scratch / "content", self._scratch / "message"
-        file.write_bytes(content)
         text.write_text(message, encoding="utf-8")
-        blob = await self._must(self._git, "hash-object", "-w", "--no-filters", "--", str(file))
         await self._must(self._git, "read-tree", parent)
-        await self._must(self._git, "update-index", "--cacheinfo", f"{mode},{blob},{self._prefix}{path}")
+        for path, (mode, content) in files.items():
+            file.write_bytes(content)
+            blob = await self._must(self._git, "hash-object", "-w", "--no-filters", "--", str(file))
+            await self._must(self._git, "update-index", "--cacheinfo", f"{mode},{blob},{self._prefix}{path}")
         tree = await self._must(self._git, "write-tree")
         named = self._command(who)
         try:

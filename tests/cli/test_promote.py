@@ -241,6 +241,103 @@ async def test_what_cannot_be_promoted_is_refused(
     assert git(tmp_path / "here", "branch", "--list", "promote/*") == ""
 
 
+SPLIT, LIKE = kustomization("../base-staging"), kustomization("../base-prod")
+IMAGE, COMPONENT = (
+    "images:\n- name: reg/web\n  newTag: {}\n",
+    "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\n",
+)
+WITH = kustomization("../base") + "components: [../../../components/{}]\n"
+SOME = (
+    "apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {name: web}\nspec: {clusters: [{all: true}, "
+    "{names: [%s], components: [components/a]}]}\n"
+)
+
+
+def component(name: str, text: str) -> dict[str, str]:
+    return {f"components/{name}/kustomization.yaml": COMPONENT + text}
+
+
+def bases(**tags: str) -> dict[str, str]:
+    """A base for each environment, which alone says its images."""
+    return {
+        f"overlays/web/base-{stage}/kustomization.yaml": kustomization("../base") + IMAGE.format(tag)
+        for stage, tag in tags.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "edited"),
+    [
+        (
+            {STAGING: SPLIT, PROD: LIKE, **bases(staging="1.4.2", prod="1.4.1")},
+            "overlays/web/base-prod/kustomization.yaml",
+        ),
+        ({STAGING: SPLIT, **bases(staging="1.4.2")}, PROD),
+        ({STAGING: WITH.format("a"), **component("a", IMAGE.format("1.4.2"))}, PROD),
+        ({PROD: WITH.format("b"), **component("b", IMAGE.format("1.4.1"))}, "components/b/kustomization.yaml"),
+        ({PROD: SPLIT.replace("staging", "prod") + IMAGE.format("1.4.1"), **bases(prod="0.9.1")}, PROD),
+    ],
+    ids=["base to base", "base to own", "component to own", "own to component", "own wins over its base"],
+)
+async def test_images_that_only_this_environment_is_built_from_move_wherever_they_stand(
+    world: HubWorld, promote: Command, tmp_path: Path, changed: dict[str, str], edited: str
+) -> None:
+    here, head = tmp_path / "here", world.commit(changed)
+    git(here, "pull", "-q")
+    code, text = await promote(*GIVEN, "--branch", "b")
+    assert code == 0, text
+    assert git(here, "diff", "--name-only", head, "b").split() == [edited]
+    assert git(here, "show", f"b:{edited}").count("newTag: 1.4.2") == 1
+    assert "reg/web:1.4.1 -> reg/web:1.4.2" in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {
+                PROD: WITH.format("b"),
+                **component("b", IMAGE.format("1.4.1")),
+                "overlays/api/overlay.yaml": SOME.replace("web", "api") % "prod-1",
+                "overlays/api/kustomization.yaml": kustomization() + "components: [../../components/b]\n",
+                **component("a", ""),
+            },
+            "components/b/kustomization.yaml:4",
+        ),
+        (
+            {
+                STAGING: WITH.format("a, ../../../components/b"),
+                **component("a", IMAGE.format("1.4.2")),
+                **component("b", IMAGE.format("1.4.3")),
+            },
+            "where components/b/kustomization.yaml:4, components/a/kustomization.yaml:4",
+        ),
+        (
+            {"overlays/web/overlay.yaml": SOME % "staging-1", **component("a", IMAGE.format("1.4.3"))},
+            "components/a/kustomization.yaml:4",
+        ),
+        (
+            {
+                STAGING: NEW + "transformers: [tags.yaml]\n",
+                "overlays/web/staging/tags.yaml": "apiVersion: builtin\nkind: ImageTagTransformer\n"
+                "metadata: {name: t}\nimageTag: {name: reg/web, newTag: 1.4.3}\n",
+            },
+            "overlays/web/staging/tags.yaml:2",
+        ),
+        ({PROD: kustomization("../gone")}, "cannot be told"),
+    ],
+    ids=["shared with another overlay", "two places", "one cluster alone", "a transformer", "not known"],
+)
+async def test_images_that_cannot_be_taken_along_are_refused_with_their_line(
+    world: HubWorld, promote: Command, tmp_path: Path, changed: dict[str, str], said: str
+) -> None:
+    world.commit(changed)
+    git(tmp_path / "here", "pull", "-q")
+    code, text = await promote(*GIVEN, "--branch", "b")
+    assert (code, said in text) == (1, True), text
+    assert git(tmp_path / "here", "branch", "--list", "b") == ""
+
+
 async def test_who_git_does_not_know_makes_no_commit(promote: Command, tmp_path: Path) -> None:
     (tmp_path / ".gitconfig").unlink()
     code, text = await promote(*GIVEN)

@@ -6,21 +6,25 @@ import asyncio
 from dataclasses import replace
 
 from hypothesis import given
-from hypothesis.strategies import booleans, floats, lists, none, tuples
+from hypothesis.strategies import floats, lists, none, sampled_from, tuples
 
-from fleet.kube.gate import Allowance, Gate, after_answer, after_congestion
+from fleet.kube.gate import Allowance, Gate, after_answer, after_congestion, after_silence
 from fleet.kube.limits import KubeLimits
 
 LIMITS = KubeLimits(concurrency=8, joining_concurrency=2, joining_answers=4)
 
 
-@given(lists(tuples(booleans(), none() | floats(0.001, 20), floats(0, 5))))
-def test_the_allowance_stays_between_one_and_the_limit(calls: list[tuple[bool, float | None, float]]) -> None:
+@given(lists(tuples(sampled_from("cas"), none() | floats(0.001, 20), floats(0, 5))))
+def test_the_allowance_stays_between_one_and_the_limit(calls: list[tuple[str, float | None, float]]) -> None:
     state, now = Allowance(2.0), 0.0
-    for congested, seconds, passed in calls:
+    for how, seconds, passed in calls:
         now += passed
-        state = after_congestion(state, now) if congested else after_answer(state, seconds, now, LIMITS)
+        if how == "a":
+            state = after_answer(state, seconds, now, LIMITS)
+        else:
+            state = after_congestion(state, now) if how == "c" else after_silence(state)
         assert 1 <= state.allowed <= LIMITS.concurrency
+        assert how != "s" or state.allowed == 1
         assert state.answers > LIMITS.joining_answers or state.allowed <= LIMITS.joining_concurrency
 
 
@@ -42,6 +46,16 @@ def test_one_burst_of_refusals_halves_once() -> None:
 def test_after_congestion_it_grows_slowly() -> None:
     state = after_answer(after_congestion(Allowance(8.0, answers=100), 10), 0.01, 11, LIMITS)
     assert 4 < state.allowed < 4.5
+
+
+def test_after_silence_one_call_asks_and_its_answer_lets_others_join() -> None:
+    state = after_silence(after_silence(Allowance(8.0, answers=100)))
+    assert state.allowed == 1
+    state = after_answer(state, None, 0, LIMITS)
+    assert (state.allowed, state.silent) == (LIMITS.joining_concurrency, False)
+    for _ in range(LIMITS.joining_answers + 6):
+        state = after_answer(state, None, 0, LIMITS)
+    assert state.allowed == LIMITS.concurrency
 
 
 def test_rising_answer_times_of_writes_shrink_and_steady_ones_do_not() -> None:
@@ -95,5 +109,5 @@ async def test_those_who_give_up_lose_nobody_elses_turn() -> None:
     waiting[0].cancel()
     async with asyncio.timeout(5):
         await waiting[1]
-        gate.leave()
+        gate.leave_answered(None)
         await waiting[2]

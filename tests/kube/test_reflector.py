@@ -149,6 +149,59 @@ async def test_a_mute_watch_is_noticed_and_said(world: World) -> None:
     assert lost.reason == "WatchSilent"
 
 
+async def test_a_mute_watch_that_is_opened_again_proves_nothing(world: World) -> None:
+    """It ends as asked, twice: what happened meanwhile was not said, and is listed."""
+    script = Script(stream(), as_asked, as_asked, stream())
+    async with followed(world, script, limits=replace(QUICK, watch_seconds=900, silence_seconds=2)) as following:
+        await following()
+        script.version = 15
+        kinds = [type(await following()) for _ in range(2)]
+    assert kinds == [Lost, Listed]
+    assert len(script.began) == 3
+
+
+async def test_a_watch_whose_server_heard_late_of_what_happened_is_not_listed_again(world: World) -> None:
+    script = Script(as_asked, stream(event("BOOKMARK", 15)), version=15)
+    async with followed(world, script, since="10", limits=replace(QUICK, silence_seconds=30)) as following:
+        assert await following() == Proved("15")
+    assert script.whole_lists == 0
+
+
+async def test_an_event_that_never_ends_is_silence(world: World) -> None:
+    async def drip(script: Script, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        for place in range(400):
+            writer.write(chunk(event("MODIFIED", 11)[place : place + 1]))
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with followed(world, Script(drip), limits=replace(QUICK, watch_seconds=900)) as following:
+        await following()
+        began = asyncio.get_running_loop().time()
+        lost = await following()
+        assert asyncio.get_running_loop().time() - began < 2 * QUICK.silence_seconds
+    assert isinstance(lost, Lost)
+    assert "did not come to its end" in lost.message
+
+
+async def test_what_a_slow_event_says_is_as_old_as_its_first_byte(world: World) -> None:
+    async def slow(script: Script, writer: asyncio.StreamWriter) -> None:
+        whole = event("MODIFIED", 11)
+        script.version = 20  # and of what happens later nothing is said
+        for piece in (whole[:5], whole[5:]):
+            writer.write(HEAD * (piece == whole[:5]) + chunk(piece))
+            await writer.drain()
+            await asyncio.sleep(1.2 if piece == whole[:5] else 30)
+
+    limits = replace(QUICK, watch_seconds=900, silence_seconds=1.8, steady_seconds=0.1)
+    async with followed(world, Script(slow), limits=limits) as following:
+        await following()
+        began = asyncio.get_running_loop().time()
+        assert isinstance(await following(), Changed)
+        assert isinstance(await following(), Lost)
+        assert asyncio.get_running_loop().time() - began < 2.6  # not 1.2 and 1.8 more
+
+
 async def test_a_watch_is_not_lost_where_nothing_happened_in_the_whole_cluster(world: World) -> None:
     script = Script(stream())
     async with followed(world, script, limits=replace(QUICK, watch_seconds=100)) as following:

@@ -7,7 +7,6 @@ then the hub is torn down, the copy put in its place, and another hub started on
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -116,7 +115,7 @@ class Rig:
             cluster.cut()
         for side in ("-wal", "-shm"):
             (self.world.data_dir / f"state.db{side}").unlink(missing_ok=True)
-        shutil.copyfile(copy, self.world.data_dir / "state.db")
+        copy.replace(self.world.data_dir / "state.db")  # another file: whoever has the old one open writes to that
         self._dead = False
         await self.start()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,13 @@ def births(world: HubWorld, resource: str, prefix: str) -> list[str]:
 
     world.sim.cluster("eu-1").store.listen(resource, saw)
     return found
+
+
+def kept_place(world: HubWorld) -> int:
+    """The resourceVersion from which the watch of ConfigMaps goes on after a restart."""
+    with closing(sqlite3.connect(world.data_dir / "state.db")) as state:
+        rows = state.execute("SELECT resource_version FROM journal_resume WHERE kind = '/ConfigMap'").fetchall()
+    return int(rows[0][0]) if rows else 0
 
 
 async def run_with(rig: Rig, hook: str) -> str:
@@ -100,6 +109,26 @@ async def test_a_job_that_removes_itself_runs_once_wherever_the_hub_is_killed(
         await rig.stop()
     assert met
     assert len(pods) == 1, "lost" if not pods else "doubled"
+
+
+@pytest.mark.parametrize("delete", ["BeforeHookCreation", "HookFailed"])
+async def test_a_hook_of_the_next_commit_runs_though_the_hub_was_killed_since_the_last(
+    world: HubWorld, delete: str
+) -> None:
+    """Watches that go on tell a new hub nothing of the object of the last run, which is in no record."""
+    rig = Rig(world)
+    rig.watch_clusters()
+    try:
+        first = await run_with(rig, hook_of("ConfigMap", "hook", "data: {a: '1'}\n", delete))
+        await rig.until(lambda: world.progress(first).done, "delivered")
+        left = world.sim.cluster("eu-1").get("", "ConfigMap", "default", "hook")["metadata"]["resourceVersion"]
+        await rig.until(lambda: kept_place(world) >= int(left), "the watch's place is durable")
+        rig.kill()
+        second = rig.commit({"overlays/web/hook.yaml": hook_of("ConfigMap", "hook", "data: {a: '2'}\n", delete)})
+        await rig.until(lambda: world.progress(second).done, "delivered after the restart")
+        assert world.sim.cluster("eu-1").get("", "ConfigMap", "default", "hook")["data"] == {"a": "2"}
+    finally:
+        await rig.stop()
 
 
 @pytest.mark.parametrize("is_removed", [False, True])
