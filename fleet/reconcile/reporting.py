@@ -7,7 +7,7 @@ from fleet.core.fleet import Mode, SyncMode
 from fleet.core.fold import worst_health, worst_sync
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.record import FORM, RowState
-from fleet.core.release import EMPTY_BUNDLE
+from fleet.core.results import EMPTY_BUNDLE
 from fleet.core.rollout import UnknownDesired
 from fleet.core.status import Blocker, Health, ObjectStatus, Standing, Sync, UnitReport
 from fleet.reconcile.heal import rival_of
