@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fleet import telemetry
+from fleet.core.ids import UnitName
 from fleet.core.plan import Step
 from fleet.core.record import FORM, RowState
 from fleet.ports.worker import JournalEntry
@@ -17,37 +18,46 @@ from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.site import Site
 
+_TURN_SECONDS = 0.1
+
 
 class Reverifier:
-    """Hands out how many dry-runs of a site are due: from a random start on, so many each second."""
+    """Gives each unit of a site a turn of its own: from a random start on, so many dry-runs each second.
+
+    A unit is woken at its turn alone: units that all waited for the next dry-run would wake together for each.
+    """
 
     def __init__(self, limits: WorkerLimits, clock: Callable[[], float], random: Callable[[], float]) -> None:
         self._rate, self._clock = limits.reverify_per_second, clock
-        self._starts_at = clock() + random() * limits.reverify_spread_seconds
-        self._asked = 0
+        self._free_at = clock() + random() * limits.reverify_spread_seconds  # when the next turn may begin
+        self._turns: dict[UnitName, tuple[float, int]] = {}  # loop time, and dry-runs that it is for
 
     def due(self, unit: UnitState, steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
         """The steps to ask for now, and those that wait. What a commit changed, or nobody recorded, never waits."""
-        now: list[Step] = []
-        later: list[Step] = []
-        for step in steps:
-            if not is_outdated(unit, step) or self.take():
-                now.append(step)
-            else:
-                later.append(step)
-        return now, later
+        now = [step for step in steps if not is_outdated(unit, step)]
+        later = [step for step in steps if is_outdated(unit, step)]
+        turn = self._turns.pop(unit.name, None)
+        if not later:
+            return now, later
+        at, count = turn or self._book(len(later))
+        if self._clock() < at:
+            self._turns[unit.name] = (at, count)
+            return now, later
+        asked, left = later[:count], later[count:]
+        telemetry.REVERIFIED.inc(len(asked))
+        if left:
+            self._turns[unit.name] = self._book(len(left))
+        return now + asked, left
 
-    def next_at(self) -> float:
-        """Loop time of the next dry-run."""
-        return max(self._clock(), self._starts_at + self._asked / self._rate)
+    def next_at(self, name: UnitName) -> float:
+        """Loop time of a unit's turn; of one that waits."""
+        return self._turns[name][0]
 
-    def take(self) -> bool:
-        """Whether one more dry-run is due now; it is counted."""
-        if self._clock() < self._starts_at + self._asked / self._rate:
-            return False
-        self._asked += 1
-        telemetry.REVERIFIED.inc()
-        return True
+    def _book(self, wanted: int) -> tuple[float, int]:
+        count = min(wanted, max(1, int(self._rate * _TURN_SECONDS)))
+        at = max(self._clock(), self._free_at)
+        self._free_at = at + count / self._rate
+        return at, count
 
 
 def carry_done(site: Site, unit: UnitState) -> None:

@@ -236,7 +236,7 @@ class UnitPass:
         site = self._site
         asked, plan.ask = self._reverifier.due(unit, plan.ask)
         if plan.ask:
-            site.wake_at(unit.name, self._reverifier.next_at())
+            site.wake_at(unit.name, self._reverifier.next_at(unit.name))
 
         async def ask(step: Step) -> None:
             ref = step.wanted.ref

@@ -44,7 +44,7 @@ class Database:
     def __init__(self, url: str, *, where: str) -> None:
         self._where = where
         self._writing_engine = _engine(url, size=1, writes=True)
-        self._reading_engine = _engine(url, size=_READERS, writes=False) if url.startswith("sqlite") else None
+        self._reading_engine = _engine(url, size=_READERS, writes=False)
         self._wishes: list[_Wish] = []
         self._wake = asyncio.Event()
         self._closing = False
@@ -53,7 +53,7 @@ class Database:
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query on what is committed."""
         try:
-            async with (self._reading_engine or self._writing_engine).connect() as connection:
+            async with self._reading_engine.connect() as connection:
                 return await connection.run_sync(query)
         except DBAPIError as error:
             raise self._translated(error) from error
@@ -83,8 +83,7 @@ class Database:
         self._wake.set()
         await self._writer
         await self._writing_engine.dispose()
-        if self._reading_engine is not None:
-            await self._reading_engine.dispose()
+        await self._reading_engine.dispose()
 
     async def _wish(self, work: Puts | Callable[[Connection], object]) -> object:
         if self._closing:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from heapq import heappop, heappush
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import integers, lists, sampled_from
 from rig import CLUSTER, Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 from testbed.ledger import Request
@@ -148,14 +151,39 @@ def test_a_job_that_ended_is_carried_over_from_another_version_alone(form: int, 
     assert (unit.rows[ref].desired == old) is carried
 
 
-@pytest.mark.parametrize("begin", [0.0, 0.5, 1.0])
-def test_clusters_begin_somewhere_in_the_time_that_is_given(begin: float) -> None:
-    limits = WorkerLimits(reverify_spread_seconds=100.0, reverify_per_second=2.0)
-    now = 1000.0
+def outdated(name: str, objects: int) -> tuple[UnitState, list[Any]]:
+    """A unit whose records are of an earlier form, and a step for each of its objects."""
+    refs = [ObjectRef("", "ConfigMap", "shop", f"{name}-{number}") for number in range(objects)]
+    bundle, unit = Digest("b" * 64), UnitName(OverlayName(name), CLUSTER)
+    state = UnitState(unit, UnitMemory(unit, commit=Revision("a" * 40), bundle=bundle, form=FORM - 1), bundle=bundle)
+    state.desired = UnitDesired(unit, Revision("a" * 40), Apply(bundle, frozenset(), frozenset()), UnitPolicy())
+    state.rows = {ref: Row(unit, ref, RowState.APPLIED, desired=Digest("1" * 64), form=FORM - 1) for ref in refs}
+    return state, [SimpleNamespace(wanted=SimpleNamespace(ref=ref)) for ref in refs]
+
+
+@given(
+    sizes=lists(integers(1, 40), min_size=1, max_size=12),
+    begin=sampled_from([0.0, 0.5, 1.0]),
+    rate=sampled_from([0.5, 2.0, 10.0]),
+)
+def test_units_take_turns_from_a_random_start_on_and_each_is_woken_for_its_own_alone(
+    sizes: list[int], begin: float, rate: float
+) -> None:
+    now, start = 1000.0, 1000.0 + 100.0 * begin
+    limits = WorkerLimits(reverify_spread_seconds=100.0, reverify_per_second=rate)
     paced = Reverifier(limits, lambda: now, lambda: begin)
-    assert paced.next_at() == 1000.0 + 100.0 * begin
-    now = 1000.0 + 100.0 * begin
-    assert [paced.take() for _ in range(3)] == [True, False, False]
-    now += 0.5
-    assert paced.take()
-    assert paced.next_at() == now + 0.5
+    left = {name: outdated(name, size) for name, size in zip("abcdefghijkl", sizes, strict=False)}
+    asked, queue = list[float](), [(now, name) for name in left]
+    while queue:  # as a session does: all once, and then each when it asked for it
+        now, name = heappop(queue)
+        unit, steps = left[name]
+        taken, later = paced.due(unit, steps)
+        assert taken or now == 1000.0, "woken before its turn"
+        asked += [now] * len(taken)
+        left[name] = (unit, later)
+        if later:
+            heappush(queue, (paced.next_at(unit.name), name))
+    assert len(asked) == sum(sizes)
+    assert asked[0] == start
+    assert all(number <= rate * (at - start) + 1e-6 for number, at in enumerate(asked))
+    assert asked[-1] <= start + len(asked) / rate + 1e-6, "as quick as it may be"
