@@ -1,7 +1,7 @@
-"""The controllers every cluster has: garbage collection, namespaces, CRDs, service accounts, aggregated roles.
+"""The controllers every cluster has; here garbage collection and CRDs, the others in modules of their own.
 
 They hear every event of the store and act a moment later, through the same rules as any client; with nothing to do
-they cost nothing. What workloads do is in workloads.py.
+they cost nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fleet.core.documents import Document, Json, at, documents_at, items_at, mapping_at, text_at
-from fleet.sim import births, crds
+from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
+from fleet.sim import crds
+from fleet.sim.conditions import condition
+from fleet.sim.grants import RBAC, Grants
 from fleet.sim.kinds import Kind
+from fleet.sim.namespaces import MANAGER, SOON, Namespaces
 from fleet.sim.objects import WriteOptions
-from fleet.sim.selectors import label_test
 from fleet.sim.statuses import ApiError
 from fleet.sim.storage import Event, Key
 from fleet.sim.workloads import Workloads
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster
 
 _APISERVER = WriteOptions(manager="kube-apiserver", trusted=True)
-_MANAGER = WriteOptions(manager="kube-controller-manager", trusted=True)
-_RBAC = "rbac.authorization.k8s.io"
-_SOON = 0.005
 _COLLECT = 0.05
 
 
@@ -40,6 +39,7 @@ class Controllers:
         self._cluster = cluster
         self._workloads = Workloads(cluster, self, ready_seconds=ready_seconds) if manager else None
         self._manager = manager
+        self._namespaces, grants = Namespaces(cluster, self), Grants(cluster, self)
         self._timers: set[asyncio.TimerHandle] = set()
         self._owned: dict[str, set[tuple[str, Key]]] = {}  # owner's UID to the objects that name it
         self._alive: dict[str, tuple[str, Key]] = {}  # UID to object
@@ -49,9 +49,9 @@ class Controllers:
         }
         if manager:
             self._by_resource |= {
-                "namespaces": self._on_namespace,
-                f"clusterroles.{_RBAC}": self._on_cluster_role,
-                "secrets": self._on_secret,
+                "namespaces": self._namespaces.on_event,
+                f"clusterroles.{RBAC}": grants.on_cluster_role,
+                "secrets": grants.on_secret,
             }
 
     def set_ready_seconds(self, seconds: float) -> None:
@@ -102,12 +102,12 @@ class Controllers:
         if after is None:
             if event.before is not None:
                 if event.resource == "persistentvolumeclaims":
-                    self.later(_SOON, lambda: self._reclaim(event.key))
+                    self.later(SOON, lambda: self._reclaim(event.key))
                 uid = event.before.uid
                 if self._owned.get(uid):
                     self.later(_COLLECT, lambda: self._collect(uid))
-                if event.key[0] and self._is_terminating(event.key[0]):
-                    self.later(_SOON, lambda: self._empty(event.key[0]))
+                if event.key[0] and self._namespaces.is_terminating(event.key[0]):
+                    self.later(SOON, lambda: self._namespaces.empty(event.key[0]))
             return
         if after.deleting:
             self.later(_COLLECT, lambda: self._finalize(event.resource, event.key))
@@ -175,7 +175,7 @@ class Controllers:
             return {**old, "metadata": metadata}
 
         with contextlib.suppress(ApiError):
-            self._cluster.objects.change(kind, *key, change, _MANAGER)
+            self._cluster.objects.change(kind, *key, change, MANAGER)
 
     def _finalize(self, resource: str, key: Key) -> None:
         """Do what an object's own finalizers of the collector ask for."""
@@ -227,7 +227,7 @@ class Controllers:
             return {**old, "metadata": metadata}
 
         with contextlib.suppress(ApiError):
-            self._cluster.objects.change(kind, *key, change, _MANAGER)
+            self._cluster.objects.change(kind, *key, change, MANAGER)
 
     def _reclaim(self, claim: Key) -> None:
         """Delete the volume of a claim that is gone, where its policy says so."""
@@ -237,112 +237,6 @@ class Controllers:
             bound = (text_at(spec, "claimRef", "namespace"), text_at(spec, "claimRef", "name"))
             if bound == claim and text_at(spec, "persistentVolumeReclaimPolicy") == "Delete" and not row.deleting:
                 self._cluster.objects.delete(kind, *key)
-
-    # Namespaces
-
-    def _is_terminating(self, namespace: str) -> bool:
-        row = self._cluster.store.get("namespaces", ("", namespace))
-        return row is not None and row.deleting
-
-    def _on_namespace(self, event: Event) -> None:
-        name, after = event.key[1], event.after
-        if after is None:
-            return
-        if after.deleting:
-            self.later(_SOON, lambda: self._empty(name))
-        elif event.before is None:
-            self.later(_SOON, lambda: self._furnish(name))
-
-    def _furnish(self, namespace: str) -> None:
-        options = WriteOptions(manager="kube-controller-manager")
-        account: Document = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-        authority: Document = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "kube-root-ca.crt"},
-            "data": {"ca.crt": self._cluster.authority_pem},
-        }
-        for kind, body in (("ServiceAccount", account), ("ConfigMap", authority)):
-            with contextlib.suppress(ApiError):
-                self._cluster.objects.create(
-                    self._cluster.kind("", kind), namespace, body, options, managed_fields=kind != "ServiceAccount"
-                )
-
-    def _empty(self, namespace: str) -> None:
-        """Delete what lies in a terminating namespace; when nothing is left, let it go."""
-        store, objects = self._cluster.store, self._cluster.objects
-        row = store.get("namespaces", ("", namespace))
-        if row is None or not row.deleting:
-            return
-        left: dict[str, list[Key]] = {}
-        for resource in list(store.resources()):
-            kind = self.kind_of(resource)
-            if kind is None or not kind.namespaced:
-                continue
-            for key in sorted(key for key in store.rows(resource) if key[0] == namespace):
-                standing = store.get(resource, key)
-                if standing is not None and not standing.deleting:
-                    with contextlib.suppress(ApiError):
-                        objects.delete(kind, *key, propagation="Background", grace_seconds=0)
-                if store.get(resource, key) is not None:
-                    left.setdefault(resource, []).append(key)
-        kind = self._cluster.kind("", "Namespace")
-        if left:
-            self._tell_remaining(kind, namespace, left)
-            return
-        objects.change(kind, "", namespace, lambda old: {**old, "spec": {}}, _MANAGER, "finalize")
-
-    def _tell_remaining(self, kind: Kind, namespace: str, left: dict[str, list[Key]]) -> None:
-        store = self._cluster.store
-        held: dict[str, int] = {}
-        for resource, keys in left.items():
-            for key in keys:
-                row = store.get(resource, key)
-                for name in items_at(row.document(), "metadata", "finalizers") if row else []:
-                    held[str(name)] = held.get(str(name), 0) + 1
-        content = ", ".join(f"{resource} has {len(keys)} resource instances" for resource, keys in sorted(left.items()))
-        finalizers = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(held.items()))
-        remaining = (
-            f"Some content in the namespace has finalizers remaining: {finalizers}"
-            if held
-            else ("All content-preserving finalizers finished")
-        )
-        conditions = [
-            _condition(
-                "NamespaceDeletionDiscoveryFailure",
-                "False",
-                "ResourcesDiscovered",
-                "All resources successfully discovered",
-            ),
-            _condition(
-                "NamespaceDeletionGroupVersionParsingFailure",
-                "False",
-                "ParsedGroupVersions",
-                "All legacy kube types successfully parsed",
-            ),
-            _condition(
-                "NamespaceDeletionContentFailure",
-                "False",
-                "ContentDeleted",
-                "All content successfully deleted, may be waiting on finalization",
-            ),
-            _condition(
-                "NamespaceContentRemaining", "True", "SomeResourcesRemain", f"Some resources are remaining: {content}"
-            ),
-            _condition(
-                "NamespaceFinalizersRemaining",
-                "True" if held else "False",
-                "SomeFinalizersRemain" if held else "ContentHasNoFinalizers",
-                remaining,
-            ),
-        ]
-
-        def change(old: Document) -> Document:
-            before = {text_at(one, "type"): one for one in documents_at(old, "status", "conditions")}
-            listed: list[Json] = [_kept(before.get(text_at(one, "type")), one) for one in conditions]
-            return {**old, "status": {**mapping_at(old, "status"), "conditions": listed}}
-
-        self._cluster.objects.change(kind, "", namespace, change, _MANAGER, "status")
 
     # Custom resource definitions
 
@@ -363,15 +257,15 @@ class Controllers:
             )
             self._cluster.registry.add(crds.kinds_of(document))
         else:
-            self.later(_SOON, lambda: self._establish(event.key))
+            self.later(SOON, lambda: self._establish(event.key))
 
     def _establish(self, key: Key) -> None:
         kind = self._cluster.kind("apiextensions.k8s.io", "CustomResourceDefinition")
 
         def change(old: Document) -> Document:
             conditions: list[Json] = [
-                _condition("NamesAccepted", "True", "NoConflicts", "no conflicts found"),
-                _condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
+                condition("NamesAccepted", "True", "NoConflicts", "no conflicts found"),
+                condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
             ]
             names = mapping_at(old, "spec", "names")
             status: Document = {**mapping_at(old, "status"), "conditions": conditions, "acceptedNames": names}
@@ -394,96 +288,3 @@ class Controllers:
             self.later(_COLLECT, lambda: self._finalize(kind.resource, key))
             return
         self._unfinalize(kind, key, crds.CLEANUP)
-
-    # Roles and tokens
-
-    def _on_cluster_role(self, event: Event) -> None:
-        self.later(_SOON, self._aggregate)
-
-    def _aggregate(self) -> None:
-        kind = self._cluster.kind(_RBAC, "ClusterRole")
-        rows = self._cluster.store.rows(kind.resource)
-        for key, row in sorted(rows.items()):
-            if b'"aggregationRule"' not in row.body:
-                continue
-            document = row.document()
-            rules: list[Json] = []
-            for selector in documents_at(document, "aggregationRule", "clusterRoleSelectors"):
-                test = label_test(selector_text(selector))
-                for other, part in sorted(rows.items()):
-                    if other != key and (test is None or test(part.labels)):
-                        rules += [rule for rule in documents_at(part.document(), "rules") if rule not in rules]
-            if rules != items_at(document, "rules"):
-                body: Document = {
-                    "apiVersion": kind.api_version,
-                    "kind": kind.kind,
-                    "metadata": {"name": key[1]},
-                    "rules": rules,
-                }
-                options = WriteOptions(manager="clusterrole-aggregation-controller", force=True)
-                self._cluster.objects.apply(kind, "", key[1], body, options)
-
-    def _on_secret(self, event: Event) -> None:
-        after = event.after
-        if after is None or b"kubernetes.io/service-account-token" not in after.body:
-            return
-        if not mapping_at(after.document(), "data").get("token"):
-            self.later(_SOON, lambda: self._fill_token(event.key))
-
-    def _fill_token(self, key: Key) -> None:
-        import base64
-
-        secrets, accounts = self._cluster.kind("", "Secret"), self._cluster.kind("", "ServiceAccount")
-        secret = self._cluster.objects.get(secrets, *key)
-        name = text_at(secret, "metadata", "annotations", "kubernetes.io/service-account.name")
-        account = self._cluster.objects.find(accounts, key[0], name)
-        if account is None:
-            return
-        uid = text_at(account, "metadata", "uid")
-        token = self._cluster.issue_token(key[0], name, uid)
-        data: Document = {
-            "token": base64.b64encode(token.encode()).decode(),
-            "namespace": base64.b64encode(key[0].encode()).decode(),
-            "ca.crt": base64.b64encode(self._cluster.authority_pem.encode()).decode(),
-        }
-
-        def change(old: Document) -> Document:
-            metadata = dict(mapping_at(old, "metadata"))
-            metadata["annotations"] = {**mapping_at(metadata, "annotations"), "kubernetes.io/service-account.uid": uid}
-            return {**old, "metadata": metadata, "data": {**mapping_at(old, "data"), **data}}
-
-        self._cluster.objects.change(secrets, *key, change, _MANAGER)
-
-
-def selector_text(selector: Document) -> str:
-    """A LabelSelector object as the text of a query."""
-    parts = [f"{key}={value}" for key, value in mapping_at(selector, "matchLabels").items()]
-    for one in documents_at(selector, "matchExpressions"):
-        key, values = text_at(one, "key"), ",".join(str(value) for value in items_at(one, "values"))
-        match text_at(one, "operator"):
-            case "In":
-                parts.append(f"{key} in ({values})")
-            case "NotIn":
-                parts.append(f"{key} notin ({values})")
-            case "Exists":
-                parts.append(key)
-            case _:
-                parts.append(f"!{key}")
-    return ",".join(parts)
-
-
-def _condition(kind: str, status: str, reason: str, message: str) -> Document:
-    return {
-        "type": kind,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "lastTransitionTime": births.now(),
-    }
-
-
-def _kept(before: Document | None, new: Document) -> Document:
-    """The new condition, with the old time where its status stays."""
-    if before is not None and before.get("status") == new.get("status"):
-        return {**new, "lastTransitionTime": at(before, "lastTransitionTime")}
-    return new

@@ -166,7 +166,6 @@ class Watcher:
             finally:
                 self._wake = None
 
-
     async def _write(self, response: web.StreamResponse, batch: bytes) -> None:
         if not self.drip_seconds:
             await response.write(batch)

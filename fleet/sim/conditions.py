@@ -1,0 +1,24 @@
+"""Conditions of a status."""
+
+from __future__ import annotations
+
+from fleet.core.documents import Document, at
+from fleet.sim import births
+
+
+def condition(kind: str, status: str, reason: str, message: str) -> Document:
+    """One that begins now."""
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": births.now(),
+    }
+
+
+def kept(before: Document | None, new: Document) -> Document:
+    """The new condition, with the old time where its status stays."""
+    if before is not None and before.get("status") == new.get("status"):
+        return {**new, "lastTransitionTime": at(before, "lastTransitionTime")}
+    return new
