@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from safety import flips, fuzz, fuzz_targets, generators, kills, replay, sweep
+from safety import calm, flips, fuzz, fuzz_targets, generators, kills, replay, sweep
+from safety.faster import run_faster
 from safety.schedules import Schedule
 
 FUZZ_RUN = 100_000
@@ -66,6 +67,22 @@ async def schedule_jobs() -> list[Job]:
         return {"kind": "schedule", "met": len(schedule.did) >= 10, "violations": violations, "did": schedule.did}
 
     return [(f"schedule, seed {seed}", partial(job, seed)) for seed in range(30)]
+
+
+async def calm_jobs(short: bool) -> list[Job]:
+    """Sick clusters for minutes of a faster time, and who shows them as well; three of five with kills of the hub."""
+    run_faster(calm.TIMES)
+
+    async def job(made: calm.Calm) -> dict[str, Any]:
+        violations = await made.run()
+        units = {one.unit for one in made.shown if one.is_calm}
+        counts = {"looked": len(made.shown), "calm": sorted(units), "delay_seconds": max(made.delays, default=0.0)}
+        return {"kind": "calm", "met": len(made.shown) > 0, "violations": violations, **counts}
+
+    if short:
+        made = calm.Calm(0, seconds=calm.CALM_SECONDS + 60, clusters=("hole", "drip", "mute"))
+        return [("calm, short", partial(job, made))]
+    return [(f"calm, seed {seed}", partial(job, calm.Calm(seed, kills=0 if seed < 2 else 3))) for seed in range(5)]
 
 
 async def generator_jobs() -> list[Job]:
@@ -166,6 +183,7 @@ JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
     "sweep": lambda _: sweep_jobs(),
     "flips": lambda _: flip_jobs(),
     "schedules": lambda _: schedule_jobs(),
+    "calm": lambda given: calm_jobs(given.short),
     "generators": lambda _: generator_jobs(),
     "replay": lambda given: replay_jobs(given.commits),
     "fuzz": lambda given: fuzz_jobs(given.inputs, given.target),
@@ -187,6 +205,7 @@ def main() -> int:
     parser.add_argument("--commits", type=int, default=1_000, help="replay: how many")
     parser.add_argument("--target", default="", choices=sorted(fuzz_targets.TARGETS), help="fuzz: this one alone")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="fuzz: of each target")
+    parser.add_argument("--short", action="store_true", help="calm: three clusters for four minutes")
     parser.add_argument("--points", type=int, default=250, help="kills: how many")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,7 +17,10 @@ from typing import Any
 
 PRECIOUS = frozenset({"namespaces", "persistentvolumes", "persistentvolumeclaims", "statefulsets",
                       "customresourcedefinitions", "clusterroles", "clusterrolebindings"})  # fmt: skip
+CALM_SECONDS = 180.0  # three intervals of R21: what is older says nothing of now
+SETTLED_SECONDS = 120.0  # two intervals: V4
 Key = tuple[str, str, str]  # resource, namespace ("" also for a Namespace), name
+Spans = Sequence[tuple[float, float]]  # from moment to moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Script:
     approved: list[tuple[float, Key]] = field(default_factory=list)  # a person approved its deletion
     detached: list[tuple[float, str]] = field(default_factory=list)  # moment, unit "overlay@cluster"
     commits: list[str] = field(default_factory=list)  # in the order of the branch
+    secret: str = ""  # a value that may lie nowhere in clear but in the mirror, for what Git itself holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,62 @@ def judge(script: Script, history: History) -> list[str]:
         *_v3_order(script, history),
         *_v5_ends(history),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the API said of one unit ("overlay@cluster") at one moment."""
+
+    moment: float
+    unit: str
+    sync: str
+    health: str
+
+    @property
+    def is_calm(self) -> bool:
+        return self.sync == "Synced" or self.health == "Healthy"
+
+
+def false_calm(shown: Iterable[Shown], wrong: Mapping[str, Spans], deaf: Mapping[str, Spans]) -> list[str]:
+    """Units that were shown Synced or Healthy longer than three intervals after that was last known to be so.
+
+    wrong: by unit, when its cluster did not hold what it was told to; deaf: by cluster, when no true word of it could
+    reach the hub. Each unit is named once for each.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for one in shown:
+        cluster = one.unit.partition("@")[2]
+        said = f"{one.sync}, {one.health}"
+        for begin, end in wrong.get(one.unit, ()):
+            if one.sync == "Synced" and begin + CALM_SECONDS < one.moment < end:
+                text = f"false calm: {one.unit} was shown {said} {one.moment - begin:.0f} s after it left that"
+                found.setdefault((one.unit, "wrong"), text)
+        for begin, end in deaf.get(cluster, ()):
+            if one.is_calm and begin + CALM_SECONDS < one.moment < end:
+                text = f"false calm: {one.unit} was shown {said} {one.moment - begin:.0f} s after its last true word"
+                found.setdefault((one.unit, "deaf"), text)
+    return list(found.values())
+
+
+def false_alarm(shown: Iterable[Shown], well: Iterable[str]) -> list[str]:
+    """Units of clusters to which nothing was done, and that were not shown Synced and Healthy at some moment."""
+    names = set(well)
+    found = {one.unit: one for one in shown if one.unit.partition("@")[2] in names
+             and (one.sync, one.health) != ("Synced", "Healthy")}  # fmt: skip
+    return [f"false alarm: {one.unit} was shown {one.sync}, {one.health}" for one in found.values()]
+
+
+def v6_delays(before: Sequence[float], meanwhile: Sequence[float], *, floor: float) -> list[str]:
+    """Units that no fault touches keep their delay from commit to cluster, in seconds.
+
+    before: of a fleet in health; floor: what the machine's own noise makes of any delay.
+    """
+    if not before or not meanwhile:
+        return ["V6 no delay was measured"]
+    usual, late = statistics.median(before), max(meanwhile)
+    if late <= max(floor, 3 * usual):
+        return []
+    return [f"V6 a commit took {late:.1f} s to a cluster without a fault, {usual:.1f} s in health"]
 
 
 def v7_secrets(secret: bytes, folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hubworld import cluster_file, config_map, kustomization, namespace, overlay
 from safety.checker import Key
-from safety.rig import Rig
+from safety.rig import SECONDS, Rig
 
 NAMES = tuple("abcde")
 
@@ -22,7 +22,7 @@ def live(rig: Rig, cluster: str, name: str) -> Any:
     return found["data"]["a"] if found else None
 
 
-async def everywhere(rig: Rig, commit: str, **values: str | None) -> None:
+async def everywhere(rig: Rig, commit: str, within: float = SECONDS, **values: str | None) -> None:
     """V4: the commit is reported everywhere, and the clusters hold exactly these values."""
     world = rig.world
     clusters = list(world.sim.clusters)
@@ -31,7 +31,7 @@ async def everywhere(rig: Rig, commit: str, **values: str | None) -> None:
         as_wanted = all(live(rig, cluster, name) == value for cluster in clusters for name, value in values.items())
         return as_wanted and world.opened.view.head.commit == commit and world.progress(commit).done
 
-    await rig.until(holds, f"V4 {commit[:7]} everywhere with {values}")
+    await rig.until(holds, f"V4 {commit[:7]} everywhere with {values}", within)
 
 
 async def reference_run(rig: Rig) -> None:

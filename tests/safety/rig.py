@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 from hubworld import HubWorld, NotSeen
-from safety.checker import History, Key, Script, judge, landed_of, read_disk
+from safety.checker import SETTLED_SECONDS, History, Key, Script, judge, landed_of, read_disk, v7_secrets
 
 from fleet.sim.requests import Target
 
@@ -38,7 +38,7 @@ class Rig:
     script: Script = field(default_factory=Script)
     meets: Meets | None = None  # called for every request of the hub
     boundaries: list[Boundary] = field(default_factory=list)  # as they came
-    kills: int = 0
+    killed_at: list[float] = field(default_factory=list)
     _counts: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
     _run: Any = None
     _dead: bool = False
@@ -98,7 +98,7 @@ class Rig:
         """At once; a new hub starts by itself on what was durable."""
         if self._dead:
             return
-        self.kills += 1
+        self.killed_at.append(time.time())
         self._dead = True
         copy = self.world.root / "crash.db"
         copy.unlink(missing_ok=True)
@@ -118,6 +118,10 @@ class Rig:
         copy.replace(self.world.data_dir / "state.db")  # another file: whoever has the old one open writes to that
         self._dead = False
         await self.start()
+
+    @property
+    def kills(self) -> int:
+        return len(self.killed_at)
 
     # What a person does
 
@@ -161,7 +165,7 @@ class Rig:
 
     async def approve(self, overlay: str, gone: Callable[[], bool], *keys: Key) -> None:
         """Approve holds of the overlay until what they list is gone; each approval is of the very list shown."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + SETTLED_SECONDS
         while not gone():
             _, answer = await self.call("GET", "/api/v1/holds?openOnly=true")
             for hold in answer.get("items", []):
@@ -170,7 +174,7 @@ class Rig:
                     name, body = hold["metadata"]["name"], {"listDigest": hold["listDigest"], "reason": "reviewed"}
                     await self.call("POST", f"/api/v1/holds/{name}:approve", body)
             if time.monotonic() > end:
-                raise NotSeen(f"{keys} gone after their approval within {SECONDS} s\n{self.world.describe()}")
+                raise NotSeen(f"{keys} gone after their approval within {SETTLED_SECONDS} s\n{self.world.describe()}")
             await asyncio.sleep(0.05)
 
     # Afterwards
@@ -181,4 +185,9 @@ class Rig:
             write for name, cluster in self.world.sim.clusters.items() for write in landed_of(name, cluster.ledger)
         ]
         operations, audited = read_disk(self.world.data_dir)
-        return judge(self.script, History(landed, self._parents, operations, audited))
+        found = judge(self.script, History(landed, self._parents, operations, audited))
+        if self.script.secret:
+            found += [
+                line for line in v7_secrets(self.script.secret.encode(), self.world.data_dir) if "mirror" not in line
+            ]
+        return found

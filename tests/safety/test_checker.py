@@ -7,7 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from safety.checker import History, Landed, Script, judge, v7_secrets
+from safety.checker import (
+    History,
+    Landed,
+    Script,
+    Shown,
+    false_alarm,
+    false_calm,
+    judge,
+    v6_delays,
+    v7_secrets,
+)
 
 CONFIG, SPACE = ("configmaps", "default", "a"), ("namespaces", "", "shop")
 SCRIPT = Script(
@@ -72,3 +82,37 @@ def test_a_secret_that_lies_in_a_file_is_found_however_it_is_spelled(tmp_path: P
     (tmp_path / "plain").write_bytes(b"-- " + secret)
     (tmp_path / "hex").write_bytes(secret.hex().encode())
     assert len(v7_secrets(secret, tmp_path)) == 5
+
+
+def shown(sync: str, health: str = "Unknown", *moments: float) -> list[Shown]:
+    return [Shown(moment, "web@eu-1", sync, health) for moment in moments]
+
+
+def test_what_is_shown_longer_than_three_intervals_after_it_was_so_is_false_calm() -> None:
+    wrong, deaf = {"web@eu-1": [(100.0, 400.0)]}, {"eu-1": [(100.0, 400.0)]}
+    late = shown("Synced", "Healthy", 281.0)
+    assert "after it left that" in false_calm(late, wrong, {})[0]
+    assert "after its last true word" in false_calm(late, {}, deaf)[0]
+    assert "Unknown, Healthy" in false_calm(shown("Unknown", "Healthy", 300.0), {}, deaf)[0]
+    assert len(false_calm(shown("Synced", "Healthy", 290.0, 300.0, 310.0), wrong, deaf)) == 2
+
+
+def test_what_is_shown_in_time_or_of_another_cluster_or_as_unknown_is_none() -> None:
+    wrong, deaf = {"web@eu-1": [(100.0, 400.0)]}, {"eu-1": [(100.0, 400.0)]}
+    in_time = shown("Synced", "Healthy", 50.0, 150.0, 279.0, 401.0)
+    assert false_calm([*in_time, *shown("Unknown", "Unknown", 300.0)], wrong, deaf) == []
+    assert false_calm(shown("OutOfSync", "Missing", 300.0), wrong, deaf) == []
+    assert false_calm(shown("Synced", "Healthy", 300.0), {"web@us-1": [(0.0, 400.0)]}, {"us-1": [(0.0, 400.0)]}) == []
+
+
+def test_a_well_cluster_that_was_shown_unknown_is_a_false_alarm() -> None:
+    assert false_alarm(shown("Synced", "Healthy", 1.0, 2.0), ["eu-1"]) == []
+    assert false_alarm(shown("Unknown", "Unknown", 3.0), ["us-1"]) == []
+    assert "Unknown" in false_alarm([*shown("Synced", "Healthy", 1.0), *shown("Unknown", "Healthy", 3.0)], ["eu-1"])[0]
+
+
+def test_a_delay_that_grew_where_no_fault_was_is_named() -> None:
+    assert v6_delays([1.0, 1.2, 0.8], [1.1, 2.9], floor=1.0) == []
+    assert v6_delays([0.1], [4.9], floor=5.0) == []
+    assert "took 9.0 s" in v6_delays([1.0, 1.2, 0.8], [1.1, 9.0], floor=5.0)[0]
+    assert v6_delays([], [1.0], floor=5.0) == ["V6 no delay was measured"]

@@ -17,9 +17,9 @@ async def test_a_bad_day_breaks_no_invariant(seed: int) -> None:
     process = psutil.Process()
     before = process.num_fds(), len(process.children(recursive=True)), len(asyncio.all_tasks())
     schedule = Schedule(seed, seconds=4.0)
-    # How soon all is well again (V4) is for the long form: a refused right alone is asked again after minutes (R20).
-    assert [violation for violation in await schedule.run() if not violation.startswith("V4")] == []
+    assert await schedule.run() == []
     assert len(schedule.did) >= 6
+    assert schedule.delays
     # V8: nothing is left over but what libraries open once.
     gc.collect()
     async with asyncio.timeout(20):
