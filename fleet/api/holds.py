@@ -8,7 +8,7 @@ from fleet.access.policy import Role
 from fleet.api.models import HoldDeletion, HoldList, HoldOut, Metadata, rfc3339
 from fleet.api.queries import ApproveBody, OpenQuery, ReasonBody
 from fleet.api.route import Call, Route
-from fleet.core.audit import AuditEntry
+from fleet.core.audit import AuditEntry, hold_text
 from fleet.core.ids import ClusterName, Digest
 from fleet.core.status import Event, EventKind
 from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid
@@ -88,7 +88,7 @@ async def _decide(call: Call, row: HoldRow, decision: str, reason: str) -> HoldR
         at=now,
         actor=call.caller.name,
         action=f"hold-{decision}",
-        object=f"hold {row.id}, list {row.list_digest}",
+        object=hold_text(row.id, row.list_digest),
         commit=row.commit,
         reason=reason,
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from fleet.controllers.comparing import Comparing
-from fleet.core.audit import AuditEntry
+from fleet.core.audit import AuditEntry, hold_text
 from fleet.core.fingerprint import content_of
 from fleet.core.fleet import Cluster, Fleet, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName, short
@@ -190,7 +190,7 @@ class PlanApprovals:
             at=now,
             actor=approval.by,
             action="hold-approved",
-            object=f"hold {row.id}, list {row.list_digest}",
+            object=hold_text(row.id, row.list_digest),
             commit=row.commit,
             reason=reason,
         )

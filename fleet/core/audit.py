@@ -96,6 +96,11 @@ def refs_by_unit(found: Iterable[tuple[str, str]]) -> Mapping[UnitName, frozense
     return {unit: frozenset(each) for unit, each in refs.items()}
 
 
+def hold_text(hold: str, list_digest: str) -> str:
+    """The object of an entry about a hold: which, and the exact list that was decided on."""
+    return f"hold {hold}, list {list_digest}"
+
+
 def next_head(key: bytes, head: Head, entry: AuditEntry) -> Head:
     """The head after this entry was appended to a chain that ends at `head`."""
     number = head.number + 1

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from fleet.core.audit import DELETED, START, AuditEntry, Head, Link, heads_in, next_head, refs_by_unit
+from fleet.core.audit import DELETED, START, AuditEntry, Head, Link, heads_in, hold_text, next_head, refs_by_unit
 from fleet.core.ids import ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.status import HoldRequest
 from fleet.errors import StateDamaged, StateError
@@ -25,7 +25,8 @@ from fleet.store.tables import AUDIT, HOLDS, VALUES
 from fleet.store.trouble import state_error_of
 
 _HEAD = "audit-head"
-_BEGUN = ("delete", "adopt", "force", "renew-credential")  # written before and after, by the hub itself
+_DECIDED = {"hold-approved": "approved", "hold-rejected": "rejected"}  # to the decision that the hold's row holds then
+_BEGUN = ("delete", "adopt", "force", "renew-credential", *_DECIDED)  # written before and after
 _LOOK_BACK = 2_000  # of these before the end of the log: what a killed hub had begun is among its newest
 _COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table
 
@@ -161,7 +162,10 @@ def _seal_all(connection: Connection, key: bytes) -> None:
 
 
 def _end_begun(connection: Connection, key: bytes, now: float) -> None:
-    """Each of these has a last word (V5): of one that a killed hub had begun it is not known what became of it."""
+    """Each of these has a last word (V5): what became of what a killed hub had begun on a cluster is not known.
+
+    What became of a decision is: it stands in the hold's row, or it was not made.
+    """
     newest = select(AUDIT).where(AUDIT.c.action.in_(_BEGUN)).order_by(AUDIT.c.id.desc()).limit(_LOOK_BACK)
     begun: dict[tuple[str, Listed], AuditEntry] = {}
     for row in reversed(connection.execute(newest).mappings().all()):
@@ -172,8 +176,20 @@ def _end_begun(connection: Connection, key: bytes, now: float) -> None:
         else:
             begun[about] = entry
     for entry in begun.values():
-        ended = replace(entry, at=now, actor="hub", outcome="unknown: HubEnded", uid_after=entry.uid)
+        is_made = entry.action in _DECIDED and _is_decided(connection, entry)
+        outcome = "done" if is_made else "failed: HubEnded" if entry.action in _DECIDED else "unknown: HubEnded"
+        ended = replace(entry, at=now, actor="hub", outcome=outcome, uid_after=entry.uid)
         _insert(connection, _next(key, _head(connection) or START, ended))
+
+
+def _is_decided(connection: Connection, begun: AuditEntry) -> bool:
+    """Whether the decision that this entry begins was made: by this person, at its moment."""
+    query = select(HOLDS.c.id, HOLDS.c.list_digest).where(
+        HOLDS.c.decision == _DECIDED[begun.action],
+        HOLDS.c.decided_by == begun.actor,
+        HOLDS.c.decided_at == begun.at,
+    )
+    return any(begun.object == hold_text(row.id, row.list_digest) for row in connection.execute(query))
 
 
 def _said(head: Head | None) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0003"  # the newest migration; a database that says so is opened without looking at migrations
+SCHEMA = "0004"  # the newest migration; a database that says so is opened without looking at migrations
 
 METADATA = MetaData()
 
@@ -98,6 +98,7 @@ AUDIT = Table(
     Column("uid_after", String, nullable=False, server_default=""),
     Column("approver", String, nullable=False, server_default=""),
     Column("seal", String, nullable=False, server_default=""),
+    Index("audit_by_commit", "revision", "action"),
     sqlite_autoincrement=True,
 )
 

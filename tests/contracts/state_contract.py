@@ -328,6 +328,37 @@ class StateContract:
         assert heads[0].seal != heads[1].seal
         assert await state.audit_entries(after=1) == links[1:]
 
+    async def test_what_was_deleted_on_behalf_of_a_commit_is_told_by_unit(self, state: StateWithVault) -> None:
+        def deletion(name: str, outcome: str = "done", **more: str) -> AuditEntry:
+            said = {"cluster": "eu-1", "unit": "web@eu-1", "commit": COMMIT, "action": "delete", **more}
+            return AuditEntry(1.0, "worker", object=f"/ConfigMap/shop/{name}", uid="u", outcome=outcome, **said)
+
+        for entry in (
+            deletion("begun", ""),
+            deletion("done"),
+            deletion("gone", "gone"),
+            deletion("refused", "failed: Forbidden"),
+            deletion("lost", "unknown: HubEnded"),
+            deletion("adopted", action="adopt"),
+            deletion("older", commit="a" * 40),
+            deletion("theirs", unit="web-2@eu-1"),
+            deletion("there", unit="web@us-1"),
+        ):
+            await state.write(entry)
+        refs = {name: ObjectRef("", "ConfigMap", "shop", name) for name in ("done", "gone", "older", "there")}
+        web, there = UnitName.parse("web@eu-1"), UnitName.parse("web@us-1")
+        assert await state.deleted(OverlayName("web"), {COMMIT}) == {
+            web: {refs["done"], refs["gone"]},
+            there: {refs["there"]},
+        }
+        assert await state.deleted(OverlayName("web"), {COMMIT, Revision("a" * 40)}) == {
+            web: {refs["done"], refs["gone"], refs["older"]},
+            there: {refs["there"]},
+        }
+        assert await state.deleted(OverlayName("w_b"), [COMMIT]) == {}
+        assert await state.deleted(OverlayName("web"), ()) == {}
+        assert await state.deleted(OverlayName("other"), {COMMIT}) == {}
+
     async def test_a_deletion_names_who_approved_exactly_it(self, state: StateWithVault) -> None:
         asked = await state.put_hold(hold())
         await state.decide_hold(

@@ -14,8 +14,10 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 from fleet.cli.audit import export, verify
-from fleet.core.audit import AuditEntry, Head, verify_chain
+from fleet.core.audit import AuditEntry, Head, hold_text, verify_chain
+from fleet.core.ids import Digest, OverlayName, Revision
 from fleet.errors import KeyMissing, StateDamaged
+from fleet.ports.state import HoldRow
 from fleet.store import schema
 from fleet.store.audit import read_log
 from fleet.store.crypto import Cipher, audit_key
@@ -182,6 +184,34 @@ async def test_what_a_killed_hub_had_begun_gets_its_last_word_once(data: Path) -
         await state.close()
         assert last == [(action, "unknown: HubEnded") for action in ("adopt", "force", "renew-credential")]
     assert check(data)[0] == 0
+
+
+@pytest.mark.parametrize("decision", ["approved", "rejected"])
+async def test_a_decision_that_a_killed_hub_had_begun_was_made_or_not(data: Path, decision: str) -> None:
+    state = await open_state(data, KEY)
+    rows = [
+        await state.put_hold(HoldRow("", OverlayName(name), Revision("c" * 40), 1.0, Digest("list"), (), 9e9))
+        for name in ("web", "shop")
+    ]
+    for row in rows:
+        begun = replace(entry(1), at=2.0, actor="jo", action=f"hold-{decision}", outcome="", unit="", uid="")
+        await state.write(replace(begun, object=hold_text(row.id, row.list_digest)))
+    made = rows[0]
+    await state.decide_hold(made.id, list_digest=made.list_digest, decision=decision, actor="jo", reason="", at=2.0)
+    await state.close()
+    for _ in range(2):
+        state = await open_state(data, KEY)
+        last = [(link.entry.object, link.entry.outcome) for link in (await state.audit_entries())[2:]]
+        await state.close()
+        texts = [hold_text(row.id, row.list_digest) for row in rows]
+        assert last == [(texts[0], "done"), (texts[1], "failed: HubEnded")]
+
+
+async def test_what_was_deleted_for_a_commit_is_found_without_reading_the_log(data: Path) -> None:
+    await write(data, 1)
+    with closing(sqlite3.connect(data / "state.db")) as connection:
+        query = "EXPLAIN QUERY PLAN SELECT unit FROM audit WHERE action = 'delete' AND revision IN ('a', 'b')"
+        assert "audit_by_commit" in " ".join(str(row) for row in connection.execute(query))
 
 
 async def test_an_export_is_checked_like_the_log(data: Path, tmp_path: Path) -> None:
