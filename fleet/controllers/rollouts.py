@@ -39,6 +39,8 @@ log = structlog.get_logger("rollouts")
 CLOCK = "rollout-clock"  # value of the state
 CLOCK_SECONDS = 5.0  # so much of a soak may count twice after a kill, and none of it is lost
 GATHER_SECONDS = 0.02  # reports that come together are looked at together
+REST_SHARE = 4.0  # times what a look took, before the next one: a large fleet's reports come one after the other
+REST_SECONDS = 1.0  # at most
 LOOK_SECONDS = 120.0  # without a ring
 DEAF_SECONDS = 60.0  # after a start, for the first word of each worker
 DEAF_LOOK_SECONDS = 0.25
@@ -91,15 +93,17 @@ class Rollouts:
             await self._gates.close()
 
     async def _run(self) -> None:
+        took = 0.0
         while True:
             if not self._is_open:
                 await self.start()
                 await self._board.publish()  # what was released before an error, and not told yet
-            await asyncio.sleep(GATHER_SECONDS)
+            await asyncio.sleep(max(GATHER_SECONDS, min(REST_SHARE * took, REST_SECONDS)))
+            began = self._clock()
             self._bells.rollouts.clear()
             self._is_open = False  # a look that fails midway may have been durable already: then that counts
             due = await self.look()
-            self._is_open = True
+            self._is_open, took = True, self._clock() - began
             wait = LOOK_SECONDS if due is None else max(0.0, min(due - self._now(), LOOK_SECONDS))
             if open_rows(self._view.passages):
                 wait = min(wait, CLOCK_SECONDS)

@@ -83,6 +83,11 @@ class Gate:
         """How many calls may be in flight now."""
         return int(self._state.allowed)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the last call had no answer of use."""
+        return self._state.silent
+
     async def enter(self) -> None:
         """Wait for a place; give it back by one of the `leave_` calls, whatever happens."""
         while True:

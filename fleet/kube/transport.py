@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import aiohttp
 import tenacity
+from multidict import CIMultiDict
 from prometheus_client import Counter
 from yarl import URL
 
@@ -30,7 +31,7 @@ from fleet.kube.identity import IDENTITY_TARGET, IdentityRule
 from fleet.kube.limits import KubeLimits
 from fleet.kube.session import Session
 from fleet.kube.troubles import CONNECTION_ERRORS, deadline_passed, error_of_connection
-from fleet.kube.wire import Proof
+from fleet.kube.wire import Line, Proof
 from fleet.ports.kube import Fence
 
 _T = TypeVar("_T")
@@ -156,11 +157,19 @@ class Transport:
         began = self._clock()
         reply: Reply | None = None
         try:
-            line, headers = self._session.for_request(request)
+            line, headers = self._for_request(request)
             reply = await exchange(line, headers, request, self.limits, write=write)
             return reply
         finally:
             self._leave(request, reply, self._clock() - began if write else None)
+
+    def _for_request(self, request: Request) -> tuple[Line, Mapping[str, str]]:
+        line, headers = self._session.for_request(request)
+        if not self._gate.is_silent:
+            return line, headers
+        closing = CIMultiDict(headers)  # one socket is enough for a cluster that is not well: pooled ones are used up
+        closing["Connection"] = "close"
+        return line, closing
 
     def _count(self, verb: str, reply: Reply | None) -> None:
         key = (verb, str(reply.status) if reply else "none")
@@ -195,7 +204,7 @@ class Transport:
         await self._gate.enter()  # only until the answer begins: an open watch costs the server little
         reply: Reply | None = None
         try:
-            line, headers = self._session.for_request(request)
+            line, headers = self._for_request(request)
             response = await line.session.request(
                 request.method,
                 URL(line.base + request.target, encoded=True),

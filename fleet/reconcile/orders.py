@@ -51,8 +51,7 @@ class Orders:
             return False
         mode_changed = self.desired is None or self.desired.mode is not desired.mode
         self.desired = desired
-        self._outbox.desired_sequence = desired.sequence
-        self._outbox.nudge()
+        self._outbox.answer(desired.sequence)
         mentioned = {item.unit: item for item in desired.units}
         for name, item in mentioned.items():
             unit = self.units.get(name)

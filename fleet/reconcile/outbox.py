@@ -14,6 +14,7 @@ from fleet.core.status import Event, EventKind, OperationResult, Report, UnitRep
 from fleet.ports.worker import Sink
 
 _GATHER_SECONDS = 0.02  # what happens within this time is one report
+_ANSWER_SECONDS = 1.0  # an order that changes nothing is answered alone; else with what follows from it
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Outbox:
     _events: list[Event] = field(default_factory=list[Event])
     _due: asyncio.Event = field(default_factory=asyncio.Event)
     _full: bool = False
+    _answered: int = -1  # the sequence that was reported last
 
     def put_unit(self, report: UnitReport) -> None:
         """Report a unit if it changed in anything but the time it was looked at."""
@@ -86,9 +88,14 @@ class Outbox:
         self._full = True
         self._due.set()
 
-    def nudge(self) -> None:
-        """Something small changed (the sequence that is answered): report it."""
-        self._due.set()
+    def answer(self, sequence: int) -> None:
+        """An order was taken: a report says so, soon."""
+        self.desired_sequence = sequence
+        asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self._answer_due)
+
+    def _answer_due(self) -> None:
+        if self._answered < self.desired_sequence:
+            self._due.set()
 
     async def run(self) -> None:
         """Send until cancelled. At least a heartbeat each `heartbeat_seconds`, because an age is part of a status."""
@@ -111,7 +118,7 @@ class Outbox:
         events, self._events = tuple(self._events), []
         self._changed = set()
         self._sequence = max(self._sequence + 1, int(self.wall() * 1000))
-        reach = self.reach
+        reach, self._answered = self.reach, self.desired_sequence
         await self.sink.send(
             Report(
                 cluster=self.cluster,

@@ -454,3 +454,37 @@ async def test_dead_peers_are_noticed_by_the_kernel(world: World, monkeypatch: p
         assert kube.version
     assert seen[socket.TCP_USER_TIMEOUT] == 30_000
     assert seen[socket.TCP_KEEPIDLE] + seen[socket.TCP_KEEPINTVL] * seen[socket.TCP_KEEPCNT] <= 45
+
+
+@pytest.mark.parametrize("is_well", [False, True])
+async def test_a_server_that_only_fails_is_asked_by_one_call_at_a_time_over_one_socket(
+    world: World, is_well: bool
+) -> None:
+    in_flight = most = 0
+
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> Reply | None:
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        await asyncio.sleep(0.02)
+        in_flight -= 1
+        return as_json(WEB) if is_well else refusal(500, "InternalError")
+
+    world.server.answer = answer
+    async with world.connected() as kube:
+
+        async def ask() -> None:
+            await asyncio.gather(*(kube.get(MAPS, "shop", "web") for _ in range(3)), return_exceptions=True)
+
+        await ask()
+        assert most > 1
+        most, before = 0, len(world.server.asked)
+        await ask()
+        again = world.server.asked[before:]
+        assert (most > 1) is is_well
+        assert {one.headers.get("connection") for one in again} == {None if is_well else "close"}
+        is_well = True
+        await kube.get(MAPS, "shop", "web")
+        most = 0
+        await ask()
+        assert most > 1
