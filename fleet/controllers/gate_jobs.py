@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet.core.audit import AuditEntry
+from fleet.core.causes import judge_cause
 from fleet.core.documents import Document, canonical, text_at
 from fleet.core.fleet import Cluster, Fleet, JobCheck, Mode, Suspension
 from fleet.core.gate_jobs import is_run, job_document, judge_job
@@ -135,7 +136,20 @@ class GateJobs:
             if after is None:
                 raise _NotRun(f"{place.ref} vanished before it ended")
             live = after
+        if found.word is Word.BAD and (why := await self._cause(place, live)):
+            return replace(found, text=f"{found.text}; {why}")
         return found
+
+    async def _cause(self, place: _Place, live: Document) -> str:
+        """What a pod of a failed Job ended with; "" where none says it, or it cannot be read."""
+        with suppress(ClusterError):
+            pods = (await place.kube.discover()).find("", "Pod")
+            if pods is not None:
+                selector = f"batch.kubernetes.io/job-name={place.ref.name}"
+                found = await place.kube.list(pods, namespace=place.ref.namespace, selector=selector)
+                cause = judge_cause(live, (), found.items, self.wall()).cause
+                return cause.message if cause is not None else ""
+        return ""
 
     async def _live(self, ask: Ask, place: _Place) -> Document | None:
         live = await place.kube.get(place.served, place.ref.namespace, place.ref.name)

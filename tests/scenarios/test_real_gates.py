@@ -73,4 +73,5 @@ async def test_a_real_job_that_completes_lets_the_step_pass_and_one_that_fails_h
             assert (answer["state"], reading["state"]) == ("halted", "failed")
             assert "gate smoke of step dev: Job default/" in answer["why"]
             assert " failed: BackoffLimitExceeded" in reading["reading"]
+            assert reading["reading"].endswith("; pod failed, exit 3: checkout is broken"), reading["reading"]
             await world.until(lambda: not jobs(), "deleted as well")
