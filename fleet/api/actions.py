@@ -7,7 +7,8 @@ import secrets
 from datetime import datetime
 
 from fleet.access.policy import Role
-from fleet.api.models import Done, OperationList, OperationOut, SuspensionList, SuspensionOut, rfc3339
+from fleet.api.models import rfc3339
+from fleet.api.models_deeds import Done, OperationList, OperationOut, SuspensionList, SuspensionOut
 from fleet.api.queries import IdentityBody, OpenQuery, ReasonBody, SuspendBody, SyncBody
 from fleet.api.route import Call, Route
 from fleet.core.fleet import Suspension

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fleet.access.policy import Role
-from fleet.api.models import CredentialList, CredentialOut, Done, TokenList, TokenOut, rfc3339
+from fleet.api.models import rfc3339
+from fleet.api.models_deeds import CredentialList, CredentialOut, Done, TokenList, TokenOut
 from fleet.api.queries import CredentialBody, TokenBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry

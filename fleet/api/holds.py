@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleet.access.policy import Role
-from fleet.api.models import HoldDeletion, HoldList, HoldOut, Metadata, rfc3339
+from fleet.api.models import Metadata, rfc3339
+from fleet.api.models_deeds import HoldDeletion, HoldList, HoldOut
 from fleet.api.queries import ApproveBody, OpenQuery, ReasonBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry, hold_text

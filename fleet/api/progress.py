@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from fleet.access.policy import Role
-from fleet.api.models import CommitProgress, CommitUnit
+from fleet.api.models_fleet import CommitProgress, CommitUnit
 from fleet.api.queries import CommitQuery
 from fleet.api.route import Call, Route
 from fleet.core.fleet import Severity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.access.policy import Role
-from fleet.api.models import Done, RecoveryList, RecoveryOut
+from fleet.api.models_deeds import Done, RecoveryList, RecoveryOut
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry
 from fleet.core.status import asks_recovery

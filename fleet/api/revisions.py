@@ -6,15 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from fleet.access.policy import Role
-from fleet.api.models import (
-    EndsSoon,
-    EnvironmentRow,
-    NeedsPerson,
-    ProblemOut,
-    RevisionOut,
-    StatusOut,
-    rfc3339,
-)
+from fleet.api.models import rfc3339
+from fleet.api.models_fleet import EndsSoon, EnvironmentRow, NeedsPerson, ProblemOut, RevisionOut, StatusOut
 from fleet.api.route import Call, Route
 from fleet.core.fleet import Problem, Suspension
 from fleet.core.fold import ClusterSummary, fold_fleet

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from fleet.access.policy import Role
 from fleet.api.actions import operation_out
-from fleet.api.models import ApiModel, Metadata, OperationOut, Page, rfc3339
+from fleet.api.models import ApiModel, Metadata, Page, rfc3339
+from fleet.api.models_deeds import OperationOut
 from fleet.api.queries import OpenQuery, ReasonBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry

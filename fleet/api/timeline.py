@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fleet.access.policy import Role
-from fleet.api.models import AuditList, AuditOut, EventList, EventOut, rfc3339
+from fleet.api.models import rfc3339
+from fleet.api.models_deeds import AuditList, AuditOut, EventList, EventOut
 from fleet.api.queries import AfterQuery, EventQuery
 from fleet.api.route import Call, Route
 from fleet.core.audit import Link

@@ -20,7 +20,7 @@ import yaml
 from testbed.controlplane import ControlPlane
 from testbed.gitrepo import Content, GitRepo
 
-from fleet.api.models import CommitProgress
+from fleet.api.models_fleet import CommitProgress
 from fleet.api.progress import commit_progress
 from fleet.core.fold import UnitSummary
 from fleet.core.ids import ClusterName, UnitName
