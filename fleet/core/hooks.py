@@ -61,6 +61,16 @@ def hook_state(ref: ObjectRef, health: ObjectHealth) -> Kstatus:
     return Kstatus.IN_PROGRESS if is_job and health.health is Health.SUSPENDED else health.kstatus
 
 
+def collides(ref: ObjectRef, live: Document | None, *, was_begun: bool) -> bool:
+    """Whether what stands under a hook's name is an earlier run's, and would pass for this one.
+
+    was_begun: this run was decided before, and what is there may be its own. What only lies there is applied over; what
+    runs to an end would have ended before it began.
+    """
+    runs_to_an_end = (ref.group, ref.kind) in {("batch", "Job"), ("", "Pod")}
+    return live is not None and runs_to_an_end and not was_begun
+
+
 def split_hooks(objects: Iterable[BundleObject]) -> tuple[tuple[BundleObject, ...], tuple[BundleObject, ...]]:
     """The objects that make up the desired state, and the hooks."""
     plain: list[BundleObject] = []

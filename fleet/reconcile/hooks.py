@@ -4,8 +4,7 @@ That a hook is begun is durable before it is applied, that it was started once t
 worker had begun is applied again: over its own object that changes nothing, and where there is none it never landed.
 Only a Job that removes itself could have come and gone: it is made suspended, and let go when that is durable.
 Hook objects are no part of the record; they go by their own `hook-delete` annotation alone (V1), which is remembered
-until they are gone. What another overlay wants, owns or has marked is neither written nor deleted by a hook of the same
-name (R4, R16).
+until they are gone. What is left of an earlier run and may not go by it is no run of the next one: the hook is refused.
 """
 
 from __future__ import annotations
@@ -14,15 +13,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import orjson
-
-from fleet.core.documents import Document, mapping_at, text_at
-from fleet.core.fingerprint import content_of
-from fleet.core.guard import Approved, Doomed, judge_hook_deletion, prune_rule_of
+from fleet.core.documents import Document
 from fleet.core.hooks import (
     HookPlan,
     Owed,
-    held_back,
+    collides,
     hook_key,
     hook_state,
     hooks_to_delete,
@@ -30,19 +25,19 @@ from fleet.core.hooks import (
     plan_hooks,
     removes_itself,
 )
-from fleet.core.ids import Digest, ObjectRef, OverlayName
+from fleet.core.ids import Digest, ObjectRef
 from fleet.core.objects import HookDelete, HookPhase
 from fleet.core.plan import Claims, Wanted
-from fleet.core.record import MarkKind, MarkVerdict, judge_mark
-from fleet.core.rollout import Apply
+from fleet.core.record import MarkKind
 from fleet.core.status import EventKind, Kstatus
-from fleet.errors import ClusterError, Conflict, KindNotServed, OwnedByOther, PruneStuck, ReconcileError
+from fleet.errors import ClusterError, KindNotServed, PruneStuck, ReconcileError
 from fleet.ports.kube import Answer, ServedKind
 from fleet.ports.worker import JournalEntry
-from fleet.reconcile.apply import ABSENT_VERSION, ENDS_SESSION, Applier, NotOurs, refusal_of
+from fleet.reconcile.apply import ENDS_SESSION, Applier, NotOurs
+from fleet.reconcile.hook_objects import HookObjects
 from fleet.reconcile.judging import is_older
 from fleet.reconcile.memory import Live, Trouble, UnitState
-from fleet.reconcile.prune import Pruner, created_at
+from fleet.reconcile.prune import Pruner
 from fleet.reconcile.site import UNKNOWN_RESULT, Site
 
 if TYPE_CHECKING:
@@ -50,21 +45,20 @@ if TYPE_CHECKING:
 
 _BEGUN, _MADE, _STARTED, _FAILED = "begun ", "made ", "started ", "failed "
 _NO_DIGEST = Digest("")
-_STALE_TRIES = 3
-_HOOKS = {"fleet.internal/hook", "argocd.argoproj.io/hook"}  # annotations by which a live object shows that it is one
 
 
 class HookRunner:
     """Hooks of any unit of one site."""
 
     def __init__(self, site: Site, applier: Applier, pruner: Pruner) -> None:
-        self._site, self._applier, self._pruner = site, applier, pruner
+        self._site, self._applier = site, applier
+        self._objects = HookObjects(site, applier, pruner)
         self._started: dict[ObjectRef, str] = {}  # the resourceVersion that the start of a hook made
 
     async def run(self, unit: UnitState, phase: HookPhase, outcome: Outcome, claims: Claims) -> bool:
         """Take a phase as far as it goes now; True once it is over."""
         plan = await self._plan(unit, phase, claims)
-        await self._end(unit, plan, claims)
+        await self._end(unit, plan, outcome, claims)
         if plan.over:
             return True
         if plan.failed:
@@ -76,7 +70,7 @@ class HookRunner:
         for stage in plan.run:
             for obj in stage.objects:
                 hook = next(hook for hook in unit.hooks if hook.ref == obj.ref)
-                if not await self._start(unit, hook, claims):
+                if not await self._start(unit, hook, outcome, claims):
                     _name(outcome, unit.troubles[hook.ref])
                     return False
         if not plan.run and (unknown := [ref for ref in plan.waiting if ref in unit.troubles]):
@@ -102,12 +96,16 @@ class HookRunner:
         await self.run(unit, HookPhase.SYNC_FAIL, outcome, claims)
         outcome.reason, outcome.message, outcome.next_step = reason, message, next_step
 
-    async def tidy(self, unit: UnitState, claims: Claims) -> None:
+    async def tidy(self, unit: UnitState, outcome: Outcome, claims: Claims) -> None:
         """Delete the objects of hooks that have ended and ask for it; what fails or must wait is tried again."""
         site = self._site
         for owed in owed_in(unit.memory.done_hooks):
             ref, trouble = owed.ref, unit.troubles.get(owed.ref)
-            if ref in unit.wanted or self._claimants(unit, ref, claims):  # it has become more than what a hook left
+            if not outcome.may().apply:
+                return
+            if ref in unit.wanted or self._objects.claimants(
+                unit, ref, claims
+            ):  # it has become more than what a hook left
                 unit.replace_holds.pop(ref, None)
                 unit.warnings.pop(ref, None)
                 await self._remember(unit, [], forget=[str(owed)])
@@ -120,7 +118,7 @@ class HookRunner:
                 continue
             try:
                 why = "its hook-delete annotation asks for it"
-                gone = await self._delete(unit, ref, served, claims, why, uid=owed.uid)
+                gone = await self._objects.delete(unit, ref, served, claims, why, uid=owed.uid)
             except ENDS_SESSION:
                 raise
             except NotOurs:  # somebody took its place meanwhile: nothing of ours is left to delete
@@ -193,11 +191,11 @@ class HookRunner:
                 why=f"the cluster does not serve its kind {hook.ref.kind} any more",
                 next_step="put its definition back, or deliver a commit with another hook",
             )
-        document = await self._read(unit, hook.ref, served, claims)
+        document = await self._objects.read(unit, hook.ref, served, claims)
         return self._site.see(unit, hook.ref, document) if document is not None else None
 
-    async def _start(self, unit: UnitState, hook: Wanted, claims: Claims) -> bool:
-        """Start one hook; False where that failed, with the trouble noted in the unit.
+    async def _start(self, unit: UnitState, hook: Wanted, outcome: Outcome, claims: Claims) -> bool:
+        """Start one hook, unless its unit may not be written to any more; False where that failed: noted in the unit.
 
         What stands under its name is read: the view may not show it, since watches that went on after a restart tell
         nothing of what is in no record.
@@ -210,14 +208,24 @@ class HookRunner:
         before = unit.memory.done_hooks
         was_begun = _BEGUN + key in before
         try:
-            self._refuse_claimed(unit, ref, claims)
+            self._objects.refuse_claimed(unit, ref, claims)
             if served is None:
                 return await self._applier.write(unit, hook)  # notes KindNotServed
             clear = not was_begun and self._is_cleared(unit, hook)
-            if clear and not await self._delete(unit, ref, served, claims, "runs anew for another commit"):
+            if not outcome.may().apply:
+                return True  # nobody says that it runs: it is not written down (R17)
+            if clear and not await self._objects.delete(unit, ref, served, claims, "runs anew for another commit"):
                 site.poll(unit.name, site.limits.watch_seconds)
                 return True  # still going; a later pass finds it gone
-            live = await self._read(unit, ref, served, claims)
+            live = await self._objects.read(unit, ref, served, claims)
+            if collides(ref, live, was_begun=was_begun):
+                raise PruneStuck(
+                    f"hook {ref} was not started: what its last run left is still there",
+                    why="its hook-delete does not let it go before the next run",
+                    next_step="add BeforeHookCreation to its hook-delete, delete it by hand, or name the hook anew",
+                )
+            if not outcome.may().apply:
+                return True
             if answer := await self._bring(unit, hook, served, live, claims):
                 self._started[ref] = site.see(unit, ref, answer.object).resource_version
             await self._remember(unit, [_STARTED + key])
@@ -260,85 +268,18 @@ class HookRunner:
         key = hook_key(unit.bundle, hook.ref)
         vanishes = removes_itself((await self._site.library.object(unit.bundle, hook.source)).document())
         if _MADE + key in unit.memory.done_hooks:
-            return await self._create(unit, hook, served, live, claims) if live is not None else None
+            return await self._objects.create(unit, hook, served, live, claims) if live is not None else None
         if _BEGUN + key not in unit.memory.done_hooks:
             await self._remember(unit, [_BEGUN + key])
         if not vanishes:
-            return await self._create(unit, hook, served, live, claims)
+            return await self._objects.create(unit, hook, served, live, claims)
         fresh = live is None
         if live is None:
-            live = (await self._create(unit, hook, served, None, claims, suspended=True)).object
+            live = (await self._objects.create(unit, hook, served, None, claims, suspended=True)).object
         await self._remember(unit, [_MADE + key])
-        return await self._create(unit, hook, served, live, claims, fresh=fresh)
+        return await self._objects.create(unit, hook, served, live, claims, fresh=fresh)
 
-    def _claimants(self, unit: UnitState, ref: ObjectRef, claims: Claims) -> frozenset[OverlayName]:
-        """Other overlays that want this object or hold it in their record (R16)."""
-        owner = self._site.owners.get(ref)
-        others = claims.others(ref, unit.name.overlay)
-        return others | {owner.overlay} if owner is not None and owner != unit.name else others
-
-    def _refuse_claimed(self, unit: UnitState, ref: ObjectRef, claims: Claims) -> None:
-        """Raise NotOurs where another overlay claims this object."""
-        if others := self._claimants(unit, ref, claims):
-            who = ", ".join(sorted(others))
-            raise NotOurs(
-                OwnedByOther(
-                    f"hook {ref} was not started: it is also in overlay {who}",
-                    why="two overlays may not claim one object",
-                    next_step="give the hook a name of its own",
-                )
-            )
-
-    async def _read(
-        self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims | None
-    ) -> Document | None:
-        """The object under a hook's name, None where there is none; raises NotOurs on one that is not ours (R4).
-
-        claims: by which what a hook of another overlay left is ours too; None where our own mark alone will do.
-        """
-        live = await self._site.kube.get(served, ref.namespace, ref.name)
-        if live is None:
-            return None
-        verdict = judge_mark(live, self._site.mark(unit.name))
-        if foreign := refusal_of(ref, verdict, moved=claims is not None and self._is_left_over(live, verdict, claims)):
-            foreign.next_step = "give the hook a name of its own"
-            raise NotOurs(foreign)
-        return live
-
-    def _is_left_over(self, live: Document, verdict: MarkVerdict, claims: Claims) -> bool:
-        """Whether a hook of an overlay that does not have it any more left this: it moved here, or was renamed."""
-        other = OverlayName(verdict.who)
-        is_known = claims.is_known(other) or all(name.overlay != other for name in self._site.units)
-        is_hook = bool(_HOOKS & mapping_at(live, "metadata", "annotations").keys())
-        return verdict.kind is MarkKind.OTHER_UNIT and is_known and is_hook
-
-    async def _create(
-        self,
-        unit: UnitState,
-        hook: Wanted,
-        served: ServedKind,
-        live: Document | None,
-        claims: Claims,
-        *,
-        suspended: bool = False,
-        fresh: bool = False,
-    ) -> Answer:
-        """Apply a hook's object over exactly this state; one of somebody else that came meanwhile stays (R4).
-
-        fresh: we have just made it, and its controller may have written to it since.
-        """
-        ref = hook.ref
-        uid, version = ("", ABSENT_VERSION) if live is None else _identity_of(live)
-        version = "" if fresh else version
-        body = await self._applier.body(unit, hook, live, uid, version)
-        raw = orjson.dumps(held_back(body.document)) if suspended else body.raw
-        try:
-            return await self._site.kube.apply(served, ref.namespace, ref.name, raw)
-        except Conflict:
-            await self._read(unit, ref, served, claims)
-            raise
-
-    async def _end(self, unit: UnitState, plan: HookPlan, claims: Claims) -> None:
+    async def _end(self, unit: UnitState, plan: HookPlan, outcome: Outcome, claims: Claims) -> None:
         """Remember hooks that ended, with what is to be deleted of them, and then delete it."""
         assert unit.bundle is not None
         keys = [hook_key(unit.bundle, ref) for ref in plan.finished]
@@ -354,7 +295,7 @@ class HookRunner:
             keys.append(str(Owed(alive[ref].uid, hook_key(unit.bundle, ref))))
         if set(keys) - set(unit.memory.done_hooks):
             await self._remember(unit, keys)
-            await self.tidy(unit, claims)
+            await self.tidy(unit, outcome, claims)
 
     async def _remember(self, unit: UnitState, keys: Iterable[str], forget: Iterable[str] = ()) -> None:
         """Of other bundles only what is still to be deleted is kept."""
@@ -366,68 +307,6 @@ class HookRunner:
         unit.memory = replace(unit.memory, done_hooks=tuple(new))
         await self._site.journal.commit(JournalEntry(units=(unit.memory,)))
 
-    async def _delete(
-        self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims, reason: str, *, uid: str = ""
-    ) -> bool:
-        """Delete a hook's object of ours in the state that was just read (R11); True once it is gone.
-
-        uid: another object under this name is none of it, and counts as gone. A precious one asks a person first (R10).
-        Raises NotOurs, PruneStuck where it is to be kept, and ClusterError; one that changes meanwhile is read again a
-        few times.
-        """
-        site, tries = self._site, 0
-        while (live := await self._read_doomed(unit, ref, served, claims if not uid else None)) is not None:
-            found, version = _identity_of(live)
-            if uid and found != uid:
-                unit.replace_holds.pop(ref, None)
-                return True
-            if text_at(live, "metadata", "deletionTimestamp"):
-                return False
-            if not await self._may_go(unit, ref, live):
-                return False
-            tries += 1
-            try:
-                left = await site.delete(unit, ref, served, uid=found, reason=reason, version=version)
-            except Conflict:
-                if tries == _STALE_TRIES:
-                    raise
-                continue
-            if left is not None:
-                return False
-            break
-        unit.replace_holds.pop(ref, None)
-        site.view.drop(ref)
-        return True
-
-    async def _read_doomed(
-        self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims | None
-    ) -> Document | None:
-        """As `_read`; nobody is asked any more about an object that turns out not to be ours."""
-        try:
-            return await self._read(unit, ref, served, claims)
-        except NotOurs:
-            unit.replace_holds.pop(ref, None)
-            raise
-
-    async def _may_go(self, unit: UnitState, ref: ObjectRef, live: Document) -> bool:
-        """Whether no guard minds, else it is held; raises PruneStuck where it is kept on purpose."""
-        action = unit.desired.action if unit.desired is not None else None
-        approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
-        content = content_of(live, key=self._site.key)
-        doomed = Doomed(ref, text_at(live, "metadata", "uid"), content, prune_rule_of(live))
-        verdict = judge_hook_deletion(doomed, approved=approved)
-        if verdict.hold is not None:
-            await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
-            return False
-        unit.replace_holds.pop(ref, None)
-        if not verdict.allowed:
-            raise PruneStuck(
-                f"hook {ref} was not started: what its last run left is still there",
-                why="prune: disabled on that object keeps it",
-                next_step="delete it by hand, or give the hook a name of its own",
-            )
-        return True
-
     def _why(self, ref: ObjectRef) -> str:
         live = self._site.view.find(ref)
         return f": {live.health.message}" if live is not None and live.health.message else ""
@@ -436,8 +315,3 @@ class HookRunner:
 def _name(outcome: Outcome, trouble: Trouble) -> None:
     """Say what a phase waits for."""
     outcome.reason, outcome.message, outcome.next_step = trouble.reason, trouble.message, trouble.next_step
-
-
-def _identity_of(live: Document) -> tuple[str, str]:
-    """UID and resourceVersion."""
-    return text_at(live, "metadata", "uid"), text_at(live, "metadata", "resourceVersion")

@@ -275,7 +275,7 @@ class UnitPass:
         self._refuse(unit, plan)
         if outcome.may().apply:
             await self._take_over(unit, plan)
-            await self._hooks.tidy(unit, claims)
+            await self._hooks.tidy(unit, outcome, claims)
         hooked = outcome.may().apply and await self._before(unit, outcome, claims)
         leave = outcome.may()
         steps = self._steps(unit, plan, leave, release=hooked)

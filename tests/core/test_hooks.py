@@ -10,6 +10,7 @@ from hypothesis.strategies import dictionaries, none, one_of, sampled_from, sets
 from fleet.core.health import judge_health
 from fleet.core.hooks import (
     Owed,
+    collides,
     held_back,
     hook_key,
     hook_state,
@@ -19,7 +20,7 @@ from fleet.core.hooks import (
     removes_itself,
     split_hooks,
 )
-from fleet.core.ids import Digest
+from fleet.core.ids import Digest, ObjectRef
 from fleet.core.objects import HookDelete, HookPhase
 from fleet.core.status import Kstatus
 
@@ -165,3 +166,11 @@ def test_only_a_job_with_a_lifetime_could_have_come_and_gone() -> None:
     assert not removes_itself(job_body(ttlSecondsAfterFinished=9, suspend=True))  # somebody else lets it go
     assert not removes_itself(job_body("v1", "ConfigMap", ttlSecondsAfterFinished=0))
     assert held_back(job_body(ttlSecondsAfterFinished=0)) == job_body(ttlSecondsAfterFinished=0, suspend=True)
+
+
+def test_what_ran_to_its_end_before_is_no_run_of_this_one() -> None:
+    job, config = ObjectRef("batch", "Job", "shop", "h"), ObjectRef("", "ConfigMap", "shop", "h")
+    assert collides(job, {"kind": "Job"}, was_begun=False)
+    assert not collides(job, {"kind": "Job"}, was_begun=True)
+    assert not collides(job, None, was_begun=False)
+    assert not collides(config, {"kind": "ConfigMap"}, was_begun=False)

@@ -10,6 +10,7 @@ from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 from testbed.rest import Rest
 
+from fleet.core.fleet import Suspension
 from fleet.core.ids import Identity, OverlayName, UnitName
 from fleet.core.objects import Mark
 from fleet.core.record import mark_body
@@ -272,6 +273,84 @@ async def test_a_hook_whose_object_is_to_be_kept_names_what_stands_in_its_way(
         client.delete(path(shop, "h"))
         await hub.until_well(unit)
     assert not deleted(hub, "h")
+
+
+async def test_what_a_job_left_that_may_not_go_is_no_run_of_the_next_commit(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    """It had ended before the next run began: with Argo CD too the name is taken then."""
+    client = api_server.client()
+    kept = job("h", shop)
+    kept["metadata"]["annotations"]["fleet.internal/hook-delete"] = "HookFailed"
+    unit = hub.want("web", [kept, config_map("a", shop)])
+    async with hub.worker():
+        await hub.until(lambda: runs(hub, unit, "h"), "runs")
+        complete(client, job_path(shop, "h"))
+        await hub.until_well(unit)
+        hub.want("web", [kept, config_map("a", shop, {"a": "2"})], commit="b")
+        await hub.until(lambda: hub.units[unit].reason == "PruneStuck", "named")
+        assert "BeforeHookCreation" in hub.units[unit].next_step + hub.units[unit].message
+        assert client.get(path(shop, "a"))["data"] == {"a": "1"}
+        client.delete(job_path(shop, "h"), propagationPolicy="Background")
+        hub.want("web", [kept, config_map("a", shop, {"a": "3"})], commit="c")
+        await hub.until(lambda: runs(hub, unit, "h"), "runs again")
+        complete(client, job_path(shop, "h"))
+        await hub.until_well(unit)
+    assert not deleted(hub, "h")
+
+
+async def test_what_only_lies_there_is_applied_over(hub: Hub, api_server: ControlPlane, shop: str) -> None:
+    client = api_server.client()
+    unit = hub.want("web", [hook("h", shop, "HookFailed"), config_map("a", shop)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        uid = client.get(path(shop, "h"))["metadata"]["uid"]
+        hub.want("web", [hook("h", shop, "HookFailed"), config_map("a", shop, {"a": "2"})], commit="b")
+        await hub.until_well(unit)
+        assert client.get(path(shop, "h"))["metadata"]["uid"] == uid
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_no_hook_starts_after_its_unit_was_suspended_amid_the_pass(
+    hub: Hub, api_server: ControlPlane, shop: str, stopped: bool
+) -> None:
+    client = api_server.client()
+    documents = [*(hook(name, shop, "BeforeHookCreation") for name in ("h1", "h2")), config_map("a", shop)]
+    stop = (Suspension("a look", scope="cluster eu-1"),) if stopped else ()
+    unit = hub.want("web", documents)
+
+    class Between:
+        """Once the first hook was applied, its unit is suspended, and the worker has heard it."""
+
+        def __init__(self, kube: Any) -> None:
+            self._kube = kube
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._kube, name)
+
+        async def apply(self, kind: Any, namespace: str, name: str, *arguments: Any, **options: Any) -> Any:
+            answer = await self._kube.apply(kind, namespace, name, *arguments, **options)
+            if name == "h1":
+                hub.want("web", documents, commit="b", suspensions=stop)
+                async with asyncio.timeout(10):
+                    while (found := self.state().desired) is None or found.commit != "b" * 40:
+                        await asyncio.sleep(0.01)
+            return answer
+
+        def state(self) -> Any:
+            session = worker._session
+            assert session is not None
+            return session.site.units[unit]
+
+    hub.between = Between
+    async with hub.worker() as worker:
+        if stopped:
+            await hub.until(lambda: unit in hub.units and hub.units[unit].blocked_by, "suspended")
+            assert client.exists(path(shop, "h1"))
+            assert not client.exists(path(shop, "h2"))
+        else:
+            await hub.until_well(unit)
+            assert client.exists(path(shop, "h2"))
 
 
 async def test_a_hook_that_lost_our_marks_while_it_ran_has_not_ended(

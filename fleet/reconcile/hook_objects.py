@@ -1,0 +1,165 @@
+"""The objects of hooks on a cluster: read, applied over exactly what was read, and deleted.
+
+What another overlay wants, owns or has marked is neither written nor deleted by a hook of the same name (R4, R16).
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from fleet.core.documents import Document, mapping_at, text_at
+from fleet.core.fingerprint import content_of
+from fleet.core.guard import Approved, Doomed, judge_hook_deletion, prune_rule_of
+from fleet.core.hooks import held_back
+from fleet.core.ids import ObjectRef, OverlayName
+from fleet.core.plan import Claims, Wanted
+from fleet.core.record import MarkKind, MarkVerdict, judge_mark
+from fleet.core.rollout import Apply
+from fleet.errors import Conflict, OwnedByOther, PruneStuck
+from fleet.ports.kube import Answer, ServedKind
+from fleet.reconcile.apply import ABSENT_VERSION, Applier, NotOurs, refusal_of
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.prune import Pruner, created_at
+from fleet.reconcile.site import Site
+
+_STALE_TRIES = 3
+_HOOKS = {"fleet.internal/hook", "argocd.argoproj.io/hook"}  # annotations by which a live object shows that it is one
+
+
+class HookObjects:
+    """Hook objects of all units of one site."""
+
+    def __init__(self, site: Site, applier: Applier, pruner: Pruner) -> None:
+        self._site, self._applier, self._pruner = site, applier, pruner
+
+    def claimants(self, unit: UnitState, ref: ObjectRef, claims: Claims) -> frozenset[OverlayName]:
+        """Other overlays that want this object or hold it in their record (R16)."""
+        owner = self._site.owners.get(ref)
+        others = claims.others(ref, unit.name.overlay)
+        return others | {owner.overlay} if owner is not None and owner != unit.name else others
+
+    def refuse_claimed(self, unit: UnitState, ref: ObjectRef, claims: Claims) -> None:
+        """Raise NotOurs where another overlay claims this object."""
+        if others := self.claimants(unit, ref, claims):
+            who = ", ".join(sorted(others))
+            raise NotOurs(
+                OwnedByOther(
+                    f"hook {ref} was not started: it is also in overlay {who}",
+                    why="two overlays may not claim one object",
+                    next_step="give the hook a name of its own",
+                )
+            )
+
+    async def read(self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims | None) -> Document | None:
+        """The object under a hook's name, None where there is none; raises NotOurs on one that is not ours (R4).
+
+        claims: by which what a hook of another overlay left is ours too; None where our own mark alone will do.
+        """
+        live = await self._site.kube.get(served, ref.namespace, ref.name)
+        if live is None:
+            return None
+        verdict = judge_mark(live, self._site.mark(unit.name))
+        if foreign := refusal_of(ref, verdict, moved=claims is not None and self._is_left_over(live, verdict, claims)):
+            foreign.next_step = "give the hook a name of its own"
+            raise NotOurs(foreign)
+        return live
+
+    def _is_left_over(self, live: Document, verdict: MarkVerdict, claims: Claims) -> bool:
+        """Whether a hook of an overlay that does not have it any more left this: it moved here, or was renamed."""
+        other = OverlayName(verdict.who)
+        is_known = claims.is_known(other) or all(name.overlay != other for name in self._site.units)
+        is_hook = bool(_HOOKS & mapping_at(live, "metadata", "annotations").keys())
+        return verdict.kind is MarkKind.OTHER_UNIT and is_known and is_hook
+
+    async def create(
+        self,
+        unit: UnitState,
+        hook: Wanted,
+        served: ServedKind,
+        live: Document | None,
+        claims: Claims,
+        *,
+        suspended: bool = False,
+        fresh: bool = False,
+    ) -> Answer:
+        """Apply a hook's object over exactly this state; one of somebody else that came meanwhile stays (R4).
+
+        fresh: we have just made it, and its controller may have written to it since.
+        """
+        ref = hook.ref
+        uid, version = ("", ABSENT_VERSION) if live is None else _identity_of(live)
+        version = "" if fresh else version
+        body = await self._applier.body(unit, hook, live, uid, version)
+        raw = orjson.dumps(held_back(body.document)) if suspended else body.raw
+        try:
+            return await self._site.kube.apply(served, ref.namespace, ref.name, raw)
+        except Conflict:
+            await self.read(unit, ref, served, claims)
+            raise
+
+    async def delete(
+        self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims, reason: str, *, uid: str = ""
+    ) -> bool:
+        """Delete a hook's object of ours in the state that was just read (R11); True once it is gone.
+
+        uid: another object under this name is none of it, and counts as gone. A precious one asks a person first (R10).
+        Raises NotOurs, PruneStuck where it is to be kept, and ClusterError; one that changes meanwhile is read again a
+        few times.
+        """
+        site, tries = self._site, 0
+        while (live := await self._read_doomed(unit, ref, served, claims if not uid else None)) is not None:
+            found, version = _identity_of(live)
+            if uid and found != uid:
+                unit.replace_holds.pop(ref, None)
+                return True
+            if text_at(live, "metadata", "deletionTimestamp"):
+                return False
+            if not await self._may_go(unit, ref, live):
+                return False
+            tries += 1
+            try:
+                left = await site.delete(unit, ref, served, uid=found, reason=reason, version=version)
+            except Conflict:
+                if tries == _STALE_TRIES:
+                    raise
+                continue
+            if left is not None:
+                return False
+            break
+        unit.replace_holds.pop(ref, None)
+        site.view.drop(ref)
+        return True
+
+    async def _read_doomed(
+        self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims | None
+    ) -> Document | None:
+        """As `_read`; nobody is asked any more about an object that turns out not to be ours."""
+        try:
+            return await self.read(unit, ref, served, claims)
+        except NotOurs:
+            unit.replace_holds.pop(ref, None)
+            raise
+
+    async def _may_go(self, unit: UnitState, ref: ObjectRef, live: Document) -> bool:
+        """Whether no guard minds, else it is held; raises PruneStuck where it is kept on purpose."""
+        action = unit.desired.action if unit.desired is not None else None
+        approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
+        content = content_of(live, key=self._site.key)
+        doomed = Doomed(ref, text_at(live, "metadata", "uid"), content, prune_rule_of(live))
+        verdict = judge_hook_deletion(doomed, approved=approved)
+        if verdict.hold is not None:
+            await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
+            return False
+        unit.replace_holds.pop(ref, None)
+        if not verdict.allowed:
+            raise PruneStuck(
+                f"hook {ref} was not started: what its last run left is still there",
+                why="prune: disabled on that object keeps it",
+                next_step="delete it by hand, or give the hook a name of its own",
+            )
+        return True
+
+
+def _identity_of(live: Document) -> tuple[str, str]:
+    """UID and resourceVersion."""
+    return text_at(live, "metadata", "uid"), text_at(live, "metadata", "resourceVersion")
