@@ -24,7 +24,7 @@ from fleet.core.leaving import Leave
 from fleet.core.objects import Bundle
 from fleet.core.passage import Passages, Quarantine
 from fleet.core.proven import Guidebook
-from fleet.core.quarantine import told_of
+from fleet.core.quarantine import told_of, with_found
 from fleet.core.release import (
     Orders,
     plan_desired,
@@ -349,10 +349,11 @@ class Board:
         self._roster.allow(released_falls)
         self._suspensions, self._requests, self._approved = tuple(suspensions), tuple(requests), approved
 
-    async def believe(self, clusters: frozenset[ClusterName], values: Mapping[str, str]) -> None:
+    async def believe(self, clusters: frozenset[ClusterName], values: Mapping[str, str], wall: float) -> None:
         """Units that wait for a recovery were told to hold what they hold (R24), durable together with `values`.
 
-        A state from a backup may know older bundles, and what waits for its step would go back to them.
+        A state from a backup may know older bundles, and what waits for its step would go back to them. What their
+        parents bar is barred here from now on: a worker says it no more once it is confirmed. wall: for people.
         """
         async with self._releasing:
             fleet = self._view.fleet
@@ -366,7 +367,10 @@ class Board:
                 or self.is_barred(name, result)
             }
             rows = [ReleasedBundle(name, held.commit, held.bundle) for name, held in found.items()]
-            await self._state.put_released(rows, values=values)
+            kept = with_found(self._view.passages, self._view.units.values(), self.results, wall)
+            barred = rollout_values(kept) if kept is not self._view.passages else dict[str, str]()
+            await self._state.put_released(rows, values={**values, **barred})
+            self._bar(kept)
             self._held.update(found)
             self._dirty |= set(found)
             for name, held in found.items():  # the first commit after a loss did not wait for anything

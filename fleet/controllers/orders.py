@@ -78,7 +78,8 @@ class Orders:
         """Clusters that a person confirmed; what they hold is believed before the first of them may be written to."""
         recovered = (await self.state.get_value(RECOVERED) or "").split()
         if set(recovered) - set((await self.state.get_value(BELIEVED) or "").split()):
-            await self.board.believe(frozenset(map(ClusterName, recovered)), {BELIEVED: " ".join(recovered)})
+            values = {BELIEVED: " ".join(recovered)}
+            await self.board.believe(frozenset(map(ClusterName, recovered)), values, self.wall())
         return frozenset(map(ClusterName, recovered))
 
     async def _request_of(self, row: OperationRow, every: Sequence[OperationRow]) -> SyncRequest | None:

@@ -11,10 +11,10 @@ from controllers.rig import Brain
 from hubworld import cluster_file, config_map, overlay
 
 from fleet.controllers.rollouts import Rollouts
-from fleet.core.ids import UnitName
-from fleet.core.status import Health
+from fleet.core.ids import Digest, UnitName
+from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Standing
 from fleet.errors import StateNotWritable
-from fleet.ports.state import OperationRow
+from fleet.ports.state import RECOVERED, OperationRow
 
 CLUSTERS = ("dev-1", "prod-1", "prod-2")
 STEPS = "[{name: dev, environments: [dev]}, {name: prod, rest: true}]"
@@ -135,6 +135,22 @@ async def test_what_was_taken_back_stays_so_though_telling_the_clusters_failed(
     assert brain.view.passages.all[-1].outcome == "rolled back"
     story = [row.event.message for row in await brain.state.events()]
     assert len([text for text in story if "goes to dev-1" in text]) == 1, "it was released once more"
+
+
+async def test_what_a_parent_bars_is_barred_before_its_unit_is_confirmed_though_no_look_came_between(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    name, digest = UnitName.parse("web@dev-1"), Digest("d" * 64)
+    asks = Blocker(Standing.HELD, "cluster dev-1", "its record was rebuilt", brain.wall(), "", ASKS_RECOVERY)
+    brain.view.units[name] = replace(brain.view.units[name], quarantined=(digest,), blocked_by=(asks,))
+    await brain.state.set_value(RECOVERED, "dev-1")
+    await brain.orders.look()
+    assert brain.view.passages.quarantine["web"][digest].clusters == {"dev-1"}
+    brain.view.units[name] = replace(brain.view.units[name], quarantined=(), blocked_by=())  # as it says when confirmed
+    made = await brain.restart()
+    await rollouts_of(made).start()
+    assert digest in made.view.passages.quarantine["web"]
+    await made.close()
 
 
 async def taken_back(brain: Brain, rollouts: Rollouts) -> str:
