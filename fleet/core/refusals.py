@@ -203,6 +203,7 @@ GUARDS: tuple[Guard, ...] = (
         ("input of a build", "R28", "service:_read_all", "RenderTooLarge"),
         ("a key of an object that is written twice", "R28", "parse:_value", "DocumentInvalid"),
         ("aliases and nesting of an object", "R28", "parse:_value", "DocumentInvalid"),
+        ("a file that grows by aliases", "R28", "aliases:grown_at", "DocumentInvalid"),
         ("plain files of a chart", "R28", "charts:read_archive", "ChartInvalid"),
         ("builds of a killed hub", "R22", "scratch:sweep", ""),
     ),

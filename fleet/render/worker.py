@@ -22,6 +22,7 @@ from fleet.core.objects import Bundle, Scope, bundle_digest, is_secret, ref_of, 
 from fleet.core.scopes import defined_scopes
 from fleet.core.substitute import names_in, substitute
 from fleet.errors import DocumentInvalid, DuplicateObject, FleetError, NamespaceMissing, RenderError, RenderFailed
+from fleet.render.aliases import refuse_growth
 from fleet.render.confine import confine
 from fleet.render.jobs import (
     Answer,
@@ -78,6 +79,7 @@ def _answer(parts: Sequence[bytes], key: bytes, scratch: Path) -> list[bytes]:
 
 
 def _build(job: BuildJob, files: Mapping[str, bytes], key: bytes, scratch: Path) -> Answer:
+    refuse_growth(files)
     built = build(job, files, scratch, _INPUT)
     finished = built.finished
     if finished.returncode != 0:

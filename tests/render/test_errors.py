@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from render.world import SMALL, World, config_map
 
@@ -12,7 +14,6 @@ from fleet.errors import (
     FleetError,
     NamespaceMissing,
     RenderEmpty,
-    RenderError,
     RenderFailed,
 )
 
@@ -47,7 +48,27 @@ async def test_a_key_that_is_written_twice_is_named_with_file_and_line(world: Wo
 async def test_an_alias_bomb_is_refused(world: World) -> None:
     levels = "".join(f"  l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 10))
     bomb = "apiVersion: v1\nkind: Bomb\nmetadata: {name: b}\nspec:\n  l0: &l0 [a, b]\n" + levels
-    assert isinstance(await failure(world, app(bomb)), RenderError)
+    began = time.monotonic()
+    error = await failure(world, app(bomb))
+    assert isinstance(error, DocumentInvalid)
+    assert error.where == "app/settings.yaml:10"  # 10 of 2 are 20, then 200, and so on
+    assert "aliases" in error.why
+    assert time.monotonic() - began < 5.0  # not the limit of a build, which is a minute
+
+
+async def test_an_alias_bomb_in_a_patch_is_refused_before_the_build(world: World) -> None:
+    levels = "".join(f"  l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 10))
+    bomb = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\ndata:\n  l0: &l0 [a, b]\n{levels}"
+    build = "resources: [settings.yaml]\npatches: [{path: bomb.yaml}]\n"
+    error = await failure(world, app(config_map(), build, **{"app/bomb.yaml": bomb}))
+    assert isinstance(error, DocumentInvalid)
+    assert error.where == "app/bomb.yaml:10"
+
+
+async def test_harmless_aliases_pass(world: World) -> None:
+    text = config_map() + "data: {a: &a x, b: *a, c: *a}\n"
+    bundle = await world.render(app(text), "app")
+    assert bundle.objects[0].document()["data"] == {"a": "x", "b": "x", "c": "x"}
 
 
 async def test_an_object_that_is_defined_twice_names_both_files(world: World) -> None:

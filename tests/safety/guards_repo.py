@@ -174,6 +174,9 @@ CASES: dict[str, Case] = {
     "aliases and nesting of an object": case_of(
         never("budget[0] < 0 or depth > NESTING_LIMIT"), _PARSE,
         "test_an_alias_bomb_is_refused_and_a_plain_alias_is_not", "test_any_value_comes_back_as_it_was"),
+    "a file that grows by aliases": case_of(
+        gives("0"), "render/test_aliases.py", "test_a_bomb_is_found_at_the_line_where_it_grows_too_large",
+        "test_what_does_not_grow_is_no_matter render/test_errors.py::test_harmless_aliases_pass"),
     "plain files of a chart": case_of(
         never("not member.isreg() or member.issparse()"), "render/test_charts.py",
         "test_a_damaged_or_hostile_archive_is_refused", "test_an_archive_in_the_commit_is_built_with_its_values"),
