@@ -20,6 +20,7 @@ from fleet.api import (
     actions,
     admin,
     clusters,
+    courses,
     health,
     holds,
     hooks,
@@ -61,8 +62,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _MODULES = (
-    actions, admin, clusters, health, holds, hooks, overlays, plans, progress, recovery, revisions, rollouts, stream,
-    timeline, units,
+    actions, admin, clusters, courses, health, holds, hooks, overlays, plans, progress, recovery, revisions, rollouts,
+    stream, timeline, units,
 )  # fmt: skip
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
 _STATUS: tuple[tuple[type[FleetError], int], ...] = (

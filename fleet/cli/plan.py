@@ -28,16 +28,23 @@ FORMS = ("terminal", "wide", "markdown", "json", "sarif")
 _INDENT = "   "
 
 
-def plan(root: Path, *, base: str, head: str, kube: str, output: str, live_seconds: float = 0.0) -> int:
+def plan(root: Path, *, base: str, head: str, kube: str, output: str, live_seconds: float = 0.0, hub: str = "") -> int:
     """Print the plan; 0 no change, 1 change, 2 error: also when a part of the change cannot be told.
 
-    live_seconds: ask the clusters too, each for so long at most; 0: none is asked.
+    live_seconds: ask the clusters too, each for so long at most, and the hub how earlier rollouts went; 0: nobody is
+    asked.
     """
     if output not in FORMS:
         raise UsageInvalid(f"-o {output} is no form of a plan", next_step=f"one of {', '.join(FORMS)}")
     minor = minor_of(kube) if kube else 0
     try:
-        found = plan_of(run_quietly(compare_commits(root, base, head, live_seconds=live_seconds)), kube=minor)
+        compared = run_quietly(compare_commits(root, base, head, live_seconds=live_seconds))
+        if live_seconds:
+            from fleet.cli.past import estimating
+
+            found = plan_of(compared, kube=minor, estimate=estimating(hub))
+        else:
+            found = plan_of(compared, kube=minor)
     except FleetError as error:
         print_error(error)
         return EXIT_ERROR

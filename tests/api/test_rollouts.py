@@ -9,7 +9,7 @@ from api.conftest import HEAD, Api
 
 from fleet.core.advance import Advance, StepState, StepView
 from fleet.core.fleet import Origin, Step
-from fleet.core.forecast import Course, Leg
+from fleet.core.forecast import Course, Leg, encode_courses
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Passage, Passages, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
@@ -112,3 +112,15 @@ async def test_orders_are_kept_and_audited_and_need_a_reason_and_the_right_role(
     assert api.bells.rollouts.is_set()
     _, audit = await api.call("GET", "/api/v1/audit?limit=100")
     assert [entry["action"] for entry in audit["items"]].count("rollout-pause") == 1
+
+
+async def test_the_history_of_an_overlay_is_for_whoever_plans_and_damage_is_no_history(api: Api) -> None:
+    path = "/api/v1/overlays/web/courses"
+    assert await api.call("GET", path, role="viewer") == (200, {"items": [], "total": 0})
+    kept = [Course({"prod": Leg(2, 41.5, (20.0, 41.5))})]
+    await api.state.set_value("courses/web", encode_courses(kept))
+    _, found = await api.call("GET", path, role="viewer")
+    assert found == {"items": [{"legs": {"prod": {"waves": 2, "seconds": 41.5, "landed": [20.0, 41.5]}}}], "total": 1}
+    await api.state.set_value("courses/web", "[{")
+    assert (await api.call("GET", path))[1]["items"] == []
+    assert (await api.call("GET", "/api/v1/overlays/other/courses"))[0] == 404

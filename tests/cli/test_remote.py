@@ -20,8 +20,13 @@ from hubworld import HubWorld, cluster_file, config_map, kustomization, make_wor
 from fleet.cli import start
 from fleet.cli.app import app, run
 from fleet.cli.output import age, clean, clean_line, jsonpath, show
-from fleet.core.ids import ClusterName, UnitName
+from fleet.cli.past import estimating
+from fleet.core.fleet import Origin, RolloutPolicy, Step
+from fleet.core.forecast import Course, Leg, encode_courses
+from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.core.planning import course as planned
 from fleet.core.status import Event, EventKind
+from fleet.core.steps import Stage, Staged
 from fleet.errors import UsageInvalid
 
 Command = Callable[..., Any]
@@ -191,6 +196,22 @@ async def test_a_token_never_travels_in_clear(fleet: Command, monkeypatch: pytes
     monkeypatch.setenv("FLEET_HUB", "http://127.0.0.1:1")
     monkeypatch.setenv("FLEET_TOKEN", "a\nb")
     assert (await fleet("status"))[0] == 2
+
+
+async def test_a_plan_estimates_by_what_the_hub_remembers_and_says_when_it_cannot_ask(
+    world: HubWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def estimated(hub: str) -> str:
+        stage = Stage(Step("prod", Origin("fleet.yaml", 1), rest=True), (ClusterName("eu-1"),))
+        course = planned.Course(OverlayName("web"), Staged((stage,), ()))
+        return estimating(hub)(course, RolloutPolicy()).words
+
+    kept = [Course({"prod": Leg(1, 40.0 + turn, (40.0 + turn,))}) for turn in range(9)]
+    monkeypatch.setenv("FLEET_TOKEN", world.token)
+    assert await asyncio.to_thread(estimated, world.url) == "no forecast for web: no history"
+    await world.opened.adapters.state.set_value("courses/web", encode_courses(kept))
+    assert await asyncio.to_thread(estimated, world.url) == "40-48 s (80 %, from 9 earlier rollouts of web)"
+    assert "the hub was not asked: " in await asyncio.to_thread(estimated, "http://127.0.0.1:9")
 
 
 # Without a hub

@@ -55,6 +55,7 @@ def plan(
     live: Annotated[bool, Parameter("--live", help="ask the clusters too, by your kubeconfig; writes nothing")] = False,
     timeout: Annotated[str, Parameter("--timeout", help="with --live: for each cluster, as 30s")] = "30s",
     root: Root = Path(),
+    hub: Hub = "",
     output: Annotated[str, Parameter(["--output", "-o"], help="terminal, wide, markdown, json or sarif")] = "terminal",
 ) -> int:
     """Show what a change does to the whole fleet, before it is merged; 0 no change, 1 change, 2 error."""
@@ -62,7 +63,7 @@ def plan(
     from fleet.cli.plan import plan as handler
 
     seconds = seconds_of(timeout) if live else 0.0
-    return handler(root, base=base, head=head, kube=kube, output=output, live_seconds=seconds)
+    return handler(root, base=base, head=head, kube=kube, output=output, live_seconds=seconds, hub=hub)
 
 
 def promote(

@@ -57,8 +57,14 @@ def document_of(plan: FleetPlan) -> Document:
                 "soakSeconds": course.soak_seconds,
                 "steps": [_stage(stage) for stage in course.staged.stages],
                 "leftOver": _texts(course.staged.left_over),
+                "estimate": {
+                    "leastSeconds": estimate.least_seconds,
+                    "lowSeconds": estimate.low,
+                    "highSeconds": estimate.high,
+                    "basis": estimate.basis,
+                },
             }
-            for course in plan.courses
+            for course, estimate in zip(plan.courses, plan.estimates, strict=True)
         ],
         "kubernetes": f"1.{plan.kube}" if plan.kube else None,
         "apis": [

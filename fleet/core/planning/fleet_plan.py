@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from fleet.core.fleet import Fleet, Problem, Severity
+from fleet.core.fleet import Fleet, Problem, RolloutPolicy, Severity
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.planning.apis import ApiNotice, judge_apis
 from fleet.core.planning.change import How, Sign, UnitChange, with_moves
-from fleet.core.planning.course import Course, courses_of
+from fleet.core.planning.course import Course, Estimate, courses_of, least_of
 from fleet.core.planning.holds import HoldForecast, forecast_holds
 from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.planning.live import LiveView
@@ -46,6 +46,7 @@ class FleetPlan:
     holds: tuple[HoldForecast, ...] = ()
     claims: tuple[Claim, ...] = ()
     courses: tuple[Course, ...] = ()
+    estimates: tuple[Estimate, ...] = ()  # of these courses
     kube: int = 0  # the minor version that `apis` were judged for; 0: none
     apis: tuple[ApiNotice, ...] = ()
     problems: tuple[Problem, ...] = ()  # of the inventory, that the base does not have
@@ -85,14 +86,21 @@ class Comparison:
     live: LiveView | None = None
 
 
-def plan_of(found: Comparison, *, kube: int = 0) -> FleetPlan:
-    """Judge a comparison. kube: minor version whose removed and deprecated APIs are told; 0: none."""
+def plan_of(
+    found: Comparison, *, kube: int = 0, estimate: Callable[[Course, RolloutPolicy], Estimate] | None = None
+) -> FleetPlan:
+    """Judge a comparison.
+
+    kube: minor version whose removed and deprecated APIs are told, 0: none; estimate: how long a course takes, by more
+    than its steps.
+    """
     units = with_moves(sorted(found.units, key=lambda unit: unit.name))
     text = plan_text(units)
     known = {_words(problem) for problem in found.before.problems}
     claims = tuple(_claims(found.held, units))
     holds = forecast_holds(units, found.before, found.after)
     coming = ((change.ref, change.api_version) for unit in units for change in unit.objects if change.after)
+    courses = courses_of(units, found.after)
     return FleetPlan(
         base=found.base,
         head=found.head,
@@ -102,7 +110,11 @@ def plan_of(found: Comparison, *, kube: int = 0) -> FleetPlan:
         files=found.files,
         holds=holds,
         claims=claims,
-        courses=courses_of(units, found.after),
+        courses=courses,
+        estimates=tuple(
+            estimate(course, found.after.overlays[course.overlay].rollout) if estimate else least_of(course)
+            for course in courses
+        ),
         kube=kube,
         apis=judge_apis(coming, kube) if kube else (),
         problems=tuple(problem for problem in found.after.problems if _words(problem) not in known),

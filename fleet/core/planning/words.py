@@ -393,11 +393,11 @@ def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
         yield "Claimed", f"{claim.ref} would be in {' and '.join(claim.overlays)} on {where}: neither changes it"
     for notice in plan.apis:
         yield ("Removed" if notice.is_removed else "Deprecated"), f"{notice.ref}: {notice.message}"
-    ways: dict[str, list[str]] = {}
-    for course in plan.courses:
-        ways.setdefault(words_of(course), []).append(course.overlay)
-    for way, overlays in ways.items():
-        yield "Rollout", f"{_some(overlays)}: {way}"
+    ways: dict[tuple[str, str], list[str]] = {}
+    for course, estimate in zip(plan.courses, plan.estimates, strict=True):
+        ways.setdefault((words_of(course), estimate.words), []).append(course.overlay)
+    for (way, time), overlays in ways.items():
+        yield "Rollout", f"{_some(overlays)}: {way}" + (f"   {time}" if time else "")
     if plan.live is not None:
         yield from live_remarks(plan.live)
     same = plan.of(How.SAME)
