@@ -41,7 +41,11 @@ def with_one_cluster(files: Mapping[str, str], cluster: str) -> dict[str, str]:
 
 
 async def asked_at_rest(hub: RunningHub, plane: ControlPlane) -> list[str]:
-    """Requests but watches while nothing changes. The cluster's own controllers may need a while to come to rest."""
+    """Requests but watches while nothing changes. The cluster's own controllers may need a while to come to rest.
+
+    A `list pods` may stand in the first window: a Deployment that a controller touches is InProgress for a moment, and
+    why is asked once. (It also came for what was well already, until the health watch looked again before it asks.)
+    """
     asked: list[str] = []
     for _ in range(4):
         drifted = len(await hub.events(EventKind.DRIFTED))
