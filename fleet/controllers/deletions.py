@@ -86,7 +86,6 @@ class Deletions:
         """
         candidates: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
         proven: dict[UnitName, frozenset[ObjectRef]] = {}
-        renamed: dict[UnitName, frozenset[ObjectRef]] = {}
         lost_by: dict[UnitName, frozenset[ObjectRef]] = {}
         for name in [name for name in self._judged.renames if name not in known.held and name not in fresh]:
             self._judged = self._judged.with_renames(name, frozenset())
@@ -96,10 +95,11 @@ class Deletions:
             gone = await self._owned(name, known) - await self._refs_of(result.bundle)
             moved = await self._moved(name, gone, known.results, fresh) if gone else NOTHING
             lost = await self._lost(name.overlay, guides.of(name, result.bundle), known, lost_by) if gone else NOTHING
-            proven[name] = (gone - moved) & lost
             self._judged = self._judged.with_renames(name, await self._renames(name, result.bundle, known))
-            renamed[name] = gone & {each.old for each in self.renames_of(name)} - moved
-            candidates.setdefault(name.overlay, {})[name] = gone - moved - lost - renamed[name]
+            # Not permitted: where the worker sees that one is none, it is a deletion that nobody has judged.
+            renamed = {each.old for each in self.renames_of(name)}
+            proven[name] = (gone - moved - renamed) & lost
+            candidates.setdefault(name.overlay, {})[name] = gone - moved - lost - renamed
         permits: dict[UnitName, frozenset[ObjectRef]] = {}
         now = self._wall()
         self._judged = self._judged.within_hour(now)
@@ -112,7 +112,7 @@ class Deletions:
                 recent=self._judged.clusters_by_ref(overlay) if doomed else {},
                 barred=await self._barred(overlay, doomed, fresh) if doomed else NOTHING,
             )
-            permits.update({name: refs | proven[name] | renamed[name] for name, refs in verdict.permits.items()})
+            permits.update({name: refs | proven[name] for name, refs in verdict.permits.items()})
             self._judged = self._judged.with_permits(verdict.permits, now)
             for name, refs in per_unit.items():
                 result = fresh[name]
@@ -227,7 +227,7 @@ class Deletions:
     async def _lost_by(
         self, overlay: OverlayName, guides: Mapping[UnitName, Rendered], known: Known
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
-        """What each guide's worker deleted by its result, and no unit of its cluster holds."""
+        """What each guide's worker deleted by its result, and no unit of its cluster holds, under whichever name."""
         on_it = {
             name: (held, report)
             for name in guides
@@ -241,7 +241,8 @@ class Deletions:
         for name, (held, _) in on_it.items():
             before, now = await self._refs_of(guides[name].bundle), await self._refs_of(held.bundle)
             there = await self._owned_on(name.cluster, known) if deleted.get(name) else NOTHING
-            lost[name] = proven_by(before, now, deleted.get(name, NOTHING), there)
+            renamed = (await self._pairs_of(guides[name].bundle, held.bundle)).keys() if there else NOTHING
+            lost[name] = proven_by(before, now, deleted.get(name, NOTHING) - renamed, there)
         return lost
 
     async def _owned_on(self, cluster: ClusterName, known: Known) -> frozenset[ObjectRef]:

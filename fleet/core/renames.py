@@ -1,7 +1,8 @@
 """What a result drops and says again under another name: a rename with the same content is no deletion (R9).
 
 Two bodies are the same if nothing but their own name differs, and names in them that are those of other objects which
-were renamed too. An object of a custom kind stands for more than its text, and a precious one is always asked for.
+were renamed too. An object of a custom kind stands for more than its text, and a precious one is always asked for. One
+whose name is all it has is the same only if what names it says so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fleet.core.objects import FIELD_MANAGER, BundleObject, PruneRule
 from fleet.core.scopes import is_built_in
 
 _MASK = "\0"  # no name holds it
+_BARE = {"apiVersion", "kind", "metadata"}
 _ROUNDS = 10  # an object that names one that names one, and so on; what lies deeper is a deletion
 Place = tuple[str, str, str]  # group, kind, namespace
 Names = set[tuple[str, str]]  # old and new
@@ -45,7 +47,7 @@ def renames_of(before: Iterable[BundleObject], after: Iterable[BundleObject]) ->
     gained = [_side(item) for ref, item in sorted(now.items()) if ref not in was and _may_change_name(item)]
     found: dict[ObjectRef, ObjectRef] = {}
     names: Names = set()
-    for olds, news in _alike(lost, gained, frozenset()):
+    for olds, news in _alike(lost, gained):
         if len(olds) <= len(news):
             found |= {old.ref: new.ref for old, new in zip(olds, news, strict=False)}
         if len(olds) == len(news) == 1:
@@ -60,6 +62,11 @@ def renames_of(before: Iterable[BundleObject], after: Iterable[BundleObject]) ->
         if new_names <= names:
             break
         names |= new_names
+    bare = {side.ref for side in lost if side.body.keys() <= _BARE}
+    if bare & found.keys():
+        said = [(item.document(), now[ref].document()) for ref, item in was.items() if ref in now]
+        said += [(was[old].document(), now[new].document()) for old, new in found.items() if old not in bare]
+        found = {old: new for old, new in found.items() if old not in bare or _is_named(old, new, said)}
     return found
 
 
@@ -89,27 +96,59 @@ def _side(item: BundleObject) -> _Side:
 
 
 def _alike(
-    lost: Sequence[_Side], gained: Sequence[_Side], masked: frozenset[str]
-) -> Iterable[tuple[list[_Side], list[_Side]]]:
-    """Groups of both sides at one place that are equal but for the masked texts."""
+    lost: Sequence[_Side], gained: Sequence[_Side], classes: Mapping[str, str] | None = None
+) -> list[tuple[list[_Side], list[_Side]]]:
+    """Groups of both sides at one place that are equal, texts of one class counting as one."""
     groups: dict[tuple[Place, Digest], tuple[list[_Side], list[_Side]]] = {}
     for index, sides in enumerate((lost, gained)):
         for side in sides:
-            key = side.place, digest_of(_masked(side.body, masked) if masked else side.body)
+            key = side.place, digest_of(_classed(side.body, classes) if classes else side.body)
             groups.setdefault(key, ([], []))[index].append(side)
     return [(olds, news) for olds, news in groups.values() if olds and news]
 
 
 def _followers(lost: Sequence[_Side], gained: Sequence[_Side], names: Names) -> list[tuple[_Side, _Side]]:
-    """Pairs that differ by these names alone, where each is the only one for the other."""
-    found: list[tuple[_Side, _Side]] = []
-    for olds, news in _alike(lost, gained, frozenset(name for pair in names for name in pair)):
-        fits = [(old, new) for old in olds for new in news if _is_same(old.body, new.body, names)]
-        for old, new in fits:
-            rivals = sum(1 for one, other in fits if one is old or other is new)
-            if rivals == 1:
-                found.append((old, new))
-    return found
+    """Pairs that differ by these names alone, where each is the only one for the other.
+
+    Grouped by what they are but for the names, so that the time grows with the objects and not with their square.
+    """
+    alike = _alike(_readers(lost), _readers(gained), _classes_of(names))
+    alone = [(olds[0], news[0]) for olds, news in alike if len(olds) == len(news) == 1]
+    return [(old, new) for old, new in alone if _is_same(old.body, new.body, names)]
+
+
+def _readers(sides: Iterable[_Side]) -> list[_Side]:
+    """Without what holds data: a name in that is a value like any other."""
+    return [side for side in sides if side.ref.group or side.ref.kind not in ("ConfigMap", "Secret")]
+
+
+def _classes_of(names: Names) -> Mapping[str, str]:
+    """Each name to one text for all names that it is tied to, over any number of pairs."""
+    classes: dict[str, str] = {}
+    members: dict[str, list[str]] = {}
+    for pair in sorted(names):
+        one, other = (classes.setdefault(name, f"{_MASK}{name}") for name in pair)
+        for name in pair:
+            members.setdefault(classes[name], [name])
+        if one != other:
+            small, large = sorted((one, other), key=lambda each: len(members[each]))
+            for name in members[small]:
+                classes[name] = large
+            members[large] += members.pop(small)
+    return classes
+
+
+def _is_named(old: ObjectRef, new: ObjectRef, said: Iterable[tuple[Document, Document]]) -> bool:
+    """Whether anything named the old one and names the new one instead."""
+    return any(_names(before, after, old.name, new.name) for before, after in said)
+
+
+def _names(before: Json, after: Json, old: str, new: str) -> bool:
+    if isinstance(before, dict) and isinstance(after, dict):
+        return any(_names(value, after[key], old, new) for key, value in before.items() if key in after)
+    if isinstance(before, list) and isinstance(after, list):
+        return any(_names(one, other, old, new) for one, other in zip(before, after, strict=False))
+    return before == old and after == new
 
 
 def _is_same(old: Json, new: Json, names: Names) -> bool:
@@ -122,13 +161,13 @@ def _is_same(old: Json, new: Json, names: Names) -> bool:
     return type(old) is type(new) and old == new
 
 
-def _masked(value: Json, masked: frozenset[str]) -> Json:
+def _classed(value: Json, classes: Mapping[str, str]) -> Json:
     match value:
         case dict():
-            return {key: _masked(below, masked) for key, below in value.items()}
+            return {key: _classed(below, classes) for key, below in value.items()}
         case list():
-            return [_masked(below, masked) for below in value]
-        case str() if value in masked:
-            return _MASK
+            return [_classed(below, classes) for below in value]
+        case str():
+            return classes.get(value, value)
         case _:
             return value

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from core.building import ref
 from core.test_renames import made
 
 from fleet.controllers.deletions import Deletions, Known
+from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.judged import Judged, decode_judged, encode_judged
 from fleet.core.objects import Bundle
@@ -38,11 +39,14 @@ async def bundle_of(digest: Digest) -> Bundle:
     return Bundle(digest, tuple(made(ref(name), content) for name, content in BUNDLES[digest].items()))
 
 
-class Nobody:
-    """No rollout under way."""
+@dataclass
+class Guided:
+    """A `Guidebook` in which the same clusters went before all others; without any no rollout is under way."""
+
+    guides: dict[ClusterName, Rendered] = field(default_factory=dict)
 
     def of(self, unit: UnitName, digest: Digest) -> dict[ClusterName, Rendered]:
-        return {}
+        return self.guides
 
 
 @dataclass
@@ -53,6 +57,8 @@ class World:
     held: dict[UnitName, Rendered] = field(default_factory=dict)
     reports: dict[UnitName, UnitReport] = field(default_factory=dict)
     results: dict[UnitName, Rendered] = field(default_factory=dict)
+
+    guided: Guided = field(default_factory=Guided)
 
     def __post_init__(self) -> None:
         self.units = [UnitName(OverlayName("web"), ClusterName(f"c{number}")) for number in range(10)]
@@ -68,20 +74,24 @@ class World:
             self.reports[unit] = UnitReport(**{**vars_of(one), "objects": objects})
 
     async def release(self, name: str) -> set[ObjectRef]:
-        """What may go of the first unit by this result of all."""
-        fresh = dict.fromkeys(self.units, told(name))
+        """What may go of the last unit by this result of all that nobody guides."""
+        fresh = {unit: told(name) for unit in self.units if unit.cluster not in self.guided.guides}
         known = Known(self.held, self.reports, self.results)
-        permits = await self.deletions.permits_of(fresh, known, limit_clusters=3, guides=Nobody())  # type: ignore
+        permits = await self.deletions.permits_of(fresh, known, limit_clusters=3, guides=self.guided)  # type: ignore
         await self.state.put_released((), values=self.deletions.values())
         self.deletions.saved()
         self.held.update(fresh)
         self.results.update(fresh)
-        return set(permits[self.units[0]])
+        return set(permits[self.units[-1]])
 
     async def restart(self) -> None:
         self.deletions = Deletions(self.state, bundle_of, lambda: 1.8e9)
         await self.deletions.start()
         self.results = {}
+
+    def held_back(self) -> set[ObjectRef]:
+        """What a person is asked about."""
+        return set().union(*(note.refs for note in self.deletions._judged.held.values()))
 
     def pairs(self) -> set[tuple[str, str, str]]:
         return {(each.old.name, each.new.name, each.said_by) for each in self.deletions.renames_of(self.units[0])}
@@ -91,12 +101,16 @@ def vars_of(report: UnitReport) -> dict[str, object]:
     return {name: getattr(report, name) for name in UnitReport.__dataclass_fields__}
 
 
-async def test_a_rename_on_ten_clusters_is_permitted_where_a_deletion_is_not() -> None:
+async def test_a_rename_on_ten_clusters_asks_nobody_where_a_deletion_does() -> None:
+    """It is not permitted either: where a worker sees that it is none, it is a deletion that nobody has judged."""
     world = World()
-    assert await world.release("y") == {X}
+    assert await world.release("y") == set()
     assert world.pairs() == {("x", "y", "x")}
-    assert await World().release("nothing") == set()
-    assert await World().release("y changed") == set()
+    assert world.held_back() == set()
+    for other in ("nothing", "y changed"):
+        world = World()
+        assert await world.release(other) == set()
+        assert world.held_back() == {X}
 
 
 async def test_renames_are_known_after_a_restart_until_the_old_object_is_gone() -> None:
@@ -104,7 +118,8 @@ async def test_renames_are_known_after_a_restart_until_the_old_object_is_gone() 
     await world.release("y")
     await world.restart()
     assert world.pairs() == {("x", "y", "x")}
-    assert await world.release("y") == {X}  # the first look after a start judges everything anew
+    await world.release("y")  # the first look after a start judges everything anew
+    assert world.held_back() == set()
     assert world.pairs() == {("x", "y", "x")}
     world.report("y", Y)
     assert await world.release("y") == set()
@@ -114,7 +129,8 @@ async def test_renames_are_known_after_a_restart_until_the_old_object_is_gone() 
 async def test_the_second_of_two_renames_takes_along_what_the_first_left() -> None:
     world = World()
     await world.release("y")
-    assert await world.release("z") == {X, Y}
+    await world.release("z")
+    assert world.held_back() == set()
     assert world.pairs() == {("x", "z", "x"), ("y", "z", "y")}
 
 
@@ -130,15 +146,18 @@ async def test_a_successor_that_was_well_may_change_before_the_old_one_is_gone()
     world = World()
     await world.release("y")
     world.report("y", X, Y)
-    assert await world.release("y changed") == {X}
-    assert await world.release("nothing") == set()
+    await world.release("y changed")
+    assert world.pairs() == {("x", "y", "x")}
+    await world.release("nothing")
+    assert world.held_back() == {X, Y}
 
 
 async def test_an_object_that_comes_back_under_its_own_name_is_nobodys_old_one() -> None:
     world = World()
     await world.release("y")
     world.report("y", X, Y)
-    assert await world.release("x") == {Y}
+    await world.release("x")
+    assert world.held_back() == set()
     assert world.pairs() == {("y", "x", "y")}
 
 
@@ -147,6 +166,22 @@ async def test_an_object_that_appears_in_another_unit_is_no_rename_there() -> No
     world = World()
     world.results = {UnitName(OverlayName("more"), unit.cluster): told("y") for unit in world.units}
     assert await world.release("nothing") == set()
+
+
+@pytest.mark.parametrize("guide_holds", ["y", "nothing"])
+async def test_what_went_before_others_by_a_rename_proves_no_deletion_without_one(guide_holds: str) -> None:
+    world = World()
+    guide = world.units[0]
+    world.guided.guides[guide.cluster] = told("x")
+    world.held[guide] = told(guide_holds)
+    there = (ref("other"), *([Y] if guide_holds == "y" else []))
+    seen = world.reports[guide]
+    objects = tuple(ObjectStatus(each, Sync.SYNCED, Health.HEALTHY, uid="u") for each in there)
+    world.reports[guide] = UnitReport(**{**vars_of(seen), "bundle": Digest(guide_holds), "objects": objects})
+    gone = AuditEntry(1.8e9, "worker", "delete", guide.cluster, unit=str(guide), object=X.key, outcome="done")
+    await world.state.write(replace(gone, commit=told("x").commit))
+    permitted = await world.release("nothing")
+    assert (permitted, world.held_back()) == ((set(), {X}) if guide_holds == "y" else ({X}, set()))
 
 
 async def test_bundles_that_nobody_has_any_more_prove_no_rename(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from core.building import ref
 from hypothesis import given, settings
 from hypothesis.strategies import booleans, dictionaries, integers, lists, sampled_from, tuples
 
+from fleet.core import renames
 from fleet.core.documents import canonical, digest_of_bytes
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import BundleObject, HookPhase, ObjectOptions, PruneRule, Scope
@@ -20,7 +21,8 @@ from fleet.core.renames import holds_more, renames_of
 def made(of: ObjectRef, content: Any, **options: Any) -> BundleObject:
     api = f"{of.group}/v1" if of.group else "v1"
     metadata = {"name": of.name, **({"namespace": of.namespace} if of.namespace else {})}
-    body = canonical({"apiVersion": api, "kind": of.kind, "metadata": metadata, "spec": content})
+    spec = {} if content is None else {"spec": content}
+    body = canonical({"apiVersion": api, "kind": of.kind, "metadata": metadata, **spec})
     return BundleObject(of, "v1", Scope.NAMESPACED, body, digest_of_bytes(body), ObjectOptions(**options))
 
 
@@ -115,6 +117,49 @@ def test_whose_new_name_cannot_be_told_is_followed_by_nobody() -> None:
     assert names([*maps(a=1), reader("x", "a")], [*maps(c=1), reader("y", "c")]) == {"a": "c", "x": "y"}
 
 
+def test_a_value_that_is_also_a_name_makes_no_other_content() -> None:
+    before, after = maps(db1=1, a={"database": "db1"}), maps(db2=1, b={"database": "db2"})
+    assert names(before, after) == {"db1": "db2"}
+
+
+def test_an_object_whose_name_is_all_it_has_is_renamed_where_what_names_it_says_so() -> None:
+    def account(name: str) -> BundleObject:
+        return made(ref(name, "ServiceAccount"), None)
+
+    def binding(name: str, of: str) -> BundleObject:
+        return made(ref(name, "RoleBinding", "rbac.authorization.k8s.io"), {"subjects": [{"name": of}]})
+
+    assert names([account("payments")], [account("other")]) == {}
+    assert names([account("a"), binding("x", "a")], [account("b"), binding("x", "b")]) == {"a": "b"}
+    assert names([account("a"), binding("x", "a")], [account("b"), binding("y", "b")]) == {"a": "b", "x": "y"}
+    assert names([account("a"), binding("x", "c")], [account("b"), binding("x", "d")]) == {}
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_what_is_compared_grows_with_the_objects_and_not_with_their_square(
+    alike: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many that are alike but for a new name nobody can say which is which: they are deletions."""
+
+    def unit(prefix: str) -> list[BundleObject]:
+        rules = [{"n": 0 if alike else n, "subject": f"{prefix}account"} for n in range(1500)]
+        bound = [
+            made(ref(f"{prefix}{n}", "RoleBinding", "rbac.authorization.k8s.io"), rule) for n, rule in enumerate(rules)
+        ]
+        return [made(ref(f"{prefix}account", "ServiceAccount"), 1), *bound]
+
+    compared, same = [0], renames._is_same
+
+    def counted(old: Any, new: Any, pairs: Any) -> bool:
+        compared[0] += 1
+        return same(old, new, pairs)
+
+    monkeypatch.setattr(renames, "_is_same", counted)
+    found = names(unit("a-"), unit("b-"))
+    assert len(found) == (1 if alike else 1501)
+    assert compared[0] < 20 * 1500
+
+
 contents = integers(0, 2)
 sets = dictionaries(sampled_from("abcdefgh"), contents, max_size=8)
 
@@ -147,7 +192,10 @@ def test_a_whole_unit_under_other_names_is_a_rename_of_each_object(
 
     def unit(prefix: str) -> list[BundleObject]:
         return [
-            made(ref(f"{prefix}n{place}"), [place, content, f"{prefix}n{to}" if refers and to < place else ""])
+            made(
+                ref(f"{prefix}n{place}", *DEPLOYMENT),
+                [place, content, f"{prefix}n{to}" if refers and to < place else ""],
+            )
             for place, (content, refers, to) in enumerate(parts)
         ]
 
@@ -155,8 +203,8 @@ def test_a_whole_unit_under_other_names_is_a_rename_of_each_object(
 
 
 def test_a_chain_of_names_is_followed_so_far_and_no_farther() -> None:
-    before = [made(ref(f"c{n}"), {"n": n, "next": f"c{n - 1}"}) for n in range(250)]
-    after = [made(ref(f"d{n}"), {"n": n, "next": f"d{n - 1}"}) for n in range(250)]
+    before = [made(ref(f"c{n}", *DEPLOYMENT), {"n": n, "next": f"c{n - 1}"}) for n in range(250)]
+    after = [made(ref(f"d{n}", *DEPLOYMENT), {"n": n, "next": f"d{n - 1}"}) for n in range(250)]
     before[0], after[0] = made(ref("c0"), 0), made(ref("d0"), 0)
     assert names(before, after) == {f"c{n}": f"d{n}" for n in range(11)}
 

@@ -38,15 +38,14 @@ def rename(
     commit: str,
     said_by: Digest | None = None,
 ) -> UnitName:
-    """As the hub orders it: the pairs are what it says of both, true or not."""
+    """As the hub orders it: the pairs are what it says of both, true or not, and nothing else may go."""
     old, new = hub.bundle_of(before), hub.bundle_of(after)
     names = [document["metadata"]["name"] for document in after]
     pairs = frozenset(
         Rename(ObjectRef("", "ConfigMap", shop, name), ObjectRef("", "ConfigMap", shop, follows), said_by or old.digest)
         for name, follows in zip(NAMES, names, strict=False)
     )
-    gone = frozenset(each.old for each in pairs)
-    return hub.want("web", commit=commit, action=Apply(new.digest, gone, frozenset(), pairs))
+    return hub.want("web", commit=commit, action=Apply(new.digest, renames=pairs))
 
 
 async def test_all_objects_of_a_unit_get_other_names_without_a_hold_and_count_as_no_deletion(
@@ -112,20 +111,7 @@ async def test_the_old_one_stays_while_the_new_name_is_somebody_elses(
 async def test_the_old_one_stays_until_the_unit_is_healthy_and_says_so(
     hub: Hub, api_server: ControlPlane, shop: str
 ) -> None:
-    """Nothing here makes a Deployment available."""
-    client = api_server.client()
-    slow = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "web", "namespace": shop},
-        "spec": {
-            "selector": {"matchLabels": {"app": "web"}},
-            "template": {
-                "metadata": {"labels": {"app": "web"}},
-                "spec": {"containers": [{"name": "web", "image": "web:1"}]},
-            },
-        },
-    }
+    client, slow = api_server.client(), slow_deployment(shop)
     unit = hub.want("web", [config_map("a", shop)])
     async with hub.worker():
         await hub.until_well(unit)
@@ -137,3 +123,35 @@ async def test_the_old_one_stays_until_the_unit_is_healthy_and_says_so(
         assert there(client, shop) == {"a", "b"}
         rename(hub, shop, [config_map("a", shop)], [config_map("b", shop)], "c")
         await hub.until(lambda: there(client, shop) == {"b"}, "renamed")
+
+
+async def test_the_old_one_that_somebody_changed_while_it_waits_goes_only_when_a_person_says_so(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    unit = hub.want("web", [config_map("a", shop)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        rename(hub, shop, [config_map("a", shop)], [config_map("b", shop), slow_deployment(shop)], "b")
+        await hub.until(
+            lambda: (found := hub.object(unit, "ConfigMap", "a")) and "until its successor" in found.message, "said"
+        )
+        client.merge(path(shop, "a"), {"data": {"a": "else"}})
+        await hub.until(lambda: hub.units[unit].holds, "held")
+        assert there(client, shop) == {"a", "b"}
+
+
+def slow_deployment(shop: str) -> dict[str, Any]:
+    """Nothing here makes it available."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": shop},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+            },
+        },
+    }
