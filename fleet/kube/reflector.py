@@ -39,7 +39,7 @@ _WHOLE_SHARE = 0.7  # a watch that lived for this share of what it asked for has
 _MUTE_WATCHES = 2  # so many that say nothing of what happened since are mute
 
 
-def is_older(version: str, than: str) -> bool:
+def is_before(version: str, than: str) -> bool:
     """Whether a resourceVersion lies before another one (KEP-5504); also where either is no number."""
     place, bound = version_place(version), version_place(than)
     return version != than if place is None or bound is None else place < bound
@@ -128,7 +128,7 @@ class Reflector:
         if newest == self._version:
             self._told_at = asked_at
             return True
-        if is_older(newest, self._version):
+        if is_before(newest, self._version):
             why = f"it ends before {self._version}"
             raise self._expired("the cluster's history went back", why)
         # The server knows of it only since it was asked: the next watch says so, at its end at the latest.
@@ -223,7 +223,7 @@ class Reflector:
                 raise self._invalid("an event is of no known type")
 
     def _bookmark(self, version: str) -> Proved:
-        if is_older(version, self._version):
+        if is_before(version, self._version):
             raise self._expired("the cluster's history went back", f"a bookmark says {version} after {self._version}")
         return Proved(version)
 

@@ -35,7 +35,7 @@ from fleet.ports.kube import Answer, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier, NotOurs
 from fleet.reconcile.hook_objects import HookObjects
-from fleet.reconcile.judging import is_older
+from fleet.reconcile.judging import is_at_or_before
 from fleet.reconcile.memory import Live, Trouble, UnitState
 from fleet.reconcile.prune import Pruner
 from fleet.reconcile.site import UNKNOWN_RESULT, Site
@@ -180,7 +180,7 @@ class HookRunner:
         started = self._started.get(ref, "")
         if live is None or live.mark.kind is not MarkKind.OURS:
             return True
-        return live.resource_version != started and is_older(live.resource_version, started)
+        return live.resource_version != started and is_at_or_before(live.resource_version, started)
 
     async def _find(self, unit: UnitState, hook: Wanted, claims: Claims) -> Live | None:
         """A hook's object as read by name, None where it is gone; raises NotOurs and ClusterError."""

@@ -111,7 +111,7 @@ def sync_of(row: Row | None, desired: Digest, live: Live | None, verdicts: Colle
     return SyncState.IN_SYNC if live.fingerprint == row.fingerprint else SyncState.DRIFTED
 
 
-def is_older(resource_version: str, than: str) -> bool:
+def is_at_or_before(resource_version: str, than: str) -> bool:
     """Whether a state is that of `than` or older. Versions of one kind are comparable integers (KEP-5504)."""
     if resource_version == than:
         return True

@@ -190,7 +190,7 @@ class Observer:
     async def look(self, served: ServedKind, ref: ObjectRef) -> Sight:
         """Read one object by name and say what became of it (design, section 6.2). Raises ClusterError."""
         document = await self._kube.get(served, ref.namespace, ref.name)
-        if document is not None and _is_older(document, since := self._looking.get(ref, "")):
+        if document is not None and _stands_at_or_before(document, since := self._looking.get(ref, "")):
             raise AnswerInvalid(
                 f"{ref} was answered as it stood before",
                 why=f"the watch was at resourceVersion {since} already",
@@ -256,7 +256,7 @@ class Observer:
             self._watcher.kind_changed(part.kind)
 
 
-def _is_older(document: Document, since: str) -> bool:
+def _stands_at_or_before(document: Document, since: str) -> bool:
     """Whether this is a state that carries our label from when, at `since`, nothing under its name carried it any more.
 
     Versions that are no numbers cannot be told apart.

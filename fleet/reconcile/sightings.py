@@ -17,7 +17,7 @@ from fleet.errors import Conflict, ImmutableField, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import is_older, live_of
+from fleet.reconcile.judging import is_at_or_before, live_of
 from fleet.reconcile.memory import Kind, KindView, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.observe import Sight
 from fleet.reconcile.site import Site
@@ -71,7 +71,7 @@ class Sightings:
             return False
         metadata = document.get("metadata")
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-        return isinstance(version, str) and is_older(version, row.resource_version)
+        return isinstance(version, str) and is_at_or_before(version, row.resource_version)
 
     def see(self, ref: ObjectRef, document: Document) -> Live:
         """See `observe.Watcher`."""

@@ -69,10 +69,13 @@ CASES: dict[str, Case] = {
         never("size > limit_bytes"), _TRANSPORT, "test_a_huge_body_is_cut_at_the_limit",
         "test_a_list_packed_with_gzip_is_read"),
     "a mute watch is ended": case_of(
-        drop("raise WatchSilent"), _REFLECTOR, "test_a_mute_watch_is_noticed_and_said",
+        drop("raise self._silent"), _REFLECTOR, "test_a_mute_watch_is_noticed_and_said",
         "test_a_watch_is_not_lost_where_nothing_happened_in_the_whole_cluster"),
+    "a watch that says nothing of what happened": case_of(
+        gives("True"), _REFLECTOR, "test_a_mute_watch_that_is_opened_again_proves_nothing",
+        "test_after_an_outage_a_short_watch_proves_the_position"),
     "history that went back is listed anew": case_of(
-        never("is_older(version, self._version)"), _REFLECTOR, "test_a_position_ahead_of_the_history_leads_to_a_new_list",
+        never("is_before(version, self._version)"), _REFLECTOR, "test_a_position_ahead_of_the_history_leads_to_a_new_list",
         "test_a_resumed_watch_lists_nothing_and_is_proven_by_what_comes"),
     "a write is never repeated unseen": case_of(
         gives("await handler(request)"), _TRANSPORT, "test_a_write_on_a_pooled_connection_that_dies_is_not_repeated",
