@@ -30,7 +30,7 @@ from fleet.core.gating import (
 from fleet.core.ids import ClusterName, OverlayName, UnitName, short
 from fleet.core.passage import Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts
-from fleet.core.standings import Group, Load, Standing, groups_of, is_done, is_outrun, stamped
+from fleet.core.standings import Group, Load, groups_of, is_done, is_outrun, stamped
 from fleet.core.steps import Stage, limit_of
 
 MOST_NAMED = 5  # clusters in one line
@@ -177,7 +177,7 @@ class _Look:
                 released, full = self._release(overlay, stage, group)
                 why = why if is_over else "; ".join(filter(None, (why, full)))
             self._wait(overlay, group, group.ready[released:], self._turn(stage, stopped, why, behind), behind=behind)
-            held_up = tuple((name, facts.units[name].why or standing.value) for name, standing in group.others.items())
+            held_up = tuple(group.others.items())
             gates = views_of(self.rows[overlay], stage, self.now)
             self.views.append(StepView(overlay, stage.name, len(group.there), group.size, state, why, held_up, gates))
             if not is_over and reached:
@@ -188,12 +188,13 @@ class _Look:
     ) -> None:
         """Say why each unit that is not released is not: ready, those of the group that the limits keep back."""
         self.waits.update(dict.fromkeys(map(UnitName, repeat(overlay), ready), turn))
-        for name, standing in group.others.items():
-            fact = self.facts[overlay].units[name]
-            if not fact.released:
-                is_own = standing is Standing.LEFT or (standing is Standing.PENDING and not behind)
-                own = f"{short(self.passage.commit)} waits: {fact.why or fact.condition}"
-                self.waits[UnitName(overlay, name)] = own if is_own else turn
+        commit = short(self.passage.commit)
+        for names, is_own in ((group.pending, not behind), (group.left, True)):  # all others were released
+            for name in names:
+                fact = self.facts[overlay].units[name]
+                if not fact.released:
+                    own = f"{commit} waits: {fact.why or fact.condition}"
+                    self.waits[UnitName(overlay, name)] = own if is_own else turn
 
     def _gate(self, stage: Stage, facts: RowFacts) -> str:
         """What stands before a step, in words; "" when it may begin."""

@@ -31,14 +31,15 @@ class Standing(Enum):
 
 
 _THERE, _READY, _FLIGHT = Standing.THERE, Standing.READY, Standing.FLIGHT
+_ON_ITS_WAY = Standing.FLIGHT.value
 
 
 @dataclass(slots=True)
 class Group:
     """The clusters of one stage that a row changes, by how they stand, each list in the order of the stage.
 
-    others: all that are neither there nor ready; missing: those of all clusters of the stage, changed or not, that
-    are not available; due: when the first of them is late, None for never.
+    others: all that are neither there nor ready, with the reason in words; missing: those of all clusters of the
+    stage, changed or not, that are not available; due: when the first of them is late, None for never.
     """
 
     there: list[ClusterName] = field(default_factory=list[ClusterName])
@@ -47,7 +48,7 @@ class Group:
     pending: list[ClusterName] = field(default_factory=list[ClusterName])
     left: list[ClusterName] = field(default_factory=list[ClusterName])
     failed: list[ClusterName] = field(default_factory=list[ClusterName])
-    others: dict[ClusterName, Standing] = field(default_factory=dict[ClusterName, Standing])
+    others: dict[ClusterName, str] = field(default_factory=dict[ClusterName, str])
     missing: list[ClusterName] = field(default_factory=list[ClusterName])
     due: float | None = None
 
@@ -65,7 +66,8 @@ class Group:
         """Those that the step waits for: on their way, or going on by themselves."""
         if not self.pending:
             return self.flight
-        return [name for name, standing in self.others.items() if standing in (Standing.FLIGHT, Standing.PENDING)]
+        names = {*self.flight, *self.pending}
+        return [name for name in self.others if name in names]
 
 
 @dataclass(slots=True)
@@ -155,11 +157,12 @@ def _group(row: Row, stage: Stage, facts: RowFacts, now: float) -> Group:
         if standing is _READY:
             group.ready.append(name)
             continue
-        group.others[name] = standing
         if standing is _FLIGHT:
             group.flight.append(name)
+            group.others[name] = fact.why or _ON_ITS_WAY
         else:
             _of(group, standing).append(name)
+            group.others[name] = fact.why or standing.value
     group.due = None if first is None else first + patience
     return group
 
