@@ -118,10 +118,11 @@ class Pruner:
         ]
         return len(unit.deletions) + len(begun)
 
-    async def delete(self, unit: UnitState, ref: ObjectRef, reason: str) -> bool:
+    async def delete(self, unit: UnitState, ref: ObjectRef, reason: str, judged: Doomed | None = None) -> bool:
         """Delete one object of the record, by R11; True once it is gone. Raises ClusterError.
 
-        What another unit wants by now, or has taken over, is left to it (R16).
+        What another unit wants by now, or has taken over, is left to it (R16). judged: what the guards let go; another
+        content by now, or another prune rule on it, is a Conflict, and judged anew (R9).
         """
         site, row = self._site, unit.rows.get(ref)
         served = site.served(ref, row.version) if row is not None else None
@@ -141,6 +142,13 @@ class Pruner:
                 if live is not None and text_at(live, "metadata", "deletionTimestamp"):
                     self._stuck(unit, ref, live)
                     return False
+                if judged is not None and live is not None and self._as_read(judged, live) != judged:
+                    unit.doomed.pop(ref, None)
+                    raise Conflict(
+                        f"{ref} was not deleted",
+                        why="it changed since its deletion was judged",
+                        next_step="it is judged anew",
+                    )
                 await self._intend(unit, ref)
                 if not self._is_ours(unit, ref):
                     await self._spare(unit, ref)
@@ -221,7 +229,8 @@ class Pruner:
                 self._site.prunes_wait.add(unit.name)  # it may move to a unit whose newest bundle is not read yet
                 return
             try:
-                if await self.delete(unit, ref, reason):
+                _, judged = unit.doomed.get(ref, (None, None))
+                if await self.delete(unit, ref, reason, judged):
                     done.append(ref)
             except ENDS_SESSION:
                 raise
@@ -270,20 +279,24 @@ class Pruner:
             if document is None:
                 await self._found_gone(unit, [item.ref])
                 continue
-            read = replace(
-                item,
-                uid=text_at(document, "metadata", "uid"),
-                content=content_of(document, key=self._site.key),
-                prune=prune_rule_of(document),
-                more=holds_more(document),
-                wave=wave_of(document),
-            )
+            read = self._as_read(item, document)
             if not self._is_ours(unit, item.ref):
                 continue
             unit.doomed[item.ref] = (text_at(document, "metadata", "resourceVersion"), read)
             unit.created[item.ref] = created_at(document)
             found.append(read)
         return found
+
+    def _as_read(self, item: Doomed, live: Document) -> Doomed:
+        """The same with what the guards ask of the live object."""
+        return replace(
+            item,
+            uid=text_at(live, "metadata", "uid"),
+            content=content_of(live, key=self._site.key),
+            prune=prune_rule_of(live),
+            more=holds_more(live),
+            wave=wave_of(live),
+        )
 
     async def _ask(self, unit: UnitState, hold: GuardHold | None, commit: Revision) -> None:
         """Hold these deletions; what would go with them is read once for the list, not in each pass."""

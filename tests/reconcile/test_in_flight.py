@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 import structlog
 from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 
 from fleet.core.documents import text_at
+from fleet.core.rollout import Approved
 
 
 def path(shop: str, name: str) -> str:
@@ -136,3 +138,36 @@ async def test_the_head_of_the_audit_log_goes_out_after_a_forced_apply(
             lambda: text_at(client.get(parent), "metadata", "annotations", "fleet.internal/audit-head") == line["head"],
             "on the parent",
         )
+
+
+@pytest.mark.parametrize("how", ["another value", "prune: disabled"])
+async def test_what_changes_after_its_deletion_was_judged_is_judged_anew(
+    hub: Hub, api_server: ControlPlane, shop: str, how: str
+) -> None:
+    """An approval is for the object as it was shown, and who keeps an object at the last moment keeps it (R9)."""
+    client, armed = api_server.client(), [False]
+    kept = {"metadata": {"annotations": {"fleet.internal/prune": "disabled"}}}
+
+    class Meddling(Between):
+        async def get(self, kind: Any, namespace: str, name: str, **options: Any) -> Any:
+            if name == "c9" and armed[0]:
+                armed[0] = False
+                client.merge(path(shop, "c9"), kept if how == "prune: disabled" else {"data": {"a": "9"}})
+            return await self._kube.get(kind, namespace, name, **options)
+
+    hub.between = Meddling
+    unit = hub.want("web", [config_map(f"c{n}", shop) for n in range(10)])
+    left = [config_map(f"c{n}", shop) for n in range(6)]
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.want("web", left, commit="b")
+        (hold,) = await hub.until(lambda: hub.units[unit].holds, "held")
+        armed[0] = True
+        approved = [Approved(item.ref, item.uid, item.content) for item in hold.deletions]
+        hub.want("web", left, commit="b", approved=approved)
+        await hub.until(lambda: not any(client.exists(path(shop, f"c{n}")) for n in (6, 7, 8)), "the others went")
+        asked = ["c9"] if how == "another value" else []
+        await hub.until(
+            lambda: [item.ref.name for again in hub.units[unit].holds for item in again.deletions] == asked, "anew"
+        )
+    assert client.exists(path(shop, "c9"))
