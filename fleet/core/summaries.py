@@ -34,7 +34,7 @@ def unit_summary(view: View, name: UnitName, now: float) -> UnitSummary:
     report, result, link = view.units.get(name), view.results.get(name), view.waits.get(name)
     cluster, since = view.clusters.get(name.cluster), view.since.get(name)
     lost = cluster.message if cluster is not None and not cluster.reachable else ""
-    heard = cluster.at if cluster is not None else report.observed_at if report is not None else 0.0
+    heard = _heard_at(view, name, cluster, report)
     facts = (report, result, link, lost, judge_age(heard, now), since, view.head.commit, name in view.rendering)
     seen = view.seen_at(name.cluster) if lost else heard
     known = view.folded.units.get(name)
@@ -44,19 +44,30 @@ def unit_summary(view: View, name: UnitName, now: float) -> UnitSummary:
             return summary
         summary = replace(summary, seen_at=seen)
     else:
-        summary = replace(_folded(view, name, now, cluster, lost), seen_at=seen)
+        summary = replace(_folded(view, name, now, heard, lost), seen_at=seen)
     view.folded.units[name] = (facts, summary)
     return summary
 
 
-def _folded(view: View, name: UnitName, now: float, cluster: Report | None, lost: str) -> UnitSummary:
+def _heard_at(view: View, name: UnitName, cluster: Report | None, report: UnitReport | None) -> float:
+    """When something was said of a unit last.
+
+    A worker that is connecting has heard nothing of its cluster yet: what an earlier process knew gets no younger by it
+    (R21).
+    """
+    if cluster is None:
+        return report.observed_at if report is not None else 0.0
+    is_connecting = not cluster.reachable and not cluster.reason
+    return view.seen_at(name.cluster) if is_connecting else cluster.at
+
+
+def _folded(view: View, name: UnitName, now: float, heard: float, lost: str) -> UnitSummary:
     report, result, link = view.units.get(name), view.results.get(name), view.waits.get(name)
     if report is None:
         report = UnitReport(name, _commit_of(view, result), None, Sync.UNKNOWN, Health.UNKNOWN, 0.0)
         report = replace(report, message=link.reason if link is not None else "not reported yet")
     links: tuple[Blocker, ...] = (link,) if link is not None else ()
-    seen_at = cluster.at if cluster is not None else None
-    summary = fold_unit(report, now, seen_at=seen_at, lost=lost, blocked_by=links)
+    summary = fold_unit(report, now, seen_at=heard, lost=lost, blocked_by=links)
     since = view.since.get(name, report.observed_at)
     summary = replace(summary, conditions=tuple(replace(item, since=since) for item in summary.conditions))
     if isinstance(result, RenderProblem):

@@ -121,3 +121,14 @@ def test_what_did_not_change_is_not_folded_again(monkeypatch: pytest.MonkeyPatch
     report(view, NAMES[2], health=Health.DEGRADED)
     everything(view, 120.0)
     assert folds == ["web@eu-2", "eu-2"]
+
+
+def test_a_worker_that_is_connecting_makes_nothing_younger() -> None:
+    """After a restart: what was known is shown for three intervals after it was heard, however often one tries."""
+    view, name = View(Head("main", C1), fleet_of(NAMES)), NAMES[0]
+    report(view, name)  # heard at 101
+    for now, shown in ((150.0, Sync.SYNCED), (279.0, Sync.SYNCED), (285.0, Sync.UNKNOWN), (600.0, Sync.UNKNOWN)):
+        known = view.clusters[name.cluster]
+        view.take(Report(name.cluster, 1, known.sequence + 1, now))
+        found = unit_summary(view, name, now)
+        assert (found.sync, found.seen_at) == (shown, 101.0)
