@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.controllers.deletions import Deletions, Known
-from fleet.controllers.feed import BoardFeed, Slot
+from fleet.controllers.feed import BoardFeed
 from fleet.controllers.identities import Identities
+from fleet.controllers.publishing import Parts, Publisher
 from fleet.controllers.rollout_store import read_rollouts
 from fleet.controllers.rollout_store import values_of as rollout_values
 from fleet.controllers.roster import Roster
@@ -36,15 +37,13 @@ from fleet.core.release import (
     scopes_of,
 )
 from fleet.core.results import Rendered, RenderProblem, Result
-from fleet.core.rollout import SyncRequest, UnitDesired
+from fleet.core.rollout import Desired, SyncRequest, UnitDesired
 from fleet.core.status import Event, asks_recovery
 from fleet.core.steps import goes_by_steps, is_at_once
 from fleet.core.view import View
 from fleet.errors import StateDamaged, StateLost
 from fleet.ports.render import Vault
 from fleet.ports.state import ReleasedBundle, State
-
-SEQUENCE_BLOCK = 256
 
 
 class Board:
@@ -60,7 +59,6 @@ class Board:
     ) -> None:
         self._state, self._view, self._bundle_of, self._vault = state, view, bundle_of, vault
         self._deletions = Deletions(state, bundle_of, wall)
-        self._slots: dict[ClusterName, Slot] = {}
         self.results: dict[UnitName, Result] = {}
         self._held: dict[UnitName, Rendered] = {}
         self._permits: dict[UnitName, frozenset[ObjectRef]] = {}
@@ -76,10 +74,8 @@ class Board:
         self._identities = Identities()
         self._recovered: frozenset[ClusterName] = frozenset()
         self._roster = Roster(state)
-        self._parts: dict[ClusterName, dict[UnitName, UnitDesired]] = {}
+        self._publisher = Publisher(state)
         self._dirty: set[UnitName] = set()
-        self._dirty_clusters: set[ClusterName] = set()
-        self._sequence, self._sequence_end = 0, 0
         self._releasing = asyncio.Lock()  # what is held changes in one place at a time
         self._publishing = asyncio.Lock()  # sequences must reach each cluster in their order
         view.results = self.results
@@ -91,7 +87,7 @@ class Board:
 
     def feed(self, cluster: ClusterName) -> BoardFeed:
         """The feed of one cluster's worker."""
-        return BoardFeed(self._slots.setdefault(cluster, Slot()), self._bundle_of, self._vault)
+        return BoardFeed(self._publisher.slot(cluster), self._bundle_of, self._vault)
 
     def released_of(self, unit: UnitName) -> Rendered | None:
         """What a unit was told to hold last."""
@@ -118,7 +114,7 @@ class Board:
             self._view.fleet = replace(before, problems=fleet.problems)
             return None
         self._view.fleet = fleet
-        self._dirty_clusters |= changed_clusters(before, fleet)
+        self._publisher.dirty |= changed_clusters(before, fleet)
         self._dirty |= other_policies(before, fleet)
         if self._identities.shared:
             self._dirty |= self._units_of(self._identities.shared.values())
@@ -336,14 +332,15 @@ class Board:
         fleet = self._view.fleet
         changed_scopes = {s.scope for s in set(suspensions) ^ set(self._suspensions)}
         if fleet is not None and changed_scopes:
-            told = {name for parts in self._parts.values() for name in parts}
-            self._dirty |= {name for name in {*fleet.units, *told} if scopes_of(name) & changed_scopes}
+            self._dirty |= {
+                name for name in {*fleet.units, *self._publisher.told()} if scopes_of(name) & changed_scopes
+            }
         for name in set(approved) | set(self._approved):
             if approved.get(name) != self._approved.get(name):
                 self._dirty.add(name)
         for request in set(requests) ^ set(self._requests):
-            self._dirty_clusters.add(request.unit.cluster)
-        self._dirty_clusters |= recovered ^ self._recovered
+            self._publisher.dirty.add(request.unit.cluster)
+        self._publisher.dirty |= recovered ^ self._recovered
         self._recovered = recovered
         self._dirty |= {name for name in self.falls() if name in released_falls}
         self._roster.allow(released_falls)
@@ -395,7 +392,7 @@ class Board:
         """An identity that was recorded or accepted; its cluster's Desired is published again."""
         if self._identities.recorded.get(cluster) != identity:
             self._identities.recorded[cluster] = identity
-            self._dirty_clusters.add(cluster)
+            self._publisher.dirty.add(cluster)
             self._dirty |= set(self._roster.leaving.units)  # what waited for it to say which cluster it is
 
     async def claim(self, cluster: ClusterName, identity: Identity) -> tuple[ClusterName, bool] | None:
@@ -439,13 +436,12 @@ class Board:
             self._identities.rename(old, new)
             self._deletions.rename(old, new)
             self._suspensions = tuple(replace(s, scope=scope_renamed(s.scope, old, new)) for s in self._suspensions)
-            self._parts.pop(old, None)
-            self._slots.pop(old, None)
+            self._publisher.forget(old)
             for name in [name for name in self._held if name.cluster == old]:
                 self._held[replace(name, cluster=new)] = self._held.pop(name)
                 self._permits.pop(name, None)
                 self._waiting.pop(name, None)
-        self._dirty_clusters.add(new)
+        self._publisher.dirty.add(new)
         self._dirty |= self.leaving_of(new)
         # What it holds now is another thing than when it looked new: its deletions are judged anew (R9).
         known = [name for name in self.results if name.cluster == new]
@@ -458,22 +454,19 @@ class Board:
     async def left(self, unit: UnitName) -> None:
         """A worker confirmed that it let go of a unit; of one that came back meanwhile it is told anew."""
         if self._view.fleet is not None and unit in self._view.fleet.units:
-            self._dirty_clusters.add(unit.cluster)
+            self._publisher.dirty.add(unit.cluster)
             return
         async with self._releasing:
             await self._state.put_released((), gone=(unit,))
             self._roster.let_go(unit)
             for book in (self._held, self._permits, self._permits_to_come, self._waiting, self.results):
                 book.pop(unit, None)
-        parts = self._parts.get(unit.cluster)
-        if parts is not None and parts.pop(unit, None) is not None:
-            self._dirty_clusters.add(unit.cluster)
+        self._publisher.drop(unit)
 
     def forget(self, cluster: ClusterName) -> None:
         """A cluster that left, and whose units are all let go."""
         self._identities.forget(cluster)
-        for book in (self._parts, self._slots):
-            book.pop(cluster, None)
+        self._publisher.forget(cluster)
 
     def entries(self) -> Mapping[ClusterName, Cluster]:
         """All clusters that need a worker: those of the repo, and those with units to let go."""
@@ -500,17 +493,11 @@ class Board:
             for name in list(self._dirty):
                 await self._look_for_held(name)
             for name in list(self._dirty):
-                if self._put_part(name, fleet):
-                    self._dirty_clusters.add(name.cluster)
+                self._publisher.put(name, self._part_of(name, fleet))
                 self._dirty.discard(name)
-            while self._sequence_end - self._sequence < len(self._dirty_clusters):
-                await self._reserve(max(SEQUENCE_BLOCK, len(self._dirty_clusters)))
-            # Nothing waits from here on: else the first clusters' work is done before the last ones hear of theirs.
-            entries, fleet = self.entries(), self._view.fleet or fleet
-            for cluster in sorted(self._dirty_clusters):
-                if cluster in entries:
-                    self._publish_cluster(entries[cluster], fleet)
-            self._dirty_clusters.clear()
+            await self._publisher.reserve()
+            entries = self.entries()
+            self._publisher.publish(lambda name, parts, number: self._desired_of(entries.get(name), parts, number))
 
     async def _look_for_held(self, name: UnitName) -> None:
         """Whether what a unit keeps is known here: a hub that lost its data knows it by its digest alone."""
@@ -531,7 +518,7 @@ class Board:
     def _has_left(self, cluster: ClusterName, fleet: Fleet) -> bool:
         return cluster not in fleet.clusters and fleet.unknown.covers_cluster(cluster) is None
 
-    def _put_part(self, name: UnitName, fleet: Fleet) -> bool:
+    def _part_of(self, name: UnitName, fleet: Fleet) -> UnitDesired | None:
         is_known = self._identities.recorded.get(name.cluster) is not None
         may_be_renamed = is_known and name in self._roster.leaving.units and self._has_left(name.cluster, fleet)
         waits = self.waits(name)
@@ -560,29 +547,19 @@ class Board:
             part = plan_unknown_unit(name, problem, fleet, orders, self._view.kept.get(name))
         else:
             part = None
-        parts = self._parts.setdefault(name.cluster, {})
-        if part is not None and (told := self._quarantined.get(name)):
-            part = replace(part, quarantined=told)
-        if part is None or parts.get(name) == part:
-            return False
-        parts[name] = part
-        return True
+        told = self._quarantined.get(name)
+        return replace(part, quarantined=told) if part is not None and told else part
 
-    def _publish_cluster(self, entry: Cluster, fleet: Fleet) -> None:
-        cluster = entry.name
-        desired = plan_desired(
+    def _desired_of(self, entry: Cluster | None, parts: Parts, sequence: int) -> Desired | None:
+        fleet = self._view.fleet
+        if fleet is None or entry is None:
+            return None
+        return plan_desired(
             entry,
-            self._parts.get(cluster, {}),
+            parts,
             fleet,
-            identity=self._identities.recorded.get(cluster),
-            requests=[request for request in self._requests if request.unit.cluster == cluster],
-            sequence=self._sequence,
-            recover_confirmed=cluster in self._recovered,
+            identity=self._identities.recorded.get(entry.name),
+            requests=[request for request in self._requests if request.unit.cluster == entry.name],
+            sequence=sequence,
+            recover_confirmed=entry.name in self._recovered,
         )
-        self._sequence += 1
-        self._slots.setdefault(cluster, Slot()).put(desired)
-
-    async def _reserve(self, count: int) -> None:
-        """So many sequences, in one write."""
-        self._sequence = await self._state.next_sequence(count)
-        self._sequence_end = self._sequence + count

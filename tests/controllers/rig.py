@@ -134,8 +134,8 @@ class Brain:
 
     def desired(self, unit: str) -> UnitDesired | None:
         name = UnitName.parse(unit)
-        slot = self.board._slots.get(name.cluster)
-        found = slot.desired.units if slot is not None and slot.desired is not None else ()
+        slot = self.board._publisher.slot(name.cluster)
+        found = slot.desired.units if slot.desired is not None else ()
         return next((each for each in found if each.unit == name), None)
 
 
@@ -175,7 +175,7 @@ class YesWorker:
 
     async def obey(self) -> list[str] | None:
         feed = self._brain.board.feed(self._cluster)
-        slot = self._brain.board._slots[self._cluster]
+        slot = self._brain.board._publisher.slot(self._cluster)
         is_new = slot.desired is not None and slot.desired.sequence > self.seen
         if not is_new and not any(not self._stops(each) for each in self.waits):
             return None

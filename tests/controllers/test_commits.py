@@ -239,7 +239,7 @@ async def test_a_restart_builds_nothing_and_orders_the_same(brain: Brain) -> Non
     assert again.renderer.stats.builds == 0
     assert {name: again.desired(str(name)) for name in before} == before
     assert again.view.head.commit in again.view.converged
-    first = again.board._slots[ClusterName("eu-1")].desired.sequence
+    first = again.board._publisher.slot(ClusterName("eu-1")).desired.sequence
     assert first > brain.workers["eu-1"].seen
     await again.close()
 
@@ -336,9 +336,10 @@ async def test_a_commit_that_is_not_taken_over_goes_nowhere_until_it_is_mended(b
 async def test_a_commit_that_was_taken_over_in_part_is_finished_later(brain: Brain, write: str) -> None:
     await brain.commit(small("eu-1", "eu-2"))
     full = FullState(brain.state, write)
-    for part in (brain.board, brain.commits, brain.convergence):
+    for part in (brain.board, brain.board._publisher, brain.commits, brain.convergence):
         part._state = full
-    brain.board._sequence = brain.board._sequence_end
+    publisher = brain.board._publisher
+    publisher._sequence = publisher._sequence_end
     second = brain.repo.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
     with pytest.raises(StateNotWritable):
         await brain.commits.fetch_once()

@@ -85,7 +85,7 @@ class ModelWorker:
 
     async def obey(self) -> list[str] | None:
         """Carry out what is new; None where nothing is."""
-        slot = self._brain.board._slots[self._cluster]
+        slot = self._brain.board._publisher.slot(self._cluster)
         if slot.desired is None or slot.desired.sequence <= self._seen:
             return None
         self._last = await self._brain.board.feed(self._cluster).next(self._seen)
