@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from fleet.cli.blame_live import Live, ask_hub
+from fleet.cli.blame_live import Live, ask_cluster, ask_hub
 from fleet.cli.blame_trace import Tools, Traced, Tracer
 from fleet.cli.checkout import Checkout, local_renderer, open_checkout, render_all
 from fleet.cli.output import Item, clean_line, show
@@ -64,6 +64,7 @@ class Asked:
     namespace: str | None = None
     field: str = ""
     hub: str = ""
+    live_seconds: float = 0.0  # ask the cluster, not a hub, for so long at most; 0: a hub
 
 
 def blame(root: Path, asked: Asked, out: TextIO, *, output: str = "table") -> int:
@@ -99,7 +100,10 @@ async def _answers(checkout: Checkout, asked: Asked) -> tuple[Unit, BundleObject
                 answers[0].why = "" if origin else "no line alone makes this object; ask for one of its fields: --field"
         for answer in answers:
             answer.lines = [await _blamed(repo, line) for line in answer.lines]
-        live = ask_hub(asked.hub, unit, item)
+        if asked.live_seconds:
+            live = await ask_cluster(unit, item, checkout.fleet.name, seconds=asked.live_seconds)
+        else:
+            live = ask_hub(asked.hub, unit, item)
         for answer in answers:
             answer.live = await _told(live, repo, answer)
     finally:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 from fleet.core.documents import Document, Json, parse_document
-from fleet.core.field_diff import FieldDrift, diff_documents, drift_of
+from fleet.core.field_diff import FieldDrift, diff_documents, differences_of, drift_of
 from fleet.core.fieldset import (
     Absent,
     Entry,
@@ -68,6 +68,21 @@ def diff_fields(
         if wanted != there if is_lost and path not in nodes else not _is_as_wanted(wanted, there, path in nodes):
             found[path] = drift_of(path, wanted, there, _holder_of(path, others), hidden=is_hidden)
     return tuple(sorted(found.values(), key=lambda drift: drift.path))
+
+
+def held_otherwise(desired: Document, live: Document) -> tuple[FieldDrift, ...]:
+    """Fields that a document says and the live object has otherwise, each with who holds it now; sorted by path.
+
+    Without what was recorded, so that values are compared leniently.
+    """
+    others = [item for item in entries_of(live) if item.manager != FIELD_MANAGER or item.operation != "Apply"]
+    is_hidden = is_secret(ref_of(live))
+    found = [
+        drift_of(path, wanted, there, _holder_of(path, others), hidden=is_hidden)
+        for path, wanted, there in differences_of(desired, live)
+        if not isinstance(wanted, Absent) and not _is_as_wanted(wanted, there, partial=False)
+    ]
+    return tuple(sorted(found, key=lambda drift: drift.path))
 
 
 def _ours(live: Document) -> Entry | None:

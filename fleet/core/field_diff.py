@@ -81,10 +81,14 @@ def diff_documents(before: Document, after: Document) -> tuple[FieldDrift, ...]:
     """
     is_hidden = is_secret(ref_of(before)) or is_secret(ref_of(after))
     found = [
-        drift_of(path, wanted, there, None, hidden=is_hidden)
-        for path, wanted, there in _differences(_compared(before), _compared(after), ())
+        drift_of(path, wanted, there, None, hidden=is_hidden) for path, wanted, there in differences_of(before, after)
     ]
     return tuple(sorted(found, key=lambda drift: drift.path))
+
+
+def differences_of(before: Document, after: Document) -> Iterator[tuple[Path, Json | Absent, Json | Absent]]:
+    """Each place where two documents differ, with both values; what a server sets aside."""
+    return _differences(_compared(before), _compared(after), ())
 
 
 def _compared(document: Document) -> Document:

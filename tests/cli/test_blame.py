@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from cli.planrepo import git
 from fixtures.layouts.documents import COMPONENT, KUSTOMIZATION, cluster, overlay
@@ -21,6 +22,8 @@ from inventory.building import write
 from fleet.cli.app import run
 from fleet.cli.blame import Asked, blame
 from fleet.errors import NotKnown, UsageInvalid
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "blame.json").read_text())
 
 BASE, PROD, BIG = "overlays/web/base", "overlays/web/prod", "components/big"
 DEPLOYMENT = """apiVersion: apps/v1
@@ -148,7 +151,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ask(root: Path, target: str, field: str = "", namespace: str | None = None) -> tuple[int, dict[str, Any]]:
     out = io.StringIO()
     code = blame(root, Asked(target, "eu-1", namespace, field), out, output="json")
-    return code, json.loads(out.getvalue())
+    document = json.loads(out.getvalue())
+    jsonschema.validate(document, SCHEMA)
+    return code, document
 
 
 def lines_of(answer: dict[str, Any]) -> list[str]:

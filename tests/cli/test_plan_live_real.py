@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from cli.planrepo import git
@@ -15,14 +17,17 @@ from inventory.building import write
 from testbed import binaries
 from testbed.controlplane import ControlPlane
 
+from fleet.cli.blame import Asked, blame
 from fleet.cli.checkout import local_renderer, open_checkout, render_all
 from fleet.cli.plan import plan
 from fleet.core.ids import Revision
 from fleet.core.objects import Bundle, Mark
 from fleet.core.parent import parent_document, parent_of
 from fleet.core.record import PARENT_NAMESPACE, mark_body, parent_name
+from fleet.core.rights import ACCOUNT, GRANT_LABEL
 
 _PARENT = f"/api/v1/namespaces/{PARENT_NAMESPACE}/configmaps/{parent_name('web')}"
+BLAME_SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "blame.json").read_text())
 HEAD = "apiVersion: fleet.internal/v1\n"
 Found = dict[str, set[str]]
 
@@ -76,7 +81,7 @@ class Site:
 
     def deliver(self, objects: list[dict[str, Any]]) -> None:
         """As the hub leaves it: the objects, and the unit's parent with the digest of its result."""
-        revision = self.commit(objects)
+        revision = self.revision = self.commit(objects)
         bundle = asyncio.run(self._rendered())
         refs = [item.ref for item in bundle.objects]
         parent = parent_of(self.mark, refs, generation=1, bundle=bundle.digest, commit=Revision(revision))
@@ -196,6 +201,53 @@ def test_a_quota_that_has_no_room_for_the_rollout_and_one_that_has(site: Site) -
             content_type="application/merge-patch+json",
         )  # as the controller that this server does not have would
         assert ("quota" in site.dangers(before, after)) == told
+
+
+def test_a_right_that_the_hub_lacks_is_told_with_the_command_that_grants_it(site: Site) -> None:
+    one, web = config_map("one", site.namespace, "1"), deployment("web", site.namespace)
+
+    def lacking(*resources: str) -> set[tuple[str, str]]:
+        """What is told where an earlier grant gave the hub all verbs on these resources."""
+        rule = {"apiGroups": ["", "apps"], "resources": [*resources], "verbs": ["*"]}
+        site.hands.apply(
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "Role",
+                "metadata": {"name": ACCOUNT, "namespace": site.namespace, "labels": {GRANT_LABEL: ACCOUNT}},
+                "rules": [rule],
+            }
+        )
+        found = site.plan([one], [one, web])["findings"]
+        rights = [item for item in found if item["danger"] == "missing-right" and "deployments" in item["message"]]
+        assert all(item["message"].startswith("the hub may not: ") for item in rights)
+        return {(item["cluster"], item["next"]) for item in rights}
+
+    name = site.plane.name
+    assert lacking("configmaps", "namespaces") == {(name, f"fleet cluster grant {name}")}
+    assert lacking("configmaps", "namespaces", "deployments") == set()
+
+
+def test_blame_asks_the_cluster_itself_who_holds_a_field(site: Site) -> None:
+    one = config_map("one", site.namespace, "1")
+    site.deliver([one])
+    path, name = "data.a", site.plane.name
+
+    def told(seconds: float = 30.0) -> dict[str, str]:
+        out = io.StringIO()
+        blame(site.root, Asked("ConfigMap/one", name, None, path, live_seconds=seconds), out, output="json")
+        document = json.loads(out.getvalue())
+        jsonschema.validate(document, BLAME_SCHEMA)
+        (answer,) = document["answers"]
+        return answer["live"]
+
+    assert told()["live"] == "as released, as the cluster has it (seen 0s ago)"
+    assert told()["reached"].startswith(f"it is there with {site.revision[:7]}")
+    site.hands.apply(config_map("one", site.namespace, "by hand"), manager="kubectl-edit")
+    assert "data.a by kubectl-edit" in told()["live"]
+    site.hands.delete(f"/api/v1/namespaces/{site.namespace}/configmaps/one")
+    assert told() == {"reached": f"unknown: ConfigMap {site.namespace}/one is not on {name}"} | {
+        "live": f"unknown: ConfigMap {site.namespace}/one is not on {name}"
+    }
 
 
 def test_values_of_secrets_are_in_nothing_that_is_told(site: Site) -> None:

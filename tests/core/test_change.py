@@ -394,7 +394,8 @@ def test_the_steps_of_the_changed_clusters_are_told_with_their_limits_and_soaks(
     changed = [bumped(name) for name in names]
     words = dict(remarks(plan(changed, fleet, fleet)))
     assert words["Rollout"] == (
-        "web: canary 1, soak 10m > go, 2 approvals > rest 1 > rest 3, 2 at a time   10m at least, by its soaks and gates alone"
+        "web: canary 1, soak 10m > go, 2 approvals > rest 1 > rest 3, 2 at a time"
+        "   10m at least, by its soaks and gates alone"
     )
     default = dict(remarks(plan([*changed, web(result(config("a")), None, "api@eu-1")])))
     assert default["Rollout"] == "web: prod 1 > prod 4"

@@ -103,6 +103,8 @@ def blame(
     cluster: Annotated[str, Parameter("--cluster", help="the cluster that it is on")],
     namespace: Annotated[str | None, Parameter(["--namespace", "-n"], help="where several are called so")] = None,
     field: Annotated[str, Parameter("--field", help="a field, as spec.replicas, or all below it")] = "",
+    live: Annotated[bool, Parameter("--live", help="ask the cluster by your kubeconfig, and no hub")] = False,
+    timeout: Annotated[str, Parameter("--timeout", help="with --live, as 30s")] = "30s",
     root: Root = Path(),
     hub: Hub = "",
     output: Annotated[str, Parameter(["--output", "-o"], help="table, json or yaml")] = "table",
@@ -110,8 +112,10 @@ def blame(
     """Show the line that gives an object or its field, with commit and author; 1 where that is unknown."""
     from fleet.cli.blame import Asked
     from fleet.cli.blame import blame as handler
+    from fleet.cli.durations import seconds_of
 
-    return handler(root, Asked(target, cluster, namespace, field, hub), sys.stdout, output=output)
+    seconds = seconds_of(timeout) if live else 0.0
+    return handler(root, Asked(target, cluster, namespace, field, hub, seconds), sys.stdout, output=output)
 
 
 def preflight(
