@@ -78,6 +78,8 @@ GUARDS: tuple[Guard, ...] = (
         ("a replaced name stays until Healthy", "R9", "prune:_is_due", ""),
         ("a rename that is none on the cluster", "R9", "renames:_stands", "prune-budget"),
         ("data of others is not renamed", "R9", "prune:Pruner.prune", "prune-budget"),
+        ("an ordinary object is no hook's", "R9", "hook_objects:HookObjects.refuse_recorded", "PruneStuck"),
+        ("what was judged is what goes", "R9", "prune:Pruner.delete", ""),
         ("the record is durable before the write", "R12", "stages:Stages.record", ""),
         ("a row stays until its object is gone", "R12 R15", "prune:Pruner.delete", ""),
         ("a rebuilt record is confirmed first", "R12 R24", "standing:judge_leave", ""),

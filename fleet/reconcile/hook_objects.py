@@ -50,6 +50,19 @@ class HookObjects:
                 )
             )
 
+    async def refuse_recorded(self, unit: UnitState, ref: ObjectRef, served: ServedKind) -> None:
+        """Raise PruneStuck where an object of the record would become a hook's: its deletion needs no permit (R9)."""
+        if ref not in unit.rows:
+            return
+        if await self._site.kube.get(served, ref.namespace, ref.name, metadata_only=True) is None:
+            await self._pruner.found_gone(unit, [ref])
+            return
+        raise PruneStuck(
+            f"hook {ref} was not started: it was an ordinary object of this overlay until now",
+            why="a hook's object goes without a budget, and nobody agreed to lose this one",
+            next_step="give the hook a name of its own, or drop the object in a commit before",
+        )
+
     async def read(self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims | None) -> Document | None:
         """The object under a hook's name, None where there is none; raises NotOurs on one that is not ours (R4).
 

@@ -211,6 +211,7 @@ class HookRunner:
             self._objects.refuse_claimed(unit, ref, claims)
             if served is None:
                 return await self._applier.write(unit, hook)  # notes KindNotServed
+            await self._objects.refuse_recorded(unit, ref, served)
             clear = not was_begun and self._is_cleared(unit, hook)
             if not outcome.may().apply:
                 return True  # nobody says that it runs: it is not written down (R17)

@@ -50,7 +50,7 @@ class Pruner:
         told = outcome.told
         assert told is not None
         assert plan.doomed is not None
-        await self._found_gone(unit, plan.gone)
+        await self.found_gone(unit, plan.gone)
         self._forget(unit, plan.let_go)
         action = told.action
         permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
@@ -133,7 +133,7 @@ class Pruner:
             return False
         match judge_deletion(row, live, site.mark(unit.name)):
             case Gone():
-                await self._found_gone(unit, [ref])
+                await self.found_gone(unit, [ref])
                 return True
             case NotDeletable(reason=why, message=message):
                 unit.kept[ref] = (why, message)
@@ -206,7 +206,7 @@ class Pruner:
         is_due = trouble is None or row is None or trouble.digest != row.desired or trouble.next_at <= now
         return None if is_due else trouble
 
-    async def _found_gone(self, unit: UnitState, refs: Sequence[ObjectRef]) -> None:
+    async def found_gone(self, unit: UnitState, refs: Sequence[ObjectRef]) -> None:
         """Forget what is not there any more; a deletion that was begun and got no last word gets it now (R43)."""
         for ref in refs:
             row = unit.rows.get(ref)
@@ -260,7 +260,7 @@ class Pruner:
             if live is not None:
                 self._stuck(unit, ref, live)
             elif served is not None:
-                await self._found_gone(unit, [ref])
+                await self.found_gone(unit, [ref])
 
     async def _read_all(self, unit: UnitState, doomed: Sequence[Doomed]) -> list[Doomed]:
         """Fill in UID, content and prune rule from the live objects, read anew only where they changed."""
@@ -277,7 +277,7 @@ class Pruner:
                 continue
             document = await self._site.kube.get(served, item.ref.namespace, item.ref.name)
             if document is None:
-                await self._found_gone(unit, [item.ref])
+                await self.found_gone(unit, [item.ref])
                 continue
             read = self._as_read(item, document)
             if not self._is_ours(unit, item.ref):

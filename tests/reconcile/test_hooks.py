@@ -85,6 +85,30 @@ async def test_a_hook_with_the_name_of_another_overlays_object_leaves_it_alone(
     assert client.get(path(shop, "a")) == before
 
 
+@pytest.mark.parametrize("delete", ["BeforeHookCreation", "HookSucceeded"])
+async def test_ordinary_objects_that_are_called_hooks_stay_as_they_are(
+    hub: Hub, api_server: ControlPlane, shop: str, delete: str
+) -> None:
+    """A line of commonAnnotations would else delete all of them, without a permit and a budget (R9)."""
+    client = api_server.client()
+    names = [f"c{number}" for number in range(10)]
+    unit = hub.want("web", [config_map(name, shop) for name in names])
+    async with hub.worker():
+        await hub.until_well(unit)
+        for name in names:
+            client.merge(path(shop, name), {"data": {"of-others": "1"}})
+        before = [client.get(path(shop, name)) for name in names]
+        hub.want("web", [*(hook(name, shop, delete) for name in names), config_map("plain", shop)], commit="b")
+        await hub.until(lambda: hub.units[unit].reason == "PruneStuck", "refused")
+        assert "ordinary object" in hub.units[unit].message
+        assert [client.get(path(shop, name)) for name in names] == before
+        assert not deleted(hub, "c0")
+        # The twin: what is gone by another hand may be a hook's.
+        for name in names:
+            client.delete(path(shop, name))
+        await hub.until_well(unit)
+
+
 @pytest.mark.parametrize(("delete", "stays"), [("HookSucceeded", False), ("BeforeHookCreation", True)])
 async def test_a_hook_of_ones_own_runs_for_each_bundle_and_goes_as_it_says(
     hub: Hub, api_server: ControlPlane, shop: str, delete: str, stays: bool

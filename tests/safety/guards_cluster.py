@@ -140,6 +140,13 @@ CASES: dict[str, Case] = {
     "data of others is not renamed": case_of(
         swap("item.replaced and not (item.more and item.ref in names)", "item.replaced"), _RENAMES, _NOT_THE_SAME,
         _RENAMED),
+    "an ordinary object is no hook's": case_of(
+        gives("None"), "reconcile/test_hooks.py", "test_ordinary_objects_that_are_called_hooks_stay_as_they_are",
+        "test_a_hook_of_ones_own_runs_for_each_bundle_and_goes_as_it_says"),
+    "what was judged is what goes": case_of(
+        never("judged is not None and live is not None and (self._as_read(judged, live) != judged)"),
+        "reconcile/test_in_flight.py", "test_what_changes_after_its_deletion_was_judged_is_judged_anew",
+        "reconcile/test_guards.py::test_deletions_beyond_the_budget_are_held_with_the_exact_list_until_approved"),
     "the record is durable before the write": case_of(
         gives("None"), "reconcile/test_restart.py",
         "test_killed_between_record_and_apply_the_object_is_neither_lost_nor_applied_twice",
