@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +213,22 @@ def test_removed_apis_are_told_for_the_version_asked_about(repo: Repo) -> None:
 def test_another_form_is_a_usage_error(repo: Repo) -> None:
     with pytest.raises(UsageInvalid):
         repo.plan(output="yaml")
+
+
+def test_a_plan_whose_base_is_known_imports_neither_schemas_nor_servers_nor_yaml(repo: Repo, tmp_path: Path) -> None:
+    (repo.root / "overlays/web/base/web.yaml").open("a").write("# a note\n")
+    code = (
+        f"import sys; from fleet.cli.app import run; run(['plan', '--root', {str(repo.root)!r}, '--base', 'HEAD']); "
+        "sys.stderr.write('\\n' + ' '.join(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_STATE_HOME": str(tmp_path / "state")}
+    environment = {name: value for name, value in os.environ.items() if name != "FLEET_CACHE"} | places
+
+    def imported() -> set[str]:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        assert "error" not in done.stderr.splitlines()[0]
+        return set(done.stderr.splitlines()[-1].split())
+
+    heavy = {"pydantic", "yaml", "rich", "aiohttp", "asyncpg", "sqlalchemy", "cryptography", "structlog", "http"}
+    assert {"pydantic", "yaml"} <= imported()  # the base is read for the first time
+    assert not heavy & imported()

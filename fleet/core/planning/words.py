@@ -16,10 +16,10 @@ from fleet.core.planning.change import How, ImageChange, ObjectChange, Restart, 
 from fleet.core.planning.course import words_of
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject
-from fleet.core.planning.live import Danger, LiveView
+from fleet.core.planning.live_words import live_remarks
+from fleet.core.planning.phrases import NAMES_SHOWN, counted, on_clusters, some_of
 
 _VALUE_LENGTH, _LINE_LENGTH = 48, 100
-_NAMES_SHOWN = 3
 _LABEL_WIDTH = 44
 
 
@@ -63,7 +63,7 @@ def totals_of(plan: FleetPlan) -> Totals:
 
 def heading(plan: FleetPlan) -> str:
     """What is compared with what, and how much of the fleet it reaches."""
-    files = _count(len(plan.files), "file")
+    files = counted(len(plan.files), "file")
     merged = " merged into it" if not plan.head.revision else ""
     return f"{_side(plan.base)} -> {_side(plan.head)}{merged} ({files}). {_reach(plan)}"
 
@@ -80,28 +80,28 @@ def _reach(plan: FleetPlan) -> str:
     overlays, clusters = {unit.name.overlay for unit in shown}, {unit.name.cluster for unit in shown}
     total = len({*plan.before.overlays, *plan.after.overlays})
     verb = "changes" if len(overlays) == 1 else "change"
-    return f"{len(overlays)} of {_count(total, 'overlay')} {verb}, on {_count(len(clusters), 'cluster')}."
+    return f"{len(overlays)} of {counted(total, 'overlay')} {verb}, on {counted(len(clusters), 'cluster')}."
 
 
 def summary(plan: FleetPlan) -> str:
     """`62 objects change, 1 is deleted, none is created, 90 pods restart`."""
     totals = totals_of(plan)
     parts = [
-        f"{_count(totals.changed, 'object')} {'changes' if totals.changed == 1 else 'change'}",
+        f"{counted(totals.changed, 'object')} {'changes' if totals.changed == 1 else 'change'}",
         f"{totals.deleted or 'none'} {'are' if totals.deleted > 1 else 'is'} deleted",
         f"{totals.created or 'none'} {'are' if totals.created > 1 else 'is'} created",
     ]
     if totals.pods:
-        parts.append(f"{_count(totals.pods, 'pod')} {'restarts' if totals.pods == 1 else 'restart'}")
+        parts.append(f"{counted(totals.pods, 'pod')} {'restarts' if totals.pods == 1 else 'restart'}")
     if totals.nodes:
-        parts.append(f"{_count(totals.nodes, 'DaemonSet')} on every node")
+        parts.append(f"{counted(totals.nodes, 'DaemonSet')} on every node")
     return ", ".join(parts)
 
 
 def title_of(group: ChangeGroup, plan: FleetPlan) -> str:
     """`A  web on 27 clusters: 6 dev, 8 staging, 13 prod`."""
     overlays = group.overlays
-    what = overlays[0] if len(overlays) == 1 else f"{len(overlays)} overlays ({_some([*overlays])})"
+    what = overlays[0] if len(overlays) == 1 else f"{len(overlays)} overlays ({some_of([*overlays])})"
     verb = {
         How.APPEARS: "appears on",
         How.VANISHES: "leaves",
@@ -117,8 +117,8 @@ def title_of(group: ChangeGroup, plan: FleetPlan) -> str:
 
 def clusters_in_words(names: Sequence[ClusterName], known: Mapping[ClusterName, Cluster], fleet: Fleet) -> str:
     """`2 clusters: eu-4 eu-7`, `27 clusters: 6 dev, 8 staging, 13 prod`."""
-    count = _count(len(names), "cluster")
-    if len(names) <= _NAMES_SHOWN:
+    count = counted(len(names), "cluster")
+    if len(names) <= NAMES_SHOWN:
         return f"{count}: {' '.join(names)}"
     order = {stage.name: index for index, stage in enumerate(fleet.environments)}
     counts: dict[str, int] = {}
@@ -150,7 +150,7 @@ def lines_of(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> Iterator[
             yield f"{'':<{width}}  {text}"
     left = group.objects[folding.objects :]
     if left:
-        yield f"and {_count(len(left), 'more object')}: {_kinds(left)}"
+        yield f"and {counted(len(left), 'more object')}: {_kinds(left)}"
 
 
 def _preface(group: ChangeGroup, plan: FleetPlan) -> Iterator[str]:
@@ -161,7 +161,7 @@ def _preface(group: ChangeGroup, plan: FleetPlan) -> Iterator[str]:
         yield "if merged: it stays as it is there, and nothing is deleted"
     if group.how is How.VANISHES:
         owned = sum(unit.owned for unit in plan.units if unit.name in set(group.units))
-        yield f"{_count(owned, 'object')} stay there, without our marks (to delete them first: state: absent)"
+        yield f"{counted(owned, 'object')} stay there, without our marks (to delete them first: state: absent)"
     if group.how is How.CHANGES and group.path[0] != group.path[1]:
         yield f"path {group.path[0] or 'none'} -> {group.path[1] or 'none'}"
     if group.unknown_before:
@@ -221,7 +221,7 @@ def _texts_of(
             texts = [f"new name {change.ref.name}"]
     yield from texts[: folding.fields]
     if len(texts) > folding.fields:
-        yield f"and {_count(len(texts) - folding.fields, 'more field')}"
+        yield f"and {counted(len(texts) - folding.fields, 'more field')}"
 
 
 def _followed(before: Json, after: Json, renames: Mapping[tuple[str, str], ObjectChange]) -> list[ObjectChange] | None:
@@ -279,7 +279,7 @@ def _image_words(image: ImageChange, *, several: bool) -> str:
 def _restart_words(restart: Restart | None) -> str:
     if restart is None or restart.pods == 0:
         return ""
-    return "restarts a pod on each node" if restart.pods is None else f"restarts {_count(restart.pods, 'pod')}"
+    return "restarts a pod on each node" if restart.pods is None else f"restarts {counted(restart.pods, 'pod')}"
 
 
 def _field_words(shown: ShownField, folding: Folding) -> list[str]:
@@ -308,7 +308,7 @@ def _text_lines(before: str, after: str, limit: int) -> list[str]:
     ]
     if not lines:
         return ["  line ends differ"]
-    more = [f"  and {_count(len(lines) - limit, 'more line')}"] if len(lines) > limit else []
+    more = [f"  and {counted(len(lines) - limit, 'more line')}"] if len(lines) > limit else []
     return [f"  {line}" for line in lines[:limit]] + more
 
 
@@ -332,64 +332,15 @@ def _kinds(items: Sequence[ShownObject]) -> str:
     return ", ".join(f"{count} {key[2:]} {key[0]}" for key, count in sorted(counts.items()))
 
 
-def _on(clusters: Sequence[ClusterName]) -> str:
-    return _count(len(clusters), "cluster") if len(clusters) > 1 else "".join(clusters)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f", {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return ", ".join(names[:_NAMES_SHOWN]) + more
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-_DANGERS = {
-    Danger.IMMUTABLE: "Will fail",
-    Danger.REFUSED: "Will fail",
-    Danger.KIND: "Will fail",
-    Danger.OWNER: "Not ours",
-    Danger.QUOTA: "Quota",
-    Danger.RIGHT: "No right",
-    Danger.DRIFT: "Drift",
-    Danger.WRITER: "Writer",
-    Danger.DISRUPTION: "Disruption",
-    Danger.BASE: "No base",
-}
-
-
-def live_remarks(live: LiveView) -> Iterator[tuple[str, str]]:
-    """What the clusters said: how many answered, then each finding once with its clusters."""
-    read = [look for look in live.looks if not look.problem]
-    tried = sum(look.approximate for look in live.looks)
-    approximate = f"; {_count(tried, 'answer')} approximate, by reading alone" if tried else ""
-    yield "Live", f"{len(read)} of {_count(len(live.looks), 'cluster')} read as you{approximate}"
-    problems: dict[tuple[str, str], list[ClusterName]] = {}
-    for look in live.looks:
-        if look.problem:
-            problems.setdefault((look.problem, look.next_step), []).append(look.cluster)
-    for (problem, next_step), clusters in problems.items():
-        yield "Not read", f"{_on(clusters)}: {problem}" + (f"; {next_step}" if next_step else "")
-    alike: dict[tuple[Danger, str, str, str, bool], list[ClusterName]] = {}
-    for found in live.findings:
-        what = f"{found.ref} of {found.overlay}" if found.ref is not None else found.overlay
-        key = (found.danger, what, found.message, found.next_step, found.approximate)
-        alike.setdefault(key, []).append(found.cluster)
-    for (danger, what, message, next_step, approximate), clusters in alike.items():
-        ending = (" (approximate)" if approximate else "") + (f"; {next_step}" if next_step else "")
-        yield _DANGERS[danger], f"{what} on {_on(clusters)}: {message}{ending}"
-
-
 def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
     """What else a reviewer must know, each with its heading word."""
     for note in plan.notes:
         yield "Note", note
     for hold in plan.holds:
-        where = _on([unit.cluster for unit in hold.units])
+        where = on_clusters([unit.cluster for unit in hold.units])
         yield "Hold", f"{hold.overlay} on {where} would wait for a person ({hold.reason}): {hold.message}"
     for claim in plan.claims:
-        where = _on(claim.clusters)
+        where = on_clusters(claim.clusters)
         yield "Claimed", f"{claim.ref} would be in {' and '.join(claim.overlays)} on {where}: neither changes it"
     for notice in plan.apis:
         yield ("Removed" if notice.is_removed else "Deprecated"), f"{notice.ref}: {notice.message}"
@@ -397,10 +348,10 @@ def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
     for course, estimate in zip(plan.courses, plan.estimates, strict=True):
         ways.setdefault((words_of(course), estimate.words), []).append(course.overlay)
     for (way, time), overlays in ways.items():
-        yield "Rollout", f"{_some(overlays)}: {way}" + (f"   {time}" if time else "")
+        yield "Rollout", f"{some_of(overlays)}: {way}" + (f"   {time}" if time else "")
     if plan.live is not None:
         yield from live_remarks(plan.live)
     same = plan.of(How.SAME)
     if same:
         overlays = sorted({unit.name.overlay for unit in same})
-        yield "No effect", f"{_count(len(same), 'unit')} of {_some(overlays)}: built anew, the result is the same"
+        yield "No effect", f"{counted(len(same), 'unit')} of {some_of(overlays)}: built anew, the result is the same"

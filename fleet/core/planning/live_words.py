@@ -1,0 +1,44 @@
+"""What clusters said to a plan, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fleet.core.ids import ClusterName
+from fleet.core.planning.live import Danger, LiveView
+from fleet.core.planning.phrases import counted, on_clusters
+
+_DANGERS = {
+    Danger.IMMUTABLE: "Will fail",
+    Danger.REFUSED: "Will fail",
+    Danger.KIND: "Will fail",
+    Danger.OWNER: "Not ours",
+    Danger.QUOTA: "Quota",
+    Danger.RIGHT: "No right",
+    Danger.DRIFT: "Drift",
+    Danger.WRITER: "Writer",
+    Danger.DISRUPTION: "Disruption",
+    Danger.BASE: "No base",
+}
+
+
+def live_remarks(live: LiveView) -> Iterator[tuple[str, str]]:
+    """What the clusters said: how many answered, then each finding once with its clusters."""
+    read = [look for look in live.looks if not look.problem]
+    tried = sum(look.approximate for look in live.looks)
+    approximate = f"; {counted(tried, 'answer')} approximate, by reading alone" if tried else ""
+    yield "Live", f"{len(read)} of {counted(len(live.looks), 'cluster')} read as you{approximate}"
+    problems: dict[tuple[str, str], list[ClusterName]] = {}
+    for look in live.looks:
+        if look.problem:
+            problems.setdefault((look.problem, look.next_step), []).append(look.cluster)
+    for (problem, next_step), clusters in problems.items():
+        yield "Not read", f"{on_clusters(clusters)}: {problem}" + (f"; {next_step}" if next_step else "")
+    alike: dict[tuple[Danger, str, str, str, bool], list[ClusterName]] = {}
+    for found in live.findings:
+        what = f"{found.ref} of {found.overlay}" if found.ref is not None else found.overlay
+        key = (found.danger, what, found.message, found.next_step, found.approximate)
+        alike.setdefault(key, []).append(found.cluster)
+    for (danger, what, message, next_step, approximate), clusters in alike.items():
+        ending = (" (approximate)" if approximate else "") + (f"; {next_step}" if next_step else "")
+        yield _DANGERS[danger], f"{what} on {on_clusters(clusters)}: {message}{ending}"
