@@ -224,9 +224,9 @@ class Commits:
             self._traces.span(telemetry.SPAN_RENDER, commit, at, self._wall(), attributes=attributes)
         self._view.rendering = frozenset()
         self._view.version += 1
-        self._unfinished = False
         if self._plans is not None:
             await self._plans.taken(self._loaded.fleet, previous.fleet if previous is not None else None)
+        self._unfinished = False
         self._board.first_is_over()
         self._bells.rollouts.set()
         if resolved is None:

@@ -350,6 +350,28 @@ async def test_a_commit_that_was_taken_over_in_part_is_finished_later(brain: Bra
     assert second in brain.view.converged
 
 
+async def test_a_commit_that_no_approval_could_be_held_against_is_finished_later(brain: Brain) -> None:
+    """The first one is over only then: what came next went to all clusters at once."""
+    tries = []
+
+    class Plans:
+        async def taken(self, now: object, was: object) -> None:
+            tries.append(now)
+            if len(tries) == 1:
+                raise StateNotWritable("the disk is full")
+
+    brain.commits._plans = Plans()
+    first = brain.repo.commit(small("eu-1", "eu-2"))
+    with pytest.raises(StateNotWritable):
+        await brain.commits.fetch_once()
+    assert brain.board._is_first
+    await brain.commits.fetch_once()
+    await brain.answer()
+    assert not brain.board._is_first
+    assert first in brain.view.converged
+    assert len(tries) == 2
+
+
 async def test_health_of_units_is_not_asked_of_a_cluster_that_never_reported(brain: Brain) -> None:
     brain.repo.commit(small("eu-1"))
     await brain.commits.fetch_once()
