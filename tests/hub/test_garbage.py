@@ -8,10 +8,19 @@ import weakref
 
 import pytest
 from hypothesis import given
-from hypothesis.strategies import integers
+from hypothesis.strategies import builds, floats, integers
 
 from fleet.hub import garbage
-from fleet.hub.garbage import LOOK_SECONDS, ROOM, SETTLE_SECONDS, is_due, tend_garbage
+from fleet.hub.garbage import (
+    LOOK_SECONDS,
+    MOST_SECONDS,
+    ROOM,
+    ROOM_BYTES,
+    SETTLE_SECONDS,
+    Frozen,
+    is_due,
+    tend_garbage,
+)
 
 
 class Node:
@@ -47,15 +56,25 @@ async def ring_after(looks: int) -> bool:
 async def test_all_is_looked_at_where_the_frozen_has_grown_and_only_there(
     monkeypatch: pytest.MonkeyPatch, due: bool
 ) -> None:
-    monkeypatch.setattr(garbage, "is_due", lambda frozen, before: due)
+    monkeypatch.setattr(garbage, "is_due", lambda now, before, seconds: due)
     before = gc.get_threshold()
     assert await ring_after(looks=0)
     assert await ring_after(looks=1) is not due
     assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
-@given(integers(0, 10_000_000), integers(0, 10_000_000))
-def test_looks_at_all_cost_in_proportion_to_growth(frozen: int, before: int) -> None:
-    if is_due(frozen, before):
-        assert frozen - before >= max(ROOM, before / 4)
-    assert is_due(2 * before + ROOM + 1, before)
+sizes = builds(Frozen, integers(0, 10_000_000), integers(0, 8 << 30))
+
+
+@given(sizes, sizes, floats(0, 2 * MOST_SECONDS))
+def test_looks_at_all_cost_in_proportion_to_growth_and_are_never_far_apart(
+    now: Frozen, before: Frozen, seconds: float
+) -> None:
+    if is_due(now, before, seconds):
+        grown = now.objects - before.objects >= max(ROOM, before.objects / 4)
+        heavier = now.resident_bytes - before.resident_bytes >= max(ROOM_BYTES, before.resident_bytes / 4)
+        assert grown or heavier or seconds >= MOST_SECONDS
+    else:
+        assert seconds < MOST_SECONDS
+        assert now.objects <= before.objects * 5 / 4 + ROOM
+        assert now.resident_bytes <= before.resident_bytes * 5 / 4 + ROOM_BYTES
