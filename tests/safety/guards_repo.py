@@ -121,7 +121,7 @@ CASES: dict[str, Case] = {
         "test_a_damaged_entry_is_a_miss test_an_entry_under_another_key_is_a_miss",
         "test_what_was_put_comes_back_also_in_another_process"),
     "a result of other files": case_of(
-        gives("True"), "render/test_inputs.py",
+        gives("self"), "render/test_inputs.py",
         "test_a_change_builds_once_and_the_way_back_builds_nothing test_a_new_file_that_shadows_is_seen",
         "test_a_change_of_anything_else_hits_the_cache"),
     "an absolute path": case_of(never("text.startswith('/')"), _REFUSALS, _PATHS, _INSIDE),
