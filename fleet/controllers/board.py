@@ -41,7 +41,7 @@ from fleet.core.rollout import Desired, SyncRequest, UnitDesired
 from fleet.core.status import Event, asks_recovery
 from fleet.core.steps import goes_by_steps, is_at_once
 from fleet.core.view import View
-from fleet.errors import StateDamaged, StateLost
+from fleet.errors import StateDamaged, StateError, StateLost
 from fleet.ports.render import Vault
 from fleet.ports.state import ReleasedBundle, State
 
@@ -431,15 +431,22 @@ class Board:
         async with self._releasing, self._publishing:
             kept = self._view.passages.renamed(old, new)
             values = rollout_values(kept) if kept is not self._view.passages else dict[str, str]()
-            await self._roster.rename(old, new, fleet.units if fleet is not None else (), values)
+            self._deletions.rename(old, new)
+            try:
+                values = {**values, **self._deletions.values()}
+                await self._roster.rename(old, new, fleet.units if fleet is not None else (), values)
+            except StateError:
+                self._deletions.rename(new, old)
+                raise
+            self._deletions.saved()
             self._bar(kept)
             self._identities.rename(old, new)
-            self._deletions.rename(old, new)
             self._suspensions = tuple(replace(s, scope=scope_renamed(s.scope, old, new)) for s in self._suspensions)
             self._publisher.forget(old)
             for name in [name for name in self._held if name.cluster == old]:
                 self._held[replace(name, cluster=new)] = self._held.pop(name)
-                self._permits.pop(name, None)
+                if name in self._permits:
+                    self._permits[replace(name, cluster=new)] = self._permits.pop(name)
                 self._waiting.pop(name, None)
         self._publisher.dirty.add(new)
         self._dirty |= self.leaving_of(new)
@@ -486,16 +493,18 @@ class Board:
     async def publish(self) -> None:
         """Give each cluster whose orders changed a new Desired; raises StateError, and then nothing is forgotten."""
         async with self._publishing:
-            fleet = self._view.fleet
-            if fleet is None:
+            while (fleet := self._view.fleet) is not None:
+                await self._roster.save(fleet)
+                for name in list(self._dirty):
+                    await self._look_for_held(name)
+                for name in list(self._dirty):
+                    self._publisher.put(name, self._part_of(name, fleet))
+                    self._dirty.discard(name)
+                await self._publisher.reserve()
+                if fleet is self._view.fleet:  # else parts of one commit would go out with entries of the next (R6)
+                    break
+            else:
                 return
-            await self._roster.save(fleet)
-            for name in list(self._dirty):
-                await self._look_for_held(name)
-            for name in list(self._dirty):
-                self._publisher.put(name, self._part_of(name, fleet))
-                self._dirty.discard(name)
-            await self._publisher.reserve()
             entries = self.entries()
             self._publisher.publish(lambda name, parts, number: self._desired_of(entries.get(name), parts, number))
 

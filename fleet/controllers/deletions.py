@@ -121,7 +121,7 @@ class Deletions:
         return permits
 
     def rename(self, old: ClusterName, new: ClusterName) -> None:
-        """A cluster has another name; written down with the next release, which follows."""
+        """A cluster has another name; `values` are to be written with that."""
         self._judged = self._judged.renamed(old, new)
 
     # What is held back

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import pytest
 from controllers.rig import Brain
 from hubworld import AT_ONCE, cluster_file, config_map, kustomization, overlay
 
-from fleet.core.ids import ClusterName, UnitName
+from fleet.controllers.deletions import JUDGED
+from fleet.core.fleet import Suspension
+from fleet.core.ids import ClusterName, Revision, UnitName
+from fleet.core.judged import decode_judged
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
 from fleet.core.status import Health, Report, Sync, UnitReport
@@ -195,6 +201,52 @@ async def test_the_same_deletion_on_more_than_three_clusters_is_permitted_on_non
     await brain.orders.look()
     assert await brain.state.holds(open_only=True) == ()
     assert all(unit.sync is Sync.SYNCED for unit in brain.view.units.values())
+
+
+async def test_what_was_judged_of_deletions_goes_along_with_a_rename_in_the_same_write(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await brain.commit(small())
+    await brain.commit({"overlays/web/kustomization.yaml": kustomization("one.yaml")})
+    written: list[str] = []
+    rename = brain.state.rename_cluster
+
+    async def full(old: ClusterName, new: ClusterName, values: Mapping[str, str]) -> None:
+        written.append(values[JUDGED])
+        if len(written) == 1:
+            raise StateNotWritable("the disk is full")
+        await rename(old, new, values)
+
+    monkeypatch.setattr(brain.state, "rename_cluster", full)
+    with pytest.raises(StateNotWritable):
+        await brain.board.rename(ClusterName("eu-1"), ClusterName("eu-9"))
+    assert "web@eu-1" in {str(name) for name in brain.board._deletions._judged.held}
+    await brain.board.rename(ClusterName("eu-1"), ClusterName("eu-9"))
+    for text in written:
+        held = {str(name) for name in decode_judged(text).held}
+        assert "web@eu-9" in held
+        assert "web@eu-1" not in held
+
+
+async def test_orders_are_of_one_commit_though_the_next_one_comes_while_they_are_numbered(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await brain.commit(small("eu-1", "us-1"))
+    publisher, fleet = brain.board._publisher, brain.view.fleet
+    reserve = publisher.reserve
+    later = [replace(fleet, commit=Revision("f" * 40), suspend=Suspension("a look"))]
+
+    async def meanwhile() -> None:
+        await reserve()
+        if later:
+            brain.board.take_fleet(later.pop())
+
+    monkeypatch.setattr(publisher, "reserve", meanwhile)
+    publisher.dirty.add(ClusterName("eu-1"))
+    await brain.board.publish()
+    desired = publisher.slot(ClusterName("eu-1")).desired
+    assert desired.commit == "f" * 40
+    assert [each.reason for each in brain.desired("web@eu-1").policy.suspensions] == ["a look"]
 
 
 async def test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour(brain: Brain) -> None:
