@@ -64,6 +64,7 @@ class Board:
         self._permits: dict[UnitName, frozenset[ObjectRef]] = {}
         self._waiting: dict[UnitName, Rendered] = {}  # newest results that wait for their step or for a person
         self._is_first = False
+        self._unjudged: set[UnitName] = set()  # results that stand, whose deletions are to be judged anew
         self._is_known: dict[Digest, bool] = {}  # bundles that units keep, looked for once
         self._quarantine: Quarantine | None = None
         self._quarantined: Mapping[UnitName, tuple[Digest, ...]] = {}  # of that one, by unit
@@ -154,7 +155,8 @@ class Board:
         Those of units that go by steps, and what was taken back, wait until `let` is called for them.
         """
         async with self._releasing:
-            fresh = {name: result for name, result in results.items() if self.results.get(name) != result}
+            fresh = {name: self.results[name] for name in self._unjudged & self.results.keys()}
+            fresh |= {name: result for name, result in results.items() if self.results.get(name) != result}
             if not fresh:
                 return
             waiting = {
@@ -181,6 +183,7 @@ class Board:
                 to_whom[name] = permits.get(name, frozenset())
             self._waiting.update(waiting)
             self.results.update(fresh)
+            self._unjudged.clear()
             self._dirty |= set(fresh)
         await self.publish()
 
@@ -431,12 +434,12 @@ class Board:
         async with self._releasing, self._publishing:
             kept = self._view.passages.renamed(old, new)
             values = rollout_values(kept) if kept is not self._view.passages else dict[str, str]()
-            self._deletions.rename(old, new)
+            judged = self._deletions.rename(old, new)
             try:
                 values = {**values, **self._deletions.values()}
                 await self._roster.rename(old, new, fleet.units if fleet is not None else (), values)
             except StateError:
-                self._deletions.rename(new, old)
+                self._deletions.restore(judged)
                 raise
             self._deletions.saved()
             self._bar(kept)
@@ -451,8 +454,8 @@ class Board:
         self._publisher.dirty.add(new)
         self._dirty |= self.leaving_of(new)
         # What it holds now is another thing than when it looked new: its deletions are judged anew (R9).
-        known = [name for name in self.results if name.cluster == new]
-        await self.release({name: self.results.pop(name) for name in known})
+        self._unjudged |= {name for name in self.results if name.cluster == new}
+        await self.release({})
 
     def identity_of(self, cluster: ClusterName) -> Identity | None:
         """The recorded identity."""
@@ -497,6 +500,8 @@ class Board:
                 await self._roster.save(fleet)
                 for name in list(self._dirty):
                     await self._look_for_held(name)
+                if fleet is not self._view.fleet:
+                    continue
                 for name in list(self._dirty):
                     self._publisher.put(name, self._part_of(name, fleet))
                     self._dirty.discard(name)

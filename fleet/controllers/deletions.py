@@ -19,7 +19,7 @@ from fleet.core.proven import Guidebook, Guides, proven_by
 from fleet.core.renames import renames_of
 from fleet.core.results import EMPTY_BUNDLE, Rendered, Result
 from fleet.core.rollout import Rename
-from fleet.core.status import Health, Sync, UnitReport
+from fleet.core.status import UnitReport
 from fleet.errors import StateDamaged
 from fleet.ports.state import State
 
@@ -120,9 +120,14 @@ class Deletions:
                     self._judged = self._judged.with_held(name, result.bundle, refs & verdict.held, now)
         return permits
 
-    def rename(self, old: ClusterName, new: ClusterName) -> None:
-        """A cluster has another name; `values` are to be written with that."""
-        self._judged = self._judged.renamed(old, new)
+    def rename(self, old: ClusterName, new: ClusterName) -> Judged:
+        """A cluster has another name; `values` are to be written with that. Returns what to `restore` else."""
+        before, self._judged = self._judged, self._judged.renamed(old, new)
+        return before
+
+    def restore(self, judged: Judged) -> None:
+        """As it was before a rename that could not be written."""
+        self._judged = judged
 
     # What is held back
 
@@ -176,7 +181,7 @@ class Deletions:
         """What a unit holds under another name by this result: of what it was told to hold last, and of what it had.
 
         An object that was renamed before, and may still be there, stays so while its successor, under whichever name,
-        has its very content, or had it on this cluster already.
+        has its very content: so the worker sees it, too.
         """
         held, report = known.held.get(name, NEVER), known.reports.get(name)
         pairs = await self._pairs_of(held.bundle, bundle)
@@ -188,8 +193,7 @@ class Deletions:
             follows = pairs.get(each.new, each.new)
             if each.old in pairs or each.old in wanted or follows not in wanted or is_gone:
                 continue
-            was_there = was_read and _is_well(report, each.new)
-            if was_there or (await self._pairs_of(each.said_by, bundle)).get(each.old) == follows:
+            if (await self._pairs_of(each.said_by, bundle)).get(each.old) == follows:
                 found.add(Rename(each.old, follows, each.said_by))
         return frozenset(found)
 
@@ -295,8 +299,3 @@ class Deletions:
         else:
             self._refs.move_to_end(digest)
         return refs
-
-
-def _is_well(report: UnitReport | None, ref: ObjectRef) -> bool:
-    objects = report.objects if report is not None else ()
-    return any(each.ref == ref and (each.sync, each.health) == (Sync.SYNCED, Health.HEALTHY) for each in objects)

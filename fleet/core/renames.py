@@ -64,9 +64,12 @@ def renames_of(before: Iterable[BundleObject], after: Iterable[BundleObject]) ->
         names |= new_names
     bare = {side.ref for side in lost if side.body.keys() <= _BARE}
     if bare & found.keys():
-        said = [(item.document(), now[ref].document()) for ref, item in was.items() if ref in now]
-        said += [(was[old].document(), now[new].document()) for old, new in found.items() if old not in bare]
-        found = {old: new for old, new in found.items() if old not in bare or _is_named(old, new, said)}
+        said: Names = set()
+        for ref, item in was.items():
+            other = found.get(ref, ref)
+            if ref not in bare and other in now:
+                _collect(item.document(), now[other].document(), said)
+        found = {old: new for old, new in found.items() if old not in bare or (old.name, new.name) in said}
     return found
 
 
@@ -138,17 +141,17 @@ def _classes_of(names: Names) -> Mapping[str, str]:
     return classes
 
 
-def _is_named(old: ObjectRef, new: ObjectRef, said: Iterable[tuple[Document, Document]]) -> bool:
-    """Whether anything named the old one and names the new one instead."""
-    return any(_names(before, after, old.name, new.name) for before, after in said)
-
-
-def _names(before: Json, after: Json, old: str, new: str) -> bool:
+def _collect(before: Json, after: Json, into: Names) -> None:
+    """The texts that differ at the same place."""
     if isinstance(before, dict) and isinstance(after, dict):
-        return any(_names(value, after[key], old, new) for key, value in before.items() if key in after)
-    if isinstance(before, list) and isinstance(after, list):
-        return any(_names(one, other, old, new) for one, other in zip(before, after, strict=False))
-    return before == old and after == new
+        for key, value in before.items():
+            if key in after:
+                _collect(value, after[key], into)
+    elif isinstance(before, list) and isinstance(after, list):
+        for one, other in zip(before, after, strict=False):
+            _collect(one, other, into)
+    elif isinstance(before, str) and isinstance(after, str) and before != after:
+        into.add((before, after))
 
 
 def _is_same(old: Json, new: Json, names: Names) -> bool:

@@ -60,7 +60,7 @@ class HookObjects:
         raise PruneStuck(
             f"hook {ref} was not started: it was an ordinary object of this overlay until now",
             why="a hook's object goes without a budget, and nobody agreed to lose this one",
-            next_step="give the hook a name of its own, or drop the object in a commit before",
+            next_step="give the hook a name of its own",
         )
 
     async def read(self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims | None) -> Document | None:

@@ -15,6 +15,7 @@ from fleet.core.fleet import IgnoreRule
 from fleet.core.guard import Doomed
 from fleet.core.health import ObjectHealth
 from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.objects import PruneRule
 from fleet.core.plan import Wanted
 from fleet.core.record import FORM, MarkVerdict, Row
 from fleet.core.rollout import UnitDesired
@@ -164,6 +165,15 @@ class UnitState:
     warnings: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])
     wait: float = 0.0  # seconds before the last retry of a whole pass
     report: UnitReport | None = None
+
+    @property
+    def kept_for_good(self) -> tuple[ObjectRef, ...]:
+        """Of `spared` what the policy of now, or the object as it was read last, keeps."""
+        prunes = self.desired is not None and self.desired.policy.sync.prune
+        return tuple(ref for ref in self.spared if not prunes or self._says_never(ref))
+
+    def _says_never(self, ref: ObjectRef) -> bool:
+        return ref in self.doomed and self.doomed[ref][1].prune is PruneRule.DISABLED
 
     @property
     def holds_commit(self) -> bool:

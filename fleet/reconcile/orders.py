@@ -194,8 +194,10 @@ class Orders:
 
     def spared(self, names: Iterable[UnitName]) -> Mapping[UnitName, Blocker]:
         """Why those of these units that keep objects for good are not gone."""
-        units = [self.units[name] for name in names if name in self.units and self.units[name].spared]
-        return {unit.name: judge_spared(unit.name, unit.spared, unit.desired, unit.pending_since) for unit in units}
+        units = [self.units[name] for name in names if name in self.units and self.units[name].kept_for_good]
+        return {
+            unit.name: judge_spared(unit.name, unit.kept_for_good, unit.desired, unit.pending_since) for unit in units
+        }
 
     def is_at_desired(self, name: UnitName) -> bool:
         """Whether a unit is Healthy on what it should hold: others may go on that depend on it."""

@@ -75,7 +75,7 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:
         sync = Sync.SYNCED  # whatever it holds
     elif not known:
         sync = Sync.UNKNOWN if trouble is None else Sync.OUT_OF_SYNC
-    elif item is None and ref in unit.spared:
+    elif item is None and ref in unit.kept_for_good:
         sync = Sync.SYNCED  # as somebody asked, for good: nothing waits for it
         message = f"no longer in the overlay; {spared_by(unit.desired)} keeps it"
     elif item is None:
@@ -184,8 +184,8 @@ def _chain(unit: UnitState, outcome: Outcome, sync: Sync, mode: Mode) -> tuple[B
         Blocker(Standing.HELD, name, hold.message, unit.held_since, "", "fleet get holds")
         for hold in (*unit.holds, *unit.replace_holds.values())
     ]
-    if unit.spared and bundle_of(desired) == EMPTY_BUNDLE.digest:
-        links.append(judge_spared(unit.name, unit.spared, desired, unit.pending_since))
+    if unit.kept_for_good and bundle_of(desired) == EMPTY_BUNDLE.digest:
+        links.append(judge_spared(unit.name, unit.kept_for_good, desired, unit.pending_since))
     manual = desired is not None and desired.policy.sync.mode is SyncMode.MANUAL and mode is Mode.MANAGE
     if manual and sync is Sync.OUT_OF_SYNC and not outcome.leave.apply:
         reason = "sync.mode is manual: changes wait for fleet sync"

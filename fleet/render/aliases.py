@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import yaml
-from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, CSafeLoader, NodeEvent
+from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent, CSafeLoader, ScalarEvent
 
 from fleet.errors import DocumentInvalid
 
-GROWTH_LIMIT = 100_000  # values of one file that are there by aliases
+GROWTH_LIMIT = 100_000  # values of one file that are there by aliases; a long text counts as several
+_BYTES_OF_ONE = 100
 
 
 def refuse_growth(files: Mapping[str, bytes]) -> None:
@@ -49,8 +50,8 @@ def grown_at(raw: bytes, limit: int = GROWTH_LIMIT) -> int:
                 _count(sizes, begun, "", size)
             elif isinstance(event, CollectionStartEvent):
                 begun.append((event.anchor or "", 0))
-            elif isinstance(event, NodeEvent):
-                _count(sizes, begun, event.anchor or "", 1)
+            elif isinstance(event, ScalarEvent):
+                _count(sizes, begun, event.anchor or "", 1 + len(event.value) // _BYTES_OF_ONE)
     except (yaml.YAMLError, UnicodeDecodeError):
         return 0  # whoever reads it says why
     return 0

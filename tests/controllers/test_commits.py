@@ -228,20 +228,47 @@ async def test_what_was_judged_of_deletions_goes_along_with_a_rename_in_the_same
         assert "web@eu-1" not in held
 
 
-async def test_orders_are_of_one_commit_though_the_next_one_comes_while_they_are_numbered(
+async def test_what_could_not_be_judged_after_a_rename_is_judged_with_what_comes_next(
     brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await brain.commit(small())
+    put, tries = brain.state.put_released, iter([True])
+
+    async def full(*given: object, **values: object) -> None:
+        if next(tries, False):
+            raise StateNotWritable("the disk is full")
+        await put(*given, **values)
+
+    brain.repo.commit({"clusters/eu-1.yaml": None, "clusters/eu-9.yaml": cluster_file("eu-9")})
+    await brain.commits.fetch_once()
+    monkeypatch.setattr(brain.state, "put_released", full)
+    with pytest.raises(StateNotWritable):
+        await brain.board.rename(ClusterName("eu-1"), ClusterName("eu-9"))
+    new = UnitName.parse("web@eu-9")
+    assert brain.desired(str(new)) is not None
+    assert new in brain.board.results
+    await brain.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
+    assert brain.board._held[new] == brain.board.results[new]
+    assert not brain.board._unjudged
+
+
+@pytest.mark.parametrize("where", ["_look_for_held", "reserve"])
+async def test_orders_are_of_one_commit_though_the_next_one_comes_while_they_are_made(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     await brain.commit(small("eu-1", "us-1"))
     publisher, fleet = brain.board._publisher, brain.view.fleet
-    reserve = publisher.reserve
+    part = publisher if where == "reserve" else brain.board
+    usual = getattr(part, where)
     later = [replace(fleet, commit=Revision("f" * 40), suspend=Suspension("a look"))]
 
-    async def meanwhile() -> None:
-        await reserve()
+    async def meanwhile(*given: UnitName) -> None:
+        await usual(*given)
         if later:
             brain.board.take_fleet(later.pop())
 
-    monkeypatch.setattr(publisher, "reserve", meanwhile)
+    monkeypatch.setattr(part, where, meanwhile)
+    brain.board._dirty.add(UnitName.parse("web@us-1"))
     publisher.dirty.add(ClusterName("eu-1"))
     await brain.board.publish()
     desired = publisher.slot(ClusterName("eu-1")).desired

@@ -384,6 +384,23 @@ async def test_prune_disabled_keeps_and_prune_confirm_asks(hub: Hub, api_server:
         await hub.until_well(unit)  # what is kept for good holds up neither rollouts nor what depends on the unit
 
 
+async def test_what_was_kept_by_a_policy_is_out_of_sync_once_that_changes_though_nothing_may_go_yet(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    never = SyncPolicy(validate=Validate.SCHEMA, prune=False)
+    closed = (Window(WindowKind.DENY, "* * * * *", 3600),)
+    unit = hub.want("web", [config_map("a", shop), config_map("b", shop)], sync=never)
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.want("web", [config_map("a", shop)], commit="b", sync=never)
+        await hub.until(lambda: "sync.prune: false" in hub.object(unit, "ConfigMap", "b").message, "kept")
+        assert hub.object(unit, "ConfigMap", "b").sync is Sync.SYNCED
+        later = SyncPolicy(validate=Validate.SCHEMA, windows=closed)
+        hub.want("web", [config_map("a", shop)], commit="b", sync=later)
+        await hub.until(lambda: hub.object(unit, "ConfigMap", "b").sync is Sync.OUT_OF_SYNC, "shown")
+    assert names(api_server.client(), shop) == ["a", "b"]
+
+
 async def test_a_stuck_finalizer_is_named_and_holds_nothing_up(hub: Hub, api_server: ControlPlane, shop: str) -> None:
     client = api_server.client()
     kept = [config_map(f"c{n}", shop) for n in range(12)]

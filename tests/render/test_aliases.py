@@ -67,3 +67,9 @@ def test_a_long_file_with_many_small_aliases_passes() -> None:
     text = "base: &base {a: 1, b: 2}\n" + "".join(f"k{n}: *base\n" for n in range(5_000))
     assert grown_at(text.encode()) == 0
     assert GROWTH_LIMIT > 5_000 * 5
+
+
+def test_a_long_text_that_stands_for_more_than_memory_holds_is_found() -> None:
+    text = f"long: &long {'x' * 500_000}\n" + "".join(f"k{n}: *long\n" for n in range(20_000))
+    assert 1 < grown_at(text.encode()) < 100
+    assert grown_at(f"script: &script {'x' * 5_000}\na: *script\nb: *script\n".encode()) == 0
