@@ -7,8 +7,12 @@ image is left behind in silence.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
 
 from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import OverlayName
@@ -90,7 +94,7 @@ class Images:
 
 
 def images_of(tree: CommitTree, environment: str, own: Kustomization, files: Files, shared: frozenset[str]) -> Images:
-    """Raises PromotionRefused where two places set one image, or a place cannot be read.
+    """Raises PromotionRefused where two places set one image, one is not for all objects, or one cannot be read.
 
     shared: files that the other environment is built from too.
     """
@@ -102,6 +106,15 @@ def images_of(tree: CommitTree, environment: str, own: Kustomization, files: Fil
             if earlier is not None and (home is not own or NAME in earlier[0].values):
                 _refuse_twice(environment, entry, home, earlier)
             found[entry.name] = (entry, home)
+    whole = _for_all(tree, own.path)
+    for entry, home in found.values():
+        if home is not own and posixpath.dirname(home.path) not in whole:
+            raise PromotionRefused(
+                f"image {entry.name} of {environment} is set for some of its objects alone",
+                where=f"{home.path}:{entry.line}",
+                why=f"{own.path} builds this base beside others, and a base's images are for its own objects",
+                next_step=f"set it in {own.path}, commit, and promote again",
+            )
     renamed = {entry.values[NAME]: (entry, home) for entry, home in found.values() if NAME in entry.values}
     for entry, home in found.values():
         chained = renamed.get(entry.name)
@@ -109,6 +122,18 @@ def images_of(tree: CommitTree, environment: str, own: Kustomization, files: Fil
             _refuse_twice(environment, entry, home, chained)
     entries = tuple(entry for entry, _ in found.values())
     return Images(environment, own, entries, {name: home for name, (_, home) in found.items()})
+
+
+def _for_all(tree: CommitTree, own: str) -> set[str]:
+    """Directories whose images are for all that a kustomization builds: components, and a base that is its only one.
+
+    A component's transformers run on what its kustomization has by then; a base's on its own resources (kustomize,
+    api/internal/target/kusttarget.go).
+    """
+    body: Any = yaml.safe_load(tree.snapshot.read(own)) or {}
+    bases, components = [*(body.get("resources") or ()), *(body.get("bases") or ())], body.get("components") or ()
+    named = [*components, *(bases if len(bases) == 1 else ())]
+    return {posixpath.normpath(posixpath.join(posixpath.dirname(own), str(name))) for name in named}
 
 
 def check_left_behind(tree: CommitTree, environment: str, files: Files, shared: frozenset[str]) -> None:

@@ -324,9 +324,18 @@ async def test_images_that_only_this_environment_is_built_from_move_wherever_the
             },
             "overlays/web/staging/tags.yaml:2",
         ),
+        (
+            {
+                PROD: kustomization("../base-prod", "../more"),
+                **bases(prod="1.4.1"),
+                "overlays/web/more/kustomization.yaml": kustomization("more.yaml"),
+                "overlays/web/more/more.yaml": deployment("reg/web").replace("name: web", "name: more"),
+            },
+            "is set for some of its objects alone",
+        ),
         ({PROD: kustomization("../gone")}, "cannot be told"),
     ],
-    ids=["shared with another overlay", "two places", "one cluster alone", "a transformer", "not known"],
+    ids=["shared with another overlay", "two places", "one cluster alone", "a transformer", "a part", "not known"],
 )
 async def test_images_that_cannot_be_taken_along_are_refused_with_their_line(
     world: HubWorld, promote: Command, tmp_path: Path, changed: dict[str, str], said: str
