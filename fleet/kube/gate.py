@@ -32,10 +32,12 @@ class Allowance:
     best: float = 0.0
     usual: float = 0.0
     silent: bool = False  # the last call had no answer of use
+    answered_at: float = float("-inf")
 
 
 def after_answer(state: Allowance, write_seconds: float | None, now: float, limits: KubeLimits) -> Allowance:
     """The allowance after a call that was answered; `write_seconds` None for a read."""
+    state = replace(state, answered_at=now)
     usual, best = state.usual, state.best
     if write_seconds is not None:
         usual = write_seconds if not usual else usual + _SMOOTHING * (write_seconds - usual)
@@ -45,11 +47,11 @@ def after_answer(state: Allowance, write_seconds: float | None, now: float, limi
             return _shrunk(replace(state, usual=usual, best=best), 0.8, now)
     if state.silent:
         allowed = float(min(limits.joining_concurrency, limits.concurrency))
-        return Allowance(allowed, 1, state.congested, state.shrunk_at, best, usual)
+        return replace(state, allowed=allowed, answers=1, best=best, usual=usual, silent=False)
     answers, allowed = state.answers + 1, state.allowed
     if answers > limits.joining_answers:
         allowed = min(float(limits.concurrency), allowed + (1 / allowed if state.congested else 1.0))
-    return Allowance(allowed, answers, state.congested, state.shrunk_at, best, usual)
+    return replace(state, allowed=allowed, answers=answers, best=best, usual=usual)
 
 
 def after_congestion(state: Allowance, now: float) -> Allowance:
@@ -57,9 +59,13 @@ def after_congestion(state: Allowance, now: float) -> Allowance:
     return _shrunk(state, 0.5, now)
 
 
-def after_silence(state: Allowance) -> Allowance:
-    """The allowance after a call without an answer, or a read that failed on the server's side."""
-    return replace(state, allowed=1.0, silent=True)
+def after_silence(state: Allowance, began: float) -> Allowance:
+    """The allowance after a call without an answer, or a read that failed on the server's side.
+
+    A cluster that answered another call since this one began is not silent: one kind alone is, as where its conversion
+    webhook hangs, and the others must not wait for that.
+    """
+    return state if state.answered_at >= began else replace(state, allowed=1.0, silent=True)
 
 
 def _shrunk(state: Allowance, factor: float, now: float) -> Allowance:
@@ -112,9 +118,9 @@ class Gate:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(place)
 
-    def leave_silent(self) -> None:
+    def leave_silent(self, began: float) -> None:
         """The call ended without an answer, or with one that says that the server is not well."""
-        self._state = after_silence(self._state)
+        self._state = after_silence(self._state, began)
         self._leave()
 
     def leave_answered(self, write_seconds: float | None) -> None:

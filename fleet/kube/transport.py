@@ -161,7 +161,7 @@ class Transport:
             reply = await exchange(line, headers, request, self.limits, write=write)
             return reply
         finally:
-            self._leave(request, reply, self._clock() - began if write else None)
+            self._leave(request, reply, began, write=write)
 
     def _for_request(self, request: Request) -> tuple[Line, Mapping[str, str]]:
         line, headers = self._session.for_request(request)
@@ -178,14 +178,14 @@ class Transport:
             counter = self._counters[key] = telemetry.REQUESTS.labels(self.cluster, *key)
         counter.inc()
 
-    def _leave(self, request: Request, reply: Reply | None, write_seconds: float | None) -> None:
+    def _leave(self, request: Request, reply: Reply | None, began: float, *, write: bool) -> None:
         self._count(request.method, reply)
         if reply is not None and reply.status in _CONGESTED:
             self._gate.leave_congested((reply.retry_after or 0.0) * (1 + random.random() / 4))
-        elif reply is None or (reply.status >= 500 and write_seconds is None):  # a write's 500 may be a webhook's
-            self._gate.leave_silent()
+        elif reply is None or (reply.status >= 500 and not write):  # a write's 500 may be a webhook's
+            self._gate.leave_silent(began)
         else:
-            self._gate.leave_answered(write_seconds)
+            self._gate.leave_answered(self._clock() - began if write else None)
 
     async def _open(self, request: Request, idle_seconds: float) -> aiohttp.ClientResponse:
         ticket = await self._session.ticket()
@@ -202,6 +202,7 @@ class Transport:
     async def _begun(self, request: Request, idle_seconds: float) -> tuple[aiohttp.ClientResponse, Reply]:
         """A stream that has begun, or another answer with its body."""
         await self._gate.enter()  # only until the answer begins: an open watch costs the server little
+        began = self._clock()
         reply: Reply | None = None
         try:
             line, headers = self._for_request(request)
@@ -224,7 +225,7 @@ class Transport:
         except CONNECTION_ERRORS as error:
             raise self.stream_error(error, request) from error
         finally:
-            self._leave(request, reply, None)
+            self._leave(request, reply, began, write=False)
 
     async def _within(self, seconds: float, call: Coroutine[object, object, _T], asked: Asked, *, write: bool) -> _T:
         limit = asyncio.timeout(seconds)

@@ -22,9 +22,9 @@ def test_the_allowance_stays_between_one_and_the_limit(calls: list[tuple[str, fl
         if how == "a":
             state = after_answer(state, seconds, now, LIMITS)
         else:
-            state = after_congestion(state, now) if how == "c" else after_silence(state)
+            state = after_congestion(state, now) if how == "c" else after_silence(state, now)
         assert 1 <= state.allowed <= LIMITS.concurrency
-        assert how != "s" or state.allowed == 1
+        assert how != "s" or state.allowed == 1 or state.answered_at == now
         assert state.answers > LIMITS.joining_answers or state.allowed <= LIMITS.joining_concurrency
 
 
@@ -49,13 +49,19 @@ def test_after_congestion_it_grows_slowly() -> None:
 
 
 def test_after_silence_one_call_asks_and_its_answer_lets_others_join() -> None:
-    state = after_silence(after_silence(Allowance(8.0, answers=100)))
+    state = after_silence(after_silence(Allowance(8.0, answers=100), 0.0), 0.0)
     assert state.allowed == 1
     state = after_answer(state, None, 0, LIMITS)
     assert (state.allowed, state.silent) == (LIMITS.joining_concurrency, False)
     for _ in range(LIMITS.joining_answers + 6):
         state = after_answer(state, None, 0, LIMITS)
     assert state.allowed == LIMITS.concurrency
+
+
+def test_a_call_that_hangs_while_others_are_answered_holds_up_none() -> None:
+    state = after_answer(Allowance(8.0, answers=100), None, 30, LIMITS)
+    assert after_silence(state, began=10) == state
+    assert after_silence(state, began=31).allowed == 1
 
 
 def test_rising_answer_times_of_writes_shrink_and_steady_ones_do_not() -> None:
