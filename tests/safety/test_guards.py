@@ -54,6 +54,7 @@ def test_every_attack_and_every_twin_is_a_test() -> None:
     assert named - there == set(), done.stdout[-2000:]
 
 
+@pytest.mark.timeout(300)
 def test_a_guard_that_is_switched_off_is_missed(tmp_path: Path) -> None:
     copy = Copy(tmp_path)
     for name in SHORT:
