@@ -67,7 +67,7 @@ def renames_of(before: Iterable[BundleObject], after: Iterable[BundleObject]) ->
         said: Names = set()
         for ref, item in was.items():
             other = found.get(ref, ref)
-            if ref not in bare and other in now:
+            if ref not in bare and other in now and not _is_data(ref):
                 _collect(item.document(), now[other].document(), said)
         found = {old: new for old, new in found.items() if old not in bare or (old.name, new.name) in said}
     return found
@@ -121,8 +121,12 @@ def _followers(lost: Sequence[_Side], gained: Sequence[_Side], names: Names) -> 
 
 
 def _readers(sides: Iterable[_Side]) -> list[_Side]:
-    """Without what holds data: a name in that is a value like any other."""
-    return [side for side in sides if side.ref.group or side.ref.kind not in ("ConfigMap", "Secret")]
+    return [side for side in sides if not _is_data(side.ref)]
+
+
+def _is_data(ref: ObjectRef) -> bool:
+    """Whether a name that stands in it is a value like any other."""
+    return not ref.group and ref.kind in ("ConfigMap", "Secret")
 
 
 def _classes_of(names: Names) -> Mapping[str, str]:

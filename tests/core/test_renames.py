@@ -133,6 +133,7 @@ def test_an_object_whose_name_is_all_it_has_is_renamed_where_what_names_it_says_
     assert names([account("a"), binding("x", "a")], [account("b"), binding("x", "b")]) == {"a": "b"}
     assert names([account("a"), binding("x", "a")], [account("b"), binding("y", "b")]) == {"a": "b", "x": "y"}
     assert names([account("a"), binding("x", "c")], [account("b"), binding("x", "d")]) == {}
+    assert names([account("a"), *maps(x="a")], [account("b"), *maps(x="b")]) == {}
 
 
 @pytest.mark.parametrize("alike", [False, True])
