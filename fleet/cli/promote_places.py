@@ -10,9 +10,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import yaml
 
 from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import OverlayName
@@ -21,6 +18,7 @@ from fleet.errors import PromotionRefused
 from fleet.inventory.edit import Kustomization, read_kustomization
 from fleet.inventory.files import KUSTOMIZATION_NAMES
 from fleet.render.closure import Reader, read_closure
+from fleet.render.kustomization import Role
 from fleet.render.tree import CommitTree
 
 _PLUGIN = b"ImageTagTransformer"
@@ -130,10 +128,10 @@ def _for_all(tree: CommitTree, own: str) -> set[str]:
     A component's transformers run on what its kustomization has by then; a base's on its own resources (kustomize,
     api/internal/target/kusttarget.go).
     """
-    body: Any = yaml.safe_load(tree.snapshot.read(own)) or {}
-    bases, components = [*(body.get("resources") or ()), *(body.get("bases") or ())], body.get("components") or ()
-    named = [*components, *(bases if len(bases) == 1 else ())]
-    return {posixpath.normpath(posixpath.join(posixpath.dirname(own), str(name))) for name in named}
+    mentions = Reader().kustomization(tree, own).mentions
+    bases = [each.text for each in mentions if each.role is Role.RESOURCE]
+    named = [each.text for each in mentions if each.role is Role.COMPONENT] + (bases if len(bases) == 1 else [])
+    return {posixpath.normpath(posixpath.join(posixpath.dirname(own), name)) for name in named}
 
 
 def check_left_behind(tree: CommitTree, environment: str, files: Files, shared: frozenset[str]) -> None:
