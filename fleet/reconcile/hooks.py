@@ -103,9 +103,8 @@ class HookRunner:
             ref, trouble = owed.ref, unit.troubles.get(owed.ref)
             if not outcome.may().apply:
                 return
-            if ref in unit.wanted or self._objects.claimants(
-                unit, ref, claims
-            ):  # it has become more than what a hook left
+            # It may have become more than what a hook left.
+            if ref in unit.wanted or self._objects.claimants(unit, ref, claims):
                 unit.replace_holds.pop(ref, None)
                 unit.warnings.pop(ref, None)
                 await self._remember(unit, [], forget=[str(owed)])

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from fleet.core.documents import Json
 from fleet.core.ids import Digest
-from fleet.errors import (
-    FleetError,
-)
+from fleet.errors import FleetError
 from fleet.render.tree import LINK_MODE, PLAIN_MODES, CommitTree
 
 
