@@ -17,7 +17,7 @@ from fleet.cli.act import Item
 from fleet.cli.client import Client
 from fleet.cli.loop import run_quietly
 from fleet.cli.output import clean_line, say
-from fleet.cli.promote_places import Builds, check_left_behind, check_own, images_of, others_left
+from fleet.cli.promote_places import Builds, check_left_behind, check_own, images_of, images_written, others_left
 from fleet.core.fleet import Fleet, Problem, Unit
 from fleet.core.ids import OverlayName, short
 from fleet.core.nearest import hint
@@ -104,6 +104,7 @@ async def _promote(root: Path, wish: Wish, out: TextIO) -> int:
         moves = moves_of(proven.entries, images.entries)
         check_own(fleet, builds, wish.overlay, images, moves)
         words = [*left_of(proven.entries, images.entries), *others_left(tree, after, before.always)]
+        words += images_written(tree, before, after.always & before.always, after)
         left = not_moved([*words, *_left(base.snapshot, earlier, later)])
         if not moves:
             say(f"{wish.later} has the images of {wish.earlier} already, at {short(commit)}: nothing to promote", out)

@@ -8,6 +8,7 @@ image is left behind in silence.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,10 @@ from fleet.render.kustomization import Role
 from fleet.render.tree import CommitTree
 
 _PLUGIN = b"ImageTagTransformer"
+# An object's or a patch's `image:`, or the `path` of a JSON patch that ends in it (RFC 6902); not in a comment.
+_IMAGE = re.compile(
+    rb"""^[^#\n]*?(?:(?<![\w/-])image["']?:[ \t]*["']?([^\s"',}#]+)|path["']?:[^#\n]*/image\b)""", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,26 @@ def others_left(tree: CommitTree, files: Files, shared: frozenset[str]) -> Itera
     yield from (f"{text} ({where})" for text, where in _others(tree, files, shared))
 
 
+def images_written(tree: CommitTree, files: Files, shared: frozenset[str], other: Files) -> Iterator[str]:
+    """Images that objects and patches of the earlier environment alone say by themselves, in words; no move takes them.
+
+    other: what the later environment is built from; an image that it says too is the same there.
+    """
+    theirs = {text for path in _of_one(other, shared) for text, _ in _written(tree, path)}
+    for path in _of_one(files, shared):
+        yield from (f"image {text} ({path}:{line})" for text, line in _written(tree, path) if text not in theirs)
+
+
+def _of_one(files: Files, shared: frozenset[str]) -> list[str]:
+    return sorted((files.always | files.at_times.keys()) - shared)
+
+
+def _written(tree: CommitTree, path: str) -> Iterator[tuple[str, int]]:
+    raw = tree.snapshot.read(path) if path.endswith((".yaml", ".yml", ".json")) else b""
+    for found in _IMAGE.finditer(raw):
+        yield (found[1] or b"of a patch").decode(errors="replace"), raw[: found.end()].count(b"\n") + 1
+
+
 def check_own(fleet: Fleet, builds: Builds, overlay: str, images: Images, moves: Iterable[Move]) -> None:
     """Raise PromotionRefused for an entry that would be edited in a file which others are built from too."""
     homes = {name: images.homes[name] for move in moves if (name := move.name) in images.homes}
@@ -181,7 +206,7 @@ def _others(tree: CommitTree, files: Files, shared: frozenset[str]) -> Iterator[
                 (f"image {entry.name} of {cluster} and not of all", f"{path}:{entry.line}")
                 for entry in _read(tree, path).entries
             )
-    for path in sorted((files.always | files.at_times.keys()) - shared):
+    for path in _of_one(files, shared):
         raw = tree.snapshot.read(path) if path.endswith((".yaml", ".yml")) else b""
         if _PLUGIN in raw:
             line = raw[: raw.index(_PLUGIN)].count(b"\n") + 1

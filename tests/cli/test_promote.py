@@ -347,6 +347,44 @@ async def test_images_that_cannot_be_taken_along_are_refused_with_their_line(
     assert git(tmp_path / "here", "branch", "--list", "b") == ""
 
 
+PATCHED = kustomization("../base-staging") + (
+    "patches:\n- patch: |-\n    - op: replace\n      path: /spec/template/spec/containers/0/image\n      value: reg/x\n"
+    "  target: {kind: Deployment}\n"
+)
+PATCH = (
+    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: default}\nspec: {template: {spec: "
+    "{containers: [{name: side, image: reg/side:%s}]}}} # image: no\n"
+)
+
+
+async def test_images_that_patches_say_are_named_as_not_moved_and_those_that_both_say_are_not(
+    world: HubWorld, promote: Command, tmp_path: Path
+) -> None:
+    """A patch of a base that only one environment has is in no folder of its own."""
+    base = kustomization("../base") + "patches: [{path: side.yaml}]\n" + IMAGE.format("%s")
+    world.commit(
+        {
+            STAGING: PATCHED,
+            PROD: LIKE,
+            "overlays/web/base-staging/kustomization.yaml": base % "1.4.2",
+            "overlays/web/base-prod/kustomization.yaml": base % "1.4.1",
+            "overlays/web/base-staging/side.yaml": PATCH % "2",
+            "overlays/web/base-prod/side.yaml": PATCH % "1",
+        }
+    )
+    git(tmp_path / "here", "pull", "-q")
+    code, text = await promote(*GIVEN, "--branch", "b")
+    assert code == 0, text
+    left = next(line for line in text.splitlines() if line.startswith("not moved: "))
+    assert "image reg/side:2 (overlays/web/base-staging/side.yaml:4)" in left
+    line = PATCHED[: PATCHED.index("/image")].count("\n") + 1
+    assert f"image of a patch ({STAGING}:{line})" in left
+    world.commit({"overlays/web/base-prod/side.yaml": PATCH % "2"})
+    git(tmp_path / "here", "pull", "-q")
+    code, text = await promote(*GIVEN, "--branch", "c")
+    assert (code, "reg/side" in text) == (0, False), text
+
+
 async def test_who_git_does_not_know_makes_no_commit(promote: Command, tmp_path: Path) -> None:
     (tmp_path / ".gitconfig").unlink()
     code, text = await promote(*GIVEN)
