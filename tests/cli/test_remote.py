@@ -20,13 +20,9 @@ from hubworld import HubWorld, cluster_file, config_map, kustomization, make_wor
 from fleet.cli import start
 from fleet.cli.app import app, run
 from fleet.cli.output import age, clean, clean_line, jsonpath, show
-from fleet.cli.past import estimating
-from fleet.core.fleet import Origin, RolloutPolicy, Step
 from fleet.core.forecast import Course, Leg, encode_courses
-from fleet.core.ids import ClusterName, OverlayName, UnitName
-from fleet.core.planning import course as planned
+from fleet.core.ids import ClusterName, UnitName
 from fleet.core.status import Event, EventKind
-from fleet.core.steps import Stage, Staged
 from fleet.errors import UsageInvalid
 
 Command = Callable[..., Any]
@@ -198,20 +194,38 @@ async def test_a_token_never_travels_in_clear(fleet: Command, monkeypatch: pytes
     assert (await fleet("status"))[0] == 2
 
 
-async def test_a_plan_estimates_by_what_the_hub_remembers_and_says_when_it_cannot_ask(
-    world: HubWorld, monkeypatch: pytest.MonkeyPatch
+async def test_a_live_plan_estimates_by_what_the_hub_remembers_and_says_when_it_cannot_ask(
+    fleet: Command, world: HubWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def estimated(hub: str) -> str:
-        stage = Stage(Step("prod", Origin("fleet.yaml", 1), rest=True), (ClusterName("eu-1"),))
-        course = planned.Course(OverlayName("web"), Staged((stage,), ()))
-        return estimating(hub)(course, RolloutPolicy()).words
+    configs = [json.loads(world.sim.kubeconfig(name)) for name in ("eu-1", "eu-2")]
+    for name, config in zip(("eu-1", "eu-2"), configs, strict=True):
+        config["contexts"][0]["name"] = config["clusters"][0]["name"] = config["users"][0]["name"] = name
+        config["contexts"][0]["context"] |= {"cluster": name, "user": name}
+    merged = {kind: [one for config in configs for one in config[kind]] for kind in ("contexts", "clusters", "users")}
+    (tmp_path / "kubeconfig").write_text(json.dumps({**configs[0], **merged}))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    here = tmp_path / "here"
+    subprocess.run(["git", "clone", "-q", str(world.repo.path), str(here)], check=True)
+    monkeypatch.chdir(here)
+    (here / "overlays/web/one.yaml").write_text(config_map("one", "2"))
+
+    steps = "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\nspec:\n  rollout:\n    steps: "
+    (here / "fleet.yaml").write_text(steps + "[{name: prod, rest: true}]\n")
+
+    async def estimated(hub: str) -> str:
+        code, text, problem = await fleet("plan", "--live", "--hub", hub, "-o", "json")
+        assert code == 1, problem
+        found = json.loads(text)
+        assert [look["problem"] for look in found["live"]["clusters"]] == [None, None]
+        (course,) = found["rollout"]
+        return f"{course['overlay']}: {course['estimate']['basis']}"
 
     kept = [Course({"prod": Leg(1, 40.0 + turn, (40.0 + turn,))}) for turn in range(9)]
-    monkeypatch.setenv("FLEET_TOKEN", world.token)
-    assert await asyncio.to_thread(estimated, world.url) == "no forecast for web: no history"
+    assert await estimated(world.url) == "web: no forecast for web: no history"
     await world.opened.adapters.state.set_value("courses/web", encode_courses(kept))
-    assert await asyncio.to_thread(estimated, world.url) == "40-48 s (80 %, from 9 earlier rollouts of web)"
-    assert "the hub was not asked: " in await asyncio.to_thread(estimated, "http://127.0.0.1:9")
+    _, text, _ = await fleet("plan", "--live", "--hub", world.url)
+    assert "40-48 s (80 %, from 9 earlier rollouts of web)" in text
+    assert "the hub was not asked: " in await estimated("http://127.0.0.1:9")
 
 
 # Without a hub
