@@ -7,6 +7,7 @@ what it judged (core/judged.py), so that neither many small commits nor a restar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -87,20 +88,29 @@ class Deletions:
         candidates: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
         proven: dict[UnitName, frozenset[ObjectRef]] = {}
         lost_by: dict[UnitName, frozenset[ObjectRef]] = {}
+        permits: dict[UnitName, frozenset[ObjectRef]] = {}
+        unknown: set[UnitName] = set()  # what leaves these may have moved: it counts, and nothing of it is permitted
         for name in [name for name in self._judged.renames if name not in known.held and name not in fresh]:
             self._judged = self._judged.with_renames(name, frozenset())
         for name, result in fresh.items():
             if not isinstance(result, Rendered):
                 continue
-            gone = await self._owned(name, known) - await self._refs_of(result.bundle)
-            moved = await self._moved(name, gone, known.results, fresh) if gone else NOTHING
+            try:
+                gone = await self._owned(name, known) - await self._refs_of(result.bundle)
+            except StateDamaged:  # its worker cannot read it either
+                permits[name] = NOTHING
+                continue
+            try:
+                moved = await self._moved(name, gone, known.results, fresh) if gone else NOTHING
+            except StateDamaged:
+                moved = NOTHING
+                unknown.add(name)
             lost = await self._lost(name.overlay, guides.of(name, result.bundle), known, lost_by) if gone else NOTHING
             self._judged = self._judged.with_renames(name, await self._renames(name, result.bundle, known))
             # Not permitted: where the worker sees that one is none, it is a deletion that nobody has judged.
             renamed = {each.old for each in self.renames_of(name)}
             proven[name] = (gone - moved - renamed) & lost
             candidates.setdefault(name.overlay, {})[name] = gone - moved - lost - renamed
-        permits: dict[UnitName, frozenset[ObjectRef]] = {}
         now = self._wall()
         self._judged = self._judged.within_hour(now)
         for overlay, per_unit in candidates.items():
@@ -112,8 +122,9 @@ class Deletions:
                 recent=self._judged.clusters_by_ref(overlay) if doomed else {},
                 barred=await self._barred(overlay, doomed, fresh) if doomed else NOTHING,
             )
-            permits.update({name: refs | proven[name] for name, refs in verdict.permits.items()})
-            self._judged = self._judged.with_permits(verdict.permits, now)
+            let = {name: refs for name, refs in verdict.permits.items() if name not in unknown}
+            permits.update({name: let[name] | proven[name] if name in let else NOTHING for name in per_unit})
+            self._judged = self._judged.with_permits(let, now)
             for name, refs in per_unit.items():
                 result = fresh[name]
                 if isinstance(result, Rendered) and (refs & verdict.held or name in self._judged.held):
@@ -141,7 +152,8 @@ class Deletions:
             told, newest = fresh.get(name) or held, fresh.get(name) or known.results.get(name)
             left = note.refs
             if isinstance(told, Rendered) and isinstance(newest, Rendered):
-                left -= await self._refs_of(told.bundle) & await self._refs_of(newest.bundle)
+                with contextlib.suppress(StateDamaged):
+                    left -= await self._refs_of(told.bundle) & await self._refs_of(newest.bundle)
             report = known.reports.get(name)
             if held is not None and report is not None and report.bundle == held.bundle:
                 left &= await self._owned(name, known)
@@ -199,7 +211,10 @@ class Deletions:
 
     async def _pairs_of(self, before: Digest, after: Digest) -> Mapping[ObjectRef, ObjectRef]:
         """`renames_of` two bundles, once for all units that share them."""
-        lost, gained = await self._refs_of(before), await self._refs_of(after)
+        try:
+            lost, gained = await self._refs_of(before), await self._refs_of(after)
+        except StateDamaged:
+            return {}
         if not lost - gained or not gained - lost:
             return {}
         pairs = self._pairs.get((before, after))
@@ -243,14 +258,17 @@ class Deletions:
         deleted = await self._state.deleted(overlay, commits)
         lost: dict[UnitName, frozenset[ObjectRef]] = {}
         for name, (held, _) in on_it.items():
-            before, now = await self._refs_of(guides[name].bundle), await self._refs_of(held.bundle)
-            there = await self._owned_on(name.cluster, known) if deleted.get(name) else NOTHING
+            try:
+                before, now = await self._refs_of(guides[name].bundle), await self._refs_of(held.bundle)
+                there = await self._owned_on(name.cluster, known) if deleted.get(name) else NOTHING
+            except StateDamaged:
+                continue  # nothing is proven by what cannot be read
             renamed = (await self._pairs_of(guides[name].bundle, held.bundle)).keys() if there else NOTHING
             lost[name] = proven_by(before, now, deleted.get(name, NOTHING) - renamed, there)
         return lost
 
     async def _owned_on(self, cluster: ClusterName, known: Known) -> frozenset[ObjectRef]:
-        """All that units of a cluster hold, or shall hold at the newest commit."""
+        """All that units of a cluster hold, or shall hold at the newest commit. Raises StateDamaged."""
         refs: set[ObjectRef] = set()
         for name in {*known.held, *known.reports, *known.results}:
             if name.cluster != cluster:
@@ -265,7 +283,11 @@ class Deletions:
 
     async def _owned(self, name: UnitName, known: Known) -> frozenset[ObjectRef]:
         """What a unit holds as far as the hub knows: what it was told to hold, and what its worker reported."""
-        refs = set(await self._refs_of(known.held[name].bundle)) if name in known.held else set[ObjectRef]()
+        refs = set[ObjectRef]()
+        if name in known.held:
+            # One of an earlier data directory cannot be had: the worker's report alone tells what it held.
+            with contextlib.suppress(StateDamaged):
+                refs |= await self._refs_of(known.held[name].bundle)
         if name in known.reports:
             refs.update(status.ref for status in known.reports[name].objects)
         return frozenset(refs)
@@ -277,7 +299,10 @@ class Deletions:
         results: Mapping[UnitName, Result],
         fresh: Mapping[UnitName, Result],
     ) -> frozenset[ObjectRef]:
-        """Those of `gone` that another unit of the same cluster holds at this commit: moves, no deletions (R16)."""
+        """Those of `gone` that another unit of the same cluster holds at this commit: moves, no deletions (R16).
+
+        Raises StateDamaged where it is not known what another holds.
+        """
         moved: set[ObjectRef] = set()
         for other, result in {**results, **fresh}.items():
             if other.cluster == name.cluster and other != name and isinstance(result, Rendered):
@@ -285,14 +310,12 @@ class Deletions:
         return frozenset(moved)
 
     async def _refs_of(self, digest: Digest) -> frozenset[ObjectRef]:
+        """What a bundle holds; raises StateDamaged where it cannot be had: that is not known then, not nothing (R5)."""
         if digest == EMPTY_BUNDLE.digest:
             return NOTHING
         refs = self._refs.get(digest)
         if refs is None:
-            try:
-                bundle = await self._bundle_of(digest)
-            except StateDamaged:  # a bundle of an earlier data directory: the worker's report tells what it held
-                return frozenset()
+            bundle = await self._bundle_of(digest)
             refs = self._refs[digest] = frozenset(item.ref for item in bundle.objects)
             if len(self._refs) > REFS_KEPT:
                 self._refs.popitem(last=False)

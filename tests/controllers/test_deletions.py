@@ -21,6 +21,7 @@ X, Y = ref("x"), ref("y")
 WEB = OverlayName("web")
 WITH, WITHOUT = Rendered(Digest("with"), Revision("c" * 40)), Rendered(Digest("without"), Revision("d" * 40))
 AGAIN = Rendered(Digest("again"), Revision("e" * 40))  # another result without x
+DAMAGED = Rendered(Digest("damaged"), Revision("f" * 40))  # a bundle that cannot be had
 HOLDS = {WITH.bundle: {X, Y}, WITHOUT.bundle: {Y}, AGAIN.bundle: {Y}}
 
 
@@ -32,6 +33,8 @@ class Item:
 
 
 async def bundle_of(digest: Digest) -> Bundle:
+    if digest == DAMAGED.bundle:
+        raise StateDamaged("that bundle cannot be had")
     return Bundle(digest, tuple(Item(each) for each in sorted(HOLDS[digest])))  # pyright: ignore[reportArgumentType]
 
 
@@ -197,3 +200,39 @@ async def test_notes_that_cannot_be_read_stop_the_hub(world: World) -> None:
     await world.state.set_value(JUDGED, "{}")
     with pytest.raises(StateDamaged):
         await world.restart()
+
+
+# A bundle that cannot be read is not one that holds nothing (R5)
+
+
+async def test_by_a_result_that_cannot_be_read_nothing_may_go(world: World) -> None:
+    assert await world.release(web(0), DAMAGED) == set()
+
+
+async def test_what_may_have_moved_to_a_unit_that_cannot_be_read_is_not_permitted_and_still_counts(
+    world: World,
+) -> None:
+    (unclear, *others) = web(0, 1, 2, 3)
+    world.results[UnitName(OverlayName("more"), unclear.cluster)] = DAMAGED
+    assert await world.release([unclear], WITHOUT) == set()
+    world.says(unclear, WITH, X, Y)
+    assert await world.release([unclear, *others], WITHOUT) == set()
+
+
+async def test_what_did_not_move_to_a_unit_that_can_be_read_is_permitted(world: World) -> None:
+    world.results[UnitName(OverlayName("more"), web(0)[0].cluster)] = WITHOUT
+    assert await world.release(web(0), WITHOUT) == set(web(0))
+
+
+async def test_a_result_held_before_that_cannot_be_had_leaves_it_to_the_report_what_was_there(world: World) -> None:
+    world.says(web(0)[0], DAMAGED, X, Y)
+    assert await world.release(web(0), WITHOUT) == set(web(0))
+
+
+async def test_nothing_is_proven_by_a_cluster_of_which_not_all_can_be_read(world: World) -> None:
+    guide, *others = web(*range(6))
+    world.guided.guides[guide.cluster] = WITH
+    world.says(guide, WITHOUT, Y)
+    await world.audit(guide)
+    world.results[UnitName(OverlayName("more"), guide.cluster)] = DAMAGED
+    assert await world.release(others, WITHOUT) == set()
