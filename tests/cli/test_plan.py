@@ -92,6 +92,49 @@ def test_an_absent_overlay_is_shown_with_all_that_it_deletes(repo: Repo) -> None
     assert [hold["reason"] for hold in found["holds"]] == ["sharp-fall"]
 
 
+def test_what_the_hub_does_not_do_by_itself_is_said_and_counts_as_nothing_done(repo: Repo) -> None:
+    repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
+    repo.edit("clusters/prod-1.yaml", '"environment"', '"mode": "observe", "environment"')
+    repo.edit("clusters/dev-1.yaml", '"environment"', '"suspend": {"reason": "audit"}, "environment"')
+    code, text = repo.plan()
+    assert code == 1
+    assert "In all      6 objects change, none is deleted, none is created, 6 pods restart\n" in text
+    assert "Observed    web on prod-1: nothing is written there (mode: observe)\n" in text
+    assert "Suspended   web on dev-1: the cluster is suspended in Git: audit; nothing is written until that is" in text
+    assert "Rollout     web: dev 1 > dev 1 > prod 1 > prod 3\n" in text
+    repo.edit("overlays/web/overlay.yaml", '"spec": {', '"spec": {"sync": {"mode": "manual"}, ')
+    code, text = repo.plan()
+    assert "By hand     web on 6 clusters: waits for a person's fleet sync (sync.mode: manual)\n" in text
+    assert "Rollout" not in text
+
+
+def test_what_is_dropped_where_nothing_is_pruned_stays_and_is_said_to(repo: Repo) -> None:
+    repo.edit(f"{BASE}/kustomization.yaml", "[web.yaml, cache.yaml]", "[web.yaml]")
+    repo.edit("overlays/web/overlay.yaml", '"spec": {', '"spec": {"sync": {"prune": false}, ')
+    code, text = repo.plan()
+    assert code == 1
+    assert "- PersistentVolumeClaim shop/cache  kept: sync.prune is false\n" in text
+    assert "Kept        web on 7 clusters: what the change drops stays there (sync.prune: false)\n" in text
+    assert "none is deleted" in text
+    assert "HOLD" not in text
+
+
+def test_a_share_is_of_all_clusters_of_a_step_and_what_is_not_waited_for_is_not_shown(repo: Repo) -> None:
+    """As the hub takes it: it skips what comes behind the last step that has something to do."""
+    steps = "[{name: prod, environments: [prod], maxParallel: 60%}, {name: ok, approve: 1}, {name: all, rest: true}]"
+    repo.edit("fleet.yaml", "[dev, prod]", f"[dev, prod], rollout: {{steps: {steps}}}")
+    for number in (1, 2, 3):
+        text = "resources: [../base]\ncommonAnnotations: {a: b}\n"
+        repo.write({f"overlays/web/prod-{number}/kustomization.yaml": text})
+    found = repo.document()["rollout"][0]
+    assert [(step["name"], step["clusters"], step["maxParallel"]) for step in found["steps"]] == [
+        ("prod", ["prod-1", "prod-2", "prod-3"], 3)
+    ]
+    assert "Rollout     web: prod 3\n" in repo.plan()[1]
+    repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
+    assert "Rollout     web: prod 5, 3 at a time > ok, an approval > all 2\n" in repo.plan()[1]
+
+
 def test_secrets_are_changed_or_unchanged_in_every_form(repo: Repo) -> None:
     repo.edit(f"{BASE}/key.env", "correct-horse", "battery-staple")
     for output in ("terminal", "wide", "markdown", "json", "sarif"):

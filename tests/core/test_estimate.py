@@ -31,7 +31,7 @@ def course(*stages: tuple[float, float, int]) -> Course:
         )
         for number, (soak, window, clusters) in enumerate(stages)
     ]
-    return Course(WEB, Staged(tuple(found), ()))
+    return Course(WEB, Staged(tuple(found), ()), frozenset(name for stage in found for name in stage.clusters))
 
 
 def past(count: int, *names: str, seconds: float = 60.0) -> list[Past]:

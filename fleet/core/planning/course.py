@@ -6,44 +6,92 @@ With a hub's earlier rollouts it is an interval, see estimate.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from fleet.core.fleet import Fleet
-from fleet.core.ids import OverlayName
+from fleet.core.fleet import Fleet, Mode, SyncMode, Unit
+from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.planning.change import How, UnitChange
 from fleet.core.steps import Stage, Staged, limit_of, stages_of
 
 
 @dataclass(frozen=True, slots=True)
+class CourseStep:
+    """One step of a change. clusters: those that change; total: all that the step takes, of which shares are taken."""
+
+    stage: Stage
+    clusters: tuple[ClusterName, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Course:
-    """The way of an overlay's changed clusters. No stages: all of them at once."""
+    """The way of an overlay's changed clusters. No stages: all of them at once.
+
+    staged: of all the overlay's clusters that go by steps. totals: clusters of a step, by its name, over all overlays
+    of the change: a limit is for all of them together.
+    """
 
     overlay: OverlayName
     staged: Staged
+    changed: frozenset[ClusterName]
+    totals: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def steps(self) -> tuple[CourseStep, ...]:
+        """Its steps up to the last one that has something to do: those behind it are not waited for."""
+        found = [
+            CourseStep(stage, tuple(name for name in stage.clusters if name in self.changed), self._total(stage))
+            for stage in self.staged.stages
+        ]
+        while found and not found[-1].clusters:
+            found.pop()
+        return tuple(found)
+
+    @property
+    def left_over(self) -> tuple[ClusterName, ...]:
+        """Changed clusters that no step takes."""
+        return tuple(name for name in self.staged.left_over if name in self.changed)
 
     @property
     def soak_seconds(self) -> float:
         """All soaks one after the other."""
-        return sum(stage.step.soak_seconds for stage in self.staged.stages if stage.clusters)
+        return sum(found.stage.step.soak_seconds for found in self.steps if found.clusters)
 
     @property
     def least_seconds(self) -> float:
         """Soaks, and the windows of gates that are read meanwhile: it takes no less."""
-        return sum(_least_of(stage) for stage in self.staged.stages)
+        return sum(_least_of(step) for step in self.steps)
+
+    def _total(self, stage: Stage) -> int:
+        return self.totals.get(stage.name, len(stage.clusters))
 
 
 def courses_of(units: Iterable[UnitChange], after: Fleet) -> tuple[Course, ...]:
-    """Courses of all units that get another result; those that are let go of pass no step."""
-    changed: dict[OverlayName, set[str]] = {}
-    for unit in units:
-        if unit.how in (How.APPEARS, How.CHANGES) and unit.name in after.units:
-            changed.setdefault(unit.name.overlay, set()).add(unit.name.cluster)
-    found: list[Course] = []
-    for overlay, names in sorted(changed.items()):
-        clusters = {name: cluster for name, cluster in after.clusters.items() if name in names}
-        found.append(Course(overlay, stages_of(after.overlays[overlay].rollout, clusters, after.environments)))
-    return tuple(found)
+    """Courses of all units that get another result by themselves; those that are let go of pass no step."""
+    changed: dict[OverlayName, set[ClusterName]] = {}
+    for change in units:
+        unit = after.units.get(change.name)
+        if change.how in (How.APPEARS, How.CHANGES) and unit is not None and goes_by_itself(unit):
+            changed.setdefault(change.name.overlay, set()).add(change.name.cluster)
+    members: dict[OverlayName, dict[ClusterName, Unit]] = {overlay: {} for overlay in changed}
+    for name, unit in after.units.items():
+        if name.overlay in members and goes_by_itself(unit):
+            members[name.overlay][name.cluster] = unit
+    staged: dict[OverlayName, Staged] = {}
+    clusters: dict[str, set[ClusterName]] = {}
+    for overlay, found in sorted(members.items()):
+        known = {name: unit.cluster for name, unit in found.items()}
+        staged[overlay] = stages_of(after.overlays[overlay].rollout, known, after.environments)
+        for stage in staged[overlay].stages:
+            clusters.setdefault(stage.name, set()).update(stage.clusters)
+    totals = {name: len(found) for name, found in clusters.items()}
+    return tuple(Course(overlay, found, frozenset(changed[overlay]), totals) for overlay, found in staged.items())
+
+
+def goes_by_itself(unit: Unit) -> bool:
+    """Whether the hub writes a new result of a unit without being asked: not where it observes, or a person syncs."""
+    return unit.cluster.mode is Mode.MANAGE and unit.overlay.sync.mode is SyncMode.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +119,27 @@ def least_of(course: Course) -> Estimate:
     return Estimate(course.overlay, least, basis, f"{span_of(least)} at least, by {basis}")
 
 
-def _least_of(stage: Stage) -> float:
-    if stage.step.takes_clusters and not stage.clusters:
+def _least_of(found: CourseStep) -> float:
+    step = found.stage.step
+    if step.takes_clusters and not found.clusters:
         return 0.0
-    return max(stage.step.soak_seconds, *(gate.window_seconds for gate in stage.step.gates), 0.0)
+    return max(step.soak_seconds, *(gate.window_seconds for gate in step.gates), 0.0)
 
 
 def words_of(course: Course) -> str:
     """`dev 1 > dev 5 > prod 15, 5 at a time, soak 10m`."""
     if not course.staged.stages:
         return "all clusters at once"
-    text = " > ".join(words for stage in course.staged.stages for words in _stage_words(stage))
-    if course.staged.left_over:
-        text += f"; no step takes {', '.join(course.staged.left_over)}"
+    text = " > ".join(words for found in course.steps for words in _step_words(found))
+    if course.left_over:
+        text += f"{'; ' if text else ''}no step takes {', '.join(course.left_over)}"
     return text
 
 
-def _stage_words(stage: Stage) -> Iterator[str]:
-    step, count = stage.step, len(stage.clusters)
+def _step_words(found: CourseStep) -> Iterator[str]:
+    step, count = found.stage.step, len(found.clusters)
     limits: list[str] = []
-    parallel = limit_of(step.max_parallel, count)
+    parallel = limit_of(step.max_parallel, found.total)
     if parallel is not None and parallel < count:
         limits.append(f"{parallel} at a time")
     if step.soak_seconds and count:
@@ -98,10 +147,10 @@ def _stage_words(stage: Stage) -> Iterator[str]:
     if step.approvals:
         limits.append("an approval" if step.approvals == 1 else f"{step.approvals} approvals")
     if step.one_first and count > 1:
-        yield f"{stage.name} 1"
+        yield f"{found.stage.name} 1"
         count -= 1
     size = f" {count}" if step.takes_clusters else ""
-    yield ", ".join([f"{stage.name}{size}", *limits])
+    yield ", ".join([f"{found.stage.name}{size}", *limits])
 
 
 def span_of(seconds: float) -> str:

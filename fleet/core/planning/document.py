@@ -9,11 +9,12 @@ from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Problem
 from fleet.core.ids import ObjectRef
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.core.planning.course import CourseStep
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import groups_of
 from fleet.core.planning.live import LiveView
 from fleet.core.planning.words import totals_of
-from fleet.core.steps import Stage, limit_of
+from fleet.core.steps import limit_of
 
 _ACTIONS = {Sign.CREATE: "create", Sign.CHANGE: "change", Sign.DELETE: "delete"}
 
@@ -55,8 +56,8 @@ def document_of(plan: FleetPlan) -> Document:
             {
                 "overlay": course.overlay,
                 "soakSeconds": course.soak_seconds,
-                "steps": [_stage(stage) for stage in course.staged.stages],
-                "leftOver": _texts(course.staged.left_over),
+                "steps": [_step(found) for found in course.steps],
+                "leftOver": _texts(course.left_over),
                 "estimate": {
                     "leastSeconds": estimate.least_seconds,
                     "lowSeconds": estimate.low,
@@ -135,11 +136,11 @@ def _groups(plan: FleetPlan) -> list[Json]:
     return found
 
 
-def _stage(stage: Stage) -> Document:
-    step, count = stage.step, len(stage.clusters)
+def _step(found: CourseStep) -> Document:
+    step, count = found.stage.step, found.total
     return {
-        "name": stage.name,
-        "clusters": _texts(stage.clusters),
+        "name": found.stage.name,
+        "clusters": _texts(found.clusters),
         "oneFirst": step.one_first,
         "maxParallel": limit_of(step.max_parallel, count),
         "maxUnavailable": limit_of(step.max_unavailable, count),

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fleet.core.across import judge_fall, permits_by_steps
-from fleet.core.fleet import Budget, Fleet, Mode, Unit
+from fleet.core.fleet import Budget, Fleet
 from fleet.core.guard import Doomed, judge_prune, list_of
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.objects import PruneRule
+from fleet.core.planning.aside import deletes
 from fleet.core.planning.change import How, Sign, UnitChange
 from fleet.core.steps import Stage, goes_by_steps, stages_of
 
@@ -53,7 +54,7 @@ def _falls(changes: tuple[UnitChange, ...], before: Fleet) -> Iterator[HoldForec
 
 def _deletions(changes: tuple[UnitChange, ...], before: Fleet, after: Fleet) -> Iterator[HoldForecast]:
     budget = stricter(before.budget, after.budget)
-    doomed = {change.name: _doomed(change) for change in changes if _may_delete(after.units.get(change.name))}
+    doomed = {change.name: _doomed(change) for change in changes if deletes(after.units.get(change.name))}
     owned = {change.name: change.owned for change in changes}
     by_overlay: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
     for name, items in doomed.items():
@@ -106,8 +107,3 @@ def _doomed(change: UnitChange) -> list[Doomed]:
     ]
     renamed = [item.renamed_from for item in change.objects if item.renamed_from is not None]
     return lost + [Doomed(ref, replaced=True) for ref in renamed]
-
-
-def _may_delete(unit: Unit | None) -> bool:
-    """Whether deletions of this unit are carried out at all."""
-    return unit is not None and unit.overlay.sync.prune and unit.cluster.mode is Mode.MANAGE

@@ -12,6 +12,7 @@ from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, ObjectRef, short
 from fleet.core.objects import PruneRule
+from fleet.core.planning.aside import is_deleted, is_written, remarks_aside
 from fleet.core.planning.change import How, ImageChange, ObjectChange, Restart, Sign
 from fleet.core.planning.course import words_of
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
@@ -48,14 +49,15 @@ class Totals:
 
 
 def totals_of(plan: FleetPlan) -> Totals:
-    """What happens in all; a generated object under a new name is a change, an object that moves is neither."""
-    changes = [change for unit in plan.units for change in unit.objects]
-    restarts = [change.restart for change in changes if change.restart is not None]
-    moved = sum(bool(change.moved_to) for change in changes)
+    """What the hub does in all; a generated object under a new name is a change, an object that moves is neither."""
+    written = [(unit, plan.after.units.get(unit.name)) for unit in plan.units]
+    changes = [(change, unit) for found, unit in written if is_written(unit) for change in found.objects]
+    restarts = [change.restart for change, _ in changes if change.restart is not None]
     return Totals(
-        created=sum(change.sign is Sign.CREATE for change in changes) - moved,
-        changed=sum(change.sign is Sign.CHANGE for change in changes),
-        deleted=sum(change.sign is Sign.DELETE for change in changes) - moved,
+        created=sum(change.sign is Sign.CREATE for change, _ in changes)
+        - sum(bool(change.moved_to) for change, _ in changes),
+        changed=sum(change.sign is Sign.CHANGE for change, _ in changes),
+        deleted=sum(is_deleted(change, unit) for change, unit in changes),
         pods=sum(restart.pods or 0 for restart in restarts),
         nodes=sum(restart.pods is None for restart in restarts),
     )
@@ -132,7 +134,7 @@ def clusters_in_words(names: Sequence[ClusterName], known: Mapping[ClusterName, 
 def lines_of(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> Iterator[str]:
     """What happens to the units of a group, a line for each object and field, without indentation."""
     yield from _preface(group, plan)
-    holds = {ref: hold.reason for hold in plan.holds if set(hold.units) & set(group.units) for ref in hold.refs}
+    outcomes = _outcomes(group, plan)
     shown = group.objects[: folding.objects]
     renames = {
         (item.change.renamed_from.name, item.change.ref.name): item.change
@@ -142,7 +144,7 @@ def lines_of(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> Iterator[
     labels = [_label(item) for item in shown]
     width = min(_LABEL_WIDTH, max(map(len, labels), default=0))
     for label, item in zip(labels, shown, strict=True):
-        texts = list(_texts_of(item, renames, holds, folding))
+        texts = list(_texts_of(item, renames, outcomes, folding))
         note = _restart_words(item.change.restart)
         first = texts[0] if texts else ""
         yield f"{label:<{width}}  {first}  {note}".rstrip() if note else f"{label:<{width}}  {first}".rstrip()
@@ -194,12 +196,12 @@ def _plain_ref(change: ObjectChange) -> ObjectRef:
 def _texts_of(
     item: ShownObject,
     renames: Mapping[tuple[str, str], ObjectChange],
-    holds: Mapping[ObjectRef, str],
+    outcomes: Mapping[ObjectRef, str],
     folding: Folding,
 ) -> Iterator[str]:
     change = item.change
     if change.sign is Sign.DELETE:
-        yield _deletion_words(change, holds)
+        yield _deletion_words(change, outcomes)
         return
     images = {image.container: image for image in change.images}
     several = len(images) > 1
@@ -245,15 +247,27 @@ def _followed(before: Json, after: Json, renames: Mapping[tuple[str, str], Objec
     return found
 
 
-def _deletion_words(change: ObjectChange, holds: Mapping[ObjectRef, str]) -> str:
+def _outcomes(group: ChangeGroup, plan: FleetPlan) -> dict[ObjectRef, str]:
+    """What comes of deletions that are not simply carried out, in words."""
+    units = [plan.after.units[name] for name in group.units if name in plan.after.units]
+    if units and not any(unit.overlay.sync.prune for unit in units):
+        return {item.change.ref: "kept: sync.prune is false" for item in group.objects}
+    return {
+        ref: f"HOLD: asks a person before it is deleted ({hold.reason})"
+        for hold in plan.holds
+        if set(hold.units) & set(group.units)
+        for ref in hold.refs
+    }
+
+
+def _deletion_words(change: ObjectChange, outcomes: Mapping[ObjectRef, str]) -> str:
     if change.moved_to:
         return f"moves to overlay {change.moved_to}"
     if change.prune is PruneRule.DISABLED:
         return "kept: prune is disabled on it"
-    if change.comes_as is not None:
+    if change.comes_as is not None and change.ref not in outcomes:
         return f"goes once {change.comes_as.name}, with the same content, is Healthy"
-    reason = holds.get(change.ref)
-    return f"HOLD: asks a person before it is deleted ({reason})" if reason else ""
+    return outcomes.get(change.ref, "")
 
 
 _IMAGE = re.compile(r"(?P<kind>initContainers|containers)\[name=(?P<name>[^\]]+)\]\.image\Z")
@@ -336,6 +350,7 @@ def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
     """What else a reviewer must know, each with its heading word."""
     for note in plan.notes:
         yield "Note", note
+    yield from remarks_aside(plan.units, plan.after)
     for hold in plan.holds:
         where = on_clusters([unit.cluster for unit in hold.units])
         yield "Hold", f"{hold.overlay} on {where} would wait for a person ({hold.reason}): {hold.message}"
