@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -19,8 +20,9 @@ from fleet.core.forecast import forecast
 from fleet.core.gates import GateState
 from fleet.core.gating import GateView
 from fleet.core.ids import OverlayName, UnitName, short
-from fleet.core.passage import Passage
-from fleet.core.rollout_orders import PREFIX, find, taken_back_by
+from fleet.core.passage import Passage, Passages
+from fleet.core.rollout_orders import PREFIX, SHORTEST, find, taken_back_by
+from fleet.core.takeover import latest_of, rows_of
 from fleet.core.view import View
 from fleet.errors import NotKnown, RequestInvalid
 from fleet.ports.state import OperationRow
@@ -94,6 +96,17 @@ class ForecastOut(ApiModel):
     after: str = ""
 
 
+class RolloutRevert(ApiModel):
+    """An overlay that went back while Git still has what was taken back.
+
+    to: the commits whose results its clusters hold again, that of most clusters first.
+    """
+
+    overlay: str
+    to: list[str]
+    clusters: int
+
+
 class RolloutOut(ApiModel):
     """One commit's way. state: runs, halted, paused, done, superseded, aborted, rolled back."""
 
@@ -104,6 +117,7 @@ class RolloutOut(ApiModel):
     overlays: list[str]
     state: str
     why: str = ""
+    failed: str = ""  # the overlay that halted it
     units: int  # that it changes
     there: int  # of these, Healthy on it
     started_at: str | None
@@ -113,6 +127,7 @@ class RolloutOut(ApiModel):
     steps: list[RolloutStep] = Field(default_factory=list[RolloutStep])
     approvals: list[RolloutApproval] = Field(default_factory=list[RolloutApproval])
     readings: list[RolloutReading] = Field(default_factory=list[RolloutReading])
+    reverts: list[RolloutRevert] = Field(default_factory=list[RolloutRevert])
 
 
 class RolloutList(Page):
@@ -141,6 +156,7 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
     found = view.advances.get(passage.commit)
     steps = found.steps if found is not None and not passage.outcome else ()
     state, why = passage.outcome or "runs", ""
+    rows = [row for row in passage.rows.values() if not row.back]
     if passage.ended is not None:
         why = f"{passage.ended.by}: {passage.ended.reason}"
     elif passage.halted is not None:
@@ -156,8 +172,9 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
         overlays=sorted(passage.overlays),
         state=state,
         why=why,
-        units=sum(len(row.targets) for row in passage.rows.values()),
-        there=sum(step.done for step in steps) + sum(len(row.targets) for row in passage.rows.values() if row.done),
+        failed=(passage.halted.overlay or "") if passage.halted is not None else "",
+        units=sum(len(row.targets) for row in rows),
+        there=sum(step.done for step in steps) + sum(len(row.targets) for row in rows if row.done),
         started_at=rfc3339(passage.started_at),
         age_seconds=max(0.0, now - passage.started_at),
         ended_at=rfc3339(passage.ended_at),
@@ -183,7 +200,18 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
             for overlay, row in sorted(passage.rows.items())
             for key, state in sorted(row.gates.items())
         ],
+        reverts=_reverts(view.passages, passage),
     )
+
+
+def _reverts(kept: Passages, passage: Passage) -> list[RolloutRevert]:
+    found: list[RolloutRevert] = []
+    for overlay, row in sorted(rows_of(kept, passage).items()):
+        if row.back:
+            count = Counter(held.commit for held in row.before.values())
+            to = [str(commit) for commit, _ in count.most_common()]
+            found.append(RolloutRevert(overlay=overlay, to=to, clusters=len(row.before)))
+    return found
 
 
 def _reading_out(overlay: str, key: str, state: GateState) -> RolloutReading:
@@ -245,7 +273,8 @@ async def _list(call: Call) -> RolloutList:
 def _find(call: Call) -> Passage:
     passage = find(call.parts.view.passages, call.name)
     if passage is None:
-        raise NotKnown(f"there is no rollout of {call.name}", next_step="fleet get rollouts")
+        why = f"a beginning of {SHORTEST} digits or more names one, where no other begins so"
+        raise NotKnown(f"there is no rollout of {call.name}", why=why, next_step="fleet get rollouts")
     return passage
 
 
@@ -277,7 +306,9 @@ async def _roll_back(call: Call) -> OperationOut:
         raise NotKnown(f"there is no overlay {call.name}", next_step="fleet get overlays")
     if not body.reason:
         raise RequestInvalid("a rollback needs a reason", next_step=_REASON)
-    return await _ask(call, "rollback", f"{call.name} {body.to}".rstrip(), body.reason)
+    latest = latest_of(call.parts.view.passages, OverlayName(call.name))
+    target = f"{call.name} {body.to or '-'} {latest.commit if latest is not None else ''}".rstrip()
+    return await _ask(call, "rollback", target, body.reason)
 
 
 async def _ask(call: Call, kind: str, target: str, reason: str) -> OperationOut:

@@ -85,7 +85,7 @@ def _gate(step: Item, gate: Item) -> list[str]:
 
 
 def _next_of(item: Item, commit: str) -> list[str]:
-    overlay = item["overlays"][0] if item["overlays"] else "OVERLAY"
+    overlay = item.get("failed") or (item["overlays"][0] if len(item["overlays"]) == 1 else "OVERLAY")
     match item["state"]:
         case "halted":
             return [

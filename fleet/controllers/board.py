@@ -224,7 +224,7 @@ class Board:
             both = {**chosen, **back}
             permits = await self._permits_of(both, kept)
             rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
-            every = {**rollout_values(kept), **values, **self._deletions.values()}
+            every = {**rollout_values(kept, seen), **values, **self._deletions.values()}
             await self._state.put_released(rows, values=every, events=events)
             self._deletions.saved()
             self._bar(kept)
@@ -368,8 +368,7 @@ class Board:
             }
             rows = [ReleasedBundle(name, held.commit, held.bundle) for name, held in found.items()]
             kept = with_found(self._view.passages, self._view.units.values(), self.results, wall)
-            barred = rollout_values(kept) if kept is not self._view.passages else dict[str, str]()
-            await self._state.put_released(rows, values={**values, **barred})
+            await self._state.put_released(rows, values={**values, **rollout_values(kept, self._view.passages)})
             self._bar(kept)
             self._held.update(found)
             self._dirty |= set(found)
@@ -433,7 +432,7 @@ class Board:
         fleet = self._view.fleet
         async with self._releasing, self._publishing:
             kept = self._view.passages.renamed(old, new)
-            values = rollout_values(kept) if kept is not self._view.passages else dict[str, str]()
+            values = rollout_values(kept, self._view.passages)
             judged = self._deletions.rename(old, new)
             try:
                 values = {**values, **self._deletions.values()}

@@ -61,6 +61,12 @@ class Row:
     excused: frozenset[ClusterName] = frozenset()  # a person went on without them
     gates: Mapping[str, GateState] = field(default_factory=dict[str, GateState])  # by STEP/GATE, once open
     done: bool = False
+    back: bool = False  # it was taken back: over, and kept so that nothing older is taken back in its place
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether a rollback concerns this row: something was released by it, be it that it went back already."""
+        return bool(self.before) or self.back
 
     def renamed(self, old: ClusterName, new: ClusterName) -> Row:
         """The same where a cluster has another name: how far it was counts, not what was begun for the new entry."""
@@ -114,6 +120,20 @@ class Quarantined:
         return replace(self, stop=self.stop.renamed(old, new), clusters=clusters)
 
 
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The latest row of an overlay that changed something, where its passage is kept as a line alone."""
+
+    commit: Revision
+    started_at: float  # wall clock, of its passage
+    row: Row
+
+    def renamed(self, old: ClusterName, new: ClusterName) -> Last:
+        """The same where a cluster has another name."""
+        row = self.row.renamed(old, new)
+        return self if row is self.row else replace(self, row=row)
+
+
 Quarantine = Mapping[OverlayName, Mapping[str, Quarantined]]  # by overlay and digest
 
 
@@ -123,12 +143,14 @@ class Passages:
 
     carried: by operation, outcome and message of orders that are carried out, until the operation itself is ended.
     overrides: by operation, the one result that an open override brings; a digest of "" for nothing.
+    last: for a rollback, of overlays whose latest passage ended long ago.
     """
 
     all: tuple[Passage, ...] = ()
     quarantine: Quarantine = field(default_factory=dict[OverlayName, Mapping[str, Quarantined]])
     carried: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     overrides: Mapping[str, Rendered] = field(default_factory=dict[str, Rendered])
+    last: Mapping[OverlayName, Last] = field(default_factory=dict[OverlayName, Last])
 
     def renamed(self, old: ClusterName, new: ClusterName) -> Passages:
         """The same where a cluster has another name: its way, what it goes back to and what is barred there go along.
@@ -139,7 +161,10 @@ class Passages:
             overlay: {digest: entry.renamed(old, new) for digest, entry in entries.items()}
             for overlay, entries in self.quarantine.items()
         }
-        moved = replace(self, all=tuple(one.renamed(old, new) for one in self.all), quarantine=quarantine)
+        last = {overlay: one.renamed(old, new) for overlay, one in self.last.items()}
+        last = last if last != self.last else self.last
+        every = tuple(one.renamed(old, new) for one in self.all)
+        moved = replace(self, all=every, quarantine=quarantine, last=last)
         return self if moved == self else moved
 
 
@@ -191,6 +216,23 @@ def decode_passages(text: str) -> Passages:
         raise ValueError(f"rollouts are not in the form they were written in: {error}") from error
 
 
+def encode_last(kept: Passages) -> str:
+    """What is kept of overlays whose latest passage ended long ago, as one text for the state."""
+    last = {overlay: [one.commit, one.started_at, _row(one.row)] for overlay, one in kept.last.items()}
+    return json.dumps(last, separators=(",", ":"))
+
+
+def decode_last(text: str) -> Mapping[OverlayName, Last]:
+    """The other way round; raises ValueError."""
+    try:
+        return {
+            OverlayName(overlay): Last(Revision(commit), started_at, _read_row(row))
+            for overlay, (commit, started_at, row) in json.loads(text).items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the last rollouts are not in the form they were written in: {error}") from error
+
+
 def _stop(stop: Stop | None) -> list[Any] | None:
     return None if stop is None else [stop.reason, stop.by, stop.since, str(stop.unit or ""), stop.gate]
 
@@ -224,6 +266,7 @@ def _row(row: Row) -> dict[str, Any]:
         "excused": sorted(row.excused),
         "gates": encode_states(row.gates),
         "done": row.done,
+        "back": row.back,
     }
 
 
@@ -265,4 +308,5 @@ def _read_row(value: Any) -> Row:
         excused=frozenset(map(ClusterName, value["excused"])),
         gates=decode_states(value.get("gates", {})),
         done=value["done"],
+        back=value.get("back", False),
     )

@@ -13,16 +13,19 @@ from fleet.core.ids import OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
-from fleet.core.takeover import aborted, approved, promoted, readmitted, resumed, settle, taken_back
+from fleet.core.takeover import aborted, approved, latest_of, promoted, readmitted, resumed, settle, taken_back
 
 PREFIX = "rollout-"
-SHORTEST = 7  # digits that name a commit whose results a person lets in again: as many as are shown
+SHORTEST = 7  # digits that name a commit in an order: as many as are shown
 KINDS = ("pause", "resume", "promote", "abort", "approve", "rollback")
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutOrder:
-    """One order. target: a commit; of approve `COMMIT STEP`, of rollback `OVERLAY COMMIT-TO-GO-BACK-TO`."""
+    """One order. target: a commit; of approve `COMMIT STEP`, of rollback `OVERLAY TO FROM`.
+
+    TO: the commit to go back to, "-" for whichever it is; FROM: the rollout that was the latest when it was asked for.
+    """
 
     operation: str
     kind: str
@@ -40,6 +43,7 @@ class Done:
     message: str
     commit: str = ""
     back: Mapping[UnitName, Rendered] = field(default_factory=dict[UnitName, Rendered])
+    stays: tuple[UnitName, ...] = ()  # of a rollback: what held nothing before
 
 
 def carry_out(
@@ -82,20 +86,26 @@ def carry_out(
 
 
 def _roll_back(order: RolloutOrder, kept: Passages, held: Mapping[UnitName, Rendered], stop: Stop) -> Done:
-    """The overlay's latest rollout is taken back; `to`, where given, is the commit that its clusters held before."""
-    word, _, to = order.target.partition(" ")
-    overlay = OverlayName(word)
-    passage = next((one for one in reversed(kept.all) if overlay in one.rows and one.rows[overlay].before), None)
+    """The overlay's latest rollout is taken back, once and no older one after it (R42)."""
+    word, to, asked_of = [*order.target.split(" "), "-", ""][:3]
+    overlay, passage = OverlayName(word), latest_of(kept, OverlayName(word))
     if passage is None:
         return Done(kept, "refused", f"nothing is known that {overlay} could go back to; revert the commit in Git")
+    if asked_of and passage.commit != asked_of:
+        why = f"{overlay} is on its way with {short(passage.commit)} by now, not with {short(Revision(asked_of))}"
+        return Done(kept, "refused", f"{why}; ask again to take that back")
+    if passage.rows[overlay].back:
+        why = f"{overlay} went back from {short(passage.commit)} already; for an earlier commit revert in Git"
+        return Done(kept, "refused", why)
     before = {one.commit for one in passage.rows[overlay].before.values()}
-    if to and not any(commit.startswith(to) for commit in before):
+    if to != "-" and not any(_is_named(commit, to) for commit in before):
         known = ", ".join(sorted(short(commit) for commit in before))
         return Done(kept, "refused", f"{overlay} held {known} before, not {to}; for another commit revert in Git")
     done = taken_back(kept, passage, held, stop, [overlay])
     names = ", ".join(sorted(short(commit) for commit in before))
     text = f"{overlay} goes back from {short(passage.commit)} to {names} on {len(done.back)} clusters: {order.reason}"
-    return Done(done.kept, "done", text, passage.commit, done.back)
+    text = "; ".join(filter(None, (text, done.words)))
+    return Done(done.kept, "done", text, passage.commit, done.back, done.stays)
 
 
 def _barred(kept: Passages, passage: Passage | None, commit: str) -> Revision | None:
@@ -112,10 +122,15 @@ def _barred(kept: Passages, passage: Passage | None, commit: str) -> Revision | 
 def taken_back_by(kept: Passages, commit: str) -> Revision | None:
     """The commit whose results were taken back, by it or a beginning of it alone; its rollout may be forgotten."""
     known = {entry.commit for entries in kept.quarantine.values() for entry in entries.values()}
-    found = [one for one in known if one == commit or (len(commit) >= SHORTEST and one.startswith(commit))]
+    found = [one for one in known if _is_named(one, commit)]
     return found[0] if len(found) == 1 else None
 
 
 def find(kept: Passages, commit: str) -> Passage | None:
-    """The rollout of a commit, or of one that begins so; the newest where several do."""
-    return next((one for one in reversed(kept.all) if commit and one.commit.startswith(commit)), None)
+    """The rollout of a commit, or of the one that begins so; none where several do, or too little is said (R3)."""
+    found = [one for one in kept.all if _is_named(one.commit, commit)]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_named(commit: Revision, word: str) -> bool:
+    return commit == word or (len(word) >= SHORTEST and commit.startswith(word))

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
-from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
+from fleet.core.passage import Last, Passage, Passages, Quarantined, Row, Stop
 from fleet.core.results import Rendered
-from fleet.core.rollout_facts import Condition, RowFacts
+from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 
 ENDED_KEPT = 50
-ROWS_KEPT = 5  # of the latest passages that ended: a rollback needs them
+ROWS_KEPT = 5  # of the latest passages that ended; of each overlay its latest row besides: a rollback needs it
+LAST_KEPT = 2_000  # overlays with such a row
+NAMED = 5  # units in one line
 QUARANTINED_KEPT = 20_000
 
 
@@ -112,25 +114,30 @@ def resumed(passage: Passage) -> Passage:
 
 
 def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage:
-    """Go past the step that each row stands at, without those that are not Healthy.
+    """Go past the step that each row stands at, without those that are not Healthy; the others may still fail.
 
     Never past an approval that is missing, nor past a step that cannot be done.
     """
     rows = dict(passage.rows)
     for overlay, row in passage.rows.items():
-        if (fact := facts.get(overlay)) is None:
+        if (fact := facts.get(overlay)) is None or fact.adrift:
             continue
         for stage in fact.stages:
             units = {name: fact.units[name] for name in stage.clusters if name in fact.units}
             touched = {name for name in row.targets if name in units}
-            is_broken = stage.name in fact.broken
-            if stage.name in row.passed or (stage.step.takes_clusters and not touched and not is_broken):
+            is_stuck = bool(fact.stuck_at(stage))
+            if stage.name in row.passed or (stage.step.takes_clusters and not touched and not is_stuck):
                 continue
-            if not is_broken and len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals:
-                slow = {name for name in touched if units[name].released or units[name].condition is Condition.AWAY}
+            if not is_stuck and len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals:
+                slow = {name for name in touched if _is_slow(units[name])}
                 rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
             break
     return replace(passage, rows=rows, halted=None, paused=None)
+
+
+def _is_slow(fact: UnitFact) -> bool:
+    """Whether a step that a person goes past goes on without this unit."""
+    return fact.condition is Condition.AWAY or (fact.released and fact.condition is not Condition.WELL)
 
 
 def with_release(kept: Passages, unit: UnitName, to: Rendered, held: Rendered | None, now: float) -> Passages:
@@ -146,29 +153,81 @@ def with_release(kept: Passages, unit: UnitName, to: Rendered, held: Rendered | 
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """What a rollback does: what is kept, and what each unit shall hold again."""
+    """What a rollback does: what is kept, what each unit shall hold again, and which held nothing before.
+
+    Those that stay have what is taken back: it is barred now, and nothing is there to go back to.
+    """
 
     kept: Passages
     back: Mapping[UnitName, Rendered]
+    stays: tuple[UnitName, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What stays, for people; "" where all goes back."""
+        if not self.stays:
+            return ""
+        more = f" and {len(self.stays) - NAMED} more" if len(self.stays) > NAMED else ""
+        named = ", ".join(map(str, self.stays[:NAMED]))
+        return f"{named}{more} held nothing before and keeps it: revert it in Git"
 
 
 def taken_back(
     kept: Passages, passage: Passage, held: Mapping[UnitName, Rendered], stop: Stop, overlays: Iterable[OverlayName]
 ) -> TakenBack:
-    """Back to what each unit held before this rollout; its results come under no commit again without a person."""
+    """Back to what each unit held before this rollout; its results come under no commit again without a person.
+
+    An overlay that went back already, or that a newer rollout changed since, stays as it is (R42).
+    """
     back: dict[UnitName, Rendered] = {}
-    wanted = set(overlays)
-    for overlay, row in passage.rows.items():
-        for name, before in row.before.items() if overlay in wanted else ():
-            unit = UnitName(overlay, name)
-            if unit in held and held[unit].bundle != before.bundle:
+    stays: list[UnitName] = []
+    rows = {
+        overlay: row
+        for overlay, row in passage.rows.items()
+        if overlay in set(overlays) and not row.back and not _is_changed_since(kept, passage, overlay)
+    }
+    for overlay, row in rows.items():
+        for name in sorted(row.before.keys() | row.targets.keys()):
+            unit, before = UnitName(overlay, name), row.before.get(name)
+            if unit not in held:
+                continue
+            if before is None and held[unit].bundle == row.targets.get(name):
+                stays.append(unit)
+            elif before is not None and held[unit].bundle != before.bundle:
                 back[unit] = before
-    return TakenBack(_ended(kept, passage, stop, "rolled back", wanted), back)
+    done = TakenBack(kept, back, tuple(stays))
+    ended = replace(stop, reason="; ".join(filter(None, (stop.reason, done.words))))
+    passage = replace(
+        passage, rows={**passage.rows, **{name: replace(row, done=True, back=True) for name, row in rows.items()}}
+    )
+    return replace(done, kept=_ended(kept, passage, stop, ended, "rolled back", set(rows)))
+
+
+def latest_of(kept: Passages, overlay: OverlayName) -> Passage | None:
+    """The latest rollout that changed something of an overlay: what a rollback takes back, if it did not already."""
+    found = next((one for one in reversed(kept.all) if overlay in one.rows and one.rows[overlay].can_go_back), None)
+    last = kept.last.get(overlay)
+    if last is None or (found is not None and found.started_at >= last.started_at):
+        return found
+    known = next((one for one in kept.all if one.commit == last.commit), None)
+    known = known or Passage(last.commit, last.started_at, overlays=(overlay,), outcome="done")
+    return replace(known, rows={**known.rows, overlay: last.row})
+
+
+def rows_of(kept: Passages, passage: Passage) -> Mapping[OverlayName, Row]:
+    """The rows of a passage, with the latest ones that are kept besides it."""
+    last = {overlay: one.row for overlay, one in kept.last.items() if one.commit == passage.commit}
+    return {**last, **passage.rows}
+
+
+def _is_changed_since(kept: Passages, passage: Passage, overlay: OverlayName) -> bool:
+    latest = latest_of(kept, overlay)
+    return latest is not None and latest.started_at > passage.started_at
 
 
 def aborted(kept: Passages, passage: Passage, stop: Stop) -> Passages:
     """Nothing more of it is released, under no commit; what was released stays."""
-    return _ended(kept, passage, stop, "aborted", set(passage.rows))
+    return _ended(kept, passage, stop, stop, "aborted", set(passage.rows))
 
 
 def readmitted(kept: Passages, commit: Revision) -> Passages:
@@ -180,7 +239,10 @@ def readmitted(kept: Passages, commit: Revision) -> Passages:
     return replace(kept, quarantine={overlay: entries for overlay, entries in quarantine.items() if entries})
 
 
-def _ended(kept: Passages, passage: Passage, stop: Stop, outcome: str, overlays: set[OverlayName]) -> Passages:
+def _ended(
+    kept: Passages, passage: Passage, stop: Stop, ended: Stop, outcome: str, overlays: set[OverlayName]
+) -> Passages:
+    """Bar what these overlays were to hold. stop: why; ended: the same for the passage, where nothing else goes on."""
     quarantine = dict(kept.quarantine)
     for overlay in overlays & set(passage.rows):
         entries = dict(quarantine.get(overlay, {}))
@@ -191,11 +253,13 @@ def _ended(kept: Passages, passage: Passage, stop: Stop, outcome: str, overlays:
                 others = known.clusters if known is not None else frozenset[ClusterName]()
                 entries[digest] = Quarantined(passage.commit, stop, others | {name})
         quarantine[overlay] = dict(list(entries.items())[-QUARANTINED_KEPT:])
-    rest = {overlay: row for overlay, row in passage.rows.items() if overlay not in overlays and not row.done}
-    if rest:  # the commit's other overlays go on
-        return _put(replace(kept, quarantine=quarantine), replace(passage, rows=rest, halted=None))
-    ended = replace(passage, outcome=outcome, ended=stop, ended_at=stop.since, halted=None, paused=None)
-    return _put(replace(kept, quarantine=quarantine), ended)
+    kept = replace(kept, quarantine=quarantine)
+    if any(overlay not in overlays and not row.done for overlay, row in passage.rows.items()):
+        if passage.halted is None or passage.halted.overlay not in overlays:
+            return _put(kept, passage)  # the commit's other overlays go on, or stay halted for what failed of them
+        rows = {overlay: asked_again(row) for overlay, row in passage.rows.items()}
+        return _put(kept, replace(passage, rows=rows, halted=None))
+    return _put(kept, replace(passage, outcome=outcome, ended=ended, ended_at=ended.since, halted=None, paused=None))
 
 
 # Rows and passages
@@ -222,7 +286,9 @@ def _begin(kept: Passages, overlay: OverlayName, row: Row, head: Revision, wall:
     if known is None:
         return _put(kept, Passage(head, wall, {overlay: row}, overlays=(overlay,)))
     overlays = known.overlays if overlay in known.overlays else (*known.overlays, overlay)
-    again = replace(known, rows={**known.rows, overlay: row}, overlays=overlays, outcome="", ended=None, ended_at=0.0)
+    rows = {**known.rows, overlay: row}
+    # What people agreed to is what they saw then, and this row they did not.
+    again = replace(known, rows=rows, overlays=overlays, outcome="", ended=None, ended_at=0.0, approvals={})
     return _put(kept, again)
 
 
@@ -232,7 +298,7 @@ def _without_row(kept: Passages, passage: Passage, overlay: OverlayName, why: St
     if rest.halted is not None and rest.halted.overlay == overlay:
         rest = replace(rest, halted=None)  # what failed goes its way with a newer commit
     if all(row.done for row in rows.values()):
-        outcome = "done" if rows else "superseded"
+        outcome = "rolled back" if rows and all(row.back for row in rows.values()) else "done" if rows else "superseded"
         rest = replace(rest, outcome=outcome, ended=why, ended_at=why.since, halted=None, paused=None)
     return _put(kept, rest)
 
@@ -244,7 +310,23 @@ def _put(kept: Passages, passage: Passage) -> Passages:
     if not known:
         every.append(passage)
     ended = [other for other in every if other.outcome]
+    last = _last_of(kept.last, ended[:-ROWS_KEPT])
     old = {other.commit for other in ended[:-ROWS_KEPT]}
     gone = {other.commit for other in ended[:-ENDED_KEPT]}
     every = [replace(other, rows={}) if other.commit in old else other for other in every if other.commit not in gone]
-    return replace(kept, all=tuple(every))
+    return replace(kept, all=tuple(every), last=last)
+
+
+def _last_of(last: Mapping[OverlayName, Last], old: Iterable[Passage]) -> Mapping[OverlayName, Last]:
+    """The latest rows that changed something, with those of passages that lose theirs now."""
+    found: dict[OverlayName, Last] = {}
+    for passage in old:
+        for overlay, row in passage.rows.items():
+            known = found.get(overlay) or last.get(overlay)
+            if row.can_go_back and (known is None or known.started_at <= passage.started_at):
+                lean = Row(row.targets, before=row.before, done=True, back=row.back)
+                found[overlay] = Last(passage.commit, passage.started_at, lean)
+    if not found:
+        return last
+    every = sorted({**last, **found}.items(), key=lambda item: item[1].started_at)
+    return dict(every[-LAST_KEPT:])

@@ -10,8 +10,9 @@ from api.conftest import HEAD, Api
 from fleet.core.advance import Advance, StepState, StepView
 from fleet.core.fleet import Origin, Step
 from fleet.core.forecast import Course, Leg, encode_courses
-from fleet.core.ids import ClusterName, OverlayName, UnitName
-from fleet.core.passage import Passage, Passages, Row, Stop
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
+from fleet.core.passage import Last, Passage, Passages, Row, Stop
+from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.status import Blocker, Standing
 from fleet.core.steps import Stage
@@ -19,6 +20,7 @@ from fleet.core.view import Outlook
 
 WEB = OverlayName("web")
 NAME = f"/api/v1/rollouts/{HEAD[:7]}"
+ONCE = {"eu-1": "1", "eu-2": "2", "eu-3": "2"}  # clusters, and the digit of the commit that each held before
 
 
 def give(api: Api, **more: object) -> None:
@@ -47,6 +49,39 @@ async def test_a_halted_rollout_names_its_unit(api: Api) -> None:
     give(api, halted=Stop("new pod crashes, exit 1", "hub", 1.0, UnitName(WEB, ClusterName("eu-1"))))
     _, one = await api.call("GET", NAME)
     assert (one["state"], one["why"]) == ("halted", "web@eu-1: new pod crashes, exit 1")
+    assert one["failed"] == "web"
+
+
+async def test_what_went_back_is_told_with_the_commits_that_clusters_hold_again_and_counts_no_more(api: Api) -> None:
+    held = {ClusterName(name): Rendered(Digest("a"), Revision(letter * 40)) for name, letter in ONCE.items()}
+    row = Row(dict.fromkeys(held, "b"), before=held, done=True, back=True)
+    api.view.passages = Passages((Passage(HEAD, api.now - 60, {WEB: row}, overlays=(WEB,), outcome="rolled back"),))
+    _, one = await api.call("GET", NAME)
+    told = [{"overlay": "web", "to": ["2" * 40, "1" * 40], "clusters": 3}]
+    assert (one["reverts"], one["units"], one["there"]) == (told, 0, 0)
+    line = Passage(HEAD, api.now - 60, overlays=(WEB,), outcome="rolled back")
+    api.view.passages = Passages((line,), last={WEB: Last(HEAD, api.now - 60, row)})
+    assert (await api.call("GET", NAME))[1]["reverts"] == told
+    give(api)
+    assert (await api.call("GET", NAME))[1]["reverts"] == []
+
+
+async def test_a_rollback_is_bound_to_the_rollout_that_is_the_latest_when_it_is_asked_for(api: Api) -> None:
+    held = {ClusterName("eu-1"): Rendered(Digest("a"), Revision("1" * 40))}
+    row = Row(dict.fromkeys(held, "b"), before=held)
+    api.view.passages = Passages((Passage(HEAD, api.now - 60, {WEB: row}, overlays=(WEB,)),))
+    status, asked = await api.call("POST", "/api/v1/overlays/web:rollback", {"reason": "r"}, role="operator")
+    assert (status, asked["target"]) == (202, f"web - {HEAD}")
+
+
+async def test_an_order_names_its_rollout_by_seven_digits_or_more(api: Api) -> None:
+    give(api)
+    for digits in (1, 6):
+        for path in (NAME[: -7 + digits], f"{NAME[: -7 + digits]}:approve", f"{NAME[: -7 + digits]}:abort"):
+            body = {"reason": "r", "step": "prod"} if path.endswith("approve") else {"reason": "r"}
+            status, problem = await api.call("POST" if ":" in path else "GET", path, body if ":" in path else None)
+            assert status == 404
+            assert "7 digits" in problem["detail"]
 
 
 def give_history(api: Api, rollouts: int) -> None:
