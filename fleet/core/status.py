@@ -187,6 +187,9 @@ class Report:
     operations: tuple[OperationResult, ...] = ()
     events: tuple[Event, ...] = ()
     full: bool = False
+    # When it began to look at the cluster, this time: it vouches for what it reported of units since, and for nothing
+    # that an earlier worker, or an earlier connection, knew (R21).
+    began_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from fleet.core.fold import ClusterSummary, UnitSummary, fold_cluster, fold_unit
 from fleet.core.folded import Groups
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.results import Rendered, RenderProblem, Result
-from fleet.core.status import Blocker, Health, Report, Sync, UnitReport
+from fleet.core.status import Blocker, Health, Sync, UnitReport
 from fleet.core.view import View
 
 
@@ -34,7 +34,7 @@ def unit_summary(view: View, name: UnitName, now: float) -> UnitSummary:
     report, result, link = view.units.get(name), view.results.get(name), view.waits.get(name)
     cluster, since = view.clusters.get(name.cluster), view.since.get(name)
     lost = cluster.message if cluster is not None and not cluster.reachable else ""
-    heard = _heard_at(view, name, cluster, report)
+    heard = view.heard_at(name)
     facts = (report, result, link, lost, judge_age(heard, now), since, view.head.commit, name in view.rendering)
     seen = view.seen_at(name.cluster) if lost else heard
     known = view.folded.units.get(name)
@@ -47,18 +47,6 @@ def unit_summary(view: View, name: UnitName, now: float) -> UnitSummary:
         summary = replace(_folded(view, name, now, heard, lost), seen_at=seen)
     view.folded.units[name] = (facts, summary)
     return summary
-
-
-def _heard_at(view: View, name: UnitName, cluster: Report | None, report: UnitReport | None) -> float:
-    """When something was said of a unit last.
-
-    A worker that is connecting has heard nothing of its cluster yet: what an earlier process knew gets no younger by it
-    (R21).
-    """
-    if cluster is None:
-        return report.observed_at if report is not None else 0.0
-    is_connecting = not cluster.reachable and not cluster.reason
-    return view.seen_at(name.cluster) if is_connecting else cluster.at
 
 
 def _folded(view: View, name: UnitName, now: float, heard: float, lost: str) -> UnitSummary:

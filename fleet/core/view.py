@@ -59,6 +59,8 @@ class View:
     units: dict[UnitName, UnitReport] = field(default_factory=dict[UnitName, UnitReport])
     since: dict[UnitName, float] = field(default_factory=dict[UnitName, float])  # when sync or health changed last
     reached: dict[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # last good word of it
+    # Units that whoever looks at their cluster now has not reported yet: when somebody vouched for them last (R21).
+    unspoken: dict[UnitName, float] = field(default_factory=dict[UnitName, float])
     converged: set[Revision] = field(default_factory=set[Revision])
     waits: Mapping[UnitName, Blocker] = field(default_factory=dict[UnitName, Blocker])  # what a rollout holds back
     advances: Mapping[Revision, Advance] = field(default_factory=dict[Revision, Advance])  # rollouts under way
@@ -81,7 +83,20 @@ class View:
             self._note_reach(cluster)
         for unit in units:
             self._put(unit)
+            known, seen = self.clusters.get(unit.unit.cluster), unit.observed_at
+            if known is not None and seen >= known.began_at:
+                seen = self.reached.get(known.cluster, seen)
+            self.unspoken[unit.unit] = seen
         self.version += 1
+
+    def heard_at(self, name: UnitName) -> float:
+        """When somebody vouched for what is known of a unit last, 0.0 if never; its cluster's word alone does not."""
+        if (seen := self.unspoken.get(name)) is not None:
+            return seen
+        cluster, report = self.clusters.get(name.cluster), self.units.get(name)
+        if cluster is not None:
+            return cluster.at
+        return report.observed_at if report is not None else 0.0
 
     def seen_at(self, cluster: ClusterName) -> float:
         """When the cluster itself was seen last, 0.0 if never; its worker may report more often than that."""
@@ -96,16 +111,23 @@ class View:
         if before is None or (before.sync, before.health) != (unit.sync, unit.health):
             self.since[unit.unit] = unit.observed_at
         self.units[unit.unit] = unit
+        self.unspoken.pop(unit.unit, None)
 
     def _drop(self, name: UnitName) -> None:
         self.units.pop(name, None)
         self.since.pop(name, None)
+        self.unspoken.pop(name, None)
 
     def take(self, report: Report) -> bool:
         """Fold a report in; False for one that is older than what is known (R36)."""
         known = self.clusters.get(report.cluster)
         if known is not None and (report.epoch, report.sequence) <= (known.epoch, known.sequence):
             return False
+        if known is not None and known.began_at != report.began_at:
+            seen = self.seen_at(report.cluster)
+            for name in self.units:
+                if name.cluster == report.cluster:
+                    self.unspoken.setdefault(name, seen)
         self.clusters[report.cluster] = replace(report, units=(), operations=(), events=())
         self._note_reach(report)
         if report.full:

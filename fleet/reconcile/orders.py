@@ -72,7 +72,8 @@ class Orders:
                 unit.confirm_due = not unit.memory.confirmed
                 if unit.confirm_due:
                     self.due.add(name)
-        self._unjudged = {name for name in mentioned if self.units[name].report is None}
+        # What is not mentioned yet (the hub was started anew and renders it still) is no less there than the rest.
+        self._unjudged = {name for name, unit in self.units.items() if unit.report is None}
         self.dependants = {}
         for name, item in mentioned.items():
             for needed in (*item.policy.depends_on, *item.policy.removed_after):

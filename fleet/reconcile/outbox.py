@@ -39,6 +39,7 @@ class Outbox:
     heartbeat_seconds: float
     reach: Reach = field(default_factory=Reach)
     epoch: int = 0
+    began_at: float = 0.0
     desired_sequence: int = 0
     units: dict[UnitName, UnitReport] = field(default_factory=dict[UnitName, UnitReport])
     _sequence: int = 0  # rises over restarts of the worker too: it starts at the wall clock's milliseconds (R36)
@@ -48,6 +49,10 @@ class Outbox:
     _due: asyncio.Event = field(default_factory=asyncio.Event)
     _full: bool = False
     _answered: int = -1  # the sequence that was reported last
+
+    def begin(self) -> None:
+        """The cluster is looked at anew from now on: units must be reported again before anything vouches for them."""
+        self.began_at = self.wall()
 
     def put_unit(self, report: UnitReport) -> None:
         """Report a unit if it changed in anything but the time it was looked at."""
@@ -125,6 +130,7 @@ class Outbox:
                 epoch=self.epoch,
                 sequence=self._sequence,
                 at=self.wall(),
+                began_at=self.began_at,
                 desired_sequence=self.desired_sequence,
                 identity=reach.identity,
                 reachable=reach.reachable,

@@ -56,6 +56,7 @@ class Session:
         self._tasks: asyncio.TaskGroup | None = None
         self._due = asyncio.Event()
         self._running: set[UnitName] = set()
+        self._reported: set[UnitName] = set()  # in this session: before that nothing vouches for a unit (R21)
         self._timers: list[tuple[float, UnitName]] = []
         self._discovered_at = -_DISCOVER_SECONDS
         self.site = make_site(self)
@@ -211,7 +212,9 @@ class Session:
         unit.held_since = (unit.held_since or site.wall()) if held else 0.0
         report = report_of(site, unit, outcome, self._orders.mode)
         before, unit.report = unit.report, report
-        if before is None or replace(before, observed_at=report.observed_at) != report:
+        is_new = unit.name not in self._reported
+        if is_new or before is None or replace(before, observed_at=report.observed_at) != report:
+            self._reported.add(unit.name)
             site.outbox.put_unit(report)
             self._tell(unit, before, report)
             for other in self._orders.dependants.get(unit.name, ()):

@@ -121,6 +121,7 @@ class Worker:
         desired = orders.desired
         assert desired is not None  # waited for
         self._outbox.epoch = await self._fence.check()
+        self._outbox.begin()
         expected = desired.identity or self._identity
         kube = await self._connector.connect(self._cluster, desired.connection, expected=expected, fence=self._fence)
         try:

@@ -144,6 +144,7 @@ def _cluster(value: Document) -> Report:
         epoch=_count(value, "epoch"),
         sequence=_count(value, "sequence"),
         at=_number(value, "at"),
+        began_at=_number(value, "began_at"),
         desired_sequence=_count(value, "desired_sequence"),
         identity=Identity(identity) if isinstance(identity, str) else None,
         reachable=value.get("reachable") is True,

@@ -101,6 +101,7 @@ def report(cluster: ClusterName = EU1, sequence: int = 1, **changes: object) -> 
         epoch=3,
         sequence=sequence,
         at=50.0,
+        began_at=40.5,
         desired_sequence=8,
         identity=Identity("uid-cluster"),
         reachable=True,

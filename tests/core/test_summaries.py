@@ -33,19 +33,21 @@ def fleet_of(names: list[UnitName]) -> Fleet:
     return Fleet(C1, clusters=clusters, overlays=overlays, units=units)
 
 
-def report(view: View, name: UnitName, **more: Any) -> None:
+def report(view: View, name: UnitName, *, began_at: float = 0.0, **more: Any) -> None:
     known = view.clusters.get(name.cluster)
     sequence = known.sequence + 1 if known is not None else 1
     at = 100.0 + sequence
     unit = replace(UnitReport(name, C1, Digest("b"), Sync.SYNCED, Health.HEALTHY, at), **more)
-    view.take(Report(name.cluster, 1, sequence, at, reachable=True, units=(unit,)))
+    view.take(Report(name.cluster, 1, sequence, at, began_at=began_at, reachable=True, units=(unit,)))
 
 
-def hear(view: View, name: UnitName, *, reachable: bool) -> None:
+def hear(view: View, name: UnitName, *, reachable: bool, anew: bool = False) -> None:
     known = view.clusters.get(name.cluster)
-    sequence = known.sequence + 1 if known is not None else 1
+    sequence, began = (known.sequence + 1, known.began_at) if known is not None else (1, 0.0)
     message = "" if reachable else "refuses connections"
-    view.take(Report(name.cluster, 1, sequence, 100.0 + sequence, reachable=reachable, message=message))
+    began = 100.0 + sequence if anew else began
+    at = 100.0 + sequence
+    view.take(Report(name.cluster, 1, sequence, at, began_at=began, reachable=reachable, message=message))
 
 
 def set_result(view: View, name: UnitName, result: Rendered | RenderProblem) -> None:
@@ -64,6 +66,7 @@ CHANGES: dict[str, Callable[[View, UnitName], None]] = {
     "reports": lambda view, name: report(view, name),
     "reports trouble": lambda view, name: report(view, name, health=Health.DEGRADED, message="exit 1"),
     "beats": lambda view, name: hear(view, name, reachable=True),
+    "is looked at anew": lambda view, name: hear(view, name, reachable=True, anew=True),
     "is lost": lambda view, name: hear(view, name, reachable=False),
     "has its result": lambda view, name: set_result(view, name, Rendered(Digest("b"), C2)),
     "has another result": lambda view, name: set_result(view, name, Rendered(Digest("c"), C2)),
@@ -123,12 +126,23 @@ def test_what_did_not_change_is_not_folded_again(monkeypatch: pytest.MonkeyPatch
     assert folds == ["web@eu-2", "eu-2"]
 
 
-def test_a_worker_that_is_connecting_makes_nothing_younger() -> None:
-    """After a restart: what was known is shown for three intervals after it was heard, however often one tries."""
+@pytest.mark.parametrize("reachable", [False, True], ids=["connecting", "connected"])
+def test_a_worker_that_has_said_nothing_of_a_unit_makes_it_no_younger(reachable: bool) -> None:
+    """After a restart: what was known is shown for three intervals after it was heard, however often somebody beats."""
     view, name = View(Head("main", C1), fleet_of(NAMES)), NAMES[0]
     report(view, name)  # heard at 101
     for now, shown in ((150.0, Sync.SYNCED), (279.0, Sync.SYNCED), (285.0, Sync.UNKNOWN), (600.0, Sync.UNKNOWN)):
         known = view.clusters[name.cluster]
-        view.take(Report(name.cluster, 1, known.sequence + 1, now))
+        view.take(Report(name.cluster, 1, known.sequence + 1, now, began_at=110.0, reachable=reachable))
         found = unit_summary(view, name, now)
         assert (found.sync, found.seen_at) == (shown, 101.0)
+
+
+def test_a_unit_that_its_worker_has_reported_stays_fresh_by_its_heartbeats() -> None:
+    view, name = View(Head("main", C1), fleet_of(NAMES)), NAMES[0]
+    report(view, name, began_at=90.0)
+    for now in (150.0, 285.0, 600.0):
+        known = view.clusters[name.cluster]
+        view.take(Report(name.cluster, 1, known.sequence + 1, now, began_at=90.0, reachable=True))
+        found = unit_summary(view, name, now)
+        assert (found.sync, found.seen_at) == (Sync.SYNCED, now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fleet.core.ids import ClusterName, Digest, Revision, UnitName
 from fleet.core.status import Health, Report, Sync, UnitReport
 from fleet.core.view import Head, View
@@ -13,8 +15,8 @@ def unit(name: str, at: float, health: Health = Health.HEALTHY, **more: object) 
     return UnitReport(UnitName.parse(name), Revision("c"), Digest("b"), Sync.SYNCED, health, at, **more)
 
 
-def report(sequence: int, *units: UnitReport, epoch: int = 1, full: bool = False, reachable: bool = True) -> Report:
-    return Report(EU, epoch, sequence, float(sequence), units=units, full=full, reachable=reachable)
+def report(sequence: int, *units: UnitReport, epoch: int = 1, **more: Any) -> Report:
+    return Report(EU, epoch, sequence, float(sequence), units=units, **{"reachable": True, **more})
 
 
 def view_with(*reports: Report) -> View:
@@ -66,7 +68,7 @@ def test_a_detached_unit_and_a_forgotten_cluster_leave_nothing() -> None:
     view.take(report(2, unit("web@eu-1", 2.0, detached=True)))
     assert set(map(str, view.units)) == {"edge@eu-1"}
     view.forget(EU)
-    assert (view.units, view.clusters, view.since, view.reached) == ({}, {}, {}, {})
+    assert (view.units, view.clusters, view.since, view.reached, view.unspoken) == ({}, {}, {}, {}, {})
 
 
 def test_what_is_restored_keeps_its_age() -> None:
@@ -75,3 +77,32 @@ def test_what_is_restored_keeps_its_age() -> None:
     assert view.seen_at(EU) == 3.0
     assert view.since[UnitName.parse("web@eu-1")] == 3.0
     assert not view.take(report(3))
+
+
+def test_what_is_restored_is_as_old_as_the_last_word_of_a_worker_that_had_reported_it() -> None:
+    web, edge = UnitName.parse("web@eu-1"), UnitName.parse("edge@eu-1")
+    view = View(Head("main"))
+    # The worker that beat last began at 50: it had reported web, and of edge an earlier one had.
+    view.restore([report(80, began_at=50.0)], [unit("web@eu-1", 60.0), unit("edge@eu-1", 40.0)])
+    assert (view.heard_at(web), view.heard_at(edge)) == (80.0, 40.0)
+    view.take(report(90, epoch=2, began_at=85.0))
+    assert (view.heard_at(web), view.heard_at(edge)) == (80.0, 40.0)
+    view.take(report(91, unit("web@eu-1", 91.0), epoch=2, began_at=85.0))
+    view.take(report(95, epoch=2, began_at=85.0))
+    assert (view.heard_at(web), view.heard_at(edge)) == (95.0, 40.0)
+
+
+def test_one_worker_after_the_other_that_says_nothing_of_a_unit_makes_it_no_younger() -> None:
+    web = UnitName.parse("web@eu-1")
+    view = view_with(report(5, unit("web@eu-1", 5.0)), report(20))
+    for at in (30, 60, 90):
+        view.take(report(at, began_at=float(at)))
+        view.take(report(at + 10, began_at=float(at)))
+        assert view.heard_at(web) == 20.0
+
+
+def test_a_cluster_that_was_away_is_no_younger_when_it_is_looked_at_anew() -> None:
+    web = UnitName.parse("web@eu-1")
+    view = view_with(report(5, unit("web@eu-1", 5.0)), report(20), report(30, reachable=False))
+    view.take(report(40, began_at=40.0))
+    assert view.heard_at(web) == 20.0
