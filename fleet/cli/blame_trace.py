@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -84,15 +84,24 @@ class Traced:
 
 
 class Tracer:
-    """Traces fields of one object of one unit."""
+    """Traces fields of one object of one unit. among: files that are looked into, None for all that it is built of."""
 
-    def __init__(self, snapshot: Snapshot, unit: Unit, item: BundleObject, bundle: Bundle, tools: Tools) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        unit: Unit,
+        item: BundleObject,
+        bundle: Bundle,
+        tools: Tools,
+        *,
+        among: Collection[str] | None = None,
+    ) -> None:
         self._snapshot, self._unit, self._item, self._bundle = snapshot, unit, item, bundle
         self._renderer, self._vault = tools.renderer, tools.vault
         self._request = request_of(unit)
         closure = self._renderer.closure(snapshot, self._request)
         self._patches = closure.patch_files
-        self._files = {path: snapshot.read(path) for path in closure.files}
+        self._files = {path: snapshot.read(path) for path in closure.files if among is None or path in among}
         self.leaves = leaves_of(item.document())
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._salt = secrets.token_hex(8)

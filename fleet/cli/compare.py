@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-
+from fleet.cli.blame_trace import Tools, Tracer
 from fleet.cli.checkout import Checkout, local_renderer, open_checkout
 from fleet.cli.output import Item, clean_line, show
 from fleet.cli.places import Places
 from fleet.cli.problems import counted
+from fleet.core.blame import Span, leaves_below
 from fleet.core.documents import Json, canonical
 from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Origin, Unit
@@ -25,11 +25,9 @@ from fleet.core.ids import ClusterName, Digest
 from fleet.core.objects import Bundle
 from fleet.core.planning.change import ObjectChange, Sign, changes_of
 from fleet.core.planning.words import FOLDED, clusters_in_words, field_in_words, label_of
-from fleet.errors import DocumentInvalid, FleetError, NotKnown, UsageInvalid
+from fleet.errors import FleetError, NotKnown, UsageInvalid
 from fleet.ports.render import request_of
 from fleet.render.inputs import Closure
-from fleet.render.parse import nodes_of
-from fleet.render.service import Renderer
 
 EXIT_SAME, EXIT_DIFFERENT, EXIT_ERROR = 0, 1, 2
 
@@ -83,7 +81,7 @@ def compare(root: Path, overlay: str, out: TextIO, *, output: str = "table") -> 
 async def _variants(checkout: Checkout, units: Sequence[Unit]) -> tuple[list[Variant], list[tuple[Unit, FleetError]]]:
     failed: list[tuple[Unit, FleetError]] = []
     alike: dict[Digest, list[tuple[Unit, Bundle]]] = {}
-    async with local_renderer() as (renderer, _):
+    async with local_renderer() as (renderer, vault):
         for unit in units:
             try:
                 bundle = await renderer.render(checkout.tree, request_of(unit))
@@ -95,7 +93,7 @@ async def _variants(checkout: Checkout, units: Sequence[Unit]) -> tuple[list[Var
         found: dict[tuple[object, ...], Variant] = {}
         for group in groups:
             units = tuple(unit for unit, _ in group)
-            why = await _Reasons(checkout, renderer, groups[0][0], group[0]).all() if found else ()
+            why = await _Reasons(checkout, Tools(renderer, vault), groups[0][0], group[0]).all() if found else ()
             key = tuple(reason.kind for reason in why)
             same = found.get(key) if why else None
             found[key] = replace(same, units=same.units + units) if same else Variant(units, why)
@@ -106,14 +104,16 @@ class _Reasons:
     """Looks for what makes one unit differ from another of its overlay."""
 
     def __init__(
-        self, checkout: Checkout, renderer: Renderer, first: tuple[Unit, Bundle], other: tuple[Unit, Bundle]
+        self, checkout: Checkout, tools: Tools, first: tuple[Unit, Bundle], other: tuple[Unit, Bundle]
     ) -> None:
-        self._tree, self._renderer = checkout.tree, renderer
+        renderer = tools.renderer
+        self._tree, self._tools, self._renderer = checkout.tree, tools, renderer
         self._first, self._was = first
         self._other, self._now = other
         self._places = Places(checkout.tree)
         before, after = (renderer.closure(self._tree, request_of(unit)) for unit in (self._first, self._other))
         self._only_there, self._only_here = _beside(before, after), _beside(after, before)
+        self._patches = before.patch_files | after.patch_files
 
     async def all(self) -> tuple[Reason, ...]:
         """One reason for each object that is there or not, and for each field that does not just follow another."""
@@ -133,7 +133,7 @@ class _Reasons:
                 if change.ref in followers and any(_is_swapped(drift, *pair) for pair in names):
                     continue
                 value, origin = self._of_value(drift)
-                origin = origin or components.get((change.ref.key, drift.path)) or self._of_line(drift)
+                origin = origin or components.get((change.ref.key, drift.path)) or await self._of_line(change, drift)
                 found.append(Reason(change.sign, label, drift.path, field_in_words(drift, FOLDED), origin, value))
         return tuple(found)
 
@@ -164,33 +164,26 @@ class _Reasons:
                 return f"variable {name}", variable.origin
         return "", None
 
-    def _of_line(self, drift: FieldDrift) -> Origin | None:
-        """The one line that holds the value of one side, in the files that only this side reads."""
-        leaf = drift.path.rpartition(".")[2].rpartition("[")[0] or drift.path.rpartition(".")[2]
-        if drift.masked:
-            return None
-        for value, files in ((drift.live, self._only_here), (drift.desired, self._only_there)):
-            lines = {origin for path in sorted(files) for origin in self._holding(path, value, leaf)}
-            if len(lines) == 1:
-                return lines.pop()
-        return None
+    async def _of_line(self, change: ObjectChange, drift: FieldDrift) -> Origin | None:
+        """The one line that makes the value of one side, proven by a trial, in the files that only this side reads.
 
-    def _holding(self, path: str, value: Json, leaf: str) -> Iterator[Origin]:
-        """Lines that give a field its value: its key, a JSON patch's path, or an entry of a generator."""
-        if value is None:
-            return
-        text = _text(value)
-        try:
-            raw = self._tree.read(path)
-            if path.endswith((".env", ".properties")):
-                wanted = f"{leaf}={text}"
-                lines = raw.decode(errors="replace").splitlines()
-                yield from (Origin(path, at) for at, line in enumerate(lines, start=1) if line.strip() == wanted)
-            elif path.endswith((".yaml", ".yml", ".json")):
-                for node in nodes_of(raw):
-                    yield from (Origin(path, at) for at in _lines_with(node, text, leaf, is_whole=_is_plain(value)))
-        except (DocumentInvalid, KeyError):
-            return
+        A line of the object's own document explains nothing: each side has a copy, and they went apart.
+        """
+        for unit, bundle, ref, files in (
+            (self._other, self._now, change.ref, self._only_here),
+            (self._first, self._was, change.renamed_from or change.ref, self._only_there),
+        ):
+            item = next((item for item in bundle.objects if item.ref == ref), None)
+            if item is None or not files:
+                continue
+            tracer = Tracer(self._tree, unit, item, bundle, self._tools, among=files)
+            leaf = next(iter(leaves_below(tracer.leaves, drift.path)), None)
+            copy = self._places.of(ref, change.api_version, files - self._patches)
+            parts = (await tracer.field(leaf)).verdict.parts if leaf is not None else ()
+            found = {part.source.origin for part in parts if isinstance(part.source, Span)}
+            if len(found) == 1 and (copy is None or copy.path not in {origin.path for origin in found}):
+                return found.pop()
+        return None
 
 
 def _beside(one: Closure, other: Closure) -> frozenset[str]:
@@ -220,42 +213,8 @@ def _is_swapped(drift: FieldDrift, before: Json, after: Json) -> bool:
     return len(was) > 1 and was in _text(drift.desired) and _text(drift.desired).replace(was, now) == _text(drift.live)
 
 
-def _is_plain(value: Json) -> bool:
-    return not isinstance(value, (dict, list))
-
-
 def _text(value: Json) -> str:
     return value if isinstance(value, str) else canonical(value).decode()
-
-
-_SHORTHANDS = {"replicas": "count", "image": "newTag"}  # fields of a kustomization that set another field
-
-
-def _means(keys: tuple[str, ...], leaf: str) -> bool:
-    return keys[-1:] in ((leaf,), (_SHORTHANDS.get(leaf, ""),))
-
-
-def _lines_with(node: Node, text: str, leaf: str, *, is_whole: bool, keys: tuple[str, ...] = ()) -> Iterator[int]:
-    """Lines of scalars below a node that give `leaf` this value; of keys `leaf` where the value is a list or map."""
-    if isinstance(node, ScalarNode):
-        value = str(node.value)
-        is_tag = leaf == "image" and keys[-1:] in (("newTag",), ("digest",)) and text.endswith(value)
-        is_literal = keys[-1:] == ("literals",) and value == f"{leaf}={text}"
-        if (is_whole and value == text and _means(keys, leaf)) or is_tag or is_literal:
-            yield node.start_mark.line + 1
-    elif isinstance(node, MappingNode):
-        fields = {str(key.value): (key, value) for key, value in node.value if isinstance(key, ScalarNode)}
-        path = str(fields["path"][1].value) if "path" in fields and "value" in fields else ""
-        for name, (key, value) in fields.items():
-            # The value of a JSON patch's operation belongs to the field that its path ends in.
-            below = (*keys, path.rstrip("-/").rpartition("/")[2]) if name == "value" and path else (*keys, name)
-            if not is_whole and below[-1] == leaf and not isinstance(value, ScalarNode):
-                yield key.start_mark.line + 1
-            else:
-                yield from _lines_with(value, text, leaf, is_whole=is_whole, keys=below)
-    elif isinstance(node, SequenceNode):
-        for item in node.value:
-            yield from _lines_with(item, text, leaf, is_whole=is_whole, keys=keys)
 
 
 def _lines(

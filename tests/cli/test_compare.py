@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cli.planrepo import BASE, files
-from fixtures.layouts.documents import COMPONENT, KUSTOMIZATION, cluster, named, overlay, stream
+from fixtures.layouts.documents import COMPONENT, KUSTOMIZATION, cluster, deployment, named, overlay, stream
 from inventory.building import write
 
 from fleet.cli.compare import compare
@@ -56,8 +56,24 @@ def test_what_an_environment_sets_is_on_purpose_with_its_line_from_either_side(t
     image = found.pop("~ Deployment shop/web spec.template.spec.containers[name=web].image")
     assert image == (f"{PROD}/kustomization.yaml", 9)
     assert found.pop("- PodDisruptionBudget shop/web") == (f"{PROD}/budget.yaml", 2)
-    # The patch is a text inside of a kustomization: the port that it sets is on no line of its own.
-    assert {place for what, place in found.items() if what.startswith("~ Service")} == {(None, None)}
+    # The port is what its list goes by: one entry comes, by a line of the patch, and one is not there any more.
+    assert found == {
+        "~ Service shop/web spec.ports[port=8080]": ("overlays/web/dev/kustomization.yaml", 7),
+        "~ Service shop/web spec.ports[port=80]": (None, None),
+    }
+
+
+def test_a_line_that_sets_the_same_value_elsewhere_explains_nothing(tmp_path: Path) -> None:
+    """Two objects of one name and kind in patches of their own: only a trial tells whose line it is."""
+    both = stream([deployment(name, f"reg.example/{name}:1") for name in ("api", "web")])
+    patch = stream([named("Deployment", "apps/v1", "api", spec={"replicas": 4})])
+    prod = KUSTOMIZATION + "resources: [../base]\npatches:\n  - path: api.yaml\n"
+    prod += "  - target: {kind: Deployment, name: web}\n    patch: |-\n      - op: replace\n"
+    prod += "        path: /spec/replicas\n        value: 4\n"
+    changed = {f"{BASE}/web.yaml": both, f"{PROD}/kustomization.yaml": prod, f"{PROD}/api.yaml": patch}
+    found = differences(write(tmp_path, {**files(), **changed}))
+    assert found["~ Deployment shop/web spec.replicas"] == (f"{PROD}/kustomization.yaml", prod.count("\n"))
+    assert found["~ Deployment shop/api spec.replicas"][0] == f"{PROD}/api.yaml"
 
 
 def test_a_component_and_a_variable_are_the_reason_and_values_of_clusters_make_no_variants(tmp_path: Path) -> None:
