@@ -15,6 +15,21 @@ from fleet.core.status import Event, EventKind
 from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid
 from fleet.ports.state import HoldRow
 
+_SHOWN_CLUSTERS = 3
+
+
+def would_do(row: HoldRow) -> str:
+    """What a hold would do if it were approved: `would delete 3 objects`, or let units go that left the repo."""
+    count = sum(len(request.deletions) for request in row.requests)
+    leaving = sorted(str(request.unit.cluster) for request in row.requests if not request.deletions)
+    words = [f"delete {count} object{'' if count == 1 else 's'}"] if count or not leaving else []
+    if leaving:
+        more = len(leaving) - _SHOWN_CLUSTERS
+        names = ", ".join(leaving[:_SHOWN_CLUSTERS]) + (f" and {more} more" if more > 0 else "")
+        units = f"{len(leaving)} unit{'' if len(leaving) == 1 else 's'}"
+        words.append(f"let go of {units} on {names}; their objects stay")
+    return f"would {' and '.join(words)}"
+
 
 def hold_out(row: HoldRow) -> HoldOut:
     """As the API shows it."""
@@ -37,6 +52,7 @@ def hold_out(row: HoldRow) -> HoldOut:
         commit=row.commit,
         list_digest=row.list_digest,
         clusters=sorted({str(request.unit.cluster) for request in row.requests}),
+        would=would_do(row),
         messages=sorted({request.message for request in row.requests}),
         deletions=deletions,
         created_at=rfc3339(row.created_at),

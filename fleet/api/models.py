@@ -183,6 +183,16 @@ class ClusterOut(ApiModel):
     status: ClusterStatus
 
 
+class IgnoredOut(ApiModel):
+    """Fields that an overlay has left alone: which, since which line, and by whose word until when."""
+
+    what: str
+    origin: str
+    reason: str = ""
+    owner: str = ""
+    until: str = ""
+
+
 class OverlaySpec(ApiModel):
     """One overlay of the repo."""
 
@@ -190,6 +200,7 @@ class OverlaySpec(ApiModel):
     origin: str
     team: str = ""
     depends_on: list[str] = Field(default_factory=list[str])
+    ignore_differences: list[IgnoredOut] = Field(default_factory=list[IgnoredOut])
 
 
 class OverlayStatus(ApiModel):

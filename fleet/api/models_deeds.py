@@ -31,6 +31,7 @@ class HoldOut(ApiModel):
     commit: str
     list_digest: str
     clusters: list[str]
+    would: str
     messages: list[str]
     deletions: list[HoldDeletion]
     created_at: str | None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from fleet.access.policy import Role
+from fleet.api.holds import would_do
 from fleet.api.models import rfc3339
 from fleet.api.models_fleet import EndsSoon, EnvironmentRow, NeedsPerson, ProblemOut, RevisionOut, StatusOut
 from fleet.api.route import Call, Route
 from fleet.core.fleet import Problem, Suspension
 from fleet.core.fold import ClusterSummary, fold_fleet
+from fleet.core.overdue import overdue_of
 from fleet.core.renewal import judge_ending
 from fleet.core.results import RenderProblem
 from fleet.core.status import Health, Sync
@@ -65,7 +66,7 @@ async def _status(call: Call) -> StatusOut:
     lines = [
         *_of_clusters(view, summary.clusters, now),
         *_of_holds(await call.parts.state.holds(open_only=True), now),
-        *_of_suspensions(await call.parts.state.suspensions(), now),
+        *_of_overdue(view, await call.parts.state.suspensions(), now),
         *_of_git(view, now),
         *_of_renewals(view, now),
     ]
@@ -137,20 +138,13 @@ def _of_clusters(view: View, clusters: tuple[ClusterSummary, ...], now: float) -
 def _of_holds(holds: tuple[HoldRow, ...], now: float) -> Iterator[NeedsPerson]:
     for row in holds:
         if not row.decision:
-            count = sum(len(request.deletions) for request in row.requests)
-            what = f"hold {row.id}: {row.overlay} would delete {count} objects"
-            yield _line(row.created_at, now, what, f"fleet describe hold {row.id}")
+            following = f"fleet describe hold {row.id}"
+            yield _line(row.created_at, now, f"hold {row.id}: {row.overlay} {would_do(row)}", following)
 
 
-def _of_suspensions(suspensions: tuple[Suspension, ...], now: float) -> Iterator[NeedsPerson]:
-    for suspension in suspensions:
-        try:
-            until = datetime.fromisoformat(suspension.until).timestamp() if suspension.until else None
-        except ValueError:
-            until = None
-        if until is not None and until < now:
-            what = f"{suspension.scope} still suspended, was to end {suspension.until}: {suspension.reason}"
-            yield _line(until, now, what, f"fleet resume {suspension.scope}")
+def _of_overdue(view: View, suspensions: tuple[Suspension, ...], now: float) -> Iterator[NeedsPerson]:
+    for each in overdue_of(view.fleet, view.kept, suspensions, now):
+        yield _line(each.since, now, each.what, each.next_step)
 
 
 def _of_git(view: View, now: float) -> Iterator[NeedsPerson]:

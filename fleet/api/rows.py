@@ -10,6 +10,7 @@ from fleet.api.models import (
     ConditionOut,
     CredentialStatus,
     DriftOut,
+    IgnoredOut,
     Metadata,
     ObjectOut,
     OverlayOut,
@@ -157,6 +158,12 @@ def overlay_out(view: View, overlay: Overlay, now: float) -> OverlayOut:
             origin=str(overlay.origin),
             team=overlay.team,
             depends_on=list(overlay.depends_on),
+            ignore_differences=[
+                IgnoredOut(
+                    what=note.what, origin=str(note.origin), reason=note.reason, owner=note.owner, until=note.until
+                )
+                for note in overlay.ignore_notes
+            ],
         ),
         status=OverlayStatus(
             units=len(names),

@@ -69,7 +69,8 @@ def approve(client: Client, hold: str, *, list_digest: str, reason: str) -> int:
             "a hold is approved by the list that was shown", next_step=f"fleet describe hold {hold} says the command"
         )
     answer = client.call("POST", f"/api/v1/holds/{hold}:approve", {"listDigest": list_digest, "reason": reason})
-    say(f"{hold} approved: {len(answer['deletions'])} objects go if they are still as they were shown")
+    only = ", if they are still as they were shown" if answer["deletions"] else ""
+    say(f"{hold} approved: {answer['would'].replace('would', 'to', 1)}{only}")
     return 0
 
 

@@ -148,6 +148,10 @@ def _overlay(client: Client, item: Item) -> None:
     _fact("directory", spec["directory"])
     _fact("file", spec["origin"])
     _fact("after", ", ".join(spec.get("dependsOn", [])))
+    for note in spec.get("ignoreDifferences", []):
+        ends = f", until {note['until']}" if note["until"] else ""
+        words = " ".join(filter(None, (note["reason"], f"({note['owner']})" if note["owner"] else "")))
+        _fact("ignores", f"{note['what']}  by {note['origin']}{ends}" + (f": {words}" if words else ""))
     units = client.pages("/api/v1/units", {"overlay": item["metadata"]["name"]})["items"]
     sys.stdout.write("\n")
     rows = [
@@ -159,10 +163,8 @@ def _overlay(client: Client, item: Item) -> None:
 
 def _hold(item: Item) -> None:
     name, digest = item["metadata"]["name"], item["listDigest"][:6]
-    count = len(item["deletions"])
     state = item.get("decision") or "waits for a person"
-    objects = f"{count} object{'' if count == 1 else 's'}"
-    say(f"{name}  {item['overlay']} on {', '.join(item['clusters'])} would delete {objects}; {state}")
+    say(f"{name}  {item['overlay']} on {', '.join(item['clusters'])} {item['would']}; {state}")
     for message in item["messages"]:
         _fact("why", message)
     _fact("commit", item["commit"][:7])
@@ -173,6 +175,10 @@ def _hold(item: Item) -> None:
         table(rows, ("UNIT", "WOULD DELETE", "GOES WITH IT"), sys.stdout)
     if not item.get("decision"):
         sys.stdout.write("\n")
-        say(f"approve    fleet approve {name} --list {digest}        deletes exactly this list, or asks again")
+        does = "deletes exactly this list" if item["deletions"] else "lets them go"
+        back = "put it back in Git" + (
+            ", or annotate it    fleet.internal/prune: disabled" if item["deletions"] else ""
+        )
+        say(f"approve    fleet approve {name} --list {digest}        {does}, or asks again")
         say(f'reject     fleet reject {name} --reason "..."       keeps it; asked again with the next commit')
-        say("for good   put it back in Git, or annotate it    fleet.internal/prune: disabled")
+        say(f"for good   {back}")

@@ -120,6 +120,20 @@ class IgnoreRule:
 
 
 @dataclass(frozen=True, slots=True)
+class IgnoreNote:
+    """Who had fields ignored, why, and until when: for people. Not in the rule, whose other text is another rule.
+
+    Past `until` (RFC 3339 or "") it is listed as overdue; the rule stays in force.
+    """
+
+    what: str
+    origin: Origin
+    reason: str = ""
+    owner: str = ""
+    until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HealthRule:
     """CEL expressions over the live object for a kind that kstatus does not know."""
 
@@ -338,6 +352,7 @@ class Overlay:
     sync: SyncPolicy = field(default_factory=SyncPolicy)
     substitute: bool = False
     ignore: tuple[IgnoreRule, ...] = ()
+    ignore_notes: tuple[IgnoreNote, ...] = ()  # one for each of `ignore`
     health: tuple[HealthRule, ...] = ()
     allow_empty: bool = False
     compat: frozenset[str] = frozenset()

@@ -13,6 +13,7 @@ from fleet.core.fleet import (
     Connection,
     Environment,
     HealthRule,
+    IgnoreNote,
     IgnoreRule,
     Mode,
     OnFailure,
@@ -145,6 +146,10 @@ def _draft(written: Written, spec: schema.OverlaySpec, name: str, origin: Origin
         depends_on=tuple(OverlayName(other) for other in dict.fromkeys(spec.depends_on)),
         substitute=spec.substitute,
         ignore=tuple(_ignore_of(part) for part in spec.ignore_differences),
+        ignore_notes=tuple(
+            _note_of(part, written.origin(*at, "ignoreDifferences", index))
+            for index, part in enumerate(spec.ignore_differences)
+        ),
         health=tuple(HealthRule(part.kind, part.group, part.healthy, part.degraded) for part in spec.health),
         allow_empty=spec.allow_empty,
         compat=frozenset(spec.compat),
@@ -170,6 +175,13 @@ def _target_of(written: Written, part: schema.TargetPart, *at: str | int) -> Tar
 
 def _ignore_of(part: schema.IgnorePart) -> IgnoreRule:
     return IgnoreRule(part.group, part.kind, part.namespace, part.name, tuple(part.pointers), tuple(part.managers))
+
+
+def _note_of(part: schema.IgnorePart, origin: Origin) -> IgnoreNote:
+    kind = f"{part.kind or '*'}.{part.group}" if part.group else part.kind
+    fields = ", ".join([*part.pointers, *(f"what {manager} holds" for manager in part.managers)])
+    what = " ".join(filter(None, (kind, "/".join(filter(None, (part.namespace, part.name))), fields)))
+    return IgnoreNote(what, origin, part.reason, part.owner, part.until)
 
 
 @dataclass(frozen=True, slots=True)

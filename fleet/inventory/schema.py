@@ -45,12 +45,15 @@ def _dirs_or_name(value: Any) -> str:
     return "<named>" if named else "<dirs>"
 
 
+UntilText = Annotated[str, Field(description="RFC 3339, as 2026-11-30T18:00:00Z", pattern=r"^\d{4}-\d\d-\d\dT.+$")]
+
+
 class SuspendPart(Part):
     """A person stops it: reason, owner and until when."""
 
     reason: Annotated[str, Field(min_length=1)]
     owner: str = ""
-    until: Annotated[str, Field(description="RFC 3339, as 2026-11-30T18:00:00Z", pattern=r"^\d{4}-\d\d-\d\dT.+$")] = ""
+    until: UntilText = ""
 
 
 class WindowPart(Part):
@@ -155,7 +158,7 @@ class RolloutPart(Part):
 
 
 class IgnorePart(Part):
-    """Fields that are neither compared nor applied."""
+    """Fields that are neither compared nor applied; why, by whom and until when."""
 
     group: str | None = None
     kind: str = ""
@@ -163,6 +166,9 @@ class IgnorePart(Part):
     name: str = ""
     pointers: list[PointerText] = Field(default_factory=list[str])
     managers: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list[str])
+    reason: str = ""
+    owner: str = ""
+    until: UntilText = ""
 
     @model_validator(mode="after")
     def _says_what(self) -> IgnorePart:

@@ -86,7 +86,7 @@ def fleet_of(clusters: dict[str, str], overlays: dict[str, list[str]]) -> Fleet:
         )
         for name, environment in clusters.items()
     }
-    found = {OverlayName(name): Overlay(OverlayName(name), here, f"overlays/{name}") for name in overlays}
+    found = {OverlayName(name): Overlay(OverlayName(name), f"overlays/{name}", here) for name in overlays}
     units = {}
     for overlay, names in overlays.items():
         for cluster in names:

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from api.conftest import Api, Line, drifted_object
+from api.conftest import HEAD, Api, Line, drifted_object
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleet.api.app import ROUTES
 from fleet.api.openapi import document_of
-from fleet.core.ids import ClusterName, Digest, UnitName
+from fleet.core.fleet import IgnoreNote, Origin, Suspension
+from fleet.core.ids import ClusterName, Digest, OverlayName, UnitName
 from fleet.core.passage import Passage, Passages, Stop
 from fleet.core.results import Rendered
-from fleet.core.status import Health, Report, Sync
+from fleet.core.status import Health, HoldRequest, Report, Sync
+from fleet.ports.state import HoldRow
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -92,6 +94,47 @@ async def test_a_lost_cluster_stands_first_with_its_reason_and_the_time_it_was_s
     assert status["message"] == "refuses; was Synced, Healthy"
     _, whole = await api.call("GET", "/api/v1/status")
     assert whole["needsPerson"][0]["what"].startswith("eu-2 unreachable: refuses")
+
+
+async def test_what_was_to_end_and_has_not_needs_a_person_also_where_git_says_it(api: Api) -> None:
+    assert api.view.fleet is not None
+    api.view.fleet = replace(
+        api.view.fleet, suspend=Suspension("freeze", "jo", "2027-01-15T07:00:00Z", "fleet", Origin("fleet.yaml", 9))
+    )
+    _, whole = await api.call("GET", "/api/v1/status")  # it is 2027-01-15T08:00:00Z
+    (line,) = whole["needsPerson"]
+    assert line["what"] == "fleet still suspended, was to end 2027-01-15T07:00:00Z: freeze (jo)"
+    assert (line["ageSeconds"], line["next"]) == (3600.0, "edit fleet.yaml:9")
+
+
+async def test_fields_that_an_overlay_ignores_are_shown_with_their_reason(api: Api) -> None:
+    assert api.view.fleet is not None
+    note = IgnoreNote("ConfigMap /data", Origin("overlays/web/overlay.yaml", 4), "legacy", "jo", "2027-01-01T00:00:00Z")
+    web = replace(api.view.fleet.overlays[OverlayName("web")], ignore_notes=(note,))
+    api.view.fleet = replace(api.view.fleet, overlays={OverlayName("web"): web})
+    _, shown = await api.call("GET", "/api/v1/overlays/web")
+    (ignored,) = shown["spec"]["ignoreDifferences"]
+    assert ignored == {
+        "what": "ConfigMap /data", "origin": "overlays/web/overlay.yaml:4", "reason": "legacy", "owner": "jo",
+        "until": "2027-01-01T00:00:00Z",
+    }  # fmt: skip
+    _, whole = await api.call("GET", "/api/v1/status")
+    assert [line["what"].split(",")[0] for line in whole["needsPerson"]] == [
+        "overlay web still ignores ConfigMap /data"
+    ]
+
+
+async def test_a_held_fall_says_that_units_are_let_go_and_nothing_is_deleted(api: Api) -> None:
+    requests = tuple(
+        HoldRequest(UnitName(OverlayName("web"), ClusterName(f"eu-{n}")), HEAD, "sharp-fall", "5 of 6 left", ())
+        for n in range(1, 6)
+    )
+    await api.state.put_hold(HoldRow("", "web", HEAD, api.now, Digest("d" * 64), requests, api.now + 3600))
+    _, whole = await api.call("GET", "/api/v1/status")
+    (line,) = whole["needsPerson"]
+    assert line["what"].partition(": ")[2] == (
+        "web would let go of 5 units on eu-1, eu-2, eu-3 and 2 more; their objects stay"
+    )
 
 
 async def test_a_status_that_is_too_old_is_unknown(api: Api) -> None:

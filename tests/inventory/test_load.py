@@ -349,7 +349,8 @@ def test_settings_of_all_kinds_arrive() -> None:
         clusters: [{all: true}]
         sync: {mode: auto}
         rollout: {healthTimeout: 90s}
-        ignoreDifferences: [{kind: Deployment, pointers: [/spec/replicas]}]
+        ignoreDifferences:
+          - {kind: Deployment, pointers: [/spec/replicas], reason: HPA, owner: jo, until: "2026-11-30T18:00:00Z"}
         health: [{kind: Certificate, healthy: 'true'}]
         suspend: {reason: disk swap, until: "2026-11-30T18:00:00Z"}
         compat: [argocd]
@@ -367,9 +368,42 @@ def test_settings_of_all_kinds_arrive() -> None:
     assert (step.name, step.rest, step.max_parallel) == ("all", True, Amount(share=0.5))
     assert web.suspend is not None
     assert web.suspend.scope == "overlay web"
+    (note,) = web.ignore_notes
+    assert (note.what, note.reason, note.owner, note.until) == (
+        "Deployment /spec/replicas", "HPA", "jo", "2026-11-30T18:00:00Z"
+    )  # fmt: skip
+    assert (
+        note.origin.line
+        == files["overlays/web/overlay.yaml"]
+        .splitlines()
+        .index(next(line for line in files["overlays/web/overlay.yaml"].splitlines() if "/spec/replicas" in line))
+        + 1
+    )
     entry = loaded.fleet.clusters[EU_1]
     assert (entry.mode, entry.connection.in_cluster, entry.connection.credential) == (Mode.OBSERVE, True, "")
     assert loaded.fleet.clusters[DEV_1].connection.credential == "dev-1"
+
+
+def test_who_had_a_field_ignored_and_until_when_makes_no_other_rule_of_it() -> None:
+    files = small_repo()
+    plain, noted = ({**files} for _ in range(2))
+    plain["overlays/web/overlay.yaml"] = overlay("{clusters: [{all: true}], ignoreDifferences: [{pointers: [/data]}]}")
+    noted["overlays/web/overlay.yaml"] = overlay(
+        "{clusters: [{all: true}], ignoreDifferences: [{pointers: [/data], reason: r, until: '2026-11-30T18:00:00Z'}]}"
+    )
+    rules = [load(each).fleet.overlays[WEB].ignore for each in (plain, noted)]
+    assert rules[0] == rules[1] != ()
+
+
+def test_an_end_of_ignoring_that_looks_like_no_time_is_refused_with_its_line() -> None:
+    files = small_repo()
+    files["overlays/web/overlay.yaml"] = overlay("""
+        clusters: [{all: true}]
+        ignoreDifferences: [{pointers: [/data], until: tomorrow}]
+    """)
+    (problem,) = load(files).fleet.problems
+    assert "until" in problem.what + problem.why
+    assert problem.origin.path == "overlays/web/overlay.yaml"
 
 
 def test_variables_come_in_the_order_of_the_design_each_with_its_line() -> None:
