@@ -5,19 +5,35 @@ The loop of rollouts asks this before it decides; nothing here changes anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from fleet.controllers.board import Board
-from fleet.core.fleet import Fleet, OverlayState, Unit
+from fleet.core.fleet import Fleet, OverlayState, Unit, Unknown
 from fleet.core.ids import ClusterName, OverlayName, UnitName
-from fleet.core.passage import Passages
-from fleet.core.results import Rendered
+from fleet.core.passage import Passages, Row
+from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.steps import goes_by_steps, stages_of, steps_without_clusters
 from fleet.core.takeover import Wanted, drop_rows, open_rows, take_over
-from fleet.core.unit_facts import fact_of
+from fleet.core.unit_facts import fact_of, judged_by
+from fleet.core.unsaid import is_placed, unsaid_units
 from fleet.core.view import View
+
+_ALL_IS_SAID = Unknown()
+
+
+@dataclass(slots=True)
+class _Group:
+    """The units of one overlay. unsaid: those that the commit does not say because of a problem, and which one."""
+
+    said: list[Unit] = field(default_factory=list[Unit])
+    unsaid: list[tuple[Unit, RenderProblem]] = field(default_factory=list[tuple[Unit, RenderProblem]])
+
+    def units(self) -> Iterator[Unit]:
+        """All of them that go by steps."""
+        yield from filter(goes_by_steps, self.said)
+        yield from (unit for unit, _ in self.unsaid if goes_by_steps(unit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,50 +48,80 @@ class Rows:
         """All rows in line with the newest results, and what is known of the units of each."""
         groups = self._groups(fleet)
         kept = self._taken_over(fleet, groups, wall)
-        facts = {name: self._facts_of(fleet, groups[name], kept) for name in open_rows(kept) if name in groups}
+        rows = _open_rows_of(kept)
+        facts = {name: self._facts_of(fleet, groups[name], row, kept) for name, row in rows.items() if name in groups}
         return kept, facts
 
-    def _groups(self, fleet: Fleet) -> dict[OverlayName, list[Unit]]:
+    def _groups(self, fleet: Fleet) -> dict[OverlayName, _Group]:
         """The units of overlays that wait or are under way."""
         waiting = {name for name in self.board.waiting() if self.board.waits(name)}
         concerned = {name.overlay for name in waiting} | open_rows(self.view.passages)
-        groups: dict[OverlayName, list[Unit]] = {}
+        groups: dict[OverlayName, _Group] = {}
         if concerned:
             for name, unit in fleet.units.items():
                 if name.overlay in concerned:
-                    groups.setdefault(name.overlay, []).append(unit)
+                    groups.setdefault(name.overlay, _Group()).said.append(unit)
+            for unit, problem in self._unsaid(fleet, concerned):
+                groups.setdefault(unit.name.overlay, _Group()).unsaid.append((unit, problem))
         return groups
+
+    def _unsaid(self, fleet: Fleet, concerned: Iterable[OverlayName]) -> Iterator[tuple[Unit, RenderProblem]]:
+        """Units that the hub knows of, and the commit in force does not say."""
+        if fleet.unknown == _ALL_IS_SAID:
+            return
+        known = {*self.view.kept, *self.board.held(), *fleet.unknown.units}
+        for overlay, row in _open_rows_of(self.view.passages).items():
+            known |= {UnitName(overlay, cluster) for cluster in row.targets if cluster in fleet.clusters}
+        overlays = set(concerned)
+        names = sorted(
+            name
+            for name in known
+            if name.overlay in overlays and name not in fleet.units and name not in self.board.leaving_of(name.cluster)
+        )
+        for unit, problem in unsaid_units(fleet, self.view.kept, names):
+            yield unit, RenderProblem(problem.reason, f"{problem.what} ({problem.origin})", fleet.commit)
 
     def is_rendering(self, units: Iterable[Unit]) -> bool:
         """Whether one of these units is not judged at the commit in force yet."""
         return any(unit.name in self.view.rendering or unit.name not in self.board.results for unit in units)
 
-    def _taken_over(self, fleet: Fleet, groups: Mapping[OverlayName, list[Unit]], wall: float) -> Passages:
-        kept, held = self.view.passages, self.board.held()
+    def _taken_over(self, fleet: Fleet, groups: Mapping[OverlayName, _Group], wall: float) -> Passages:
+        kept, held, nothing = self.view.passages, self.board.held(), _Group()
         gone = [
             overlay
             for overlay in open_rows(kept)
             if not fleet.unknown.covers(UnitName(overlay, ClusterName("")))
             and not any(name.overlay == overlay for name in fleet.unknown.units)
-            and not any(goes_by_steps(unit) for unit in groups.get(overlay, ()))
+            and not any(groups.get(overlay, nothing).units())
         ]
         kept = drop_rows(kept, gone, wall)
-        for overlay, units in groups.items():
-            if self.is_rendering(units):
+        rows = _open_rows_of(kept)
+        for overlay, group in groups.items():
+            if self.is_rendering(group.said):
                 continue
             wanted = {
-                unit.name.cluster: Wanted(result, held.get(unit.name))
-                for unit in units
-                if goes_by_steps(unit) and isinstance(result := self.board.results.get(unit.name), Rendered)
+                unit.name.cluster: Wanted(judged, held.get(unit.name))
+                for unit, result in self._results_of(fleet, group)
+                if isinstance(judged := self._judged_by(unit, result, rows.get(overlay)), Rendered)
             }
             kept = take_over(kept, overlay, wanted, fleet.commit, wall)
         return kept
 
-    def _facts_of(self, fleet: Fleet, units: list[Unit], kept: Passages) -> RowFacts:
-        """Facts of one overlay; units: all of it."""
-        first = units[0].overlay
-        steps = {unit.name.cluster: unit for unit in units if goes_by_steps(unit)}
-        clusters = {name: unit.cluster for name, unit in steps.items()}
+    def _results_of(self, fleet: Fleet, group: _Group) -> Iterator[tuple[Unit, Result]]:
+        """All units that go by steps with their newest result, or why there is none."""
+        for unit in filter(goes_by_steps, group.said):
+            yield unit, self.board.results.get(unit.name) or RenderProblem("", "it is not built yet", fleet.commit)
+        yield from ((unit, problem) for unit, problem in group.unsaid if goes_by_steps(unit))
+
+    def _judged_by(self, unit: Unit, result: Result, row: Row | None) -> Result:
+        target = row.targets.get(unit.name.cluster) if row is not None else None
+        return judged_by(result, self.board.released_of(unit.name), target)
+
+    def _facts_of(self, fleet: Fleet, group: _Group, row: Row, kept: Passages) -> RowFacts:
+        """Facts of one overlay; group: all of it."""
+        first = next(unit.overlay for unit in (*group.said, *(unit for unit, _ in group.unsaid)))
+        steps = {unit.name.cluster: (unit, result) for unit, result in self._results_of(fleet, group)}
+        clusters = {name: unit.cluster for name, (unit, _) in steps.items() if is_placed(unit)}
         policy = first.rollout
         among = clusters if policy.own_steps else fleet.clusters
         empty = steps_without_clusters(policy, among.values())
@@ -85,7 +131,7 @@ class Rows:
             units={
                 name: fact_of(
                     unit,
-                    result=self.board.results.get(unit.name),
+                    result=self._judged_by(unit, result, row),
                     held=self.board.released_of(unit.name),
                     report=self.view.units.get(unit.name),
                     cluster=self.view.clusters.get(name),
@@ -94,11 +140,16 @@ class Rows:
                     behind=self._behind(unit, fleet),
                     now=now,
                 )
-                for name, unit in steps.items()
+                for name, (unit, result) in steps.items()
             },
             patience_seconds=policy.health_timeout_seconds,
             on_failure=policy.on_failure,
             broken={step.name: f"it matches no cluster ({step.origin})" for step in empty},
+            lost={
+                name: result.message
+                for name, (unit, result) in steps.items()
+                if isinstance(result, RenderProblem) and not self.board.suspensions_of(unit)
+            },
         )
 
     def _behind(self, unit: Unit, fleet: Fleet) -> str:
@@ -109,3 +160,14 @@ class Rows:
             if name in fleet.units and self.board.waits(name):
                 return str(name)
         return ""
+
+
+def _open_rows_of(kept: Passages) -> dict[OverlayName, Row]:
+    """The rows that are under way."""
+    return {
+        overlay: row
+        for passage in kept.all
+        if not passage.outcome
+        for overlay, row in passage.rows.items()
+        if not row.done
+    }

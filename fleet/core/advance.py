@@ -19,6 +19,7 @@ from fleet.core.gating import (
     GateView,
     all_passed,
     asks_of,
+    closed,
     due_of,
     failures,
     folded,
@@ -84,6 +85,7 @@ class _Look:
         self.facts = {name: facts[name] for name, row in sorted(passage.rows.items()) if name in facts and not row.done}
         self.rows = dict(passage.rows)
         self.outrun = {name for name, row_facts in self.facts.items() if is_outrun(self.rows[name], row_facts)}
+        self.adrift = {name: why for name, row_facts in self.facts.items() if (why := row_facts.adrift)}
         self.releases: list[UnitName] = []
         self.views: list[StepView] = []
         self.waits: dict[UnitName, str] = {}
@@ -95,8 +97,7 @@ class _Look:
     def run(self) -> Advance:
         for overlay, facts in self.facts.items():
             row = stamped(self.rows[overlay], facts, self.now)
-            # While it stands still nothing is read, and a gate's time does not run out.
-            row = row if self._stopped(overlay) else folded(row, facts.stages, facts.readings, self.now)
+            row = closed(row) if self._stopped(overlay) else folded(row, facts.stages, facts.readings, self.now)
             self.rows[overlay], self.groups[overlay] = row, groups_of(row, facts, self.now)
             for stage, group in zip(facts.stages, self.groups[overlay], strict=True):
                 self.loads.setdefault(stage.name, Load()).add(stage, group)
@@ -113,12 +114,13 @@ class _Look:
             passage = replace(passage, halted=failed)
         if passage.halted is not None or passage.paused is not None:
             self.rows = {
-                name: row if row.disturbed else replace(row, disturbed=True) for name, row in self.rows.items()
+                name: closed(row if row.disturbed else replace(row, disturbed=True)) for name, row in self.rows.items()
             }
         self.passage = passage
         for overlay, facts in self.facts.items():
             self._walk(overlay)
-            if overlay not in self.outrun and is_done(self.rows[overlay], facts.stages, self.groups[overlay]):
+            stands = overlay in self.outrun or overlay in self.adrift
+            if not stands and is_done(self.rows[overlay], facts.stages, self.groups[overlay]):
                 self.rows[overlay] = replace(self.rows[overlay], done=True)
         return Advance(
             replace(passage, rows=self.rows),
@@ -155,7 +157,7 @@ class _Look:
             return f"rollout halted{at}: {passage.halted.reason}"
         if passage.paused is not None:
             return f"rollout paused by {passage.paused.by}: {passage.paused.reason}"
-        return "a newer result is on its way" if overlay in self.outrun else ""
+        return "a newer result is on its way" if overlay in self.outrun else self.adrift.get(overlay, "")
 
     # What follows
 
@@ -165,7 +167,8 @@ class _Look:
         last = max((n for n, group in enumerate(groups) if group.size), default=-1)
         behind = ""
         for stage, group in zip(facts.stages[: last + 1], groups, strict=False):
-            if stage.step.takes_clusters and not group.size and stage.name not in facts.broken:
+            lost = facts.lost_in(stage)
+            if stage.step.takes_clusters and not group.size and not lost and stage.name not in facts.broken:
                 continue
             row, released = self.rows[overlay], 0
             is_over = stage.name in row.passed
@@ -177,7 +180,7 @@ class _Look:
                 released, full = self._release(overlay, stage, group)
                 why = why if is_over else "; ".join(filter(None, (why, full)))
             self._wait(overlay, group, group.ready[released:], self._turn(stage, stopped, why, behind), behind=behind)
-            held_up = tuple(group.others.items())
+            held_up = tuple({**group.others, **lost}.items())
             gates = views_of(self.rows[overlay], stage, self.now)
             self.views.append(StepView(overlay, stage.name, len(group.there), group.size, state, why, held_up, gates))
             if not is_over and reached:
@@ -203,7 +206,7 @@ class _Look:
             need = stage.step.approvals - given
             people = "one person" if need == 1 else f"{need} people"
             return f"waits for the approval of {people}"
-        return facts.broken.get(stage.name, "")
+        return facts.stuck_at(stage)
 
     def _try(self, overlay: OverlayName, row: Row, stage: Stage, group: Group, *, stopped: bool) -> tuple[Row, bool]:
         """Whether a step whose turn it is, is over; its moments are kept in the row."""
@@ -215,7 +218,7 @@ class _Look:
                 row = replace(row, calm={key: at for key, at in row.calm.items() if key != name})
             row = without(row, stage)
         if stopped or self._gate(stage, self.facts[overlay]):
-            return row, False
+            return closed(row), False
         if name not in row.opened:
             row = replace(row, opened={**row.opened, name: self.now})
         if not is_calm:

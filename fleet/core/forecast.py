@@ -220,7 +220,8 @@ def _ahead(row: Row, facts: RowFacts, courses: Sequence[Course], now: float) -> 
     rest = [
         (stage, touched) for stage in facts.stages if stage.name not in row.passed and (touched := _touched(row, stage))
     ]
-    stuck = next((name for name in facts.broken if name not in row.passed), "")
+    lost = (stage.name for stage in facts.stages if facts.lost_in(stage))
+    stuck = next((name for name in (*facts.broken, *lost) if name not in row.passed), "")
     if stuck:
         return f"step {stuck} cannot be done"
     comparable = [course for course in courses if all(stage.name in course.legs for stage, _ in rest)]

@@ -78,6 +78,12 @@ def asked_again(row: Row) -> Row:
     return row if len(kept) == len(row.gates) else replace(row, gates=kept)
 
 
+def closed(row: Row) -> Row:
+    """Of a row that stands still nothing is read: what has no verdict begins anew, with its whole time, afterwards."""
+    kept = {key: state for key, state in row.gates.items() if state.verdict is not Verdict.WAITS}
+    return row if len(kept) == len(row.gates) else replace(row, gates=kept)
+
+
 def all_passed(row: Row, stage: Stage) -> bool:
     """Whether nothing of a step is left to measure."""
     states = [row.gates.get(key_of(stage.name, gate)) for gate in stage.step.gates]

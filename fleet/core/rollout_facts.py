@@ -36,7 +36,11 @@ class UnitFact:
 
 @dataclass(frozen=True, slots=True)
 class RowFacts:
-    """What is known of one overlay now: its stages, and all its units that go by them, changed or not."""
+    """What is known of one overlay now: its stages, and all its units that go by them, changed or not.
+
+    lost: clusters whose newest result nobody knows, and that no person stopped, with the cause. A step that has one is
+    neither begun nor over; where no stage has it, nobody knows its step, and the whole row stands still (R5).
+    """
 
     stages: tuple[Stage, ...]
     units: Mapping[ClusterName, UnitFact]
@@ -44,3 +48,28 @@ class RowFacts:
     on_failure: OnFailure = OnFailure.HALT
     broken: Mapping[str, str] = field(default_factory=dict[str, str])  # step -> why it cannot be done
     readings: Mapping[str, Reading] = field(default_factory=dict[str, Reading])  # the newest, by STEP/GATE
+    lost: Mapping[ClusterName, str] = field(default_factory=dict[ClusterName, str])
+
+    def lost_in(self, stage: Stage) -> dict[ClusterName, str]:
+        """The clusters of a stage whose newest result nobody knows, and why."""
+        return {name: self.lost[name] for name in stage.clusters if name in self.lost} if self.lost else {}
+
+    def stuck_at(self, stage: Stage) -> str:
+        """Why a step cannot be done; "" when it can."""
+        return self.broken.get(stage.name) or _named(self.lost_in(stage))
+
+    @property
+    def adrift(self) -> str:
+        """Of which clusters not even the step is known; "" for none."""
+        if not self.lost:
+            return ""
+        placed = {name for stage in self.stages for name in stage.clusters}
+        return _named({name: why for name, why in self.lost.items() if name not in placed})
+
+
+def _named(lost: Mapping[ClusterName, str]) -> str:
+    """The first one with its cause, and how many more."""
+    if not lost:
+        return ""
+    name, why = next(iter(lost.items()))
+    return f"{name} has no result: {why}" + (f" (and {len(lost) - 1} more clusters)" if len(lost) > 1 else "")

@@ -12,6 +12,16 @@ from fleet.core.rollout_facts import Condition, UnitFact
 from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
 
 
+def judged_by(result: Result, held: Rendered | None, target: str | None) -> Result:
+    """What a unit is judged by: its newest result; where there is none, the one that its rollout brought it already.
+
+    held: what it was told to hold last; target: what its rollout shall bring it, None where it changes nothing there.
+    """
+    if isinstance(result, RenderProblem) and held is not None and held.bundle == target:
+        return held
+    return result
+
+
 def fact_of(
     unit: Unit,
     *,

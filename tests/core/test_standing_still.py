@@ -1,0 +1,316 @@
+"""Rollouts that stand still: on what is not known, on a stop amid a gate, and for a person's word on a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fleet.core.advance import Advance, StepState, advance
+from fleet.core.fleet import Cluster, Environment, Gate, HttpCheck, OnFailure, Origin, RolloutPolicy, Step
+from fleet.core.gates import Reading, Verdict, Word
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
+from fleet.core.passage import Passage, Passages, Stop
+from fleet.core.results import Rendered, RenderProblem
+from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.steps import stages_of
+from fleet.core.takeover import Wanted, approved, promoted, resumed, settle, take_over
+from fleet.core.unit_facts import judged_by
+
+HERE = Origin("fleet.yaml", 1)
+DEV, ONE, TWO = ClusterName("dev-1"), ClusterName("prod-1"), ClusterName("prod-2")
+CLUSTERS = {name: Cluster(name, HERE, environment=name.split("-")[0]) for name in (DEV, ONE, TWO)}
+DEV_STEP, OK, PROD = (
+    Step("dev", HERE, environments=("dev",)),
+    Step("ok", HERE, approvals=1),
+    Step("prod", HERE, rest=True),
+)
+WEB, API = OverlayName("web"), OverlayName("api")
+HEAD, NEXT = Revision("b" * 40), Revision("c" * 40)
+OLD = Rendered(Digest("0"), Revision("a" * 40))
+Conditions = Mapping[ClusterName, Condition]
+NONE: Conditions = {}
+
+
+class World:
+    """One overlay or more on three clusters; releases reach their clusters at once."""
+
+    def __init__(self, *steps: Step, overlays: tuple[OverlayName, ...] = (WEB,)) -> None:
+        self.steps = steps or None
+        self.kept = Passages()
+        self.held = {UnitName(overlay, name): OLD for overlay in overlays for name in CLUSTERS}
+        self.target = dict.fromkeys(overlays, "0")
+        for overlay in overlays:
+            self.begin(overlay, "1")
+
+    def begin(self, overlay: OverlayName, target: str, head: Revision = HEAD, *, without: tuple[ClusterName, ...] = ()):
+        """A result of every cluster but some."""
+        self.target[overlay] = target
+        wanted = {
+            name: Wanted(Rendered(Digest(target), head), self.held[UnitName(overlay, name)])
+            for name in CLUSTERS
+            if name not in without
+        }
+        self.kept = take_over(self.kept, overlay, wanted, head, 0.0)
+
+    def facts(self, overlay: OverlayName, conditions: Conditions = NONE, **more: Any) -> RowFacts:
+        target = self.target[overlay]
+        units = {
+            name: UnitFact(
+                target, self.held[UnitName(overlay, name)].bundle == target, conditions.get(name, Condition.WELL)
+            )
+            for name in CLUSTERS
+        }
+        environments = (Environment("dev"), Environment("prod"))
+        stages = stages_of(RolloutPolicy(self.steps), CLUSTERS, environments).stages
+        return RowFacts(stages, units, 600.0, **more)
+
+    def look(self, now: float = 0.0, **facts: RowFacts) -> Advance:
+        """One look at the newest passage; facts by overlay, all well where none are given."""
+        known = {overlay: facts.get(overlay) or self.facts(overlay) for overlay in self.target}
+        found = advance(self.last, known, now, 0.0)
+        rows = dict(found.passage.rows)
+        for unit in found.releases:
+            row = rows[unit.overlay]
+            rows[unit.overlay] = replace(row, before={unit.cluster: self.held[unit], **row.before})
+            self.held[unit] = Rendered(Digest(row.targets[unit.cluster]), found.passage.commit)
+        self.kept = settle(self.kept, replace(found.passage, rows=rows), 0.0)
+        return found
+
+    @property
+    def last(self) -> Passage:
+        return next(one for one in reversed(self.kept.all) if not one.outcome or one is self.kept.all[-1])
+
+    def has(self, *names: ClusterName, overlay: OverlayName = WEB) -> bool:
+        """Whether exactly these clusters hold what is newest."""
+        return {name for name in CLUSTERS if self.held[UnitName(overlay, name)].bundle == self.target[overlay]} == {
+            *names
+        }
+
+
+# What is not known
+
+
+@pytest.mark.parametrize("steps", [(), (DEV_STEP, PROD)], ids=["steps by default", "steps that somebody wrote"])
+def test_a_cluster_without_a_result_holds_its_step_and_all_after_it(steps: tuple[Step, ...]) -> None:
+    world = World(*steps)
+    world.kept = Passages()
+    world.begin(WEB, "1", without=(DEV,))
+    facts = world.facts(WEB, lost={DEV: "resources: missing.yaml is not there"})
+    facts = replace(facts, units={**facts.units, DEV: UnitFact("", released=False, condition=Condition.STOPPED)})
+    for _ in range(5):
+        found = world.look(web=facts)
+        assert world.has()
+    (dev, _prod) = found.steps
+    assert dev.state is StepState.WAITS
+    assert dev.why == "dev-1 has no result: resources: missing.yaml is not there"
+    assert found.waits[UnitName(WEB, ONE)] == "bbbbbbb waits for step dev"
+    assert promoted(world.last, {WEB: facts}) == world.last, "nor does a person go past what nobody knows"
+    assert not world.last.outcome
+    stopped = replace(facts, lost={})  # a person suspends it
+    world.look(web=stopped)
+    assert not world.has()
+
+
+def test_what_is_lost_holds_no_step_that_is_over_and_none_before_it() -> None:
+    world = World(DEV_STEP, PROD)
+    world.look(web=world.facts(WEB, lost={TWO: "its file does not parse"}))
+    assert world.has(DEV), "the steps before it go on"
+    world.look(web=world.facts(WEB, lost={TWO: "its file does not parse"}))
+    assert world.has(DEV)
+    assert "dev" in world.last.rows[WEB].passed
+    world.look(web=world.facts(WEB, lost={DEV: "its file does not parse"}))
+    assert world.has(DEV, ONE, TWO), "what is proven stays proven"
+
+
+def test_a_cluster_of_which_not_even_the_step_is_known_holds_the_whole_row() -> None:
+    world = World(DEV_STEP, PROD)
+    rest = {name: CLUSTERS[name] for name in (ONE, TWO)}
+    stages = stages_of(RolloutPolicy((DEV_STEP, PROD)), rest, ()).stages
+    facts = replace(world.facts(WEB, lost={DEV: "its file does not parse"}), stages=stages)
+    nothing = replace(facts, stages=())
+    for known in (facts, nothing):
+        found = world.look(web=known)
+        assert not found.releases
+        assert not found.passage.rows[WEB].done
+        assert promoted(world.last, {WEB: known}) == world.last
+    found = world.look(web=facts)
+    assert "dev-1 has no result: its file does not parse" in found.waits[UnitName(WEB, ONE)]
+    world.look(web=replace(facts, lost={}))  # it left by a commit that can be read
+    assert world.has(ONE, TWO)
+
+
+def test_the_failure_of_a_cluster_that_is_lost_on_its_way_is_seen() -> None:
+    world = World(DEV_STEP, PROD)
+    world.look()
+    assert world.has(DEV)
+    lost = {DEV: "its file does not parse"}
+    world.look(web=world.facts(WEB, lost=lost))
+    assert world.has(DEV)
+    assert world.last.halted is None, "it is well: nothing has failed"
+    world.look(web=world.facts(WEB, {DEV: Condition.BAD}, lost=lost))
+    assert world.last.halted is not None
+    assert world.has(DEV)
+
+
+def test_what_is_lost_on_its_way_is_judged_by_what_it_was_brought() -> None:
+    problem, new = RenderProblem("BuildFailed", "it fails", HEAD), Rendered(Digest("1"), HEAD)
+    assert judged_by(problem, new, "1") == new
+    assert judged_by(problem, OLD, "1") == problem
+    assert judged_by(problem, None, "1") == problem
+    assert judged_by(OLD, new, "1") == OLD, "a newest result is what counts"
+
+
+# A stop amid a gate
+
+GATE = Gate("errors", HttpCheck("https://x"), HERE, interval_seconds=30.0, timeout_seconds=600.0, retries=2)
+GATED = replace(DEV_STEP, gates=(GATE,))
+
+
+def amid_a_gate(*overlays: OverlayName) -> tuple[World, dict[str, Reading]]:
+    """Web is on dev-1, and its gate has read badly once, which it forgives."""
+    world = World(GATED, PROD, overlays=overlays or (WEB,))
+    world.look()
+    bad = {"dev/errors": Reading(Word.BAD, "status 500", 0.0, 2.0)}
+    world.look(1.0)
+    world.look(2.0, web=world.facts(WEB, readings=bad, on_failure=OnFailure.ROLLBACK))
+    assert world.last.rows[WEB].gates["dev/errors"].bad_in_a_row == 1
+    return world, bad
+
+
+@pytest.mark.parametrize("stop", ["halt", "pause", "lost", "approval"])
+def test_time_in_which_a_row_stood_still_is_no_time_of_its_gate(stop: str) -> None:
+    world, bad = amid_a_gate(WEB, API) if stop == "halt" else amid_a_gate()
+    web = world.facts(WEB, readings=bad, on_failure=OnFailure.ROLLBACK)
+    match stop:
+        case "halt":
+            world.look(3.0, web=web, api=world.facts(API, {DEV: Condition.BAD}))
+            assert world.last.halted is not None
+            world.begin(API, "2", NEXT)  # a newer commit mends api, which lifts the halt
+            world.kept = replace(world.kept, all=tuple(one for one in world.kept.all if one.commit == HEAD))
+            world.target.pop(API)
+        case "pause":
+            paused = replace(world.last, paused=Stop("lunch", "jo", 0.0))
+            world.kept = settle(world.kept, paused, 0.0)
+            world.look(3.0, web=web)
+            world.kept = settle(world.kept, resumed(world.last), 0.0)
+        case "lost":
+            world.look(3.0, web=replace(web, lost={DEV: "its file does not parse"}))
+        case _:
+            asked = tuple(replace(one, step=replace(one.step, approvals=1)) for one in web.stages)
+            world.look(3.0, web=replace(web, stages=asked))
+    found = world.look(4000.0, web=web)
+    assert found.passage.halted is None
+    assert not found.take_back
+    state = found.passage.rows[WEB].gates["dev/errors"]
+    assert (state.verdict, state.opened, state.bad_in_a_row) == (Verdict.WAITS, 4000.0, 0)
+    assert [ask.asked_at for ask in found.asks if ask.overlay == WEB] == [4000.0]
+    found = world.look(4600.0, web=web)
+    assert found.take_back is False
+    assert found.passage.halted is not None, "its own time counts: nothing was read within it"
+
+
+def test_twin_a_gate_that_was_not_stopped_fails_at_its_timeout() -> None:
+    world, bad = amid_a_gate()
+    found = world.look(601.0, web=world.facts(WEB, readings=bad, on_failure=OnFailure.ROLLBACK))
+    assert found.take_back
+    assert found.passage.halted is not None
+    assert "not passed within 10m00s" in found.passage.halted.reason
+
+
+def test_a_gate_that_failed_has_failed_whatever_else_stops_its_row() -> None:
+    world, _ = amid_a_gate()
+    worse = {"dev/errors": Reading(Word.BAD, "status 500", 0.0, 90.0)}
+    web = world.facts(WEB, readings=worse)
+    for at in (30.0, 60.0, 90.0):
+        worse["dev/errors"] = Reading(Word.BAD, "status 500", 0.0, at)
+        world.look(at, web=web)
+    assert world.last.halted is not None
+    paused = replace(world.last, paused=Stop("lunch", "jo", 0.0), halted=None)
+    world.kept = settle(world.kept, paused, 0.0)
+    world.look(91.0, web=web)
+    assert world.last.rows[WEB].gates["dev/errors"].verdict is Verdict.FAILED
+
+
+# Approvals
+
+
+def everywhere(world: World) -> None:
+    """Step ok approved by jo, and the result on all clusters."""
+    for _ in range(3):
+        world.look()
+    world.kept = settle(world.kept, approved(world.last, "ok", "jo"), 0.0)
+    for _ in range(3):
+        world.look()
+    assert world.has(DEV, ONE, TWO)
+
+
+@pytest.mark.parametrize("others", [(), (API,)], ids=["its rollout is over", "another overlay goes on"])
+def test_an_approval_is_not_one_of_what_a_later_build_of_the_same_commit_gives(others: tuple[OverlayName, ...]) -> None:
+    world = World(DEV_STEP, OK, PROD, overlays=(WEB, *others))
+    busy = {overlay: world.facts(overlay, {DEV: Condition.AWAY}) for overlay in others}
+    for _ in range(3):
+        world.look(**busy)
+    world.kept = settle(world.kept, approved(world.last, "ok", "jo"), 0.0)
+    for _ in range(3):
+        world.look(**busy)
+    assert world.has(DEV, ONE, TWO)
+    assert world.last.outcome == ("" if others else "done")
+    world.begin(WEB, "9")  # the hub was upgraded, and builds the same commit otherwise
+    for _ in range(5):
+        found = world.look(**busy)
+    assert world.has(DEV), "the approval was of another result"
+    assert next(step for step in found.steps if step.overlay == WEB and step.name == "ok").why == (
+        "waits for the approval of one person"
+    )
+    world.kept = settle(world.kept, approved(world.last, "ok", "jo"), 0.0)
+    world.look(**busy)
+    assert world.has(DEV, ONE, TWO)
+
+
+def test_twin_an_approval_holds_while_its_results_are_the_same() -> None:
+    world = World(DEV_STEP, OK, PROD)
+    world.look()
+    world.kept = settle(world.kept, approved(world.last, "ok", "jo"), 0.0)
+    world.begin(WEB, "1")  # rendered once more, to the same
+    world.begin(WEB, "1", NEXT)  # a commit that changes nothing here
+    for _ in range(3):
+        world.look()
+    assert world.has(DEV, ONE, TWO)
+
+
+def test_an_approval_from_before_a_rollback_lets_nothing_pass_when_it_is_resumed() -> None:
+    world = World(DEV_STEP, OK, PROD)
+    everywhere(world)
+    passage = world.last
+    world.kept = settle(world.kept, replace(passage, outcome="rolled back"), 0.0)
+    world.held = dict.fromkeys(world.held, OLD)
+    world.begin(WEB, "1")
+    for _ in range(5):
+        world.look()
+    assert world.has(DEV)
+
+
+# What a person goes past
+
+SOAK = replace(DEV_STEP, soak_seconds=600.0)
+
+
+@pytest.mark.parametrize("before", [Condition.WELL, Condition.BUSY])
+def test_promoting_past_a_soak_goes_on_without_those_alone_that_are_not_healthy(before: Condition) -> None:
+    world = World(SOAK, replace(PROD, one_first=True))
+    world.look()
+    now = {DEV: before}
+    world.look(1.0, web=world.facts(WEB, now))
+    world.kept = settle(world.kept, promoted(world.last, {WEB: world.facts(WEB, now)}), 0.0)
+    world.look(2.0, web=world.facts(WEB, {**now, ONE: Condition.BUSY}))
+    assert world.has(DEV, ONE)
+    found = world.look(3.0, web=world.facts(WEB, {DEV: Condition.BAD}))
+    if before is Condition.WELL:
+        assert found.passage.halted is not None, "it was Healthy, and crashes"
+        assert world.has(DEV, ONE)
+    else:
+        assert found.passage.halted is None, "twin: a person went on without it"
+        assert world.has(DEV, ONE, TWO)
