@@ -70,11 +70,12 @@ class Row:
 
     def renamed(self, old: ClusterName, new: ClusterName) -> Row:
         """The same where a cluster has another name: how far it was counts, not what was begun for the new entry."""
-        if old not in self.targets:
+        if old not in self.targets and old not in self.before:
             return self
         return replace(
             self,
-            targets=_moved(self.targets, old, new),
+            # Where a newer commit took over under the new name already, that is what it shall hold.
+            targets=_moved(self.targets, old, new) if old in self.targets else self.targets,
             flying=_moved(self.flying, old, new),
             away=_moved(self.away, old, new),
             before=_moved(self.before, old, new),

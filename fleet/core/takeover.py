@@ -7,7 +7,7 @@ result that comes late joins its row, and what people or failures stopped stays 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fleet.core.gating import asked_again
@@ -61,13 +61,28 @@ def take_over(
         # Steps are asked about again: nobody agreed to this result.
         return _put(kept, replace(passage, rows={**passage.rows, overlay: again}, approvals={}))
     if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
-        before = {name: held for name, held in row.before.items() if name in concerned}
+        before = _before(row, wanted, concerned)
         moved = _without_row(kept, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
         return _begin(moved, overlay, Row(_targets(wanted, concerned), before=before), head, wall)
     if others:
-        joined = replace(row, targets={**row.targets, **_targets(wanted, others)})
+        joined = replace(row, targets={**row.targets, **_targets(wanted, others)}, before=_before(row, wanted, wanted))
         return _put(kept, replace(passage, rows={**passage.rows, overlay: joined}))
     return kept
+
+
+def _before(
+    row: Row, wanted: Mapping[ClusterName, Wanted], concerned: Container[ClusterName]
+) -> dict[ClusterName, Rendered]:
+    """What units go back to, once newer results took over.
+
+    That of a cluster which nothing is said of is kept: it may be there under another name, which is known only when it
+    was reached, or its build may have failed. One that comes back and holds nothing has nothing to go back to.
+    """
+    return {
+        name: held
+        for name, held in row.before.items()
+        if name not in wanted or (name in concerned and wanted[name].held is not None)
+    }
 
 
 def drop_rows(kept: Passages, gone: Iterable[OverlayName], wall: float) -> Passages:

@@ -14,7 +14,7 @@ from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.rollout_orders import Done, RolloutOrder, carry_out
 from fleet.core.steps import stages_of
-from fleet.core.takeover import Wanted, settle, take_over
+from fleet.core.takeover import Wanted, settle, take_over, taken_back
 
 HERE = Origin("fleet.yaml", 1)
 DEV, ONE, TWO = ClusterName("dev"), ClusterName("prod-1"), ClusterName("prod-2")
@@ -198,3 +198,57 @@ def test_only_a_beginning_that_names_one_commit_lets_its_results_in_again() -> N
         assert order(kept, "resume", vague) == Done(kept, "refused", f"there is no rollout of {vague}")
     assert set(order(kept, "resume", "abcdef02").kept.quarantine[WEB]) == {"d1"}
     assert set(order(kept, "resume", one).kept.quarantine[WEB]) == {"d2"}
+
+
+NINE, NEWER = ClusterName("prod-9"), Revision("c" * 40)
+FIRST = Rendered(Digest("1"), HEAD)
+
+
+def after_prod_one() -> Passages:
+    """The first result is on dev and on prod-1, which held another before."""
+    kept = take_over(Passages(), WEB, wanted("1"), HEAD, 0.0)
+    passage = kept.all[-1]
+    row = replace(passage.rows[WEB], before={DEV: OLD, ONE: OLD}, flying={ONE: 0.0})
+    return settle(kept, replace(passage, rows={WEB: row}), 0.0)
+
+
+def newer(*names: ClusterName) -> dict[ClusterName, Wanted]:
+    """Results of a newer commit. Who is new holds nothing, as far as is known."""
+    held = {DEV: FIRST, ONE: FIRST, TWO: OLD}
+    return {name: Wanted(Rendered(Digest("2"), NEWER), held.get(name)) for name in names}
+
+
+def back_of(kept: Passages, *holds: ClusterName) -> Mapping[UnitName, Rendered]:
+    held = {UnitName(WEB, name): FIRST for name in holds}
+    return taken_back(kept, kept.all[-1], held, Stop("it breaks", "jo", 5.0), (WEB,)).back
+
+
+def test_a_cluster_that_is_renamed_by_a_commit_which_changes_its_result_goes_back_to_what_it_held() -> None:
+    kept = take_over(after_prod_one(), WEB, newer(DEV, NINE, TWO), NEWER, 1.0)
+    row = kept.all[-1].rows[WEB]
+    assert row.targets.keys() == {DEV, NINE, TWO}
+    known = kept.renamed(ONE, NINE)  # as it is once the new entry was reached
+    row = known.all[-1].rows[WEB]
+    assert (row.targets[NINE], row.before) == ("2", {DEV: OLD, NINE: OLD})
+    assert back_of(known, DEV, NINE) == {UnitName(WEB, DEV): OLD, UnitName(WEB, NINE): OLD}
+    # Another commit may come before that is known.
+    third = Revision("d" * 40)
+    later = {name: replace(one, result=Rendered(Digest("3"), third)) for name, one in newer(DEV, NINE, TWO).items()}
+    assert take_over(kept, WEB, later, third, 2.0).renamed(ONE, NINE).all[-1].rows[WEB].before[NINE] == OLD
+
+
+def test_a_unit_whose_build_fails_at_a_newer_commit_goes_back_to_what_it_held() -> None:
+    kept = take_over(after_prod_one(), WEB, newer(DEV, TWO), NEWER, 1.0)
+    assert back_of(kept, DEV, ONE)[UnitName(WEB, ONE)] == OLD
+
+
+def test_a_cluster_that_left_and_comes_back_with_nothing_has_nothing_to_go_back_to() -> None:
+    left = take_over(after_prod_one(), WEB, newer(DEV, TWO), NEWER, 1.0)
+    assert UnitName(WEB, ONE) not in back_of(left, DEV), "what it held was let go"
+    again = {**newer(DEV, TWO), ONE: Wanted(Rendered(Digest("2"), NEWER), None)}
+    same = take_over(left, WEB, again, NEWER, 2.0)
+    assert ONE in same.all[-1].rows[WEB].targets
+    assert ONE not in same.all[-1].rows[WEB].before
+    third = Revision("d" * 40)
+    later = {name: replace(one, result=Rendered(Digest("3"), third)) for name, one in again.items()}
+    assert ONE not in take_over(left, WEB, later, third, 2.0).all[-1].rows[WEB].before
