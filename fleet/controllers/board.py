@@ -19,7 +19,7 @@ from fleet.controllers.rollout_store import values_of as rollout_values
 from fleet.controllers.roster import Roster
 from fleet.core.differences import changed_clusters, changed_units, other_policies
 from fleet.core.fleet import Cluster, Fleet, Suspension, Unit
-from fleet.core.guard import Approved
+from fleet.core.guard import Approvals, approved_at
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName, short
 from fleet.core.leaving import Leave
 from fleet.core.objects import Bundle
@@ -69,7 +69,7 @@ class Board:
         self._quarantine: Quarantine | None = None
         self._quarantined: Mapping[UnitName, tuple[Digest, ...]] = {}  # of that one, by unit
         self._permits_to_come: dict[UnitName, frozenset[ObjectRef]] = {}  # with them
-        self._approved: Mapping[UnitName, frozenset[Approved]] = {}
+        self._approved: Approvals = {}
         self._suspensions: tuple[Suspension, ...] = ()
         self._requests: tuple[SyncRequest, ...] = ()
         self._identities = Identities()
@@ -327,7 +327,7 @@ class Board:
         self,
         suspensions: Sequence[Suspension],
         requests: Sequence[SyncRequest],
-        approved: Mapping[UnitName, frozenset[Approved]],
+        approved: Approvals,
         released_falls: frozenset[UnitName],
         recovered: frozenset[ClusterName],
     ) -> None:
@@ -338,9 +338,8 @@ class Board:
             self._dirty |= {
                 name for name in {*fleet.units, *self._publisher.told()} if scopes_of(name) & changed_scopes
             }
-        for name in set(approved) | set(self._approved):
-            if approved.get(name) != self._approved.get(name):
-                self._dirty.add(name)
+        changed = {of for of in {*approved, *self._approved} if approved.get(of) != self._approved.get(of)}
+        self._dirty |= {name for name, _ in changed}
         for request in set(requests) ^ set(self._requests):
             self._publisher.dirty.add(request.unit.cluster)
         self._publisher.dirty |= recovered ^ self._recovered
@@ -545,7 +544,7 @@ class Board:
             result=result,
             held=None if isinstance(result, RenderProblem) and waits else held,
             permits=permits.get(name, frozenset()),
-            approved=self._approved.get(name, frozenset()),
+            approved=approved_at(self._approved, name, result.commit) if result is not None else frozenset(),
             renames=self._deletions.renames_of(name),
             suspensions=(*self._suspensions, *self._identities.stops(fleet.clusters)),
             unproven=self._identities.unproven(fleet.clusters) if may_be_renamed else (),

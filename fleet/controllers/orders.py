@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from fleet import telemetry
 from fleet.controllers.board import Board
 from fleet.controllers.overrides import orphans_of, override_of
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
-from fleet.core.guard import Approved
+from fleet.core.guard import Approvals, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave
 from fleet.core.overrides import Way
@@ -24,6 +23,7 @@ from fleet.core.rollout import SyncRequest
 from fleet.core.status import HoldRequest
 from fleet.core.view import View
 from fleet.ports.state import BELIEVED, RECOVERED, Bells, HoldRow, OperationRow, State
+from fleet.values import dataclass
 
 LOOK_SECONDS = 120.0  # without a ring, which each fetch gives: only holds that expire, and those live for days
 HOLD_SECONDS = 3 * 86400
@@ -164,9 +164,12 @@ class Orders:
         return wanted
 
 
-def approvals_of(holds: tuple[HoldRow, ...]) -> Mapping[UnitName, frozenset[Approved]]:
-    """Deletions that a person approved, by unit; those whose content could not be read are never among them."""
-    approved: dict[UnitName, set[Approved]] = {}
+def approvals_of(holds: tuple[HoldRow, ...]) -> Approvals:
+    """Deletions that a person approved, by unit and commit: a later commit's are asked about anew, list and all (R9).
+
+    Those whose content could not be read are never among them.
+    """
+    approved: dict[tuple[UnitName, Revision], set[Approved]] = {}
     for row in holds:
         if row.decision != "approved":
             continue
@@ -174,8 +177,8 @@ def approvals_of(holds: tuple[HoldRow, ...]) -> Mapping[UnitName, frozenset[Appr
             for deletion in request.deletions:
                 if deletion.content is not None:
                     entry = Approved(deletion.ref, deletion.uid, Digest(deletion.content))
-                    approved.setdefault(request.unit, set()).add(entry)
-    return {unit: frozenset(entries) for unit, entries in approved.items()}
+                    approved.setdefault((request.unit, request.commit), set()).add(entry)
+    return {of: frozenset(entries) for of, entries in approved.items()}
 
 
 def released_falls_of(holds: tuple[HoldRow, ...], falls: Mapping[UnitName, Leave]) -> frozenset[UnitName]:

@@ -6,15 +6,16 @@ The hub judges deletions across clusters and hands each worker its permits; what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from fleet.core.documents import Document, text_at
 from fleet.core.fleet import Budget, TeamRights
-from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import BundleObject, PruneRule
 from fleet.errors import NotAllowedForTeam, RenderEmpty
+from fleet.values import dataclass
 
 FALL_SHARE = 0.5  # R8: a unit that loses more than this share of its objects
 _RBAC = "rbac.authorization.k8s.io"
@@ -63,6 +64,14 @@ class Approved:
     ref: ObjectRef
     uid: str
     content: Digest  # of the live object then; another content voids the approval
+
+
+Approvals = Mapping[tuple[UnitName, Revision], frozenset[Approved]]  # by the unit and the commit that were asked about
+
+
+def approved_at(approvals: Approvals, unit: UnitName, commit: Revision) -> frozenset[Approved]:
+    """What a person approved of a unit for this very commit: by a later one the same deletion is asked about anew."""
+    return approvals.get((unit, commit), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +262,20 @@ def judge_team_rights(
     return tuple(refused)
 
 
+def may_hold(ref: ObjectRef, rights: TeamRights) -> bool:
+    """Whether an object of this kind and place may be among what a team holds (R29)."""
+    return not _why_not_there(ref, rights)
+
+
 def _why_refused(obj: BundleObject, rights: TeamRights) -> str:
-    ref = obj.ref
+    if why := _why_not_there(obj.ref, rights):
+        return why
+    if obj.options.replace and not rights.replace:
+        return "replace: enabled deletes the object, which the team may not"
+    return ""
+
+
+def _why_not_there(ref: ObjectRef, rights: TeamRights) -> str:
     names = {ref.kind, f"{ref.kind}.{ref.group}" if ref.group else ref.kind}
     if rights.kinds is not None and not names & set(rights.kinds):
         return f"kind {ref.kind} is not among its kinds"
@@ -265,6 +286,4 @@ def _why_refused(obj: BundleObject, rights: TeamRights) -> str:
             return f"namespace {place} is not among its namespaces"
         if not place and (rights.kinds is None or not names & set(rights.kinds)):
             return f"kind {ref.kind} is outside namespaces and not named in its kinds"
-    if obj.options.replace and not rights.replace:
-        return "replace: enabled deletes the object, which the team may not"
     return ""

@@ -6,8 +6,9 @@ that each of them is needed is shown by switching it off in a copy of the code (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ GUARDS: tuple[Guard, ...] = (
         ("more than its text is not renamed", "R9 R10", "renames:_may_change_name", "prune-budget"),
         ("an approval is for the very object", "R9", "guard:_is_approved", ""),
         ("an approval is for the very list", "R9", "release:is_part_of", ""),
+        ("an approval is for its commit", "R9", "guard:approved_at", ""),
         ("prune: confirm", "R9 R10", "guard:_first_reason", "prune-confirm"),
         ("a precious kind", "R10", "guard:is_precious", "precious-kind"),
         ("another incarnation is not deleted", "R11", "record:judge_deletion", "OwnedByOther"),

@@ -322,11 +322,11 @@ class Pruner:
         return replace(request, deletions=told)
 
     async def ask_for(self, unit: UnitState, doomed: Doomed, hold: GuardHold, created: float) -> None:
-        """Hold the deletion of one object; what would go with it is read once for each state of it."""
+        """Hold the deletion of one object; what would go with it is read once for each state and commit."""
         commit = unit.desired.commit if unit.desired else unit.memory.commit
         known = unit.replace_holds.get(doomed.ref)
-        before = known.deletions[0] if known else None
-        if before is not None and (before.uid, before.content) == (doomed.uid, doomed.content):
+        asked = (known.commit, known.deletions[0].uid, known.deletions[0].content) if known else None
+        if asked == (commit, doomed.uid, doomed.content):
             return
         pending = (PendingDeletion(doomed.ref, doomed.uid, doomed.content, created),)
         request = HoldRequest(unit.name, commit, hold.reason, hold.message, pending)

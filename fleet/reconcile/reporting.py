@@ -9,7 +9,7 @@ from fleet.core.ids import Digest, ObjectRef
 from fleet.core.record import FORM, RowState
 from fleet.core.results import EMPTY_BUNDLE
 from fleet.core.rollout import UnknownDesired
-from fleet.core.status import Blocker, Health, ObjectStatus, Standing, Sync, UnitReport
+from fleet.core.status import Blocker, Health, HoldRequest, ObjectStatus, Standing, Sync, UnitReport
 from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import NOT_LISTED, Drift, UnitState, kind_of
@@ -45,13 +45,19 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
         changed=unit.changed,
         objects=objects,
         blocked_by=_chain(unit, outcome, sync, mode),
-        holds=(*unit.holds, *unit.replace_holds.values()),
+        holds=_holds_of(unit),
         warnings=tuple(
             [f"{ref}: {text}" for ref, texts in sorted(unit.warnings.items()) for text in texts]
             + ([unit.parent_trouble] if unit.parent_trouble else [])
         ),
         quarantined=() if memory.confirmed else memory.quarantined,
     )
+
+
+def _holds_of(unit: UnitState) -> tuple[HoldRequest, ...]:
+    """What it asks of a person. By a commit that is not ordered any more nothing is deleted, and nothing is asked."""
+    commit = unit.desired.commit if unit.desired is not None else unit.memory.commit
+    return tuple(hold for hold in (*unit.holds, *unit.replace_holds.values()) if hold.commit == commit)
 
 
 def _place_of(ref: ObjectRef) -> tuple[str, str, str, str]:
@@ -181,8 +187,7 @@ def _chain(unit: UnitState, outcome: Outcome, sync: Sync, mode: Mode) -> tuple[B
     links = list(outcome.leave.blockers)
     desired, name = unit.desired, str(unit.name)
     links += [
-        Blocker(Standing.HELD, name, hold.message, unit.held_since, "", "fleet get holds")
-        for hold in (*unit.holds, *unit.replace_holds.values())
+        Blocker(Standing.HELD, name, hold.message, unit.held_since, "", "fleet get holds") for hold in _holds_of(unit)
     ]
     if unit.kept_for_good and bundle_of(desired) == EMPTY_BUNDLE.digest:
         links.append(judge_spared(unit.name, unit.kept_for_good, desired, unit.pending_since))

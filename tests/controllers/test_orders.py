@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fleet.controllers.orders import FALL, released_falls_of
+from fleet.controllers.orders import FALL, approvals_of, released_falls_of
+from fleet.core.guard import Approved, approved_at
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.leaving import Leave
 from fleet.core.status import HoldRequest, PendingDeletion
@@ -33,3 +34,14 @@ def test_a_unit_that_came_back_and_leaves_anew_is_asked_about_anew() -> None:
 
 def test_what_nobody_decided_lets_nothing_go() -> None:
     assert not released_falls_of(approved(COMMIT, decision=""), {UNIT: Leave(COMMIT, "4 of 4 units leave")})
+
+
+def test_what_was_approved_goes_by_the_commit_that_was_asked_about() -> None:
+    approvals = approvals_of(approved(COMMIT, GONE))
+    assert approved_at(approvals, UNIT, COMMIT) == {Approved(GONE.ref, "uid", Digest("x"))}
+
+
+def test_what_was_approved_for_one_commit_is_not_for_another() -> None:
+    approvals = approvals_of(approved(COMMIT, GONE))
+    assert not approved_at(approvals, UNIT, LATER)
+    assert not approved_at(approvals, UnitName.parse("web@eu-2"), COMMIT)

@@ -101,6 +101,10 @@ CASES: dict[str, Case] = {
     "an approval is for the very list": case_of(
         gives("True"), _RELEASE, "test_anything_that_was_not_approved_is_no_part_of_it",
         "test_what_is_left_of_an_approved_list_stays_approved"),
+    "an approval is for its commit": case_of(
+        gives("frozenset().union(*(each for (name, _), each in approvals.items() if name == unit))"),
+        "controllers/test_orders.py", "test_what_was_approved_for_one_commit_is_not_for_another",
+        "test_what_was_approved_goes_by_the_commit_that_was_asked_about"),
     "prune: confirm": case_of(
         never("confirm"), _GUARD, "test_prune_disabled_keeps_and_prune_confirm_asks",
         "test_a_few_deletions_within_the_budget_run"),

@@ -1,0 +1,96 @@
+"""An approval is for one commit: what was approved for another one lets nothing go (R9)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubworld import HubWorld, cluster_file, config_map, kustomization, make_world, namespace, overlay
+from testbed.gitrepo import Content
+
+SHOP = "overlays/shop"
+WITH = {f"{SHOP}/kustomization.yaml": kustomization("ns.yaml", "cm.yaml"), f"{SHOP}/ns.yaml": namespace("shop")}
+DROP: dict[str, Content] = {f"{SHOP}/kustomization.yaml": kustomization("cm.yaml"), f"{SHOP}/ns.yaml": None}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[HubWorld]:
+    async with make_world(tmp_path, ["prod-1"]) as made:
+        files = {"clusters/prod-1.yaml": cluster_file("prod-1")}
+        made.commit(files | overlay(SHOP, {"ns": namespace("shop"), "cm": config_map("c", "1")}))
+        yield made
+
+
+def is_there(world: HubWorld) -> bool:
+    return world.sim.cluster("prod-1").get("", "Namespace", "", "shop") is not None
+
+
+async def open_holds(world: HubWorld) -> list[dict[str, Any]]:
+    _, answer = await world.call("GET", "/api/v1/holds")
+    return [item for item in answer["items"] if not item["decision"]]
+
+
+async def hold_of(world: HubWorld, commit: str) -> dict[str, Any]:
+    await world.until(lambda: any(hold.commit == commit for hold in unit_of(world).holds), "is asked about")
+    while not (found := [item for item in await open_holds(world) if item["commit"] == commit]):
+        await asyncio.sleep(0.01)
+    return found[0]
+
+
+def unit_of(world: HubWorld) -> Any:
+    return world.unit("shop@prod-1")
+
+
+async def suspend(world: HubWorld) -> None:
+    await world.call("POST", "/api/v1/clusters/prod-1:suspend", {"reason": "freeze"})
+    await world.until(lambda: any("freeze" in each.reason for each in unit_of(world).blocked_by), "suspended")
+
+
+async def resume(world: HubWorld) -> None:
+    await world.call("POST", "/api/v1/clusters/prod-1:resume", {"reason": "over"})
+    await world.until(lambda: not any("freeze" in each.reason for each in unit_of(world).blocked_by), "resumed")
+
+
+async def approve(world: HubWorld, hold: dict[str, Any]) -> None:
+    path = f"/api/v1/holds/{hold['metadata']['name']}:approve"
+    assert (await world.call("POST", path, {"listDigest": hold["listDigest"]}))[0] == 200
+
+
+async def taken(world: HubWorld, commit: str) -> None:
+    view = world.opened.view
+    await world.until(lambda: view.head.commit == commit and not view.rendering, "taken over")
+    assert view.results[unit_of(world).unit].commit == commit
+
+
+async def test_an_approval_does_not_outlive_its_commit(world: HubWorld) -> None:
+    """The same Namespace is dropped again by a later commit, while the cluster was suspended all along."""
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        first = world.commit(DROP)
+        hold = await hold_of(world, first)
+        await suspend(world)
+        await approve(world, hold)
+        await taken(world, world.commit(WITH))
+        again = world.commit({**DROP, f"{SHOP}/cm.yaml": config_map("c", "3")})
+        await taken(world, again)
+        await resume(world)
+        await hold_of(world, again)
+        await world.until(lambda: unit_of(world).commit == again, "applied")
+        assert is_there(world)
+        assert [item["commit"] for item in await open_holds(world)] == [again]
+
+
+async def test_what_was_approved_for_this_commit_goes_when_the_cluster_is_resumed(world: HubWorld) -> None:
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        commit = world.commit(DROP)
+        hold = await hold_of(world, commit)
+        await suspend(world)
+        await approve(world, hold)
+        assert is_there(world)
+        await resume(world)
+        await world.until(lambda: not is_there(world), "deleted as approved")
+        assert not await open_holds(world)
