@@ -203,6 +203,26 @@ def test_a_quota_that_has_no_room_for_the_rollout_and_one_that_has(site: Site) -
         assert ("quota" in site.dangers(before, after)) == told
 
 
+def test_a_disruption_budget_that_lets_no_pod_go_and_one_that_does(site: Site) -> None:
+    before, after = [deployment("web", site.namespace)], [deployment("web", site.namespace, "reg.example/web:2")]
+    site.apply(before)
+    budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}
+    budget |= {"metadata": {"name": "web", "namespace": site.namespace}}
+    budget |= {"spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}}
+    site.hands.apply(budget)
+    for allowed, told in ((0, {"web"}), (1, None)):
+        status = {"disruptionsAllowed": allowed, "expectedPods": 2, "currentHealthy": 2, "desiredHealthy": 2 - allowed}
+        site.hands.request(
+            "PATCH",
+            f"/apis/policy/v1/namespaces/{site.namespace}/poddisruptionbudgets/web/status",
+            {"status": {"observedGeneration": 1, **status}},
+            content_type="application/merge-patch+json",
+        )  # as the controller that this server does not have would
+        assert site.dangers(before, after).get("disruption-budget") == told
+    other = [{**before[0], "metadata": {**before[0]["metadata"], "annotations": {"a": "1"}}}]
+    assert "disruption-budget" not in site.dangers(before, other)  # no pod is replaced
+
+
 def test_a_right_that_the_hub_lacks_is_told_with_the_command_that_grants_it(site: Site) -> None:
     one, web = config_map("one", site.namespace, "1"), deployment("web", site.namespace)
 
