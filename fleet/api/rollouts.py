@@ -19,9 +19,9 @@ from fleet.core.audit import AuditEntry
 from fleet.core.forecast import forecast
 from fleet.core.gates import GateState
 from fleet.core.gating import GateView
-from fleet.core.ids import OverlayName, UnitName, short
+from fleet.core.ids import OverlayName, UnitName
 from fleet.core.passage import Passage, Passages
-from fleet.core.rollout_orders import PREFIX, SHORTEST, find, taken_back_by
+from fleet.core.rollout_orders import PREFIX, SHORTEST, about_of, find, taken_back_by
 from fleet.core.takeover import latest_of, rows_of
 from fleet.core.view import View
 from fleet.errors import NotKnown, RequestInvalid
@@ -314,15 +314,13 @@ async def _roll_back(call: Call) -> OperationOut:
 async def _ask(call: Call, kind: str, target: str, reason: str) -> OperationOut:
     """Audited, and kept until the loop has carried it out (R22, R43)."""
     state, now = call.parts.state, call.parts.wall()
-    words = target.split()
-    about = f"overlay {words[0]}" if kind == "rollback" else f"rollout {short(words[0])} {' '.join(words[1:])}".strip()
-    entry = AuditEntry(
-        at=now, actor=call.caller.name, action=f"{PREFIX}{kind}", object=about, reason=reason, outcome="asked"
-    )
+    kind = f"{PREFIX}{kind}"
+    about = about_of(kind, target)
+    entry = AuditEntry(at=now, actor=call.caller.name, action=kind, object=about, reason=reason, outcome="asked")
     await state.write(entry)
     row = OperationRow(
         id=f"op-{secrets.token_hex(5)}",
-        kind=f"{PREFIX}{kind}",
+        kind=kind,
         target=target,
         actor=call.caller.name,
         requested_at=now,

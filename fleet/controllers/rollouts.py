@@ -17,6 +17,7 @@ from fleet.controllers.board import Board
 from fleet.controllers.gates import Gates
 from fleet.controllers.histories import Histories, values_of
 from fleet.controllers.overrides import bind, override_of
+from fleet.controllers.rollback_evidence import Deed, Evidence
 from fleet.controllers.rollout_rows import Rows
 from fleet.core.advance import Advance, advance
 from fleet.core.fleet import Fleet
@@ -63,6 +64,7 @@ class Rollouts:
         self._state, self._board, self._view, self._bells = state, board, view, bells
         self._gates, self._wall, self._clock = gates, wall, clock
         self._rows, self._histories = Rows(board, view, wall), Histories(state)
+        self._evidence = Evidence(state, board, wall)
         self._started_at = clock()
         self._before = 0.0  # what earlier processes counted
         self._clock_kept = 0.0
@@ -119,9 +121,9 @@ class Rollouts:
     async def look(self) -> float | None:
         """Decide everything once; returns when time alone changes something, on the hub's clock."""
         operations = await self._state.operations(open_only=True, limit=10_000)
-        for order in filter(None, map(_order_of, reversed(operations))):
-            if (fleet := self._view.fleet) is not None and order.operation not in self._view.passages.carried:
-                await self._carry_out(order, fleet)
+        for row in reversed(operations):
+            if (fleet := self._view.fleet) is not None and row.id not in self._view.passages.carried:
+                await self._carry_out(row, fleet)
         await self._histories.read(open_rows(self._view.passages) | {name.overlay for name in self._board.waiting()})
         # From here until the board takes what was decided, nothing that is decided on can change.
         fleet, wall = self._view.fleet, self._wall()
@@ -141,7 +143,7 @@ class Rollouts:
             await self._end_carried(kept)
             return self._now() + DEAF_LOOK_SECONDS
         found: dict[Revision, Advance] = {}
-        back: dict[UnitName, Rendered] = {}
+        deeds: list[Deed] = []
         for passage in kept.all:
             if passage.outcome:
                 continue
@@ -149,12 +151,20 @@ class Rollouts:
             found[passage.commit] = now
             kept = settle(kept, self._with_before(now), wall)
             if now.take_back and now.passage.halted is not None:
-                taken = taken_back(kept, now.passage, self._board.held(), now.passage.halted, now.passage.rows)
+                stop = now.passage.halted
+                taken = taken_back(kept, now.passage, self._board.held(), stop, now.passage.rows)
                 kept = taken.kept
-                back |= taken.back
+                why = f"onFailure: rollback of {stop.overlay}: {stop.place}: {stop.reason}"
+                deeds.append(Deed(passage.commit, stop.by, why, taken.back, taken.stays))
         outlook = Outlook(facts, self._histories.known, self._now(), wall)
         kept, ahead = self._ahead(kept, operations, fleet)
-        if not await self._keep(seen, kept, found, back, outlook, ahead):
+
+        async def keep() -> bool:
+            if self._view.passages is not seen or self._view.fleet is not fleet:
+                return False  # it changed while the evidence was written
+            return await self._keep(seen, kept, found, deeds, outlook, ahead)
+
+        if not await self._evidence.around(deeds, keep):
             return self._now()  # what was looked at is another thing now
         self._show(found, outlook)
         self._gates.take([ask for now in found.values() for ask in now.asks], kept)
@@ -163,6 +173,9 @@ class Rollouts:
 
     async def _end_carried(self, kept: Passages) -> None:
         for operation, (outcome, message) in kept.carried.items():
+            row = await self._state.operation(operation)
+            if row is not None and not row.outcome:
+                await self._evidence.ended(row, outcome, message)
             await self._state.end_operation(operation, outcome, message, self._wall())
 
     # What is so
@@ -194,8 +207,10 @@ class Rollouts:
 
     # What follows
 
-    async def _carry_out(self, order: RolloutOrder, fleet: Fleet) -> None:
+    async def _carry_out(self, row: OperationRow, fleet: Fleet) -> None:
         """One person's order; it ends once, as done or refused (V5), and is carried out once, whoever is killed."""
+        if (order := _order_of(row)) is None:
+            return
         seen = self._view.passages
         kept, facts = self._rows.known(fleet, self._wall())
         done = carry_out(order, kept, facts, self._board.held(), self._wall())
@@ -203,13 +218,19 @@ class Rollouts:
             message = f"{where} bars it still, and waits for a recovery: confirm that first (fleet recover)"
             done = Done(kept, "refused", message)
         if done.kept == kept:
+            await self._evidence.ended(row, done.outcome, done.message)
             await self._state.end_operation(order.operation, done.outcome, done.message, self._wall())
         else:
             ended = {order.operation: (done.outcome, done.message)}
             after = replace(done.kept, carried={**done.kept.carried, **ended})
             begun = news_of(seen, kept, {}, Outlook(facts))
             told = self._events([*begun, (f"{done.message} ({order.actor})", Revision(done.commit))])
-            if await self._board.let({}, seen, after, self._count(), told, done.back):
+            why = f"rollback of {order.target.partition(' ')[0]}: {order.reason}"
+            deed = Deed(Revision(done.commit), order.actor, why, done.back, done.stays)
+            deeds = [deed] if order.kind == "rollback" else []
+            if await self._evidence.around(
+                deeds, lambda: self._board.let({}, seen, after, self._count(), told, done.back)
+            ):
                 self._tell(told)
             else:
                 self._bells.rollouts.set()
@@ -251,7 +272,7 @@ class Rollouts:
         seen: Passages,
         kept: Passages,
         found: Mapping[Revision, Advance],
-        back: Mapping[UnitName, Rendered],
+        deeds: Sequence[Deed],
         outlook: Outlook,
         ahead: Mapping[UnitName, OperationRow],
     ) -> bool:
@@ -262,6 +283,7 @@ class Rollouts:
             for unit in now.releases
         }
         releases |= {unit: self._board.waiting()[unit] for unit in ahead}
+        back = {unit: bundle for deed in deeds for unit, bundle in deed.back.items()}
         free = self._free(kept)
         if kept != seen or releases or free:
             told = self._events([*news_of(seen, kept, found, outlook), *_overrides(ahead, releases)])

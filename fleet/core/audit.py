@@ -101,6 +101,16 @@ def hold_text(hold: str, list_digest: str) -> str:
     return f"hold {hold}, list {list_digest}"
 
 
+def rollback_text(bundle: str, to: str) -> str:
+    """The object of an entry about a rollback: the bundle that a unit leaves, and the one that it holds again."""
+    return f"bundle {bundle} -> {to or 'nothing'}"
+
+
+def goes_to(text: str, bundle: str) -> bool:
+    """Whether this is what a rollback to that bundle was about."""
+    return text.endswith(f" -> {bundle}")
+
+
 def next_head(key: bytes, head: Head, entry: AuditEntry) -> Head:
     """The head after this entry was appended to a chain that ends at `head`."""
     number = head.number + 1

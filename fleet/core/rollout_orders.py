@@ -108,6 +108,14 @@ def _roll_back(order: RolloutOrder, kept: Passages, held: Mapping[UnitName, Rend
     return Done(done.kept, "done", text, passage.commit, done.back, done.stays)
 
 
+def about_of(kind: str, target: str) -> str:
+    """What an order is about, for the audit log."""
+    first, *more = target.split(" ")
+    if kind != f"{PREFIX}rollback":
+        return f"rollout {short(Revision(first))} {' '.join(more)}".strip()
+    return f"overlay {first}" + (f", rollout {short(Revision(more[1]))}" if len(more) == 2 else "")
+
+
 def _barred(kept: Passages, passage: Passage | None, commit: str) -> Revision | None:
     """The commit whose results a resume lets in again; a halt or pause of what goes on is lifted before that."""
     if passage is not None and not passage.outcome and (passage.halted or passage.paused):

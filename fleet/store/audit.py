@@ -12,7 +12,18 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from fleet.core.audit import DELETED, START, AuditEntry, Head, Link, heads_in, hold_text, next_head, refs_by_unit
+from fleet.core.audit import (
+    DELETED,
+    START,
+    AuditEntry,
+    Head,
+    Link,
+    goes_to,
+    heads_in,
+    hold_text,
+    next_head,
+    refs_by_unit,
+)
 from fleet.core.ids import ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.status import HoldRequest
 from fleet.errors import StateDamaged, StateError
@@ -21,12 +32,12 @@ from fleet.store.database import Database
 from fleet.store.encode import decode_requests
 from fleet.store.hold_rules import Listed, listed_in
 from fleet.store.puts import Puts
-from fleet.store.tables import AUDIT, HOLDS, VALUES
+from fleet.store.tables import AUDIT, HOLDS, RELEASED, VALUES
 from fleet.store.trouble import state_error_of
 
 _HEAD = "audit-head"
 _DECIDED = {"hold-approved": "approved", "hold-rejected": "rejected"}  # to the decision that the hold's row holds then
-_BEGUN = ("delete", "adopt", "force", "renew-credential", *_DECIDED)  # written before and after
+_BEGUN = ("delete", "adopt", "force", "renew-credential", "rollback", *_DECIDED)  # written before and after
 _LOOK_BACK = 2_000  # of these before the end of the log: what a killed hub had begun is among its newest
 _COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table
 
@@ -164,7 +175,8 @@ def _seal_all(connection: Connection, key: bytes) -> None:
 def _end_begun(connection: Connection, key: bytes, now: float) -> None:
     """Each of these has a last word (V5): what became of what a killed hub had begun on a cluster is not known.
 
-    What became of a decision is: it stands in the hold's row, or it was not made.
+    What became of a decision is: it stands in the hold's row, or it was not made. So it is with a rollback: what a
+    unit shall hold stands in its row.
     """
     newest = select(AUDIT).where(AUDIT.c.action.in_(_BEGUN)).order_by(AUDIT.c.id.desc()).limit(_LOOK_BACK)
     begun: dict[tuple[str, Listed], AuditEntry] = {}
@@ -176,8 +188,10 @@ def _end_begun(connection: Connection, key: bytes, now: float) -> None:
         else:
             begun[about] = entry
     for entry in begun.values():
-        is_made = entry.action in _DECIDED and _is_decided(connection, entry)
-        outcome = "done" if is_made else "failed: HubEnded" if entry.action in _DECIDED else "unknown: HubEnded"
+        outcome = "unknown: HubEnded"
+        if entry.action in _DECIDED or entry.action == "rollback":
+            is_made = _is_decided(connection, entry) if entry.action in _DECIDED else _is_back(connection, entry)
+            outcome = "done" if is_made else "failed: HubEnded"
         ended = replace(entry, at=now, actor="hub", outcome=outcome, uid_after=entry.uid)
         _insert(connection, _next(key, _head(connection) or START, ended))
 
@@ -190,6 +204,14 @@ def _is_decided(connection: Connection, begun: AuditEntry) -> bool:
         HOLDS.c.decided_at == begun.at,
     )
     return any(begun.object == hold_text(row.id, row.list_digest) for row in connection.execute(query))
+
+
+def _is_back(connection: Connection, begun: AuditEntry) -> bool:
+    """Whether the unit was told to hold what this entry says."""
+    unit = UnitName.parse(begun.unit)
+    query = select(RELEASED.c.bundle).where(RELEASED.c.cluster == unit.cluster, RELEASED.c.overlay == unit.overlay)
+    bundle = connection.execute(query).scalar()
+    return bundle is not None and goes_to(begun.object, bundle)
 
 
 def _said(head: Head | None) -> str:

@@ -14,10 +14,10 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 from fleet.cli.audit import export, verify
-from fleet.core.audit import AuditEntry, Head, hold_text, verify_chain
-from fleet.core.ids import Digest, OverlayName, Revision
+from fleet.core.audit import AuditEntry, Head, hold_text, rollback_text, verify_chain
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.errors import KeyMissing, StateDamaged
-from fleet.ports.state import HoldRow
+from fleet.ports.state import HoldRow, ReleasedBundle
 from fleet.store import schema
 from fleet.store.audit import read_log
 from fleet.store.crypto import Cipher, audit_key
@@ -205,6 +205,24 @@ async def test_a_decision_that_a_killed_hub_had_begun_was_made_or_not(data: Path
         await state.close()
         texts = [hold_text(row.id, row.list_digest) for row in rows]
         assert last == [(texts[0], "done"), (texts[1], "failed: HubEnded")]
+
+
+async def test_a_rollback_that_a_killed_hub_had_begun_went_back_or_not(data: Path) -> None:
+    state = await open_state(data, KEY)
+    units = [UnitName(OverlayName("web"), ClusterName(name)) for name in ("eu-1", "eu-2")]
+    for unit in units:
+        begun = replace(entry(1), action="rollback", outcome="", unit=str(unit), uid="")
+        await state.write(replace(begun, object=rollback_text("bad", "good")))
+    held = zip(units, ("good", "bad"), strict=True)
+    rows = [ReleasedBundle(unit, Revision("c" * 40), Digest(bundle)) for unit, bundle in held]
+    await state.put_released(rows)
+    await state.close()
+    for _ in range(2):
+        state = await open_state(data, KEY)
+        last = [(link.entry.unit, link.entry.outcome) for link in (await state.audit_entries())[2:]]
+        await state.close()
+        assert last == [(str(units[0]), "done"), (str(units[1]), "failed: HubEnded")]
+    assert check(data)[0] == 0
 
 
 async def test_what_was_deleted_for_a_commit_is_found_without_reading_the_log(data: Path) -> None:
