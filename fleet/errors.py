@@ -309,6 +309,12 @@ class TooManyRequests(ClusterError):
     retry_after: float | None = None  # seconds, where the server said so
 
 
+class Withdrawn(ClusterError):
+    """A write that waited its turn was not sent: its unit was suspended, held or taken over meanwhile (R17)."""
+
+    retry = Retry.SOON
+
+
 class ServerFailed(ClusterError):
     """5xx of the API server or of something in front of it."""
 

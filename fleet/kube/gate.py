@@ -118,6 +118,10 @@ class Gate:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(place)
 
+    def leave_unsent(self) -> None:
+        """Nothing was asked of the cluster, and nothing is learned of it."""
+        self._leave()
+
     def leave_silent(self, began: float) -> None:
         """The call ended without an answer, or with one that says that the server is not well."""
         self._state = after_silence(self._state, began)

@@ -16,7 +16,7 @@ from fleet.kube.exchange import JSON, METADATA, METADATA_LIST, Request
 from fleet.kube.paths import collection, is_secret, shown, single, with_query
 from fleet.kube.reflector import Reflector
 from fleet.kube.transport import Transport
-from fleet.ports.kube import Answer, Catalog, ObjectList, Seen, ServedKind
+from fleet.ports.kube import Answer, Catalog, May, ObjectList, Seen, ServedKind
 
 _APPLY = "application/apply-patch+yaml"
 _MOST_PAGES = 10_000
@@ -119,21 +119,30 @@ class ClusterKube:
         manager: str = "fleet",
         force: bool = False,
         dry_run: bool = False,
+        may: May | None = None,
     ) -> Answer:
         """Server-side apply (KEP-555). The body may carry metadata.uid and resourceVersion as preconditions."""
         query = f"?fieldManager={manager}&force={'true' if force else 'false'}{'&dryRun=All' if dry_run else ''}"
         target = single(kind, namespace, name) + query
         asked = self._asked("dry-run" if dry_run else "apply", kind, namespace, name)
-        return await self._written(Request("PATCH", target, asked, content_type=_APPLY, body=body), dry_run)
+        return await self._written(Request("PATCH", target, asked, content_type=_APPLY, body=body), dry_run, may)
 
     async def patch(
-        self, kind: ServedKind, namespace: str, name: str, body: bytes, content_type: str, *, dry_run: bool = False
+        self,
+        kind: ServedKind,
+        namespace: str,
+        name: str,
+        body: bytes,
+        content_type: str,
+        *,
+        dry_run: bool = False,
+        may: May | None = None,
     ) -> Answer:
         """JSON patch or merge patch, by content type."""
         query = "?fieldManager=fleet" + ("&dryRun=All" if dry_run else "")
         target = single(kind, namespace, name) + query
         asked = self._asked("patch", kind, namespace, name)
-        return await self._written(Request("PATCH", target, asked, content_type=content_type, body=body), dry_run)
+        return await self._written(Request("PATCH", target, asked, content_type=content_type, body=body), dry_run, may)
 
     async def delete(
         self,
@@ -144,6 +153,7 @@ class ClusterKube:
         uid: str,
         resource_version: str = "",
         propagation: str = "Background",
+        may: May | None = None,
     ) -> Document | None:
         """Delete with preconditions (R11). Returns the object if it still stands (finalizers), None if it is gone."""
         asked = self._asked("delete", kind, namespace, name)
@@ -160,7 +170,7 @@ class ClusterKube:
         }
         target = single(kind, namespace, name)
         request = Request("DELETE", target, asked, content_type=JSON, body=orjson.dumps(options))
-        reply = await self._transport.write(request)
+        reply = await self._transport.write(request, may=may)
         if is_absent(reply, name):
             return None
         if reply.status not in (200, 202):
@@ -220,8 +230,8 @@ class ClusterKube:
     def _asked(self, verb: str, kind: ServedKind, namespace: str, name: str) -> Asked:
         return self._transport.asked(f"{verb} {shown(kind, namespace, name)}", secret=is_secret(kind))
 
-    async def _written(self, request: Request, dry_run: bool) -> Answer:
-        reply = await self._transport.write(request, stores=not dry_run)
+    async def _written(self, request: Request, dry_run: bool, may: May | None = None) -> Answer:
+        reply = await self._transport.write(request, stores=not dry_run, may=may)
         if reply.status not in (200, 201):
             raise error_of(reply, request.asked)
         return Answer(document_of(reply, request.asked), reply.warnings)

@@ -1,7 +1,7 @@
 """Calls to one API server: a deadline, a place in the gate, a ticket, and for writes one choke point.
 
-All writes go through `write`: the fence is asked, the identity proven where R1 says so, and nothing is repeated that
-may have reached the server. Reads are repeated by tenacity where waiting can help.
+All writes go through `write`: the identity is proven where R1 says so, fence and leave are asked at the last moment,
+and nothing is repeated that may have reached the server. Reads are repeated by tenacity where waiting can help.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from yarl import URL
 from fleet import telemetry
 from fleet.core.ids import Identity
 from fleet.core.retry import wait_before_repeat
-from fleet.errors import FleetError, TooManyRequests, Unauthorized
+from fleet.errors import FleetError, TooManyRequests, Unauthorized, Withdrawn
 from fleet.kube.access import Access
 from fleet.kube.addresses import AddressRule
 from fleet.kube.answers import Asked, Reply, document_of, error_of
@@ -31,8 +31,8 @@ from fleet.kube.identity import IDENTITY_TARGET, IdentityRule
 from fleet.kube.limits import KubeLimits
 from fleet.kube.session import Session
 from fleet.kube.troubles import CONNECTION_ERRORS, deadline_passed, error_of_connection
-from fleet.kube.wire import Line, Proof
-from fleet.ports.kube import Fence
+from fleet.kube.wire import Before, Line, Proof, asked_before_sending
+from fleet.ports.kube import Fence, May
 
 _T = TypeVar("_T")
 _CONGESTED = (429, 503)
@@ -88,11 +88,24 @@ class Transport:
         repeated = _repeated(attempt, self.limits.read_tries)
         return await self._within(self.limits.call_seconds, repeated, request.asked, write=False)
 
-    async def write(self, request: Request, *, stores: bool = True) -> Reply:
-        """The answer to a write, of any status; sent once. stores: False for a dry-run, which needs no fence."""
-        if stores:
+    async def write(self, request: Request, *, stores: bool = True, may: May | None = None) -> Reply:
+        """The answer to a write, of any status; sent once. stores: False for a dry-run, which needs no leave.
+
+        may: asked just before it is sent, after all waiting; raises Withdrawn, and OwnedByOther for the fence.
+        """
+
+        async def before() -> None:
             await self._fence.check()
-        return await self._within(self.limits.call_seconds, self._proven(request), request.asked, write=stores)
+            if may is not None and not may():
+                raise Withdrawn(
+                    f"{request.asked.what} was not sent",
+                    where=request.asked.where,
+                    why="its unit was suspended, held or taken over while it waited for its turn",
+                    next_step="nothing: what is still wanted is written once that is over",
+                )
+
+        proven = self._proven(request, before if stores else None)
+        return await self._within(self.limits.call_seconds, proven, request.asked, write=stores)
 
     @asynccontextmanager
     async def stream(self, request: Request, *, idle_seconds: float) -> AsyncGenerator[aiohttp.StreamReader, None]:
@@ -114,12 +127,12 @@ class Transport:
 
     # The identity (R1)
 
-    async def _proven(self, request: Request) -> Reply:
+    async def _proven(self, request: Request, before: Before | None) -> Reply:
         if self._identity.is_due(self._clock(), self.limits.identity_seconds):
             async with self._proving:
                 if self._identity.is_due(self._clock(), self.limits.identity_seconds):
                     await self._prove_now()
-        return await self._authorized(request, write=True)
+        return await self._authorized(request, write=True, before=before)
 
     async def _prove_now(self) -> None:
         reply = await self._authorized(self._identity_request, write=False)
@@ -138,12 +151,12 @@ class Transport:
 
     # One call
 
-    async def _authorized(self, request: Request, *, write: bool) -> Reply:
+    async def _authorized(self, request: Request, *, write: bool, before: Before | None = None) -> Reply:
         """The answer, but no 401: after that (nothing was carried out) once more with a renewed ticket."""
         for last in (False, True):
             ticket = await self._session.ticket()
             try:
-                reply = await self._admitted(request, write=write)
+                reply = await self._admitted(request, write=write, before=before)
                 if reply.status == 401:
                     raise error_of(reply, request.asked)
                 return reply
@@ -152,16 +165,28 @@ class Transport:
                     raise
         raise AssertionError("the second attempt returns or raises")
 
-    async def _admitted(self, request: Request, *, write: bool) -> Reply:
+    async def _admitted(self, request: Request, *, write: bool, before: Before | None) -> Reply:
         await self._gate.enter()
         began = self._clock()
-        reply: Reply | None = None
+        reply, unsent = None, False
+
+        async def ask() -> None:
+            nonlocal unsent
+            unsent = True
+            if before is not None:
+                await before()
+            unsent = False
+
         try:
             line, headers = self._for_request(request)
-            reply = await exchange(line, headers, request, self.limits, write=write)
+            with asked_before_sending(before and ask):
+                reply = await exchange(line, headers, request, self.limits, write=write)
             return reply
         finally:
-            self._leave(request, reply, began, write=write)
+            if unsent:
+                self._gate.leave_unsent()
+            else:
+                self._leave(request, reply, began, write=write)
 
     def _for_request(self, request: Request) -> tuple[Line, Mapping[str, str]]:
         line, headers = self._session.for_request(request)

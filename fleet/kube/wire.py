@@ -12,7 +12,8 @@ import socket
 import ssl
 import sys
 from asyncio.sslproto import SSLProtocol
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -45,6 +46,19 @@ _MOST_CERTIFICATES = 16  # tries to get a connection whose certificate is proven
 _over: ContextVar[Connection | None] = ContextVar("fleet_kube_over", default=None)
 
 Prove = Callable[[], Awaitable[None]]
+Before = Callable[[], Awaitable[None]]  # asked before a request is sent; raises where it must not be
+
+_before: ContextVar[Before | None] = ContextVar("fleet_kube_before", default=None)
+
+
+@contextmanager
+def asked_before_sending(before: Before | None) -> Generator[None]:
+    """What is sent in here is asked about once it has its connection: getting one may take as long as a queue."""
+    token = _before.set(before)
+    try:
+        yield
+    finally:
+        _before.reset(token)
 
 
 class ConnectionBroken(Exception):
@@ -109,6 +123,7 @@ class _ProvingConnector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
             certificate = self._certificate_of(connection)
             if self._proof.knows(certificate) or await self._proof.over(connection, certificate):
+                await _ask_before(connection)
                 return connection
         raise ClusterUnreachable(
             "the API server shows another certificate on each connection",
@@ -129,6 +144,16 @@ class _ProvingConnector(aiohttp.TCPConnector):
             known = hashlib.sha256(shown).hexdigest() if shown else ""
             self._certificates[protocol] = known
         return known
+
+
+async def _ask_before(connection: Connection) -> None:
+    if (before := _before.get()) is None:
+        return
+    try:
+        await before()
+    except BaseException:
+        connection.release()
+        raise
 
 
 class _DirectConnector(_ProvingConnector):

@@ -99,6 +99,14 @@ class Answer:
     warnings: tuple[str, ...] = ()
 
 
+class May(Protocol):
+    """Says whether one write may still be sent, by what is ordered now (R17); cheap."""
+
+    def __call__(self) -> bool:
+        """Asked just before the write is sent."""
+        ...
+
+
 class Fence(Protocol):
     """Says whether this process may still write to the cluster (R23)."""
 
@@ -110,8 +118,9 @@ class Fence(Protocol):
 class Kube(Protocol):
     """One proven connection to one cluster. Every call has a deadline; errors are ClusterError subclasses.
 
-    Before each write the fence is asked and, where R1 says so, the identity proven anew. Reads are repeated by the
-    implementation where that is safe; writes never are (R20).
+    Where R1 says so the identity is proven anew before a write. A write may wait long for its turn (R18, R20): the
+    fence and then `may` are asked once it has a connection, just before it is sent; where `may` says no, nothing was
+    sent, and Withdrawn is raised (R17). Reads are repeated by the implementation where that is safe; writes never are.
     """
 
     @property
@@ -158,12 +167,21 @@ class Kube(Protocol):
         manager: str = "fleet",
         force: bool = False,
         dry_run: bool = False,
+        may: May | None = None,
     ) -> Answer:
         """Server-side apply (KEP-555). The body may carry metadata.uid and resourceVersion as preconditions."""
         ...
 
     async def patch(
-        self, kind: ServedKind, namespace: str, name: str, body: bytes, content_type: str, *, dry_run: bool = False
+        self,
+        kind: ServedKind,
+        namespace: str,
+        name: str,
+        body: bytes,
+        content_type: str,
+        *,
+        dry_run: bool = False,
+        may: May | None = None,
     ) -> Answer:
         """JSON patch or merge patch, by content type."""
         ...
@@ -177,6 +195,7 @@ class Kube(Protocol):
         uid: str,
         resource_version: str = "",
         propagation: str = "Background",
+        may: May | None = None,
     ) -> Document | None:
         """Delete with preconditions (R11). Returns the object if it still stands (finalizers), None if it is gone.
 

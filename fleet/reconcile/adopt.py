@@ -38,7 +38,17 @@ from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.plan import Cause, Foreign, Step, UnitPlan, Wanted
 from fleet.core.record import judge_mark
 from fleet.core.status import EventKind
-from fleet.errors import ClusterError, Conflict, FleetError, ObjectForeign, ObjectInvalid, OwnedByOther, WriterActive
+from fleet.errors import (
+    ClusterError,
+    Conflict,
+    FleetError,
+    ObjectForeign,
+    ObjectInvalid,
+    OwnedByOther,
+    Withdrawn,
+    WriterActive,
+)
+from fleet.ports.kube import May
 from fleet.reconcile.apply import ADOPTABLE, ENDS_SESSION, Applier
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.reading import read_live
@@ -98,8 +108,11 @@ class Adopter:
             message = f"{count} taken over that {names} wrote minutes ago: stop {names}, or both go on changing them"
             self._site.outbox.tell(EventKind.NOTE, message, unit=unit.name)
 
-    async def take(self, unit: UnitState, item: Wanted) -> bool:
-        """Take over one object that `choose` allowed; False where that failed, with the trouble noted."""
+    async def take(self, unit: UnitState, item: Wanted, may: May) -> bool:
+        """Take over one object that `choose` allowed; False where that failed, with the trouble noted.
+
+        may: asked just before each write of it (R17).
+        """
         site, ref = self._site, item.ref
         live = unit.contact.get(ref)
         self._allowed.pop((unit.name, ref), None)
@@ -110,8 +123,8 @@ class Adopter:
             reason = f"sync.adopt: fields of {', '.join(managers) or 'nobody'} move to fleet"
             await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome="")
             try:
-                moved, body = await self._move(unit, item, live.document)
-                done = await self._applier.write(unit, item, adopted=moved)
+                moved, body = await self._move(unit, item, live.document, may)
+                done = await self._applier.write(unit, item, may, adopted=moved)
             except FleetError as error:
                 said = outcome_of(error)
                 await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome=said, after=live.uid)
@@ -124,7 +137,8 @@ class Adopter:
         except ENDS_SESSION:
             raise
         except ClusterError as error:
-            self._applier.trouble(unit, ref, item.digest, error)
+            if not isinstance(error, Withdrawn):
+                self._applier.trouble(unit, ref, item.digest, error)
             unit.contact.pop(ref, None)
             return False
         if done:
@@ -252,7 +266,7 @@ class Adopter:
         left = extras_left(whole, tried, extras)
         return _differs(unit, ref, f"{shown_paths(left or extras)} is set by {owners} and not in Git")
 
-    async def _move(self, unit: UnitState, item: Wanted, document: Document) -> tuple[Document, Document]:
+    async def _move(self, unit: UnitState, item: Wanted, document: Document, may: May) -> tuple[Document, Document]:
         """Move the fields; the object as it is then, and the body for it.
 
         Where the object changed meanwhile, `always` reads it again.
@@ -271,7 +285,7 @@ class Adopter:
                     unit.warnings[ref] = (note,)
                 try:
                     patch = move_patch(document, move)
-                    moved = await site.kube.patch(served, ref.namespace, ref.name, patch, JSON_PATCH)
+                    moved = await site.kube.patch(served, ref.namespace, ref.name, patch, JSON_PATCH, may=may)
                     return moved.object, body.document
                 except Conflict:
                     if unit.desired is None or unit.desired.policy.sync.adopt is not Adopt.ALWAYS:

@@ -36,8 +36,9 @@ from fleet.errors import (
     Retry,
     StateNotWritable,
     TooManyRequests,
+    Withdrawn,
 )
-from fleet.ports.kube import Answer, ServedKind
+from fleet.ports.kube import Answer, May, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.judging import live_after
 from fleet.reconcile.memory import Live, Trouble, UnitState
@@ -68,25 +69,29 @@ class Applier:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    async def write(self, unit: UnitState, wanted: Wanted, *, adopted: Document | None = None) -> bool:
+    async def write(self, unit: UnitState, wanted: Wanted, may: May, *, adopted: Document | None = None) -> bool:
         """Make one object as desired; False when that failed, with the trouble noted in the unit.
 
         The record must hold the object already (R12). What ends the session is raised.
+        may: asked just before anything is sent (R17); where it says no, there is no trouble either.
         adopted: an object without our mark that is taken over in this state of it; its fields have moved to us.
         """
         site, ref = self._site, wanted.ref
         site.in_flight.add(ref)
         try:
             if adopted is None:
-                answer, body = await self._write(unit, wanted)
+                answer, body = await self._write(unit, wanted, may)
             else:
                 uid = text_at(adopted, "metadata", "uid")
-                answer, body = await self._write_over(unit, wanted, self.served(wanted), adopted, adopted_uid=uid)
+                served = self.served(wanted)
+                answer, body = await self._write_over(unit, wanted, served, adopted, may, adopted_uid=uid)
             self._note(unit, wanted, answer, body)
         except ENDS_SESSION:
             raise
         except NotOurs as refused:
             self.trouble(unit, ref, wanted.digest, refused.error)
+            return False
+        except Withdrawn:
             return False
         except (ClusterError, ReconcileError) as error:
             self.trouble(unit, ref, wanted.digest, error)
@@ -207,7 +212,7 @@ class Applier:
         unit.troubles[ref] = found
         return found
 
-    async def _write(self, unit: UnitState, wanted: Wanted) -> tuple[Answer, Body]:
+    async def _write(self, unit: UnitState, wanted: Wanted, may: May) -> tuple[Answer, Body]:
         site, ref = self._site, wanted.ref
         served = self.served(wanted)
         live = site.view.find(ref)
@@ -215,30 +220,37 @@ class Applier:
         if live is not None and seen is None and site.rules(unit, ref):
             seen = await site.kube.get(served, ref.namespace, ref.name)  # which fields are ignored depends on it
         if seen is not None:
-            return await self._write_over(unit, wanted, served, seen)
+            return await self._write_over(unit, wanted, served, seen, may)
         row = unit.rows.get(ref)
         uid = row.uid if row is not None and live is not None else ""
         body = await self.body(unit, wanted, None, uid, "" if uid else ABSENT_VERSION)
         try:
-            return await site.kube.apply(served, ref.namespace, ref.name, body.raw), body
+            return await site.kube.apply(served, ref.namespace, ref.name, body.raw, may=may), body
         except (Conflict, ObjectInvalid) as error:
             current = await site.kube.get(served, ref.namespace, ref.name)
             if current is None and uid:  # it vanished since it was recorded: made anew
-                return await self._create(unit, wanted, served)
+                return await self._create(unit, wanted, served, may)
             same = current is not None and uid in ("", text_at(current, "metadata", "uid"))
             if current is None or (same and isinstance(error, ObjectInvalid)):
                 raise
-            return await self._write_over(unit, wanted, served, current)
+            return await self._write_over(unit, wanted, served, current, may)
 
     async def _write_over(
-        self, unit: UnitState, wanted: Wanted, served: ServedKind, current: Document, *, adopted_uid: str = ""
+        self,
+        unit: UnitState,
+        wanted: Wanted,
+        served: ServedKind,
+        current: Document,
+        may: May,
+        *,
+        adopted_uid: str = "",
     ) -> tuple[Answer, Body]:
         """Apply over a known live state; re-read a bounded number of times while it changes under us."""
         site, ref = self._site, wanted.ref
         for _ in range(_STALE_TRIES):
             row = unit.rows.get(ref)
             self._refuse_foreign(unit, ref, current, row, adopted_uid)
-            current = await self._hand_over(unit, wanted, served, current)
+            current = await self._hand_over(unit, wanted, served, current, may)
             uid = text_at(current, "metadata", "uid")
             body = await self.body(unit, wanted, current, uid)
             # What was only intended counts for what we made, not for what somebody else had made before us.
@@ -248,14 +260,14 @@ class Applier:
                 if isinstance(found, ForceOnce):
                     body = await self.body(unit, wanted, current, uid, found.resource_version)
                     reason = f"fields of ours taken by {_names(found.fields)}"
-                    return await self._force(unit, ref, served, body, uid=uid, reason=reason), body
-                return await site.kube.apply(served, ref.namespace, ref.name, body.raw), body
+                    return await self._force(unit, ref, served, body, may, uid=uid, reason=reason), body
+                return await site.kube.apply(served, ref.namespace, ref.name, body.raw, may=may), body
             except Conflict as error:
                 if isinstance(found, Conflicting):
                     raise _field_conflict(ref, found.fields) from error
                 fresh = await site.kube.get(served, ref.namespace, ref.name)
                 if fresh is None:
-                    return await self._create(unit, wanted, served)
+                    return await self._create(unit, wanted, served, may)
                 current = fresh
         raise Conflict(
             f"{ref} could not be applied",
@@ -265,25 +277,28 @@ class Applier:
         )
 
     async def _force(
-        self, unit: UnitState, ref: ObjectRef, served: ServedKind, body: Body, *, uid: str, reason: str
+        self, unit: UnitState, ref: ObjectRef, served: ServedKind, body: Body, may: May, *, uid: str, reason: str
     ) -> Answer:
         """The one forced apply of an event, with evidence before and after (R17, R43)."""
         site = self._site
         await site.audited(unit, ref, "force", uid=uid, reason=reason, outcome="")
         try:
-            answer = await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True)
+            answer = await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, may=may)
         except FleetError as error:
             await site.audited(unit, ref, "force", uid=uid, reason=reason, outcome=outcome_of(error), after=uid)
             raise
         await site.audited(unit, ref, "force", uid=uid, reason=reason, outcome="done", after=uid)
         return answer
 
-    async def _create(self, unit: UnitState, wanted: Wanted, served: ServedKind) -> tuple[Answer, Body]:
+    async def _create(self, unit: UnitState, wanted: Wanted, served: ServedKind, may: May) -> tuple[Answer, Body]:
         """Apply an object that the server just said is not there."""
         body = await self.body(unit, wanted, None, "", ABSENT_VERSION)
-        return await self._site.kube.apply(served, wanted.ref.namespace, wanted.ref.name, body.raw), body
+        ref = wanted.ref
+        return await self._site.kube.apply(served, ref.namespace, ref.name, body.raw, may=may), body
 
-    async def _hand_over(self, unit: UnitState, wanted: Wanted, served: ServedKind, current: Document) -> Document:
+    async def _hand_over(
+        self, unit: UnitState, wanted: Wanted, served: ServedKind, current: Document, may: May
+    ) -> Document:
         """Give fields that became ignored to their own manager first, or our next apply would delete them."""
         site, ref = self._site, wanted.ref
         rules = site.rules(unit, ref)
@@ -295,7 +310,7 @@ class Applier:
         if handover is None:
             return current
         answer = await site.kube.apply(
-            served, ref.namespace, ref.name, orjson.dumps(handover), manager=HANDOVER_MANAGER, force=True
+            served, ref.namespace, ref.name, orjson.dumps(handover), manager=HANDOVER_MANAGER, force=True, may=may
         )
         return answer.object
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import orjson
@@ -14,6 +13,7 @@ from fleet.core.plan import Claims
 from fleet.core.record import judge_mark
 from fleet.core.status import EventKind
 from fleet.errors import ClusterError, Conflict
+from fleet.ports.kube import May
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import UnitState
@@ -27,10 +27,10 @@ class Detacher:
     def __init__(self, site: Site) -> None:
         self._site, self._parents = site, Parents(site)
 
-    async def detach(self, unit: UnitState, claims: Claims, may: Callable[[], bool]) -> bool:
+    async def detach(self, unit: UnitState, claims: Claims, may: May) -> bool:
         """True once nothing of the unit is left in the record. Objects that another unit takes over are left to it.
 
-        may: whether it may go on, asked before each object.
+        may: whether it may go on, asked before each object and just before each write (R17).
         """
         site = self._site
         loose: list[ObjectRef] = []
@@ -42,7 +42,7 @@ class Detacher:
             if not may() or claims.takers(ref, unit.name.overlay):
                 return  # the other unit's pass takes the row along
             try:
-                await self._free(unit, ref)
+                await self._free(unit, ref, may)
                 loose.append(ref)
             except ENDS_SESSION:
                 raise
@@ -62,7 +62,7 @@ class Detacher:
                 site.poll(unit.name, 1.0)
             return False
         try:
-            await self._parents.remove(unit)
+            await self._parents.remove(unit, may)
         except ENDS_SESSION:
             raise
         except ClusterError as error:
@@ -72,7 +72,7 @@ class Detacher:
         site.outbox.tell(EventKind.NOTE, f"detached: {len(loose)} objects stay on the cluster", unit=unit.name)
         return True
 
-    async def _free(self, unit: UnitState, ref: ObjectRef) -> None:
+    async def _free(self, unit: UnitState, ref: ObjectRef, may: May) -> None:
         site, row = self._site, unit.rows[ref]
         served = site.served(ref, row.version)
         if served is None:
@@ -82,7 +82,7 @@ class Detacher:
             return
         patch = _unmarking(live)
         try:
-            await site.kube.patch(served, ref.namespace, ref.name, patch, "application/json-patch+json")
+            await site.kube.patch(served, ref.namespace, ref.name, patch, "application/json-patch+json", may=may)
         except Conflict:
             site.wake_at(unit.name, site.clock() + 0.5)
             raise

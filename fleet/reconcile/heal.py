@@ -64,7 +64,7 @@ class Healer:
         site, ref = self._site, item.ref
         before = live.document if live else None
         try:
-            if await self._applier.write(unit, item):
+            if await self._applier.write(unit, item, lambda: self._may_heal(unit)):
                 site.journal.jot(JournalEntry(put=(unit.rows[ref],)))
                 await self.tell(unit, item, before, was_gone=live is None)
         except (StateDamaged, StateBusy) as error:

@@ -16,7 +16,7 @@ from fleet.core.plan import Claims, Wanted
 from fleet.core.record import MarkKind, MarkVerdict, judge_mark
 from fleet.core.rollout import Apply
 from fleet.errors import Conflict, OwnedByOther, PruneStuck
-from fleet.ports.kube import Answer, ServedKind
+from fleet.ports.kube import Answer, May, ServedKind
 from fleet.reconcile.apply import ABSENT_VERSION, Applier, NotOurs, refusal_of
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.prune import Pruner, created_at
@@ -91,13 +91,14 @@ class HookObjects:
         served: ServedKind,
         live: Document | None,
         claims: Claims,
+        may: May,
         *,
         suspended: bool = False,
         fresh: bool = False,
     ) -> Answer:
         """Apply a hook's object over exactly this state; one of somebody else that came meanwhile stays (R4).
 
-        fresh: we have just made it, and its controller may have written to it since.
+        fresh: we have just made it, and its controller may have written to it since; may: asked just before it is sent.
         """
         ref = hook.ref
         uid, version = ("", ABSENT_VERSION) if live is None else _identity_of(live)
@@ -105,13 +106,21 @@ class HookObjects:
         body = await self._applier.body(unit, hook, live, uid, version)
         raw = orjson.dumps(held_back(body.document)) if suspended else body.raw
         try:
-            return await self._site.kube.apply(served, ref.namespace, ref.name, raw)
+            return await self._site.kube.apply(served, ref.namespace, ref.name, raw, may=may)
         except Conflict:
             await self.read(unit, ref, served, claims)
             raise
 
     async def delete(
-        self, unit: UnitState, ref: ObjectRef, served: ServedKind, claims: Claims, reason: str, *, uid: str = ""
+        self,
+        unit: UnitState,
+        ref: ObjectRef,
+        served: ServedKind,
+        claims: Claims,
+        may: May,
+        reason: str,
+        *,
+        uid: str = "",
     ) -> bool:
         """Delete a hook's object of ours in the state that was just read (R11); True once it is gone.
 
@@ -131,7 +140,7 @@ class HookObjects:
                 return False
             tries += 1
             try:
-                left = await site.delete(unit, ref, served, uid=found, reason=reason, version=version)
+                left = await site.delete(unit, ref, served, may, uid=found, reason=reason, version=version)
             except Conflict:
                 if tries == _STALE_TRIES:
                     raise

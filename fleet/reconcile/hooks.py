@@ -30,8 +30,8 @@ from fleet.core.objects import HookDelete, HookPhase
 from fleet.core.plan import Claims, Wanted
 from fleet.core.record import MarkKind
 from fleet.core.status import EventKind, Kstatus
-from fleet.errors import ClusterError, KindNotServed, PruneStuck, ReconcileError
-from fleet.ports.kube import Answer, ServedKind
+from fleet.errors import ClusterError, KindNotServed, PruneStuck, ReconcileError, Withdrawn
+from fleet.ports.kube import Answer, May, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier, NotOurs
 from fleet.reconcile.hook_objects import HookObjects
@@ -117,9 +117,11 @@ class HookRunner:
                 continue
             try:
                 why = "its hook-delete annotation asks for it"
-                gone = await self._objects.delete(unit, ref, served, claims, why, uid=owed.uid)
+                gone = await self._objects.delete(unit, ref, served, claims, _may_of(outcome), why, uid=owed.uid)
             except ENDS_SESSION:
                 raise
+            except Withdrawn:
+                return
             except NotOurs:  # somebody took its place meanwhile: nothing of ours is left to delete
                 gone = True
             except PruneStuck:
@@ -209,12 +211,13 @@ class HookRunner:
         try:
             self._objects.refuse_claimed(unit, ref, claims)
             if served is None:
-                return await self._applier.write(unit, hook)  # notes KindNotServed
+                return await self._applier.write(unit, hook, _may_of(outcome))  # notes KindNotServed
             await self._objects.refuse_recorded(unit, ref, served)
-            clear = not was_begun and self._is_cleared(unit, hook)
+            clear, may = not was_begun and self._is_cleared(unit, hook), _may_of(outcome)
             if not outcome.may().apply:
                 return True  # nobody says that it runs: it is not written down (R17)
-            if clear and not await self._objects.delete(unit, ref, served, claims, "runs anew for another commit"):
+            why = "runs anew for another commit"
+            if clear and not await self._objects.delete(unit, ref, served, claims, may, why):
                 site.poll(unit.name, site.limits.watch_seconds)
                 return True  # still going; a later pass finds it gone
             live = await self._objects.read(unit, ref, served, claims)
@@ -226,7 +229,7 @@ class HookRunner:
                 )
             if not outcome.may().apply:
                 return True
-            if answer := await self._bring(unit, hook, served, live, claims):
+            if answer := await self._bring(unit, hook, served, live, claims, may):
                 self._started[ref] = site.see(unit, ref, answer.object).resource_version
             await self._remember(unit, [_STARTED + key])
             site.wake(unit.name)  # one that is Current at once tells nothing more
@@ -234,9 +237,11 @@ class HookRunner:
             raise
         except (NotOurs, ClusterError, ReconcileError) as error:
             found = error.error if isinstance(error, NotOurs) else error
-            self._applier.trouble(unit, ref, hook.digest, found)
             if not isinstance(found, UNKNOWN_RESULT):
                 await self._take_back(unit, key, before)
+            if isinstance(found, Withdrawn):
+                return True  # nobody says that it runs: it is not written down (R17)
+            self._applier.trouble(unit, ref, hook.digest, found)
             return False
         unit.troubles.pop(ref, None)
         site.outbox.tell(EventKind.NOTE, f"hook {ref} started", unit=unit.name, ref=ref)
@@ -261,23 +266,23 @@ class HookRunner:
             await self._remember(unit, [], forget=[_BEGUN + key])
 
     async def _bring(
-        self, unit: UnitState, hook: Wanted, served: ServedKind, live: Document | None, claims: Claims
+        self, unit: UnitState, hook: Wanted, served: ServedKind, live: Document | None, claims: Claims, may: May
     ) -> Answer | None:
         """Apply a hook's object, so that it runs once, whenever this is cut off; None where it came and went."""
         assert unit.bundle is not None
         key = hook_key(unit.bundle, hook.ref)
         vanishes = removes_itself((await self._site.library.object(unit.bundle, hook.source)).document())
         if _MADE + key in unit.memory.done_hooks:
-            return await self._objects.create(unit, hook, served, live, claims) if live is not None else None
+            return await self._objects.create(unit, hook, served, live, claims, may) if live is not None else None
         if _BEGUN + key not in unit.memory.done_hooks:
             await self._remember(unit, [_BEGUN + key])
         if not vanishes:
-            return await self._objects.create(unit, hook, served, live, claims)
+            return await self._objects.create(unit, hook, served, live, claims, may)
         fresh = live is None
         if live is None:
-            live = (await self._objects.create(unit, hook, served, None, claims, suspended=True)).object
+            live = (await self._objects.create(unit, hook, served, None, claims, may, suspended=True)).object
         await self._remember(unit, [_MADE + key])
-        return await self._objects.create(unit, hook, served, live, claims, fresh=fresh)
+        return await self._objects.create(unit, hook, served, live, claims, may, fresh=fresh)
 
     async def _end(self, unit: UnitState, plan: HookPlan, outcome: Outcome, claims: Claims) -> None:
         """Remember hooks that ended, with what is to be deleted of them, and then delete it."""
@@ -310,6 +315,11 @@ class HookRunner:
     def _why(self, ref: ObjectRef) -> str:
         live = self._site.view.find(ref)
         return f": {live.health.message}" if live is not None and live.health.message else ""
+
+
+def _may_of(outcome: Outcome) -> May:
+    """Whether a hook's object may still be written or deleted."""
+    return lambda: outcome.may().apply
 
 
 def _name(outcome: Outcome, trouble: Trouble) -> None:

@@ -11,8 +11,8 @@ from fleet.core.ids import ObjectRef
 from fleet.core.objects import INSTALLATION_LABEL
 from fleet.core.parent import parent_document, parent_of
 from fleet.core.record import PARENT_NAMESPACE, installation_hash, judge_mark, parent_name
-from fleet.errors import ClusterError
-from fleet.ports.kube import ServedKind
+from fleet.errors import ClusterError, Withdrawn
+from fleet.ports.kube import May, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import UnitState
@@ -26,11 +26,14 @@ class Parents:
         self._site = site
         self._namespace_stands = False
 
-    async def keep(self, unit: UnitState) -> None:
+    async def keep(self, unit: UnitState, may: May) -> None:
         """Write the parent if it would say something new, or owes the audit log's head (R43).
 
-        Trouble with it is a warning and is tried again.
+        Trouble with it is a warning and is tried again. may: asked just before each write; what is not written for want
+        of it is due still (R17).
         """
+        if not may():
+            return
         site, audited = self._site, unit.memory.audit_head
         parent = parent_of(
             site.mark(unit.name),
@@ -48,12 +51,14 @@ class Parents:
         if served is None:
             return
         try:
-            await self._make_namespace()
+            await self._make_namespace(may)
             # Else a hub killed here would say the earlier commit again: the cluster never knows more than the journal.
             await site.journal.commit(JournalEntry(units=(unit.memory,)))
-            await self._write(served, parent_document(parent))
+            await self._write(served, parent_document(parent), may)
         except ENDS_SESSION:
             raise
+        except Withdrawn:
+            return
         except ClusterError as error:
             unit.parent_trouble = f"its parent object could not be written: {error}"
             return
@@ -63,7 +68,7 @@ class Parents:
         unit.memory = replace(unit.memory, quarantined=parent.quarantined)
         site.journal.jot(JournalEntry(units=(unit.memory,)))
 
-    async def remove(self, unit: UnitState) -> None:
+    async def remove(self, unit: UnitState, may: May) -> None:
         """Delete the parent of a unit that was detached or that owns nothing any more."""
         site = self._site
         served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
@@ -73,13 +78,13 @@ class Parents:
             return
         ref = ObjectRef("", "ConfigMap", PARENT_NAMESPACE, name)
         uid, version = text_at(live, "metadata", "uid"), text_at(live, "metadata", "resourceVersion")
-        await site.delete(unit, ref, served, uid=uid, reason="the unit was detached", version=version)
+        await site.delete(unit, ref, served, may, uid=uid, reason="the unit was detached", version=version)
 
-    async def _write(self, served: ServedKind, document: Document) -> None:
+    async def _write(self, served: ServedKind, document: Document, may: May) -> None:
         name = parent_name_of(document)
-        await self._site.kube.apply(served, PARENT_NAMESPACE, name, orjson.dumps(document), force=True)
+        await self._site.kube.apply(served, PARENT_NAMESPACE, name, orjson.dumps(document), force=True, may=may)
 
-    async def _make_namespace(self) -> None:
+    async def _make_namespace(self, may: May) -> None:
         if self._namespace_stands:
             return
         site = self._site
@@ -88,7 +93,7 @@ class Parents:
             labels: Document = {INSTALLATION_LABEL: installation_hash(site.installation)}
             metadata: Document = {"name": PARENT_NAMESPACE, "labels": labels}
             body: Document = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-            await site.kube.apply(served, "", PARENT_NAMESPACE, orjson.dumps(body))
+            await site.kube.apply(served, "", PARENT_NAMESPACE, orjson.dumps(body), may=may)
         self._namespace_stands = True
 
 

@@ -23,7 +23,8 @@ from fleet.core.record import Deletable, Gone, NotDeletable, Row, RowState, judg
 from fleet.core.renames import holds_more
 from fleet.core.rollout import Apply
 from fleet.core.status import EventKind, HoldRequest, PendingDeletion
-from fleet.errors import ClusterError, Conflict
+from fleet.errors import ClusterError, Conflict, Withdrawn
+from fleet.ports.kube import May
 from fleet.ports.worker import Deletion, JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
 from fleet.reconcile.losses import Losses
@@ -118,8 +119,12 @@ class Pruner:
         ]
         return len(unit.deletions) + len(begun)
 
-    async def delete(self, unit: UnitState, ref: ObjectRef, reason: str, judged: Doomed | None = None) -> bool:
+    async def delete(
+        self, unit: UnitState, ref: ObjectRef, reason: str, may: May, judged: Doomed | None = None
+    ) -> bool:
         """Delete one object of the record, by R11; True once it is gone. Raises ClusterError.
+
+        may: asked again after each wait, and just before the request is sent (R17).
 
         What another unit wants by now, or has taken over, is left to it (R16). judged: what the guards let go; another
         content by now, or another prune rule on it, is a Conflict, and judged anew (R9).
@@ -129,7 +134,7 @@ class Pruner:
         if row is None or served is None:
             return False
         live = await site.kube.get(served, ref.namespace, ref.name)
-        if not self._is_ours(unit, ref):
+        if not self._is_ours(unit, ref) or not may():
             return False
         match judge_deletion(row, live, site.mark(unit.name)):
             case Gone():
@@ -154,7 +159,7 @@ class Pruner:
                     await self._spare(unit, ref)
                     return False
                 try:
-                    left = await site.delete(unit, ref, served, uid=uid, reason=reason, version=version)
+                    left = await site.delete(unit, ref, served, may, uid=uid, reason=reason, version=version)
                 except UNKNOWN_RESULT:
                     raise
                 except ClusterError:
@@ -230,12 +235,14 @@ class Pruner:
                 return
             try:
                 _, judged = unit.doomed.get(ref, (None, None))
-                if await self.delete(unit, ref, reason, judged):
+                if await self.delete(unit, ref, reason, lambda: outcome.may().prune, judged):
                     done.append(ref)
             except ENDS_SESSION:
                 raise
             except Conflict:
                 self._site.wake_at(unit.name, self._site.clock() + 1.0)  # it changed meanwhile: judged anew
+            except Withdrawn:
+                return
             except ClusterError as error:
                 row = unit.rows.get(ref)
                 if row is None:

@@ -6,6 +6,8 @@ stands, and nothing is recreated.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fleet.core.documents import text_at
 from fleet.core.fingerprint import content_of
 from fleet.core.guard import Approved, Doomed, judge_force, prune_rule_of
@@ -13,12 +15,15 @@ from fleet.core.plan import Wanted
 from fleet.core.record import plan_record
 from fleet.core.rollout import Apply
 from fleet.core.status import EventKind
-from fleet.errors import ClusterError
+from fleet.errors import ClusterError, Withdrawn
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.prune import Pruner, created_at
 from fleet.reconcile.site import Site
+
+if TYPE_CHECKING:
+    from fleet.reconcile.unit_pass import Outcome
 
 
 class Replacer:
@@ -27,12 +32,16 @@ class Replacer:
     def __init__(self, site: Site, applier: Applier, pruner: Pruner) -> None:
         self._site, self._applier, self._pruner = site, applier, pruner
 
-    async def replace(self, unit: UnitState, item: Wanted) -> bool:
+    async def replace(self, unit: UnitState, item: Wanted, outcome: Outcome) -> bool:
         """Delete and create one object that refused a change; False where it must wait or may not."""
         desired = unit.desired
         if desired is None or (trouble := unit.troubles.get(item.ref)) is None:
             return False  # nothing is said of it any more, or what refused is gone: judged anew by the next pass
         site, ref, reason = self._site, item.ref, trouble.message
+
+        def may() -> bool:
+            return outcome.may().apply
+
         action = desired.action
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
         served = site.served(ref, item.source.version)
@@ -55,7 +64,7 @@ class Replacer:
                 if verdict.hold is not None:
                     await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
                     return False
-                if not verdict.allowed or not await self._pruner.delete(unit, ref, f"replaced: {reason}"):
+                if not verdict.allowed or not await self._pruner.delete(unit, ref, f"replaced: {reason}", may):
                     return False
             rows = plan_record(unit.name, unit.rows.values(), [item.source], at=site.wall())
             for row in rows:
@@ -63,11 +72,13 @@ class Replacer:
             await site.journal.commit(JournalEntry(put=rows))
         except ENDS_SESSION:
             raise
+        except Withdrawn:
+            return False
         except ClusterError as error:
             self._applier.trouble(unit, ref, item.digest, error)
             return False
         unit.replace_holds.pop(ref, None)
-        done = await self._applier.write(unit, item)
+        done = await self._applier.write(unit, item, may)
         if done:
             site.outbox.tell(EventKind.NOTE, f"{ref} was deleted and made anew", unit=unit.name, ref=ref)
         return done

@@ -27,7 +27,7 @@ from fleet.errors import (
     ServerFailed,
     StateDamaged,
 )
-from fleet.ports.kube import Catalog, Kube, ServedKind
+from fleet.ports.kube import Catalog, Kube, May, ServedKind
 from fleet.ports.worker import Audit, Feed, Journal
 from fleet.reconcile.claims import UnitClaims
 from fleet.reconcile.judging import live_of
@@ -274,12 +274,15 @@ class Site:
             log.info("audited", action=action, unit=str(unit.name), object=str(ref), outcome=outcome, head=str(head))
 
     async def delete(
-        self, unit: UnitState, ref: ObjectRef, served: ServedKind, *, uid: str, reason: str, version: str
+        self, unit: UnitState, ref: ObjectRef, served: ServedKind, may: May, *, uid: str, reason: str, version: str
     ) -> Document | None:
-        """Delete with preconditions (R11) and evidence before and after; what is left of the object, None if gone."""
+        """Delete with preconditions (R11) and evidence before and after; what is left of the object, None if gone.
+
+        may: asked just before it is sent (R17); raises Withdrawn.
+        """
         await self.audited(unit, ref, "delete", uid=uid, reason=reason, outcome="")
         try:
-            left = await self.kube.delete(served, ref.namespace, ref.name, uid=uid, resource_version=version)
+            left = await self.kube.delete(served, ref.namespace, ref.name, uid=uid, resource_version=version, may=may)
         except FleetError as error:
             await self.audited(unit, ref, "delete", uid=uid, reason=reason, outcome=outcome_of(error), after=uid)
             raise

@@ -144,9 +144,9 @@ class Stages:
             return True  # healed since the plan was made
         live = self._site.view.find(ref)
         if step.cause is Cause.ADOPTED:
-            done = await self._adopter.take(unit, step.wanted)
+            done = await self._adopter.take(unit, step.wanted, lambda: self._may(unit, step, outcome))
         else:
-            done = await self._put(unit, step.wanted, outcome)
+            done = await self._put(unit, step, outcome)
         if done:
             unit.contact.pop(ref, None)
             unit.changed += 1
@@ -155,12 +155,13 @@ class Stages:
                 await self._healer.tell(unit, step.wanted, before, was_gone=step.cause is Cause.GONE)
         return done
 
-    async def _put(self, unit: UnitState, item: Wanted, outcome: Outcome) -> bool:
-        done = await self._applier.write(unit, item)
+    async def _put(self, unit: UnitState, step: Step, outcome: Outcome) -> bool:
+        item = step.wanted
+        done = await self._applier.write(unit, item, lambda: self._may(unit, step, outcome))
         trouble = unit.troubles.get(item.ref)
         is_fixed = trouble is not None and trouble.reason == ImmutableField.__name__
         if not done and item.source.options.replace and is_fixed and outcome.may().apply:
-            done = await self._replacer.replace(unit, item)
+            done = await self._replacer.replace(unit, item, outcome)
         return done
 
     def _jot(self, unit: UnitState) -> None:

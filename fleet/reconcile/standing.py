@@ -17,13 +17,15 @@ from fleet.core.windows import Closed, judge_windows
 class Leave:
     """What a pass may do. `apply` bundles of a new commit, `heal` what left the applied bundle, `prune` deletions.
 
-    A closed window keeps new bundles and deletions waiting; healing goes on in it.
+    A closed window keeps new bundles and deletions waiting; healing goes on in it. `stopped`: no write at all, that of
+    its parent object included.
     """
 
     apply: bool
     heal: bool
     prune: bool
     blockers: tuple[Blocker, ...] = ()
+    stopped: bool = False
 
 
 def bundle_of(desired: UnitDesired | None) -> Digest | None:
@@ -78,6 +80,7 @@ def leave_left(leave: Leave, now: Leave, told: UnitDesired, newest: UnitDesired 
         heal=leave.heal and now.heal and is_wanted,
         prune=leave.prune and now.prune and newest == told,
         blockers=now.blockers or leave.blockers,
+        stopped=leave.stopped or now.stopped,
     )
 
 
@@ -100,7 +103,7 @@ def judge_leave(
     why of these that keep some for good; now: wall clock; since: when the unit last was free.
     """
     if desired is None or mode is Mode.OBSERVE:
-        return Leave(apply=False, heal=False, prune=False)
+        return Leave(apply=False, heal=False, prune=False, stopped=True)
     policy, unit = desired.policy, str(desired.unit)
     stops: list[Blocker] = []  # no write at all
     waits: list[Blocker] = []  # nothing new
@@ -147,4 +150,5 @@ def judge_leave(
         heal=free and policy.sync.self_heal,
         prune=free and not waits,
         blockers=(*stops, *waits),
+        stopped=bool(stops),
     )

@@ -135,7 +135,7 @@ class UnitPass:
         await self._carry_out(unit, plan, outcome, claims)
         if unit.audit_due or unit.memory.audit_head != before:
             unit.audit_due = True
-            await self._parents.keep(unit)
+            await self._parents.keep(unit, lambda: not outcome.may().stopped)
         return outcome
 
     # Planning
@@ -420,4 +420,4 @@ class UnitPass:
                 unit.applied_at = site.wall()
                 message = f"applied: {unit.changed} objects written, {len(unit.wanted) - unit.changed} unchanged"
                 site.outbox.tell(EventKind.APPLIED, message, unit=unit.name, commit=told.commit)
-        await self._parents.keep(unit)
+        await self._parents.keep(unit, lambda: not outcome.may().stopped)

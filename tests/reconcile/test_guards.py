@@ -214,8 +214,8 @@ async def test_a_unit_that_comes_back_while_it_is_let_go_is_not_forgotten(hub: H
         def __getattr__(self, name: str) -> Any:
             return getattr(self._kube, name)
 
-        async def patch(self, *arguments: Any) -> Any:
-            answer = await self._kube.patch(*arguments)
+        async def patch(self, *arguments: Any, **options: Any) -> Any:
+            answer = await self._kube.patch(*arguments, **options)
             if "json-patch" in arguments[-1]:
                 hub.want("web", [config_map("a", shop)], commit="c")
                 await taken.wait()

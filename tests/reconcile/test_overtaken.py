@@ -146,6 +146,27 @@ async def test_a_suspend_amid_a_pass_stops_the_rest_of_it_and_all_deletions(
     assert client.exists(path(shop, "z"))
 
 
+async def test_a_parent_object_is_not_written_once_its_unit_is_suspended(
+    hub: Hub, gates: Gates, api_server: ControlPlane, shop: str
+) -> None:
+    client, parent = api_server.client(), "/api/v1/namespaces/fleet-system/configmaps/unit-web"
+    unit = hub.want("web", [config_map("a", shop), config_map("x", shop)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        before = text_at(client.get(parent), "metadata", "resourceVersion")
+        gates.shut("apply", "unit-web")
+        hub.want("web", [config_map("a", shop)], commit="b")
+        await gates.came("apply", "unit-web")
+        hub.want("web", [config_map("a", shop)], commit="b", suspensions=(Suspension("disk swap", owner="jo"),))
+        await heard(hub)
+        gates.open("apply", "unit-web")
+        await hub.until(lambda: hub.units[unit].blocked_by, "suspended")
+        assert not client.exists(path(shop, "x"))
+        assert text_at(client.get(parent), "metadata", "resourceVersion") == before
+        hub.want("web", [config_map("a", shop)], commit="b")
+        await soon(lambda: text_at(client.get(parent), "metadata", "resourceVersion") != before)
+
+
 async def test_what_a_newer_commit_wants_again_is_not_pruned_and_each_commit_keeps_its_name(
     hub: Hub, gates: Gates, api_server: ControlPlane, shop: str
 ) -> None:

@@ -15,6 +15,10 @@ _ADDRESSES = "kube/test_addresses.py"
 _CREDENTIALS = "kube/test_credentials.py"
 _REFLECTOR = "kube/test_reflector.py"
 _GATE = "kube/test_gate.py"
+_WAITING = "kube/test_waiting_writes.py"
+_QUEUE = "scenarios/test_suspend_in_a_queue.py"
+_SUSPENDED = "test_what_waits_for_its_turn_is_not_written_once_it_is_suspended"
+_NOT_SUSPENDED = "test_what_waits_for_its_turn_is_written_when_that_comes"
 _GUARDS = "reconcile/test_guards.py"
 _RENAMES = "reconcile/test_renames.py"
 _NOT_THE_SAME = "test_what_is_not_the_same_is_a_deletion_whatever_the_hub_says"
@@ -85,7 +89,14 @@ CASES: dict[str, Case] = {
         "test_after_401_a_plugin_runs_once_for_all_callers_and_no_more",
         "kube/test_transport.py::test_after_401_a_renewed_credential_is_read_and_the_write_goes_through"),
     "no write without the fence": case_of(
-        never("stores"), _TRANSPORT, "test_no_write_passes_a_fence_that_refuses", "test_a_good_answer_comes_through"),
+        drop("await self._fence.check"), _TRANSPORT,
+        "test_no_write_passes_a_fence_that_refuses "
+        "kube/test_waiting_writes.py::test_what_waits_out_a_pause_is_not_sent_once_it_may_not_be",
+        "test_a_good_answer_comes_through"),
+    "a write that waited is asked about again": case_of(
+        never("may is not None and (not may())"), _WAITING,
+        "test_what_waits_out_a_pause_is_not_sent_once_it_may_not_be test_a_write_is_asked_about_once_it_has_its_connection",
+        "test_what_waits_out_a_pause_and_still_may_is_sent_after_it"),
     "the hub runs no program of a kubeconfig": case_of(
         swap("_HUB_RULES.items()", "()"), _KUBECONFIG,
         f"{_HUB_REFUSES} kube/test_credentials.py::test_the_hub_runs_no_exec_plugin", _PERSON_MAY),
@@ -165,6 +176,16 @@ CASES: dict[str, Case] = {
     "a suspended unit is not written to": case_of(
         swap("policy.suspensions", "()"), _GUARDS, "test_suspended_writes_nothing_and_resumes",
         "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+    "a suspend reaches what waits to be applied": case_of(
+        swap("lambda: self._may(unit, step, outcome)", "lambda: True"), _QUEUE, _SUSPENDED, _NOT_SUSPENDED),
+    "a suspend reaches what waits to be deleted": case_of(
+        swap("lambda: outcome.may().prune", "lambda: True"), _QUEUE, _SUSPENDED, _NOT_SUSPENDED),
+    "a suspend reaches a heal that waits": case_of(
+        swap("lambda: self._may_heal(unit)", "lambda: True"), _QUEUE, _SUSPENDED, _NOT_SUSPENDED),
+    "a suspend reaches the parent object": case_of(
+        swap("bool(stops)", "False"), "reconcile/test_overtaken.py",
+        "test_a_parent_object_is_not_written_once_its_unit_is_suspended",
+        "reconcile/test_in_flight.py::test_the_head_of_the_audit_log_goes_out_after_a_forced_apply"),
     "a rival is not fought without end": case_of(
         always("beyond < 0"), "reconcile/test_drift.py", "test_a_rival_is_named_and_reverts_back_off",
         "test_healing_a_field_takes_milliseconds"),
