@@ -33,12 +33,14 @@ Job = tuple[str, Callable[[], Awaitable[dict[str, Any]]]]
 async def sweep_jobs() -> list[Job]:
     """Every boundary of the reference run x every fault."""
     made: list[Job] = []
-    for boundary in await sweep.boundaries_of_reference():
+    reference = await sweep.undisturbed()
+    for boundary in reference.boundaries:
         for fault in sweep.FAULTS:
 
             async def job(boundary: sweep.Boundary = boundary, fault: str = fault) -> dict[str, Any]:
-                found = await sweep.one_run(boundary, fault)
-                return {"kind": fault, "met": found.met, "violations": list(found.violations)}
+                found = await sweep.one_run(boundary, fault, reference.delays)
+                told = {"violations": list(found.violations), "unmeasured": list(found.unmeasured)}
+                return {"kind": fault, "met": found.met, **told}
 
             made.append((f"{' '.join(map(str, boundary))} / {fault}", job))
     return made
@@ -58,31 +60,35 @@ async def flip_jobs() -> list[Job]:
     return [(f"flips, seed {seed}", partial(job, seed)) for seed in range(20)]
 
 
-async def schedule_jobs() -> list[Job]:
-    """30 seeds."""
+async def schedule_jobs(seeds: Sequence[int]) -> list[Job]:
+    """One day for each seed."""
 
     async def job(seed: int) -> dict[str, Any]:
         schedule = Schedule(seed)
         violations = await schedule.run()
-        return {"kind": "schedule", "met": len(schedule.did) >= 10, "violations": violations, "did": schedule.did}
+        counts = {"did": schedule.did, "asked": schedule.asked, "looked": schedule.looked}
+        counts["delay_seconds"] = max(schedule.delays, default=0.0)
+        told = {"violations": violations, "unmeasured": schedule.unmeasured}
+        return {"kind": "schedule", "met": len(schedule.did) >= 10, **told, **counts}
 
-    return [(f"schedule, seed {seed}", partial(job, seed)) for seed in range(30)]
+    return [(f"schedule, seed {seed}", partial(job, seed)) for seed in seeds]
 
 
-async def calm_jobs(short: bool) -> list[Job]:
-    """Sick clusters for minutes of a faster time, and who shows them as well; three of five with kills of the hub."""
+async def calm_jobs(short: bool, seeds: Sequence[int]) -> list[Job]:
+    """Sick clusters for minutes of a faster time, and who shows them as well; from the third seed on with kills."""
     run_faster(calm.TIMES)
 
     async def job(made: calm.Calm) -> dict[str, Any]:
         violations = await made.run()
         units = {one.unit for one in made.shown if one.is_calm}
         counts = {"looked": len(made.shown), "calm": sorted(units), "delay_seconds": max(made.delays, default=0.0)}
-        return {"kind": "calm", "met": len(made.shown) > 0, "violations": violations, **counts}
+        told = {"violations": violations, "unmeasured": made.unmeasured}
+        return {"kind": "calm", "met": len(made.shown) > 0, **told, **counts}
 
     if short:
         made = calm.Calm(0, seconds=calm.CALM_SECONDS + 60, clusters=("hole", "drip", "mute"))
         return [("calm, short", partial(job, made))]
-    return [(f"calm, seed {seed}", partial(job, calm.Calm(seed, kills=0 if seed < 2 else 3))) for seed in range(5)]
+    return [(f"calm, seed {seed}", partial(job, calm.Calm(seed, kills=0 if seed < 2 else 3))) for seed in seeds]
 
 
 async def generator_jobs() -> list[Job]:
@@ -164,26 +170,34 @@ async def run_all(jobs: Sequence[Job], out: Path) -> int:
 def summary(out: Path) -> int:
     """Print the figures of a file of runs."""
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    runs, met, bad = (Counter[str]() for _ in range(3))
+    runs, met, bad, unknown = (Counter[str]() for _ in range(4))
     for row in rows:
         runs[row["kind"]] += 1
         met[row["kind"]] += row["met"]
         bad[row["kind"]] += bool(row["violations"])
+        unknown[row["kind"]] += bool(row.get("unmeasured"))
     for kind in sorted(runs):
-        print(f"{kind:<20} {runs[kind]:>5} runs, {met[kind]:>5} met, {bad[kind]:>3} with a violation")
+        told = f"{bad[kind]:>3} with a violation, {unknown[kind]:>3} with something not measured"
+        print(f"{kind:<20} {runs[kind]:>5} runs, {met[kind]:>5} met, {told}")
     if points := [point for row in rows for point in row.get("points", [])]:
         print(kills.figures(points))
     for row in rows:
         for violation in row["violations"]:
             print(f"{row['run']}: {violation.splitlines()[0]}")
+        for said in row.get("unmeasured", []):
+            print(f"{row['run']}: not measured: {said}")
     return sum(bad.values())
+
+
+def _seeds(given: argparse.Namespace, count: int) -> Sequence[int]:
+    return range(count) if given.seed is None else (given.seed,)
 
 
 JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
     "sweep": lambda _: sweep_jobs(),
     "flips": lambda _: flip_jobs(),
-    "schedules": lambda _: schedule_jobs(),
-    "calm": lambda given: calm_jobs(given.short),
+    "schedules": lambda given: schedule_jobs(_seeds(given, 30)),
+    "calm": lambda given: calm_jobs(given.short, _seeds(given, 5)),
     "generators": lambda _: generator_jobs(),
     "replay": lambda given: replay_jobs(given.commits),
     "fuzz": lambda given: fuzz_jobs(given.inputs, given.target),
@@ -205,6 +219,7 @@ def main() -> int:
     parser.add_argument("--commits", type=int, default=1_000, help="replay: how many")
     parser.add_argument("--target", default="", choices=sorted(fuzz_targets.TARGETS), help="fuzz: this one alone")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="fuzz: of each target")
+    parser.add_argument("--seed", type=int, help="schedules, calm: this one alone")
     parser.add_argument("--short", action="store_true", help="calm: three clusters for four minutes")
     parser.add_argument("--points", type=int, default=250, help="kills: how many")
     options = parser.parse_args()

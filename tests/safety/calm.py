@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from hubworld import cluster_file, config_map, make_world, overlay
-from safety.checker import CALM_SECONDS, SETTLED_SECONDS, Shown, false_alarm, false_calm, v6_delays
+from safety.checker import CALM_SECONDS, SETTLED_SECONDS, Shown, false_alarm, false_calm, unmeasured, v6_delays
 from safety.reference import config, everywhere, live
 from safety.rig import Rig
 
@@ -57,6 +57,11 @@ class Calm:
     delays: list[float] = field(default_factory=list)
     usual: list[float] = field(default_factory=list)
     seen_unknown: set[str] = field(default_factory=set)
+
+    @property
+    def unmeasured(self) -> list[str]:
+        """What this run could say nothing about; a kill delays every cluster."""
+        return [] if self.kills else unmeasured(self.usual, self.delays)
 
     async def run(self) -> list[str]:
         """What was wrong; [] is a clean run."""

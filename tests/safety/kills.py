@@ -4,7 +4,8 @@ Git gets a commit every 10 s for all clusters: a value changes, a hook runs once
 times a Namespace, which a person approves. The simulated clusters live in this process and outlive each hub. A hub is
 killed at a random moment, at one of its requests (before it is carried out, or after), or by itself right after a
 store commit (killed_hub.py); one in five is killed again while it recovers. Each time the next hub is started at once,
-and the clusters must hold the commit that was newest at the kill within 60 s.
+and the clusters must hold the commit that was newest at the kill within 60 s. All the while the API is asked how the
+units stand: none may be shown Synced at a commit that its cluster never held. There is no V6 here: a kill delays all.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from typing import Any
 from hubworld import AT_ONCE, cluster_file, config_map, kustomization, namespace, overlay
 from safety.checker import History, Key, Script, judge, landed_of, read_disk, v7_secrets
 from safety.kill_parts import Child, Seen
+from safety.reference import secret
 from testbed.gitrepo import GitRepo
 
 from fleet.sim import Simulation
 
 SECONDS = 60.0  # within which the clusters must be as Git says after a kill
 COMMIT_SECONDS = 10.0
+LOOK_SECONDS = 2.0
 WAYS = ("moment", "before a request", "after a request", "after a commit")
 _STABLE = tuple("abcdef")
 
@@ -53,6 +56,7 @@ class Campaign:
     again: int = 5  # one point in so many meets a hub that recovers
     done: list[Point] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    looked: int = 0  # how often a unit was shown Synced at a commit of this campaign
     _number: int = 0  # of the newest commit
     _items: list[int] = field(default_factory=list)
     _place: int = 0  # which Namespace is wanted now
@@ -155,13 +159,28 @@ class Campaign:
             self._child.asked += 1
             await self._child.call("POST", f"/api/v1/units/web@{random.choice(names)}:sync", {}, key=key)
 
+    async def _looks(self) -> None:
+        """Whether a unit is ever shown Synced at a commit whose stamp its cluster never held (R6)."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            _, answer = await self._child.call("GET", "/api/v1/units?limit=500")
+            for one in answer.get("items", []):
+                name, _, cluster = one["metadata"]["name"].partition("@")
+                status = one["status"]
+                if name != "web" or status["sync"] != "Synced" or status["commit"] not in self._script.commits:
+                    continue
+                self.looked += 1
+                number = self._script.commits.index(status["commit"])
+                if self._history.stamps.get(cluster, -1) < number:
+                    self.wrong.append(f"false calm: web@{cluster} was shown Synced at {number}, which it never held")
+
     # The kills
 
     async def _kill_on(self) -> None:
         random = Random(self.seed)
         await self._child.start()
         await self._until_at(0, 300.0)
-        load = [self._commits(), self._approvals(), self._requests(Random(random.random()))]
+        load = [self._commits(), self._approvals(), self._requests(Random(random.random())), self._looks()]
         work = [asyncio.create_task(one) for one in load]
         try:
             while len(self.done) < self.points:
@@ -226,6 +245,7 @@ class Campaign:
         approving = asyncio.create_task(self._approvals())
         try:
             await self._until(lambda: not self._differences(), lambda: "; ".join(self._differences()[:5]), SECONDS)
+            self.wrong += [f"V4 {line} although its cluster is as Git says" for line in await self._shown_unwell()]
             end = time.monotonic() + SECONDS
             while (await self._child.call("GET", "/api/v1/operations?openOnly=true"))[1].get("items"):
                 if time.monotonic() > end:
@@ -235,6 +255,19 @@ class Campaign:
         finally:
             approving.cancel()
             await asyncio.gather(approving, return_exceptions=True)
+
+    async def _shown_unwell(self) -> list[str]:
+        """Units that are not shown Synced and Healthy within the time."""
+        end = time.monotonic() + SECONDS
+        while True:
+            _, answer = await self._child.call("GET", "/api/v1/units?limit=500")
+            shown = [
+                (one["metadata"]["name"], one["status"]["sync"], one["status"]["health"]) for one in answer["items"]
+            ]
+            unwell = [f"{name} is shown {', '.join(how)}" for name, *how in shown if how != ["Synced", "Healthy"]]
+            if not unwell or time.monotonic() > end:
+                return unwell[:5]
+            await asyncio.sleep(0.5)
 
     def _differences(self) -> list[str]:
         want = dict.fromkeys(("a", "b", "c", "d", "e", "f", "stamp", "keep", "hook"), "")
@@ -289,7 +322,8 @@ class Campaign:
 
     def row(self) -> dict[str, Any]:
         """The figures of a campaign that has run."""
-        return {"points": [asdict(point) for point in self.done], "commits": self._number, "asked": self._child.asked}
+        counts = {"commits": self._number, "asked": self._child.asked, "looked": self.looked}
+        return {"points": [asdict(point) for point in self.done], **counts}
 
 
 def hook(name: str, value: str) -> str:
@@ -299,11 +333,6 @@ def hook(name: str, value: str) -> str:
         f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default, annotations: {notes}}}\n"
         f"data: {{a: '{value}'}}\n"
     )
-
-
-def secret(name: str, value: str) -> str:
-    metadata = f"metadata: {{name: {name}, namespace: default}}"
-    return f"apiVersion: v1\nkind: Secret\n{metadata}\nstringData: {{a: '{value}'}}\n"
 
 
 def _key_of(text: str) -> Key:

@@ -37,8 +37,9 @@ class Rig:
     world: HubWorld
     script: Script = field(default_factory=Script)
     meets: Meets | None = None  # called for every request of the hub
-    boundaries: list[Boundary] = field(default_factory=list)  # as they came
+    boundaries: list[tuple[str, Boundary]] = field(default_factory=list)  # with their cluster, as they came
     killed_at: list[float] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)  # what the holds said that were approved
     _counts: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
     _run: Any = None
     _dead: bool = False
@@ -70,7 +71,7 @@ class Rig:
             key = (target.verb, target.resource or target.path, target.name)
             if phase == "before":
                 number = self._counts[cluster, *key] = self._counts.get((cluster, *key), 0) + 1
-                self.boundaries.append((*key, number))
+                self.boundaries.append((cluster, (*key, number)))
             boundary = (*key, self._counts[cluster, *key])
             return self.meets is not None and await self.meets(phase, boundary, cluster)
 
@@ -123,6 +124,13 @@ class Rig:
     def kills(self) -> int:
         return len(self.killed_at)
 
+    def _story(self) -> str:
+        """What is missing and what is held, before all else that is known."""
+        view = self.world.opened.view
+        missing = [f"missing {one.unit}: {one.reason}" for one in self.world.progress(view.head.commit or "-").missing]
+        held = [f"held {unit.unit}: {hold.message}" for unit in view.units.values() for hold in unit.holds]
+        return "\n".join([*missing, *held, self.world.describe()])
+
     # What a person does
 
     def commit(self, files: Mapping[str, Any], *, drops: Iterator[Key] | list[Key] = (), wants: list[Key] = ()) -> str:
@@ -157,7 +165,7 @@ class Rig:
                 if value := holds():
                     return value
             if time.monotonic() > end:
-                raise NotSeen(f"{what} within {seconds} s\n{self.world.describe()}")
+                raise NotSeen(f"{what} within {seconds} s\n{self._story()}")
             if self._killing is not None and self._killing.done():
                 self._killing.result()
             self.world.opened.bells.fetch.set()
@@ -171,10 +179,11 @@ class Rig:
             for hold in answer.get("items", []):
                 if hold["overlay"] == overlay and not hold["decision"]:
                     self.script.approved += [(time.time(), key) for key in keys]
+                    self.asked += hold["messages"]
                     name, body = hold["metadata"]["name"], {"listDigest": hold["listDigest"], "reason": "reviewed"}
                     await self.call("POST", f"/api/v1/holds/{name}:approve", body)
             if time.monotonic() > end:
-                raise NotSeen(f"{keys} gone after their approval within {SETTLED_SECONDS} s\n{self.world.describe()}")
+                raise NotSeen(f"{keys} gone after their approval within {SETTLED_SECONDS} s\n{self._story()}")
             await asyncio.sleep(0.05)
 
     # Afterwards

@@ -15,6 +15,7 @@ from safety.checker import (
     false_alarm,
     false_calm,
     judge,
+    unmeasured,
     v6_delays,
     v7_secrets,
 )
@@ -115,4 +116,10 @@ def test_a_delay_that_grew_where_no_fault_was_is_named() -> None:
     assert v6_delays([1.0, 1.2, 0.8], [1.1, 2.9], floor=1.0) == []
     assert v6_delays([0.1], [4.9], floor=5.0) == []
     assert "took 9.0 s" in v6_delays([1.0, 1.2, 0.8], [1.1, 9.0], floor=5.0)[0]
-    assert v6_delays([], [1.0], floor=5.0) == ["V6 no delay was measured"]
+
+
+def test_a_delay_that_was_not_measured_is_neither_kept_nor_violated() -> None:
+    for before, meanwhile in (([], [1.0]), ([1.0], []), ([], [])):
+        assert v6_delays(before, meanwhile, floor=5.0) == []
+        assert len(unmeasured(before, meanwhile)) == 1
+    assert unmeasured([1.0], [2.0]) == []

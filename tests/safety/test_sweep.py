@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from hubworld import make_world
-from safety.reference import reference_run
+from safety.reference import SICK, WELL, Day, reference_run
 from safety.rig import Rig
 from safety.sweep import FAULTS, Boundary, one_run
 
@@ -40,11 +40,11 @@ async def test_the_sweep_sees_a_product_that_deletes_without_asking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prune, "judge_prune", lambda doomed, **_: PruneVerdict(tuple(doomed)))
-    async with make_world(tmp_path, ("eu-1",), render_workers=1) as world:
+    async with make_world(tmp_path, (SICK, WELL), render_workers=1) as world:
         rig = Rig(world)
         rig.watch_clusters()
         try:
-            await reference_run(rig)
+            await reference_run(rig, Day(rig))
         finally:
             await rig.stop()
         assert any("nobody approved it" in violation for violation in rig.violations())
