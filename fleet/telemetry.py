@@ -13,11 +13,12 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from fleet.values import dataclass
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -7,7 +7,6 @@ import hmac
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleet import __version__
@@ -38,6 +37,7 @@ from fleet.source.signatures import SignaturePolicy
 from fleet.store.crypto import load_or_make_key
 from fleet.store.sql import open_state
 from fleet.telemetry import Traces
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.errors import NotAllowed
+from fleet.values import dataclass
 
 
 class Role(StrEnum):

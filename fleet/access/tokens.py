@@ -6,12 +6,12 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from fleet.access.policy import Caller, Role
 from fleet.core.ids import Digest
 from fleet.errors import NotAuthenticated, RequestInvalid
 from fleet.ports.state import State, TokenRow
+from fleet.values import dataclass, field
 
 PREFIX = "fleet_"
 LONGEST_SECONDS = 366 * 86400

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fleet.access.tokens import Tokens
 from fleet.controllers.ancestry import Ancestry
@@ -11,6 +10,7 @@ from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.core.refusal_log import Refusal
 from fleet.core.view import View
 from fleet.ports.state import Bells, State
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

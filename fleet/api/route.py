@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from aiohttp import web
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from fleet.access.policy import Caller, Role
 from fleet.api.parts import ApiParts
 from fleet.errors import RequestInvalid
+from fleet.values import dataclass
 
 M = TypeVar("M", bound=BaseModel)
 BODY_LIMIT_BYTES = 1 << 20  # R39, R41

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +25,7 @@ from fleet.core.objects import Bundle, BundleObject, is_secret
 from fleet.errors import FleetError, NotKnown, UsageInvalid
 from fleet.ports.source import CommitInfo
 from fleet.source.local import LocalRepo, open_local
+from fleet.values import dataclass, field
 
 FIELDS_LIMIT = 24  # traced by one command
 _VALUE_LENGTH = 60

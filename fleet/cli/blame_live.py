@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fleet.cli.client import Client
@@ -24,6 +23,7 @@ from fleet.core.parent import parse_parent
 from fleet.core.record import PARENT_NAMESPACE, mark_body, parent_name
 from fleet.errors import FleetError
 from fleet.source.local import LocalRepo
+from fleet.values import dataclass, field
 
 if TYPE_CHECKING:
     from fleet.kube.connect import ClusterKube

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -42,6 +42,7 @@ from fleet.ports.render import RenderRequest, Vault, request_of
 from fleet.ports.source import Snapshot, TreeEntry
 from fleet.render.parse import nodes_of
 from fleet.render.service import Renderer
+from fleet.values import dataclass
 
 BUILDS_LIMIT = 160  # of one field; what would take more is told as unknown
 _ALONE = 12  # lines tried one by one; of more, those that matter are found by trying many in one build

@@ -9,11 +9,11 @@ import secrets
 import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleet.errors import FleetError, NotKnown, PathMissing, UsageInvalid
+from fleet.values import dataclass
 
 if TYPE_CHECKING:
     from fleet.cli.kept import Kept

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from statistics import median
+
+from fleet.values import dataclass
 
 _MIB = 1 << 20
 DISK_MISS_BYTES, DISK_WARN_BYTES = 500 * _MIB, 2_048 * _MIB

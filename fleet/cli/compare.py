@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -28,6 +28,7 @@ from fleet.core.planning.words import FOLDED, clusters_in_words, field_in_words,
 from fleet.errors import FleetError, NotKnown, UsageInvalid
 from fleet.ports.render import request_of
 from fleet.render.inputs import Closure
+from fleet.values import dataclass
 
 EXIT_SAME, EXIT_DIFFERENT, EXIT_ERROR = 0, 1, 2
 

@@ -12,7 +12,6 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
@@ -39,6 +38,7 @@ from fleet.core.options import PREFIX
 from fleet.core.record import MarkKind, judge_mark, mark_body
 from fleet.errors import AdmissionDenied, ClusterError, FleetError, Forbidden, KindNotServed, NotFound, UsageInvalid
 from fleet.ports.kube import Catalog, Kube, ServedKind
+from fleet.values import dataclass, field
 
 if TYPE_CHECKING:
     from fleet.core.fleet import Unit

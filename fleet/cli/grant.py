@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ from fleet.core.rights import (
 )
 from fleet.errors import ClusterError, FleetError, Forbidden, IdentityUnreadable, NotKnown, Unauthorized, UsageInvalid
 from fleet.ports.kube import Catalog, Kube, ServedKind
+from fleet.values import dataclass
 
 if TYPE_CHECKING:
     from fleet.kube.access import Access

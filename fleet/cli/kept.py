@@ -14,7 +14,7 @@ import pickle
 import secrets
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from enum import Enum
 from functools import cache
 from hashlib import sha256
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from fleet.core.ids import Digest
 from fleet.errors import StateNotWritable
 from fleet.render.cache import DiskCache, MemoryCache
+from fleet.values import dataclass
 
 if TYPE_CHECKING:
     from fleet.core.fleet import Fleet

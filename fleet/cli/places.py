@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
@@ -12,6 +11,7 @@ from fleet.core.ids import ObjectRef
 from fleet.errors import DocumentInvalid
 from fleet.ports.source import Snapshot
 from fleet.render.parse import nodes_of
+from fleet.values import dataclass
 
 _ENDINGS = (".yaml", ".yml", ".json")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from fleet.cli.grant import grant_differs
 from fleet.core.documents import Document, canonical
@@ -28,6 +27,7 @@ from fleet.errors import AdmissionDenied, FleetError, Forbidden, NotChecked, Not
 from fleet.kube.connect import WritesAsPerson, connect_person
 from fleet.kube.limits import KubeLimits
 from fleet.ports.kube import Catalog, Kube, ServedKind
+from fleet.values import dataclass
 
 CLUSTERS_AT_ONCE, OBJECTS_AT_ONCE = 8, 8
 

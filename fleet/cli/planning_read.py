@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fleet.core.fleet import Fleet
 from fleet.core.ids import Revision
 from fleet.inventory.files import FLEET_FILE, KUSTOMIZATION_NAMES, OVERLAY_FILE, touches_inventory
 from fleet.ports.source import Snapshot, TreeEntry
+from fleet.values import dataclass
 
 if TYPE_CHECKING:
     from fleet.cli.kept import Read

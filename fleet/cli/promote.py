@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO, TypeVar
@@ -44,6 +43,7 @@ from fleet.ports.source import Snapshot
 from fleet.render.tree import CommitTree
 from fleet.source.branches import BranchWriter
 from fleet.source.local import LocalRepo, Side, open_local
+from fleet.values import dataclass
 
 T = TypeVar("T")
 _NAMED = 5  # of what keeps it from being proven

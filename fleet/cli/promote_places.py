@@ -10,7 +10,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import OverlayName
@@ -21,6 +20,7 @@ from fleet.inventory.files import KUSTOMIZATION_NAMES
 from fleet.render.closure import Reader, read_closure
 from fleet.render.kustomization import Role
 from fleet.render.tree import CommitTree
+from fleet.values import dataclass, field
 
 _PLUGIN = b"ImageTagTransformer"
 # An object's or a patch's `image:`, or the `path` of a JSON patch that ends in it (RFC 6902); not in a comment.

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.api.progress import commit_progress
@@ -18,6 +17,7 @@ from fleet.hub.assembly import OpenedHub
 from fleet.inventory.load import load_fleet
 from fleet.inventory.worktree import WorkingTree
 from fleet.sim import Simulation
+from fleet.values import dataclass
 
 PARTS = ("fleet.yaml", "clusters", "overlays", "components")
 _GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.status import Health
+from fleet.values import dataclass, field
 
 if TYPE_CHECKING:
     from fleet.cli.stage import Demo

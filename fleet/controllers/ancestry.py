@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from fleet.core.ids import Revision
 from fleet.errors import SourceError
 from fleet.ports.source import Source
+from fleet.values import dataclass, field
 
 ASKED_AT_MOST = 200  # commits of one question; each costs a git command once
 KEPT = 10_000

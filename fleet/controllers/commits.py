@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import structlog
 
@@ -31,6 +31,7 @@ from fleet.ports.render import Renderer, RenderRequest, request_of
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
 from fleet.ports.state import Bells, State
 from fleet.telemetry import Traces
+from fleet.values import dataclass, field
 
 log = structlog.get_logger("commits")
 RENDERS_IN_FLIGHT = 16

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fleet.core.fleet import Fleet, OverlayState, Problem, Unit
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
@@ -18,6 +18,7 @@ from fleet.core.results import EMPTY_BUNDLE, judge_rights
 from fleet.errors import FleetError, RendererMissing
 from fleet.ports.render import Renderer, request_of
 from fleet.ports.source import Snapshot
+from fleet.values import dataclass
 
 _IN_FLIGHT = 16
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import structlog
 
@@ -23,6 +23,7 @@ from fleet.core.view import View
 from fleet.errors import ClusterTimeout, CredentialMissing, FleetError, Retry
 from fleet.ports.kube import Held, Renewer
 from fleet.ports.state import Bells, State
+from fleet.values import dataclass, field
 
 LOOK_SECONDS = 60.0
 RENEW_SECONDS = 60.0  # the whole of one renewal

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from fleet.core.across import judge_across
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
@@ -23,6 +22,7 @@ from fleet.core.rollout import Rename
 from fleet.core.status import UnitReport
 from fleet.errors import StateDamaged
 from fleet.ports.state import State
+from fleet.values import dataclass
 
 JUDGED = "judged-deletions"  # value of the state
 REFS_KEPT = 20_000  # bundles whose references stay in memory

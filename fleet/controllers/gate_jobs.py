@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fleet.core.audit import AuditEntry
 from fleet.core.causes import judge_cause
@@ -28,6 +28,7 @@ from fleet.ports.kube import Connector, Fence, Kube, ServedKind
 from fleet.ports.source import Source
 from fleet.ports.worker import Audit
 from fleet.reconcile.apply import ABSENT_VERSION
+from fleet.values import dataclass
 
 POLL_SECONDS = 1.0
 CLEAN_SECONDS = 10.0

@@ -7,13 +7,13 @@ whose entry left the repo is not taken twice: it was renamed, and its record goe
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from fleet.core.fleet import Cluster, Connection, Suspension
 from fleet.core.ids import ClusterName, Identity
 from fleet.errors import ClusterRenamed, IdentityMismatch
 from fleet.ports.kube import Connector, Fence, Kube
 from fleet.ports.state import Bells
+from fleet.values import dataclass, field
 
 
 @dataclass(slots=True)

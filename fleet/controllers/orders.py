@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from fleet import telemetry
 from fleet.controllers.board import Board
@@ -24,6 +23,7 @@ from fleet.core.rollout import SyncRequest
 from fleet.core.status import HoldRequest
 from fleet.core.view import View
 from fleet.ports.state import BELIEVED, RECOVERED, Bells, HoldRow, OperationRow, State
+from fleet.values import dataclass
 
 LOOK_SECONDS = 120.0  # without a ring, which each fetch gives: only holds that expire, and those live for days
 HOLD_SECONDS = 3 * 86400

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -41,6 +41,7 @@ from fleet.ports.kube import Connector
 from fleet.ports.render import Renderer
 from fleet.ports.source import Snapshot
 from fleet.ports.state import Bells, HoldRow, State
+from fleet.values import dataclass
 
 log = structlog.get_logger("plan-approvals")
 APPROVALS = "plan-approvals"  # values of the state

@@ -6,7 +6,6 @@ The loop of rollouts asks this before it decides; nothing here changes anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from fleet.controllers.board import Board
 from fleet.core.fleet import Fleet, OverlayState, Unit, Unknown
@@ -19,6 +18,7 @@ from fleet.core.takeover import Wanted, drop_rows, open_rows, take_over
 from fleet.core.unit_facts import fact_of, judged_by
 from fleet.core.unsaid import is_placed, unsaid_units
 from fleet.core.view import View
+from fleet.values import dataclass, field
 
 _ALL_IS_SAID = Unknown()
 

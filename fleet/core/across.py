@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.steps import Stage
+from fleet.values import dataclass
 
 FALL_SHARE = 0.25  # R8: this share of an overlay's clusters, and
 FALL_FROM = 4  # at least so many, leaving at once is held

@@ -14,7 +14,6 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import orjson
 
@@ -37,6 +36,7 @@ from fleet.core.ids import UnitName
 from fleet.core.ignore import is_ignored
 from fleet.core.objects import FIELD_MANAGER, HANDOVER_MANAGER, PART_OF_LABEL
 from fleet.core.options import PREFIX
+from fleet.values import dataclass
 
 # Tools whose fields move to us. What others hold stays theirs: they may well go on writing it.
 _FORMER = frozenset(

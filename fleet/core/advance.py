@@ -9,7 +9,7 @@ commit together. What is not known never lets anything go on (R5).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import StrEnum
 from itertools import repeat
 
@@ -33,6 +33,7 @@ from fleet.core.passage import Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts
 from fleet.core.standings import Group, Load, groups_of, is_done, is_outrun, stamped
 from fleet.core.steps import Stage, limit_of
+from fleet.values import dataclass, field
 
 MOST_NAMED = 5  # clusters in one line
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 
 import orjson
 
 from fleet.core.ids import ObjectRef, UnitName
+from fleet.values import dataclass
 
 _HEAD = re.compile(r"\b([1-9][0-9]{0,17}):([0-9a-f]{64})\b")
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from fleet.core.documents import Json
 from fleet.core.field_diff import common_key
 from fleet.core.fleet import Origin
 from fleet.core.objects import Bundle, BundleObject
+from fleet.values import dataclass
 
 Path = tuple[str | int, ...]  # keys and indexes from the root of a document
 _DIGITS = re.compile(r"[0-9]+\Z")

@@ -10,7 +10,6 @@ import hashlib
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import orjson
 
@@ -21,6 +20,7 @@ from fleet.core.objects import BundleObject, Scope, is_secret, ref_of, seal, spl
 from fleet.core.options import options_of
 from fleet.core.scopes import defined_scopes, scope_of
 from fleet.errors import DocumentInvalid, DuplicateObject, EncryptedUnsupported, NamespaceMissing, RenderTooLarge
+from fleet.values import dataclass
 
 LOCAL_CONFIG = "config.kubernetes.io/local-config"
 OBJECTS_PER_BUILD_ADVISED = 600  # kustomize's time grows with the square of the objects in one build

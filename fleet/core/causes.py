@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from fleet.core.documents import Document, documents_at, mapping_at, number_at, text_at
 from fleet.core.health import ObjectHealth, condition
 from fleet.core.status import Health, Kstatus
+from fleet.values import dataclass
 
 UNSCHEDULABLE_SECONDS = 30.0
 _REVISION = "deployment.kubernetes.io/revision"

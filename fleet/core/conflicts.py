@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fleet.core.documents import Document, documents_at, parse_document, text_at
 from fleet.core.fieldset import ABSENT, Path, entries_of, holds, leaves, show, value_at
 from fleet.core.objects import FIELD_MANAGER
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)

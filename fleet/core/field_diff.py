@@ -6,7 +6,6 @@ Lists whose items have a common key are compared by it. Values of Secrets are ne
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fleet.core.documents import Document, Json, canonical, mapping_at
 from fleet.core.fieldset import (
@@ -17,6 +16,7 @@ from fleet.core.fieldset import (
     show,
 )
 from fleet.core.objects import is_secret, ref_of
+from fleet.values import dataclass
 
 _SERVER_SET = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 

@@ -8,12 +8,12 @@ is a leaf: the manager owns the whole value there (KEP-555, sigs.k8s.io/structur
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
 from fleet.core.documents import Document, Json, canonical, documents_at, mapping_at, parse, text_at
+from fleet.values import dataclass
 
 VOID = "!"  # in what we record: a map that we applied empty and that the server left out
 Path = tuple[str, ...]  # FieldsV1 keys from the root, without "."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
@@ -19,6 +18,7 @@ from fleet.core.ids import Digest
 from fleet.core.ignore import dropped_by_pointers
 from fleet.core.objects import FIELD_MANAGER, split_api_version
 from fleet.core.record import FORM, Row, RowState
+from fleet.values import dataclass
 
 _EXISTS: Document = {".": {}}  # how `applied_fields` spells a map that we applied empty,
 _LEFT_OUT: Document = {VOID: {}}  # and one that the server left out besides

@@ -8,11 +8,11 @@ absent (R5).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleet.core.documents import Json
 from fleet.core.ids import ClusterName, Identity, OverlayName, Revision, UnitName
+from fleet.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -6,11 +6,12 @@ A report that is too old says Unknown, and what it said before is only told in w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from fleet.core.ids import ClusterName, Revision, UnitName, short
 from fleet.core.status import Blocker, Condition, Health, Report, Standing, Sync, UnitReport
+from fleet.values import dataclass
 
 WATCHED_SECONDS = 60.0  # the interval of R21 where objects are watched
 MISSED_LIMIT = 3

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from fleet.core.fleet import Unit
 from fleet.core.fold import ClusterSummary, UnitSummary
 from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.values import dataclass, field
 
 UnitFacts = tuple[object, ...]  # all that a unit's summary depends on, the time of the newest word aside
 ClusterFacts = tuple[object, ...]

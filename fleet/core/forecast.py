@@ -14,13 +14,13 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.passage import Passage, Row
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import Stage, limit_of
+from fleet.values import dataclass
 
 COURSES_KEPT = 30  # of one overlay
 POINTS = 20  # of one step

@@ -8,13 +8,14 @@ moments but `at` are seconds on the hub's own clock, in which time without a hub
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, assert_never
 
 from fleet.core.documents import digest_of_bytes
 from fleet.core.fleet import Gate, HttpCheck, JobCheck, PrometheusCheck
 from fleet.core.ids import Digest, OverlayName, Revision
+from fleet.values import dataclass
 
 
 class Word(StrEnum):

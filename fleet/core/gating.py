@@ -7,7 +7,7 @@ them, and they begin anew. A step without clusters opens its gates when its turn
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fleet.core.fleet import Gate, JobCheck
 from fleet.core.gates import (
@@ -29,6 +29,7 @@ from fleet.core.gates import (
 from fleet.core.ids import OverlayName, Revision
 from fleet.core.passage import Row
 from fleet.core.steps import Stage
+from fleet.values import dataclass
 
 READ_SECONDS = 10.0  # a server that is silent for longer says nothing
 

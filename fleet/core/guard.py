@@ -7,7 +7,7 @@ The hub judges deletions across clusters and hands each worker its permits; what
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from fleet.core.documents import Document, text_at
@@ -15,6 +15,7 @@ from fleet.core.fleet import Budget, TeamRights
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import BundleObject, PruneRule
 from fleet.errors import NotAllowedForTeam, RenderEmpty
+from fleet.values import dataclass
 
 FALL_SHARE = 0.5  # R8: a unit that loses more than this share of its objects
 _RBAC = "rbac.authorization.k8s.io"

@@ -7,7 +7,6 @@ and hooks wait for its end; paused and suspended objects are shown as Suspended.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from fleet.core.documents import Document, Json, documents_at, items_at, mapping
 from fleet.core.fleet import HealthRule
 from fleet.core.objects import split_api_version
 from fleet.core.status import Health, Kstatus
+from fleet.values import dataclass
 
 _SHOWN_AS: Mapping[Kstatus, Health] = {
     Kstatus.CURRENT: Health.HEALTHY,

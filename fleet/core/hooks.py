@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from fleet.core.documents import Document, mapping_at, text_at
 from fleet.core.health import ObjectHealth
@@ -11,6 +10,7 @@ from fleet.core.ids import Digest, ObjectRef
 from fleet.core.objects import BundleObject, HookDelete, HookPhase
 from fleet.core.order import Stage, stages_of
 from fleet.core.status import Health, Kstatus
+from fleet.values import dataclass
 
 
 def hook_key(bundle: Digest, ref: ObjectRef) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NewType
+
+from fleet.values import dataclass
 
 ClusterName = NewType("ClusterName", str)
 OverlayName = NewType("OverlayName", str)

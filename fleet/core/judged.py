@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.rollout import Rename
+from fleet.values import dataclass, field
 
 HOUR_SECONDS = 3600.0
 MOST_PERMITTED = 20_000  # deletions within an hour that are remembered; nothing more is permitted meanwhile

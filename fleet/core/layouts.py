@@ -11,12 +11,12 @@ import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, pairwise
 
 from fleet.core.hints import Doubt, Hint, Hints
 from fleet.core.ids import is_dns_label, is_dns_subdomain
 from fleet.core.targets import RESERVED_CLUSTER_NAMES
+from fleet.values import dataclass, field
 
 # Words for environments, in the order of promotion.
 ENVIRONMENTS = (

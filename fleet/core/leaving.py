@@ -7,11 +7,12 @@ itself, over restarts too.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from fleet.core.documents import Json, canonical, mapping_at, parse_document, text_at
 from fleet.core.fleet import Cluster, Connection, Mode, Origin
 from fleet.core.ids import ClusterName, Identity, Revision, UnitName
+from fleet.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

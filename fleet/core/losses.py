@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from fleet.core.documents import Document, documents_at, number_at, text_at
 from fleet.core.objects import INSTALLATION_LABEL
 from fleet.core.record import installation_hash
+from fleet.values import dataclass
 
 DATA_LOST = "THE DATA IS LOST"
 NOT_KNOWN = "not known, "  # how a line begins that says what could not be read

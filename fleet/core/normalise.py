@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fleet.core.documents import Document, Json, mapping_at, text_at
 from fleet.core.objects import ref_of, split_api_version
 from fleet.core.scopes import is_built_in
 from fleet.errors import DocumentInvalid
+from fleet.values import dataclass
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SERVER_METADATA = (

@@ -10,11 +10,11 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleet.core.documents import Document, digest_of_bytes, mapping_at, parse_document, text_at
 from fleet.core.ids import Digest, ObjectRef
+from fleet.values import dataclass, field
 
 INSTALLATION_LABEL = "fleet.internal/installation"  # hash of the installation id; the watch selector
 PART_OF_LABEL = "applyset.kubernetes.io/part-of"  # KEP-3659: the ApplySet id of the unit

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import BundleObject
+from fleet.values import dataclass
 
 
 class Rank(IntEnum):

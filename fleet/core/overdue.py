@@ -6,11 +6,11 @@ A time that cannot be read is listed too: it would else never come.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fleet.core.fleet import Fleet, Origin, Suspension, Unit
 from fleet.core.ids import UnitName
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

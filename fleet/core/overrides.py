@@ -8,11 +8,11 @@ that was the newest when it was asked for: a newer one, a stop that came later, 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.core.ids import short
 from fleet.core.results import Rendered
+from fleet.values import dataclass
 
 OVERRIDE_SECONDS = 86_400.0  # nobody remembers for longer what they agreed to
 

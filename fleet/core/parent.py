@@ -5,13 +5,13 @@ lost hub finds its way again: what is owned, as a digest, and which bundle of wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from fleet import __version__
 from fleet.core.documents import Document, canonical, mapping_at, parse, text_at
 from fleet.core.ids import Digest, ObjectRef, Revision
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, Mark
 from fleet.core.record import PARENT_NAMESPACE, applyset_id, installation_hash, owner_text, parent_name, record_digest
+from fleet.values import dataclass
 
 _ID = "applyset.kubernetes.io/id"
 _TOOLING = "applyset.kubernetes.io/tooling"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from fleet.core.gates import GateState, decode_states, encode_states
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.results import Rendered
+from fleet.values import dataclass, field
 
 Moments = Mapping[str, float]
 _T = TypeVar("_T")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -18,6 +17,7 @@ from fleet.core.guard import Doomed
 from fleet.core.ids import Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.objects import BundleObject, PruneRule
 from fleet.core.record import MarkKind, MarkVerdict, Row, RowState
+from fleet.values import dataclass, field
 
 Kind = tuple[str, str]  # group, kind
 _GENERATED = re.compile(r"(?P<base>.+)-[2456789bcdfghkmt]{10}\Z")  # kustomize's suffix: its encoding of hex digits

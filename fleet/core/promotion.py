@@ -7,12 +7,12 @@ An image's version is its tag and digest together: a digest that stays beside a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from fleet.core.documents import Json
 from fleet.core.fleet import Unit
 from fleet.core.ids import short
+from fleet.values import dataclass, field
 
 NAME, VERSION = "newName", ("newTag", "digest")
 FIELDS = (NAME, *VERSION)

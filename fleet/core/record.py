@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
 
@@ -27,6 +27,7 @@ from fleet.core.objects import (
     ref_of,
     split_api_version,
 )
+from fleet.values import dataclass
 
 # What `Row.desired` and `Row.fingerprint` mean: rises when the same object gives another digest than before (another
 # normalised form, other fields counted). Rows of another form are compared anew, by dry-runs and over time.

@@ -7,11 +7,11 @@ counted, and the count stands in the next entry. Pure but for what it remembers;
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.core.audit import AuditEntry
 from fleet.core.refusals import rule_of
+from fleet.values import dataclass
 
 REPEAT_SECONDS = 3600.0  # the same refusal again
 CHANGED_SECONDS = 60.0  # the same with other words

@@ -6,8 +6,9 @@ that each of them is needed is shown by switching it off in a copy of the code (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

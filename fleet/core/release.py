@@ -7,7 +7,7 @@ worker may carry them out (R9); each worker judges its own share again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fleet.core.documents import digest_of_bytes
 from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, SyncMode, SyncPolicy, Unit
@@ -27,6 +27,7 @@ from fleet.core.rollout import (
 )
 from fleet.core.status import HoldRequest
 from fleet.errors import IdentityUnknown
+from fleet.values import dataclass
 
 
 def scopes_of(name: UnitName) -> frozenset[str]:

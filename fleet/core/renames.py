@@ -8,7 +8,6 @@ whose name is all it has is the same only if what names it says so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from fleet.core.documents import Document, Json, digest_of, mapping_at, text_at
 from fleet.core.fieldset import entries_of, holds
@@ -16,6 +15,7 @@ from fleet.core.guard import is_precious
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.objects import FIELD_MANAGER, BundleObject, PruneRule
 from fleet.core.scopes import is_built_in
+from fleet.values import dataclass
 
 _MASK = "\0"  # no name holds it
 _BARE = {"apiVersion", "kind", "metadata"}

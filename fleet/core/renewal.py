@@ -6,10 +6,10 @@ to ask for the next. What lies in a file or a mounted Secret is renewed by whoev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.core.ids import ClusterName
+from fleet.values import dataclass
 
 RENEW_AT = 2 / 3  # of its life: with the 90 days of a grant a person has 30 days to see a failure
 SOON_SECONDS = 14 * 86_400.0

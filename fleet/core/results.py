@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fleet.core.documents import Json, canonical, digest_of_bytes
 from fleet.core.fleet import Unit
 from fleet.core.guard import judge_team_rights
 from fleet.core.ids import Digest, Revision
 from fleet.core.objects import Bundle
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ that failed together must not come back together.
 from __future__ import annotations
 
 import email.utils
-from dataclasses import dataclass
 
 from fleet.errors import Conflict, Expired, FleetError, Forbidden, Retry, Unauthorized
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

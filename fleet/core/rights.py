@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
 from fleet.core.objects import BundleObject, ref_of
 from fleet.core.record import PARENT_NAMESPACE
+from fleet.values import dataclass, field
 
 ACCOUNT = "fleet-hub"  # ServiceAccount, roles and bindings alike
 GRANT_LABEL = "fleet.internal/grant"  # on all that a grant makes, so that the next one finds what is left over

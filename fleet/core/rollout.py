@@ -6,11 +6,10 @@ that is not in it means "keep as it is"; detaching is always said (R5, R36).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from fleet.core.fleet import Budget, Connection, HealthRule, IgnoreRule, Mode, Suspension, SyncPolicy
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
+from fleet.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, order=True)

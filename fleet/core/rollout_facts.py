@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleet.core.fleet import OnFailure
 from fleet.core.gates import Reading
 from fleet.core.ids import ClusterName
 from fleet.core.steps import Stage
+from fleet.values import dataclass, field
 
 
 class Condition(StrEnum):

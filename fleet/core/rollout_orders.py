@@ -7,13 +7,14 @@ that was killed amid it does not carry it out again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from fleet.core.ids import OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.takeover import aborted, approved, latest_of, promoted, readmitted, resumed, settle, taken_back
+from fleet.values import dataclass, field
 
 PREFIX = "rollout-"
 SHORTEST = 7  # digits that name a commit in an order: as many as are shown

@@ -7,13 +7,14 @@ grows with the units and not with the questions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import Enum
 
 from fleet.core.ids import ClusterName
 from fleet.core.passage import Row
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import Stage
+from fleet.values import dataclass, field
 
 # Names of this module: reading a member off its class costs more than all else that is done for a unit.
 _WELL, _BUSY, _BAD, _AWAY = Condition.WELL, Condition.BUSY, Condition.BAD, Condition.AWAY

@@ -5,11 +5,11 @@ Every value carries its time (wall clock, seconds since the epoch): a status wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.core.field_diff import FieldDrift
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
+from fleet.values import dataclass
 
 
 class Kstatus(StrEnum):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from fleet.core.fleet import Amount, Cluster, Environment, Mode, Origin, RolloutPolicy, Step, SyncMode, Unit
 from fleet.core.ids import ClusterName
 from fleet.core.targets import matches
+from fleet.values import dataclass
 
 BY_DEFAULT = Origin("")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import orjson
 
@@ -17,6 +16,7 @@ from fleet.core.documents import Document, Json, canonical, text_at
 from fleet.core.objects import ref_of
 from fleet.core.options import wants_substitution
 from fleet.errors import DocumentInvalid, VariableUnknown
+from fleet.values import dataclass, field
 
 # Anything in braces is caught, so that a spelling that is not understood is an error and not silently kept.
 _MENTION = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_./-]*)(?P<rest>[^}]*)\}")

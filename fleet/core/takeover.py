@@ -8,13 +8,14 @@ result that comes late joins its row, and what people or failures stopped stays 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Last, Passage, Passages, Quarantined, Row, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.values import dataclass
 
 ENDED_KEPT = 50
 ROWS_KEPT = 5  # of the latest passages that ended; of each overlay its latest row besides: a rollback needs it

@@ -10,12 +10,12 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 
 from fleet.core.documents import Json, canonical
 from fleet.core.fleet import Cluster, Origin, Target, Variable
 from fleet.core.ids import ClusterName
+from fleet.values import dataclass, field
 
 RESERVED_CLUSTER_NAMES = ("base", "components")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")

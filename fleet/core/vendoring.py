@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from fleet.core.documents import Document, documents_at, text_at
 from fleet.errors import UsageInvalid
+from fleet.values import dataclass
 
 LOCK_FILE = "vendor.lock.yaml"
 _REPO_STEPS = 2  # owner and repository, where the URL does not say where the repository ends

@@ -7,7 +7,7 @@ at the start. No clock: whoever reads brings the time, and judges the age (R21).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from fleet.core.advance import Advance
 from fleet.core.fleet import Fleet, Unit
@@ -20,6 +20,7 @@ from fleet.core.results import Result
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.status import Blocker, Report, UnitReport
 from fleet.errors import FleetError
+from fleet.values import dataclass, field
 
 
 @dataclass(slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 from fleet.core.fleet import Window, WindowKind
+from fleet.values import dataclass
 
 _STEPS = 64  # boundaries looked at for the next change
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -36,6 +35,7 @@ from fleet.hub.workers import Workers
 from fleet.ports.state import Bells
 from fleet.reconcile.limits import WorkerLimits
 from fleet.settings import Settings
+from fleet.values import dataclass
 from fleet.wiring import Adapters, check_kubeconfig, open_adapters
 
 LOCAL_ADMIN = "local-admin"

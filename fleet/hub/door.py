@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 import structlog
+
+from fleet.values import dataclass
 
 _END_OF_HEAD = b"\r\n\r\n"
 

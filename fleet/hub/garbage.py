@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import psutil
+
+from fleet.values import dataclass
 
 YOUNG = 20_000  # new objects before the youngest are looked at; most have ended by then
 SETTLE_SECONDS = 10.0

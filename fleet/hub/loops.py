@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import structlog
 
 from fleet import telemetry
 from fleet.core.retry import Backoff, next_wait
 from fleet.errors import FleetError, StateError, StateNotWritable
+from fleet.values import dataclass, field
 
 log = structlog.get_logger("hub")
 BACKOFF = Backoff(1.0, 30.0)

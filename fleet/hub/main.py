@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -16,6 +15,7 @@ from aiohttp import web
 from fleet.errors import UsageInvalid
 from fleet.hub.door import Door
 from fleet.hub.loops import Service, Standing, keep_running, watch_state
+from fleet.values import dataclass
 
 log = structlog.get_logger("hub")
 DRAIN_SECONDS = 9.0  # of the ten that orchestrators commonly grant at least

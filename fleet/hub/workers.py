@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 
 import structlog
 
@@ -16,6 +15,7 @@ from fleet.core.view import View
 from fleet.errors import StateError, WorkerFailed
 from fleet.hub.supervise import supervise
 from fleet.ports.state import Bells
+from fleet.values import dataclass
 
 LOOK_SECONDS = 60.0  # without a ring, which each change of the inventory gives
 STOP_SECONDS = 4.0  # less than the hub's own LOOPS_SECONDS

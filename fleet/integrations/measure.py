@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -24,6 +23,7 @@ from fleet.core.gates import Read, Word
 from fleet.core.measured import judge_http, judge_prometheus
 from fleet.errors import FleetError
 from fleet.ports.gates import GateCredentials, Secret
+from fleet.values import dataclass
 
 ANSWER_LIMIT_BYTES = 1 << 20
 _CONNECT_SECONDS = 5.0

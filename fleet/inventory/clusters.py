@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 
 from fleet.core.fleet import Cluster, Environment, OverlayUse, Problem, Severity
 from fleet.core.ids import ClusterName, OverlayName
@@ -14,6 +13,7 @@ from fleet.inventory.convert import FleetSettings
 from fleet.inventory.files import is_cluster_file
 from fleet.inventory.read import ClusterFileResult, read_cluster_file
 from fleet.ports.source import Snapshot
+from fleet.values import dataclass, field
 
 _EFFECT = "it stays as it was; nothing is deleted, all other clusters go on"
 

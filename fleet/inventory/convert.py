@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fleet.core.documents import Json
 from fleet.core.fleet import (
@@ -39,6 +39,7 @@ from fleet.inventory import schema
 from fleet.inventory.gates import gate_of
 from fleet.inventory.texts import duration_seconds, share_of
 from fleet.inventory.yamlfile import Spot
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import NoReturn, cast
 
 import yaml
@@ -21,6 +20,7 @@ from yaml.tokens import AliasToken, AnchorToken, TagToken, Token
 from fleet.core.documents import Json
 from fleet.core.promotion import FIELDS, ImageEntry, Move
 from fleet.errors import PromotionRefused
+from fleet.values import dataclass, field
 
 LIMIT_BYTES = 256 << 10
 NODE_LIMIT = 50_000

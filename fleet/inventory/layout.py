@@ -9,7 +9,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 from fleet.core.targets import Holding
@@ -17,6 +16,7 @@ from fleet.inventory.convert import OverlaySource
 from fleet.inventory.files import KUSTOMIZATION_NAMES, OVERLAY_FILE
 from fleet.inventory.yamlfile import YamlRefused, read_documents
 from fleet.ports.source import Snapshot
+from fleet.values import dataclass, field
 
 _LINK = "120000"
 

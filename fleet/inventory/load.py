@@ -8,7 +8,6 @@ it defines and nothing else (R5).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from fleet.core.fleet import Fleet, Overlay, Problem, Unit, Unknown
 from fleet.core.ids import ClusterName, OverlayName, UnitName
@@ -29,6 +28,7 @@ from fleet.inventory.resolve import Resolved, resolve
 from fleet.inventory.rollouts import empty_steps
 from fleet.inventory.surroundings import Surroundings
 from fleet.ports.source import Snapshot
+from fleet.values import dataclass, field
 
 
 @dataclass(slots=True)

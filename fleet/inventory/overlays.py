@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
 from fleet.core.fleet import Origin, Overlay, OverlayState, Problem, Severity
@@ -15,6 +15,7 @@ from fleet.inventory.files import OVERLAY_FILE
 from fleet.inventory.layout import OverlayDirectory, default_name
 from fleet.inventory.read import OverlayFileResult
 from fleet.inventory.rights import narrowed, teams_of, widened_fields
+from fleet.values import dataclass
 
 _EFFECT = "the overlay stays as it was on its clusters; nothing is deleted, all others go on"
 

@@ -7,7 +7,6 @@ schema makes Unknown what it names; a file that is no YAML makes Unknown all tha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -20,6 +19,7 @@ from fleet.inventory import schema
 from fleet.inventory.complaints import problems_of
 from fleet.inventory.convert import Draft, FleetSettings, Written, cluster_of, draft_of, settings_of
 from fleet.inventory.yamlfile import YamlRefused, read_documents
+from fleet.values import dataclass, field
 
 FileKind = TypeVar("FileKind", schema.FleetFile, schema.ClusterFile, schema.OverlayFile)
 

@@ -7,7 +7,7 @@ clusters they concern.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from fleet.core.fleet import (
     Cluster,
@@ -38,6 +38,7 @@ from fleet.inventory.rights import may_run_on, outside
 from fleet.inventory.rollouts import empty_steps, unclaimed
 from fleet.inventory.surroundings import Surroundings
 from fleet.inventory.unmatched import runs_nowhere, sibling_warnings, target_warnings
+from fleet.values import dataclass, field
 
 _KEPT = "these units stay as they are; nothing is deleted"
 

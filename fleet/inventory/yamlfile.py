@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 import yaml
@@ -28,6 +27,7 @@ from yaml.events import (
 )
 
 from fleet.core.documents import Json
+from fleet.values import dataclass, field
 
 Loc: TypeAlias = "tuple[str | int, ...]"
 

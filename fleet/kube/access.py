@@ -12,11 +12,11 @@ import os
 import ssl
 import tempfile
 from collections.abc import Generator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from fleet.errors import CredentialFailed
+from fleet.values import dataclass, field
 
 FOREVER = float("inf")
 

@@ -10,13 +10,13 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import psutil
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from fleet.errors import AddressRefused
+from fleet.values import dataclass
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"

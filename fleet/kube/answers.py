@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from fleet.core.documents import Document, documents_at, mapping_at, number_at, parse_document, text_at
 from fleet.errors import (
@@ -29,6 +28,7 @@ from fleet.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from fleet.values import dataclass
 
 _LONGEST_TEXT = 1000
 _WARNING = re.compile(r'\s*299\s+\S+\s+"((?:[^"\\]|\\.)*)"(?:\s+"[^"]*")?\s*(?:,|\Z)')

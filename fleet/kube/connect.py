@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fleet.core.fleet import Connection
@@ -19,6 +19,7 @@ from fleet.kube.objects import ClusterKube
 from fleet.kube.tokenfile import read_token
 from fleet.kube.transport import Transport
 from fleet.ports.kube import Credentials, Fence, Kube
+from fleet.values import dataclass
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 

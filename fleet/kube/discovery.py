@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from fleet.core.documents import Document, documents_at, items_at, text_at
 from fleet.errors import AnswerInvalid, ClusterError
@@ -16,6 +15,7 @@ from fleet.kube.answers import document_of, error_of
 from fleet.kube.exchange import Request
 from fleet.kube.transport import Transport
 from fleet.ports.kube import Catalog, ServedKind
+from fleet.values import dataclass, field
 
 _AGGREGATED = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")

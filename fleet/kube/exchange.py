@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import aiohttp
 from multidict import CIMultiDict
@@ -19,6 +18,7 @@ from fleet.kube.answers import Asked, Reply, warnings_of
 from fleet.kube.limits import KubeLimits
 from fleet.kube.troubles import CONNECTION_ERRORS, error_of_connection
 from fleet.kube.wire import Line
+from fleet.values import dataclass
 
 JSON = "application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"

@@ -11,7 +11,6 @@ import base64
 import contextlib
 import os
 import signal
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import orjson
@@ -20,6 +19,7 @@ from fleet.core.documents import Document, mapping_at, parse_document, text_at
 from fleet.errors import CredentialFailed
 from fleet.kube.access import FOREVER, Endpoint, Ticket
 from fleet.kube.answers import printable
+from fleet.values import dataclass, field
 
 _VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _MOST_OUTPUT = 1 << 20

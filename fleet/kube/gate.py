@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fleet.kube.limits import KubeLimits
+from fleet.values import dataclass
 
 _SLOW_FACTOR = 5.0
 _SLOW_FLOOR_SECONDS = 0.5

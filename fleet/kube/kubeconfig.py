@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from fleet.kube.access import Access, Endpoint, FixedAccess, Ticket
 from fleet.kube.execplugin import ExecAccess, Plugin
 from fleet.kube.tokenfile import TokenFileAccess
 from fleet.kube.yamltree import Node, read_yaml
+from fleet.values import dataclass
 
 _PROXY_SCHEMES = ("http", "socks5", "socks5h")
 _HUB_RULES = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fleet.errors import CredentialFailed
 from fleet.kube.access import Ticket
+from fleet.values import dataclass
 
 REREAD_SECONDS = 60.0
 _MOST_BYTES = 64 << 10

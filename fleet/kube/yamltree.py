@@ -7,10 +7,11 @@ explicit null is None.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import yaml
+
+from fleet.values import dataclass
 
 _MOST_BYTES = 1 << 20
 _MOST_NODES = 50_000

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fleet.core.ids import ClusterName
 from fleet.errors import OwnedByOther
 from fleet.ports.state import State
+from fleet.values import dataclass
 
 
 @dataclass(slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from fleet.core.fleet import HttpCheck, PrometheusCheck
 from fleet.core.gates import Read
+from fleet.values import dataclass
 
 
 class Measure(Protocol):

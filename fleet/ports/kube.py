@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from fleet.core.documents import Document
 from fleet.core.fleet import Connection
 from fleet.core.ids import ClusterName, Identity
 from fleet.core.renewal import Ends, Place
+from fleet.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from fleet.core.fleet import Unit
@@ -11,6 +10,7 @@ from fleet.core.ids import Digest
 from fleet.core.objects import Bundle
 from fleet.core.results import facts_of
 from fleet.ports.source import Snapshot
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

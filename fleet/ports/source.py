@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from fleet.core.ids import Revision
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from fleet.core.audit import Link
@@ -15,6 +14,7 @@ from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.status import Event, HoldRequest, Report, UnitReport
 from fleet.ports.worker import Audit, Journal
+from fleet.values import dataclass, field
 
 INSTALLATION = "installation"  # value: the name of the first Fleet that was in force; marks and backups carry it
 RECOVERED = "recovered-clusters"  # value: names, by spaces, whose rebuilt records a person confirmed (R24)

@@ -6,7 +6,6 @@ The worker knows one cluster and nothing else: no Git, no rollout, no HTTP serve
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from fleet.core.audit import AuditEntry, Head
@@ -15,6 +14,7 @@ from fleet.core.objects import Bundle
 from fleet.core.record import FORM, Row
 from fleet.core.rollout import Desired
 from fleet.core.status import Report
+from fleet.values import dataclass, field
 
 
 class Feed(Protocol):

@@ -6,7 +6,7 @@ over fields of our own last applied set (R17). A write without an answer is read
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import orjson
 
@@ -43,6 +43,7 @@ from fleet.ports.worker import JournalEntry
 from fleet.reconcile.judging import live_after
 from fleet.reconcile.memory import Live, Trouble, UnitState
 from fleet.reconcile.site import UNKNOWN_RESULT, Site, outcome_of
+from fleet.values import dataclass
 
 # After these nobody knows whether a write landed.
 # These concern the whole cluster: the connection ends and is proven anew.

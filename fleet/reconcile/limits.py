@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fleet.core.retry import LONGEST_SECONDS
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ A live object at rest is one small row; its document is kept only while somethin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from fleet.core.documents import Document
 from fleet.core.field_diff import FieldDrift
@@ -22,6 +21,7 @@ from fleet.core.rollout import UnitDesired
 from fleet.core.status import HoldRequest, UnitReport
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import Deletion, UnitMemory
+from fleet.values import dataclass, field
 
 Kind = tuple[str, str]  # group, kind
 NOT_LISTED = "NotListed"  # why a view is Unknown that has never answered

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -21,6 +20,7 @@ from fleet.ports.kube import Changed, Kube, Listed, Lost, Proved, Removed, Seen,
 from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import NOT_LISTED, Kind, KindView, Live, LiveView
 from fleet.reconcile.places import Places
+from fleet.values import dataclass, field
 
 _LOOK_FIRST_SECONDS = 0.5
 _LOOK_MOST_SECONDS = 60.0

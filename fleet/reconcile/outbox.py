@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from fleet.core.ids import ClusterName, Identity, ObjectRef, Revision, UnitName
 from fleet.core.status import Event, EventKind, OperationResult, Report, UnitReport
 from fleet.ports.worker import Sink
+from fleet.values import dataclass, field
 
 _GATHER_SECONDS = 0.02  # what happens within this time is one report
 _ANSWER_SECONDS = 1.0  # an order that changes nothing is answered alone; else with what follows from it

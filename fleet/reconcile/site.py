@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -36,6 +36,7 @@ from fleet.reconcile.memory import NOT_LISTED, Kind, Live, LiveView, UnitState, 
 from fleet.reconcile.outbox import Outbox
 from fleet.reconcile.pace import Pace
 from fleet.reconcile.standing import bundle_of
+from fleet.values import dataclass, field
 
 log = structlog.get_logger("reconcile")
 UNKNOWN_RESULT = (ClusterTimeout, ClusterUnreachable, ServerFailed, AnswerInvalid)  # what was asked may have happened

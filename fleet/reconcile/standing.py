@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fleet.core.fleet import Mode, SyncMode
@@ -11,6 +10,7 @@ from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.rollout import Apply, Hold, SyncRequest, UnitDesired, UnknownDesired
 from fleet.core.status import ASKS_RECOVERY, Blocker, Standing
 from fleet.core.windows import Closed, judge_windows
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ computed anew each time from record and live view. So a killed worker goes on wh
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fleet.core.adopt import owners_of
 from fleet.core.fingerprint import SyncVerdict
@@ -56,6 +56,7 @@ from fleet.reconcile.reverify import Reverifier, carry_done
 from fleet.reconcile.site import Site
 from fleet.reconcile.stages import Stages, is_new
 from fleet.reconcile.standing import Leave, bundle_of
+from fleet.values import dataclass
 
 _NO_DIGEST = Digest("")
 Look = Callable[[ServedKind, ObjectRef], Awaitable[object]]  # read by name and believe

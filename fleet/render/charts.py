@@ -10,7 +10,6 @@ import os
 import tarfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from fleet.errors import ChartInvalid, FleetError, RemoteBaseRefused
 from fleet.render.kustomization import ChartUse
 from fleet.render.limits import RunLimits
 from fleet.render.tree import CommitTree, What
+from fleet.values import dataclass
 
 _GZIP = 31  # zlib's word for a gzip header and its widest window
 _PATH_CHARACTERS, _PATH_DEPTH = 512, 32  # of one path inside a chart: each step costs a directory

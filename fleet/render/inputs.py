@@ -7,12 +7,13 @@ decides what belongs to it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from fleet.core.documents import Json
 from fleet.core.ids import Digest
 from fleet.errors import FleetError
 from fleet.render.tree import LINK_MODE, PLAIN_MODES, CommitTree
+from fleet.values import dataclass, field
 
 
 @dataclass(slots=True)

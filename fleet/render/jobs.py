@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import cast
 
 import orjson
@@ -14,6 +14,7 @@ from fleet.core.documents import Document, Json, documents_at, items_at, number_
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.objects import Bundle, BundleObject, HookDelete, HookPhase, ObjectOptions, PruneRule, Scope
 from fleet.render.limits import RunLimits
+from fleet.values import dataclass, field
 
 _COUNT = struct.Struct("!I")
 _LENGTH = struct.Struct("!Q")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -16,6 +15,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from fleet.core.documents import Json
 from fleet.errors import DocumentInvalid
 from fleet.render.parse import nodes_of, value_of
+from fleet.values import dataclass, field
 
 FILE_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 CLUSTER_FACTS = "fleet-cluster"

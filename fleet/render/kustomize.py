@@ -7,7 +7,6 @@ import posixpath
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -18,6 +17,7 @@ from fleet.render.charts import unpack_charts
 from fleet.render.jobs import BuildJob
 from fleet.render.kustomization import CLUSTER_FACTS, is_json_patch
 from fleet.render.limits import Finished, run_limited
+from fleet.values import dataclass
 
 _GOGC = "400"  # a build is short: collecting garbage less often saves a quarter of its CPU
 REPO = "repo"

@@ -12,10 +12,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.errors import RenderTimeout, RenderTooLarge
+from fleet.values import dataclass
 
 _LOOK_SECONDS = 0.05
 _PAGE = os.sysconf("SC_PAGE_SIZE")

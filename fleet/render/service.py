@@ -12,7 +12,7 @@ import random
 import shutil
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from fleet.render.scratch import make_scratch, sweep
 from fleet.render.tools import SLIM_TESTED, Helm, Tool, find_helm, find_tool
 from fleet.render.tree import CommitTree
 from fleet.render.workers import WorkerPool, copy_of
+from fleet.values import dataclass
 
 if TYPE_CHECKING:
     from fleet.render.closure import Reader

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
@@ -20,6 +20,7 @@ from fleet.core.documents import digest_of_bytes, items_at, parse, parse_documen
 from fleet.core.ids import Digest
 from fleet.errors import RendererMissing
 from fleet.ports.render import RenderCache
+from fleet.values import dataclass
 
 VARIABLE = "FLEET_KUSTOMIZE"
 HELM_VARIABLE, CHARTS_VARIABLE = "FLEET_HELM", "FLEET_ALLOW_CHARTS"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from fleet.ports.source import Snapshot, TreeEntry
+from fleet.values import dataclass
 
 LINK_MODE = "120000"
 SUBMODULE_MODE = "160000"

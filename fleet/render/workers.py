@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -17,6 +16,7 @@ import orjson
 from fleet.core.documents import items_at, parse_document
 from fleet.errors import FleetError, RenderInterrupted, RenderTimeout
 from fleet.render.jobs import Answer, answer_of, frame, lengths_of, lengths_size
+from fleet.values import dataclass, field
 
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 15.0  # for parsing and checking, beyond what kustomize itself may take

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fleet.core.documents import Document, documents_at, items_at, text_at
 from fleet.sim.requests import Target
 from fleet.sim.statuses import ApiError, forbidden
 from fleet.sim.storage import Store
+from fleet.values import dataclass
 
 MASTERS = "system:masters"
 AUTHENTICATED = "system:authenticated"

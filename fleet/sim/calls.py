@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import orjson
@@ -20,6 +19,7 @@ from fleet.sim.objects import WriteOptions
 from fleet.sim.reads import Form
 from fleet.sim.requests import Target, truth
 from fleet.sim.statuses import ApiError, Cause, bad_request, invalid_of, unsupported_media
+from fleet.values import dataclass
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 _BODIES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")

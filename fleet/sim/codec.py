@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from fleet.core.documents import Document, Json
 from fleet.sim.quantity import QuantityInvalid, canonical_quantity
 from fleet.sim.schema import GO_STRUCTS, Field, Shape, Type, always_written, empty, zero_scalar
+from fleet.values import dataclass, field
 
 
 class DecodeError(Exception):

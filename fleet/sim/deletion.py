@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fleet.core.documents import Document, Json, items_at, mapping_at, text_at
 from fleet.sim import births, crds, rules
 from fleet.sim.kinds import Kind
 from fleet.sim.statuses import conflict
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

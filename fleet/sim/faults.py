@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -25,6 +24,7 @@ from aiohttp import web
 from fleet.core.documents import Document
 from fleet.sim.requests import Target
 from fleet.sim.statuses import ApiError, expired, forbidden, unauthorized
+from fleet.values import dataclass, field
 
 if TYPE_CHECKING:
     from fleet.sim.kinds import Kind

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
 from fleet.core.documents import Document, documents_at, items_at, mapping_at, parse_document, text_at
 from fleet.sim.schema import ANY, Type, built_in
+from fleet.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import NamedTuple
 
 from fleet.core.documents import Document
+from fleet.values import dataclass
 
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 

@@ -6,7 +6,6 @@ Decisions only: documents in, documents out. The caller has decoded and checked 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from fleet.core.documents import Document, Json, at, documents_at, mapping_at, text_at
@@ -14,6 +13,7 @@ from fleet.sim import fieldset
 from fleet.sim.fieldset import Node
 from fleet.sim.merge import Comparison, compare, field_set, merge, remove
 from fleet.sim.schema import Type
+from fleet.values import dataclass
 
 APPLY = "Apply"
 UPDATE = "Update"

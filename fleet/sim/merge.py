@@ -5,11 +5,10 @@ Nothing here changes its arguments; results share unchanged parts with them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fleet.core.documents import Document, Json
 from fleet.sim.fieldset import LEAF, Node, is_member, item_element
 from fleet.sim.schema import ANY, Shape, Type
+from fleet.values import dataclass
 
 _MISSING: object = object()
 

@@ -6,7 +6,6 @@ Used by the HTTP front and by the simulated controllers alike, so that both go t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 
 from fleet.core.documents import Document, at, items_at, mapping_at, text_at
@@ -37,6 +36,7 @@ from fleet.sim.statuses import (
 from fleet.sim.storage import Key, Row, Store
 from fleet.sim.typecheck import TypedError, check
 from fleet.sim.validation import validate, warnings_of
+from fleet.values import dataclass, field
 
 _REPLICAS = ("f:spec", "f:replicas")
 Change = Callable[[Document], Document]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 import orjson
@@ -20,6 +19,7 @@ from fleet.sim.kinds import Kind
 from fleet.sim.selectors import FieldClause, LabelTest, fields_match, label_test, parse_fields
 from fleet.sim.statuses import ApiError, Cause, bad_request, expired, invalid_of
 from fleet.sim.storage import Key, Row, Store
+from fleet.values import dataclass, field
 
 
 class Form(StrEnum):

@@ -9,7 +9,6 @@ Built-in types come from schema.json, a table made of a real server's OpenAPI an
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from importlib.resources import files
@@ -18,6 +17,7 @@ from typing import TypedDict, cast
 import orjson
 
 from fleet.core.documents import Document, Json, items_at, mapping_at, text_at
+from fleet.values import dataclass, field
 
 
 class Shape(IntEnum):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from fleet.core.documents import Document, at
 from fleet.sim.statuses import ApiError, bad_request
+from fleet.values import dataclass
 
 Labels = Mapping[str, str]
 LabelTest = Callable[[Labels], bool]

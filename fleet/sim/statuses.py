@@ -5,10 +5,10 @@ The constructors follow apimachinery's api/errors; messages are part of the cont
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fleet.core.documents import Document, Json
+from fleet.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,11 +10,11 @@ import bisect
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 import orjson
 
 from fleet.core.documents import Document, documents_at, mapping_at, parse_document, text_at
+from fleet.values import dataclass, field
 
 Key = tuple[str, str]  # namespace ("" for cluster scope), name
 _NO_LABELS: Mapping[str, str] = {}

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.errors import GitDenied
 from fleet.source.url import GitUrl
+from fleet.values import dataclass
 
 # git asks "Username for 'https://host': " and then "Password for ...".
 _SCRIPT = """#!/bin/sh

@@ -5,7 +5,6 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -13,6 +12,7 @@ import yaml
 
 from fleet import __version__
 from fleet.errors import FetchFailed, UsageInvalid
+from fleet.values import dataclass
 
 _SECONDS = 60
 _INDEX_BYTES, _ARCHIVE_BYTES = 128 << 20, 64 << 20

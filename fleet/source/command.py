@@ -17,11 +17,11 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
 from fleet.errors import FetchFailed
+from fleet.values import dataclass
 
 _OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024
 _ERRORS_LIMIT_BYTES = 256 * 1024

@@ -10,7 +10,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.core.ids import Revision
@@ -18,6 +17,7 @@ from fleet.errors import MergeConflict, RefMissing, UsageInvalid
 from fleet.ports.source import CommitInfo
 from fleet.source.command import Done, GitCommand, GitLimits
 from fleet.source.snapshot import GitSnapshot, ObjectReader, check_tree, parse_changes, parse_commit, parse_tree
+from fleet.values import dataclass
 
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _DEFAULT_BASES = ("refs/remotes/origin/HEAD", "refs/remotes/origin/main", "refs/remotes/origin/master")

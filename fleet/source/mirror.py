@@ -15,7 +15,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet.core.ids import Revision
@@ -27,6 +26,7 @@ from fleet.source.complaints import SHALLOW, error_of_fetch, last_words
 from fleet.source.signatures import SignaturePolicy, verify_commit
 from fleet.source.snapshot import GitSnapshot, ObjectReader, check_tree, parse_changes, parse_commit, parse_tree
 from fleet.source.url import GitUrl, check_branch, check_revision, parse_url
+from fleet.values import dataclass, field
 
 _SEEN = "refs/fleet/seen"
 _IN_FORCE = "refs/fleet/in-force"

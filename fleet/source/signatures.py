@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.core.ids import Revision
 from fleet.errors import SignatureInvalid
 from fleet.source.command import GitCommand
 from fleet.source.complaints import last_words
+from fleet.values import dataclass
 
 _GPG_REFUSALS = ("BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NO_PUBKEY")
 

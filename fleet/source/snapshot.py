@@ -8,13 +8,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from fleet.core.ids import Revision
 from fleet.errors import CommitTooLarge, FetchFailed
 from fleet.ports.source import CommitInfo, TreeEntry
 from fleet.source.command import GitCommand, GitLimits, end_group
+from fleet.values import dataclass
 
 SUBMODULE = "160000"
 _SUBJECT_LIMIT = 200

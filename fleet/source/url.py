@@ -7,13 +7,13 @@ git could take for an option, another protocol or a helper is refused by name.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from fleet.core.ids import Revision
 from fleet.errors import GitUrlRefused
+from fleet.values import dataclass
 
 Protocol = Literal["https", "http", "ssh", "file"]
 

@@ -15,7 +15,6 @@ import tarfile
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +25,7 @@ from fleet.errors import BackupForeign, BackupInvalid, StateError, StateNotWrita
 from fleet.ports.state import INSTALLATION
 from fleet.store.crypto import DATABASE_FILE, KEY_FILE, FoundKey
 from fleet.store.trouble import state_error_of
+from fleet.values import dataclass
 
 FORMAT = 1
 MANIFEST, SEAL = "manifest.json", "manifest.seal"

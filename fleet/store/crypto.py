@@ -11,7 +11,6 @@ import os
 import secrets
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fleet.errors import KeyMissing, StateDamaged, StateNotWritable
+from fleet.values import dataclass
 
 KEY_BYTES = 32
 KEY_FILE = "key"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, event
@@ -21,6 +20,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from fleet.errors import FleetError, StateBusy, StateError
 from fleet.store.puts import Puts
 from fleet.store.trouble import state_error_of
+from fleet.values import dataclass
 
 T = TypeVar("T")
 

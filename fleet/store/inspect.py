@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet.errors import StateDamaged, StateError
@@ -13,6 +12,7 @@ from fleet.ports.state import INSTALLATION
 from fleet.store.crypto import DATABASE_FILE, Cipher
 from fleet.store.sealed import KEY_CHECK
 from fleet.store.trouble import state_error_of
+from fleet.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

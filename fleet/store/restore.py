@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fleet.core.audit import AuditEntry
@@ -27,6 +27,7 @@ from fleet.store.lock import DirectoryLock
 from fleet.store.schema import known_schemas
 from fleet.store.sql import open_state
 from fleet.store.tables import SCHEMA
+from fleet.values import dataclass
 
 _PREPARED = ".restore-"
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from fleet.core.ids import ObjectRef
 from fleet.errors import UsageInvalid
+from fleet.values import dataclass
 
 NEWEST_KNOWN = 37  # 1.37: later removals may not be in the table yet
 _OLDEST_ASKED = 16

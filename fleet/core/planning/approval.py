@@ -9,7 +9,7 @@ differs makes it void, with the reason, and a person is asked as ever.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from fleet.core.documents import (
@@ -24,6 +24,7 @@ from fleet.core.documents import (
 )
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.status import HoldRequest, PendingDeletion
+from fleet.values import dataclass
 
 FALL = "sharp-fall"
 

@@ -7,7 +7,7 @@ Secret whose name follows its content is one object under a new name, not one de
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
@@ -15,6 +15,7 @@ from fleet.core.field_diff import FieldDrift, diff_documents
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.objects import Bundle, BundleObject, PruneRule
 from fleet.core.renames import renames_of
+from fleet.values import dataclass
 
 
 class Sign(StrEnum):

@@ -7,12 +7,12 @@ With a hub's earlier rollouts it is an interval, see estimate.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from fleet.core.fleet import Fleet, Mode, SyncMode, Unit
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.planning.change import How, UnitChange
 from fleet.core.steps import Stage, Staged, limit_of, stages_of
+from fleet.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from fleet.core.fleet import Fleet, Problem, RolloutPolicy, Severity
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
@@ -13,6 +12,7 @@ from fleet.core.planning.course import Course, Estimate, courses_of, least_of
 from fleet.core.planning.holds import HoldForecast, forecast_holds
 from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.planning.live import LiveView
+from fleet.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ fields of the same kinds change by the same values, as by a shared component.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from fleet.core.documents import canonical
 from fleet.core.field_diff import FieldDrift
 from fleet.core.ids import OverlayName, UnitName
 from fleet.core.planning.change import How, ObjectChange, SideProblem, Sign, UnitChange
+from fleet.values import dataclass
 
 VARIANTS_SHOWN = 3  # so many different values of one change are shown apart
 OVERLAYS_SHOWN = 2  # so many overlays with one change are shown apart

@@ -6,7 +6,6 @@ Without a cluster: what a unit owns is what its commit before holds, and the hou
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from fleet.core.across import judge_fall, permits_by_steps
 from fleet.core.fleet import Budget, Fleet
@@ -16,6 +15,7 @@ from fleet.core.objects import PruneRule
 from fleet.core.planning.aside import deletes
 from fleet.core.planning.change import How, Sign, UnitChange
 from fleet.core.steps import Stage, goes_by_steps, stages_of
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

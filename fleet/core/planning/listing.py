@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from fleet.core.documents import (
     Json,
@@ -14,6 +13,7 @@ from fleet.core.documents import (
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.objects import is_secret
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.values import dataclass
 
 
 def plan_text(units: Iterable[UnitChange]) -> bytes:

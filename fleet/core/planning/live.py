@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName
+from fleet.values import dataclass
 
 
 class Danger(StrEnum):

@@ -7,7 +7,7 @@ told from the documents alone, and then it says so. Values of Secrets are never 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fleet.core.adopt import active_writers, owners_of
 from fleet.core.diff import diff_fields, is_same_value
@@ -22,6 +22,7 @@ from fleet.core.planning.change import ObjectChange, Sign
 from fleet.core.planning.live import Danger, LiveFinding
 from fleet.core.record import MarkKind, judge_mark
 from fleet.errors import FleetError, Forbidden, ImmutableField
+from fleet.values import dataclass
 
 ACTIVE_SECONDS = 3600.0  # who wrote within the last hour may well do so again
 

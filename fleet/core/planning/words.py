@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from fleet.core.documents import Json, canonical
 from fleet.core.field_diff import FieldDrift
@@ -19,6 +18,7 @@ from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject
 from fleet.core.planning.live_words import live_remarks
 from fleet.core.planning.phrases import NAMES_SHOWN, counted, on_clusters, some_of
+from fleet.values import dataclass
 
 _VALUE_LENGTH, _LINE_LENGTH = 48, 100
 _LABEL_WIDTH = 44
