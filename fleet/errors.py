@@ -108,7 +108,7 @@ class CommitTooLarge(SourceError):
 
 
 class MergeConflict(SourceError):
-    """A working tree that does not merge into the base of a plan; only `fleet plan` says this."""
+    """Changes that do not merge into a commit; only `fleet plan` and `fleet rollout revert` say this."""
 
 
 class SignatureInvalid(SourceError):

@@ -19,12 +19,29 @@ def order(client: Client, commit: str, kind: str, *, reason: str, step: str = ""
 
 
 def rollback(client: Client, overlay: str, *, to: str, reason: str) -> int:
-    """Take an overlay's latest rollout back, and say that Git still has it."""
+    """Take an overlay's latest rollout back, and say how Git can be made to agree."""
     operation = client.call("POST", f"/api/v1/overlays/{overlay}:rollback", {"to": to, "reason": reason})
     code = _until_ended(client, operation)
     if code == 0:
-        say("In Git it is still there: revert it, as  git revert COMMIT, before the next change of this overlay")
+        newest = client.get("/api/v1/rollouts", {"limit": "500"})["items"]
+        offers = [line for item in newest for line in _offers(item, overlay)]
+        for line in offers[:2]:  # of the newest rollout that went back
+            say(line)
     return code
+
+
+def _offers(item: Item, overlay: str = "") -> list[str]:
+    """How Git is made to agree with what clusters hold again: the commands for each overlay that went back, or one."""
+    found: list[str] = []
+    for revert in item.get("reverts", []):
+        name, commit = revert["overlay"], item["commit"][:7]
+        if overlay in ("", name) and revert["to"]:
+            command = f"fleet rollout revert {commit} --overlay {name} --to {revert['to'][0][:7]}"
+            found += [
+                f"in Git       {command} | git apply -3     {name} as its clusters hold it",
+                f"             {command} --branch revert/{name}-{commit}     the same as a branch",
+            ]
+    return found
 
 
 def _until_ended(client: Client, operation: Item) -> int:
@@ -56,7 +73,7 @@ def describe(item: Item) -> None:
         sys.stdout.write("\n")
         table(gates, ("OVERLAY", "STEP", "GATE", "WANTS", "STATE", "READ", "READING"), sys.stdout)
     sys.stdout.write("\n")
-    for line in _next_of(item, commit):
+    for line in (*_next_of(item, commit), *_offers(item)):
         say(line)
 
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet.errors import UsageInvalid
+from fleet.ports.source import TreeEntry
 from fleet.source.command import Done, GitCommand, GitLimits
+from fleet.source.indexing import put_entries
 from fleet.source.local import repository_of
 
 _IDENT = re.compile(r"(?P<name>.*) <(?P<email>.*)> [0-9]+ [-+][0-9]{4}\Z")
@@ -19,9 +21,13 @@ _REGULAR = ("100644", "100755")
 
 
 class BranchWriter:
-    """Writes into the repository around a directory, as the person whose environment it is."""
+    """Writes into the repository around a directory, as the person whose environment it is.
 
-    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
+    command: what it is done for, for hints and the branch's reflog.
+    """
+
+    def __init__(self, root: Path, environment: Mapping[str, str], command: str = "fleet promote") -> None:
+        self._command_line = command
         found = repository_of(root.resolve())
         if found is None:
             raise UsageInvalid(f"{root} is in no git repository", next_step="run this in a clone of the fleet repo")
@@ -42,37 +48,41 @@ class BranchWriter:
         """Raises UsageInvalid for what is no name of a new branch."""
         ref = f"refs/heads/{branch}"
         if branch.startswith("-") or (await self._ask(self._git, "check-ref-format", ref)).status != 0:
-            raise UsageInvalid(f"{branch} is no name of a branch", next_step="fleet promote ... --branch NAME")
+            raise UsageInvalid(f"{branch} is no name of a branch", next_step=f"{self._command_line} ... --branch NAME")
         if (await self._ask(self._git, "show-ref", "--verify", "--quiet", ref)).status == 0:
             raise UsageInvalid(
                 f"branch {branch} is here already",
-                why="it may hold an earlier promotion, which is not overwritten",
-                next_step=f"git branch -D {branch}, or fleet promote ... --branch NAME",
+                why="it may hold what an earlier command made, which is not overwritten",
+                next_step=f"git branch -D {branch}, or {self._command_line} ... --branch NAME",
             )
 
-    async def write(self, branch: str, parent: str, files: Mapping[str, tuple[str, bytes]], message: str) -> str:
-        """Make the branch: one commit on `parent` in which these files are replaced.
+    async def write(self, branch: str, parent: str, files: Mapping[str, tuple[str, bytes] | None], message: str) -> str:
+        """Make the branch: one commit on `parent` in which these files are replaced; None: it is gone.
 
         files: mode and content by path in the fleet repo. Returns the commit's id. Raises UsageInvalid.
         """
-        for path, (mode, _) in files.items():
-            if mode not in _REGULAR:
+        for path, content in files.items():
+            if content is not None and content[0] not in _REGULAR:
                 raise UsageInvalid(f"{path} is no plain file", next_step="name the file itself, not a link to it")
         who = await self._identities()
         file, text = self._scratch / "content", self._scratch / "message"
         text.write_text(message, encoding="utf-8")
         await self._must(self._git, "read-tree", parent)
-        for path, (mode, content) in files.items():
-            file.write_bytes(content)
-            blob = await self._must(self._git, "hash-object", "-w", "--no-filters", "--", str(file))
-            await self._must(self._git, "update-index", "--cacheinfo", f"{mode},{blob},{self._prefix}{path}")
+        entries: dict[str, TreeEntry | None] = {}
+        for path, found in files.items():
+            entries[self._prefix + path] = None
+            if found is not None:
+                file.write_bytes(found[1])
+                blob = await self._must(self._git, "hash-object", "-w", "--no-filters", "--", str(file))
+                entries[self._prefix + path] = TreeEntry(found[0], blob)
+        await put_entries(self._git, entries, seconds=self._limits.read_seconds)
         tree = await self._must(self._git, "write-tree")
         named = self._command(who)
         try:
             commit = await self._must(named, "commit-tree", tree, "-p", parent, "-F", str(text))
             # Only where no such branch came meanwhile.
             await self._must(
-                named, "update-ref", "-m", "fleet promote", f"refs/heads/{branch}", commit, "0" * len(commit)
+                named, "update-ref", "-m", self._command_line, f"refs/heads/{branch}", commit, "0" * len(commit)
             )
         finally:
             named.close()

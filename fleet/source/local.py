@@ -9,13 +9,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from fleet.core.ids import Revision
 from fleet.errors import MergeConflict, RefMissing, UsageInvalid
 from fleet.ports.source import CommitInfo
 from fleet.source.command import Done, GitCommand, GitLimits
+from fleet.source.indexing import put_entries
 from fleet.source.snapshot import GitSnapshot, ObjectReader, check_tree, parse_changes, parse_commit, parse_tree
 from fleet.values import dataclass
 
@@ -112,6 +113,27 @@ class LocalRepo:
             commit = _text(await self._must("commit-tree", tree, "-p", head, "-m", "working tree"))
             tree = await self._merge(into, commit)
         return Side(await self._snapshot(tree, Revision(tree), base), words, None)
+
+    async def reverted(self, of: Side, to: Side, onto: Side, paths: Collection[str]) -> Side:
+        """`onto` with these paths as they are at `to` instead of at `of`; what was changed since `of` is kept.
+
+        `onto` must contain `of`. Raises MergeConflict where they were changed since in the same places.
+        """
+        prefix = f"{self.prefix}/" if self.prefix else ""
+        await self._must("read-tree", of.snapshot.revision)
+        entries = {prefix + path: to.snapshot.tree.get(path) for path in sorted(paths)}
+        await put_entries(self._git, entries, seconds=self._limits.read_seconds)
+        tree = _text(await self._must("write-tree"))
+        commit = _text(await self._must("commit-tree", tree, "-p", of.snapshot.revision, "-m", "revert"))
+        merged = await self._merge(onto.snapshot.revision, commit)
+        return Side(await self._snapshot(merged, Revision(merged), onto), "", None)
+
+    async def patch(self, before: Side, after: Side) -> bytes:
+        """What leads from one side to the other, for `git apply` at the repository's top."""
+        settings = ("--binary", "--full-index", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv")
+        sides = before.snapshot.revision, after.snapshot.revision
+        names = ("--src-prefix=a/", "--dst-prefix=b/")
+        return (await self._must("diff-tree", "-p", *settings, *names, *sides)).output
 
     async def _merge(self, base: str, commit: str) -> str:
         done = await self._ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", base, commit)

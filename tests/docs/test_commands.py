@@ -55,7 +55,7 @@ def test_an_own_repo_goes_as_its_page_says(
         assert time.monotonic() < end, shown
 
 
-def test_a_promotion_goes_as_its_page_says(shell: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_a_revert_and_a_promotion_go_as_their_page_says(shell: subprocess.Popen[str], tmp_path: Path) -> None:
     images = "images:\n- name: reg.example/web\n  newTag: 1.8.0\n"
     repo = files()
     for stage, tag in (("dev", "1.8.0"), ("prod", "1.7.4")):
@@ -63,8 +63,12 @@ def test_a_promotion_goes_as_its_page_says(shell: subprocess.Popen[str], tmp_pat
     write(tmp_path / "repo", repo)
     run_line(shell, "git init -q --bare -b main origin.git && cd repo && git init -q -b main . && git add -A")
     run_line(shell, "git commit -qm First && git remote add origin ../origin.git && git push -q origin main")
+    run_line(shell, "sed -i s/1.8.0/1.9.0/ overlays/web/dev/kustomization.yaml && git commit -qam 'A bad one'")
     answers = walk(shell, commands_of(ROOT / "docs" / "rollouts.md"), tmp_path)
-    promoted, planned, _ = answers.values()
+    reverted, undone, _, _, promoted, planned, _ = answers.values()
+    assert "on the new branch revert/web" in reverted
+    assert "image reg.example/web:1.9.0 -> " in undone
+    assert "1.8.0" in run_line(shell, "git show HEAD:overlays/web/dev/kustomization.yaml")
     assert "reg.example/web:1.7.4 -> reg.example/web:1.8.0" in promoted
     assert "image reg.example/web:1.7.4 -> " in planned
     assert "Promote web to prod: web 1.8.0" in run_line(shell, "git -C ../origin.git log -1 web-1.8")

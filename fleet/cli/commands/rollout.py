@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from fleet.cli.client import Client
-from fleet.cli.commands.options import Hub, Reason
+from fleet.cli.commands.options import Hub, Reason, Root
 
-rollout_app = App(name="rollout", help="Stop, move and approve the rollout of a commit.")
+rollout_app = App(
+    name="rollout", help="Stop, move and approve the rollout of a commit; put back in Git what went back."
+)
 
 
 @rollout_app.command(name="pause")
@@ -48,3 +54,19 @@ def rollout_approve(commit: str, *, step: str, reason: Reason = "", hub: Hub = "
     from fleet.cli.rollout import order
 
     return order(Client(hub), commit, "approve", reason=reason, step=step)
+
+
+@rollout_app.command(name="revert")
+def rollout_revert(
+    commit: str,
+    *,
+    overlay: Annotated[str, Parameter("--overlay", help="the overlay that goes back")],
+    to: Annotated[str, Parameter("--to", help="the commit whose results its clusters hold; else the one before")] = "",
+    onto: Annotated[str, Parameter("--onto", help="what it is merged into")] = "HEAD",
+    branch: Annotated[str, Parameter("--branch", help="make this branch instead of printing a patch")] = "",
+    root: Root = Path(),
+) -> int:
+    """Print the patch that puts an overlay back in Git, for `git apply -3`; with --branch a commit. Never pushes."""
+    from fleet.cli.revert import Wish, revert
+
+    return revert(root, Wish(commit, overlay, to, onto, branch), sys.stdout.buffer, sys.stderr)
