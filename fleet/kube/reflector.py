@@ -11,7 +11,9 @@ makes the server ask etcd, so that a watch which is alive carries a bookmark wit
 
 How long a watch may be silent counts from the last word that says how things stood then: a whole event, or the begin of
 a list. Single bytes are none: an event says how things stood when it began to come, and one that does not end is the
-silence of a slow way.
+silence of a slow way. Events that come ever later, each in time, say too little as well: where the history was seen to
+go on, a watch must come so far within that time, and one that has not ended so long after it was asked to is proven
+anew. So a way that grows slower little by little is noticed at the end of its watch at the latest.
 """
 
 from __future__ import annotations
@@ -67,6 +69,7 @@ class Reflector:
         self._began = self._told_at  # of the watch
         self._grace = min(self._limits.steady_seconds, self._limits.silence_seconds)
         self._mute = 0  # watches in a row that said nothing of what had happened
+        self._owed = ("", float("inf"))  # a position that this watch must reach, and by when; "" for none
 
     async def follow(self, since: str = "") -> AsyncIterator[Seen]:
         """See `fleet.ports.kube.Kube.follow`."""
@@ -108,7 +111,9 @@ class Reflector:
             async for seen in events:
                 yield seen
         lived = self._clock() - began
-        if lived >= _WHOLE_SHARE * seconds:
+        if lived >= seconds + self._limits.silence_seconds:
+            self._proven = False  # what says that it ends came late, or not at all: so did what it said before
+        elif lived >= _WHOLE_SHARE * seconds:
             if self._proven or await self._nothing_happened():
                 yield Proved(self._version)
         elif lived < self._limits.steady_seconds:
@@ -147,7 +152,8 @@ class Reflector:
         }
         request = Request("GET", with_query(self._path, query), self._asked)
         lines, self._began = Lines(self._limits.event_bytes), self._clock()
-        came_at = self._began
+        self._owed = ("", float("inf"))
+        came_at, ends_at = self._began, self._began + seconds + self._limits.silence_seconds
         async with self._transport.stream(request, idle_seconds=2 * self._limits.silence_seconds) as content:
             try:
                 while (chunk := await self._chunk(content, lines)) != b"":
@@ -158,7 +164,9 @@ class Reflector:
                         came_at = self._clock()  # of what comes first of the next event
                     for line in lines.feed(chunk):
                         self._told_at, came_at = came_at, self._clock()
-                        yield self._seen(line)
+                        yield self._paid(self._seen(line))
+                    if came_at >= ends_at:
+                        return
             except CONNECTION_ERRORS as error:
                 raise self._transport.stream_error(error, request) from error
         if not lines.is_whole:
@@ -169,6 +177,7 @@ class Reflector:
         silence, begun = self._limits.silence_seconds, self._clock()
         # A list may have taken longer than that: what follows it has a little time all the same.
         until = max((self._told_at if self._proven else self._began) + silence, self._listed_at + self._grace)
+        until = min(until, self._owed[1])
         if not lines.is_whole:
             if (chunk := await _read_within(content, until - begun)) is not None:
                 return chunk
@@ -178,12 +187,23 @@ class Reflector:
         asked_at = self._clock()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                if await self._newest() == self._version:
-                    self._told_at = asked_at
+                if (newest := await self._newest()) == self._version:
+                    self._told_at, self._owed = asked_at, ("", float("inf"))
                     return None  # nothing has happened in the whole cluster since
+                if not self._owed[0] and version_place(newest) is not None:
+                    self._owed = newest, asked_at + silence
         if (chunk := await _read_within(content, until - self._clock())) is not None:
             return chunk
         raise self._silent(f"the watch is open, but has been silent for {silence:g} s (R19)")
+
+    def _paid(self, seen: Changed | Removed | Proved) -> Changed | Removed | Proved:
+        """An event, unless it is from before what was to come by now; raises WatchSilent."""
+        owed, until = self._owed
+        if owed and not is_before(seen.resource_version, owed):
+            self._owed = ("", float("inf"))
+        elif self._clock() >= until:
+            raise self._silent(f"events come, but none from {owed}, {self._limits.silence_seconds:g} s old, or later")
+        return seen
 
     def _silent(self, why: str) -> WatchSilent:
         what, where = f"cannot {self._asked.what}", self._asked.where

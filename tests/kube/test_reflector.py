@@ -202,6 +202,53 @@ async def test_what_a_slow_event_says_is_as_old_as_its_first_byte(world: World) 
         assert asyncio.get_running_loop().time() - began < 2.6  # not 1.2 and 1.8 more
 
 
+def every(seconds: float, *versions: int) -> Watch:
+    """An event from time to time, the last version again and again."""
+
+    async def watch(script: Script, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        for number in range(200):
+            await asyncio.sleep(seconds)
+            writer.write(chunk(event("MODIFIED", versions[min(number, len(versions) - 1)])))
+            await writer.drain()
+
+    return watch
+
+
+async def test_events_that_each_come_in_time_but_from_ever_longer_ago_are_noticed(world: World) -> None:
+    script, limits = Script(every(1.2, 11, 12, 13, 14)), replace(QUICK, watch_seconds=900, silence_seconds=2)
+    async with followed(world, script, limits=limits) as following:
+        await following()
+        script.version = 50  # what happens, and is not said
+        seen = [await following()]
+        while isinstance(seen[-1], Changed):
+            seen.append(await following())
+    assert isinstance(seen[-1], Lost)
+    assert 1 < len(seen) <= 4
+
+
+async def test_a_watch_that_catches_up_in_time_is_not_lost(world: World) -> None:
+    script, limits = Script(every(1.2, 11, 50, 51)), replace(QUICK, watch_seconds=900, silence_seconds=2)
+    async with followed(world, script, limits=limits) as following:
+        await following()
+        script.version = 50
+        seen = [await following() for _ in range(5)]
+        assert not any(isinstance(one, Lost) for one in seen)
+
+
+async def test_a_watch_that_does_not_end_when_it_should_is_proven_anew(world: World) -> None:
+    """However well its events come: they may be from long ago, as its end is."""
+    script = Script(every(0.2, *range(11, 60)), stream(event("BOOKMARK", 70)))
+    async with followed(world, script, limits=replace(QUICK, watch_seconds=1)) as following:
+        await following()
+        versions: list[str] = []
+        while len(script.began) < 2 or versions[-1] != "70":
+            seen = await following()
+            assert isinstance(seen, Changed | Proved)
+            versions.append(seen.resource_version)
+    assert 6 <= len(versions) <= 20
+
+
 async def test_a_watch_is_not_lost_where_nothing_happened_in_the_whole_cluster(world: World) -> None:
     script = Script(stream())
     async with followed(world, script, limits=replace(QUICK, watch_seconds=100)) as following:
