@@ -33,6 +33,7 @@ from fleet.api import (
     stream,
     timeline,
     units,
+    wipe,
 )
 from fleet.api.openapi import document_of
 from fleet.api.parts import ApiParts
@@ -63,7 +64,7 @@ HEADERS = {
 }
 _MODULES = (
     actions, admin, clusters, courses, health, holds, hooks, overlays, plans, progress, recovery, revisions, rollouts,
-    stream, timeline, units,
+    stream, timeline, units, wipe,
 )  # fmt: skip
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
 _STATUS: tuple[tuple[type[FleetError], int], ...] = (

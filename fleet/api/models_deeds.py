@@ -112,6 +112,25 @@ class OperationList(Page):
     items: list[OperationOut]
 
 
+class LeavingOut(ApiModel):
+    """A unit that left Git and is not let go yet. commit: the one that dropped it; fall: why a person must allow it.
+
+    objects: what fleet owns of it, as its cluster said last; wipe: by whose word that is deleted first.
+    """
+
+    unit: str
+    commit: str
+    fall: str = ""
+    wipe: str = ""
+    objects: list[str] = Field(default_factory=list[str])
+
+
+class LeavingList(Page):
+    """Units on their way out, by name."""
+
+    items: list[LeavingOut]
+
+
 class TokenOut(ApiModel):
     """A token without its secret part; `token` is set once, in the answer to its creation."""
 

@@ -79,6 +79,13 @@ class ReasonBody(ApiModel):
     reason: str = Field("", max_length=500)
 
 
+class WipeBody(ApiModel):
+    """The name of what is wiped, once more, and why."""
+
+    confirm: str = Field("", max_length=400)
+    reason: str = Field(min_length=1, max_length=500)
+
+
 class ApproveBody(ApiModel):
     """The list that was shown."""
 

@@ -13,7 +13,7 @@ from fleet.errors import FleetError, NotAllowed, NotAuthenticated, NotKnown, Usa
 # By module in fleet/cli/commands: its functions, or the one app of a command that has commands of its own.
 COMMANDS = {
     "read": ("get", "describe", "status", "history", "wait"),
-    "act": ("sync", "refresh", "suspend", "resume", "approve", "reject", "rollback"),
+    "act": ("sync", "refresh", "suspend", "resume", "approve", "reject", "rollback", "wipe"),
     "checkout": (
         *("validate", "init", "schema", "render", "diff"),
         *("plan", "promote", "compare", "blame", "preflight"),

@@ -7,7 +7,7 @@ any worker hears of it (R22), and wakes the workers whose Desired changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.controllers.deletions import Deletions, Known
@@ -485,6 +485,17 @@ class Board:
         """Units of a cluster that are not let go yet."""
         return self._roster.leaving.of_cluster(cluster)
 
+    def leaving(self) -> Mapping[UnitName, Leave]:
+        """All units that left the repo and are not let go yet."""
+        return self._roster.leaving.units
+
+    def wipe(self, asked: Mapping[UnitName, str], over: Container[UnitName]) -> None:
+        """Have what leaving units own deleted before they are let go; asked: by whose word, over: where it is done.
+
+        `publish` makes it durable before a worker hears of it.
+        """
+        self._dirty |= self._roster.wipe(asked, over)
+
     def falls(self) -> Mapping[UnitName, Leave]:
         """Units whose leaving is held, with commit and reason (R8)."""
         return self._roster.falls()
@@ -540,20 +551,23 @@ class Board:
         if waits and held is not None and not self._is_known.get(held.bundle, True):
             message = f"what it holds ({short(held.commit)}) is known to an earlier hub alone; it stays as it is"
             result = RenderProblem(StateLost.__name__, message, held.commit)
+        leave = self._roster.leaving.units.get(name)
+        asked = result.commit if result is not None else leave.commit if leave is not None else None
         orders = Orders(
             result=result,
             held=None if isinstance(result, RenderProblem) and waits else held,
             permits=permits.get(name, frozenset()),
-            approved=approved_at(self._approved, name, result.commit) if result is not None else frozenset(),
+            approved=approved_at(self._approved, name, asked) if asked is not None else frozenset(),
             renames=self._deletions.renames_of(name),
             suspensions=(*self._suspensions, *self._identities.stops(fleet.clusters)),
             unproven=self._identities.unproven(fleet.clusters) if may_be_renamed else (),
-            fall=self._roster.leaving.units[name].fall if name in self._roster.leaving.units else "",
+            fall=leave.fall if leave is not None else "",
+            wipe=leave,
         )
         unit: Unit | None = fleet.units.get(name)
         if unit is not None:
             part = plan_unit(unit, fleet, orders)
-        elif name in self._roster.leaving.units:
+        elif leave is not None:
             part = plan_leaving_unit(name, fleet, orders)
         elif (problem := fleet.unknown.covers(name)) is not None:
             part = plan_unknown_unit(name, problem, fleet, orders, self._view.kept.get(name))

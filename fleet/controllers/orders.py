@@ -13,6 +13,7 @@ from fleet.controllers.board import Board
 from fleet.controllers.overrides import orphans_of, override_of
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
+from fleet.controllers.wipes import Wipes
 from fleet.core.guard import Approvals, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave
@@ -59,6 +60,7 @@ class Orders:
         operations = await self.state.operations(open_only=True, limit=10_000)
         for row in orphans_of(operations):
             await self.state.end_operation(row.id, "done", "what it approved is over", self.wall())
+        await Wipes(self.state, self.board, self.view, self.wall).look(operations)
         found = [await self._request_of(row, operations) for row in reversed(operations)]
         requests = [request for request in found if request is not None]
         recovered = await self._recovered()

@@ -60,7 +60,8 @@ class Intake:
             await self._state.end_operation(operation.operation, operation.outcome, operation.message, report.at)
         holding = {unit.unit for unit in report.units if unit.holds}
         reported = {unit.unit for unit in report.units}
-        if holding or self._holding & reported or report.operations:
+        wiped = any(leave.wipe for unit, leave in self._board.leaving().items() if unit in reported)
+        if holding or self._holding & reported or report.operations or wiped:
             self._bells.orders.set()
         self._holding = (self._holding - reported) | holding
         for event in report.events:

@@ -92,6 +92,11 @@ class Roster:
         """Units whose fall a person allowed."""
         self.leaving = self.leaving.allowed(units)
 
+    def wipe(self, asked: Mapping[UnitName, str], over: Container[UnitName]) -> frozenset[UnitName]:
+        """Note what is to be wiped, by whose word, and of what that is over; returns the units this changes."""
+        before, self.leaving = self.leaving.units, self.leaving.with_wipes(asked, over)
+        return frozenset(name for name, leave in self.leaving.units.items() if before[name] != leave)
+
     async def rename(
         self, old: ClusterName, new: ClusterName, wanted: Container[UnitName], values: Mapping[str, str]
     ) -> None:

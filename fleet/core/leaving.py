@@ -17,10 +17,15 @@ from fleet.values import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """One unit on its way out. fall: why a person must allow it first (R8), "" when it may go."""
+    """One unit on its way out. fall: why a person must allow it first (R8), "" when it may go.
+
+    wipe: by whose word what it owns is deleted first; wiped: that is done, and what is left is let go.
+    """
 
     commit: Revision  # the first one that does not have it
     fall: str = ""
+    wipe: str = ""
+    wiped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,14 @@ class Leaving:
         """The same with these allowed to go."""
         now = {name: replace(leave, fall="") if name in units else leave for name, leave in self.units.items()}
         return replace(self, units=now)
+
+    def with_wipes(self, asked: Mapping[UnitName, str], over: Container[UnitName]) -> Leaving:
+        """The same with these to be wiped, by whose word, and those of which that is over. The first word stays."""
+        now = {
+            name: replace(leave, wipe=leave.wipe or asked.get(name, ""), wiped=leave.wiped or name in over)
+            for name, leave in self.units.items()
+        }
+        return replace(self, units=now) if now != self.units else self
 
     def without(self, gone: frozenset[UnitName]) -> Leaving:
         """The same without units that are let go or came back; a cluster's entry goes with its last unit."""
@@ -58,7 +71,8 @@ class Leaving:
 def encode_leaving(leaving: Leaving) -> str:
     """As it is kept in the state."""
     units: dict[str, Json] = {
-        str(name): {"commit": leave.commit, "fall": leave.fall} for name, leave in leaving.units.items()
+        str(name): {"commit": leave.commit, "fall": leave.fall, "wipe": leave.wipe, "wiped": leave.wiped}
+        for name, leave in leaving.units.items()
     }
     return canonical({"units": units, "clusters": _entries(leaving.clusters)}).decode()
 
@@ -69,7 +83,12 @@ def decode_leaving(text: str) -> Leaving:
     units, clusters = mapping_at(document, "units"), mapping_at(document, "clusters")
     return Leaving(
         {
-            UnitName.parse(name): Leave(Revision(text_at(units, name, "commit")), text_at(units, name, "fall"))
+            UnitName.parse(name): Leave(
+                Revision(text_at(units, name, "commit")),
+                text_at(units, name, "fall"),
+                text_at(units, name, "wipe"),
+                mapping_at(units, name).get("wiped") is True,
+            )
             for name in units
         },
         {ClusterName(name): _entry(name, mapping_at(clusters, name)) for name in clusters},

@@ -13,7 +13,8 @@ from fleet.core.documents import digest_of_bytes
 from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, SyncMode, SyncPolicy, Unit
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
-from fleet.core.results import Rendered, RenderProblem, Result
+from fleet.core.leaving import Leave
+from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result
 from fleet.core.rollout import (
     Apply,
     Desired,
@@ -88,6 +89,7 @@ class Orders:
     renames: frozenset[Rename] = frozenset()
     suspensions: Sequence[Suspension] = ()
     fall: str = ""  # why its leaving is held (R8)
+    wipe: Leave | None = None  # of what leaves: whether a person has what it owns deleted first
     unproven: Sequence[ClusterName] = ()  # entries that may be its cluster under a new name (R2)
 
 
@@ -120,7 +122,11 @@ def plan_unknown_unit(
 
 
 def plan_leaving_unit(name: UnitName, fleet: Fleet, orders: Orders) -> UnitDesired:
-    """A unit that left the repo: detached, or left alone while its leaving is held or may be a rename (R2, R8, R13)."""
+    """A unit that left the repo: detached, or left alone while its leaving is held or may be a rename (R2, R8, R13).
+
+    A wipe only takes the place of letting it go: what keeps it from being let go keeps it from being wiped. Its commit
+    is the one that dropped it, because later ones change nothing of what was approved.
+    """
     held, quiet = orders.held, _quiet(name, orders)
     commit, bundle = (held.commit, held.bundle) if held else (fleet.commit, None)
     if orders.fall:
@@ -131,6 +137,10 @@ def plan_leaving_unit(name: UnitName, fleet: Fleet, orders: Orders) -> UnitDesir
             f"{name.cluster} left the repo, and may have been renamed: kept until {names} said which cluster it is"
         )
         return UnitDesired(name, commit, UnknownDesired(IdentityUnknown.__name__, message, bundle), quiet)
+    if orders.wipe is not None and orders.wipe.wipe and not orders.wipe.wiped:
+        action = Apply(EMPTY_BUNDLE.digest, approved=orders.approved, wipe=orders.wipe.wipe)
+        policy = replace(quiet, sync=SyncPolicy(), allow_empty=True, budget=fleet.budget)
+        return UnitDesired(name, orders.wipe.commit, action, policy)
     return UnitDesired(name, fleet.commit, Detach(), replace(quiet, sync=SyncPolicy()))
 
 

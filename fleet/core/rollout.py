@@ -28,13 +28,15 @@ class Apply:
     `permits`: deletions the hub allows after judging across clusters, by exact reference; the worker judges its own
     share again (R9). `approved`: deletions that a person approved; they pass the worker's guards while the live
     object is still the one that was shown. `renames`: what the hub did not count; the worker looks itself whether they
-    are that before it does not count them either.
+    are that before it does not count them either. `wipe`: by whose word all of a unit goes that left the repo, for the
+    audit log.
     """
 
     bundle: Digest
     permits: frozenset[ObjectRef] = frozenset()
     approved: frozenset[Approved] = frozenset()
     renames: frozenset[Rename] = frozenset()
+    wipe: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,8 @@ class Pruner:
         reason = f"dropped by {told.commit[:12]}"
         done: list[ObjectRef] = []
         for stage in prune_stages(allowed, {ref: item.wave for ref, item in allowed.items()}):
+        if isinstance(action, Apply) and action.wipe:
+            reason = f"{reason}, wiped: {action.wipe}"
             done += await self._delete_stage(unit, stage, reason, outcome)
         if done:
             text = f"deleted {list_of(done)}"

@@ -38,7 +38,7 @@ from fleet.core.release import (
     policy_of,
     units_that_left,
 )
-from fleet.core.results import Rendered, RenderProblem, facts_of
+from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, facts_of
 from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
 from fleet.core.status import HoldRequest, PendingDeletion
 
@@ -104,6 +104,30 @@ def test_a_unit_that_left_is_detached_unless_its_leaving_is_held() -> None:
     held = plan_leaving_unit(name("web", "eu-1"), fleet_of(), Orders(held=HELD, fall="4 of 9"))
     assert held.action == Hold("4 of 9", HELD.bundle)
     assert held.commit == C1
+
+
+def test_a_wipe_takes_the_place_of_letting_go_and_of_nothing_that_stands_before_it() -> None:
+    web, wiped = name("web", "eu-1"), Leave(C2, wipe="op-1 by mara")
+    told = plan_leaving_unit(web, fleet_of(), Orders(held=HELD, wipe=wiped))
+    assert told.action == Apply(EMPTY_BUNDLE.digest, wipe="op-1 by mara")
+    assert (told.commit, told.policy.allow_empty, told.policy.sync.prune) == (C2, True, True)
+    for before in (
+        Orders(held=HELD, wipe=wiped, fall="4 of 9"),
+        Orders(held=HELD, wipe=wiped, unproven=(ClusterName("eu-9"),)),
+        Orders(held=HELD, wipe=replace(wiped, wiped=True)),
+        Orders(held=HELD, wipe=Leave(C2)),
+    ):
+        assert plan_leaving_unit(web, fleet_of(), before) == plan_leaving_unit(
+            web, fleet_of(), replace(before, wipe=None)
+        )
+
+
+def test_a_wipe_carries_out_no_more_than_a_person_approved() -> None:
+    approved = frozenset({Approved(ObjectRef("", "ConfigMap", "a", "b"), "uid", Digest("d"))})
+    orders = Orders(held=HELD, approved=approved, permits=frozenset({ref("b")}), wipe=Leave(C2, wipe="op-1 by mara"))
+    action = plan_leaving_unit(name("web", "eu-1"), fleet_of(), orders).action
+    assert isinstance(action, Apply)
+    assert (action.approved, action.permits) == (approved, frozenset())
 
 
 def test_suspensions_of_every_scope_reach_the_unit_and_others_do_not() -> None:
@@ -278,8 +302,12 @@ def test_leaving_survives_being_written_down() -> None:
         identity=Identity("uid"),
     )  # fmt: skip
     leaving = Leaving(
-        {name("web", "us-1"): Leave(C2, "4 of 9"), name("edge", "eu-1"): Leave(C1)}, {ClusterName("us-1"): entry}
-    )
+        {
+            name("web", "us-1"): Leave(C2, "4 of 9"), name("edge", "eu-1"): Leave(C1),
+            name("shop", "us-1"): Leave(C1, wipe="op-1 by mara", wiped=True),
+        },
+        {ClusterName("us-1"): entry},
+    )  # fmt: skip
     assert decode_leaving(encode_leaving(leaving)) == leaving
 
 

@@ -84,6 +84,19 @@ def reject(hold: str, *, reason: Reason, hub: Hub = "") -> int:
     return handler(Client(hub), hold, reason=reason)
 
 
+def wipe(
+    name: str,
+    *,
+    reason: Reason,
+    confirm: Annotated[str, Parameter("--confirm", help="the name once more, where nobody can type it")] = "",
+    hub: Hub = "",
+) -> int:
+    """Delete what fleet owns of a unit (OVERLAY@CLUSTER) or a cluster that left Git; asks for its name."""
+    from fleet.cli.wipe import wipe as handler
+
+    return handler(Client(hub), name, confirm=confirm, reason=reason)
+
+
 def rollback(overlay: str, *, reason: Reason, to: str = "", hub: Hub = "") -> int:
     """Give the clusters of an overlay back what they held before its latest rollout (--to: that commit)."""
     from fleet.cli.rollout import rollback as handler
