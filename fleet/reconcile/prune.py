@@ -94,10 +94,10 @@ class Pruner:
                 del allowed[ref]
                 outcome.reason, outcome.message, outcome.next_step = trouble.reason, trouble.message, trouble.next_step
         reason = f"dropped by {told.commit[:12]}"
-        done: list[ObjectRef] = []
-        for stage in prune_stages(allowed, {ref: item.wave for ref, item in allowed.items()}):
         if isinstance(action, Apply) and action.wipe:
             reason = f"{reason}, wiped: {action.wipe}"
+        done: list[ObjectRef] = []
+        for stage in prune_stages(allowed, {ref: item.wave for ref, item in allowed.items()}):
             done += await self._delete_stage(unit, stage, reason, outcome)
         if done:
             text = f"deleted {list_of(done)}"
