@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 from cyclopts import App, CycloptsError
 
-from fleet.cli.output import EXIT_DENIED, EXIT_FAILURE, EXIT_NOT_FOUND, EXIT_USAGE, print_error
-from fleet.errors import FleetError, NotAllowed, NotAuthenticated, NotKnown, UsageInvalid
+from fleet.cli.ending import ended
+from fleet.cli.output import EXIT_USAGE, print_error
+from fleet.errors import UsageInvalid
 
 # By module in fleet/cli/commands: its functions, or the one app of a command that has commands of its own.
 COMMANDS = {
@@ -37,44 +35,15 @@ for family in FAMILIES:
 
 def run(arguments: list[str]) -> int:
     """Run one command; never shows a traceback without --debug."""
-    debug = "--debug" in arguments
     words = [word for word in arguments if word != "--debug"]
     if not {"--help", "-h"}.isdisjoint(words):
         app.help_formatter = "plain"  # boxes take a fifth of a second; named only here, because naming it imports it
+    return ended(lambda: _parsed(words), debug="--debug" in arguments)
+
+
+def _parsed(words: list[str]) -> int:
     try:
         return int(app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0)
     except CycloptsError as error:
         print_error(UsageInvalid(str(error), next_step=f"fleet {' '.join(words[:1])} --help"))
         return EXIT_USAGE
-    except FleetError as error:
-        if debug:
-            raise
-        print_error(error)
-        return _code_of(error)
-    except (KeyboardInterrupt, BrokenPipeError):
-        # Nobody reads any more: closing quietly is what kubectl does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 130
-    except Exception as error:  # the edge of the program: a bug is told in one line, its trace with --debug
-        if debug:
-            raise
-        print_error(
-            FleetError(
-                "a bug of fleet ended this command",
-                why=f"{type(error).__name__}: {error}",
-                next_step="run it again with --debug, and report the trace",
-            )
-        )
-        return EXIT_FAILURE
-
-
-def _code_of(error: FleetError) -> int:
-    match error:
-        case UsageInvalid():
-            return EXIT_USAGE
-        case NotKnown():
-            return EXIT_NOT_FOUND
-        case NotAllowed() | NotAuthenticated():
-            return EXIT_DENIED
-        case _:
-            return EXIT_FAILURE

@@ -1,8 +1,12 @@
-"""The entry of `fleet`. Version and the list of commands are answered before any parser is imported."""
+"""The entry of `fleet`. Version, the list of commands and a plain plan are answered before any parser is imported."""
 
 from __future__ import annotations
 
 import sys
+
+TYPE_CHECKING = False  # of typing, which is not imported for a version
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def main() -> None:
@@ -18,6 +22,26 @@ def main() -> None:
         with open(f"{folder}/help.txt", encoding="utf-8") as file:  # noqa: PTH123 (pathlib costs more than the file)
             sys.stdout.write(file.read())
         return
+    if arguments[0] == "plan":
+        from fleet.cli.plan_options import plain_options
+
+        options = plain_options(arguments[1:])
+        if options is not None:
+            raise SystemExit(_plan(options))
     from fleet.cli.app import run
 
     raise SystemExit(run(arguments))
+
+
+def _plan(options: Mapping[str, str]) -> int:
+    from pathlib import Path
+
+    from fleet.cli.ending import ended
+
+    def command() -> int:
+        from fleet.cli.plan import plan
+
+        base, head, kube, root, output = (options[name] for name in ("base", "head", "kube", "root", "output"))
+        return plan(Path(root), base=base, head=head, kube=kube, output=output)
+
+    return ended(command, debug=False)

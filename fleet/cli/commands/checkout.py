@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from fleet.cli.commands.options import Hub, Output, Root
+from fleet.cli.commands.options import Hub, Output, Root, parameter_of
+from fleet.cli.plan_options import BASE, HEAD, KUBE, OUTPUT, ROOT
 
 
 def validate(path: Path = Path(), *, build: bool = True, output: Output = "table") -> int:
@@ -49,14 +50,14 @@ def diff(target: str, *, context: str = "", root: Root = Path(), output: Output 
 
 def plan(
     *,
-    base: Annotated[str, Parameter("--base", help="a commit, origin's main without it")] = "",
-    head: Annotated[str, Parameter("--head", help="a commit, without it the working tree merged into the base")] = "",
-    kube: Annotated[str, Parameter("--kube", help="tell APIs that Kubernetes 1.N deprecates or removed")] = "",
+    base: Annotated[str, parameter_of(BASE)] = BASE.default,
+    head: Annotated[str, parameter_of(HEAD)] = HEAD.default,
+    kube: Annotated[str, parameter_of(KUBE)] = KUBE.default,
     live: Annotated[bool, Parameter("--live", help="ask the clusters too, by your kubeconfig; writes nothing")] = False,
     timeout: Annotated[str, Parameter("--timeout", help="with --live: for each cluster, as 30s")] = "30s",
-    root: Root = Path(),
+    root: Annotated[Path, parameter_of(ROOT)] = Path(ROOT.default),
     hub: Hub = "",
-    output: Annotated[str, Parameter(["--output", "-o"], help="terminal, wide, markdown, json or sarif")] = "terminal",
+    output: Annotated[str, parameter_of(OUTPUT)] = OUTPUT.default,
 ) -> int:
     """Show what a change does to the whole fleet, before it is merged; 0 no change, 1 change, 2 error."""
     from fleet.cli.durations import seconds_of
