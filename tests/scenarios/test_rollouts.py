@@ -195,8 +195,11 @@ async def test_people_pause_promote_approve_and_roll_back(world: HubWorld) -> No
         await world.until(lambda: on(world, "1") == set(CLUSTERS), "back")
         await world.until(lambda: not world.progress(second).done, "reported")
         assert await order(f"{named}:resume") == "done"
-        assert await order(f"{named}:approve", step="ok") in ("done", "refused")
         await world.until(lambda: on(world, "2") == {"dev-1", "dev-2"}, "again from the first step")
+        await world.until(lambda: "soaks" in str(world.opened.view.advances), "soaks again")
+        assert await order(f"{named}:promote") == "done"
+        await world.until(lambda: "approval of one person" in str(world.opened.view.advances), "asked anew")
+        assert on(world, "2") == {"dev-1", "dev-2"}, "the approval from before the rollback counts no more"
 
 
 async def test_by_default_one_cluster_of_the_first_environment_is_hit_and_no_other(world: HubWorld) -> None:
