@@ -190,6 +190,7 @@ class Report:
     # When it began to look at the cluster, this time: it vouches for what it reported of units since, and for nothing
     # that an earlier worker, or an earlier connection, knew (R21).
     began_at: float = 0.0
+    known_at: float = 0.0  # how the cluster stood then is known; the watches are believed a little longer than that
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class View:
     units: dict[UnitName, UnitReport] = field(default_factory=dict[UnitName, UnitReport])
     since: dict[UnitName, float] = field(default_factory=dict[UnitName, float])  # when sync or health changed last
     reached: dict[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # last good word of it
+    vouched: dict[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # how it stood then was known
     # Units that whoever looks at their cluster now has not reported yet: when somebody vouched for them last (R21).
     unspoken: dict[UnitName, float] = field(default_factory=dict[UnitName, float])
     converged: set[Revision] = field(default_factory=set[Revision])
@@ -86,7 +87,7 @@ class View:
             self._put(unit)
             known, seen = self.clusters.get(unit.unit.cluster), unit.observed_at
             if known is not None and seen >= known.began_at:
-                seen = self.reached.get(known.cluster, seen)
+                seen = self.vouched.get(known.cluster, seen)
             self.unspoken[unit.unit] = seen
         self.version += 1
 
@@ -106,6 +107,7 @@ class View:
     def _note_reach(self, report: Report) -> None:
         if report.reachable:
             self.reached[report.cluster] = report.at
+            self.vouched[report.cluster] = report.known_at or report.at
 
     def _put(self, unit: UnitReport) -> None:
         before = self.units.get(unit.unit)
@@ -125,7 +127,7 @@ class View:
         if known is not None and (report.epoch, report.sequence) <= (known.epoch, known.sequence):
             return False
         if known is not None and known.began_at != report.began_at:
-            seen = self.seen_at(report.cluster)
+            seen = self.vouched.get(report.cluster, 0.0)
             for name in self.units:
                 if name.cluster == report.cluster:
                     self.unspoken.setdefault(name, seen)
@@ -147,6 +149,7 @@ class View:
         """A cluster that left the repo and was detached."""
         self.clusters.pop(cluster, None)
         self.reached.pop(cluster, None)
+        self.vouched.pop(cluster, None)
         self.credentials.pop(cluster, None)
         for name in [name for name in self.units if name.cluster == cluster]:
             self._drop(name)

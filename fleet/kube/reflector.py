@@ -22,6 +22,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
 import aiohttp
 
@@ -38,6 +39,7 @@ from fleet.kube.troubles import CONNECTION_ERRORS
 from fleet.ports.kube import Changed, Listed, Lost, ObjectList, Proved, Removed, Seen
 
 _WHOLE_SHARE = 0.7  # a watch that lived for this share of what it asked for has ended as asked
+_INSTANT_SECONDS = 1.0  # what took no longer to come says how things stand now
 _MUTE_WATCHES = 2  # so many that say nothing of what happened since are mute
 
 
@@ -82,7 +84,8 @@ class Reflector:
                 async with aclosing(self._watched()) as events:
                     async for seen in events:
                         self._version, self._proven, self._mute = seen.resource_version, True, 0
-                        yield seen
+                        age = self._clock() - self._told_at
+                        yield replace(seen, age=age) if age > _INSTANT_SECONDS else seen
                 self._wait = 0.0
             except FleetError as trouble:
                 self._proven = False
@@ -100,7 +103,7 @@ class Reflector:
         self._told_at = self._clock()
         whole = await self._list()
         self._version, self._proven, self._listed_at = whole.resource_version, True, self._clock()
-        return Listed(whole.items, whole.resource_version)
+        return Listed(whole.items, whole.resource_version, self._clock() - self._told_at)
 
     async def _watched(self) -> AsyncGenerator[Changed | Removed | Proved, None]:
         """One watch from its begin to its end; the last event of one that ended as asked is Proved."""

@@ -49,12 +49,16 @@ class ObjectList:
     resource_version: str
 
 
+# What is seen has an age: for so many seconds it has been on its way, or nothing newer was said.
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A new complete list; what is not in it is not there."""
 
     items: tuple[Document, ...]
     resource_version: str
+    age: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Changed:
 
     object: Document
     resource_version: str
+    age: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class Removed:
 
     object: Document
     resource_version: str
+    age: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ class Proved:
     """The stream is alive and complete up to this resourceVersion (a bookmark, or a watch that ended as asked)."""
 
     resource_version: str
+    age: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class KindView:
     unknown: str = NOT_LISTED  # an error's class name while the view cannot be trusted
     message: str = ""
     resource_version: str = ""
-    proved_at: float = 0.0  # loop time of the last event
+    told_at: float = 0.0  # loop time: how all of it stood then is known
     listed_at: float = -1e9  # loop time of the last proof list
 
 

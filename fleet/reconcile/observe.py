@@ -89,6 +89,7 @@ class _Part:
     namespace: str = ""
     beside: dict[str, _Part] = field(default_factory=dict[str, "_Part"])  # all parts of the kind, by namespace
     known: bool = False
+    told_at: float = 0.0
 
 
 class Observer:
@@ -149,18 +150,18 @@ class Observer:
     def _take_seen(self, part: _Part, seen: Seen) -> None:
         view, kind = part.view, part.kind
         match seen:
-            case Listed(items, resource_version):
+            case Listed(items, resource_version, age):
                 self._take_list(view, kind, items, part.namespace, resource_version)
-                self._prove(part, resource_version)
+                self._prove(part, resource_version, age)
                 self._watcher.proved(kind)
-            case Changed(document, resource_version):
+            case Changed(document, resource_version, age):
                 self.take(view, document)
-                self._prove(part, resource_version)
-            case Removed(document, resource_version):
+                self._prove(part, resource_version, age)
+            case Removed(document, resource_version, age):
                 self.verify(view.served, ref_of(document), since=resource_version)
-                self._prove(part, resource_version)
-            case Proved(resource_version):
-                self._prove(part, resource_version)
+                self._prove(part, resource_version, age)
+            case Proved(resource_version, age):
+                self._prove(part, resource_version, age)
                 self._watcher.proved(kind)
             case Lost(reason, message):
                 part.known = False
@@ -248,8 +249,10 @@ class Observer:
         for ref in missing:
             self.verify(view.served, ref, since=resource_version)
 
-    def _prove(self, part: _Part, resource_version: str) -> None:
+    def _prove(self, part: _Part, resource_version: str, age: float) -> None:
         view, part.known = part.view, True
+        part.told_at = asyncio.get_running_loop().time() - age
+        view.told_at = min((other.told_at for other in part.beside.values()), default=part.told_at)
         view.resource_version = "" if part.namespace else resource_version
         if view.unknown and all(other.known for other in part.beside.values()):
             view.unknown = view.message = ""

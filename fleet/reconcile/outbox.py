@@ -40,6 +40,7 @@ class Outbox:
     reach: Reach = field(default_factory=Reach)
     epoch: int = 0
     began_at: float = 0.0
+    age: Callable[[], float] = field(default=lambda: 0.0)  # seconds since how the cluster stood is known
     desired_sequence: int = 0
     units: dict[UnitName, UnitReport] = field(default_factory=dict[UnitName, UnitReport])
     _sequence: int = 0  # rises over restarts of the worker too: it starts at the wall clock's milliseconds (R36)
@@ -131,6 +132,7 @@ class Outbox:
                 sequence=self._sequence,
                 at=self.wall(),
                 began_at=self.began_at,
+                known_at=self.wall() - self.age(),
                 desired_sequence=self.desired_sequence,
                 identity=reach.identity,
                 reachable=reach.reachable,

@@ -70,6 +70,7 @@ class Session:
         self._passes = UnitPass(site, self._applier, self._healer, self._observer.look)
         self._detacher = Detacher(site)
         self._comparer = Comparer(site)
+        site.outbox.age = self._age
 
     async def run(self) -> None:
         """Until cancelled; raises (in a group) what ends the session, and bugs."""
@@ -87,6 +88,14 @@ class Session:
             work.close()
             return
         self._tasks.create_task(work, name=name)
+
+    def _age(self) -> float:
+        """Seconds since when all that is known of the cluster is known: of the stream that said something longest ago.
+
+        What is Unknown is said to be.
+        """
+        told = [view.told_at for view in self.site.view.kinds.values() if not view.unknown]
+        return max(0.0, self.site.clock() - min(told)) if told else 0.0
 
     def nudge(self) -> None:
         """The orders changed; units that are concerned are marked already."""

@@ -145,6 +145,7 @@ def _cluster(value: Document) -> Report:
         sequence=_count(value, "sequence"),
         at=_number(value, "at"),
         began_at=_number(value, "began_at"),
+        known_at=_number(value, "known_at"),
         desired_sequence=_count(value, "desired_sequence"),
         identity=Identity(identity) if isinstance(identity, str) else None,
         reachable=value.get("reachable") is True,

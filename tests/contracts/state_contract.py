@@ -102,6 +102,7 @@ def report(cluster: ClusterName = EU1, sequence: int = 1, **changes: object) -> 
         sequence=sequence,
         at=50.0,
         began_at=40.5,
+        known_at=45.5,
         desired_sequence=8,
         identity=Identity("uid-cluster"),
         reachable=True,

@@ -68,7 +68,8 @@ def test_a_detached_unit_and_a_forgotten_cluster_leave_nothing() -> None:
     view.take(report(2, unit("web@eu-1", 2.0, detached=True)))
     assert set(map(str, view.units)) == {"edge@eu-1"}
     view.forget(EU)
-    assert (view.units, view.clusters, view.since, view.reached, view.unspoken) == ({}, {}, {}, {}, {})
+    books = (view.units, view.clusters, view.since, view.reached, view.vouched, view.unspoken)
+    assert books == ({},) * 6
 
 
 def test_what_is_restored_keeps_its_age() -> None:
@@ -105,4 +106,16 @@ def test_a_cluster_that_was_away_is_no_younger_when_it_is_looked_at_anew() -> No
     web = UnitName.parse("web@eu-1")
     view = view_with(report(5, unit("web@eu-1", 5.0)), report(20), report(30, reachable=False))
     view.take(report(40, began_at=40.0))
+    assert view.heard_at(web) == 20.0
+
+
+def test_what_is_handed_on_is_as_old_as_what_the_worker_before_knew_of_its_cluster() -> None:
+    """A worker believes its watches for a while; its successor does not begin that time anew (R21)."""
+    web = UnitName.parse("web@eu-1")
+    view = view_with(report(5, unit("web@eu-1", 5.0)), report(140, known_at=20.0))
+    assert view.heard_at(web) == 140.0, "its own worker says when it does not know any more"
+    restored = View(Head("main"))
+    restored.restore(view.clusters.values(), view.units.values())
+    assert restored.heard_at(web) == 20.0
+    view.take(report(150, began_at=145.0, known_at=150.0))
     assert view.heard_at(web) == 20.0

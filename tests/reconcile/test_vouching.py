@@ -34,6 +34,15 @@ class Mute:
         yield
 
 
+class OnlyLists(Mute):
+    """A connection whose lists answer, and whose watches tell nothing then."""
+
+    async def follow(self, *arguments: Any, **options: Any) -> AsyncIterator[Seen]:
+        async for seen in self._kube.follow(*arguments, **options):
+            yield seen
+            await asyncio.Event().wait()
+
+
 class Shown:
     """A hub's view of the reports that came so far; as of now, a hub that was started anew may be restored from it."""
 
@@ -74,12 +83,28 @@ async def test_a_worker_that_reached_its_cluster_and_was_told_nothing_keeps_no_u
     unit, shown = hub.want("web", [config_map("a", shop)]), Shown(hub)
     await well_once(hub, unit)
     last = hub.reports[-1].at
-    assert shown.start_over().heard_at(unit) == last
+    vouched = shown.start_over().heard_at(unit)
+    assert last - 2.0 < vouched <= last
     hub.between = Mute
     async with hub.worker():
         await hub.until(lambda: shown.beats(5, last), "heartbeats")
         assert shown.take().clusters[unit.cluster].at > last
-        assert shown.view.heard_at(unit) == last
+        assert shown.view.heard_at(unit) == vouched
+
+
+async def test_what_a_worker_hands_on_is_as_old_as_the_last_word_of_its_watches(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    """It believes them for a while longer; who comes after it does not begin that time anew."""
+    beating(hub)
+    unit, shown = hub.want("web", [config_map("a", shop)]), Shown(hub)
+    hub.between = OnlyLists
+    async with hub.worker():
+        await hub.until_well(unit)
+        first = hub.reports[-1].at
+        await hub.until(lambda: hub.reports[-1].at > first + 1.0, "heartbeats")
+        assert shown.take().heard_at(unit) > first, "its own worker says when it does not know any more"
+    assert shown.start_over().heard_at(unit) < first + 0.1
 
 
 async def test_a_worker_that_found_a_unit_unchanged_keeps_it_fresh(
