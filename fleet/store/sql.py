@@ -45,7 +45,7 @@ async def open_state(directory: Path, key: bytes, *, event_cap: int = EVENT_CAP)
     path = directory / DATABASE_FILE
     try:
         await asyncio.to_thread(prepare_database, path)
-        database = Database(f"sqlite+aiosqlite:///{path}", where=str(path))
+        database = Database(f"sqlite:///{path}", where=str(path))
     except BaseException:
         lock.release()
         raise

@@ -8,17 +8,21 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
 from contracts.state_contract import EU1, event, report, row, unit_report
+from sqlalchemy import Connection, select
 
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName
 from fleet.errors import StateBusy, StateError, StateNotWritable
 from fleet.ports.worker import JournalEntry
+from fleet.store import database as database_of
 from fleet.store import lane, tables
 from fleet.store.database import Database
 from fleet.store.puts import Puts
@@ -173,7 +177,7 @@ async def test_the_timeline_keeps_the_newest_events(tmp_path: Path) -> None:
 async def test_one_callers_bug_is_not_the_failure_of_those_who_share_its_commit(tmp_path: Path) -> None:
     state = await open_state(tmp_path, KEY)
     await state.close()
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'state.db'}", where="test")
+    database = Database(f"sqlite:///{tmp_path / 'state.db'}", where="test")
     good, broken = Puts(), Puts()
     good.put(tables.VALUES, {"name": "good", "text": "kept"})
     broken.put(tables.VALUES, {"name": "broken", "text": None})
@@ -216,15 +220,76 @@ async def test_callers_that_wait_together_share_one_transaction(tmp_path: Path) 
     await state.close()
 
 
-async def test_readers_that_wait_too_long_for_a_connection_are_told_so_and_ask_again(tmp_path: Path) -> None:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'state.db'}", where="test")
-    engine = database._reading_engine
-    assert engine is not None
-    engine.pool._timeout = 0.05  # type: ignore[attr-defined]
+async def test_readers_that_wait_too_long_for_a_turn_are_told_so_and_ask_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, free = Database(f"sqlite:///{tmp_path / 'state.db'}", where="test"), threading.Event()
+    slow = [asyncio.create_task(database.read(lambda _: free.wait(20))) for _ in range(2)]
+    await asyncio.sleep(0)  # each of them has a thread now
+    monkeypatch.setattr(database_of, "_READ_SECONDS", 0.05)
     try:
-        async with engine.connect(), engine.connect():
-            with pytest.raises(StateBusy, match="not read in time"):
-                await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+        with pytest.raises(StateBusy, match="not read in time"):
+            await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+        free.set()
+        assert await asyncio.gather(*slow) == [True, True]
+        monkeypatch.undo()
         assert await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1
     finally:
+        free.set()
         await database.close()
+
+
+async def test_a_read_has_its_answer_as_soon_as_the_loop_comes_round_however_busy_it_is(tmp_path: Path) -> None:
+    """Statement by statement, each would wait for all that is ready before it."""
+    database = Database(f"sqlite:///{tmp_path / 'state.db'}", where="test")
+    rounds, over = 0, asyncio.Event()
+
+    async def busy() -> None:
+        nonlocal rounds
+        while not over.is_set():
+            rounds += 1
+            time.sleep(0.05)  # what holds the loop, as many workers together do
+            await asyncio.sleep(0)
+
+    def statements(connection: Connection) -> int:
+        return sum(connection.exec_driver_sql("SELECT 1").scalar_one() for _ in range(10))
+
+    await database.read(statements)  # the connection is there
+    work = asyncio.create_task(busy())
+    try:
+        await asyncio.sleep(0)
+        began = rounds
+        assert await database.read(statements) == 10
+        assert rounds - began <= 5
+    finally:
+        over.set()
+        await work
+        await database.close()
+
+
+async def test_what_is_put_is_written_as_it_was_when_its_transaction_began(tmp_path: Path) -> None:
+    """A lane takes words back that a newer, durable one is about to say anew; the thread that writes has its own."""
+    database, started, go = (
+        Database(f"sqlite:///{tmp_path / 'state.db'}", where="test"),
+        threading.Event(),
+        threading.Event(),
+    )
+    state = await open_state(tmp_path, KEY)
+    await state.close()
+
+    def wait(_: Connection) -> None:
+        started.set()
+        go.wait(20)
+
+    puts, newer = Puts(), Puts()
+    for each in (puts, newer):
+        each.put(tables.VALUES, {"name": "kept", "text": "1"})
+    first = asyncio.create_task(database.write(wait))
+    second = asyncio.create_task(database.put(puts))
+    await asyncio.to_thread(started.wait, 20)
+    puts.forget(newer)
+    go.set()
+    await asyncio.gather(first, second)
+    found = await database.read(lambda connection: connection.execute(select(tables.VALUES.c.text)).scalars().all())
+    assert "1" in found
+    await database.close()
