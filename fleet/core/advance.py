@@ -32,7 +32,7 @@ from fleet.core.ids import ClusterName, OverlayName, UnitName, short
 from fleet.core.passage import Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts
 from fleet.core.standings import Group, Load, groups_of, is_done, is_outrun, stamped
-from fleet.core.steps import Stage, limit_of
+from fleet.core.steps import Stage, limit_of, unavailable_limit_of
 from fleet.values import dataclass, field
 
 MOST_NAMED = 5  # clusters in one line
@@ -252,7 +252,7 @@ class _Look:
         """How many of those that are ready may go, the first ones, and why not more."""
         load, step = self.loads[stage.name], stage.step
         at_once = limit_of(step.max_parallel, len(load.total))
-        missing = limit_of(step.max_unavailable, len(load.total))
+        missing = unavailable_limit_of(step.max_unavailable, len(load.total))
         is_one_first = step.one_first and not group.there
         if at_once is None and missing is None and not is_one_first:
             return len(group.ready), ""

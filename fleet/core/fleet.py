@@ -88,12 +88,16 @@ class WindowKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time in which syncs are allowed or denied: cron, length in seconds, IANA time zone."""
+    """A time in which syncs are allowed or denied: cron, length in seconds, IANA time zone.
+
+    origin: where its list stands; one that moved to another line is the same window.
+    """
 
     kind: WindowKind
     schedule: str
     duration_seconds: int
     time_zone: str = "UTC"
+    origin: Origin = field(default=Origin(""), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

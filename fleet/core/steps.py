@@ -94,10 +94,20 @@ def stages_of(
 
 
 def limit_of(amount: Amount | None, total: int) -> int | None:
-    """An amount as a number of clusters out of `total`; a share is rounded up, so that it never forbids all."""
+    """How many may be under way at once, out of `total`; a share is rounded up, so that it never forbids all."""
     if amount is None:
         return None
     return amount.number or max(1, math.ceil(amount.share * total - 1e-9))
+
+
+def unavailable_limit_of(amount: Amount | None, total: int) -> int | None:
+    """How many may be not available at once, out of `total`; a share is rounded down, to one at least.
+
+    So does a Deployment with its own maxUnavailable: what protects is not stretched, and never forbids all.
+    """
+    if amount is None:
+        return None
+    return amount.number or max(1, math.floor(amount.share * total + 1e-9))
 
 
 def steps_without_clusters(policy: RolloutPolicy, clusters: Iterable[Cluster]) -> tuple[Step, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -12,6 +14,10 @@ from fleet.core.fleet import Window, WindowKind
 from fleet.values import dataclass
 
 _STEPS = 64  # boundaries looked at for the next change
+_FROM = datetime(2024, 1, 1, tzinfo=UTC).timestamp()  # of a leap year: whether windows open at all hangs on no clock
+_REACH_DAYS = 400
+_LOOKS = 10_000  # boundaries in that time: more than one an hour
+_REPEATED = 8  # starts that a clock change may give once more
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,25 @@ def judge_windows(windows: Sequence[Window], now_wall: float) -> Open | Closed:
     return Closed(at, reason) if reason else Open(at)
 
 
+@lru_cache(maxsize=1024)
+def never_opens(windows: tuple[Window, ...]) -> bool:
+    """Whether deny windows cover all that is allowed, over 400 days and more. False where that cannot be told."""
+    if not windows or any(check_window(window) is not None for window in windows):
+        return False
+    at, last = _FROM, None
+    for _ in range(_LOOKS):
+        if not _closed_by(windows, at):
+            return False
+        following = _next_open(windows, at)
+        if following is None:
+            return True
+        # A schedule may begin years from here: the days count from its first start on.
+        at, last = following, last or following + _REACH_DAYS * 86_400
+        if at > last:
+            return True
+    return False
+
+
 def _closed_by(windows: Sequence[Window], at: float) -> str:
     """Why syncs may not run at this time; "" if they may."""
     for window in windows:
@@ -82,19 +107,28 @@ def _closed_by(windows: Sequence[Window], at: float) -> str:
 
 def _end_of_active(window: Window, at: float) -> float | None:
     """When the window that is active at this time ends; None if it is not active. The start belongs to it."""
-    zone = ZoneInfo(window.time_zone)
-    after = datetime.fromtimestamp(int(at) + 1, UTC).astimezone(zone)
-    last = next(CronSim(window.schedule, after, reverse=True), None)
+    last = _last_start(window, at)
     if last is None:
         return None
-    end = last.timestamp() + window.duration_seconds
+    end = last + window.duration_seconds
     return end if at < end else None
+
+
+def _last_start(window: Window, at: float) -> float | None:
+    """The latest start up to this time, itself included."""
+    after = datetime.fromtimestamp(int(at) + 1, UTC).astimezone(ZoneInfo(window.time_zone))
+    last = next(CronSim(window.schedule, after, reverse=True), None)
+    return last.timestamp() if last is not None else None
 
 
 def _next_start(window: Window, at: float) -> float | None:
     here = datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(window.time_zone))
-    start = next(CronSim(window.schedule, here), None)
-    return start.timestamp() if start is not None else None
+    # In the hour that comes twice the schedule names times of the first one again, which are over, and may miss some.
+    starts = (start.timestamp() for start in islice(CronSim(window.schedule, here), _REPEATED))
+    found = next((start for start in starts if start > at), None)
+    while found is not None and (earlier := _last_start(window, found - 1)) is not None and earlier > at:
+        found = earlier
+    return found
 
 
 def _next_open(windows: Sequence[Window], at: float) -> float | None:

@@ -112,15 +112,17 @@ class Draft:
     overlay: Overlay
     sync: schema.SyncPart
     sync_origin: Origin
+    windows_origin: Origin
     rollout: WrittenRollout | None = None
 
 
 EMPTY_SYNC = schema.SyncPart()
+NOWHERE = Origin("")
 
 
 def silent_draft(origin: Origin) -> Draft:
     """An overlay without overlay.yaml."""
-    return Draft(Overlay(OverlayName(""), "", origin), EMPTY_SYNC, origin)
+    return Draft(Overlay(OverlayName(""), "", origin), EMPTY_SYNC, origin, origin)
 
 
 def draft_of(written: Written, file: schema.OverlayFile) -> Draft:
@@ -157,7 +159,9 @@ def _draft(written: Written, spec: schema.OverlaySpec, name: str, origin: Origin
         variables=written.variables(spec.variables, *at, "variables"),
         suspend=suspension_of(written, spec.suspend, f"overlay {name}"),
     )
-    return Draft(overlay, spec.sync, written.origin(*at, "sync"), written_rollout(written, spec.rollout, *at))
+    windows = written.origin(*at, "sync", "windows")
+    rollout = written_rollout(written, spec.rollout, *at)
+    return Draft(overlay, spec.sync, written.origin(*at, "sync"), windows, rollout)
 
 
 def _target_of(written: Written, part: schema.TargetPart, *at: str | int) -> Target:
@@ -250,8 +254,8 @@ def rollout_of(part: WrittenRollout | None, default: RolloutPolicy, *, is_own: b
     )
 
 
-def sync_of(part: schema.SyncPart, default: SyncPolicy) -> SyncPolicy:
-    """A policy: what the part says, the default for the rest."""
+def sync_of(part: schema.SyncPart, default: SyncPolicy, windows_origin: Origin = NOWHERE) -> SyncPolicy:
+    """A policy: what the part says, the default for the rest. windows_origin: where the part's windows stand."""
     if part == EMPTY_SYNC:
         return default
     return SyncPolicy(
@@ -260,13 +264,15 @@ def sync_of(part: schema.SyncPart, default: SyncPolicy) -> SyncPolicy:
         self_heal=default.self_heal if part.self_heal is None else part.self_heal,
         validate=Validate(part.validation) if part.validation else default.validate,
         adopt=Adopt(part.adopt) if part.adopt else default.adopt,
-        windows=default.windows if part.windows is None else tuple(_window_of(window) for window in part.windows),
+        windows=default.windows
+        if part.windows is None
+        else tuple(_window_of(window, windows_origin) for window in part.windows),
     )
 
 
-def _window_of(part: schema.WindowPart) -> Window:
+def _window_of(part: schema.WindowPart, origin: Origin) -> Window:
     seconds = max(1, round(duration_seconds(part.duration)))
-    return Window(WindowKind(part.kind), part.schedule, seconds, part.time_zone)
+    return Window(WindowKind(part.kind), part.schedule, seconds, part.time_zone, origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +313,7 @@ def settings_of(written: Written, file: schema.FleetFile) -> FleetSettings:
         sources=tuple(_source_of(written, entry, index) for index, entry in enumerate(spec.overlays)),
         environments=tuple(_environment_of(written, entry, index) for index, entry in enumerate(spec.environments)),
         variables=written.variables(spec.variables, "spec", "variables"),
-        sync=sync_of(spec.sync, SyncPolicy()),
+        sync=sync_of(spec.sync, SyncPolicy(), written.origin("spec", "sync", "windows")),
         budget=Budget(spec.budget.objects, share_of(spec.budget.share), spec.budget.share_from, spec.budget.clusters),
         teams=tuple(_team_of(name, part) for name, part in spec.teams.items()),
         suspend=suspension_of(written, spec.suspend, "fleet"),

@@ -27,6 +27,7 @@ from fleet.inventory.read import (
 from fleet.inventory.resolve import Resolved, resolve
 from fleet.inventory.rollouts import empty_steps
 from fleet.inventory.surroundings import Surroundings
+from fleet.inventory.windows import shut_for_ever
 from fleet.ports.source import Snapshot
 from fleet.values import dataclass, field
 
@@ -278,6 +279,7 @@ class _Loading:
         problems += clusters.problems
         problems += overlays.problems
         problems += needed_but_absent(overlays.overlays)
+        problems += shut_for_ever(settings.sync, overlays.overlays.values())
         for resolved in self.new.resolved.values():
             problems += resolved.problems
             if resolved.unknown:

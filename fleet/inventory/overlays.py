@@ -100,7 +100,9 @@ def _finished(
         name=name,
         directory=directory,
         paths=paths,
-        sync=narrowed(draft.sync, settings.sync) if teams else sync_of(draft.sync, settings.sync),
+        sync=narrowed(draft.sync, settings.sync, draft.windows_origin)
+        if teams
+        else sync_of(draft.sync, settings.sync, draft.windows_origin),
         rollout=rollout_of(draft.rollout, settings.rollout, is_own=True),
         team=teams[0].name if teams else "",
         suspend=replace(suspend, scope=f"overlay {name}") if suspend is not None else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fleet.core.fleet import Adopt, Cluster, SyncMode, SyncPolicy, TeamRights, Validate, WindowKind
+from fleet.core.fleet import Adopt, Cluster, Origin, SyncMode, SyncPolicy, TeamRights, Validate, WindowKind
 from fleet.inventory import schema
 from fleet.inventory.convert import sync_of
 from fleet.inventory.layout import matches_glob
@@ -38,9 +38,9 @@ def widened_fields(part: schema.SyncPart, fleet: SyncPolicy) -> list[str]:
     return found
 
 
-def narrowed(part: schema.SyncPart, fleet: SyncPolicy) -> SyncPolicy:
+def narrowed(part: schema.SyncPart, fleet: SyncPolicy, windows_origin: Origin) -> SyncPolicy:
     """A team's policy: its own windows come to the fleet's, they do not replace them."""
-    wanted = sync_of(part, fleet)
+    wanted = sync_of(part, fleet, windows_origin)
     if part.windows is None:
         return wanted
     own = tuple(window for window in wanted.windows if window not in fleet.windows)

@@ -16,7 +16,7 @@ from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Stop, decode_passages, encode_passages
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
-from fleet.core.steps import Stage, limit_of, stages_of
+from fleet.core.steps import Stage, limit_of, stages_of, unavailable_limit_of
 from fleet.core.takeover import (
     Wanted,
     aborted,
@@ -374,9 +374,8 @@ class Rollouts(RuleBasedStateMachine):
                 if not row.done and not fact.available:
                     ill.add(name)
         missing |= ill
-        at_once, may_miss = (
-            limit_of(limit, len(stage.clusters)) for limit in (stage.step.max_parallel, stage.step.max_unavailable)
-        )
+        at_once = limit_of(stage.step.max_parallel, len(stage.clusters))
+        may_miss = unavailable_limit_of(stage.step.max_unavailable, len(stage.clusters))
         assert at_once is None or len(flying) <= at_once or fresh <= flying_before(facts, after, stage)
         assert may_miss is None or len(missing) <= may_miss or fresh <= ill | flying_before(facts, after, stage)
         if stage.step.one_first:

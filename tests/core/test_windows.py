@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis.strategies import integers, sampled_from
 
 from fleet.core.fleet import Window, WindowKind
-from fleet.core.windows import Closed, Open, check_window, judge_windows
+from fleet.core.windows import Closed, Open, check_window, judge_windows, never_opens
 
 BERLIN = "Europe/Berlin"
 HOUR = 3600
@@ -73,6 +73,58 @@ def test_a_start_that_the_clock_skips_happens_after_the_gap() -> None:
     # On 29 March 2026 there is no 02:30 in Berlin.
     night = (allow("30 2 * * *", 1, BERLIN),)
     assert isinstance(judge_windows(night, at("2026-03-29T01:15:00Z")), Open)
+
+
+@pytest.mark.parametrize("schedule", ["30 2 * * *", "*/30 2 * * *", "0 * * * *", "*/20 2-3 * * *", "0 0 * * *"])
+@pytest.mark.parametrize("zone", [BERLIN, "Australia/Lord_Howe"])
+@pytest.mark.parametrize("day", ["2026-03-28", "2026-04-04", "2026-10-03", "2026-10-24"])  # before a clock change
+def test_the_time_until_which_it_stays_so_is_ahead_and_the_first_at_which_it_does_not(
+    day: str, zone: str, schedule: str
+) -> None:
+    for kind in WindowKind:
+        windows = (Window(kind, schedule, 1200, zone),)
+        for number in range(40):
+            now = at(f"{day}T12:05:00Z") + number * 1500
+            verdict = judge_windows(windows, now)
+            assert verdict.until is not None
+            assert verdict.until > now, (day, now)
+            other = Open if isinstance(verdict, Closed) else Closed
+            assert isinstance(judge_windows(windows, verdict.until), other)
+            assert isinstance(judge_windows(windows, verdict.until - 1), type(verdict))
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        (allow("0 22 * * *", 2), deny("0 0 * * *", 24)),
+        (allow("0 22 * * *", 2), deny("0 20 * * *", 6)),
+        (allow("0 9 * * 1", 1), deny("0 0 * * 1", 24), deny("0 0 * * 0", 24)),
+        (allow("0 0 29 2 *", 1), deny("0 0 29 2 *", 3)),
+        (allow("0 9 * * *", 1, BERLIN), deny("0 7 * * *", 2), deny("0 8 * * *", 1)),
+        (deny("0 0 * * *", 24),),
+        (deny("0 * * * *", 1),),
+    ],
+)
+def test_windows_that_a_deny_covers_wholly_never_open(windows: tuple[Window, ...]) -> None:
+    assert never_opens(windows)
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        (),
+        (allow("0 22 * * *", 2),),
+        (allow("0 22 * * *", 2), deny("0 20 * * *", 3.99)),
+        (allow("0 9 * * 1", 1), deny("0 0 * * 0", 24)),
+        (allow("0 0 29 2 *", 1), deny("0 0 28 2 *", 24)),
+        (allow("0 9 * * *", 1, BERLIN), deny("0 7 * * *", 1)),  # in summer it is 7 in UTC, in winter 8
+        (allow("0 22 * * *", 2), deny("0 0 1-30 * *", 24)),  # on the 31st
+        (deny("0 0 * * *", 23.99),),
+        (allow("0 25 * * *", 1), deny("0 0 * * *", 24)),  # cannot be read, which is said elsewhere
+    ],
+)
+def test_windows_that_leave_a_minute_open_do(windows: tuple[Window, ...]) -> None:
+    assert not never_opens(windows)
 
 
 @pytest.mark.parametrize(

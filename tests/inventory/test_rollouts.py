@@ -19,7 +19,8 @@ from fleet.core.fleet import (
     Step,
 )
 from fleet.core.ids import ClusterName, OverlayName
-from fleet.core.steps import limit_of, stages_of
+from fleet.core.steps import limit_of, stages_of, unavailable_limit_of
+from fleet.sim.workload_status import amount_of
 
 HERE = Origin("fleet.yaml", 1)
 WEB = OverlayName("web")
@@ -72,6 +73,19 @@ def test_each_cluster_is_in_the_first_step_that_matches_and_in_no_other(stages: 
 )  # fmt: skip
 def test_a_share_is_rounded_up_and_never_forbids_all(amount: Amount | None, total: int, limit: int | None) -> None:
     assert limit_of(amount, total) == limit
+
+
+@pytest.mark.parametrize(
+    ("amount", "total", "limit"),
+    [(None, 9, None), (Amount(number=2), 9, 2), (Amount(share=0.25), 5, 1), (Amount(share=0.25), 8, 2),
+     (Amount(share=0.1), 40, 4), (Amount(share=0.7), 10, 7), (Amount(share=0.3), 9, 2), (Amount(share=0.05), 10, 1)],
+)  # fmt: skip
+def test_a_share_that_may_be_unavailable_is_rounded_down_as_a_deployments_and_never_forbids_all(
+    amount: Amount | None, total: int, limit: int | None
+) -> None:
+    assert unavailable_limit_of(amount, total) == limit
+    if amount is not None and amount.share:
+        assert limit == max(1, amount_of(f"{round(amount.share * 100)}%", total, up=False))
 
 
 def test_the_overlays_block_stands_above_the_fleets_field_by_field() -> None:

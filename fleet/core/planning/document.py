@@ -14,7 +14,7 @@ from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import groups_of
 from fleet.core.planning.live import LiveView
 from fleet.core.planning.words import totals_of
-from fleet.core.steps import limit_of
+from fleet.core.steps import limit_of, unavailable_limit_of
 
 _ACTIONS = {Sign.CREATE: "create", Sign.CHANGE: "change", Sign.DELETE: "delete"}
 
@@ -143,7 +143,7 @@ def _step(found: CourseStep) -> Document:
         "clusters": _texts(found.clusters),
         "oneFirst": step.one_first,
         "maxParallel": limit_of(step.max_parallel, count),
-        "maxUnavailable": limit_of(step.max_unavailable, count),
+        "maxUnavailable": unavailable_limit_of(step.max_unavailable, count),
         "soakSeconds": step.soak_seconds,
         "approvals": step.approvals,
     }
