@@ -178,7 +178,7 @@ def approvals_of(holds: tuple[HoldRow, ...]) -> Approvals:
         for request in row.requests:
             for deletion in request.deletions:
                 if deletion.content is not None:
-                    entry = Approved(deletion.ref, deletion.uid, Digest(deletion.content))
+                    entry = Approved(deletion.ref, deletion.uid, Digest(deletion.content), deletion.inside)
                     approved.setdefault((request.unit, request.commit), set()).add(entry)
     return {of: frozenset(entries) for of, entries in approved.items()}
 

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from fleet.core.documents import Document, text_at
 from fleet.core.fleet import Budget, TeamRights
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
+from fleet.core.inside import covers, takes_along
 from fleet.core.objects import BundleObject, PruneRule
 from fleet.errors import NotAllowedForTeam, RenderEmpty
 from fleet.values import dataclass
@@ -64,6 +65,7 @@ class Approved:
     ref: ObjectRef
     uid: str
     content: Digest  # of the live object then; another content voids the approval
+    inside: tuple[str, ...] = ()  # what would have gone with it; more voids the approval too
 
 
 Approvals = Mapping[tuple[UnitName, Revision], frozenset[Approved]]  # by the unit and the commit that were asked about
@@ -89,6 +91,7 @@ class Doomed:
     replaced: bool = False
     wave: int = 0  # of the live object: deletions go from the last wave to the first
     more: bool = False  # it holds what is not ours, and so not under another name (`renames.holds_more`)
+    inside: tuple[str, ...] | None = None  # what would go with it now; None: not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def judge_prune(
     if not prune:
         return PruneVerdict(kept=tuple(doomed))
     kept = tuple(item for item in doomed if item.prune is PruneRule.DISABLED)
-    passed = [item for item in doomed if item not in kept and _is_approved(item, approved)]
+    passed = [item for item in doomed if item not in kept and is_approved(item, approved)]
     asked = [item for item in doomed if item not in kept and item not in passed]
     counted = [item for item in asked if not item.replaced]
     found = _first_reason(asked, counted, owned=owned, recent=recent, budget=budget)
@@ -145,8 +148,22 @@ def judge_prune(
     return PruneVerdict((*passed, *allowed), None, waiting, kept)
 
 
-def _is_approved(item: Doomed, approved: Collection[Approved]) -> bool:
-    return bool(item.uid) and Approved(item.ref, item.uid, item.content) in approved
+def approval_of(item: Doomed, approved: Collection[Approved]) -> Approved | None:
+    """What a person approved of this very object, by UID and content; what goes with it may be more by now."""
+    plain = Approved(item.ref, item.uid, item.content)
+    if not item.uid:
+        return None
+    if not takes_along(item.ref):
+        return plain if plain in approved else None
+    return next((each for each in approved if replace(each, inside=()) == plain), None)
+
+
+def is_approved(item: Doomed, approved: Collection[Approved]) -> bool:
+    """Whether a person approved this deletion, with all that goes with it now; what was not read is not (R5)."""
+    found = approval_of(item, approved)
+    if found is None or not takes_along(item.ref):
+        return found is not None
+    return item.inside is not None and covers(found.inside, item.inside)
 
 
 def _is_free(item: Doomed) -> bool:

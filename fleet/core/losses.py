@@ -6,9 +6,11 @@ Counts come from complete lists alone; what could not be read is said to be unkn
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from fleet.core.documents import Document, documents_at, number_at, text_at
+from fleet.core.ids import ObjectRef
+from fleet.core.inside import texts_of
 from fleet.core.objects import INSTALLATION_LABEL
 from fleet.core.record import installation_hash
 from fleet.values import dataclass
@@ -30,6 +32,7 @@ class Inside:
     kind: str
     items: tuple[Document, ...] = ()  # metadata is enough
     unread: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,41 @@ def definition_losses(inside: Inside, *, installation: str) -> tuple[str, ...]:
     places = {text_at(item, "metadata", "namespace") for item in inside.items} - {""}
     where = f" in {len(places)} namespace{'s' if len(places) > 1 else ''}" if places else ""
     return (_summary(len(inside.items), f"{inside.kind} object", foreign, where),)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What would go with one object: lines for people, and the same as an approval is bound to it (core/inside.py)."""
+
+    lines: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
+
+
+def inside_of(
+    parts: Sequence[Inside], claims: Sequence[Claim] = (), *, own: Collection[ObjectRef] = ()
+) -> tuple[str, ...]:
+    """All that would go, as an approval is bound to it. own: the unit's, which have their own lines in the list.
+
+    A claim counts with its UID and with what becomes of its data; kinds that could not be read count as unknown (R5).
+    """
+    things = [f"? {part.group}/{part.kind}" for part in parts if part.unread]
+    for part in parts:
+        for item in part.items:
+            space, name = text_at(item, "metadata", "namespace"), _name(item)
+            if _counts(part.kind, item) and ObjectRef(part.group, part.kind, space, name) not in own:
+                things.append(f"{part.group}/{part.kind} {space}/{name}")
+    return texts_of([*things, *(thing for claim in claims for thing in _data_of(claim))])
+
+
+def _data_of(claim: Claim) -> Iterator[str]:
+    volume, uid = claim.document, text_at(claim.document, "metadata", "uid")
+    if text_at(volume, "spec", "volumeName"):
+        yield f"data of {uid} in {text_at(volume, 'spec', 'volumeName')}: {_fate(claim.volume)}"
+
+
+def claim_loss(claim: Claim) -> Loss:
+    """Of a PersistentVolumeClaim by itself."""
+    return Loss((claim_line(claim),), texts_of(_data_of(claim)))
 
 
 def claim_line(claim: Claim, *, named: bool = False) -> str:

@@ -13,6 +13,7 @@ from fleet.core.documents import digest_of_bytes
 from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, SyncMode, SyncPolicy, Unit
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
+from fleet.core.inside import covers
 from fleet.core.leaving import Leave
 from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result
 from fleet.core.rollout import (
@@ -188,24 +189,28 @@ def is_part_of(asked: Iterable[HoldRequest], approved: Iterable[HoldRequest]) ->
     """
     known = {
         (request.unit, request.commit, request.reason): {
-            (item.ref, item.uid, item.content) for item in request.deletions
+            (item.ref, item.uid, item.content): item.inside for item in request.deletions
         }
         for request in approved
     }
-    return all(
-        (request.unit, request.commit, request.reason) in known
-        and {(item.ref, item.uid, item.content) for item in request.deletions}
-        <= known[request.unit, request.commit, request.reason]
-        for request in asked
-    )
+    for request in asked:
+        listed = known.get((request.unit, request.commit, request.reason))
+        if listed is None:
+            return False
+        for item in request.deletions:
+            inside = listed.get((item.ref, item.uid, item.content))
+            if inside is None or not covers(inside, item.inside):
+                return False
+    return True
 
 
 def list_digest_of(requests: Iterable[HoldRequest]) -> Digest:
-    """What an approval is bound to: each unit's references, UIDs and contents, in one order (R9)."""
+    """What an approval is bound to: each unit's references, UIDs, contents, and what goes with them (R9)."""
     lines: list[str] = []
     for request in requests:
         lines.append(f"{request.unit} {request.commit} {request.reason}")
         lines.extend(
-            f"{request.unit} {deletion.ref.key} {deletion.uid} {deletion.content}" for deletion in request.deletions
+            " ".join([f"{request.unit} {item.ref.key} {item.uid} {item.content}", *item.inside])
+            for item in request.deletions
         )
     return digest_of_bytes("\n".join(sorted(lines)).encode())

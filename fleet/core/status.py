@@ -86,6 +86,7 @@ class PendingDeletion:
     content: Digest | None  # of the live object; None where it could not be read
     created_at: float = 0.0
     goes_with: tuple[str, ...] = ()  # lines: what would go with it (R10)
+    inside: tuple[str, ...] = ()  # the same for an approval (`core/inside.py`)
 
 
 @dataclass(frozen=True, slots=True)

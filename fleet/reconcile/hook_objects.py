@@ -168,6 +168,7 @@ class HookObjects:
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
         content = content_of(live, key=self._site.key)
         doomed = Doomed(ref, text_at(live, "metadata", "uid"), content, prune_rule_of(live))
+        doomed = await self._pruner.with_inside(unit, doomed, approved)
         verdict = judge_hook_deletion(doomed, approved=approved)
         if verdict.hold is not None:
             await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))

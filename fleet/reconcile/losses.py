@@ -6,21 +6,27 @@ What cannot be read is said in the lines, and read again a little later (R5, R10
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from fleet.core.documents import Document, text_at
+from fleet.core.guard import Doomed
 from fleet.core.ids import ObjectRef
+from fleet.core.inside import covers, texts_of
 from fleet.core.losses import (
     NOT_KNOWN,
     Claim,
     Inside,
-    claim_line,
+    Loss,
+    claim_loss,
     definition_losses,
+    inside_of,
     kinds_worth_asking,
     namespace_losses,
     stateful_set_losses,
     volume_line,
 )
+from fleet.core.status import HoldRequest
 from fleet.errors import ClusterError
 from fleet.ports.kube import ServedKind
 from fleet.reconcile.apply import ENDS_SESSION
@@ -29,6 +35,7 @@ from fleet.reconcile.site import Site
 _KINDS_LIMIT = 40  # lists for one Namespace
 _VOLUMES_LIMIT = 20  # volumes of one Namespace that are read by name
 _AT_ONCE = 4
+_LATELY_SECONDS = 5.0
 _CLAIM, _VOLUME = ("", "PersistentVolumeClaim"), ("", "PersistentVolume")
 
 
@@ -38,35 +45,51 @@ class Losses:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._read_lately: dict[ObjectRef, tuple[float, tuple[str, ...]]] = {}
 
-    async def of(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, tuple[str, ...]]:
-        """Lines per object; kinds that take nothing with them have none. Raises only what ends the session."""
-        return {ref: lines for ref in refs if (lines := await self._of(ref))}
+    async def of(self, refs: Sequence[ObjectRef], own: Collection[ObjectRef]) -> dict[ObjectRef, Loss]:
+        """What goes with each; nothing is said of kinds that take nothing along. Raises only what ends the session.
 
-    async def _of(self, ref: ObjectRef) -> tuple[str, ...]:
+        own: what the same unit owns.
+        """
+        return {ref: loss for ref in refs if (loss := await self._of(ref, own)) != Loss()}
+
+    async def inside(self, ref: ObjectRef, own: Collection[ObjectRef]) -> tuple[str, ...]:
+        """What goes with an approved object now, a few seconds old at most: what cannot go is tried again and again."""
+        read_at, known = self._read_lately.get(ref, (0.0, ()))
+        now = self._site.clock()
+        if ref not in self._read_lately or now >= read_at + _LATELY_SECONDS:
+            self._read_lately = {
+                other: entry for other, entry in self._read_lately.items() if now < entry[0] + _LATELY_SECONDS
+            }
+            known = (await self._of(ref, own)).inside
+            self._read_lately[ref] = (now, known)
+        return known
+
+    async def _of(self, ref: ObjectRef, own: Collection[ObjectRef]) -> Loss:
         try:
             match ref.group, ref.kind:
                 case "", "Namespace":
-                    return await self._namespace(ref.name)
+                    return await self._namespace(ref.name, own)
                 case "apiextensions.k8s.io", "CustomResourceDefinition":
-                    return await self._definition(ref)
+                    return await self._definition(ref, own)
                 case "", "PersistentVolumeClaim":
                     claim = await self._read(ref)
-                    return (claim_line(await self._claim(claim)),) if claim is not None else ()
+                    return claim_loss(await self._claim(claim)) if claim is not None else Loss()
                 case "", "PersistentVolume":
                     volume = await self._read(ref)
-                    return (volume_line(volume),) if volume is not None else ()
+                    return Loss((volume_line(volume),)) if volume is not None else Loss()
                 case "apps", "StatefulSet":
                     document = await self._read(ref)
-                    return stateful_set_losses(document) if document is not None else ()
+                    return Loss(stateful_set_losses(document)) if document is not None else Loss()
                 case _:
-                    return ()
+                    return Loss()
         except ENDS_SESSION:
             raise
         except ClusterError as error:
-            return (f"{NOT_KNOWN}{error.reason}: what goes with it",)
+            return Loss((f"{NOT_KNOWN}{error.reason}: what goes with it",), texts_of(["? anything"]))
 
-    async def _namespace(self, name: str) -> tuple[str, ...]:
+    async def _namespace(self, name: str, own: Collection[ObjectRef]) -> Loss:
         site = self._site
         served = {key: kind for key, kind in site.catalog.kinds.items() if kind.namespaced and "list" in kind.verbs}
         asked = kinds_worth_asking(site.view.kinds.keys() & served.keys(), served.keys(), limit=_KINDS_LIMIT)
@@ -76,20 +99,24 @@ class Losses:
                 for key in asked
             ]
         inside = [task.result() for task in lists]
-        inside += [Inside(f"kinds of {group}", unread="they do not answer") for group in sorted(site.catalog.unknown)]
+        inside += [
+            Inside(f"kinds of {group}", unread="they do not answer", group=group)
+            for group in sorted(site.catalog.unknown)
+        ]
         claims = [item for part in inside if part.kind == _CLAIM[1] for item in part.items]
         read = [await self._claim(claim) for claim in claims[:_VOLUMES_LIMIT]]
         read += [Claim(claim) for claim in claims[_VOLUMES_LIMIT:]]
-        return namespace_losses(inside, read, installation=site.installation)
+        lines = namespace_losses(inside, read, installation=site.installation)
+        return Loss(lines, inside_of(inside, read, own=own))
 
-    async def _definition(self, ref: ObjectRef) -> tuple[str, ...]:
+    async def _definition(self, ref: ObjectRef, own: Collection[ObjectRef]) -> Loss:
         definition = await self._read(ref)
         if definition is None:
-            return ()
+            return Loss()
         kind = text_at(definition, "spec", "names", "kind")
         served = self._site.catalog.find(text_at(definition, "spec", "group"), kind)
         inside = await self._list(served, "") if served else Inside(kind, unread="it is not served")
-        return definition_losses(inside, installation=self._site.installation)
+        return Loss(definition_losses(inside, installation=self._site.installation), inside_of([inside], own=own))
 
     async def _claim(self, claim: Document) -> Claim:
         name = text_at(claim, "spec", "volumeName")
@@ -109,9 +136,22 @@ class Losses:
             except ENDS_SESSION:
                 raise
             except ClusterError as error:
-                return Inside(served.kind, unread=error.reason)
-            return Inside(served.kind, found.items)
+                return Inside(served.kind, unread=error.reason, group=served.group)
+            return Inside(served.kind, found.items, group=served.group)
 
     async def _read(self, ref: ObjectRef) -> Document | None:
         served = self._site.served(ref)
         return await self._site.kube.get(served, ref.namespace, ref.name) if served is not None else None
+
+
+def bare(hold: HoldRequest) -> HoldRequest:
+    """The hold by its list alone."""
+    return replace(hold, deletions=tuple(replace(item, goes_with=(), inside=()) for item in hold.deletions))
+
+
+def holds_more_inside(holds: Sequence[HoldRequest], doomed: Sequence[Doomed]) -> bool:
+    """Whether more would go with one of these than was shown: it is asked about anew, with the new line."""
+    shown = {item.ref: item.inside for hold in holds for item in hold.deletions}
+    return any(
+        item.inside is not None and item.ref in shown and not covers(shown[item.ref], item.inside) for item in doomed
+    )

@@ -14,8 +14,19 @@ from typing import TYPE_CHECKING
 
 from fleet.core.documents import Document, items_at, text_at
 from fleet.core.fingerprint import content_of
-from fleet.core.guard import Approved, Doomed, GuardHold, judge_prune, list_of, prune_rule_of, wave_of
+from fleet.core.guard import (
+    Approved,
+    Doomed,
+    GuardHold,
+    approval_of,
+    is_approved,
+    judge_prune,
+    list_of,
+    prune_rule_of,
+    wave_of,
+)
 from fleet.core.ids import ObjectRef, Revision
+from fleet.core.inside import takes_along
 from fleet.core.losses import NOT_KNOWN
 from fleet.core.order import prune_stages
 from fleet.core.plan import UnitPlan
@@ -27,7 +38,7 @@ from fleet.errors import ClusterError, Conflict, Withdrawn
 from fleet.ports.kube import May
 from fleet.ports.worker import Deletion, JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
-from fleet.reconcile.losses import Losses
+from fleet.reconcile.losses import Losses, bare, holds_more_inside
 from fleet.reconcile.memory import Trouble, UnitState
 from fleet.reconcile.renames import renamed
 from fleet.reconcile.site import UNKNOWN_RESULT, Site
@@ -67,12 +78,13 @@ class Pruner:
         if not doomed:
             unit.holds, unit.spared = (), ()
             return
+        doomed = [await self.with_inside(unit, item, approved) for item in doomed]
         verdict = judge_prune(
             doomed,
             owned=len(unit.rows),
             # What a person approved counts as done: it must not make room in the budget for the rest of its list.
             recent=self.recent(unit, {item.ref for item in doomed})
-            + sum(Approved(item.ref, item.uid, item.content) in approved for item in doomed),
+            + sum(is_approved(item, approved) for item in doomed),
             budget=told.policy.budget,
             permits=permits,
             approved=approved,
@@ -317,29 +329,36 @@ class Pruner:
             for item in hold.doomed
         )
         request = HoldRequest(unit.name, commit, hold.reason, hold.message, pending)
-        is_new = tuple(_bare(known) for known in unit.holds) != (request,)
+        is_new = tuple(bare(known) for known in unit.holds) != (request,) or holds_more_inside(unit.holds, hold.doomed)
         if is_new or self._may_read_again(unit):
-            request = await self.with_losses(request)
+            request = await self.with_losses(unit, request)
             unit.holds, unit.holds_read_at = (request,), self._site.clock()
         if is_new:
             self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=commit)
 
-    async def with_losses(self, request: HoldRequest) -> HoldRequest:
+    async def with_losses(self, unit: UnitState, request: HoldRequest) -> HoldRequest:
         """The same hold with what would go with each object (R10)."""
         lines = await self._losses.of([item.ref for item in request.deletions])
         told = tuple(replace(item, goes_with=lines.get(item.ref, ())) for item in request.deletions)
         return replace(request, deletions=told)
+
+    async def with_inside(self, unit: UnitState, item: Doomed, approved: Collection[Approved]) -> Doomed:
+        """The same with what goes with it now, where a person approved it: asked at no other time."""
+        if not takes_along(item.ref) or approval_of(item, approved) is None:
+            return item
+        return replace(item, inside=await self._losses.inside(item.ref, unit.rows.keys()))
 
     async def ask_for(self, unit: UnitState, doomed: Doomed, hold: GuardHold, created: float) -> None:
         """Hold the deletion of one object; what would go with it is read once for each state and commit."""
         commit = unit.desired.commit if unit.desired else unit.memory.commit
         known = unit.replace_holds.get(doomed.ref)
         asked = (known.commit, known.deletions[0].uid, known.deletions[0].content) if known else None
-        if asked == (commit, doomed.uid, doomed.content):
+        is_same = asked == (commit, doomed.uid, doomed.content)
+        if is_same and known is not None and not holds_more_inside((known,), (doomed,)):
             return
         pending = (PendingDeletion(doomed.ref, doomed.uid, doomed.content, created),)
         request = HoldRequest(unit.name, commit, hold.reason, hold.message, pending)
-        unit.replace_holds[doomed.ref] = await self.with_losses(request)
+        unit.replace_holds[doomed.ref] = await self.with_losses(unit, request)
         self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=commit)
 
     def _may_read_again(self, unit: UnitState) -> bool:
@@ -382,11 +401,6 @@ def _is_due(unit: UnitState, item: Doomed, *, healthy: bool) -> bool:
     if unit.kept.get(item.ref) == _WAITS:
         del unit.kept[item.ref]
     return True
-
-
-def _bare(hold: HoldRequest) -> HoldRequest:
-    """The hold by its list alone."""
-    return replace(hold, deletions=tuple(replace(item, goes_with=()) for item in hold.deletions))
 
 
 def created_at(document: Document) -> float:

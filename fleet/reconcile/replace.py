@@ -50,6 +50,7 @@ class Replacer:
             if live is not None:
                 content = content_of(live, key=site.key)
                 doomed = Doomed(ref, text_at(live, "metadata", "uid"), content, prune_rule_of(live))
+                doomed = await self._pruner.with_inside(unit, doomed, approved)
                 verdict = judge_force(
                     item.source,
                     reason=reason,

@@ -232,6 +232,7 @@ def _deletion(value: Document) -> PendingDeletion:
         content=_digest(value, "content"),
         created_at=_number(value, "created_at"),
         goes_with=_texts(value, "goes_with"),
+        inside=_texts(value, "inside"),
     )
 
 

@@ -143,6 +143,29 @@ async def test_a_hold_is_shown_approved_and_carried_out(fleet: Command, world: H
     assert (code, "hold-approved" in text) == (0, True)
 
 
+async def test_a_wipe_shows_what_goes_and_asks_for_the_name(fleet: Command, world: HubWorld) -> None:
+    code, _, problem = await fleet("wipe", "web@eu-1", "--reason", "retired", "--confirm", "web@eu-1")
+    assert code == 1
+    assert "Git wants web@eu-1" in problem
+    assert "fleet suspend unit web@eu-1" in problem
+    assert (await fleet("suspend", "unit", "web@eu-1", "--reason", "to be wiped"))[0] == 0
+    await world.until(lambda: world.unit("web@eu-1").blocked_by, "suspended")
+    world.commit(dict.fromkeys(overlay("overlays/web", {"one": ""})))
+    async with asyncio.timeout(20):
+        while not (await world.call("GET", "/api/v1/leaving"))[1]["items"]:
+            await asyncio.sleep(0.02)
+    code, text, problem = await fleet("wipe", "web@eu-1", "--reason", "retired")
+    assert code == 2
+    assert "ConfigMap default/one" in text
+    assert "--confirm web@eu-1" in problem
+    code, _, problem = await fleet("wipe", "web@eu-1", "--reason", "retired", "--confirm", "web@eu-2")
+    assert code != 0
+    assert (await world.call("GET", "/api/v1/operations"))[1]["items"] == []
+    code, text, _ = await fleet("wipe", "web@eu-1", "--reason", "retired", "--confirm", "web@eu-1")
+    assert code == 0
+    assert "fleet get holds" in text
+
+
 async def _first_hold(world: HubWorld) -> dict[str, Any]:
     async with asyncio.timeout(20):
         while True:

@@ -130,11 +130,21 @@ def test_a_replacement_needs_no_permit_because_the_hub_does_not_count_it() -> No
 
 
 def test_an_approval_passes_the_guards_for_the_very_object_that_was_shown() -> None:
-    claim = Doomed(ref("data", "PersistentVolumeClaim"), "u1", Digest("c"))
+    claim = Doomed(ref("data", "PersistentVolumeClaim"), "u1", Digest("c"), inside=())
     approved = frozenset({Approved(claim.ref, "u1", Digest("c"))})
     assert judge([claim], permits=frozenset(), approved=approved).allowed == (claim,)
     for other in (replace(claim, uid="u2"), replace(claim, content=Digest("d")), replace(claim, uid="")):
         assert judge([other], approved=approved).hold is not None
+
+
+def test_an_approval_covers_what_would_have_gone_along_and_nothing_more() -> None:
+    space = Doomed(ObjectRef("", "Namespace", "", "x"), "u1", Digest("c"))
+    approved = frozenset({Approved(space.ref, "u1", Digest("c"), ("a", "b"))})
+    for inside in (("a", "b"), ("a",), ()):
+        now = replace(space, inside=inside)
+        assert judge([now], permits=frozenset(), approved=approved).allowed == (now,)
+    for inside in (("a", "b", "c"), ("c",), None):
+        assert judge([replace(space, inside=inside)], approved=approved).hold is not None
 
 
 def test_an_approval_of_a_part_leaves_the_rest_held() -> None:
@@ -272,7 +282,7 @@ def test_a_kind_may_be_named_with_its_group() -> None:
 def test_a_hooks_object_goes_by_its_annotation_unless_it_is_precious_or_asks() -> None:
     plain = Doomed(ref("h"), "u1", Digest("c"))
     assert judge_hook_deletion(plain, approved=frozenset()).hold is None
-    space = Doomed(ObjectRef("", "Namespace", "", "scratch"), "u1", Digest("c"))
+    space = Doomed(ObjectRef("", "Namespace", "", "scratch"), "u1", Digest("c"), inside=())
     for asks in (space, replace(plain, prune=PruneRule.CONFIRM)):
         found = judge_hook_deletion(asks, approved=frozenset())
         assert found.allowed == ()

@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.core.ids import ObjectRef
+from fleet.core.inside import covers
 from fleet.core.losses import (
     Claim,
     Inside,
     claim_line,
+    claim_loss,
     definition_losses,
+    inside_of,
     kinds_worth_asking,
     namespace_losses,
     stateful_set_losses,
@@ -59,6 +63,47 @@ def test_what_its_owner_or_the_cluster_makes_is_not_counted() -> None:
     inside = [Inside("Pod", (owned,)), Inside("ConfigMap", (item("kube-root-ca.crt", ours=False), item("a")))]
     assert namespace_losses(inside, [], installation="acme") == ("1 object",)
     assert namespace_losses([Inside("Pod", (owned,))], [], installation="acme") == ("no objects",)
+
+
+def space_of(*configs: dict[str, Any], pods: tuple[dict[str, Any], ...] = (), unread: str = "") -> tuple[str, ...]:
+    parts = [Inside("ConfigMap", configs), Inside("Pod", pods), Inside("Secret", unread=unread)]
+    return inside_of(parts, own=frozenset({ObjectRef("", "ConfigMap", "", "own")}))
+
+
+def test_what_changes_by_itself_or_has_its_own_line_does_not_void_an_approval() -> None:
+    owned = item("web-abc", ours=False, ownerReferences=[{"kind": "ReplicaSet", "name": "web"}])
+    shown = space_of(item("a"))
+    assert len(shown) == 1
+    assert space_of(item("a", resourceVersion="7"), item("own"), item("kube-root-ca.crt"), pods=(owned,)) == shown
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        space_of(item("a"), item("b", ours=False)),
+        space_of(item("b")),
+        space_of(item("a"), pods=(item("bare"),)),
+        space_of(item("a"), unread="Forbidden"),
+        inside_of([Inside("ConfigMap", (item("a"),))], [Claim(claim("d"), volume("Delete"))]),
+    ],
+)
+def test_whatever_else_is_inside_by_now_was_not_shown(more: tuple[str, ...]) -> None:
+    assert not covers(space_of(item("a")), more)
+
+
+def test_what_becomes_of_the_data_is_part_of_what_was_shown() -> None:
+    kept, lost = (claim_loss(Claim(claim("d"), volume(policy))).inside for policy in ("Retain", "Delete"))
+    assert kept != lost
+    assert not covers(kept, lost)
+    assert not covers(kept, claim_loss(Claim(claim("d"))).inside)
+
+
+def test_thousands_of_things_stay_a_short_text_and_one_more_is_seen() -> None:
+    many = [item(f"c{n}") for n in range(5000)]
+    shown, more = space_of(*many), space_of(*many, item("new"))
+    assert len(shown) == len(more) == 1
+    assert covers(shown, space_of(*reversed(many)))
+    assert not covers(shown, more)
 
 
 def test_what_could_not_be_read_is_never_said_to_be_empty() -> None:

@@ -311,6 +311,17 @@ def test_leaving_survives_being_written_down() -> None:
     assert decode_leaving(encode_leaving(leaving)) == leaving
 
 
+def test_what_goes_with_an_object_is_part_of_the_list_and_more_of_it_is_another_list() -> None:
+    def asked(*inside: str) -> tuple[HoldRequest]:
+        item = PendingDeletion(ObjectRef("", "Namespace", "", "x"), "u", Digest("c"), inside=inside)
+        return (HoldRequest(name("web", "eu-1"), C1, "precious-kind", "m", (item,)),)
+
+    assert len({list_digest_of(asked(*inside)) for inside in ((), ("a",), ("b",), ("a", "b"))}) == 4
+    assert is_part_of(asked("a"), asked("a", "b"))
+    assert is_part_of(asked(), asked())
+    assert not is_part_of(asked("a", "c"), asked("a", "b"))
+
+
 def test_a_clusters_entry_goes_with_its_last_unit() -> None:
     entry = Cluster(ClusterName("us-1"), HERE)
     leaving = Leaving({name("web", "us-1"): Leave(C2), name("edge", "us-1"): Leave(C2)}, {ClusterName("us-1"): entry})

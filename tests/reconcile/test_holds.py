@@ -8,6 +8,8 @@ from typing import Any
 from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 
+from fleet.core.guard import Approved
+from fleet.core.release import list_digest_of
 from fleet.core.status import EventKind, HoldRequest, Standing
 
 
@@ -99,6 +101,60 @@ async def test_a_namespace_shows_what_goes_with_it_and_is_read_once(
         asked = api_server.ledger(mark, user_agent="fleet")
         assert len([r for r in asked if r.verb == "list" and r.namespace == made and r.resource == "secrets"]) == 1
         assert len([r for r in asked if r.verb == "list" and r.namespace == made]) <= 40
+
+
+async def test_an_approval_of_a_namespace_is_void_for_what_came_into_it_since(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    made, space = f"{shop}-x", f"/api/v1/namespaces/{shop}-x"
+    kept = [config_map(f"c{n}", shop) for n in range(12)]
+    unit = hub.want("web", [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made}}, *kept])
+    async with hub.worker():
+        await hub.until_well(unit)
+        client.create(config_map("seen", made))
+        hub.want("web", kept, commit="b")
+        hold = (await hub.until(lambda: hub.units[unit].holds, "hold"))[0]
+        assert lines_of(hold) == {f"Namespace {made}": ("1 object, 1 of them not from this repo", "ConfigMap seen")}
+        client.create(config_map("came-since", made))
+        hub.want("web", kept, commit="b", approved=approvals(hold))
+        again = (await hub.until(lambda: (now := hub.units[unit].holds) and now[0] != hold and now, "asked anew"))[0]
+        assert again.deletions[0].goes_with[0] == "2 objects, 2 of them not from this repo"
+        assert list_digest_of([again]) != list_digest_of([hold])
+        assert client.get(space)["status"]["phase"] == "Active"
+        hub.want("web", kept, commit="b", approved=approvals(again))
+        await hub.until(lambda: client.get(space)["metadata"].get("deletionTimestamp"), "it goes with what was shown")
+
+
+async def test_what_controllers_make_in_a_namespace_meanwhile_does_not_void_its_approval(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    made, space = f"{shop}-x", f"/api/v1/namespaces/{shop}-x"
+    kept = [config_map(f"c{n}", shop) for n in range(12)]
+    unit = hub.want("web", [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made}}, *kept])
+    async with hub.worker():
+        await hub.until_well(unit)
+        owner = client.create(config_map("seen", made))
+        client.create(config_map("gone-since", made))
+        hub.want("web", kept, commit="b")
+        hold = (await hub.until(lambda: hub.units[unit].holds, "hold"))[0]
+        owned = config_map("made-for-it", made)
+        owned["metadata"]["ownerReferences"] = [
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": "seen", "uid": owner["metadata"]["uid"]}
+        ]
+        client.create(owned)
+        client.create(
+            {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l", "namespace": made}}
+        )
+        client.delete(f"{space}/configmaps/gone-since")
+        hub.want("web", kept, commit="b", approved=approvals(hold))
+        await hub.until(lambda: client.get(space)["metadata"].get("deletionTimestamp"), "it goes")
+        assert len([event for event in hub.events if event.kind is EventKind.HELD]) == 1
+
+
+def approvals(hold: HoldRequest) -> list[Approved]:
+    return [Approved(item.ref, item.uid, item.content, item.inside) for item in hold.deletions]
 
 
 async def test_a_definition_a_claim_and_a_stateful_set_show_what_goes_with_them(

@@ -163,7 +163,7 @@ async def test_what_changes_after_its_deletion_was_judged_is_judged_anew(
         hub.want("web", left, commit="b")
         (hold,) = await hub.until(lambda: hub.units[unit].holds, "held")
         armed[0] = True
-        approved = [Approved(item.ref, item.uid, item.content) for item in hold.deletions]
+        approved = [Approved(item.ref, item.uid, item.content, item.inside) for item in hold.deletions]
         hub.want("web", left, commit="b", approved=approved)
         await hub.until(lambda: not any(client.exists(path(shop, f"c{n}")) for n in (6, 7, 8)), "the others went")
         asked = ["c9"] if how == "another value" else []

@@ -95,9 +95,18 @@ CASES: dict[str, Case] = {
         "test_what_stands_for_more_than_its_text_is_never_renamed test_an_object_with_rules_of_its_own_is_a_deletion",
         "test_the_same_content_under_another_name_is_a_rename"),
     "an approval is for the very object": case_of(
-        gives("any(one.ref == item.ref for one in approved)"), _GUARD,
+        gives("next((one for one in approved if one.ref == item.ref), None)"), _GUARD,
         "test_an_approval_passes_the_guards_for_the_very_object_that_was_shown",
         "test_an_approval_of_a_part_leaves_the_rest_held"),
+    "more goes along than was approved": case_of(
+        gives("approval_of(item, approved) is not None"), _GUARD,
+        "test_an_approval_covers_what_would_have_gone_along_and_nothing_more",
+        "test_an_approval_passes_the_guards_for_the_very_object_that_was_shown"),
+    "a wipe permits nothing": case_of(
+        swap("Apply(EMPTY_BUNDLE.digest, approved=orders.approved, wipe=orders.wipe.wipe)",
+             "Apply(EMPTY_BUNDLE.digest, orders.permits, orders.approved, wipe=orders.wipe.wipe)"), _RELEASE,
+        "test_a_wipe_carries_out_no_more_than_a_person_approved",
+        "test_a_rendered_unit_is_applied_with_what_was_permitted_and_approved"),
     "an approval is for the very list": case_of(
         gives("True"), _RELEASE, "test_anything_that_was_not_approved_is_no_part_of_it",
         "test_what_is_left_of_an_approved_list_stays_approved"),

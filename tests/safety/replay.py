@@ -167,6 +167,7 @@ class ModelWorker:
     def _prune(self, order: UnitDesired, action: Apply, doomed: list[Any]) -> GuardHold | None:
         """As reconcile/prune.py judges: what was approved counts as done."""
         name, rows, now = order.unit, self.rows[order.unit], self._brain.wall()
+        doomed = [replace(item, inside=()) for item in doomed]  # nothing is in anything here
         approved = {Approved(item.ref, item.uid, item.content) for item in doomed} & action.approved
         names = {each.old for each in action.renames}
         doomed = [replace(item, replaced=item.replaced or item.ref in names) for item in doomed]
