@@ -19,6 +19,7 @@ import aiohttp
 from hubworld import HubWorld, NotSeen
 from safety.checker import SETTLED_SECONDS, History, Key, Script, judge, landed_of, read_disk, v7_secrets
 
+from fleet.errors import StateInUse
 from fleet.sim.requests import Target
 
 SECONDS = 60.0
@@ -85,8 +86,9 @@ class Rig:
         return self._killing is not None and not self._killing.done()
 
     async def start(self) -> None:
-        self._run = self.world.run(kill=True)
-        await self._run.__aenter__()
+        run = self.world.run(kill=True)
+        await run.__aenter__()
+        self._run = run
 
     async def stop(self) -> None:
         if self._killing is not None:
@@ -118,7 +120,14 @@ class Rig:
             (self.world.data_dir / f"state.db{side}").unlink(missing_ok=True)
         copy.replace(self.world.data_dir / "state.db")  # another file: whoever has the old one open writes to that
         self._dead = False
-        await self.start()
+        end = time.monotonic() + SECONDS
+        while True:
+            try:
+                return await self.start()
+            except StateInUse:  # a thread of the dead one has the lock a moment longer, on a busy machine
+                if time.monotonic() > end:
+                    raise
+            await asyncio.sleep(0.1)
 
     @property
     def kills(self) -> int:
