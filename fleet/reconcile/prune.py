@@ -338,8 +338,11 @@ class Pruner:
 
     async def with_losses(self, unit: UnitState, request: HoldRequest) -> HoldRequest:
         """The same hold with what would go with each object (R10)."""
-        lines = await self._losses.of([item.ref for item in request.deletions])
-        told = tuple(replace(item, goes_with=lines.get(item.ref, ())) for item in request.deletions)
+        found = await self._losses.of([item.ref for item in request.deletions], unit.rows.keys())
+        told = tuple(
+            replace(item, goes_with=loss.lines, inside=loss.inside) if (loss := found.get(item.ref)) else item
+            for item in request.deletions
+        )
         return replace(request, deletions=told)
 
     async def with_inside(self, unit: UnitState, item: Doomed, approved: Collection[Approved]) -> Doomed:
