@@ -206,7 +206,7 @@ JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
 
 
 # commands with options of their own, by module
-OWN = {"guards": "guard_runs", "hostile": "hostile_runs", "secrets": "secret_runs"}
+OWN = {"all": "every", "guards": "guard_runs", "hostile": "hostile_runs", "secrets": "secret_runs"}
 
 
 def main() -> int:
