@@ -27,6 +27,7 @@ from fleet.ports.source import Source
 from fleet.ports.state import State
 from fleet.ports.worker import Feed, Sink
 from fleet.reconcile.limits import WorkerLimits
+from fleet.reconcile.rush import Rush
 from fleet.reconcile.worker import Worker
 from fleet.render.cache import DiskCache
 from fleet.render.service import open_renderer
@@ -69,6 +70,8 @@ class Adapters:
     ) -> Callable[[ClusterName], Awaitable[None]]:
         """A function that runs one cluster's worker until it is cancelled, under an epoch of its own (R23)."""
 
+        rush = Rush()
+
         async def run(name: ClusterName) -> None:
             fence = await self.ownership.take(name)
             try:
@@ -83,6 +86,7 @@ class Adapters:
                     limits=self.limits,
                     wall=time.time,
                     digest_key=self.digest_key,
+                    rush=rush,
                 )
                 await worker.run()
             finally:

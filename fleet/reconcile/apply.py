@@ -79,6 +79,7 @@ class Applier:
         """
         site, ref = self._site, wanted.ref
         site.in_flight.add(ref)
+        site.share.end()
         try:
             if adopted is None:
                 answer, body = await self._write(unit, wanted, may)

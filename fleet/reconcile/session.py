@@ -45,6 +45,7 @@ _DISCOVER_SECONDS = 30.0
 _DISCOVER_SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
 _DISCOVER_GROWTH = 0.25  # of the time since: a busy server takes long to publish what it has established
 _WINDOW_SECONDS = 15.0
+_PASSES_AT_ONCE = 16
 _LET_GO_WAITS = "it left the repo, and waits until the newest commit of every other overlay here is read"
 
 
@@ -67,7 +68,7 @@ class Session:
         self._healer = Healer(site, self._applier, lambda unit: self._leave(unit).heal)
         self._sightings = Sightings(site, self._healer, self._health, site.claims.wanter, orders.reach)
         self._observer = Observer(site.kube, site.view, selector, self._sightings, self.spawn, self._places)
-        self._passes = UnitPass(site, self._applier, self._healer, self._observer.look)
+        self._passes = UnitPass(site, self._applier, self._healer, self._observer.look, self._lull)
         self._detacher = Detacher(site)
         self._comparer = Comparer(site)
         site.outbox.age = self._age
@@ -114,7 +115,7 @@ class Session:
         self._due.set()
 
     async def _schedule(self) -> None:
-        """Start a pass for each unit that is due and has none; sleep otherwise."""
+        """Start passes of units that are due and have none; sleep otherwise."""
         clock = self.site.clock
         while True:
             timeout = max(0.0, self._timers[0][0] - clock()) if self._timers else None
@@ -126,11 +127,29 @@ class Session:
             self._due.clear()
             while self._timers and self._timers[0][0] <= clock():
                 self._orders.due.add(heapq.heappop(self._timers)[1])
+            self.site.share.hurry(self._orders.due)
+            if any(map(_is_new, self._startable())):  # many clusters may have been told of one commit at once
+                await self.site.share.begin()
             await self._read_orders()
-            for unit in self._startable():
-                self._orders.due.discard(unit.name)
-                self._running.add(unit.name)
-                self.spawn(self._pass(unit), f"pass {unit.name}")
+            await self._start_passes()
+
+    async def _start_passes(self) -> None:
+        """A few at a time, and what is ready elsewhere between them: thousands in one go would keep it all waiting."""
+        told = self._orders.desired
+        for number, unit in enumerate(self._startable()):
+            if number and number % _PASSES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+                if self._orders.desired is not told:  # what came meanwhile is read before any more of them
+                    self._due.set()
+                    return
+            self._orders.due.discard(unit.name)
+            self._running.add(unit.name)
+            self.spawn(self._pass(unit), f"pass {unit.name}")
+
+    async def _lull(self, unit: UnitState) -> None:
+        """What follows an apply waits while others have new things to apply; not where somebody waits for this unit."""
+        if unit.name not in self._orders.due and unit.name not in self._orders.dependants:
+            await self.site.share.lull(unit.name)
 
     def _startable(self) -> list[UnitState]:
         """Units that are due and have no pass under way. Names of units that went are dropped here."""
@@ -141,7 +160,7 @@ class Session:
         """Read all new bundles first: an object that moves between units must not look dropped to the first of them."""
         for unit in self._startable():
             desired = unit.desired
-            if desired is not None and bundle_of(desired) not in (None, unit.bundle):
+            if desired is not None and _is_new(unit):
                 try:
                     await read_bundle(self.site, unit, desired)
                 except FleetError as error:
@@ -174,6 +193,7 @@ class Session:
             self._report(unit, outcome)
             site.retry(unit, error)
         finally:
+            site.share.end()
             self._wake_prunes()
             self._running.discard(unit.name)
             if unit.name in self._orders.due:
@@ -386,6 +406,11 @@ class Session:
         view = self.site.view.kinds.get(kind_of(ref))
         if view is not None:
             self._observer.take(view, document)
+
+
+def _is_new(unit: UnitState) -> bool:
+    """Whether the unit shall hold a bundle that was not read yet."""
+    return bundle_of(unit.desired) not in (None, unit.bundle)
 
 
 def _forget_missing_kinds(unit: UnitState, catalog: Catalog) -> None:

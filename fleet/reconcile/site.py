@@ -35,6 +35,7 @@ from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import NOT_LISTED, Kind, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.outbox import Outbox
 from fleet.reconcile.pace import Pace
+from fleet.reconcile.rush import Share
 from fleet.reconcile.standing import bundle_of
 from fleet.values import dataclass, field
 
@@ -119,6 +120,7 @@ class Site:
     audit: Audit
     outbox: Outbox
     pace: Pace
+    share: Share  # in what is new to many clusters at once
     limits: WorkerLimits
     wall: Callable[[], float]
     clock: Callable[[], float]  # monotonic

@@ -93,9 +93,10 @@ class UnitPass:
         site: Site,
         applier: Applier,
         healer: Healer,
-        look: Callable[[ServedKind, ObjectRef], Awaitable[object]],
+        look: Look,
+        lull: Callable[[UnitState], Awaitable[None]],
     ) -> None:
-        self._site, self._applier, self._look = site, applier, look
+        self._site, self._applier, self._look, self._lull = site, applier, look, lull
         self._contacts, self._pruner, self._parents = Contacts(site), Pruner(site, applier), Parents(site)
         self._hooks = HookRunner(site, applier, self._pruner)
         self._adopter = Adopter(site, applier)
@@ -407,18 +408,20 @@ class UnitPass:
         """Everything is applied: prune, then remember the bundle, and write the parent where the list changed."""
         site, told = self._site, outcome.told
         assert told is not None
+        new, applied_at = unit.memory.bundle != unit.bundle, site.wall()
+        if new and not plan.doomed:
+            await self._lull(unit)
         if outcome.may().prune and plan.doomed is not None:
             if plan.doomed and not site.all_read():
                 site.prunes_wait.add(unit.name)
             else:
                 await self._pruner.prune(unit, plan, outcome, healthy=self._stages.all_current(unit))
-        if unit.memory.bundle != unit.bundle or unit.memory.commit != told.commit:
-            new = unit.memory.bundle != unit.bundle
+        if new or unit.memory.commit != told.commit:
             form = FORM if new else unit.memory.form
             unit.memory = replace(unit.memory, bundle=unit.bundle, commit=told.commit, form=form)
             site.journal.jot(JournalEntry(units=(unit.memory,)))
             if new:
-                unit.applied_at = site.wall()
+                unit.applied_at = applied_at
                 message = f"applied: {unit.changed} objects written, {len(unit.wanted) - unit.changed} unchanged"
                 site.outbox.tell(EventKind.APPLIED, message, unit=unit.name, commit=told.commit)
         await self._parents.keep(unit, lambda: not outcome.may().stopped)

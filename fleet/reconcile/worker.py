@@ -26,6 +26,7 @@ from fleet.reconcile.orders import Orders
 from fleet.reconcile.outbox import Outbox, Reach
 from fleet.reconcile.pace import Pace
 from fleet.reconcile.recover import rebuild_units
+from fleet.reconcile.rush import Rush, Share
 from fleet.reconcile.session import Session
 from fleet.reconcile.site import Library, Site
 
@@ -48,10 +49,11 @@ class Worker:
         limits: WorkerLimits,
         wall: Callable[[], float],
         digest_key: bytes = b"",
+        rush: Rush | None = None,
     ) -> None:
         self._cluster, self._feed, self._journal, self._audit = cluster, feed, journal, audit
         self._connector, self._fence, self._limits, self._wall = connector, fence, limits, wall
-        self._key = digest_key
+        self._key, self._rush = digest_key, rush or Rush()
         self._library = Library(feed, limits.bundles_kept)
         self._outbox = Outbox(cluster, sink, wall, limits.report_seconds)
         self._session: Session | None = None
@@ -192,6 +194,7 @@ class Worker:
             journal=self._journal,
             audit=self._audit,
             outbox=self._outbox,
+            share=Share(self._rush),
             pace=Pace(self._limits.concurrency, self._limits.changed_per_slot),
             limits=self._limits,
             wall=self._wall,
