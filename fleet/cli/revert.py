@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -25,6 +24,7 @@ from fleet.render.closure import Reader, read_closure
 from fleet.render.tree import CommitTree
 from fleet.source.branches import BranchWriter
 from fleet.source.local import LocalRepo, Side, open_local
+from fleet.values import dataclass
 
 COMMAND = "fleet rollout revert"
 _NAMED = 5

@@ -223,11 +223,21 @@ def latest_of(kept: Passages, overlay: OverlayName) -> Passage | None:
     """The latest rollout that changed something of an overlay: what a rollback takes back, if it did not already."""
     found = next((one for one in reversed(kept.all) if overlay in one.rows and one.rows[overlay].can_go_back), None)
     last = kept.last.get(overlay)
-    if last is None or (found is not None and found.started_at >= last.started_at):
+    is_older = last is not None and found is not None and found.started_at >= last.started_at
+    if last is None or (is_older and found is not None and found.commit != last.commit):
         return found
     known = next((one for one in kept.all if one.commit == last.commit), None)
     known = known or Passage(last.commit, last.started_at, overlays=(overlay,), outcome="done")
-    return replace(known, rows={**known.rows, overlay: last.row})
+    return replace(known, rows={**known.rows, overlay: _joined(last.row, known.rows.get(overlay))})
+
+
+def _joined(earlier: Row, later: Row | None) -> Row:
+    """What a commit did to an overlay in two turns, as when a cluster came once it was done: both can go back."""
+    if later is None or later.back:
+        return later or earlier
+    old = {name: digest for name, digest in earlier.targets.items() if name not in later.targets}
+    before = {name: held for name, held in earlier.before.items() if name in old}
+    return replace(later, targets={**old, **later.targets}, before={**before, **later.before})
 
 
 def rows_of(kept: Passages, passage: Passage) -> Mapping[OverlayName, Row]:
@@ -269,7 +279,9 @@ def _ended(
                 others = known.clusters if known is not None else frozenset[ClusterName]()
                 entries[digest] = Quarantined(passage.commit, stop, others | {name})
         quarantine[overlay] = dict(list(entries.items())[-QUARANTINED_KEPT:])
-    kept = replace(kept, quarantine=quarantine)
+    over = {name for name, last in kept.last.items() if name in overlays and last.commit == passage.commit}
+    last = {name: one for name, one in kept.last.items() if name not in over} if over else kept.last
+    kept = replace(kept, quarantine=quarantine, last=last)
     if any(overlay not in overlays and not row.done for overlay, row in passage.rows.items()):
         if passage.halted is None or passage.halted.overlay not in overlays:
             return _put(kept, passage)  # the commit's other overlays go on, or stay halted for what failed of them
@@ -303,6 +315,9 @@ def _begin(kept: Passages, overlay: OverlayName, row: Row, head: Revision, wall:
         return _put(kept, Passage(head, wall, {overlay: row}, overlays=(overlay,)))
     overlays = known.overlays if overlay in known.overlays else (*known.overlays, overlay)
     rows = {**known.rows, overlay: row}
+    if (earlier := known.rows.get(overlay)) is not None and not earlier.back:
+        only = replace(known, rows={overlay: earlier})
+        kept = replace(kept, last=_last_of(kept.last, [only]))  # what it released in that turn can go back all the same
     # What people agreed to is what they saw then, and this row they did not.
     again = replace(known, rows=rows, overlays=overlays, outcome="", ended=None, ended_at=0.0, approvals={})
     return _put(kept, again)
@@ -340,7 +355,8 @@ def _last_of(last: Mapping[OverlayName, Last], old: Iterable[Passage]) -> Mappin
         for overlay, row in passage.rows.items():
             known = found.get(overlay) or last.get(overlay)
             if row.can_go_back and (known is None or known.started_at <= passage.started_at):
-                lean = Row(row.targets, before=row.before, done=True, back=row.back)
+                whole = _joined(known.row, row) if known is not None and known.commit == passage.commit else row
+                lean = Row(whole.targets, before=whole.before, done=True, back=whole.back)
                 found[overlay] = Last(passage.commit, passage.started_at, lean)
     if not found:
         return last

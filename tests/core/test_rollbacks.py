@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import pytest
-from core.test_takeover import API, CLUSTERS, DEV, HERE, OLD, TWO, WEB, facts_of, look
+from core.test_takeover import API, CLUSTERS, DEV, HERE, OLD, ONE, TWO, WEB, facts_of, look
 
 from fleet.core.fleet import Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
@@ -78,7 +78,7 @@ class World:
         conditions: Mapping[ClusterName, Condition] = {
             unit.cluster: Condition.BAD for unit in self.bad if unit.overlay == overlay
         }
-        held = {name: result or Rendered(Digest(""), OLD.commit) for name, result in self.held[overlay].items()}
+        held = {name: self.held[overlay].get(name) or Rendered(Digest(""), OLD.commit) for name in CLUSTERS}
         return facts_of(held, self.newest[overlay].bundle, conditions, steps=STEPS)
 
 
@@ -228,6 +228,51 @@ def test_where_all_held_something_a_rollback_names_none() -> None:
     world.look(2)
     done = world.order("rollback", "web")
     assert (done.stays, done.message) == ((), "web goes back from bbbbbbb to aaaaaaa on 3 clusters: because")
+
+
+def joined_later() -> World:
+    """The second commit was done before a cluster joined that holds nothing yet."""
+    world = World(WEB)
+    world.held[WEB] = {DEV: OLD, ONE: OLD}
+    for commit, digest in ((FIRST, "1"), (SECOND, "2")):
+        world.commit(commit, digest, WEB)
+        world.look(4)
+    assert world.kept.all[-1].outcome == "done"
+    world.held[WEB][TWO] = None
+    world.commit(SECOND, "2", WEB)
+    assert world.look() == ["web@prod-2"]
+    return world
+
+
+def test_a_cluster_that_joined_once_it_was_over_makes_no_older_rollout_the_latest() -> None:
+    world = joined_later()
+    done = world.order("rollback", "web")
+    assert done.outcome == "done"
+    assert (world.on(WEB), done.stays) == (["1", "1", "2"], (UnitName(WEB, TWO),))
+    assert set(world.kept.quarantine[WEB]) == {"2"}
+    assert world.order("rollback", "web").outcome == "refused"
+    assert world.on(WEB) == ["1", "1", "2"]
+
+
+def test_where_a_cluster_that_joined_fails_the_policy_takes_nothing_of_the_others_back() -> None:
+    world = joined_later()
+    passage = world.kept.all[-1]
+    held = {unit: result for unit, result in world._held() if result is not None}
+    done = taken_back(world.kept, passage, held, Stop("crash", "hub", 1.0, UnitName(WEB, TWO)), passage.rows)
+    assert (done.back, done.stays) == ({}, (UnitName(WEB, TWO),))
+
+
+def test_what_was_released_before_an_abort_can_go_back_after_it_was_let_in_again() -> None:
+    world = World(WEB)
+    world.commit(FIRST, "1", WEB)
+    assert world.look() == ["web@dev"]
+    assert world.order("abort", FIRST).outcome == "done"
+    assert world.order("resume", FIRST).outcome == "done"
+    world.commit(FIRST, "1", WEB)
+    assert world.look(2) == ["web@prod-1", "web@prod-2"]
+    world.kept = replace(decode_passages(encode_passages(world.kept)), last=decode_last(encode_last(world.kept)))
+    assert world.order("rollback", "web").outcome == "done"
+    assert world.on(WEB) == ["0", "0", "0"]
 
 
 def number(digits: int) -> Revision:
