@@ -7,7 +7,7 @@ any worker hears of it (R22), and wakes the workers whose Desired changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.controllers.deletions import Deletions, Known
@@ -17,6 +17,7 @@ from fleet.controllers.publishing import Parts, Publisher
 from fleet.controllers.rollout_store import read_rollouts
 from fleet.controllers.rollout_store import values_of as rollout_values
 from fleet.controllers.roster import Roster
+from fleet.controllers.takers import Takers
 from fleet.core.differences import changed_clusters, changed_units, other_policies
 from fleet.core.fleet import Cluster, Fleet, Suspension, Unit
 from fleet.core.guard import Approvals, approved_at
@@ -65,6 +66,8 @@ class Board:
         self._waiting: dict[UnitName, Rendered] = {}  # newest results that wait for their step or for a person
         self._is_first = False
         self._unjudged: set[UnitName] = set()  # results that stand, whose deletions are to be judged anew
+        self._takers = Takers()
+        self._leaving_waits: dict[UnitName, str] = {}  # why what leaves is not let go yet
         self._is_known: dict[Digest, bool] = {}  # bundles that units keep, looked for once
         self._quarantine: Quarantine | None = None
         self._quarantined: Mapping[UnitName, tuple[Digest, ...]] = {}  # of that one, by unit
@@ -152,12 +155,16 @@ class Board:
     async def release(self, results: Mapping[UnitName, Result]) -> None:
         """Take results of one overlay or more: judge their deletions, write them down, publish.
 
-        Those of units that go by steps, and what was taken back, wait until `let` is called for them.
+        Those of units that go by steps, and what was taken back, wait until `let` is called for them. What other units
+        dropped and these might have taken is judged again.
         """
         async with self._releasing:
+            building = self._view.rendering - results.keys()
             fresh = {name: self.results[name] for name in self._unjudged & self.results.keys()}
             fresh |= {name: result for name, result in results.items() if self.results.get(name) != result}
-            if not fresh:
+            again = self._to_judge(building, fresh)
+            if not fresh and not again:
+                self._view.rendering = building
                 return
             waiting = {
                 name: result
@@ -166,7 +173,8 @@ class Board:
             }
             # What waits for its step is judged when that comes, by what earlier steps have proven then.
             now = {name: fresh[name] for name in fresh if name not in waiting or not self._goes_by_steps(name)}
-            permits = await self._permits_of(now, self._view.passages)
+            coming = {**{name: self.results[name] for name in again if name in self.results}, **fresh}
+            permits = await self._permits_of({**again, **now}, self._view.passages, building, coming)
             rows = [
                 ReleasedBundle(name, result.commit, result.bundle)
                 for name, result in fresh.items()
@@ -182,10 +190,39 @@ class Board:
                 to_whom = self._permits_to_come if name in waiting else self._permits
                 to_whom[name] = permits.get(name, frozenset())
             self._waiting.update(waiting)
+            for name in again:
+                to_whom = self._permits_to_come if self._is_shown_only(name) else self._permits
+                to_whom[name] = permits.get(name, frozenset())
             self.results.update(fresh)
+            self._view.rendering = building
             self._unjudged.clear()
-            self._dirty |= set(fresh)
+            self._dirty |= {*fresh, *again}
+            self._look_at_leaving_of(results)
         await self.publish()
+
+    async def settle(self) -> None:
+        """A commit is known as a whole: what waited for other units to be known is judged again, and published."""
+        self._dirty |= self._roster.leaving.units.keys()
+        await self.release({})
+        await self.publish()
+
+    def _to_judge(self, building: Collection[UnitName], fresh: Container[UnitName]) -> dict[UnitName, Result]:
+        """What units hold whose deletions waited for others, and may be judged again now."""
+        found = ((name, self._told(name)) for name in self._deletions.to_judge(building) if name not in fresh)
+        return {name: told for name, told in found if told is not None}
+
+    def _told(self, name: UnitName) -> Result | None:
+        return self._held.get(name) if self.waits(name) else self.results.get(name)
+
+    def _is_shown_only(self, name: UnitName) -> bool:
+        """Whether its newest result waits for a person, and is shown all the same."""
+        return name in self._waiting and not self.waits(name)
+
+    def _look_at_leaving_of(self, units: Iterable[UnitName]) -> None:
+        """Something else is known or released on the clusters of these: what leaves there may be let go now."""
+        if self._leaving_waits:
+            clusters = {name.cluster for name in units}
+            self._dirty |= {name for name, waits in self._leaving_waits.items() if waits and name.cluster in clusters}
 
     def first_is_over(self) -> None:
         """A commit was taken over as a whole; from now on there is something that a new result may break.
@@ -222,7 +259,8 @@ class Board:
             }
             back = {name: bundle for name, bundle in (back or {}).items() if name in self._held}
             both = {**chosen, **back}
-            permits = await self._permits_of(both, kept)
+            coming = {name: self.results[name] for name in both if name in self.results}
+            permits = await self._permits_of(both, kept, self._view.rendering, coming)
             rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
             every = {**rollout_values(kept, seen), **values, **self._deletions.values()}
             await self._state.put_released(rows, values=every, events=events)
@@ -241,6 +279,7 @@ class Board:
                     self._waiting[name] = result
                 else:
                     self._waiting.pop(name, None)
+            self._look_at_leaving_of(both)
         await self.publish()
         return True
 
@@ -309,17 +348,29 @@ class Board:
         return goes_by_steps(unit) or is_shown_only or self.is_barred(name, result)
 
     async def _permits_of(
-        self, fresh: Mapping[UnitName, Result], kept: Passages
+        self,
+        fresh: Mapping[UnitName, Result],
+        kept: Passages,
+        building: Collection[UnitName],
+        coming: Mapping[UnitName, Result] | None = None,
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        """building: units that are not known at this commit; coming: results that are not taken over yet."""
         fleet = self._view.fleet
         if fleet is None or not fresh:
             return {}
         return await self._deletions.permits_of(
             fresh,
-            Known(self._held, self._view.units, self.results),
+            self._known(fleet, building, coming or {}),
             limit_clusters=fleet.budget.clusters,
             guides=Guidebook(fleet, kept),
         )
+
+    def _known(self, fleet: Fleet, building: Collection[UnitName], coming: Mapping[UnitName, Result]) -> Known:
+        def newest(name: UnitName) -> Result | None:
+            return coming.get(name) or self.results.get(name)
+
+        unsure = self._takers.unsure(fleet, newest, building)
+        return Known(self._held, self._view.units, self.results, coming, unsure)
 
     # What people ordered
 
@@ -380,7 +431,7 @@ class Board:
                 for name, held in found.items()
                 if name in self._waiting and self._waiting[name].bundle == held.bundle
             }
-            permits = await self._permits_of(there, self._view.passages)
+            permits = await self._permits_of(there, self._view.passages, self._view.rendering)
             if self._deletions.values():
                 await self._state.put_released((), values=self._deletions.values())
                 self._deletions.saved()
@@ -467,7 +518,8 @@ class Board:
         async with self._releasing:
             await self._state.put_released((), gone=(unit,))
             self._roster.let_go(unit)
-            for book in (self._held, self._permits, self._permits_to_come, self._waiting, self.results):
+            books = (self._held, self._permits, self._permits_to_come, self._waiting, self.results, self._leaving_waits)
+            for book in books:
                 book.pop(unit, None)
         self._publisher.drop(unit)
 
@@ -509,6 +561,8 @@ class Board:
                 await self._roster.save(fleet)
                 for name in list(self._dirty):
                     await self._look_for_held(name)
+                    if name in self._roster.leaving.units:
+                        await self._look_at_leaving(name, fleet)
                 if fleet is not self._view.fleet:
                     continue
                 for name in list(self._dirty):
@@ -534,6 +588,17 @@ class Board:
         else:
             self._is_known[held.bundle] = True
 
+    async def _look_at_leaving(self, name: UnitName, fleet: Fleet) -> None:
+        """Whether a unit that left may be let go: not before all is known and told that may take its objects (R16)."""
+        units = (unit.name for unit in self._takers.on(name.cluster, fleet))
+        waiting = {other: self._waiting[other] for other in units if self.waits(other)}
+        try:
+            known = self._known(fleet, self._view.rendering, {})
+            waits = await self._deletions.leaving_waits(name, known, waiting)
+        except StateDamaged as error:
+            waits = f"it left the repo; what moves of it is not known: {error.brief}"
+        self._leaving_waits[name] = waits
+
     def _units_of(self, clusters: Iterable[ClusterName]) -> set[UnitName]:
         fleet, concerned = self._view.fleet, set(clusters)
         return {name for name in fleet.units if name.cluster in concerned} if fleet is not None and concerned else set()
@@ -545,7 +610,7 @@ class Board:
         is_known = self._identities.recorded.get(name.cluster) is not None
         may_be_renamed = is_known and name in self._roster.leaving.units and self._has_left(name.cluster, fleet)
         waits = self.waits(name)
-        permits = self._permits_to_come if name in self._waiting and not waits else self._permits
+        permits = self._permits_to_come if self._is_shown_only(name) else self._permits
         held = self._held.get(name)
         result: Result | None = held if waits else self.results.get(name)
         if waits and held is not None and not self._is_known.get(held.bundle, True):
@@ -559,6 +624,8 @@ class Board:
             permits=permits.get(name, frozenset()),
             approved=approved_at(self._approved, name, asked) if asked is not None else frozenset(),
             renames=self._deletions.renames_of(name),
+            moves=self._deletions.moves_of(name),
+            waits=self._leaving_waits.get(name, ""),
             suspensions=(*self._suspensions, *self._identities.stops(fleet.clusters)),
             unproven=self._identities.unproven(fleet.clusters) if may_be_renamed else (),
             fall=leave.fall if leave is not None else "",

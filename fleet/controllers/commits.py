@@ -225,6 +225,7 @@ class Commits:
             self._traces.span(telemetry.SPAN_RENDER, commit, at, self._wall(), attributes=attributes)
         self._view.rendering = frozenset()
         self._view.version += 1
+        await self._board.settle()
         if self._plans is not None:
             await self._plans.taken(self._loaded.fleet, previous.fleet if previous is not None else None)
         self._unfinished = False
@@ -251,6 +252,7 @@ class Commits:
         todo = {name: self._wanted.of_unit[name] for name in sorted(again) if name in self._wanted.of_unit}
         if fleet is not None:
             await self._render(snapshot, fleet, todo)
+            await self._board.settle()
             await self._convergence.released(fleet.commit)
 
     def _stale(
@@ -305,7 +307,6 @@ class Commits:
                 ready.clear()
                 left -= len(results)
                 await self._board.release(results)
-                self._view.rendering -= frozenset(results)
                 self._bells.rollouts.set()
                 if left:
                     await asyncio.sleep(_PAUSE_OF_RELEASE * (time.monotonic() - began))

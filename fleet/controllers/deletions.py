@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from fleet.core.across import judge_across
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.judged import Judged, decode_judged, encode_judged
+from fleet.core.moves import Unsure, is_built_soon, leaving_waits, moves_of, overlays_to_judge, whole_commit
 from fleet.core.objects import Bundle
 from fleet.core.proven import Guidebook, Guides, proven_by
 from fleet.core.renames import renames_of
 from fleet.core.results import EMPTY_BUNDLE, Rendered, Result
-from fleet.core.rollout import Rename
+from fleet.core.rollout import Move, Rename
 from fleet.core.status import UnitReport
 from fleet.errors import StateDamaged
 from fleet.ports.state import State
-from fleet.values import dataclass
+from fleet.values import dataclass, field
 
 JUDGED = "judged-deletions"  # value of the state
 REFS_KEPT = 20_000  # bundles whose references stay in memory
@@ -35,12 +36,32 @@ NEVER = Rendered(EMPTY_BUNDLE.digest, Revision(""))  # of a unit that was told n
 class Known:
     """What the hub knows of all units.
 
-    held: what each was told to hold last; results: what all hold at the newest commit, for moves (R16).
+    held: what each was told to hold last; results: what all hold at the newest commit, released or not, with those that
+    are coming, and unsure: of which overlays of a cluster that is not known. These three are for moves (R16).
     """
 
     held: Mapping[UnitName, Rendered]
     reports: Mapping[UnitName, UnitReport]
     results: Mapping[UnitName, Result]
+    coming: Mapping[UnitName, Result] = field(default_factory=dict[UnitName, Result])
+    unsure: Callable[[ClusterName], Sequence[Unsure]] = lambda _: ()
+
+
+class _Newest:
+    """Results by cluster, sorted when the first is asked for: most commits drop nothing. books: later ones go first."""
+
+    def __init__(self, *books: Mapping[UnitName, Result]) -> None:
+        self._books = books
+        self._on: dict[ClusterName, list[tuple[UnitName, Rendered]]] | None = None
+
+    def on(self, cluster: ClusterName) -> Sequence[tuple[UnitName, Rendered]]:
+        """All of a cluster that are known."""
+        if self._on is None:
+            self._on = {}
+            for name, result in {name: result for book in self._books for name, result in book.items()}.items():
+                if isinstance(result, Rendered):
+                    self._on.setdefault(name.cluster, []).append((name, result))
+        return self._on.get(cluster, ())
 
 
 class Deletions:
@@ -53,6 +74,7 @@ class Deletions:
         self._refs: OrderedDict[Digest, frozenset[ObjectRef]] = OrderedDict()
         self._pairs: OrderedDict[tuple[Digest, Digest], Mapping[ObjectRef, ObjectRef]] = OrderedDict()
         self._judged = self._saved = Judged()
+        self._moves: dict[UnitName, frozenset[Move]] = {}  # found anew by each process, with the results
 
     async def start(self) -> None:
         """Take over what an earlier process judged. Raises StateError."""
@@ -78,21 +100,36 @@ class Deletions:
         """What of a unit is under another name by what was judged of it last, as far as it may still be there."""
         return self._judged.renames.get(unit, frozenset())
 
+    def moves_of(self, unit: UnitName) -> frozenset[Move]:
+        """What a unit dropped by what was judged of it last, and other units take, or may: it stays."""
+        return self._moves.get(unit, frozenset())
+
+    def to_judge(self, building: Collection[UnitName]) -> frozenset[UnitName]:
+        """Units whose deletions waited for other units, and may be judged again. building: what is not known yet."""
+        if not self._moves:
+            return frozenset()
+        overlays = overlays_to_judge(self._moves, building)
+        return frozenset(name for name in self._moves if name.overlay in overlays)
+
     async def permits_of(
         self, fresh: Mapping[UnitName, Result], known: Known, *, limit_clusters: int, guides: Guidebook
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
         """What each unit of `fresh` may delete by itself; `values` are to be written before any worker hears of it.
 
         guides: who went before each in its rollout. What those lost is proven, and counts on no number of clusters.
+        What may be a move (`moves_of`) is not permitted, and counts all the same.
         """
         candidates: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
         proven: dict[UnitName, frozenset[ObjectRef]] = {}
         lost_by: dict[UnitName, frozenset[ObjectRef]] = {}
         permits: dict[UnitName, frozenset[ObjectRef]] = {}
         unknown: set[UnitName] = set()  # what leaves these may have moved: it counts, and nothing of it is permitted
-        for name in [name for name in self._judged.renames if name not in known.held and name not in fresh]:
-            self._judged = self._judged.with_renames(name, frozenset())
+        dropped: dict[UnitName, frozenset[ObjectRef]] = {}
+        later: set[OverlayName] = set()  # judged as a whole once all is built that may take something
+        newest = _Newest(known.results, fresh, known.coming)
+        self._forget({name for name in (*self._judged.renames, *self._moves) if name not in known.held}, fresh)
         for name, result in fresh.items():
+            self._moves.pop(name, None)
             if not isinstance(result, Rendered):
                 continue
             try:
@@ -100,20 +137,32 @@ class Deletions:
             except StateDamaged:  # its worker cannot read it either
                 permits[name] = NOTHING
                 continue
+            taken: Mapping[ObjectRef, OverlayName] = {}
             try:
-                moved = await self._moved(name, gone, known.results, fresh) if gone else NOTHING
+                taken = await self._moved(name, gone, newest) if gone else {}
             except StateDamaged:
-                moved = NOTHING
                 unknown.add(name)
+            moved = frozenset(taken)
+            if gone:
+                dropped[name], unsure = gone, known.unsure(name.cluster)
+                self._put_moves(name, moves_of(name, gone, taken, unsure))
+                if is_built_soon(name, gone - moved, unsure):
+                    later.add(name.overlay)
             lost = await self._lost(name.overlay, guides.of(name, result.bundle), known, lost_by) if gone else NOTHING
             self._judged = self._judged.with_renames(name, await self._renames(name, result.bundle, known))
             # Not permitted: where the worker sees that one is none, it is a deletion that nobody has judged.
             renamed = {each.old for each in self.renames_of(name)}
             proven[name] = (gone - moved - renamed) & lost
             candidates.setdefault(name.overlay, {})[name] = gone - moved - lost - renamed
+        for name in (name for name in dropped if name.overlay in later):
+            stay = self.moves_of(name)
+            self._put_moves(name, stay | whole_commit(dropped[name] - {move.ref for move in stay}))
         now = self._wall()
         self._judged = self._judged.within_hour(now)
         for overlay, per_unit in candidates.items():
+            if overlay in later:
+                permits.update(dict.fromkeys(per_unit, NOTHING))
+                continue
             await self._settle(overlay, fresh, known)
             doomed = NOTHING.union(*per_unit.values())
             verdict = judge_across(
@@ -122,8 +171,11 @@ class Deletions:
                 recent=self._judged.clusters_by_ref(overlay) if doomed else {},
                 barred=await self._barred(overlay, doomed, fresh) if doomed else NOTHING,
             )
-            let = {name: refs for name, refs in verdict.permits.items() if name not in unknown}
-            permits.update({name: let[name] | proven[name] if name in let else NOTHING for name in per_unit})
+            stay = {name: frozenset(move.ref for move in self.moves_of(name)) for name in per_unit}
+            let = {name: refs - stay[name] for name, refs in verdict.permits.items() if name not in unknown}
+            permits.update(
+                {name: let[name] | (proven[name] - stay[name]) if name in let else NOTHING for name in per_unit}
+            )
             self._judged = self._judged.with_permits(let, now)
             for name, refs in per_unit.items():
                 result = fresh[name]
@@ -131,9 +183,32 @@ class Deletions:
                     self._judged = self._judged.with_held(name, result.bundle, refs & verdict.held, now)
         return permits
 
+    async def leaving_waits(self, unit: UnitName, known: Known, waiting: Mapping[UnitName, Rendered]) -> str:
+        """Why a unit that left the repo is not let go yet, "" where it may go.
+
+        waiting: newest results that are not released yet. Raises StateDamaged where one of them cannot be had.
+        """
+        owned = await self._owned(unit, known)
+        if not owned:
+            return ""
+        taken = await self._moved(unit, owned, _Newest(waiting))
+        return leaving_waits(unit, owned, taken, known.unsure(unit.cluster))
+
+    def _put_moves(self, unit: UnitName, moves: frozenset[Move]) -> None:
+        if moves:
+            self._moves[unit] = moves
+
+    def _forget(self, gone: Iterable[UnitName], fresh: Mapping[UnitName, Result]) -> None:
+        """Units that are not there any more."""
+        for name in gone:
+            if name not in fresh:
+                self._moves.pop(name, None)
+                self._judged = self._judged.with_renames(name, frozenset())
+
     def rename(self, old: ClusterName, new: ClusterName) -> Judged:
         """A cluster has another name; `values` are to be written with that. Returns what to `restore` else."""
         before, self._judged = self._judged, self._judged.renamed(old, new)
+        self._moves = {name: moves for name, moves in self._moves.items() if name.cluster != old}
         return before
 
     def restore(self, judged: Judged) -> None:
@@ -293,21 +368,17 @@ class Deletions:
         return frozenset(refs)
 
     async def _moved(
-        self,
-        name: UnitName,
-        gone: frozenset[ObjectRef],
-        results: Mapping[UnitName, Result],
-        fresh: Mapping[UnitName, Result],
-    ) -> frozenset[ObjectRef]:
+        self, name: UnitName, gone: frozenset[ObjectRef], newest: _Newest
+    ) -> Mapping[ObjectRef, OverlayName]:
         """Those of `gone` that another unit of the same cluster holds at this commit: moves, no deletions (R16).
 
         Raises StateDamaged where it is not known what another holds.
         """
-        moved: set[ObjectRef] = set()
-        for other, result in {**results, **fresh}.items():
-            if other.cluster == name.cluster and other != name and isinstance(result, Rendered):
-                moved |= gone & await self._refs_of(result.bundle)
-        return frozenset(moved)
+        moved: dict[ObjectRef, OverlayName] = {}
+        for other, result in newest.on(name.cluster):
+            if other != name:
+                moved.update(dict.fromkeys(gone & await self._refs_of(result.bundle), other.overlay))
+        return moved
 
     async def _refs_of(self, digest: Digest) -> frozenset[ObjectRef]:
         """What a bundle holds; raises StateDamaged where it cannot be had: that is not known then, not nothing (R5)."""

@@ -21,6 +21,7 @@ from fleet.core.rollout import (
     Desired,
     Detach,
     Hold,
+    Move,
     Rename,
     SyncRequest,
     UnitDesired,
@@ -88,6 +89,8 @@ class Orders:
     permits: frozenset[ObjectRef] = frozenset()
     approved: frozenset[Approved] = frozenset()
     renames: frozenset[Rename] = frozenset()
+    moves: frozenset[Move] = frozenset()
+    waits: str = ""  # why what leaves is not let go yet
     suspensions: Sequence[Suspension] = ()
     fall: str = ""  # why its leaving is held (R8)
     wipe: Leave | None = None  # of what leaves: whether a person has what it owns deleted first
@@ -99,7 +102,7 @@ def plan_unit(unit: Unit, fleet: Fleet, orders: Orders) -> UnitDesired | None:
     policy = policy_of(unit, fleet, orders.suspensions)
     match orders.result:
         case Rendered(bundle, commit):
-            action = Apply(bundle, orders.permits, orders.approved, orders.renames)
+            action = Apply(bundle, orders.permits, orders.approved, orders.renames, orders.moves)
             return UnitDesired(unit.name, commit, action, policy)
         case RenderProblem(reason, message, commit):
             action = UnknownDesired(reason, message, orders.held.bundle if orders.held else None)
@@ -138,11 +141,11 @@ def plan_leaving_unit(name: UnitName, fleet: Fleet, orders: Orders) -> UnitDesir
             f"{name.cluster} left the repo, and may have been renamed: kept until {names} said which cluster it is"
         )
         return UnitDesired(name, commit, UnknownDesired(IdentityUnknown.__name__, message, bundle), quiet)
-    if orders.wipe is not None and orders.wipe.wipe and not orders.wipe.wiped:
+    if orders.wipe is not None and orders.wipe.wipe and not orders.wipe.wiped and not orders.waits:
         action = Apply(EMPTY_BUNDLE.digest, approved=orders.approved, wipe=orders.wipe.wipe)
         policy = replace(quiet, sync=SyncPolicy(), allow_empty=True, budget=fleet.budget)
         return UnitDesired(name, orders.wipe.commit, action, policy)
-    return UnitDesired(name, fleet.commit, Detach(), replace(quiet, sync=SyncPolicy()))
+    return UnitDesired(name, fleet.commit, Detach(orders.waits), replace(quiet, sync=SyncPolicy()))
 
 
 def _quiet(name: UnitName, orders: Orders) -> UnitPolicy:

@@ -21,6 +21,18 @@ class Rename:
     said_by: Digest  # the bundle that said the old one last
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Move:
+    """An object that a unit dropped and another one of its cluster takes, or may: not deleted, and nobody is asked.
+
+    why: what it waits for, as people read it; next_step: the command that shows or ends that.
+    """
+
+    ref: ObjectRef
+    why: str
+    next_step: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Apply:
     """Make the cluster hold this bundle.
@@ -28,14 +40,15 @@ class Apply:
     `permits`: deletions the hub allows after judging across clusters, by exact reference; the worker judges its own
     share again (R9). `approved`: deletions that a person approved; they pass the worker's guards while the live
     object is still the one that was shown. `renames`: what the hub did not count; the worker looks itself whether they
-    are that before it does not count them either. `wipe`: by whose word all of a unit goes that left the repo, for the
-    audit log.
+    are that before it does not count them either. `moves`: what stays whatever else is said of it, approvals too.
+    `wipe`: by whose word all of a unit goes that left the repo, for the audit log.
     """
 
     bundle: Digest
     permits: frozenset[ObjectRef] = frozenset()
     approved: frozenset[Approved] = frozenset()
     renames: frozenset[Rename] = frozenset()
+    moves: frozenset[Move] = frozenset()
     wipe: str = ""
 
 
@@ -58,7 +71,12 @@ class UnknownDesired:
 
 @dataclass(frozen=True, slots=True)
 class Detach:
-    """Let go: forget the record, leave all objects, take our marks off (R13)."""
+    """Let go: forget the record, leave all objects, take our marks off (R13).
+
+    waits: why nothing is let go yet, "" where it may go; units that take its objects over do so meanwhile (R16).
+    """
+
+    waits: str = ""
 
 
 Action = Apply | Hold | UnknownDesired | Detach

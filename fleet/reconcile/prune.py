@@ -67,8 +67,10 @@ class Pruner:
         action = told.action
         permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
+        stays = {move.ref for move in action.moves} if isinstance(action, Apply) else set[ObjectRef]()
         names = await renamed(self._site, unit, told)
         doomed = [replace(item, replaced=item.replaced or item.ref in names) for item in plan.doomed]
+        doomed = [item for item in doomed if item.ref not in stays]
         doomed = [item for item in doomed if self._is_ours(unit, item.ref) and _is_due(unit, item, healthy=healthy)]
         going = [item.ref for item in doomed if self._is_going(unit, item.ref)]
         await self._look_after(unit, going)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fleet.core.fingerprint import SyncState
 from fleet.core.fleet import Mode, SyncMode
 from fleet.core.fold import worst_health, worst_sync
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.record import FORM, RowState
 from fleet.core.results import EMPTY_BUNDLE
-from fleet.core.rollout import UnknownDesired
+from fleet.core.rollout import Apply, Move, UnknownDesired
 from fleet.core.status import Blocker, Health, HoldRequest, ObjectStatus, Standing, Sync, UnitReport
 from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
@@ -22,7 +24,8 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
     """The whole report of one unit after a pass."""
     objects = outcome.observed
     if objects is None:
-        objects = tuple(_object(site, unit, ref) for ref in sorted(unit.refs(), key=_place_of))
+        moves = _moves_of(unit)
+        objects = tuple(_object(site, unit, ref, moves) for ref in sorted(unit.refs(), key=_place_of))
     sync, health = _sums(unit, objects, outcome)
     reason, message, next_step = _words(site, unit, outcome, objects)
     memory, desired = unit.memory, unit.desired
@@ -60,6 +63,13 @@ def _holds_of(unit: UnitState) -> tuple[HoldRequest, ...]:
     return tuple(hold for hold in (*unit.holds, *unit.replace_holds.values()) if hold.commit == commit)
 
 
+def _moves_of(unit: UnitState) -> Mapping[ObjectRef, Move]:
+    """What it dropped and still owns, because another unit takes it, or may."""
+    action = unit.desired.action if unit.desired is not None else None
+    moves = action.moves if isinstance(action, Apply) else ()
+    return {move.ref: move for move in moves if move.ref in unit.rows and move.ref not in unit.wanted}
+
+
 def _place_of(ref: ObjectRef) -> tuple[str, str, str, str]:
     return ref.group, ref.kind, ref.namespace, ref.name
 
@@ -67,7 +77,7 @@ def _place_of(ref: ObjectRef) -> tuple[str, str, str, str]:
 ANEW = "compared anew after an upgrade of fleet"
 
 
-def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:
+def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRef, Move]) -> ObjectStatus:
     row, item, live = unit.rows.get(ref), unit.wanted.get(ref), site.view.find(ref) or unit.contact.get(ref)
     trouble = unit.troubles.get(ref)
     kept = unit.kept.get(ref)
@@ -84,6 +94,9 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef) -> ObjectStatus:
     elif item is None and ref in unit.kept_for_good:
         sync = Sync.SYNCED  # as somebody asked, for good: nothing waits for it
         message = f"no longer in the overlay; {spared_by(unit.desired)} keeps it"
+    elif item is None and ref in moves:
+        sync = Sync.SYNCED  # as far as this unit goes: what it waits for is another unit's
+        message = f"no longer in the overlay; {moves[ref].why}"
     elif item is None:
         sync = Sync.OUT_OF_SYNC
         reason, message = kept or ("", "no longer in the overlay")
@@ -189,6 +202,10 @@ def _chain(unit: UnitState, outcome: Outcome, sync: Sync, mode: Mode) -> tuple[B
     links += [
         Blocker(Standing.HELD, name, hold.message, unit.held_since, "", "fleet get holds") for hold in _holds_of(unit)
     ]
+    if moves := sorted(_moves_of(unit).values()):
+        first, more = moves[0], len(moves) - 1
+        reason = f"{first.ref} stays: {first.why}" + (f" (and {more} more objects)" if more else "")
+        links.append(Blocker(Standing.WAITS, name, reason, unit.pending_since, "", first.next_step))
     if unit.kept_for_good and bundle_of(desired) == EMPTY_BUNDLE.digest:
         links.append(judge_spared(unit.name, unit.kept_for_good, desired, unit.pending_since))
     manual = desired is not None and desired.policy.sync.mode is SyncMode.MANUAL and mode is Mode.MANAGE

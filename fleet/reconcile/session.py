@@ -176,6 +176,8 @@ class Session:
                 leave = self._leave(unit)
                 if leave.blockers:
                     self._report(unit, Outcome(leave, incomplete="it left the repo and waits to be let go"))
+                elif unit.desired.action.waits:
+                    self._report(unit, Outcome(leave, incomplete=unit.desired.action.waits))
                 elif self._may_let_go(unit):
                     if await self._detacher.detach(unit, site.claims, lambda: self._may_let_go(unit)):
                         self._let_go(unit)
@@ -200,7 +202,9 @@ class Session:
                 self._due.set()
 
     def _may_let_go(self, unit: UnitState) -> bool:
-        return self._orders.mode is Mode.MANAGE and not self._leave(unit).blockers
+        action = unit.desired.action if unit.desired is not None else None
+        waits = isinstance(action, Detach) and action.waits
+        return self._orders.mode is Mode.MANAGE and not waits and not self._leave(unit).blockers
 
     def _let_go(self, unit: UnitState) -> None:
         """Forget a unit that is detached; one that was ordered anew meanwhile begins anew."""

@@ -215,7 +215,8 @@ class YesWorker:
         name, known = order.unit, self._brain.view.units.get(order.unit)
         now = self._brain.wall()
         if isinstance(order.action, Detach):
-            return UnitReport(name, order.commit, None, Sync.SYNCED, Health.HEALTHY, now, detached=True)
+            gone = UnitReport(name, order.commit, None, Sync.SYNCED, Health.HEALTHY, now, detached=True)
+            return replace(known or gone, message=order.action.waits) if order.action.waits else gone
         if stops := self._stops(order):
             unknown = UnitReport(name, order.commit, None, Sync.UNKNOWN, Health.UNKNOWN, now)
             return replace(known or unknown, observed_at=now, blocked_by=stops)
@@ -224,14 +225,15 @@ class YesWorker:
         wanted = [item.ref for item in (await feed.bundle(order.action.bundle)).objects]
         owned = {item.ref for item in known.objects} if known else set()
         approved = {item.ref for item in order.action.approved}
-        kept = sorted(owned - set(wanted) - order.action.permits - approved)
-        for ref in sorted(owned - set(wanted) - set(kept)):
+        stays = {move.ref for move in order.action.moves} & owned
+        kept = sorted(owned - set(wanted) - (order.action.permits | approved) - stays)
+        for ref in sorted(owned - set(wanted) - set(kept) - stays):
             await self._brain.state.write(deleted(order, ref, now))
         holds = ()
         if kept:
             deletions = tuple(PendingDeletion(ref, f"uid-{ref.name}", order.action.bundle) for ref in kept)
             holds = (HoldRequest(name, order.commit, "prune-budget", f"would delete {len(kept)}", deletions),)
-        objects = tuple(ObjectStatus(ref, Sync.SYNCED, Health.HEALTHY) for ref in (*wanted, *kept))
+        objects = tuple(ObjectStatus(ref, Sync.SYNCED, Health.HEALTHY) for ref in (*wanted, *kept, *sorted(stays)))
         sync = Sync.OUT_OF_SYNC if kept else Sync.SYNCED
         return UnitReport(
             name, order.commit, order.action.bundle, sync, Health.HEALTHY, now,

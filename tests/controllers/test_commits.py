@@ -308,6 +308,36 @@ async def test_an_object_that_moves_to_another_overlay_is_no_deletion(brain: Bra
     assert brain.desired("web@eu-1").action.permits == frozenset()
 
 
+def beside_steps(*extra: str) -> dict[str, str]:
+    """web goes to all clusters at once, extra by a step that nothing lets begin."""
+    steps = {"fleet.yaml": AT_ONCE.replace("steps: []", "steps: [{name: ok, approve: 1}, {name: all, rest: true}]")}
+    files = steps | small("eu-1", "us-1")
+    files |= overlay("overlays/web", {name: config_map(name, "1") for name in ("one", "two")}, rollout="{steps: []}")
+    return files | overlay("overlays/extra", {name: config_map(name, "1") for name in ("more", *extra)})
+
+
+async def test_what_moves_to_an_overlay_that_waits_for_its_step_is_no_deletion(brain: Brain) -> None:
+    await brain.commit(beside_steps())
+    brain.repo.commit(beside_steps("two") | {"overlays/web/kustomization.yaml": kustomization("one.yaml")})
+    await brain.commits.fetch_once()
+    action = brain.desired("web@eu-1").action
+    assert isinstance(action, Apply)
+    assert action.permits == frozenset()
+    assert {(move.ref.name, move.why) for move in action.moves} == {
+        ("two", "moves to extra once that is released here")
+    }
+
+
+async def test_what_is_dropped_beside_an_overlay_that_waits_for_its_step_is_a_deletion(brain: Brain) -> None:
+    await brain.commit(beside_steps())
+    brain.repo.commit(beside_steps("other") | {"overlays/web/kustomization.yaml": kustomization("one.yaml")})
+    await brain.commits.fetch_once()
+    action = brain.desired("web@eu-1").action
+    assert isinstance(action, Apply)
+    assert {ref.name for ref in action.permits} == {"two"}
+    assert action.moves == frozenset()
+
+
 async def test_a_restart_builds_nothing_and_orders_the_same(brain: Brain) -> None:
     await brain.commit(small())
     await brain.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})

@@ -10,6 +10,7 @@ from core.building import ref
 from fleet.controllers.deletions import JUDGED, Deletions, Known
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.moves import Unsure
 from fleet.core.objects import Bundle
 from fleet.core.results import Rendered
 from fleet.core.status import Health, HoldRequest, ObjectStatus, PendingDeletion, Sync, UnitReport
@@ -62,6 +63,8 @@ class World:
     reports: dict[UnitName, UnitReport] = field(default_factory=dict)
     results: dict[UnitName, Rendered] = field(default_factory=dict)
     guided: Guided = field(default_factory=Guided)
+    unsure: dict[ClusterName, list[Unsure]] = field(default_factory=dict)
+    coming: dict[UnitName, Rendered] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.deletions = Deletions(self.state, bundle_of, lambda: self.now)
@@ -82,9 +85,8 @@ class World:
     async def release(self, units: list[UnitName], result: Rendered) -> set[UnitName]:
         """Who may delete x by this result; the others' workers hold it."""
         fresh = dict.fromkeys(units, result)
-        permits = await self.deletions.permits_of(
-            fresh, Known(self.held, self.reports, self.results), limit_clusters=3, guides=self.guided  # type: ignore
-        )  # fmt: skip
+        known = Known(self.held, self.reports, self.results, self.coming, lambda name: self.unsure.get(name, ()))  # type: ignore
+        permits = await self.deletions.permits_of(fresh, known, limit_clusters=3, guides=self.guided)  # type: ignore
         await self.state.put_released((), values=self.deletions.values())
         self.deletions.saved()
         self.held.update(fresh)
@@ -236,3 +238,63 @@ async def test_nothing_is_proven_by_a_cluster_of_which_not_all_can_be_read(world
     await world.audit(guide)
     world.results[UnitName(OverlayName("more"), guide.cluster)] = DAMAGED
     assert await world.release(others, WITHOUT) == set()
+
+
+# What may be a move is none of the deletions, until that is known (R16)
+
+BUILDING, BROKEN = Unsure("more", "which is being built", building=True), Unsure("more", "which cannot be built")
+
+
+def moves(world: World, unit: UnitName) -> dict[ObjectRef, str]:
+    return {move.ref: move.why for move in world.deletions.moves_of(unit)}
+
+
+async def test_what_a_broken_overlay_may_take_waits_and_goes_once_that_is_known(world: World) -> None:
+    (first, second) = web(0, 1)
+    world.unsure[first.cluster] = [BROKEN]
+    assert await world.release([first, second], WITHOUT) == {second}
+    assert moves(world, first) == {X: "may move to more, which cannot be built"}
+    assert moves(world, second) == {}
+    assert world.deletions.to_judge(()) == {first}
+    world.unsure.clear()
+    assert await world.release([first], WITHOUT) == {first}
+    assert moves(world, first) == {}
+    assert world.deletions.to_judge(()) == frozenset()
+
+
+async def test_what_may_move_still_counts_among_the_clusters_of_a_deletion(world: World) -> None:
+    for unit in web(1, 2, 3):
+        world.unsure[unit.cluster] = [BROKEN]
+    assert await world.release(web(0, 1, 2, 3), WITHOUT) == set()
+
+
+async def test_an_overlay_is_judged_as_a_whole_once_all_is_built_that_may_take_something(world: World) -> None:
+    """Cluster by cluster as each becomes known, three would go before the fourth is held."""
+    units = web(0, 1, 2, 3)
+    world.unsure[units[0].cluster] = [BUILDING]
+    assert await world.release(units, WITHOUT) == set()
+    assert all(moves(world, unit) for unit in units)
+    building = {UnitName(OverlayName("more"), units[0].cluster)}
+    assert world.deletions.to_judge(building) == frozenset()
+    world.unsure.clear()
+    assert world.deletions.to_judge(()) == set(units)
+    assert await world.release(units, WITHOUT) == set()
+    assert not any(moves(world, unit) for unit in units)  # now a person is asked
+
+
+async def test_three_clusters_go_together_once_all_is_built(world: World) -> None:
+    units = web(0, 1, 2)
+    world.unsure[units[0].cluster] = [BUILDING]
+    assert await world.release(units, WITHOUT) == set()
+    world.unsure.clear()
+    assert await world.release(units, WITHOUT) == set(units)
+
+
+async def test_a_result_that_is_not_taken_over_yet_takes_what_it_holds_and_leaves_what_it_dropped(world: World) -> None:
+    (unit,) = web(0)
+    more = UnitName(OverlayName("more"), unit.cluster)
+    world.results[more], world.coming[more] = AGAIN, WITH
+    assert await world.release([unit], WITHOUT) == set()
+    assert moves(world, unit) == {X: "moves to more once that is released here"}
+    world.results[more], world.coming[more] = WITH, AGAIN
+    assert await world.release([unit], WITHOUT) == {unit}

@@ -114,6 +114,7 @@ def test_a_wipe_takes_the_place_of_letting_go_and_of_nothing_that_stands_before_
     for before in (
         Orders(held=HELD, wipe=wiped, fall="4 of 9"),
         Orders(held=HELD, wipe=wiped, unproven=(ClusterName("eu-9"),)),
+        Orders(held=HELD, wipe=wiped, waits="shop is being rendered"),
         Orders(held=HELD, wipe=replace(wiped, wiped=True)),
         Orders(held=HELD, wipe=Leave(C2)),
     ):

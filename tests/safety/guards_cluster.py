@@ -148,6 +148,16 @@ CASES: dict[str, Case] = {
         never("item.replaced and not healthy"), _RENAMES, "test_the_old_one_stays_until_the_unit_is_healthy_and_says_so",
         _RENAMED),
     "a rename that is none on the cluster": case_of(gives("True"), _RENAMES, _NOT_THE_SAME, _RENAMED),
+    "an approval is for no move": case_of(
+        always("item.ref not in stays"), "reconcile/test_moves.py",
+        "test_what_may_move_stays_also_where_it_was_permitted_and_approved",
+        "reconcile/test_guards.py::"
+        "test_deletions_beyond_the_budget_are_held_with_the_exact_list_until_approved"),
+    "what may move keeps its marks": case_of(
+        never("unit.desired.action.waits"), "reconcile/test_moves.py",
+        "test_what_left_keeps_its_marks_while_its_objects_may_move",
+        "reconcile/test_guards.py::"
+        "test_a_unit_that_is_no_longer_mentioned_is_kept_and_a_detached_one_loses_its_marks"),
     "data of others is not renamed": case_of(
         swap("item.replaced and not (item.more and item.ref in names)", "item.replaced"), _RENAMES, _NOT_THE_SAME,
         _RENAMED),

@@ -13,6 +13,7 @@ _RECORD = "core/test_record.py"
 _PLAN = "core/test_plan.py"
 _RENAMES = "core/test_renames.py"
 _RELEASE = "core/test_release.py"
+_MOVES = "core/test_moves.py"
 _RETRY = "core/test_retry.py"
 _BUNDLES = "core/test_bundles.py"
 _WEBHOOK = "core/test_webhook.py"
@@ -31,7 +32,7 @@ CASES: dict[str, Case] = {
         "test_a_cluster_that_may_be_renamed_is_kept_until_the_new_entry_says_which_it_is",
         "test_a_cluster_that_goes_as_another_comes_is_let_go"),
     "what leaves is let go, not deleted": case_of(
-        swap("Detach()", "Apply(EMPTY_BUNDLE.digest, frozenset(), frozenset())"), _RELEASE,
+        swap("Detach(orders.waits)", "Apply(EMPTY_BUNDLE.digest, frozenset(), frozenset())"), _RELEASE,
         "test_a_unit_that_left_is_detached_unless_its_leaving_is_held",
         "test_a_rendered_unit_is_applied_with_what_was_permitted_and_approved"),
     "a file name is a name": case_of(
@@ -211,6 +212,23 @@ CASES: dict[str, Case] = {
         always("name not in unknown"), "controllers/test_deletions.py",
         "test_what_may_have_moved_to_a_unit_that_cannot_be_read_is_not_permitted_and_still_counts",
         "test_what_did_not_move_to_a_unit_that_can_be_read_is_permitted"),
+    "what waits for its step takes": case_of(
+        swap("coming", "{}"), "controllers/test_commits.py",
+        "test_what_moves_to_an_overlay_that_waits_for_its_step_is_no_deletion",
+        "test_what_is_dropped_beside_an_overlay_that_waits_for_its_step_is_a_deletion"),
+    "what may move is no deletion": case_of(
+        gives("frozenset()"), _MOVES, "test_what_anybody_takes_or_may_take_stays_and_nothing_else",
+        "test_what_a_unit_itself_will_hold_delays_nothing_of_it"),
+    "what is not known yet may take": case_of(
+        gives("()"), _MOVES, "test_what_is_being_built_or_cannot_be_built_is_unsure_and_says_so",
+        "test_where_all_is_known_nothing_is_unsure"),
+    "what leaves waits for its taker": case_of(
+        gives("''"), _MOVES, "test_what_left_waits_for_the_unit_that_takes_its_objects",
+        "test_what_left_and_nobody_takes_may_go"),
+    "a commit is judged once it is known": case_of(
+        gives("frozenset(name.overlay for name in waiting)"), _MOVES,
+        "test_an_overlay_is_judged_once_nothing_is_built_on_any_cluster_where_it_waits",
+        "test_only_what_is_being_built_will_be_known_soon"),
     "what a team may not have": case_of(
         always("unit.team is None"), _COMMITS,
         "test_a_teams_object_outside_its_rights_is_refused_and_others_go_on",

@@ -125,7 +125,7 @@ class ModelWorker:
 
     def _unit(self, order: UnitDesired, bundle: Any, claims: _Claims) -> UnitReport:
         name, now = order.unit, self._brain.wall()
-        if isinstance(order.action, Detach):
+        if isinstance(order.action, Detach) and not order.action.waits:
             for ref in self.rows.pop(name, {}):
                 self.things.pop(ref, None)  # it stays, and is nobody's
             return UnitReport(name, order.commit, None, Sync.SYNCED, Health.HEALTHY, now, detached=True)
@@ -170,7 +170,10 @@ class ModelWorker:
         doomed = [replace(item, inside=()) for item in doomed]  # nothing is in anything here
         approved = {Approved(item.ref, item.uid, item.content) for item in doomed} & action.approved
         names = {each.old for each in action.renames}
-        doomed = [replace(item, replaced=item.replaced or item.ref in names) for item in doomed]
+        stays = {move.ref for move in action.moves}
+        doomed = [
+            replace(item, replaced=item.replaced or item.ref in names) for item in doomed if item.ref not in stays
+        ]
         recent = sum(unit == name and at > now - past.HOUR for unit, at in self._counted)
         verdict = judge_prune(
             doomed, owned=len(rows), recent=recent + len(approved), budget=order.policy.budget,
@@ -196,7 +199,8 @@ class ModelWorker:
             pending = tuple(PendingDeletion(item.ref, item.uid, item.content) for item in hold.doomed)
             holds = (HoldRequest(name, order.commit, hold.reason, hold.message, pending),)
             blocked = (Blocker(Standing.HELD, str(name), hold.message, now),)
-        is_synced = hold is None and {item.ref for item in wanted} == set(self.rows[name])
+        stays = {move.ref for move in action.moves}
+        is_synced = hold is None and {item.ref for item in wanted} == set(self.rows[name]) - stays
         return UnitReport(
             name, order.commit, action.bundle, Sync.SYNCED if is_synced else Sync.OUT_OF_SYNC, Health.HEALTHY, now,
             observed_commit=order.commit, objects=objects, holds=holds, blocked_by=blocked,

@@ -45,6 +45,11 @@ def deleting(*names: str) -> str:
     return f"{ALL}patches:\n{patches}"
 
 
+def held_by(name: str, *names: str) -> dict[str, Content]:
+    """An overlay of these objects."""
+    return {**overlay(f"overlays/{name}", {each: config_map(each, "1") for each in names})}
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """cause and twin: what the commit changes; goes: what the twin may delete, because it is one object of many."""
@@ -74,6 +79,14 @@ WAYS = {
     "overlay file broken": Way({OVERLAY: "kind: ["}, {OVERLAY: f"# ours\n{overlay_yaml()}"}),
     "overlay says absent": Way({OVERLAY: overlay_yaml(more="  state: absent\n")},
                                {OVERLAY: overlay_yaml(more="  state: present\n")}),
+    "moved to an overlay that is broken": Way(
+        {BUILD: kustomization(*LISTED[2:]), f"{WEB}/b.yaml": None, "overlays/more/b.yaml": config_map("b", "1"),
+         "overlays/more/kustomization.yaml": kustomization("a.yaml", "b.yaml", "nope.yaml")},
+        {BUILD: kustomization(*LISTED[1:]), f"{WEB}/a.yaml": None, **held_by("more", "a")}),
+    "overlay renamed to one that is broken": Way(
+        {**dict.fromkeys(held_by("more", *NAMES)), **held_by("most", *NAMES),
+         "overlays/most/kustomization.yaml": kustomization(*LISTED, "nope.yaml")},
+        {**dict.fromkeys(held_by("web", *NAMES)), **held_by("more", *NAMES)}),
     "clusters gone": Way({f"clusters/{name}.yaml": None for name in CLUSTERS},
                          {"clusters/eu-1.yaml": None, "clusters/eu/one.yaml": cluster_file("eu-1")}),
     "cluster file broken": Way({"clusters/eu-1.yaml": "kind: Cluster\nspec: ["},

@@ -1,0 +1,265 @@
+"""An object that moves to another overlay keeps its UID, however little of the commit is known yet (R5, R9, R16)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubworld import HubWorld, cluster_file, config_map, kustomization, make_world, overlay
+from testbed.gitrepo import Content
+
+from fleet.core.status import Health, Standing, Sync
+from fleet.render.service import Renderer
+
+NAMES = tuple("abcdefghijx")
+CLUSTERS = ("dev-1", "prod-1")
+WEB, SHOP, STORE = "overlays/web", "overlays/zshop", "overlays/store"
+STEPS = "{steps: [{name: dev, environments: [dev]}, {name: ok, approve: 1}, {name: prod, rest: true}]}"
+FLEET = "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\nspec:\n  environments: [dev, prod]\n"
+Files = dict[str, Content]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[HubWorld]:
+    async with make_world(tmp_path, CLUSTERS) as made:
+        yield made
+
+
+def base(fleet: str = "", **web: str) -> Files:
+    files: Files = {f"clusters/{name}.yaml": cluster_file(name, name.partition("-")[0]) for name in CLUSTERS}
+    files |= overlay(WEB, {name: config_map(name, "1") for name in NAMES}, **web)
+    files |= overlay(SHOP, {"s": config_map("s", "1")})
+    return files | ({"fleet.yaml": f"{FLEET}  rollout: {fleet}\n"} if fleet else {})
+
+
+def moved(*more: str) -> Files:
+    """x goes from web to zshop. more: what zshop lists beside it."""
+    return dropped() | {
+        f"{SHOP}/x.yaml": config_map("x", "1"),
+        f"{SHOP}/kustomization.yaml": kustomization("s.yaml", "x.yaml", *more),
+    }
+
+
+def dropped() -> Files:
+    listed = (f"{name}.yaml" for name in NAMES if name != "x")
+    return {f"{WEB}/kustomization.yaml": kustomization(*listed), f"{WEB}/x.yaml": None}
+
+
+def renamed(*more: str) -> Files:
+    """web is called store from now on. more: what it lists beside its objects."""
+    gone: Files = {path: None for path in base() if path.startswith(f"{WEB}/")}
+    files = gone | overlay(STORE, {name: config_map(name, "1") for name in NAMES})
+    listed = kustomization(*(f"{name}.yaml" for name in NAMES), *more)
+    return files | ({f"{STORE}/kustomization.yaml": listed} if more else {})
+
+
+def live(world: HubWorld, cluster: str, name: str) -> Mapping[str, Any] | None:
+    return world.sim.cluster(cluster).get("", "ConfigMap", "default", name)
+
+
+def uids(world: HubWorld, names: Collection[str] = NAMES) -> dict[tuple[str, str], str]:
+    found = {(cluster, name): live(world, cluster, name) for cluster in CLUSTERS for name in names}
+    return {place: item["metadata"]["uid"] for place, item in found.items() if item is not None}
+
+
+def owners(world: HubWorld, cluster: str, names: Collection[str] = NAMES) -> set[str]:
+    found = (live(world, cluster, name) for name in names)
+    notes = [item["metadata"].get("annotations", {}) if item is not None else {} for item in found]
+    return {note.get("fleet.internal/owner", "").rpartition("/")[2] for note in notes}
+
+
+def deleted(world: HubWorld) -> list[tuple[str, str]]:
+    return [
+        (name, entry.name)
+        for name, cluster in world.sim.clusters.items()
+        for entry in cluster.ledger
+        if entry.verb in {"delete", "deletecollection"} and entry.landed and entry.namespace != "fleet-system"
+    ]
+
+
+def waits(world: HubWorld, unit: str, words: str) -> bool:
+    report = world.unit(unit)
+    said = [link.reason for link in report.blocked_by if link.state is Standing.WAITS] if report else []
+    return any(words in reason for reason in (*said, report.message if report else ""))
+
+
+def asks(world: HubWorld) -> bool:
+    return any(unit.holds for unit in world.opened.view.units.values())
+
+
+async def taken(world: HubWorld, commit: str) -> None:
+    view = world.opened.view
+    await world.until(lambda: view.head.commit == commit and not view.rendering, "taken over")
+
+
+async def let_on(world: HubWorld, commit: str) -> None:
+    """A person lets the step of prod begin."""
+    path, body = f"/api/v1/rollouts/{commit}:approve", {"step": "ok", "reason": "looks well"}
+    assert (await world.call("POST", path, body))[0] == 202
+
+
+@asynccontextmanager
+async def building(monkeypatch: pytest.MonkeyPatch, overlay_name: str) -> AsyncIterator[None]:
+    """Builds of this overlay end no sooner than the block."""
+    go_on, real = asyncio.Event(), Renderer.render
+
+    async def late(self: Renderer, snapshot: Any, request: Any) -> Any:
+        if overlay_name in str(request):
+            await go_on.wait()
+        return await real(self, snapshot, request)
+
+    monkeypatch.setattr(Renderer, "render", late)
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+async def test_a_move_within_one_commit_keeps_the_uid_and_asks_nobody(world: HubWorld) -> None:
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = uids(world)
+        await world.until_everywhere(world.commit(moved()))
+        assert uids(world) == before
+        assert deleted(world) == []
+        assert not asks(world)
+        assert owners(world, "prod-1", "x") == {"zshop"}
+
+
+async def test_what_moves_to_an_overlay_that_is_still_being_built_stays(
+    world: HubWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = uids(world)
+        async with building(monkeypatch, "zshop"):
+            commit = world.commit(moved())
+            for unit in ("web@dev-1", "web@prod-1"):
+                await world.until(lambda unit=unit: waits(world, unit, "zshop, which is being built"), "waits")
+                report = world.unit(unit)
+                assert (report.sync, report.health) == (Sync.SYNCED, Health.HEALTHY)
+            assert not asks(world)
+        await world.until_everywhere(commit)
+        await world.until(lambda: owners(world, "prod-1", "x") == {"zshop"}, "moved")
+        assert uids(world) == before
+        assert deleted(world) == []
+
+
+async def test_what_moves_to_an_overlay_that_cannot_be_built_stays_until_it_is_mended(world: HubWorld) -> None:
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = uids(world)
+        await taken(world, world.commit(moved("nope.yaml")))
+        await world.until(lambda: waits(world, "web@prod-1", "zshop, which cannot be built: "), "waits")
+        await world.until_everywhere(world.commit({f"{SHOP}/kustomization.yaml": kustomization("s.yaml", "x.yaml")}))
+        await world.until(lambda: owners(world, "prod-1", "x") == {"zshop"}, "moved")
+        assert uids(world) == before
+        assert deleted(world) == []
+
+
+async def test_a_deletion_goes_as_soon_as_the_overlay_that_was_broken_is_known_not_to_want_it(world: HubWorld) -> None:
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        broken = {f"{SHOP}/kustomization.yaml": kustomization("s.yaml", "nope.yaml")}
+        await taken(world, world.commit({**dropped(), **broken}))
+        await world.until(lambda: waits(world, "web@prod-1", "x stays: may move to zshop"), "waits")
+        changed = {f"{WEB}/a.yaml": config_map("a", "2")}  # nothing else of the overlay waits for that
+        await taken(world, world.commit(changed))
+        await world.until(lambda: (live(world, "prod-1", "a") or {})["data"] == {"a": "2"}, "applied meanwhile")
+        assert deleted(world) == []
+        await world.until_everywhere(world.commit({f"{SHOP}/kustomization.yaml": kustomization("s.yaml")}))
+        await world.until(lambda: sorted(deleted(world)) == [("dev-1", "x"), ("prod-1", "x")], "deleted")
+        assert not asks(world)
+
+
+async def test_a_real_deletion_goes_at_once_beside_an_overlay_that_is_well(world: HubWorld) -> None:
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        await world.until_everywhere(world.commit({**dropped(), f"{SHOP}/s.yaml": config_map("s", "2")}))
+        await world.until(lambda: sorted(deleted(world)) == [("dev-1", "x"), ("prod-1", "x")], "deleted")
+        assert not asks(world)
+
+
+async def test_what_moves_to_an_overlay_that_waits_for_its_step_stays_and_asks_nobody(world: HubWorld) -> None:
+    """The giver goes to all clusters at once, the receiver by steps, and a person lets its second one begin."""
+    world.commit(base(STEPS, rollout="{steps: []}"))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = uids(world)
+        commit = world.commit(moved())
+        await taken(world, commit)
+        await world.until(lambda: owners(world, "dev-1", "x") == {"zshop"}, "moved on dev")
+        await world.until(lambda: waits(world, "web@prod-1", "moves to zshop once that is released here"), "waits")
+        assert not asks(world)
+        assert world.unit("web@prod-1").sync is Sync.SYNCED
+        await let_on(world, commit)
+        await world.until(lambda: owners(world, "prod-1", "x") == {"zshop"}, "moved on prod")
+        await world.until_everywhere(commit)
+        assert uids(world) == before
+        assert deleted(world) == []
+
+
+@pytest.mark.parametrize("way", ["at once", "still being built", "cannot be built at first"])
+async def test_an_overlay_that_is_renamed_keeps_all_uids_and_marks(
+    world: HubWorld, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = uids(world)
+        if way == "still being built":
+            async with building(monkeypatch, "store"):
+                commit = world.commit(renamed())
+                await world.until(
+                    lambda: waits(world, "web@prod-1", "may move to store, which is being built"), "waits"
+                )
+                assert owners(world, "prod-1") == {"web"}
+        elif way == "cannot be built at first":
+            await taken(world, world.commit(renamed("nope.yaml")))
+            await world.until(lambda: waits(world, "web@prod-1", "may move to store, which cannot be built"), "waits")
+            assert owners(world, "prod-1") == {"web"}
+            listed = kustomization(*(f"{name}.yaml" for name in NAMES))
+            commit = world.commit({f"{STORE}/kustomization.yaml": listed, f"{STORE}/a.yaml": config_map("a", "2")})
+        else:
+            commit = world.commit(renamed())
+        await world.until_everywhere(commit)
+        await world.until(lambda: world.unit("web@prod-1") is None and world.unit("web@dev-1") is None, "let go")
+        assert uids(world) == before
+        assert owners(world, "prod-1") == owners(world, "dev-1") == {"store"}
+        assert deleted(world) == []
+
+
+async def test_an_overlay_that_is_renamed_goes_by_its_steps(world: HubWorld) -> None:
+    world.commit(base(STEPS))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = uids(world)
+        commit = world.commit(renamed())
+        await world.until(lambda: owners(world, "dev-1") == {"store"}, "taken over on dev")
+        await world.until(lambda: waits(world, "web@prod-1", "to store once that is released here"), "waits")
+        assert owners(world, "prod-1") == {"web"}
+        await let_on(world, commit)
+        await world.until_everywhere(commit)
+        await world.until(lambda: world.unit("web@prod-1") is None, "let go")
+        assert uids(world) == before
+        assert owners(world, "prod-1") == {"store"}
+        assert deleted(world) == []
+
+
+async def test_an_overlay_that_goes_leaves_its_objects_at_once(world: HubWorld) -> None:
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = uids(world)
+        await world.until_everywhere(world.commit({path: None for path in base() if path.startswith(f"{WEB}/")}))
+        await world.until(lambda: owners(world, "prod-1") == owners(world, "dev-1") == {""}, "let go")
+        assert uids(world) == before
