@@ -125,10 +125,11 @@ def judge_prune(
 ) -> PruneVerdict:
     """Say which deletions may run now, and which wait for a person or for the hub.
 
-    owned: objects the unit owns now, `doomed` included; recent: its deletions in the last 3600 s. An approval counts
-    only for the very object that was shown, by UID and content; what is approved needs no permit, and neither does a
-    replacement, which the hub does not count. One hold lists all that is neither approved nor kept, because the
-    approval is bound to the exact list (R9, R10).
+    owned: objects the unit owns now, `doomed` included, without what `recent` counts: its deletions in the last 3600 s.
+    An approval counts only for the very object that was shown, by UID and content; what is approved needs no permit,
+    and neither does a replacement, which the hub does not count. What is approved counts as done: it makes no room in
+    the budget for the rest of its list. One hold lists all that is neither approved nor kept, because the approval is
+    bound to the exact list (R9, R10).
     """
     if not prune:
         return PruneVerdict(kept=tuple(doomed))
@@ -136,7 +137,8 @@ def judge_prune(
     passed = [item for item in doomed if item not in kept and is_approved(item, approved)]
     asked = [item for item in doomed if item not in kept and item not in passed]
     counted = [item for item in asked if not item.replaced]
-    found = _first_reason(asked, counted, owned=owned, recent=recent, budget=budget)
+    done = len(passed)
+    found = _first_reason(asked, counted, owned=owned - done, recent=recent + done, budget=budget)
     if found is not None:
         reason, message = found
         # Replacements that no guard minds go on: their unit would else never settle on its new names.

@@ -19,13 +19,14 @@ from fleet.errors import DocumentInvalid
 
 PREFIX = "fleet.internal/"
 SUBSTITUTE = "fleet.internal/substitute"
+HOOK = "fleet.internal/hook"
 _ALLOWED: Mapping[str, tuple[str, ...]] = {
     "fleet.internal/wave": (),  # any whole number
     "fleet.internal/prune": tuple(PruneRule),
     "fleet.internal/reconcile": ("enabled", "disabled", "ifAbsent"),
     "fleet.internal/replace": ("enabled", "disabled"),
     SUBSTITUTE: ("enabled", "disabled"),
-    "fleet.internal/hook": tuple(HookPhase),
+    HOOK: tuple(HookPhase),
     "fleet.internal/hook-delete": tuple(HookDelete),  # one or more, separated by commas
 }
 WAVE_LIMIT = 10_000
@@ -42,7 +43,7 @@ def options_of(document: Document) -> ObjectOptions:
     for name, value in ours.items():
         _check(document, name, value)
     deletes = _words(ours, "fleet.internal/hook-delete")
-    hook = ours.get("fleet.internal/hook")
+    hook = ours.get(HOOK)
     return ObjectOptions(
         wave=int(str(ours.get("fleet.internal/wave", "0"))),
         prune=PruneRule(str(ours.get("fleet.internal/prune", PruneRule.ALLOWED))),
@@ -57,6 +58,11 @@ def options_of(document: Document) -> ObjectOptions:
 def wants_substitution(document: Document) -> bool:
     """False where the object says `fleet.internal/substitute: disabled`."""
     return mapping_at(document, "metadata", "annotations").get(SUBSTITUTE) != "disabled"
+
+
+def is_hook(document: Document) -> bool:
+    """Whether an object, rendered or live, is a hook's. What Argo CD calls one says so too (`core.compat`)."""
+    return HOOK in mapping_at(document, "metadata", "annotations")
 
 
 _NONE = ObjectOptions()

@@ -27,6 +27,7 @@ from fleet.core.objects import (
     ref_of,
     split_api_version,
 )
+from fleet.core.options import is_hook
 from fleet.values import dataclass
 
 # What `Row.desired` and `Row.fingerprint` mean: rises when the same object gives another digest than before (another
@@ -238,11 +239,12 @@ def rebuild_record(
 ) -> Rebuilt:
     """Find the record of a unit again among complete lists of what carries our label.
 
-    expected: the record digest on the unit's parent object; None where there is no parent.
+    expected: the record digest on the unit's parent object; None where there is no parent. What a hook left is in no
+    record: it goes as its hook says, without permit and budget.
     """
     rows: list[Row] = []
     for document in live:
-        if not judge_mark(document, mark).ours:
+        if not judge_mark(document, mark).ours or is_hook(document):
             continue
         _, version = split_api_version(text_at(document, "apiVersion"))
         uid = text_at(document, "metadata", "uid")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import orjson
 
-from fleet.core.documents import Document, mapping_at, text_at
+from fleet.core.documents import Document, text_at
 from fleet.core.fingerprint import content_of
 from fleet.core.guard import Approved, Doomed, judge_hook_deletion, prune_rule_of
 from fleet.core.hooks import held_back
 from fleet.core.ids import ObjectRef, OverlayName
+from fleet.core.options import is_hook
 from fleet.core.plan import Claims, Wanted
 from fleet.core.record import MarkKind, MarkVerdict, judge_mark
 from fleet.core.rollout import Apply
@@ -23,7 +24,6 @@ from fleet.reconcile.prune import Pruner, created_at
 from fleet.reconcile.site import Site
 
 _STALE_TRIES = 3
-_HOOKS = {"fleet.internal/hook", "argocd.argoproj.io/hook"}  # annotations by which a live object shows that it is one
 
 
 class HookObjects:
@@ -81,8 +81,7 @@ class HookObjects:
         """Whether a hook of an overlay that does not have it any more left this: it moved here, or was renamed."""
         other = OverlayName(verdict.who)
         is_known = claims.is_known(other) or all(name.overlay != other for name in self._site.units)
-        is_hook = bool(_HOOKS & mapping_at(live, "metadata", "annotations").keys())
-        return verdict.kind is MarkKind.OTHER_UNIT and is_known and is_hook
+        return verdict.kind is MarkKind.OTHER_UNIT and is_known and is_hook(live)
 
     async def create(
         self,

@@ -19,7 +19,6 @@ from fleet.core.guard import (
     Doomed,
     GuardHold,
     approval_of,
-    is_approved,
     judge_prune,
     list_of,
     prune_rule_of,
@@ -81,12 +80,11 @@ class Pruner:
             unit.holds, unit.spared = (), ()
             return
         doomed = [await self.with_inside(unit, item, approved) for item in doomed]
+        asked = {item.ref for item in doomed}
         verdict = judge_prune(
             doomed,
-            owned=len(unit.rows),
-            # What a person approved counts as done: it must not make room in the budget for the rest of its list.
-            recent=self.recent(unit, {item.ref for item in doomed})
-            + sum(is_approved(item, approved) for item in doomed),
+            owned=self.owned(unit, asked),
+            recent=self.recent(unit, asked),
             budget=told.policy.budget,
             permits=permits,
             approved=approved,
@@ -124,16 +122,25 @@ class Pruner:
         """
         oldest = self._site.wall() - HOUR_SECONDS
         unit.deletions = [gone for gone in unit.deletions if gone.at >= oldest]
-        begun = [
+        begun = [row for row in self._under_way(unit, asked) if not self._is_counted(unit, row)]
+        return len(unit.deletions) + len(begun)
+
+    def owned(self, unit: UnitState, asked: Collection[ObjectRef]) -> int:
+        """Objects of the unit without those that `recent` counts, which are being deleted, or were made anew since."""
+        counted = {row.ref for row in self._under_way(unit, asked)} | {gone.ref for gone in unit.deletions}
+        return sum(ref not in counted for ref in unit.rows)
+
+    def _under_way(self, unit: UnitState, asked: Collection[ObjectRef]) -> list[Row]:
+        """What was begun to be deleted within the hour, and is not known to be gone."""
+        oldest = self._site.wall() - HOUR_SECONDS
+        return [
             row
             for row in unit.rows.values()
             if row.state is RowState.DELETING
             and row.since >= oldest
             and row.ref not in asked
             and row.ref not in unit.replaced
-            and not self._is_counted(unit, row)
         ]
-        return len(unit.deletions) + len(begun)
 
     async def delete(
         self, unit: UnitState, ref: ObjectRef, reason: str, may: May, judged: Doomed | None = None
@@ -163,7 +170,7 @@ class Pruner:
                 if live is not None and text_at(live, "metadata", "deletionTimestamp"):
                     self._stuck(unit, ref, live)
                     return False
-                if judged is not None and live is not None and self._as_read(judged, live) != judged:
+                if judged is not None and live is not None and self.as_read(judged, live) != judged:
                     unit.doomed.pop(ref, None)
                     raise Conflict(
                         f"{ref} was not deleted",
@@ -302,7 +309,7 @@ class Pruner:
             if document is None:
                 await self.found_gone(unit, [item.ref])
                 continue
-            read = self._as_read(item, document)
+            read = self.as_read(item, document)
             if not self._is_ours(unit, item.ref):
                 continue
             unit.doomed[item.ref] = (text_at(document, "metadata", "resourceVersion"), read)
@@ -310,7 +317,7 @@ class Pruner:
             found.append(read)
         return found
 
-    def _as_read(self, item: Doomed, live: Document) -> Doomed:
+    def as_read(self, item: Doomed, live: Document) -> Doomed:
         """The same with what the guards ask of the live object."""
         return replace(
             item,

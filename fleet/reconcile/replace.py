@@ -6,11 +6,11 @@ stands, and nothing is recreated.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from fleet.core.documents import text_at
-from fleet.core.fingerprint import content_of
-from fleet.core.guard import Approved, Doomed, judge_force, prune_rule_of
+from fleet.core.guard import Approved, Doomed, judge_force
+from fleet.core.ids import UnitName
 from fleet.core.plan import Wanted
 from fleet.core.record import plan_record
 from fleet.core.rollout import Apply
@@ -31,41 +31,15 @@ class Replacer:
 
     def __init__(self, site: Site, applier: Applier, pruner: Pruner) -> None:
         self._site, self._applier, self._pruner = site, applier, pruner
+        self._turns: dict[UnitName, asyncio.Lock] = {}
 
     async def replace(self, unit: UnitState, item: Wanted, outcome: Outcome) -> bool:
         """Delete and create one object that refused a change; False where it must wait or may not."""
-        desired = unit.desired
-        if desired is None or (trouble := unit.troubles.get(item.ref)) is None:
-            return False  # nothing is said of it any more, or what refused is gone: judged anew by the next pass
-        site, ref, reason = self._site, item.ref, trouble.message
-
-        def may() -> bool:
-            return outcome.may().apply
-
-        action = desired.action
-        approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
-        served = site.served(ref, item.source.version)
+        site, ref = self._site, item.ref
         try:
-            live = await site.kube.get(served, ref.namespace, ref.name) if served else None
-            if live is not None:
-                content = content_of(live, key=site.key)
-                doomed = Doomed(ref, text_at(live, "metadata", "uid"), content, prune_rule_of(live))
-                doomed = await self._pruner.with_inside(unit, doomed, approved)
-                verdict = judge_force(
-                    item.source,
-                    reason=reason,
-                    owned=len(unit.rows),
-                    recent=self._pruner.recent(unit, {ref}),
-                    budget=desired.policy.budget,
-                    approved=approved,
-                    live=doomed,
-                )
-                if verdict is None:
-                    return False
-                if verdict.hold is not None:
-                    await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
-                    return False
-                if not verdict.allowed or not await self._pruner.delete(unit, ref, f"replaced: {reason}", may):
+            # One at a time: what goes counts for the next one (R9).
+            async with self._turns.setdefault(unit.name, asyncio.Lock()):
+                if not await self._make_room(unit, item, outcome):
                     return False
             rows = plan_record(unit.name, unit.rows.values(), [item.source], at=site.wall())
             for row in rows:
@@ -79,7 +53,42 @@ class Replacer:
             self._applier.trouble(unit, ref, item.digest, error)
             return False
         unit.replace_holds.pop(ref, None)
-        done = await self._applier.write(unit, item, may)
+        done = await self._applier.write(unit, item, lambda: outcome.may().apply)
         if done:
             site.outbox.tell(EventKind.NOTE, f"{ref} was deleted and made anew", unit=unit.name, ref=ref)
         return done
+
+    async def _make_room(self, unit: UnitState, item: Wanted, outcome: Outcome) -> bool:
+        """Delete the object in the state that was judged; True once it is gone. Raises ClusterError."""
+        desired = unit.desired
+        if desired is None or (trouble := unit.troubles.get(item.ref)) is None:
+            return False  # nothing is said of it any more, or what refused is gone: judged anew by the next pass
+        site, ref, reason = self._site, item.ref, trouble.message
+        served = site.served(ref, item.source.version)
+        live = await site.kube.get(served, ref.namespace, ref.name) if served else None
+        if live is None:
+            return True
+        approved = desired.action.approved if isinstance(desired.action, Apply) else frozenset[Approved]()
+        doomed = await self._pruner.with_inside(unit, self._pruner.as_read(Doomed(ref), live), approved)
+        verdict = judge_force(
+            item.source,
+            reason=reason,
+            owned=self._pruner.owned(unit, {ref}),
+            recent=self._pruner.recent(unit, {ref}),
+            budget=desired.policy.budget,
+            approved=approved,
+            live=doomed,
+        )
+        if verdict is None:
+            return False
+        if verdict.hold is not None:
+            await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
+            return False
+        if not verdict.allowed:
+            return False
+
+        def may() -> bool:
+            leave = outcome.may()
+            return leave.apply and leave.prune  # nothing is deleted by an order that is not the newest
+
+        return await self._pruner.delete(unit, ref, f"replaced: {reason}", may, doomed)

@@ -155,6 +155,22 @@ def test_an_approval_of_a_part_leaves_the_rest_held() -> None:
     assert verdict.hold.doomed == tuple(others)
 
 
+@pytest.mark.parametrize(("more", "is_held"), [(2, False), (3, True)])
+def test_what_was_approved_makes_no_room_in_the_budget_for_the_rest(more: int, *, is_held: bool) -> None:
+    """A quarter of 40 objects is 10, and 8 of them are approved."""
+    doomed = config_maps(8 + more)
+    verdict = judge_prune(
+        doomed,
+        owned=40,
+        recent=0,
+        budget=Budget(objects=20, share=0.25, share_from=8),
+        permits=frozenset(item.ref for item in doomed),
+        approved=frozenset(Approved(item.ref, item.uid, item.content) for item in doomed[:8]),
+    )
+    assert (verdict.hold is not None) is is_held
+    assert len(verdict.allowed) == (8 if is_held else 10)
+
+
 def test_replacements_of_generated_names_are_not_counted() -> None:
     replaced = [replace(item, replaced=True) for item in config_maps(60)]
     assert judge(replaced).allowed == tuple(replaced)

@@ -172,6 +172,18 @@ def test_a_record_is_rebuilt_from_what_carries_exactly_our_mark() -> None:
     assert not rebuild_record(UNIT, MARK, [mine], expected=None, at=1.0).complete
 
 
+@pytest.mark.parametrize(
+    ("note", "is_recorded"),
+    [("fleet.internal/hook", False), ("argocd.argoproj.io/hook", True), ("fleet.internal/wave", True)],
+)
+def test_what_a_hook_left_is_in_no_rebuilt_record(note: str, *, is_recorded: bool) -> None:
+    """Argo CD's own word makes no hook: where `compat` says so, the rendered object carries ours beside it."""
+    left = edited(annotations={note: "PreSync"})
+    found = rebuild_record(UNIT, MARK, [left], expected=record_digest([]), at=1.0)
+    assert bool(found.rows) is is_recorded
+    assert found.complete is not is_recorded
+
+
 DEPLOYMENT = row(ref("web", "Deployment", "apps"))
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from rig import Hub, config_map
+from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 
 from fleet.core.status import EventKind
@@ -79,6 +79,26 @@ async def test_a_lost_journal_that_meets_our_marks_only_observes_until_confirmed
         # What the lost record held is known again, and still asks before it goes.
         await hub.until(lambda: hub.units[unit].holds, "the hold")
         assert client.exists(f"{path}/b")
+
+
+async def test_what_a_hook_left_is_no_object_of_a_record_that_is_found_again(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    hook = config_map("h", shop, **notes(hook="PreSync", hook_delete="BeforeHookCreation"))
+    unit = hub.want("web", [hook, config_map("a", shop), config_map("b", shop)])
+    async with hub.worker():
+        await hub.until_well(unit)
+    before = client.get(f"/api/v1/namespaces/{shop}/configmaps/h")["metadata"]["uid"]
+    hub.journal = MemoryJournal()
+    hub.units.clear()
+    hub.want("web", [hook, config_map("a", shop, {"a": "2"})], commit="b", permits=())
+    async with hub.worker():
+        await hub.until(lambda: (u := hub.units.get(unit)) and u.blocked_by, "held")
+        hub.send_desired(recover_confirmed=True)
+        (hold,) = await hub.until(lambda: hub.units[unit].holds, "asked for")
+        assert [item.ref.name for item in hold.deletions] == ["b"]  # an ordinary one is known again
+    assert client.get(f"/api/v1/namespaces/{shop}/configmaps/h")["metadata"]["uid"] != before  # it ran again
 
 
 async def test_killed_between_record_and_apply_the_object_is_neither_lost_nor_applied_twice(

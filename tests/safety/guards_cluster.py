@@ -15,6 +15,7 @@ _ADDRESSES = "kube/test_addresses.py"
 _CREDENTIALS = "kube/test_credentials.py"
 _REFLECTOR = "kube/test_reflector.py"
 _GATE = "kube/test_gate.py"
+_BUDGET = "reconcile/test_budget.py"
 _WAITING = "kube/test_waiting_writes.py"
 _QUEUE = "scenarios/test_suspend_in_a_queue.py"
 _SUSPENDED = "test_what_waits_for_its_turn_is_not_written_once_it_is_suspended"
@@ -165,9 +166,20 @@ CASES: dict[str, Case] = {
         gives("None"), "reconcile/test_hooks.py", "test_ordinary_objects_that_are_called_hooks_stay_as_they_are",
         "test_a_hook_of_ones_own_runs_for_each_bundle_and_goes_as_it_says"),
     "what was judged is what goes": case_of(
-        never("judged is not None and live is not None and (self._as_read(judged, live) != judged)"),
+        never("judged is not None and live is not None and (self.as_read(judged, live) != judged)"),
         "reconcile/test_in_flight.py", "test_what_changes_after_its_deletion_was_judged_is_judged_anew",
         "reconcile/test_guards.py::test_deletions_beyond_the_budget_are_held_with_the_exact_list_until_approved"),
+    "what is replaced goes as it was judged": case_of(
+        swap("self._pruner.delete(unit, ref, f'replaced: {reason}', may, doomed)", "self._pruner.delete(unit, ref, reason, may)"),
+        _BUDGET, "test_what_is_replaced_goes_in_the_state_that_was_judged",
+        "reconcile/test_workloads.py::test_an_immutable_field_is_reported_and_nothing_is_recreated"),
+    "what is replaced at once counts together": case_of(
+        swap("self._turns.setdefault(unit.name, asyncio.Lock())", "asyncio.Lock()"), _BUDGET,
+        "test_what_is_replaced_at_the_same_time_counts_together",
+        "reconcile/test_workloads.py::test_an_immutable_field_is_reported_and_nothing_is_recreated"),
+    "what is going makes no room for more": case_of(
+        gives("len(unit.rows)"), _BUDGET, "test_what_waits_for_a_finalizer_makes_no_room_for_more",
+        "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
     "the record is durable before the write": case_of(
         gives("None"), "reconcile/test_restart.py",
         "test_killed_between_record_and_apply_the_object_is_neither_lost_nor_applied_twice",

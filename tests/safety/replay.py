@@ -165,7 +165,7 @@ class ModelWorker:
         self.rows[name][wanted.ref] = Row(name, wanted.ref, RowState.APPLIED, uid=uid, desired=wanted.digest)
 
     def _prune(self, order: UnitDesired, action: Apply, doomed: list[Any]) -> GuardHold | None:
-        """As reconcile/prune.py judges: what was approved counts as done."""
+        """As reconcile/prune.py judges."""
         name, rows, now = order.unit, self.rows[order.unit], self._brain.wall()
         doomed = [replace(item, inside=()) for item in doomed]  # nothing is in anything here
         approved = {Approved(item.ref, item.uid, item.content) for item in doomed} & action.approved
@@ -176,7 +176,7 @@ class ModelWorker:
         ]
         recent = sum(unit == name and at > now - past.HOUR for unit, at in self._counted)
         verdict = judge_prune(
-            doomed, owned=len(rows), recent=recent + len(approved), budget=order.policy.budget,
+            doomed, owned=len(rows), recent=recent, budget=order.policy.budget,
             permits=action.permits, approved=action.approved, prune=order.policy.sync.prune,
         )  # fmt: skip
         for item in verdict.allowed:
