@@ -12,6 +12,8 @@ import pytest
 import yaml
 from hubworld import AT_ONCE, SECONDS, HubWorld, cluster_file, config_map, make_world, namespace, overlay
 
+from fleet.core.ids import UnitName
+
 WIPE = "/api/v1/units/web@eu-1:wipe"
 SAID = {"confirm": "web@eu-1", "reason": "retired"}
 GONE = {"web-a", "web-b", "web-c"}
@@ -216,6 +218,7 @@ async def test_what_another_overlay_takes_over_is_not_deleted(world: HubWorld) -
     async with world.run():
         after = files(web="") | overlay("overlays/new", {"a": config_map("web-a", "2")}, clusters="[{names: [eu-1]}]")
         await left_while_suspended(world, after)
+        await world.until(lambda: UnitName.parse("new@eu-1") in world.opened.view.results, "who takes it is known")
         _, answer = await world.call("POST", WIPE, SAID)
         await resume(world)
         hold = await open_hold(world)
