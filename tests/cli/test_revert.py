@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import subprocess
@@ -9,7 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from hubworld import cluster_file, config_map, kustomization, overlay
+from hubworld import cluster_file, config_map, kustomization, make_world, overlay
 
 from fleet.cli.app import run
 from fleet.cli.revert import Wish, revert
@@ -46,7 +47,8 @@ class Clone:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        git(root, "init", "-q", "-b", "main")
+        if not (root / ".git").exists():
+            git(root, "init", "-q", "-b", "main")
         git(root, "config", "user.name", "jo")
         git(root, "config", "user.email", "jo@acme.example")
 
@@ -254,3 +256,42 @@ def test_what_is_described_says_the_exact_command(clone: Clone, capsys: pytest.C
     assert written == clone.revert(bad, to=first)[0]
     describe({**item, "reverts": []})
     assert "revert" not in capsys.readouterr().out
+
+
+async def test_a_rollback_says_the_command_that_makes_git_agree_with_the_clusters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".gitconfig").write_text("[user]\nname = jo\nemail = jo@acme.example\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("GIT_CONFIG_GLOBAL", raising=False)
+
+    def fleet(*arguments: str) -> str:
+        raw = io.BytesIO()
+        out = io.TextIOWrapper(raw, write_through=True)
+        with redirect_stdout(out), redirect_stderr(out):
+            assert run(list(arguments)) == 0, raw.getvalue()
+        return raw.getvalue().decode()
+
+    async with make_world(tmp_path, ("dev-1", "prod-1")) as world:
+        first = world.commit(files() | {"overlays/api/kustomization.yaml": kustomization("api.yaml")})
+        async with world.run():
+            await world.until_everywhere(first)
+            bad = world.commit(BAD, "web bad, api 2")
+            await world.until_everywhere(bad)
+            monkeypatch.setenv("FLEET_HUB", world.url)
+            monkeypatch.setenv("FLEET_TOKEN", world.token)
+            said = await asyncio.to_thread(fleet, "rollback", "web", "--reason", "it breaks")
+            described = await asyncio.to_thread(fleet, "describe", "rollout", bad[:7])
+            (line,) = [line for line in said.splitlines() if "--branch" in line]
+            assert line in described.splitlines()
+            assert f"--overlay web --to {first[:7]}" in line
+            git(tmp_path, "clone", "-q", str(world.repo.path), "there")
+            command = line.partition("     the same")[0].split()[1:]
+            await asyncio.to_thread(fleet, *command, "--root", str(tmp_path / "there"))
+            there, branch = Clone(tmp_path / "there"), command[-1]
+            made, old, new = (there.tree(name) for name in (branch, first, bad))
+            assert (made[WEB], made["overlays/api/api.yaml"]) == (old[WEB], new["overlays/api/api.yaml"])
+            git(tmp_path / "there", "push", "-q", "origin", f"{branch}:main")
+            world.opened.bells.fetch.set()
+            await world.until_everywhere(world.repo.head())
+            await world.until(lambda: not world.opened.view.waits, "Git and clusters agree")
