@@ -126,29 +126,42 @@ class Rows:
         among = clusters if policy.own_steps else fleet.clusters
         empty = steps_without_clusters(policy, among.values())
         now, quarantine = self.wall(), kept.quarantine.get(first.name, {})
+        stages = stages_of(policy, clusters, fleet.environments).stages
+        units = {
+            name: fact_of(
+                unit,
+                result=self._judged_by(unit, result, row),
+                held=self.board.released_of(unit.name),
+                report=self.view.units.get(unit.name),
+                cluster=self.view.clusters.get(name),
+                suspensions=self.board.suspensions_of(unit),
+                quarantine=quarantine,
+                behind=self._behind(unit, fleet),
+                now=now,
+            )
+            for name, (unit, result) in steps.items()
+        }
+        # A step whose clusters refuse what they should have now proves nothing: it is not one without a change.
+        untouched = [
+            stage for stage in stages if quarantine and not any(name in row.targets for name in stage.clusters)
+        ]
+        barred = {
+            name: units[name].why
+            for stage in untouched
+            for name in stage.clusters
+            if units[name].target in quarantine and not units[name].released
+        }
+        missing = {name: result.message for name, (_, result) in steps.items() if isinstance(result, RenderProblem)}
         return RowFacts(
-            stages=stages_of(policy, clusters, fleet.environments).stages,
-            units={
-                name: fact_of(
-                    unit,
-                    result=self._judged_by(unit, result, row),
-                    held=self.board.released_of(unit.name),
-                    report=self.view.units.get(unit.name),
-                    cluster=self.view.clusters.get(name),
-                    suspensions=self.board.suspensions_of(unit),
-                    quarantine=quarantine,
-                    behind=self._behind(unit, fleet),
-                    now=now,
-                )
-                for name, (unit, result) in steps.items()
-            },
+            stages=stages,
+            units=units,
             patience_seconds=policy.health_timeout_seconds,
             on_failure=policy.on_failure,
             broken={step.name: f"it matches no cluster ({step.origin})" for step in empty},
             lost={
-                name: result.message
-                for name, (unit, result) in steps.items()
-                if isinstance(result, RenderProblem) and not self.board.suspensions_of(unit)
+                name: why
+                for name, why in {**missing, **barred}.items()
+                if not self.board.suspensions_of(steps[name][0])
             },
         )
 

@@ -229,3 +229,48 @@ async def test_twin_what_is_lost_elsewhere_holds_nothing_here(brain: Brain, roll
     assert on_prod(brain) == {newest(brain, FIRST)}
     assert last(brain).outcome == "done"
     assert ClusterName("new-1") not in last(brain).rows["web"].targets
+
+
+@pytest.mark.parametrize("way", ["resume", "suspend", "mend"])
+async def test_a_canary_whose_newest_result_was_taken_back_holds_what_goes_to_others_alone(
+    brain: Brain, rollouts: Rollouts, way: str
+) -> None:
+    before, first = on_prod(brain), told(brain, DEV)
+    brain.repo.commit(base("2"))
+    await brain.commits.fetch_once()
+    await look(brain, rollouts)
+    bad = last(brain).commit
+    await order(brain, "rollback", "web")
+    await rollouts.look()
+    assert told(brain, DEV) == first
+    await push(brain, rollouts, prod_alone("more"))
+    assert on_prod(brain) == before, "it holds what failed on the canary, under another digest"
+    assert "was taken back by jo" in steps_of(brain)["dev"]
+    match way:
+        case "resume":
+            await order(brain, "resume", bad)
+            await settle(brain, rollouts)
+            assert told(brain, DEV) == newest(brain, DEV)
+        case "suspend":
+            suspend(brain, "cluster dev-1")
+            await settle(brain, rollouts)
+            assert told(brain, DEV) == first
+        case _:
+            await push(brain, rollouts, base("3"))
+            assert told(brain, DEV) == newest(brain, DEV)
+    assert on_prod(brain) == {newest(brain, FIRST)} != before
+
+
+async def test_twin_a_canary_that_a_commit_does_not_change_holds_nothing(brain: Brain, rollouts: Rollouts) -> None:
+    before = told(brain, DEV)
+    await push(brain, rollouts, prod_alone("more"))
+    assert on_prod(brain) == {newest(brain, FIRST)}
+    assert told(brain, DEV) == before == newest(brain, DEV)
+
+
+def prod_alone(value: str) -> dict[str, str]:
+    """A change of production alone."""
+    return {
+        "overlays/web/prod/more.yaml": config_map("more", value),
+        "overlays/web/prod/kustomization.yaml": "resources: [../base, more.yaml]\n",
+    }
