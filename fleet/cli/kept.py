@@ -70,6 +70,14 @@ class Kept:
             return None
         return found if isinstance(found, Read) else None
 
+    async def is_noted(self, *names: str) -> bool:
+        """Whether `note` was given these names by this version of the program."""
+        return await self.results.get(_key(names)) is not None
+
+    async def note(self, *names: str) -> None:
+        """Keep that this was done once: a hint to what need not be expected again, and nothing else."""
+        await self.results.put(_key(names), b"")
+
     async def keep_read(self, read: Read, *names: str) -> None:
         """Keep what reading a commit gave; a cache that cannot be written costs time and nothing else."""
         with contextlib.suppress(StateNotWritable):

@@ -15,11 +15,8 @@ from fleet.cli.planning import compare_commits
 from fleet.cli.problems import worst_first, write_problem
 from fleet.core.ids import short
 from fleet.core.planning.apis import minor_of
-from fleet.core.planning.document import document_of
 from fleet.core.planning.fleet_plan import FleetPlan, plan_of
 from fleet.core.planning.groups import groups_of
-from fleet.core.planning.markdown import markdown_of
-from fleet.core.planning.sarif import problems_of, sarif_of
 from fleet.core.planning.words import FOLDED, WHOLE, Folding, heading, lines_of, remarks, summary, title_of
 from fleet.errors import FleetError, UsageInvalid
 
@@ -50,10 +47,16 @@ def plan(root: Path, *, base: str, head: str, kube: str, output: str, live_secon
         return EXIT_ERROR
     match output:
         case "markdown":
+            from fleet.core.planning.markdown import markdown_of
+
             sys.stdout.write(clean(markdown_of(found)))
         case "json":
+            from fleet.core.planning.document import document_of
+
             show(document_of(found), "json", (), sys.stdout)
         case "sarif":
+            from fleet.core.planning.sarif import problems_of, sarif_of
+
             show(sarif_of(problems_of(found), __version__), "json", (), sys.stdout)
         case _:
             write_terminal(found, sys.stdout, WHOLE if output == "wide" else FOLDED)

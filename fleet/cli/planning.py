@@ -64,17 +64,21 @@ def _words(side: Side) -> SideWords:
 async def _compared(before: Side, after: Side, notes: tuple[str, ...], prefix: str, live_seconds: float) -> Comparison:
     kept = open_kept(os.environ)
     names = ("base", before.snapshot.revision, prefix, str(charts_allowed(os.environ)))
-    known = await kept.read_of(*names)
-    both = read_both(before.snapshot, after.snapshot, known)
-    fleets = both.before, both.after
-    if not any(fleet.problems or fleet.clusters or fleet.overlays for fleet in fleets):
-        raise UsageInvalid(
-            "no fleet repo here",
-            why="neither commit has a fleet.yaml, a Cluster below clusters/ or an overlay below overlays/",
-            next_step="fleet init",
-        )
+    pair = "plan", *names[1:], after.snapshot.revision
     # A dry-run needs the values of Secrets, which are kept nowhere: what holds any is built anew for it.
     async with keeping_renderer(kept, needs_values=live_seconds > 0) as (renderer, vault):
+        is_new = not await kept.is_noted(*pair)
+        if is_new and before.snapshot.tree != after.snapshot.tree:
+            await renderer.expect_builds()
+        known = await kept.read_of(*names)
+        both = read_both(before.snapshot, after.snapshot, known)
+        fleets = both.before, both.after
+        if not any(fleet.problems or fleet.clusters or fleet.overlays for fleet in fleets):
+            raise UsageInvalid(
+                "no fleet repo here",
+                why="neither commit has a fleet.yaml, a Cluster below clusters/ or an overlay below overlays/",
+                next_step="fleet init",
+            )
         sides = Comparing(renderer, both.was, both.now, both.before, both.after)
         closures, is_same = _learnt(renderer, both, known)
         if known is None and both.clusters_directory is not None:
@@ -82,6 +86,8 @@ async def _compared(before: Side, after: Side, notes: tuple[str, ...], prefix: s
         units = await sides.changes(is_same)
         held = await sides.held_beside(units)
         live = await _looked(sides, units, both.after, vault, live_seconds) if live_seconds else None
+        if is_new:
+            await kept.note(*pair)
     return Comparison(_words(before), _words(after), *fleets, tuple(sorted(both.files)), units, held, notes, live)
 
 
@@ -117,7 +123,7 @@ def _learnt(
         place = place_of(request)
         closure = known.closures.get(place) if known is not None else None
         if closure is not None:
-            renderer.learn(request, closure)
+            renderer.learn(both.was, request, closure)
         else:
             closure = renderer.closure(both.was, request)
         if closure.error is None and not closure.widened:

@@ -37,7 +37,7 @@ def read_both(was: Snapshot, now: Snapshot, kept: Read | None) -> Both:
 
     Where no file that the inventory reads differs, both commits define the same units, and nothing is read.
     """
-    files = frozenset(path for path in {*was.tree, *now.tree} if was.tree.get(path) != now.tree.get(path))
+    files = _differing(was.tree, now.tree)
     if kept is not None and not touches_inventory(files, kept.clusters_directory, kept.asked):
         after = replace(kept.fleet, commit=now.revision)
         return Both(was, now, kept.fleet, after, files, kept.clusters_directory, kept.asked)
@@ -51,6 +51,13 @@ def read_both(was: Snapshot, now: Snapshot, kept: Read | None) -> Both:
     after = load_fleet(now, loaded, files) if files else loaded
     asked = frozenset(watched.tree.asked)
     return Both(was, now, loaded.fleet, after.fleet, files, loaded.clusters_directory, asked)
+
+
+def _differing(was: Mapping[str, TreeEntry], now: Mapping[str, TreeEntry]) -> frozenset[str]:
+    """Paths of only one tree, or of other content or kind; entries that both trees share are not compared."""
+    known = was.get
+    found = {path for path, entry in now.items() if (old := known(path)) is not entry and old != entry}
+    return frozenset(found | (was.keys() - now.keys()))
 
 
 class _ReadAhead:

@@ -34,6 +34,9 @@ def main() -> None:
 
 
 def _plan(options: Mapping[str, str]) -> int:
+    import gc
+
+    gc.set_threshold(100_000, 20, 20)  # hardly anything that a plan makes is let go before its end
     from pathlib import Path
 
     from fleet.cli.ending import ended
@@ -44,4 +47,6 @@ def _plan(options: Mapping[str, str]) -> int:
         base, head, kube, root, output = (options[name] for name in ("base", "head", "kube", "root", "output"))
         return plan(Path(root), base=base, head=head, kube=kube, output=output)
 
-    return ended(command, debug=False)
+    code = ended(command, debug=False)
+    gc.freeze()  # else the interpreter looks at all values twice more when it ends
+    return code

@@ -155,10 +155,16 @@ class Renderer:
             )
         return found
 
-    def learn(self, request: RenderRequest, closure: Closure) -> None:
-        """Take a closure that was read by an earlier process, of the commit that is rendered first."""
+    def learn(self, snapshot: Snapshot, request: RenderRequest, closure: Closure) -> None:
+        """Take a closure of this commit that was read by an earlier process."""
+        self._tree(snapshot)
+        self._read[snapshot.revision][place_of(request)] = closure
         self._index.ask(request)
         self._index.put(request, closure)
+
+    async def expect_builds(self) -> None:
+        """Say that something will most likely be built, so that a worker loads meanwhile."""
+        await self._pool.start_ahead()
 
     async def close(self) -> None:
         """See fleet.ports.render.Renderer."""

@@ -46,16 +46,23 @@ class WorkerPool:
     _idle: list[_Process] = field(default_factory=list[_Process])
     _all: set[_Process] = field(default_factory=set[_Process])
     _turn: asyncio.Semaphore = field(init=False)
+    _ahead: asyncio.Task[_Process] | None = None
     _closed: bool = False
 
     def __post_init__(self) -> None:
         self._turn = asyncio.Semaphore(self.size)
 
+    async def start_ahead(self) -> None:
+        """Begin to start a worker for the first job, so that it loads while that job is still being prepared."""
+        if self._ahead is None and not self._all:
+            self._ahead = asyncio.create_task(self._start(), name="render worker ahead")
+            await asyncio.sleep(0)  # until the process runs, which needs nothing of this one to load
+
     async def run(self, parts: Sequence[bytes], seconds: float) -> Answer:
         """Have a job done; raises the FleetError that it ends in. A worker that vanishes is replaced once."""
         async with self._turn:
             for last in (False, True):
-                worker = self._idle.pop() if self._idle else await self._start()
+                worker = self._idle.pop() if self._idle else await self._started()
                 try:
                     answer = await worker.ask(parts, seconds + _GRACE_SECONDS)
                 except TimeoutError:
@@ -83,8 +90,15 @@ class WorkerPool:
     async def close(self) -> None:
         """End all workers; builds that run are broken off."""
         self._closed = True
+        if self._ahead is not None:
+            self._ahead.cancel()
+            await asyncio.gather(self._ahead, return_exceptions=True)
         for worker in list(self._all):
             await self._end(worker)
+
+    async def _started(self) -> _Process:
+        ahead, self._ahead = self._ahead, None
+        return await self._start() if ahead is None else await ahead
 
     async def _start(self) -> _Process:
         if self._closed:

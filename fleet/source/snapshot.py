@@ -183,11 +183,11 @@ def _unreadable(why: str) -> FetchFailed:
 def parse_tree(raw: bytes) -> dict[str, TreeEntry]:
     """The output of `git ls-tree -r -z --full-tree`."""
     tree: dict[str, TreeEntry] = {}
-    for line in raw.split(b"\0"):
+    for line in _path(raw).split("\0"):
         if line:
-            head, _, path = line.partition(b"\t")
-            mode, _, oid = head.decode().split(" ")
-            tree[_path(path)] = TreeEntry(mode, oid)
+            head, _, path = line.partition("\t")
+            mode, _, oid = head.split(" ")
+            tree[path] = TreeEntry(mode, oid)
     return tree
 
 
@@ -210,8 +210,10 @@ def check_tree(paths: Iterable[str], count: int, limits: GitLimits) -> None:
             why=f"{count}, the limit is {limits.files}",
             next_step="keep what is no configuration in another repository",
         )
+    surely_short = limits.path_bytes // 4  # of UTF-8, which takes four bytes a character at most
     for path in paths:
-        if len(path.encode()) > limits.path_bytes or path.count("/") >= limits.path_depth:
+        is_long = len(path) > surely_short and len(path.encode()) > limits.path_bytes
+        if is_long or path.count("/") >= limits.path_depth:
             raise CommitTooLarge(
                 "a path is too long or too deep",
                 where=path[:120],
