@@ -16,6 +16,7 @@ from fleet.values import dataclass
 _STEPS = 64  # boundaries looked at for the next change
 _FROM = datetime(2024, 1, 1, tzinfo=UTC).timestamp()  # of a leap year: whether windows open at all hangs on no clock
 _REACH_DAYS = 400
+_FAR_SECONDS = 50 * 366 * 86_400.0  # what lies beyond is never; a calendar ends somewhere
 _LOOKS = 10_000  # boundaries in that time: more than one an hour
 _REPEATED = 8  # starts that a clock change may give once more
 
@@ -85,7 +86,7 @@ def never_opens(windows: tuple[Window, ...]) -> bool:
         if not _closed_by(windows, at):
             return False
         following = _next_open(windows, at)
-        if following is None:
+        if following is None or following > _FROM + _FAR_SECONDS:
             return True
         # A schedule may begin years from here: the days count from its first start on.
         at, last = following, last or following + _REACH_DAYS * 86_400

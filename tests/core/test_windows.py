@@ -103,6 +103,7 @@ def test_the_time_until_which_it_stays_so_is_ahead_and_the_first_at_which_it_doe
         (allow("0 9 * * *", 1, BERLIN), deny("0 7 * * *", 2), deny("0 8 * * *", 1)),
         (deny("0 0 * * *", 24),),
         (deny("0 * * * *", 1),),
+        (deny("0 0 * * *", 1e9),),
     ],
 )
 def test_windows_that_a_deny_covers_wholly_never_open(windows: tuple[Window, ...]) -> None:
