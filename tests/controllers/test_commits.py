@@ -320,6 +320,11 @@ async def test_what_moves_to_an_overlay_that_waits_for_its_step_is_no_deletion(b
     await brain.commit(beside_steps())
     brain.repo.commit(beside_steps("two") | {"overlays/web/kustomization.yaml": kustomization("one.yaml")})
     await brain.commits.fetch_once()
+    both = dict(brain.board.results)
+    brain.repo.commit(beside_steps() | {"overlays/extra/two.yaml": None})
+    await brain.commits.fetch_once()
+    assert brain.desired("web@eu-1").action.moves == frozenset()
+    await brain.board.release(both)  # as where both were built while another overlay was released
     action = brain.desired("web@eu-1").action
     assert isinstance(action, Apply)
     assert action.permits == frozenset()

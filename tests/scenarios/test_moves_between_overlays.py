@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +263,61 @@ async def test_an_overlay_that_goes_leaves_its_objects_at_once(world: HubWorld) 
         await world.until_everywhere(world.commit({path: None for path in base() if path.startswith(f"{WEB}/")}))
         await world.until(lambda: owners(world, "prod-1") == owners(world, "dev-1") == {""}, "let go")
         assert uids(world) == before
+
+
+async def test_a_hub_that_is_killed_before_the_receiver_is_known_goes_on_with_the_move(
+    world: HubWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+    before = uids(world)
+    async with AsyncExitStack() as stack, world.run(kill=True):
+        await taken(world, world.repo.head())
+        await stack.enter_async_context(building(monkeypatch, "zshop"))
+        commit = world.commit(moved())
+        await world.until(lambda: waits(world, "web@prod-1", "zshop, which is being built"), "waits")
+    async with world.run():
+        await world.until_everywhere(commit)
+        await world.until(lambda: owners(world, "prod-1", "x") == {"zshop"}, "moved")
+        assert uids(world) == before
+        assert deleted(world) == []
+
+
+async def test_a_cluster_that_a_label_moves_to_another_overlay_keeps_its_objects(world: HubWorld) -> None:
+    def files(color: str) -> Files:
+        made: Files = {f"clusters/{name}.yaml": cluster_file(name, name.partition("-")[0]) for name in CLUSTERS}
+        made["clusters/prod-1.yaml"] = cluster_file("prod-1").replace("labels: {", f"labels: {{color: {color}, ")
+        for name, of in (("web", "blue"), ("store", "green")):
+            chosen = f"[{{matchLabels: {{color: {of}}}}}]"
+            made |= overlay(f"overlays/{name}", {each: config_map(each, of) for each in NAMES}, clusters=chosen)
+        return made
+
+    world.commit(files("blue"))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = uids(world)
+        await world.until_everywhere(world.commit(files("green")))
+        await world.until(lambda: world.unit("web@prod-1") is None, "let go")
+        assert owners(world, "prod-1") == {"store"}
+        assert uids(world) == before
+        assert deleted(world) == []
+
+
+async def test_what_moves_out_of_an_overlay_that_is_removed_stays_while_its_receiver_cannot_be_read(
+    world: HubWorld,
+) -> None:
+    """`state: absent` drops all, and the file of the overlay that takes it does not parse at first."""
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = uids(world)
+        store = overlay(STORE, {name: config_map(name, "1") for name in NAMES})
+        absent: Files = {f"{WEB}/overlay.yaml": base(state="absent")[f"{WEB}/overlay.yaml"]}
+        await taken(world, world.commit({**absent, **store, f"{STORE}/overlay.yaml": "kind: Overlay\nspec: ["}))
+        await world.until(lambda: waits(world, "web@prod-1", "which cannot be read: "), "waits")
+        assert not asks(world)
+        await world.until_everywhere(world.commit({f"{STORE}/overlay.yaml": store[f"{STORE}/overlay.yaml"]}))
+        await world.until(lambda: owners(world, "prod-1") == owners(world, "dev-1") == {"store"}, "moved")
+        assert uids(world) == before
+        assert deleted(world) == []
