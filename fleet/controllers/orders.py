@@ -21,7 +21,7 @@ from fleet.core.overrides import Way
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import is_part_of, list_digest_of
 from fleet.core.rollout import SyncRequest
-from fleet.core.status import HoldRequest
+from fleet.core.status import HoldRequest, asks_recovery
 from fleet.core.view import View
 from fleet.ports.state import BELIEVED, RECOVERED, Bells, HoldRow, OperationRow, State
 from fleet.values import dataclass
@@ -77,12 +77,25 @@ class Orders:
         self.bells.rollouts.set()  # who is suspended counts for them
 
     async def _recovered(self) -> frozenset[ClusterName]:
-        """Clusters that a person confirmed; what they hold is believed before the first of them may be written to."""
+        """Clusters that a person confirmed; what they hold is believed before the first of them may be written to.
+
+        A word is for what was shown: once no unit asks any more it is over, and a later loss asks again (R24).
+        """
         recovered = (await self.state.get_value(RECOVERED) or "").split()
-        if set(recovered) - set((await self.state.get_value(BELIEVED) or "").split()):
+        believed = set((await self.state.get_value(BELIEVED) or "").split())
+        if over := {name for name in recovered if name in believed and not self._asks(ClusterName(name))}:
+            recovered = [name for name in recovered if name not in over]
+            # In this order: one that is believed no more and confirmed still is believed once more.
+            await self.state.set_value(BELIEVED, " ".join(sorted(believed - over)))
+            await self.state.set_value(RECOVERED, " ".join(recovered))
+        if set(recovered) - believed:
             values = {BELIEVED: " ".join(recovered)}
             await self.board.believe(frozenset(map(ClusterName, recovered)), values, self.wall())
         return frozenset(map(ClusterName, recovered))
+
+    def _asks(self, cluster: ClusterName) -> bool:
+        """Whether a person's word is still waited for there, as far as the cluster was heard."""
+        return any(asks_recovery(unit) for name, unit in self.view.units.items() if name.cluster == cluster)
 
     async def _request_of(self, row: OperationRow, every: Sequence[OperationRow]) -> SyncRequest | None:
         if row.kind != "sync":

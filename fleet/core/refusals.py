@@ -106,6 +106,7 @@ GUARDS: tuple[Guard, ...] = (
         ("another name of the fleet", "R4 R5", "roster:Roster.whole", "FleetRenamed"),
         ("a lost mirror keeps its promise", "R7", "commits:Commits._check_promise", "HistoryRewritten"),
         ("what waits for its step takes", "R9 R16", "board:Board.release", ""),
+        ("a person's word is for what was shown", "R24 R12", "orders:Orders._recovered", ""),
         ("a move is no deletion", "R9 R16", "deletions:Deletions._moved", ""),
         ("a bundle that cannot be had is not empty", "R5 R9 R16", "deletions:Deletions.permits_of", "prune-budget"),
     ),

@@ -153,6 +153,24 @@ async def test_what_a_parent_bars_is_barred_before_its_unit_is_confirmed_though_
     await made.close()
 
 
+async def test_a_confirmed_recovery_is_for_what_was_shown_and_a_later_loss_asks_again(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    name = UnitName.parse("web@dev-1")
+    asks = Blocker(Standing.HELD, "cluster dev-1", "its record was rebuilt", brain.wall(), "", ASKS_RECOVERY)
+    brain.view.units[name] = replace(brain.view.units[name], blocked_by=(asks,))
+    await brain.state.set_value(RECOVERED, "dev-1")
+    for _ in range(2):  # the worker has not heard it yet
+        await brain.orders.look()
+        assert await brain.state.get_value(RECOVERED) == "dev-1"
+    brain.view.units[name] = replace(brain.view.units[name], blocked_by=())  # as it says when confirmed
+    await brain.orders.look()
+    assert not await brain.state.get_value(RECOVERED)
+    brain.view.units[name] = replace(brain.view.units[name], blocked_by=(asks,))
+    await brain.orders.look()
+    assert not await brain.state.get_value(RECOVERED)
+
+
 async def taken_back(brain: Brain, rollouts: Rollouts) -> str:
     """Web 2 everywhere, and taken back by a person; what is held then."""
     before = told(brain, "dev-1")

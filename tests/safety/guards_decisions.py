@@ -237,6 +237,10 @@ CASES: dict[str, Case] = {
         gives("frozenset(name.overlay for name in waiting)"), _MOVES,
         "test_an_overlay_is_judged_once_nothing_is_built_on_any_cluster_where_it_waits",
         "test_only_what_is_being_built_will_be_known_soon"),
+    "a person's word is for what was shown": case_of(
+        swap("self._asks(ClusterName(name))", "True"), "controllers/test_rollouts.py",
+        "test_a_confirmed_recovery_is_for_what_was_shown_and_a_later_loss_asks_again",
+        "test_what_a_parent_bars_is_barred_before_its_unit_is_confirmed_though_no_look_came_between"),
     "what a team may not have": case_of(
         always("unit.team is None"), _COMMITS,
         "test_a_teams_object_outside_its_rights_is_refused_and_others_go_on",
