@@ -52,6 +52,8 @@ async def rebuild_units(site: Site, known: Mapping[UnitName, UnitState]) -> list
             quarantined=parent.quarantined,
         )
         unit = UnitState(name, memory)
+        if not rebuilt.complete:  # said to the person who confirms, until the parent is written again
+            unit.parent_trouble = f"{len(rebuilt.rows)} objects were found, not the list that its parent object names"
         for row in rebuilt.rows:
             unit.rows[row.ref] = row
         found.append(unit)

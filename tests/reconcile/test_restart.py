@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 
@@ -79,6 +80,23 @@ async def test_a_lost_journal_that_meets_our_marks_only_observes_until_confirmed
         # What the lost record held is known again, and still asks before it goes.
         await hub.until(lambda: hub.units[unit].holds, "the hold")
         assert client.exists(f"{path}/b")
+
+
+@pytest.mark.parametrize("missing", [False, True])
+async def test_a_record_that_is_not_found_whole_says_so_to_who_confirms_it(
+    hub: Hub, api_server: ControlPlane, shop: str, *, missing: bool
+) -> None:
+    unit = hub.want("web", [config_map("a", shop), config_map("b", shop)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        await asyncio.sleep(0.3)
+    if missing:
+        api_server.client().delete(f"/api/v1/namespaces/{shop}/configmaps/b")
+    hub.journal = MemoryJournal()
+    hub.units.clear()
+    async with hub.worker():
+        found = await hub.until(lambda: (u := hub.units.get(unit)) and u.blocked_by and u, "held")
+    assert any("not the list" in text for text in found.warnings) is missing
 
 
 async def test_what_a_hook_left_is_no_object_of_a_record_that_is_found_again(
