@@ -74,6 +74,14 @@ def test_anything_else_is_not_and_says_why(requests: list[HoldRequest]) -> None:
     assert verdict.why
 
 
+@pytest.mark.parametrize("going", GOING)
+def test_what_goes_along_with_an_object_was_in_no_plan_and_is_asked_about(going: Going) -> None:
+    verdict = judge_hold(BOUND, [request(pending(going, inside=("a thing",)))], now=1)
+    assert isinstance(verdict, Broken)
+    assert verdict.why.startswith("more goes with")
+    assert judge_hold(BOUND, [request(pending(going))], now=1) == Covered()
+
+
 @pytest.mark.parametrize("approval", [WAITS, BOUND.voided("x"), replace(BOUND, commit=OTHER)])
 def test_an_approval_of_no_or_another_commit_says_nothing(approval: PlanApproval) -> None:
     assert judge_hold(approval, [request(*WHOLE)], now=1) == NotConcerned()

@@ -2,8 +2,9 @@
 
 Who approves sends the plan's text along (listing.py): whoever knows the digest can see that the list is its own, and
 nothing else that was said has to be believed. The approval counts for the one commit that yields the same digest, and
-there for exactly the objects whose UID and content are still those that the hub read when it was given. Whatever
-differs makes it void, with the reason, and a person is asked as ever.
+there for exactly the objects whose UID and content are still those that the hub read when it was given. What goes along
+with a Namespace, a CRD or a claim is in no plan: where anything does, a person who sees it decides. Whatever differs
+makes it void, with the reason, and a person is asked as ever.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fleet.core.documents import (
     text_at,
 )
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
+from fleet.core.inside import takes_along
 from fleet.core.status import HoldRequest, PendingDeletion
 from fleet.values import dataclass
 
@@ -142,6 +144,8 @@ def _differs(going: Going | None, unit: UnitName, deletion: PendingDeletion) -> 
         return f"{deletion.ref} of {unit} is another object than the one that was approved"
     if deletion.content != going.content:
         return f"{deletion.ref} of {unit} changed since it was approved"
+    if takes_along(deletion.ref) and deletion.inside:  # neither its UID nor its content says so (R10)
+        return f"more goes with {deletion.ref} of {unit} than the plan showed"
     return ""
 
 
