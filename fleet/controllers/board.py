@@ -164,7 +164,7 @@ class Board:
             fresh |= {name: result for name, result in results.items() if self.results.get(name) != result}
             again = self._to_judge(building, fresh)
             if not fresh and not again:
-                self._view.rendering = building
+                self._view.rendering -= results.keys()
                 return
             waiting = {
                 name: result
@@ -194,7 +194,7 @@ class Board:
                 to_whom = self._permits_to_come if self._is_shown_only(name) else self._permits
                 to_whom[name] = permits.get(name, frozenset())
             self.results.update(fresh)
-            self._view.rendering = building
+            self._view.rendering -= results.keys()  # of what it is by now: a commit may have begun meanwhile
             self._unjudged.clear()
             self._dirty |= {*fresh, *again}
             self._look_at_leaving_of(results)
@@ -202,9 +202,13 @@ class Board:
 
     async def settle(self) -> None:
         """A commit is known as a whole: what waited for other units to be known is judged again, and published."""
-        self._dirty |= self._roster.leaving.units.keys()
+        self.look_at_leaving()
         await self.release({})
         await self.publish()
+
+    def look_at_leaving(self) -> None:
+        """What leaves is judged anew with the next publish: more, or less, is known of what may take its objects."""
+        self._dirty |= self._roster.leaving.units.keys()
 
     def _to_judge(self, building: Collection[UnitName], fresh: Container[UnitName]) -> dict[UnitName, Result]:
         """What units hold whose deletions waited for others, and may be judged again now."""

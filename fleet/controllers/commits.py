@@ -216,6 +216,7 @@ class Commits:
         todo = self._stale(fleet, resolved, changed) if resolved is not None else {}
         self._view.rendering = frozenset(todo)
         self._view.version += 1
+        self._board.look_at_leaving()
         await self._board.publish()
         at = self._wall()
         self._again.clear()

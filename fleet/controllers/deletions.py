@@ -48,17 +48,22 @@ class Known:
 
 
 class _Newest:
-    """Results by cluster, sorted when the first is asked for: most commits drop nothing. books: later ones go first."""
+    """Results by cluster, sorted when the first is asked for: most commits drop nothing. books: later ones go first.
 
-    def __init__(self, *books: Mapping[UnitName, Result]) -> None:
-        self._books = books
+    told: what units are told to hold now, where that is not their newest: what goes back holds its objects again.
+    """
+
+    def __init__(self, *books: Mapping[UnitName, Result], told: Mapping[UnitName, Result] | None = None) -> None:
+        self._books, self._told = books, told or {}
         self._on: dict[ClusterName, list[tuple[UnitName, Rendered]]] | None = None
 
     def on(self, cluster: ClusterName) -> Sequence[tuple[UnitName, Rendered]]:
         """All of a cluster that are known."""
         if self._on is None:
             self._on = {}
-            for name, result in {name: result for book in self._books for name, result in book.items()}.items():
+            newest = {name: result for book in self._books for name, result in book.items()}
+            told = ((name, result) for name, result in self._told.items() if newest.get(name) != result)
+            for name, result in (*newest.items(), *told):
                 if isinstance(result, Rendered):
                     self._on.setdefault(name.cluster, []).append((name, result))
         return self._on.get(cluster, ())
@@ -126,7 +131,7 @@ class Deletions:
         unknown: set[UnitName] = set()  # what leaves these may have moved: it counts, and nothing of it is permitted
         dropped: dict[UnitName, frozenset[ObjectRef]] = {}
         later: set[OverlayName] = set()  # judged as a whole once all is built that may take something
-        newest = _Newest(known.results, fresh, known.coming)
+        newest = _Newest(known.results, known.coming, told=fresh)
         self._forget({name for name in (*self._judged.renames, *self._moves) if name not in known.held}, fresh)
         for name, result in fresh.items():
             self._moves.pop(name, None)

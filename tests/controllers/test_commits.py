@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from controllers.rig import Brain
@@ -100,6 +101,44 @@ async def test_a_removed_target_is_detached(brain: Brain) -> None:
     assert brain.desired("edge@eu-1") is None
     assert brain.board.released_of(UnitName.parse("edge@eu-1")) is None
     assert brain.desired("edge@eu-2").action != Detach()
+
+
+async def test_what_leaves_waits_again_while_the_next_commit_builds_what_may_take_its_objects(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its inventory says the same as before: only a file of another overlay differs."""
+    await brain.commit(small())
+    brain.repo.commit(overlay("overlays/edge", {"edge": config_map("edge", "1")}, clusters="[{names: [eu-2]}]"))
+    await brain.commits.fetch_once()
+    assert brain.desired("edge@eu-1").action == Detach()
+    render, seen = brain.renderer.render, list[Detach]()
+
+    async def looking(*given: Any, **more: Any) -> Any:
+        seen.append(brain.desired("edge@eu-1").action)
+        return await render(*given, **more)
+
+    monkeypatch.setattr(brain.renderer, "render", looking)
+    brain.repo.commit({"overlays/web/one.yaml": config_map("one", "2")})
+    await brain.commits.fetch_once()
+    waits = "it left the repo; ConfigMap default/edge may move to web, which is being built"
+    assert {action.waits for action in seen} == {waits}
+    assert brain.desired("edge@eu-1").action == Detach()
+
+
+async def test_what_a_commit_begins_to_build_amid_another_release_stays_known_as_being_built(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await brain.commit(small())
+    unit, other = UnitName.parse("web@eu-1"), UnitName.parse("edge@eu-1")
+    judge = brain.board._deletions.permits_of
+
+    async def meanwhile(*given: Any, **more: Any) -> Any:
+        brain.view.rendering = frozenset({unit, other})  # as the next commit does
+        return await judge(*given, **more)
+
+    monkeypatch.setattr(brain.board._deletions, "permits_of", meanwhile)
+    await brain.board.release({unit: RenderProblem("Slow", "too slow", Revision("f" * 40))})
+    assert brain.view.rendering == {other}
 
 
 async def test_a_unit_that_came_back_before_it_was_let_go_keeps_its_orders_and_is_told_anew(brain: Brain) -> None:

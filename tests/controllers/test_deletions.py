@@ -84,14 +84,17 @@ class World:
 
     async def release(self, units: list[UnitName], result: Rendered) -> set[UnitName]:
         """Who may delete x by this result; the others' workers hold it."""
-        fresh = dict.fromkeys(units, result)
+        return await self.take(dict.fromkeys(units, result))
+
+    async def take(self, fresh: dict[UnitName, Rendered]) -> set[UnitName]:
+        """The same, each with a result of its own."""
         known = Known(self.held, self.reports, self.results, self.coming, lambda name: self.unsure.get(name, ()))  # type: ignore
         permits = await self.deletions.permits_of(fresh, known, limit_clusters=3, guides=self.guided)  # type: ignore
         await self.state.put_released((), values=self.deletions.values())
         self.deletions.saved()
         self.held.update(fresh)
         self.results.update(fresh)
-        return {unit for unit in units if X in permits[unit]}
+        return {unit for unit in fresh if X in permits[unit]}
 
     async def audit(self, unit: UnitName) -> None:
         entry = AuditEntry(self.now, "worker", "delete", unit.cluster, unit=str(unit), object=X.key, outcome="done")
@@ -298,3 +301,15 @@ async def test_a_result_that_is_not_taken_over_yet_takes_what_it_holds_and_leave
     assert moves(world, unit) == {X: "moves to more once that is released here"}
     world.results[more], world.coming[more] = WITH, AGAIN
     assert await world.release([unit], WITHOUT) == {unit}
+
+
+async def test_what_another_unit_gets_back_moves_to_it_when_both_are_taken_back(world: World) -> None:
+    (unit,) = web(0)
+    more = UnitName(OverlayName("more"), unit.cluster)
+    world.says(more, AGAIN)
+    world.results |= {more: AGAIN, unit: WITH}
+    world.coming |= {more: AGAIN, unit: WITH}
+    assert await world.take({unit: WITHOUT, more: WITH}) == set()
+    assert moves(world, unit) == {X: "moves to more once that is released here"}
+    world.says(unit, WITH, X, Y)
+    assert await world.take({unit: WITHOUT, more: AGAIN}) == {unit}
