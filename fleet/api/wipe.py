@@ -6,7 +6,7 @@ What may be wiped is read from the state, where the hub keeps what leaves; the l
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fleet.access.policy import Role
@@ -16,18 +16,19 @@ from fleet.api.queries import WipeBody
 from fleet.api.route import Call, Route
 from fleet.controllers.roster import LEAVING
 from fleet.core.audit import AuditEntry
+from fleet.core.fleet import Mode
 from fleet.core.ids import ClusterName, UnitName
-from fleet.core.leaving import Leave, decode_leaving
+from fleet.core.leaving import Leave, Leaving, decode_leaving
 from fleet.core.status import Event, EventKind
 from fleet.core.wipe import WIPE, key_of
 from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid, StateDamaged
 from fleet.ports.state import OperationRow
 
 
-async def _leaving(call: Call) -> Mapping[UnitName, Leave]:
+async def _leaving(call: Call) -> Leaving:
     text = await call.parts.state.get_value(LEAVING)
     try:
-        return decode_leaving(text).units if text else {}
+        return decode_leaving(text) if text else Leaving()
     except ValueError as error:
         raise StateDamaged(
             "what leaves the fleet cannot be read", why=str(error), next_step="restore a backup of the data directory"
@@ -42,7 +43,7 @@ def _objects(call: Call, unit: UnitName) -> list[str]:
 async def _list(call: Call) -> LeavingList:
     items = [
         LeavingOut(unit=str(unit), commit=leave.commit, fall=leave.fall, wipe=leave.wipe, objects=_objects(call, unit))
-        for unit, leave in sorted((await _leaving(call)).items())
+        for unit, leave in sorted((await _leaving(call)).units.items())
     ]
     return LeavingList(items=items, total=len(items))
 
@@ -61,18 +62,19 @@ async def _unit(call: Call) -> OperationList:
             why="what Git wants would be made again",
             next_step=f"say state: absent there, or: {_way(f'unit {unit}', str(unit))}",
         )
-    if unit not in leaving:
+    if unit not in leaving.units:
         raise NotKnown(
             f"{unit} is not leaving",
             why="what was let go carries no mark any more: nothing proves which objects were its own",
             next_step="delete them by hand, or put it back in Git with adopt, and then: state: absent",
         )
-    return await _wipe(call, {unit: leaving[unit]})
+    return await _wipe(call, leaving, {unit: leaving.units[unit]})
 
 
 async def _cluster(call: Call) -> OperationList:
     cluster, fleet = ClusterName(call.name), call.parts.view.fleet
-    leaving = {unit: leave for unit, leave in (await _leaving(call)).items() if unit.cluster == cluster}
+    leaving = await _leaving(call)
+    units = {unit: leaving.units[unit] for unit in leaving.of_cluster(cluster)}
     if fleet is not None and cluster in fleet.clusters:
         raise PreconditionFailed(
             f"Git has the cluster {cluster}",
@@ -80,21 +82,46 @@ async def _cluster(call: Call) -> OperationList:
             why="what Git wants would be made again",
             next_step=_way(f"cluster {cluster}", cluster),
         )
-    if not leaving:
+    if not units:
         raise NotKnown(
             f"nothing is leaving {cluster}",
             why="what was let go carries no mark any more: nothing proves which objects were fleet's own",
             next_step="put the cluster back in Git, and then: " + _way(f"cluster {cluster}", cluster),
         )
-    return await _wipe(call, leaving)
+    return await _wipe(call, leaving, units)
 
 
 def _way(scope: str, name: str) -> str:
     return f"fleet suspend {scope}, take it out of Git, fleet wipe {name}, fleet resume {scope}"
 
 
-async def _wipe(call: Call, units: Mapping[UnitName, Leave]) -> OperationList:
-    """Write it down once for each unit (R42); the audit log has each attempt before it counts, then how it went."""
+def _check(call: Call, leaving: Leaving, units: Iterable[UnitName]) -> None:
+    """Refuse what the loop of orders would refuse, or let wait, as far as it is known now: nothing is written down."""
+    fleet = call.parts.view.fleet
+    entries = {**leaving.clusters, **(fleet.clusters if fleet is not None else {})}
+    for unit in units:
+        if fleet is not None and (problem := fleet.unknown.covers(unit)) is not None:
+            raise PreconditionFailed(
+                f"whether Git wants {unit} again cannot be read",
+                where=str(problem.origin),
+                why=f"{problem.reason}: {problem.what}",
+                next_step="fleet validate",
+            )
+        entry = entries.get(unit.cluster)
+        if entry is not None and entry.mode is Mode.OBSERVE:
+            raise PreconditionFailed(
+                f"{unit.cluster} is only observed",
+                where=str(entry.origin),
+                why="mode observe: nothing is written there",
+                next_step=f"suspend what is to be wiped, set mode: manage in Git, fleet wipe {call.name}",
+            )
+
+
+async def _wipe(call: Call, leaving: Leaving, units: Mapping[UnitName, Leave]) -> OperationList:
+    """Write it down once for each unit (R42); the audit log has each attempt before it counts, then how it went.
+
+    The same word of the same person is the operation that it was; one that ended already does nothing any more.
+    """
     body, state, now = await call.body(WipeBody), call.parts.state, call.parts.wall()
     if body.confirm != call.name:
         raise RequestInvalid(
@@ -102,6 +129,7 @@ async def _wipe(call: Call, units: Mapping[UnitName, Leave]) -> OperationList:
             why="a wipe deletes, and asks for the name once more",
             next_step=f"--confirm {call.name}",
         )
+    _check(call, leaving, units)
     entries = [
         AuditEntry(
             at=now,
@@ -129,6 +157,12 @@ async def _wipe(call: Call, units: Mapping[UnitName, Leave]) -> OperationList:
                     idempotency_key=key_of(unit, leave.commit),
                 )
             )
+            if row.outcome:
+                raise PreconditionFailed(
+                    f"the wipe of {unit} by {row.actor} ended already",
+                    why=f"{row.id} is {row.outcome}: {row.message}",
+                    next_step="another administrator may wipe it; or put it back in Git, and take it out again",
+                )
         except FleetError as error:
             await state.write(replace(entry, outcome=f"refused: {error.reason}"))
             raise

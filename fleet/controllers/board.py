@@ -593,7 +593,14 @@ class Board:
             self._is_known[held.bundle] = True
 
     async def _look_at_leaving(self, name: UnitName, fleet: Fleet) -> None:
-        """Whether a unit that left may be let go: not before all is known and told that may take its objects (R16)."""
+        """Whether a unit that left may be let go: not before all is known and told that may take its objects (R16).
+
+        Nor while it cannot be read whether Git wants it again (R5).
+        """
+        if (problem := fleet.unknown.covers(name)) is not None:
+            words = f"whether it is back cannot be read: {problem.reason} ({problem.origin})"
+            self._leaving_waits[name] = f"it left the repo; {words}"
+            return
         units = (unit.name for unit in self._takers.on(name.cluster, fleet))
         waiting = {other: self._waiting[other] for other in units if self.waits(other)}
         try:

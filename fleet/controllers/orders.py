@@ -132,8 +132,9 @@ class Orders:
         for row in holds:
             requests = wanted.get((OverlayName(row.overlay), row.commit))
             if requests is None:
-                await self.state.close_hold(row.id, now)
-                settled = False
+                if not self._is_being_wiped(row, now):
+                    await self.state.close_hold(row.id, now)
+                    settled = False
             elif row.decision == "approved" and now < row.expires_at and is_part_of(requests, row.requests):
                 del wanted[OverlayName(row.overlay), row.commit]
         for (overlay, commit), requests in sorted(wanted.items()):
@@ -157,6 +158,15 @@ class Orders:
             holds = await self.state.holds(open_only=True)
         telemetry.HOLDS.set(sum(1 for row in holds if not row.decision))
         return holds
+
+    def _is_being_wiped(self, row: HoldRow, now: float) -> bool:
+        """Whether a wipe goes on that asked for any of it: while other units may take objects (R16) it does not ask."""
+        leaving = self.board.leaving()
+        return now < row.expires_at and any(
+            leave.wipe and not leave.wiped and leave.commit == request.commit
+            for request in row.requests
+            if request.deletions and (leave := leaving.get(request.unit)) is not None
+        )
 
     def _count(self, overlay: OverlayName, commit: Revision, requests: Sequence[HoldRequest]) -> None:
         """A list that nobody was asked about before: once for each guard that stopped a part of it."""

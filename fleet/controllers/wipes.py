@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fleet.controllers.board import Board
 from fleet.core.fleet import Mode
 from fleet.core.ids import UnitName
+from fleet.core.leaving import Leave
 from fleet.core.view import View
 from fleet.core.wipe import WIPE, is_over, key_of, words_of
 from fleet.ports.state import OperationRow, State
@@ -32,15 +33,18 @@ class Wipes:
             leave = leaving.get(unit)
             if leave is None or row.idempotency_key != key_of(unit, leave.commit):
                 await self.state.end_operation(row.id, "refused", self._why_void(unit), self.wall())
-            elif leave.wiped or (leave.wipe and is_over(self.view.units.get(unit))):
+            elif leave.wiped or self._is_over(unit, leave):
                 message = words_of(self.view.units.get(unit))
                 await self.state.end_operation(row.id, "done", message, self.wall())
             elif not leave.wipe and self._is_observed(unit):
                 await self.state.end_operation(row.id, "refused", "mode observe: nothing is written there", self.wall())
             else:
                 asked.setdefault(unit, f"{row.id} by {row.actor}")
-        over = {unit for unit, leave in leaving.items() if leave.wipe and is_over(self.view.units.get(unit))}
+        over = {unit for unit, leave in leaving.items() if self._is_over(unit, leave)}
         self.board.wipe(asked, frozenset(over))
+
+    def _is_over(self, unit: UnitName, leave: Leave) -> bool:
+        return bool(leave.wipe) and is_over(self.view.units.get(unit), leave.commit)
 
     def _is_observed(self, unit: UnitName) -> bool:
         entry = self.board.entries().get(unit.cluster)

@@ -59,12 +59,17 @@ class Leaving:
         return Leaving(units, {name: entry for name, entry in self.clusters.items() if name in used})
 
     def renamed(self, old: ClusterName, new: ClusterName, wanted: Container[UnitName]) -> Leaving:
-        """The same after a cluster got another name: what is `wanted` under that name does not leave after all (R2)."""
+        """The same after a cluster got another name: what is `wanted` under that name does not leave after all (R2).
+
+        A wipe was of the old name, which a person typed: what goes on leaving is let go.
+        """
         units: dict[UnitName, Leave] = {}
         for name, leave in self.units.items():
             now = replace(name, cluster=new) if name.cluster == old else name
-            if now == name or now not in wanted:
-                units[now] = leave
+            if now == name:
+                units[name] = leave
+            elif now not in wanted:
+                units[now] = replace(leave, wipe="", wiped=False)
         return Leaving(units, {name: entry for name, entry in self.clusters.items() if name != old})
 
 

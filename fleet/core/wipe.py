@@ -18,9 +18,14 @@ def key_of(unit: UnitName, commit: Revision) -> str:
     return f"{WIPE} {unit} {commit}"
 
 
-def is_over(report: UnitReport | None) -> bool:
-    """Whether a unit owns nothing any more that may be deleted; what is never to be (`prune: disabled`) may be left."""
-    if report is None or report.detached or report.bundle != EMPTY_BUNDLE.digest or report.holds:
+def is_over(report: UnitReport | None, commit: Revision) -> bool:
+    """Whether a unit owns nothing any more that may be deleted; what is never to be (`prune: disabled`) may be left.
+
+    commit: by which it left. Before that it may have held the empty bundle and kept everything (`prune: false`).
+    """
+    if report is None or report.detached or report.holds:
+        return False
+    if (report.commit, report.bundle) != (commit, EMPTY_BUNDLE.digest):
         return False
     return report.sync is Sync.SYNCED and all(status.sync is Sync.SYNCED for status in report.objects)
 

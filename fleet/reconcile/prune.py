@@ -93,7 +93,8 @@ class Pruner:
         unit.spared = tuple(sorted(item.ref for item in verdict.kept))
         hold = verdict.hold
         if hold is None and verdict.waiting:
-            message = f"would delete {list_of([item.ref for item in verdict.waiting])}, as on many clusters at once"
+            why = "its wipe asks" if isinstance(action, Apply) and action.wipe else "on many clusters at once"
+            message = f"would delete {list_of([item.ref for item in verdict.waiting])}, as {why}"
             hold = GuardHold("prune-budget", message, verdict.waiting)
         if not outcome.may().prune:
             return

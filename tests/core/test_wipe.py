@@ -23,7 +23,7 @@ HELD = HoldRequest(WEB, C1, "sharp-fall", "m", (PendingDeletion(ref("a"), "u", D
 
 @pytest.mark.parametrize("report", [CLEAN, replace(CLEAN, objects=(KEPT,))])
 def test_a_wipe_is_over_once_nothing_is_left_that_may_be_deleted(report: UnitReport) -> None:
-    assert is_over(report)
+    assert is_over(report, C1)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,11 @@ def test_a_wipe_is_over_once_nothing_is_left_that_may_be_deleted(report: UnitRep
         replace(CLEAN, holds=(HELD,)),
         replace(CLEAN, objects=(KEPT, replace(KEPT, sync=Sync.OUT_OF_SYNC))),
         replace(CLEAN, detached=True),
+        replace(CLEAN, commit=C2),  # from before it left: everything may stand there, kept by sync.prune: false
     ],
 )
 def test_a_wipe_is_not_over_while_anything_is_held_left_or_unknown(report: UnitReport | None) -> None:
-    assert not is_over(report)
+    assert not is_over(report, C1)
 
 
 def test_how_it_ended_counts_what_stays() -> None:
@@ -59,3 +60,12 @@ def test_the_first_word_stays_and_only_what_is_asked_for_is_wiped() -> None:
     assert (asked.units[WEB].wipe, asked.units[EDGE].wipe) == ("op-1 by mara", "")
     assert asked.with_wipes({}, frozenset({WEB})).units[WEB].wiped
     assert asked.with_wipes({}, frozenset()) is asked
+
+
+def test_a_wipe_ends_with_the_name_that_was_typed_and_others_go_on() -> None:
+    other = UnitName(WEB.overlay, ClusterName("eu-3"))
+    wiping = Leave(C1, "4 of 4 units leave", "op-1 by mara", wiped=True)
+    renamed = Leaving({WEB: wiping, other: wiping}).renamed(WEB.cluster, ClusterName("eu-9"), wanted=())
+    assert renamed.units == {
+        UnitName(WEB.overlay, ClusterName("eu-9")): Leave(C1, "4 of 4 units leave"), other: wiping
+    }  # fmt: skip

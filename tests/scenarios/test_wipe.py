@@ -17,6 +17,7 @@ from fleet.core.ids import UnitName
 WIPE = "/api/v1/units/web@eu-1:wipe"
 SAID = {"confirm": "web@eu-1", "reason": "retired"}
 GONE = {"web-a", "web-b", "web-c"}
+KEPT = config_map("kept", "1").replace("metadata: {", "metadata: {annotations: {fleet.internal/prune: disabled}, ")
 
 
 @pytest.fixture
@@ -185,10 +186,7 @@ async def _wiping(world: HubWorld) -> bool:
 
 
 async def test_what_is_never_to_be_deleted_stays_without_our_marks(world: HubWorld) -> None:
-    notes = "annotations: {fleet.internal/prune: disabled}, namespace: default}"
-    objects = {name: config_map(name, "1") for name in GONE}
-    objects["kept"] = config_map("kept", "1").replace("namespace: default}", notes)
-    commit(world, files(objects=objects))
+    commit(world, files(objects={**{name: config_map(name, "1") for name in GONE}, "kept": KEPT}))
     async with world.run():
         await left_while_suspended(world)
         _, answer = await world.call("POST", WIPE, SAID)
@@ -199,6 +197,54 @@ async def test_what_is_never_to_be_deleted_stays_without_our_marks(world: HubWor
         await eventually(world, lambda: _none(world), "it is let go")
         kept = world.sim.cluster("eu-1").get("", "ConfigMap", "default", "kept")
         assert not [name for name in kept["metadata"].get("labels", {}) if name.startswith("fleet.internal/")]
+
+
+@pytest.mark.parametrize("names", [["web-a"], ["web-a", "web-b", "web-c"]])
+async def test_its_hold_says_that_a_wipe_asks_unless_a_guard_has_more_to_say(world: HubWorld, names: list[str]) -> None:
+    commit(world, files(objects={**{name: config_map(name, "1") for name in names}, "kept": KEPT}))
+    async with world.run():
+        await left_while_suspended(world)
+        await world.call("POST", WIPE, SAID)
+        await resume(world)
+        await open_hold(world)
+        (hold,) = world.unit("web@eu-1").holds
+        if len(names) > 1:
+            assert hold.message.startswith("would delete 3 of 4 objects within an hour")
+        else:
+            assert hold.message == "would delete ConfigMap default/web-a, as its wipe asks"
+
+
+BROKEN_AGAIN = overlay("overlays/web", {"a": config_map("web-a", "1")}, clusters="[{names: [eu-1]}]", bogus=1)
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+async def test_what_git_says_again_unreadably_is_not_wiped_until_git_is_read(world: HubWorld, hidden: bool) -> None:
+    commit(world, files())
+    async with world.run():
+        await left_while_suspended(world)
+        _, answer = await world.call("POST", WIPE, SAID)
+        await resume(world)
+        hold = await open_hold(world)
+        marks = world.marks()
+        if hidden:
+            commit(world, {**files(), **BROKEN_AGAIN})
+            await world.until(lambda: "whether it is back cannot be read" in world.unit("web@eu-1").message, "it waits")
+            assert await approve(world, hold) == 200
+            assert (await world.call("POST", WIPE, SAID))[0] == 409
+            more = overlay("overlays/shop", {"cm": config_map("shop", "2")})
+            commit(world, {**files(), **BROKEN_AGAIN, **more})
+            await world.until(lambda: _value(world, "shop") == "2", "what is read goes on")
+            assert not any("web-" in write for writes in world.writes(marks).values() for write in writes)
+            assert here(world) >= GONE
+            commit(world, {**files(web=""), **more})
+        else:
+            assert await approve(world, hold) == 200
+        assert (await ended(world, answer["items"][0]["id"]))["outcome"] == "done"
+        assert not here(world) & GONE
+
+
+def _value(world: HubWorld, name: str) -> str:
+    return world.sim.cluster("eu-1").get("", "ConfigMap", "default", name)["data"]["a"]
 
 
 async def test_a_namespace_among_it_is_asked_about_with_what_goes_with_it(world: HubWorld) -> None:
