@@ -22,7 +22,7 @@ from fleet.core.gating import GateView
 from fleet.core.ids import OverlayName, UnitName
 from fleet.core.passage import Passage, Passages
 from fleet.core.rollout_orders import PREFIX, SHORTEST, about_of, find, taken_back_by
-from fleet.core.takeover import latest_of, rows_of
+from fleet.core.turns import latest_of, rows_of
 from fleet.core.view import View
 from fleet.errors import NotKnown, RequestInvalid
 from fleet.ports.state import OperationRow

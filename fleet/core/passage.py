@@ -285,7 +285,10 @@ def _read_passage(value: Any) -> Passage:
     return Passage(
         commit=Revision(value["commit"]),
         started_at=value["started"],
-        rows={OverlayName(overlay): _read_row(row) for overlay, row in value["rows"].items()},
+        rows={
+            OverlayName(overlay): _read_row(row, is_back=value["outcome"] == "rolled back" and bool(row["before"]))
+            for overlay, row in value["rows"].items()
+        },
         approvals={step: tuple(who) for step, who in value["approvals"].items()},
         halted=_read_stop(value["halted"]),
         paused=_read_stop(value["paused"]),
@@ -296,7 +299,8 @@ def _read_passage(value: Any) -> Passage:
     )
 
 
-def _read_row(value: Any) -> Row:
+def _read_row(value: Any, *, is_back: bool = False) -> Row:
+    """is_back: what is so where the row does not say it, as it is from before rows said so."""
     return Row(
         targets={ClusterName(cluster): digest for cluster, digest in value["targets"].items()},
         flying={ClusterName(cluster): at for cluster, at in value["flying"].items()},
@@ -310,5 +314,5 @@ def _read_row(value: Any) -> Row:
         excused=frozenset(map(ClusterName, value["excused"])),
         gates=decode_states(value.get("gates", {})),
         done=value["done"],
-        back=value.get("back", False),
+        back=value.get("back", is_back),
     )

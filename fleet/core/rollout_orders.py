@@ -13,7 +13,8 @@ from fleet.core.ids import OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
-from fleet.core.takeover import aborted, approved, latest_of, promoted, readmitted, resumed, settle, taken_back
+from fleet.core.takeover import aborted, approved, promoted, readmitted, resumed, settle, taken_back
+from fleet.core.turns import latest_of
 from fleet.values import dataclass, field
 
 PREFIX = "rollout-"
@@ -25,7 +26,7 @@ KINDS = ("pause", "resume", "promote", "abort", "approve", "rollback")
 class RolloutOrder:
     """One order. target: a commit; of approve `COMMIT STEP`, of rollback `OVERLAY TO FROM`.
 
-    TO: the commit to go back to, "-" for whichever it is; FROM: the rollout that was the latest when it was asked for.
+    TO: the commit to go back to; FROM: the rollout that was the latest when it was asked for; "-" for whichever it is.
     """
 
     operation: str
@@ -88,11 +89,11 @@ def carry_out(
 
 def _roll_back(order: RolloutOrder, kept: Passages, held: Mapping[UnitName, Rendered], stop: Stop) -> Done:
     """The overlay's latest rollout is taken back, once and no older one after it (R42)."""
-    word, to, asked_of = [*order.target.split(" "), "-", ""][:3]
+    word, to, asked_of = [*order.target.split(" "), "-", "-"][:3]
     overlay, passage = OverlayName(word), latest_of(kept, OverlayName(word))
     if passage is None:
         return Done(kept, "refused", f"nothing is known that {overlay} could go back to; revert the commit in Git")
-    if asked_of and passage.commit != asked_of:
+    if asked_of != "-" and passage.commit != asked_of:
         why = f"{overlay} is on its way with {short(passage.commit)} by now, not with {short(Revision(asked_of))}"
         return Done(kept, "refused", f"{why}; ask again to take that back")
     if passage.rows[overlay].back:

@@ -7,19 +7,19 @@ result that comes late joins its row, and what people or failures stopped stays 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
-from fleet.core.passage import Last, Passage, Passages, Quarantined, Row, Stop
+from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.turns import earlier_turn, is_changed_since, last_of, with_row, without_who_came_anew
 from fleet.values import dataclass
 
 ENDED_KEPT = 50
 ROWS_KEPT = 5  # of the latest passages that ended; of each overlay its latest row besides: a rollback needs it
-LAST_KEPT = 2_000  # overlays with such a row
 NAMED = 5  # units in one line
 QUARANTINED_KEPT = 20_000
 
@@ -39,13 +39,20 @@ def take_over(
 
     wanted: its units that go by steps and have a result; head: the commit in force; wall: for people.
     """
+    anew = [name for name, unit in wanted.items() if unit.held is None]
+    return without_who_came_anew(_taken_over(kept, overlay, wanted, head, wall), overlay, anew)
+
+
+def _taken_over(
+    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, Wanted], head: Revision, wall: float
+) -> Passages:
     barred = kept.quarantine.get(overlay, {})
     pending = {
         name
         for name, unit in wanted.items()
         if (unit.held is None or unit.held.bundle != unit.result.bundle) and unit.result.bundle not in barred
     }
-    passage = _with_row(kept, overlay)
+    passage = with_row(kept, overlay)
     row = passage.rows[overlay] if passage is not None else None
     if passage is None or row is None:
         return _begin(kept, overlay, Row(_targets(wanted, pending)), head, wall) if pending else kept
@@ -89,7 +96,7 @@ def _before(
 def drop_rows(kept: Passages, gone: Iterable[OverlayName], wall: float) -> Passages:
     """Overlays that go by steps no more, or are not there any more."""
     for overlay in gone:
-        passage = _with_row(kept, overlay)
+        passage = with_row(kept, overlay)
         if passage is not None:
             kept = _without_row(kept, passage, overlay, Stop(f"{overlay} left", "hub", wall))
     return kept
@@ -158,7 +165,7 @@ def _is_slow(fact: UnitFact) -> bool:
 
 def with_release(kept: Passages, unit: UnitName, to: Rendered, held: Rendered | None, now: float) -> Passages:
     """A unit that a person lets go ahead of its step, in the row that it belongs to, with what it can go back to."""
-    passage = _with_row(kept, unit.overlay)
+    passage = with_row(kept, unit.overlay)
     row = passage.rows[unit.overlay] if passage is not None else None
     if passage is None or row is None or row.targets.get(unit.cluster) != to.bundle:
         return kept
@@ -197,63 +204,41 @@ def taken_back(
     """
     back: dict[UnitName, Rendered] = {}
     stays: list[UnitName] = []
+    barred: dict[OverlayName, list[Mapping[ClusterName, str]]] = {}
+    whole: set[OverlayName] = set()  # whose earlier turn goes back with this one
     rows = {
         overlay: row
         for overlay, row in passage.rows.items()
-        if overlay in set(overlays) and not row.back and not _is_changed_since(kept, passage, overlay)
+        if overlay in set(overlays) and not row.back and not is_changed_since(kept, passage, overlay)
     }
     for overlay, row in rows.items():
+        results, left = [row.targets], dict[ClusterName, str]()
+        if (earlier := earlier_turn(kept, passage, overlay)) is not None:
+            results.insert(0, earlier.targets)
+            whole.add(overlay)
         for name in sorted(row.before.keys() | row.targets.keys()):
             unit, before = UnitName(overlay, name), row.before.get(name)
             if unit not in held:
                 continue
-            if before is None and held[unit].bundle == row.targets.get(name):
+            if before is None and any(held[unit].bundle == targets.get(name) for targets in results):
                 stays.append(unit)
             elif before is not None and held[unit].bundle != before.bundle:
-                back[unit] = before
+                back[unit], left[name] = before, held[unit].bundle
+        barred[overlay] = [left, *results]  # of each build of the commit
+    kept = replace(
+        kept, last={name: one for name, one in kept.last.items() if name not in whole} if whole else kept.last
+    )
     done = TakenBack(kept, back, tuple(stays))
     ended = replace(stop, reason="; ".join(filter(None, (stop.reason, done.words))))
     passage = replace(
         passage, rows={**passage.rows, **{name: replace(row, done=True, back=True) for name, row in rows.items()}}
     )
-    return replace(done, kept=_ended(kept, passage, stop, ended, "rolled back", set(rows)))
-
-
-def latest_of(kept: Passages, overlay: OverlayName) -> Passage | None:
-    """The latest rollout that changed something of an overlay: what a rollback takes back, if it did not already."""
-    found = next((one for one in reversed(kept.all) if overlay in one.rows and one.rows[overlay].can_go_back), None)
-    last = kept.last.get(overlay)
-    is_older = last is not None and found is not None and found.started_at >= last.started_at
-    if last is None or (is_older and found is not None and found.commit != last.commit):
-        return found
-    known = next((one for one in kept.all if one.commit == last.commit), None)
-    known = known or Passage(last.commit, last.started_at, overlays=(overlay,), outcome="done")
-    return replace(known, rows={**known.rows, overlay: _joined(last.row, known.rows.get(overlay))})
-
-
-def _joined(earlier: Row, later: Row | None) -> Row:
-    """What a commit did to an overlay in two turns, as when a cluster came once it was done: both can go back."""
-    if later is None or later.back:
-        return later or earlier
-    old = {name: digest for name, digest in earlier.targets.items() if name not in later.targets}
-    before = {name: held for name, held in earlier.before.items() if name in old}
-    return replace(later, targets={**old, **later.targets}, before={**before, **later.before})
-
-
-def rows_of(kept: Passages, passage: Passage) -> Mapping[OverlayName, Row]:
-    """The rows of a passage, with the latest ones that are kept besides it."""
-    last = {overlay: one.row for overlay, one in kept.last.items() if one.commit == passage.commit}
-    return {**last, **passage.rows}
-
-
-def _is_changed_since(kept: Passages, passage: Passage, overlay: OverlayName) -> bool:
-    latest = latest_of(kept, overlay)
-    return latest is not None and latest.started_at > passage.started_at
+    return replace(done, kept=_ended(kept, passage, stop, ended, "rolled back", barred))
 
 
 def aborted(kept: Passages, passage: Passage, stop: Stop) -> Passages:
     """Nothing more of it is released, under no commit; what was released stays."""
-    return _ended(kept, passage, stop, stop, "aborted", set(passage.rows))
+    return _ended(kept, passage, stop, stop, "aborted", {name: [row.targets] for name, row in passage.rows.items()})
 
 
 def readmitted(kept: Passages, commit: Revision) -> Passages:
@@ -266,24 +251,27 @@ def readmitted(kept: Passages, commit: Revision) -> Passages:
 
 
 def _ended(
-    kept: Passages, passage: Passage, stop: Stop, ended: Stop, outcome: str, overlays: set[OverlayName]
+    kept: Passages,
+    passage: Passage,
+    stop: Stop,
+    ended: Stop,
+    outcome: str,
+    barred: Mapping[OverlayName, Sequence[Mapping[ClusterName, str]]],
 ) -> Passages:
     """Bar what these overlays were to hold. stop: why; ended: the same for the passage, where nothing else goes on."""
     quarantine = dict(kept.quarantine)
-    for overlay in overlays & set(passage.rows):
+    for overlay, results in barred.items():
         entries = dict(quarantine.get(overlay, {}))
-        row = passage.rows[overlay]
-        for name, digest in row.targets.items():
-            if name not in row.before or row.before[name].bundle != digest:
+        before = passage.rows[overlay].before
+        for name, digest in (result for targets in results for result in targets.items()):
+            if name not in before or before[name].bundle != digest:
                 known = entries.pop(digest, None)  # the newest stands last
                 others = known.clusters if known is not None else frozenset[ClusterName]()
                 entries[digest] = Quarantined(passage.commit, stop, others | {name})
         quarantine[overlay] = dict(list(entries.items())[-QUARANTINED_KEPT:])
-    over = {name for name, last in kept.last.items() if name in overlays and last.commit == passage.commit}
-    last = {name: one for name, one in kept.last.items() if name not in over} if over else kept.last
-    kept = replace(kept, quarantine=quarantine, last=last)
-    if any(overlay not in overlays and not row.done for overlay, row in passage.rows.items()):
-        if passage.halted is None or passage.halted.overlay not in overlays:
+    kept = replace(kept, quarantine=quarantine)
+    if any(overlay not in barred and not row.done for overlay, row in passage.rows.items()):
+        if passage.halted is None or passage.halted.overlay not in barred:
             return _put(kept, passage)  # the commit's other overlays go on, or stay halted for what failed of them
         rows = {overlay: asked_again(row) for overlay, row in passage.rows.items()}
         return _put(kept, replace(passage, rows=rows, halted=None))
@@ -297,27 +285,17 @@ def _targets(wanted: Mapping[ClusterName, Wanted], names: Iterable[ClusterName])
     return {name: wanted[name].result.bundle for name in sorted(names)}
 
 
-def _with_row(kept: Passages, overlay: OverlayName) -> Passage | None:
-    """The passage that an overlay is under way with."""
-    return next(
-        (
-            passage
-            for passage in kept.all
-            if not passage.outcome and overlay in passage.rows and not passage.rows[overlay].done
-        ),
-        None,
-    )
-
-
 def _begin(kept: Passages, overlay: OverlayName, row: Row, head: Revision, wall: float) -> Passages:
     known = next((passage for passage in kept.all if passage.commit == head), None)
     if known is None:
-        return _put(kept, Passage(head, wall, {overlay: row}, overlays=(overlay,)))
+        # Which one is the latest goes by this: never earlier than the others, though the wall clock was put back.
+        begun = [one.started_at for one in (*kept.all, *kept.last.values())]
+        return _put(kept, Passage(head, max([wall, *begun]), {overlay: row}, overlays=(overlay,)))
     overlays = known.overlays if overlay in known.overlays else (*known.overlays, overlay)
     rows = {**known.rows, overlay: row}
-    if (earlier := known.rows.get(overlay)) is not None and not earlier.back:
+    if (earlier := known.rows.get(overlay)) is not None:
         only = replace(known, rows={overlay: earlier})
-        kept = replace(kept, last=_last_of(kept.last, [only]))  # what it released in that turn can go back all the same
+        kept = replace(kept, last=last_of(kept.last, [only]))  # what it released in that turn can go back, or did
     # What people agreed to is what they saw then, and this row they did not.
     again = replace(known, rows=rows, overlays=overlays, outcome="", ended=None, ended_at=0.0, approvals={})
     return _put(kept, again)
@@ -341,24 +319,8 @@ def _put(kept: Passages, passage: Passage) -> Passages:
     if not known:
         every.append(passage)
     ended = [other for other in every if other.outcome]
-    last = _last_of(kept.last, ended[:-ROWS_KEPT])
+    last = last_of(kept.last, ended[:-ROWS_KEPT])
     old = {other.commit for other in ended[:-ROWS_KEPT]}
     gone = {other.commit for other in ended[:-ENDED_KEPT]}
     every = [replace(other, rows={}) if other.commit in old else other for other in every if other.commit not in gone]
     return replace(kept, all=tuple(every), last=last)
-
-
-def _last_of(last: Mapping[OverlayName, Last], old: Iterable[Passage]) -> Mapping[OverlayName, Last]:
-    """The latest rows that changed something, with those of passages that lose theirs now."""
-    found: dict[OverlayName, Last] = {}
-    for passage in old:
-        for overlay, row in passage.rows.items():
-            known = found.get(overlay) or last.get(overlay)
-            if row.can_go_back and (known is None or known.started_at <= passage.started_at):
-                whole = _joined(known.row, row) if known is not None and known.commit == passage.commit else row
-                lean = Row(whole.targets, before=whole.before, done=True, back=whole.back)
-                found[overlay] = Last(passage.commit, passage.started_at, lean)
-    if not found:
-        return last
-    every = sorted({**last, **found}.items(), key=lambda item: item[1].started_at)
-    return dict(every[-LAST_KEPT:])

@@ -14,7 +14,8 @@ from fleet.core.passage import Passage, Passages, Row, Stop, decode_last, decode
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition
 from fleet.core.rollout_orders import Done, RolloutOrder, carry_out, find
-from fleet.core.takeover import ENDED_KEPT, ROWS_KEPT, Wanted, latest_of, settle, take_over, taken_back
+from fleet.core.takeover import ENDED_KEPT, ROWS_KEPT, Wanted, settle, take_over, taken_back
+from fleet.core.turns import latest_of
 
 UI = OverlayName("ui")
 FIRST, SECOND, THIRD = (Revision(letter * 40) for letter in "bcd")

@@ -13,7 +13,7 @@ from fleet.core.advance import Advance, advance
 from fleet.core.fleet import Amount, Cluster, Gate, HttpCheck, OnFailure, Origin, RolloutPolicy, Step
 from fleet.core.gates import Reading, Verdict, Word, key_of
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
-from fleet.core.passage import Passage, Passages, Stop, decode_passages, encode_passages
+from fleet.core.passage import Passage, Passages, Stop, decode_last, decode_passages, encode_last, encode_passages
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import Stage, limit_of, stages_of, unavailable_limit_of
@@ -189,9 +189,9 @@ class Rollouts(RuleBasedStateMachine):
     @rule(down=st.sampled_from([0.0, 3600.0, -3600.0]))
     def restart(self, down: float) -> None:
         """Killed: what was written is there, up to 5 s of the clock are lost, the wall clock may jump either way."""
-        text = encode_passages(self.kept)
-        self.kept = decode_passages(text)
-        assert encode_passages(self.kept) == text
+        text, last = encode_passages(self.kept), encode_last(self.kept)
+        self.kept = replace(decode_passages(text), last=decode_last(last))
+        assert (encode_passages(self.kept), encode_last(self.kept)) == (text, last)
         self.clock, self.wall = self.stored_clock, self.wall + down
         self.forgotten = set(self.hidden)
         self.readings.clear()
