@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from fleet.core.audit import (
     DELETED,
@@ -37,8 +37,9 @@ from fleet.store.trouble import state_error_of
 
 _HEAD = "audit-head"
 _DECIDED = {"hold-approved": "approved", "hold-rejected": "rejected"}  # to the decision that the hold's row holds then
-_BEGUN = ("delete", "adopt", "force", "renew-credential", "rollback", *_DECIDED)  # written before and after
+_BEGUN = ("delete", "adopt", "force", "renew-credential", *_DECIDED)  # written before and after
 _LOOK_BACK = 2_000  # of these before the end of the log: what a killed hub had begun is among its newest
+_ROLLBACK = "rollback"  # so too, for all units of an overlay before any of them goes back: however many these are
 _COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table
 
 
@@ -187,13 +188,20 @@ def _end_begun(connection: Connection, key: bytes, now: float) -> None:
             begun.pop(about, None)
         else:
             begun[about] = entry
-    for entry in begun.values():
+    for entry in (*begun.values(), *_open_rollbacks(connection)):
         outcome = "unknown: HubEnded"
-        if entry.action in _DECIDED or entry.action == "rollback":
+        if entry.action in _DECIDED or entry.action == _ROLLBACK:
             is_made = _is_decided(connection, entry) if entry.action in _DECIDED else _is_back(connection, entry)
             outcome = "done" if is_made else "failed: HubEnded"
         ended = replace(entry, at=now, actor="hub", outcome=outcome, uid_after=entry.uid)
         _insert(connection, _next(key, _head(connection) or START, ended))
+
+
+def _open_rollbacks(connection: Connection) -> list[AuditEntry]:
+    """Those whose newest entry is their beginning, in the order of the log."""
+    newest = select(func.max(AUDIT.c.id)).where(AUDIT.c.action == _ROLLBACK).group_by(AUDIT.c.unit, AUDIT.c.object)
+    query = select(AUDIT).where(AUDIT.c.id.in_(newest), AUDIT.c.outcome == "").order_by(AUDIT.c.id)
+    return [_link(row).entry for row in connection.execute(query).mappings().all()]
 
 
 def _is_decided(connection: Connection, begun: AuditEntry) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sqlite3
 from contextlib import closing
@@ -223,6 +224,27 @@ async def test_a_rollback_that_a_killed_hub_had_begun_went_back_or_not(data: Pat
         await state.close()
         assert last == [(str(units[0]), "done"), (str(units[1]), "failed: HubEnded")]
     assert check(data)[0] == 0
+
+
+async def test_each_unit_of_a_rollback_gets_its_last_word_however_many_a_killed_hub_had_begun(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.store.audit._LOOK_BACK", 20)
+    state = await open_state(data, KEY)
+    units = [UnitName(OverlayName("web"), ClusterName(f"eu-{number}")) for number in range(60)]
+    begun = [replace(entry(1), action="rollback", outcome="", unit=str(unit), uid="") for unit in units]
+    begun = [replace(one, object=rollback_text("bad", "good")) for one in begun]
+    ended = [replace(one, outcome="done") for one in begun[:10]]
+    await asyncio.gather(*(state.write(one) for one in (*begun, *ended)))
+    await state.put_released([ReleasedBundle(units[20], Revision("c" * 40), Digest("good"))])
+    await state.close()
+    for _ in range(2):
+        state = await open_state(data, KEY)
+        last = [link.entry for link in await state.audit_entries(after=len(begun) + len(ended))]
+        await state.close()
+        assert [one.unit for one in last] == list(map(str, units[10:])), "once, in their order, and no other"
+        assert [one.unit for one in last if one.outcome == "done"] == [str(units[20])]
+        assert {one.outcome for one in last} == {"done", "failed: HubEnded"}
 
 
 async def test_what_was_deleted_for_a_commit_is_found_without_reading_the_log(data: Path) -> None:
