@@ -261,13 +261,15 @@ def _ended(
     """Bar what these overlays were to hold. stop: why; ended: the same for the passage, where nothing else goes on."""
     quarantine = dict(kept.quarantine)
     for overlay, results in barred.items():
-        entries = dict(quarantine.get(overlay, {}))
+        entries, clusters = dict(quarantine.get(overlay, {})), dict[str, set[ClusterName]]()
         before = passage.rows[overlay].before
         for name, digest in (result for targets in results for result in targets.items()):
             if name not in before or before[name].bundle != digest:
-                known = entries.pop(digest, None)  # the newest stands last
-                others = known.clusters if known is not None else frozenset[ClusterName]()
-                entries[digest] = Quarantined(passage.commit, stop, others | {name})
+                clusters.setdefault(digest, set()).add(name)
+        for digest, names in clusters.items():
+            known = entries.pop(digest, None)  # the newest stands last
+            others = known.clusters if known is not None else frozenset[ClusterName]()
+            entries[digest] = Quarantined(passage.commit, stop, others | names)
         quarantine[overlay] = dict(list(entries.items())[-QUARANTINED_KEPT:])
     kept = replace(kept, quarantine=quarantine)
     if any(overlay not in barred and not row.done for overlay, row in passage.rows.items()):
