@@ -18,6 +18,7 @@ from fleet.core.takeover import Wanted, drop_rows, open_rows, take_over
 from fleet.core.unit_facts import fact_of, judged_by
 from fleet.core.unsaid import is_placed, unsaid_units
 from fleet.core.view import View
+from fleet.errors import StepInvalid
 from fleet.values import dataclass, field
 
 _ALL_IS_SAID = Unknown()
@@ -126,7 +127,8 @@ class Rows:
         among = clusters if policy.own_steps else fleet.clusters
         empty = steps_without_clusters(policy, among.values())
         now, quarantine = self.wall(), kept.quarantine.get(first.name, {})
-        stages = stages_of(policy, clusters, fleet.environments).stages
+        staged = stages_of(policy, clusters, fleet.environments)
+        stages = staged.stages
         units = {
             name: fact_of(
                 unit,
@@ -163,6 +165,12 @@ class Rows:
                 for name, why in {**missing, **barred}.items()
                 if not self.board.suspensions_of(steps[name][0])
             },
+            left_over=frozenset(
+                name
+                for name in staged.left_over
+                # Another problem may hide another entry, which a step takes.
+                if isinstance(result := steps[name][1], RenderProblem) and result.reason == StepInvalid.__name__
+            ),
         )
 
     def _behind(self, unit: Unit, fleet: Fleet) -> str:

@@ -40,6 +40,7 @@ class RowFacts:
 
     lost: clusters whose newest result nobody knows, and that no person stopped, with the cause. A step that has one is
     neither begun nor over; where no stage has it, nobody knows its step, and the whole row stands still (R5).
+    left_over: clusters that no step takes, as is known of them: they stay as they are, and hold nothing up.
     """
 
     stages: tuple[Stage, ...]
@@ -49,6 +50,7 @@ class RowFacts:
     broken: Mapping[str, str] = field(default_factory=dict[str, str])  # step -> why it cannot be done
     readings: Mapping[str, Reading] = field(default_factory=dict[str, Reading])  # the newest, by STEP/GATE
     lost: Mapping[ClusterName, str] = field(default_factory=dict[ClusterName, str])
+    left_over: frozenset[ClusterName] = frozenset()
 
     def lost_in(self, stage: Stage) -> dict[ClusterName, str]:
         """The clusters of a stage whose newest result nobody knows, and why."""
@@ -63,7 +65,7 @@ class RowFacts:
         """Of which clusters not even the step is known; "" for none."""
         if not self.lost:
             return ""
-        placed = {name for stage in self.stages for name in stage.clusters}
+        placed = self.left_over.union(*(stage.clusters for stage in self.stages))
         return _named({name: why for name, why in self.lost.items() if name not in placed})
 
 

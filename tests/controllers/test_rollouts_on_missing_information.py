@@ -231,6 +231,19 @@ async def test_twin_what_is_lost_elsewhere_holds_nothing_here(brain: Brain, roll
     assert ClusterName("new-1") not in last(brain).rows["web"].targets
 
 
+async def test_twin_a_new_cluster_that_no_step_takes_holds_nothing(brain: Brain, rollouts: Rollouts) -> None:
+    named = "[{name: dev, environments: [dev]}, {name: prod, clusters: {names: [prod-1, prod-2]}}]"
+    await push(brain, rollouts, {**fleet_file(named), **cluster("prod-3"), **base("2")})
+    assert brain.view.fleet is not None
+    assert UnitName.parse("web@prod-3") in brain.view.fleet.unknown.units
+    assert on_prod(brain) == {newest(brain, FIRST)}
+    assert last(brain).outcome == "done"
+    assert UnitName.parse("web@prod-3") not in brain.board.held()
+    await push(brain, rollouts, base("3") | kustomization("dev", "missing.yaml"))
+    assert on_prod(brain) != {newest(brain, FIRST)}, "nor does it excuse another"
+    assert steps_of(brain)["dev"].startswith("dev-1 has no result: ")
+
+
 @pytest.mark.parametrize("way", ["resume", "suspend", "mend"])
 async def test_a_canary_whose_newest_result_was_taken_back_holds_what_goes_to_others_alone(
     brain: Brain, rollouts: Rollouts, way: str

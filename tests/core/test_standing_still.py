@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleet.core.advance import Advance, StepState, advance
-from fleet.core.fleet import Cluster, Environment, Gate, HttpCheck, OnFailure, Origin, RolloutPolicy, Step
+from fleet.core.fleet import Cluster, Environment, Gate, HttpCheck, OnFailure, Origin, RolloutPolicy, Step, Target
 from fleet.core.gates import Reading, Verdict, Word
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Stop
@@ -27,6 +27,7 @@ DEV_STEP, OK, PROD = (
     Step("ok", HERE, approvals=1),
     Step("prod", HERE, rest=True),
 )
+ONLY_ONE = Step("one", HERE, clusters=Target(HERE, names=("prod-1",)))
 WEB, API = OverlayName("web"), OverlayName("api")
 HEAD, NEXT = Revision("b" * 40), Revision("c" * 40)
 OLD = Rendered(Digest("0"), Revision("a" * 40))
@@ -140,6 +141,21 @@ def test_a_cluster_of_which_not_even_the_step_is_known_holds_the_whole_row() -> 
     assert "dev-1 has no result: its file does not parse" in found.waits[UnitName(WEB, ONE)]
     world.look(web=replace(facts, lost={}))  # it left by a commit that can be read
     assert world.has(ONE, TWO)
+
+
+def test_a_cluster_that_no_step_takes_holds_nothing_up() -> None:
+    world = World(DEV_STEP, ONLY_ONE)
+    why = {TWO: "web is taken by no step of its rollout on prod-2"}
+    known = {"lost": why, "left_over": frozenset({TWO})}
+    for _ in range(3):
+        found = world.look(web=world.facts(WEB, **known))
+    assert world.has(DEV, ONE), "the others go on, and it stays as it is"
+    assert not found.waits
+    twin = World(DEV_STEP, ONLY_ONE)
+    twin.look(web=twin.facts(WEB, lost=why))
+    assert twin.has(), "of one whose step is not known that cannot be said"
+    twin.look(web=twin.facts(WEB, lost={**why, DEV: "its build fails"}, left_over=frozenset({TWO})))
+    assert twin.has(), "nor does it excuse another"
 
 
 def test_the_failure_of_a_cluster_that_is_lost_on_its_way_is_seen() -> None:
