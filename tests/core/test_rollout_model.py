@@ -28,6 +28,7 @@ from fleet.core.takeover import (
     take_over,
     taken_back,
 )
+from fleet.core.turns import latest_of
 from fleet.core.unit_facts import judged_by
 
 HERE = Origin("fleet.yaml", 1)
@@ -85,6 +86,7 @@ class Rollouts(RuleBasedStateMachine):
         self.said: dict[tuple[Revision, str], dict[str, int]] = {}  # at which turn who approved each step
         self.trouble: dict[tuple[Revision, OverlayName, str], float] = {}  # uptime when a step was last not calm
         self.last: dict[Revision, Advance] = {}
+        self.went_back: set[OverlayName] = set()  # by a person, and nothing was released to them since
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -234,6 +236,18 @@ class Rollouts(RuleBasedStateMachine):
             if not passage.outcome and overlay in passage.rows:
                 self.take_back(passage, Stop("test", "jo", self.wall), overlay)
 
+    @rule(overlay=overlays)
+    def the_latest_is_rolled_back(self, overlay: OverlayName) -> None:
+        passage = latest_of(self.kept, overlay)
+        if passage is None or passage.rows[overlay].back:
+            return
+        assert overlay not in self.went_back, "an older one was taken back, and nothing was released since"
+        self.went_back.add(overlay)
+        self.take_back(passage, Stop("test", "jo", self.wall), overlay)
+        again = latest_of(self.kept, overlay)
+        assert again is not None
+        assert again.rows[overlay].back
+
     @rule(step=st.sampled_from(["dev", "prod", "gate"]), who=st.sampled_from(["jo", "mara"]))
     def approve(self, step: str, who: str) -> None:
         for passage in self.kept.all:
@@ -339,6 +353,7 @@ class Rollouts(RuleBasedStateMachine):
             row = rows[unit.overlay]
             rows[unit.overlay] = replace(row, before={unit.cluster: self.held[unit], **row.before})
             self.hold(unit, Rendered(Digest(self.units[unit]), passage.commit))
+            self.went_back.discard(unit.overlay)
             stage = next(stage for stage in self.stages if unit.cluster in stage.clusters)
             self.trouble[passage.commit, unit.overlay, stage.name] = self.uptime
         self.kept = settle(self.kept, replace(passage, rows=rows), self.wall)
