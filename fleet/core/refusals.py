@@ -108,6 +108,7 @@ GUARDS: tuple[Guard, ...] = (
         ("what waits for its step takes", "R9 R16", "board:Board.release", ""),
         ("a person's word is for what was shown", "R24 R12", "orders:Orders._recovered", ""),
         ("a move is no deletion", "R9 R16", "deletions:Deletions._moved", ""),
+        ("what may be back is not let go", "R5 R13", "board:Board._look_at_leaving", ""),
         ("a bundle that cannot be had is not empty", "R5 R9 R16", "deletions:Deletions.permits_of", "prune-budget"),
     ),
     *_part(
@@ -136,6 +137,9 @@ GUARDS: tuple[Guard, ...] = (
         ("an approval is for the very object", "R9", "guard:approval_of", ""),
         ("more goes along than was approved", "R9 R10", "guard:is_approved", ""),
         ("a wipe permits nothing", "R9 R13", "release:plan_leaving_unit", ""),
+        ("a wipe is over by what came after it", "R5 R13", "wipe:is_over", ""),
+        ("a wipe is for the name that was typed", "R2 R13", "leaving:Leaving.renamed", ""),
+        ("what goes along is in no plan", "R9 R10", "planning.approval:_differs", ""),
         ("an approval makes no room for more", "R9", "guard:judge_prune", "prune-budget"),
         ("a hook's object is in no rebuilt record", "R9 R12", "record:rebuild_record", ""),
         ("an approval is for the very list", "R9", "release:is_part_of", ""),
@@ -256,6 +260,7 @@ GUARDS: tuple[Guard, ...] = (
         "api",
         ("the list that was seen", "R9", "holds:_approve", "PreconditionFailed"),
         ("an identity that is another's", "R2", "actions:_accept_identity", "RequestInvalid"),
+        ("a wipe of what may be wanted again", "R5", "wipe:_check", "PreconditionFailed"),
     ),
 )  # fmt: skip
 

@@ -116,6 +116,18 @@ CASES: dict[str, Case] = {
              "Apply(EMPTY_BUNDLE.digest, orders.permits, orders.approved, wipe=orders.wipe.wipe)"), _RELEASE,
         "test_a_wipe_carries_out_no_more_than_a_person_approved",
         "test_a_rendered_unit_is_applied_with_what_was_permitted_and_approved"),
+    "a wipe is over by what came after it": case_of(
+        swap("(commit, EMPTY_BUNDLE.digest)", "(report.commit, EMPTY_BUNDLE.digest)"), "core/test_wipe.py",
+        "test_a_wipe_is_not_over_while_anything_is_held_left_or_unknown",
+        "test_a_wipe_is_over_once_nothing_is_left_that_may_be_deleted"),
+    "a wipe is for the name that was typed": case_of(
+        swap("replace(leave, wipe='', wiped=False)", "leave"), "core/test_wipe.py",
+        "test_a_wipe_ends_with_the_name_that_was_typed_and_others_go_on",
+        "test_the_first_word_stays_and_only_what_is_asked_for_is_wiped"),
+    "what goes along is in no plan": case_of(
+        never("takes_along(deletion.ref) and deletion.inside"), "core/test_plan_approval.py",
+        "test_what_goes_along_with_an_object_was_in_no_plan_and_is_asked_about",
+        "test_the_very_list_is_covered_and_so_is_what_is_left_of_it"),
     "an approval is for the very list": case_of(
         gives("True"), _RELEASE, "test_anything_that_was_not_approved_is_no_part_of_it",
         "test_what_is_left_of_an_approved_list_stays_approved"),
@@ -213,6 +225,10 @@ CASES: dict[str, Case] = {
     "a lost mirror keeps its promise": case_of(
         never("not kept"), _COMMITS, "test_a_lost_mirror_and_a_rewritten_history_keep_what_is_in_force",
         "test_a_lost_mirror_with_the_same_history_goes_on"),
+    "what may be back is not let go": case_of(
+        never("(problem := fleet.unknown.covers(name)) is not None"), "controllers/test_wipes.py",
+        "test_what_may_be_back_is_neither_wiped_nor_let_go_while_that_cannot_be_read",
+        "test_a_wipe_is_told_once_and_over_once_nothing_is_left"),
     "a move is no deletion": case_of(
         gives("frozenset()"), _COMMITS, "test_an_object_that_moves_to_another_overlay_is_no_deletion",
         "test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour"),
@@ -295,4 +311,8 @@ CASES: dict[str, Case] = {
     "an identity that is another's": case_of(
         never("taken and taken != [name]"), "api/test_acting.py", "test_an_identity_is_accepted_for_one_entry_only",
         "test_each_scope_is_suspended_and_resumed"),
+    "a wipe of what may be wanted again": case_of(
+        never("fleet is not None and (problem := fleet.unknown.covers(unit)) is not None"), "api/test_wiping.py",
+        "test_what_git_may_want_again_is_not_wiped_and_anything_else_may_be",
+        "test_a_wipe_is_written_down_once_however_often_it_is_said"),
 }  # fmt: skip

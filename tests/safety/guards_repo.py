@@ -96,7 +96,7 @@ CASES: dict[str, Case] = {
         never("count > limits.files"), _MIRROR, "source/test_mirror.py::TestHostileRepository::test_a_commit_beyond_the_limits_is_refused_and_can_be_withdrawn",
         "source/test_mirror.py::TestCommandsPerFetch::test_a_restart_needs_no_second_clone"),
     "a path of a commit": case_of(
-        never("len(path.encode()) > limits.path_bytes or path.count('/') >= limits.path_depth"), _MIRROR,
+        never("is_long or path.count('/') >= limits.path_depth"), _MIRROR,
         "source/test_mirror.py::TestHostileRepository::test_a_commit_beyond_the_limits_is_refused_and_can_be_withdrawn", "source/test_mirror.py::TestCommandsPerFetch::test_a_restart_needs_no_second_clone"),
     "a file of a commit": case_of(
         never("size > self._limits.file_bytes"), _MIRROR,
