@@ -150,6 +150,7 @@ class Commits:
             elif self._again:
                 await self._retry(fetched.snapshot)
             head.subject, head.author, head.authored_at = info.subject, info.author, info.at
+            head.is_taken = not self._is_refused
         self._view.head.tried_at = started
         self._view.version += 1
         self._bells.orders.set()  # a sync that was asked for waits until its fetch is over

@@ -79,8 +79,12 @@ class Orders:
     async def _recovered(self) -> frozenset[ClusterName]:
         """Clusters that a person confirmed; what they hold is believed before the first of them may be written to.
 
-        A word is for what was shown: once no unit asks any more it is over, and a later loss asks again (R24).
+        A word is for what was shown: once no unit asks any more it is over, and a later loss asks again (R24). None is
+        carried out before Git was read: the commit that a backup has in force may be older than what the clusters hold,
+        and they would go back to it.
         """
+        if not self.view.head.is_taken:
+            return frozenset()
         recovered = (await self.state.get_value(RECOVERED) or "").split()
         believed = set((await self.state.get_value(BELIEVED) or "").split())
         if over := {name for name in recovered if name in believed and not self._asks(ClusterName(name))}:

@@ -168,7 +168,8 @@ class _Look:
         last = max((n for n, group in enumerate(groups) if group.size), default=-1)
         behind = ""
         for stage, group in zip(facts.stages[: last + 1], groups, strict=False):
-            lost = facts.lost_in(stage)
+            if lost := facts.lost_in(stage):
+                group = replace(group, ready=[name for name in group.ready if name not in lost])
             if stage.step.takes_clusters and not group.size and not lost and stage.name not in facts.broken:
                 continue
             row, released = self.rows[overlay], 0
@@ -207,13 +208,13 @@ class _Look:
             need = stage.step.approvals - given
             people = "one person" if need == 1 else f"{need} people"
             return f"waits for the approval of {people}"
-        return facts.stuck_at(stage)
+        return facts.broken.get(stage.name, "")
 
     def _try(self, overlay: OverlayName, row: Row, stage: Stage, group: Group, *, stopped: bool) -> tuple[Row, bool]:
         """Whether a step whose turn it is, is over; its moments are kept in the row."""
-        name = stage.name
+        name, lost = stage.name, self.facts[overlay].lost_in(stage)
         is_judged = not group.size or group.there or (not group.ready and row.excused.issuperset(group.others))
-        is_calm = group.is_settled and bool(is_judged)
+        is_calm = group.is_settled and bool(is_judged) and not lost
         if not is_calm:
             if name in row.calm:
                 row = replace(row, calm={key: at for key, at in row.calm.items() if key != name})
@@ -304,8 +305,9 @@ class _Look:
             return StepState.WAITS, measures
         if group.size and len(left) == group.size:
             return StepState.WAITS, f"no cluster of it can be judged; {without}"
-        moving = group.moving()
-        return StepState.RUNS, f"waits for {', '.join(_named(facts, moving))}" if moving else ""
+        moving, lost = group.moving(), facts.stuck_at(stage)
+        state = StepState.WAITS if lost and not moving and not group.ready else StepState.RUNS
+        return state, "; ".join(filter(None, (f"waits for {', '.join(_named(facts, moving))}" if moving else "", lost)))
 
     def _turn(self, stage: Stage, stopped: str, why: str, behind: str) -> str:
         """Why a unit that could be released is not."""

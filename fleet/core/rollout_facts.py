@@ -39,7 +39,8 @@ class RowFacts:
     """What is known of one overlay now: its stages, and all its units that go by them, changed or not.
 
     lost: clusters whose newest result nobody knows, and that no person stopped, with the cause. A step that has one is
-    neither begun nor over; where no stage has it, nobody knows its step, and the whole row stands still (R5).
+    not over before that is known, and the others of it go on; where no stage has it, nobody knows its step, and the
+    whole row stands still (R5).
     left_over: clusters that no step takes, as is known of them: they stay as they are, and hold nothing up.
     """
 

@@ -35,6 +35,7 @@ class Head:
     fetched_at: float = 0.0  # last good answer of the Git host
     tried_at: float = 0.0  # start of the last fetch that is over, good or not
     error: FleetError | None = None  # of the last try; None when it went well
+    is_taken: bool = False  # since this process began the branch was fetched, and its newest commit is in force
 
 
 @dataclass(frozen=True, slots=True)

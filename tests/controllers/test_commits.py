@@ -16,8 +16,9 @@ from fleet.core.ids import ClusterName, Revision, UnitName
 from fleet.core.judged import decode_judged
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
-from fleet.core.status import Health, Report, Sync, UnitReport
+from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.errors import HistoryRewritten, StateNotWritable
+from fleet.ports.state import RECOVERED
 
 BROKEN_OVERLAY = "apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {name: edge}\nspec: {clusterz: []}\n"
 CLUSTERS = ("dev-1", "eu-1", "eu-2", "us-1")
@@ -394,6 +395,27 @@ async def test_a_restart_builds_nothing_and_orders_the_same(brain: Brain) -> Non
     assert again.view.head.commit in again.view.converged
     first = again.board._publisher.slot(ClusterName("eu-1")).desired.sequence
     assert first > brain.workers["eu-1"].seen
+    await again.close()
+
+
+async def test_a_confirmed_recovery_is_carried_out_once_git_was_read_and_not_before(brain: Brain) -> None:
+    """What a backup has in force may be older than what the clusters hold: they would go back to it."""
+    await brain.commit(small())
+    again = await brain.restart()
+    await again.commits.resume()
+    await again.state.set_value(RECOVERED, "eu-1")
+    unit, asks = UnitName.parse("web@eu-1"), Blocker(Standing.HELD, "web@eu-1", "found", 0.0, "", ASKS_RECOVERY)
+    again.view.units[unit] = replace(again.view.units[unit], blocked_by=(asks,))
+    await again.orders.look()
+    assert not again.board._recovered
+    again.repo.path.rename(moved := again.repo.path.with_name("away"))
+    await again.commits.fetch_once()
+    await again.orders.look()
+    assert not again.board._recovered, "a fetch that fails tells nothing"
+    moved.rename(again.repo.path)
+    await again.commits.fetch_once()
+    await again.orders.look()
+    assert again.board._recovered == {"eu-1"}
     await again.close()
 
 

@@ -119,9 +119,12 @@ def test_what_is_lost_holds_no_step_that_is_over_and_none_before_it() -> None:
     world = World(DEV_STEP, PROD)
     world.look(web=world.facts(WEB, lost={TWO: "its file does not parse"}))
     assert world.has(DEV), "the steps before it go on"
-    world.look(web=world.facts(WEB, lost={TWO: "its file does not parse"}))
-    assert world.has(DEV)
+    found = world.look(web=world.facts(WEB, lost={TWO: "its file does not parse"}))
+    assert world.has(DEV, ONE), "and so do the others of its own step: what is bad costs itself alone"
+    assert found.steps[-1].why == "prod-2 has no result: its file does not parse"
     assert "dev" in world.last.rows[WEB].passed
+    world.look(web=world.facts(WEB, lost={TWO: "its file does not parse"}))
+    assert "prod" not in world.last.rows[WEB].passed, "it is not over without it"
     world.look(web=world.facts(WEB, lost={DEV: "its file does not parse"}))
     assert world.has(DEV, ONE, TWO), "what is proven stays proven"
 

@@ -81,7 +81,7 @@ def courses_of(units: Iterable[UnitChange], after: Fleet) -> tuple[Course, ...]:
     staged: dict[OverlayName, Staged] = {}
     clusters: dict[str, set[ClusterName]] = {}
     for overlay, found in sorted(members.items()):
-        known = {name: unit.cluster for name, unit in found.items()}
+        known = {name: after.clusters.get(name, unit.cluster) for name, unit in found.items()}
         staged[overlay] = stages_of(after.overlays[overlay].rollout, known, after.environments)
         for stage in staged[overlay].stages:
             clusters.setdefault(stage.name, set()).update(stage.clusters)
