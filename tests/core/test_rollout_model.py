@@ -386,7 +386,8 @@ class Rollouts(RuleBasedStateMachine):
             assert fact.target
             assert fact.condition in (Condition.WELL, Condition.BUSY, Condition.BAD)
             assert not self.lost_among(unit.overlay, self.forgotten), "nobody knows which step it is in"
-            for reached in self.stages[: self.stages.index(stage) + 1]:
+            assert not self.lost_among(unit.overlay, (unit.cluster,)), "released, and its result is not known"
+            for reached in self.stages[: self.stages.index(stage)]:
                 lost = self.lost_among(unit.overlay, reached.clusters)
                 assert not lost or reached.name in row.passed, "released past a cluster of which nothing is known"
             for earlier in self.stages[: self.stages.index(stage)]:
