@@ -144,9 +144,8 @@ class Commits:
             telemetry.FETCHED_AT.set(head.fetched_at)
             is_new = info.revision != head.commit or self._loaded is None
             if is_new or self._unfinished:
-                await self._take(fetched if is_new else replace(fetched, changed=None), started)
-                if is_new:
-                    await self._tell(info)
+                events = (self._line_of(info),) if is_new else ()
+                await self._take(fetched if is_new else replace(fetched, changed=None), started, events)
             elif self._again:
                 await self._retry(fetched.snapshot)
             head.subject, head.author, head.authored_at = info.subject, info.author, info.at
@@ -155,12 +154,10 @@ class Commits:
         self._view.version += 1
         self._bells.orders.set()  # a sync that was asked for waits until its fetch is over
 
-    async def _tell(self, info: CommitInfo) -> None:
-        """One line in the timeline for each commit that came into force."""
+    def _line_of(self, info: CommitInfo) -> Event:
+        """One line in the timeline for each commit that came into force, before anything that follows from it."""
         text = f'{self._view.head.branch} is {short(info.revision)} "{info.subject}" ({info.author})'
-        event = Event(self._wall(), EventKind.NOTE, ClusterName(""), None, text, info.revision)
-        await self._state.add_events((event,))
-        self._bells.news.ring()
+        return Event(self._wall(), EventKind.NOTE, ClusterName(""), None, text, info.revision)
 
     def _failed(self, error: SourceError) -> None:
         telemetry.FETCHES.labels("failed").inc()
@@ -185,8 +182,8 @@ class Commits:
             )
         self._promised = Revision("")
 
-    async def _take(self, fetched: Fetched, started: float) -> None:
-        """Put one commit in force. What it does not touch costs nothing.
+    async def _take(self, fetched: Fetched, started: float, events: Sequence[Event] = ()) -> None:
+        """Put one commit in force, durable together with `events`. What it does not touch costs nothing.
 
         Raises StateError; the next call for the same commit then goes over all of it again, from the render cache.
         """
@@ -202,7 +199,8 @@ class Commits:
         self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
         self._count_problems(self._loaded.fleet.problems, known, commit)
         # A hub that is killed from here on must not take up the commit before: units would go back to it (V3).
-        await self._state.set_value(IN_FORCE, commit)
+        await self._state.put_released((), values={IN_FORCE: commit}, events=events)
+        self._bells.news.ring()
         await self._convergence.begin(commit, started)
         # From here until `rendering` is set nothing waits: a commit in force with old results would look arrived.
         resolved = self._board.take_fleet(self._loaded.fleet)

@@ -398,6 +398,21 @@ async def test_a_restart_builds_nothing_and_orders_the_same(brain: Brain) -> Non
     await again.close()
 
 
+async def test_the_timeline_has_a_commit_before_anything_that_follows_from_it(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await brain.commit(small())
+    render, seen = brain.renderer.render, list[str]()
+
+    async def looking(*given: Any, **more: Any) -> Any:
+        seen.extend(row.event.message for row in await brain.state.events())
+        return await render(*given, **more)
+
+    monkeypatch.setattr(brain.renderer, "render", looking)
+    second = await brain.commit({"overlays/web/one.yaml": config_map("one", "2")})
+    assert [text for text in seen if second[:7] in text][:1] == [f'main is {second[:7]} "change" (Mara Example)']
+
+
 async def test_a_confirmed_recovery_is_carried_out_once_git_was_read_and_not_before(brain: Brain) -> None:
     """What a backup has in force may be older than what the clusters hold: they would go back to it."""
     await brain.commit(small())
@@ -507,11 +522,14 @@ async def test_a_commit_that_is_not_taken_over_goes_nowhere_until_it_is_mended(b
     assert mended in brain.view.converged
 
 
-@pytest.mark.parametrize("write", ["put_released", "set_value", "next_sequence"])
-async def test_a_commit_that_was_taken_over_in_part_is_finished_later(brain: Brain, write: str) -> None:
+@pytest.mark.parametrize(
+    ("write", "by_board"),
+    [("put_released", False), ("put_released", True), ("set_value", False), ("next_sequence", True)],
+)
+async def test_a_commit_that_was_taken_over_in_part_is_finished_later(brain: Brain, write: str, by_board: bool) -> None:
     await brain.commit(small("eu-1", "eu-2"))
     full = FullState(brain.state, write)
-    for part in (brain.board, brain.board._publisher, brain.commits, brain.convergence):
+    for part in (brain.board, brain.board._publisher) if by_board else (brain.commits, brain.convergence):
         part._state = full
     publisher = brain.board._publisher
     publisher._sequence = publisher._sequence_end
