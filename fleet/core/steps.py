@@ -42,10 +42,14 @@ def is_at_once(policy: RolloutPolicy) -> bool:
     return policy.steps == ()
 
 
+def goes_by_itself(unit: Unit) -> bool:
+    """Whether a unit's new results are written unasked: not where nothing is written, or a person syncs."""
+    return unit.cluster.mode is Mode.MANAGE and unit.overlay.sync.mode is SyncMode.AUTO
+
+
 def goes_by_steps(unit: Unit) -> bool:
-    """Whether a unit's new results wait for their step. Where a person syncs, or nothing is written, none do."""
-    managed = unit.cluster.mode is Mode.MANAGE and unit.overlay.sync.mode is SyncMode.AUTO
-    return managed and not is_at_once(unit.overlay.rollout)
+    """Whether a unit's new results wait for their step."""
+    return goes_by_itself(unit) and not is_at_once(unit.overlay.rollout)
 
 
 def is_taken_by(step: Step, cluster: Cluster) -> bool:

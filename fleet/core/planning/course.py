@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from fleet.core.fleet import Fleet, Mode, SyncMode, Unit
+from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.planning.change import How, UnitChange
-from fleet.core.steps import Stage, Staged, limit_of, stages_of
+from fleet.core.steps import Stage, Staged, goes_by_itself, limit_of, stages_of
 from fleet.values import dataclass, field
 
 
@@ -87,11 +87,6 @@ def courses_of(units: Iterable[UnitChange], after: Fleet) -> tuple[Course, ...]:
             clusters.setdefault(stage.name, set()).update(stage.clusters)
     totals = {name: len(found) for name, found in clusters.items()}
     return tuple(Course(overlay, found, frozenset(changed[overlay]), totals) for overlay, found in staged.items())
-
-
-def goes_by_itself(unit: Unit) -> bool:
-    """Whether the hub writes a new result of a unit without being asked: not where it observes, or a person syncs."""
-    return unit.cluster.mode is Mode.MANAGE and unit.overlay.sync.mode is SyncMode.AUTO
 
 
 @dataclass(frozen=True, slots=True)
