@@ -18,15 +18,21 @@ CASES = {case.id: case for case in all_cases() if not case.controllers}
 
 @pytest.fixture(scope="module")
 def answers(older_api_server: ControlPlane) -> dict[str, Any]:
-    """What it says to every case."""
-    return asyncio.run(answers_of(target_of(older_api_server), CASES.values()))
+    """What it says to every case; asked once more where that is not what is expected: it may just have been busy."""
+    target = target_of(older_api_server)
+    first = asyncio.run(answers_of(target, CASES.values()))
+    return first | asyncio.run(answers_of(target, [CASES[name] for name in otherwise(first)]))
+
+
+def otherwise(answers: dict[str, Any]) -> dict[str, Any]:
+    """The answers that are not the expected ones."""
+    expected = {case.id: recorded(case.topic)[case.name] for case in CASES.values()} | older_answers()
+    return {name: answer for name, answer in answers.items() if answer != expected[name]}
 
 
 @pytest.mark.timeout(300)
 def test_the_oldest_minor_answers_as_the_newest_but_where_it_is_written_down(answers: dict[str, Any]) -> None:
-    expected = {case.id: recorded(case.topic)[case.name] for case in CASES.values()} | older_answers()
-    otherwise = sorted(name for name, answer in answers.items() if answer != expected[name])
-    assert otherwise == [], "if that is meant: PYTHONPATH=tests python -m conformance.record older"
+    assert otherwise(answers) == {}, "if that is meant: PYTHONPATH=tests python -m conformance.record older"
 
 
 def test_what_is_written_down_differs_and_is_a_case() -> None:

@@ -55,10 +55,11 @@ class Widgets:
 
 
 async def define(api: Api, *versions: dict[str, Any], **fields: Any) -> Widgets:
-    """Make a definition and wait until its kind is served."""
+    """Make a definition and wait until it is established and its kind is served."""
     group = f"{api.unique}.example.org"
     await api.post(CRDS, crd(group, *(versions or (version(spec=SPEC),)), **fields))
     widgets = Widgets(api, group)
+    await api.until(f"{CRDS}/widgets.{group}", is_established)
     await api.until(widgets.path(), lambda reply: reply.code == 200)
     return widgets
 
@@ -67,12 +68,16 @@ def conditions(reply: Reply) -> Any:
     return [[item["type"], item["status"], item["reason"]] for item in reply.at("status", "conditions") or []]
 
 
+def is_established(reply: Reply) -> bool:
+    return ["Established", "True", "InitialNamesAccepted"] in conditions(reply)
+
+
 @case
 async def a_definition_is_established(api: Api) -> Any:
     group = f"{api.unique}.example.org"
     made = await api.post(CRDS, crd(group))
     path = f"{CRDS}/widgets.{group}"
-    reply = await api.until(path, lambda reply: ["Established", "True", "InitialNamesAccepted"] in conditions(reply))
+    reply = await api.until(path, is_established)
     return [made.code, conditions(reply), reply.at("status", "acceptedNames"), reply.at("status", "storedVersions")]
 
 
