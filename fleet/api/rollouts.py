@@ -52,7 +52,7 @@ class RolloutGate(ApiModel):
 
 
 class RolloutStep(ApiModel):
-    """One step of one overlay. state: done, runs, soaks, waits, halted."""
+    """One step of one overlay. state: done, runs, soaks, waits, halted; asks: people who must still approve it."""
 
     overlay: str
     name: str
@@ -62,6 +62,7 @@ class RolloutStep(ApiModel):
     why: str = ""
     held_up_by: list[HeldUpBy] = Field(default_factory=list[HeldUpBy])
     gates: list[RolloutGate] = Field(default_factory=list[RolloutGate])
+    asks: int = 0
 
 
 class RolloutReading(ApiModel):
@@ -191,6 +192,7 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
                     _held_up(view, UnitName(step.overlay, cluster), why, now) for cluster, why in step.held_up_by
                 ],
                 gates=[_gate_out(gate, now) for gate in step.gates],
+                asks=step.asks,
             )
             for step in steps
         ],

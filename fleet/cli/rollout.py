@@ -103,16 +103,19 @@ def _gate(step: Item, gate: Item) -> list[str]:
 
 def _next_of(item: Item, commit: str) -> list[str]:
     overlay = item.get("failed") or (item["overlays"][0] if len(item["overlays"]) == 1 else "OVERLAY")
+    asked = dict.fromkeys(step["name"] for step in item.get("steps", []) if step.get("asks"))
+    approve = [f"agree        fleet rollout approve {commit} --step {step}" for step in asked]
     match item["state"]:
         case "halted":
             return [
                 "fix forward  merge a newer commit; it takes over and starts at the first step",
+                *approve,
                 f'go back      fleet rollback {overlay} --reason "..."',
                 f'go on        fleet rollout resume {commit} --reason "..."     asks again',
             ]
         case "paused" | "aborted" | "rolled back":
             return [f'go on        fleet rollout resume {commit} --reason "..."']
         case "runs":
-            return [f'stop it      fleet rollout pause {commit} --reason "..."']
+            return [*approve, f'stop it      fleet rollout pause {commit} --reason "..."']
         case _:
             return [f'go back      fleet rollback {overlay} --reason "..."']

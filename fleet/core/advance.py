@@ -13,6 +13,7 @@ from dataclasses import replace
 from enum import StrEnum
 from itertools import repeat
 
+from fleet.core.approving import asking, asks_for, ends_at, lapsed, missing_of, standing_still, without_asking
 from fleet.core.fleet import OnFailure
 from fleet.core.gates import Ask
 from fleet.core.gating import (
@@ -50,7 +51,10 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """One step of one overlay, for people. held_up_by: clusters with the reason of each."""
+    """One step of one overlay, for people.
+
+    held_up_by: clusters with the reason of each; asks: people who must still approve it, where its turn has come.
+    """
 
     overlay: OverlayName
     name: str
@@ -60,6 +64,7 @@ class StepView:
     why: str = ""
     held_up_by: tuple[tuple[ClusterName, str], ...] = ()
     gates: tuple[GateView, ...] = ()
+    asks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,9 @@ class _Look:
     def __init__(self, passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float, wall: float) -> None:
         self.passage, self.now, self.wall = passage, now, wall
         self.facts = {name: facts[name] for name, row in sorted(passage.rows.items()) if name in facts and not row.done}
-        self.rows = dict(passage.rows)
+        self.rows = {
+            name: row if row.done or name in self.facts else standing_still(row) for name, row in passage.rows.items()
+        }
         self.outrun = {name for name, row_facts in self.facts.items() if is_outrun(self.rows[name], row_facts)}
         self.adrift = {name: why for name, row_facts in self.facts.items() if (why := row_facts.adrift)}
         self.releases: list[UnitName] = []
@@ -98,7 +105,7 @@ class _Look:
     def run(self) -> Advance:
         for overlay, facts in self.facts.items():
             row = stamped(self.rows[overlay], facts, self.now)
-            row = closed(row) if self._stopped(overlay) else folded(row, facts.stages, facts.readings, self.now)
+            row = standing_still(row) if self._stopped(overlay) else folded(row, facts.stages, facts.readings, self.now)
             self.rows[overlay], self.groups[overlay] = row, groups_of(row, facts, self.now)
             for stage, group in zip(facts.stages, self.groups[overlay], strict=True):
                 self.loads.setdefault(stage.name, Load()).add(stage, group)
@@ -115,7 +122,8 @@ class _Look:
             passage = replace(passage, halted=failed)
         if passage.halted is not None or passage.paused is not None:
             self.rows = {
-                name: closed(row if row.disturbed else replace(row, disturbed=True)) for name, row in self.rows.items()
+                name: standing_still(row if row.disturbed else replace(row, disturbed=True))
+                for name, row in self.rows.items()
             }
         self.passage = passage
         for overlay, facts in self.facts.items():
@@ -141,12 +149,33 @@ class _Look:
             for key, why, is_blind in failures(self.rows[overlay], facts.stages):
                 if policy is (OnFailure.HALT if is_blind else facts.on_failure):
                     return Stop(why, "hub", self.wall, gate=f"{overlay}/{key}")
+            if policy is OnFailure.HALT and (stop := self._unapproved(overlay)) is not None:
+                return stop
             for group in self.groups[overlay] if facts.on_failure is policy else ():
                 for name in group.failed[:1]:
                     fact = facts.units[name]
                     late = "" if fact.condition is Condition.BAD else "not Healthy in time: "
                     return Stop(f"{late}{fact.why or fact.condition}", "hub", self.wall, UnitName(overlay, name))
         return None
+
+    def _unapproved(self, overlay: OverlayName) -> Stop | None:
+        """The step whose turn it is, where nobody approved it in time."""
+        row = self.rows[overlay]
+        if row.asked is None:
+            return None
+        stage = next((stage for stage, _, _ in self._way(overlay) if stage.name not in row.passed), None)
+        why = lapsed(self.passage, row, stage, self.now) if stage is not None else ""
+        return Stop(why, "hub", self.wall, gate=f"{overlay}/{row.asked.step}/") if why else None
+
+    def _way(self, overlay: OverlayName) -> Iterator[tuple[Stage, Group, Mapping[ClusterName, str]]]:
+        """The steps that a row goes through, up to the last that it changes something in; with what is lost in each."""
+        facts, groups = self.facts[overlay], self.groups[overlay]
+        last = max((n for n, group in enumerate(groups) if group.size), default=-1)
+        for stage, group in zip(facts.stages[: last + 1], groups, strict=False):
+            if lost := facts.lost_in(stage):
+                group = replace(group, ready=[name for name in group.ready if name not in lost])
+            if not stage.step.takes_clusters or group.size or lost or stage.name in facts.broken:
+                yield stage, group, lost
 
     def _stopped(self, overlay: OverlayName) -> str:
         """Why nothing of this commit is released to an overlay now; "" when it may."""
@@ -163,28 +192,25 @@ class _Look:
     # What follows
 
     def _walk(self, overlay: OverlayName) -> None:
-        facts, groups = self.facts[overlay], self.groups[overlay]
+        facts = self.facts[overlay]
         stopped, reached = self._stopped(overlay), True  # whether it is the next stage's turn
-        last = max((n for n, group in enumerate(groups) if group.size), default=-1)
         behind = ""
-        for stage, group in zip(facts.stages[: last + 1], groups, strict=False):
-            if lost := facts.lost_in(stage):
-                group = replace(group, ready=[name for name in group.ready if name not in lost])
-            if stage.step.takes_clusters and not group.size and not lost and stage.name not in facts.broken:
-                continue
+        for stage, group, lost in self._way(overlay):
             row, released = self.rows[overlay], 0
             is_over = stage.name in row.passed
             if reached and not is_over:
                 row, is_over = self._try(overlay, row, stage, group, stopped=bool(stopped))
                 self.rows[overlay] = row
             state, why = self._state_of(overlay, row, stage, group, is_over=is_over, reached=reached, behind=behind)
-            if reached and not stopped and (is_over or not self._gate(stage, facts)):
+            if reached and not stopped and (is_over or not self._gate(stage, facts, row)):
                 released, full = self._release(overlay, stage, group)
                 why = why if is_over else "; ".join(filter(None, (why, full)))
             self._wait(overlay, group, group.ready[released:], self._turn(stage, stopped, why, behind), behind=behind)
             held_up = tuple({**group.others, **lost}.items())
             gates = views_of(self.rows[overlay], stage, self.now)
-            self.views.append(StepView(overlay, stage.name, len(group.there), group.size, state, why, held_up, gates))
+            asks = missing_of(self.passage, stage) if reached and not is_over else 0
+            there = len(group.there)
+            self.views.append(StepView(overlay, stage.name, there, group.size, state, why, held_up, gates, asks))
             if not is_over and reached:
                 reached, behind = False, stage.name
 
@@ -201,14 +227,9 @@ class _Look:
                     own = f"{commit} waits: {fact.why or fact.condition}"
                     self.waits[UnitName(overlay, name)] = own if is_own else turn
 
-    def _gate(self, stage: Stage, facts: RowFacts) -> str:
+    def _gate(self, stage: Stage, facts: RowFacts, row: Row) -> str:
         """What stands before a step, in words; "" when it may begin."""
-        given = len(set(self.passage.approvals.get(stage.name, ())))
-        if given < stage.step.approvals:
-            need = stage.step.approvals - given
-            people = "one person" if need == 1 else f"{need} people"
-            return f"waits for the approval of {people}"
-        return facts.broken.get(stage.name, "")
+        return asks_for(self.passage, row, stage) or facts.broken.get(stage.name, "")
 
     def _try(self, overlay: OverlayName, row: Row, stage: Stage, group: Group, *, stopped: bool) -> tuple[Row, bool]:
         """Whether a step whose turn it is, is over; its moments are kept in the row."""
@@ -219,7 +240,11 @@ class _Look:
             if name in row.calm:
                 row = replace(row, calm={key: at for key, at in row.calm.items() if key != name})
             row = without(row, stage)
-        if stopped or self._gate(stage, self.facts[overlay]):
+        asks = not stopped and missing_of(self.passage, stage) > 0
+        row = asking(row, stage, self.now, self.wall) if asks else without_asking(row)
+        if (end := ends_at(row, stage)) is not None:
+            self.dues.append(end)
+        if stopped or self._gate(stage, self.facts[overlay], row):
             return closed(row), False
         if name not in row.opened:
             row = replace(row, opened={**row.opened, name: self.now})
@@ -296,7 +321,7 @@ class _Look:
             return StepState.HALTED, halted.reason
         if stopped := self._stopped(overlay):
             return StepState.WAITS, stopped
-        if gate := self._gate(stage, facts):
+        if gate := self._gate(stage, facts, row):
             return StepState.WAITS, gate
         if stage.name in row.calm:
             soak, measures = row.calm[stage.name] + stage.step.soak_seconds - self.now, waits_for(row, stage, self.now)

@@ -237,6 +237,7 @@ class Step:
     max_parallel: Amount | None = None  # None: no limit
     max_unavailable: Amount | None = None  # None: no limit
     approvals: int = 0  # by so many different people
+    approve_timeout_seconds: float | None = None  # it halts when they did not come within this; None: it waits for ever
     gates: tuple[Gate, ...] = ()
 
     @property

@@ -47,6 +47,15 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """An approval that a step waits for. at: the hub's clock; wall: for people."""
+
+    step: str
+    at: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One overlay on its way: the clusters whose result changes, with the digest that each shall end at."""
 
@@ -61,6 +70,7 @@ class Row:
     disturbed: bool = False  # it was halted or paused on its way: no measure for later ones
     excused: frozenset[ClusterName] = frozenset()  # a person went on without them
     gates: Mapping[str, GateState] = field(default_factory=dict[str, GateState])  # by STEP/GATE, once open
+    asked: Asked | None = None  # of the step whose turn it is, while it waits for people
     done: bool = False
     back: bool = False  # it was taken back: over, and kept so that nothing older is taken back in its place
 
@@ -267,6 +277,7 @@ def _row(row: Row) -> dict[str, Any]:
         "disturbed": row.disturbed,
         "excused": sorted(row.excused),
         "gates": encode_states(row.gates),
+        "asked": [row.asked.step, row.asked.at, row.asked.wall] if row.asked is not None else None,
         "done": row.done,
         "back": row.back,
     }
@@ -313,6 +324,7 @@ def _read_row(value: Any, *, is_back: bool = False) -> Row:
         disturbed=value.get("disturbed", False),
         excused=frozenset(map(ClusterName, value["excused"])),
         gates=decode_states(value.get("gates", {})),
+        asked=Asked(*asked) if (asked := value.get("asked")) is not None else None,
         done=value["done"],
         back=value.get("back", is_back),
     )

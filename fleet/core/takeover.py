@@ -155,7 +155,7 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage
                 slow = {name for name in touched if _is_slow(units[name])}
                 rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
             break
-    return replace(passage, rows=rows, halted=None, paused=None)
+    return passage if rows == passage.rows else replace(passage, rows=rows, halted=None, paused=None)
 
 
 def _is_slow(fact: UnitFact) -> bool:

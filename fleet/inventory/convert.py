@@ -232,6 +232,7 @@ def _step_of(written: Written, part: schema.StepPart, *at: str | int) -> Step:
         max_parallel=_amount_of(part.max_parallel),
         max_unavailable=_amount_of(part.max_unavailable),
         approvals=part.approve or 0,
+        approve_timeout_seconds=duration_seconds(part.approve_timeout) if part.approve_timeout else None,
         gates=tuple(gate_of(gate, written.origin(*at, "gates", index)) for index, gate in enumerate(part.gates or ())),
     )
 

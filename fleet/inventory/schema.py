@@ -31,6 +31,7 @@ from fleet.inventory.texts import (
     TemplateText,
     VariablesMap,
     ZoneText,
+    duration_seconds,
     share_of,
     text_or_mapping,
 )
@@ -115,6 +116,9 @@ class StepPart(Part):
     max_parallel: AtLeastOne | None = None
     max_unavailable: AtLeastNone | None = None
     approve: Annotated[int, Field(ge=1, le=10)] | None = None
+    approve_timeout: Annotated[
+        DurationText | None, Field(description="Halts when it is not approved within this; without it, waits for ever")
+    ] = None
     gates: Annotated[list[GatePart], Field(min_length=1, max_length=20)] | None = None
 
     @model_validator(mode="after")
@@ -133,6 +137,10 @@ class StepPart(Part):
             raise PydanticCustomError(STEP_INVALID, "a Job in a step without clusters must name its cluster")
         if not takes and (self.soak or self.max_parallel or self.max_unavailable is not None):
             raise PydanticCustomError(STEP_INVALID, "a step that takes no clusters has nothing to soak or to limit")
+        if self.approve_timeout and not self.approve:
+            raise PydanticCustomError(STEP_INVALID, "approveTimeout without approve: nobody is asked")
+        if self.approve_timeout and not 60 <= duration_seconds(self.approve_timeout) <= 720 * 3600:
+            raise PydanticCustomError(STEP_INVALID, "an approveTimeout is between 1m and 720h")
         if _is_none(self.max_parallel) or _is_none(self.max_unavailable):
             raise PydanticCustomError(STEP_INVALID, "a limit of 0 lets no cluster begin; give at least 1 or 1%")
         return self

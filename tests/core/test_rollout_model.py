@@ -38,6 +38,7 @@ CLUSTERS = {
 }
 OVERLAYS = (OverlayName("api"), OverlayName("web"))
 PATIENCE, KEEP = 60.0, 5.0
+WAIT = 90.0  # for approvals, where they have a timeout
 GATE = Gate("errors", HttpCheck("https://x"), HERE, interval_seconds=10.0, timeout_seconds=50.0, retries=1)
 names = st.sampled_from(sorted(CLUSTERS))
 overlays = st.sampled_from(OVERLAYS)
@@ -53,7 +54,7 @@ def policies(draw) -> RolloutPolicy:
             name, HERE, environments=(name,), rest=name == "edge",
             soak_seconds=draw(st.sampled_from([0.0, 30.0])), one_first=draw(st.booleans()),
             max_parallel=draw(limits), max_unavailable=draw(limits), approvals=draw(st.sampled_from([0, 0, 2])),
-            gates=draw(st.sampled_from([(), (GATE,)])),
+            gates=draw(st.sampled_from([(), (GATE,)])), approve_timeout_seconds=draw(st.sampled_from([None, WAIT])),
         )
         for name in ("dev", "prod")
     ]  # fmt: skip
@@ -81,6 +82,7 @@ class Rollouts(RuleBasedStateMachine):
         self.word = word  # what gates read
         self.readings: dict[tuple[Revision, OverlayName], dict[str, Reading]] = {}
         self.open_since: dict[tuple[Revision, OverlayName, str], float] = {}  # since when each gate could be read
+        self.asked_since: dict[tuple[Revision, OverlayName, str], float] = {}  # uptime since when people are asked
         self.turn = 0
         self.begun: dict[tuple[Revision, OverlayName], int] = {}  # at which turn each row began with its results
         self.said: dict[tuple[Revision, str], dict[str, int]] = {}  # at which turn who approved each step
@@ -376,6 +378,7 @@ class Rollouts(RuleBasedStateMachine):
         self.check_failures(after)
         self.check_steps(before, found, facts)
         self.check_gates(before, found)
+        self.check_approvals(before, found)
         stage_of = {name: stage for stage in self.stages for name in stage.clusters}
         for step in {stage_of[unit.cluster].name for unit in found.releases}:
             self.check_limits(after, step, found, facts)
@@ -471,6 +474,22 @@ class Rollouts(RuleBasedStateMachine):
                 state = row.gates.get(key[2])
                 if after.halted or after.paused or state is None or state.verdict is not Verdict.WAITS:
                     del self.open_since[key]
+
+    def check_approvals(self, before: Passage, found: Advance) -> None:
+        """Nobody's approval is late who was not asked for all of that time."""
+        stop = found.passage.halted
+        if before.halted is None and stop is not None and "was not approved within" in stop.reason:
+            _, step, _ = stop.gate.split("/")
+            since = self.asked_since.get((before.commit, stop.overlay, step), self.uptime)
+            assert self.uptime - since >= WAIT, "time in which nobody was asked counted"
+            assert len(found.passage.approvals.get(step, ())) < 2
+        asked = {
+            (before.commit, step.overlay, step.name)
+            for step in found.steps
+            if step.why.startswith("waits for the approval") and not (found.passage.halted or found.passage.paused)
+        }
+        known = {key: at for key, at in self.asked_since.items() if key[0] != before.commit or key in asked}
+        self.asked_since = {**dict.fromkeys(asked, self.uptime), **known}
 
     def check_gate(self, before: Passage, after: Passage, overlay: OverlayName, stage: Stage, name: str) -> None:
         key, had, state = (after.commit, overlay, name), None, after.rows[overlay].gates.get(name)

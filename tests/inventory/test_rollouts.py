@@ -109,6 +109,17 @@ def test_the_overlays_block_stands_above_the_fleets_field_by_field() -> None:
     assert (api.steps, api.own_steps, api.on_failure) == ((), True, OnFailure.ROLLBACK)
 
 
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [("", None), (", approveTimeout: 1m", 60.0), (", approveTimeout: 24h", 86400.0)]
+)
+def test_an_approval_may_have_a_timeout(timeout: str, seconds: float | None) -> None:
+    files = small_repo()
+    files["fleet.yaml"] = fleet(f"rollout: {{steps: [{{name: ok, approve: 2{timeout}}}, {{name: all, rest: true}}]}}")
+    steps = load(files).fleet.overlays[OverlayName("web")].rollout.steps
+    assert steps is not None
+    assert (steps[0].approvals, steps[0].approve_timeout_seconds) == (2, seconds)
+
+
 def test_clusters_that_no_step_takes_are_named_and_stay_as_they_are() -> None:
     files = small_repo()
     files["fleet.yaml"] = fleet("rollout: {steps: [{name: dev, environments: [dev]}]}")
@@ -167,6 +178,9 @@ def test_a_step_is_not_said_to_match_nothing_while_a_cluster_file_is_not_known()
         ("{name: a, gates: [{name: g, job: {path: job.yaml}}]}", "must name its cluster"),
         ("{name: a, rest: true, gates: [{name: g, job: {path: job.yaml}, window: 1m}]}", "completes once"),
         ("{name: a, approve: 1, soak: 5m}", "nothing to soak"),
+        ("{name: a, rest: true, approveTimeout: 1h}", "approveTimeout without approve"),
+        ("{name: a, approve: 1, approveTimeout: 59s}", "between 1m and 720h"),
+        ("{name: a, approve: 1, approveTimeout: 721h}", "between 1m and 720h"),
         ("{name: a, rest: true, maxUnavailable: 0}", "lets no cluster begin"),
         ("{name: a, rest: true, maxParallel: 0%}", "lets no cluster begin"),
         ("{name: a, rest: true, maxParallel: 101%}", "in the form of 25%"),
