@@ -10,8 +10,10 @@ import argparse
 import asyncio
 import json
 import logging
+import re
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -23,6 +25,7 @@ import structlog
 from safety import calm, flips, fuzz, fuzz_targets, generators, kills, replay, sweep
 from safety.faster import run_faster
 from safety.schedules import Schedule
+from safety.stamp import Stamp
 
 FUZZ_RUN = 100_000
 REPLAY_RUN = 250
@@ -60,21 +63,21 @@ async def flip_jobs() -> list[Job]:
     return [(f"flips, seed {seed}", partial(job, seed)) for seed in range(20)]
 
 
-async def schedule_jobs(seeds: Sequence[int]) -> list[Job]:
-    """One day for each seed."""
+async def schedule_jobs() -> list[Job]:
+    """One day for each of 30 seeds."""
 
     async def job(seed: int) -> dict[str, Any]:
         schedule = Schedule(seed)
         violations = await schedule.run()
-        counts = {"did": schedule.did, "asked": schedule.asked, "looked": schedule.looked}
+        counts: dict[str, Any] = {"did": schedule.did, "asked": schedule.asked, "looked": schedule.looked}
         counts["delay_seconds"] = max(schedule.delays, default=0.0)
         told = {"violations": violations, "unmeasured": schedule.unmeasured}
         return {"kind": "schedule", "met": len(schedule.did) >= 10, **told, **counts}
 
-    return [(f"schedule, seed {seed}", partial(job, seed)) for seed in seeds]
+    return [(f"schedule, seed {seed}", partial(job, seed)) for seed in range(30)]
 
 
-async def calm_jobs(short: bool, seeds: Sequence[int]) -> list[Job]:
+async def calm_jobs(short: bool) -> list[Job]:
     """Sick clusters for minutes of a faster time, and who shows them as well; from the third seed on with kills."""
     run_faster(calm.TIMES)
 
@@ -88,7 +91,7 @@ async def calm_jobs(short: bool, seeds: Sequence[int]) -> list[Job]:
     if short:
         made = calm.Calm(0, seconds=calm.CALM_SECONDS + 60, clusters=("hole", "drip", "mute"))
         return [("calm, short", partial(job, made))]
-    return [(f"calm, seed {seed}", partial(job, calm.Calm(seed, kills=0 if seed < 2 else 3))) for seed in seeds]
+    return [(f"calm, seed {seed}", partial(job, calm.Calm(seed, kills=0 if seed < 2 else 3))) for seed in range(5)]
 
 
 async def generator_jobs() -> list[Job]:
@@ -112,7 +115,10 @@ async def replay_jobs(commits: int) -> list[Job]:
         found = await asyncio.to_thread(replay.run, count, seed)
         shape = {f"deletes {key}": value for key, value in found.shape.items()}
         counts = {"commits": found.commits, "held": found.held, "deletions": found.deletions, **found.rightly, **shape}
-        falsely = {"false_holds": found.false_holds, "false_share": len(found.false_holds) / found.commits}
+        falsely: dict[str, Any] = {
+            "false_holds": found.false_holds,
+            "false_share": len(found.false_holds) / found.commits,
+        }
         late = [f"{len(found.false_holds)} false holds"] if falsely["false_share"] > FALSE_SHARE else []
         met = found.shape["1-10"] > 0
         return {"kind": "replay", "met": met, "violations": [*found.wrong, *late], **counts, **falsely}
@@ -154,13 +160,15 @@ async def kill_jobs(points: int) -> list[Job]:
     return [(f"kills, seed {seed}", partial(job, seed)) for seed in range(-(-points // KILLS_AT_ONCE))]
 
 
-async def run_all(jobs: Sequence[Job], out: Path) -> int:
-    """Run what is not in the file yet; the number of runs with a violation."""
+async def run_all(jobs: Sequence[Job], out: Path, of: int) -> int:
+    """Run what is not in the file yet; the number of runs with a violation. of: how many runs the whole form has."""
+    stamp = Stamp()
     out.touch()
     for number, (name, run) in enumerate(jobs, 1):
         if any(json.loads(line)["run"] == name for line in out.read_text().splitlines()):
             continue
-        line = json.dumps({"run": name, **await run()})
+        began = time.monotonic()
+        line = json.dumps({"run": name, **await run(), **stamp.of(began, of=of)})
         with out.open("a") as file:
             file.write(line + "\n")
         print(f"{number} of {len(jobs)}", file=sys.stderr)
@@ -189,15 +197,21 @@ def summary(out: Path) -> int:
     return sum(bad.values())
 
 
-def _seeds(given: argparse.Namespace, count: int) -> Sequence[int]:
-    return range(count) if given.seed is None else (given.seed,)
+def chosen(jobs: Sequence[Job], seeds: str, shard: str) -> Sequence[Job]:
+    """seeds: as `4-19,21`, or nothing for all; shard: as `1/2`, of those that are left."""
+    if seeds:
+        spans = [part.partition("-") for part in seeds.split(",")]
+        wanted = {seed for first, _, last in spans for seed in range(int(first), int(last or first) + 1)}
+        jobs = [job for job in jobs if (found := re.search(r"seed (\d+)", job[0])) and int(found[1]) in wanted]
+    first, step = map(int, shard.split("/"))
+    return jobs[first - 1 :: step]
 
 
 JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
     "sweep": lambda _: sweep_jobs(),
     "flips": lambda _: flip_jobs(),
-    "schedules": lambda given: schedule_jobs(_seeds(given, 30)),
-    "calm": lambda given: calm_jobs(given.short, _seeds(given, 5)),
+    "schedules": lambda _: schedule_jobs(),
+    "calm": lambda given: calm_jobs(given.short),
     "generators": lambda _: generator_jobs(),
     "replay": lambda given: replay_jobs(given.commits),
     "fuzz": lambda given: fuzz_jobs(given.inputs, given.target),
@@ -206,7 +220,7 @@ JOBS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Job]]]] = {
 
 
 # commands with options of their own, by module
-OWN = {"all": "every", "guards": "guard_runs", "hostile": "hostile_runs", "secrets": "secret_runs"}
+OWN = {"all": "every", "guards": "guard_runs", "hostile": "hostile_runs", "report": "report", "secrets": "secret_runs"}
 
 
 def main() -> int:
@@ -219,7 +233,7 @@ def main() -> int:
     parser.add_argument("--commits", type=int, default=1_000, help="replay: how many")
     parser.add_argument("--target", default="", choices=sorted(fuzz_targets.TARGETS), help="fuzz: this one alone")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="fuzz: of each target")
-    parser.add_argument("--seed", type=int, help="schedules, calm: this one alone")
+    parser.add_argument("--seed", default="", help="those with these seeds alone, as 3 or 4-19,21")
     parser.add_argument("--short", action="store_true", help="calm: three clusters for four minutes")
     parser.add_argument("--points", type=int, default=250, help="kills: how many")
     options = parser.parse_args()
@@ -227,8 +241,8 @@ def main() -> int:
     out: Path = options.out
 
     async def run() -> int:
-        first, step = map(int, options.shard.split("/"))
-        return await run_all((await JOBS[options.what](options))[first - 1 :: step], out)
+        jobs = await JOBS[options.what](options)
+        return await run_all(chosen(jobs, options.seed, options.shard), out, len(jobs))
 
     return 1 if asyncio.run(run()) else 0
 

@@ -2,7 +2,8 @@
 
 Each campaign is a process of its own, one after the other, because some change the clock of theirs. DIR holds of each
 its result file and what it printed, and summary.md over all of them. What has ended stands in DIR/ended.jsonl and is
-not repeated; a campaign that was ended halfway goes on where it was, if it can.
+not repeated; a campaign that was ended halfway goes on where it was, if it can. `safety report DIR` takes the figures
+over into docs/safety-report.md.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from safety.stamp import ROOT, Stamp
+
 OUT = "{out}"
 _SHOWN_LINES = 60
 
@@ -78,7 +79,7 @@ def run(folder: Path, campaigns: Mapping[str, Campaign], *, short: bool) -> int:
             continue
         chosen = campaign.short if short else campaign.long
         out = folder.resolve() / f"{name}.{campaign.suffix}"
-        began = time.monotonic()
+        stamp, began = Stamp(), time.monotonic()
         with (folder / f"{name}.log").open("a") as log, (folder / f"{name}.err").open("a") as errors:
             done = subprocess.run(
                 [sys.executable, *(str(out) if word == OUT else word for word in chosen)],
@@ -88,11 +89,10 @@ def run(folder: Path, campaigns: Mapping[str, Campaign], *, short: bool) -> int:
                 stderr=errors,
                 check=False,
             )
-        seconds = round(time.monotonic() - began)
-        row = {"campaign": name, "code": done.returncode, "seconds": seconds, "short": short, "command": list(chosen)}
+        row = {"campaign": name, "code": done.returncode, "short": short, "command": list(chosen), **stamp.of(began)}
         with ended.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        print(f"{number} of {len(campaigns)}: {name} ended with {done.returncode}, {seconds} s", file=sys.stderr)
+        print(f"{number} of {len(campaigns)}: {name} ended with {done.returncode}, {row['seconds']} s", file=sys.stderr)
     (folder / "summary.md").write_text(summary(folder, campaigns))
     return sum(row["code"] != 0 for row in _rows(ended))
 
@@ -104,9 +104,8 @@ def _rows(ended: Path) -> list[dict[str, Any]]:
 def summary(folder: Path, campaigns: Mapping[str, Campaign]) -> str:
     """The page over all campaigns: one row each, then what each of them printed at its end."""
     rows = {row["campaign"]: row for row in _rows(folder / "ended.jsonl")}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    machine = f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    lines = ["# Safety figures", "", f"At {commit.stdout.strip()[:12] or 'no commit'} on {machine}.", ""]
+    stamp = Stamp()
+    lines = ["# Safety figures", "", f"At {stamp.commit} on {stamp.machine}.", ""]
     lines += ["| campaign | figure | form | minutes | ended with |", "|---|---|---|---|---|"]
     for name, campaign in campaigns.items():
         row = rows.get(name)

@@ -9,12 +9,14 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from safety.guards import CASES
 from safety.mutate import ROOT, Copy, NotThere
+from safety.stamp import Stamp
 
 from fleet.core.refusals import GUARDS, Guard
 
@@ -35,20 +37,22 @@ PYTHONPATH=tests python -m safety guards --row "a precious kind" --out one.jsonl
 """
 
 
-def run(out: Path, row: str = "", shard: str = "1/1") -> int:
-    """Run what is not in the file yet; the number of guards that nobody missed."""
-    chosen = [guard for guard in GUARDS if row in ("", guard.name)]
-    if not chosen:
-        raise SystemExit(f"there is no guard {row!r}; python -m safety guards --list shows them")
+def run(out: Path, names: Sequence[str] = (), shard: str = "1/1") -> int:
+    """Run what is not in the file yet, of these guards or of all; the number of guards that nobody missed."""
+    if unknown := {*names} - {guard.name for guard in GUARDS}:
+        raise SystemExit(f"there is no guard {min(unknown)!r}; python -m safety guards --list shows them")
+    chosen = [guard for guard in GUARDS if not names or guard.name in names]
     first, step = map(int, shard.split("/"))
     out.touch()
     done = {json.loads(line)["guard"] for line in out.read_text().splitlines()}
     todo = [guard for guard in chosen[first - 1 :: step] if guard.name not in done]
+    stamp = Stamp()
     with tempfile.TemporaryDirectory(prefix="fleet-guards-") as folder:
         copy = Copy(Path(folder))
         broken = fails_anyway(copy, todo)
         for number, guard in enumerate(todo, 1):
-            found = missed(copy, guard, broken)
+            began = time.monotonic()
+            found = {**missed(copy, guard, broken), **stamp.of(began, of=len(GUARDS))}
             with out.open("a") as file:
                 file.write(json.dumps({"guard": guard.name, **found}) + "\n")
             print(f"{number} of {len(todo)}: {guard.name}: {found['verdict']}, {found['seconds']} s", file=sys.stderr)
@@ -67,27 +71,22 @@ def missed(copy: Copy, guard: Guard, broken: frozenset[str]) -> dict[str, Any]:
     """verdict: `missed` where a test failed, `unmissed` where all passed, else why it cannot be told."""
     case = CASES[guard.name]
     if anyway := broken & {*case.attacks, *case.twins}:
-        return _told("fails with the guard in place", sorted(anyway), 0.0)
+        return _told("fails with the guard in place", sorted(anyway))
     try:
         copy.switch_off(guard.decides, case.off)
     except NotThere as error:
-        return _told(f"nothing to switch off: {error}", (), 0.0)
+        return _told(f"nothing to switch off: {error}", ())
     try:
         off = copy.run(case.attacks, "-x", "-p", "safety.unshrunk")
     finally:
         copy.restore(guard.decides)
     if off.code == 1 and off.failed:
-        return _told("missed", off.failed, off.seconds)
-    return _told("unmissed" if off.code == 0 else f"pytest ended with {off.code}", off.failed, off.seconds, off.words)
+        return _told("missed", off.failed)
+    return _told("unmissed" if off.code == 0 else f"pytest ended with {off.code}", off.failed, off.words)
 
 
-def _told(verdict: str, failed: Sequence[str], seconds: float, words: str = "") -> dict[str, Any]:
-    return {
-        "verdict": verdict,
-        "failed": list(failed),
-        "seconds": round(seconds, 1),
-        **({"words": words} if words else {}),
-    }
+def _told(verdict: str, failed: Sequence[str], words: str = "") -> dict[str, Any]:
+    return {"verdict": verdict, "failed": list(failed), **({"words": words} if words else {})}
 
 
 def report(out: Path) -> str:
@@ -119,7 +118,7 @@ def table() -> str:
 def main(words: Sequence[str]) -> int:
     """The command; 1 where a guard was not missed."""
     parser = argparse.ArgumentParser(prog="python -m safety guards", description=__doc__)
-    parser.add_argument("--row", default="", help="this guard alone")
+    parser.add_argument("--row", nargs="+", default=(), help="these guards alone")
     parser.add_argument("--out", type=Path, help="file of results")
     parser.add_argument("--shard", default="1/1", help="I/N: every Nth guard from the Ith; N processes may share FILE")
     parser.add_argument("--list", action="store_true", help="print the table and end")

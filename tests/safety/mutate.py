@@ -13,12 +13,12 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from safety.stamp import ROOT
+
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 _SECONDS = 1800
 
@@ -143,12 +143,11 @@ def _is_read(node: ast.AST) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One run of tests: the exit code of pytest, which of them failed, its last words, and how long it took."""
+    """One run of tests: the exit code of pytest, which of them failed, and its last words."""
 
     code: int
     failed: tuple[str, ...]
     words: str
-    seconds: float
 
 
 class Copy:
@@ -183,12 +182,11 @@ class Copy:
         environment = {**os.environ, "PYTHONPATH": f"{self.root}:{self.root / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"}
         environment.pop("PYTEST_ADDOPTS", None)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rfE", "--tb=no", *more, *tests]
-        began = time.monotonic()
         done = subprocess.run(
             command, cwd=self.root, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
         failed = tuple(dict.fromkeys(_FAILED.findall(done.stdout)))
-        return Ran(done.returncode, failed, done.stdout[-2000:] + done.stderr[-500:], time.monotonic() - began)
+        return Ran(done.returncode, failed, done.stdout[-2000:] + done.stderr[-500:])
 
     def _path(self, module: str) -> Path:
         path = self.root / (module.replace(".", "/") + ".py")
