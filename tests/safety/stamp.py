@@ -33,7 +33,7 @@ class Stamp:
     machine: str = field(default_factory=machine)
 
     def of(self, began: float, **more: Any) -> dict[str, Any]:
-        """Of a run that ends now. began: by time.monotonic()."""
+        """Of a run that ends now. began: by time.perf_counter()."""
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
-        seconds = round(time.monotonic() - began, 1)
+        seconds = round(time.perf_counter() - began, 1)
         return {"commit": self.commit, "at": at, "seconds": seconds, "machine": self.machine, **more}
