@@ -17,12 +17,12 @@ from fleet.render.charts import unpack_charts
 from fleet.render.jobs import BuildJob
 from fleet.render.kustomization import CLUSTER_FACTS, is_json_patch
 from fleet.render.limits import Finished, run_limited
+from fleet.render.schema import schema_for
 from fleet.values import dataclass
 
 _GOGC = "400"  # a build is short: collecting garbage less often saves a quarter of its CPU
 REPO = "repo"
 _TOP, _SLIM_TOP = "top", "slim"  # beside REPO, so that no path of the repo can meet them
-SLIM_SCHEMA = Path(__file__).with_name("slim.json")  # made by tests/render/slim/make_slim.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def build(job: BuildJob, files: Mapping[str, bytes], scratch: Path, parent_fd: i
         _write(repo, job, files)
         unpack_charts(repo, job.charts, files, job.limits)
         if job.slim and _has_merge_patch(job, files):
-            slim = _run(job, directory, parent_fd, schema=SLIM_SCHEMA)
+            slim = _run(job, directory, parent_fd, schema=schema_for(files.values()))
             if slim.returncode == 0 and not job.sample:
                 return Built(slim, str(repo), slim=True)
             plain = _run(job, directory, parent_fd)
@@ -55,7 +55,7 @@ def build(job: BuildJob, files: Mapping[str, bytes], scratch: Path, parent_fd: i
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _run(job: BuildJob, directory: Path, parent_fd: int | None, *, schema: Path | None = None) -> Finished:
+def _run(job: BuildJob, directory: Path, parent_fd: int | None, *, schema: bytes | None = None) -> Finished:
     target = _target(job, directory, schema)
     argv = [target if part == "{directory}" else part for part in job.argv]
     environment = _environment(job)
@@ -111,7 +111,7 @@ def _parent(base: str, path: str, made: set[str]) -> None:
         made.add(parent)
 
 
-def _target(job: BuildJob, directory: Path, schema: Path | None) -> str:
+def _target(job: BuildJob, directory: Path, schema: bytes | None) -> str:
     """The directory to build: the unit's own, or one above it that adds components, facts and the slim schema."""
     root = posixpath.join(REPO, job.root)
     if not job.components and schema is None:
@@ -121,7 +121,8 @@ def _target(job: BuildJob, directory: Path, schema: Path | None) -> str:
     resources: list[Json] = [posixpath.join("..", root)]
     kustomization: dict[str, Json] = {**job.order, "resources": resources}
     if schema is not None:
-        kustomization["openapi"] = {"path": str(schema)}
+        kustomization["openapi"] = {"path": "schema.json"}
+        (top / "schema.json").write_bytes(schema)
     if job.components:
         kustomization["components"] = [posixpath.join("..", REPO, component) for component in job.components]
         if job.facts is not None:

@@ -17,7 +17,7 @@ from render.every_field import FILES
 from render.world import bodies, commit, config_map
 
 from fleet.ports.render import RenderRequest
-from fleet.render.kustomize import SLIM_SCHEMA
+from fleet.render.schema import SLIM_SCHEMA, schema_for
 from fleet.render.service import Renderer
 from fleet.render.tools import SLIM_TESTED, find_tool
 
@@ -106,15 +106,20 @@ def run(kustomize: str, directory: Path) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(argv, capture_output=True, check=False, timeout=60)
 
 
-def both_ways(kustomize: str, base: Path, directory: str) -> tuple[bytes, bytes]:
-    """The output without and with the slim schema; b"" for a build that fails."""
+def in_each_way(kustomize: str, base: Path, directory: str) -> tuple[bytes, bytes, bytes]:
+    """The output without the slim schema, with it, and with the part for these files; b"" for a build that fails."""
     top = base / "slim-top"
     top.mkdir(exist_ok=True)
-    written = {"openapi": {"path": str(SLIM_SCHEMA)}, "resources": [f"../{directory}"]}
-    (top / "kustomization.yaml").write_text(json.dumps(written))
-    plain, slim = run(kustomize, base / directory), run(kustomize, top)
-    assert (plain.returncode == 0) == (slim.returncode == 0), (plain.stderr, slim.stderr)
-    return plain.stdout, slim.stdout
+    part = schema_for(path.read_bytes() for path in (base / directory).iterdir())
+    (top / "part.json").write_bytes(part)
+    found = [run(kustomize, base / directory)]
+    for schema in (str(SLIM_SCHEMA), "part.json"):
+        written = {"openapi": {"path": schema}, "resources": [f"../{directory}"]}
+        (top / "kustomization.yaml").write_text(json.dumps(written))
+        found.append(run(kustomize, top))
+        assert (found[0].returncode == 0) == (found[-1].returncode == 0), (found[0].stderr, found[-1].stderr)
+    plain, slim, parted = (done.stdout for done in found)
+    return plain, slim, parted
 
 
 def write_fuzzed(seed: int, directory: Path) -> None:
@@ -130,11 +135,12 @@ def write_fuzzed(seed: int, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_fuzzed_patches_give_the_same_bytes_with_and_without(kustomize: str, tmp_path: Path, seed: int) -> None:
+def test_fuzzed_patches_give_the_same_bytes_in_each_way(kustomize: str, tmp_path: Path, seed: int) -> None:
     write_fuzzed(seed, tmp_path / "app")
-    plain, slim = both_ways(kustomize, tmp_path, "app")
+    plain, slim, parted = in_each_way(kustomize, tmp_path, "app")
     assert plain
     assert slim == plain
+    assert parted == plain
 
 
 def test_the_fuzz_sees_a_schema_without_merge_keys(kustomize: str, tmp_path: Path) -> None:
