@@ -180,7 +180,7 @@ class GateJobs:
             if live is None:
                 return
             uid = text_at(live, "metadata", "uid")
-            await self._note(ask, place, "delete", uid, "")
+            await self._note(ask, place, "gate-job-delete", uid, "")
             left = await place.kube.delete(
                 place.served,
                 place.ref.namespace,
@@ -188,7 +188,7 @@ class GateJobs:
                 uid=uid,
                 resource_version=text_at(live, "metadata", "resourceVersion"),
             )
-            await self._note(ask, place, "delete", uid, "done", uid if left is not None else "")
+            await self._note(ask, place, "gate-job-delete", uid, "done", uid if left is not None else "")
 
     async def _note(self, ask: Ask, place: _Place, action: str, uid: str, outcome: str, after: str = "") -> None:
         """Evidence before and after (R43)."""
@@ -199,7 +199,7 @@ class GateJobs:
             cluster=ask.cluster,
             identity=place.mark.identity,
             unit=f"{ask.overlay}@{ask.cluster}",
-            object=str(place.ref),
+            object=place.ref.key,
             uid=uid,
             commit=ask.commit,
             reason=f"gate {ask.gate.name} of step {ask.step}",

@@ -345,6 +345,9 @@ class StateContract:
             deletion("older", commit="a" * 40),
             deletion("theirs", unit="web-2@eu-1"),
             deletion("there", unit="web@us-1"),
+            deletion("smoke", action="gate-job-delete"),
+            replace(deletion("smoke"), object="Job shop/smoke"),  # as earlier versions wrote the end of a gate's Job
+            replace(deletion("smoke"), object="Job shop/smoke", unit="web@ap-1"),
         ):
             await state.write(entry)
         refs = {name: ObjectRef("", "ConfigMap", "shop", name) for name in ("done", "gone", "older", "there")}

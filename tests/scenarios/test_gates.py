@@ -179,10 +179,29 @@ async def test_a_job_that_completes_lets_it_on_and_is_gone_afterwards(world: Hub
         assert row.gates["dev/smoke"].last.text.endswith(" completed")
         await world.until(lambda: verbs_on(world, "dev-1") == ["patch", "delete"], "gone")
         told: list[tuple[str, str]] = []
-        while ("delete", "done") not in told:
+        while ("gate-job-delete", "done") not in told:
             _, audit = await world.call("GET", "/api/v1/audit?limit=1000")
-            told = [(each["action"], each["outcome"]) for each in audit["items"] if "smoke" in each["object"]]
-        assert told == [("gate-job", ""), ("gate-job", "done"), ("delete", ""), ("delete", "done")]
+            jobs = [each for each in audit["items"] if each["object"].startswith("batch/Job/default/smoke-")]
+            told = [(each["action"], each["outcome"]) for each in jobs]
+        ended = [("gate-job-delete", ""), ("gate-job-delete", "done")]
+        assert told == [("gate-job", ""), ("gate-job", "done"), *ended]
+
+
+async def test_the_end_of_a_job_is_no_deletion_of_the_step_that_proved_one(world: HubWorld) -> None:
+    """The next step is judged by what its guide lost: the Job, gone before that, is none of it."""
+    await begin(world, SMOKE)
+    old = {"gates/smoke.yaml": job("1"), "fleet.yaml": fleet_file(SMOKE).replace("gates:", "soak: 3s, gates:")}
+    two = {"web": config_map("web", "1"), "old": config_map("old", "1")}
+    world.commit(old | overlay("overlays/web", two))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        commit = world.commit(overlay("overlays/web", {"web": config_map("web", "2")}))
+        await world.until(lambda: verbs_on(world, "dev-1") == ["patch", "delete"], "gone")
+        assert value_on(world, "prod-1") == "1"
+        await world.until_everywhere(commit)
+        assert world.sim.cluster("prod-1").get("", "ConfigMap", "default", "old") is None
+        later = await release(world, "3")
+        await world.until_everywhere(later)
 
 
 async def test_a_job_that_fails_halts_it_and_is_gone_afterwards(world: HubWorld) -> None:
