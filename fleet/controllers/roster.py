@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
 from fleet.core.across import judge_fall
-from fleet.core.differences import entry_by_name, still_called
+from fleet.core.differences import still_called
 from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.leaving import Leave, Leaving, decode_entries, decode_leaving, encode_entries, encode_leaving
@@ -66,6 +66,8 @@ class Roster:
         kept = {name: self._entries[name] for name in unsaid if fleet.unknown.covers_cluster(name) is not None}
         found = replace(fleet, clusters={**fleet.clusters, **kept}) if kept else fleet
         self._before, self._entries = self._entries, found.clusters
+        # Also by a commit that changes no unit: an entry without any may still have some to let go.
+        self.leaving = self.leaving.with_entries(found.clusters, self._before)
         return found
 
     def take(self, after: Fleet, had_units: Iterable[UnitName]) -> None:
@@ -77,12 +79,8 @@ class Roster:
         held = {name for name, leave in self.leaving.units.items() if leave.fall}
         falls = judge_fall(gone | held, had | held)
         leaves = {name: Leave(after.commit, falls.get(name.overlay, "")) for name in gone}
-        clusters = {
-            name.cluster: self._before.get(name.cluster) or entry_by_name(name.cluster)
-            for name in gone
-            if name.cluster not in after.clusters and name.cluster not in self.leaving.clusters
-        }
-        self.leaving = Leaving({**self.leaving.units, **leaves}, {**self.leaving.clusters, **clusters})
+        leaving = replace(self.leaving, units={**self.leaving.units, **leaves})
+        self.leaving = leaving.with_entries(after.clusters, self._before)
 
     def let_go(self, unit: UnitName) -> None:
         """A unit that was detached."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import replace
 
-from fleet.core.documents import Json, canonical, mapping_at, parse_document, text_at
-from fleet.core.fleet import Cluster, Connection, Mode, Origin
+from fleet.core.differences import entry_by_name
+from fleet.core.documents import Json, canonical, mapping_at, number_at, parse_document, text_at
+from fleet.core.fleet import Cluster, Connection, Mode, Origin, Suspension
 from fleet.core.ids import ClusterName, Identity, Revision, UnitName
 from fleet.values import dataclass, field
 
@@ -19,13 +20,15 @@ from fleet.values import dataclass, field
 class Leave:
     """One unit on its way out. fall: why a person must allow it first (R8), "" when it may go.
 
-    wipe: by whose word what it owns is deleted first; wiped: that is done, and what is left is let go.
+    wipe: by whose word what it owns is deleted first; wiped: that is done, and what is left is let go. suspend: what
+    its cluster's entry said when that left Git as well: it stays in force until the entry says otherwise (R17).
     """
 
     commit: Revision  # the first one that does not have it
     fall: str = ""
     wipe: str = ""
     wiped: bool = False
+    suspend: Suspension | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,20 @@ class Leaving:
         }
         return replace(self, units=now) if now != self.units else self
 
+    def with_entries(self, there: Container[ClusterName], known: Mapping[ClusterName, Cluster]) -> Leaving:
+        """The same with the newest entry of each cluster that left, and with what that entry had suspended.
+
+        there: clusters of the repo; known: entries as the repo had them last.
+        """
+        left = {name.cluster for name in self.units if name.cluster not in there}
+        kept = {name: known.get(name) or self.clusters.get(name) or entry_by_name(name) for name in left}
+        units = {
+            name: replace(leave, suspend=kept[name.cluster].suspend if name.cluster in kept else None)
+            for name, leave in self.units.items()
+        }
+        now = Leaving(units, {**self.clusters, **kept})
+        return now if now != self else self
+
     def without(self, gone: frozenset[UnitName]) -> Leaving:
         """The same without units that are let go or came back; a cluster's entry goes with its last unit."""
         units = {name: leave for name, leave in self.units.items() if name not in gone}
@@ -69,14 +86,20 @@ class Leaving:
             if now == name:
                 units[name] = leave
             elif now not in wanted:
-                units[now] = replace(leave, wipe="", wiped=False)
+                units[now] = replace(leave, wipe="", wiped=False, suspend=None)
         return Leaving(units, {name: entry for name, entry in self.clusters.items() if name != old})
 
 
 def encode_leaving(leaving: Leaving) -> str:
     """As it is kept in the state."""
     units: dict[str, Json] = {
-        str(name): {"commit": leave.commit, "fall": leave.fall, "wipe": leave.wipe, "wiped": leave.wiped}
+        str(name): {
+            "commit": leave.commit,
+            "fall": leave.fall,
+            "wipe": leave.wipe,
+            "wiped": leave.wiped,
+            "suspend": _suspended(leave.suspend),
+        }
         for name, leave in leaving.units.items()
     }
     return canonical({"units": units, "clusters": _entries(leaving.clusters)}).decode()
@@ -93,6 +116,7 @@ def decode_leaving(text: str) -> Leaving:
                 text_at(units, name, "fall"),
                 text_at(units, name, "wipe"),
                 mapping_at(units, name).get("wiped") is True,
+                _suspension(mapping_at(units, name, "suspend")),
             )
             for name in units
         },
@@ -119,9 +143,34 @@ def _entries(clusters: Mapping[ClusterName, Cluster]) -> dict[str, Json]:
             "mode": entry.mode.value,
             "identity": entry.identity or "",
             "environment": entry.environment,
+            "suspend": _suspended(entry.suspend),
         }
         for name, entry in clusters.items()
     }
+
+
+def _suspended(said: Suspension | None) -> dict[str, Json]:
+    """A suspension of Git; {} where there is none, as in what earlier versions wrote."""
+    if said is None:
+        return {}
+    origin = said.origin or Origin("")
+    return {
+        "reason": said.reason,
+        "owner": said.owner,
+        "until": said.until,
+        "scope": said.scope,
+        "path": origin.path,
+        "line": origin.line,
+    }
+
+
+def _suspension(kept: Mapping[str, Json]) -> Suspension | None:
+    if not kept:
+        return None
+    said = dict(kept)
+    origin = Origin(text_at(said, "path"), number_at(said, "line"))
+    words = (text_at(said, key) for key in ("reason", "owner", "until", "scope"))
+    return Suspension(*words, origin=origin)
 
 
 def _entry(name: str, kept: Mapping[str, Json]) -> Cluster:
@@ -133,4 +182,5 @@ def _entry(name: str, kept: Mapping[str, Json]) -> Cluster:
         mode=Mode(text_at(entry, "mode")),
         connection=Connection(text_at(entry, "credential"), entry.get("inCluster") is True),
         identity=Identity(text_at(entry, "identity")) if text_at(entry, "identity") else None,
+        suspend=_suspension(mapping_at(entry, "suspend")),
     )

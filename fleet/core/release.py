@@ -46,10 +46,16 @@ def scope_renamed(scope: str, old: ClusterName, new: ClusterName) -> str:
     return f"{scope.removesuffix(f'@{old}')}@{new}" if is_unit else scope
 
 
+def _suspensions(
+    name: UnitName, in_git: Iterable[Suspension | None], by_command: Iterable[Suspension]
+) -> tuple[Suspension, ...]:
+    scopes = scopes_of(name)
+    said = (suspension for suspension in in_git if suspension is not None)
+    return (*said, *(suspension for suspension in by_command if suspension.scope in scopes))
+
+
 def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -> UnitPolicy:
     """All that the worker must know of the settings that hold for a unit; suspensions of Git come first."""
-    in_git = (fleet.suspend, unit.cluster.suspend, unit.overlay.suspend)
-    scopes = scopes_of(unit.name)
     overlay = unit.overlay
     is_absent, cluster = overlay.state is OverlayState.ABSENT, unit.name.cluster
     # What is removed waits for nothing to be Healthy: the order is the other way round.
@@ -64,10 +70,7 @@ def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -
         health_timeout_seconds=overlay.health_timeout_seconds,
         depends_on=depends_on,
         removed_after=removed_after,
-        suspensions=(
-            *(suspension for suspension in in_git if suspension is not None),
-            *(suspension for suspension in by_command if suspension.scope in scopes),
-        ),
+        suspensions=_suspensions(unit.name, (fleet.suspend, unit.cluster.suspend, overlay.suspend), by_command),
         budget=fleet.budget,
     )
 
@@ -93,7 +96,7 @@ class Orders:
     waits: str = ""  # why what leaves is not let go yet
     suspensions: Sequence[Suspension] = ()
     fall: str = ""  # why its leaving is held (R8)
-    wipe: Leave | None = None  # of what leaves: whether a person has what it owns deleted first
+    wipe: Leave | None = None  # of what leaves: whether a person has what it owns deleted first, or had it suspended
     unproven: Sequence[ClusterName] = ()  # entries that may be its cluster under a new name (R2)
 
 
@@ -121,7 +124,7 @@ def plan_unknown_unit(
     """
     held = orders.held
     action = UnknownDesired(problem.reason, f"{problem.what} ({problem.origin})", held.bundle if held else None)
-    policy = policy_of(kept, fleet, orders.suspensions) if kept is not None else _quiet(name, orders)
+    policy = policy_of(kept, fleet, orders.suspensions) if kept is not None else _quiet(name, fleet, orders)
     return UnitDesired(name, held.commit if held else fleet.commit, action, policy)
 
 
@@ -131,7 +134,7 @@ def plan_leaving_unit(name: UnitName, fleet: Fleet, orders: Orders) -> UnitDesir
     A wipe only takes the place of letting it go: what keeps it from being let go keeps it from being wiped. Its commit
     is the one that dropped it, because later ones change nothing of what was approved.
     """
-    held, quiet = orders.held, _quiet(name, orders)
+    held, quiet = orders.held, _quiet(name, fleet, orders)
     commit, bundle = (held.commit, held.bundle) if held else (fleet.commit, None)
     if orders.fall:
         return UnitDesired(name, commit, Hold(orders.fall, bundle), quiet)
@@ -148,11 +151,28 @@ def plan_leaving_unit(name: UnitName, fleet: Fleet, orders: Orders) -> UnitDesir
     return UnitDesired(name, fleet.commit, Detach(orders.waits), replace(quiet, sync=SyncPolicy()))
 
 
-def _quiet(name: UnitName, orders: Orders) -> UnitPolicy:
-    """Of a unit whose settings nobody knows: nothing is written, and who suspended it by command is still said."""
-    scopes = scopes_of(name)
-    suspensions = tuple(suspension for suspension in orders.suspensions if suspension.scope in scopes)
+def _quiet(name: UnitName, fleet: Fleet, orders: Orders) -> UnitPolicy:
+    """Of a unit whose settings nobody knows: nothing is written, and who suspended it is still said (R17).
+
+    Git may do so for the fleet, for its cluster and for its overlay, where these are there, and once more where its
+    cluster's entry left suspended (`Leave.suspend`).
+    """
+    cluster, overlay = fleet.clusters.get(name.cluster), fleet.overlays.get(name.overlay)
+    in_git = (
+        fleet.suspend,
+        cluster.suspend if cluster is not None else _still_suspended(orders.wipe),
+        overlay.suspend if overlay is not None else None,
+    )
+    suspensions = _suspensions(name, in_git, orders.suspensions)
     return UnitPolicy(sync=SyncPolicy(mode=SyncMode.MANUAL, self_heal=False), suspensions=suspensions)
+
+
+def _still_suspended(leave: Leave | None) -> Suspension | None:
+    if leave is None or leave.suspend is None:
+        return None
+    said = leave.suspend
+    why = f"{said.origin} left Git with this in it; put it back without, and take it out then"
+    return replace(said, reason=f"{said.reason} ({why})")
 
 
 def plan_desired(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from core.building import ref
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,6 +141,56 @@ def test_suspensions_of_every_scope_reach_the_unit_and_others_do_not() -> None:
     found = policy_of(unit(suspend=in_git), fleet_of(unit()), given_by_command).suspensions
     assert [suspension.scope for suspension in found[1:]] == ["fleet", "cluster eu-1", "overlay web", "unit web@eu-1"]
     assert found[0] == in_git
+
+
+SAID = Suspension("freeze", "jo", "", "cluster eu-1", Origin("clusters/eu-1.yaml", 7))
+WEB, EU1 = name("web", "eu-1"), Cluster(ClusterName("eu-1"), HERE, environment="prod")
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        fleet_of(suspend=SAID),
+        fleet_of(clusters={EU1.name: replace(EU1, suspend=SAID)}),
+        fleet_of(overlays={WEB.overlay: replace(unit().overlay, suspend=SAID)}),
+    ],
+)
+def test_a_suspend_in_git_stops_what_leaves_and_what_this_commit_does_not_say(fleet: Fleet) -> None:
+    wipe = Leave(C2, wipe="op-1 by mara")
+    for orders in (Orders(held=HELD), Orders(held=HELD, wipe=wipe), Orders(held=HELD, fall="4 of 9")):
+        assert plan_leaving_unit(WEB, fleet, orders).policy.suspensions == (SAID,)
+        assert plan_leaving_unit(name("web", "eu-1"), fleet_of(), orders).policy.suspensions == ()
+    assert plan_unknown_unit(WEB, PROBLEM, fleet, Orders(held=HELD)).policy.suspensions == (SAID,)
+
+
+def test_a_suspend_of_another_cluster_stops_nothing_that_leaves() -> None:
+    elsewhere = fleet_of(
+        clusters={ClusterName("us-1"): replace(EU1, name=ClusterName("us-1"), suspend=SAID), EU1.name: EU1},
+        overlays={OverlayName("edge"): replace(unit("edge").overlay, suspend=SAID)},
+    )
+    assert plan_leaving_unit(WEB, elsewhere, Orders(held=HELD, wipe=Leave(C2))).policy.suspensions == ()
+
+
+def test_a_cluster_that_left_suspended_stays_so_until_its_entry_is_back_without() -> None:
+    leave = Leaving({WEB: Leave(C2)}).with_entries({}, {EU1.name: replace(EU1, suspend=SAID)})
+    assert decode_leaving(encode_leaving(leave)).units == leave.units
+    orders = Orders(held=HELD, wipe=leave.units[WEB])
+    (found,) = plan_leaving_unit(WEB, fleet_of(), orders).policy.suspensions
+    assert found.reason == (
+        "freeze (clusters/eu-1.yaml:7 left Git with this in it; put it back without, and take it out then)"
+    )
+    assert (found.scope, found.origin, found.owner) == (SAID.scope, SAID.origin, "jo")
+    assert plan_leaving_unit(WEB, fleet_of(clusters={EU1.name: EU1}), orders).policy.suspensions == ()
+    assert leave.with_entries({EU1.name: EU1}, {}).units == {WEB: Leave(C2)}
+    again = leave.with_entries({EU1.name: EU1}, {}).with_entries({}, {EU1.name: EU1})
+    assert again.units == {WEB: Leave(C2)}
+    assert leave.with_entries({}, {}) is leave, "the next commit does not forget it"
+
+
+def test_the_entry_of_a_cluster_that_goes_after_its_units_is_remembered() -> None:
+    leaving = Leaving({WEB: Leave(C1)}).with_entries({EU1.name: EU1}, {EU1.name: EU1})
+    assert leaving.clusters == {}
+    assert leaving.with_entries({}, {EU1.name: EU1}).clusters == {EU1.name: EU1}
 
 
 def test_only_dependencies_on_the_same_cluster_are_waited_for() -> None:
@@ -300,16 +351,18 @@ def test_anything_that_was_not_approved_is_no_part_of_it() -> None:
 def test_leaving_survives_being_written_down() -> None:
     entry = Cluster(
         ClusterName("us-1"), Origin(""), environment="prod", mode=Mode.OBSERVE, connection=Connection("key", True),
-        identity=Identity("uid"),
+        identity=Identity("uid"), suspend=SAID,
     )  # fmt: skip
     leaving = Leaving(
         {
             name("web", "us-1"): Leave(C2, "4 of 9"), name("edge", "eu-1"): Leave(C1),
-            name("shop", "us-1"): Leave(C1, wipe="op-1 by mara", wiped=True),
+            name("shop", "us-1"): Leave(C1, wipe="op-1 by mara", wiped=True, suspend=SAID),
         },
         {ClusterName("us-1"): entry},
     )  # fmt: skip
     assert decode_leaving(encode_leaving(leaving)) == leaving
+    earlier = encode_leaving(replace(leaving, clusters={})).replace('"suspend":{}', '"other":1')
+    assert decode_leaving(earlier) == replace(leaving, clusters={}), "as earlier versions wrote it"
 
 
 def test_what_goes_with_an_object_is_part_of_the_list_and_more_of_it_is_another_list() -> None:

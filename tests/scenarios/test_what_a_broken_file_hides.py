@@ -130,3 +130,50 @@ async def test_a_suspended_cluster_that_leaves_is_let_go_once_it_is_resumed(worl
         assert world.writes(before, own_only=False) == {}
         assert (await world.call("POST", "/api/v1/clusters/us-1:resume", {}))[0] == 200
         await world.until(lambda: "us-1" not in world.opened.view.clusters, "let go")
+
+
+FREEZE = "{reason: freeze, owner: jo}"
+
+
+async def test_a_suspend_in_git_keeps_what_leaves_until_git_lifts_it(world: HubWorld) -> None:
+    """Also over a restart, where the hub first hears of the suspend with the commit that drops the overlay."""
+    files = first_commit()
+    world.commit(files)
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = world.marks()
+    frozen = files["fleet.yaml"].replace("steps: []}", f"steps: []}}, suspend: {FREEZE}")
+    dropped = {path: None for path in files if path.startswith("overlays/web/")}
+    commit = world.commit({"fleet.yaml": frozen, **dropped})
+    async with world.run():
+        await world.until(lambda: world.opened.view.head.commit == commit, "taken over")
+        waits = await world.until(lambda: (unit := world.unit("web@us-1")) and unit.blocked_by and unit, "waits")
+        assert ("waits to be let go" in waits.message, waits.blocked_by[0].reason) == (True, "suspended by jo: freeze")
+        assert waits.blocked_by[0].next.startswith("edit fleet.yaml:")
+        assert world.writes(before, own_only=False) == {}
+        world.commit({"fleet.yaml": files["fleet.yaml"]})
+        await world.until(lambda: not world.unit("web@us-1") and not world.unit("web@eu-1"), "let go")
+        assert live(world, "web") == live(world, "web", "us-1") == "1"
+
+
+async def test_a_cluster_that_leaves_suspended_in_git_is_let_go_once_it_was_back_without(world: HubWorld) -> None:
+    files = first_commit()
+    world.commit({**files, "clusters/us-1.yaml": cluster_file("us-1", suspend=FREEZE)})
+    async with world.run():
+        await world.until(lambda: (unit := world.unit("web@us-1")) and unit.blocked_by, "suspended")
+        world.commit({"clusters/us-1.yaml": files["clusters/us-1.yaml"]})
+        await world.until_everywhere(world.repo.head())
+        world.commit({"clusters/us-1.yaml": cluster_file("us-1", suspend=FREEZE)})
+        await world.until(lambda: world.unit("web@us-1").blocked_by, "suspended again")
+        before = world.marks()
+        commit = world.commit({"clusters/us-1.yaml": None})
+        await world.until(lambda: "let go" in world.unit("web@us-1").message, "waits")
+        assert world.progress(commit).done
+    async with world.run():
+        waits = await world.until(lambda: (unit := world.unit("web@us-1")) and unit.blocked_by and unit, "waits")
+        assert "left Git with this in it" in waits.blocked_by[0].reason
+        assert world.writes(before, own_only=False) == {}
+        world.commit({"clusters/us-1.yaml": files["clusters/us-1.yaml"]})
+        await world.until_everywhere(world.repo.head())
+        await world.until_everywhere(world.commit({"clusters/us-1.yaml": None}))
+        await world.until(lambda: "us-1" not in world.opened.view.clusters, "let go")

@@ -1,0 +1,74 @@
+"""What left Git while it was suspended in Git: it is told so, over commits and restarts, until Git says otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from controllers.test_wipes import C1, C2, WEB, World, no_bundle
+
+from fleet.controllers.board import Board
+from fleet.core.fleet import Cluster, Fleet, Origin, Suspension
+from fleet.core.leaving import Leave
+from fleet.core.rollout import Detach, UnitDesired
+from fleet.core.view import Head, View
+
+ENTRY = Cluster(WEB.cluster, Origin("clusters/eu-1.yaml"))
+FREEZE = Suspension("freeze", "jo", "", "cluster eu-1", Origin("clusters/eu-1.yaml", 7))
+FROZEN = {WEB.cluster: replace(ENTRY, suspend=FREEZE)}
+
+
+class Leaves(World):
+    """A hub whose repo drops what it has, one commit after the other."""
+
+    async def take(self, fleet: Fleet) -> UnitDesired:
+        self.board.take_fleet(fleet)
+        self.board.look_at_leaving()  # as with each commit
+        await self.board.publish()
+        desired = self.board._publisher.slot(WEB.cluster).desired
+        assert desired is not None
+        return desired.units[0]
+
+    async def restart(self) -> None:
+        self.view = View(Head("main"))
+        self.board = Board(self.state, self.view, no_bundle, self.state.vault, lambda: 1.0)
+        await self.board.start()
+
+    async def commit(self, fleet: Fleet, *, restart: bool) -> UnitDesired:
+        told = await self.take(fleet)
+        if restart:
+            await self.restart()
+            assert await self.take(fleet) == told
+        return told
+
+
+@pytest.fixture
+async def hub() -> Leaves:
+    made = Leaves()
+    await made.start(Leave(C1))
+    return made
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_freeze_of_the_fleet_that_comes_while_a_unit_leaves_reaches_it(hub: Leaves, restart: bool) -> None:
+    calm = Fleet(C1, "acme", clusters={WEB.cluster: ENTRY})
+    assert (await hub.commit(calm, restart=restart)).policy.suspensions == ()
+    frozen = replace(calm, commit=C2, suspend=replace(FREEZE, scope="fleet"))
+    assert [each.scope for each in (await hub.commit(frozen, restart=restart)).policy.suspensions] == ["fleet"]
+    told = await hub.commit(replace(calm, commit=C2), restart=restart)
+    assert (told.action, told.policy.suspensions) == (Detach(), ())
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_cluster_that_leaves_suspended_stays_so_until_it_is_back_without(hub: Leaves, restart: bool) -> None:
+    """Also where no unit of it was left when its file went, and over the commits after that."""
+    await hub.commit(Fleet(C1, "acme", clusters=FROZEN), restart=restart)
+    for commit in (C1, C2):
+        told = await hub.commit(Fleet(commit, "acme"), restart=restart)
+        (stop,) = told.policy.suspensions
+        assert (stop.scope, stop.origin) == (FREEZE.scope, FREEZE.origin)
+        assert stop.reason.startswith("freeze (clusters/eu-1.yaml:7 left Git with this in it")
+    told = await hub.commit(Fleet(C2, "acme", clusters={WEB.cluster: ENTRY}), restart=restart)
+    assert (told.action, told.policy.suspensions) == (Detach(), ())
+    told = await hub.commit(Fleet(C2, "acme"), restart=restart)
+    assert (told.action, told.policy.suspensions) == (Detach(), ())
