@@ -88,7 +88,7 @@ async def local_renderer() -> AsyncGenerator[tuple[Renderer, MemoryVault]]:
     from fleet.store.vault import MemoryVault
 
     vault, key = MemoryVault(), secrets.token_bytes(32)
-    renderer = await open_renderer(MemoryCache(), vault, key, environment=dict(os.environ))
+    renderer = await open_renderer(MemoryCache(), vault, key, environment=dict(os.environ), sample_share=0.0)
     try:
         yield renderer, vault
     finally:
@@ -99,14 +99,21 @@ async def local_renderer() -> AsyncGenerator[tuple[Renderer, MemoryVault]]:
 async def keeping_renderer(kept: Kept, *, needs_values: bool = False) -> AsyncGenerator[tuple[Renderer, MemoryVault]]:
     """A renderer that knows what earlier commands built.
 
-    Values of Secrets are not kept. needs_values: the vault shall have them, so that what holds any is built anew.
+    Values of Secrets are not kept. needs_values: the vault shall have them, so that what holds any is built anew. No
+    samples of builds: chance has no part in what a command says; hubs take them.
     """
     from fleet.render.service import open_renderer
     from fleet.store.vault import MemoryVault
 
     vault = MemoryVault()
     renderer = await open_renderer(
-        kept.results, vault, kept.key, environment=dict(os.environ), needs_values=needs_values, remember_tool=True
+        kept.results,
+        vault,
+        kept.key,
+        environment=dict(os.environ),
+        needs_values=needs_values,
+        sample_share=0.0,
+        remember_tool=True,
     )
     try:
         yield renderer, vault

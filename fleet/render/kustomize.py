@@ -13,7 +13,6 @@ import orjson
 
 from fleet.core.documents import Json
 from fleet.errors import RenderTooLarge
-from fleet.render.charts import unpack_charts
 from fleet.render.jobs import BuildJob
 from fleet.render.kustomization import CLUSTER_FACTS, is_json_patch
 from fleet.render.limits import Finished, run_limited
@@ -41,7 +40,10 @@ def build(job: BuildJob, files: Mapping[str, bytes], scratch: Path, parent_fd: i
     try:
         repo = directory / REPO
         _write(repo, job, files)
-        unpack_charts(repo, job.charts, files, job.limits)
+        if job.charts:
+            from fleet.render.charts import unpack_charts  # a worker starts sooner without archives
+
+            unpack_charts(repo, job.charts, files, job.limits)
         if job.slim and _has_merge_patch(job, files):
             slim = _run(job, directory, parent_fd, schema=schema_for(files.values()))
             if slim.returncode == 0 and not job.sample:

@@ -19,6 +19,7 @@ from fleet.values import dataclass
 SLIM_SCHEMA = Path(__file__).with_name("slim.json")  # made by tests/render/slim/make_slim.py
 _KIND = "x-kubernetes-group-version-kind"
 _REFERENCE = re.compile(rb'"#/definitions/([^"]+)"')
+_WORD = re.compile(rb"[A-Z][A-Za-z]+")  # any kind of Kubernetes' own
 _MADE_BY_GENERATORS = frozenset({b"ConfigMap", b"Secret"})
 # Escapes and lines that go on inside quotes, UTF-16, tags that decode, and what puts a text together from others.
 _OTHER_SPELLINGS = (
@@ -44,7 +45,9 @@ def schema_for(contents: Iterable[bytes]) -> bytes:
     text = b"\n".join(contents)
     if any(spelling in text for spelling in _OTHER_SPELLINGS):
         return schema.whole
-    return _part(_MADE_BY_GENERATORS.union(kind for kind in schema.by_kind if kind in text))
+    words = set(_WORD.findall(text))
+    words.update(word.removesuffix(b"List") for word in tuple(words))
+    return _part(_MADE_BY_GENERATORS | (words & schema.by_kind.keys()))
 
 
 @lru_cache(maxsize=_PARTS_KEPT)

@@ -41,7 +41,7 @@ _TREES, _ERRORS = 4, 20_000
 _BUNDLE_BYTES = 16 * 1024 * 1024  # bundles kept in memory, by their bodies
 _READ_AT_ONCE = 64
 _TIMEOUT_MEMO_SECONDS = 300.0
-_SAMPLE_SHARE = 0.01  # of the builds with the slim schema are made twice and compared
+SAMPLE_SHARE = 0.01  # in a hub
 
 
 @dataclass(slots=True)
@@ -72,15 +72,19 @@ class Renderer:
         scratch: Path | None = None,
         helm: Helm | None = None,
         needs_values: bool = True,
+        sample_share: float = SAMPLE_SHARE,
     ) -> None:
-        """needs_values: False where nobody will ask for values of Secrets, so that a bundle is whole without them."""
+        """needs_values: False where nobody will ask for values of Secrets, so that a bundle is whole without them.
+
+        sample_share: of the builds with the slim schema are made twice and compared.
+        """
         self._cache = cache
         self._vault = vault
         self._tool = tool
         self._limits = limits or RunLimits()
         self._scratch = make_scratch(scratch)
         self._own_scratch = scratch is None
-        self._helm, self._needs_values = helm, needs_values
+        self._helm, self._needs_values, self._sample_share = helm, needs_values, sample_share
         programs = (tool.path, helm.path) if helm else (tool.path,)
         readable = (*programs, *(os.path.realpath(path) for path in programs))
         self._pool = WorkerPool(key, self._scratch, readable, workers)
@@ -352,7 +356,7 @@ class Renderer:
             facts=build.facts,
             order=closure.order,
             slim=self._may_use_slim(closure),
-            sample=random.random() < _SAMPLE_SHARE,
+            sample=random.random() < self._sample_share,
             template=build.template,
             renderer=self._tool.name,
             patch_files=tuple(closure.patch_files),
@@ -438,6 +442,7 @@ async def open_renderer(
     limits: RunLimits | None = None,
     workers: int = 2,
     needs_values: bool = True,
+    sample_share: float = SAMPLE_SHARE,
     remember_tool: bool = False,
 ) -> Renderer:
     """A Renderer with the tool of this machine; raises RendererMissing.
@@ -448,4 +453,15 @@ async def open_renderer(
     """
     tool, helm = await find_tool(environment, cache if remember_tool else None), await find_helm(environment)
     await asyncio.to_thread(sweep, scratch)
-    return Renderer(cache, vault, key, tool, limits, workers, scratch=scratch, helm=helm, needs_values=needs_values)
+    return Renderer(
+        cache,
+        vault,
+        key,
+        tool,
+        limits,
+        workers,
+        scratch=scratch,
+        helm=helm,
+        needs_values=needs_values,
+        sample_share=sample_share,
+    )

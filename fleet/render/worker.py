@@ -6,6 +6,7 @@ standard input and writes answers to its standard output. It keeps nothing betwe
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,11 +40,11 @@ from fleet.render.jobs import (
 )
 from fleet.render.kustomize import build
 from fleet.render.limits import HubGone
-from fleet.render.locate import first_fault, places_of, secret_texts
 from fleet.render.messages import error_of
 from fleet.render.parse import documents
 
 _INPUT, _OUTPUT = 0, 1
+_GARBAGE_THRESHOLDS = 50_000, 10, 10  # a small build makes some thousand values, hardly any of them in cycles
 
 
 def main() -> None:
@@ -57,6 +58,8 @@ def main() -> None:
     measures = confine(scratch=scratch, readable=[str(path) for path in items_at(settings, "readable")])
     _write([orjson.dumps({"measures": measures})])
     key = hello[1]
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
     try:
         while (parts := _read_frame()) is not None:
             _write(_answer(parts, key, scratch))
@@ -178,6 +181,8 @@ def _defined(job: BuildJob, files: Mapping[str, bytes]) -> dict[tuple[str, str],
 
 
 def _failure(job: BuildJob, files: Mapping[str, bytes], stderr: bytes, directory: str) -> FleetError:
+    from fleet.render.locate import first_fault, places_of, secret_texts  # as below: a worker starts sooner
+
     hidden = {*job.secret_texts, *secret_texts(files, job.secret_files)}
     error = error_of(stderr, directory=directory, root=job.root, secrets=hidden, facts=job.facts is not None)
     if job.uses_charts:
@@ -193,6 +198,8 @@ def _failure(job: BuildJob, files: Mapping[str, bytes], stderr: bytes, directory
 
 def _placed(error: RenderError, files: Mapping[str, bytes], root: str) -> RenderError:
     """An error about one object, with the file that holds it."""
+    from fleet.render.locate import places_of
+
     try:
         ref = ObjectRef.from_key(error.where)
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ WHOLE = SLIM_SCHEMA.read_bytes()
 DEFINITIONS: dict[str, Any] = json.loads(WHOLE)["definitions"]
 GVK = "x-kubernetes-group-version-kind"
 KINDS = sorted({gvk["kind"] for node in DEFINITIONS.values() for gvk in node.get(GVK, [])})
+
+
+def test_each_kind_is_one_word() -> None:
+    assert all(re.fullmatch("[A-Z][A-Za-z]+", kind) for kind in KINDS)
 
 
 def definitions(*texts: str) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def test_a_kind_that_nothing_names_is_left_out() -> None:
 
 
 def test_where_the_name_stands_makes_no_difference() -> None:
-    for text in ('{"kind":"Deployment"}', "kind: &a 'Deployment'", "value: Deployment", "# Deployment"):
+    for text in ('{"kind":"Deployment"}', "kind: &a 'Deployment'", "kind: DeploymentList", "#v1Deployment"):
         assert "Deployment" in kinds_in(definitions("kind: Service\n", text))
 
 

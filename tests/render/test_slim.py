@@ -17,9 +17,11 @@ from render.every_field import FILES
 from render.world import bodies, commit, config_map
 
 from fleet.ports.render import RenderRequest
+from fleet.render.jobs import BuildJob
+from fleet.render.kustomize import build
 from fleet.render.schema import SLIM_SCHEMA, schema_for
 from fleet.render.service import Renderer
-from fleet.render.tools import SLIM_TESTED, find_tool
+from fleet.render.tools import SLIM_TESTED, Tool, find_tool
 
 SEEDS = 5
 KINDS_PER_BUILD = 12
@@ -202,6 +204,30 @@ async def test_an_overlay_that_chooses_itself_is_built_plainly(renderer: Rendere
     texts = {**PATCHED, "app/kustomization.yaml": PATCHED["app/kustomization.yaml"] + more}
     await renderer.render(commit(texts), RenderRequest("app"))
     assert (renderer.stats.builds, renderer.stats.slim_builds) == (1, 0)
+
+
+@pytest.mark.parametrize(("sample", "runs"), [(False, 1), (True, 2)])
+async def test_a_sample_is_built_twice_and_nothing_else_is(tool: Tool, tmp_path: Path, sample: bool, runs: int) -> None:
+    script = tmp_path / "counting"
+    script.write_text(f'#!/bin/sh\necho >> {tmp_path}/runs\nexec {tool.path} "$@"\n')
+    script.chmod(0o700)
+    job = BuildJob(
+        argv=(str(script), *tool.argv("{directory}")[1:]),
+        root="app",
+        components=(),
+        files=tuple(PATCHED),
+        links=(),
+        facts=None,
+        order={},
+        slim=True,
+        sample=sample,
+        template=False,
+        renderer="",
+        patch_files=("app/patch.yaml",),
+    )
+    built = build(job, {path: text.encode() for path, text in PATCHED.items()}, tmp_path, None)
+    assert (built.finished.returncode, built.slim, built.differs) == (0, True, False)
+    assert (tmp_path / "runs").read_text().count("\n") == runs
 
 
 async def test_without_a_merge_patch_there_is_no_need_for_it(renderer: Renderer) -> None:
