@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from fleet.core.asked import Asked
 from fleet.core.documents import Document, text_at
 from fleet.core.fleet import Budget, TeamRights
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
@@ -121,6 +122,7 @@ def judge_prune(
     budget: Budget,
     permits: Collection[ObjectRef],
     approved: Collection[Approved] = frozenset(),
+    before: Collection[Asked] = (),
     prune: bool = True,
 ) -> PruneVerdict:
     """Say which deletions may run now, and which wait for a person or for the hub.
@@ -129,7 +131,8 @@ def judge_prune(
     An approval counts only for the very object that was shown, by UID and content; what is approved needs no permit,
     and neither does a replacement, which the hub does not count. What is approved counts as done: it makes no room in
     the budget for the rest of its list. One hold lists all that is neither approved nor kept, because the approval is
-    bound to the exact list (R9, R10).
+    bound to the exact list (R9, R10). before: what a person was asked about and did not approve: it stays held where no
+    guard minds any more, because its hour is over or its list is shorter; the rest goes.
     """
     if not prune:
         return PruneVerdict(kept=tuple(doomed))
@@ -145,9 +148,22 @@ def judge_prune(
         free = [item for item in asked if item.replaced and _is_free(item)]
         held = tuple(item for item in asked if not (item.replaced and _is_free(item)))
         return PruneVerdict((*passed, *free), GuardHold(reason, message, held), kept=kept)
-    allowed = [item for item in asked if item.replaced or item.ref in permits]
-    waiting = tuple(item for item in asked if item not in allowed)
-    return PruneVerdict((*passed, *allowed), None, waiting, kept)
+    hold = _asked_again(asked, before)
+    rest = asked if hold is None else [item for item in asked if item not in hold.doomed]
+    allowed = [item for item in rest if item.replaced or item.ref in permits]
+    waiting = tuple(item for item in rest if item not in allowed)
+    return PruneVerdict((*passed, *allowed), hold, waiting, kept)
+
+
+def _asked_again(asked: Sequence[Doomed], before: Collection[Asked]) -> GuardHold | None:
+    """A hold of what a person was asked about before. What is there under another name by now is no deletion (R9)."""
+    reasons = {each.ref: each.reason for each in before}
+    again = tuple(item for item in asked if item.ref in reasons and not (item.replaced and _is_free(item)))
+    if not again:
+        return None
+    refs = sorted(_refs(again))
+    message = f"would delete {list_of(refs)}, which was asked about before and not approved"
+    return GuardHold(reasons[refs[0]], message, again)
 
 
 def approval_of(item: Doomed, approved: Collection[Approved]) -> Approved | None:
@@ -224,6 +240,7 @@ def judge_force(
     recent: int,
     budget: Budget,
     approved: Collection[Approved] = frozenset(),
+    before: Collection[Asked] = (),
     live: Doomed | None = None,
 ) -> PruneVerdict | None:
     """Whether an object may be deleted and made anew, which counts as a deletion (R15, R29).
@@ -236,7 +253,13 @@ def judge_force(
         return None
     item = live or Doomed(obj.ref)
     verdict = judge_prune(
-        [item], owned=owned, recent=recent, budget=budget, permits=frozenset({obj.ref}), approved=approved
+        [item],
+        owned=owned,
+        recent=recent,
+        budget=budget,
+        permits=frozenset({obj.ref}),
+        approved=approved,
+        before=before,
     )
     if verdict.hold is None:
         return verdict

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
+from fleet.core.asked import Asked
 from fleet.core.audit import AuditEntry, Head
 from fleet.core.ids import Digest, Identity, ObjectRef, Revision, UnitName
 from fleet.core.objects import Bundle
@@ -64,6 +65,7 @@ class UnitMemory:
     audit_head: str = ""  # of the audit log after the last destructive action in this unit
     form: int = FORM  # of the version that recorded `bundle`
     quarantined: tuple[Digest, ...] = ()  # as the parent object says them
+    asked: tuple[Asked, ...] = ()  # deletions that a person was asked about and did not approve, sorted
 
 
 @dataclass(frozen=True, slots=True)

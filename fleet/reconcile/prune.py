@@ -39,6 +39,7 @@ from fleet.ports.worker import Deletion, JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
 from fleet.reconcile.losses import Losses, bare, holds_more_inside
 from fleet.reconcile.memory import Trouble, UnitState
+from fleet.reconcile.questions import forget_settled, remember_asked
 from fleet.reconcile.renames import renamed
 from fleet.reconcile.site import UNKNOWN_RESULT, Site
 
@@ -63,6 +64,7 @@ class Pruner:
         assert plan.doomed is not None
         await self.found_gone(unit, plan.gone)
         self._forget(unit, plan.let_go)
+        forget_settled(self._site, unit)
         action = told.action
         permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
@@ -88,16 +90,20 @@ class Pruner:
             budget=told.policy.budget,
             permits=permits,
             approved=approved,
+            before=unit.memory.asked,
             prune=told.policy.sync.prune,
         )
         unit.spared = tuple(sorted(item.ref for item in verdict.kept))
         hold = verdict.hold
-        if hold is None and verdict.waiting:
+        if verdict.waiting:
             why = "its wipe asks" if isinstance(action, Apply) and action.wipe else "on many clusters at once"
             message = f"would delete {list_of([item.ref for item in verdict.waiting])}, as {why}"
-            hold = GuardHold("prune-budget", message, verdict.waiting)
+            before = GuardHold("prune-budget", "", ()) if hold is None else replace(hold, message=f"{hold.message}; ")
+            hold = replace(before, message=before.message + message, doomed=(*before.doomed, *verdict.waiting))
         if not outcome.may().prune:
             return
+        if verdict.hold is not None:
+            await remember_asked(self._site, unit, verdict.hold)
         await self._ask(unit, hold, told.commit)
         allowed = {item.ref: item for item in verdict.allowed if self._is_ours(unit, item.ref)}
         unit.replaced -= allowed.keys()

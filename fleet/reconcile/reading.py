@@ -16,6 +16,7 @@ from fleet.core.plan import Wanted
 from fleet.core.record import desired_digest_of
 from fleet.core.rollout import UnitDesired
 from fleet.reconcile.memory import UnitState
+from fleet.reconcile.questions import forget_settled
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import bundle_of
 
@@ -55,6 +56,7 @@ async def read_bundle(site: Site, unit: UnitState, desired: UnitDesired) -> None
         unit.replace_holds.clear()
         unit.changed = 0
     unit.replaced -= unit.wanted.keys()
+    forget_settled(site, unit)
     unit.bundle, unit.read_key = digest, key
     site.claims.put(unit)
 

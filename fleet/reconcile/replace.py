@@ -20,6 +20,7 @@ from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.prune import Pruner, created_at
+from fleet.reconcile.questions import remember_asked
 from fleet.reconcile.site import Site
 
 if TYPE_CHECKING:
@@ -77,11 +78,13 @@ class Replacer:
             recent=self._pruner.recent(unit, {ref}),
             budget=desired.policy.budget,
             approved=approved,
+            before=unit.memory.asked,
             live=doomed,
         )
         if verdict is None:
             return False
         if verdict.hold is not None:
+            await remember_asked(site, unit, verdict.hold)
             await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
             return False
         if not verdict.allowed:

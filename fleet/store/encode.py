@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import orjson
 
+from fleet.core.asked import Asked
 from fleet.core.documents import Document, Json, parse_document
 from fleet.core.field_diff import FieldDrift
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
@@ -248,4 +249,5 @@ def _memory(value: Document) -> UnitMemory:
         done_hooks=_texts(value, "done_hooks"),
         confirmed=value.get("confirmed") is not False,
         form=_count(value, "form") or 1,  # what was written before said none
+        asked=tuple(Asked(_ref(_document(each, "ref")), _text(each, "reason")) for each in _documents(value, "asked")),
     )

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pytest
 
+from fleet.core.asked import Asked
 from fleet.core.audit import AuditEntry
 from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Suspension
@@ -133,7 +134,11 @@ class StateContract:
         assert (found.resume, found.verdicts) == ({}, {})
 
     async def test_the_journal_gives_back_every_field_that_was_committed(self, state: StateWithVault) -> None:
-        memory = UnitMemory(unit("web"), DIGEST, COMMIT, 4, Digest("p" * 64), (f"{DIGEST}/batch/Job/shop/x",), False)
+        hooks, asked = (
+            (f"{DIGEST}/batch/Job/shop/x",),
+            (Asked(ref("gone"), "prune-budget"), Asked(ref("x"), "sharp-fall")),
+        )
+        memory = UnitMemory(unit("web"), DIGEST, COMMIT, 4, Digest("p" * 64), hooks, False, asked=asked)
         entry = JournalEntry(
             put=(row("a"), row("b", state=RowState.INTENDED)),
             units=(memory,),

@@ -9,6 +9,7 @@ from core.building import UNIT, bundle_object, config_map, ref
 from hypothesis import given, settings
 from hypothesis.strategies import booleans, integers, lists, sampled_from
 
+from fleet.core.asked import asked_of
 from fleet.core.fleet import Budget, TeamRights
 from fleet.core.guard import (
     Approved,
@@ -185,6 +186,52 @@ def test_replacements_go_on_while_other_deletions_are_held() -> None:
     assert verdict.hold.doomed == (namespace,)
 
 
+def test_what_was_asked_about_stays_held_when_its_hour_is_over() -> None:
+    before = asked_of((), "prune-budget", {item.ref for item in config_maps(6)})
+    verdict = judge(config_maps(6), before=before)
+    assert verdict.allowed == ()
+    assert verdict.hold is not None
+    assert (verdict.hold.reason, verdict.hold.doomed) == ("prune-budget", tuple(config_maps(6)))
+    assert "asked about before" in verdict.hold.message
+
+
+def test_what_nobody_was_asked_about_goes_beside_it_and_so_does_what_was_approved() -> None:
+    approved, again, *fresh = config_maps(6)
+    word = Approved(approved.ref, approved.uid, approved.content)
+    before = asked_of((), "sharp-fall", {approved.ref, again.ref})
+    verdict = judge(config_maps(6), before=before, approved=[word])
+    assert set(verdict.allowed) == {approved, *fresh}
+    assert verdict.hold is not None
+    assert (verdict.hold.reason, verdict.hold.doomed) == ("sharp-fall", (again,))
+
+
+def test_what_was_asked_about_and_is_there_under_another_name_now_goes() -> None:
+    renamed = replace(config_maps(1)[0], replaced=True)
+    verdict = judge([renamed], before=asked_of((), "prune-budget", {renamed.ref}))
+    assert (verdict.allowed, verdict.hold) == ((renamed,), None)
+
+
+@given(count=integers(0, 12), asked=integers(0, 12), owned=integers(0, 60), recent=integers(0, 20), data=booleans())
+def test_what_was_asked_about_goes_by_an_approval_alone(
+    count: int, asked: int, owned: int, recent: int, data: bool
+) -> None:
+    """Whatever the budget says; and where nothing was asked about, the guards judge as ever."""
+    doomed = config_maps(count)
+    before = asked_of((), "prune-budget", {item.ref for item in doomed[:asked]})
+    permits = None if data else frozenset[ObjectRef]()
+    more = {"owned": owned + count, "recent": recent, "permits": permits}
+    verdict, plain = judge(doomed, before=before, **more), judge(doomed, **more)
+    assert not {item.ref for item in verdict.allowed} & {each.ref for each in before}
+    assert set(verdict.allowed) | set(doomed[:asked]) >= set(plain.allowed)
+    assert set(verdict.allowed) <= set(plain.allowed)
+    held = verdict.hold.doomed if verdict.hold else ()
+    assert sorted(item.ref for item in (*verdict.allowed, *held, *verdict.waiting)) == sorted(
+        item.ref for item in doomed
+    )
+    if not before:
+        assert verdict == plain
+
+
 @settings(max_examples=400)
 @given(count=integers(1, 9), others=integers(0, 28), recent=integers(0, 8))  # around all limits
 def test_spreading_deletions_over_passes_never_beats_the_budget(count: int, others: int, recent: int) -> None:
@@ -241,6 +288,9 @@ def test_replacing_an_object_counts_as_a_deletion() -> None:
     done = judge_force(asks, recent=0, **same)
     assert done is not None
     assert [item.ref for item in done.allowed] == [asks.ref]
+    again = judge_force(asks, recent=0, before=asked_of((), "prune-budget", {asks.ref}), **same)
+    assert again is not None
+    assert again.hold is not None
     over = judge_force(asks, recent=8, **same)
     assert over is not None
     assert over.hold is not None

@@ -64,6 +64,7 @@ class Hub:
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _sequence: int = 0
     wrong: str = ""  # answered by the fence
+    wall: Callable[[], float] = time.time
     between: Callable[[Any], Any] | None = None  # what stands between the worker and its cluster
 
     # What the worker sees
@@ -117,7 +118,7 @@ class Hub:
             connector=_Between(KubeConnector(self, limits=self.kube_limits, allowed=[LOOPBACK]), self),
             fence=self,
             limits=self.limits,
-            wall=time.time,
+            wall=self.wall,
             digest_key=b"k" * 32,
             **options,
         )

@@ -21,6 +21,7 @@ from testbed import binaries
 from testbed.gitrepo import GitRepo
 
 from fleet.controllers.rollouts import Rollouts
+from fleet.core.asked import Asked, asked_of, still_asked
 from fleet.core.audit import AuditEntry
 from fleet.core.fingerprint import SyncState, SyncVerdict
 from fleet.core.fleet import Adopt
@@ -79,6 +80,7 @@ class ModelWorker:
         self.rows: dict[UnitName, dict[ObjectRef, Row]] = {}
         self.deletions: list[tuple[UnitName, ObjectRef, float, bool]] = []  # the last: approved
         self._counted: list[tuple[UnitName, float]] = []
+        self._asked: dict[UnitName, tuple[Asked, ...]] = {}
         self._unsaid: list[AuditEntry] = []  # of deletions, for the audit log
         self._seen, self._sequence, self._births = -1, 0, 0
         self._last: Desired | None = None
@@ -144,6 +146,8 @@ class ModelWorker:
             self._apply(name, step.wanted)
         for ref in (*plan.gone, *plan.let_go):
             rows.pop(ref)
+        digests = {item.ref: item.digest for item in wanted}
+        self._asked[name] = still_asked(self._asked.get(name, ()), rows, digests.get)
         hold = self._prune(order, order.action, plan.doomed or [])
         return self._report(order, order.action, wanted, hold)
 
@@ -177,8 +181,11 @@ class ModelWorker:
         recent = sum(unit == name and at > now - past.HOUR for unit, at in self._counted)
         verdict = judge_prune(
             doomed, owned=len(rows), recent=recent, budget=order.policy.budget,
-            permits=action.permits, approved=action.approved, prune=order.policy.sync.prune,
+            permits=action.permits, approved=action.approved, before=self._asked[name], prune=order.policy.sync.prune,
         )  # fmt: skip
+        if verdict.hold is not None:
+            refs = {item.ref for item in verdict.hold.doomed}
+            self._asked[name] = asked_of(self._asked[name], verdict.hold.reason, refs)
         for item in verdict.allowed:
             is_approved = Approved(item.ref, item.uid, item.content) in approved
             self.deletions.append((name, item.ref, now, is_approved))
@@ -188,7 +195,9 @@ class ModelWorker:
         if verdict.hold is None and verdict.waiting:
             message = f"would delete {list_of([item.ref for item in verdict.waiting])}, as on many clusters at once"
             return GuardHold("prune-budget", message, verdict.waiting)
-        return verdict.hold
+        if verdict.hold is not None:
+            return replace(verdict.hold, doomed=(*verdict.hold.doomed, *verdict.waiting))
+        return None
 
     def _report(self, order: UnitDesired, action: Apply, wanted: list[Wanted], hold: GuardHold | None) -> UnitReport:
         name, now = order.unit, self._brain.wall()

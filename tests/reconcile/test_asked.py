@@ -1,0 +1,108 @@
+"""What a hold asked about goes by an approval alone, also an hour later, and after a restart (R9). Simulated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from rig import Hub, config_map
+
+from fleet.core.guard import Approved
+from fleet.core.ids import UnitName
+from fleet.core.status import HoldRequest
+from fleet.sim import Simulation
+
+SHOP, HOUR = "default", 3600.0
+NAMES = [f"c{number:02}" for number in range(40)]
+
+
+@dataclass
+class SlidingHub(Hub):
+    """A hub whose worker reaches a simulated cluster, by a clock that can be moved."""
+
+    ahead: list[float] = field(default_factory=lambda: [0.0])
+
+    def __post_init__(self) -> None:
+        self.wall = lambda: time.time() + sum(self.ahead)
+
+    async def kubeconfig(self, name: str) -> bytes:
+        simulation: Simulation = self.plane  # type: ignore[assignment]
+        return simulation.kubeconfig("one")
+
+    def drop(self, count: int, commit: str, approved: tuple[Approved, ...] = ()) -> UnitName:
+        return self.want("web", [config_map(name, SHOP) for name in NAMES[count:]], commit=commit, approved=approved)
+
+    def there(self, unit: UnitName) -> set[str]:
+        return {status.ref.name for status in self.units[unit].objects}
+
+    async def held(self, unit: UnitName, count: int, commit: str) -> HoldRequest:
+        """The one hold of the unit, once it is by this commit and lists so many."""
+
+        def found() -> HoldRequest | None:
+            holds = self.units[unit].holds
+            return holds[0] if holds and (holds[0].commit, len(holds[0].deletions)) == (commit * 40, count) else None
+
+        return await self.until(found, f"a hold of {count} by {commit}")
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[SlidingHub]:
+    async with Simulation(["one"], seed=1, ready_seconds=0.02) as simulation:
+        yield SlidingHub(simulation)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_was_held_is_asked_about_still_when_the_hour_is_over(hub: SlidingHub, restarted: bool) -> None:
+    """A quarter of the 40 may go within an hour: 8, and not 7 more. It comes back with the next commit, too."""
+    unit = hub.drop(0, "a")
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.drop(8, "b")
+        await hub.until_well(unit)
+        hub.drop(15, "c")
+        await hub.held(unit, 7, "c")
+        hub.ahead.append(HOUR + 60)
+        if not restarted:
+            hub.send_desired()
+            hub.drop(15, "d")
+            await hub.held(unit, 7, "d")
+    if restarted:
+        hub.units.pop(unit)
+        async with hub.worker():
+            await hub.until(lambda: unit in hub.units and hub.units[unit].holds, "asked about still")
+            hub.drop(15, "d")
+            await hub.held(unit, 7, "d")
+    assert hub.there(unit) == set(NAMES[8:])
+
+
+async def test_what_was_approved_goes_and_what_is_new_goes_beside_what_is_held(hub: SlidingHub) -> None:
+    unit = hub.drop(0, "a")
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.drop(12, "b")
+        hold = await hub.held(unit, 12, "b")
+        hub.ahead.append(HOUR + 60)
+        some = tuple(Approved(item.ref, item.uid, item.content) for item in hold.deletions[:10])  # type: ignore[arg-type]
+        hub.drop(12, "b", some)
+        await hub.held(unit, 2, "b")
+        hub.ahead.append(HOUR + 60)
+        hub.drop(14, "c")
+        await hub.held(unit, 2, "c")
+        await hub.until(lambda: hub.there(unit) == set(NAMES) - set(NAMES[:10]) - set(NAMES[12:14]), "the two went")
+
+
+async def test_what_is_wanted_again_is_dropped_later_as_if_nobody_had_been_asked(hub: SlidingHub) -> None:
+    unit = hub.drop(0, "a")
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.drop(12, "b")
+        await hub.held(unit, 12, "b")
+        hub.drop(0, "c")
+        await hub.until_well(unit)
+        assert hub.units[unit].holds == ()
+        hub.drop(9, "d")
+        await hub.until_well(unit)
+        assert hub.units[unit].holds == ()
+    assert hub.there(unit) == set(NAMES[9:])
