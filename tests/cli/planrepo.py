@@ -78,6 +78,9 @@ class Repo:
         git(root or self.root, "commit", "-q", "-m", message)
         return git(root or self.root, "rev-parse", "HEAD")
 
+    def git(self, *words: str) -> str:
+        return git(self.root, *words)
+
     def plan(self, *, base: str = "", head: str = "", kube: str = "", output: str = "terminal") -> tuple[int, str]:
         """Exit code and all that was printed."""
         code = plan(self.root, base=base, head=head, kube=kube, output=output)

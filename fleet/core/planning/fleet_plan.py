@@ -12,6 +12,8 @@ from fleet.core.planning.course import Course, Estimate, courses_of, least_of
 from fleet.core.planning.holds import HoldForecast, forecast_holds
 from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.planning.live import LiveView
+from fleet.core.planning.settings import SettingChange, settings_of
+from fleet.core.planning.unread import taken_unread
 from fleet.values import dataclass, field
 
 
@@ -42,6 +44,7 @@ class FleetPlan:
     before: Fleet
     after: Fleet
     units: tuple[UnitChange, ...] = ()  # sorted by name; those whose input differs, or that cannot be told
+    settings: tuple[SettingChange, ...] = ()
     files: tuple[str, ...] = ()  # paths that differ
     holds: tuple[HoldForecast, ...] = ()
     claims: tuple[Claim, ...] = ()
@@ -49,7 +52,7 @@ class FleetPlan:
     estimates: tuple[Estimate, ...] = ()  # of these courses
     kube: int = 0  # the minor version that `apis` were judged for; 0: none
     apis: tuple[ApiNotice, ...] = ()
-    problems: tuple[Problem, ...] = ()  # of the inventory, that the base does not have
+    problems: tuple[Problem, ...] = ()  # of the inventory, that the base does not have, or has and no plan can tell
     notes: tuple[str, ...] = ()
     live: LiveView | None = None  # None: no cluster was asked
     text: bytes = b""  # what the digest is of
@@ -61,8 +64,8 @@ class FleetPlan:
 
     @property
     def is_different(self) -> bool:
-        """Whether anything would be written, let go of, or stand still."""
-        return any(unit.how is not How.SAME for unit in self.units)
+        """Whether anything would be written, let go of, or stand still, or the hub would act by another setting."""
+        return bool(self.settings) or any(unit.how is not How.SAME for unit in self.units)
 
     @property
     def is_unknown(self) -> bool:
@@ -95,8 +98,10 @@ def plan_of(
     than its steps.
     """
     units = with_moves(sorted(found.units, key=lambda unit: unit.name))
-    text = plan_text(units)
+    settings = settings_of(found.before, found.after)
+    text = plan_text(units, settings)
     known = {_words(problem) for problem in found.before.problems}
+    coming_problems = (problem for problem in found.after.problems if _words(problem) not in known)
     claims = tuple(_claims(found.held, units))
     holds = forecast_holds(units, found.before, found.after)
     coming = ((change.ref, change.api_version) for unit in units for change in unit.objects if change.after)
@@ -107,6 +112,7 @@ def plan_of(
         before=found.before,
         after=found.after,
         units=units,
+        settings=settings,
         files=found.files,
         holds=holds,
         claims=claims,
@@ -117,7 +123,7 @@ def plan_of(
         ),
         kube=kube,
         apis=judge_apis(coming, kube) if kube else (),
-        problems=tuple(problem for problem in found.after.problems if _words(problem) not in known),
+        problems=(*coming_problems, *taken_unread(found.before, found.after)),
         notes=found.notes,
         live=found.live,
         text=text,

@@ -13,11 +13,16 @@ from fleet.core.documents import (
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.objects import is_secret
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.core.planning.settings import SettingChange
 from fleet.values import dataclass
 
 
-def plan_text(units: Iterable[UnitChange]) -> bytes:
-    """What happens to each unit, one line of JSON each: the same on any machine, before and after the merge.
+_SETTING = "setting"  # what such a line begins with, where that of a unit has its fate
+
+
+def plan_text(units: Iterable[UnitChange], settings: Iterable[SettingChange] = ()) -> bytes:
+    """What happens to each unit, one line of JSON each, and what is set otherwise: the same on any machine, before and
+    after the merge.
 
     units: sorted by name. Commits are not in it. Bodies of Secrets are sealed by a machine's own key: the Git ids of
     the files of their builds stand for them, so that the text may also differ where a Secret does not, and is never
@@ -31,6 +36,8 @@ def plan_text(units: Iterable[UnitChange]) -> bytes:
         objects: list[Json] = [_object(change, unit) for change in unit.objects]
         line: list[Json] = [unit.how.value, str(unit.name), unit.path_before, unit.path_after, reason, objects]
         lines.append(canonical(line))
+    for one in settings:
+        lines.append(canonical([_SETTING, one.scope, one.name, one.path, one.before, one.after]))
     return b"\n".join(lines)
 
 
@@ -69,6 +76,8 @@ def listed_of(text: bytes) -> Listed:
     units: set[UnitName] = set()
     for line in text.split(b"\n") if text else []:
         parts = parse(line)
+        if isinstance(parts, list) and len(parts) == 6 and parts[0] == _SETTING:
+            continue
         if not isinstance(parts, list) or len(parts) != 6 or not isinstance(parts[5], list):
             raise ValueError("a line that says no unit")
         how, name = How(str(parts[0])), UnitName.parse(str(parts[1]))

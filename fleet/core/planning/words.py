@@ -18,6 +18,7 @@ from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject
 from fleet.core.planning.live_words import live_remarks
 from fleet.core.planning.phrases import NAMES_SHOWN, counted, on_clusters, some_of
+from fleet.core.planning.settings import setting_remarks
 from fleet.values import dataclass
 
 _VALUE_LENGTH, _LINE_LENGTH = 48, 100
@@ -78,6 +79,10 @@ def _side(side: SideWords) -> str:
 def _reach(plan: FleetPlan) -> str:
     shown = [unit for unit in plan.units if unit.how is not How.SAME]
     if not shown:
+        if plan.is_unknown:
+            return "What changes cannot be told whole."
+        if plan.settings:
+            return f"No object changes, but {counted(len(plan.settings), 'setting')}."
         return "No effective change." if plan.units or plan.files else "Nothing changes."
     overlays, clusters = {unit.name.overlay for unit in shown}, {unit.name.cluster for unit in shown}
     total = len({*plan.before.overlays, *plan.after.overlays})
@@ -350,6 +355,7 @@ def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
     """What else a reviewer must know, each with its heading word."""
     for note in plan.notes:
         yield "Note", note
+    yield from setting_remarks(plan.settings)
     yield from remarks_aside(plan.units, plan.after)
     for hold in plan.holds:
         where = on_clusters([unit.cluster for unit in hold.units])

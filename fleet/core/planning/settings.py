@@ -1,0 +1,114 @@
+"""What a change sets otherwise without building anything anew: modes, suspensions, policies of sync and rollout.
+
+The hub acts by these from the merge on, so that a reviewer sees them, and the plan's digest covers them: an approval
+of deletions that was given while a cluster was only observed counts for nothing once the change manages it (R9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, cast
+
+from fleet.core.documents import Json, canonical
+from fleet.core.fleet import Cluster, Fleet, Origin, Overlay
+from fleet.core.planning.phrases import some_of
+from fleet.values import dataclass
+
+# What builds something else is seen in its units, and who may what in them too: neither is told here.
+_OF_FLEET = ("name", "budget", "suspend", "override_approvals")
+_OF_CLUSTER = ("mode", "connection", "identity", "suspend")
+_OF_OVERLAY = ("sync", "depends_on", "ignore", "health", "allow_empty", "suspend", "rollout")
+_NOT_SAID = frozenset({"own_steps", "scope"})  # whose steps they are, and what a suspension lies in: said by where
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """One setting of the fleet, a cluster or an overlay that exists on both sides.
+
+    scope: fleet, cluster or overlay; name: of the fleet as it was, the cluster or the overlay; path: as in the file;
+    before, after: the values, without the lines that they stand in.
+    """
+
+    scope: str
+    name: str
+    path: str
+    before: Json
+    after: Json
+
+    @property
+    def words(self) -> str:
+        """`sync.prune: false -> true`; `rollout.steps changes` where a value is more than a word."""
+        if any(isinstance(value, dict | list) for value in (self.before, self.after)):
+            return f"{self.path} changes"
+        return f"{self.path}: {_word(self.before)} -> {_word(self.after)}"
+
+
+def settings_of(before: Fleet, after: Fleet) -> tuple[SettingChange, ...]:
+    """All that is set otherwise, sorted. What either side cannot read is no change: its problem is told by itself."""
+    found: list[SettingChange] = []
+    if before.unknown.everything is None and after.unknown.everything is None:
+        found += _between("fleet", before.name, before, after, _OF_FLEET)
+    for name in sorted(before.clusters.keys() & after.clusters.keys()):
+        found += _between("cluster", name, before.clusters[name], after.clusters[name], _OF_CLUSTER)
+    for name in sorted(before.overlays.keys() & after.overlays.keys()):
+        found += _between("overlay", name, before.overlays[name], after.overlays[name], _OF_OVERLAY)
+    return tuple(found)
+
+
+def setting_remarks(changes: Iterable[SettingChange]) -> Iterator[tuple[str, str]]:
+    """One line for each setting that changes in the same way, with its heading word."""
+    same: dict[tuple[str, str], list[str]] = {}
+    for change in changes:
+        same.setdefault((change.scope, change.words), []).append(change.name)
+    for (scope, words), names in same.items():
+        where = "fleet.yaml" if scope == "fleet" else f"{scope if len(names) == 1 else scope + 's'} {some_of(names)}"
+        yield "Settings", f"{where}: {words}"
+
+
+def _between(
+    scope: str, name: str, old: Fleet | Cluster | Overlay, new: Fleet | Cluster | Overlay, names: tuple[str, ...]
+) -> Iterator[SettingChange]:
+    if old is new:
+        return
+    for attribute in names:
+        was, now = getattr(old, attribute), getattr(new, attribute)
+        if was is now or was == now:
+            continue
+        was, now = _parts(_spelled(attribute), _plain(was)), _parts(_spelled(attribute), _plain(now))
+        for path in sorted(was.keys() | now.keys()):
+            if was.get(path) != now.get(path):
+                yield SettingChange(scope, name, path, was.get(path), now.get(path))
+
+
+def _plain(value: Any) -> Json:
+    """A setting as JSON; the lines of the files are no part of it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = ((one.name, getattr(value, one.name)) for one in fields(value) if one.name not in _NOT_SAID)
+        return {_spelled(name): _plain(part) for name, part in parts if not isinstance(part, Origin)}
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if isinstance(value, frozenset):
+        return sorted((_plain(part) for part in value), key=canonical)  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]  # pyright: ignore[reportUnknownVariableType]
+    return cast("Json", value)
+
+
+def _parts(path: str, value: Json) -> dict[str, Json]:
+    """Its words by path; lists stay whole, and a group of settings that is not given is none."""
+    if isinstance(value, dict):
+        return {name: part for key, inner in value.items() for name, part in _parts(f"{path}.{key}", inner).items()}
+    return {} if value is None or value == "" else {path: value}
+
+
+def _spelled(name: str) -> str:
+    first, *rest = name.removesuffix("_seconds").split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _word(value: Json) -> str:
+    return "none" if value is None else value if isinstance(value, str) else canonical(value).decode()

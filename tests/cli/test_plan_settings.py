@@ -1,0 +1,51 @@
+"""`fleet plan` tells what a merge sets otherwise, and does not call calm what it cannot read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli.planrepo import Repo
+
+
+@pytest.fixture
+def repo(
+    real_kustomize: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Repo:
+    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
+    return Repo(tmp_path, capsys)
+
+
+def on_main(repo: Repo, changed: dict[str, str | None]) -> None:
+    """What main holds, and the branch begins from."""
+    repo.write(changed, repo.origin)
+    repo.commit("as it was", repo.origin)
+    repo.git("pull", "-q", "--ff-only", "origin", "main")
+
+
+def test_a_setting_that_the_hub_acts_by_is_a_change(repo: Repo) -> None:
+    before = repo.document()["digest"]
+    repo.edit("fleet.yaml", "spec: {", "spec: {suspend: {reason: freeze}, ")
+    code, text = repo.plan()
+    assert code == 1
+    assert "No object changes, but 1 setting." in text
+    assert "Settings    fleet.yaml: suspend.reason: none -> freeze" in text
+    found = repo.document()
+    assert found["settings"] == [
+        {"scope": "fleet", "name": "acme", "path": "suspend.reason", "before": None, "after": "freeze"}
+    ]
+    assert (found["different"], found["digest"] == before) == (True, False)
+
+
+@pytest.mark.parametrize("path", ["overlays/dns/overlay.yaml", "clusters/dev-2.yaml"])
+def test_what_the_base_cannot_read_and_the_change_takes_away_is_not_called_calm(repo: Repo, path: str) -> None:
+    kept = (repo.root / path).read_text()
+    on_main(repo, {path: "spec: [\n"})
+    repo.write({path: None})
+    code, text = repo.plan()
+    assert code == 2
+    assert "is taken away, and the base cannot read it" in text
+    assert "No effective change" not in text
+    repo.write({path: kept})
+    code, text = repo.plan()
+    assert (code, "taken away" in text) == (1, False)
