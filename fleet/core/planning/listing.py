@@ -16,7 +16,6 @@ from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.settings import SettingChange
 from fleet.values import dataclass
 
-
 _SETTING = "setting"  # what such a line begins with, where that of a unit has its fate
 
 
@@ -36,9 +35,8 @@ def plan_text(units: Iterable[UnitChange], settings: Iterable[SettingChange] = (
         objects: list[Json] = [_object(change, unit) for change in unit.objects]
         line: list[Json] = [unit.how.value, str(unit.name), unit.path_before, unit.path_after, reason, objects]
         lines.append(canonical(line))
-    for one in settings:
-        lines.append(canonical([_SETTING, one.scope, one.name, one.path, one.before, one.after]))
-    return b"\n".join(lines)
+    told = (canonical([_SETTING, one.scope, one.name, one.path, one.before, one.after]) for one in settings)
+    return b"\n".join([*lines, *told])
 
 
 def digest_of_text(text: bytes) -> Digest:
