@@ -28,7 +28,7 @@ class _Input:
     """What one side of a unit is made from. key: equal on both sides where the result must be."""
 
     unit: Unit
-    files: Digest  # as in RenderInputs; "": nothing is built, the overlay is absent
+    all: Digest  # as in RenderInputs; "": nothing is built, the overlay is absent
     key: object
 
 
@@ -99,12 +99,12 @@ class Comparing:
             return _Input(unit, Digest(""), None)
         request = request_of(unit)
         inputs = self._renderer.inputs(snapshot, request)
-        return _Input(unit, inputs.files, (inputs.all, replace(request, facts=b""), unit.team))
+        return _Input(unit, inputs.all, (inputs.all, replace(request, facts=b""), unit.team))
 
     async def _side(self, snapshot: Snapshot, found: _Input | None) -> SideResult | None:
         if found is None:
             return None
-        return SideResult(found.unit.path, await self._result(snapshot, found.unit), found.files)
+        return SideResult(found.unit.path, await self._result(snapshot, found.unit), found.all)
 
     async def _result(self, snapshot: Snapshot, unit: Unit) -> Bundle | SideProblem:
         if unit.overlay.state is OverlayState.ABSENT:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cli.planrepo import Repo
+from fixtures.layouts.documents import cluster, overlay
 
 
 @pytest.fixture
@@ -49,3 +50,28 @@ def test_what_the_base_cannot_read_and_the_change_takes_away_is_not_called_calm(
     repo.write({path: kept})
     code, text = repo.plan()
     assert (code, "taken away" in text) == (1, False)
+
+
+def test_another_value_of_a_variable_in_a_secret_is_another_digest(repo: Repo) -> None:
+    secret = '{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "k"}, "stringData": {"k": "${word}"}}\n'
+
+    def with_word(word: str) -> str:
+        return cluster("dev-1", "dev", variables={"word": word})
+
+    on_main(
+        repo,
+        {
+            "overlays/dns/overlay.yaml": overlay({"names": ["dev-1"]}, substitute=True),
+            "overlays/dns/dns.yaml": secret,
+            "clusters/dev-1.yaml": with_word("aaaa"),
+        },
+    )
+    digests: list[str] = []
+    for word in ("bbbb", "cccc", "bbbb"):
+        repo.write({"clusters/dev-1.yaml": with_word(word)})
+        found = repo.document()
+        assert found["summary"]["objects"] == {"create": 0, "change": 1, "delete": 0}
+        assert word not in repo.plan(output="json")[1]
+        digests.append(found["digest"])
+    assert digests[0] != digests[1]
+    assert digests[0] == digests[2]

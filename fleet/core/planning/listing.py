@@ -24,8 +24,8 @@ def plan_text(units: Iterable[UnitChange], settings: Iterable[SettingChange] = (
     after the merge.
 
     units: sorted by name. Commits are not in it. Bodies of Secrets are sealed by a machine's own key: the Git ids of
-    the files of their builds stand for them, so that the text may also differ where a Secret does not, and is never
-    the same where one does.
+    the files of their builds and the values that enter them stand for them, so that the text may also differ where a
+    Secret does not, and is never the same where one does.
     """
     lines: list[bytes] = []
     for unit in units:
