@@ -16,12 +16,12 @@ from fleet.cli.blame_trace import Tools, Tracer
 from fleet.cli.checkout import Checkout, local_renderer, open_checkout
 from fleet.cli.output import Item, clean_line, show
 from fleet.cli.places import Places
-from fleet.cli.problems import counted
+from fleet.cli.problems import counted, problem_item
 from fleet.core.blame import Span, leaves_below
 from fleet.core.documents import Json, canonical
 from fleet.core.field_diff import FieldDrift
-from fleet.core.fleet import Origin, Unit
-from fleet.core.ids import ClusterName, Digest
+from fleet.core.fleet import Origin, Problem, Unit
+from fleet.core.ids import ClusterName, Digest, OverlayName
 from fleet.core.objects import Bundle
 from fleet.core.planning.change import ObjectChange, Sign, changes_of
 from fleet.core.planning.words import FOLDED, clusters_in_words, field_in_words, label_of
@@ -71,12 +71,13 @@ def compare(root: Path, overlay: str, out: TextIO, *, output: str = "table") -> 
         known = ", ".join(sorted(checkout.fleet.overlays)[:5])
         raise NotKnown(f"overlay {overlay} runs on no cluster here", next_step=f"one of {known}; fleet validate")
     variants, failed = asyncio.run(_variants(checkout, units))
+    unread = checkout.fleet.unknown.problems(OverlayName(overlay))
     if output == "table":
-        for line in _lines(checkout, overlay, variants, failed):
+        for line in _lines(checkout, overlay, variants, failed, unread):
             out.write(clean_line(line) + "\n")
     else:
-        show(_report(overlay, variants, failed), output, (), out)
-    return EXIT_ERROR if failed else EXIT_DIFFERENT if len(variants) > 1 else EXIT_SAME
+        show(_report(overlay, variants, failed, unread), output, (), out)
+    return EXIT_ERROR if failed or unread else EXIT_DIFFERENT if len(variants) > 1 else EXIT_SAME
 
 
 async def _variants(checkout: Checkout, units: Sequence[Unit]) -> tuple[list[Variant], list[tuple[Unit, FleetError]]]:
@@ -219,10 +220,15 @@ def _text(value: Json) -> str:
 
 
 def _lines(
-    checkout: Checkout, overlay: str, variants: Sequence[Variant], failed: Sequence[tuple[Unit, FleetError]]
+    checkout: Checkout,
+    overlay: str,
+    variants: Sequence[Variant],
+    failed: Sequence[tuple[Unit, FleetError]],
+    unread: Sequence[Problem],
 ) -> Iterator[str]:
     count = sum(len(variant.units) for variant in variants)
-    verdict = "the same everywhere" if len(variants) == 1 else f"{len(variants)} different results"
+    everywhere = "the same on these" if failed or unread else "the same everywhere"
+    verdict = everywhere if len(variants) == 1 else f"{len(variants)} different results"
     yield f"{overlay} on {counted(count, 'cluster')}: {verdict}"
     for variant in variants:
         yield ""
@@ -241,13 +247,20 @@ def _lines(
                 yield f"    {reason.label}  {reason.text}".rstrip() + by + place
     for unit, error in failed:
         yield f"{unit.name} cannot be rendered: {error.what} ({error.where})"
+    for problem in unread:
+        yield f"not compared, because it cannot be read: {problem.what} ({problem.origin})"
 
 
 def _clusters(variant: Variant) -> list[ClusterName]:
     return [unit.name.cluster for unit in variant.units]
 
 
-def _report(overlay: str, variants: Sequence[Variant], failed: Sequence[tuple[Unit, FleetError]]) -> Item:
+def _report(
+    overlay: str,
+    variants: Sequence[Variant],
+    failed: Sequence[tuple[Unit, FleetError]],
+    unread: Sequence[Problem],
+) -> Item:
     return {
         "apiVersion": "fleet.internal/v1",
         "kind": "OverlayComparison",
@@ -271,4 +284,5 @@ def _report(overlay: str, variants: Sequence[Variant], failed: Sequence[tuple[Un
             for variant in variants
         ],
         "failed": [{"unit": str(unit.name), "reason": error.reason, "what": error.what} for unit, error in failed],
+        "notRead": [problem_item(problem) for problem in unread],
     }

@@ -33,18 +33,20 @@ def preflight(root: Path, kube: str, out: TextIO, *, output: str = "table") -> i
     checkout = open_checkout(root)
     units = [unit for unit in checkout.fleet.units.values() if unit.overlay.state is OverlayState.PRESENT]
     problems, failed = asyncio.run(_look(checkout, units, minor))
-    problems = worst_first(problems)
+    problems, unread = worst_first(problems), checkout.fleet.unknown.problems()
     broken = sum(problem.severity is Severity.ERROR for problem in problems)
     match output:
         case "table":
             for problem in problems:
                 write_problem(problem, lambda path: _lines(checkout, path), out)
-            out.write(_summary(checkout, minor, broken, len(problems) - broken, failed))
+            for problem in unread:
+                write_problem(problem, lambda path: _lines(checkout, path), out)
+            out.write(_summary(checkout, minor, broken, len(problems) - broken, failed, len(unread)))
         case "sarif":
-            show(sarif_of(problems, __version__), "json", (), out)
+            show(sarif_of([*problems, *unread], __version__), "json", (), out)
         case _:
-            show(_report(minor, problems, failed), output, (), out)
-    return 1 if broken or failed else 0
+            show(_report(minor, problems, failed, unread), output, (), out)
+    return 1 if broken or failed or unread else 0
 
 
 async def _look(checkout: Checkout, units: list[Unit], minor: int) -> tuple[list[Problem], int]:
@@ -89,8 +91,9 @@ def _lines(checkout: Checkout, path: str) -> list[str]:
     return checkout.tree.read(path).decode(errors="replace").splitlines() if path in checkout.tree.tree else []
 
 
-def _summary(checkout: Checkout, minor: int, broken: int, deprecated: int, failed: int) -> str:
+def _summary(checkout: Checkout, minor: int, broken: int, deprecated: int, failed: int, unread: int) -> str:
     unknown = f", {counted(failed, 'unit')} not looked at: fleet validate tells why" if failed else ""
+    unknown += f", and not what {counted(unread, 'problem')} above hide{'' if unread > 1 else 's'}" if unread else ""
     newer = f"; removals after 1.{NEWEST_KNOWN} may not be known here" if minor > NEWEST_KNOWN else ""
     return (
         f"Kubernetes 1.{minor}: {counted(broken, 'object')} not served, {deprecated} deprecated in "
@@ -98,11 +101,12 @@ def _summary(checkout: Checkout, minor: int, broken: int, deprecated: int, faile
     )
 
 
-def _report(minor: int, problems: Sequence[Problem], failed: int) -> Item:
+def _report(minor: int, problems: Sequence[Problem], failed: int, unread: Sequence[Problem]) -> Item:
     return {
         "apiVersion": "fleet.internal/v1",
         "kind": "PreflightReport",
         "kubernetes": f"1.{minor}",
         "problems": [problem_item(problem) for problem in problems],
         "unitsNotLookedAt": failed,
+        "notRead": [problem_item(problem) for problem in unread],
     }

@@ -424,6 +424,13 @@ class Unknown:
             or next(iter(self.unnamed), None)
         )
 
+    def problems(self, overlay: OverlayName | None = None) -> tuple[Problem, ...]:
+        """All of them, each once, or those that hide something of one overlay."""
+        found = [*self.unnamed, *self.clusters.values(), *self.incomplete.values()]
+        found += [problem for name, problem in self.overlays.items() if overlay in (None, name)]
+        found += [problem for name, problem in self.units.items() if overlay in (None, name.overlay)]
+        return tuple(dict.fromkeys(found if self.everything is None else [self.everything, *found]))
+
     def covers_cluster(self, cluster: ClusterName) -> Problem | None:
         """The same for a cluster that is missing here."""
         return self.everything or self.clusters.get(cluster) or next(iter(self.unnamed), None)

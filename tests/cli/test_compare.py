@@ -42,6 +42,16 @@ def test_an_overlay_that_is_the_same_everywhere(tmp_path: Path) -> None:
     assert text.startswith("dns on 7 clusters: the same everywhere\n")
 
 
+def test_what_cannot_be_read_is_not_called_the_same_and_another_overlay_s_file_is_no_matter(tmp_path: Path) -> None:
+    code, text = ask(write(tmp_path / "a", files() | {"clusters/dev-1.yaml": "spec: ["}), "dns", "table")
+    assert code == 2
+    assert text.startswith("dns on 6 clusters: the same on these\n")
+    assert "not compared, because it cannot be read: " in text
+    assert "(clusters/dev-1.yaml:" in text
+    root = write(tmp_path / "b", files() | {"overlays/web/overlay.yaml": "spec: ["})
+    assert ask(root, "dns", "table")[0] == 0
+
+
 def test_what_an_environment_sets_is_on_purpose_with_its_line_from_either_side(tmp_path: Path) -> None:
     prod = KUSTOMIZATION + "resources: [../base, budget.yaml]\nreplicas:\n  - name: web\n    count: 3\n"
     prod += "images:\n  - name: reg.example/web\n    newTag: 2.0.0\n"

@@ -96,6 +96,14 @@ def test_a_unit_that_cannot_be_built_is_counted_and_is_no_clean_bill(tmp_path: P
     assert "7 units not looked at: fleet validate tells why" in text
 
 
+@pytest.mark.parametrize("path", ["overlays/dns/overlay.yaml", "clusters/dev-1.yaml"])
+def test_a_file_that_cannot_be_read_is_told_and_is_no_clean_bill(tmp_path: Path, path: str) -> None:
+    code, text = ask(write(tmp_path, files() | {path: "spec: ["}), "1.36")
+    assert code == 1
+    assert f"--> {path}" in text
+    assert ", and not what 1 problem above hides" in text
+
+
 def test_sarif_and_versions_that_are_none(tmp_path: Path) -> None:
     root = with_budget(tmp_path, "policy/v1beta1")
     (result,) = json.loads(ask(root, "v1.30.2", "sarif")[1])["runs"][0]["results"]
