@@ -425,11 +425,13 @@ class Unknown:
         )
 
     def problems(self, overlay: OverlayName | None = None) -> tuple[Problem, ...]:
-        """All of them, each once, or those that hide something of one overlay."""
-        found = [*self.unnamed, *self.clusters.values(), *self.incomplete.values()]
-        found += [problem for name, problem in self.overlays.items() if overlay in (None, name)]
-        found += [problem for name, problem in self.units.items() if overlay in (None, name.overlay)]
-        return tuple(dict.fromkeys(found if self.everything is None else [self.everything, *found]))
+        """All of them, each once, or those that may hide something of one overlay: not what is of other ones."""
+        found = [self.everything] if self.everything else []
+        found += [*self.unnamed, *self.clusters.values(), *self.incomplete.values()]
+        found += [*self.overlays.values(), *self.units.values()]
+        others = {problem for name, problem in self.overlays.items() if overlay not in (None, name)}
+        others |= {problem for name, problem in self.units.items() if overlay not in (None, name.overlay)}
+        return tuple(problem for problem in dict.fromkeys(found) if problem not in others)
 
     def covers_cluster(self, cluster: ClusterName) -> Problem | None:
         """The same for a cluster that is missing here."""
