@@ -19,13 +19,14 @@ from fleet.controllers.board import Board
 from fleet.controllers.convergence import Convergence
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
+from fleet.core.budgets import Budgets, decode_budgets, encode_budgets
 from fleet.core.fleet import Fleet, OverlayState, Problem, Severity, Unit
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result, judge_rights
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
-from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateError
+from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateDamaged, StateError
 from fleet.inventory.load import Loaded, load_fleet
 from fleet.ports.render import Renderer, RenderRequest, request_of
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
@@ -37,6 +38,7 @@ log = structlog.get_logger("commits")
 RENDERS_IN_FLIGHT = 16
 _PAUSE_OF_RELEASE = 4.0  # times what one took, before the next one of a commit
 IN_FORCE = "commit-in-force"
+BUDGETS = "budgets"  # value of the state
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ class Commits:
         self._unfinished = False  # a commit was taken over in part: the hub's own state could not be written
         self._is_refused = False  # the newest commit says nothing; the inventory before it is in force (R6)
         self._again: set[UnitName] = set()  # their builds failed for a passing reason
+        self._budgets: Budgets | None = None  # None: not read from the state yet
 
     async def run(self) -> None:
         """Until cancelled: take over the last commit in force, then fetch again and again.
@@ -148,6 +151,7 @@ class Commits:
                 await self._take(fetched if is_new else replace(fetched, changed=None), started, events)
             elif self._again:
                 await self._retry(fetched.snapshot)
+                await self._let_budget_count()
             head.subject, head.author, head.authored_at = info.subject, info.author, info.at
             head.is_taken = not self._is_refused
         self._view.head.tried_at = started
@@ -198,12 +202,19 @@ class Commits:
         known = self._loaded.fleet.problems if self._loaded is not None else ()
         self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
         self._count_problems(self._loaded.fleet.problems, known, commit)
+        found = self._loaded.fleet
+        budgets, values = await self._budgets_with(found)
+        if found.unknown.everything is None:
+            found = replace(found, budget=budgets.in_force(self._wall()))
+        if found.budget != self._loaded.fleet.budget and values:
+            events = (*events, self._budget_line(commit))
         # A hub that is killed from here on must not take up the commit before: units would go back to it (V3).
-        await self._state.put_released((), values={IN_FORCE: commit}, events=events)
+        await self._state.put_released((), values={IN_FORCE: commit, **values}, events=events)
+        self._budgets = budgets
         self._bells.news.ring()
         await self._convergence.begin(commit, started)
         # From here until `rendering` is set nothing waits: a commit in force with old results would look arrived.
-        resolved = self._board.take_fleet(self._loaded.fleet)
+        resolved = self._board.take_fleet(found)
         self._is_refused = resolved is None
         self._bells.clusters.set()
         fleet = self._view.fleet or self._loaded.fleet
@@ -236,6 +247,40 @@ class Commits:
             return
         await self._convergence.released(commit)
         log.info("commit in force", commit=commit, rendered=len(todo), units=len(fleet.units))
+
+    async def _budgets_with(self, fleet: Fleet) -> tuple[Budgets, Mapping[str, str]]:
+        """All budgets that count with this commit's, and what is to be written of them. Raises StateError.
+
+        A commit that says nothing says no budget either (R5).
+        """
+        if self._budgets is None:
+            text = await self._state.get_value(BUDGETS)
+            try:
+                self._budgets = decode_budgets(text) if text else Budgets()
+            except ValueError as error:
+                raise StateDamaged(
+                    "which budgets of deletions were in force cannot be read",
+                    why=str(error),
+                    next_step="restore a backup of the data directory",
+                ) from error
+        if fleet.unknown.everything is not None:
+            return self._budgets, {}
+        budgets = self._budgets.with_budget(fleet.budget, self._wall())
+        return budgets, {BUDGETS: encode_budgets(budgets)} if budgets != self._budgets else {}
+
+    def _budget_line(self, commit: Revision) -> Event:
+        text = f"the budget of {short(commit)} is looser: it counts for deletions an hour from now, not for its own"
+        return Event(self._wall(), EventKind.NOTE, ClusterName(""), None, text, commit)
+
+    async def _let_budget_count(self) -> None:
+        """Put a looser budget in force once its hour is over."""
+        fleet = self._view.fleet
+        if fleet is None or self._budgets is None or not self._budgets.fetched or self._is_refused:
+            return
+        budget = self._budgets.in_force(self._wall())
+        if fleet.budget != budget:
+            self._board.take_fleet(replace(fleet, budget=budget))
+            await self._board.publish()
 
     def _count_problems(self, found: Sequence[Problem], known: Sequence[Problem], commit: Revision) -> None:
         """Count what this commit brought; a problem that stays is counted once."""

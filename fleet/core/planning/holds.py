@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from fleet.core.across import judge_fall, permits_by_steps
+from fleet.core.budgets import stricter
 from fleet.core.fleet import Budget, Fleet
 from fleet.core.guard import Doomed, judge_prune, list_of
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
@@ -35,16 +36,6 @@ def forecast_holds(changes: Iterable[UnitChange], before: Fleet, after: Fleet) -
     return tuple(sorted((*_falls(found, before), *_deletions(found, before, after)), key=lambda hold: hold.units))
 
 
-def stricter(one: Budget, other: Budget) -> Budget:
-    """The less of both: a budget that a change loosens does not count for its own deletions yet."""
-    return Budget(
-        min(one.objects, other.objects),
-        min(one.share, other.share),
-        min(one.share_from, other.share_from),
-        min(one.clusters, other.clusters),
-    )
-
-
 def _falls(changes: tuple[UnitChange, ...], before: Fleet) -> Iterator[HoldForecast]:
     left = [change.name for change in changes if change.how is How.VANISHES]
     for overlay, message in judge_fall(left, before.units).items():
@@ -53,7 +44,7 @@ def _falls(changes: tuple[UnitChange, ...], before: Fleet) -> Iterator[HoldForec
 
 
 def _deletions(changes: tuple[UnitChange, ...], before: Fleet, after: Fleet) -> Iterator[HoldForecast]:
-    budget = stricter(before.budget, after.budget)
+    budget = stricter(before.budget, after.budget)  # as `Budgets.in_force` when the commit has just been fetched
     doomed = {change.name: _doomed(change) for change in changes if deletes(after.units.get(change.name))}
     owned = {change.name: change.owned for change in changes}
     by_overlay: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
