@@ -126,6 +126,9 @@ def _of_clusters(view: View, clusters: tuple[ClusterSummary, ...], now: float) -
             what = f"{cluster.cluster} unreachable: {cluster.message}"
             yield _line(view.seen_at(cluster.cluster), now, what, following)
             continue
+        report = view.clusters.get(cluster.cluster)
+        if report is not None and report.reason:  # another installation is there as well (R23)
+            yield _line(cluster.seen_at, now, report.message, f"fleet describe cluster {cluster.cluster}")
         for unit in cluster.units:
             since, following = view.since.get(unit.unit, unit.seen_at), f"fleet describe unit {unit.unit}"
             if unit.health is Health.DEGRADED:

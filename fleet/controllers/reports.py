@@ -91,7 +91,8 @@ class Intake:
     async def _take_identity(self, report: Report) -> None:
         """Record the identity of a first contact (R1); asks memory alone, because each report comes by here."""
         identity = report.identity
-        if identity is None or report.reason or self._board.identity_of(report.cluster) is not None:
+        is_trouble = report.reason and not report.reachable  # where another installation is, it is this cluster still
+        if identity is None or is_trouble or self._board.identity_of(report.cluster) is not None:
             return
         await self._state.write(
             AuditEntry(

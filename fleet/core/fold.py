@@ -183,6 +183,7 @@ class ClusterSummary:
         """Whether waiting alone will not make it well."""
         return (
             not self.reachable
+            or bool(self.reason)  # it is reached, and something about it as a whole is not well (R23)
             or self.health is Health.DEGRADED
             or any(link.state in (Standing.HELD, Standing.HALTED) for link in self.blocked_by)
             or any(unit.drifted and unit.sync is Sync.OUT_OF_SYNC for unit in self.units)
@@ -257,7 +258,9 @@ def _commit_of(units: Sequence[UnitSummary], head: Revision) -> Revision:
 
 
 def _message_of(units: Sequence[UnitSummary], chain: Sequence[Blocker], report: Report | None) -> str:
-    """The one line that holds the cause: the worst unit's words, else what the cluster waits for."""
+    """The one line that holds the cause: what is wrong with all of it, the worst unit's words, what it waits for."""
+    if report is not None and report.reason:
+        return report.message
     for unit in units:
         if unit.message and (unit.health is not Health.HEALTHY or unit.sync is not Sync.SYNCED):
             return f"{unit.unit.overlay}: {unit.message}"

@@ -13,7 +13,7 @@ from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, Mark
 from fleet.core.record import PARENT_NAMESPACE, applyset_id, installation_hash, owner_text, parent_name, record_digest
 from fleet.values import dataclass
 
-_ID = "applyset.kubernetes.io/id"
+PARENT_LABEL = "applyset.kubernetes.io/id"  # on parents alone
 _TOOLING = "applyset.kubernetes.io/tooling"
 _KINDS = "applyset.kubernetes.io/contains-group-kinds"
 _NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
@@ -93,7 +93,10 @@ def parent_document(parent: Parent, namespace: str = PARENT_NAMESPACE) -> Docume
         notes[_QUARANTINED] = canonical(list(parent.quarantined)).decode()
     if parent.audit:
         notes[_AUDIT] = parent.audit
-    labels = {_ID: applyset_id(name, namespace), INSTALLATION_LABEL: installation_hash(parent.mark.installation)}
+    labels = {
+        PARENT_LABEL: applyset_id(name, namespace),
+        INSTALLATION_LABEL: installation_hash(parent.mark.installation),
+    }
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -103,7 +106,7 @@ def parent_document(parent: Parent, namespace: str = PARENT_NAMESPACE) -> Docume
 
 def is_parent(live: Document) -> bool:
     """Whether a live object is the parent of some unit."""
-    return bool(text_at(live, "metadata", "labels", _ID)) and live.get("kind") == "ConfigMap"
+    return bool(text_at(live, "metadata", "labels", PARENT_LABEL)) and live.get("kind") == "ConfigMap"
 
 
 def parse_parent(live: Document) -> Parent | None:
@@ -115,7 +118,9 @@ def parse_parent(live: Document) -> Parent | None:
     if len(owner) != 3 or not all(owner) or not generation.isdigit() or not text_at(notes, _RECORD):
         return None
     mark = Mark(*owner)
-    if name != parent_name(mark.overlay) or text_at(live, "metadata", "labels", _ID) != applyset_id(name, namespace):
+    if name != parent_name(mark.overlay) or text_at(live, "metadata", "labels", PARENT_LABEL) != applyset_id(
+        name, namespace
+    ):
         return None
     quarantined = _quarantined(notes)
     if quarantined is None:

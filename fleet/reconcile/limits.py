@@ -17,6 +17,8 @@ class WorkerLimits:
     retry_first_seconds: float = 1.0  # of a unit whose objects failed
     retry_most_seconds: float = LONGEST_SECONDS
     proof_seconds: float = 3600.0  # one complete list per kind in this time, at most
+    parents_seconds: float = 3600.0  # how often it is looked whether another installation came,
+    neighbour_seconds: float = 60.0  # and whether one that came has gone
     resume_seconds: float = 5.0  # how often resume tokens are jotted
     report_seconds: float = 60.0  # a full report at least so often: age is part of a status (R21)
     watch_seconds: float = 5.0  # how often something unhealthy is looked at beyond what its own events say

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from fleet.core.ids import ClusterName, Identity, ObjectRef, Revision, UnitName
 from fleet.core.status import Event, EventKind, OperationResult, Report, UnitReport
+from fleet.errors import FleetError
 from fleet.ports.worker import Sink
 from fleet.values import dataclass, field
 
@@ -38,6 +40,7 @@ class Outbox:
     wall: Callable[[], float]
     heartbeat_seconds: float
     reach: Reach = field(default_factory=Reach)
+    finding: FleetError | None = None  # of the cluster as a whole, while it is reached
     epoch: int = 0
     began_at: float = 0.0
     age: Callable[[], float] = field(default=lambda: 0.0)  # seconds since how the cluster stood is known
@@ -89,6 +92,12 @@ class Outbox:
             self.reach = reach
             self._due.set()
 
+    def set_finding(self, finding: FleetError | None) -> None:
+        """Something about the cluster as a whole that a person must settle; None: nothing any more."""
+        if str(finding) != str(self.finding):
+            self.finding = finding
+            self._due.set()
+
     def send_all(self) -> None:
         """Make the next report a full one: only when every unit was judged, because what it leaves out is gone."""
         self._full = True
@@ -124,7 +133,7 @@ class Outbox:
         events, self._events = tuple(self._events), []
         self._changed = set()
         self._sequence = max(self._sequence + 1, int(self.wall() * 1000))
-        reach, self._answered = self.reach, self.desired_sequence
+        reach, self._answered = self._shown(), self.desired_sequence
         await self.sink.send(
             Report(
                 cluster=self.cluster,
@@ -149,3 +158,9 @@ class Outbox:
         for name in names:
             if self.units[name].detached:
                 del self.units[name]
+
+    def _shown(self) -> Reach:
+        reach, found = self.reach, self.finding
+        if found is None or not reach.reachable:
+            return reach
+        return replace(reach, reason=found.reason, message=found.brief, next_step=found.next_step)

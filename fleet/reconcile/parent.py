@@ -1,22 +1,33 @@
-"""Writes a unit's parent ConfigMap where its object list or its bundle changed, or after deletions."""
+"""Reads the parents of a cluster; writes a unit's own where its object list or its bundle changed, or after deletions.
+
+A parent is written over the very state that was judged, or where none is: what another installation wrote meanwhile is
+met, never overwritten (R4, R23). What is known of them costs one list per connection and one in an hour.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import orjson
 
-from fleet.core.documents import Document, digest_of, text_at
+from fleet.core.documents import Document, digest_of, mapping_at, text_at
 from fleet.core.ids import ObjectRef
+from fleet.core.neighbours import ParentSeen, Whose, parent_error
 from fleet.core.objects import INSTALLATION_LABEL
-from fleet.core.parent import parent_document, parent_of
+from fleet.core.parent import PARENT_LABEL, parent_document, parent_of
 from fleet.core.record import PARENT_NAMESPACE, installation_hash, judge_mark, parent_name
-from fleet.errors import ClusterError, Withdrawn
+from fleet.errors import ClusterError, Conflict, FleetError, ObjectInvalid, Withdrawn
 from fleet.ports.kube import May, ServedKind
 from fleet.ports.worker import JournalEntry
-from fleet.reconcile.apply import ENDS_SESSION
+from fleet.reconcile.apply import ABSENT_VERSION, ENDS, ENDS_SESSION
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.site import Site
+
+_OURS = ("ours", "label-lost")  # a parent carries no part-of label
+_STALE_TRIES = 3
+_FRESH_SECONDS = 60.0
 
 
 class Parents:
@@ -54,7 +65,7 @@ class Parents:
             await self._make_namespace(may)
             # Else a hub killed here would say the earlier commit again: the cluster never knows more than the journal.
             await site.journal.commit(JournalEntry(units=(unit.memory,)))
-            await self._write(served, parent_document(parent), may)
+            trouble = await self._write(served, unit, parent_document(parent), may)
         except ENDS_SESSION:
             raise
         except Withdrawn:
@@ -62,27 +73,62 @@ class Parents:
         except ClusterError as error:
             unit.parent_trouble = f"its parent object could not be written: {error}"
             return
-        unit.parent_trouble = ""
+        unit.parent_trouble = trouble
+        if trouble:
+            return
         unit.audit_due = unit.memory.audit_head != audited
         unit.memory = replace(unit.memory, parent_generation=parent.generation, parent_digest=said)
         unit.memory = replace(unit.memory, quarantined=parent.quarantined)
         site.journal.jot(JournalEntry(units=(unit.memory,)))
+
+    async def meet(self, unit: UnitState) -> None:
+        """Look for the parent by its name before the first object of a unit is made, if none was seen a while ago."""
+        site, name = self._site, parent_name(unit.name.overlay)
+        served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
+        is_fresh = site.clock() - site.neighbours.looked_at(name) < _FRESH_SECONDS
+        if served is not None and site.neighbours.seen(name) is None and not is_fresh:
+            await self._look(served, name)
 
     async def remove(self, unit: UnitState, may: May) -> None:
         """Delete the parent of a unit that was detached or that owns nothing any more."""
         site = self._site
         served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
         name = parent_name(unit.name.overlay)
-        live = await site.kube.get(served, PARENT_NAMESPACE, name) if served else None
+        live = await self._look(served, name) if served else None
         if served is None or live is None or not judge_mark(live, site.mark(unit.name)).kind.value.startswith(_OURS):
             return
         ref = ObjectRef("", "ConfigMap", PARENT_NAMESPACE, name)
         uid, version = text_at(live, "metadata", "uid"), text_at(live, "metadata", "resourceVersion")
         await site.delete(unit, ref, served, may, uid=uid, reason="the unit was detached", version=version)
+        site.neighbours.take(name, None, site.clock())
 
-    async def _write(self, served: ServedKind, document: Document, may: May) -> None:
-        name = parent_name_of(document)
-        await self._site.kube.apply(served, PARENT_NAMESPACE, name, orjson.dumps(document), force=True, may=may)
+    async def _look(self, served: ServedKind, name: str) -> Document | None:
+        site = self._site
+        live = await site.kube.get(served, PARENT_NAMESPACE, name)
+        site.neighbours.take(name, live, site.clock())
+        return live
+
+    async def _write(self, served: ServedKind, unit: UnitState, document: Document, may: May) -> str:
+        """Why it was not written, for people; "" where it was. Read and judged anew while it changes under us."""
+        site, name = self._site, parent_name(unit.name.overlay)
+        refused: ClusterError | None = None
+        for _ in range(_STALE_TRIES):
+            seen = site.neighbours.seen(name)
+            if seen is not None and seen.whose is Whose.FOREIGN:
+                return parent_error(unit.name, seen).brief
+            if seen is not None and seen.whose is Whose.NOBODYS:
+                return f"its parent object was not written: {PARENT_NAMESPACE}/{name} exists already and is nobody's"
+            body = orjson.dumps(_over(document, seen))
+            try:
+                answer = await site.kube.apply(served, PARENT_NAMESPACE, name, body, force=True, may=may)
+            except (Conflict, ObjectInvalid) as error:  # another version, or another incarnation: what is there now?
+                refused = error
+                await self._look(served, name)
+                continue
+            site.neighbours.take(name, answer.object, site.clock())
+            return ""
+        assert refused is not None  # it was tried at least once
+        raise refused
 
     async def _make_namespace(self, may: May) -> None:
         if self._namespace_stands:
@@ -97,10 +143,56 @@ class Parents:
         self._namespace_stands = True
 
 
-_OURS = ("ours", "label-lost")  # a parent carries no part-of label
+class ParentLooks:
+    """Looks now and then whether another installation came, and says of the cluster that one is there.
+
+    is_managed: whether this hub writes here at all; one that only observes is in nobody's way.
+    """
+
+    def __init__(self, site: Site, is_managed: Callable[[], bool]) -> None:
+        self._site, self._is_managed = site, is_managed
+        self._met = asyncio.Event()
+
+    def tell(self) -> None:
+        """Say how it stands; also where the orders changed."""
+        self._site.outbox.set_finding(self._site.neighbours.error if self._is_managed() else None)
+
+    def met(self) -> None:
+        """Another installation's parents came or went."""
+        self._met.set()
+        self.tell()
+
+    async def run(self) -> None:
+        """Until cancelled; looks again soon while others' parents stand there: a person may have settled it."""
+        limits, neighbours = self._site.limits, self._site.neighbours
+        while True:
+            pause = limits.neighbour_seconds if neighbours.is_troubled else limits.parents_seconds
+            try:
+                async with asyncio.timeout(pause * (0.9 + 0.1 * self._site.random())):
+                    await self._met.wait()
+                self._met.clear()
+                continue
+            except TimeoutError:
+                pass
+            try:
+                await look_at_parents(self._site)
+            except FleetError as error:
+                if isinstance(error, ENDS):
+                    raise  # any other: the next look asks again
 
 
-def parent_name_of(document: Document) -> str:
-    """The name of a parent document."""
-    metadata = document["metadata"]
-    return str(metadata["name"]) if isinstance(metadata, dict) else ""
+async def look_at_parents(site: Site) -> tuple[Document, ...]:
+    """A complete list of the parents on the cluster, whosever they are, taken in by the site; raises ClusterError."""
+    served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
+    if served is None:
+        return ()
+    selector = f"{INSTALLATION_LABEL},{PARENT_LABEL}"
+    parents = await site.kube.list(served, namespace=PARENT_NAMESPACE, selector=selector)
+    site.neighbours.take_all(parents.items, site.clock())
+    return parents.items
+
+
+def _over(document: Document, seen: ParentSeen | None) -> Document:
+    """The body of a write that hits what was seen and nothing else; None: where nothing is (decision 5)."""
+    at = {"uid": seen.uid, "resourceVersion": seen.version} if seen else {"resourceVersion": ABSENT_VERSION}
+    return {**document, "metadata": {**mapping_at(document, "metadata"), **at}}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from fleet.core.documents import Document
-from fleet.core.ids import ObjectRef, OverlayName, UnitName
+from fleet.core.ids import OverlayName, UnitName
 from fleet.core.objects import INSTALLATION_LABEL
-from fleet.core.parent import is_parent, parse_parent
+from fleet.core.parent import Parent, is_parent, parse_parent
 from fleet.core.record import PARENT_NAMESPACE, installation_hash, rebuild_record
 from fleet.errors import Forbidden
 from fleet.ports.kube import ServedKind
@@ -16,23 +16,20 @@ from fleet.reconcile.memory import Kind, UnitState
 from fleet.reconcile.site import Site
 
 
-async def rebuild_units(site: Site, known: Mapping[UnitName, UnitState]) -> list[UnitState]:
+async def rebuild_units(
+    site: Site, known: Mapping[UnitName, UnitState], documents: Sequence[Document]
+) -> list[UnitState]:
     """Units of which the cluster's parent objects tell something newer than is known; none confirmed, journalled.
 
-    Empty: a true first start, or a restored state that is as new as the cluster.
+    documents: a complete list of the parents on the cluster, whosever they are. Empty: a true first start, or a
+    restored state that is as new as the cluster.
     """
-    served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
-    if served is None:
-        return []
     selector = f"{INSTALLATION_LABEL}={installation_hash(site.installation)}"
-    parents = await site.kube.list(served, namespace=PARENT_NAMESPACE, selector=selector)
-    namespaces = {name for item in parents.items if (parent := parse_parent(item)) for name in parent.namespaces}
+    parents = [parent for document in documents if (parent := parse_parent(document)) and _is_ours(site, parent)]
+    namespaces = {name for parent in parents for name in parent.namespaces}
     lists: dict[Kind, tuple[Document, ...]] = {}
     found: list[UnitState] = []
-    for document in parents.items:
-        parent = parse_parent(document)
-        if parent is None or (parent.mark.installation, parent.mark.identity) != (site.installation, site.identity):
-            continue
+    for parent in parents:
         name = UnitName(OverlayName(parent.mark.overlay), site.cluster)
         if name in known and known[name].memory.parent_generation >= parent.generation:
             continue
@@ -62,6 +59,10 @@ async def rebuild_units(site: Site, known: Mapping[UnitName, UnitState]) -> list
         drop = tuple((unit.name, ref) for unit in found if unit.name in known for ref in known[unit.name].rows)
         await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(unit.memory for unit in found)))
     return found
+
+
+def _is_ours(site: Site, parent: Parent) -> bool:
+    return (parent.mark.installation, parent.mark.identity) == (site.installation, site.identity)
 
 
 async def _owned(site: Site, kind: ServedKind, selector: str, namespaces: Collection[str]) -> tuple[Document, ...]:

@@ -30,6 +30,7 @@ from fleet.reconcile.memory import Kind, KindView, UnitState, kind_of
 from fleet.reconcile.observe import Observer
 from fleet.reconcile.observe_mode import Comparer
 from fleet.reconcile.orders import Orders
+from fleet.reconcile.parent import ParentLooks
 from fleet.reconcile.places import Places
 from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
@@ -70,6 +71,7 @@ class Session:
         self._observer = Observer(site.kube, site.view, selector, self._sightings, self.spawn, self._places)
         self._passes = UnitPass(site, self._applier, self._healer, self._observer.look, self._lull)
         self._detacher = Detacher(site)
+        self._looks = ParentLooks(site, lambda: orders.mode is Mode.MANAGE)
         self._comparer = Comparer(site)
         site.outbox.age = self._age
 
@@ -77,8 +79,10 @@ class Session:
         """Until cancelled; raises (in a group) what ends the session, and bugs."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            self._looks.tell()
             tasks.create_task(self._health.run(), name="health")
             tasks.create_task(SlowProof(self.site, self._observer).run(), name="proof lists")
+            tasks.create_task(self._looks.run(), name="parents of others")
             self._follow({_CONFIG_MAPS, *(kind_of(ref) for unit in self.site.units.values() for ref in unit.rows)})
             self.wake(None)
             await self._schedule()
@@ -100,7 +104,13 @@ class Session:
 
     def nudge(self) -> None:
         """The orders changed; units that are concerned are marked already."""
+        self._looks.tell()
         self._due.set()
+
+    def met(self) -> None:
+        """Another installation's parents came, went, or turned out to be the elder ones."""
+        self._looks.met()
+        self.wake(None)
 
     # Scheduling
 
@@ -235,6 +245,8 @@ class Session:
         await self._confirm(unit)
         outcome = Outcome(leave, told, lambda left: leave_left(left, self._leave(unit), told, unit.desired))
         await self._passes.run(unit, outcome, self.site.claims)
+        if stop := self.site.neighbours.stop(unit.name):
+            outcome.reason, outcome.message, outcome.next_step = stop.reason, stop.brief, stop.next_step
         await self._explain(unit, outcome)
         self._set_timers(unit, started)
         return outcome
@@ -334,6 +346,7 @@ class Session:
             confirmed=unit.memory.confirmed or unit.confirm_due,
             request=self._orders.request_of(unit.name),
             waits_for=waits,
+            other=self.site.neighbours.blocker(unit.name, unit.blocked_since),
             removed_after=[name for name in policy.removed_after if not self._orders.is_gone(name)] if policy else (),
             spared=self._orders.spared(policy.removed_after) if policy else None,
             now=self.site.wall(),

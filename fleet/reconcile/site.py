@@ -33,6 +33,7 @@ from fleet.reconcile.claims import UnitClaims
 from fleet.reconcile.judging import live_of
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import NOT_LISTED, Kind, Live, LiveView, UnitState, kind_of
+from fleet.reconcile.neighbours import Neighbours
 from fleet.reconcile.outbox import Outbox
 from fleet.reconcile.pace import Pace
 from fleet.reconcile.rush import Share
@@ -127,6 +128,7 @@ class Site:
     key: bytes  # of digests of Secrets
     units: dict[UnitName, UnitState]
     claims: UnitClaims
+    neighbours: Neighbours
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     wake: Callable[[UnitName | None], None]  # this unit (None: all) is due
     random: Callable[[], float]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from fleet.core.fleet import Mode, SyncMode
 from fleet.core.ids import Digest, ObjectRef, UnitName
-from fleet.core.rollout import Apply, Hold, SyncRequest, UnitDesired, UnknownDesired
+from fleet.core.rollout import Apply, Detach, Hold, SyncRequest, UnitDesired, UnknownDesired
 from fleet.core.status import ASKS_RECOVERY, Blocker, Standing
 from fleet.core.windows import Closed, judge_windows
 from fleet.values import dataclass
@@ -91,6 +91,7 @@ def judge_leave(
     confirmed: bool,
     request: SyncRequest | None,
     waits_for: Sequence[UnitName],
+    other: Blocker | None = None,
     removed_after: Sequence[UnitName] = (),
     spared: Mapping[UnitName, Blocker] | None = None,
     now: float,
@@ -99,8 +100,9 @@ def judge_leave(
     """Say what may be done to a unit.
 
     confirmed: its record is the worker's own, or a person confirmed it (R12, R24); waits_for: units it depends on
-    that are not Healthy at their commit; removed_after: units that depend on it and still own objects; spared:
-    why of these that keep some for good; now: wall clock; since: when the unit last was free.
+    that are not Healthy at their commit; other: that it is another installation's (R23); removed_after: units that
+    depend on it and still own objects; spared: why of these that keep some for good; now: wall clock; since: when the
+    unit last was free.
     """
     if desired is None or mode is Mode.OBSERVE:
         return Leave(apply=False, heal=False, prune=False, stopped=True)
@@ -110,6 +112,8 @@ def judge_leave(
     if not confirmed:
         reason = "the hub's state was lost and its record was rebuilt from the cluster"
         stops.append(Blocker(Standing.HELD, f"cluster {desired.unit.cluster}", reason, since, "", ASKS_RECOVERY))
+    if other is not None and not isinstance(desired.action, Detach):  # to be let go is the way out of it
+        stops.append(other)
     for item in policy.suspensions:
         by = f" by {item.owner}" if item.owner else ""
         resume = f"fleet resume {item.scope}" if item.origin is None else f"edit {item.origin}"

@@ -155,6 +155,7 @@ class UnitPass:
         ]
         if not strange:
             return
+        await self._parents.meet(unit)
         found = await self._contacts.learn(strange)
         for ref, document in found.items():
             if document is None:

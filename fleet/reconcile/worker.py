@@ -22,9 +22,11 @@ from fleet.reconcile.apply import ENDS
 from fleet.reconcile.claims import UnitClaims
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import LiveView
+from fleet.reconcile.neighbours import Neighbours
 from fleet.reconcile.orders import Orders
 from fleet.reconcile.outbox import Outbox, Reach
 from fleet.reconcile.pace import Pace
+from fleet.reconcile.parent import look_at_parents
 from fleet.reconcile.recover import rebuild_units
 from fleet.reconcile.rush import Rush, Share
 from fleet.reconcile.session import Session
@@ -130,7 +132,8 @@ class Worker:
             await self._meet(kube, orders)
             catalog = await kube.discover()
             session = Session(lambda made: self._site(kube, catalog, orders, state, made), orders, resume)
-            if self._must_ask and (rebuilt := await rebuild_units(session.site, orders.units)):
+            parents = await look_at_parents(session.site)
+            if self._must_ask and (rebuilt := await rebuild_units(session.site, orders.units, parents)):
                 orders.adopt(rebuilt)
                 session.site.own_all()
             self._must_ask = False
@@ -202,6 +205,7 @@ class Worker:
             key=self._key,
             units=orders.units,
             claims=UnitClaims(self._cluster, orders.units),
+            neighbours=Neighbours(self._cluster, orders.desired.installation, kube.identity, session.met),
             spawn=session.spawn,
             wake=session.wake,
             random=random.random,

@@ -96,6 +96,20 @@ async def test_a_lost_cluster_stands_first_with_its_reason_and_the_time_it_was_s
     assert whole["needsPerson"][0]["what"].startswith("eu-2 unreachable: refuses")
 
 
+@pytest.mark.parametrize("reason", ["OwnedByOther", ""])
+async def test_a_cluster_on_which_another_installation_is_needs_a_person_though_all_is_well(
+    api: Api, reason: str
+) -> None:
+    said = {"reason": reason, "message": "rival came to eu-2 as well", "next_step": "take it out"} if reason else {}
+    api.view.take(Report(ClusterName("eu-2"), 1, 2, api.now, reachable=True, **said))
+    _, answer = await api.call("GET", "/api/v1/clusters/eu-2")
+    assert answer["status"]["needsPerson"] is bool(reason)
+    assert (answer["status"]["reason"], answer["status"]["nextStep"]) == (reason, "take it out" if reason else "")
+    _, whole = await api.call("GET", "/api/v1/status")
+    lines = [(line["what"], line["next"]) for line in whole["needsPerson"]]
+    assert lines == ([("rival came to eu-2 as well", "fleet describe cluster eu-2")] if reason else [])
+
+
 async def test_what_was_to_end_and_has_not_needs_a_person_also_where_git_says_it(api: Api) -> None:
     assert api.view.fleet is not None
     api.view.fleet = replace(

@@ -333,3 +333,4 @@ def clear(plane: ControlPlane, documents: list[dict[str, Any]]) -> None:
     admin = plane.client()
     for path in sorted({path_of(document).rpartition("/")[0] for document in documents}):
         admin.request("DELETE", path, query={"propagationPolicy": "Background"})
+    plane.forget_parents()

@@ -157,6 +157,14 @@ def test_a_cluster_that_is_well_says_nothing_and_one_that_waits_says_for_what() 
     assert suspended.message == "web suspended until 18:00: disk swap"
 
 
+def test_trouble_of_the_cluster_as_a_whole_stands_before_its_units_and_needs_a_person() -> None:
+    said = "rival came to eu-1 as well"
+    found = cluster(unit(sync=Sync.OUT_OF_SYNC, message="drifts"), reason="OwnedByOther", message=said)
+    assert (found.reason, found.message, found.needs_person) == ("OwnedByOther", said, True)
+    assert (found.sync, found.reachable) == (Sync.OUT_OF_SYNC, True)
+    assert not cluster(unit()).needs_person
+
+
 def test_a_chain_names_what_needs_a_person_first_and_each_link_once() -> None:
     waits, held = blocker(Standing.WAITS, since=1.0), blocker(Standing.HELD, since=9.0)
     halted = blocker(Standing.HALTED, since=5.0)

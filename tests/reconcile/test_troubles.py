@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from rig import Hub, config_map, notes
+from rig import config_map, notes
+from simulated import SHOP, SimHub
 from testbed.workloads import job
 
 from fleet.core.fleet import Adopt, SyncPolicy, Validate
@@ -19,32 +19,7 @@ from fleet.core.status import EventKind
 from fleet.errors import OwnedByOther
 from fleet.kube.limits import KubeLimits
 from fleet.reconcile.limits import WorkerLimits
-from fleet.sim import SimCluster, Simulation
-from fleet.sim.ledger import Entry
-
-SHOP = "default"
-
-
-@dataclass
-class SimHub(Hub):
-    """A hub whose worker reaches one simulated cluster; `at` may be moved to another."""
-
-    at: str = "one"
-
-    async def kubeconfig(self, name: str) -> bytes:
-        simulation: Simulation = self.plane  # type: ignore[assignment]
-        return simulation.kubeconfig(self.at)
-
-    @property
-    def cluster(self) -> SimCluster:
-        simulation: Simulation = self.plane  # type: ignore[assignment]
-        return simulation.cluster(self.at)
-
-    def asked(self, verb: str, name: str = "", since: float = 0.0) -> list[Entry]:
-        entries = self.cluster.ledger.since(0)
-        return [
-            e for e in entries if e.verb == verb and name in ("", e.name) and e.moment > since and e.namespace == SHOP
-        ]
+from fleet.sim import Simulation
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ _QUEUE = "scenarios/test_suspend_in_a_queue.py"
 _SUSPENDED = "test_what_waits_for_its_turn_is_not_written_once_it_is_suspended"
 _NOT_SUSPENDED = "test_what_waits_for_its_turn_is_written_when_that_comes"
 _GUARDS = "reconcile/test_guards.py"
+_NEIGHBOURS = "reconcile/test_neighbours.py"
 _RENAMES = "reconcile/test_renames.py"
 _NOT_THE_SAME = "test_what_is_not_the_same_is_a_deletion_whatever_the_hub_says"
 _RENAMED = "test_all_objects_of_a_unit_get_other_names_without_a_hold_and_count_as_no_deletion"
@@ -208,6 +209,14 @@ CASES: dict[str, Case] = {
         swap("bool(stops)", "False"), "reconcile/test_overtaken.py",
         "test_a_parent_object_is_not_written_once_its_unit_is_suspended",
         "reconcile/test_in_flight.py::test_the_head_of_the_audit_log_goes_out_after_a_forced_apply"),
+    "who came second writes nothing": case_of(
+        never("other is not None and (not isinstance(desired.action, Detach))"), _NEIGHBOURS,
+        "test_other_overlays_of_another_installation_are_not_written_either",
+        "test_the_hub_that_was_first_goes_on_after_a_restart_and_after_the_loss_of_its_state"),
+    "a parent hits the state that was judged": case_of(
+        swap("{**mapping_at(document, 'metadata'), **at}", "mapping_at(document, 'metadata')"), _NEIGHBOURS,
+        "test_a_parent_that_another_wrote_meanwhile_is_not_overwritten",
+        "test_a_parent_of_ours_that_changed_meanwhile_is_written_over"),
     "a rival is not fought without end": case_of(
         always("beyond < 0"), "reconcile/test_drift.py", "test_a_rival_is_named_and_reverts_back_off",
         "test_healing_a_field_takes_milliseconds"),

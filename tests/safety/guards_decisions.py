@@ -10,6 +10,7 @@ from safety.mutate import always, drop, gives, never, swap
 _CREDENTIALS = "kube/test_credentials.py"
 _GUARD = "core/test_guard.py"
 _RECORD = "core/test_record.py"
+_NEIGHBOURS = "core/test_neighbours.py"
 _PLAN = "core/test_plan.py"
 _RENAMES = "core/test_renames.py"
 _RELEASE = "core/test_release.py"
@@ -48,6 +49,13 @@ CASES: dict[str, Case] = {
     "a mark of another cluster": case_of(
         never("identity != mark.identity"), _RECORD,
         "test_only_the_exact_mark_is_ours test_each_damage_to_a_mark_is_told_apart", "test_what_we_applied_is_ours"),
+    "a parent of another installation": case_of(
+        swap("_WHOSE[verdict.kind]", "Whose.OURS"), _NEIGHBOURS,
+        "test_a_parent_of_others_is_foreign_and_says_whose",
+        "test_what_we_wrote_is_ours_and_is_written_over_in_this_very_state"),
+    "another installation was there first": case_of(
+        gives("None"), _NEIGHBOURS, "test_who_has_nothing_there_yet_is_not_the_first",
+        "test_alone_on_a_cluster_there_is_no_neighbour"),
     "a copied mark": case_of(
         never("not (known_uid and text_at(metadata, 'uid') == known_uid) and (not _we_applied(live))"), _RECORD,
         "test_a_copied_mark_is_not_ours_unless_the_record_knows_the_object", "test_what_we_applied_is_ours"),

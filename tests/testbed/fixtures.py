@@ -24,6 +24,7 @@ from testbed.webhooks import WebhookServer
 
 BARE, FULL = "bare", "full"
 FLEET = (FULL, BARE, "third", "fourth", "fifth")
+SHARED = ("api_server", "real_cluster", "older_api_server", "real_fleet")
 
 
 def require(*programs: str) -> None:
@@ -74,6 +75,16 @@ def older_api_server(testbed_run: Run) -> ControlPlane:
     """One API server of the oldest minor that fleet supports, without controllers."""
     require("kube-apiserver-older")
     return ControlPlane.shared(testbed_run, "older", program="kube-apiserver-older")
+
+
+@pytest.fixture(autouse=True)
+def nobody_was_here(request: pytest.FixtureRequest) -> None:
+    """No parents of an earlier test on shared servers: its hub is another installation, and was there first (R23)."""
+    for fixture in SHARED:
+        if fixture in request.fixturenames:
+            shared = request.getfixturevalue(fixture)
+            for plane in shared.planes.values() if isinstance(shared, ControlPlaneFleet) else (shared,):
+                plane.forget_parents()
 
 
 @pytest.fixture
