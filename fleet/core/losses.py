@@ -188,28 +188,14 @@ def _size(quantity: str) -> str:
     return f"{found['number']} {found['unit']}B" if found else quantity or "of unknown size"
 
 
-def kinds_worth_asking(
-    followed: Collection[tuple[str, str]], served: Collection[tuple[str, str]], *, limit: int
-) -> list[tuple[str, str]]:
-    """Namespaced kinds to count in a Namespace, at most `limit`: usual ones and followed ones first, then others."""
-    first = [kind for kind in (*_USUAL, *sorted(followed)) if kind in served]
-    rest = [kind for kind in sorted(served) if kind not in _NOISE]
-    return list(dict.fromkeys([*first, *rest]))[:limit]
+def kinds_inside(followed: Collection[tuple[str, str]], served: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Namespaced kinds to count in a Namespace: all that are served but those that tell nothing about a loss.
+
+    However many there are: one that is not asked for could hold what a person would not let go (R5).
+    """
+    return sorted(kind for kind in served if kind in followed or kind not in _NOISE)
 
 
-_USUAL = (
-    ("", "PersistentVolumeClaim"),
-    ("", "Secret"),
-    ("", "ConfigMap"),
-    ("", "Service"),
-    ("", "Pod"),
-    ("apps", "Deployment"),
-    ("apps", "StatefulSet"),
-    ("apps", "DaemonSet"),
-    ("batch", "Job"),
-    ("batch", "CronJob"),
-    ("networking.k8s.io", "Ingress"),
-)
 # Made by controllers for other objects, or by the hour: they tell nothing about a loss.
 _NOISE = frozenset(
     {

@@ -21,7 +21,7 @@ from fleet.core.losses import (
     claim_loss,
     definition_losses,
     inside_of,
-    kinds_worth_asking,
+    kinds_inside,
     namespace_losses,
     stateful_set_losses,
     volume_line,
@@ -32,9 +32,8 @@ from fleet.ports.kube import ServedKind
 from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.site import Site
 
-_KINDS_LIMIT = 40  # lists for one Namespace
 _VOLUMES_LIMIT = 20  # volumes of one Namespace that are read by name
-_AT_ONCE = 4
+_AT_ONCE = 4  # lists; a Namespace takes one of each kind
 _LATELY_SECONDS = 5.0
 _CLAIM, _VOLUME = ("", "PersistentVolumeClaim"), ("", "PersistentVolume")
 
@@ -92,7 +91,7 @@ class Losses:
     async def _namespace(self, name: str, own: Collection[ObjectRef]) -> Loss:
         site = self._site
         served = {key: kind for key, kind in site.catalog.kinds.items() if kind.namespaced and "list" in kind.verbs}
-        asked = kinds_worth_asking(site.view.kinds.keys() & served.keys(), served.keys(), limit=_KINDS_LIMIT)
+        asked = kinds_inside(site.view.kinds.keys(), served.keys())
         async with asyncio.TaskGroup() as tasks:
             lists = [
                 tasks.create_task(self._list(served[key], name, whole=key == _CLAIM), name=f"inside {name}: {key[1]}")

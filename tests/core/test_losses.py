@@ -17,7 +17,7 @@ from fleet.core.losses import (
     claim_loss,
     definition_losses,
     inside_of,
-    kinds_worth_asking,
+    kinds_inside,
     namespace_losses,
     stateful_set_losses,
     volume_line,
@@ -161,7 +161,9 @@ def test_a_stateful_set_tells_its_claims(policy: dict[str, str], end: str) -> No
     assert lines == ("3 pods", f"PVC data-db-N 10 GiB of each pod {end}")
 
 
-def test_usual_kinds_are_asked_first_and_the_number_is_bounded() -> None:
-    served = {("", "Secret"), ("", "Event"), ("apps", "ReplicaSet"), ("x", "Gizmo"), ("y", "Other")}
-    assert kinds_worth_asking({("y", "Other")}, served, limit=9) == [("", "Secret"), ("y", "Other"), ("x", "Gizmo")]
-    assert kinds_worth_asking({("y", "Other")}, served, limit=2) == [("", "Secret"), ("y", "Other")]
+@given(st.frozensets(st.tuples(st.sampled_from(["", "apps", "x"]), st.text("ab", min_size=1)), max_size=200))
+def test_every_kind_that_is_served_is_asked_for_but_those_that_tell_nothing(kinds: frozenset[tuple[str, str]]) -> None:
+    noise = {("", "Event"), ("apps", "ReplicaSet")}
+    assert kinds_inside(set(), kinds | noise) == sorted(kinds)
+    assert kinds_inside({("", "Event")}, kinds | noise) == sorted(kinds | {("", "Event")})  # one that a unit has
+    assert kinds_inside(noise, kinds) == sorted(kinds)  # not served

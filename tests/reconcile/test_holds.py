@@ -99,8 +99,9 @@ async def test_a_namespace_shows_what_goes_with_it_and_is_read_once(
         again = next(link for link in hub.units[unit].blocked_by if link.state is Standing.HELD)
         assert again.since == held.since
         asked = api_server.ledger(mark, user_agent="fleet")
-        assert len([r for r in asked if r.verb == "list" and r.namespace == made and r.resource == "secrets"]) == 1
-        assert len([r for r in asked if r.verb == "list" and r.namespace == made]) <= 40
+        lists = [r.resource for r in asked if r.verb == "list" and r.namespace == made]
+        assert "secrets" in lists
+        assert len(lists) == len(set(lists))
 
 
 async def test_an_approval_of_a_namespace_is_void_for_what_came_into_it_since(
