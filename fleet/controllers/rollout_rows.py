@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from fleet.controllers.board import Board
-from fleet.core.fleet import Fleet, OverlayState, Unit, Unknown
+from fleet.core.fleet import Fleet, Unit, Unknown
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Passages, Row
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.steps import goes_by_steps, stages_of, steps_without_clusters
 from fleet.core.takeover import Wanted, drop_rows, open_rows, take_over
-from fleet.core.unit_facts import fact_of, judged_by
+from fleet.core.unit_facts import behind_of, fact_of, judged_by
 from fleet.core.unsaid import is_placed, unsaid_units
 from fleet.core.view import View
 from fleet.errors import StepInvalid
@@ -138,8 +138,15 @@ class Rows:
                 cluster=self.view.clusters.get(name),
                 suspensions=self.board.suspensions_of(unit),
                 quarantine=quarantine,
-                behind=self._behind(unit, fleet),
+                behind=behind_of(
+                    unit,
+                    fleet,
+                    results=self.board.results,
+                    building=self.view.rendering,
+                    waits=self.board.waits,
+                ),
                 now=now,
+                is_unspoken=unit.name in self.view.unspoken,
             )
             for name, (unit, result) in steps.items()
         }
@@ -172,15 +179,6 @@ class Rows:
                 if isinstance(result := steps[name][1], RenderProblem) and result.reason == StepInvalid.__name__
             ),
         )
-
-    def _behind(self, unit: Unit, fleet: Fleet) -> str:
-        if unit.overlay.state is OverlayState.ABSENT:
-            return ""  # it goes before what it depends on, which its worker sees to
-        for other in unit.overlay.depends_on:
-            name = UnitName(other, unit.name.cluster)
-            if name in fleet.units and self.board.waits(name):
-                return str(name)
-        return ""
 
 
 def _open_rows_of(kept: Passages) -> dict[OverlayName, Row]:

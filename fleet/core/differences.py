@@ -52,6 +52,6 @@ def other_policies(before: Fleet | None, after: Fleet) -> set[UnitName]:
         # Who must be gone before it is said by the other overlays.
         absent = {name for name, overlay in after.overlays.items() if overlay.state is OverlayState.ABSENT}
         found |= {name for name in after.units if name.overlay in absent} if absent else set()
-    if before.units.keys() != after.units.keys():
+    if before.units.keys() != after.units.keys() or before.unknown != after.unknown:
         found |= {name for name, unit in after.units.items() if unit.overlay.depends_on}
     return found

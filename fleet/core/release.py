@@ -60,7 +60,8 @@ def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -
     is_absent, cluster = overlay.state is OverlayState.ABSENT, unit.name.cluster
     # What is removed waits for nothing to be Healthy: the order is the other way round.
     before = () if is_absent else overlay.depends_on
-    depends_on = tuple(name for other in before if (name := UnitName(other, cluster)) in fleet.units)
+    needed = (UnitName(other, cluster) for other in before)
+    depends_on = tuple(name for name in needed if name in fleet.units or unsaid_at(name, fleet) is not None)
     removed_after = tuple(sorted(_dependants_of(overlay.name, cluster, fleet))) if is_absent else ()
     return UnitPolicy(
         sync=overlay.sync,
@@ -73,6 +74,16 @@ def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -
         suspensions=_suspensions(unit.name, (fleet.suspend, unit.cluster.suspend, overlay.suspend), by_command),
         budget=fleet.budget,
     )
+
+
+def unsaid_at(name: UnitName, fleet: Fleet) -> Problem | None:
+    """Why nobody knows whether a unit that another one depends on is there; None where it is known (R5).
+
+    A file that defines nobody knows what, or an entry whose list of overlays is not whole, says nothing of a unit that
+    an overlay which can be read does not put there.
+    """
+    unknown = fleet.unknown
+    return unknown.everything or unknown.units.get(name) or unknown.overlays.get(name.overlay)
 
 
 def _dependants_of(overlay: OverlayName, cluster: ClusterName, fleet: Fleet) -> set[UnitName]:

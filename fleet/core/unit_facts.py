@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
-from fleet.core.fleet import Suspension, Unit
+from fleet.core.fleet import Fleet, OverlayState, Suspension, Unit
 from fleet.core.fold import Age, judge_age
+from fleet.core.ids import UnitName
 from fleet.core.passage import Quarantined
+from fleet.core.release import unsaid_at
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, UnitFact
 from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
@@ -22,6 +24,39 @@ def judged_by(result: Result, held: Rendered | None, target: str | None) -> Resu
     return result
 
 
+def behind_of(
+    unit: Unit,
+    fleet: Fleet,
+    *,
+    results: Mapping[UnitName, Result],
+    building: Container[UnitName],
+    waits: Callable[[UnitName], bool],
+) -> str:
+    """Which unit it depends on is not released yet, and why where that is not known; "" for none.
+
+    A unit whose newest result nobody knows may be about to change: nothing goes on behind it (R5). What is removed
+    waits for nothing here; its worker sees to the order.
+
+    results: the newest of each unit; building: those not judged at this commit; waits: whether one keeps what it holds.
+    """
+    if unit.overlay.state is OverlayState.ABSENT:
+        return ""
+    for other in unit.overlay.depends_on:
+        name = UnitName(other, unit.name.cluster)
+        problem, result = unsaid_at(name, fleet), results.get(name)
+        if name not in fleet.units and problem is not None:
+            return f"{name}, which has no result: {problem.what} ({problem.origin})"
+        if name not in fleet.units:
+            continue
+        if result is None or name in building:
+            return f"{name}, which is not built yet"
+        if isinstance(result, RenderProblem):
+            return f"{name}, which has no result: {result.message}"
+        if waits(name):
+            return str(name)
+    return ""
+
+
 def fact_of(
     unit: Unit,
     *,
@@ -33,17 +68,20 @@ def fact_of(
     quarantine: Mapping[str, Quarantined],
     behind: str,
     now: float,
+    is_unspoken: bool = False,
 ) -> UnitFact:
     """One unit's fact.
 
     held: what it was told to hold last; cluster: the last word of its cluster; quarantine: of its overlay, by digest;
-    behind: the unit it depends on that is not released yet, "" for none; now: wall clock, for the age of the report.
+    behind: the unit it depends on that is not released yet, "" for none; now: wall clock, for the age of the report;
+    is_unspoken: the report is of an earlier worker or connection, and whoever looks at the cluster now has not judged
+    the unit: then the cluster's fresh word says nothing of it (R5, R21).
     """
     target = result.bundle if isinstance(result, Rendered) else ""
     released = held is not None and held.bundle == target
     is_here = cluster is not None and cluster.reachable and judge_age(cluster.at, now) is Age.FRESH
     healthy = report is None or report.health is Health.HEALTHY
-    available = is_here and (healthy or held is None)
+    available = is_here and not is_unspoken and (healthy or held is None)
     condition, why = _condition_of(unit, held, report, released=released)
     if isinstance(result, RenderProblem):
         condition, why = Condition.STOPPED, result.message
@@ -57,6 +95,8 @@ def fact_of(
     elif not is_here:
         message = cluster.message if cluster is not None else ""
         condition, why = Condition.AWAY, message or "no word from its worker"
+    elif is_unspoken:
+        condition, why = Condition.AWAY, "its worker has not looked at it yet since it began"
     elif not released and behind:
         condition, why = Condition.WAITS, f"waits for {behind}"
     return UnitFact(target, released, condition, available, why)

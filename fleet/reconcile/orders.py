@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from fleet.core.fleet import Mode
 from fleet.core.ids import UnitName
-from fleet.core.rollout import Desired, SyncRequest
+from fleet.core.rollout import Desired, SyncRequest, UnknownDesired
 from fleet.core.status import Blocker, Health, OperationResult, Sync, UnitReport
 from fleet.ports.worker import JournalEntry, JournalState, UnitMemory
 from fleet.reconcile.memory import NOT_LISTED, LiveView, UnitState
@@ -53,6 +53,7 @@ class Orders:
         self.desired = desired
         self._outbox.answer(desired.sequence)
         mentioned = {item.unit: item for item in desired.units}
+        other_policies: set[UnitName] = set()
         for name, item in mentioned.items():
             unit = self.units.get(name)
             if unit is None:
@@ -60,6 +61,7 @@ class Orders:
             if (unit.desired is not item and unit.desired != item) or mode_changed:
                 if unit.desired is None or unit.desired.policy != item.policy:
                     unit.blocked_since = self._wall()
+                    other_policies.add(name)
                 unit.desired = item
                 unit.pending_since = self._wall()
                 self.due.add(name)
@@ -67,6 +69,8 @@ class Orders:
             if name not in mentioned and unit.desired is not None:
                 unit.desired = None
                 self.due.add(name)
+        if other_policies:  # what waited for a suspended unit to give something up may go on
+            self.due |= {name for name, unit in self.units.items() if not other_policies.isdisjoint(unit.awaits)}
         if desired.recover_confirmed:
             for name, unit in self.units.items():
                 unit.confirm_due = not unit.memory.confirmed
@@ -201,9 +205,14 @@ class Orders:
         }
 
     def is_at_desired(self, name: UnitName) -> bool:
-        """Whether a unit is Healthy on what it should hold: others may go on that depend on it."""
+        """Whether a unit is Healthy on what it should hold: others may go on that depend on it.
+
+        Of one without a result nobody knows what it should hold: what it holds is kept, and nobody goes on behind it.
+        """
         unit = self.units.get(name)
         if unit is None or unit.desired is None or unit.report is None:
+            return False
+        if isinstance(unit.desired.action, UnknownDesired):
             return False
         on_it = unit.memory.bundle is not None and unit.memory.bundle == bundle_of(unit.desired)
         return on_it and unit.report.health is Health.HEALTHY and unit.report.sync is Sync.SYNCED

@@ -199,6 +199,15 @@ def test_only_dependencies_on_the_same_cluster_are_waited_for() -> None:
     assert policy_of(web, fleet_of(web, unit("platform"))).depends_on == (name("platform", "eu-1"),)
 
 
+def test_a_dependency_that_cannot_be_read_is_waited_for() -> None:
+    web = unit(depends_on=(OverlayName("platform"),))
+    needed = name("platform", "eu-1")
+    for unknown in (Unknown(overlays={needed.overlay: PROBLEM}), Unknown(units={needed: PROBLEM})):
+        assert policy_of(web, fleet_of(web, unknown=unknown)).depends_on == (needed,)
+    for unknown in (Unknown(units={name("platform", "us-1"): PROBLEM}), Unknown(unnamed=(PROBLEM,))):
+        assert policy_of(web, fleet_of(web, unknown=unknown)).depends_on == (), "what is bad costs itself alone"
+
+
 def test_what_is_removed_waits_for_what_depends_on_it_and_for_what_cannot_be_read() -> None:
     platform = unit("platform", state=OverlayState.ABSENT)
     web, other = unit("web", depends_on=(OverlayName("platform"),)), unit("other")
