@@ -65,6 +65,10 @@ class Claims(Protocol):
         """Whether the whole list of an overlay is known now (R5)."""
         ...
 
+    def keeps(self, overlay: OverlayName) -> bool:
+        """Whether an overlay gives nothing up now, although it wants it no more: a person suspended it (R17)."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Complete:
@@ -169,6 +173,7 @@ class UnitPlan:
     terminating: list[ObjectRef] = field(default_factory=list[ObjectRef])  # to be made anew once they are gone
     unknown: list[ObjectRef] = field(default_factory=list[ObjectRef])  # the live view cannot tell
     moving: list[Disputed] = field(default_factory=list[Disputed])  # another unit wants it: it takes it over
+    awaited: list[Disputed] = field(default_factory=list[Disputed])  # to be taken over, once who has it gives it up
     gone: list[ObjectRef] = field(default_factory=list[ObjectRef])  # not wanted and not there: drop the row
     let_go: list[ObjectRef] = field(default_factory=list[ObjectRef])  # no longer ours: drop the row, delete nothing
     replacements: list[Replacement] = field(default_factory=list[Replacement])
@@ -261,11 +266,13 @@ def _place_seen(plan: UnitPlan, item: Wanted, row: Row | None, seen: Seen, claim
                 plan.foreign.append(Foreign(item, seen, adopt))
         case MarkKind.OTHER_UNIT:
             other = OverlayName(seen.mark.who)
-            if claims.is_known(other):
-                plan.change.append(Step(item, Cause.MOVED, seen))
-            else:
+            if not claims.is_known(other):
                 message = f"{ref} belongs to overlay {other}, whose objects are not known now"
                 plan.disputed.append(Disputed(ref, other, message))
+            elif claims.keeps(other):
+                plan.awaited.append(Disputed(ref, other, f"{ref} moves here once overlay {other} is resumed"))
+            else:
+                plan.change.append(Step(item, Cause.MOVED, seen))
         case MarkKind.OTHER_INSTALLATION:
             plan.disputed.append(Disputed(ref, seen.mark.who, f"{ref} belongs to {seen.mark.who}"))
         case MarkKind.FORGED:

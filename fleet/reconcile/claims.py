@@ -7,12 +7,13 @@ passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
+from fleet.core.plan import Cause, Disputed, Step
 from fleet.core.rollout import Detach
-from fleet.reconcile.memory import UnitState
-from fleet.reconcile.standing import bundle_of
+from fleet.reconcile.memory import Awaited, UnitState
+from fleet.reconcile.standing import bundle_of, suspended_by
 
 
 class UnitClaims:
@@ -62,6 +63,28 @@ class UnitClaims:
             return False
         wanted = bundle_of(unit.desired)
         return isinstance(unit.desired.action, Detach) if wanted is None else unit.bundle == wanted
+
+    def keeps(self, overlay: OverlayName) -> bool:
+        """Whether an overlay is suspended here: nothing of what it has is written to, whoever wants it (R17)."""
+        unit = self._units.get(UnitName(overlay, self._cluster))
+        return unit is not None and unit.desired is not None and bool(unit.desired.policy.suspensions)
+
+    def keeps_back(self, step: Step) -> bool:
+        """Whether an object that was to be taken over is kept now by the unit that has it."""
+        return step.cause is Cause.MOVED and step.seen is not None and self.keeps(OverlayName(step.seen.mark.who))
+
+    def awaited(self, items: Iterable[Disputed]) -> dict[UnitName, Awaited]:
+        """Objects that are to be taken over from suspended units, by these units; with what stops each of them."""
+        refs: dict[UnitName, list[ObjectRef]] = {}
+        for item in items:
+            refs.setdefault(UnitName(OverlayName(item.who), self._cluster), []).append(item.ref)
+        found: dict[UnitName, Awaited] = {}
+        for name, kept in refs.items():
+            unit = self._units.get(name)
+            stops = suspended_by(unit.desired, unit.blocked_since) if unit and unit.desired else []
+            if stops:
+                found[name] = Awaited(tuple(kept), stops[0])
+        return found
 
     def wanter(self, ref: ObjectRef) -> UnitState | None:
         """A unit that lists this object, whatever it was told since."""

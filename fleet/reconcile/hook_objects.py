@@ -81,7 +81,9 @@ class HookObjects:
         """Whether a hook of an overlay that does not have it any more left this: it moved here, or was renamed."""
         other = OverlayName(verdict.who)
         is_known = claims.is_known(other) or all(name.overlay != other for name in self._site.units)
-        return verdict.kind is MarkKind.OTHER_UNIT and is_known and is_hook(live)
+        # Of one that a person suspended nothing is written to, its hooks included (R17).
+        is_left = is_known and not claims.keeps(other)
+        return verdict.kind is MarkKind.OTHER_UNIT and is_left and is_hook(live)
 
     async def create(
         self,

@@ -18,7 +18,7 @@ from fleet.core.objects import PruneRule
 from fleet.core.plan import Wanted
 from fleet.core.record import FORM, MarkVerdict, Row
 from fleet.core.rollout import UnitDesired
-from fleet.core.status import HoldRequest, UnitReport
+from fleet.core.status import Blocker, HoldRequest, UnitReport
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import Deletion, UnitMemory
 from fleet.values import dataclass, field
@@ -123,6 +123,14 @@ class Drift:
     fields: tuple[FieldDrift, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """Objects that a unit takes over once a person lets the unit that has them go on. stop: what stops that."""
+
+    refs: tuple[ObjectRef, ...]
+    stop: Blocker
+
+
 @dataclass(slots=True)
 class UnitState:
     """One unit as this worker knows it. Its tasks all run in one event loop; one pass at a time."""
@@ -138,6 +146,7 @@ class UnitState:
     hooks: tuple[Wanted, ...] = ()  # of the bundle; no part of the desired state
     contact: dict[ObjectRef, Live | None] = field(default_factory=dict[ObjectRef, Live | None])  # unlabelled ones
     doomed: dict[ObjectRef, tuple[str, Doomed]] = field(default_factory=dict[ObjectRef, tuple[str, Doomed]])
+    awaits: dict[UnitName, Awaited] = field(default_factory=dict[UnitName, Awaited])  # by who has them
     replaced: set[ObjectRef] = field(default_factory=set[ObjectRef])  # that may go, and count as no deletion
     waves_since: dict[int, float] = field(default_factory=dict[int, float])  # wave -> loop time
     drifts: dict[ObjectRef, Drift] = field(default_factory=dict[ObjectRef, Drift])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fleet.core.fingerprint import SyncState
 from fleet.core.fleet import Mode, SyncMode
@@ -112,6 +113,8 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
         known_drift = unit.drifts.get(ref)
         if state is SyncState.DRIFTED and known_drift == Drift(live.resource_version, ()):
             sync = Sync.SYNCED  # only who holds the fields changed, every value is as desired
+    if giver := next((name for name, awaited in unit.awaits.items() if ref in awaited.refs), None):
+        sync, message = Sync.OUT_OF_SYNC, f"moves here from {giver.overlay}, which is {unit.awaits[giver].stop.reason}"
     if live is not None:
         health, why = live.health.health, live.health.message
     elif not known:
@@ -196,12 +199,24 @@ def _words(site: Site, unit: UnitState, outcome: Outcome, objects: tuple[ObjectS
     return "", "", ""
 
 
+def awaited_links(unit: UnitState) -> list[Blocker]:
+    """Why objects that another unit has do not move here yet: one link for each of those units."""
+    links: list[Blocker] = []
+    for name, awaited in sorted(unit.awaits.items()):
+        first, *others = awaited.refs
+        more = f" (and {len(others)} more objects)" if others else ""
+        reason = f"{first}{more} moves here from {name.overlay}, which is {awaited.stop.reason}"
+        links.append(replace(awaited.stop, reason=reason))
+    return links
+
+
 def _chain(unit: UnitState, outcome: Outcome, sync: Sync, mode: Mode) -> tuple[Blocker, ...]:
     links = list(outcome.leave.blockers)
     desired, name = unit.desired, str(unit.name)
     links += [
         Blocker(Standing.HELD, name, hold.message, unit.held_since, "", "fleet get holds") for hold in _holds_of(unit)
     ]
+    links += awaited_links(unit)
     if moves := sorted(_moves_of(unit).values()):
         first, more = moves[0], len(moves) - 1
         reason = f"{first.ref} stays: {first.why}" + (f" (and {more} more objects)" if more else "")

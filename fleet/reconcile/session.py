@@ -34,7 +34,7 @@ from fleet.reconcile.parent import ParentLooks
 from fleet.reconcile.places import Places
 from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
-from fleet.reconcile.reporting import report_of
+from fleet.reconcile.reporting import awaited_links, report_of
 from fleet.reconcile.sightings import Sightings, hook_refs
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave, bundle_of, judge_leave, leave_left
@@ -285,8 +285,8 @@ class Session:
             return
         if self._orders.mode is Mode.OBSERVE:
             self._orders.end_all(unit.name, "refused", "the cluster is in mode observe: nothing is written")
-        elif outcome.leave.blockers:
-            chain = "; ".join(f"{item.state.value}: {item.reason}" for item in outcome.leave.blockers)
+        elif links := (*outcome.leave.blockers, *awaited_links(unit)):
+            chain = "; ".join(f"{item.state.value}: {item.reason}" for item in links)
             self._orders.end_all(unit.name, "refused", chain)
         elif outcome.settled:
             self._orders.end_all(unit.name, "done", f"{unit.changed} objects written")

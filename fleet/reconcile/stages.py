@@ -133,6 +133,8 @@ class Stages:
         leave = outcome.may()
         if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST):
             return leave.heal
+        if self._site.claims.keeps_back(step):
+            return False
         return leave.apply or (leave.heal and step.cause is Cause.GONE and not is_new(unit, step))
 
     async def _write(self, unit: UnitState, step: Step, outcome: Outcome) -> bool:

@@ -84,6 +84,17 @@ def leave_left(leave: Leave, now: Leave, told: UnitDesired, newest: UnitDesired 
     )
 
 
+def suspended_by(desired: UnitDesired, since: float) -> list[Blocker]:
+    """One link of the chain for each suspension of a unit."""
+    links: list[Blocker] = []
+    for item in desired.policy.suspensions:
+        by = f" by {item.owner}" if item.owner else ""
+        resume = f"fleet resume {item.scope}" if item.origin is None else f"edit {item.origin}"
+        reason, scope = f"suspended{by}: {item.reason}", item.scope or str(desired.unit)
+        links.append(Blocker(Standing.SUSPENDED, scope, reason, since, item.until, resume))
+    return links
+
+
 def judge_leave(
     desired: UnitDesired | None,
     *,
@@ -114,11 +125,7 @@ def judge_leave(
         stops.append(Blocker(Standing.HELD, f"cluster {desired.unit.cluster}", reason, since, "", ASKS_RECOVERY))
     if other is not None and not isinstance(desired.action, Detach):  # to be let go is the way out of it
         stops.append(other)
-    for item in policy.suspensions:
-        by = f" by {item.owner}" if item.owner else ""
-        resume = f"fleet resume {item.scope}" if item.origin is None else f"edit {item.origin}"
-        reason = f"suspended{by}: {item.reason}"
-        stops.append(Blocker(Standing.SUSPENDED, item.scope or unit, reason, since, item.until, resume))
+    stops += suspended_by(desired, since)
     forced = request is not None and request.override
     closed = judge_windows(policy.sync.windows, now) if policy.sync.windows and not forced else None
     if isinstance(closed, Closed):

@@ -200,6 +200,7 @@ class UnitPass:
         )
         if plan.ask and leave.apply | leave.heal:
             await self._ask(unit, plan)
+        unit.awaits = site.claims.awaited(plan.awaited)
         return plan
 
     def _can_tell(self, unit: UnitState, ref: ObjectRef) -> bool:
@@ -290,6 +291,8 @@ class UnitPass:
         leave = outcome.may()
         if outcome.reason and leave.apply and outcome.reason not in ("WaveWaits", "HookRuns"):
             await self._hooks.failed(unit, outcome, claims)
+        if any(map(self._site.claims.keeps_back, plan.change)):
+            self._site.wake(unit.name)  # suspended amid this pass: the next plan waits for it
         self._adopter.name(unit, plan, outcome)
         whole = not self._left(unit, plan, leave)
         outcome.settled = whole and not outcome.reason and unit.bundle is not None
@@ -322,7 +325,9 @@ class UnitPass:
                 for step in plan.drifted
                 if (reverts := unit.reverts.get(step.wanted.ref)) is None or reverts.next_at <= now
             ]
-        return [step for step in steps if not self._applier.is_troubled(unit, step.wanted)]
+        return [
+            s for s in steps if not self._applier.is_troubled(unit, s.wanted) and not self._site.claims.keeps_back(s)
+        ]
 
     def _refuse(self, unit: UnitState, plan: UnitPlan) -> None:
         """Name what this unit may not or cannot write (R4, R16)."""
@@ -368,7 +373,7 @@ class UnitPass:
         site = self._site
         moved: list[tuple[UnitState | None, Row]] = []
         for step in plan.change:
-            if step.cause is not Cause.MOVED or step.seen is None:
+            if step.cause is not Cause.MOVED or step.seen is None or site.claims.keeps_back(step):
                 continue
             ref = step.wanted.ref
             other = site.units.get(replace(unit.name, overlay=OverlayName(step.seen.mark.who)))
@@ -392,7 +397,8 @@ class UnitPass:
 
     def _left(self, unit: UnitState, plan: UnitPlan, leave: Leave) -> bool:
         """Whether anything is still not as desired."""
-        if plan.unknown or plan.foreign or plan.disputed or plan.released or plan.terminating or unit.misplaced:
+        stays = (plan.unknown, plan.foreign, plan.disputed, plan.released, plan.terminating, plan.awaited)
+        if any(stays) or unit.misplaced:
             return True
         if any(not item.source.options.skip_missing_kind for item in plan.kind_missing):
             return True

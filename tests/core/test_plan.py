@@ -29,6 +29,7 @@ class Claims:
     wants: Mapping[ObjectRef, frozenset[OverlayName]] = field(default_factory=dict)
     known: frozenset[OverlayName] = frozenset()
     passive: frozenset[OverlayName] = frozenset()  # whom an object is `ifAbsent` to
+    suspended: frozenset[OverlayName] = frozenset()
 
     def others(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
         return self.wants.get(ref, frozenset()) - {overlay}
@@ -38,6 +39,9 @@ class Claims:
 
     def is_known(self, overlay: OverlayName) -> bool:
         return overlay in self.known
+
+    def keeps(self, overlay: OverlayName) -> bool:
+        return overlay in self.suspended
 
 
 def plan(
@@ -129,6 +133,19 @@ def test_two_units_that_want_one_object_both_leave_it_and_are_named() -> None:
     made = plan([wanted(A)], [row(A)], {A: seen(SyncState.CHANGED)}, claims=claims)
     assert [found.who for found in made.disputed] == ["api"]
     assert not made.writes
+
+
+def test_what_a_suspended_unit_has_is_not_taken_over_until_it_is_resumed() -> None:
+    api = OverlayName("api")
+    theirs = {A: seen(SyncState.CHANGED, MarkKind.OTHER_UNIT, who="api"), B: None}
+    made = plan([wanted(A), wanted(B)], live=theirs, claims=Claims(known=frozenset({api}), suspended=frozenset({api})))
+    assert [(item.ref, item.who, item.message) for item in made.awaited] == [
+        (A, "api", "ConfigMap shop/a moves here once overlay api is resumed")
+    ]
+    assert ([step.wanted.ref for step in made.create], made.change, made.disputed) == ([B], [], [])
+    other = Claims(known=frozenset({api}), suspended=frozenset({OverlayName("db")}))
+    resumed = plan([wanted(A), wanted(B)], live=theirs, claims=other)
+    assert ([step.cause for step in resumed.change], resumed.awaited) == ([Cause.MOVED], [])
 
 
 def test_an_object_moves_between_units_without_being_deleted() -> None:

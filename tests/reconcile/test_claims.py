@@ -6,8 +6,10 @@ from core.building import ref, wanted
 from hypothesis import given
 from hypothesis.strategies import booleans, lists, one_of, sampled_from, sets, tuples
 
+from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
-from fleet.core.rollout import Action, Apply, Detach, Hold, UnitDesired
+from fleet.core.plan import Disputed
+from fleet.core.rollout import Action, Apply, Detach, Hold, UnitDesired, UnitPolicy
 from fleet.ports.worker import UnitMemory
 from fleet.reconcile.claims import UnitClaims
 from fleet.reconcile.memory import UnitState
@@ -17,6 +19,7 @@ EAST = ClusterName("east")
 OVERLAYS = [OverlayName(name) for name in ("web", "api", "db")]
 REFS = [ref(name) for name in "abcd"]
 BUNDLES = [Digest(name) for name in ("1", "2")]
+FREEZE = Suspension("freeze", "jo", "", "overlay web")
 Step = tuple[str, OverlayName, Digest, set[ObjectRef], bool]
 
 STEPS = tuples(
@@ -79,6 +82,29 @@ def test_the_index_says_what_a_look_at_every_unit_says(steps: list[Step]) -> Non
     for of in REFS:
         listing = [unit for unit in units.values() if of in unit.wanted or any(h.ref == of for h in unit.hooks)]
         assert (claims.wanter(of) in listing) if listing else claims.wanter(of) is None
+
+
+@given(lists(tuples(sampled_from(OVERLAYS), sampled_from(["goes", "leaves", "unsaid"]), booleans()), max_size=8))
+def test_a_unit_keeps_what_it_has_exactly_while_it_is_told_that_it_is_suspended(
+    steps: list[tuple[OverlayName, str, bool]],
+) -> None:
+    units: dict[UnitName, UnitState] = {}
+    claims, suspended = UnitClaims(EAST, units), set[OverlayName]()
+    for overlay, what, stops in steps:
+        unit = units.setdefault(UnitName(overlay, EAST), unit_named(overlay))
+        policy = UnitPolicy(suspensions=(FREEZE,) if stops else ())
+        actions = {"goes": Apply(BUNDLES[0]), "leaves": Detach()}
+        unit.desired = UnitDesired(unit.name, Revision("c" * 40), actions[what], policy) if what in actions else None
+        suspended -= {overlay}
+        suspended |= {overlay} if stops and what in actions else set()
+    for overlay in OVERLAYS:
+        name, items = UnitName(overlay, EAST), [Disputed(of, overlay, "") for of in REFS[:2]]
+        assert claims.keeps(overlay) == (overlay in suspended)
+        found = claims.awaited(items)
+        assert found.keys() == ({name} if overlay in suspended else set())
+        if found:
+            assert found[name].refs == tuple(REFS[:2])
+            assert (found[name].stop.reason, found[name].stop.scope) == ("suspended by jo: freeze", "overlay web")
 
 
 def test_a_list_that_is_not_of_what_the_unit_was_told_claims_nothing_but_is_found_for_its_events() -> None:

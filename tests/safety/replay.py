@@ -59,6 +59,9 @@ class _Claims:
     def is_known(self, overlay: OverlayName) -> bool:
         return True
 
+    def keeps(self, overlay: OverlayName) -> bool:
+        return False
+
     @property
     def known(self) -> frozenset[OverlayName]:
         return frozenset().union(*self.wants.values())

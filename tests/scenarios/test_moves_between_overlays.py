@@ -12,6 +12,7 @@ import pytest
 from hubworld import HubWorld, cluster_file, config_map, kustomization, make_world, overlay
 from testbed.gitrepo import Content
 
+from fleet.core.ids import UnitName
 from fleet.core.status import Health, Standing, Sync
 from fleet.render.service import Renderer
 
@@ -253,6 +254,63 @@ async def test_an_overlay_that_is_renamed_goes_by_its_steps(world: HubWorld) -> 
         assert uids(world) == before
         assert owners(world, "prod-1") == {"store"}
         assert deleted(world) == []
+
+
+def says_so(world: HubWorld, unit: str) -> bool:
+    report = world.unit(unit)
+    return any(
+        (link.state, link.scope, link.next) == (Standing.SUSPENDED, "unit web@prod-1", "fleet resume unit web@prod-1")
+        and "moves here from web, which is suspended by local-admin: freeze" in link.reason
+        for link in (report.blocked_by if report else ())
+    )
+
+
+@pytest.mark.parametrize(("change", "to"), [(moved, "zshop"), (renamed, "store")], ids=["one object", "all"])
+async def test_what_a_suspended_unit_has_moves_once_that_is_resumed(world: HubWorld, change: Any, to: str) -> None:
+    """Nobody writes to it meanwhile, also after a restart; on the other cluster it moves at once."""
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        await world.call("POST", "/api/v1/units/web@prod-1:suspend", {"reason": "freeze"})
+        await world.until(lambda: (unit := world.unit("web@prod-1")) and unit.blocked_by, "suspended")
+        uids_before, before = uids(world), world.marks()
+        commit = world.commit(change())
+        await world.until(lambda: owners(world, "dev-1", "x") == {to}, "moved on dev")
+        await world.until(lambda: says_so(world, f"{to}@prod-1"), "waits")
+        assert "prod-1" not in world.writes(before)
+    async with world.run():
+        await world.until(lambda: world.opened.view.head.commit == commit, "up")
+        started = world.opened.view.units[UnitName.parse(f"{to}@prod-1")].observed_at
+        await world.until(lambda: world.unit(f"{to}@prod-1").observed_at > started, "looked at again")
+        assert says_so(world, f"{to}@prod-1")
+        words = "moves here from web, which is suspended by local-admin: freeze"
+        x = next(item for item in world.unit(f"{to}@prod-1").objects if item.ref.name == "x")
+        assert (x.sync, x.message) == (Sync.OUT_OF_SYNC, words)
+        assert "prod-1" not in world.writes(before)
+        assert owners(world, "prod-1") == {"web"}
+        assert (await world.call("POST", "/api/v1/units/web@prod-1:resume", {}))[0] == 200
+        await world.until(lambda: owners(world, "prod-1", "x") == {to}, "moved")
+        await world.until_everywhere(commit)
+        assert uids(world) == uids_before
+        assert deleted(world) == []
+        assert not world.unit(f"{to}@prod-1").blocked_by
+
+
+async def test_a_sync_of_what_waits_for_a_suspended_unit_is_refused_with_the_reason(world: HubWorld) -> None:
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        await world.call("POST", "/api/v1/units/web@prod-1:suspend", {"reason": "freeze"})
+        await world.until(lambda: (unit := world.unit("web@prod-1")) and unit.blocked_by, "suspended")
+        world.commit(moved())
+        await world.until(lambda: says_so(world, "zshop@prod-1"), "waits")
+        _, asked = await world.call("POST", "/api/v1/units/zshop@prod-1:sync", {})
+        answer: Any = {}
+        while not answer.get("outcome"):
+            _, answer = await world.call("GET", f"/api/v1/operations/{asked['id']}")
+            await asyncio.sleep(0.05)
+        assert answer["outcome"] == "refused", answer
+        assert "x moves here from web, which is suspended by local-admin: freeze" in answer["message"]
 
 
 async def test_an_overlay_that_goes_leaves_its_objects_at_once(world: HubWorld) -> None:
