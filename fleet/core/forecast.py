@@ -19,6 +19,7 @@ from typing import Any
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.passage import Passage, Row
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.standings import away_since
 from fleet.core.steps import Stage, limit_of
 from fleet.values import dataclass
 
@@ -285,7 +286,7 @@ def _lateness(row: Row, facts: RowFacts, expected: Iterable[ClusterName], opened
     """How long a cluster that cannot be reached may still be waited for."""
     begun = now if opened is None else opened
     ends = [
-        row.flying.get(name, begun) + facts.patience_seconds - now
+        away_since(row, name, row.flying.get(name, begun)) + facts.patience_seconds - now
         for name in expected
         if (fact := facts.units.get(name)) is not None and fact.condition is Condition.AWAY
     ]

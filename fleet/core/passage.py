@@ -61,7 +61,7 @@ class Row:
 
     targets: Mapping[ClusterName, str]
     flying: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # released, since when
-    away: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # of these: lost since when
+    away: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # not reached, since when
     before: Mapping[ClusterName, Rendered] = field(default_factory=dict[ClusterName, Rendered])  # what to go back to
     passed: frozenset[str] = frozenset()  # names of steps that are over
     opened: Moments = field(default_factory=dict[str, float])  # by step: when its turn came

@@ -97,7 +97,7 @@ def is_outrun(row: Row, facts: RowFacts) -> bool:
 
 
 def stamped(row: Row, facts: RowFacts, now: float) -> Row:
-    """The row with the moments since when each released unit is on its way, and when it landed.
+    """The row with the moments since when each released unit is on its way and when it landed, and each one is away.
 
     A person's stop, a closed window and, once it is back, the time a cluster could not be reached are not counted.
     """
@@ -107,21 +107,27 @@ def stamped(row: Row, facts: RowFacts, now: float) -> Row:
     units = facts.units
     for name, target in row.targets.items():
         fact = units.get(name)
-        if fact is None or not fact.released or fact.target != target:
+        if fact is None or fact.target != target:
             continue
         condition = fact.condition
+        if condition is _AWAY:  # be it that it waits for its turn: an outage ends no step before it lasted
+            away[name] = row.away.get(name, now)
+        if not fact.released:
+            continue
         if condition is _WELL:
             if name not in landed:
                 landed[name] = round(now, 1)
         elif condition is _BUSY or condition is _BAD or condition is _AWAY:
             moments[name] = row.flying.get(name, now)
-            lost = row.away.get(name, now)
-            if condition is _AWAY:
-                away[name] = lost
-            else:
-                moments[name] += now - lost
+            if condition is not _AWAY and name in row.away:
+                moments[name] += now - max(row.away[name], moments[name])
     same = moments == row.flying and away == row.away and len(landed) == len(row.landed)
     return row if same else replace(row, flying=moments, away=away, landed=landed)
+
+
+def away_since(row: Row, name: ClusterName, since: float) -> float:
+    """Since when a cluster that cannot be reached is waited for; since: when its turn came, or it was released."""
+    return max(since, row.away.get(name, since))
 
 
 def groups_of(row: Row, facts: RowFacts, now: float) -> tuple[Group, ...]:
@@ -148,6 +154,8 @@ def _group(row: Row, stage: Stage, facts: RowFacts, now: float) -> Group:
             (group.there if fact.released else group.ready).append(name)
             continue
         since = flying.get(name, opened)
+        if condition is _AWAY and since is not None:
+            since = away_since(row, name, since)
         is_late = since is not None and now - since >= patience
         standing = _standing(fact, is_known=is_known, is_late=is_late, is_excused=name in row.excused)
         if standing is _THERE:

@@ -74,7 +74,7 @@ class Rollouts(RuleBasedStateMachine):
         self.units = {UnitName(overlay, name): "0" for overlay in OVERLAYS for name in CLUSTERS}  # newest results
         self.held = {unit: Rendered(Digest("0"), Revision("c0")) for unit in self.units}
         self.condition = dict.fromkeys(self.units, Condition.WELL)
-        self.away: set[ClusterName] = set()
+        self.away: dict[ClusterName, float] = {}  # uptime since when
         self.suspended: set[ClusterName] = set()
         self.hidden: set[ClusterName] = set()  # their file does not parse
         self.forgotten: set[ClusterName] = set()  # of these: the hub was started since, and knows no step of them
@@ -118,7 +118,32 @@ class Rollouts(RuleBasedStateMachine):
 
     @rule(name=names, there=st.booleans())
     def reach(self, name: ClusterName, there: bool) -> None:
-        (self.away.discard if there else self.away.add)(name)
+        if there:
+            self.away.pop(name, None)
+        else:
+            self.away.setdefault(name, self.uptime)
+
+    def lose(self, lost: Iterable[ClusterName]) -> None:
+        for name in CLUSTERS:
+            self.reach(name, name not in lost)
+        self.look()
+
+    @rule(times=st.integers(1, 4), before=st.booleans())
+    def who_waits_is_lost_for_a_moment(self, times: int, before: bool) -> None:
+        """What is on its way has outages of its own; just when it is Healthy, all that wait for their turn are lost."""
+        if before:
+            self.mend()
+            self.commit_everywhere(OVERLAYS)
+            self.a_calm_while(0, agreed=True)
+        for _ in range(times):
+            self.lose({unit.cluster for unit, at in self.condition.items() if at is not Condition.WELL})
+            self.time_passes(50.0)
+            self.lose(())
+            self.all_report_well()
+            for name in {unit.cluster for unit, newest in self.units.items() if self.held[unit].bundle != newest}:
+                self.reach(name, False)
+            self.time_passes(20.0)
+            self.lose(())
 
     @rule(name=names, stop=st.booleans())
     def suspend(self, name: ClusterName, stop: bool) -> None:
@@ -429,7 +454,10 @@ class Rollouts(RuleBasedStateMachine):
                 assert is_proven or len(mine) <= 1, "more than one went first"
 
     def check_steps(self, before: Passage, found: Advance, facts: Mapping[OverlayName, RowFacts]) -> None:
-        """A step that is over had all of it Healthy or left out, some of it Healthy, and its whole soak."""
+        """A step that is over had all of it Healthy or left out, some of it Healthy, and its whole soak.
+
+        Left out is what a person stopped, or what was waited for all the time that an outage may last.
+        """
         for overlay, row in found.passage.rows.items():
             for stage in self.stages:
                 touched = [name for name in stage.clusters if name in row.targets]
@@ -437,7 +465,9 @@ class Rollouts(RuleBasedStateMachine):
                 well = [name for name, fact in known.items() if fact.released and fact.condition is Condition.WELL]
                 others = {name: fact for name, fact in known.items() if name not in well}
                 calm = bool(well) and all(
-                    fact.condition in (Condition.STOPPED, Condition.AWAY) or name in row.excused
+                    fact.condition is Condition.STOPPED
+                    or (fact.condition is Condition.AWAY and self.uptime - self.away[name] >= PATIENCE)
+                    or name in row.excused
                     for name, fact in others.items()
                 )
                 key = (before.commit, overlay, stage.name)
@@ -456,7 +486,7 @@ class Rollouts(RuleBasedStateMachine):
 
     def check_failures(self, after: Passage) -> None:
         """What was brought to a cluster and fails there halts the commit, whatever became of the cluster's file."""
-        unseen = self.away | self.suspended | self.forgotten
+        unseen = self.away.keys() | self.suspended | self.forgotten
         for overlay, row in after.rows.items():
             for name in row.targets.keys() - unseen - row.excused:
                 unit = UnitName(overlay, name)
