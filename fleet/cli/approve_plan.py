@@ -7,7 +7,7 @@ from pathlib import Path
 from fleet.cli.client import Client
 from fleet.cli.loop import run_quietly
 from fleet.cli.output import say
-from fleet.cli.planning import compare_commits
+from fleet.cli.plan import compare_commits
 from fleet.core.ids import short
 from fleet.core.planning.fleet_plan import plan_of
 from fleet.errors import PreconditionFailed, UsageInvalid

@@ -5,13 +5,10 @@ What differs is judged in core/planning; here files are read and builds are run,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleet.cli.checkout import keeping_renderer
-from fleet.cli.kept import Read, open_kept
+from fleet.cli.kept import Read
 from fleet.cli.planning_read import Both, read_both
 from fleet.controllers.comparing import Comparing
 from fleet.core.fleet import Fleet, OverlayState
@@ -23,72 +20,54 @@ from fleet.errors import UsageInvalid
 from fleet.ports.render import request_of
 from fleet.render.index import Place, place_of
 from fleet.render.inputs import Closure
-from fleet.render.tools import charts_allowed
-from fleet.source.local import LocalRepo, Side, open_local
+from fleet.source.local import Side
 
 if TYPE_CHECKING:
+    from fleet.cli.opening import Opened
     from fleet.core.planning.live import LiveView
     from fleet.ports.render import Vault
     from fleet.render.service import Renderer
 
 
-async def compare_commits(root: Path, base: str, head: str, *, live_seconds: float = 0.0) -> Comparison:
-    """Compare two commits; base "": origin's main; head "": the working tree merged into base.
+async def compare(opened: Opened, live_seconds: float) -> Comparison:
+    """Compare both sides; what is wrong inside a commit is in the result.
 
     live_seconds: ask the clusters too, each for so long at most; 0: none is asked.
-
-    Raises SourceError, UsageInvalid, RendererMissing; what is wrong inside a commit is in the result.
     """
-    repo = open_local(root, os.environ)
-    try:
-        before = await repo.commit(base or await repo.default_base())
-        after = await repo.commit(head, before) if head else await repo.merged_working_tree(before)
-        return await _compared(before, after, await _notes(repo, before, after), repo.prefix, live_seconds)
-    finally:
-        await repo.close()
+    sides = await opened.sides
+    before, after, kept, renderer = sides.before, sides.after, opened.kept, opened.renderer
+    is_new = await opened.expect(after.snapshot.revision)
+    known = await kept.read_of(*opened.names)
+    both = read_both(before.snapshot, after.snapshot, known)
+    fleets = both.before, both.after
+    if not any(fleet.problems or fleet.clusters or fleet.overlays for fleet in fleets):
+        raise UsageInvalid(
+            "no fleet repo here",
+            why="neither commit has a fleet.yaml, a Cluster below clusters/ or an overlay below overlays/",
+            next_step="fleet init",
+        )
+    comparing = Comparing(renderer, both.was, both.now, both.before, both.after)
+    closures, is_same = _learnt(renderer, both, known)
+    if known is None and both.clusters_directory is not None:
+        await kept.keep_read(Read(both.before, closures, both.clusters_directory, both.asked), *opened.names)
+    units = await comparing.changes(is_same)
+    held = await comparing.held_beside(units)
+    live = await _looked(comparing, units, both.after, opened.vault, live_seconds) if live_seconds else None
+    if is_new:
+        await opened.note(after.snapshot.revision)
+    notes = () if sides.is_ancestor else (_note(before, after),)
+    return Comparison(_words(before), _words(after), *fleets, tuple(sorted(both.files)), units, held, notes, live)
 
 
-async def _notes(repo: LocalRepo, before: Side, after: Side) -> tuple[str, ...]:
-    if after.info is None or await repo.is_ancestor(before, after):
-        return ()
+def _note(before: Side, after: Side) -> str:
     missing = f"{_words(after).name or 'the head'} does not contain {_words(before).name or 'the base'}"
-    return (f"{missing}: what only the base has is shown as undone; a merge would keep it",)
+    return f"{missing}: what only the base has is shown as undone; a merge would keep it"
 
 
 def _words(side: Side) -> SideWords:
     if side.info is None:
         return SideWords("", side.words)
     return SideWords(side.info.revision, side.words, side.info.subject)
-
-
-async def _compared(before: Side, after: Side, notes: tuple[str, ...], prefix: str, live_seconds: float) -> Comparison:
-    kept = open_kept(os.environ)
-    names = ("base", before.snapshot.revision, prefix, str(charts_allowed(os.environ)))
-    pair = "plan", *names[1:], after.snapshot.revision
-    # A dry-run needs the values of Secrets, which are kept nowhere: what holds any is built anew for it.
-    async with keeping_renderer(kept, needs_values=live_seconds > 0) as (renderer, vault):
-        is_new = not await kept.is_noted(*pair)
-        if is_new and before.snapshot.tree != after.snapshot.tree:
-            await renderer.expect_builds()
-        known = await kept.read_of(*names)
-        both = read_both(before.snapshot, after.snapshot, known)
-        fleets = both.before, both.after
-        if not any(fleet.problems or fleet.clusters or fleet.overlays for fleet in fleets):
-            raise UsageInvalid(
-                "no fleet repo here",
-                why="neither commit has a fleet.yaml, a Cluster below clusters/ or an overlay below overlays/",
-                next_step="fleet init",
-            )
-        sides = Comparing(renderer, both.was, both.now, both.before, both.after)
-        closures, is_same = _learnt(renderer, both, known)
-        if known is None and both.clusters_directory is not None:
-            await kept.keep_read(Read(both.before, closures, both.clusters_directory, both.asked), *names)
-        units = await sides.changes(is_same)
-        held = await sides.held_beside(units)
-        live = await _looked(sides, units, both.after, vault, live_seconds) if live_seconds else None
-        if is_new:
-            await kept.note(*pair)
-    return Comparison(_words(before), _words(after), *fleets, tuple(sorted(both.files)), units, held, notes, live)
 
 
 async def _looked(

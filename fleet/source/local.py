@@ -68,6 +68,10 @@ class LocalRepo:
             next_step="git fetch origin main (in CI with the whole history), or fleet plan --base COMMIT",
         )
 
+    def revision(self, name: str) -> Revision:
+        """The id of the commit that Git calls by a name; raises RefMissing."""
+        return Revision(self._found(name)[0])
+
     async def commit(self, name: str, beside: Side | None = None) -> Side:
         """A commit by id or ref; raises RefMissing, UsageInvalid. beside: a side that differs from it in little."""
         revision, content = self._found(name)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from cli.planrepo import BASE, Repo
 
-from fleet.cli import kept, planning
+from fleet.cli import kept
 from fleet.cli.kept import Kept, open_kept
+from fleet.cli.plan import compare_commits
 from fleet.core.fleet import Fleet
 from fleet.core.ids import Digest, Revision
 from fleet.errors import RefMissing
@@ -71,7 +72,7 @@ def test_where_something_is_not_private_nothing_is_kept(
 
 
 async def test_what_was_read_comes_back_whole_and_only_as_values(folders: Path, made: Repo) -> None:
-    await planning.compare_commits(made.root, "HEAD", "")
+    await compare_commits(made.root, "HEAD", "")
     read: list[object] = []
     original = Kept.read_of
 
@@ -81,7 +82,7 @@ async def test_what_was_read_comes_back_whole_and_only_as_values(folders: Path, 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Kept, "read_of", reading)
-        await planning.compare_commits(made.root, "HEAD", "")
+        await compare_commits(made.root, "HEAD", "")
     assert isinstance(read[0], kept.Read)
     assert read[0].fleet.units
 
@@ -103,7 +104,7 @@ async def test_a_kept_value_never_calls_anything(
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "swap", "foreign"])
 async def test_a_poisoned_entry_changes_no_plan(folders: Path, made: Repo, harm: str) -> None:
-    good = await planning.compare_commits(made.root, "HEAD", "")
+    good = await compare_commits(made.root, "HEAD", "")
     found = entries(folders)
     bodies = [path.read_bytes() for path in found]
     for path, body, other in zip(found, bodies, bodies[1:] + bodies[:1], strict=True):
@@ -116,7 +117,7 @@ async def test_a_poisoned_entry_changes_no_plan(folders: Path, made: Repo, harm:
                 path.write_bytes(other)
             case _:  # sealed by somebody with another key
                 await DiskCache(folders / "cache/fleet/builds", b"another key").put(Digest(path.name), other[32:])
-    assert await planning.compare_commits(made.root, "HEAD", "") == good
+    assert await compare_commits(made.root, "HEAD", "") == good
 
 
 async def test_another_version_of_the_program_reads_nothing(
@@ -134,7 +135,7 @@ async def test_no_value_of_a_secret_is_kept(folders: Path, made: Repo) -> None:
     secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {word: battery-staple}\n"
     made.write({f"{BASE}/secret.yaml": secret})
     made.edit(f"{BASE}/kustomization.yaml", "cache.yaml]", "cache.yaml, secret.yaml]")
-    found = await planning.compare_commits(made.root, "HEAD", "")
+    found = await compare_commits(made.root, "HEAD", "")
     assert any(change.ref.name == "s" for unit in found.units for change in unit.objects)
     kept_bytes = b"".join(path.read_bytes() for path in entries(folders))
     assert kept_bytes
@@ -150,9 +151,9 @@ async def test_the_folder_stays_below_its_cap(folders: Path) -> None:
 
 
 async def test_a_base_that_is_gone_is_no_base_though_it_was_kept(folders: Path, made: Repo) -> None:
-    await planning.compare_commits(made.root, "HEAD", "")
+    await compare_commits(made.root, "HEAD", "")
     with pytest.raises(RefMissing):
-        await planning.compare_commits(made.root, "0" * 40, "")
+        await compare_commits(made.root, "0" * 40, "")
 
 
 def _fleet() -> Fleet:

@@ -21,8 +21,9 @@ from cli.bruteforce import Commit, differences, patched, unordered
 from fixtures.layouts import charts, monorepo, percluster
 from inventory.building import write
 
-from fleet.cli import planning
+from fleet.cli import opening
 from fleet.cli.kept import Kept
+from fleet.cli.plan import compare_commits
 from fleet.core.planning.change import How, ObjectChange, Sign
 from fleet.core.planning.fleet_plan import FleetPlan, plan_of
 
@@ -51,7 +52,7 @@ def kustomize(real_kustomize: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def builds(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How many builds were run, over all plans."""
     counted: Counter[str] = Counter()
-    original = planning.keeping_renderer
+    original = opening.keeping_renderer
 
     @asynccontextmanager
     async def counting(kept: Kept, *, needs_values: bool) -> AsyncIterator[Any]:
@@ -59,7 +60,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             yield renderer, vault
             counted["builds"] += renderer.stats.builds
 
-    monkeypatch.setattr(planning, "keeping_renderer", counting)
+    monkeypatch.setattr(opening, "keeping_renderer", counting)
     return counted
 
 
@@ -135,7 +136,7 @@ def check_fields(plan: FleetPlan, before: Commit, after: Commit) -> int:
 async def refused_at(root: Path, revision: str) -> set[str]:
     """Units that fleet refuses at a commit for a reason of its own: seen from a commit that has nothing."""
     empty = git(root, "commit-tree", "4b825dc642cb6eb9a060e54bf8d69288fbee4904", "-m", "nothing")
-    found = await planning.compare_commits(root, empty, revision)
+    found = await compare_commits(root, empty, revision)
     return {str(unit.name) for unit in found.units if unit.problem is not None and unit.problem.reason in REFUSED}
 
 
@@ -148,9 +149,9 @@ async def compare(root: Path, revisions: list[str], pairs: list[tuple[int, int]]
     refusals = {at: await refused_at(root, revisions[at]) for at in commits}
     told = fields = 0
     for one, other in pairs:
-        fresh = await planning.compare_commits(root, revisions[one], revisions[other])
+        fresh = await compare_commits(root, revisions[one], revisions[other])
         # Again, with all that was kept of the base: nothing of it may differ.
-        found = await planning.compare_commits(root, revisions[one], revisions[other])
+        found = await compare_commits(root, revisions[one], revisions[other])
         assert found == fresh
         plan = plan_of(found)
         refused = refusals[one] | refusals[other] | {str(u.name) for u in plan.units if u.unknown_before}
@@ -228,7 +229,7 @@ async def test_only_what_a_change_touches_is_built(tmp_path: Path, kustomize: st
         git(root, "add", "-A")
         git(root, "commit", "-q", "-m", text)
         revisions.append(git(root, "rev-parse", "HEAD"))
-    found = await planning.compare_commits(root, *revisions)
+    found = await compare_commits(root, *revisions)
     assert {unit.name.overlay for unit in found.units} == {"cart"}
     assert len(found.units) == 6
     assert builds["builds"] == 2 * 3  # both sides of three environments, not of six clusters, and of no other overlay

@@ -13,7 +13,7 @@ from hubworld import AT_ONCE, SECONDS, HubWorld, cluster_file, config_map, kusto
 from testbed import binaries
 from testbed.gitrepo import Content
 
-from fleet.cli.planning import compare_commits
+from fleet.cli.plan import compare_commits
 from fleet.controllers.comparing import Comparing
 from fleet.core.planning.fleet_plan import FleetPlan, plan_of
 
