@@ -213,6 +213,7 @@ def written_rollout(written: Written, part: schema.RolloutPart | None, *at: str 
 
 def _step_of(written: Written, part: schema.StepPart, *at: str | int) -> Step:
     origin, clusters = written.origin(*at), None
+    soak = duration_seconds(part.soak) if part.soak else 0.0
     if part.clusters is not None:
         clusters = Target(
             origin,
@@ -228,12 +229,14 @@ def _step_of(written: Written, part: schema.StepPart, *at: str | int) -> Step:
         clusters=clusters,
         environments=tuple(part.environments or ()),
         rest=bool(part.rest),
-        soak_seconds=duration_seconds(part.soak) if part.soak else 0.0,
+        soak_seconds=soak,
         max_parallel=_amount_of(part.max_parallel),
         max_unavailable=_amount_of(part.max_unavailable),
         approvals=part.approve or 0,
         approve_timeout_seconds=duration_seconds(part.approve_timeout) if part.approve_timeout else None,
-        gates=tuple(gate_of(gate, written.origin(*at, "gates", index)) for index, gate in enumerate(part.gates or ())),
+        gates=tuple(
+            gate_of(gate, written.origin(*at, "gates", index), soak) for index, gate in enumerate(part.gates or ())
+        ),
     )
 
 

@@ -18,6 +18,8 @@ from fleet.inventory.texts import (
     duration_seconds,
 )
 
+_MARGIN_SECONDS = 600.0  # beyond its window, in which a gate may still pass
+
 
 class PrometheusPart(Part):
     """An instant query; each value of its answer must be below and above these numbers, where they are given."""
@@ -61,27 +63,38 @@ class GatePart(Part):
     http: HttpPart | None = None
     job: JobPart | None = None
     interval: Annotated[DurationText | None, Field(description="Between two readings, by default 30s")] = None
-    timeout: Annotated[DurationText | None, Field(description="Failed after this, by default 10m")] = None
-    window: Annotated[DurationText | None, Field(description="It must read well for so long, by default 0s")] = None
+    timeout: Annotated[
+        DurationText | None, Field(description="Failed after this, by default 10m more than the window")
+    ] = None
+    window: Annotated[
+        DurationText | None, Field(description="It must read well for so long, by default as long as the step soaks")
+    ] = None
     retries: Annotated[int, Field(ge=0, le=100, description="Bad readings in a row that are forgiven")] = 2
 
     @model_validator(mode="after")
     def _can_pass(self) -> GatePart:
         if sum(part is not None for part in (self.prometheus, self.http, self.job)) != 1:
             raise PydanticCustomError(STEP_INVALID, "a gate is one of prometheus, http, job")
-        interval, timeout, window = self.seconds
+        self.check_in(0.0)
+        return self
+
+    def check_in(self, soak: float) -> None:
+        """Raise PydanticCustomError where a step that soaks for so many seconds could not pass it."""
+        interval, timeout, window = self.seconds_in(soak)
         if not 1 <= interval <= 3600:
             raise PydanticCustomError(STEP_INVALID, "an interval is between 1s and 1h")
         if not max(interval, window) < timeout <= 7 * 86400:
-            raise PydanticCustomError(
-                STEP_INVALID, "a timeout is longer than interval and window, and at most 168h; else nothing can pass"
-            )
+            of_soak = "" if self.window or not window else " (as long as the step soaks, where the gate has none)"
+            text = f"a timeout is longer than interval and window{of_soak}, and at most 168h; else nothing can pass"
+            raise PydanticCustomError(STEP_INVALID, text)
         if self.job is not None and window:
             raise PydanticCustomError(STEP_INVALID, "a Job completes once; it has no window")
-        return self
 
-    @property
-    def seconds(self) -> tuple[float, float, float]:
-        """Interval, timeout, window."""
-        given = (self.interval or "30s", self.timeout or "10m", self.window or "0s")
-        return (duration_seconds(given[0]), duration_seconds(given[1]), duration_seconds(given[2]))
+    def seconds_in(self, soak: float) -> tuple[float, float, float]:
+        """Interval, timeout, window, in a step that soaks for so many seconds.
+
+        One good reading at its first second would say nothing of what happens while it soaks.
+        """
+        window = duration_seconds(self.window) if self.window else 0.0 if self.job is not None else soak
+        timeout = duration_seconds(self.timeout) if self.timeout else window + _MARGIN_SECONDS
+        return duration_seconds(self.interval or "30s"), timeout, window

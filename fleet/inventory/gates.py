@@ -6,9 +6,9 @@ from fleet.core.fleet import Gate, HttpCheck, JobCheck, Origin, PrometheusCheck
 from fleet.inventory.gate_schema import GatePart
 
 
-def gate_of(part: GatePart, origin: Origin) -> Gate:
-    """A gate with its line."""
-    interval, timeout, window = part.seconds
+def gate_of(part: GatePart, origin: Origin, soak_seconds: float) -> Gate:
+    """A gate with its line. soak_seconds: of its step."""
+    interval, timeout, window = part.seconds_in(soak_seconds)
     return Gate(part.name, _check_of(part), origin, interval, timeout, window, part.retries)
 
 

@@ -169,7 +169,14 @@ def test_a_step_is_not_said_to_match_nothing_while_a_cluster_file_is_not_known()
             "{name: a, rest: true, gates: [{name: g, prometheus: {url: 'https://x/?q=1', query: up, below: 1}}]}",
             "without ?query",
         ),
-        ("{name: a, rest: true, gates: [{name: g, http: {url: 'https://x'}, window: 20m}]}", "nothing can pass"),
+        (
+            "{name: a, rest: true, gates: [{name: g, http: {url: 'https://x'}, window: 20m, timeout: 20m}]}",
+            "nothing can pass",
+        ),
+        (
+            "{name: a, rest: true, soak: 30m, gates: [{name: g, http: {url: 'https://x'}, timeout: 10m}]}",
+            "as long as the step soaks",
+        ),
         ("{name: a, rest: true, gates: [{name: g, http: {url: 'https://x'}, interval: 1ms}]}", "between 1s and 1h"),
         (
             "{name: a, rest: true, gates: [{name: g, http: {url: 'https://x'}}, {name: g, http: {url: 'https://y'}}]}",
@@ -191,6 +198,28 @@ def test_a_step_that_cannot_be_done_is_refused_with_its_line(steps: str, what: s
     (problem, *_) = load(small_repo() | {"fleet.yaml": fleet(f"rollout:\n  steps: [{steps}]")}).fleet.problems
     assert what in problem.what
     assert (problem.origin.path, problem.origin.line > 0) == ("fleet.yaml", True)
+
+
+@pytest.mark.parametrize(
+    ("step", "gate", "timeout", "window"),
+    [
+        ("soak: 30m", "http: {url: 'https://x'}", 2400.0, 1800.0),
+        ("soak: 30m", "http: {url: 'https://x'}, window: 0s", 600.0, 0.0),
+        ("soak: 30m", "http: {url: 'https://x'}, window: 5m, timeout: 6m", 360.0, 300.0),
+        ("soak: 30m", "job: {path: smoke.yaml}", 600.0, 0.0),
+        ("maxParallel: 1", "http: {url: 'https://x'}", 600.0, 0.0),
+    ],
+    ids=["while it soaks", "twin: once, as it says", "its own window", "a Job completes once", "no soak"],
+)
+def test_a_gate_reads_well_for_as_long_as_its_step_soaks(step: str, gate: str, timeout: float, window: float) -> None:
+    files = small_repo() | {"smoke.yaml": JOB}
+    files["fleet.yaml"] = fleet(f"rollout:\n  steps: [{{name: a, rest: true, {step}, gates: [{{name: g, {gate}}}]}}]")
+    loaded = load(files)
+    assert not said(loaded)
+    steps = loaded.fleet.overlays[OverlayName("web")].rollout.steps
+    assert steps is not None
+    (found,) = steps[0].gates
+    assert (found.timeout_seconds, found.window_seconds) == (timeout, window)
 
 
 JOB = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: smoke, namespace: shop}\nspec: {template: {}}\n"
@@ -238,7 +267,7 @@ def test_a_gate_keeps_what_is_written_and_its_line() -> None:
     assert not said(loaded)
     ((step,),) = ([*(loaded.fleet.rollout.steps or ())],)
     assert step.gates == (
-        Gate("errors", PrometheusCheck("https://p", "up", None, 0.0), Origin("fleet.yaml", 9), 5.0, 600.0, 60.0, 0),
+        Gate("errors", PrometheusCheck("https://p", "up", None, 0.0), Origin("fleet.yaml", 9), 5.0, 660.0, 60.0, 0),
     )
 
 
