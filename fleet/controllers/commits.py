@@ -98,6 +98,7 @@ class Commits:
         self._is_refused = False  # the newest commit says nothing; the inventory before it is in force (R6)
         self._again: set[UnitName] = set()  # their builds failed for a passing reason
         self._budgets: Budgets | None = None  # None: not read from the state yet
+        self._uncompared: Fleet | None = None  # the commit in force, where its plan could not be computed
 
     async def run(self) -> None:
         """Until cancelled: take over the last commit in force, then fetch again and again.
@@ -149,8 +150,11 @@ class Commits:
             if is_new or self._unfinished:
                 events = (self._line_of(info),) if is_new else ()
                 await self._take(fetched if is_new else replace(fetched, changed=None), started, events)
-            elif self._again:
-                await self._retry(fetched.snapshot)
+            else:
+                if self._again:
+                    await self._retry(fetched.snapshot)
+                if self._uncompared is not None:
+                    await self._compare(self._uncompared, None)
                 await self._let_budget_count()
             head.subject, head.author, head.authored_at = info.subject, info.author, info.at
             head.is_taken = not self._is_refused
@@ -237,8 +241,7 @@ class Commits:
         self._view.rendering = frozenset()
         self._view.version += 1
         await self._board.settle()
-        if self._plans is not None:
-            await self._plans.taken(self._loaded.fleet, previous.fleet if previous is not None else None)
+        await self._compare(self._loaded.fleet, previous.fleet if previous is not None else None)
         self._unfinished = False
         self._board.first_is_over()
         self._bells.rollouts.set()
@@ -289,6 +292,11 @@ class Commits:
                 text = f"{problem.what}: {problem.why}" if problem.why else problem.what
                 place = {"object": str(problem.origin), "commit": commit}
                 self._refusals.note(Refusal(Boundary.REPO, problem.reason, text, **place))
+
+    async def _compare(self, fleet: Fleet, before: Fleet | None) -> None:
+        """Hold approvals of plans against this commit; what cannot be computed now is tried with the next fetch."""
+        if self._plans is not None:
+            self._uncompared = None if await self._plans.taken(fleet, before) else fleet
 
     async def _retry(self, snapshot: Snapshot) -> None:
         """Build once more what failed for a passing reason, as a build that took too long on a busy machine."""

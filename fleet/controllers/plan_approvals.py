@@ -32,6 +32,7 @@ from fleet.core.planning.approval import (
 )
 from fleet.core.planning.change import How, with_moves
 from fleet.core.planning.listing import Listed, digest_of_text, listed_of, plan_text
+from fleet.core.planning.settings import settings_of
 from fleet.core.results import Rendered
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
@@ -123,8 +124,11 @@ class PlanApprovals:
         await self._tell(f"plan {short(found)} approved by {actor}: {count} objects, {len(listed.leaving)} units leave")
         return approval
 
-    async def taken(self, now: Fleet, was: Fleet | None) -> None:
+    async def taken(self, now: Fleet, was: Fleet | None) -> bool:
         """A commit is in force: bind the approvals of its plan, and void those it passed by.
+
+        False where it could not be compared, as when a disk was full: whoever asks asks again, before the next commit
+        makes a plan of two out of it.
 
         Its plan begins at the commit that was compared last, which is durable: a hub that was killed before it came to
         this goes on here. was: the commit before, where this process took it over. Never raises for what the repo
@@ -136,7 +140,7 @@ class PlanApprovals:
             if not since or not is_asked:
                 await self.state.set_value(COMPARED, now.commit)
         if not since or not is_asked or since == now.commit:
-            return
+            return True
         # Renders take minutes, and what people ordered must not wait for them (R17): the lock is for what is kept.
         try:
             before, after = await self.at(since), await self.at(now.commit)
@@ -146,17 +150,18 @@ class PlanApprovals:
         except RefMissing as error:
             await self._pass_by(Revision(since), now.commit)
             log.warning("plan of the commit not known any more", commit=now.commit, since=since, why=error.why)
-            return
-        except FleetError as error:  # with the next commit, or at the next start
+            return True
+        except FleetError as error:
             log.warning("plan of the commit not computed", commit=now.commit, reason=error.reason, why=error.why)
-            return
+            return False
         units = with_moves(changes)
         touched = frozenset(unit.name for unit in units if unit.how is not How.SAME)
-        digest = digest_of_text(plan_text(units))
+        digest = digest_of_text(plan_text(units, settings_of(was, now)))
         async with self.lock:
             approvals = await self._readable()
             later = next_approvals(approvals, commit=now.commit, digest=digest, units=touched, now=self.wall())
             await self._take(approvals, later, compared=now.commit)
+        return True
 
     async def _pass_by(self, since: Revision, commit: Revision) -> None:
         """No commit can be told to be that of an approval that waits: the one it was given after is not known here."""

@@ -7,20 +7,23 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from controllers.rig import Clock, NoClusters
+from controllers.rig import Brain, Clock, NoClusters
+from controllers.test_rollouts import clusters, fleet_file, web
+from hubworld import config_map, overlay
 
 from fleet.controllers import plan_approvals
+from fleet.controllers.comparing import Comparing
 from fleet.controllers.plan_approvals import APPROVALS, COMPARED, MOST, PlanApprovals
 from fleet.core.differences import entry_by_name
 from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
 from fleet.core.planning.approval import PlanApproval, Standing, approvals_of_text, approvals_text
-from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange, with_moves
 from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.results import Rendered
 from fleet.core.status import HoldRequest
 from fleet.core.view import Head, View
-from fleet.errors import ClusterUnreachable, PreconditionFailed, RefMissing, StateNotWritable
+from fleet.errors import ClusterUnreachable, FetchFailed, PreconditionFailed, RefMissing, StateNotWritable
 from fleet.ports.state import Bells, HoldRow
 from fleet.store.memory import MemoryState
 
@@ -142,6 +145,38 @@ async def test_approvals_that_no_commit_can_be_compared_for_any_more_are_void_an
     assert (waited.standing, bound.standing) == (Standing.VOID, Standing.BOUND)
     assert "aaaaaaa, from which ccccccc would be compared, is not known" in waited.void
     assert await state.get_value(COMPARED) == COMMIT
+
+
+@pytest.mark.parametrize("error", [FetchFailed("the disk is full"), None], ids=["once", "twin: never"])
+async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not_with_the_next_commit(
+    brain: Brain, error: FetchFailed | None
+) -> None:
+    """What was approved is bound to its own commit: with the next one it would be the plan of both, and void."""
+    files = {"fleet.yaml": fleet_file(), **clusters(), **web("1")}
+    await brain.commit({**files, **overlay("overlays/gone", {"gone": config_map("gone", "1")})})
+    was, before = brain.view.fleet, await brain.source.at(brain.view.head.commit)
+    await brain.commit(dict.fromkeys(overlay("overlays/gone", {"gone": ""})))
+    now, after = brain.view.fleet, await brain.source.at(brain.view.head.commit)
+    assert was is not None
+    assert now is not None
+    units = with_moves(await Comparing(brain.renderer, before, after, was, now).changes())
+    made = approval(digest_of_text(plan_text(units)), units=frozenset(unit.name for unit in units))
+    failing = [error] if error is not None else []
+
+    async def at(commit: str):
+        if failing:
+            raise failing.pop()
+        return await brain.source.at(Revision(commit))
+
+    await brain.state.set_value(COMPARED, was.commit)
+    await brain.state.set_value(APPROVALS, approvals_text([made]))
+    brain.commits._plans = replace(plans_on(brain.state, at=at, renderer=brain.renderer), view=brain.view)
+    await brain.commits._compare(now, None)
+    (waited,) = await kept(brain.state)
+    assert waited.standing is (Standing.WAITS if error is not None else Standing.BOUND)
+    await brain.commits.fetch_once()
+    (bound,) = await kept(brain.state)
+    assert (bound.standing, bound.commit) == (Standing.BOUND, brain.view.head.commit)
 
 
 class Nothing:
