@@ -8,7 +8,7 @@ from fleet.access.policy import Role
 from fleet.api.models_fleet import CommitProgress, CommitUnit
 from fleet.api.queries import CommitQuery
 from fleet.api.route import Call, Route
-from fleet.core.fleet import Severity
+from fleet.core.fleet import Severity, Unknown
 from fleet.core.ids import Revision, UnitName, short
 from fleet.core.status import Health, Sync
 from fleet.core.summaries import is_at_head, unit_summary
@@ -37,6 +37,7 @@ def commit_progress(
             commit=commit, known=False, superseded_by="", done=False, units=total, there=0, missing=[], message=text
         )
     missing = [*_not_taken(view), *_missing(view, now, None if is_head else frozenset(later)), *_unknown(view)]
+    missing += _unread(view)
     is_taken = view.fleet is not None and view.fleet.commit == head
     total = len(view.entries()) + len(_unsaid(view))
     there = total - sum(1 for one in missing if one.unit != _ALL) if is_taken or not is_head else 0
@@ -102,6 +103,15 @@ def _unknown(view: View) -> Iterator[CommitUnit]:
     for name in _unsaid(view):
         assert view.fleet is not None
         yield CommitUnit(unit=str(name), reason=view.fleet.unknown.units[name].what)
+
+
+def _unread(view: View) -> Iterator[CommitUnit]:
+    """What the commit in force has in files that cannot be read, beside the units that are kept or named anyway."""
+    unknown = view.fleet.unknown if view.fleet else Unknown()
+    named = {unknown.covers(name) for name in (*view.kept, *unknown.units)}
+    for problem in unknown.problems():
+        if problem not in named:
+            yield CommitUnit(unit=_ALL, reason=f"what it places is not known: {problem.what}")
 
 
 def _not_taken(view: View) -> Iterator[CommitUnit]:

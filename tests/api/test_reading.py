@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleet.api.app import ROUTES
 from fleet.api.openapi import document_of
-from fleet.core.fleet import IgnoreNote, Origin, Suspension
+from fleet.core.fleet import IgnoreNote, Origin, Problem, Severity, Suspension, Unknown
 from fleet.core.ids import ClusterName, Digest, OverlayName, UnitName
 from fleet.core.passage import Passage, Passages, Stop
 from fleet.core.results import Rendered
@@ -167,6 +167,22 @@ async def test_progress_names_what_has_not_come_and_knows_no_other_commit(api: A
     _, answer = await api.call("GET", "/api/v1/progress?commit=bbbb")
     assert (answer["known"], answer["done"], answer["there"]) == (False, False, 0)
     assert answer["message"] == "no commit of main, as it was fetched last, is called bbbb; fleet status"
+
+
+async def test_a_file_that_cannot_be_read_is_not_everywhere_though_no_unit_of_it_is_known(api: Api) -> None:
+    problem = Problem(
+        Severity.ERROR, "InventoryInvalid", "clusters/eu-9.yaml cannot be read", Origin("clusters/eu-9.yaml")
+    )
+    assert api.view.fleet is not None
+    unknown = Unknown(clusters={ClusterName("eu-9"): problem})
+    api.view.fleet = replace(api.view.fleet, unknown=unknown)
+    _, answer = await api.call("GET", "/api/v1/progress?commit=aaaa")
+    assert (answer["done"], answer["there"]) == (False, 4)
+    why = "what it places is not known: clusters/eu-9.yaml cannot be read"
+    assert answer["missing"] == [{"unit": "all", "reason": why}]
+    api.view.fleet = replace(api.view.fleet, unknown=Unknown())
+    _, answer = await api.call("GET", "/api/v1/progress?commit=aaaa")
+    assert (answer["done"], answer["missing"]) == (True, [])
 
 
 async def test_progress_of_an_earlier_commit_says_what_superseded_it_and_where_it_is(api: Api) -> None:
