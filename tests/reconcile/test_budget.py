@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from testbed.controlplane import ControlPlane
 
 from fleet.core.documents import text_at
 from fleet.core.guard import Approved
+from fleet.errors import ImmutableField
+from fleet.reconcile.limits import WorkerLimits
 
 KEEP = "test.fleet.internal/keep"
 
@@ -33,6 +36,32 @@ async def test_what_is_replaced_at_the_same_time_counts_together(
 ) -> None:
     """A quarter of the 16 may go within an hour, however many writes are under way at once."""
     client, names = api_server.client(), [f"c{number}" for number in range(16)]
+    refused, all_refused = [0], asyncio.Event()
+
+    class AtOnce:
+        """Holds what is read of the objects back until the last of them has refused its change."""
+
+        def __init__(self, kube: Any) -> None:
+            self._kube = kube
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._kube, name)
+
+        async def apply(self, *what: Any, **options: Any) -> Any:
+            try:
+                return await self._kube.apply(*what, **options)
+            except ImmutableField:
+                refused[0] += 1
+                if refused[0] == changed:
+                    all_refused.set()
+                raise
+
+        async def get(self, kind: Any, namespace: str, name: str, **options: Any) -> Any:
+            if name in names and refused[0]:
+                await all_refused.wait()
+            return await self._kube.get(kind, namespace, name, **options)
+
+    hub.between, hub.limits = AtOnce, WorkerLimits(changed_per_slot=1)
     unit = hub.want("web", [fixed(name, shop, "1") for name in names])
     async with hub.worker():
         await hub.until_well(unit)
