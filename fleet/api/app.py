@@ -25,6 +25,7 @@ from fleet.api import (
     holds,
     hooks,
     overlays,
+    plan_looks,
     plans,
     progress,
     recovery,
@@ -63,8 +64,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _MODULES = (
-    actions, admin, clusters, courses, health, holds, hooks, overlays, plans, progress, recovery, revisions, rollouts,
-    stream, timeline, units, wipe,
+    actions, admin, clusters, courses, health, holds, hooks, overlays, plan_looks, plans, progress, recovery, revisions,
+    rollouts, stream, timeline, units, wipe,
 )  # fmt: skip
 ROUTES: tuple[Route, ...] = tuple(route for module in _MODULES for route in module.ROUTES)
 _STATUS: tuple[tuple[type[FleetError], int], ...] = (

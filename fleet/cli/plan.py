@@ -12,17 +12,28 @@ from fleet.cli.output import print_error
 from fleet.errors import FleetError, UsageInvalid
 
 if TYPE_CHECKING:
+    from fleet.cli.planning_hub import Asking
     from fleet.core.planning.fleet_plan import Comparison, FleetPlan
 
 EXIT_SAME, EXIT_DIFFERENT, EXIT_ERROR = 0, 1, 2
 FORMS = ("terminal", "wide", "markdown", "json", "sarif")
 
 
-def plan(root: Path, *, base: str, head: str, kube: str, output: str, live_seconds: float = 0.0, hub: str = "") -> int:
+def plan(
+    root: Path,
+    *,
+    base: str,
+    head: str,
+    kube: str,
+    output: str,
+    live_seconds: float = 0.0,
+    hub: str = "",
+    through: str = "",
+) -> int:
     """Print the plan; 0 no change, 1 change, 2 error: also when a part of the change cannot be told.
 
     live_seconds: ask the clusters too, each for so long at most, and the hub how earlier rollouts went; 0: nobody is
-    asked.
+    asked. through: as in `Asking`.
     """
     if output not in FORMS:
         raise UsageInvalid(f"-o {output} is no form of a plan", next_step=f"one of {', '.join(FORMS)}")
@@ -32,12 +43,14 @@ def plan(root: Path, *, base: str, head: str, kube: str, output: str, live_secon
 
         minor = minor_of(kube)
     try:
-        compared = run_quietly(compare_commits(root, base, head, live_seconds=live_seconds))
-        estimate = None
         if live_seconds:
             from fleet.cli.past import estimating
+            from fleet.cli.planning_hub import Asking, through_of
 
-            estimate = estimating(hub)
+            asking = Asking(live_seconds, hub, through_of(through))
+            compared, estimate = run_quietly(compare_commits(root, base, head, live=asking)), estimating(hub)
+        else:
+            compared, estimate = run_quietly(compare_commits(root, base, head)), None
         from fleet.core.planning.fleet_plan import plan_of
 
         found = plan_of(compared, kube=minor, estimate=estimate)
@@ -57,15 +70,15 @@ def code_of(found: FleetPlan) -> int:
     return EXIT_DIFFERENT if found.is_different else EXIT_SAME
 
 
-async def compare_commits(root: Path, base: str, head: str, *, live_seconds: float = 0.0) -> Comparison:
+async def compare_commits(root: Path, base: str, head: str, *, live: Asking | None = None) -> Comparison:
     """Compare two commits; base "": origin's main; head "": the working tree merged into base.
 
-    live_seconds: ask the clusters too, each for so long at most; 0: none is asked.
+    live: ask for the clusters too; None: nobody is asked.
 
     Raises SourceError, UsageInvalid, RendererMissing; what is wrong inside a commit is in the result.
     """
     # A dry-run needs the values of Secrets, which are kept nowhere: what holds any is built anew for it.
-    async with opened(root, base, head, needs_values=live_seconds > 0) as sides:
+    async with opened(root, base, head, needs_values=live is not None) as sides:
         from fleet.cli.planning import compare  # what judges is imported while git and the render worker are at work
 
-        return await compare(sides, live_seconds)
+        return await compare(sides, live)

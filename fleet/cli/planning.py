@@ -6,6 +6,7 @@ What differs is judged in core/planning; here files are read and builds are run,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fleet.cli.kept import Read
@@ -24,15 +25,16 @@ from fleet.source.local import Side
 
 if TYPE_CHECKING:
     from fleet.cli.opening import Opened
+    from fleet.cli.planning_hub import Asking
     from fleet.core.planning.live import LiveView
     from fleet.ports.render import Vault
     from fleet.render.service import Renderer
 
 
-async def compare(opened: Opened, live_seconds: float) -> Comparison:
+async def compare(opened: Opened, asking: Asking | None) -> Comparison:
     """Compare both sides; what is wrong inside a commit is in the result.
 
-    live_seconds: ask the clusters too, each for so long at most; 0: none is asked.
+    asking: for the clusters too; None: nobody is asked.
     """
     sides = await opened.sides
     before, after, kept, renderer = sides.before, sides.after, opened.kept, opened.renderer
@@ -52,7 +54,7 @@ async def compare(opened: Opened, live_seconds: float) -> Comparison:
         await kept.keep_read(Read(both.before, closures, both.clusters_directory, both.asked), *opened.names)
     units = await comparing.changes(is_same)
     held = await comparing.held_beside(units)
-    live = await _looked(comparing, units, both.after, opened.vault, live_seconds) if live_seconds else None
+    live = await _looked(comparing, units, both.after, opened.vault, asking, before) if asking is not None else None
     if is_new:
         await opened.note(after.snapshot.revision)
     notes = () if sides.is_ancestor else (_note(before, after),)
@@ -71,15 +73,20 @@ def _words(side: Side) -> SideWords:
 
 
 async def _looked(
-    sides: Comparing, units: Sequence[UnitChange], fleet: Fleet, vault: Vault, seconds: float
+    sides: Comparing, units: Sequence[UnitChange], fleet: Fleet, vault: Vault, asking: Asking, base: Side
 ) -> LiveView:
-    from fleet.cli.planning_live import LiveUnit, look
+    from fleet.cli.planning_hub import hub_view
+    from fleet.cli.planning_live import LiveUnit, concerned, look
 
     asked = [
         LiveUnit(unit, fleet.units[unit.name], *sides.bundles[unit.name])
         for unit in with_moves(units)
         if unit.name in fleet.units and unit.name in sides.bundles
     ]
+    asked = concerned(asked)
+    commit = base.info.revision if base.info is not None else ""
+    if asking.through == "hub":
+        return await hub_view(asked, commit, asking)
     bundles = [bundle for unit in asked for bundle in (unit.before, unit.after) if bundle is not None]
     sealed = {
         seal
@@ -88,7 +95,8 @@ async def _looked(
         if is_secret(item.ref)
         for seal in seals_of(item.document())
     }
-    return await look(asked, fleet, await vault.get(sealed), seconds=seconds)
+    otherwise = None if asking.through else partial(hub_view, commit=commit, asking=asking)
+    return await look(asked, fleet, await vault.get(sealed), seconds=asking.seconds, otherwise=otherwise)
 
 
 def _learnt(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from fleet.cli.grant import grant_differs
 from fleet.core.documents import Document, canonical
@@ -23,7 +24,7 @@ from fleet.core.planning.live_judge import worst_findings as worst
 from fleet.core.planning.room import judge_disruption, judge_quotas
 from fleet.core.record import PARENT_NAMESPACE, mark_body, parent_name
 from fleet.core.rights import defined_resources
-from fleet.errors import AdmissionDenied, FleetError, Forbidden, NotChecked, NotFound, ObjectInvalid
+from fleet.errors import AdmissionDenied, CredentialMissing, FleetError, Forbidden, NotChecked, NotFound, ObjectInvalid
 from fleet.kube.connect import WritesAsPerson, connect_person
 from fleet.kube.limits import KubeLimits
 from fleet.ports.kube import Catalog, Kube, ServedKind
@@ -42,13 +43,28 @@ class LiveUnit:
     after: Bundle | None
 
 
-async def look(units: Iterable[LiveUnit], fleet: Fleet, secrets: Mapping[str, bytes], *, seconds: float) -> LiveView:
-    """Look at all clusters of these units. seconds: for one cluster, from connecting to the last answer."""
+def concerned(units: Iterable[LiveUnit]) -> list[LiveUnit]:
+    """Those of which something is written to a cluster."""
+    return [unit for unit in units if unit.change.how in (How.APPEARS, How.CHANGES) and unit.change.objects]
+
+
+async def look(
+    units: Iterable[LiveUnit],
+    fleet: Fleet,
+    secrets: Mapping[str, bytes],
+    *,
+    seconds: float,
+    otherwise: Callable[[Sequence[LiveUnit]], Awaitable[LiveView]] | None = None,
+) -> LiveView:
+    """Look at all clusters of these units. seconds: for one cluster, from connecting to the last answer.
+
+    otherwise: asked for units of clusters that the kubeconfig does not know; what it does not read either is said as
+    the kubeconfig says it.
+    """
     by_cluster: dict[ClusterName, list[LiveUnit]] = {}
     for unit in units:
-        if unit.change.how in (How.APPEARS, How.CHANGES) and unit.change.objects:
-            by_cluster.setdefault(unit.unit.name.cluster, []).append(unit)
-    turn = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+        by_cluster.setdefault(unit.unit.name.cluster, []).append(unit)
+    turn, lost = asyncio.Semaphore(CLUSTERS_AT_ONCE), set[ClusterName]()
 
     async def one(name: ClusterName, members: list[LiveUnit]) -> tuple[ClusterLook, list[LiveFinding]]:
         looking = _Looking(name, members, fleet, secrets)
@@ -59,13 +75,26 @@ async def look(units: Iterable[LiveUnit], fleet: Fleet, secrets: Mapping[str, by
                     await looking.run()
             except TimeoutError:
                 problem = f"no answer within {seconds:g} s"
+            except CredentialMissing as error:
+                lost.add(name)
+                problem, next_step = error.why or error.what, error.next_step
             except FleetError as error:
                 problem, next_step = error.why or error.what, error.next_step
         return ClusterLook(name, problem, next_step, looking.approximate, looking.version), looking.found
 
     results = await asyncio.gather(*(one(name, members) for name, members in sorted(by_cluster.items())))
-    found = worst(finding for _, findings in results for finding in findings)
-    return LiveView(tuple(look for look, _ in results), found)
+    looks = {one.cluster: one for one, _ in results}
+    found = [finding for _, findings in results for finding in findings]
+    if lost and otherwise is not None:
+        told = await otherwise([unit for name in sorted(lost) for unit in by_cluster[name]])
+        looks |= {one.cluster: _either(looks[one.cluster], one) for one in told.looks}
+        found += told.findings
+    return LiveView(tuple(looks.values()), worst(found))
+
+
+def _either(mine: ClusterLook, other: ClusterLook) -> ClusterLook:
+    """The other's word where it has one; else why neither has."""
+    return replace(mine, problem=f"{mine.problem}; {other.problem}") if other.problem else other
 
 
 class _Reads:

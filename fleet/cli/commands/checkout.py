@@ -53,7 +53,11 @@ def plan(
     base: Annotated[str, parameter_of(BASE)] = BASE.default,
     head: Annotated[str, parameter_of(HEAD)] = HEAD.default,
     kube: Annotated[str, parameter_of(KUBE)] = KUBE.default,
-    live: Annotated[bool, Parameter("--live", help="ask the clusters too, by your kubeconfig; writes nothing")] = False,
+    live: Annotated[bool, Parameter("--live", help="ask for the clusters too; writes nothing")] = False,
+    through: Annotated[
+        str,
+        Parameter("--through", help="with --live: hub or kubeconfig alone; without it the hub for unknown contexts"),
+    ] = "",
     timeout: Annotated[str, Parameter("--timeout", help="with --live: for each cluster, as 30s")] = "30s",
     root: Annotated[Path, parameter_of(ROOT)] = Path(ROOT.default),
     hub: Hub = "",
@@ -64,7 +68,7 @@ def plan(
     from fleet.cli.plan import plan as handler
 
     seconds = seconds_of(timeout) if live else 0.0
-    return handler(root, base=base, head=head, kube=kube, output=output, live_seconds=seconds, hub=hub)
+    return handler(root, base=base, head=head, kube=kube, output=output, live_seconds=seconds, hub=hub, through=through)
 
 
 def promote(

@@ -93,6 +93,7 @@ def _live(live: LiveView) -> Document:
                 "problem": look.problem or None,
                 "next": look.next_step or None,
                 "approximate": look.approximate,
+                "by": "hub" if look.by_hub else "kubeconfig",
             }
             for look in live.looks
         ],

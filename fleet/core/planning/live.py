@@ -45,6 +45,7 @@ class ClusterLook:
     next_step: str = ""
     approximate: int = 0  # objects without a dry-run
     version: str = ""
+    by_hub: bool = False  # a hub said what it knows; the cluster itself was not asked
 
 
 @dataclass(frozen=True, slots=True)
