@@ -133,7 +133,7 @@ async def _progress(call: Call) -> CommitProgress:
         older = None
     held = {report.commit for name, report in view.units.items() if not is_at_head(view, name)}
     held |= {view.fleet.commit} if view.fleet is not None else set()
-    later = await ancestry.containing(older, held) if older is not None else frozenset[Revision]()
+    later = await ancestry.containing(older, held, head) if older is not None else frozenset[Revision]()
     return commit_progress(view, asked, call.parts.wall(), older=older, later=later)
 
 

@@ -9,7 +9,6 @@ from fleet.errors import SourceError
 from fleet.ports.source import Source
 from fleet.values import dataclass, field
 
-ASKED_AT_MOST = 200  # commits of one question; each costs a git command once
 KEPT = 10_000
 
 
@@ -25,16 +24,21 @@ class Ancestry:
         found = await self.source.named(prefix)
         return found if found is not None and await self._contains(head, found) else None
 
-    async def containing(self, older: Revision, among: Iterable[Revision]) -> frozenset[Revision]:
-        """Those that contain a commit; one of which that cannot be told is none of them."""
-        found: set[Revision] = set()
-        for newer in sorted(set(among))[:ASKED_AT_MOST]:
+    async def containing(self, older: Revision, among: Iterable[Revision], head: Revision) -> frozenset[Revision]:
+        """Those that contain a commit, and that `head` contains; one of which that cannot be told is none of them.
+
+        However many are asked about, Git is asked once, and only for what was not told before.
+        """
+        asked = frozenset(among)
+        if any((newer, older) not in self._known for newer in asked):
             try:
-                if await self._contains(newer, older):
-                    found.add(newer)
+                line = await self.source.since(older, head)
             except SourceError:
-                continue
-        return frozenset(found)
+                return frozenset(newer for newer in asked if self._known.get((newer, older)))
+            if len(self._known) + len(asked) > KEPT:
+                self._known.clear()
+            self._known.update({(newer, older): newer in line for newer in asked})
+        return frozenset(newer for newer in asked if self._known.get((newer, older)))
 
     async def _contains(self, newer: Revision, older: Revision) -> bool:
         key = (newer, older)

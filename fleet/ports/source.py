@@ -73,6 +73,13 @@ class Source(Protocol):
         """Whether `newer` contains `older`."""
         ...
 
+    async def since(self, older: Revision, newer: Revision) -> frozenset[Revision]:
+        """All commits that contain `older` and that `newer` contains, both included; none where it does not.
+
+        Raises SourceError, RefMissing among them. One git command, however many they are.
+        """
+        ...
+
     async def named(self, prefix: str) -> Revision | None:
         """The one commit known here whose id begins so; None for none or several. prefix: 4 to 40 hex digits."""
         ...

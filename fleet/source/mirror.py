@@ -148,7 +148,21 @@ class Mirror:
         done = await git.run("merge-base", "--is-ancestor", older, newer, seconds=seconds)
         if done.status in (0, 1):
             return done.status == 0
-        raise RefMissing(
+        raise self._not_comparable(older, newer)
+
+    async def since(self, older: Revision, newer: Revision) -> frozenset[Revision]:
+        """Commits from `older` up to `newer`, both included; raises RefMissing when the mirror lacks one of them."""
+        if not await self.is_ancestor(older, newer):
+            return frozenset()
+        git, _ = await self._open()
+        seconds = self._settings.limits.read_seconds
+        done = await git.run("rev-list", "--ancestry-path", f"{older}..{newer}", seconds=seconds)
+        if done.status != 0:
+            raise self._not_comparable(older, newer)
+        return frozenset({older, newer, *map(Revision, done.output.decode().split())})
+
+    def _not_comparable(self, older: Revision, newer: Revision) -> RefMissing:
+        return RefMissing(
             f"commits {older[:7]} and {newer[:7]} cannot be compared",
             where=self._where,
             why="the mirror lacks one of them",

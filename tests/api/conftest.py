@@ -76,6 +76,9 @@ class Line:
     async def is_ancestor(self, older: Revision, newer: Revision) -> bool:
         return self.COMMITS.index(older) <= self.COMMITS.index(newer)
 
+    async def since(self, older: Revision, newer: Revision) -> frozenset[Revision]:
+        return frozenset(self.COMMITS[self.COMMITS.index(older) : self.COMMITS.index(newer) + 1])
+
 
 def fleet_of(clusters: dict[str, str], overlays: dict[str, list[str]]) -> Fleet:
     """clusters: name -> environment; overlays: name -> clusters."""

@@ -91,6 +91,16 @@ class SourceContract:
         with pytest.raises(RefMissing):
             await source.is_ancestor(first, Revision("0123456789" * 4))
 
+    async def test_all_commits_since_one_are_told_at_once(self, repo: GitRepo, source: Source) -> None:
+        first, second, third = (Revision(repo.commit({"a": text})) for text in "123")
+        await source.fetch()
+        assert await source.since(first, third) == {first, second, third}
+        assert await source.since(second, third) == {second, third}
+        assert await source.since(third, third) == {third}
+        assert await source.since(third, first) == frozenset()
+        with pytest.raises(RefMissing):
+            await source.since(Revision("0123456789" * 4), third)
+
     async def test_a_commit_is_known_by_a_beginning_of_its_id_alone(self, repo: GitRepo, source: Source) -> None:
         first, second = Revision(repo.commit(FILES)), Revision(repo.commit({"a": "b"}))
         repo.make_branch(second[:8])  # a name that reads like one
