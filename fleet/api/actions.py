@@ -57,6 +57,8 @@ async def _sync(call: Call) -> OperationOut:
     if key and not _KEY.match(key):
         raise RequestInvalid("the Idempotency-Key is not 1 to 200 printable characters")
     now = call.parts.wall()
+    if body.override:
+        await _audit(call, "sync-override", unit=str(unit), cluster=unit.cluster, reason=body.reason)
     row = await call.parts.state.add_operation(
         OperationRow(
             id=f"op-{secrets.token_hex(5)}",
@@ -70,8 +72,6 @@ async def _sync(call: Call) -> OperationOut:
             message=f"waits for the approval of {people}" if needed else "",
         )
     )
-    if body.override:
-        await _audit(call, "sync-override", unit=str(unit), cluster=unit.cluster, reason=body.reason)
     call.parts.bells.fetch.set()  # a sync fetches first
     call.parts.bells.orders.set()
     return operation_out(row)
@@ -95,6 +95,8 @@ async def _approve(call: Call) -> OperationOut:
             why="Git is asked and the newest result is rendered first",
             next_step=f"in a moment: fleet approve {row.id}",
         )
+    reason = f"{named(bound)}: {body.reason}" if body.reason else named(bound)
+    await _audit(call, APPROVE_OVERRIDE, unit=row.target, scope=row.id, reason=reason)
     given = await call.parts.state.add_operation(
         OperationRow(
             id=f"op-{secrets.token_hex(5)}",
@@ -106,8 +108,6 @@ async def _approve(call: Call) -> OperationOut:
             idempotency_key=f"approve {row.id}",
         )
     )
-    reason = f"{named(bound)}: {body.reason}" if body.reason else named(bound)
-    await _audit(call, APPROVE_OVERRIDE, unit=row.target, scope=row.id, reason=reason)
     call.parts.bells.orders.set()
     call.parts.bells.rollouts.set()
     return operation_out(given)

@@ -67,9 +67,12 @@ async def _credentials(call: Call) -> CredentialList:
 
 
 async def _remove_credential(call: Call) -> Done:
-    if not await call.parts.state.remove_credential(call.name):
-        raise NotKnown(f"there is no credential {call.name} in the store", next_step="fleet credential list")
+    missing = NotKnown(f"there is no credential {call.name} in the store", next_step="fleet credential list")
+    if call.name not in await call.parts.state.credentials():
+        raise missing
     await _audit(call, "remove-credential", f"credential {call.name}")
+    if not await call.parts.state.remove_credential(call.name):
+        raise missing
     return Done(message=f"credential {call.name} is removed")
 
 

@@ -100,6 +100,9 @@ GUARDS: tuple[Guard, ...] = (
         ("a parent hits the state that was judged", "R23 R4", "parent:_over", ""),
         ("a rival is not fought without end", "R17", "heal:Healer._count", "RivalManager"),
         ("a write without an answer is read first", "R20", "unit_pass:UnitPass._look_again", ""),
+        ("what goes is written down first", "R43", "site:Site.delete", ""),
+        ("what is forced is written down first", "R43", "apply:Applier._force", ""),
+        ("what is taken over is written down first", "R43", "adopt:Adopter.take", ""),
     ),
     *_part(
         "controllers",
@@ -112,6 +115,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a move is no deletion", "R9 R16", "deletions:Deletions._moved", ""),
         ("what may be back is not let go", "R5 R13", "board:Board._look_at_leaving", ""),
         ("a bundle that cannot be had is not empty", "R5 R9 R16", "deletions:Deletions.permits_of", "prune-budget"),
+        ("what goes back is written down first", "R43", "rollback_evidence:Evidence.around", ""),
     ),
     *_part(
         "core",
@@ -178,6 +182,8 @@ GUARDS: tuple[Guard, ...] = (
         ("a webhook without a secret", "R39", "webhook:judge_webhook", ""),
         ("a webhook that is too large", "R39", "webhook:judge_webhook", "RequestInvalid"),
         ("a webhook that is not signed", "R39", "webhook:judge_webhook", "NotAuthenticated"),
+        ("an entry of the audit log that was changed", "R43", "audit:verify_chain", ""),
+        ("an end of the audit log that was cut off", "R43", "audit:verify_chain", ""),
     ),
     *_part(
         "inventory",
@@ -248,7 +254,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a damaged state", "R24", "schema:_schema_of", "StateDamaged"),
         ("a lost key is not replaced", "R24 R32", "crypto:load_or_make_key", "KeyMissing"),
         ("another key", "R24 R32", "sealed:check_key", "KeyMissing"),
-        ("an audit log that was cut", "R24", "audit:_open", "StateDamaged"),
+        ("an audit log that was cut", "R24 R43", "audit:_open", "StateDamaged"),
         ("an approval of a list that changed", "R9", "hold_rules:decided_hold", "PreconditionFailed"),
         ("an approval that comes too late", "R9", "hold_rules:decided_hold", "PreconditionFailed"),
         ("an approval that expired", "R9", "hold_rules:renewed_hold", ""),
@@ -265,6 +271,10 @@ GUARDS: tuple[Guard, ...] = (
         ("the list that was seen", "R9", "holds:_approve", "PreconditionFailed"),
         ("an identity that is another's", "R2", "actions:_accept_identity", "RequestInvalid"),
         ("a wipe of what may be wanted again", "R5", "wipe:_check", "PreconditionFailed"),
+        ("a decision on a hold is written down first", "R43", "holds:_decide", ""),
+        ("a wipe is written down first", "R43", "wipe:_wipe", ""),
+        ("an override is written down first", "R43", "actions:_sync", ""),
+        ("an identity is written down first", "R43", "actions:_accept_identity", ""),
     ),
 )  # fmt: skip
 

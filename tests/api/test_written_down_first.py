@@ -1,0 +1,88 @@
+"""What a person orders that lets something go or through is in the audit log before it counts (R43)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from api.conftest import HEAD, Api
+from api.test_acting import LIST, with_hold
+from api.test_wiping import SAID, WIPE, leaves
+
+from fleet.core.audit import AuditEntry, Head
+from fleet.core.ids import Digest
+from fleet.core.results import Rendered
+from fleet.errors import StateNotWritable
+from fleet.ports.state import OperationRow
+
+SYNC = "/api/v1/units/web@eu-1:sync"
+Order = Callable[[Api], Awaitable[tuple[str, str, Any]]]
+
+
+async def approves(api: Api) -> tuple[str, str, Any]:
+    return "POST", f"/api/v1/holds/{await with_hold(api)}:approve", {"listDigest": LIST}
+
+
+async def wipes(api: Api) -> tuple[str, str, Any]:
+    await leaves(api)
+    return "POST", WIPE, SAID
+
+
+async def overrides(api: Api) -> tuple[str, str, Any]:
+    return "POST", SYNC, {"override": True, "reason": "incident"}
+
+
+async def approves_an_override(api: Api) -> tuple[str, str, Any]:
+    row = OperationRow("op-1", "sync", "web@eu-1", "jo", api.now, "incident", override=True)
+    await api.state.add_operation(row)
+    api.view.passages = replace(api.view.passages, overrides={"op-1": Rendered(Digest("b"), HEAD)})
+    return "POST", "/api/v1/operations/op-1:approve", {"reason": "seen"}
+
+
+async def accepts_an_identity(api: Api) -> tuple[str, str, Any]:
+    return "POST", "/api/v1/clusters/eu-1:acceptIdentity", {"identity": "new", "reason": "restored"}
+
+
+async def resumes(api: Api) -> tuple[str, str, Any]:
+    await api.call("POST", "/api/v1/fleet:suspend", {"reason": "incident"})
+    return "POST", "/api/v1/fleet:resume", {"reason": "over"}
+
+
+async def removes_a_credential(api: Api) -> tuple[str, str, Any]:
+    await api.state.put_credential("eu-1", b"{}", api.now)
+    return "DELETE", "/api/v1/credentials/eu-1", None
+
+
+async def standing(api: Api) -> tuple[object, ...]:
+    """All that these orders change."""
+    state = api.state
+    return (
+        [(hold.id, hold.decision) for hold in await state.holds()],
+        [(row.id, row.kind) for row in await state.operations(limit=100)],
+        await state.identities(),
+        await state.suspensions(),
+        await state.credentials(),
+    )
+
+
+@pytest.mark.parametrize(
+    "order",
+    [approves, wipes, overrides, approves_an_override, accepts_an_identity, resumes, removes_a_credential],
+)
+async def test_an_order_that_the_log_cannot_take_changes_nothing_and_may_be_given_again(
+    api: Api, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_: AuditEntry) -> Head:
+        raise StateNotWritable("the audit log cannot be written", why="the disk is full", next_step="free space")
+
+    method, path, body = await order(api)
+    before = await standing(api)
+    with monkeypatch.context() as patch:
+        patch.setattr(api.state, "write", full)
+        status, problem = await api.call(method, path, body)
+    assert (status, problem["type"]) == (503, "urn:fleet:StateNotWritable")
+    assert await standing(api) == before
+    assert (await api.call(method, path, body))[0] < 300
+    assert await standing(api) != before

@@ -1,0 +1,75 @@
+"""What destroys or takes over is written to the audit log first, and does not happen where that cannot be written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from rig import config_map
+from simulated import SHOP, SimHub
+
+from fleet.core.audit import AuditEntry, Head
+from fleet.core.fleet import Adopt, SyncPolicy, Validate
+from fleet.errors import StateNotWritable
+from fleet.reconcile.limits import WorkerLimits
+from fleet.sim import Simulation
+
+WORTH_MORE = {"force", "delete", "adopt"}
+ADOPTS = SyncPolicy(validate=Validate.SCHEMA, adopt=Adopt.ALWAYS)
+
+
+class FullHub(SimHub):
+    """A hub whose disk has no room for an entry of these actions, while `full`."""
+
+    full: bool = False
+    tried: asyncio.Event
+
+    async def write(self, entry: AuditEntry) -> Head:
+        if self.full and entry.action in WORTH_MORE:
+            self.tried.set()
+            raise StateNotWritable("the audit log cannot be written", why="the disk is full", next_step="free space")
+        return await super().write(entry)
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[FullHub]:
+    async with Simulation(["one"], seed=1, ready_seconds=0.02) as simulation:
+        made = FullHub(simulation)  # type: ignore[arg-type]
+        made.tried = asyncio.Event()
+        made.limits = WorkerLimits(reconnect_first_seconds=0.1, retry_first_seconds=0.1)
+        yield made
+
+
+def data_of(hub: SimHub) -> object:
+    """None where it is gone."""
+    found = hub.cluster.get("", "ConfigMap", SHOP, "x")
+    return found["data"] if found is not None else None
+
+
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("action", ["delete", "force", "adopt"])
+async def test_nothing_goes_or_is_taken_over_before_it_is_written_down(hub: FullHub, action: str, full: bool) -> None:
+    kept = [config_map("a", SHOP), config_map("b", SHOP)]
+    if action == "adopt":
+        hub.cluster.create({**config_map("x", SHOP), "data": {"a": "theirs"}}, manager="helm")
+    first = kept if action == "adopt" else [*kept, config_map("x", SHOP)]
+    unit = hub.want("web", first, sync=ADOPTS)
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.full = full
+        match action:
+            case "delete":
+                hub.want("web", kept, commit="b", sync=ADOPTS)
+            case "force":
+                hub.cluster.drift("", "ConfigMap", SHOP, "x", {"data": {"a": "theirs"}})
+            case _:
+                hub.want("web", [*kept, config_map("x", SHOP)], commit="b", sync=ADOPTS)
+        if full:
+            async with asyncio.timeout(20):
+                await hub.tried.wait()
+            assert data_of(hub) == {"a": "1" if action == "delete" else "theirs"}
+            hub.full = False
+        await hub.until(lambda: [e.outcome for e in hub.audited if e.action == action][-1:] == ["done"], "done")
+    assert data_of(hub) == (None if action == "delete" else {"a": "1"})
+    assert next(e.outcome for e in hub.audited if e.action == action) == ""
