@@ -2,15 +2,18 @@
 
 A run has a name that is the same after a restart, so a hub that was killed finds its Job again, ended or not. Writes
 go by the identity, the epoch and the marks that a worker's writes go by (R1, R4, R11, R23); a cluster that is
-suspended, only observed, shared by two entries or waiting for a recovery gets none.
+suspended, only observed, shared by two entries or waiting for a recovery gets none; that is asked once more just before
+each write (R17).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from fleet.core.audit import AuditEntry
 from fleet.core.causes import judge_cause
@@ -22,14 +25,16 @@ from fleet.core.ids import ClusterName, Identity, ObjectRef, UnitName
 from fleet.core.objects import Mark
 from fleet.core.status import asks_recovery
 from fleet.core.view import View
-from fleet.errors import ClusterError, Conflict, FleetError
+from fleet.errors import ClusterError, Conflict, FleetError, Withdrawn
 from fleet.inventory.gate_jobs import read_job
-from fleet.ports.kube import Connector, Fence, Kube, ServedKind
+from fleet.ports.kube import Answer, Connector, Fence, Kube, ServedKind
 from fleet.ports.source import Source
 from fleet.ports.worker import Audit
 from fleet.reconcile.apply import ABSENT_VERSION
+from fleet.reconcile.site import outcome_of
 from fleet.values import dataclass
 
+T = TypeVar("T")
 POLL_SECONDS = 1.0
 CLEAN_SECONDS = 10.0
 
@@ -47,6 +52,10 @@ class _Place:
     mark: Mark
     ref: ObjectRef
     document: Document
+
+
+def _uid_of_answer(answer: Answer) -> str:
+    return text_at(answer.object, "metadata", "uid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +171,17 @@ class GateJobs:
         metadata = place.document["metadata"]
         assert isinstance(metadata, dict)  # job_document made it
         body: Document = {**place.document, "metadata": {**metadata, "resourceVersion": ABSENT_VERSION}}
-        await self._note(ask, place, "gate-job", "", "")
+        served, ref, may = place.served, place.ref, partial(self._may, ask)
+        apply = partial(place.kube.apply, served, ref.namespace, ref.name, canonical(body), may=may)
         try:
-            answer = await place.kube.apply(place.served, place.ref.namespace, place.ref.name, canonical(body))
-        except ClusterError as error:
-            await self._note(ask, place, "gate-job", "", f"failed: {error.reason}")
-            if isinstance(error, Conflict) and (live := await self._live(ask, place)) is not None:
+            answer = await self._written(ask, place, "gate-job", "", apply, _uid_of_answer)
+        except Conflict:
+            if (live := await self._live(ask, place)) is not None:
                 return live
             raise
-        await self._note(ask, place, "gate-job", text_at(answer.object, "metadata", "uid"), "done")
+        except Withdrawn:
+            self._entry_of(ask)  # says why
+            raise
         return answer.object
 
     async def _clean(self, ask: Ask, place: _Place) -> None:
@@ -180,15 +191,47 @@ class GateJobs:
             if live is None:
                 return
             uid = text_at(live, "metadata", "uid")
-            await self._note(ask, place, "gate-job-delete", uid, "")
-            left = await place.kube.delete(
+            delete = partial(
+                place.kube.delete,
                 place.served,
                 place.ref.namespace,
                 place.ref.name,
                 uid=uid,
                 resource_version=text_at(live, "metadata", "resourceVersion"),
+                may=partial(self._may, ask),
             )
-            await self._note(ask, place, "gate-job-delete", uid, "done", uid if left is not None else "")
+            await self._written(ask, place, "gate-job-delete", uid, delete, lambda left: "" if left is None else uid)
+
+    def _may(self, ask: Ask) -> bool:
+        """Whether a write may still be sent: connecting, reading and waiting for a turn take their time (R17)."""
+        try:
+            self._entry_of(ask)
+        except _NotRun:
+            return False
+        return True
+
+    async def _written(
+        self,
+        ask: Ask,
+        place: _Place,
+        action: str,
+        uid: str,
+        write: Callable[[], Awaitable[T]],
+        after: Callable[[T], str],
+    ) -> T:
+        """One write with evidence before and after, whatever becomes of it (R43, V5). after: the UID that is left."""
+        note = partial(self._note, ask, place, action, uid)
+        await note("")
+        try:
+            answer = await write()
+        except FleetError as error:
+            await note(outcome_of(error), uid)
+            raise
+        except asyncio.CancelledError as error:
+            await note(f"unknown: {type(error).__name__}", uid)
+            raise
+        await note("done", after(answer))
+        return answer
 
     async def _note(self, ask: Ask, place: _Place, action: str, uid: str, outcome: str, after: str = "") -> None:
         """Evidence before and after (R43)."""

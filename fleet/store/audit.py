@@ -37,7 +37,8 @@ from fleet.store.trouble import state_error_of
 
 _HEAD = "audit-head"
 _DECIDED = {"hold-approved": "approved", "hold-rejected": "rejected"}  # to the decision that the hold's row holds then
-_BEGUN = ("delete", "adopt", "force", "renew-credential", *_DECIDED)  # written before and after
+_MADE = "gate-job"  # earlier versions ended it with the UID of what was made
+_BEGUN = ("delete", "adopt", "force", "renew-credential", _MADE, "gate-job-delete", *_DECIDED)  # before and after
 _LOOK_BACK = 2_000  # of these before the end of the log: what a killed hub had begun is among its newest
 _ROLLBACK = "rollback"  # so too, for all units of an overlay before any of them goes back: however many these are
 _COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table
@@ -183,7 +184,7 @@ def _end_begun(connection: Connection, key: bytes, now: float) -> None:
     begun: dict[tuple[str, Listed], AuditEntry] = {}
     for row in reversed(connection.execute(newest).mappings().all()):
         entry = _link(row).entry
-        about = (entry.action, _about(entry))
+        about = (entry.action, _about(replace(entry, uid="") if entry.action == _MADE else entry))
         if entry.outcome:
             begun.pop(about, None)
         else:

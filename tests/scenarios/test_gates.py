@@ -232,6 +232,60 @@ async def test_a_killed_hub_finds_its_job_again_and_starts_no_second_one(world: 
         assert verbs_on(world, "dev-1") == ["patch"]
 
 
+async def audited(world: HubWorld) -> list[tuple[str, str]]:
+    _, audit = await world.call("GET", "/api/v1/audit?limit=1000")
+    return [(each["action"], each["outcome"]) for each in audit["items"] if each["action"].startswith("gate-job")]
+
+
+async def test_a_suspend_reaches_a_job_that_is_about_to_be_created(world: HubWorld) -> None:
+    """It was free when the gate was asked for; the cluster takes its time to say that there is no such Job yet."""
+    await begin(world, SMOKE.replace("smoke.yaml}", "smoke.yaml, cluster: prod-1}"))
+    world.commit({"gates/smoke.yaml": job("1")})
+    slow = world.sim.cluster("prod-1").faults.add("slow", verbs={"get"}, resource="jobs", seconds=2.0)
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        await release(world, "2")
+        await world.until(lambda: slow.hits, "asked for")
+        await world.call("POST", "/api/v1/clusters/prod-1:suspend", {"reason": "disk swap"})
+        last = await world.until(lambda: (state := state_of(world, "smoke")) and state.last, "read")
+        assert (last.word, last.text) == ("none", "prod-1 is suspended, and gets no Job: disk swap")
+        assert verbs_on(world, "prod-1") == []
+        assert await audited(world) == [("gate-job", ""), ("gate-job", "failed: Withdrawn")]
+        await world.call("POST", "/api/v1/clusters/prod-1:resume", {"reason": "done"})
+        await world.until_everywhere(world.repo.head())
+        assert verbs_on(world, "prod-1")[0] == "patch"
+
+
+async def test_a_suspend_reaches_a_job_that_is_about_to_be_deleted(world: HubWorld) -> None:
+    await begin(world, SMOKE)
+    world.commit({"gates/smoke.yaml": job("1")})
+    dev = world.sim.cluster("dev-1")
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        await release(world, "2")
+        await world.until(lambda: verbs_on(world, "dev-1") == ["patch"], "started")
+        slow = dev.faults.add("slow", verbs={"get"}, resource="jobs", seconds=2.0)
+        await world.until(lambda: (state := state_of(world, "smoke")) and state.verdict is Verdict.PASSED, "passed")
+        before = slow.hits
+        await world.call("POST", "/api/v1/clusters/dev-1:suspend", {"reason": "disk swap"})
+        while ("gate-job-delete", "failed: Withdrawn") not in await audited(world):
+            await world.until(lambda before=before: slow.hits >= before, "asked for")
+        assert verbs_on(world, "dev-1") == ["patch"], "it goes by its own ttl"
+
+
+async def test_a_job_that_could_not_be_deleted_has_a_last_word_in_the_audit_log(world: HubWorld) -> None:
+    await begin(world, SMOKE)
+    world.commit({"gates/smoke.yaml": job("1")})
+    world.sim.cluster("dev-1").faults.add("forbidden", verbs={"delete"}, resource="jobs")
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        await world.until_everywhere(await release(world, "2"))
+        while len(told := await audited(world)) < 4:
+            pass
+        ended = [("gate-job-delete", ""), ("gate-job-delete", "failed: AdmissionDenied")]
+        assert told == [("gate-job", ""), ("gate-job", "done"), *ended]
+
+
 async def test_no_job_is_run_where_nothing_may_be_written(world: HubWorld) -> None:
     await begin(world, SMOKE.replace("smoke.yaml}", "smoke.yaml, cluster: prod-1}"))
     world.commit({"gates/smoke.yaml": job("1")})

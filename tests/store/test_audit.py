@@ -187,6 +187,28 @@ async def test_what_a_killed_hub_had_begun_gets_its_last_word_once(data: Path) -
     assert check(data)[0] == 0
 
 
+async def test_what_a_killed_hub_had_begun_of_gates_gets_its_last_word_and_what_had_ended_gets_none(data: Path) -> None:
+    state = await open_state(data, KEY)
+    made, gone = (replace(entry(1), action=action, outcome="") for action in ("gate-job", "gate-job-delete"))
+    ended = [
+        replace(made, outcome="done", uid_after="u1"),
+        replace(gone, uid="u1"),
+        replace(gone, uid="u1", outcome="done"),
+    ]
+    other = replace(made, object="batch/Job/ops/earlier")
+    earlier = replace(other, uid="u2", outcome="done")  # as earlier versions ended it
+    open_ones = [replace(made, object="batch/Job/ops/y"), replace(gone, object="batch/Job/ops/z", uid="u3")]
+    for one in (made, *ended, other, earlier, *open_ones):
+        await state.write(one)
+    await state.close()
+    for _ in range(2):
+        state = await open_state(data, KEY)
+        last = [link.entry for link in (await state.audit_entries())[8:]]
+        await state.close()
+        assert [(one.object, one.outcome) for one in last] == [(one.object, "unknown: HubEnded") for one in open_ones]
+    assert check(data)[0] == 0
+
+
 @pytest.mark.parametrize("decision", ["approved", "rejected"])
 async def test_a_decision_that_a_killed_hub_had_begun_was_made_or_not(data: Path, decision: str) -> None:
     state = await open_state(data, KEY)
