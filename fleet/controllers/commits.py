@@ -209,7 +209,7 @@ class Commits:
         found = self._loaded.fleet
         budgets, values = await self._budgets_with(found)
         if found.unknown.everything is None:
-            found = replace(found, budget=budgets.in_force(self._wall()))
+            found = replace(found, budget=budgets.in_force(self._state.run_time()))
         if found.budget != self._loaded.fleet.budget and values:
             events = (*events, self._budget_line(commit))
         # A hub that is killed from here on must not take up the commit before: units would go back to it (V3).
@@ -268,7 +268,7 @@ class Commits:
                 ) from error
         if fleet.unknown.everything is not None:
             return self._budgets, {}
-        budgets = self._budgets.with_budget(fleet.budget, self._wall())
+        budgets = self._budgets.with_budget(fleet.budget, self._state.run_time())
         return budgets, {BUDGETS: encode_budgets(budgets)} if budgets != self._budgets else {}
 
     def _budget_line(self, commit: Revision) -> Event:
@@ -280,7 +280,7 @@ class Commits:
         fleet = self._view.fleet
         if fleet is None or self._budgets is None or not self._budgets.fetched or self._is_refused:
             return
-        budget = self._budgets.in_force(self._wall())
+        budget = self._budgets.in_force(self._state.run_time())
         if fleet.budget != budget:
             self._board.take_fleet(replace(fleet, budget=budget))
             await self._board.publish()

@@ -162,8 +162,8 @@ class Deletions:
         for name in (name for name in dropped if name.overlay in later):
             stay = self.moves_of(name)
             self._put_moves(name, stay | whole_commit(dropped[name] - {move.ref for move in stay}))
-        now = self._wall()
-        self._judged = self._judged.within_hour(now)
+        now, counted = self._wall(), self._state.run_time()
+        self._judged = self._judged.within_hour(counted)
         for overlay, per_unit in candidates.items():
             if overlay in later:
                 permits.update(dict.fromkeys(per_unit, NOTHING))
@@ -181,7 +181,7 @@ class Deletions:
             permits.update(
                 {name: let[name] | (proven[name] - stay[name]) if name in let else NOTHING for name in per_unit}
             )
-            self._judged = self._judged.with_permits(let, now)
+            self._judged = self._judged.with_permits(let, counted)
             for name, refs in per_unit.items():
                 result = fresh[name]
                 if isinstance(result, Rendered) and (refs & verdict.held or name in self._judged.held):

@@ -17,7 +17,7 @@ MOST = 50  # changes of the budget within an hour that are remembered one by one
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A budget, and when the hub first fetched it."""
+    """A budget, and when the hub first fetched it, as run time (`State.run_time`)."""
 
     at: float
     budget: Budget

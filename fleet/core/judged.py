@@ -24,7 +24,7 @@ Renames = frozenset[Rename]
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """Deletions that one unit was permitted, at a wall-clock time."""
+    """Deletions that one unit was permitted. at: run time of the hub (`State.run_time`)."""
 
     unit: UnitName
     at: float
@@ -33,7 +33,7 @@ class Permitted:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """Deletions of one unit that wait for a person. bundle: the result that was judged; at: the first time."""
+    """Deletions of one unit that wait for a person. bundle: the result that was judged; at: wall clock, first time."""
 
     bundle: Digest
     at: float

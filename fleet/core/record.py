@@ -60,7 +60,7 @@ class Row:
     fingerprint: Digest = Digest("")  # of our own fields' live values after that apply
     fields: bytes = b""  # our last applied field set: canonical FieldsV1 JSON; of an object to be made, as intended
     resource_version: str = ""
-    since: float = 0.0  # wall clock of the last change of this row
+    since: float = 0.0  # wall clock of the last change of this row; while DELETING run time (`Journal.run_time`)
     form: int = FORM  # of the version that recorded it
 
 

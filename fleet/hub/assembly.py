@@ -39,7 +39,6 @@ from fleet.values import dataclass
 from fleet.wiring import Adapters, check_kubeconfig, open_adapters
 
 LOCAL_ADMIN = "local-admin"
-ALIVE = "alive"  # wall clock of the last time the state could be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +148,6 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         ancestry=Ancestry(adapters.source),
     )
 
-    async def probe() -> None:
-        await state.set_value(ALIVE, f"{wall():.0f}")
-
     hub = Hub(
         services=(
             Service("commits", commits.run),
@@ -162,7 +158,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
             Service("credentials", keeper.run),
         ),
         standing=standing,
-        probe=probe,
+        probe=state.keep_run_time,
         app=build_app(parts),
         listen=settings.listen_address(),
         metrics_app=_metrics_app(parts) if settings.metrics_listen else None,

@@ -92,6 +92,17 @@ class State(Audit, Protocol):
         """The journal of one cluster's worker."""
         ...
 
+    def run_time(self) -> float:
+        """The clock for what counts within an hour (R9): seconds, on from where an earlier process stopped.
+
+        No step of the wall clock moves it, and time in which no hub runs does not count.
+        """
+        ...
+
+    async def keep_run_time(self) -> None:
+        """Make it durable; what was not kept counts twice after a kill."""
+        ...
+
     async def get_value(self, name: str) -> str | None:
         """A small named value of the hub itself (commit in force, last sequence)."""
         ...

@@ -48,7 +48,7 @@ class Deletion:
 
     unit: UnitName
     ref: ObjectRef
-    at: float
+    at: float  # `Journal.run_time`
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,10 @@ class JournalEntry:
 
 class Journal(Protocol):
     """Write-ahead memory of one cluster's worker, owned by it alone. Damaged or newer state raises StateError."""
+
+    def run_time(self) -> float:
+        """The clock of `Deletion.at`, as `State.run_time`."""
+        ...
 
     async def load(self) -> JournalState:
         """Everything; deletions older than an hour are left out."""

@@ -127,7 +127,7 @@ class Pruner:
 
         asked: what would be deleted now, and is counted as that: a try of it that came to nothing counts no more.
         """
-        oldest = self._site.wall() - HOUR_SECONDS
+        oldest = self._site.journal.run_time() - HOUR_SECONDS
         unit.deletions = [gone for gone in unit.deletions if gone.at >= oldest]
         begun = [row for row in self._under_way(unit, asked) if not self._is_counted(unit, row)]
         return len(unit.deletions) + len(begun)
@@ -139,7 +139,7 @@ class Pruner:
 
     def _under_way(self, unit: UnitState, asked: Collection[ObjectRef]) -> list[Row]:
         """What was begun to be deleted within the hour, and is not known to be gone."""
-        oldest = self._site.wall() - HOUR_SECONDS
+        oldest = self._site.journal.run_time() - HOUR_SECONDS
         return [
             row
             for row in unit.rows.values()
@@ -205,7 +205,7 @@ class Pruner:
     async def _intend(self, unit: UnitState, ref: ObjectRef) -> None:
         """That it is about to be deleted, durable before it is (R12)."""
         site = self._site
-        site.put_row(unit, replace(unit.rows[ref], state=RowState.DELETING, since=site.wall()))
+        site.put_row(unit, replace(unit.rows[ref], state=RowState.DELETING, since=site.journal.run_time()))
         await site.journal.commit(JournalEntry(put=(unit.rows[ref],)))
 
     async def _spare(self, unit: UnitState, ref: ObjectRef) -> None:

@@ -9,13 +9,13 @@ from fleet.core.fingerprint import SyncState
 from fleet.core.fleet import Mode, SyncMode
 from fleet.core.fold import worst_health, worst_sync
 from fleet.core.ids import Digest, ObjectRef
-from fleet.core.record import FORM, RowState
+from fleet.core.record import FORM, Row, RowState
 from fleet.core.results import EMPTY_BUNDLE
 from fleet.core.rollout import Apply, Move, UnknownDesired
 from fleet.core.status import Blocker, Health, HoldRequest, ObjectStatus, Standing, Sync, UnitReport
 from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
-from fleet.reconcile.memory import NOT_LISTED, Drift, UnitState, kind_of
+from fleet.reconcile.memory import NOT_LISTED, Drift, Live, UnitState, kind_of
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import bundle_of, judge_spared, spared_by
 from fleet.reconcile.unit_pass import Outcome
@@ -73,6 +73,13 @@ def _moves_of(unit: UnitState) -> Mapping[ObjectRef, Move]:
 
 def _place_of(ref: ObjectRef) -> tuple[str, str, str, str]:
     return ref.group, ref.kind, ref.namespace, ref.name
+
+
+def _changed_at(row: Row | None, live: Live | None) -> float:
+    """Wall clock; 0.0 where it is not known."""
+    if row is not None and row.state is not RowState.DELETING:
+        return row.since
+    return live.changed_at if row is not None and live is not None else 0.0
 
 
 ANEW = "compared anew after an upgrade of fleet"
@@ -140,7 +147,7 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
         health=health,
         message=message or why,
         reason=reason,
-        changed_at=row.since if row else 0.0,
+        changed_at=_changed_at(row, live),
         drift=drift.fields if drift and sync is Sync.OUT_OF_SYNC else (),
         uid=live.uid if live else "",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -26,8 +26,9 @@ VERDICTS_KEPT = 5_000  # per cluster
 class SqlJournal:
     """`fleet.ports.worker.Journal`: commits are durable and shared, jots go with the lane."""
 
-    def __init__(self, cluster: ClusterName, database: Database, lane: Lane) -> None:
+    def __init__(self, cluster: ClusterName, database: Database, lane: Lane, run_time: Callable[[], float]) -> None:
         self._cluster, self._database, self._lane = cluster, database, lane
+        self.run_time = run_time
 
     async def load(self) -> JournalState:
         """Everything, jots of this process included."""
@@ -35,7 +36,7 @@ class SqlJournal:
         with suppress(StateNotWritable):
             await self._lane.flush()
         found = await self._database.read(self._read)
-        oldest = time.time() - DELETIONS_SECONDS
+        oldest = self.run_time() - DELETIONS_SECONDS
         counted = tuple(gone for gone in found.deletions if gone.at >= oldest)
         if len(counted) < len(found.deletions) or len(found.verdicts) > VERDICTS_KEPT:
             with suppress(StateNotWritable):
@@ -55,7 +56,7 @@ class SqlJournal:
     def _expire(self, connection: Connection) -> None:
         """Drop deletions that no longer count; too many verdicts are all forgotten, each costs one dry-run again."""
         deletions, verdicts = tables.JOURNAL_DELETIONS, tables.JOURNAL_VERDICTS
-        old = time.time() - DELETIONS_SECONDS
+        old = self.run_time() - DELETIONS_SECONDS
         connection.execute(deletions.delete().where(deletions.c.cluster == self._cluster, deletions.c.at < old))
         mine = verdicts.c.cluster == self._cluster
         if connection.execute(select(func.count()).where(mine)).scalar_one() > VERDICTS_KEPT:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import time
 from collections import defaultdict, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.audit import DELETED, START, AuditEntry, Head, Link, next_head, refs_by_unit
@@ -21,6 +20,7 @@ from fleet.core.status import Event, Report, UnitReport
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
 from fleet.ports.worker import Deletion, JournalEntry, JournalState, UnitMemory
 from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, is_open, listed_in, renewed_hold
+from fleet.store.run_time import RUN_TIME, run_time_from
 from fleet.store.vault import MemoryVault
 
 _DELETIONS_SECONDS = 3600.0
@@ -30,7 +30,8 @@ _EVENT_CAP = 100_000
 class MemoryJournal:
     """`fleet.ports.worker.Journal` in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_time: Callable[[], float] | None = None) -> None:
+        self.run_time = run_time or run_time_from(None)
         self._rows: dict[tuple[UnitName, ObjectRef], Row] = {}
         self._units: dict[UnitName, UnitMemory] = {}
         self._resume: dict[str, str] = {}
@@ -41,7 +42,7 @@ class MemoryJournal:
 
     async def load(self) -> JournalState:
         """Everything; deletions older than an hour are left out."""
-        oldest = time.time() - _DELETIONS_SECONDS
+        oldest = self.run_time() - _DELETIONS_SECONDS
         self._deletions = sorted((one for one in self._deletions if one.at >= oldest), key=lambda one: one.at)
         return JournalState(
             rows=tuple(self._rows.values()),
@@ -83,7 +84,8 @@ class MemoryJournal:
 class MemoryState:
     """`fleet.ports.state.State` in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_time: Callable[[], float] | None = None) -> None:
+        self.run_time = run_time or run_time_from(None)
         self.vault = MemoryVault()
         self._journals: dict[ClusterName, MemoryJournal] = {}
         self._values: dict[str, str] = {}
@@ -103,9 +105,13 @@ class MemoryState:
 
     def journal(self, cluster: ClusterName) -> MemoryJournal:
         """The journal of one cluster's worker."""
-        journal = self._journals.setdefault(cluster, MemoryJournal())
+        journal = self._journals.setdefault(cluster, MemoryJournal(self.run_time))
         journal.epoch = self._numbers[f"epoch/{cluster}"]
         return journal
+
+    async def keep_run_time(self) -> None:
+        """Kept like all else."""
+        await self.set_value(RUN_TIME, repr(self.run_time()))
 
     async def get_value(self, name: str) -> str | None:
         """A small named value of the hub itself."""

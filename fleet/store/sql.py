@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from fleet.store.lock import DirectoryLock
 from fleet.store.operations import SqlOperations
 from fleet.store.puts import Puts
 from fleet.store.rename import rename_cluster
+from fleet.store.run_time import RUN_TIME, run_time_from
 from fleet.store.schema import prepare_database
 from fleet.store.sealed import SqlCredentials, SqlVault, check_key, say_chained
 
@@ -54,19 +55,30 @@ async def open_state(directory: Path, key: bytes, *, event_cap: int = EVENT_CAP)
         chained = await check_key(database, cipher, where=str(path))
         audit = SqlAudit(database, audit_key(key))
         await audit.open(where=str(path), begin=None if chained else partial(say_chained, cipher=cipher))
-        known = await database.read(_known_units)
+        known, kept = await database.read(lambda connection: (_known_units(connection), _value(connection, RUN_TIME)))
+        run_time = run_time_from(kept)
     except BaseException:
         await database.close()
         lock.release()
         raise
-    return SqlState(database, cipher, Lane(database, known_units=known, event_cap=event_cap), lock, audit)
+    lane = Lane(database, known_units=known, event_cap=event_cap)
+    return SqlState(database, cipher, lane, lock, audit, run_time)
 
 
 class SqlState:
     """`fleet.ports.state.State` in a database."""
 
-    def __init__(self, database: Database, cipher: Cipher, lane: Lane, lock: DirectoryLock, audit: SqlAudit) -> None:
+    def __init__(
+        self,
+        database: Database,
+        cipher: Cipher,
+        lane: Lane,
+        lock: DirectoryLock,
+        audit: SqlAudit,
+        run_time: Callable[[], float],
+    ) -> None:
         self._database, self._lane, self._lock, self._audit = database, lane, lock, audit
+        self.run_time = run_time
         self._holds = SqlHolds(database)
         self._operations = SqlOperations(database)
         self._credentials = SqlCredentials(database, cipher)
@@ -74,14 +86,17 @@ class SqlState:
 
     def journal(self, cluster: ClusterName) -> SqlJournal:
         """The journal of one cluster's worker."""
-        return SqlJournal(cluster, self._database, self._lane)
+        return SqlJournal(cluster, self._database, self._lane, self.run_time)
+
+    async def keep_run_time(self) -> None:
+        """Durable when this returns."""
+        await self.set_value(RUN_TIME, repr(self.run_time()))
 
     # The hub's own small values
 
     async def get_value(self, name: str) -> str | None:
         """A small named value of the hub itself."""
-        query = select(tables.VALUES.c.text).where(tables.VALUES.c.name == f"hub/{name}")
-        return await self._database.read(lambda connection: connection.execute(query).scalar())
+        return await self._database.read(lambda connection: _value(connection, name))
 
     async def set_value(self, name: str, value: str) -> None:
         """Durable when this returns."""
@@ -340,12 +355,18 @@ class SqlState:
         await self._lane.close()
         try:
             await self._lane.flush()
+            await self.keep_run_time()
         except StateError:
             # Only what the clusters tell again is lost; everything durable was written before.
             pass
         finally:
             await self._database.close()
             self._lock.release()
+
+
+def _value(connection: Connection, name: str) -> str | None:
+    query = select(tables.VALUES.c.text).where(tables.VALUES.c.name == f"hub/{name}")
+    return connection.execute(query).scalar()
 
 
 def _known_units(connection: Connection) -> set[UnitKey]:

@@ -172,8 +172,19 @@ class StateContract:
         found = await journal.load()
         assert (found.units, dict(found.resume)) == ((UnitMemory(unit("api")),), {"/Node": "2"})
 
+    @pytest.mark.parametrize("step", [-7200.0, 7200.0])
+    async def test_no_step_of_the_wall_clock_moves_the_hour_of_deletions(
+        self, state: StateWithVault, monkeypatch: pytest.MonkeyPatch, step: float
+    ) -> None:
+        journal, wall = state.journal(EU1), time.time
+        gone = Deletion(unit("web"), ref("old"), journal.run_time())
+        await journal.commit(JournalEntry(deletions=(gone,)))
+        monkeypatch.setattr(time, "time", lambda: wall() + step)
+        assert (await state.journal(EU1).load()).deletions == (gone,)
+        assert 0 <= state.run_time() - gone.at < 60
+
     async def test_deletions_count_for_an_hour_and_no_longer(self, state: StateWithVault) -> None:
-        now = time.time()
+        now = state.run_time()
         young, old = (Deletion(unit("web"), ref(name), now - age) for name, age in (("y", 3500), ("o", 3700)))
         await state.journal(EU1).commit(JournalEntry(deletions=(young, old)))
         assert (await state.journal(EU1).load()).deletions == (young,)

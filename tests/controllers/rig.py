@@ -69,6 +69,7 @@ class Brain:
     wall: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
+        self.state.run_time = self.wall  # both go on as a test says
         self.view = View(Head("main"))
         self.bells = Bells()
         settings = MirrorSettings(str(self.repo.path), "main", allow_path=True)

@@ -59,6 +59,7 @@ class World:
 
     state: MemoryState = field(default_factory=MemoryState)
     now: float = 1_800_000_000.0
+    stepped: float = 0.0  # how far the run time is from the wall clock
     held: dict[UnitName, Rendered] = field(default_factory=dict)
     reports: dict[UnitName, UnitReport] = field(default_factory=dict)
     results: dict[UnitName, Rendered] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class World:
     coming: dict[UnitName, Rendered] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.state.run_time = lambda: self.now + self.stepped
         self.deletions = Deletions(self.state, bundle_of, lambda: self.now)
 
     async def restart(self) -> None:
@@ -140,6 +142,17 @@ async def test_a_restart_forgets_neither_what_was_permitted_nor_what_was_held(wo
     world.now += 3700  # the hour is over, and nobody was asked
     await world.restart()
     assert await world.release([*first, *then], WITHOUT) == set()
+
+
+@pytest.mark.parametrize("ran", [False, True])
+async def test_an_hour_is_one_in_which_the_hub_ran_and_no_step_of_the_wall_clock(world: World, ran: bool) -> None:
+    first, then = web(0, 1, 2), web(3, 4, 5)
+    assert await world.release(first, WITHOUT) == set(first)
+    for unit in first:
+        world.says(unit, WITHOUT, Y)
+    world.now += 3700
+    world.stepped -= 0 if ran else 3700
+    assert await world.release(then, WITHOUT) == (set(then) if ran else set())
 
 
 async def test_three_that_were_permitted_and_not_done_yet_are_permitted_after_a_restart(world: World) -> None:
