@@ -37,8 +37,12 @@ class Catalog:
     unknown: frozenset[str] = frozenset()
 
     def find(self, group: str, kind: str) -> ServedKind | None:
-        """The kind, or None: not served if the group is not in `unknown`."""
+        """The kind, or None: not served, where it is not `is_unsure`."""
         return self.kinds.get((group, kind))
+
+    def is_unsure(self, group: str, kind: str) -> bool:
+        """Whether nobody knows if this kind is served, because its group did not answer (R5)."""
+        return group in self.unknown and (group, kind) not in self.kinds
 
 
 @dataclass(frozen=True, slots=True)

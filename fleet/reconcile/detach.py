@@ -12,8 +12,8 @@ from fleet.core.objects import FIELD_MANAGER, INSTALLATION_LABEL, OWNER_ANNOTATI
 from fleet.core.plan import Claims
 from fleet.core.record import judge_mark
 from fleet.core.status import EventKind
-from fleet.errors import ClusterError, Conflict
-from fleet.ports.kube import May
+from fleet.errors import ClusterError, Conflict, ServerFailed
+from fleet.ports.kube import Catalog, May
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import UnitState
@@ -33,6 +33,8 @@ class Detacher:
         may: whether it may go on, asked before each object and just before each write (R17).
         """
         site = self._site
+        catalog = await self._catalog(unit)
+        unsure = sorted(ref for ref in unit.rows if catalog.is_unsure(ref.group, ref.kind))
         loose: list[ObjectRef] = []
 
         async def free(ref: ObjectRef) -> None:
@@ -42,14 +44,14 @@ class Detacher:
             if not may() or claims.takers(ref, unit.name.overlay):
                 return  # the other unit's pass takes the row along
             try:
-                await self._free(unit, ref, may)
+                await self._free(unit, ref, catalog, may)
                 loose.append(ref)
             except ENDS_SESSION:
                 raise
             except ClusterError as error:
                 site.retry(unit, error)
 
-        await site.pace.each(sorted(unit.rows), free)
+        await site.pace.each(sorted(unit.rows.keys() - set(unsure)), free)
         for ref in loose:
             site.drop_row(unit, ref)
             site.view.drop(ref)
@@ -57,6 +59,13 @@ class Detacher:
                 site.wake(replace(unit.name, overlay=other))
         if loose:
             site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in loose)))
+        if unsure:
+            raise ServerFailed(
+                f"{unit.name} is not let go yet",
+                where=f"cluster {site.cluster}",
+                why=f"the API group {unsure[0].group} does not answer: it is not known whether {unsure[0]} is there",
+                next_step="kubectl get apiservices; it is tried again",
+            )
         if unit.rows or not may():
             if unit.name not in site.prunes_wait:
                 site.poll(unit.name, 1.0)
@@ -72,9 +81,16 @@ class Detacher:
         site.outbox.tell(EventKind.NOTE, f"detached: {len(loose)} objects stay on the cluster", unit=unit.name)
         return True
 
-    async def _free(self, unit: UnitState, ref: ObjectRef, may: May) -> None:
+    async def _catalog(self, unit: UnitState) -> Catalog:
+        """What is served; asked anew where a group did not answer that has objects of this unit."""
+        known = self._site.catalog
+        if any(known.is_unsure(ref.group, ref.kind) for ref in unit.rows):
+            return await self._site.kube.discover(fresh=True)
+        return known
+
+    async def _free(self, unit: UnitState, ref: ObjectRef, catalog: Catalog, may: May) -> None:
         site, row = self._site, unit.rows[ref]
-        served = site.served(ref, row.version)
+        served = site.served(ref, row.version) or catalog.find(ref.group, ref.kind)
         if served is None:
             return  # the kind itself is gone, and its objects with it
         live = await site.kube.get(served, ref.namespace, ref.name)

@@ -9,7 +9,7 @@ from fleet.core.ids import OverlayName, UnitName
 from fleet.core.objects import INSTALLATION_LABEL
 from fleet.core.parent import Parent, is_parent, parse_parent
 from fleet.core.record import PARENT_NAMESPACE, installation_hash, rebuild_record
-from fleet.errors import Forbidden
+from fleet.errors import Forbidden, ServerFailed
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.reconcile.memory import Kind, UnitState
@@ -22,7 +22,7 @@ async def rebuild_units(
     """Units of which the cluster's parent objects tell something newer than is known; none confirmed, journalled.
 
     documents: a complete list of the parents on the cluster, whosever they are. Empty: a true first start, or a
-    restored state that is as new as the cluster.
+    restored state that is as new as the cluster. Raises ServerFailed where a kind of a record does not answer (R5).
     """
     selector = f"{INSTALLATION_LABEL}={installation_hash(site.installation)}"
     parents = [parent for document in documents if (parent := parse_parent(document)) and _is_ours(site, parent)]
@@ -37,6 +37,13 @@ async def rebuild_units(
         for kind in parent.kinds:
             if kind not in lists:
                 of_kind = site.catalog.find(*kind)
+                if site.catalog.is_unsure(*kind):
+                    raise ServerFailed(
+                        f"the record of {name} cannot be rebuilt",
+                        where=f"cluster {site.cluster}",
+                        why=f"API group {kind[0]} does not answer: it is not known which {kind[1]} objects there are",
+                        next_step="kubectl get apiservices; it is tried again",
+                    )
                 lists[kind] = await _owned(site, of_kind, selector, namespaces) if of_kind else ()
             live += [document for document in lists[kind] if not is_parent(document)]
         rebuilt = rebuild_record(name, parent.mark, live, expected=parent.record, at=site.wall())

@@ -15,6 +15,7 @@ from fleet.core.ids import ClusterName, Identity
 from fleet.core.retry import REFUSALS, Backoff, next_wait
 from fleet.core.rollout import Desired
 from fleet.core.status import EventKind
+from fleet.ending import end_if_asked
 from fleet.errors import FleetError, IdentityMismatch, Retry
 from fleet.ports.kube import Catalog, Connector, Fence, Kube
 from fleet.ports.worker import Audit, AuditEntry, Feed, Journal, JournalEntry, JournalState, Sink
@@ -98,7 +99,7 @@ class Worker:
         """One session after the other; what ends one is reported, with backoff between."""
         await self._told.wait()
         wait, resume = 0.0, dict(state.resume)
-        is_new = state.identity is None and not state.rows and not state.units
+        is_new = not state.rows and not state.units  # also where a hub ended between an identity and its record
         self._must_ask = is_new or not all(unit.confirmed for unit in state.units)
         while True:
             self._reconnect.clear()
@@ -109,6 +110,7 @@ class Worker:
                 continue
             except FleetError as error:
                 failure = error
+            end_if_asked()
             if asyncio.get_running_loop().time() - started > self._limits.reconnect_most_seconds:
                 wait = 0.0
             resume = {}  # the journal's tokens served the first session; later ones start from lists
@@ -159,7 +161,10 @@ class Worker:
             raise ended
 
     async def _meet(self, kube: Kube, orders: Orders) -> None:
-        """Record who answered. Another identity than the record's, asked for in Git, makes the record void (R1)."""
+        """Record who answered. Another identity than the record's, asked for in Git, makes the record void (R1).
+
+        It may be a cluster that was ours before: what carries our marks there waits for a person (R12, R24).
+        """
         found, known = kube.identity, self._identity
         if found == known:
             return
@@ -176,6 +181,7 @@ class Worker:
             AuditEntry(self._wall(), f"worker {self._cluster}", action, self._cluster, found, reason=reason)
         )
         drop = orders.void() if known else JournalEntry()
+        self._must_ask = True  # what we left on the cluster that answers now is in no record
         await self._journal.commit(
             JournalEntry(identity=found, drop=drop.drop, drop_units=drop.drop_units, resume=drop.resume)
         )

@@ -15,11 +15,13 @@ from fleet.core.fleet import Adopt, SyncPolicy, Validate
 from fleet.core.ids import Identity
 from fleet.core.record import PARENT_NAMESPACE
 from fleet.core.rollout import Detach
-from fleet.core.status import EventKind
+from fleet.core.status import ASKS_RECOVERY, EventKind
 from fleet.errors import OwnedByOther
 from fleet.kube.limits import KubeLimits
+from fleet.ports.kube import Catalog
 from fleet.reconcile.limits import WorkerLimits
 from fleet.sim import Simulation
+from fleet.store.memory import MemoryJournal
 
 
 @pytest.fixture
@@ -216,6 +218,118 @@ async def test_a_parent_goes_only_in_the_state_that_was_read(hub: SimHub, change
     assert cluster.get("", "ConfigMap", PARENT_NAMESPACE, "unit-web") is None
     outcomes = [entry.outcome for entry in hub.audited if entry.action == "delete"]
     assert outcomes == [*(["", "failed: Conflict"] if changed else []), "", "done"]
+
+
+async def accepted(hub: SimHub, at: str) -> None:
+    """Fail over: another cluster answers, and its identity is asked for in Git."""
+    hub.at = at
+    hub.send_desired(identity=Identity(hub.cluster.identity))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_cluster_that_was_ours_before_is_looked_at_by_a_person_when_it_is_accepted_again(
+    hub: SimHub, killed: bool
+) -> None:
+    unit = hub.want("web", [config_map(name, SHOP) for name in "ab"])
+    async with hub.worker():
+        await hub.until_well(unit)
+    one, (written, parent) = hub.cluster, objects_of(hub)
+    await accepted(hub, "two")
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.want("web", [config_map("a", SHOP, {"a": "2"})], commit="b", send=False)
+        await accepted(hub, "two")
+        await hub.until_well(unit)
+    hub.units.clear()
+    await accepted(hub, "one")
+    if killed:  # after the identity is in the journal, before the record is rebuilt
+        fault = one.faults.add("error", code=500, verbs={"list"})
+        async with hub.worker():
+            await hub.until(lambda: hub.reports[-1].reason == "ServerFailed", "lost")
+        assert (await hub.journal.load()).identity == one.identity
+        one.faults.remove(fault)
+    async with hub.worker():
+        report = await hub.until(lambda: (r := hub.units.get(unit)) and r.blocked_by and r, "asked")
+        assert [link.next for link in report.blocked_by] == [ASKS_RECOVERY]
+        assert {status.ref.name for status in report.objects} == {"a", "b"}
+        assert objects_of(hub) == (written, parent)
+        hub.want("web", [config_map("a", SHOP, {"a": "2"})], commit="b", send=False)
+        hub.send_desired(identity=Identity(one.identity), recover_confirmed=True)
+        await hub.until_well(unit)
+        assert one.get("", "ConfigMap", SHOP, "b") is None
+
+
+def objects_of(hub: SimHub) -> tuple[list[Any], Any]:
+    """What the hub wrote to its cluster: two objects and their parent."""
+    get = hub.cluster.get
+    return [get("", "ConfigMap", SHOP, name) for name in "ab"], get("", "ConfigMap", PARENT_NAMESPACE, "unit-web")
+
+
+POLICY: dict[str, Any] = {
+    "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "p", "namespace": SHOP},
+    "spec": {"podSelector": {}},
+}  # fmt: skip
+
+
+class Quiet:
+    """A cluster whose discovery leaves a group out: because it does not answer, or because it is gone."""
+
+    def __init__(self, kube: Any, say: Callable[[], frozenset[str] | None]) -> None:
+        self._kube, self._say = kube, say
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def discover(self, *, fresh: bool = False) -> Catalog:
+        found, unknown = await self._kube.discover(fresh=fresh), self._say()
+        if unknown is None:
+            return found
+        kinds = {kind: served for kind, served in found.kinds.items() if kind[0] != "networking.k8s.io"}
+        return Catalog(kinds, unknown)
+
+
+async def test_what_is_let_go_waits_for_a_group_that_does_not_answer(hub: SimHub) -> None:
+    unknown: frozenset[str] | None = frozenset({"networking.k8s.io"})
+    unit = hub.want("web", [config_map("a", SHOP), POLICY])
+    async with hub.worker():
+        await hub.until_well(unit)
+    hub.between = lambda kube: Quiet(kube, lambda: unknown)
+    hub.want("web", action=Detach(), commit="b")
+    async with hub.worker():
+        report = await hub.until(lambda: (r := hub.units[unit]) and r.reason and r, "says so")
+        assert report.reason == "ServerFailed"
+        assert "group networking.k8s.io does not answer: it is not known whether NetworkPolicy" in report.message
+        assert [row.ref.name for row in (await hub.journal.load()).rows] == ["p"]
+        unknown = None
+        await hub.until(lambda: hub.told(EventKind.NOTE, "detached"), "detached")
+    assert "annotations" not in hub.cluster.get("networking.k8s.io", "NetworkPolicy", SHOP, "p")["metadata"]
+
+
+async def test_what_is_let_go_does_not_wait_for_a_kind_that_is_gone(hub: SimHub) -> None:
+    unit = hub.want("web", [config_map("a", SHOP), POLICY])
+    async with hub.worker():
+        await hub.until_well(unit)
+    hub.between = lambda kube: Quiet(kube, lambda: frozenset({"metrics.k8s.io"}))
+    hub.want("web", action=Detach(), commit="b")
+    async with hub.worker():
+        await hub.until(lambda: hub.told(EventKind.NOTE, "detached"), "detached")
+    assert unit not in hub.units
+
+
+async def test_no_record_is_rebuilt_while_a_group_of_it_does_not_answer(hub: SimHub) -> None:
+    unknown: frozenset[str] | None = frozenset({"networking.k8s.io"})
+    unit = hub.want("web", [config_map("a", SHOP), POLICY])
+    async with hub.worker():
+        await hub.until_well(unit)
+    hub.journal, hub.between = MemoryJournal(), lambda kube: Quiet(kube, lambda: unknown)
+    hub.units.clear()
+    async with hub.worker():
+        report = await hub.until(lambda: (r := hub.reports[-1]).reason == "ServerFailed" and r, "says so")
+        assert "not known which NetworkPolicy objects there are" in report.message
+        assert not (await hub.journal.load()).units
+        unknown = None
+        asked = await hub.until(lambda: (r := hub.units.get(unit)) and r.blocked_by and r, "asked")
+        assert {status.ref.name for status in asked.objects} == {"a", "p"}
 
 
 async def test_an_accepted_identity_voids_the_record_and_deletes_nothing(sim: Simulation, hub: SimHub) -> None:
