@@ -182,11 +182,18 @@ def _key(names: tuple[str, ...]) -> Digest:
     digest = sha256(b"fleet-read-1\0")
     for name in names:
         digest.update(f"{len(name)}:{name}".encode())
-    package = Path(__file__).parents[1]
-    for part in _READS:
-        with os.scandir(package / part) as entries:
+    digest.update(_state_of_code(_READS))
+    return Digest(digest.hexdigest())
+
+
+@cache
+def _state_of_code(packages: tuple[str, ...]) -> bytes:
+    """Size and time of each module of these packages; a command asks for it several times."""
+    state: list[str] = []
+    for package in packages:
+        with os.scandir(Path(__file__).parents[1] / package) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.name.endswith(".py"):
                     found = entry.stat()
-                    digest.update(f"{part}/{entry.name} {found.st_size} {found.st_mtime_ns}\0".encode())
-    return Digest(digest.hexdigest())
+                    state.append(f"{package}/{entry.name} {found.st_size} {found.st_mtime_ns}\0")
+    return "".join(state).encode()

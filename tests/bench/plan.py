@@ -1,8 +1,9 @@
 """`fleet plan` of a commit that touches 1, 20, all of N overlays (10 objects, one merge patch): cold, and warm.
 
 The base is cached, as after any plan before. Each round plans, right one after the other, a commit nobody planned yet
-and the same once more; the builds alone are the same builds by the same kustomize with the same slim schema, without
-Python, without a cache and without a comparison.
+and the same once more; the builds alone are the same builds by the same kustomize with the slim schema, without Python,
+without a cache and without a comparison: once with the whole slim schema, once with the part of it that fleet gives to
+such a build.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from bench.objects import objects
 from bench.world import cluster_file, fleet_file, overlay_files, scratch
 from testbed import binaries
 
+from fleet.render.schema import SLIM_SCHEMA, schema_for
+
 WHO = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_AUTHOR_NAME": "b", "GIT_AUTHOR_EMAIL": "b@b"}
 WHO |= {"GIT_COMMITTER_NAME": "b", "GIT_COMMITTER_EMAIL": "b@b"}
-_SLIM = Path(__file__).parents[2] / "fleet" / "render" / "slim.json"
 
 
 def patch_of(document: dict[str, Any], value: str) -> dict[str, Any]:
@@ -75,12 +77,12 @@ def timed(argv: list[str], environment: dict[str, str], *, code: int) -> tuple[f
     return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def builds_alone(repo: Repo, count: int, folder: Path, kustomize: str) -> float:
+def builds_alone(repo: Repo, count: int, folder: Path, kustomize: str, schema: bytes) -> float:
     """CPU of so many builds as the render workers make them."""
     wrapped = folder / "wrapped"
     shutil.rmtree(wrapped, ignore_errors=True)
     wrapped.mkdir()
-    shutil.copy(_SLIM, wrapped / "slim.json")
+    (wrapped / "slim.json").write_bytes(schema)
     (wrapped / "kustomization.yaml").write_text("openapi: {path: slim.json}\nresources: [target]\n")
     environment = {"GOGC": "400", "PATH": os.environ["PATH"]}
     cpu = 0.0
@@ -104,8 +106,10 @@ def measure(size: int, counts: list[int], rounds: int) -> None:
         repo.commit(size)
         progress(f"the base is read and built: {timed(argv, environment, code=1)[0]:.1f} s")
         table = Table("plan", f"`fleet plan` offline, {size:,} overlays of 10 objects and one merge patch, base cached")
+        whole = SLIM_SCHEMA.read_bytes()
+        part = schema_for(path.read_bytes() for path in (repo.root / "overlays/o0").iterdir())
         for count in counts:
-            cold, warm, cpu, warm_cpu, alone = (Samples(" s") for _ in range(5))
+            cold, warm, cpu, warm_cpu, alone, alone_with_part = (Samples(" s") for _ in range(6))
             for number in range(rounds):
                 repo.commit(count)
                 took, spent = timed(argv, environment, code=1)
@@ -114,7 +118,8 @@ def measure(size: int, counts: list[int], rounds: int) -> None:
                 took, spent = timed(argv, environment, code=1)
                 warm.add(took)
                 warm_cpu.add(spent)
-                alone.add(builds_alone(repo, count, folder, kustomize))
+                alone.add(builds_alone(repo, count, folder, kustomize, whole))
+                alone_with_part.add(builds_alone(repo, count, folder, kustomize, part))
                 progress(f"{count}: round {number + 1}: {cold.values[-1]:.2f} s, again {warm.values[-1]:.2f} s")
             what = f"{count:,} touched"
             if count in (1, 20):
@@ -122,8 +127,9 @@ def measure(size: int, counts: list[int], rounds: int) -> None:
             else:
                 table.add(f"{what}: wall clock", cold)
                 table.at_most(f"{what}: CPU against the builds alone", ratio(cpu, alone), 1.15)
+                table.add(f"{what}: the same with that part of the schema", ratio(cpu, alone_with_part))
                 table.at_most(f"{what}: again, wall clock", warm, 2.0)
-            table.add(f"{what}: CPU; of the builds alone", f"{cpu}; {alone}")
+            table.add(f"{what}: CPU; of the builds alone; with that part", f"{cpu}; {alone}; {alone_with_part}")
             table.add(f"{what}: again: wall clock; CPU", f"{warm}; {warm_cpu}")
         table.show()
 
