@@ -31,7 +31,7 @@ from fleet.core.order import prune_stages
 from fleet.core.plan import UnitPlan
 from fleet.core.record import Deletable, Gone, NotDeletable, Row, RowState, judge_deletion
 from fleet.core.renames import holds_more
-from fleet.core.rollout import Apply
+from fleet.core.rollout import Apply, Rename
 from fleet.core.status import EventKind, HoldRequest, PendingDeletion
 from fleet.errors import ClusterError, Conflict, Withdrawn
 from fleet.ports.kube import May
@@ -69,6 +69,7 @@ class Pruner:
         permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
         stays = {move.ref for move in action.moves} if isinstance(action, Apply) else set[ObjectRef]()
+        renames = action.renames if isinstance(action, Apply) else frozenset[Rename]()
         names = await renamed(self._site, unit, told)
         doomed = [replace(item, replaced=item.replaced or item.ref in names) for item in plan.doomed]
         doomed = [item for item in doomed if item.ref not in stays]
@@ -102,8 +103,11 @@ class Pruner:
             hold = replace(before, message=before.message + message, doomed=(*before.doomed, *verdict.waiting))
         if not outcome.may().prune:
             return
-        if verdict.hold is not None:
-            await remember_asked(self._site, unit, verdict.hold)
+        if hold is not None:
+            # What the hub alone holds it remembers itself; that a rename is none is seen here.
+            others = {item.ref for item in verdict.waiting} - {each.old for each in renames}
+            mine = tuple(item for item in hold.doomed if item.ref not in others)
+            await remember_asked(self._site, unit, replace(hold, doomed=mine))
         await self._ask(unit, hold, told.commit)
         allowed = {item.ref: item for item in verdict.allowed if self._is_ours(unit, item.ref)}
         unit.replaced -= allowed.keys()

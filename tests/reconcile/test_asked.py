@@ -10,7 +10,8 @@ import pytest
 from rig import Hub, config_map
 
 from fleet.core.guard import Approved
-from fleet.core.ids import UnitName
+from fleet.core.ids import ObjectRef, UnitName
+from fleet.core.rollout import Apply, Rename
 from fleet.core.status import HoldRequest
 from fleet.sim import Simulation
 from fleet.store.memory import MemoryJournal
@@ -126,3 +127,25 @@ async def test_a_wall_clock_that_jumps_makes_no_room_in_the_budget(hub: SlidingH
         else:
             await hub.held(unit, 7, "c")
     assert hub.there(unit) == set(NAMES[15 if ran else 8 :])
+
+
+@pytest.mark.parametrize("is_said", [False, True])
+async def test_a_rename_that_is_none_stays_asked_about_and_what_the_hub_alone_holds_goes_by_its_permit(
+    hub: SlidingHub, is_said: bool
+) -> None:
+    unit = hub.drop(0, "a")
+    async with hub.worker():
+        await hub.until_well(unit)
+        after = [config_map(name, SHOP) for name in NAMES[1:]]
+        bundle = hub.bundle_of([*after, config_map("other", SHOP, {"a": "something else"})])
+        old, new = (ObjectRef("", "ConfigMap", SHOP, name) for name in (NAMES[0], "other"))
+        said = Rename(old, new, hub.bundle_of([config_map(name, SHOP) for name in NAMES]).digest)
+        action = Apply(bundle.digest, renames=frozenset({said} if is_said else ()))
+        hub.want("web", commit="b", action=action)
+        await hub.held(unit, 1, "b")
+        hub.want("web", after, commit="c")
+        if is_said:
+            await hub.held(unit, 1, "c")
+        else:
+            await hub.until_well(unit)
+        assert (NAMES[0] in hub.there(unit)) is is_said
