@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from fleet.controllers.board import Board
 from fleet.core.fleet import Fleet, Unit, Unknown
 from fleet.core.ids import ClusterName, OverlayName, UnitName
-from fleet.core.passage import Passages, Row
+from fleet.core.passage import Passages, Quarantined, Row
 from fleet.core.results import Rendered, RenderProblem, Result
-from fleet.core.rollout_facts import RowFacts
+from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import goes_by_steps, stages_of, steps_without_clusters
 from fleet.core.takeover import Wanted, drop_rows, open_rows, take_over
 from fleet.core.unit_facts import behind_of, fact_of, judged_by
@@ -100,13 +100,19 @@ class Rows:
         for overlay, group in groups.items():
             if self.is_rendering(group.said):
                 continue
-            wanted = {
-                unit.name.cluster: Wanted(judged, held.get(unit.name))
-                for unit, result in self._results_of(fleet, group)
-                if isinstance(judged := self._judged_by(unit, result, rows.get(overlay)), Rendered)
-            }
+            row, wanted = rows.get(overlay), dict[ClusterName, Wanted]()
+            for unit, result in self._results_of(fleet, group):
+                if isinstance(judged := self._judged_by(unit, result, row), Rendered):
+                    had = held.get(unit.name)
+                    is_asked = row is None and had is not None and had.bundle == judged.bundle
+                    is_well = not is_asked or self._is_well(fleet, unit, judged, kept)
+                    wanted[unit.name.cluster] = Wanted(judged, had, is_well)
             kept = take_over(kept, overlay, wanted, fleet.commit, wall)
         return kept
+
+    def _is_well(self, fleet: Fleet, unit: Unit, result: Rendered, kept: Passages) -> bool:
+        fact = self._fact_of(fleet, unit, result, kept.quarantine.get(unit.name.overlay, {}))
+        return fact.condition is Condition.WELL
 
     def _results_of(self, fleet: Fleet, group: _Group) -> Iterator[tuple[Unit, Result]]:
         """All units that go by steps with their newest result, or why there is none."""
@@ -126,28 +132,11 @@ class Rows:
         policy = first.rollout
         among = clusters if policy.own_steps else fleet.clusters
         empty = steps_without_clusters(policy, among.values())
-        now, quarantine = self.wall(), kept.quarantine.get(first.name, {})
+        quarantine = kept.quarantine.get(first.name, {})
         staged = stages_of(policy, clusters, fleet.environments)
         stages = staged.stages
         units = {
-            name: fact_of(
-                unit,
-                result=self._judged_by(unit, result, row),
-                held=self.board.released_of(unit.name),
-                report=self.view.units.get(unit.name),
-                cluster=self.view.clusters.get(name),
-                suspensions=self.board.suspensions_of(unit),
-                quarantine=quarantine,
-                behind=behind_of(
-                    unit,
-                    fleet,
-                    results=self.board.results,
-                    building=self.view.rendering,
-                    waits=self.board.waits,
-                ),
-                now=now,
-                is_unspoken=unit.name in self.view.unspoken,
-            )
+            name: self._fact_of(fleet, unit, self._judged_by(unit, result, row), quarantine)
             for name, (unit, result) in steps.items()
         }
         # A step whose clusters refuse what they should have now proves nothing: it is not one without a change.
@@ -178,6 +167,22 @@ class Rows:
                 # Another problem may hide another entry, which a step takes.
                 if isinstance(result := steps[name][1], RenderProblem) and result.reason == StepInvalid.__name__
             ),
+        )
+
+    def _fact_of(self, fleet: Fleet, unit: Unit, result: Result, quarantine: Mapping[str, Quarantined]) -> UnitFact:
+        return fact_of(
+            unit,
+            result=result,
+            held=self.board.released_of(unit.name),
+            report=self.view.units.get(unit.name),
+            cluster=self.view.clusters.get(unit.name.cluster),
+            suspensions=self.board.suspensions_of(unit),
+            quarantine=quarantine,
+            behind=behind_of(
+                unit, fleet, results=self.board.results, building=self.view.rendering, waits=self.board.waits
+            ),
+            now=self.wall(),
+            is_unspoken=unit.name in self.view.unspoken,
         )
 
 

@@ -18,6 +18,7 @@ from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.turns import earlier_turn, is_changed_since, last_of, with_row, without_who_came_anew
 from fleet.values import dataclass
 
+ABORTED, ROLLED_BACK = "aborted", "rolled back"
 ENDED_KEPT = 50
 ROWS_KEPT = 5  # of the latest passages that ended; of each overlay its latest row besides: a rollback needs it
 NAMED = 5  # units in one line
@@ -26,10 +27,14 @@ QUARANTINED_KEPT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One unit that goes by steps: its newest result, and what it was told to hold last."""
+    """One unit that goes by steps: its newest result, and what it was told to hold last.
+
+    is_well: whether it is known to be Healthy on that, where it holds the newest; asked where a row begins.
+    """
 
     result: Rendered
     held: Rendered | None
+    is_well: bool = True
 
 
 def take_over(
@@ -55,7 +60,11 @@ def _taken_over(
     passage = with_row(kept, overlay)
     row = passage.rows[overlay] if passage is not None else None
     if passage is None or row is None:
-        return _begin(kept, overlay, Row(_targets(wanted, pending)), head, wall) if pending else kept
+        if not pending:
+            return kept
+        again = _unproven(kept, overlay, wanted, pending)
+        before = {name: held for name, held in again.items() if held is not None}
+        return _begin(kept, overlay, Row(_targets(wanted, pending | again.keys()), before=before), head, wall)
     others = {name for name in pending if name not in row.targets}
     differs = any(name in wanted and wanted[name].result.bundle != digest for name, digest in row.targets.items())
     # What was released and is the newest is judged further; what never moved, or was taken back, is no part of it.
@@ -76,6 +85,41 @@ def _taken_over(
         joined = replace(row, targets={**row.targets, **_targets(wanted, others)}, before=_before(row, wanted, wanted))
         return _put(kept, replace(passage, rows={**passage.rows, overlay: joined}))
     return kept
+
+
+def _unproven(
+    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, Wanted], pending: Iterable[ClusterName]
+) -> dict[ClusterName, Rendered | None]:
+    """Clusters that hold the newest result already, and are a part of the row that begins with it all the same.
+
+    What an earlier row brought there that ended before its time goes its way again, with soaks, gates and approvals;
+    and so does what came with the same commit and is not Healthy now. With what each goes back to, None for nothing.
+    """
+    commits = {wanted[name].result.commit for name in pending}
+    found: dict[ClusterName, Rendered | None] = {}
+    for name, unit in wanted.items():
+        if unit.held is None or unit.held.bundle != unit.result.bundle:
+            continue
+        is_early, before = _ended_early(kept, overlay, name, unit.held)
+        if is_early or (not unit.is_well and unit.result.commit in commits):
+            found[name] = before
+    return found
+
+
+def _ended_early(
+    kept: Passages, overlay: OverlayName, cluster: ClusterName, held: Rendered
+) -> tuple[bool, Rendered | None]:
+    """Whether the latest row that had this result for a cluster was aborted, or taken back and left it there.
+
+    With what that row found there.
+    """
+    for passage in reversed(kept.all):
+        row = passage.rows.get(overlay)
+        if row is not None and row.targets.get(cluster) == held.bundle:
+            return row.back or not row.done, row.before.get(cluster)
+        if row is None and passage.commit == held.commit and overlay in passage.overlays:
+            return passage.outcome in (ABORTED, ROLLED_BACK), None  # its rows are forgotten
+    return False, None
 
 
 def _before(
@@ -233,12 +277,12 @@ def taken_back(
     passage = replace(
         passage, rows={**passage.rows, **{name: replace(row, done=True, back=True) for name, row in rows.items()}}
     )
-    return replace(done, kept=_ended(kept, passage, stop, ended, "rolled back", barred))
+    return replace(done, kept=_ended(kept, passage, stop, ended, ROLLED_BACK, barred))
 
 
 def aborted(kept: Passages, passage: Passage, stop: Stop) -> Passages:
     """Nothing more of it is released, under no commit; what was released stays."""
-    return _ended(kept, passage, stop, stop, "aborted", {name: [row.targets] for name, row in passage.rows.items()})
+    return _ended(kept, passage, stop, stop, ABORTED, {name: [row.targets] for name, row in passage.rows.items()})
 
 
 def readmitted(kept: Passages, commit: Revision) -> Passages:
@@ -309,7 +353,7 @@ def _without_row(kept: Passages, passage: Passage, overlay: OverlayName, why: St
     if rest.halted is not None and rest.halted.overlay == overlay:
         rest = replace(rest, halted=None)  # what failed goes its way with a newer commit
     if all(row.done for row in rows.values()):
-        outcome = "rolled back" if rows and all(row.back for row in rows.values()) else "done" if rows else "superseded"
+        outcome = ROLLED_BACK if rows and all(row.back for row in rows.values()) else "done" if rows else "superseded"
         rest = replace(rest, outcome=outcome, ended=why, ended_at=why.since, halted=None, paused=None)
     return _put(kept, rest)
 

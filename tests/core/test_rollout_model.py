@@ -88,6 +88,7 @@ class Rollouts(RuleBasedStateMachine):
         self.said: dict[tuple[Revision, str], dict[str, int]] = {}  # at which turn who approved each step
         self.trouble: dict[tuple[Revision, OverlayName, str], float] = {}  # uptime when a step was last not calm
         self.last: dict[Revision, Advance] = {}
+        self.proven: set[tuple[UnitName, str]] = set()  # of each unit: results with which its step was over
         self.went_back: set[OverlayName] = set()  # by a person, and nothing was released to them since
 
     @property
@@ -215,6 +216,18 @@ class Rollouts(RuleBasedStateMachine):
         for overlay in OVERLAYS:
             self.the_same_commit_gives_something_else(overlay)
 
+    @rule(agreed=st.booleans(), looks=st.integers(1, 3))
+    def all_is_aborted_and_let_in_again(self, agreed: bool, looks: int) -> None:
+        """What has it already is a part of what begins again, be it ill or not proven yet."""
+        self.mend()
+        self.commit_everywhere(OVERLAYS)
+        self.a_calm_while(0, agreed=agreed)
+        for _ in range(looks):
+            self.time_passes(1.0)
+        self.order("abort")
+        self.look()
+        self.order("readmit")
+
     @rule(down=st.sampled_from([0.0, 3600.0, -3600.0]))
     def restart(self, down: float) -> None:
         """Killed: what was written is there, up to 5 s of the clock are lost, the wall clock may jump either way."""
@@ -254,6 +267,7 @@ class Rollouts(RuleBasedStateMachine):
             for name in row.excused - passage.rows[overlay].excused:
                 fact = facts[overlay].units[name]
                 assert not (fact.released and fact.condition is Condition.WELL), "what is Healthy may fail no more"
+        self.note_proven(passage, after)
         self.kept = settle(self.kept, after, self.wall)
         self.trouble.clear()
 
@@ -402,6 +416,7 @@ class Rollouts(RuleBasedStateMachine):
             assert not found.releases, "a stopped rollout released something"
         self.check_failures(after)
         self.check_steps(before, found, facts)
+        self.check_way(before, found)
         self.check_gates(before, found)
         self.check_approvals(before, found)
         stage_of = {name: stage for stage in self.stages for name in stage.clusters}
@@ -480,6 +495,25 @@ class Rollouts(RuleBasedStateMachine):
                 if stage.name in row.passed - before.rows[overlay].passed and touched:
                     assert calm or set(touched) <= row.excused, "a step was over too early"
                     assert self.uptime - self.trouble.get(key, -1e9) >= stage.step.soak_seconds, "a soak was cut short"
+
+    def check_way(self, before: Passage, found: Advance) -> None:
+        """Whatever a row takes for its part: what an earlier step has was proven there before it goes on."""
+        self.note_proven(before, found.passage)
+        unseen = self.away.keys() | self.suspended | self.hidden
+        for unit in found.releases:
+            row = found.passage.rows[unit.overlay]
+            earlier = self.stages[: next(n for n, stage in enumerate(self.stages) if unit.cluster in stage.clusters)]
+            for name in {name for stage in earlier for name in stage.clusters} - row.targets.keys() - unseen:
+                other, digest = UnitName(unit.overlay, name), self.units[unit]
+                if digest != "0" and self.units[other] == self.held[other].bundle == digest:
+                    assert (other, digest) in self.proven or other in self.unbuilt, "what has it was forgotten"
+
+    def note_proven(self, before: Passage, after: Passage) -> None:
+        for overlay, row in after.rows.items():
+            for stage in self.stages:
+                if stage.name in row.passed - before.rows[overlay].passed:
+                    has = [UnitName(overlay, name) for name in stage.clusters if name in row.targets]
+                    self.proven |= {(unit, row.targets[unit.cluster]) for unit in has}
 
     def lost_among(self, overlay: OverlayName, names: Iterable[ClusterName]) -> list[ClusterName]:
         return [name for name in names if self.is_lost(UnitName(overlay, name))]
