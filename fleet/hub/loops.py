@@ -13,6 +13,7 @@ import structlog
 
 from fleet import telemetry
 from fleet.core.retry import Backoff, next_wait
+from fleet.ending import end_if_asked
 from fleet.errors import FleetError, StateError, StateNotWritable
 from fleet.values import dataclass, field
 
@@ -71,6 +72,7 @@ async def keep_running(
             log.exception("loop failed", loop=service.name)
         finally:
             steady.cancel()
+        end_if_asked()
         if loop.time() - began > STEADY_SECONDS:
             wait = 0.0
         wait = next_wait(wait, random.random(), BACKOFF)

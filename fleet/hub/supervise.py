@@ -11,6 +11,7 @@ import structlog
 
 from fleet import telemetry
 from fleet.core.ids import ClusterName
+from fleet.ending import end_if_asked
 from fleet.errors import FleetError, StateError, WorkerFailed
 
 log = structlog.get_logger("hub")
@@ -45,6 +46,7 @@ async def supervise(
             trace = "".join(traceback.format_exception(group))
             log.error("worker failed", cluster=name, bugs=bugs, trace=trace)
             await _told(name, tell, _failure(name, group, bugs))
+        end_if_asked()
         if bugs >= BUGS_UNTIL_QUARANTINE:
             return
         await pause(FIRST_PAUSE_SECONDS * 2**bugs * random.uniform(0.8, 1.2))

@@ -15,6 +15,7 @@ from fleet.core.ids import ClusterName, Identity
 from fleet.core.retry import REFUSALS, Backoff, next_wait
 from fleet.core.rollout import Desired
 from fleet.core.status import EventKind
+from fleet.ending import end_if_asked
 from fleet.errors import FleetError, IdentityMismatch, Retry
 from fleet.ports.kube import Catalog, Connector, Fence, Kube
 from fleet.ports.worker import Audit, AuditEntry, Feed, Journal, JournalEntry, JournalState, Sink
@@ -109,6 +110,7 @@ class Worker:
                 continue
             except FleetError as error:
                 failure = error
+            end_if_asked()
             if asyncio.get_running_loop().time() - started > self._limits.reconnect_most_seconds:
                 wait = 0.0
             resume = {}  # the journal's tokens served the first session; later ones start from lists

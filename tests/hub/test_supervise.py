@@ -97,6 +97,44 @@ async def test_cancelling_passes_through() -> None:
     assert worker.told == []
 
 
+async def fails_when_it_is_ended(began: asyncio.Event, error: Exception) -> None:
+    """One of its tasks fails as it is cancelled: its group raises that alone."""
+
+    async def work() -> None:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        finally:
+            raise error
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(work())
+
+
+@pytest.mark.parametrize("error", [StateNotWritable("full"), KeyError("a bug")])
+@pytest.mark.parametrize("kind", ["worker", "loop"])
+async def test_what_fails_as_it_is_ended_is_not_started_again(kind: str, error: Exception) -> None:
+    worker, began = Worker(), asyncio.Event()
+
+    async def start() -> None:
+        worker.starts += 1
+        await fails_when_it_is_ended(began, error)
+
+    worker.start = start
+    work = worker.run() if kind == "worker" else keep_running(Service("commits", start), Standing(), pause=worker.pause)
+    task = asyncio.create_task(work)
+    await began.wait()
+    task.cancel()
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(task), 5)
+        assert (task.cancelled(), worker.starts) == (True, 1)
+    finally:
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("trouble", [StateNotWritable("the state cannot be written", why="disk full"), KeyError("x")])
 async def test_a_loop_that_fails_is_shown_and_runs_again(trouble: Exception) -> None:
     worker, standing, shown = Worker(trouble), Standing(), []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from rig import config_map
@@ -73,3 +74,31 @@ async def test_nothing_goes_or_is_taken_over_before_it_is_written_down(hub: Full
         await hub.until(lambda: [e.outcome for e in hub.audited if e.action == action][-1:] == ["done"], "done")
     assert data_of(hub) == (None if action == "delete" else {"a": "1"})
     assert next(e.outcome for e in hub.audited if e.action == action) == ""
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_worker_ends_though_the_log_fails_as_it_is_ended(hub: FullHub, fails: bool) -> None:
+    """It was connected again, and went on."""
+
+    async def write(entry: AuditEntry) -> Head:
+        if entry.action != "delete":
+            return await SimHub.write(hub, entry)
+        try:
+            hub.tried.set()
+            await asyncio.Event().wait()
+        finally:
+            if fails:
+                raise StateNotWritable("the audit log cannot be written")
+        raise AssertionError
+
+    hub.write = write
+    unit = hub.want("web", [config_map("a", SHOP), config_map("x", SHOP)])
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(hub.worker())
+        await hub.until_well(unit)
+        hub.want("web", [config_map("a", SHOP)], commit="b")
+        async with asyncio.timeout(20):
+            await hub.tried.wait()
+        async with asyncio.timeout(10):
+            await stack.aclose()
+    assert data_of(hub) == {"a": "1"}
