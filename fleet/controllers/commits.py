@@ -16,17 +16,17 @@ import structlog
 
 from fleet import telemetry
 from fleet.controllers.board import Board
+from fleet.controllers.budgets import BudgetInForce
 from fleet.controllers.convergence import Convergence
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
-from fleet.core.budgets import Budgets, decode_budgets, encode_budgets
 from fleet.core.fleet import Fleet, OverlayState, Problem, Severity, Unit
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result, judge_rights
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
-from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateDamaged, StateError
+from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateError
 from fleet.inventory.load import Loaded, load_fleet
 from fleet.ports.render import Renderer, RenderRequest, request_of
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
@@ -38,7 +38,6 @@ log = structlog.get_logger("commits")
 RENDERS_IN_FLIGHT = 16
 _PAUSE_OF_RELEASE = 4.0  # times what one took, before the next one of a commit
 IN_FORCE = "commit-in-force"
-BUDGETS = "budgets"  # value of the state
 
 
 @dataclass(slots=True)
@@ -97,7 +96,7 @@ class Commits:
         self._unfinished = False  # a commit was taken over in part: the hub's own state could not be written
         self._is_refused = False  # the newest commit says nothing; the inventory before it is in force (R6)
         self._again: set[UnitName] = set()  # their builds failed for a passing reason
-        self._budgets: Budgets | None = None  # None: not read from the state yet
+        self._budget = BudgetInForce(state)
         self._uncompared: Fleet | None = None  # the commit in force, where its plan could not be computed
 
     async def run(self) -> None:
@@ -206,15 +205,12 @@ class Commits:
         known = self._loaded.fleet.problems if self._loaded is not None else ()
         self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
         self._count_problems(self._loaded.fleet.problems, known, commit)
-        found = self._loaded.fleet
-        budgets, values = await self._budgets_with(found)
-        if found.unknown.everything is None:
-            found = replace(found, budget=budgets.in_force(self._state.run_time()))
-        if found.budget != self._loaded.fleet.budget and values:
+        found, values = await self._budget.take(self._loaded.fleet)
+        if values and found.budget != self._loaded.fleet.budget:
             events = (*events, self._budget_line(commit))
         # A hub that is killed from here on must not take up the commit before: units would go back to it (V3).
         await self._state.put_released((), values={IN_FORCE: commit, **values}, events=events)
-        self._budgets = budgets
+        self._budget.saved()
         self._bells.news.ring()
         await self._convergence.begin(commit, started)
         # From here until `rendering` is set nothing waits: a commit in force with old results would look arrived.
@@ -251,39 +247,17 @@ class Commits:
         await self._convergence.released(commit)
         log.info("commit in force", commit=commit, rendered=len(todo), units=len(fleet.units))
 
-    async def _budgets_with(self, fleet: Fleet) -> tuple[Budgets, Mapping[str, str]]:
-        """All budgets that count with this commit's, and what is to be written of them. Raises StateError.
-
-        A commit that says nothing says no budget either (R5).
-        """
-        if self._budgets is None:
-            text = await self._state.get_value(BUDGETS)
-            try:
-                self._budgets = decode_budgets(text) if text else Budgets()
-            except ValueError as error:
-                raise StateDamaged(
-                    "which budgets of deletions were in force cannot be read",
-                    why=str(error),
-                    next_step="restore a backup of the data directory",
-                ) from error
-        if fleet.unknown.everything is not None:
-            return self._budgets, {}
-        budgets = self._budgets.with_budget(fleet.budget, self._state.run_time())
-        return budgets, {BUDGETS: encode_budgets(budgets)} if budgets != self._budgets else {}
-
     def _budget_line(self, commit: Revision) -> Event:
         text = f"the budget of {short(commit)} is looser: it counts for deletions an hour from now, not for its own"
         return Event(self._wall(), EventKind.NOTE, ClusterName(""), None, text, commit)
 
     async def _let_budget_count(self) -> None:
         """Put a looser budget in force once its hour is over."""
-        fleet = self._view.fleet
-        if fleet is None or self._budgets is None or not self._budgets.fetched or self._is_refused:
+        fleet, budget = self._view.fleet, self._budget.now()
+        if fleet is None or budget is None or budget == fleet.budget or self._is_refused:
             return
-        budget = self._budgets.in_force(self._state.run_time())
-        if fleet.budget != budget:
-            self._board.take_fleet(replace(fleet, budget=budget))
-            await self._board.publish()
+        self._board.take_fleet(replace(fleet, budget=budget))
+        await self._board.publish()
 
     def _count_problems(self, found: Sequence[Problem], known: Sequence[Problem], commit: Revision) -> None:
         """Count what this commit brought; a problem that stays is counted once."""

@@ -6,7 +6,7 @@ import pytest
 from controllers.rig import Brain
 from hubworld import AT_ONCE, cluster_file, config_map, overlay
 
-from fleet.controllers.commits import BUDGETS
+from fleet.controllers.budgets import BUDGETS
 from fleet.core.fleet import Budget
 from fleet.core.planning.holds import stricter
 from fleet.core.rollout import Apply
