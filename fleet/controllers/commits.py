@@ -20,6 +20,7 @@ from fleet.controllers.budgets import BudgetInForce
 from fleet.controllers.convergence import Convergence
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
+from fleet.controllers.releases import Releases
 from fleet.core.fleet import Fleet, OverlayState, Problem, Severity, Unit
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.refusal_log import Boundary, Refusal
@@ -76,6 +77,7 @@ class Commits:
         source: Source,
         renderer: Renderer,
         board: Board,
+        releases: Releases,
         view: View,
         state: State,
         bells: Bells,
@@ -86,7 +88,8 @@ class Commits:
         wall: Callable[[], float],
         plans: PlanApprovals | None = None,
     ) -> None:
-        self._source, self._renderer, self._board, self._view = source, renderer, board, view
+        self._source, self._renderer, self._view = source, renderer, view
+        self._board, self._books, self._releases = board, board.books, releases
         self._state, self._bells, self._convergence, self._traces = state, bells, convergence, traces
         self._refusals, self._poll_seconds, self._wall = refusals, poll_seconds, wall
         self._plans = plans
@@ -226,7 +229,7 @@ class Commits:
         todo = self._stale(fleet, resolved, changed) if resolved is not None else {}
         self._view.rendering = frozenset(todo)
         self._view.version += 1
-        self._board.look_at_leaving()
+        self._board.departures.look_again()
         await self._board.publish()
         at = self._wall()
         self._again.clear()
@@ -236,10 +239,10 @@ class Commits:
             self._traces.span(telemetry.SPAN_RENDER, commit, at, self._wall(), attributes=attributes)
         self._view.rendering = frozenset()
         self._view.version += 1
-        await self._board.settle()
+        await self._releases.settle()
         await self._compare(self._loaded.fleet, previous.fleet if previous is not None else None)
         self._unfinished = False
-        self._board.first_is_over()
+        self._books.first_is_over()
         self._bells.rollouts.set()
         if resolved is None:
             log.warning("commit not taken over", commit=commit, in_force=fleet.commit)
@@ -279,7 +282,7 @@ class Commits:
         todo = {name: self._wanted.of_unit[name] for name in sorted(again) if name in self._wanted.of_unit}
         if fleet is not None:
             await self._render(snapshot, fleet, todo)
-            await self._board.settle()
+            await self._releases.settle()
             await self._convergence.released(fleet.commit)
 
     def _stale(
@@ -293,7 +296,7 @@ class Commits:
                 unused.append(request)
         stale: set[UnitName] = set()
         for name in resolved:
-            request, result = request_of(fleet.units[name]), self._board.results.get(name)
+            request, result = request_of(fleet.units[name]), self._books.results.get(name)
             is_absent = fleet.units[name].overlay.state is OverlayState.ABSENT
             was_absent = isinstance(result, Rendered) and result.bundle == EMPTY_BUNDLE.digest
             if self._wanted.of_unit.get(name) != request or result is None or is_absent != was_absent:
@@ -333,7 +336,7 @@ class Commits:
                 results, began = dict(ready), time.monotonic()
                 ready.clear()
                 left -= len(results)
-                await self._board.release(results)
+                await self._releases.release(results)
                 self._bells.rollouts.set()
                 if left:
                     await asyncio.sleep(_PAUSE_OF_RELEASE * (time.monotonic() - began))
@@ -384,7 +387,7 @@ class Commits:
     def _keep_commit(self, name: UnitName, result: Result) -> Result:
         """The commit that first brought a bundle stays with it: a unit whose result is the same is not touched."""
         if isinstance(result, Rendered):
-            for earlier in (self._board.released_of(name), self._board.results.get(name)):
+            for earlier in (self._books.held.get(name), self._books.results.get(name)):
                 if isinstance(earlier, Rendered) and earlier.bundle == result.bundle:
                     return replace(result, commit=earlier.commit)
         return result

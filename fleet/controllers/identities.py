@@ -27,6 +27,10 @@ class Identities:
     )  # refused, with whose
     renames: dict[ClusterName, ClusterName] = field(default_factory=dict[ClusterName, ClusterName])  # old name to new
 
+    def of(self, cluster: ClusterName) -> Identity | None:
+        """The recorded identity."""
+        return self.recorded.get(cluster)
+
     def claim(self, cluster: ClusterName, identity: Identity, entries: Collection[ClusterName]) -> ClusterName | None:
         """Take an identity for an entry; if it is that of another one in `entries`, that is returned instead."""
         for other, known in (*self.recorded.items(), *self.proven.items()):

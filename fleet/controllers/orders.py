@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fleet import telemetry
 from fleet.controllers.board import Board
+from fleet.controllers.claims import Claims
 from fleet.controllers.overrides import orphans_of, override_of
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
+from fleet.controllers.releases import Releases
 from fleet.controllers.wipes import Wipes
 from fleet.core.guard import Approvals, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
@@ -37,6 +39,8 @@ class Orders:
 
     state: State
     board: Board
+    releases: Releases
+    claims: Claims
     view: View
     bells: Bells
     refusals: Refusals
@@ -64,15 +68,15 @@ class Orders:
         found = [await self._request_of(row, operations) for row in reversed(operations)]
         requests = [request for request in found if request is not None]
         recovered = await self._recovered()
-        self.board.take_orders(
+        self.board.standing.take(
             await self.state.suspensions(),
             requests,
             approvals_of(holds),
-            released_falls_of(holds, self.board.falls()),
+            released_falls_of(holds, self.board.roster.falls()),
             recovered,
         )
         for cluster, identity in (await self.state.identities()).items():
-            self.board.take_identity(ClusterName(cluster), Identity(identity))
+            self.claims.record(ClusterName(cluster), Identity(identity))
         await self.board.publish()
         self.bells.rollouts.set()  # who is suspended counts for them
 
@@ -94,7 +98,7 @@ class Orders:
             await self.state.set_value(RECOVERED, " ".join(recovered))
         if set(recovered) - believed:
             values = {BELIEVED: " ".join(recovered)}
-            await self.board.believe(frozenset(map(ClusterName, recovered)), values, self.wall())
+            await self.releases.believe(frozenset(map(ClusterName, recovered)), values, self.wall())
         return frozenset(map(ClusterName, recovered))
 
     def _asks(self, cluster: ClusterName) -> bool:
@@ -120,7 +124,7 @@ class Orders:
                 await self.state.end_operation(row.id, "refused", found.why, self.wall())
             # What waits for its step is released by the loop of rollouts, which rings when it did.
             return SyncRequest(row.id, unit, override=True) if found.way is Way.SYNC else None
-        if self.board.waits(unit):
+        if self.board.books.waits(unit):
             link = self.view.waits.get(unit)
             chain = f"{link.state.value}: {link.reason}" if link is not None else "waits: for its step of the rollout"
             await self.state.end_operation(row.id, "refused", chain, self.wall())
@@ -165,7 +169,7 @@ class Orders:
 
     def _is_being_wiped(self, row: HoldRow, now: float) -> bool:
         """Whether a wipe goes on that asked for any of it: while other units may take objects (R16) it does not ask."""
-        leaving = self.board.leaving()
+        leaving = self.board.roster.leaving.units
         return now < row.expires_at and any(
             leave.wipe and not leave.wiped and leave.commit == request.commit
             for request in row.requests
@@ -185,7 +189,7 @@ class Orders:
         for report in self.view.units.values():
             for request in report.holds:
                 wanted.setdefault((request.unit.overlay, request.commit), []).append(request)
-        for unit, leave in self.board.falls().items():
+        for unit, leave in self.board.roster.falls().items():
             request = HoldRequest(unit, leave.commit, FALL, leave.fall, ())
             wanted.setdefault((unit.overlay, leave.commit), []).append(request)
         for requests in wanted.values():

@@ -32,7 +32,7 @@ def bind(kept: Passages, row: OperationRow, unit: UnitName, board: Board) -> Pas
 
 def _brought(unit: UnitName, board: Board) -> Rendered:
     """What a sync of this unit would bring now."""
-    return board.waiting().get(unit) or board.held().get(unit) or _NOTHING
+    return board.books.waiting.get(unit) or board.books.held.get(unit) or _NOTHING
 
 
 def override_of(
@@ -47,7 +47,7 @@ def override_of(
     """What becomes of an override now. every: all open operations; kept: all rollouts; now: wall clock."""
     bound, newest = kept.overrides.get(row.id), _brought(unit, board)
     refused = _refused(row, unit, board, kept)
-    if stops := board.suspensions_of(fleet.units[unit]):
+    if stops := board.standing.suspensions_of(fleet.units[unit]):
         refused = refused or f"suspended: {stops[0].reason}"
     if bound is not None and bound.bundle != newest.bundle:
         refused = f"it was asked for with {named(bound)}, and {named(newest)} is the newest now; ask anew"
@@ -57,7 +57,7 @@ def override_of(
         actor=row.actor,
         approved_by=[each.actor for each in every if each.kind == APPROVE_KIND and each.target == row.id],
         needed=fleet.override_approvals,
-        waits=board.waits(unit),
+        waits=board.books.waits(unit),
         is_bound=bound is not None,
         refused=refused,
     )
@@ -65,9 +65,9 @@ def override_of(
 
 def _refused(row: OperationRow, unit: UnitName, board: Board, kept: Passages) -> str:
     """Why what waits for its step does not go ahead of it."""
-    if not board.waits(unit):
+    if not board.books.waits(unit):
         return ""
-    if board.is_barred(unit, board.waiting()[unit]):
+    if board.books.is_barred(unit, board.books.waiting[unit]):
         return "its newest result was taken back; an override does not bring it: fleet rollout resume"
     for passage in kept.all:
         stop = passage.halted or passage.paused

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from fleet.controllers.board import Board
+from fleet.controllers.claims import Claims
 from fleet.controllers.convergence import Convergence
 from fleet.controllers.refusals import Refusals
 from fleet.core.audit import AuditEntry
@@ -31,12 +32,14 @@ class Intake:
         view: View,
         state: State,
         board: Board,
+        claims: Claims,
         bells: Bells,
         convergence: Convergence,
         refusals: Refusals,
         wall: Callable[[], float],
     ) -> None:
-        self._view, self._state, self._board, self._bells = view, state, board, bells
+        self._view, self._state, self._bells = view, state, bells
+        self._board, self._claims = board, claims
         self._convergence, self._refusals, self._wall = convergence, refusals, wall
         self._holding: set[UnitName] = set()  # units that asked for a hold when they reported last
 
@@ -51,7 +54,7 @@ class Intake:
         await self._take_identity(report)
         for unit in report.units:
             if unit.detached:
-                await self._board.left(unit.unit)
+                await self._board.departures.end(unit.unit)
                 self._bells.clusters.set()  # a cluster that left may be forgotten now
                 self._bells.orders.set()
             else:
@@ -60,7 +63,7 @@ class Intake:
             await self._state.end_operation(operation.operation, operation.outcome, operation.message, report.at)
         holding = {unit.unit for unit in report.units if unit.holds}
         reported = {unit.unit for unit in report.units}
-        wiped = any(leave.wipe for unit, leave in self._board.leaving().items() if unit in reported)
+        wiped = any(leave.wipe for unit, leave in self._board.roster.leaving.units.items() if unit in reported)
         if holding or self._holding & reported or report.operations or wiped:
             self._bells.orders.set()
         self._holding = (self._holding - reported) | holding
@@ -92,7 +95,7 @@ class Intake:
         """Record the identity of a first contact (R1); asks memory alone, because each report comes by here."""
         identity = report.identity
         is_trouble = report.reason and not report.reachable  # where another installation is, it is this cluster still
-        if identity is None or is_trouble or self._board.identity_of(report.cluster) is not None:
+        if identity is None or is_trouble or self._board.identities.of(report.cluster) is not None:
             return
         await self._state.write(
             AuditEntry(
@@ -106,16 +109,16 @@ class Intake:
             )
         )
         await self._state.record_identity(report.cluster, identity)
-        self._board.take_identity(report.cluster, identity)
+        self._claims.record(report.cluster, identity)
         self._bells.orders.set()
 
     async def rename(self, old: ClusterName, new: ClusterName) -> None:
         """A cluster that has another name in the repo now (R2); no worker of either name runs."""
-        identity = self._board.identity_of(old)
+        identity = self._board.identities.of(old)
         reason = f"entry {old} is called {new} now"
         entry = AuditEntry(self._wall(), "hub", "rename-cluster", new, identity or "", reason=reason, outcome="done")
         await self._state.write(entry)
-        await self._board.rename(old, new)
+        await self._claims.rename(old, new)
         self._view.forget(old)
         event = Event(self._wall(), EventKind.NOTE, new, None, f"renamed: {reason}; record and objects stay")
         await self._state.add_events([event])
@@ -127,4 +130,4 @@ class Intake:
         """A cluster that left the repo and whose units are all let go."""
         await self._state.forget_cluster(cluster)
         self._view.forget(cluster)
-        self._board.forget(cluster)
+        self._claims.forget(cluster)

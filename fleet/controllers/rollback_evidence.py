@@ -72,7 +72,7 @@ class Evidence:
         )
 
     def _entries(self, deed: Deed) -> Iterable[AuditEntry]:
-        held = self.board.held()
+        held = self.board.books.held
         for unit in [*deed.back, *deed.stays]:
             if unit not in held:
                 continue
@@ -82,7 +82,7 @@ class Evidence:
                 actor=deed.by,
                 action=ROLLBACK,
                 cluster=unit.cluster,
-                identity=self.board.identity_of(unit.cluster) or "",
+                identity=self.board.identities.of(unit.cluster) or "",
                 unit=str(unit),
                 object=rollback_text(held[unit].bundle, to.bundle if to is not None else ""),
                 commit=deed.commit,
@@ -92,7 +92,7 @@ class Evidence:
 
     def _outcome(self, entry: AuditEntry, error: FleetError) -> str:
         """How one went where telling of it failed: what is released is durable."""
-        held = self.board.released_of(UnitName.parse(entry.unit))
+        held = self.board.books.held.get(UnitName.parse(entry.unit))
         is_there = held is not None and goes_to(entry.object, held.bundle)
         return entry.outcome or ("done" if is_there else f"failed: {error.reason}")
 

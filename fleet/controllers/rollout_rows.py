@@ -55,7 +55,8 @@ class Rows:
 
     def _groups(self, fleet: Fleet) -> dict[OverlayName, _Group]:
         """The units of overlays that wait or are under way."""
-        waiting = {name for name in self.board.waiting() if self.board.waits(name)}
+        books = self.board.books
+        waiting = {name for name in books.waiting if books.waits(name)}
         concerned = {name.overlay for name in waiting} | open_rows(self.view.passages)
         groups: dict[OverlayName, _Group] = {}
         if concerned:
@@ -70,24 +71,25 @@ class Rows:
         """Units that the hub knows of, and the commit in force does not say."""
         if fleet.unknown == _ALL_IS_SAID:
             return
-        known = {*self.view.kept, *self.board.held(), *fleet.unknown.units}
+        known = {*self.view.kept, *self.board.books.held, *fleet.unknown.units}
         for overlay, row in _open_rows_of(self.view.passages).items():
             known |= {UnitName(overlay, cluster) for cluster in row.targets if cluster in fleet.clusters}
         overlays = set(concerned)
         names = sorted(
             name
             for name in known
-            if name.overlay in overlays and name not in fleet.units and name not in self.board.leaving_of(name.cluster)
+            if name.overlay in overlays and name not in fleet.units and name not in self.board.roster.leaving.units
         )
         for unit, problem in unsaid_units(fleet, self.view.kept, names):
             yield unit, RenderProblem(problem.reason, f"{problem.what} ({problem.origin})", fleet.commit)
 
     def is_rendering(self, units: Iterable[Unit]) -> bool:
         """Whether one of these units is not judged at the commit in force yet."""
-        return any(unit.name in self.view.rendering or unit.name not in self.board.results for unit in units)
+        results = self.board.books.results
+        return any(unit.name in self.view.rendering or unit.name not in results for unit in units)
 
     def _taken_over(self, fleet: Fleet, groups: Mapping[OverlayName, _Group], wall: float) -> Passages:
-        kept, held, nothing = self.view.passages, self.board.held(), _Group()
+        kept, held, nothing = self.view.passages, self.board.books.held, _Group()
         gone = [
             overlay
             for overlay in open_rows(kept)
@@ -116,13 +118,14 @@ class Rows:
 
     def _results_of(self, fleet: Fleet, group: _Group) -> Iterator[tuple[Unit, Result]]:
         """All units that go by steps with their newest result, or why there is none."""
+        results = self.board.books.results
         for unit in filter(goes_by_steps, group.said):
-            yield unit, self.board.results.get(unit.name) or RenderProblem("", "it is not built yet", fleet.commit)
+            yield unit, results.get(unit.name) or RenderProblem("", "it is not built yet", fleet.commit)
         yield from ((unit, problem) for unit, problem in group.unsaid if goes_by_steps(unit))
 
     def _judged_by(self, unit: Unit, result: Result, row: Row | None) -> Result:
         target = row.targets.get(unit.name.cluster) if row is not None else None
-        return judged_by(result, self.board.released_of(unit.name), target)
+        return judged_by(result, self.board.books.held.get(unit.name), target)
 
     def _facts_of(self, fleet: Fleet, group: _Group, row: Row, kept: Passages) -> RowFacts:
         """Facts of one overlay; group: all of it."""
@@ -159,7 +162,7 @@ class Rows:
             lost={
                 name: why
                 for name, why in {**missing, **barred}.items()
-                if not self.board.suspensions_of(steps[name][0])
+                if not self.board.standing.suspensions_of(steps[name][0])
             },
             left_over=frozenset(
                 name
@@ -173,13 +176,17 @@ class Rows:
         return fact_of(
             unit,
             result=result,
-            held=self.board.released_of(unit.name),
+            held=self.board.books.held.get(unit.name),
             report=self.view.units.get(unit.name),
             cluster=self.view.clusters.get(unit.name.cluster),
-            suspensions=self.board.suspensions_of(unit),
+            suspensions=self.board.standing.suspensions_of(unit),
             quarantine=quarantine,
             behind=behind_of(
-                unit, fleet, results=self.board.results, building=self.view.rendering, waits=self.board.waits
+                unit,
+                fleet,
+                results=self.board.books.results,
+                building=self.view.rendering,
+                waits=self.board.books.waits,
             ),
             now=self.wall(),
             is_unspoken=unit.name in self.view.unspoken,

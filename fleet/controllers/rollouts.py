@@ -1,4 +1,4 @@
-"""The loop that leads commits through the fleet: it looks, core/advance.py decides, the board releases.
+"""The loop that leads commits through the fleet: it looks, core/advance.py decides, releases.py releases.
 
 What was decided is durable, together with the releases that follow from it, before any worker hears of them (R22). A
 hub that was killed goes on at the same step; time in which no hub ran never counts as soak (R24).
@@ -17,6 +17,7 @@ from fleet.controllers.board import Board
 from fleet.controllers.gates import Gates
 from fleet.controllers.histories import Histories, values_of
 from fleet.controllers.overrides import bind, override_of
+from fleet.controllers.releases import Releases
 from fleet.controllers.rollback_evidence import Deed, Evidence
 from fleet.controllers.rollout_rows import Rows
 from fleet.core.advance import Advance, advance
@@ -55,13 +56,15 @@ class Rollouts:
         *,
         state: State,
         board: Board,
+        releases: Releases,
         view: View,
         bells: Bells,
         gates: Gates,
         wall: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._state, self._board, self._view, self._bells = state, board, view, bells
+        self._state, self._view, self._bells = state, view, bells
+        self._board, self._books, self._releases = board, board.books, releases
         self._gates, self._wall, self._clock = gates, wall, clock
         self._rows, self._histories = Rows(board, view, wall), Histories(state)
         self._evidence = Evidence(state, board, wall)
@@ -82,7 +85,7 @@ class Rollouts:
                 why=str(error),
                 next_step="restore a backup of the data directory",
             ) from error
-        await self._board.take_rollouts()
+        await self._releases.take_rollouts()
         self._started_at, self._is_open = self._clock(), True
         if not self._born_at:
             self._born_at, self._born = self._wall(), self._started_at
@@ -124,8 +127,8 @@ class Rollouts:
         for row in reversed(operations):
             if (fleet := self._view.fleet) is not None and row.id not in self._view.passages.carried:
                 await self._carry_out(row, fleet)
-        await self._histories.read(open_rows(self._view.passages) | {name.overlay for name in self._board.waiting()})
-        # From here until the board takes what was decided, nothing that is decided on can change.
+        await self._histories.read(open_rows(self._view.passages) | {name.overlay for name in self._books.waiting})
+        # From here until what was decided is released, nothing that is decided on can change.
         fleet, wall = self._view.fleet, self._wall()
         if fleet is None:
             return None
@@ -137,7 +140,7 @@ class Rollouts:
             carried={name: ended for name, ended in kept.carried.items() if name in still_open},
             overrides={name: bound for name, bound in kept.overrides.items() if name in still_open},
         )
-        kept = with_found(kept, self._view.units.values(), self._board.results, wall)
+        kept = with_found(kept, self._view.units.values(), self._books.results, wall)
         if self._is_deaf(fleet):
             self._started_at = self._clock()
             await self._end_carried(kept)
@@ -152,7 +155,7 @@ class Rollouts:
             kept = settle(kept, self._with_before(now), wall)
             if now.take_back and now.passage.halted is not None:
                 stop = now.passage.halted
-                taken = taken_back(kept, now.passage, self._board.held(), stop, now.passage.rows)
+                taken = taken_back(kept, now.passage, self._books.held, stop, now.passage.rows)
                 kept = taken.kept
                 why = f"onFailure: rollback of {stop.overlay}: {stop.place}: {stop.reason}"
                 deeds.append(Deed(passage.commit, stop.by, why, taken.back, taken.stays))
@@ -213,7 +216,7 @@ class Rollouts:
             return
         seen = self._view.passages
         kept, facts = self._rows.known(fleet, self._wall())
-        done = carry_out(order, kept, facts, self._board.held(), self._wall())
+        done = carry_out(order, kept, facts, self._books.held, self._wall())
         if where := barred_again(kept.quarantine, done.kept.quarantine, self._view.units.values()):
             message = f"{where} bars it still, and waits for a recovery: confirm that first (fleet recover)"
             done = Done(kept, "refused", message)
@@ -229,7 +232,7 @@ class Rollouts:
             deed = Deed(Revision(done.commit), order.actor, why, done.back, done.stays)
             deeds = [deed] if order.kind == "rollback" else []
             if await self._evidence.around(
-                deeds, lambda: self._board.let({}, seen, after, self._count(), told, done.back)
+                deeds, lambda: self._releases.let({}, seen, after, self._count(), told, done.back)
             ):
                 self._tell(told)
             else:
@@ -237,7 +240,7 @@ class Rollouts:
 
     def _with_before(self, now: Advance) -> Passage:
         """Each release remembers what the unit held before, to go back to."""
-        rows, held = dict(now.passage.rows), self._board.held()
+        rows, held = dict(now.passage.rows), self._books.held
         for unit in now.releases:
             row = rows[unit.overlay]
             if unit in held and unit.cluster not in row.before:
@@ -249,7 +252,7 @@ class Rollouts:
     ) -> tuple[Passages, Mapping[UnitName, OperationRow]]:
         """Units that a person lets go ahead of their step; their rollout judges them as what it released itself."""
         ahead: dict[UnitName, OperationRow] = {}
-        held = self._board.held()
+        held = self._books.held
         for row in (each for each in operations if each.kind == "sync" and each.override):
             try:
                 unit = UnitName.parse(row.target)
@@ -262,7 +265,7 @@ class Rollouts:
             found = override_of(row, operations, unit, fleet, self._board, kept, self._wall())
             if found.way is not Way.RELEASE:
                 continue
-            after = with_release(kept, unit, self._board.waiting()[unit], held.get(unit), self._now())
+            after = with_release(kept, unit, self._books.waiting[unit], held.get(unit), self._now())
             if after is not kept:  # else no rollout has it yet, and none could take it back: the next look may
                 kept, ahead[unit] = after, row
         return kept, ahead
@@ -282,14 +285,14 @@ class Rollouts:
             for commit, now in found.items()
             for unit in now.releases
         }
-        releases |= {unit: self._board.waiting()[unit] for unit in ahead}
+        releases |= {unit: self._books.waiting[unit] for unit in ahead}
         back = {unit: bundle for deed in deeds for unit, bundle in deed.back.items()}
         free = self._free(kept)
         if kept != seen or releases or free:
             told = self._events([*news_of(seen, kept, found, outlook), *_overrides(ahead, releases)])
             courses = self._histories.added(seen, kept, outlook.facts)
             values = {**self._count(), **values_of(courses)}
-            if not await self._board.let({**releases, **free}, seen, kept, values, told, back):
+            if not await self._releases.let({**releases, **free}, seen, kept, values, told, back):
                 return False
             self._histories.known |= courses
             if ahead or kept.overrides != seen.overrides:
@@ -305,8 +308,8 @@ class Rollouts:
         Never what was taken back; and where nothing is written or a person syncs, what waits is not held until then.
         """
         free: dict[UnitName, Rendered] = {}
-        held, fleet = self._board.held(), self._view.fleet
-        for name, result in self._board.waiting().items():
+        held, fleet = self._books.held, self._view.fleet
+        for name, result in self._books.waiting.items():
             unit = fleet.units.get(name) if fleet is not None else None
             if unit is None or goes_by_steps(unit) or result.bundle in kept.quarantine.get(name.overlay, ()):
                 continue
@@ -342,7 +345,7 @@ class Rollouts:
             if halted is not None and halted.unit is not None:
                 why = f"halted the rollout of {short(commit)}: {halted.reason}"
                 waits[halted.unit] = Blocker(Standing.HALTED, scope, why, halted.since, "", describe)
-        for unit, result in self._board.waiting().items():
+        for unit, result in self._books.waiting.items():
             entry = kept.quarantine.get(unit.overlay, {}).get(result.bundle)
             if entry is not None:
                 commit, stop = short(entry.commit), entry.stop

@@ -109,3 +109,8 @@ class Roster:
     def falls(self) -> Mapping[UnitName, Leave]:
         """Units whose leaving is held, with commit and reason (R8)."""
         return {name: leave for name, leave in self.leaving.units.items() if leave.fall}
+
+
+def has_left(cluster: ClusterName, fleet: Fleet) -> bool:
+    """Whether a commit says that a cluster is no more; a file that cannot be read says nothing of it (R5)."""
+    return cluster not in fleet.clusters and fleet.unknown.covers_cluster(cluster) is None

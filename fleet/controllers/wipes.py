@@ -25,7 +25,7 @@ class Wipes:
 
     async def look(self, operations: Sequence[OperationRow]) -> None:
         """End what is over or void, and tell the board of the rest. operations: all open ones."""
-        leaving, asked = self.board.leaving(), dict[UnitName, str]()
+        leaving, asked = self.board.roster.leaving.units, dict[UnitName, str]()
         for row in operations:
             if row.kind != WIPE:
                 continue
@@ -41,7 +41,7 @@ class Wipes:
             else:
                 asked.setdefault(unit, f"{row.id} by {row.actor}")
         over = {unit for unit, leave in leaving.items() if self._is_over(unit, leave)}
-        self.board.wipe(asked, frozenset(over))
+        self.board.departures.wipe(asked, frozenset(over))
 
     def _is_over(self, unit: UnitName, leave: Leave) -> bool:
         return bool(leave.wipe) and is_over(self.view.units.get(unit), leave.commit)

@@ -16,6 +16,7 @@ from fleet.api.health import exposition
 from fleet.api.parts import ApiParts
 from fleet.controllers.ancestry import Ancestry
 from fleet.controllers.board import Board
+from fleet.controllers.claims import Claims
 from fleet.controllers.commits import Commits
 from fleet.controllers.convergence import Convergence
 from fleet.controllers.credentials import CredentialKeeper
@@ -25,6 +26,7 @@ from fleet.controllers.identities import OneToOne
 from fleet.controllers.orders import Orders
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
+from fleet.controllers.releases import Releases
 from fleet.controllers.reports import Intake
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import Revision
@@ -85,10 +87,19 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
     bells, standing = Bells(), Standing()
     board = Board(state, view, adapters.renderer.bundle, adapters.vault, wall)
     await board.start()
+    releases = Releases(state, view, board)
+    claims = Claims(view, board, releases)
     convergence = Convergence(view, state, adapters.traces, wall)
     refusals = Refusals(state, wall)
     intake = Intake(
-        view=view, state=state, board=board, bells=bells, convergence=convergence, refusals=refusals, wall=wall
+        view=view,
+        state=state,
+        board=board,
+        claims=claims,
+        bells=bells,
+        convergence=convergence,
+        refusals=refusals,
+        wall=wall,
     )
     plans = PlanApprovals(
         state=state,
@@ -96,7 +107,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         bells=bells,
         renderer=adapters.renderer,
         connector=adapters.connector,
-        identity_of=board.identity_of,
+        identity_of=board.identities.of,
         at=lambda commit: adapters.source.at(Revision(commit)),
         digest_key=adapters.digest_key,
         wall=wall,
@@ -106,6 +117,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         source=adapters.source,
         renderer=adapters.renderer,
         board=board,
+        releases=releases,
         view=view,
         state=state,
         bells=bells,
@@ -116,21 +128,21 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         wall=wall,
         plans=plans,
     )
-    orders = Orders(state=state, board=board, view=view, bells=bells, refusals=refusals, wall=wall, plans=plans)
+    orders = Orders(state, board, releases, claims, view, bells, refusals, wall, plans)
     jobs = GateJobs(
         connector=adapters.connector,
         fence_of=adapters.ownership.of,
-        identity_of=board.identity_of,
-        suspensions_of=board.suspensions_at,
+        identity_of=board.identities.of,
+        suspensions_of=board.standing.suspensions_at,
         source=adapters.source,
         audit=state,
         view=view,
         wall=wall,
     )
     gates = Gates(measure=adapters.measure, jobs=jobs, bells=bells, wall=wall)
-    rollouts = Rollouts(state=state, board=board, view=view, bells=bells, gates=gates, wall=wall)
+    rollouts = Rollouts(state=state, board=board, releases=releases, view=view, bells=bells, gates=gates, wall=wall)
     await rollouts.start()  # before any result comes: what was taken back must be known
-    start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, board.claim, bells))
+    start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, claims.claim, bells))
     workers = Workers(view=view, board=board, intake=intake, bells=bells, start=start, wall=wall)
     keeper = CredentialKeeper(renewer=adapters.renewer, state=state, view=view, bells=bells, wall=wall)
     tokens = Tokens(state, wall)

@@ -9,6 +9,7 @@ import structlog
 
 from fleet.controllers.board import Board
 from fleet.controllers.reports import Intake
+from fleet.controllers.roster import has_left
 from fleet.core.ids import ClusterName
 from fleet.core.status import Report
 from fleet.core.view import View
@@ -43,7 +44,7 @@ class Workers:
         try:
             while True:
                 self.bells.clusters.clear()
-                for old, new in list(self.board.renames().items()):
+                for old, new in list(self.board.identities.renames.items()):
                     if await _ended(running, old, new):
                         await _tried(self.intake.rename(old, new))
                 entries = self.board.entries()
@@ -61,8 +62,7 @@ class Workers:
     def _may_end(self, name: ClusterName) -> bool:
         """Gone from the repo, and none of its units waits to be let go (R13)."""
         fleet = self.view.fleet
-        gone = fleet is not None and name not in fleet.clusters and fleet.unknown.covers_cluster(name) is None
-        return gone and not self.board.leaving_of(name)
+        return fleet is not None and has_left(name, fleet) and not self.board.roster.leaving.of_cluster(name)
 
     async def _wait(self) -> None:
         try:

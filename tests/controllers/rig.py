@@ -11,12 +11,14 @@ from testbed.gitrepo import Content, GitRepo
 
 from fleet import telemetry
 from fleet.controllers.board import Board
+from fleet.controllers.claims import Claims
 from fleet.controllers.commits import Commits
 from fleet.controllers.convergence import Convergence
 from fleet.controllers.gate_jobs import GateJobs
 from fleet.controllers.gates import Gates
 from fleet.controllers.orders import Orders
 from fleet.controllers.refusals import Refusals
+from fleet.controllers.releases import Releases
 from fleet.controllers.reports import Intake
 from fleet.core.audit import AuditEntry
 from fleet.core.fleet import HttpCheck, Mode, PrometheusCheck
@@ -77,25 +79,27 @@ class Brain:
         cache = DiskCache(self.root / "cache", KEY)
         self.renderer = Renderer(cache, self.state.vault, KEY, self.tool, None, 1, scratch=self.root / "scratch")
         self.board = Board(self.state, self.view, self.renderer.bundle, self.state.vault, self.wall)
+        self.releases = Releases(self.state, self.view, self.board)
+        self.claims = Claims(self.view, self.board, self.releases)
         traces = telemetry.Traces("", version="0")
         self.convergence = Convergence(self.view, self.state, traces, self.wall)
         self.refusals = Refusals(self.state, self.wall)
         self.intake = Intake(
-            view=self.view, state=self.state, board=self.board, bells=self.bells,
+            view=self.view, state=self.state, board=self.board, claims=self.claims, bells=self.bells,
             convergence=self.convergence, refusals=self.refusals, wall=self.wall,
         )  # fmt: skip
         self.commits = Commits(
-            source=self.source, renderer=self.renderer, board=self.board, view=self.view, state=self.state,
-            bells=self.bells, convergence=self.convergence, traces=traces, refusals=self.refusals, poll_seconds=3600,
-            wall=self.wall,
+            source=self.source, renderer=self.renderer, board=self.board, releases=self.releases, view=self.view,
+            state=self.state, bells=self.bells, convergence=self.convergence, traces=traces, refusals=self.refusals,
+            poll_seconds=3600, wall=self.wall,
         )  # fmt: skip
         self.orders = Orders(
-            state=self.state, board=self.board, view=self.view, bells=self.bells, refusals=self.refusals,
-            wall=self.wall,
+            state=self.state, board=self.board, releases=self.releases, claims=self.claims, view=self.view,
+            bells=self.bells, refusals=self.refusals, wall=self.wall,
         )  # fmt: skip
         jobs = GateJobs(
-            connector=NoClusters(), fence_of=lambda _: None, identity_of=self.board.identity_of,
-            suspensions_of=self.board.suspensions_at, source=self.source, audit=self.state, view=self.view,
+            connector=NoClusters(), fence_of=lambda _: None, identity_of=self.board.identities.of,
+            suspensions_of=self.board.standing.suspensions_at, source=self.source, audit=self.state, view=self.view,
             wall=self.wall,
         )  # fmt: skip
         self.measure = Told()
@@ -135,7 +139,7 @@ class Brain:
 
     def desired(self, unit: str) -> UnitDesired | None:
         name = UnitName.parse(unit)
-        slot = self.board._publisher.slot(name.cluster)
+        slot = self.board.publisher.slot(name.cluster)
         found = slot.desired.units if slot.desired is not None else ()
         return next((each for each in found if each.unit == name), None)
 
@@ -176,7 +180,7 @@ class YesWorker:
 
     async def obey(self) -> list[str] | None:
         feed = self._brain.board.feed(self._cluster)
-        slot = self._brain.board._publisher.slot(self._cluster)
+        slot = self._brain.board.publisher.slot(self._cluster)
         is_new = slot.desired is not None and slot.desired.sequence > self.seen
         if not is_new and not any(not self._stops(each) for each in self.waits):
             return None

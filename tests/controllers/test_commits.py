@@ -57,8 +57,8 @@ async def test_a_broken_cluster_file_keeps_its_units_and_the_others_go_on(brain:
     assert ClusterName("us-1") in brain.view.fleet.clusters
     held = brain.desired("web@us-1").action
     assert isinstance(held, Apply | UnknownDesired)
-    assert held.bundle == brain.board.released_of(UnitName.parse("web@us-1")).bundle
-    assert brain.board.leaving_of(ClusterName("us-1")) == frozenset()
+    assert held.bundle == brain.board.books.held.get(UnitName.parse("web@us-1")).bundle
+    assert brain.board.roster.leaving.of_cluster(ClusterName("us-1")) == frozenset()
     assert brain.desired("web@eu-1").commit == brain.repo.head()
     mended = await brain.commit({"clusters/us-1.yaml": cluster_file("us-1")})
     assert isinstance(brain.desired("web@us-1").action, Apply)
@@ -69,7 +69,7 @@ async def test_a_broken_cluster_file_keeps_its_units_and_the_others_go_on(brain:
 @pytest.mark.parametrize("text", [BROKEN_OVERLAY, "spec: {clusters: [{names: [eu-2]}]}", "kind: [", "spec:\n\t- x"])
 async def test_a_broken_overlay_file_keeps_the_overlay_in_force_and_shown(brain: Brain, text: str) -> None:
     await brain.commit(small())
-    held = brain.board.released_of(UnitName.parse("edge@eu-1"))
+    held = brain.board.books.held.get(UnitName.parse("edge@eu-1"))
     await brain.commit({"overlays/edge/overlay.yaml": text})
     assert UnitName.parse("edge@eu-1") in brain.view.entries()
     order = brain.desired("edge@eu-1").action
@@ -80,7 +80,7 @@ async def test_a_broken_overlay_file_keeps_the_overlay_in_force_and_shown(brain:
 
 async def test_a_build_that_fails_keeps_the_unit_on_its_last_result_and_names_the_file(brain: Brain) -> None:
     await brain.commit(small())
-    held = brain.board.released_of(UnitName.parse("web@eu-1"))
+    held = brain.board.books.held.get(UnitName.parse("web@eu-1"))
     broken = await brain.commit({"overlays/web/kustomization.yaml": kustomization("one.yaml", "missing.yaml")})
     result = brain.view.results[UnitName.parse("web@eu-1")]
     assert isinstance(result, RenderProblem)
@@ -100,7 +100,7 @@ async def test_a_removed_target_is_detached(brain: Brain) -> None:
     await brain.answer()
     await brain.board.publish()
     assert brain.desired("edge@eu-1") is None
-    assert brain.board.released_of(UnitName.parse("edge@eu-1")) is None
+    assert brain.board.books.held.get(UnitName.parse("edge@eu-1")) is None
     assert brain.desired("edge@eu-2").action != Detach()
 
 
@@ -131,21 +131,21 @@ async def test_what_a_commit_begins_to_build_amid_another_release_stays_known_as
 ) -> None:
     await brain.commit(small())
     unit, other = UnitName.parse("web@eu-1"), UnitName.parse("edge@eu-1")
-    judge = brain.board._deletions.permits_of
+    judge = brain.board.deletions.permits_of
 
     async def meanwhile(*given: Any, **more: Any) -> Any:
         brain.view.rendering = frozenset({unit, other})  # as the next commit does
         return await judge(*given, **more)
 
-    monkeypatch.setattr(brain.board._deletions, "permits_of", meanwhile)
-    await brain.board.release({unit: RenderProblem("Slow", "too slow", Revision("f" * 40))})
+    monkeypatch.setattr(brain.board.deletions, "permits_of", meanwhile)
+    await brain.releases.release({unit: RenderProblem("Slow", "too slow", Revision("f" * 40))})
     assert brain.view.rendering == {other}
 
 
 async def test_a_unit_that_came_back_before_it_was_let_go_keeps_its_orders_and_is_told_anew(brain: Brain) -> None:
     await brain.commit(small())
     unit = UnitName.parse("edge@eu-1")
-    held = brain.board.released_of(unit)
+    held = brain.board.books.held.get(unit)
     brain.repo.commit(overlay("overlays/edge", {"edge": config_map("edge", "1")}, clusters="[{names: [eu-2]}]"))
     await brain.commits.fetch_once()
     brain.repo.commit(small())
@@ -157,7 +157,7 @@ async def test_a_unit_that_came_back_before_it_was_let_go_keeps_its_orders_and_i
     await brain.intake.send(Report(unit.cluster, 1, told.sequence, brain.wall(), told.seen, units=(late,)))
     await brain.board.publish()
     assert brain.desired("edge@eu-1").action.bundle == held.bundle
-    assert brain.board.released_of(unit) == held
+    assert brain.board.books.held.get(unit) == held
     assert unit in brain.view.results
     seen = told.seen
     await brain.answer()
@@ -207,7 +207,7 @@ async def test_a_sharp_fall_is_held_until_a_person_allows_it_also_over_a_restart
     third = await again.restart()
     await third.commits.resume()
     assert all(third.desired(f"web@{name}").action == Detach() for name in names[2:])
-    assert not third.board.falls()
+    assert not third.board.roster.falls()
     await third.close()
 
 
@@ -259,9 +259,9 @@ async def test_what_was_judged_of_deletions_goes_along_with_a_rename_in_the_same
 
     monkeypatch.setattr(brain.state, "rename_cluster", full)
     with pytest.raises(StateNotWritable):
-        await brain.board.rename(ClusterName("eu-1"), ClusterName("eu-9"))
-    assert "web@eu-1" in {str(name) for name in brain.board._deletions._judged.held}
-    await brain.board.rename(ClusterName("eu-1"), ClusterName("eu-9"))
+        await brain.claims.rename(ClusterName("eu-1"), ClusterName("eu-9"))
+    assert "web@eu-1" in {str(name) for name in brain.board.deletions._judged.held}
+    await brain.claims.rename(ClusterName("eu-1"), ClusterName("eu-9"))
     for text in written:
         held = {str(name) for name in decode_judged(text).held}
         assert "web@eu-9" in held
@@ -283,13 +283,13 @@ async def test_what_could_not_be_judged_after_a_rename_is_judged_with_what_comes
     await brain.commits.fetch_once()
     monkeypatch.setattr(brain.state, "put_released", full)
     with pytest.raises(StateNotWritable):
-        await brain.board.rename(ClusterName("eu-1"), ClusterName("eu-9"))
+        await brain.claims.rename(ClusterName("eu-1"), ClusterName("eu-9"))
     new = UnitName.parse("web@eu-9")
     assert brain.desired(str(new)) is not None
-    assert new in brain.board.results
+    assert new in brain.board.books.results
     await brain.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
-    assert brain.board._held[new] == brain.board.results[new]
-    assert not brain.board._unjudged
+    assert brain.board.books.held[new] == brain.board.books.results[new]
+    assert not brain.board.books.unjudged
 
 
 @pytest.mark.parametrize("where", ["_look_for_held", "reserve"])
@@ -297,7 +297,7 @@ async def test_orders_are_of_one_commit_though_the_next_one_comes_while_they_are
     brain: Brain, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     await brain.commit(small("eu-1", "us-1"))
-    publisher, fleet = brain.board._publisher, brain.view.fleet
+    publisher, fleet = brain.board.publisher, brain.view.fleet
     part = publisher if where == "reserve" else brain.board
     usual = getattr(part, where)
     later = [replace(fleet, commit=Revision("f" * 40), suspend=Suspension("a look"))]
@@ -308,7 +308,7 @@ async def test_orders_are_of_one_commit_though_the_next_one_comes_while_they_are
             brain.board.take_fleet(later.pop())
 
     monkeypatch.setattr(part, where, meanwhile)
-    brain.board._dirty.add(UnitName.parse("web@us-1"))
+    brain.board.books.dirty.add(UnitName.parse("web@us-1"))
     publisher.dirty.add(ClusterName("eu-1"))
     await brain.board.publish()
     desired = publisher.slot(ClusterName("eu-1")).desired
@@ -360,11 +360,11 @@ async def test_what_moves_to_an_overlay_that_waits_for_its_step_is_no_deletion(b
     await brain.commit(beside_steps())
     brain.repo.commit(beside_steps("two") | {"overlays/web/kustomization.yaml": kustomization("one.yaml")})
     await brain.commits.fetch_once()
-    both = dict(brain.board.results)
+    both = dict(brain.board.books.results)
     brain.repo.commit(beside_steps() | {"overlays/extra/two.yaml": None})
     await brain.commits.fetch_once()
     assert brain.desired("web@eu-1").action.moves == frozenset()
-    await brain.board.release(both)  # as where both were built while another overlay was released
+    await brain.releases.release(both)  # as where both were built while another overlay was released
     action = brain.desired("web@eu-1").action
     assert isinstance(action, Apply)
     assert action.permits == frozenset()
@@ -393,7 +393,7 @@ async def test_a_restart_builds_nothing_and_orders_the_same(brain: Brain) -> Non
     assert again.renderer.stats.builds == 0
     assert {name: again.desired(str(name)) for name in before} == before
     assert again.view.head.commit in again.view.converged
-    first = again.board._publisher.slot(ClusterName("eu-1")).desired.sequence
+    first = again.board.publisher.slot(ClusterName("eu-1")).desired.sequence
     assert first > brain.workers["eu-1"].seen
     await again.close()
 
@@ -422,15 +422,15 @@ async def test_a_confirmed_recovery_is_carried_out_once_git_was_read_and_not_bef
     unit, asks = UnitName.parse("web@eu-1"), Blocker(Standing.HELD, "web@eu-1", "found", 0.0, "", ASKS_RECOVERY)
     again.view.units[unit] = replace(again.view.units[unit], blocked_by=(asks,))
     await again.orders.look()
-    assert not again.board._recovered
+    assert not again.board.standing.recovered
     again.repo.path.rename(moved := again.repo.path.with_name("away"))
     await again.commits.fetch_once()
     await again.orders.look()
-    assert not again.board._recovered, "a fetch that fails tells nothing"
+    assert not again.board.standing.recovered, "a fetch that fails tells nothing"
     moved.rename(again.repo.path)
     await again.commits.fetch_once()
     await again.orders.look()
-    assert again.board._recovered == {"eu-1"}
+    assert again.board.standing.recovered == {"eu-1"}
     await again.close()
 
 
@@ -466,7 +466,7 @@ async def test_a_teams_object_outside_its_rights_is_refused_and_others_go_on(bra
     )
     await brain.commit(files)
     assert isinstance(brain.view.results[UnitName.parse("pay@eu-1")], Rendered)
-    held = brain.board.released_of(UnitName.parse("pay@eu-1"))
+    held = brain.board.books.held.get(UnitName.parse("pay@eu-1"))
     await brain.commit({"overlays/pay/ok.yaml": config_map("ok", "2", "kube-system")})
     refused = brain.view.results[UnitName.parse("pay@eu-1")]
     assert isinstance(refused, RenderProblem)
@@ -529,9 +529,9 @@ async def test_a_commit_that_is_not_taken_over_goes_nowhere_until_it_is_mended(b
 async def test_a_commit_that_was_taken_over_in_part_is_finished_later(brain: Brain, write: str, by_board: bool) -> None:
     await brain.commit(small("eu-1", "eu-2"))
     full = FullState(brain.state, write)
-    for part in (brain.board, brain.board._publisher) if by_board else (brain.commits, brain.convergence):
+    for part in (brain.releases, brain.board.publisher) if by_board else (brain.commits, brain.convergence):
         part._state = full
-    publisher = brain.board._publisher
+    publisher = brain.board.publisher
     publisher._sequence = publisher._sequence_end
     second = brain.repo.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
     with pytest.raises(StateNotWritable):
@@ -557,10 +557,10 @@ async def test_a_commit_that_no_approval_could_be_held_against_is_finished_later
     first = brain.repo.commit(small("eu-1", "eu-2"))
     with pytest.raises(StateNotWritable):
         await brain.commits.fetch_once()
-    assert brain.board._is_first
+    assert brain.board.books.is_first
     await brain.commits.fetch_once()
     await brain.answer()
-    assert not brain.board._is_first
+    assert not brain.board.books.is_first
     assert first in brain.view.converged
     assert len(tries) == 2
 

@@ -95,7 +95,7 @@ async def test_no_job_goes_to_a_shared_cluster_nor_to_one_that_waits_for_a_recov
     brain.view.units[unit] = replace(before, blocked_by=(link,))
     assert "waits for fleet recover" in (await jobs.read(ASK)).text
     brain.view.units[unit] = before
-    await brain.board.claim(ClusterName("prod-1"), Identity("uid-dev-1"))
+    await brain.claims.claim(ClusterName("prod-1"), Identity("uid-dev-1"))
     for name in ("dev-1", "prod-1"):
         found = await jobs.read(replace(ASK, cluster=name))
         assert (found.word, f"{name} is suspended" in found.text) == (Word.NONE, True), found

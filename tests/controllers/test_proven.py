@@ -29,8 +29,8 @@ def without(*gone: str) -> dict[str, str]:
 def rollouts_of(brain: Brain) -> Rollouts:
     ticks = itertools.count()
     return Rollouts(
-        state=brain.state, board=brain.board, view=brain.view, bells=brain.bells, gates=brain.gates, wall=brain.wall,
-        clock=lambda: float(next(ticks)),
+        state=brain.state, board=brain.board, releases=brain.releases, view=brain.view, bells=brain.bells,
+        gates=brain.gates, wall=brain.wall, clock=lambda: float(next(ticks)),
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ async def test_the_identity_of_the_first_contact_is_recorded_once_and_audited(br
     assert await brain.state.identities() == {"eu-1": "uid-eu-1", "eu-2": "uid-eu-2"}
     entries = [link.entry.action for link in await brain.state.audit_entries()]
     assert entries.count("record-identity") == 2
-    assert brain.board._publisher.slot(ClusterName("eu-1")).desired.identity == "uid-eu-1"
+    assert brain.board.publisher.slot(ClusterName("eu-1")).desired.identity == "uid-eu-1"
 
 
 async def test_a_report_of_a_known_cluster_asks_nothing_of_the_state(brain: Brain) -> None:
@@ -59,7 +59,7 @@ async def test_a_sync_fetches_first_and_its_operation_ends_once(brain: Brain) ->
     assert ended.outcome == "done"
     assert not await brain.state.end_operation("op-1", "refused", "", brain.wall())
     await brain.orders.look()
-    assert brain.board._publisher.slot(ClusterName("eu-1")).desired.requests == ()
+    assert brain.board.publisher.slot(ClusterName("eu-1")).desired.requests == ()
 
 
 async def test_a_sync_of_a_unit_that_is_gone_is_refused(brain: Brain) -> None:
@@ -79,7 +79,7 @@ async def test_a_sync_of_a_unit_that_waits_for_its_step_is_refused_with_the_reas
     await brain.orders.look()
     ended = await brain.state.operation("op-1")
     assert (ended.outcome, ended.message) == ("refused", "waits: for its step of the rollout")
-    assert brain.board._publisher.slot(ClusterName("eu-1")).desired.requests == ()
+    assert brain.board.publisher.slot(ClusterName("eu-1")).desired.requests == ()
 
 
 async def test_a_suspension_reaches_its_scope_alone_and_is_lifted(brain: Brain) -> None:
@@ -109,7 +109,7 @@ async def test_a_cluster_that_cannot_be_forgotten_in_the_state_is_forgotten_nowh
     brain.state.forget_cluster = full
     with pytest.raises(StateNotWritable):
         await brain.intake.forget(ClusterName("eu-2"))
-    assert brain.board.identity_of(ClusterName("eu-2")) == "uid-eu-2"
+    assert brain.board.identities.of(ClusterName("eu-2")) == "uid-eu-2"
     assert ClusterName("eu-2") in brain.view.clusters
 
 

@@ -54,20 +54,20 @@ async def test_a_persons_rollback_is_in_the_log_before_it_happens_and_after(
     brain: Brain, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, bad, commit = await on_dev(brain, rollouts)
-    let, seen = brain.board.let, list[AuditEntry]()
+    let, seen = brain.releases.let, list[AuditEntry]()
 
     async def watched(*arguments, **named) -> bool:
         seen.extend(await log(brain))
         return await let(*arguments, **named)
 
-    monkeypatch.setattr(brain.board, "let", watched)
+    monkeypatch.setattr(brain.releases, "let", watched)
     await order(brain, "rollback", f"web - {commit}")
     await rollouts.look()
     (begun,) = seen
     assert (begun.actor, begun.action, begun.cluster, begun.unit) == ("jo", "rollback", "dev-1", "web@dev-1")
     assert (begun.object, begun.commit, begun.outcome) == (f"bundle {bad} -> {before}", commit, "")
     assert begun.reason == "rollback of web: because"
-    assert begun.identity == brain.board.identity_of("dev-1")
+    assert begun.identity == brain.board.identities.of("dev-1")
     monkeypatch.undo()
     await settle(brain, rollouts)
     asked, done, ended = await log(brain)
@@ -134,7 +134,7 @@ async def test_a_rollback_that_is_overtaken_is_ended_as_that_and_decided_anew(
         monkeypatch.undo()
         return False
 
-    monkeypatch.setattr(brain.board, "let", overtaken)
+    monkeypatch.setattr(brain.releases, "let", overtaken)
     await rollouts.look()
     await settle(brain, rollouts)
     assert told(brain, "dev-1") == before

@@ -115,15 +115,15 @@ async def test_a_cluster_that_leaves_holds_nothing_up_any_more(brain: Brain, rol
 async def test_a_cluster_that_is_renamed_amid_a_look_keeps_its_way(
     brain: Brain, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, let, renames = await halfway(brain, rollouts), brain.board.let, ["prod-9"]
+    before, let, renames = await halfway(brain, rollouts), brain.releases.let, ["prod-9"]
     await push(brain, {f"clusters/{FIRST}.yaml": None, **cluster("prod-9")})
 
     async def meanwhile(*given):
         if renames:
-            await brain.board.rename(ClusterName(FIRST), ClusterName(renames.pop()))
+            await brain.claims.rename(ClusterName(FIRST), ClusterName(renames.pop()))
         return await let(*given)
 
-    monkeypatch.setattr(brain.board, "let", meanwhile)
+    monkeypatch.setattr(brain.releases, "let", meanwhile)
     await look(brain, rollouts, silent=("prod-9",))
     assert not renames
     for _ in range(3):
@@ -179,7 +179,7 @@ async def test_what_an_overlay_selects_no_more_is_no_part_of_it_and_what_it_sele
 
 
 def result_of(brain: Brain, name: str) -> str:
-    return brain.board.results[UnitName.parse(f"web@{name}")].bundle
+    return brain.board.books.results[UnitName.parse(f"web@{name}")].bundle
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ async def test_an_overlay_that_is_removed_ends_its_rollout(brain: Brain, rollout
     await push(brain, dict.fromkeys(web("2")))
     await settle(brain, rollouts)
     assert last(brain).outcome == "superseded"
-    assert brain.desired(f"web@{SECOND}") is None or not brain.board.waiting()
+    assert brain.desired(f"web@{SECOND}") is None or not brain.board.books.waiting
 
 
 @pytest.mark.parametrize("window", [True, False], ids=["a window closes", "it only takes too long"])

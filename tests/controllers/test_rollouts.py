@@ -48,8 +48,8 @@ async def rollouts(brain: Brain) -> Rollouts:
 def rollouts_of(brain: Brain) -> Rollouts:
     ticks = itertools.count()
     return Rollouts(
-        state=brain.state, board=brain.board, view=brain.view, bells=brain.bells, gates=brain.gates, wall=brain.wall,
-        clock=lambda: float(next(ticks)),
+        state=brain.state, board=brain.board, releases=brain.releases, view=brain.view, bells=brain.bells,
+        gates=brain.gates, wall=brain.wall, clock=lambda: float(next(ticks)),
     )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def held(brain: Brain) -> set[str]:
 
 
 def result(brain: Brain) -> str:
-    return brain.board.results[UnitName.parse("web@prod-1")].bundle
+    return brain.board.books.results[UnitName.parse("web@prod-1")].bundle
 
 
 async def test_a_commit_that_comes_amid_a_look_begins_at_its_first_step(
@@ -238,7 +238,7 @@ async def test_what_a_person_synced_is_held_when_steps_apply_again(brain: Brain,
     await brain.commit(web("2", sync="{mode: manual}"))  # the workers here sync whatever they are shown
     await settle(brain, rollouts)
     newest = result(brain)
-    assert {each.bundle for each in brain.board.held().values()} == {newest}
+    assert {each.bundle for each in brain.board.books.held.values()} == {newest}
     brain.repo.commit(web("2"))
     await brain.commits.fetch_once()
     assert held(brain) == {newest}
@@ -304,4 +304,4 @@ async def test_what_goes_back_to_its_newest_result_waits_for_nothing(brain: Brai
     await order(brain, "rollback", "web")
     await rollouts.look()
     assert told(brain, "dev-1") == before
-    assert not brain.board.waiting()
+    assert not brain.board.books.waiting

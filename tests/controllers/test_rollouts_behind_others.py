@@ -43,7 +43,7 @@ async def push(brain: Brain, rollouts: Rollouts, files: dict[str, str | None]) -
 
 
 def newest(brain: Brain) -> str:
-    result = brain.board.results[WEB]
+    result = brain.board.books.results[WEB]
     assert isinstance(result, Rendered)
     return result.bundle
 
@@ -89,7 +89,7 @@ async def test_nothing_is_released_behind_a_unit_that_is_not_built_at_the_commit
 
 
 async def test_twin_a_unit_whose_dependency_fails_on_another_cluster_goes_on(brain: Brain, rollouts: Rollouts) -> None:
-    brain.board.results[UnitName.parse("platform@prod-2")] = RenderProblem("X", "test", brain.view.head.commit)
+    brain.board.books.results[UnitName.parse("platform@prod-2")] = RenderProblem("X", "test", brain.view.head.commit)
     await push(brain, rollouts, web("2"))
     assert told(brain, "dev-1") == told(brain, "prod-1") == newest(brain)
     assert told(brain, "prod-2") != newest(brain)

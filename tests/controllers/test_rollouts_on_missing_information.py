@@ -61,7 +61,7 @@ def on_prod(brain: Brain) -> set[str]:
 
 
 def newest(brain: Brain, name: str) -> str:
-    result = brain.board.results[UnitName.parse(f"web@{name}")]
+    result = brain.board.books.results[UnitName.parse(f"web@{name}")]
     assert isinstance(result, Rendered)
     return result.bundle
 
@@ -69,7 +69,7 @@ def newest(brain: Brain, name: str) -> str:
 def fail(brain: Brain) -> None:
     """Dev-1 says that what it was brought does not run."""
     name = UnitName.parse("web@dev-1")
-    held = brain.board.held()[name].bundle
+    held = brain.board.books.held[name].bundle
     brain.view.units[name] = replace(brain.view.units[name], bundle=held, health=Health.DEGRADED)
 
 
@@ -79,7 +79,7 @@ def steps_of(brain: Brain) -> dict[str, str]:
 
 def suspend(brain: Brain, scope: str) -> None:
     by_command = (Suspension("not now", "jo", scope=scope),) if scope else ()
-    brain.board.take_orders(by_command, (), {}, frozenset(), frozenset())
+    brain.board.standing.take(by_command, (), {}, frozenset(), frozenset())
 
 
 async def test_a_canary_whose_build_fails_holds_its_step_until_it_builds_or_is_suspended(
@@ -87,7 +87,7 @@ async def test_a_canary_whose_build_fails_holds_its_step_until_it_builds_or_is_s
 ) -> None:
     before = on_prod(brain)
     await push(brain, rollouts, base("2") | kustomization("dev", "missing.yaml"))
-    assert isinstance(brain.board.results[UnitName.parse("web@dev-1")], RenderProblem)
+    assert isinstance(brain.board.books.results[UnitName.parse("web@dev-1")], RenderProblem)
     assert on_prod(brain) == before
     assert not last(brain).outcome
     assert steps_of(brain)["dev"].startswith("dev-1 has no result: ")
@@ -108,7 +108,7 @@ async def test_twin_a_canary_without_a_result_that_a_person_suspends_holds_nothi
     suspend(brain, "cluster dev-1")
     await settle(brain, rollouts)
     assert on_prod(brain) == {newest(brain, FIRST)}
-    assert brain.board.held()[UnitName.parse("web@dev-1")].bundle == before
+    assert brain.board.books.held[UnitName.parse("web@dev-1")].bundle == before
 
 
 async def test_a_build_that_fails_amid_its_step_holds_it_and_a_failure_there_is_still_seen(
@@ -238,7 +238,7 @@ async def test_twin_a_new_cluster_that_no_step_takes_holds_nothing(brain: Brain,
     assert UnitName.parse("web@prod-3") in brain.view.fleet.unknown.units
     assert on_prod(brain) == {newest(brain, FIRST)}
     assert last(brain).outcome == "done"
-    assert UnitName.parse("web@prod-3") not in brain.board.held()
+    assert UnitName.parse("web@prod-3") not in brain.board.books.held
     await push(brain, rollouts, base("3") | kustomization("dev", "missing.yaml"))
     assert on_prod(brain) != {newest(brain, FIRST)}, "nor does it excuse another"
     assert steps_of(brain)["dev"].startswith("dev-1 has no result: ")

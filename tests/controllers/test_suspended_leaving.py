@@ -23,9 +23,9 @@ class Leaves(World):
 
     async def take(self, fleet: Fleet) -> UnitDesired:
         self.board.take_fleet(fleet)
-        self.board.look_at_leaving()  # as with each commit
+        self.board.departures.look_again()  # as with each commit
         await self.board.publish()
-        desired = self.board._publisher.slot(WEB.cluster).desired
+        desired = self.board.publisher.slot(WEB.cluster).desired
         assert desired is not None
         return desired.units[0]
 

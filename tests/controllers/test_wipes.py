@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from fleet.controllers.board import Board
+from fleet.controllers.claims import Claims
 from fleet.controllers.orders import HOLD_SECONDS, Orders
 from fleet.controllers.refusals import Refusals
+from fleet.controllers.releases import Releases
 from fleet.controllers.roster import LEAVING
 from fleet.controllers.wipes import Wipes
 from fleet.core.fleet import Cluster, Fleet, Mode, Origin, Problem, Severity, Unknown
@@ -60,7 +62,7 @@ class World:
         assert self.view.fleet is not None
         self.board.take_fleet(replace(self.view.fleet, commit=C2, units={}, unknown=unknown))
         await self.board.publish()
-        desired = self.board._publisher.slot(WEB.cluster).desired
+        desired = self.board.publisher.slot(WEB.cluster).desired
         assert desired is not None
         return desired.units[0]
 
@@ -68,7 +70,9 @@ class World:
         """The loop of orders looks once after this report; what became of the hold."""
         self.view.units[WEB] = report
         refusals = Refusals(self.state, lambda: at)
-        await Orders(self.state, self.board, self.view, Bells(), refusals, lambda: at).look()
+        releases = Releases(self.state, self.view, self.board)
+        claims = Claims(self.view, self.board, releases)
+        await Orders(self.state, self.board, releases, claims, self.view, Bells(), refusals, lambda: at).look()
         return (await self.state.holds())[0]
 
     async def approve(self) -> None:
@@ -83,7 +87,7 @@ class World:
         await wipes.look(await self.state.operations(open_only=True))
         row = await self.state.operation(ROW.id)
         assert row is not None
-        return self.board.leaving()[WEB], row
+        return self.board.roster.leaving.units[WEB], row
 
 
 @pytest.fixture
@@ -163,7 +167,7 @@ async def test_an_approval_of_a_wipe_outlives_that_the_wipe_waits_and_ends_with_
     await world.approve()
     assert (await world.settle(WAITS)).decision == "approved"
     assert (await world.settle(CLEAN)).decision == "approved"
-    assert world.board.leaving()[WEB].wiped
+    assert world.board.roster.leaving.units[WEB].wiped
     assert (await world.settle(CLEAN)).decision == "void"
 
 

@@ -45,7 +45,8 @@ async def test_none_starts_beside_one_that_did_not_end_in_time(monkeypatch: pyte
 
     view = View(Head("main"))
     view.fleet = Fleet(Revision("a" * 40), "acme")
-    board = SimpleNamespace(entries=known, renames=dict, leaving_of=lambda name: entries)
+    roster = SimpleNamespace(leaving=SimpleNamespace(of_cluster=lambda name: entries))
+    board = SimpleNamespace(entries=known, identities=SimpleNamespace(renames={}), roster=roster)
     made = workers.Workers(view, board, SimpleNamespace(forget=forget), bells, stubborn, lambda: 0.0)
     task = asyncio.create_task(made.run())
     try:

@@ -90,7 +90,7 @@ class ModelWorker:
 
     async def obey(self) -> list[str] | None:
         """Carry out what is new; None where nothing is."""
-        slot = self._brain.board._publisher.slot(self._cluster)
+        slot = self._brain.board.publisher.slot(self._cluster)
         if slot.desired is None or slot.desired.sequence <= self._seen:
             return None
         self._last = await self._brain.board.feed(self._cluster).next(self._seen)
@@ -238,8 +238,8 @@ class Replay:
     def __init__(self, brain: Brain) -> None:
         self.brain, self.judge, self.found = brain, past.Judge(), Replayed()
         self.rollouts = Rollouts(
-            state=brain.state, board=brain.board, view=brain.view, bells=brain.bells, gates=brain.gates,
-            wall=brain.wall, clock=lambda: brain.wall.now,
+            state=brain.state, board=brain.board, releases=brain.releases, view=brain.view, bells=brain.bells,
+            gates=brain.gates, wall=brain.wall, clock=lambda: brain.wall.now,
         )  # fmt: skip
         self.workers = {name: ModelWorker(brain, name) for name in past.CLUSTERS}
         brain.workers.update(self.workers)

@@ -1,0 +1,149 @@
+"""What each unit was told to hold, what it shall hold, and what waits: the hub's books, in memory.
+
+Nothing here waits or writes. Who changes what is held, or what waits, has `changing`, and has it durable first (R22).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from fleet.controllers.deletions import Known
+from fleet.controllers.takers import Takers
+from fleet.core.fleet import Fleet
+from fleet.core.ids import ClusterName, Digest, ObjectRef, UnitName
+from fleet.core.passage import Passages, Quarantine
+from fleet.core.quarantine import told_of
+from fleet.core.results import Rendered, Result
+from fleet.core.steps import goes_by_steps, is_at_once
+from fleet.core.view import View
+
+
+class Books:
+    """One instance per hub. What stands in several books is of one unit: it is dropped and renamed in all of them."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.results: dict[UnitName, Result] = {}  # the newest, released or not
+        self.held: dict[UnitName, Rendered] = {}  # what each unit was told to hold last
+        self.waiting: dict[UnitName, Rendered] = {}  # newest results that wait for their step or for a person
+        self.permits: dict[UnitName, frozenset[ObjectRef]] = {}
+        self.permits_to_come: dict[UnitName, frozenset[ObjectRef]] = {}  # with what waits
+        self.unjudged: set[UnitName] = set()  # results that stand, whose deletions are to be judged anew
+        self.dirty: set[UnitName] = set()  # units that are to be told something else
+        self.is_first = False
+        self.quarantined: Mapping[UnitName, tuple[Digest, ...]] = {}  # what parents shall say is barred, by unit
+        self._quarantine: Quarantine | None = None  # the one this was made of
+        self._takers = Takers()
+        self.changing = asyncio.Lock()  # what is held changes in one place at a time
+        view.results = self.results
+
+    def begin(self, held: Mapping[UnitName, Rendered]) -> None:
+        """Take over what an earlier process released."""
+        self.held = dict(held)
+        self.is_first = not self.held
+
+    def first_is_over(self) -> None:
+        """A commit was taken over as a whole; from now on there is something that a new result may break.
+
+        The first commit of an empty state goes to all clusters together. One that holds our marks already takes
+        nothing before a person confirmed what was found there (R24).
+        """
+        self.is_first = False
+
+    # What is so of a unit
+
+    def waits(self, name: UnitName) -> bool:
+        """Whether a unit keeps what it holds although it has a newer result.
+
+        Where nothing is written, or a person syncs, a result that waits is shown all the same (as what a sync would
+        bring), unless it was taken back; it counts as held only once the cluster has it.
+        """
+        return name in self.waiting and (self.goes_by_steps(name) or self.is_barred(name, self.waiting[name]))
+
+    def is_shown_only(self, name: UnitName) -> bool:
+        """Whether its newest result waits for a person, and is shown all the same."""
+        return name in self.waiting and not self.waits(name)
+
+    def goes_by_steps(self, name: UnitName) -> bool:
+        """Whether the commit in force leads it through a rollout."""
+        fleet = self._view.fleet
+        return fleet is not None and name in fleet.units and goes_by_steps(fleet.units[name])
+
+    def is_barred(self, name: UnitName, result: Rendered) -> bool:
+        """Whether a result was taken back: nothing but a person's word lets it in again."""
+        report = self._view.units.get(name)
+        is_told = report is not None and result.bundle in report.quarantined
+        return is_told or result.bundle in self._view.passages.quarantine.get(name.overlay, ())
+
+    def must_wait(self, name: UnitName, result: Rendered) -> bool:
+        """Whether a result that is new is not to be held at once."""
+        fleet, held = self._view.fleet, self.held.get(name)
+        if fleet is None or name not in fleet.units or self.is_first:
+            return False
+        if held is not None and held.bundle == result.bundle:
+            return False
+        unit = fleet.units[name]
+        is_shown_only = held is not None and not is_at_once(unit.overlay.rollout)
+        return goes_by_steps(unit) or is_shown_only or self.is_barred(name, result)
+
+    def told(self, name: UnitName) -> Result | None:
+        """What a unit is told to have now, or why it has nothing."""
+        return self.held.get(name) if self.waits(name) else self.results.get(name)
+
+    def permits_of(self, name: UnitName) -> frozenset[ObjectRef]:
+        """What may be deleted by what a unit is told now."""
+        permits = self.permits_to_come if self.is_shown_only(name) else self.permits
+        return permits.get(name, frozenset())
+
+    # What is so of several
+
+    def units_on(self, clusters: Iterable[ClusterName]) -> set[UnitName]:
+        """All units of these clusters at the commit in force."""
+        fleet, concerned = self._view.fleet, set(clusters)
+        return {name for name in fleet.units if name.cluster in concerned} if fleet is not None and concerned else set()
+
+    def waiting_on(self, cluster: ClusterName, fleet: Fleet) -> Mapping[UnitName, Rendered]:
+        """Newest results of a cluster that its units do not hold yet."""
+        units = (unit.name for unit in self._takers.on(cluster, fleet))
+        return {name: self.waiting[name] for name in units if self.waits(name)}
+
+    def known(self, fleet: Fleet, building: Collection[UnitName], coming: Mapping[UnitName, Result]) -> Known:
+        """What deletions are judged by. building: units that are not known at this commit; coming: not taken yet."""
+
+        def newest(name: UnitName) -> Result | None:
+            return coming.get(name) or self.results.get(name)
+
+        unsure = self._takers.unsure(fleet, newest, building)
+        return Known(self.held, self._view.units, self.results, coming, unsure)
+
+    # What changes
+
+    def bar(self, kept: Passages) -> None:
+        """Take over all rollouts with what was taken back; units whose parents shall say something else are told."""
+        self._view.passages, before = kept, self.quarantined
+        if kept.quarantine is not self._quarantine:
+            self._quarantine, self.quarantined = kept.quarantine, told_of(kept.quarantine)
+            units = before.keys() | self.quarantined.keys()
+            self.dirty |= {unit for unit in units if before.get(unit) != self.quarantined.get(unit)}
+
+    def leave(self, units: Iterable[UnitName]) -> None:
+        """What leaves has no result any more; what it holds stays until it is let go."""
+        for name in units:
+            self.results.pop(name, None)
+            self.waiting.pop(name, None)
+            self.dirty.add(name)
+
+    def drop(self, unit: UnitName) -> None:
+        """A unit that was let go."""
+        for book in (self.held, self.permits, self.permits_to_come, self.waiting, self.results):
+            book.pop(unit, None)
+
+    def rename(self, old: ClusterName, new: ClusterName) -> None:
+        """What units of a cluster hold goes along to its new name; what waited there is looked at anew."""
+        for name in [name for name in self.held if name.cluster == old]:
+            self.held[replace(name, cluster=new)] = self.held.pop(name)
+            if name in self.permits:
+                self.permits[replace(name, cluster=new)] = self.permits.pop(name)
+            self.waiting.pop(name, None)

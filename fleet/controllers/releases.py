@@ -1,0 +1,206 @@
+"""Which result each unit may have: judged first, then written down, then in the books, and told last (R9, R22).
+
+A result that waits for its step or for a person is let go by a rollout (`let`), or found where it is (`believe`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Mapping, Sequence
+
+from fleet.controllers.board import Board
+from fleet.controllers.rollout_store import read_rollouts
+from fleet.controllers.rollout_store import values_of as rollout_values
+from fleet.core.ids import ClusterName, ObjectRef, UnitName
+from fleet.core.passage import Passages
+from fleet.core.proven import Guidebook
+from fleet.core.quarantine import with_found
+from fleet.core.results import Rendered, Result
+from fleet.core.status import Event, asks_recovery
+from fleet.core.view import View
+from fleet.ports.state import ReleasedBundle, State
+
+
+class Releases:
+    """One instance per hub. `release` and `settle` are called by one task; the others by any."""
+
+    def __init__(self, state: State, view: View, board: Board) -> None:
+        self._state, self._view, self._board = state, view, board
+        self._books, self._deletions = board.books, board.deletions
+
+    async def release(self, results: Mapping[UnitName, Result]) -> None:
+        """Take results of one overlay or more: judge their deletions, write them down, publish.
+
+        Those of units that go by steps, and what was taken back, wait until `let` is called for them. What other units
+        dropped and these might have taken is judged again.
+        """
+        books = self._books
+        async with books.changing:
+            building = self._view.rendering - results.keys()
+            fresh = {name: books.results[name] for name in books.unjudged & books.results.keys()}
+            fresh |= {name: result for name, result in results.items() if books.results.get(name) != result}
+            again = self._to_judge(building, fresh)
+            if not fresh and not again:
+                self._view.rendering -= results.keys()
+                return
+            waiting = {
+                name: result
+                for name, result in fresh.items()
+                if isinstance(result, Rendered) and books.must_wait(name, result)
+            }
+            # What waits for its step is judged when that comes, by what earlier steps have proven then.
+            now = {name: fresh[name] for name in fresh if name not in waiting or not books.goes_by_steps(name)}
+            coming = {**{name: books.results[name] for name in again if name in books.results}, **fresh}
+            permits = await self._permits_of({**again, **now}, self._view.passages, building, coming)
+            rows = [
+                ReleasedBundle(name, result.commit, result.bundle)
+                for name, result in fresh.items()
+                if isinstance(result, Rendered) and name not in waiting
+            ]
+            if rows or self._deletions.values():
+                await self._state.put_released(rows, values=self._deletions.values())
+                self._deletions.saved()
+            for row in rows:
+                books.held[row.unit] = Rendered(row.bundle, row.commit)
+            for name in fresh:
+                books.waiting.pop(name, None)
+                to_whom = books.permits_to_come if name in waiting else books.permits
+                to_whom[name] = permits.get(name, frozenset())
+            books.waiting.update(waiting)
+            for name in again:
+                to_whom = books.permits_to_come if books.is_shown_only(name) else books.permits
+                to_whom[name] = permits.get(name, frozenset())
+            books.results.update(fresh)
+            self._view.rendering -= results.keys()  # of what it is by now: a commit may have begun meanwhile
+            books.unjudged.clear()
+            books.dirty |= {*fresh, *again}
+            self._board.departures.look_beside(results)
+        await self._board.publish()
+
+    async def settle(self) -> None:
+        """A commit is known as a whole: what waited for other units to be known is judged again, and published."""
+        self._board.departures.look_again()
+        await self.release({})
+        await self._board.publish()
+
+    async def let(
+        self,
+        units: Mapping[UnitName, Rendered],
+        seen: Passages,
+        kept: Passages,
+        values: Mapping[str, str],
+        events: Sequence[Event] = (),
+        back: Mapping[UnitName, Rendered] | None = None,
+    ) -> bool:
+        """Release what waits, as a rollout says, durable together with `kept`, `values`, `events`; then publish.
+
+        seen: all rollouts as they were looked at; kept: as they are from now on. False, and nothing was done, where
+        they are not as seen any more (a cluster got another name meanwhile).
+
+        A result that is not the unit's newest any more is passed over: its rollout looks again. back: what units held
+        before and shall hold again; their newest results wait then, and deletions are judged as ever (R9).
+        """
+        books = self._books
+        async with books.changing:
+            if self._view.passages is not seen:
+                return False
+            chosen = {
+                name: bundle
+                for name, bundle in units.items()
+                if name in books.waiting and books.waiting[name].bundle == bundle.bundle
+            }
+            back = {name: bundle for name, bundle in (back or {}).items() if name in books.held}
+            both = {**chosen, **back}
+            coming = {name: books.results[name] for name in both if name in books.results}
+            permits = await self._permits_of(both, kept, self._view.rendering, coming)
+            rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
+            every = {**rollout_values(kept, seen), **values, **self._deletions.values()}
+            await self._state.put_released(rows, values=every, events=events)
+            self._deletions.saved()
+            books.bar(kept)
+            books.held.update(both)
+            books.dirty |= {*both, *(name for name in books.waiting if not books.goes_by_steps(name))}
+            for name in chosen:
+                books.waiting.pop(name, None)  # it may have left the repo meanwhile
+                books.permits_to_come.pop(name, None)
+                books.permits[name] = permits.get(name, frozenset())
+            for name in back:
+                books.permits[name] = permits.get(name, frozenset())
+                result = books.results.get(name)
+                if isinstance(result, Rendered) and result.bundle != back[name].bundle:
+                    books.waiting[name] = result
+                else:
+                    books.waiting.pop(name, None)
+            self._board.departures.look_beside(both)
+        await self._board.publish()
+        return True
+
+    async def take_rollouts(self) -> None:
+        """Take over all rollouts as they are durable. Raises StateError."""
+        async with self._books.changing:
+            self._books.bar(await read_rollouts(self._state))
+
+    async def believe(self, clusters: frozenset[ClusterName], values: Mapping[str, str], wall: float) -> None:
+        """Units that wait for a recovery were told to hold what they hold (R24), durable together with `values`.
+
+        A state from a backup may know older bundles, and what waits for its step would go back to them. What their
+        parents bar is barred here from now on: a worker says it no more once it is confirmed. wall: for people.
+        """
+        books = self._books
+        async with books.changing:
+            fleet = self._view.fleet
+            found = {
+                name: Rendered(report.bundle, report.commit)
+                for name, report in self._view.units.items()
+                if name.cluster in clusters and report.bundle is not None and asks_recovery(report)
+                if name in books.held or (fleet is not None and name in fleet.units)
+                if name in books.waiting
+                or not isinstance(result := books.results.get(name), Rendered)
+                or books.is_barred(name, result)
+            }
+            rows = [ReleasedBundle(name, held.commit, held.bundle) for name, held in found.items()]
+            kept = with_found(self._view.passages, self._view.units.values(), books.results, wall)
+            await self._state.put_released(rows, values={**values, **rollout_values(kept, self._view.passages)})
+            books.bar(kept)
+            books.held.update(found)
+            books.dirty |= set(found)
+            for name, held in found.items():  # the first commit after a loss did not wait for anything
+                result = books.results.get(name)
+                if isinstance(result, Rendered) and result.bundle != held.bundle and books.is_barred(name, result):
+                    books.waiting.setdefault(name, result)
+            there = {
+                name: held
+                for name, held in found.items()
+                if name in books.waiting and books.waiting[name].bundle == held.bundle
+            }
+            permits = await self._permits_of(there, self._view.passages, self._view.rendering)
+            if self._deletions.values():
+                await self._state.put_released((), values=self._deletions.values())
+                self._deletions.saved()
+            books.permits.update(permits)
+            for name in there:
+                books.waiting.pop(name, None)
+                books.permits_to_come.pop(name, None)
+
+    def _to_judge(self, building: Collection[UnitName], fresh: Container[UnitName]) -> dict[UnitName, Result]:
+        """What units hold whose deletions waited for others, and may be judged again now."""
+        names = self._deletions.to_judge(building)
+        found = ((name, self._books.told(name)) for name in names if name not in fresh)
+        return {name: told for name, told in found if told is not None}
+
+    async def _permits_of(
+        self,
+        fresh: Mapping[UnitName, Result],
+        kept: Passages,
+        building: Collection[UnitName],
+        coming: Mapping[UnitName, Result] | None = None,
+    ) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        """building: units that are not known at this commit; coming: results that are not taken over yet."""
+        fleet = self._view.fleet
+        if fleet is None or not fresh:
+            return {}
+        return await self._deletions.permits_of(
+            fresh,
+            self._books.known(fleet, building, coming or {}),
+            limit_clusters=fleet.budget.clusters,
+            guides=Guidebook(fleet, kept),
+        )
