@@ -20,11 +20,11 @@ from fleet.core.fingerprint import content_of
 from fleet.core.fleet import Cluster, Fleet, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName, short
 from fleet.core.planning.approval import (
+    ApprovalState,
     Broken,
     Covered,
     Going,
     PlanApproval,
-    Standing,
     approvals_of_text,
     approvals_text,
     judge_hold,
@@ -115,7 +115,9 @@ class PlanApprovals:
             approval = PlanApproval(found, listed.units, going, listed.leaving, actor, reason, now, now + DAYS * 86_400)
             async with self.lock:
                 await self._check_to_come(listed)
-                kept = [item for item in await self._read() if item.digest != found or item.standing is Standing.BOUND]
+                kept = [
+                    item for item in await self._read() if item.digest != found or item.standing is ApprovalState.BOUND
+                ]
                 await self.state.set_value(APPROVALS, approvals_text((*_with_room(kept, now), approval)))
         except FleetError as error:
             await self.state.write(replace(entry, outcome=f"refused: {error.reason}"))
@@ -136,7 +138,7 @@ class PlanApprovals:
         """
         async with self.lock:
             since = await self.state.get_value(COMPARED) or (was.commit if was is not None else "")
-            is_asked = any(item.standing is not Standing.VOID for item in await self._readable())
+            is_asked = any(item.standing is not ApprovalState.VOID for item in await self._readable())
             if not since or not is_asked:
                 await self.state.set_value(COMPARED, now.commit)
         if not since or not is_asked or since == now.commit:
@@ -168,7 +170,7 @@ class PlanApprovals:
         async with self.lock:
             approvals = await self._readable()
             why = f"{short(since)}, from which {short(commit)} would be compared, is not known to this hub any more"
-            later = tuple(item.voided(why) if item.standing is Standing.WAITS else item for item in approvals)
+            later = tuple(item.voided(why) if item.standing is ApprovalState.WAITS else item for item in approvals)
             await self._take(approvals, later, compared=commit)
 
     async def decide(self, holds: Sequence[HoldRow]) -> bool:
@@ -260,7 +262,7 @@ class PlanApprovals:
             await self.state.write(entry)
         await self.state.put_released((), values={APPROVALS: approvals_text(after), **values})
         for new, entry in zip(moved, entries, strict=True):
-            words = f"is void: {new.void}" if new.standing is Standing.VOID else f"counts for {short(new.commit)}"
+            words = f"is void: {new.void}" if new.standing is ApprovalState.VOID else f"counts for {short(new.commit)}"
             await self.state.write(replace(entry, outcome="done"))
             await self._tell(f"approval of plan {short(new.digest)} by {new.by} {words}")
 
@@ -358,7 +360,7 @@ class PlanApprovals:
 def _with_room(kept: Sequence[PlanApproval], now: float) -> Sequence[PlanApproval]:
     """What is kept, with room for one more; raises PreconditionFailed where all that is kept may still count."""
     over = len(kept) - MOST + 1
-    ended = [item for item in kept if item.standing is Standing.VOID or now >= item.expires_at][: max(over, 0)]
+    ended = [item for item in kept if item.standing is ApprovalState.VOID or now >= item.expires_at][: max(over, 0)]
     if len(ended) < over:
         raise PreconditionFailed(
             f"{len(kept)} approvals of plans are open already",

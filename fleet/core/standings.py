@@ -20,7 +20,7 @@ from fleet.values import dataclass, field
 _WELL, _BUSY, _BAD, _AWAY = Condition.WELL, Condition.BUSY, Condition.BAD, Condition.AWAY
 
 
-class Standing(Enum):
+class Whereabouts(Enum):
     """Where a changed unit is on its way."""
 
     THERE = "there"
@@ -31,8 +31,8 @@ class Standing(Enum):
     FAILED = "failed"
 
 
-_THERE, _READY, _FLIGHT = Standing.THERE, Standing.READY, Standing.FLIGHT
-_ON_ITS_WAY = Standing.FLIGHT.value
+_THERE, _READY, _FLIGHT = Whereabouts.THERE, Whereabouts.READY, Whereabouts.FLIGHT
+_ON_ITS_WAY = Whereabouts.FLIGHT.value
 
 
 @dataclass(slots=True)
@@ -176,44 +176,44 @@ def _group(row: Row, stage: Stage, facts: RowFacts, now: float) -> Group:
     return group
 
 
-def _of(group: Group, standing: Standing) -> list[ClusterName]:
+def _of(group: Group, standing: Whereabouts) -> list[ClusterName]:
     match standing:
-        case Standing.THERE:
+        case Whereabouts.THERE:
             return group.there
-        case Standing.READY:
+        case Whereabouts.READY:
             return group.ready
-        case Standing.FLIGHT:
+        case Whereabouts.FLIGHT:
             return group.flight
-        case Standing.PENDING:
+        case Whereabouts.PENDING:
             return group.pending
-        case Standing.LEFT:
+        case Whereabouts.LEFT:
             return group.left
-        case Standing.FAILED:
+        case Whereabouts.FAILED:
             return group.failed
 
 
-def _standing(fact: UnitFact, *, is_known: bool, is_late: bool, is_excused: bool) -> Standing:
+def _standing(fact: UnitFact, *, is_known: bool, is_late: bool, is_excused: bool) -> Whereabouts:
     """is_known: what is known of the unit is about this row's result; is_excused: a person went on without it."""
     condition = fact.condition
     if fact.target and not is_known:
-        return Standing.PENDING
+        return Whereabouts.PENDING
     if fact.released and condition is _WELL:
         return _THERE
     if not fact.target or condition is Condition.STOPPED:
-        return Standing.LEFT
+        return Whereabouts.LEFT
     standing = _standing_of(fact, is_late=is_late)
-    return Standing.LEFT if is_excused and standing is not _READY else standing
+    return Whereabouts.LEFT if is_excused and standing is not _READY else standing
 
 
-def _standing_of(fact: UnitFact, *, is_late: bool) -> Standing:
+def _standing_of(fact: UnitFact, *, is_late: bool) -> Whereabouts:
     condition = fact.condition
     if condition is _AWAY and is_late:
-        return Standing.LEFT
+        return Whereabouts.LEFT
     if condition is _AWAY or condition is Condition.WAITS:
-        return _FLIGHT if fact.released else Standing.PENDING
+        return _FLIGHT if fact.released else Whereabouts.PENDING
     if not fact.released:
         return _READY
-    return Standing.FAILED if is_late or condition is _BAD else _FLIGHT
+    return Whereabouts.FAILED if is_late or condition is _BAD else _FLIGHT
 
 
 def is_done(row: Row, stages: Sequence[Stage], groups: Sequence[Group]) -> bool:

@@ -31,7 +31,7 @@ from fleet.controllers.reports import Intake
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import Revision
 from fleet.core.view import Head, View
-from fleet.hub.loops import Service, Standing
+from fleet.hub.loops import Service, Troubles
 from fleet.hub.main import Hub
 from fleet.hub.workers import Workers
 from fleet.ports.state import Bells
@@ -84,7 +84,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
     state, wall = adapters.state, time.time
     view = View(Head(settings.branch), relaxed=settings.relaxed())
     view.restore(await state.cluster_reports(), await state.unit_reports())
-    bells, standing = Bells(), Standing()
+    bells, troubles = Bells(), Troubles()
     board = Board(state, view, adapters.renderer.bundle, adapters.vault, wall)
     await board.start()
     releases = Releases(state, view, board)
@@ -153,7 +153,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         bells=bells,
         wall=wall,
         check_kubeconfig=check_kubeconfig,
-        ready=lambda: standing.why() or ("" if view.fleet is not None else "no commit was read yet"),
+        ready=lambda: troubles.why() or ("" if view.fleet is not None else "no commit was read yet"),
         refused=refusals.note,
         webhook_secret=adapters.webhook_secret,
         plans=plans,
@@ -169,7 +169,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
             Service("refusals", refusals.run),
             Service("credentials", keeper.run),
         ),
-        standing=standing,
+        troubles=troubles,
         probe=state.keep_run_time,
         app=build_app(parts),
         listen=settings.listen_address(),

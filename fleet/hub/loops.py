@@ -31,44 +31,44 @@ class Service:
 
 
 @dataclass(slots=True)
-class Standing:
+class Troubles:
     """Which loops are in trouble now, in words; read by /readyz."""
 
-    troubles: dict[str, str] = field(default_factory=dict[str, str])
+    words: dict[str, str] = field(default_factory=dict[str, str])
 
     def why(self) -> str:
         """ "" when all loops run."""
-        return "; ".join(f"{name}: {text}" for name, text in sorted(self.troubles.items()))
+        return "; ".join(f"{name}: {text}" for name, text in sorted(self.words.items()))
 
     def put(self, name: str, error: Exception) -> None:
         """A loop met this."""
         text = f"{error.what}: {error.why}" if isinstance(error, FleetError) else type(error).__name__
-        self.troubles[name] = text
+        self.words[name] = text
         if isinstance(error, StateError):
             telemetry.STATE_WRITABLE.set(0)
 
     def clear(self, name: str) -> None:
         """A loop is well again."""
-        self.troubles.pop(name, None)
+        self.words.pop(name, None)
 
 
 async def keep_running(
-    service: Service, standing: Standing, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    service: Service, troubles: Troubles, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> None:
     """Run a loop again and again; never raises but when cancelled. pause: how to wait, in seconds."""
     wait = 0.0
     loop = asyncio.get_running_loop()
     while True:
-        steady = loop.call_later(STEADY_SECONDS, standing.clear, service.name)
+        steady = loop.call_later(STEADY_SECONDS, troubles.clear, service.name)
         began = loop.time()
         try:
             await service.run()
             return
         except FleetError as error:
-            standing.put(service.name, error)
+            troubles.put(service.name, error)
             log.error("loop stopped", loop=service.name, reason=error.reason, what=error.what, why=error.why)
         except Exception as error:  # the edge of a loop: a bug in it must not end the other loops (R18)
-            standing.put(service.name, error)
+            troubles.put(service.name, error)
             log.exception("loop failed", loop=service.name)
         finally:
             steady.cancel()
@@ -79,16 +79,16 @@ async def keep_running(
         await pause(wait)
 
 
-async def watch_state(probe: Callable[[], Awaitable[None]], standing: Standing, seconds: float = 10.0) -> None:
+async def watch_state(probe: Callable[[], Awaitable[None]], troubles: Troubles, seconds: float = 10.0) -> None:
     """Write into the hub's own state now and then, so that /readyz and the gauge say whether it can be written."""
     while True:
         try:
             await probe()
         except StateError as error:
-            standing.put("state", error)
+            troubles.put("state", error)
             level = log.error if isinstance(error, StateNotWritable) else log.warning
             level("state", reason=error.reason, what=error.what, why=error.why)
         else:
-            standing.clear("state")
+            troubles.clear("state")
             telemetry.STATE_WRITABLE.set(1)
         await asyncio.sleep(seconds)

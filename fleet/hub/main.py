@@ -14,7 +14,7 @@ from aiohttp import web
 
 from fleet.errors import UsageInvalid
 from fleet.hub.door import Door
-from fleet.hub.loops import Service, Standing, keep_running, watch_state
+from fleet.hub.loops import Service, Troubles, keep_running, watch_state
 from fleet.values import dataclass
 
 log = structlog.get_logger("hub")
@@ -30,7 +30,7 @@ class Hub:
     """What assembly.py puts together."""
 
     services: tuple[Service, ...]
-    standing: Standing
+    troubles: Troubles
     probe: Callable[[], Awaitable[None]]  # writes into the state; raises StateError
     app: web.Application
     listen: tuple[str, int]
@@ -62,8 +62,8 @@ async def run_hub(
         if hub.metrics_app is not None and hub.metrics_listen is not None:
             await _serve(hub.metrics_app, hub.metrics_listen, doors)
         await started(url)
-        loops = [loop.create_task(keep_running(service, hub.standing), name=service.name) for service in hub.services]
-        loops.append(loop.create_task(watch_state(hub.probe, hub.standing), name="state"))
+        loops = [loop.create_task(keep_running(service, hub.troubles), name=service.name) for service in hub.services]
+        loops.append(loop.create_task(watch_state(hub.probe, hub.troubles), name="state"))
         await stop.wait()
     finally:
         log.info("draining", seconds=DRAIN_SECONDS)

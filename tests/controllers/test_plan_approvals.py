@@ -17,7 +17,7 @@ from fleet.controllers.plan_approvals import APPROVALS, COMPARED, MOST, PlanAppr
 from fleet.core.differences import entry_by_name
 from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
-from fleet.core.planning.approval import PlanApproval, Standing, approvals_of_text, approvals_text
+from fleet.core.planning.approval import ApprovalState, PlanApproval, approvals_of_text, approvals_text
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange, with_moves
 from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.results import Rendered
@@ -78,7 +78,7 @@ async def test_holds_are_looked_at_while_a_commit_is_compared() -> None:
     assert not comparing.done()
     go_on.set()
     await comparing
-    assert (await kept(state))[0].standing is Standing.WAITS  # a commit without a change
+    assert (await kept(state))[0].standing is ApprovalState.WAITS  # a commit without a change
 
 
 async def test_what_became_of_an_approval_is_audited_before_it_counts() -> None:
@@ -86,7 +86,7 @@ async def test_what_became_of_an_approval_is_audited_before_it_counts() -> None:
         async def put_released(self, rows, **more) -> None:
             raise StateNotWritable("the hub was ended here")
 
-    before, bound = MemoryState(), approval(standing=Standing.BOUND, commit=COMMIT)
+    before, bound = MemoryState(), approval(standing=ApprovalState.BOUND, commit=COMMIT)
     await before.set_value(APPROVALS, approvals_text([bound]))
     ended = Ended()
     await ended.set_value(APPROVALS, approvals_text([bound]))
@@ -125,7 +125,7 @@ async def test_a_plan_that_is_in_force_already_is_not_approved_and_one_to_come_i
     plans = plans_on(MemoryState(), renderer=Bundles(), connector=Nothing(), clusters=("eu-1",))
     approving = plans.approve(digest_of_text(text), text, actor="jo", reason="")
     if name == "c":
-        assert (await approving).standing is Standing.WAITS
+        assert (await approving).standing is ApprovalState.WAITS
         return
     with pytest.raises(PreconditionFailed, match="in force already"):
         await approving
@@ -135,14 +135,14 @@ async def test_a_plan_that_is_in_force_already_is_not_approved_and_one_to_come_i
 async def test_approvals_that_no_commit_can_be_compared_for_any_more_are_void_and_those_bound_stay() -> None:
     state = MemoryState()
     await state.set_value(COMPARED, "a" * 40)
-    await state.set_value(APPROVALS, approvals_text([approval(), approval("c" * 64, standing=Standing.BOUND)]))
+    await state.set_value(APPROVALS, approvals_text([approval(), approval("c" * 64, standing=ApprovalState.BOUND)]))
 
     async def at(commit: str):
         raise RefMissing("the commit is not there")
 
     await plans_on(state, at=at).taken(Fleet(COMMIT), Fleet(BEFORE))
     waited, bound = await kept(state)
-    assert (waited.standing, bound.standing) == (Standing.VOID, Standing.BOUND)
+    assert (waited.standing, bound.standing) == (ApprovalState.VOID, ApprovalState.BOUND)
     assert "aaaaaaa, from which ccccccc would be compared, is not known" in waited.void
     assert await state.get_value(COMPARED) == COMMIT
 
@@ -173,10 +173,10 @@ async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not
     brain.commits._plans = replace(plans_on(brain.state, at=at, renderer=brain.renderer), view=brain.view)
     await brain.commits._compare(now, None)
     (waited,) = await kept(brain.state)
-    assert waited.standing is (Standing.WAITS if error is not None else Standing.BOUND)
+    assert waited.standing is (ApprovalState.WAITS if error is not None else ApprovalState.BOUND)
     await brain.commits.fetch_once()
     (bound,) = await kept(brain.state)
-    assert (bound.standing, bound.commit) == (Standing.BOUND, brain.view.head.commit)
+    assert (bound.standing, bound.commit) == (ApprovalState.BOUND, brain.view.head.commit)
 
 
 class Nothing:

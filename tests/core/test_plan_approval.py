@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.planning.approval import (
     FALL,
+    ApprovalState,
     Broken,
     Covered,
     Going,
     NotConcerned,
     PlanApproval,
-    Standing,
     approvals_of_text,
     approvals_text,
     judge_hold,
@@ -31,9 +31,9 @@ WEB, DNS = (UnitName(OverlayName(name), ClusterName("eu-1")) for name in ("web",
 NAMESPACE, CLAIM = ObjectRef("", "Namespace", "", "shop"), ObjectRef("", "PersistentVolumeClaim", "shop", "data")
 GOING = (Going(WEB, NAMESPACE, "u1", Digest("n")), Going(WEB, CLAIM, "u2", Digest("p")))
 BOUND = PlanApproval(
-    Digest("a" * 64), frozenset({WEB}), GOING, frozenset({DNS}), "jo", "", 0.0, 1000.0, Standing.BOUND, COMMIT
+    Digest("a" * 64), frozenset({WEB}), GOING, frozenset({DNS}), "jo", "", 0.0, 1000.0, ApprovalState.BOUND, COMMIT
 )
-WAITS = replace(BOUND, standing=Standing.WAITS, commit=Revision(""))
+WAITS = replace(BOUND, standing=ApprovalState.WAITS, commit=Revision(""))
 
 
 def request(
@@ -95,22 +95,22 @@ def test_holds_of_two_commits_or_of_nothing_are_never_covered() -> None:
 def test_it_ends_with_its_time() -> None:
     assert isinstance(judge_hold(BOUND, [request(*WHOLE)], now=1000), Broken)
     (later,) = next_approvals([WAITS], commit=COMMIT, digest=WAITS.digest, units=[WEB], now=1000)
-    assert later.standing is Standing.VOID
+    assert later.standing is ApprovalState.VOID
 
 
 def test_the_commit_with_its_digest_binds_it_and_no_other_one() -> None:
     (bound,) = next_approvals([WAITS], commit=COMMIT, digest=WAITS.digest, units=[WEB], now=1)
-    assert (bound.standing, bound.commit) == (Standing.BOUND, COMMIT)
+    assert (bound.standing, bound.commit) == (ApprovalState.BOUND, COMMIT)
     (passed,) = next_approvals([WAITS], commit=COMMIT, digest=Digest("b" * 64), units=[DNS], now=1)
     assert passed == WAITS  # of other units: it goes on waiting for its merge
     (void,) = next_approvals([WAITS], commit=COMMIT, digest=Digest("b" * 64), units=[WEB, DNS], now=1)
-    assert void.standing is Standing.VOID
+    assert void.standing is ApprovalState.VOID
     assert "web@eu-1" in void.void
 
 
 def test_the_same_plan_a_second_time_is_asked_anew() -> None:
     (void,) = next_approvals([BOUND], commit=OTHER, digest=BOUND.digest, units=[WEB], now=1)
-    assert void.standing is Standing.VOID
+    assert void.standing is ApprovalState.VOID
 
 
 digests = st.sampled_from(["a" * 64, "b" * 64])
@@ -129,11 +129,11 @@ def test_whatever_comes_it_is_bound_to_the_first_commit_that_touches_its_units_o
         (found,) = next_approvals([found], commit=commit, digest=Digest(digest), units=units, now=1)
     touching = [(number, digest) for number, (digest, units) in enumerate(history) if WEB in units]
     if not touching:
-        assert found.standing is Standing.WAITS
+        assert found.standing is ApprovalState.WAITS
     elif touching[0][1] == WAITS.digest and len(touching) == 1:
-        assert (found.standing, found.commit) == (Standing.BOUND, Revision(f"{touching[0][0]:040x}"))
+        assert (found.standing, found.commit) == (ApprovalState.BOUND, Revision(f"{touching[0][0]:040x}"))
     else:
-        assert found.standing is Standing.VOID
+        assert found.standing is ApprovalState.VOID
 
 
 goings = st.lists(
@@ -157,9 +157,9 @@ def test_nothing_is_covered_that_was_not_read_so(approved: list[Going], asked: l
         assert set(asked) <= set(approved)
 
 
-@given(goings, st.sampled_from(list(Standing)))
-def test_what_is_kept_comes_back_the_same(going: list[Going], standing: Standing) -> None:
-    approval = replace(BOUND, going=tuple(going), standing=standing, void="x" if standing is Standing.VOID else "")
+@given(goings, st.sampled_from(list(ApprovalState)))
+def test_what_is_kept_comes_back_the_same(going: list[Going], standing: ApprovalState) -> None:
+    approval = replace(BOUND, going=tuple(going), standing=standing, void="x" if standing is ApprovalState.VOID else "")
     assert approvals_of_text(approvals_text([approval, WAITS])) == (approval, WAITS)
 
 

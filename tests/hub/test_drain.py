@@ -16,7 +16,7 @@ from hubworld import cluster_file, config_map, overlay
 from testbed.gitrepo import GitRepo
 
 from fleet.errors import UsageInvalid
-from fleet.hub.loops import Service, Standing
+from fleet.hub.loops import Service, Troubles
 from fleet.hub.main import Hub, run_hub
 
 
@@ -25,7 +25,7 @@ async def nothing() -> None:
 
 
 def hub_of(*services: Service, listen: tuple[str, int] = ("127.0.0.1", 0)) -> Hub:
-    return Hub(services, Standing(), nothing, web.Application(), listen, None, None, nothing)
+    return Hub(services, Troubles(), nothing, web.Application(), listen, None, None, nothing)
 
 
 async def test_a_loop_that_hangs_is_left_behind_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ async def test_a_loop_that_hangs_is_left_behind_within_ten_seconds(monkeypatch: 
         closed.append(True)
 
     hub = hub_of(Service("stubborn", stubborn))
-    hub = Hub(hub.services, hub.standing, nothing, hub.app, hub.listen, None, None, close)
+    hub = Hub(hub.services, hub.troubles, nothing, hub.app, hub.listen, None, None, close)
 
     async def started(_: str) -> None:
         asyncio.get_running_loop().call_later(0.05, stop.set)

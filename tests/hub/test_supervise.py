@@ -9,7 +9,7 @@ import pytest
 
 from fleet.core.ids import ClusterName
 from fleet.errors import StateNotWritable, WorkerFailed
-from fleet.hub.loops import Service, Standing, keep_running
+from fleet.hub.loops import Service, Troubles, keep_running
 from fleet.hub.supervise import BUGS_UNTIL_QUARANTINE, supervise
 
 EU = ClusterName("eu-1")
@@ -121,7 +121,7 @@ async def test_what_fails_as_it_is_ended_is_not_started_again(kind: str, error: 
         await fails_when_it_is_ended(began, error)
 
     worker.start = start
-    work = worker.run() if kind == "worker" else keep_running(Service("commits", start), Standing(), pause=worker.pause)
+    work = worker.run() if kind == "worker" else keep_running(Service("commits", start), Troubles(), pause=worker.pause)
     task = asyncio.create_task(work)
     await began.wait()
     task.cancel()
@@ -137,13 +137,13 @@ async def test_what_fails_as_it_is_ended_is_not_started_again(kind: str, error: 
 
 @pytest.mark.parametrize("trouble", [StateNotWritable("the state cannot be written", why="disk full"), KeyError("x")])
 async def test_a_loop_that_fails_is_shown_and_runs_again(trouble: Exception) -> None:
-    worker, standing, shown = Worker(trouble), Standing(), []
+    worker, troubles, shown = Worker(trouble), Troubles(), []
 
     async def pause(seconds: float) -> None:
-        shown.append((seconds, standing.why()))
+        shown.append((seconds, troubles.why()))
         await asyncio.sleep(0)
 
-    async with running(keep_running(Service("commits", worker.start), standing, pause=pause)), asyncio.timeout(5):
+    async with running(keep_running(Service("commits", worker.start), troubles, pause=pause)), asyncio.timeout(5):
         await worker.running.wait()
     assert worker.starts == 2
     assert shown[0][0] >= 1.0

@@ -31,7 +31,7 @@ from fleet.values import dataclass
 FALL = "sharp-fall"
 
 
-class Standing(StrEnum):
+class ApprovalState(StrEnum):
     """Where an approval stands; each is left once and for all."""
 
     WAITS = "waits"  # for the merge
@@ -61,13 +61,13 @@ class PlanApproval:
     reason: str
     at: float
     expires_at: float
-    standing: Standing = Standing.WAITS
+    standing: ApprovalState = ApprovalState.WAITS
     commit: Revision = Revision("")
     void: str = ""  # why it is void
 
     def voided(self, why: str) -> PlanApproval:
         """The same, void."""
-        return replace(self, standing=Standing.VOID, void=why)
+        return replace(self, standing=ApprovalState.VOID, void=why)
 
 
 def next_approvals(
@@ -80,12 +80,12 @@ def next_approvals(
 def _next(
     approval: PlanApproval, commit: Revision, digest: Digest, units: frozenset[UnitName], now: float
 ) -> PlanApproval:
-    if approval.standing is Standing.VOID:
+    if approval.standing is ApprovalState.VOID:
         return approval
     if now >= approval.expires_at:
         return approval.voided("it expired")
-    if approval.standing is Standing.WAITS and digest == approval.digest:
-        return replace(approval, standing=Standing.BOUND, commit=commit)
+    if approval.standing is ApprovalState.WAITS and digest == approval.digest:
+        return replace(approval, standing=ApprovalState.BOUND, commit=commit)
     touched = sorted(approval.units & units)
     if touched:
         more = f" and {len(touched) - 1} more" if len(touched) > 1 else ""
@@ -119,7 +119,7 @@ def judge_hold(approval: PlanApproval, requests: Sequence[HoldRequest], *, now: 
     requests: of one overlay and commit, as the hold lists them.
     """
     commits = {request.commit for request in requests}
-    if approval.standing is not Standing.BOUND or commits != {approval.commit} or not requests:
+    if approval.standing is not ApprovalState.BOUND or commits != {approval.commit} or not requests:
         return NotConcerned()
     if now >= approval.expires_at:
         return Broken("it expired")
@@ -199,7 +199,7 @@ def approvals_of_text(text: str) -> tuple[PlanApproval, ...]:
                 reason=text_at(row, "reason"),
                 at=number_at(row, "at"),
                 expires_at=number_at(row, "expiresAt"),
-                standing=Standing(text_at(row, "standing")),
+                standing=ApprovalState(text_at(row, "standing")),
                 commit=Revision(text_at(row, "commit")),
                 void=text_at(row, "void"),
             )
