@@ -171,7 +171,12 @@ async def run_all(jobs: Sequence[Job], out: Path, of: int) -> int:
         if any(json.loads(line)["run"] == name for line in out.read_text().splitlines()):
             continue
         began = time.perf_counter()  # some make time.monotonic faster
-        line = json.dumps({"run": name, **await run(), **stamp.of(began, of=of)})
+        try:
+            found = await run()
+        except Exception as error:  # a run that does not end well is a finding, the next one goes on
+            kind, _, _ = name.partition(",")
+            found = {"kind": kind, "met": False, "violations": [f"did not end: {type(error).__name__}: {error}"]}
+        line = json.dumps({"run": name, **found, **stamp.of(began, of=of)})
         with out.open("a") as file:
             file.write(line + "\n")
         print(f"{number} of {len(jobs)}", file=sys.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safety.__main__ import chosen
+from safety.__main__ import chosen, run_all
 from safety.every import CAMPAIGNS
 from safety.report import PAGE, RUNS, lines_of, page, parts_of, take_over
 
@@ -99,3 +99,16 @@ def test_seeds_and_shards_choose_runs() -> None:
         f"schedule, seed {seed}" for seed in (3, 10, 11, 12)
     ]
     assert len(chosen(jobs, "", "1/2")) == 15
+
+
+async def test_a_run_that_does_not_end_is_told_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    async def breaks() -> dict[str, Any]:
+        raise KeyError("x")
+
+    async def ends() -> dict[str, Any]:
+        return {"kind": "schedule", "met": True, "violations": []}
+
+    out = tmp_path / "schedules.jsonl"
+    assert await run_all([("schedule, seed 1", breaks), ("schedule, seed 2", ends)], out, 30) == 1
+    (line,) = lines_of(tmp_path)
+    assert (line["runs"], line["found"]) == (2, ["schedule, seed 1: did not end: KeyError: 'x'"])
