@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fleet.core.ids import OverlayName, Revision, UnitName, short
+from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
@@ -103,11 +103,35 @@ def _roll_back(order: RolloutOrder, kept: Passages, held: Mapping[UnitName, Rend
     if to != "-" and not any(_is_named(commit, to) for commit in before):
         known = ", ".join(sorted(short(commit) for commit in before))
         return Done(kept, "refused", f"{overlay} held {known} before, not {to}; for another commit revert in Git")
-    done = taken_back(kept, passage, held, stop, [overlay])
+    newer = _came_by_no_steps(kept, passage, overlay, held)
+    if newer and newer >= passage.rows[overlay].before.keys():
+        why = f"{overlay} holds newer results than {short(passage.commit)} by now, which came by no steps"
+        return Done(kept, "refused", f"{why}; revert the commit in Git")
+    done = taken_back(
+        kept,
+        passage,
+        {unit: has for unit, has in held.items() if unit.overlay != overlay or unit.cluster not in newer},
+        stop,
+        [overlay],
+    )
     names = ", ".join(sorted(short(commit) for commit in before))
     text = f"{overlay} goes back from {short(passage.commit)} to {names} on {len(done.back)} clusters: {order.reason}"
     text = "; ".join(filter(None, (text, done.words)))
     return Done(done.kept, "done", text, passage.commit, done.back, done.stays)
+
+
+def _came_by_no_steps(
+    kept: Passages, passage: Passage, overlay: OverlayName, held: Mapping[UnitName, Rendered]
+) -> set[ClusterName]:
+    """Clusters of a rollout that hold by now what no rollout brought: an older one is not taken back there (R42)."""
+    row, commits = passage.rows[overlay], {passage.commit, *(one.commit for one in kept.all if overlay in one.overlays)}
+    return {
+        name
+        for name, before in row.before.items()
+        if (has := held.get(UnitName(overlay, name))) is not None
+        and has.commit not in commits
+        and has.bundle not in (before.bundle, row.targets.get(name))
+    }
 
 
 def about_of(kind: str, target: str) -> str:

@@ -70,8 +70,11 @@ def _taken_over(
     # What was released and is the newest is judged further; what never moved, or was taken back, is no part of it.
     concerned = pending | {
         name
-        for name in row.targets.keys() & wanted.keys() & (row.before.keys() | row.flying.keys())
-        if (held := wanted[name].held) is not None and held.bundle == wanted[name].result.bundle
+        for name, digest in row.targets.items()
+        if name in wanted
+        and (held := wanted[name].held) is not None
+        and held.bundle == wanted[name].result.bundle
+        and (held.bundle == digest or name in row.before or name in row.flying)
     }
     if passage.commit == head and differs:  # the same commit says something else now: from the first step again
         again = Row(_targets(wanted, concerned), before=row.before)
@@ -170,13 +173,8 @@ def approved(passage: Passage, step: str, who: str) -> Passage:
 
 
 def resumed(passage: Passage) -> Passage:
-    """Go on after a halt or a pause; what failed is judged again, with its whole time before it."""
-    failed = passage.halted.unit if passage.halted is not None else None
-    rows = {overlay: asked_again(row) for overlay, row in passage.rows.items()}
-    if failed is not None and failed.overlay in rows:
-        row = rows[failed.overlay]
-        flying = {name: at for name, at in row.flying.items() if name != failed.cluster}
-        rows[failed.overlay] = replace(row, flying=flying)
+    """Go on after a halt or a pause; all that is on its way is judged again, with its whole time before it."""
+    rows = {overlay: replace(asked_again(row), flying={}) for overlay, row in passage.rows.items()}
     return replace(passage, halted=None, paused=None, rows=rows)
 
 
@@ -189,14 +187,15 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage
     for overlay, row in passage.rows.items():
         if (fact := facts.get(overlay)) is None or fact.adrift:
             continue
+        slow: set[ClusterName] = set()  # of the steps before it too: what fails there would halt it at once again
         for stage in fact.stages:
             units = {name: fact.units[name] for name in stage.clusters if name in fact.units}
             touched = {name for name in row.targets if name in units}
+            slow |= {name for name in touched if _is_slow(units[name])}
             is_stuck = bool(fact.stuck_at(stage))
             if stage.name in row.passed or (stage.step.takes_clusters and not touched and not is_stuck):
                 continue
             if not is_stuck and len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals:
-                slow = {name for name in touched if _is_slow(units[name])}
                 rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
             break
     return passage if rows == passage.rows else replace(passage, rows=rows, halted=None, paused=None)
@@ -281,8 +280,9 @@ def taken_back(
 
 
 def aborted(kept: Passages, passage: Passage, stop: Stop) -> Passages:
-    """Nothing more of it is released, under no commit; what was released stays."""
-    return _ended(kept, passage, stop, stop, ABORTED, {name: [row.targets] for name, row in passage.rows.items()})
+    """Nothing more of it is released, under no commit; what was released stays, and so do overlays that are done."""
+    barred = {name: [row.targets] for name, row in passage.rows.items() if not row.done}
+    return _ended(kept, passage, stop, stop, ABORTED, barred)
 
 
 def readmitted(kept: Passages, commit: Revision) -> Passages:

@@ -1,0 +1,112 @@
+"""What people order of a rollout reaches all that it is about, and nothing besides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from core.test_rollbacks import FIRST, SECOND
+from core.test_rollbacks import World as Hub
+from core.three_clusters import DEV, HEAD, ONE, PROD, TWO, WEB, World
+
+from fleet.core.fleet import Step
+from fleet.core.ids import Digest, OverlayName, Revision, UnitName
+from fleet.core.passage import Stop
+from fleet.core.results import Rendered
+from fleet.core.rollout_facts import Condition
+from fleet.core.takeover import aborted, promoted, resumed
+
+API = OverlayName("api")
+BUSY = dict.fromkeys((ONE, TWO), Condition.BUSY)
+STOP = Stop("test", "jo", 0.0)
+FIVE = Revision("5" * 40)
+
+
+def test_resume_gives_all_that_are_late_their_whole_time_again() -> None:
+    world = World(PROD)
+    world.look()
+    world.look(600.0, web=world.facts(WEB, BUSY))
+    assert world.last.halted is not None
+    world.kept = replace(world.kept, all=(resumed(world.last),))
+    world.look(601.0, web=world.facts(WEB, BUSY))
+    world.look(1200.0, web=world.facts(WEB, BUSY))
+    assert world.last.halted is None, "the second late one halted it again at once"
+    world.look(1201.0, web=world.facts(WEB, BUSY))
+    assert world.last.halted is not None, "twin: their time is none without end"
+
+
+def halted_by_an_earlier_step() -> World:
+    """All of dev was there, prod is on its way, and now dev-1 fails."""
+    world = World(Step("dev", PROD.origin, environments=("dev",)), Step("one", PROD.origin, environments=("prod",)))
+    for _ in range(2):
+        world.look()
+    ill = {DEV: Condition.BAD, **BUSY}
+    world.look(web=world.facts(WEB, ill))
+    assert world.last.rows[WEB].passed == {"dev"}
+    assert world.last.halted is not None
+    return world
+
+
+def test_promote_goes_on_without_what_fails_in_a_step_before() -> None:
+    world = halted_by_an_earlier_step()
+    ill = {DEV: Condition.BAD, **BUSY}
+    world.kept = replace(world.kept, all=(promoted(world.last, {WEB: world.facts(WEB, ill)}),))
+    world.look(web=world.facts(WEB, ill))
+    assert world.last.halted is None, "it halted again at once"
+    assert world.last.rows[WEB].excused == {DEV, ONE, TWO}
+
+
+def test_twin_what_was_healthy_when_it_was_promoted_may_still_fail() -> None:
+    world = halted_by_an_earlier_step()
+    world.kept = replace(world.kept, all=(promoted(world.last, {WEB: world.facts(WEB, {DEV: Condition.BAD})}),))
+    world.look(web=world.facts(WEB, {DEV: Condition.BAD, TWO: Condition.BAD}))
+    assert world.last.halted is not None
+    assert world.last.halted.unit == UnitName(WEB, TWO)
+
+
+@pytest.mark.parametrize("is_done", [True, False], ids=["an overlay that is done", "twin: one under way"])
+def test_abort_bars_nothing_of_an_overlay_that_is_done(is_done: bool) -> None:
+    world = World(overlays=(WEB, API))
+    rows = {**world.last.rows, WEB: replace(world.last.rows[WEB], done=is_done)}
+    kept = aborted(replace(world.kept, all=(replace(world.last, rows=rows),)), replace(world.last, rows=rows), STOP)
+    assert kept.all[-1].outcome == "aborted"
+    assert set(kept.quarantine) == ({API} if is_done else {API, WEB})
+    assert kept.quarantine[API]["1"].commit == HEAD
+
+
+def brought(hub: Hub, *clusters: str) -> None:
+    """A fifth commit that came by no steps, or by a person's sync."""
+    for name in hub.held[WEB]:
+        if name in clusters:
+            hub.held[WEB][name] = Rendered(Digest("5"), FIVE)
+
+
+def test_a_rollback_jumps_over_no_newer_result_that_came_by_no_steps() -> None:
+    hub = Hub(WEB)
+    hub.commit(FIRST, "1", WEB)
+    hub.look(4)
+    brought(hub, "dev", "prod-1", "prod-2")
+    done = hub.order("rollback", "web")
+    assert (done.outcome, done.back) == ("refused", {})
+    assert "which came by no steps; revert the commit in Git" in done.message
+    assert not hub.kept.quarantine
+
+
+def test_of_some_that_hold_newer_results_only_the_others_go_back() -> None:
+    hub = Hub(WEB)
+    hub.commit(FIRST, "1", WEB)
+    hub.look(4)
+    brought(hub, "prod-1")
+    done = hub.order("rollback", "web")
+    assert done.outcome == "done"
+    assert {unit.cluster for unit in done.back} == {"dev", "prod-2"}
+
+
+def test_twin_what_another_rollout_left_midway_goes_back_with_the_newest() -> None:
+    hub = Hub(WEB)
+    hub.commit(FIRST, "1", WEB)
+    hub.look(1)
+    hub.commit(SECOND, "2", WEB)
+    done = hub.order("rollback", "web")
+    assert done.outcome == "done"
+    assert {unit.cluster for unit in done.back} == {"dev"}
