@@ -23,6 +23,7 @@ _NOT_SUSPENDED = "test_what_waits_for_its_turn_is_written_when_that_comes"
 _GUARDS = "reconcile/test_guards.py"
 _NEIGHBOURS = "reconcile/test_neighbours.py"
 _RENAMES = "reconcile/test_renames.py"
+_TROUBLES = "reconcile/test_troubles.py"
 _NOT_THE_SAME = "test_what_is_not_the_same_is_a_deletion_whatever_the_hub_says"
 _RENAMED = "test_all_objects_of_a_unit_get_other_names_without_a_hold_and_count_as_no_deletion"
 _HUB_REFUSES = "test_the_hub_refuses_with_rule_and_line"
@@ -197,8 +198,15 @@ CASES: dict[str, Case] = {
         "test_one_refused_object_stops_the_whole_unit_before_the_first_write",
         "test_a_namespace_and_what_is_in_it_come_in_one_pass"),
     "a suspended unit is not written to": case_of(
-        swap("policy.suspensions", "()"), _GUARDS, "test_suspended_writes_nothing_and_resumes",
+        swap("suspended_by(desired, since)", "[]"), _GUARDS, "test_suspended_writes_nothing_and_resumes",
         "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+    "a silent group is not gone": case_of(
+        never("unsure"), _TROUBLES, "test_what_is_let_go_waits_for_a_group_that_does_not_answer",
+        "test_what_is_let_go_does_not_wait_for_a_kind_that_is_gone"),
+    "what an accepted cluster holds is asked for": case_of(
+        drop("self._must_ask"), _TROUBLES,
+        "test_a_cluster_that_was_ours_before_is_looked_at_by_a_person_when_it_is_accepted_again",
+        "test_an_accepted_identity_voids_the_record_and_deletes_nothing"),
     "a suspend reaches what waits to be applied": case_of(
         swap("lambda: self._may(unit, step, outcome)", "lambda: True"), _QUEUE, _SUSPENDED, _NOT_SUSPENDED),
     "a suspend reaches what waits to be deleted": case_of(

@@ -129,7 +129,7 @@ CASES: dict[str, Case] = {
         "test_a_wipe_is_not_over_while_anything_is_held_left_or_unknown",
         "test_a_wipe_is_over_once_nothing_is_left_that_may_be_deleted"),
     "a wipe is for the name that was typed": case_of(
-        swap("replace(leave, wipe='', wiped=False)", "leave"), "core/test_wipe.py",
+        swap("replace(leave, wipe='', wiped=False, suspend=None)", "leave"), "core/test_wipe.py",
         "test_a_wipe_ends_with_the_name_that_was_typed_and_others_go_on",
         "test_the_first_word_stays_and_only_what_is_asked_for_is_wiped"),
     "what goes along is in no plan": case_of(
@@ -257,6 +257,17 @@ CASES: dict[str, Case] = {
     "what leaves waits for its taker": case_of(
         gives("''"), _MOVES, "test_what_left_waits_for_the_unit_that_takes_its_objects",
         "test_what_left_and_nobody_takes_may_go"),
+    "a suspend in Git keeps what leaves": case_of(
+        swap("_suspensions(name, in_git, orders.suspensions)", "_suspensions(name, (), orders.suspensions)"), _RELEASE,
+        "test_a_suspend_in_git_stops_what_leaves_and_what_this_commit_does_not_say",
+        "test_a_suspend_of_another_cluster_stops_nothing_that_leaves"),
+    "what a suspended unit has stays with it": case_of(
+        never("claims.keeps(other)"), _PLAN,
+        "test_what_a_suspended_unit_has_is_not_taken_over_until_it_is_resumed",
+        "test_an_object_moves_between_units_without_being_deleted"),
+    "a suspend reaches a gate's Job": case_of(
+        gives("True"), "scenarios/test_gates.py", "test_a_suspend_reaches_a_job_that_is_about_to_be_created",
+        "test_a_job_that_completes_lets_it_on_and_is_gone_afterwards"),
     "a commit is judged once it is known": case_of(
         gives("frozenset(name.overlay for name in waiting)"), _MOVES,
         "test_an_overlay_is_judged_once_nothing_is_built_on_any_cluster_where_it_waits",
