@@ -15,8 +15,9 @@ from fleet.api.models import ApiModel
 from fleet.api.route import Call, Route
 from fleet.core.fold import Age, fold_cluster
 from fleet.core.ids import ClusterName, UnitName
+from fleet.core.objects import is_secret
 from fleet.core.planning.live_hub import Base
-from fleet.core.status import ObjectStatus, UnitReport
+from fleet.core.status import Blocker, ObjectStatus, Standing, UnitReport
 from fleet.core.summaries import is_at_head, unit_summary
 from fleet.core.view import View
 
@@ -59,12 +60,16 @@ class KnownObjectOut(ApiModel):
 
 
 class KnownUnitOut(ApiModel):
-    """base: held, other, nothing or unknown; problem: why nothing is said of it now; waits: what holds it."""
+    """base: held, other, nothing or unknown; problem: why nothing is said of it now; waits: what holds it.
+
+    stopped: a person must go on with it.
+    """
 
     unit: str
     base: str
     commit: str = ""
     waits: str = ""
+    stopped: bool = False
     problem: str = ""
     age_seconds: float | None = None
     objects: list[KnownObjectOut] = Field(default_factory=list[KnownObjectOut])
@@ -119,19 +124,25 @@ def known_unit(view: View, name: UnitName, base: str, commit: str, now: float) -
         problem = "not reported yet"
     elif summary.age is Age.UNKNOWN or summary.was:
         problem = summary.message
-    waits = next((f"{link.state}: {link.reason}" for link in summary.blocked_by), "")
+    link = next(iter(summary.blocked_by), None)
     said = report if not problem else None
     objects = [item for item in said.objects if item.reason or item.drift] if said is not None else []
     return KnownUnitOut(
         unit=str(name),
         base=(_base(view, said, base, commit) if said is not None else Base.UNKNOWN).value,
         commit=report.commit if report is not None else "",
-        waits=waits,
+        waits=_words(link) if link is not None else "",
+        stopped=link is not None and link.state is not Standing.WAITS,
         problem=problem,
         age_seconds=max(0.0, now - summary.seen_at) if summary.seen_at else None,
         objects=[_object(item) for item in objects[:OBJECTS_SHOWN]],
         more=max(0, len(objects) - OBJECTS_SHOWN),
     )
+
+
+def _words(link: Blocker) -> str:
+    is_said = link.reason.startswith(link.state.value)
+    return link.reason if is_said else f"{link.state.value}: {link.reason}"
 
 
 def _base(view: View, report: UnitReport, base: str, commit: str) -> Base:
@@ -152,7 +163,7 @@ def _object(item: ObjectStatus) -> KnownObjectOut:
         namespace=ref.namespace,
         name=ref.name,
         reason=item.reason,
-        message=item.message,
+        message="" if is_secret(ref) else item.message,  # a server's text about a Secret may quote it (R32)
         drifted=[DriftedPath(path=drift.path, manager=drift.manager) for drift in item.drift[:PATHS_SHOWN]],
     )
 

@@ -79,6 +79,8 @@ def _known(item: dict[str, Any]) -> KnownUnit:
         base=Base(item["base"]),
         commit=item.get("commit", ""),
         waits=item.get("waits", ""),
+        is_stopped=item.get("stopped", False),
+        age_seconds=item.get("ageSeconds"),
         problem=item.get("problem", ""),
         objects=tuple(_objects(item.get("objects", []))),
         more=item.get("more", 0),

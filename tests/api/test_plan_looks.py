@@ -15,8 +15,9 @@ from cli.planrepo import git
 from inventory.building import write
 
 from fleet.cli.plan import plan
-from fleet.core.ids import ClusterName, Digest, UnitName
+from fleet.core.ids import ClusterName, Digest, ObjectRef, UnitName
 from fleet.core.results import Rendered
+from fleet.core.status import Blocker, Health, ObjectStatus, Standing, Sync
 
 LOOK = "/api/v1/plans:look"
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
@@ -59,6 +60,28 @@ async def test_drift_is_told_without_its_values(api: Api) -> None:
     ]
     assert "live" not in json.dumps(found)
     assert "desired" not in json.dumps(found)
+
+
+async def test_what_a_server_said_about_a_secret_is_not_told(api: Api) -> None:
+    said = [
+        ObjectStatus(ObjectRef("", kind, "shop", "x"), Sync.OUT_OF_SYNC, Health.HEALTHY, "hunter2 refused", "Forbidden")
+        for kind in ("Secret", "ConfigMap")
+    ]
+    api.put("web@eu-1", objects=tuple(said))
+    (unit,) = (await look(api, {"unit": "web@eu-1"}))["units"]
+    assert [(item["kind"], item["reason"], item["message"]) for item in unit["objects"]] == [
+        ("Secret", "Forbidden", ""), ("ConfigMap", "Forbidden", "hunter2 refused"),
+    ]  # fmt: skip
+
+
+async def test_a_unit_that_a_person_stopped_says_so(api: Api) -> None:
+    links = (Blocker(Standing.SUSPENDED, "cluster eu-1", "suspended by jo: disk swap", 1.0),)
+    api.put("web@eu-1", blocked_by=links)
+    api.put("web@eu-2", blocked_by=(Blocker(Standing.WAITS, "web@eu-2", "for base@eu-2 to be Healthy", 1.0),))
+    found = (await look(api, {"unit": "web@eu-1"}, {"unit": "web@eu-2"}))["units"]
+    assert [(item["stopped"], item["waits"]) for item in found] == [
+        (True, "suspended by jo: disk swap"), (False, "waits: for base@eu-2 to be Healthy"),
+    ]  # fmt: skip
 
 
 async def test_objects_beyond_the_limit_are_counted(api: Api) -> None:

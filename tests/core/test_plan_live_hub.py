@@ -32,9 +32,9 @@ def test_a_unit_that_holds_the_base_and_did_not_drift_is_no_finding() -> None:
 
 
 def test_a_unit_that_does_not_hold_the_base_says_what_it_has_and_what_it_waits_for() -> None:
-    waits = replace(HELD, base=Base.OTHER, waits="held: hold h-31")
+    waits = replace(HELD, base=Base.OTHER, waits="waits: for step prod")
     assert dangers(known=waits) == [
-        (Danger.BASE, "does not hold the base: it has 9999999; what is applied is more (held: hold h-31)")
+        (Danger.BASE, "does not hold the base: it has 9999999; what is applied is more (waits: for step prod)")
     ]
     nothing = "holds nothing of it by fleet yet: the whole of it is applied, not only what changes"
     assert dangers(known=KnownUnit(Base.NOTHING)) == [(Danger.BASE, nothing)]
@@ -60,6 +60,20 @@ def test_drift_of_what_changes_is_told_and_of_anything_else_is_not() -> None:
 def test_what_stands_in_the_way_of_an_object_already_is_told(reason: str, danger: Danger) -> None:
     known = replace(HELD, objects=(KnownObject(REF, reason, "of jo"),))
     assert dangers(known=known) == [(danger, f"the hub reports {reason}: of jo")]
+
+
+def test_a_unit_that_waits_for_a_person_keeps_the_change_waiting_and_one_that_waits_by_itself_is_no_finding() -> None:
+    stopped = replace(HELD, waits="suspended by jo: disk swap", is_stopped=True)
+    assert dangers(known=stopped) == [
+        (Danger.STOPPED, "waits for a person, and so does the change: suspended by jo: disk swap")
+    ]
+    assert dangers(known=replace(HELD, waits="waits: for step prod")) == []
+
+
+def test_the_age_of_the_oldest_word_is_told() -> None:
+    found = view_of([CHANGE], HubWord({EU: ""}, {WEB: replace(HELD, age_seconds=41.6)}))
+    ((_, text),) = words(found)
+    assert "from its reports, 42 s old at most" in text
 
 
 def test_objects_that_the_hub_did_not_tell_are_said() -> None:

@@ -94,6 +94,7 @@ def _live(live: LiveView) -> Document:
                 "next": look.next_step or None,
                 "approximate": look.approximate,
                 "by": "hub" if look.by_hub else "kubeconfig",
+                "ageSeconds": look.age_seconds,
             }
             for look in live.looks
         ],

@@ -21,6 +21,7 @@ class Danger(StrEnum):
     WRITER = "other-writer"  # still active
     DISRUPTION = "disruption-budget"
     BASE = "base-missing"  # the cluster does not hold what the change starts from
+    STOPPED = "stopped"  # the unit waits for a person: suspended, held, or halted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class ClusterLook:
     approximate: int = 0  # objects without a dry-run
     version: str = ""
     by_hub: bool = False  # a hub said what it knows; the cluster itself was not asked
+    age_seconds: float | None = None  # of the oldest word of the hub that was used; None where the cluster was read
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,12 +51,17 @@ class KnownObject:
 
 @dataclass(frozen=True, slots=True)
 class KnownUnit:
-    """What a hub says of one unit. problem: why it says nothing of it now; "" where it does. waits: what holds it."""
+    """What a hub says of one unit. problem: why it says nothing of it now; "" where it does.
+
+    waits: what holds it, in words; is_stopped: a person must go on with it.
+    """
 
     base: Base = Base.UNKNOWN
     commit: str = ""
     waits: str = ""
+    is_stopped: bool = False
     problem: str = ""
+    age_seconds: float | None = None
     objects: tuple[KnownObject, ...] = ()
     more: int = 0  # objects that are not as they were released, and are not among these
 
@@ -83,7 +88,8 @@ def view_of(changes: Iterable[UnitChange], word: HubWord) -> LiveView:
         if not problem:
             found += [finding for one in members for finding in judge_known(one, word.units.get(one.name))]
         next_step = f"fleet describe cluster {cluster}" if cluster in word.clusters and problem else ""
-        looks.append(ClusterLook(cluster, problem, next_step, by_hub=True))
+        ages = [age for one in members if one.name in word.units if (age := word.units[one.name].age_seconds)]
+        looks.append(ClusterLook(cluster, problem, next_step, by_hub=True, age_seconds=max(ages, default=None)))
     return LiveView(tuple(looks), worst_findings(found))
 
 
@@ -93,6 +99,9 @@ def judge_known(change: UnitChange, known: KnownUnit | None) -> Iterator[LiveFin
     if (message := _base(change, known)) and change.how is How.CHANGES:
         next_step = f"fleet describe unit {change.name}" if known is not None else ""
         yield LiveFinding(Danger.BASE, overlay, cluster, message, None, next_step)
+    if known is not None and known.is_stopped:
+        message = f"waits for a person, and so does the change: {known.waits}"
+        yield LiveFinding(Danger.STOPPED, overlay, cluster, message, None, f"fleet describe unit {change.name}")
     if known is not None and known.more:
         message = f"{known.more} more objects of it are not as they were released, and are not told one by one"
         next_step = f"fleet describe unit {change.name} -o wide"
@@ -106,7 +115,7 @@ def judge_known(change: UnitChange, known: KnownUnit | None) -> Iterator[LiveFin
 def _base(change: UnitChange, known: KnownUnit | None) -> str:
     if known is None:
         return "the hub knows no such unit: the whole of it is applied, not only what changes"
-    waits = f" ({known.waits})" if known.waits else ""
+    waits = f" ({known.waits})" if known.waits and not known.is_stopped else ""
     match known.base:
         case Base.NOTHING:
             return f"holds nothing of it by fleet yet: the whole of it is applied, not only what changes{waits}"

@@ -19,6 +19,7 @@ _DANGERS = {
     Danger.WRITER: "Writer",
     Danger.DISRUPTION: "Disruption",
     Danger.BASE: "No base",
+    Danger.STOPPED: "Stopped",
 }
 _NOT_BY_HUB = "what an API server refuses, quotas, budgets, rights and who owns new objects needs your kubeconfig"
 
@@ -26,13 +27,16 @@ _NOT_BY_HUB = "what an API server refuses, quotas, budgets, rights and who owns 
 def live_remarks(live: LiveView) -> Iterator[tuple[str, str]]:
     """What the clusters said: how many answered, then each finding once with its clusters."""
     read = [look for look in live.looks if not look.problem and not look.by_hub]
-    by_hub = [look.cluster for look in live.looks if look.by_hub and not look.problem]
+    by_hub = [look.age_seconds for look in live.looks if look.by_hub and not look.problem]
     tried = sum(look.approximate for look in live.looks)
     approximate = f"; {counted(tried, 'answer')} approximate, by reading alone" if tried else ""
     if len(read) > 0 or not by_hub:
         yield "Live", f"{len(read)} of {counted(len(live.looks), 'cluster')} read as you{approximate}"
     if by_hub:
-        yield "By the hub", f"{len(by_hub)} of {counted(len(live.looks), 'cluster')}, from its reports; {_NOT_BY_HUB}"
+        oldest = max((age for age in by_hub if age is not None), default=None)
+        age = f", {round(oldest)} s old at most" if oldest is not None else ""
+        of_all = f"{len(by_hub)} of {counted(len(live.looks), 'cluster')}"
+        yield "By the hub", f"{of_all}, from its reports{age}; {_NOT_BY_HUB}"
     problems: dict[tuple[str, str], list[ClusterName]] = {}
     for look in live.looks:
         if look.problem:
