@@ -36,10 +36,11 @@ async def compare(opened: Opened, asking: Asking | None) -> Comparison:
 
     asking: for the clusters too; None: nobody is asked.
     """
+    kept, renderer = opened.kept, opened.renderer
+    known = await kept.read_of(*opened.names)  # git lists files meanwhile
     sides = await opened.sides
-    before, after, kept, renderer = sides.before, sides.after, opened.kept, opened.renderer
+    before, after = sides.before, sides.after
     is_new = await opened.expect(after.snapshot.revision)
-    known = await kept.read_of(*opened.names)
     both = read_both(before.snapshot, after.snapshot, known)
     fleets = both.before, both.after
     if not any(fleet.problems or fleet.clusters or fleet.overlays for fleet in fleets):
