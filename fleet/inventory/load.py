@@ -25,7 +25,7 @@ from fleet.inventory.read import (
     read_overlay_file,
 )
 from fleet.inventory.resolve import Resolved, resolve
-from fleet.inventory.rollouts import empty_steps
+from fleet.inventory.rollouts import empty_steps, unread_steps
 from fleet.inventory.surroundings import Surroundings
 from fleet.inventory.windows import shut_for_ever
 from fleet.ports.source import Snapshot
@@ -290,10 +290,11 @@ class _Loading:
             incomplete = clusters.naming_problems(overlays.overlays, overlays.unknown)
         self.new.incomplete = incomplete
         problems += incomplete.values()
+        policies = [settings.rollout, *(each.rollout for each in overlays.overlays.values() if each.rollout.own_steps)]
+        problems += unread_steps(policies)
         if not clusters.unknown and not clusters.unnamed:  # else what is missing may be among what could not be read
             problems += empty_steps(settings.rollout, list(clusters.clusters.values()), "the fleet")
-            own = [found.rollout for found in overlays.overlays.values() if found.rollout.own_steps]
-            problems += job_problems([settings.rollout, *own], self.snapshot, clusters.clusters, settings.teams)
+            problems += job_problems(policies, self.snapshot, clusters.clusters, settings.teams)
         unknown = Unknown(
             clusters=clusters.unknown,
             overlays=overlays.unknown,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fleet.core.fleet import Cluster, Environment, Overlay, Problem, RolloutPolicy, Severity, Step
 from fleet.core.ids import ClusterName
@@ -36,6 +36,23 @@ def unclaimed(
 def empty_steps(policy: RolloutPolicy, clusters: Sequence[Cluster], of: str) -> tuple[Problem, ...]:
     """Steps that match nothing among these clusters. of: `overlay web`, or `the fleet`."""
     return tuple(_empty(step, of, clusters) for step in steps_without_clusters(policy, clusters))
+
+
+def unread_steps(policies: Iterable[RolloutPolicy]) -> Iterator[Problem]:
+    """Steps without clusters after the last one that takes some: with that one the rollout is over."""
+    for policy in policies:
+        steps = policy.steps or ()
+        last = max((n for n, step in enumerate(steps) if step.takes_clusters), default=-1)
+        for step in steps[last + 1 :]:
+            yield Problem(
+                Severity.WARNING,
+                "StepInvalid",
+                f"step {step.name} is never asked about",
+                step.origin,
+                why="it takes no clusters, and no step after it does",
+                effect="the rollout is over without its approvals and gates",
+                next_step="put it before a step that takes clusters, or give its gates to the last one that does",
+            )
 
 
 def _empty(step: Step, of: str, clusters: Sequence[Cluster]) -> Problem:

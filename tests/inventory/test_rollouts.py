@@ -145,6 +145,22 @@ def test_a_step_that_matches_nothing_is_an_error_with_its_line(where: str) -> No
     assert not said(load(files))
 
 
+@pytest.mark.parametrize("where", ["fleet.yaml", "overlays/web/overlay.yaml"])
+@pytest.mark.parametrize("step", ["approve: 1", "gates: [{name: errors, http: {url: 'https://x.test'}}]"])
+def test_a_last_step_that_nothing_comes_after_is_named_with_its_line(where: str, step: str) -> None:
+    files = small_repo()
+    for steps, is_unread in (f"{{name: all, rest: true}}, {{name: ok, {step}}}", True), (
+        f"{{name: ok, {step}}}, {{name: all, rest: true}}", False,
+    ):  # fmt: skip
+        block = f"rollout: {{steps: [{steps}]}}"
+        files[where] = fleet(block) if where == "fleet.yaml" else overlay(f"clusters: [{{all: true}}]\n{block}")
+        lines = said(load(files))
+        assert len(lines) == is_unread
+        for line in lines:
+            assert f"{where}:" in line
+            assert "step ok is never asked about" in line
+
+
 def test_a_step_is_not_said_to_match_nothing_while_a_cluster_file_is_not_known() -> None:
     files = small_repo() | {"clusters/broken.yaml": "kind: Cluster\nmetadata: ["}
     files["fleet.yaml"] = fleet("rollout: {steps: [{name: c, clusters: {names: [eu-9]}}, {name: all, rest: true}]}")
