@@ -16,7 +16,8 @@ from fleet.core.ids import ClusterName, Digest, ObjectRef, UnitName
 from fleet.core.passage import Passages, Quarantine
 from fleet.core.quarantine import told_of
 from fleet.core.results import Rendered, Result
-from fleet.core.steps import goes_by_steps, is_at_once
+from fleet.core.steps import goes_by_itself, goes_by_steps, is_at_once
+from fleet.core.turns import is_stopped
 from fleet.core.view import View
 
 
@@ -67,9 +68,11 @@ class Books:
         return name in self.waiting and not self.waits(name)
 
     def goes_by_steps(self, name: UnitName) -> bool:
-        """Whether the commit in force leads it through a rollout."""
+        """Whether a rollout leads it: by the commit in force, or as one that is halted or paused leads it still."""
         fleet = self._view.fleet
-        return fleet is not None and name in fleet.units and goes_by_steps(fleet.units[name])
+        if fleet is None or (unit := fleet.units.get(name)) is None or not goes_by_itself(unit):
+            return False
+        return goes_by_steps(unit) or is_stopped(self._view.passages, name.overlay)
 
     def is_barred(self, name: UnitName, result: Rendered) -> bool:
         """Whether a result was taken back: nothing but a person's word lets it in again."""
@@ -86,7 +89,7 @@ class Books:
             return False
         unit = fleet.units[name]
         is_shown_only = held is not None and not is_at_once(unit.overlay.rollout)
-        return goes_by_steps(unit) or is_shown_only or self.is_barred(name, result)
+        return self.goes_by_steps(name) or is_shown_only or self.is_barred(name, result)
 
     def told(self, name: UnitName) -> Result | None:
         """What a unit is told to have now, or why it has nothing."""

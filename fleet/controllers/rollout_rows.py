@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from fleet.controllers.board import Board
 from fleet.core.fleet import Fleet, Unit, Unknown
+from fleet.core.gating import with_manifests
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Passages, Quarantined, Row
+from fleet.core.quarantine import with_found
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
-from fleet.core.steps import goes_by_steps, stages_of, steps_without_clusters
+from fleet.core.steps import goes_by_steps, is_at_once, stages_of, steps_without_clusters
 from fleet.core.takeover import Wanted, drop_rows, open_rows, take_over
+from fleet.core.turns import with_row
 from fleet.core.unit_facts import behind_of, fact_of, judged_by
 from fleet.core.unsaid import is_placed, unsaid_units
 from fleet.core.view import View
@@ -50,7 +53,11 @@ class Rows:
         groups = self._groups(fleet)
         kept = self._taken_over(fleet, groups, wall)
         rows = _open_rows_of(kept)
-        facts = {name: self._facts_of(fleet, groups[name], row, kept) for name, row in rows.items() if name in groups}
+        facts = {
+            name: self._facts_of(fleet, groups[name], row, kept)
+            for name, row in rows.items()
+            if name in groups and any(groups[name].units())
+        }
         return kept, facts
 
     def _groups(self, fleet: Fleet) -> dict[OverlayName, _Group]:
@@ -89,14 +96,10 @@ class Rows:
         return any(unit.name in self.view.rendering or unit.name not in results for unit in units)
 
     def _taken_over(self, fleet: Fleet, groups: Mapping[OverlayName, _Group], wall: float) -> Passages:
-        kept, held, nothing = self.view.passages, self.board.books.held, _Group()
-        gone = [
-            overlay
-            for overlay in open_rows(kept)
-            if not fleet.unknown.covers(UnitName(overlay, ClusterName("")))
-            and not any(name.overlay == overlay for name in fleet.unknown.units)
-            and not any(groups.get(overlay, nothing).units())
-        ]
+        books, nothing = self.board.books, _Group()
+        held = books.held
+        kept = with_found(self.view.passages, self.view.units.values(), books.results, wall)
+        gone = [overlay for overlay in open_rows(kept) if self._is_gone(fleet, overlay, groups.get(overlay, nothing))]
         kept = drop_rows(kept, gone, wall)
         rows = _open_rows_of(kept)
         for overlay, group in groups.items():
@@ -111,6 +114,30 @@ class Rows:
                     wanted[unit.name.cluster] = Wanted(judged, had, is_well)
             kept = take_over(kept, overlay, wanted, fleet.commit, wall)
         return kept
+
+    def _is_gone(self, fleet: Fleet, overlay: OverlayName, group: _Group) -> bool:
+        """Whether an overlay goes by steps no more, or is not there any more.
+
+        What is halted or paused, or waits where nothing is written now, stays as it is until a person goes on with it
+        or a newer commit changes it: its policy alone says nothing of what was stopped.
+        """
+        if fleet.unknown.covers(UnitName(overlay, ClusterName(""))) is not None:
+            return False
+        if any(name.overlay == overlay for name in fleet.unknown.units) or any(group.units()):
+            return False
+        passage = with_row(self.view.passages, overlay)
+        if passage is None or not group.said:
+            return True
+        if self.is_rendering(group.said):
+            return False
+        row, books = passage.rows[overlay], self.board.books
+        newest = {unit.name: books.results.get(unit.name) for unit in group.said if unit.name.cluster in row.targets}
+        is_newer = passage.commit != fleet.commit and any(
+            isinstance(result, Rendered) and row.targets[name.cluster] != result.bundle
+            for name, result in newest.items()
+        )
+        is_quiet = not is_at_once(group.said[0].overlay.rollout) and any(name in books.waiting for name in newest)
+        return is_newer or not (passage.stopped or is_quiet)
 
     def _is_well(self, fleet: Fleet, unit: Unit, result: Rendered, kept: Passages) -> bool:
         fact = self._fact_of(fleet, unit, result, kept.quarantine.get(unit.name.overlay, {}))
@@ -137,7 +164,7 @@ class Rows:
         empty = steps_without_clusters(policy, among.values())
         quarantine = kept.quarantine.get(first.name, {})
         staged = stages_of(policy, clusters, fleet.environments)
-        stages = staged.stages
+        stages = with_manifests(staged.stages, fleet)
         units = {
             name: self._fact_of(fleet, unit, self._judged_by(unit, result, row), quarantine)
             for name, (unit, result) in steps.items()

@@ -25,14 +25,15 @@ from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
 from fleet.core.overrides import Way
 from fleet.core.passage import Passage, Passages
-from fleet.core.quarantine import barred_again, with_found
+from fleet.core.quarantine import barred_again
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.rollout_news import news_of
 from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, carry_out
 from fleet.core.status import Blocker, Event, EventKind, Standing
-from fleet.core.steps import goes_by_steps, is_at_once
+from fleet.core.steps import goes_by_itself, goes_by_steps, is_at_once
 from fleet.core.takeover import open_rows, settle, taken_back, with_release
+from fleet.core.turns import is_stopped, with_row
 from fleet.core.view import Outlook, View
 from fleet.errors import StateDamaged
 from fleet.ports.state import Bells, OperationRow, State
@@ -140,7 +141,6 @@ class Rollouts:
             carried={name: ended for name, ended in kept.carried.items() if name in still_open},
             overrides={name: bound for name, bound in kept.overrides.items() if name in still_open},
         )
-        kept = with_found(kept, self._view.units.values(), self._books.results, wall)
         if self._is_deaf(fleet):
             self._started_at = self._clock()
             await self._end_carried(kept)
@@ -313,6 +313,8 @@ class Rollouts:
             unit = fleet.units.get(name) if fleet is not None else None
             if unit is None or goes_by_steps(unit) or result.bundle in kept.quarantine.get(name.overlay, ()):
                 continue
+            if goes_by_itself(unit) and is_stopped(kept, name.overlay):
+                continue
             report = self._view.units.get(name)
             is_there = report is not None and report.bundle == result.bundle
             if is_at_once(unit.overlay.rollout) or name not in held or is_there:
@@ -352,6 +354,14 @@ class Rollouts:
                 why = f"{commit} was taken back by {stop.by}: {stop.reason}"
                 resume = f'fleet rollout resume {commit} --reason "..."'
                 waits[unit] = Blocker(Standing.HALTED, f"rollout {commit}", why, stop.since, "", resume)
+            elif (
+                unit not in waits and self._books.waits(unit) and (stopped := with_row(kept, unit.overlay)) is not None
+            ):
+                # It stands still, and goes by no steps now: its row says nothing of it.
+                commit = short(stopped.commit)
+                why, describe = f"{commit} waits: {stopped.stopped}", f"fleet describe rollout {commit}"
+                since = stop.since if (stop := stopped.halted or stopped.paused) is not None else self._wall()
+                waits[unit] = Blocker(Standing.WAITS, f"rollout {commit}", why, since, "", describe)
         self._view.advances, self._view.waits, self._view.outlook = found, waits, outlook
         self._view.version += 1
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import StrEnum
 from itertools import repeat
 
-from fleet.core.approving import asking, asks_for, ends_at, lapsed, missing_of, standing_still, without_asking
+from fleet.core.approving import asking, asks_for, ends_at, lapsed, missing_of, standing_still, unseen, without_asking
 from fleet.core.fleet import OnFailure
 from fleet.core.gates import Ask
 from fleet.core.gating import (
@@ -89,9 +89,7 @@ class _Look:
     def __init__(self, passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float, wall: float) -> None:
         self.passage, self.now, self.wall = passage, now, wall
         self.facts = {name: facts[name] for name, row in sorted(passage.rows.items()) if name in facts and not row.done}
-        self.rows = {
-            name: row if row.done or name in self.facts else standing_still(row) for name, row in passage.rows.items()
-        }
+        self.rows = {name: row if row.done or name in self.facts else unseen(row) for name, row in passage.rows.items()}
         self.outrun = {name for name, row_facts in self.facts.items() if is_outrun(self.rows[name], row_facts)}
         self.adrift = {name: why for name, row_facts in self.facts.items() if (why := row_facts.adrift)}
         self.releases: list[UnitName] = []
@@ -179,14 +177,8 @@ class _Look:
 
     def _stopped(self, overlay: OverlayName) -> str:
         """Why nothing of this commit is released to an overlay now; "" when it may."""
-        passage = self.passage
-        if passage.outcome:
-            return f"rollout {passage.outcome}"
-        if passage.halted is not None:
-            at = f" at {passage.halted.place}" if passage.halted.place else ""
-            return f"rollout halted{at}: {passage.halted.reason}"
-        if passage.paused is not None:
-            return f"rollout paused by {passage.paused.by}: {passage.paused.reason}"
+        if self.passage.stopped:
+            return self.passage.stopped
         return "a newer result is on its way" if overlay in self.outrun else self.adrift.get(overlay, "")
 
     # What follows

@@ -37,6 +37,12 @@ def standing_still(row: Row) -> Row:
     return without_asking(closed(row))
 
 
+def unseen(row: Row) -> Row:
+    """Of a row that nothing is known of its time does not count either, be it a soak or an outage (R24)."""
+    row = standing_still(row)
+    return replace(row, calm={}, away={}) if row.calm or row.away else row
+
+
 def ends_at(row: Row, stage: Stage) -> float | None:
     """When a step that asks has waited long enough, on the hub's clock; None for never, or where it does not ask."""
     if row.asked is None or row.asked.step != stage.name or stage.step.approve_timeout_seconds is None:

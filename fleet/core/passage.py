@@ -110,6 +110,16 @@ class Passage:
     ended_at: float = 0.0  # wall clock
     overlays: tuple[OverlayName, ...] = ()  # that it ever had, for people
 
+    @property
+    def stopped(self) -> str:
+        """Why nothing of it is released now; "" where it goes on."""
+        if self.outcome:
+            return f"rollout {self.outcome}"
+        if self.halted is not None:
+            at = f" at {self.halted.place}" if self.halted.place else ""
+            return f"rollout halted{at}: {self.halted.reason}"
+        return f"rollout paused by {self.paused.by}: {self.paused.reason}" if self.paused is not None else ""
+
     def renamed(self, old: ClusterName, new: ClusterName) -> Passage:
         """The same where a cluster has another name."""
         rows = {overlay: row.renamed(old, new) for overlay, row in self.rows.items()}

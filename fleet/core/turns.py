@@ -51,6 +51,12 @@ def with_row(kept: Passages, overlay: OverlayName) -> Passage | None:
     return next((passage for passage in kept.all if is_under_way(passage, overlay)), None)
 
 
+def is_stopped(kept: Passages, overlay: OverlayName) -> bool:
+    """Whether what leads an overlay is halted or paused: then nothing new goes to it, whatever its policy became."""
+    passage = with_row(kept, overlay)
+    return passage is not None and bool(passage.stopped)
+
+
 def is_under_way(passage: Passage, overlay: OverlayName) -> bool:
     """Whether this rollout leads the overlay now."""
     return not passage.outcome and overlay in passage.rows and not passage.rows[overlay].done
