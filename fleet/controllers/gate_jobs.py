@@ -126,7 +126,7 @@ class GateJobs:
 
     async def _place(self, ask: Ask, kube: Kube, fleet: Fleet) -> _Place:
         assert isinstance(ask.gate.check, JobCheck)  # whoever asks tells the kinds apart
-        snapshot = await self.source.at(ask.commit)
+        snapshot = await self.source.at(ask.gate.check.at)
         manifest = await asyncio.to_thread(read_job, snapshot, ask.gate.check.path, fleet.teams)
         mark = Mark(fleet.name, kube.identity, ask.overlay)
         document = job_document(manifest, mark, ask)

@@ -29,6 +29,11 @@ def _is_settled(state: GateState, found: Reading) -> bool:
     return state.opened > found.asked_at or (state.last is not None and state.last.asked_at >= found.asked_at)
 
 
+def _is_idle(ask: Ask, state: GateState | None) -> bool:
+    """Whether nobody waits for this reading: its gate is over, or opened anew since and asks something else."""
+    return state is None or ask.asked_at < state.opened
+
+
 class Gates:
     """One instance per hub."""
 
@@ -53,7 +58,7 @@ class Gates:
             for key, state in row.gates.items()
             if state.verdict is Verdict.WAITS and not row.done
         }
-        for key in [key for key in self._running if key not in open_ones]:
+        for key in [key for key, (ask, _) in self._running.items() if _is_idle(ask, open_ones.get(key))]:
             self._end(key)
         self._found = {key: found for key, found in self._found.items() if key in open_ones}
         for key, (ask, found) in list(self._left.items()):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from fleet.controllers.board import Board
 from fleet.core.fleet import Fleet, Unit, Unknown
+from fleet.core.gating import with_manifests
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Passages, Quarantined, Row
 from fleet.core.quarantine import with_found
@@ -163,7 +164,7 @@ class Rows:
         empty = steps_without_clusters(policy, among.values())
         quarantine = kept.quarantine.get(first.name, {})
         staged = stages_of(policy, clusters, fleet.environments)
-        stages = staged.stages
+        stages = with_manifests(staged.stages, fleet)
         units = {
             name: self._fact_of(fleet, unit, self._judged_by(unit, result, row), quarantine)
             for name, (unit, result) in steps.items()

@@ -197,10 +197,16 @@ class HttpCheck:
 
 @dataclass(frozen=True, slots=True)
 class JobCheck:
-    """A Job of the repo that must complete. cluster: "" for the first one of the step."""
+    """A Job of the repo that must complete. cluster: "" for the first one of the step that is Healthy.
+
+    file: blob id of its manifest, which is as much of what it asks as the rest; at: a commit that has it. Both are ""
+    in a policy, and known where it is asked.
+    """
 
     path: str
     cluster: str = ""
+    file: str = ""
+    at: Revision = Revision("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,3 +463,4 @@ class Fleet:
     sync: SyncPolicy = field(default_factory=SyncPolicy)  # defaults of all overlays
     rollout: RolloutPolicy = field(default_factory=RolloutPolicy)  # default of all overlays
     override_approvals: int = 0  # by so many people beside the one who overrides
+    gate_jobs: Mapping[str, str] = field(default_factory=dict[str, str])  # blob ids of their manifests, by path

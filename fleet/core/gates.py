@@ -90,8 +90,9 @@ def key_of(step: str, gate: Gate) -> str:
 
 
 def spec_of(gate: Gate) -> Digest:
-    """What a gate asks, as a digest; the line it stands on is no part of it."""
-    asks = (gate.check, gate.interval_seconds, gate.timeout_seconds, gate.window_seconds, gate.retries)
+    """What a gate asks, as a digest; the line it stands on is no part of it, and no commit that leaves it as it is."""
+    check = replace(gate.check, at=Revision("")) if isinstance(gate.check, JobCheck) else gate.check
+    asks = (check, gate.interval_seconds, gate.timeout_seconds, gate.window_seconds, gate.retries)
     return digest_of_bytes(repr(asks).encode())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from fleet.core.fleet import Gate, JobCheck
+from fleet.core.fleet import Fleet, Gate, JobCheck
 from fleet.core.gates import (
     Ask,
     GateState,
@@ -44,6 +44,22 @@ class GateView:
     verdict: Verdict
     text: str
     read_at: float = 0.0
+
+
+def with_manifests(stages: Sequence[Stage], fleet: Fleet) -> tuple[Stage, ...]:
+    """The stages with what each Job is in the commit that asks for it, which need not be the one under way."""
+    return tuple(
+        replace(stage, step=replace(stage.step, gates=tuple(_found(gate, fleet) for gate in stage.step.gates)))
+        if any(isinstance(gate.check, JobCheck) for gate in stage.step.gates)
+        else stage
+        for stage in stages
+    )
+
+
+def _found(gate: Gate, fleet: Fleet) -> Gate:
+    if not isinstance(check := gate.check, JobCheck):
+        return gate
+    return replace(gate, check=replace(check, file=fleet.gate_jobs.get(check.path, ""), at=fleet.commit))
 
 
 def folded(row: Row, stages: Sequence[Stage], readings: Mapping[str, Reading], now: float) -> Row:

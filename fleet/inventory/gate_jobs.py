@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fleet.core.documents import Document, text_at
 from fleet.core.fleet import Cluster, Gate, JobCheck, Problem, RolloutPolicy, Severity, TeamRights
@@ -25,9 +25,7 @@ def job_problems(
 ) -> tuple[Problem, ...]:
     """What is wrong with Jobs of gates, each with its line. clusters: all that are known."""
     found: list[Problem] = []
-    for gate in (gate for policy in policies for step in policy.steps or () for gate in step.gates):
-        if not isinstance(check := gate.check, JobCheck):
-            continue
+    for gate, check in _jobs_of(policies):
         if check.cluster and ClusterName(check.cluster) not in clusters:
             found.append(_problem(gate, f"there is no cluster {check.cluster}", "correct cluster"))
         try:
@@ -35,6 +33,18 @@ def job_problems(
         except StepInvalid as error:
             found.append(_problem(gate, f"{error.what}: {error.why}", error.next_step))
     return tuple(found)
+
+
+def job_files(policies: Iterable[RolloutPolicy], snapshot: Snapshot) -> Mapping[str, str]:
+    """Blob ids of the Jobs of gates, by path; none for a file that is not there."""
+    paths = {check.path for _, check in _jobs_of(policies)}
+    return {path: snapshot.tree[path].oid for path in sorted(paths) if path in snapshot.tree}
+
+
+def _jobs_of(policies: Iterable[RolloutPolicy]) -> Iterator[tuple[Gate, JobCheck]]:
+    for gate in (gate for policy in policies for step in policy.steps or () for gate in step.gates):
+        if isinstance(gate.check, JobCheck):
+            yield gate, gate.check
 
 
 def read_job(snapshot: Snapshot, path: str, teams: Sequence[TeamRights]) -> Document:

@@ -15,7 +15,7 @@ from fleet.core.targets import Holding
 from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
 from fleet.inventory.convert import FleetSettings, default_settings
 from fleet.inventory.files import FLEET_FILE, OVERLAY_FILE
-from fleet.inventory.gate_jobs import job_problems
+from fleet.inventory.gate_jobs import job_files, job_problems
 from fleet.inventory.layout import Holdings, Layout
 from fleet.inventory.overlays import Entry, JoinedOverlays, join_overlays, named_entry, needed_but_absent, read_entry
 from fleet.inventory.read import (
@@ -318,6 +318,7 @@ class _Loading:
             sync=settings.sync,
             rollout=settings.rollout,
             override_approvals=settings.override_approvals,
+            gate_jobs=job_files(policies, self.snapshot),
         )
         skipped = self.new.shelf.skipped + sum(entry.skipped for entry in self.new.entries.values())
         return Loaded(fleet, skipped, self.new)

@@ -85,6 +85,28 @@ async def test_a_job_that_nobody_waits_for_is_deleted_after_the_last_write_of_it
     assert jobs.story == ["read", "its last write landed", "dropped"]
 
 
+async def test_a_gate_that_opened_anew_is_asked_at_once_and_its_old_job_ended() -> None:
+    jobs, again = Jobs(None), replace(ASK, run="again", asked_at=9.0)
+    gates = gates_of(jobs)
+    gates.take([ASK], kept(opened(GATE, 1.0)))
+    await settle()
+    gates.take([again], kept(opened(GATE, 9.0)))
+    await settle()
+    assert sorted(jobs.story) == ["dropped", "its last write landed", "read", "read"]
+    assert jobs.story.index("its last write landed") < jobs.story.index("dropped")
+    await gates.close()
+
+
+async def test_a_job_that_runs_is_left_alone_while_its_gate_stays_open() -> None:
+    jobs, waits = Jobs(None), opened(GATE, 1.0)
+    gates = gates_of(jobs)
+    for asked_at in (5.0, 9.0):
+        gates.take([replace(ASK, asked_at=asked_at)], kept(waits))
+        await settle()
+    assert jobs.story == ["read"]
+    await gates.close()
+
+
 async def test_no_job_goes_to_a_shared_cluster_nor_to_one_that_waits_for_a_recovery(brain: Brain) -> None:
     await brain.commit({"fleet.yaml": fleet_file(), **clusters(), **web("1")})
     jobs, dev = brain.gates._jobs, ClusterName("dev-1")

@@ -232,6 +232,38 @@ async def test_a_killed_hub_finds_its_job_again_and_starts_no_second_one(world: 
         assert verbs_on(world, "dev-1") == ["patch"]
 
 
+@pytest.mark.parametrize("name", ["smoke", "other"])
+async def test_a_job_that_is_mended_while_the_old_one_runs_is_asked_at_once(world: HubWorld, name: str) -> None:
+    """The overlay stays at its commit, which has the old manifest, or none of that name."""
+    smoke = SMOKE.replace("interval", "timeout: 300s, interval")
+    await begin(world, smoke)
+    world.commit({"gates/smoke.yaml": job("slow")})
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        commit = await release(world, "2")
+        await world.until(lambda: verbs_on(world, "dev-1") == ["patch"], "started")
+        mended = {f"gates/{name}.yaml": job("1"), "fleet.yaml": fleet_file(smoke.replace("smoke.yaml", f"{name}.yaml"))}
+        world.commit(mended)
+        await world.until(lambda: value_on(world, "prod-1") == "2", "went on by what is asked now")
+        assert world.opened.view.passages.all[-1].commit == commit
+        await world.until(lambda: verbs_on(world, "dev-1").count("delete") == 2, "both Jobs gone")
+
+
+async def test_a_commit_that_leaves_a_job_as_it_is_lets_it_run_on(world: HubWorld) -> None:
+    await begin(world, SMOKE.replace("interval", "timeout: 300s, interval"))
+    world.commit({"gates/smoke.yaml": job("slow")})
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        await release(world, "2")
+        await world.until(lambda: verbs_on(world, "dev-1") == ["patch"], "started")
+        mark = world.marks()["dev-1"]
+        later = world.commit({"notes.txt": "nothing of a gate"})
+        await world.until(lambda: world.opened.view.fleet.commit == later, "in force")
+        ledger = world.sim.cluster("dev-1").ledger
+        await world.until(lambda: [e for e in ledger.since(mark) if e.resource == "jobs"][3:], "read on")
+        assert verbs_on(world, "dev-1") == ["patch"]
+
+
 async def audited(world: HubWorld) -> list[tuple[str, str]]:
     _, audit = await world.call("GET", "/api/v1/audit?limit=1000")
     return [(each["action"], each["outcome"]) for each in audit["items"] if each["action"].startswith("gate-job")]
