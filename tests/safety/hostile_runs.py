@@ -24,6 +24,7 @@ import aiohttp
 import psutil
 from hubworld import cluster_file
 from safety.hostile_repo import INVENTORY, OVERLAYS, files
+from safety.stamp import ROOT
 from safety.traced_hub import NotReached, TracedHub, surroundings
 from testbed.gitrepo import GitRepo
 from testbed.gitserver import GitHttpServer, HttpFault
@@ -324,7 +325,8 @@ class HostileRig(TracedHub):
             elif (match := MADE.search(line)) and " = -1 " not in line:
                 self.result.files += 1
                 path = Path(match["path"] or match["made"])
-                if path.is_absolute() and not any(path.is_relative_to(root) for root in own):
+                compiled = path.parent.name == "__pycache__" and path.is_relative_to(ROOT / "fleet")  # by Python itself
+                if path.is_absolute() and not compiled and not any(path.is_relative_to(root) for root in own):
                     self.result.strays.append(f"file outside: {line[:200]}")
         words = self.log.read_text(errors="replace")
         signs = ("Traceback", "worker failed", "loop failed", "request failed")
