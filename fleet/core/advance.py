@@ -245,7 +245,7 @@ class _Look:
         if name not in row.calm:
             row = replace(row, calm={**row.calm, name: self.now})
         row = with_open(row, stage, self.now)
-        self.asks += asks_of(self.passage.commit, overlay, row, (stage,), self.now)
+        self.asks += asks_of(self.passage.commit, overlay, row, stage, group.there, self.now)
         self.dues += due_of(row, (stage,), self.now)
         over_at = row.calm[name] + stage.step.soak_seconds
         if self.now < over_at:

@@ -26,7 +26,7 @@ from fleet.core.gates import (
     wants_of,
     words_of,
 )
-from fleet.core.ids import OverlayName, Revision
+from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.passage import Row
 from fleet.core.steps import Stage
 from fleet.values import dataclass
@@ -115,17 +115,19 @@ def failures(row: Row, stages: Sequence[Stage]) -> Iterator[tuple[str, str, bool
             yield key, f"gate {gate.name} of step {stage.name}: {state.why}", state.is_blind
 
 
-def asks_of(commit: Revision, overlay: OverlayName, row: Row, stages: Sequence[Stage], now: float) -> Iterator[Ask]:
-    """The readings that are due now."""
-    for stage, gate, key in _open(row, stages):
+def asks_of(
+    commit: Revision, overlay: OverlayName, row: Row, stage: Stage, there: Sequence[ClusterName], now: float
+) -> Iterator[Ask]:
+    """The readings of a step that are due now. there: its clusters that are Healthy on the new result."""
+    for _, gate, key in _open(row, (stage,)):
         state = row.gates[key]
         if state.verdict is not Verdict.WAITS or now < next_at(gate, state):
             continue
         left = max(1.0, expires_at(gate, state) - now)
         seconds, cluster = min(left, READ_SECONDS), ""
         if isinstance(gate.check, JobCheck):
-            first = next((name for name in stage.clusters if name in row.targets), "")
-            seconds, cluster = left, gate.check.cluster or first
+            # One that was left out may hold the old result, or be suspended: a Job there says nothing of the change.
+            seconds, cluster = left, gate.check.cluster or next(iter(there), "")
         yield Ask(commit, overlay, stage.name, gate, run_of(commit, overlay, key, state), now, seconds, cluster)
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from core.three_clusters import HERE, ONE, PROD, TWO, WEB, World
 
-from fleet.core.fleet import Fleet, Gate, JobCheck, Origin, PrometheusCheck, Step
+from fleet.core.fleet import Fleet, Gate, JobCheck, PrometheusCheck, Step, Target
 from fleet.core.gates import GateState
 from fleet.core.gating import folded, with_manifests, with_open
 from fleet.core.ids import ClusterName, Revision
 from fleet.core.passage import Row
+from fleet.core.rollout_facts import Condition
 from fleet.core.steps import Stage
 
-SMOKE = Gate("smoke", JobCheck("gates/smoke.yaml"), Origin("fleet.yaml", 7))
-ERRORS = Gate("errors", PrometheusCheck("http://prom", "errors", 0.01), Origin("fleet.yaml", 8))
-ONE, TWO = ClusterName("dev-1"), ClusterName("dev-2")
-STAGE = Stage(Step("dev", Origin("fleet.yaml", 6), environments=("dev",), gates=(SMOKE, ERRORS)), (ONE, TWO))
+SMOKE = Gate("smoke", JobCheck("gates/smoke.yaml"), HERE)
+ERRORS = Gate("errors", PrometheusCheck("http://prom", "errors", 0.01), HERE)
+STAGE = Stage(Step("dev", HERE, environments=("dev",), gates=(SMOKE, ERRORS)), (ONE, TWO))
 FLEET = Fleet(Revision("aaa"), gate_jobs={"gates/smoke.yaml": "blob-1"})
 
 
@@ -42,3 +43,19 @@ def test_a_commit_that_leaves_the_manifest_as_it_is_leaves_its_gate_as_it_is() -
     check = asked_at(later).step.gates[0].check
     assert isinstance(check, JobCheck)
     assert check.at == "bbb", "it is read where its policy stands, also once the row's commit is long past"
+
+
+@pytest.mark.parametrize(("cluster", "ill", "asked"), [("", ONE, TWO), ("", TWO, ONE), (ONE, ONE, ONE)])
+def test_a_job_goes_to_the_first_cluster_that_is_there_unless_its_gate_names_one(
+    cluster: str, ill: ClusterName, asked: ClusterName
+) -> None:
+    gate = replace(SMOKE, check=JobCheck("gates/smoke.yaml", cluster))
+    world = World(Step("all", HERE, rest=True, gates=(gate,), clusters=Target(HERE, names=(ONE, TWO))))
+    for _ in range(2):  # a person stopped one of them
+        found = world.look(web=world.facts(WEB, {ill: Condition.STOPPED}))
+    assert [ask.cluster for ask in found.asks] == [asked]
+
+
+def test_a_job_of_a_step_without_clusters_goes_nowhere_by_itself() -> None:
+    world = World(Step("ok", HERE, gates=(SMOKE,)), PROD)
+    assert [ask.cluster for ask in world.look().asks] == [""]
