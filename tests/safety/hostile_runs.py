@@ -325,7 +325,7 @@ class HostileRig(TracedHub):
             elif (match := MADE.search(line)) and " = -1 " not in line:
                 self.result.files += 1
                 path = Path(match["path"] or match["made"])
-                compiled = path.parent.name == "__pycache__" and path.is_relative_to(ROOT / "fleet")  # by Python itself
+                compiled = "__pycache__" in path.parts and path.is_relative_to(ROOT / "fleet")  # by Python itself
                 if path.is_absolute() and not compiled and not any(path.is_relative_to(root) for root in own):
                     self.result.strays.append(f"file outside: {line[:200]}")
         words = self.log.read_text(errors="replace")
