@@ -34,10 +34,14 @@ class _Group:
     said: list[Unit] = field(default_factory=list[Unit])
     unsaid: list[tuple[Unit, RenderProblem]] = field(default_factory=list[tuple[Unit, RenderProblem]])
 
+    def all(self) -> Iterator[Unit]:
+        """All of them."""
+        yield from self.said
+        yield from (unit for unit, _ in self.unsaid)
+
     def units(self) -> Iterator[Unit]:
         """All of them that go by steps."""
-        yield from filter(goes_by_steps, self.said)
-        yield from (unit for unit, _ in self.unsaid if goes_by_steps(unit))
+        return filter(goes_by_steps, self.all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +160,13 @@ class Rows:
 
     def _facts_of(self, fleet: Fleet, group: _Group, row: Row, kept: Passages) -> RowFacts:
         """Facts of one overlay; group: all of it."""
-        first = next(unit.overlay for unit in (*group.said, *(unit for unit, _ in group.unsaid)))
+        first = next(group.all()).overlay
         steps = {unit.name.cluster: (unit, result) for unit, result in self._results_of(fleet, group)}
         clusters = {name: unit.cluster for name, (unit, _) in steps.items() if is_placed(unit)}
         policy = first.rollout
-        among = clusters if policy.own_steps else fleet.clusters
+        # Also those that are only observed: their step is one that nothing is to be done in, and not a wrong one.
+        own = {unit.name.cluster: unit.cluster for unit in group.all() if is_placed(unit)}
+        among = own if policy.own_steps else fleet.clusters
         empty = steps_without_clusters(policy, among.values())
         quarantine = kept.quarantine.get(first.name, {})
         staged = stages_of(policy, clusters, fleet.environments)

@@ -52,7 +52,9 @@ class JobPart(Part):
     """A file of the repo with one Job, which must complete."""
 
     path: PathText
-    cluster: Annotated[ClusterNameText | None, Field(description="default: the first Healthy cluster of the step")] = None
+    cluster: Annotated[ClusterNameText | None, Field(description="default: the first Healthy cluster of the step")] = (
+        None
+    )
 
 
 class GatePart(Part):
