@@ -53,8 +53,8 @@ class Live:
         if not now:
             return "unknown: nothing says yet which commit is there"
         known = {name: await repo.contains(name, commit) for name in {now, *(name for _, name in self.applied)}}
-        if known[now] is False:
-            return f"not yet: it is on {short(now)}"
+        if known[now] is False:  # a commit that leaves the unit's result as it is never becomes the unit's own
+            return f"unknown: it is on {short(now)}, which came before; this one waits, or changes nothing there"
         if known[now] is None:
             return f"unknown: this checkout does not know {short(now)}, which it is on"
         arrival = arrival_of([known[name] for _, name in self.applied])

@@ -38,8 +38,13 @@ async def test_a_commit_came_when_the_unit_first_got_one_that_has_it(repo: tuple
     live = Live(status={"commit": third}, applied=((EARLY, first), (LATE, third)))
     assert (await live.reached(local, second)).endswith(f"with {short(third)}")
     assert "since when is unknown" in await live.reached(local, first)
+
+
+async def test_a_commit_that_is_not_there_may_wait_or_change_nothing(repo: tuple[LocalRepo, list[str]]) -> None:
+    local, (first, second, _) = repo
     behind = Live(status={"commit": first}, applied=((EARLY, first),))
-    assert await behind.reached(local, second) == f"not yet: it is on {short(first)}"
+    said = await behind.reached(local, second)
+    assert said == f"unknown: it is on {short(first)}, which came before; this one waits, or changes nothing there"
 
 
 async def test_what_the_checkout_or_the_hub_does_not_know_is_unknown(repo: tuple[LocalRepo, list[str]]) -> None:
