@@ -195,12 +195,12 @@ def _verdict(written: Written, value: Json, wanted: str) -> Document | Problem |
     group, _, version = api_version.rpartition("/") if isinstance(api_version, str) else ("", "", "")
     if group == schema.GROUP:
         return _verdict_on_ours(written, value, version, kind, wanted)
-    if not api_version and not kind and "spec" in value:
+    if not api_version and (not kind or not isinstance(kind, str)) and "spec" in value:
         # Nobody else's document has a spec without a kind: read as "nothing here", it would let go of its clusters.
         what = "a document with neither apiVersion nor kind"
         return _near_miss(written, what, f"apiVersion: {schema.API_VERSION}, kind: {wanted}", "spec", "spec")
-    if kind in schema.KINDS and not api_version:
-        return _near_miss(written, f"{kind} without apiVersion", f"apiVersion: {schema.API_VERSION}", "kind", str(kind))
+    if isinstance(kind, str) and kind in schema.KINDS and not api_version:
+        return _near_miss(written, f"{kind} without apiVersion", f"apiVersion: {schema.API_VERSION}", "kind", kind)
     if group and nearest(group, [schema.GROUP]) and len(group) < 2 * len(schema.GROUP) and _close(group):
         what = f"group {group} is not ours"
         return _near_miss(written, what, f"apiVersion: {schema.API_VERSION}", "apiVersion", str(api_version))
@@ -226,9 +226,9 @@ def _verdict_on_ours(
         )
     if kind == wanted:
         return value
-    if kind in schema.KINDS:
+    if isinstance(kind, str) and kind in schema.KINDS:
         place = {"Fleet": "in fleet.yaml at the root", "Overlay": "in overlay.yaml in the overlay's directory"}
-        label = f"a {kind} belongs {place.get(str(kind), 'below clusters/')}"
+        label = f"a {kind} belongs {place.get(kind, 'below clusters/')}"
         return _near_miss(written, f"kind {kind} in the wrong file", label, "kind", str(kind))
     if kind is None:
         return _near_miss(written, "a document of ours without kind", f"add kind: {wanted}", "apiVersion", "")

@@ -99,6 +99,8 @@ def test_near_misses_of_group_and_kind_are_errors_and_never_no_clusters() -> Non
     for wrong in (
         cluster("eu-1").replace("fleet.internal", "fleet.interal"),
         cluster("eu-1").replace("kind: Cluster", "kind: Clutser"),
+        cluster("eu-1").replace("kind: Cluster", "kind: {Cluster: 1}"),
+        cluster("eu-1").replace("apiVersion: fleet.internal/v1\nkind: Cluster", "kind: [Cluster]"),
         cluster("eu-1").replace("internal/v1", "internal/v2"),
         cluster("eu-1").replace("apiVersion: fleet.internal/v1\n", ""),
         cluster("eu-1").replace("fleet.internal/v1", "fleet.internal"),
