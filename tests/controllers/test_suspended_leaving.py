@@ -8,7 +8,7 @@ import pytest
 from controllers.test_wipes import C1, C2, WEB, World, no_bundle
 
 from fleet.controllers.board import Board
-from fleet.core.fleet import Cluster, Fleet, Origin, Suspension
+from fleet.core.fleet import Cluster, Fleet, Origin, Problem, Severity, Suspension, Unknown
 from fleet.core.leaving import Leave
 from fleet.core.rollout import Detach, UnitDesired
 from fleet.core.view import Head, View
@@ -72,3 +72,24 @@ async def test_a_cluster_that_leaves_suspended_stays_so_until_it_is_back_without
     assert (told.action, told.policy.suspensions) == (Detach(), ())
     told = await hub.commit(Fleet(C2, "acme"), restart=restart)
     assert (told.action, told.policy.suspensions) == (Detach(), ())
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_suspend_in_a_file_that_broke_since_stays_in_force(hub: Leaves, restart: bool) -> None:
+    """Also for what asks of the cluster alone, as the Job of a gate does, by a hub that never read the file itself."""
+    await hub.take(Fleet(C1, "acme", clusters=FROZEN))
+    if restart:
+        await hub.restart()
+    broken = Problem(
+        Severity.ERROR, "FileInvalid", "clusters/eu-1.yaml does not parse", Origin("clusters/eu-1.yaml", 1)
+    )
+    await hub.take(Fleet(C2, "acme", unknown=Unknown(clusters={WEB.cluster: broken})))
+    assert stops_on(hub) == ["cluster eu-1"]
+    await hub.take(Fleet(C2, "acme", clusters={WEB.cluster: ENTRY}))
+    assert stops_on(hub) == []
+
+
+def stops_on(hub: Leaves) -> list[str]:
+    assert hub.view.fleet is not None
+    entry = hub.view.fleet.clusters[WEB.cluster]
+    return [stop.scope for stop in hub.board.standing.suspensions_at(WEB, entry)]
