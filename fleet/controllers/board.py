@@ -64,6 +64,7 @@ class Board:
         self.books.begin({row.unit: Rendered(row.bundle, row.commit) for row in await self._state.released()})
         await self.roster.start()
         await self.deletions.start()
+        self.standing.suspensions = await self._state.suspensions()  # not read yet is no word to go on (R5)
 
     def feed(self, cluster: ClusterName) -> BoardFeed:
         """The feed of one cluster's worker."""
@@ -92,7 +93,8 @@ class Board:
         if self.identities.shared:
             self.books.dirty |= self.books.units_on(self.identities.shared.values())
             self.identities.keep_shared(lambda name: name in fleet.clusters)
-        if before is not None and before.units is fleet.units and before.unknown == fleet.unknown:
+        is_same = before is not None and before.units is fleet.units and before.clusters == fleet.clusters
+        if is_same and before is not None and before.unknown == fleet.unknown:
             return frozenset()
         changed = changed_units(before, fleet)
         self.roster.take(fleet, {*self.books.held, *(before.units if before is not None else ())})
@@ -102,7 +104,10 @@ class Board:
         return changed
 
     def _keep(self, before: Fleet | None, after: Fleet) -> set[UnitName]:
-        """Units that this commit does not say because of a problem: they stay as they are, and are shown (R5)."""
+        """Units that this commit does not say because of a problem: they stay as they are, and are shown (R5).
+
+        What it says of their clusters counts for them as well, a suspension above all.
+        """
         had: dict[UnitName, Unit] = {**self._view.kept, **(before.units if before is not None else {})}
         unsaid = {
             name
@@ -111,7 +116,11 @@ class Board:
             and name not in self.roster.leaving.units
             and after.unknown.covers(name) is not None
         }
-        self._view.kept = {name: had[name] for name in unsaid if name in had}
+        self._view.kept = {
+            name: replace(had[name], cluster=after.clusters.get(name.cluster, had[name].cluster))
+            for name in unsaid
+            if name in had
+        }
         return unsaid
 
     # Publishing

@@ -100,6 +100,12 @@ class Books:
         permits = self.permits_to_come if self.is_shown_only(name) else self.permits
         return permits.get(name, frozenset())
 
+    def may_go(self, name: UnitName) -> frozenset[ObjectRef]:
+        """What a unit may still delete by what it holds: what the hub permitted, and what a person is asked about."""
+        report = self._view.units.get(name)
+        holds = report.holds if report is not None else ()
+        return self.permits.get(name, frozenset()) | {item.ref for hold in holds for item in hold.deletions}
+
     # What is so of several
 
     def units_on(self, clusters: Iterable[ClusterName]) -> set[UnitName]:
@@ -112,14 +118,31 @@ class Books:
         units = (unit.name for unit in self._takers.on(cluster, fleet))
         return {name: self.waiting[name] for name in units if self.waits(name)}
 
-    def known(self, fleet: Fleet, building: Collection[UnitName], coming: Mapping[UnitName, Result]) -> Known:
-        """What deletions are judged by. building: units that are not known at this commit; coming: not taken yet."""
+    def known(
+        self,
+        fleet: Fleet,
+        building: Collection[UnitName],
+        coming: Mapping[UnitName, Result],
+        judged: Mapping[UnitName, Result],
+        quarantine: Quarantine,
+    ) -> Known:
+        """What deletions are judged by. building: units that are not known at this commit; coming: not taken yet.
+
+        judged: what units are to be told, which may be an earlier result; quarantine: results that come no more.
+        """
 
         def newest(name: UnitName) -> Result | None:
             return coming.get(name) or self.results.get(name)
 
+        ahead: dict[UnitName, Rendered] = {}
+        for name, told in judged.items():
+            new = newest(name)
+            if not isinstance(told, Rendered) or not isinstance(new, Rendered) or new.bundle == told.bundle:
+                continue
+            if new.bundle not in quarantine.get(name.overlay, ()) and not self.is_barred(name, new):
+                ahead[name] = new
         unsure = self._takers.unsure(fleet, newest, building)
-        return Known(self.held, self._view.units, self.results, coming, unsure)
+        return Known(self.held, self._view.units, self.results, coming, unsure, ahead)
 
     # What changes
 

@@ -38,6 +38,7 @@ class Known:
 
     held: what each was told to hold last; results: what all hold at the newest commit, released or not, with those that
     are coming, and unsure: of which overlays of a cluster that is not known. These three are for moves (R16).
+    ahead: newest results of units that are told another one meanwhile, and shall still come: what is in them stays.
     """
 
     held: Mapping[UnitName, Rendered]
@@ -45,6 +46,7 @@ class Known:
     results: Mapping[UnitName, Result]
     coming: Mapping[UnitName, Result] = field(default_factory=dict[UnitName, Result])
     unsure: Callable[[ClusterName], Sequence[Unsure]] = lambda _: ()
+    ahead: Mapping[UnitName, Rendered] = field(default_factory=dict[UnitName, Rendered])
 
 
 class _Newest:
@@ -116,6 +118,27 @@ class Deletions:
         overlays = overlays_to_judge(self._moves, building)
         return frozenset(name for name in self._moves if name.overlay in overlays)
 
+    async def wanted_again(
+        self, pending: Mapping[UnitName, frozenset[ObjectRef]], fresh: Mapping[UnitName, Result]
+    ) -> frozenset[UnitName]:
+        """Units of which something that may go is in a new result of their cluster, or in one that cannot be read."""
+        if not pending:
+            return frozenset()
+        wanted: dict[ClusterName, set[ObjectRef]] = {}
+        unread: set[ClusterName] = set()
+        clusters = {name.cluster for name in pending}
+        for name, result in fresh.items():
+            if isinstance(result, Rendered) and name.cluster in clusters:
+                try:
+                    wanted.setdefault(name.cluster, set()).update(await self._refs_of(result.bundle))
+                except StateDamaged:
+                    unread.add(name.cluster)
+        return frozenset(
+            name
+            for name, refs in pending.items()
+            if name.cluster in unread or not refs.isdisjoint(wanted.get(name.cluster, ()))
+        )
+
     async def permits_of(
         self, fresh: Mapping[UnitName, Result], known: Known, *, limit_clusters: int, guides: Guidebook
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
@@ -134,9 +157,9 @@ class Deletions:
         newest = _Newest(known.results, known.coming, told=fresh)
         self._forget({name for name in (*self._judged.renames, *self._moves) if name not in known.held}, fresh)
         for name, result in fresh.items():
-            self._moves.pop(name, None)
             if not isinstance(result, Rendered):
-                continue
+                continue  # it goes on with what it holds, and what stays of that stays
+            self._moves.pop(name, None)
             try:
                 gone = await self._owned(name, known) - await self._refs_of(result.bundle)
             except StateDamaged:  # its worker cannot read it either
@@ -144,7 +167,7 @@ class Deletions:
                 continue
             taken: Mapping[ObjectRef, OverlayName] = {}
             try:
-                taken = await self._moved(name, gone, newest) if gone else {}
+                taken = await self._moved(name, gone, newest, known.ahead.get(name)) if gone else {}
             except StateDamaged:
                 unknown.add(name)
             moved = frozenset(taken)
@@ -210,15 +233,17 @@ class Deletions:
                 self._moves.pop(name, None)
                 self._judged = self._judged.with_renames(name, frozenset())
 
-    def rename(self, old: ClusterName, new: ClusterName) -> Judged:
+    def rename(self, old: ClusterName, new: ClusterName) -> tuple[Judged, Mapping[UnitName, frozenset[Move]]]:
         """A cluster has another name; `values` are to be written with that. Returns what to `restore` else."""
-        before, self._judged = self._judged, self._judged.renamed(old, new)
-        self._moves = {name: moves for name, moves in self._moves.items() if name.cluster != old}
+        before, self._judged = (self._judged, self._moves), self._judged.renamed(old, new)
+        self._moves = {
+            UnitName(name.overlay, new) if name.cluster == old else name: moves for name, moves in self._moves.items()
+        }
         return before
 
-    def restore(self, judged: Judged) -> None:
+    def restore(self, before: tuple[Judged, Mapping[UnitName, frozenset[Move]]]) -> None:
         """As it was before a rename that could not be written."""
-        self._judged = judged
+        self._judged, self._moves = before[0], dict(before[1])
 
     # What is held back
 
@@ -373,13 +398,16 @@ class Deletions:
         return frozenset(refs)
 
     async def _moved(
-        self, name: UnitName, gone: frozenset[ObjectRef], newest: _Newest
+        self, name: UnitName, gone: frozenset[ObjectRef], newest: _Newest, ahead: Rendered | None = None
     ) -> Mapping[ObjectRef, OverlayName]:
         """Those of `gone` that another unit of the same cluster holds at this commit: moves, no deletions (R16).
 
-        Raises StateDamaged where it is not known what another holds.
+        ahead: the unit's own newest result, where it is told an earlier one and that shall still come. Raises
+        StateDamaged where it is not known what another holds.
         """
         moved: dict[ObjectRef, OverlayName] = {}
+        if ahead is not None:
+            moved.update(dict.fromkeys(gone & await self._refs_of(ahead.bundle), name.overlay))
         for other, result in newest.on(name.cluster):
             if other != name:
                 moved.update(dict.fromkeys(gone & await self._refs_of(result.bundle), other.overlay))

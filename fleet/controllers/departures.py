@@ -53,7 +53,7 @@ class Departures:
             return
         waiting = self._books.waiting_on(name.cluster, fleet)
         try:
-            known = self._books.known(fleet, self._view.rendering, {})
+            known = self._books.known(fleet, self._view.rendering, {}, {}, self._view.passages.quarantine)
             waits = await self._deletions.leaving_waits(name, known, waiting)
         except StateDamaged as error:
             waits = f"it left the repo; what moves of it is not known: {error.brief}"

@@ -38,10 +38,6 @@ class Releases:
             building = self._view.rendering - results.keys()
             fresh = {name: books.results[name] for name in books.unjudged & books.results.keys()}
             fresh |= {name: result for name, result in results.items() if books.results.get(name) != result}
-            again = self._to_judge(building, fresh)
-            if not fresh and not again:
-                self._view.rendering -= results.keys()
-                return
             waiting = {
                 name: result
                 for name, result in fresh.items()
@@ -49,6 +45,10 @@ class Releases:
             }
             # What waits for its step is judged when that comes, by what earlier steps have proven then.
             now = {name: fresh[name] for name in fresh if name not in waiting or not books.goes_by_steps(name)}
+            again = await self._to_judge(building, fresh, now)
+            if not fresh and not again:
+                self._view.rendering -= results.keys()
+                return
             coming = {**{name: books.results[name] for name in again if name in books.results}, **fresh}
             permits = await self._permits_of({**again, **now}, self._view.passages, building, coming)
             rows = [
@@ -61,10 +61,13 @@ class Releases:
                 self._deletions.saved()
             for row in rows:
                 books.held[row.unit] = Rendered(row.bundle, row.commit)
-            for name in fresh:
+            for name, result in fresh.items():
                 books.waiting.pop(name, None)
-                to_whom = books.permits_to_come if name in waiting else books.permits
-                to_whom[name] = permits.get(name, frozenset())
+                if name in now and isinstance(result, Rendered):
+                    to_whom = books.permits_to_come if name in waiting else books.permits
+                    to_whom[name] = permits.get(name, frozenset())
+                else:
+                    books.permits_to_come.pop(name, None)  # what it holds goes on, with what that may delete
             books.waiting.update(waiting)
             for name in again:
                 to_whom = books.permits_to_come if books.is_shown_only(name) else books.permits
@@ -181,11 +184,26 @@ class Releases:
                 books.waiting.pop(name, None)
                 books.permits_to_come.pop(name, None)
 
-    def _to_judge(self, building: Collection[UnitName], fresh: Container[UnitName]) -> dict[UnitName, Result]:
-        """What units hold whose deletions waited for others, and may be judged again now."""
-        names = self._deletions.to_judge(building)
-        found = ((name, self._books.told(name)) for name in names if name not in fresh)
-        return {name: told for name, told in found if told is not None}
+    async def _to_judge(
+        self, building: Collection[UnitName], fresh: Mapping[UnitName, Result], now: Container[UnitName]
+    ) -> dict[UnitName, Result]:
+        """What units hold of which is judged again what they may delete by it.
+
+        Because their deletions waited for others that are known now; because something that may go is wanted again, by
+        the unit's own new result or by another one; or because their new result waits, and no result before it was
+        judged by this process.
+        """
+        books = self._books
+        names = set(self._deletions.to_judge(building))
+        names |= {name for name in fresh if name in books.held and (name not in books.permits or books.may_go(name))}
+        pending = {name: refs for name in books.held if (refs := books.may_go(name))}
+        names |= await self._deletions.wanted_again(pending, fresh)
+        found = ((name, self._told(name, fresh)) for name in names if name not in now)
+        return {name: told for name, told in found if isinstance(told, Rendered)}
+
+    def _told(self, name: UnitName, fresh: Container[UnitName]) -> Result | None:
+        """What a unit is told to have, where its result of this release waits: what it holds."""
+        return self._books.held.get(name) if name in fresh else self._books.told(name)
 
     async def _permits_of(
         self,
@@ -200,7 +218,7 @@ class Releases:
             return {}
         return await self._deletions.permits_of(
             fresh,
-            self._books.known(fleet, building, coming or {}),
+            self._books.known(fleet, building, coming or {}, fresh, kept.quarantine),
             limit_clusters=fleet.budget.clusters,
             guides=Guidebook(fleet, kept),
         )

@@ -80,13 +80,15 @@ def moves_of(
 ) -> frozenset[Move]:
     """Of what a unit drops, all that another unit of its cluster takes, or may, each with what it waits for.
 
-    taken: by overlays whose newest result is known, whether it was released there or not.
+    taken: by overlays whose newest result is known, whether it was released there or not; by the unit's own where that
+    has the object again.
     """
     found: dict[ObjectRef, Move] = {}
     for ref in gone & taken.keys():
         taker = taken[ref]
+        why = f"moves to {taker}" if taker != unit.overlay else "is in its newest result again and stays,"
         step = f"fleet describe unit {UnitName(taker, unit.cluster)}"
-        found[ref] = Move(ref, f"moves to {taker} once that is released here", step)
+        found[ref] = Move(ref, f"{why} once that is released here", step)
     for other in unsure:
         if other.overlay == unit.overlay:
             continue

@@ -1,0 +1,186 @@
+"""What was dropped and is wanted again before it went: it stays, whoever wants it, and over a restart of the hub."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fleet.controllers.board import Board
+from fleet.controllers.releases import Releases
+from fleet.core.documents import canonical, digest_of_bytes
+from fleet.core.fleet import Cluster, Fleet, Mode, Origin, Overlay, Problem, Severity, Suspension, Unit, Unknown
+from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.objects import Bundle, BundleObject, Scope
+from fleet.core.passage import Passages, Quarantined, Stop
+from fleet.core.results import Rendered, RenderProblem
+from fleet.core.rollout import Apply, UnitDesired
+from fleet.core.status import Health, ObjectStatus, Sync, UnitReport
+from fleet.core.view import Head, View
+from fleet.store.memory import MemoryState
+
+EU = Cluster(ClusterName("eu-1"), Origin("clusters/eu-1.yaml", 1), environment="prod")
+A, B = UnitName.parse("a@eu-1"), UnitName.parse("b@eu-1")
+REF = ObjectRef("", "ConfigMap", "d", "x")
+KEPT = [f"k{number}" for number in range(9)]
+
+
+def ref(name: str) -> ObjectRef:
+    return replace(REF, name=name)
+
+
+def bundle(*names: str, value: str = "1") -> Bundle:
+    objects: list[BundleObject] = []
+    for name in names:
+        metadata = {"name": name, "namespace": "d"}
+        body = canonical({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"v": value}})
+        objects.append(BundleObject(ref(name), "v1", Scope.NAMESPACED, body, digest_of_bytes(body)))
+    return Bundle(digest_of_bytes(b"".join(one.body for one in objects)), tuple(objects))
+
+
+FIRST, DROPPED, LATER = bundle(*KEPT, "x"), bundle(*KEPT), bundle(*KEPT, value="2")  # of unit a
+ALONE, TAKEN = bundle("z"), bundle("z", "x")  # of unit b
+BUNDLES = {one.digest: one for one in (FIRST, DROPPED, LATER, ALONE, TAKEN)}
+
+
+def result(of: Bundle, commit: str) -> Rendered:
+    return Rendered(of.digest, Revision(commit))
+
+
+def unit(name: UnitName, cluster: Cluster = EU) -> Unit:
+    overlay = Overlay(name.overlay, f"overlays/{name.overlay}", Origin(f"overlays/{name.overlay}/overlay.yaml", 1))
+    return Unit(name, overlay.directory, overlay.origin, (), {}, overlay, cluster)
+
+
+def fleet(commit: str) -> Fleet:
+    units = {name: unit(name) for name in (A, B)}
+    overlays = {name.overlay: one.overlay for name, one in units.items()}
+    return Fleet(Revision(commit), clusters={EU.name: EU}, overlays=overlays, units=units)
+
+
+class Hub:
+    """A board and its releases over one state; `again` is the next process over it."""
+
+    def __init__(self, state: MemoryState) -> None:
+        async def bundle_of(digest: Digest) -> Bundle:
+            return BUNDLES[digest]
+
+        self.state, self.view = state, View(Head("main"))
+        self.board = Board(state, self.view, bundle_of, None, lambda: 1000.0)  # type: ignore[arg-type]
+        self.releases = Releases(state, self.view, self.board)
+
+    async def commit(self, commit: str, **results: Rendered | RenderProblem) -> None:
+        self.board.take_fleet(fleet(commit))
+        await self.releases.release({UnitName.parse(f"{name}@eu-1"): one for name, one in results.items()})
+        await self.releases.settle()
+
+    async def let(self, name: UnitName, one: Rendered) -> None:
+        assert await self.releases.let({name: one}, self.view.passages, self.view.passages, {})
+
+    def told(self, name: UnitName) -> tuple[Digest, set[str], set[str]]:
+        """The bundle that a unit is told to hold, what it may delete by it, and what stays because it may move."""
+        action = self.part(name).action
+        assert isinstance(action, Apply)
+        return action.bundle, {one.name for one in action.permits}, {move.ref.name for move in action.moves}
+
+    def part(self, name: UnitName) -> UnitDesired:
+        desired = self.board.publisher.slot(EU.name).desired
+        assert desired is not None
+        return next(one for one in desired.units if one.unit == name)
+
+    def report(self, name: UnitName, of: Bundle, *names: str) -> None:
+        objects = tuple(ObjectStatus(ref(one), Sync.SYNCED, Health.HEALTHY) for one in names)
+        self.view.units[name] = UnitReport(
+            name, Revision("c1"), of.digest, Sync.SYNCED, Health.HEALTHY, 1.0, objects=objects
+        )
+
+
+async def begun(state: MemoryState) -> Hub:
+    hub = Hub(state)
+    await hub.board.start()
+    return hub
+
+
+@pytest.fixture
+async def hub() -> Hub:
+    """Unit a was released what drops x, and has it still; unit b holds something else."""
+    hub = await begun(MemoryState())
+    await hub.commit("c0", a=result(FIRST, "c0"), b=result(ALONE, "c0"))
+    hub.board.books.first_is_over()
+    await hub.commit("c1", a=result(DROPPED, "c1"))
+    await hub.let(A, result(DROPPED, "c1"))
+    hub.report(A, DROPPED, *KEPT, "x")
+    hub.report(B, ALONE, "z")
+    assert hub.told(A) == (DROPPED.digest, {"x"}, set())
+    return hub
+
+
+async def test_what_the_units_own_newest_result_has_again_stays_while_that_waits(hub: Hub) -> None:
+    await hub.commit("c2", a=result(FIRST, "c2"))
+    assert hub.told(A) == (DROPPED.digest, set(), {"x"})
+
+
+async def test_what_another_units_newest_result_has_stays_while_that_waits(hub: Hub) -> None:
+    await hub.commit("c2", b=result(TAKEN, "c2"))
+    assert hub.told(A) == (DROPPED.digest, set(), {"x"})
+
+
+async def test_what_nobody_wants_again_goes(hub: Hub) -> None:
+    await hub.commit("c2", a=result(LATER, "c2"))
+    assert hub.told(A) == (DROPPED.digest, {"x"}, set())
+
+
+async def test_what_only_a_result_that_was_taken_back_has_goes(hub: Hub) -> None:
+    entry = Quarantined(Revision("c2"), Stop("crashes", "mara", 1.0), frozenset({EU.name}))
+    hub.view.passages = Passages(quarantine={A.overlay: {FIRST.digest: entry}})
+    await hub.commit("c2", a=result(FIRST, "c2"))
+    assert hub.told(A) == (DROPPED.digest, {"x"}, set())
+
+
+async def test_a_build_that_fails_takes_nothing_from_what_was_judged(hub: Hub) -> None:
+    await hub.commit("c2", b=result(TAKEN, "c2"))
+    await hub.commit("c3", a=RenderProblem("RenderFailed", "no such file", Revision("c3")))
+    await hub.commit("c4", a=result(LATER, "c4"))
+    assert hub.told(A) == (DROPPED.digest, set(), {"x"})
+
+
+@pytest.mark.parametrize(("taker", "permits", "moves"), [(TAKEN, set[str](), {"x"}), (ALONE, {"x"}, set[str]())])
+async def test_a_restart_judges_what_is_held_while_a_newer_result_waits(
+    hub: Hub, taker: Bundle, permits: set[str], moves: set[str]
+) -> None:
+    await hub.commit("c2", a=result(LATER, "c2"), b=result(taker, "c2"))
+    assert hub.told(A) == (DROPPED.digest, permits, moves)
+    later = await begun(hub.state)
+    later.view.units.update(hub.view.units)
+    later.board.take_fleet(fleet("c2"))
+    await later.releases.release({A: result(LATER, "c2"), B: result(taker, "c2")})
+    await later.releases.settle()
+    assert later.told(A) == (DROPPED.digest, permits, moves)
+
+
+async def test_a_restart_knows_what_a_person_suspended_before_anything_is_told(hub: Hub) -> None:
+    stopped = Suspension("night", "mara", scope="cluster eu-1")
+    await hub.state.put_suspension(stopped.scope, stopped)
+    later = await begun(hub.state)
+    assert later.board.standing.suspensions == (stopped,)
+    await later.commit("c1", a=result(DROPPED, "c1"))
+    assert later.part(A).policy.suspensions == (stopped,)
+
+
+async def test_what_is_kept_of_a_broken_overlay_goes_by_what_its_cluster_says_now(hub: Hub) -> None:
+    broken = Problem(Severity.ERROR, "InventoryInvalid", "not YAML", Origin("overlays/a/overlay.yaml", 1))
+
+    def with_broken(commit: str, cluster: Cluster) -> Fleet:
+        return Fleet(
+            Revision(commit),
+            clusters={EU.name: cluster},
+            overlays={B.overlay: unit(B).overlay},
+            units={B: unit(B, cluster)},
+            unknown=Unknown(overlays={OverlayName("a"): broken}),
+        )
+
+    hub.board.take_fleet(with_broken("c2", EU))
+    assert hub.board.standing.suspensions_of(hub.view.kept[A]) == ()
+    hub.board.take_fleet(with_broken("c3", replace(EU, suspend=Suspension("night"), mode=Mode.OBSERVE)))
+    assert [one.reason for one in hub.board.standing.suspensions_of(hub.view.kept[A])] == ["night"]
+    assert hub.view.kept[A].cluster.mode is Mode.OBSERVE
