@@ -35,6 +35,7 @@ from fleet.core.steps import goes_by_itself, goes_by_steps, is_at_once
 from fleet.core.takeover import open_rows, settle, taken_back, with_release
 from fleet.core.turns import is_stopped, with_row
 from fleet.core.view import Outlook, View
+from fleet.core.windows import shut_of
 from fleet.errors import StateDamaged
 from fleet.ports.state import Bells, OperationRow, State
 
@@ -220,6 +221,9 @@ class Rollouts:
         if where := barred_again(kept.quarantine, done.kept.quarantine, self._view.units.values()):
             message = f"{where} bars it still, and waits for a recovery: confirm that first (fleet recover)"
             done = Done(kept, "refused", message)
+        going = (fleet.units[name] for name in done.back if name in fleet.units)
+        if shut := shut_of(going, self._wall()):
+            done = replace(done, message=f"{done.message}; {shut}")
         if done.kept == kept:
             await self._evidence.ended(row, done.outcome, done.message)
             await self._state.end_operation(order.operation, done.outcome, done.message, self._wall())

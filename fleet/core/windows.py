@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from fleet.core.fleet import Window, WindowKind
+from fleet.core.fleet import Unit, Window, WindowKind
 from fleet.values import dataclass
 
 _STEPS = 64  # boundaries looked at for the next change
@@ -74,6 +74,18 @@ def judge_windows(windows: Sequence[Window], now_wall: float) -> Open | Closed:
     else:
         at = None
     return Closed(at, reason) if reason else Open(at)
+
+
+def shut_of(units: Iterable[Unit], now_wall: float) -> str:
+    """Which of these units wait for a window, until when and what lets them go on, in words; "" for none."""
+    found = [(unit.name, judge_windows(unit.overlay.sync.windows, now_wall)) for unit in units]
+    shut = sorted((str(name), state) for name, state in found if isinstance(state, Closed))
+    if not shut:
+        return ""
+    (first, state), more = shut[0], len(shut) - 1
+    who = f"{first} and {more} more wait" if more else f"{first} waits"
+    until = f" until {datetime.fromtimestamp(state.until, UTC).isoformat()}" if state.until else ""
+    return f"{who} for a window{until}, {state.reason}; a commit that opens `windows` is the only way past it"
 
 
 @lru_cache(maxsize=1024)
