@@ -29,6 +29,10 @@ def document_of(plan: FleetPlan) -> Document:
         "base": _side(plan.base),
         "head": _side(plan.head),
         "files": list(plan.files),
+        "settings": [
+            {"scope": one.scope, "name": one.name, "path": one.path, "before": one.before, "after": one.after}
+            for one in plan.settings
+        ],
         "different": plan.is_different,
         "complete": not plan.is_unknown,
         "summary": {
