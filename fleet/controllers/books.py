@@ -77,8 +77,9 @@ class Books:
     def is_barred(self, name: UnitName, result: Rendered) -> bool:
         """Whether a result was taken back: nothing but a person's word lets it in again."""
         report = self._view.units.get(name)
-        is_told = report is not None and result.bundle in report.quarantined
-        return is_told or result.bundle in self._view.passages.quarantine.get(name.overlay, ())
+        told = report.quarantined if report is not None else ()
+        barred = self._view.passages.quarantine.get(name.overlay, {})
+        return any(known in told or known in barred for known in result.names)
 
     def must_wait(self, name: UnitName, result: Rendered) -> bool:
         """Whether a result that is new is not to be held at once."""

@@ -24,7 +24,7 @@ from fleet.controllers.releases import Releases
 from fleet.core.fleet import Fleet, OverlayState, Problem, Severity, Unit
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.refusal_log import Boundary, Refusal
-from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result, judge_rights
+from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result, holds_secret, inputs_of, judge_rights
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
 from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateError
@@ -376,7 +376,14 @@ class Commits:
             return self._refused(unit, problem)
         telemetry.RENDERS.labels("good").inc()
         problem = judge_rights(unit, bundle, snapshot.revision)
-        return self._refused(unit, problem) if problem else Rendered(bundle.digest, snapshot.revision)
+        if problem:
+            return self._refused(unit, problem)
+        if not holds_secret(bundle):
+            return Rendered(bundle.digest, snapshot.revision)
+        files = self._renderer.inputs(snapshot, request).files
+        written = {one.origin.path for one in unit.variables.values()}
+        ids = {path: entry.oid for path in written if (entry := snapshot.tree.get(path)) is not None}
+        return Rendered(bundle.digest, snapshot.revision, inputs_of(unit, files, ids))
 
     def _refused(self, unit: Unit, problem: RenderProblem) -> RenderProblem:
         """Count it once for all units of the overlay that are built from the same input."""

@@ -36,6 +36,8 @@ class Releases:
         books = self._books
         async with books.changing:
             building = self._view.rendering - results.keys()
+            same = {name: result for name, result in results.items() if books.results.get(name) == result}
+            books.results.update(same)  # it may be made from other files by now
             fresh = {name: books.results[name] for name in books.unjudged & books.results.keys()}
             fresh |= {name: result for name, result in results.items() if books.results.get(name) != result}
             waiting = {

@@ -1,7 +1,8 @@
 """What was taken back is also written to the clusters, so that a hub that lost its data finds it there again. Pure.
 
 Each unit's parent object carries the newest results that were taken back on it. A hub whose state was lost reads them
-together with the record, while nothing is written yet (R24), and bars them as before.
+together with the record, while nothing is written yet (R24), and bars them as before. Digests of results that hold a
+Secret are of no use to it if the installation's key was lost as well: beside them stands what those are made from.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from fleet.core.ids import Digest, Revision, UnitName
+from fleet.core.ids import ClusterName, Digest, Revision, UnitName
 from fleet.core.passage import Passages, Quarantine, Quarantined, Stop
 from fleet.core.results import Rendered, Result
 from fleet.core.status import UnitReport
@@ -30,7 +31,11 @@ def told_of(quarantine: Quarantine) -> Mapping[UnitName, tuple[Digest, ...]]:
 def with_found(
     kept: Passages, reports: Iterable[UnitReport], results: Mapping[UnitName, Result], wall: float
 ) -> Passages:
-    """Bar what parents say was taken back and this hub does not know; only units that wait for a recovery tell it."""
+    """Bar what parents say was taken back and this hub does not know; only units that wait for a recovery tell it.
+
+    A result with a Secret is barred by what it is made from too, and what is barred by that alone, as one whose key was
+    lost is, by its digest as it is now: all that asks whether something is barred goes by that.
+    """
     quarantine = dict(kept.quarantine)
     for report in reports:
         for digest in report.quarantined:
@@ -38,14 +43,33 @@ def with_found(
             known, result = entries.get(digest), results.get(unit)
             if known is not None and unit.cluster in known.clusters:
                 continue
-            newest = result if isinstance(result, Rendered) and result.bundle == digest else None
+            newest = result if isinstance(result, Rendered) and digest in result.names else None
             # Never the commit in force: that one is good. Until its own is known, a result is named by its digest.
             commit = newest.commit if newest is not None else Revision(digest)
             stop = Stop("it was taken back before the hub lost its data", "an earlier hub", wall)
             entry = known or Quarantined(commit, stop)
             entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})
             quarantine[unit.overlay] = entries
+    for unit, result in results.items() if quarantine else ():
+        if isinstance(result, Rendered) and result.inputs and (entries := quarantine.get(unit.overlay)):
+            quarantine[unit.overlay] = _by_both_names(entries, result, unit.cluster)
     return kept if quarantine == kept.quarantine else replace(kept, quarantine=quarantine)
+
+
+def _by_both_names(
+    entries: Mapping[str, Quarantined], result: Rendered, cluster: ClusterName
+) -> Mapping[str, Quarantined]:
+    """The entries, where a result that is barred under one of its names stands under the other too.
+
+    Both are of one commit, so that a person lets in both or none.
+    """
+    named, made = entries.get(result.bundle), entries.get(result.inputs)
+    if made is not None:
+        named = replace(named or made, clusters=(named.clusters if named is not None else frozenset()) | {cluster})
+    if named is None or cluster not in named.clusters:
+        return entries
+    others = made.clusters if made is not None else frozenset[ClusterName]()
+    return {**entries, result.bundle: named, result.inputs: replace(named, clusters=others | {cluster})}
 
 
 def barred_again(before: Quarantine, after: Quarantine, reports: Iterable[UnitReport]) -> str:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from fleet.core.documents import Json, canonical, digest_of_bytes
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fleet.core.documents import Json, canonical, digest_of, digest_of_bytes
 from fleet.core.fleet import Unit
 from fleet.core.guard import judge_team_rights
 from fleet.core.ids import Digest, Revision
-from fleet.core.objects import Bundle
-from fleet.values import dataclass
+from fleet.core.objects import Bundle, is_secret
+from fleet.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A unit's result at the newest commit: its bundle and the commit that first brought that bundle."""
+    """A unit's result at the newest commit: its bundle and the commit that first brought that bundle.
+
+    inputs: what it is made from, where it holds a Secret, as `inputs_of` says; else "". A bundle with a Secret has
+    another digest under another installation key, this stays. It is no part of what makes two results equal.
+    """
 
     bundle: Digest
     commit: Revision
+    inputs: Digest = field(default=Digest(""), compare=False)
+
+    @property
+    def names(self) -> tuple[Digest, ...]:
+        """All that it is known by where it was taken back."""
+        return (self.bundle, self.inputs) if self.inputs else (self.bundle,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,25 @@ def facts_of(unit: Unit) -> bytes:
             "variables": variables,
         }
     )
+
+
+def holds_secret(bundle: Bundle) -> bool:
+    """Whether there are values in it that must never be shown."""
+    return any(is_secret(item.ref) for item in bundle.objects)
+
+
+def inputs_of(unit: Unit, files: Digest, ids: Mapping[str, str]) -> Digest:
+    """What a unit's result is made from, whatever key seals its Secrets and whatever version builds it.
+
+    It is written to clusters, so no value that may enter a Secret is in it (R32). files: of its build, by Git ids;
+    ids: of the files in which its variables are written, by path: they stand for the variables.
+    """
+    overlay = unit.overlay
+    takes_values = overlay.substitute or bool(unit.components)
+    said: Json = [[path, ids[path]] for path in sorted(ids)] if takes_values else []
+    facts = facts_of(replace(unit, variables={})).decode() if takes_values else ""
+    compat: list[Json] = [*sorted(overlay.compat)]
+    return digest_of(["inputs", files, facts, said, overlay.substitute, compat])
 
 
 def judge_rights(unit: Unit, bundle: Bundle, commit: Revision) -> RenderProblem | None:

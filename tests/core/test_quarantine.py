@@ -10,6 +10,7 @@ from fleet.core.passage import Passages, Quarantined, Stop, decode_passages, enc
 from fleet.core.quarantine import TOLD, barred_again, told_of, with_found
 from fleet.core.results import Rendered
 from fleet.core.status import Health, Sync, UnitReport
+from fleet.core.takeover import readmitted
 
 WEB = OverlayName("web")
 STOP = Stop("it breaks", "jo", 1.0)
@@ -65,3 +66,60 @@ def test_a_form_from_before_clusters_were_kept_is_read() -> None:
     old = text.replace(",[]]", "]")
     assert old != text
     assert decode_passages(old).quarantine[WEB]["d1"].clusters == frozenset()
+
+
+def made(bundle: str, inputs: str = "") -> Rendered:
+    return Rendered(Digest(bundle), Revision("c7"), Digest(inputs))
+
+
+def web(cluster: str) -> UnitName:
+    return UnitName(WEB, ClusterName(cluster))
+
+
+def test_a_result_that_cannot_be_known_by_its_digest_is_known_by_what_it_is_made_from() -> None:
+    said = [report("a", "sealed by the key before", "i1")]
+    kept = with_found(Passages(), said, {web("a"): made("d2", "i1")}, 5.0)
+    entry = kept.quarantine[WEB]["d2"]
+    assert (entry.commit, entry.clusters) == ("c7", {"a"})
+    later = with_found(Passages(), said, {}, 5.0)
+    later = with_found(later, [], {web("a"): made("d2", "i1")}, 9.0)  # it comes once the recovery was confirmed
+    assert later.quarantine[WEB]["d2"].clusters == {"a"}
+    for other in (made("d2"), made("d2", "i2")):
+        assert "d2" not in with_found(Passages(), said, {web("a"): other}, 5.0).quarantine[WEB]
+
+
+def test_what_is_taken_back_is_told_by_both_names_where_it_was_to_go_and_let_in_by_both() -> None:
+    known = {"d1": Quarantined(Revision("c1"), STOP, frozenset({ClusterName("a")}))}
+    results = {web("a"): made("d1", "i1"), web("b"): made("d1", "i9")}
+    kept = with_found(Passages(quarantine={WEB: known}), [], results, 5.0)
+    assert told_of(kept.quarantine) == {web("a"): ("d1", "i1")}
+    assert not readmitted(kept, Revision("c1")).quarantine
+    without = {web("a"): made("d1"), web("b"): made("d9", "i9")}
+    assert with_found(Passages(quarantine={WEB: known}), [], without, 5.0).quarantine == {WEB: known}
+
+
+names = st.sampled_from(["a", "b"]).map(web)
+few = st.sampled_from([("d1", ""), ("d1", "i1"), ("d1", "i2"), ("d2", "i3")])  # the same input makes the same
+
+
+@given(
+    st.dictionaries(st.sampled_from(["d1", "d2", "i1", "i2", "i3"]), clusters, max_size=5),
+    st.dictionaries(names, few.map(lambda both: made(*both)), max_size=2),
+)
+def test_both_names_are_barred_or_none_by_one_commit_and_a_second_look_adds_nothing(
+    barred: dict[str, frozenset[ClusterName]], results: dict[UnitName, Rendered]
+) -> None:
+    entries = {name: Quarantined(Revision(f"c-{name}"), STOP, who) for name, who in barred.items()}
+    kept = Passages(quarantine={WEB: entries} if entries else {})
+    once = with_found(kept, [], results, 5.0)
+    assert with_found(once, [], results, 9.0) == once
+    after = once.quarantine.get(WEB, {})
+    for name, entry in entries.items():
+        assert entry.clusters <= after[name].clusters
+    for unit, result in results.items():
+        if result.inputs and result.inputs in entries:
+            assert unit.cluster in after[result.bundle].clusters
+        if result.inputs and unit.cluster in getattr(after.get(result.bundle), "clusters", ()):
+            assert after[result.inputs].commit == after[result.bundle].commit
+    if not any(result.inputs for result in results.values()):
+        assert once is kept

@@ -11,11 +11,14 @@ import orjson
 import pytest
 from hubworld import HubWorld, cluster_file, config_map, make_world, overlay
 
+from fleet.core.results import Rendered
+
 CLUSTERS = ("dev-1", "prod-1")
 FLEET = (
     "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\nspec:\n  environments: [dev, prod]\n"
     "  rollout: {steps: [{name: dev, environments: [dev]}, {name: ok, approve: 1}, {name: prod, rest: true}]}\n"
 )
+PIN = {"variables": "{pin: 4711}"}
 
 
 @pytest.fixture
@@ -35,12 +38,20 @@ def told_on(world: HubWorld, cluster: str) -> list[str]:
     return [digest for note in notes for digest in orjson.loads(note.get("fleet.internal/quarantined", "[]"))]
 
 
-async def roll_back(world: HubWorld) -> str:
-    """Web 2 on dev-1, and taken back by a person; its commit."""
-    files = {f"clusters/{name}.yaml": cluster_file(name, name.split("-")[0]) for name in CLUSTERS}
-    world.commit(files | overlay("overlays/web", {"web": config_map("web", "1")}) | {"fleet.yaml": FLEET})
+def key(value: str) -> str:
+    return f"apiVersion: v1\nkind: Secret\nmetadata: {{name: key, namespace: default}}\nstringData: {{k: {value}}}\n"
+
+
+async def roll_back(world: HubWorld, keys: tuple[str, ...] = (), **spec: str) -> str:
+    """Web 2 on dev-1, and taken back by a person; its commit. keys: values of a Secret that goes along."""
+    files = {f"clusters/{name}.yaml": cluster_file(name, name.split("-")[0], **PIN) for name in CLUSTERS}
+    first, *then = [{"key": key(value)} for value in keys] or [{}]
+    world.commit(
+        files | overlay("overlays/web", {"web": config_map("web", "1"), **first}, **spec) | {"fleet.yaml": FLEET}
+    )
     await world.until_everywhere(world.repo.head())
-    second = world.commit({"overlays/web/web.yaml": config_map("web", "2")})
+    changed = {f"overlays/web/{name}.yaml": text for each in then for name, text in each.items()}
+    second = world.commit({"overlays/web/web.yaml": config_map("web", "2"), **changed})
     await world.until(lambda: value_on(world, "dev-1") == "2", "dev-1 at 2")
     await world.until(lambda: world.opened.view.advances, "under way")
     await world.call("POST", "/api/v1/overlays/web:rollback", {"reason": "it breaks"})
@@ -92,3 +103,61 @@ async def test_what_was_not_taken_back_goes_on_after_the_loss(world: HubWorld) -
     async with world.run():
         await lose_and_recover(world)
         await world.until(lambda: value_on(world, "prod-1") == "3", f"{third} everywhere")
+
+
+async def stays(world: HubWorld, files: dict[str, str]) -> None:
+    """These files bring the result that was taken back, and it waits for a person."""
+    head, view = world.commit(files), world.opened.view
+    await world.until(lambda: view.head.commit == head and not view.rendering and view.waits, "taken over")
+    assert {value_on(world, name) for name in CLUSTERS} == {"1"}
+    assert {"was taken back by an earlier hub" in link.reason for link in view.waits.values()} == {True}
+
+
+@pytest.mark.parametrize(
+    ("keys", "spec"),
+    [(("one", "one"), {}), (("one", "two"), {}), (("'${pin}'", "'${pin}-2'"), {"substitute": "true"})],
+    ids=["beside it", "with it", "from a variable"],
+)
+async def test_what_holds_a_secret_does_not_come_back_under_another_key(
+    world: HubWorld, keys: tuple[str, ...], spec: dict[str, str]
+) -> None:
+    async with world.run():
+        await roll_back(world, keys, **spec)
+        await world.until(lambda: all(len(told_on(world, name)) == 2 for name in CLUSTERS), "by both names")
+    shutil.rmtree(world.data_dir)
+    marks = world.marks()
+    async with world.run():
+        await lose_and_recover(world)
+        await stays(world, {"README.md": "the same result under another commit"})
+        assert not world.writes(marks)
+        (named,) = {entry.commit for entry in world.opened.view.passages.quarantine["web"].values()} & {
+            result.commit for result in world.opened.view.results.values() if isinstance(result, Rendered)
+        }
+        await world.call("POST", f"/api/v1/rollouts/{named}:resume", {"reason": "it was the database"})
+        await world.until(lambda: value_on(world, "dev-1") == "2", "let in")
+
+
+async def test_it_does_not_come_back_either_where_its_files_come_after_the_recovery(world: HubWorld) -> None:
+    async with world.run():
+        await roll_back(world, ("one", "two"))
+        await world.until(lambda: all(len(told_on(world, name)) == 2 for name in CLUSTERS), "by both names")
+        reverted = {"overlays/web/web.yaml": config_map("web", "1"), "overlays/web/key.yaml": key("one")}
+        await world.until_everywhere(world.commit(reverted))
+    shutil.rmtree(world.data_dir)
+    async with world.run():
+        await lose_and_recover(world)
+        await stays(world, {"overlays/web/web.yaml": config_map("web", "2"), "overlays/web/key.yaml": key("two")})
+    async with world.run():
+        await world.until(lambda: world.opened.view.waits, "waits after a restart too")
+        assert {value_on(world, name) for name in CLUSTERS} == {"1"}
+
+
+async def test_another_secret_is_another_result(world: HubWorld) -> None:
+    """The harmless twin."""
+    async with world.run():
+        await roll_back(world, ("one", "two"))
+    shutil.rmtree(world.data_dir)
+    world.commit({"overlays/web/key.yaml": key("three")})
+    async with world.run():
+        await lose_and_recover(world)
+        await world.until(lambda: value_on(world, "prod-1") == "2", "everywhere")
