@@ -63,5 +63,5 @@ def test_each_that_was_said_within_the_hour_counts(said: list[tuple[float, Budge
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '[["a", 1, 1, 1, 1]]', "[[0, 1]]", "null"])
 def test_what_was_not_written_so_is_no_budget(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         decode_budgets(text)
