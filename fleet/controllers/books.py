@@ -101,13 +101,16 @@ class Books:
         permits = self.permits_to_come if self.is_shown_only(name) else self.permits
         return permits.get(name, frozenset())
 
-    def may_go(self, name: UnitName) -> frozenset[ObjectRef]:
-        """What a unit may still delete by what it holds: what the hub permitted, and what a person is asked about."""
-        report = self._view.units.get(name)
-        holds = report.holds if report is not None else ()
-        return self.permits.get(name, frozenset()) | {item.ref for hold in holds for item in hold.deletions}
-
     # What is so of several
+
+    def pending(self) -> dict[UnitName, frozenset[ObjectRef]]:
+        """What units may still delete by what they hold: what the hub permitted, and what a person is asked about."""
+        found = {name: refs for name, refs in self.permits.items() if refs}
+        for name, report in self._view.units.items():
+            if report.holds:
+                asked = frozenset(item.ref for hold in report.holds for item in hold.deletions)
+                found[name] = found.get(name, frozenset()) | asked
+        return found
 
     def units_on(self, clusters: Iterable[ClusterName]) -> set[UnitName]:
         """All units of these clusters at the commit in force."""

@@ -197,8 +197,8 @@ class Releases:
         """
         books = self._books
         names = set(self._deletions.to_judge(building))
-        names |= {name for name in fresh if name in books.held and (name not in books.permits or books.may_go(name))}
-        pending = {name: refs for name in books.held if (refs := books.may_go(name))}
+        pending = books.pending() if fresh and books.held else {}
+        names |= {name for name in fresh if name in books.held and (name not in books.permits or name in pending)}
         names |= await self._deletions.wanted_again(pending, fresh)
         found = ((name, self._told(name, fresh)) for name in names if name not in now)
         return {name: told for name, told in found if isinstance(told, Rendered)}
