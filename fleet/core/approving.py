@@ -38,9 +38,9 @@ def standing_still(row: Row) -> Row:
 
 
 def unseen(row: Row) -> Row:
-    """Of a row that nothing is known of its time does not count either, be it a soak or an outage (R24)."""
+    """Of a row that nothing is known of its time does not count either: no soak, no outage, no way to Healthy (R24)."""
     row = standing_still(row)
-    return replace(row, calm={}, away={}) if row.calm or row.away else row
+    return replace(row, calm={}, away={}, flying={}) if row.calm or row.away or row.flying else row
 
 
 def ends_at(row: Row, stage: Stage) -> float | None:

@@ -23,7 +23,7 @@ from core.three_clusters import (
     World,
 )
 
-from fleet.core.advance import StepState
+from fleet.core.advance import StepState, advance
 from fleet.core.fleet import Gate, HttpCheck, OnFailure, RolloutPolicy, Step
 from fleet.core.gates import Reading, Verdict, Word
 from fleet.core.ids import Digest, OverlayName, UnitName
@@ -115,6 +115,25 @@ def test_the_failure_of_a_cluster_that_is_lost_on_its_way_is_seen() -> None:
     world.look(web=world.facts(WEB, {DEV: Condition.BAD}, lost=lost))
     assert world.last.halted is not None
     assert world.has(DEV)
+
+
+@pytest.mark.parametrize("is_seen", [False, True], ids=["only observed", "twin: it was seen all the time"])
+def test_time_in_which_nothing_is_known_of_a_row_is_no_time_to_become_healthy(is_seen: bool) -> None:
+    world = World(DEV_STEP, PROD)
+    busy = world.facts(WEB, {DEV: Condition.BUSY}, on_failure=OnFailure.ROLLBACK)
+    world.look(0.0, web=busy)
+    assert world.has(DEV)
+    busy = world.facts(WEB, {DEV: Condition.BUSY}, on_failure=OnFailure.ROLLBACK)
+    world.look(10.0, web=busy)
+    for at in (20.0, 3600.0):
+        seen = advance(world.last, {WEB: busy} if is_seen else {}, at, 0.0)
+        world.kept = settle(world.kept, seen.passage, 0.0)
+        assert seen.take_back == (is_seen and at > busy.patience_seconds)
+    found = world.look(3601.0, web=busy)
+    assert found.take_back == is_seen
+    if not is_seen:
+        assert not world.look(3600.0 + busy.patience_seconds, web=busy).take_back
+        assert world.look(3601.0 + busy.patience_seconds, web=busy).take_back, "its own time counts"
 
 
 def test_what_is_lost_on_its_way_is_judged_by_what_it_was_brought() -> None:
