@@ -140,10 +140,18 @@ class Deletions:
         )
 
     async def permits_of(
-        self, fresh: Mapping[UnitName, Result], known: Known, *, limit_clusters: int, guides: Guidebook
+        self,
+        fresh: Mapping[UnitName, Result],
+        known: Known,
+        *,
+        limit_clusters: int,
+        guides: Guidebook,
+        given: Mapping[UnitName, frozenset[ObjectRef]] | None = None,
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
         """What each unit of `fresh` may delete by itself; `values` are to be written before any worker hears of it.
 
+        given: what units may delete already by the very result that they are judged by again; it is not judged anew,
+        and where it moves by now, `moves_of` says so, which goes before any permit.
         guides: who went before each in its rollout. What those lost is proven, and counts on no number of clusters.
         What may be a move (`moves_of`) is not permitted, and counts all the same.
         """
@@ -151,6 +159,7 @@ class Deletions:
         proven: dict[UnitName, frozenset[ObjectRef]] = {}
         lost_by: dict[UnitName, frozenset[ObjectRef]] = {}
         permits: dict[UnitName, frozenset[ObjectRef]] = {}
+        given = dict(given or {})
         unknown: set[UnitName] = set()  # what leaves these may have moved: it counts, and nothing of it is permitted
         dropped: dict[UnitName, frozenset[ObjectRef]] = {}
         later: set[OverlayName] = set()  # judged as a whole once all is built that may take something
@@ -164,12 +173,14 @@ class Deletions:
                 gone = await self._owned(name, known) - await self._refs_of(result.bundle)
             except StateDamaged:  # its worker cannot read it either
                 permits[name] = NOTHING
+                given.pop(name, None)
                 continue
             taken: Mapping[ObjectRef, OverlayName] = {}
             try:
                 taken = await self._moved(name, gone, newest, known.ahead.get(name)) if gone else {}
             except StateDamaged:
                 unknown.add(name)
+                given.pop(name, None)
             moved = frozenset(taken)
             if gone:
                 dropped[name], unsure = gone, known.unsure(name.cluster)
@@ -181,7 +192,7 @@ class Deletions:
             # Not permitted: where the worker sees that one is none, it is a deletion that nobody has judged.
             renamed = {each.old for each in self.renames_of(name)}
             proven[name] = (gone - moved - renamed) & lost
-            candidates.setdefault(name.overlay, {})[name] = gone - moved - lost - renamed
+            candidates.setdefault(name.overlay, {})[name] = gone - moved - lost - renamed - given.get(name, NOTHING)
         for name in (name for name in dropped if name.overlay in later):
             stay = self.moves_of(name)
             self._put_moves(name, stay | whole_commit(dropped[name] - {move.ref for move in stay}))
@@ -209,7 +220,7 @@ class Deletions:
                 result = fresh[name]
                 if isinstance(result, Rendered) and (refs & verdict.held or name in self._judged.held):
                     self._judged = self._judged.with_held(name, result.bundle, refs & verdict.held, now)
-        return permits
+        return permits | {name: permits.get(name, NOTHING) | refs for name, refs in given.items()}
 
     async def leaving_waits(self, unit: UnitName, known: Known, waiting: Mapping[UnitName, Rendered]) -> str:
         """Why a unit that left the repo is not let go yet, "" where it may go.

@@ -52,7 +52,10 @@ class Releases:
                 self._view.rendering -= results.keys()
                 return
             coming = {**{name: books.results[name] for name in again if name in books.results}, **fresh}
-            permits = await self._permits_of({**again, **now}, self._view.passages, building, coming)
+            # What was permitted for what a unit is told stays so: a newer commit that only waits asks nobody about it.
+            given = {name: books.permits.get(name) if name in fresh else books.permits_of(name) for name in again}
+            given = {name: refs for name, refs in given.items() if refs}
+            permits = await self._permits_of({**again, **now}, self._view.passages, building, coming, given)
             rows = [
                 ReleasedBundle(name, result.commit, result.bundle)
                 for name, result in fresh.items()
@@ -136,6 +139,8 @@ class Releases:
                 else:
                     books.waiting.pop(name, None)
             self._board.departures.look_beside(both)
+        if back:
+            await self.release({})  # what stays because of a result that comes no more is judged again
         await self._board.publish()
         return True
 
@@ -213,8 +218,12 @@ class Releases:
         kept: Passages,
         building: Collection[UnitName],
         coming: Mapping[UnitName, Result] | None = None,
+        given: Mapping[UnitName, frozenset[ObjectRef]] | None = None,
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
-        """building: units that are not known at this commit; coming: results that are not taken over yet."""
+        """building: units that are not known at this commit; coming: results that are not taken over yet.
+
+        given: permits that units have for what they are judged by again.
+        """
         fleet = self._view.fleet
         if fleet is None or not fresh:
             return {}
@@ -223,4 +232,5 @@ class Releases:
             self._books.known(fleet, building, coming or {}, fresh, kept.quarantine),
             limit_clusters=fleet.budget.clusters,
             guides=Guidebook(fleet, kept),
+            given=given or {},
         )

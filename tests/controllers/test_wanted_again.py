@@ -81,7 +81,8 @@ class Hub:
         """The bundle that a unit is told to hold, what it may delete by it, and what stays because it may move."""
         action = self.part(name).action
         assert isinstance(action, Apply)
-        return action.bundle, {one.name for one in action.permits}, {move.ref.name for move in action.moves}
+        stays = {move.ref for move in action.moves}  # whatever else is said of it: permits too
+        return action.bundle, {one.name for one in action.permits - stays}, {one.name for one in stays}
 
     def part(self, name: UnitName) -> UnitDesired:
         desired = self.board.publisher.slot(EU.name).desired
@@ -128,6 +129,34 @@ async def test_what_another_units_newest_result_has_stays_while_that_waits(hub: 
 async def test_what_nobody_wants_again_goes(hub: Hub) -> None:
     await hub.commit("c2", a=result(LATER, "c2"))
     assert hub.told(A) == (DROPPED.digest, {"x"}, set())
+
+
+async def test_what_was_permitted_on_many_clusters_asks_nobody_when_a_newer_commit_only_waits() -> None:
+    names = [UnitName.parse(f"a@eu-{number}") for number in range(1, 7)]
+    clusters = [replace(EU, name=name.cluster) for name in names]
+    units = {name: unit(name, cluster) for name, cluster in zip(names, clusters, strict=True)}
+    overlays = {A.overlay: unit(A).overlay}
+    ran = [0.0]
+    hub = await begun(MemoryState(lambda: ran[0]))
+
+    async def commit(commit: str, of: Bundle) -> None:
+        by_name = {one.name: one for one in clusters}
+        hub.board.take_fleet(Fleet(Revision(commit), clusters=by_name, overlays=overlays, units=units))
+        await hub.releases.release(dict.fromkeys(names, result(of, commit)))
+        await hub.releases.settle()
+
+    await commit("c0", FIRST)
+    hub.board.books.first_is_over()
+    await commit("c1", DROPPED)
+    for half in (names[:3], names[3:]):
+        seen = hub.view.passages
+        assert await hub.releases.let(dict.fromkeys(half, result(DROPPED, "c1")), seen, seen, {})
+        ran[0] += 3700.0
+    for name in names:
+        hub.report(name, DROPPED, *KEPT, "x")
+    assert [len(hub.board.books.permits[name]) for name in names] == [1] * 6
+    await commit("c2", LATER)
+    assert [len(hub.board.books.permits[name]) for name in names] == [1] * 6
 
 
 async def test_what_only_a_result_that_was_taken_back_has_goes(hub: Hub) -> None:
