@@ -23,13 +23,14 @@ from fleet.core.view import View
 
 UNITS_AT_ONCE = 1000
 OBJECTS_SHOWN, PATHS_SHOWN = 200, 20  # of a unit, of an object
+OBJECTS_AT_ONCE = 2000  # of all units of an answer: more are counted
 _BREATH = 100  # units, then the loop has its turn (R18)
 
 
 class AskedUnit(ApiModel):
     """A unit that changes. base: digest of what the change starts from; "" where it holds Secrets or is not known."""
 
-    unit: Annotated[str, Field(min_length=3, max_length=200)]
+    unit: Annotated[str, Field(min_length=3, max_length=320)]
     base: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] = ""
 
 
@@ -97,10 +98,11 @@ async def _look(call: Call) -> PlanLook:
     for each in body.units:
         asked[UnitName.parse(each.unit)] = each.base
     units: list[KnownUnitOut] = []
-    entries = view.entries()
+    entries, room = view.entries(), OBJECTS_AT_ONCE
     for number, (name, base) in enumerate(asked.items(), 1):
         if name in entries:
-            units.append(known_unit(view, name, base, body.commit, now))
+            units.append(known_unit(view, name, base, body.commit, now, min(OBJECTS_SHOWN, room)))
+            room -= len(units[-1].objects)
         if number % _BREATH == 0:
             await asyncio.sleep(0)
     names = sorted({name.cluster for name in asked})
@@ -116,8 +118,13 @@ def _cluster(view: View, name: ClusterName, now: float) -> list[KnownClusterOut]
     return [KnownClusterOut(name=name, problem=problem, age_seconds=max(0.0, now - seen) if seen else None)]
 
 
-def known_unit(view: View, name: UnitName, base: str, commit: str, now: float) -> KnownUnitOut:
-    """One unit of the fleet, as its worker reported it last; a report that is old says nothing of now (R21)."""
+def known_unit(
+    view: View, name: UnitName, base: str, commit: str, now: float, shown: int = OBJECTS_SHOWN
+) -> KnownUnitOut:
+    """One unit of the fleet, as its worker reported it last; a report that is old says nothing of now (R21).
+
+    shown: so many of its objects, the others are counted.
+    """
     summary, report = unit_summary(view, name, now), view.units.get(name)
     problem = ""
     if report is None:
@@ -135,8 +142,8 @@ def known_unit(view: View, name: UnitName, base: str, commit: str, now: float) -
         stopped=link is not None and link.state is not Standing.WAITS,
         problem=problem,
         age_seconds=max(0.0, now - summary.seen_at) if summary.seen_at else None,
-        objects=[_object(item) for item in objects[:OBJECTS_SHOWN]],
-        more=max(0, len(objects) - OBJECTS_SHOWN),
+        objects=[_object(item) for item in objects[:shown]],
+        more=max(0, len(objects) - shown),
     )
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fleet.core.fleet import (
     Cluster,
+    Environment,
     Fleet,
     Mode,
     Origin,
@@ -21,6 +22,7 @@ from fleet.core.fleet import (
     SyncMode,
     SyncPolicy,
     Unknown,
+    Variable,
 )
 from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.planning.listing import digest_of_text, listed_of, plan_text
@@ -74,6 +76,22 @@ def test_the_same_change_of_many_is_one_line_and_longer_values_are_named() -> No
         "overlays dns, web: sync.mode: auto -> manual",
         "overlay dns: rollout.steps changes",
     ]
+
+
+def test_what_decides_the_steps_and_the_gates_is_told_and_no_value_of_a_variable() -> None:
+    def staged(*names: str, word: str = "a") -> tuple[Environment, ...]:
+        return tuple(Environment(name, {"pw": Variable(word, Origin("fleet.yaml", 3))}) for name in names)
+
+    before = fleet(cluster(C1, labels={"tier": "prod"}), environments=staged("dev", "prod"), gate_jobs={"j.yaml": "1"})
+    after = fleet(cluster(C1, labels={"tier": "canary"}), environments=staged("prod", "dev"), gate_jobs={"j.yaml": "2"})
+    assert told(before, after) == [
+        "fleet.yaml: environments changes",
+        "fleet.yaml: gateJobs.j.yaml: 1 -> 2",
+        "cluster c1: labels.tier: prod -> canary",
+    ]
+    other_word = replace(before, environments=staged("dev", "prod", word="hunter2"))
+    assert settings_of(before, other_word) == ()
+    assert "hunter2" not in str(settings_of(other_word, after))
 
 
 def test_steps_that_moved_to_another_line_are_the_same_steps() -> None:

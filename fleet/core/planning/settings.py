@@ -17,10 +17,11 @@ from fleet.core.planning.phrases import some_of
 from fleet.values import dataclass
 
 # What builds something else is seen in its units, and who may what in them too: neither is told here.
-_OF_FLEET = ("name", "budget", "suspend", "override_approvals")
-_OF_CLUSTER = ("mode", "connection", "identity", "suspend")
+_OF_FLEET = ("name", "environments", "budget", "suspend", "override_approvals", "gate_jobs")
+_OF_CLUSTER = ("mode", "environment", "labels", "connection", "identity", "suspend")
 _OF_OVERLAY = ("sync", "depends_on", "ignore", "health", "allow_empty", "suspend", "rollout")
-_NOT_SAID = frozenset({"own_steps", "scope"})  # whose steps they are, and what a suspension lies in: said by where
+# Whose steps they are and what a suspension lies in is said by where; values of variables are seen in what is built.
+_NOT_SAID = frozenset({"own_steps", "scope", "variables"})
 
 
 @dataclass(frozen=True, slots=True)
