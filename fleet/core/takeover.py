@@ -121,7 +121,7 @@ def _ended_early(
         if row is not None and row.targets.get(cluster) == held.bundle:
             return row.back or not row.done, row.before.get(cluster)
         if row is None and passage.commit == held.commit and overlay in passage.overlays:
-            return passage.outcome in (ABORTED, ROLLED_BACK), None  # its rows are forgotten
+            return False, None  # its rows are forgotten: an overlay that was done is not begun again for another one
     return False, None
 
 
@@ -198,6 +198,9 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage
             if not is_stuck and len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals:
                 rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
             break
+        else:  # no step is left: what fails there now would halt the others again
+            if slow - row.excused:
+                rows[overlay] = replace(row, excused=row.excused | slow)
     return passage if rows == passage.rows else replace(passage, rows=rows, halted=None, paused=None)
 
 

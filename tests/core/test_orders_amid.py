@@ -56,6 +56,17 @@ def test_promote_goes_on_without_what_fails_in_a_step_before() -> None:
     assert world.last.rows[WEB].excused == {DEV, ONE, TWO}
 
 
+def test_promote_of_a_row_that_has_no_step_left_goes_on_without_what_fails_there() -> None:
+    world = halted_by_an_earlier_step()
+    row = world.last.rows[WEB]
+    through = replace(row, passed=frozenset({"dev", "one"}))
+    world.kept = replace(world.kept, all=(replace(world.last, rows={WEB: through}),))
+    found = promoted(world.last, {WEB: world.facts(WEB, {DEV: Condition.BAD})})
+    assert (found.halted, found.rows[WEB].excused) == (None, {DEV})
+    well = promoted(world.last, {WEB: world.facts(WEB)})
+    assert well == world.last, "twin: nothing to go past"
+
+
 def test_twin_what_was_healthy_when_it_was_promoted_may_still_fail() -> None:
     world = halted_by_an_earlier_step()
     world.kept = replace(world.kept, all=(promoted(world.last, {WEB: world.facts(WEB, {DEV: Condition.BAD})}),))
