@@ -60,17 +60,23 @@ class ParentSeen:
 
 
 def judge_parent(live: Document, installation: str, identity: str) -> ParentSeen:
-    """Read a parent, or its metadata alone, and say whose it is. live: an object that carries a parent's name."""
+    """Read a parent, or its metadata alone, and say whose it is. live: an object that carries a parent's name.
+
+    Under our label it is ours whatever its annotation names: no installation writes another one's label, so that the
+    annotation was changed by a tool or by hand.
+    """
     verdict = judge_mark(live, Mark(installation, identity, ""))
     owner = text_at(live, "metadata", "annotations", OWNER_ANNOTATION).split("/")
+    label = text_at(live, "metadata", "labels", INSTALLATION_LABEL)
+    is_changed = verdict.kind is MarkKind.FORGED and label == installation_hash(installation)
     return ParentSeen(
         name=text_at(live, "metadata", "name"),
-        whose=_WHOSE[verdict.kind],
+        whose=Whose.OURS if is_changed else _WHOSE[verdict.kind],
         who=_shown(verdict.who) or _UNNAMED,
         uid=text_at(live, "metadata", "uid"),
         version=text_at(live, "metadata", "resourceVersion"),
         installation=owner[0] if len(owner) == 3 and all(owner) else "",
-        label=text_at(live, "metadata", "labels", INSTALLATION_LABEL),
+        label=label,
         created=text_at(live, "metadata", "creationTimestamp"),
     )
 
@@ -79,8 +85,8 @@ def judge_parent(live: Document, installation: str, identity: str) -> ParentSeen
 class Neighbour:
     """Another installation that has parents on the cluster.
 
-    label: the value of its label, "" where its parents have several; parents: their names; is_elder: it was there
-    first, so that this installation writes nothing.
+    label: the value of its label, never that of this installation; "" where its parents have several. parents: their
+    names; is_elder: it was there first, so that this installation writes nothing.
     """
 
     name: str
@@ -93,15 +99,17 @@ def judge_neighbour(seen: Iterable[ParentSeen], installation: str) -> Neighbour 
     """The other installation that was there first of all others; None where there is none.
 
     Each hub comes to the same order by itself: by the server's time of the oldest parent, then by the installation's
-    hash. So of two installations one goes on and one stops. One whose time nobody can read counts as the elder.
+    hash. So of two installations one goes on and one stops. One whose time nobody can read counts as the elder. A
+    parent that bears our name in any part of its mark shows nobody else: it concerns its own unit alone.
     """
+    us = {installation, installation_hash(installation)}
     mine: list[str] = []
     others: dict[str, list[ParentSeen]] = {}
     for one in seen:
         name = one.installation or one.label
         if one.whose is Whose.OURS:
             mine.append(one.created)
-        elif one.whose is Whose.FOREIGN and name and name != installation:
+        elif one.whose is Whose.FOREIGN and name and us.isdisjoint((one.installation, one.label)):
             others.setdefault(name, []).append(one)
     if not others:
         return None

@@ -86,10 +86,21 @@ def test_a_parent_of_others_is_foreign_and_says_whose(foreign: Any, who: str) ->
     assert "delete configmap unit-web" in error.next_step
 
 
-def test_a_mark_that_nobody_writes_is_foreign() -> None:
-    forged = parent("rival")
-    forged["metadata"]["labels"][INSTALLATION_LABEL] = installation_hash(OURS)
-    assert judged(forged).whose is Whose.FOREIGN
+def with_owner(document: Any, owner: str) -> Any:
+    document["metadata"]["annotations"][OWNER_ANNOTATION] = owner
+    return document
+
+
+@pytest.mark.parametrize("owner", ["rival/5f0c/web", "acme", "acme//web", "////"])
+def test_under_our_label_it_stays_ours_whatever_its_annotation_was_changed_to(owner: str) -> None:
+    assert judged(with_owner(parent(), owner)).whose is Whose.OURS
+
+
+def test_a_mark_that_nobody_writes_under_another_label_is_foreign() -> None:
+    """The harmless twin: what may be another installation's is not written over."""
+    changed = parent()
+    changed["metadata"]["labels"][INSTALLATION_LABEL] = installation_hash("rival")
+    assert judged(changed).whose is Whose.FOREIGN
 
 
 def test_what_carries_no_mark_at_all_is_nobodys() -> None:
@@ -165,6 +176,24 @@ def test_one_whose_time_cannot_be_read_counts_as_the_elder() -> None:
     found = judge_neighbour(seen_by(OURS, [parent(), parent("rival", "api", created="")]), OURS)
     assert found is not None
     assert found.is_elder
+
+
+OWNERS = sampled_from(["acme/5f0c/web", "rival/5f0c/web", "acme/77/web", "acme", "a//b", ""])
+LABELS = sampled_from([installation_hash(OURS), installation_hash("rival"), "x", ""])
+
+
+@given(OWNERS, LABELS)
+def test_our_own_parents_changed_by_hand_stop_one_unit_at_most_and_no_command_names_all_of_ours(
+    owner: str, label: str
+) -> None:
+    """The oldest one, changed: were it another installation's, that one would have been there first."""
+    changed = with_owner(parent(overlay="old", created="2020-01-01T00:00:00Z"), owner)
+    changed["metadata"]["labels"][INSTALLATION_LABEL] = label
+    found = judge_neighbour(seen_by(OURS, [changed, parent()]), OURS)
+    is_anothers = not owner.startswith("acme/") and label != installation_hash(OURS)
+    assert found is None or is_anothers
+    command = neighbour_error(ClusterName("eu-1"), found).next_step if found is not None else ""
+    assert installation_hash(OURS) not in command
 
 
 def test_alone_on_a_cluster_there_is_no_neighbour() -> None:

@@ -223,6 +223,31 @@ async def test_a_newcomer_can_be_let_go(first: SimHub, second: SimHub) -> None:
     assert parent_on(first) == before
 
 
+# Our own parents, changed by others
+
+
+def change_owner(hub: SimHub, overlay: str, owner: str) -> None:
+    """As anybody may who can edit ConfigMaps in fleet-system."""
+    change = {"metadata": {"annotations": {OWNER_ANNOTATION: owner}}}
+    hub.cluster.drift("", "ConfigMap", PARENT_NAMESPACE, f"unit-{overlay}", change)
+
+
+@pytest.mark.parametrize("owner", ["rival/5f0c/web", "nonsense"])
+async def test_a_hub_goes_on_where_the_owner_of_its_oldest_parent_was_changed_and_mends_it(
+    first: SimHub, owner: str
+) -> None:
+    await settled(first, "web")
+    await asyncio.sleep(1.1)  # the server's times are of whole seconds
+    await settled(first, "api", "b")
+    change_owner(first, "web", owner)
+    web = first.want("web", [config_map("a", SHOP, {"a": "2"})], commit="b")
+    api = first.want("api", [config_map("b", SHOP, {"a": "2"})], commit="b")
+    async with first.worker():
+        await first.until_well(web, api)
+        await first.until(lambda: owner_of(parent_on(first)) == "acme", "mended")
+        assert not finding(first)
+
+
 # What comes between a look and a write
 
 
