@@ -2,8 +2,8 @@
 
 A run has a name that is the same after a restart, so a hub that was killed finds its Job again, ended or not. Writes
 go by the identity, the epoch and the marks that a worker's writes go by (R1, R4, R11, R23); a cluster that is
-suspended, only observed, shared by two entries or waiting for a recovery gets none; that is asked once more just before
-each write (R17).
+suspended, only observed, shared by two entries, another installation's or waiting for a recovery gets none; that is
+asked once more just before each write (R17).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fleet.core.fleet import Cluster, Fleet, JobCheck, Mode, Suspension
 from fleet.core.gate_jobs import is_run, job_document, judge_job
 from fleet.core.gates import Ask, Read, Word
 from fleet.core.ids import ClusterName, Identity, ObjectRef, UnitName
+from fleet.core.neighbours import is_left_alone
 from fleet.core.objects import Mark
 from fleet.core.status import asks_recovery
 from fleet.core.view import View
@@ -115,6 +116,8 @@ class GateJobs:
             raise _NotRun(f"{name} is suspended, and gets no Job: {stops[0].reason}")
         if any(unit.cluster == name and asks_recovery(report) for unit, report in self.view.units.items()):
             raise _NotRun(f"{name} waits for fleet recover, and gets no Job before")
+        if is_left_alone(self.view.clusters.get(name)):
+            raise _NotRun(f"{name} is another installation's, and gets no Job")
         return entry, fleet
 
     async def _connected(self, entry: Cluster) -> Kube:

@@ -14,11 +14,13 @@ from fleet.core.ids import ClusterName, UnitName
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, Mark
 from fleet.core.parent import PARENT_LABEL
 from fleet.core.record import PARENT_NAMESPACE, MarkKind, installation_hash, judge_mark, parent_name
+from fleet.core.status import Report
 from fleet.errors import OwnedByOther
 from fleet.values import dataclass
 
 _NAME_SHOWN = 120  # what another installation calls itself is its own text
 _UNNAMED = "another installation"
+_NOTHING = "nothing is written to"
 
 
 class Whose(StrEnum):
@@ -135,7 +137,7 @@ def neighbour_error(cluster: ClusterName, neighbour: Neighbour) -> OwnedByOther:
     more = f" and {len(neighbour.parents) - 3} more" if len(neighbour.parents) > 3 else ""
     lies = f"{', '.join(neighbour.parents[:3])}{more} in {PARENT_NAMESPACE} are its parent objects"
     if neighbour.is_elder:
-        what = f"nothing is written to {cluster}: {neighbour.name} was there first"
+        what = f"{_NOTHING} {cluster}: {neighbour.name} was there first"
         why = f"{lies}, and one installation writes to a cluster"
     else:
         what = f"{neighbour.name} came to {cluster} as well"
@@ -149,6 +151,11 @@ def neighbour_error(cluster: ClusterName, neighbour: Neighbour) -> OwnedByOther:
         next_step=f"take {cluster} out of one of the two fleets; if the hub of {neighbour.name} is gone for good: "
         f"kubectl -n {PARENT_NAMESPACE} delete configmap {left}",
     )
+
+
+def is_left_alone(report: Report | None) -> bool:
+    """Whether a cluster's report says that another installation was there first, so that nothing is written."""
+    return report is not None and report.reason == OwnedByOther.__name__ and report.message.startswith(_NOTHING)
 
 
 def parent_error(unit: UnitName, seen: ParentSeen) -> OwnedByOther:

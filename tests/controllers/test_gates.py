@@ -13,6 +13,7 @@ from fleet.controllers.gates import Gates
 from fleet.core.fleet import Gate, JobCheck, Origin
 from fleet.core.gates import Ask, GateState, Read, Reading, Verdict, Word, opened
 from fleet.core.ids import ClusterName, Identity, OverlayName, Revision, UnitName
+from fleet.core.neighbours import Neighbour, neighbour_error
 from fleet.core.passage import Passage, Passages, Row
 from fleet.core.status import ASKS_RECOVERY, Blocker, Standing
 from fleet.ports.state import Bells
@@ -121,3 +122,15 @@ async def test_no_job_goes_to_a_shared_cluster_nor_to_one_that_waits_for_a_recov
     for name in ("dev-1", "prod-1"):
         found = await jobs.read(replace(ASK, cluster=name))
         assert (found.word, f"{name} is suspended" in found.text) == (Word.NONE, True), found
+
+
+@pytest.mark.parametrize("is_elder", [True, False], ids=["it was there first", "it came later"])
+async def test_no_job_goes_to_a_cluster_on_which_another_installation_was_first(brain: Brain, is_elder: bool) -> None:
+    await brain.commit({"fleet.yaml": fleet_file(), **clusters(), **web("1")})
+    jobs, dev = brain.gates._jobs, ClusterName("dev-1")
+    error = neighbour_error(dev, Neighbour("rival", "", ("unit-web",), is_elder))
+    known = brain.view.clusters[dev]
+    brain.view.clusters[dev] = replace(known, reachable=True, reason=error.reason, message=error.brief)
+    text = (await jobs.read(ASK)).text
+    assert ("is another installation's, and gets no Job" in text) is is_elder, text
+    assert ("not reached by its worker" in text) is not is_elder, "here nothing but the lease is missing"
