@@ -214,7 +214,7 @@ class Gate:
     """What is measured once a step's clusters are Healthy, before the step is over.
 
     It passes when it read well for `window_seconds`; `retries` bad readings in a row are forgiven; after
-    `timeout_seconds` without passing it has failed.
+    `timeout_seconds` without passing it has failed, unless it reads well then: so it has until its window is over.
     """
 
     name: str

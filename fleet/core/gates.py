@@ -1,7 +1,8 @@
 """What a rollout measures before it calls a step over: readings become a gate's state, and that a verdict. Pure.
 
 A reading is good, bad, or none at all: a server that is silent, or answers nonsense, says nothing about a change. So
-none neither passes a gate nor counts as bad; it only breaks the window, and runs into the gate's timeout (R5). All
+none neither passes a gate nor counts as bad; two of them in a row break the window, and run into the gate's timeout
+(R5). A gate that reads well at its timeout may still end its window: whoever missed one reading is not ill for it. All
 moments but `at` are seconds on the hub's own clock, in which time without a hub does not count (R24).
 """
 
@@ -16,6 +17,8 @@ from fleet.core.documents import digest_of_bytes
 from fleet.core.fleet import Gate, HttpCheck, JobCheck, PrometheusCheck
 from fleet.core.ids import Digest, OverlayName, Revision
 from fleet.values import dataclass
+
+READ_SECONDS = 10.0  # a server that is silent for longer says nothing
 
 
 class Word(StrEnum):
@@ -64,7 +67,7 @@ class GateState:
     readings: int = 0
     last: Reading | None = None
     why: str = ""  # it failed
-    is_blind: bool = False  # it failed for want of a reading: nothing is known against the change
+    is_blind: bool = False  # it failed, and its last reading was not bad: nothing is known against the change
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +110,20 @@ def judge_gate(gate: Gate, state: GateState, reading: Reading | None, now: float
         return state
     is_new = reading is not None and reading.asked_at >= state.opened
     if reading is not None and is_new and (state.last is None or reading.asked_at > state.last.asked_at):
-        state = _folded(gate, replace(state, last=reading, readings=state.readings + 1), reading)
-    if state.verdict is Verdict.WAITS and now - state.opened >= gate.timeout_seconds:
+        state = _folded(gate, state, reading)
+    if state.verdict is Verdict.WAITS and now >= expires_at(gate, state):
         last = state.last
-        is_blind = last is None or last.word is Word.NONE
+        is_unread = last is None or last.word is Word.NONE
         text = last.text if last is not None else "no answer yet"
-        why = f"{'no reading' if is_blind else 'not passed'} within {_span(gate.timeout_seconds)}: {text}"
+        why = f"{'no reading' if is_unread else 'not passed'} within {_span(gate.timeout_seconds)}: {text}"
+        is_blind = last is None or last.word is not Word.BAD
         return replace(state, verdict=Verdict.FAILED, why=why, is_blind=is_blind)
     return state
 
 
 def _folded(gate: Gate, state: GateState, reading: Reading) -> GateState:
+    is_missed_again = state.last is None or state.last.word is Word.NONE
+    state = replace(state, last=reading, readings=state.readings + 1)
     match reading.word:
         case Word.GOOD:
             since = reading.asked_at if state.good_since is None else state.good_since
@@ -129,7 +135,7 @@ def _folded(gate: Gate, state: GateState, reading: Reading) -> GateState:
             state = replace(state, good_since=None, bad_in_a_row=bad)
             return replace(state, verdict=Verdict.FAILED, why=reading.text) if bad > gate.retries else state
         case Word.NONE:
-            return replace(state, good_since=None)
+            return replace(state, good_since=None) if is_missed_again else state
         case _:
             assert_never(reading.word)
 
@@ -140,8 +146,18 @@ def next_at(gate: Gate, state: GateState) -> float:
 
 
 def expires_at(gate: Gate, state: GateState) -> float:
-    """When it has failed if nothing passes it."""
-    return state.opened + gate.timeout_seconds
+    """When it has failed if nothing passes it: at its timeout, unless it is then on its way to a verdict.
+
+    That is while it reads well, until the end of the window that it is in, and with a bad reading that is forgiven,
+    until the next one.
+    """
+    end, since = state.opened + gate.timeout_seconds, state.good_since
+    spare = gate.interval_seconds + 2 * READ_SECONDS  # the reading that decides comes a while after it was due
+    if since is not None and since < end:
+        return max(end, since + gate.window_seconds + spare)
+    if state.last is not None and state.last.word is Word.BAD:
+        return max(end, state.last.asked_at + spare)
+    return end
 
 
 def run_of(commit: Revision, overlay: OverlayName, key: str, state: GateState) -> str:

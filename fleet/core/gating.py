@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from fleet.core.fleet import Fleet, Gate, JobCheck
 from fleet.core.gates import (
+    READ_SECONDS,
     Ask,
     GateState,
     Reading,
@@ -30,8 +31,6 @@ from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.passage import Row
 from fleet.core.steps import Stage
 from fleet.values import dataclass
-
-READ_SECONDS = 10.0  # a server that is silent for longer says nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -60,13 +61,15 @@ def test_a_gate_passes_only_after_a_window_of_good_readings_and_fails_only_for_a
         elif state.verdict is Verdict.PASSED:
             good = [one for one in read if one.asked_at >= state.good_since]
             assert good
-            assert all(one.word is Word.GOOD for one in good)
+            assert good[0].word is good[-1].word is Word.GOOD
+            assert all(one.word is not Word.BAD for one in good)
+            assert not any(one.word is two.word is Word.NONE for one, two in pairwise(good)), "one may be missed alone"
             assert good[-1].asked_at - good[0].asked_at >= gate.window_seconds
         elif state.verdict is Verdict.FAILED:
             tail = [one.word for one in read if one.word is not Word.NONE][-gate.retries - 1 :]
             is_bad = tail == [Word.BAD] * (gate.retries + 1)
             assert is_bad or now - state.opened >= gate.timeout_seconds
-            assert state.is_blind == (not is_bad and (not read or read[-1].word is Word.NONE))
+            assert state.is_blind == (not read or read[-1].word is not Word.BAD)
         else:
             assert now < expires_at(gate, state)
 
@@ -81,6 +84,57 @@ def test_a_gate_always_ends_and_is_asked_in_its_interval(gate: Gate, script: lis
             return
         assert next_at(gate, state) == now + gate.interval_seconds
     raise AssertionError("it never ends")
+
+
+HOUR = gate_of(interval_seconds=30.0, window_seconds=3600.0, timeout_seconds=4200.0)  # soak: 1h, and no more said
+
+
+@pytest.mark.parametrize(
+    ("others", "minute", "verdict"),
+    [
+        ({}, 60.0, Verdict.PASSED),
+        ({15.0: Word.NONE}, 60.0, Verdict.PASSED),
+        ({15.0: Word.NONE, 15.5: Word.NONE}, 76.0, Verdict.PASSED),
+        ({15.0: Word.BAD}, 75.5, Verdict.PASSED),
+        ({59.0: Word.BAD}, 119.5, Verdict.PASSED),
+        ({15.0: Word.BAD, 69.5: Word.BAD}, 70.0, "halts"),
+        ({15.0: Word.BAD, 72.0: Word.BAD}, 72.5, "halts"),
+        ({15.0: Word.BAD, 72.0: Word.NONE, 72.5: Word.NONE}, 72.5, "halts"),
+        ({15.0: Word.BAD, 72.0: Word.BAD, 72.5: Word.BAD, 73.0: Word.BAD}, 73.0, "taken back"),
+        ({15.0: Word.BAD, 15.5: Word.BAD, 16.0: Word.BAD}, 16.0, "taken back"),
+    ],
+)
+def test_a_reading_that_is_missed_or_forgiven_takes_no_healthy_rollout_back(
+    others: dict[float, Word], minute: float, verdict: str
+) -> None:
+    at, state = 0.0, opened(HOUR, 0.0)
+    while state.verdict is Verdict.WAITS:
+        state = judge_gate(HOUR, state, Reading(others.get(at / 60, Word.GOOD), "0.1", 0.0, at), at)
+        at = next_at(HOUR, state)
+        for now in (at, at + 10.0) if state.verdict is Verdict.WAITS else ():  # its next reading takes its time
+            assert judge_gate(HOUR, state, None, now) == state
+    found = state.verdict if state.verdict is Verdict.PASSED else "halts" if state.is_blind else "taken back"
+    assert state.last is not None
+    assert (state.last.asked_at / 60, found) == (minute, verdict)
+
+
+def test_twin_a_gate_that_reads_well_by_turns_alone_never_passes_and_ends() -> None:
+    at, state = 0.0, opened(HOUR, 0.0)
+    while state.verdict is Verdict.WAITS:
+        word = Word.BAD if at % 600 == 0 else Word.GOOD
+        state = judge_gate(HOUR, state, Reading(word, "0.1", 0.0, at), at)
+        at = next_at(HOUR, state)
+    assert (state.verdict, state.is_blind) == (Verdict.FAILED, True)
+    assert state.why == "not passed within 70m00s: 0.1"
+    assert at <= HOUR.timeout_seconds + 2 * HOUR.interval_seconds
+
+
+def test_twin_a_gate_whose_readings_end_while_it_reads_well_ends_too() -> None:
+    state = judge_gate(HOUR, opened(HOUR, 0.0), Reading(Word.GOOD, "0.1", 0.0, 4170.0), 4170.0)
+    assert expires_at(HOUR, state) == 4170.0 + 3600.0 + 50.0
+    assert judge_gate(HOUR, state, None, 7819.0) == state
+    ended = judge_gate(HOUR, state, None, 7820.0)
+    assert (ended.verdict, ended.is_blind) == (Verdict.FAILED, True)
 
 
 def test_a_reading_from_before_the_gate_opened_does_not_count() -> None:
