@@ -19,6 +19,7 @@ from fleet.inventory.texts import (
 )
 
 _MARGIN_SECONDS = 600.0  # beyond its window, in which a gate may still pass
+_LONGEST_SECONDS = 7 * 86400.0  # a timeout
 
 
 class PrometheusPart(Part):
@@ -66,10 +67,14 @@ class GatePart(Part):
     job: JobPart | None = None
     interval: Annotated[DurationText | None, Field(description="Between two readings, by default 30s")] = None
     timeout: Annotated[
-        DurationText | None, Field(description="Failed after this, by default 10m more than the window")
+        DurationText | None,
+        Field(description="Failed after this unless it reads well, by default 10m more than the window"),
     ] = None
     window: Annotated[
-        DurationText | None, Field(description="It must read well for so long, by default as long as the step soaks")
+        DurationText | None,
+        Field(
+            description="It must read well for so long, by default as long as the step soaks and a given timeout allows"
+        ),
     ] = None
     retries: Annotated[int, Field(ge=0, le=100, description="Bad readings in a row that are forgiven")] = 2
 
@@ -77,26 +82,29 @@ class GatePart(Part):
     def _can_pass(self) -> GatePart:
         if sum(part is not None for part in (self.prometheus, self.http, self.job)) != 1:
             raise PydanticCustomError(STEP_INVALID, "a gate is one of prometheus, http, job")
-        self.check_in(0.0)
-        return self
-
-    def check_in(self, soak: float) -> None:
-        """Raise PydanticCustomError where a step that soaks for so many seconds could not pass it."""
-        interval, timeout, window = self.seconds_in(soak)
+        interval, timeout, window = self.seconds_in(0.0)
         if not 1 <= interval <= 3600:
             raise PydanticCustomError(STEP_INVALID, "an interval is between 1s and 1h")
-        if not max(interval, window) < timeout <= 7 * 86400:
-            of_soak = "" if self.window or not window else " (as long as the step soaks, where the gate has none)"
-            text = f"a timeout is longer than interval and window{of_soak}, and at most 168h; else nothing can pass"
+        if not max(interval, window) < timeout <= _LONGEST_SECONDS:
+            text = "a timeout is longer than interval and window, and at most 168h; else nothing can pass"
             raise PydanticCustomError(STEP_INVALID, text)
         if self.job is not None and window:
             raise PydanticCustomError(STEP_INVALID, "a Job completes once; it has no window")
+        return self
 
     def seconds_in(self, soak: float) -> tuple[float, float, float]:
-        """Interval, timeout, window, in a step that soaks for so many seconds.
+        """Interval, timeout, window, in a step that soaks for so many seconds; what is not written fits what is.
 
         One good reading at its first second would say nothing of what happens while it soaks.
         """
-        window = duration_seconds(self.window) if self.window else 0.0 if self.job is not None else soak
-        timeout = duration_seconds(self.timeout) if self.timeout else window + _MARGIN_SECONDS
-        return duration_seconds(self.interval or "30s"), timeout, window
+        interval = duration_seconds(self.interval or "30s")
+        given = duration_seconds(self.timeout) if self.timeout else None
+        if self.window:
+            window = duration_seconds(self.window)
+        elif self.job is not None:
+            window = 0.0
+        else:
+            fits = _LONGEST_SECONDS - _MARGIN_SECONDS if given is None else given - interval
+            window = min(soak, max(fits, 0.0))
+        timeout = min(window + _MARGIN_SECONDS, _LONGEST_SECONDS) if given is None else given
+        return interval, timeout, window

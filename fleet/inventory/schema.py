@@ -137,8 +137,6 @@ class StepPart(Part):
             raise PydanticCustomError(STEP_INVALID, "a Job in a step without clusters must name its cluster")
         if not takes and (self.soak or self.max_parallel or self.max_unavailable is not None):
             raise PydanticCustomError(STEP_INVALID, "a step that takes no clusters has nothing to soak or to limit")
-        for gate in self.gates or ():
-            gate.check_in(duration_seconds(self.soak) if self.soak else 0.0)
         if self.approve_timeout and not self.approve:
             raise PydanticCustomError(STEP_INVALID, "approveTimeout without approve: nobody is asked")
         if self.approve_timeout and not 60 <= duration_seconds(self.approve_timeout) <= 720 * 3600:

@@ -190,8 +190,8 @@ def test_a_step_is_not_said_to_match_nothing_while_a_cluster_file_is_not_known()
             "nothing can pass",
         ),
         (
-            "{name: a, rest: true, soak: 30m, gates: [{name: g, http: {url: 'https://x'}, timeout: 10m}]}",
-            "as long as the step soaks",
+            "{name: a, rest: true, soak: 30m, gates: [{name: g, http: {url: 'https://x'}, window: 30m, timeout: 10m}]}",
+            "nothing can pass",
         ),
         ("{name: a, rest: true, gates: [{name: g, http: {url: 'https://x'}, interval: 1ms}]}", "between 1s and 1h"),
         (
@@ -224,8 +224,26 @@ def test_a_step_that_cannot_be_done_is_refused_with_its_line(steps: str, what: s
         ("soak: 30m", "http: {url: 'https://x'}, window: 5m, timeout: 6m", 360.0, 300.0),
         ("soak: 30m", "job: {path: smoke.yaml}", 600.0, 0.0),
         ("maxParallel: 1", "http: {url: 'https://x'}", 600.0, 0.0),
+        ("soak: 30m", "http: {url: 'https://x'}, timeout: 10m", 600.0, 570.0),
+        ("soak: 30m", "http: {url: 'https://x'}, timeout: 1h", 3600.0, 1800.0),
+        ("soak: 720h", "http: {url: 'https://x'}", 604800.0, 604200.0),
+        ("soak: 720h", "http: {url: 'https://x'}, timeout: 168h, interval: 1h", 604800.0, 601200.0),
+        ("soak: 720h", "job: {path: smoke.yaml}, timeout: 10m", 600.0, 0.0),
+        ("soak: 1h", "http: {url: 'https://x'}, window: 167h55m", 604800.0, 604500.0),
     ],
-    ids=["while it soaks", "twin: once, as it says", "its own window", "a Job completes once", "no soak"],
+    ids=[
+        "while it soaks",
+        "twin: once, as it says",
+        "its own window",
+        "a Job completes once",
+        "no soak",
+        "as its timeout allows",
+        "twin: its timeout is longer",
+        "the longest",
+        "the longest by hand",
+        "a Job, cut off",
+        "the longest window",
+    ],
 )
 def test_a_gate_reads_well_for_as_long_as_its_step_soaks(step: str, gate: str, timeout: float, window: float) -> None:
     files = small_repo() | {"smoke.yaml": JOB}
