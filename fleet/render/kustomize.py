@@ -44,8 +44,9 @@ def build(job: BuildJob, files: Mapping[str, bytes], scratch: Path, parent_fd: i
             from fleet.render.charts import unpack_charts  # a worker starts sooner without archives
 
             unpack_charts(repo, job.charts, files, job.limits)
-        if job.slim and _has_merge_patch(job, files):
-            slim = _run(job, directory, parent_fd, schema=schema_for(files.values()))
+        schema = _slim_schema(job, files)
+        if schema is not None:
+            slim = _run(job, directory, parent_fd, schema=schema)
             if slim.returncode == 0 and not job.sample:
                 return Built(slim, str(repo), slim=True)
             plain = _run(job, directory, parent_fd)
@@ -64,6 +65,13 @@ def _run(job: BuildJob, directory: Path, parent_fd: int | None, *, schema: bytes
     if job.uses_charts:
         environment["TMPDIR"] = str(directory)  # where kustomize gives helm a home
     return run_limited(argv, cwd=directory, env=environment, limits=job.limits, parent_fd=parent_fd)
+
+
+def _slim_schema(job: BuildJob, files: Mapping[str, bytes]) -> bytes | None:
+    """None: the build is made with kustomize's own. Facts name kinds as files do."""
+    if not job.slim or not _has_merge_patch(job, files):
+        return None
+    return schema_for([*files.values(), orjson.dumps(job.facts)])
 
 
 def _has_merge_patch(job: BuildJob, files: Mapping[str, bytes]) -> bool:

@@ -108,6 +108,7 @@ def measure(size: int, counts: list[int], rounds: int) -> None:
         table = Table("plan", f"`fleet plan` offline, {size:,} overlays of 10 objects and one merge patch, base cached")
         whole = SLIM_SCHEMA.read_bytes()
         part = schema_for(path.read_bytes() for path in (repo.root / "overlays/o0").iterdir())
+        assert part is not None
         for count in counts:
             cold, warm, cpu, warm_cpu, alone, alone_with_part = (Samples(" s") for _ in range(6))
             for number in range(rounds):

@@ -6,7 +6,8 @@ import json
 import random
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -113,15 +114,32 @@ def in_each_way(kustomize: str, base: Path, directory: str) -> tuple[bytes, byte
     top = base / "slim-top"
     top.mkdir(exist_ok=True)
     part = schema_for(path.read_bytes() for path in (base / directory).iterdir())
-    (top / "part.json").write_bytes(part)
+    (top / "part.json").write_bytes(part or b"")
     found = [run(kustomize, base / directory)]
-    for schema in (str(SLIM_SCHEMA), "part.json"):
-        written = {"openapi": {"path": schema}, "resources": [f"../{directory}"]}
+    for schema in (str(SLIM_SCHEMA), "part.json" if part is not None else ""):
+        chosen = {"openapi": {"path": schema}} if schema else {}
+        written = {**chosen, "resources": [f"../{directory}"]}
         (top / "kustomization.yaml").write_text(json.dumps(written))
         found.append(run(kustomize, top))
         assert (found[0].returncode == 0) == (found[-1].returncode == 0), (found[0].stderr, found[-1].stderr)
     plain, slim, parted = (done.stdout for done in found)
     return plain, slim, parted
+
+
+def sampled_job(tool: Tool, files: Mapping[str, str]) -> BuildJob:
+    return BuildJob(
+        argv=tuple(tool.argv("{directory}")),
+        root="app",
+        components=(),
+        files=tuple(files),
+        links=(),
+        facts=None,
+        order={},
+        slim=True,
+        sample=True,
+        template=False,
+        renderer="",
+    )
 
 
 def write_fuzzed(seed: int, directory: Path) -> None:
@@ -143,6 +161,105 @@ def test_fuzzed_patches_give_the_same_bytes_in_each_way(kustomize: str, tmp_path
     assert plain
     assert slim == plain
     assert parted == plain
+
+
+WEB = (
+    "apiVersion: apps/v1\nkind: KIND\nmetadata: {name: web}\n"
+    "spec: {template: {spec: {containers: [{name: a, image: a}]}}}\n"
+)
+# Names no kind, as it takes that of its target; merged by name, a list has both containers.
+ADDS = "{apiVersion: v1, kind: Any, metadata: {name: web}, spec: {template: {spec: {containers: [{name: b}]}}}}"
+PATCH = f"patches: [{{target: {{name: web}}, patch: '{ADDS}'}}]\n"
+LATE = (
+    f"apiVersion: builtin\nkind: PatchTransformer\nmetadata: {{name: late}}\ntarget: {{name: web}}\npatch: '{ADDS}'\n"
+)
+LATE_BY_PATTERN = LATE.replace("target: {name: web}", "target: {name: .*web}")
+SECRETS = "{apiVersion: v1, kind: Any, metadata: {name: sa}, secrets: [{name: NAME}]}"
+WORD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: word}\ndata: {word: TEXT}\n"
+REFERS = '# {"$ref": "#/definitions/io.k8s.api.core.v1.PodTemplateSpec"}'
+HIDDEN_KINDS = {
+    "made by a generator": {
+        "kustomization.yaml": "generators: [sa.yaml]\npatches:\n"
+        + "".join(f"- {{target: {{name: sa}}, patch: '{SECRETS.replace('NAME', name)}'}}\n" for name in "ab"),
+        "sa.yaml": "apiVersion: builtin\nkind: IAMPolicyGenerator\nmetadata: {name: iam}\ncloud: gke\n"
+        "kubernetesService: {name: sa}\nserviceAccount: {name: a, projectId: p}\n",
+    },
+    **{
+        f"a line that ends in U+{ord(end):04X} inside quotes": {
+            "kustomization.yaml": "resources: [web.yaml]\n" + PATCH,
+            "web.yaml": WEB.replace("KIND", f'"Deploy\\{end}  ment"'),
+        }
+        for end in "\u0085\u2028\u2029\n"
+    },
+    "a delimiter in any case": {
+        "kustomization.yaml": "resources: [web.yaml, word.yaml]\ntransformers: [late.yaml]\nreplacements:\n"
+        "- source: {kind: ConfigMap, name: word, fieldPath: data.word}\n"
+        "  targets: [{select: {name: web}, fieldPaths: [kind], options: {Delimiter: 'y', index: 0}}]\n",
+        "web.yaml": WEB.replace("KIND", "Nyment"),
+        "word.yaml": WORD.replace("TEXT", "Deplo"),
+        "late.yaml": LATE,
+    },
+    **{
+        f"a prefix for other fields by {field}": {
+            "kustomization.yaml": f"resources: [web.yaml]\nnamePrefix: Deploy\n{field}: [names.yaml]\n"
+            "transformers: [late.yaml]\n",
+            "web.yaml": WEB.replace("KIND", "ment"),
+            "names.yaml": "namePrefix: [{path: kind}]\n",
+            "late.yaml": LATE_BY_PATTERN,
+        }
+        for field in ("configurations", "Configurations", "configuration\u017f")
+    },
+    "a name with a prefix that is carried to the kind": {
+        "kustomization.yaml": "resources: [web.yaml, word.yaml]\nnamePrefix: Deploy\ntransformers: [late.yaml]\n"
+        "replacements:\n- source: {kind: ConfigMap, fieldPath: metadata.name}\n"
+        "  targets: [{select: {name: web}, fieldPaths: [kind]}]\n",
+        "web.yaml": WEB.replace("KIND", "Any"),
+        "word.yaml": WORD.replace("word}\nd", "ment}\nd"),
+        "late.yaml": LATE_BY_PATTERN,
+    },
+    "a comment that names a definition": {
+        "kustomization.yaml": "resources: [own.yaml]\n" + PATCH,
+        "own.yaml": "apiVersion: example.com/v1\nkind: Own\nmetadata: {name: web}\n"
+        f"spec:\n  {REFERS}\n  template:\n    spec: {{containers: [{{name: a, image: a}}]}}\n",
+    },
+    "the same comment in a patch with escapes": {
+        "kustomization.yaml": "resources: [own.yaml]\npatches:\n- target: {name: web}\n  patch: "
+        + json.dumps(
+            "apiVersion: v1\nkind: Any\nmetadata: {name: web}\n"
+            f"spec:\n  {REFERS}\n  template:\n    spec: {{containers: [{{name: b}}]}}\n"
+        ).replace("$", "\\x24"),
+        "own.yaml": WEB.replace("apps/v1", "example.com/v1").replace("KIND", "Own"),
+    },
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN_KINDS)
+def test_a_kind_or_definition_that_is_not_written_out_merges_alike(kustomize: str, tmp_path: Path, case: str) -> None:
+    (tmp_path / "app").mkdir()
+    for name, text in HIDDEN_KINDS[case].items():
+        (tmp_path / "app" / name).write_bytes(text.encode())
+    plain, _, parted = in_each_way(kustomize, tmp_path, "app")
+    assert re.findall(rb"- (?:image: a\n *)?name: ([ab])\n", plain) == [b"b", b"a"]
+    assert parted == plain
+
+
+@pytest.mark.parametrize("fact", ["Deployment", "StatefulSet"])
+async def test_a_kind_that_only_a_fact_names_merges_alike(tool: Tool, tmp_path: Path, fact: str) -> None:
+    carried = (
+        "replacements:\n- source: {kind: ConfigMap, name: fleet-cluster, fieldPath: data.kind}\n"
+        "  targets: [{select: {name: web}, fieldPaths: [kind]}]\n"
+    )
+    files = {
+        "app/kustomization.yaml": "resources: [web.yaml]\n",
+        "app/web.yaml": WEB.replace("KIND", "Any"),
+        "late/kustomization.yaml": "kind: Component\ntransformers: [late.yaml]\n" + carried,
+        "late/late.yaml": LATE,
+    }
+    job = replace(sampled_job(tool, files), components=("late",), facts={"kind": fact}, inline_merge_patch=True)
+    built = build(job, {path: text.encode() for path, text in files.items()}, tmp_path, None)
+    assert (built.finished.returncode, built.slim, built.differs) == (0, True, False), built.finished
+    assert b"name: b\n" in built.finished.stdout
+    assert b"image: a\n" in built.finished.stdout
 
 
 def test_the_fuzz_sees_a_schema_without_merge_keys(kustomize: str, tmp_path: Path) -> None:
@@ -211,18 +328,10 @@ async def test_a_sample_is_built_twice_and_nothing_else_is(tool: Tool, tmp_path:
     script = tmp_path / "counting"
     script.write_text(f'#!/bin/sh\necho >> {tmp_path}/runs\nexec {tool.path} "$@"\n')
     script.chmod(0o700)
-    job = BuildJob(
+    job = replace(
+        sampled_job(tool, PATCHED),
         argv=(str(script), *tool.argv("{directory}")[1:]),
-        root="app",
-        components=(),
-        files=tuple(PATCHED),
-        links=(),
-        facts=None,
-        order={},
-        slim=True,
         sample=sample,
-        template=False,
-        renderer="",
         patch_files=("app/patch.yaml",),
     )
     built = build(job, {path: text.encode() for path, text in PATCHED.items()}, tmp_path, None)
