@@ -6,14 +6,14 @@ An installation is known by the name in its fleet.yaml; a hub that was restored,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from fleet.core.documents import Document, text_at
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, Mark
 from fleet.core.parent import PARENT_LABEL
-from fleet.core.record import PARENT_NAMESPACE, MarkKind, installation_hash, judge_mark, parent_name
+from fleet.core.record import PARENT_NAMESPACE, MarkKind, applyset_id, installation_hash, judge_mark, parent_name
 from fleet.core.status import Report
 from fleet.errors import OwnedByOther
 from fleet.values import dataclass
@@ -48,7 +48,8 @@ class ParentSeen:
     """One parent object as it was read last.
 
     uid and version: what a write over it carries, so that it hits this state alone. installation: as its mark says it,
-    "" where it says none; label: of the installation, as it stands there; created: RFC 3339, by the API server.
+    "" where it says none; label: of the installation, as it stands there; created: RFC 3339, by the API server;
+    is_whole: ours, with every part of the mark as we write it.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ParentSeen:
     installation: str = ""
     label: str = ""
     created: str = ""
+    is_whole: bool = False
 
 
 def judge_parent(live: Document, installation: str, identity: str) -> ParentSeen:
@@ -71,15 +73,26 @@ def judge_parent(live: Document, installation: str, identity: str) -> ParentSeen
     owner = text_at(live, "metadata", "annotations", OWNER_ANNOTATION).split("/")
     label = text_at(live, "metadata", "labels", INSTALLATION_LABEL)
     is_changed = verdict.kind is MarkKind.FORGED and label == installation_hash(installation)
+    whose, name = Whose.OURS if is_changed else _WHOSE[verdict.kind], text_at(live, "metadata", "name")
+    found = (*owner[:2], parent_name("/".join(owner[2:])), label, text_at(live, "metadata", "labels", PARENT_LABEL))
+    written = (installation, identity, name, installation_hash(installation), applyset_id(name, PARENT_NAMESPACE))
     return ParentSeen(
-        name=text_at(live, "metadata", "name"),
-        whose=Whose.OURS if is_changed else _WHOSE[verdict.kind],
+        name=name,
+        whose=whose,
         who=_shown(verdict.who) or _UNNAMED,
         uid=text_at(live, "metadata", "uid"),
         version=text_at(live, "metadata", "resourceVersion"),
         installation=owner[0] if len(owner) == 3 and all(owner) else "",
         label=label,
         created=text_at(live, "metadata", "creationTimestamp"),
+        is_whole=whose is Whose.OURS and found == written,
+    )
+
+
+def is_owed(before: Mapping[str, ParentSeen], now: Mapping[str, ParentSeen]) -> bool:
+    """Whether a parent that was no other installation's is gone or damaged: its unit has to write it again."""
+    return any(
+        one.whose is not Whose.FOREIGN and (name not in now or not now[name].is_whole) for name, one in before.items()
     )
 
 

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable
 
 from fleet.core.documents import Document
 from fleet.core.ids import ClusterName, Identity, UnitName
-from fleet.core.neighbours import ParentSeen, Whose, judge_neighbour, judge_parent, neighbour_error, parent_error
+from fleet.core.neighbours import (
+    ParentSeen,
+    Whose,
+    is_owed,
+    judge_neighbour,
+    judge_parent,
+    neighbour_error,
+    parent_error,
+)
 from fleet.core.parent import is_parent
 from fleet.core.record import parent_name
 from fleet.core.status import Blocker, Standing
@@ -18,7 +26,8 @@ from fleet.errors import OwnedByOther
 class Neighbours:
     """Of one connection. Nothing is written over it before the first complete list was taken in.
 
-    changed: called when what it says of the cluster or of a unit is not what it said before.
+    changed: called when what it says of the cluster or of a unit is not what it said before, and when a list shows that
+    a parent of ours has to be written again.
     """
 
     def __init__(
@@ -64,9 +73,9 @@ class Neighbours:
     def take_all(self, documents: Iterable[Document], at: float) -> None:
         """A complete list of what carries the labels of a parent."""
         found = (judge_parent(one, self._installation, self._identity) for one in documents if is_parent(one))
-        self._seen, self._listed_at = {one.name: one for one in found}, at
+        before, self._seen, self._listed_at = self._seen, {one.name: one for one in found}, at
         self._looked.clear()
-        self._judge()
+        self._judge(is_owed=is_owed(before, self._seen))
 
     def take(self, name: str, document: Document | None, at: float) -> None:
         """The parent of this name as it was read, or answered; None: it is not there."""
@@ -77,11 +86,11 @@ class Neighbours:
             self._seen[name] = judge_parent(document, self._installation, self._identity)
         self._judge()
 
-    def _judge(self) -> None:
+    def _judge(self, *, is_owed: bool = False) -> None:
         foreign = frozenset(name for name, one in self._seen.items() if one.whose is Whose.FOREIGN)
         neighbour = judge_neighbour(self._seen.values(), self._installation) if foreign else None
         error = neighbour_error(self._cluster, neighbour) if neighbour is not None else None
-        if (foreign, str(error)) == (self._foreign, str(self.error)):
+        if (foreign, str(error)) == (self._foreign, str(self.error)) and not is_owed:
             return
         self._foreign, self.error = foreign, error
         self._stops_all = neighbour is not None and neighbour.is_elder

@@ -1,4 +1,5 @@
-"""Reads the parents of a cluster; writes a unit's own where its object list or its bundle changed, or after deletions.
+"""Reads the parents of a cluster; writes a unit's own where its object list or its bundle changed, after deletions, and
+where it is gone or its mark was damaged.
 
 A parent is written over the very state that was judged, or where none is: what another installation wrote meanwhile is
 met, never overwritten (R4, R23). What is known of them costs one list per connection and one in an hour.
@@ -38,7 +39,7 @@ class Parents:
         self._namespace_stands = False
 
     async def keep(self, unit: UnitState, may: May) -> None:
-        """Write the parent if it would say something new, or owes the audit log's head (R43).
+        """Write the parent if it would say something new, owes the audit log's head (R43), or is not there as written.
 
         Trouble with it is a warning and is tried again. may: asked just before each write; what is not written for want
         of it is due still (R17).
@@ -56,7 +57,9 @@ class Parents:
             audit=audited,
         )
         said = digest_of([parent.record, parent.bundle, *parent.quarantined])
-        if said == unit.memory.parent_digest and not unit.audit_due:
+        seen = site.neighbours.seen(parent_name(unit.name.overlay))
+        stands = seen is not None and seen.is_whole
+        if stands and said == unit.memory.parent_digest and not unit.audit_due:
             return
         served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
         if served is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from fleet.core.ids import ClusterName, Digest, Revision
 from fleet.core.neighbours import (
     ParentSeen,
     Whose,
+    is_owed,
     judge_neighbour,
     judge_parent,
     neighbour_error,
@@ -131,6 +133,40 @@ def test_what_another_calls_itself_is_cut_and_never_part_of_a_command(name: str)
             " -n fleet-system delete configmap"
             f" -l fleet.internal/installation={installation_hash('rival')},applyset.kubernetes.io/id"
         )
+
+
+# What has to be written again
+
+
+@pytest.mark.parametrize(
+    ("document", "is_whole"),
+    [
+        (parent(), True),
+        (parent(overlay="w" * 300), True),
+        ({**parent(), "metadata": {**parent()["metadata"], "managedFields": []}}, True),
+        (with_owner(parent(), "rival/5f0c/web"), False),
+        (with_owner(parent(), f"{OURS}/{MARK.identity}/api"), False),
+        (with_owner(parent(), f"{OURS}/{MARK.identity}/web/x"), False),
+        (without(parent(), "annotations", OWNER_ANNOTATION), False),
+        (without(parent(), "labels", INSTALLATION_LABEL), False),
+        (without(parent(), "labels", PARENT_LABEL), False),
+        (parent("rival"), False),
+        (parent(identity="77"), False),
+    ],
+)
+def test_only_ours_with_its_mark_as_we_write_it_is_whole(document: Any, is_whole: bool) -> None:
+    assert judged(document).is_whole is is_whole
+
+
+def test_a_parent_that_is_gone_or_damaged_is_owed_and_one_that_stands_is_not() -> None:
+    whole, damaged, theirs = judged(parent()), judged(with_owner(parent(), "x")), judged(parent("rival"))
+    nobodys = replace(whole, whose=Whose.NOBODYS, is_whole=False)
+    assert is_owed({"unit-web": whole}, {})
+    assert is_owed({"unit-web": whole}, {"unit-web": damaged})
+    assert is_owed({"unit-web": nobodys}, {}), "the place may be free"
+    assert not is_owed({"unit-web": whole}, {"unit-web": whole, "unit-api": whole})
+    assert not is_owed({"unit-web": theirs}, {}), "another installation's"
+    assert not is_owed({}, {})
 
 
 # Of several installations

@@ -16,7 +16,8 @@ import fleet.reconcile.parent
 from fleet.core.documents import Document, canonical
 from fleet.core.fleet import Mode
 from fleet.core.ids import Digest, Revision, UnitName
-from fleet.core.objects import OWNER_ANNOTATION, Mark
+from fleet.core.neighbours import judge_parent
+from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, Mark
 from fleet.core.parent import parent_document, parent_of
 from fleet.core.record import PARENT_NAMESPACE
 from fleet.core.rollout import Detach
@@ -245,6 +246,55 @@ async def test_a_hub_goes_on_where_the_owner_of_its_oldest_parent_was_changed_an
     async with first.worker():
         await first.until_well(web, api)
         await first.until(lambda: owner_of(parent_on(first)) == "acme", "mended")
+        assert not finding(first)
+
+
+@pytest.mark.parametrize("changed", ["gone", "owner", "label"])
+async def test_a_parent_that_somebody_took_away_or_damaged_is_written_again(first: SimHub, changed: str) -> None:
+    """Our own next steps order such deletions; without a parent a hub that loses its data finds no record."""
+    unit = await settled(first)
+    async with first.worker():
+        await first.until_well(unit)
+        if changed == "gone":
+            first.cluster.remove("", "ConfigMap", PARENT_NAMESPACE, "unit-web")
+        elif changed == "owner":
+            change_owner(first, "web", "rival/5f0c/web")
+        else:
+            change = {"metadata": {"labels": {INSTALLATION_LABEL: None}}}
+            first.cluster.drift("", "ConfigMap", PARENT_NAMESPACE, "unit-web", change)
+        await first.until(lambda: parent_on(first) and is_whole(first), "written again")
+        assert not first.units[unit].warnings
+
+
+def is_whole(hub: SimHub) -> bool:
+    return judge_parent(parent_on(hub), hub.installation, hub.cluster.identity).is_whole
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_after_a_restart_a_parent_that_is_gone_is_written_again_and_one_that_stands_is_not(
+    first: SimHub, gone: bool
+) -> None:
+    unit = await settled(first)
+    if gone:
+        first.cluster.remove("", "ConfigMap", PARENT_NAMESPACE, "unit-web")
+    mark = first.cluster.ledger.sequence
+    async with first.worker():
+        await first.until_well(unit)
+        await asyncio.sleep(WAITS_SECONDS)
+    assert writes_since(first, mark) == (["patch configmaps unit-web"] if gone else [])
+
+
+async def test_a_newcomer_finds_the_parents_of_the_first_hub_though_somebody_deleted_them(
+    first: SimHub, second: SimHub
+) -> None:
+    unit = await settled(first)
+    other = second.want("api", [config_map("b", SHOP)])
+    async with first.worker():
+        await first.until_well(unit)
+        first.cluster.remove("", "ConfigMap", PARENT_NAMESPACE, "unit-web")
+        await first.until(lambda: parent_on(first), "written again")
+        async with second.worker():
+            await second.until(lambda: refused(second, other), "refused")
         assert not finding(first)
 
 
