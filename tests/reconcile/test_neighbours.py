@@ -147,6 +147,25 @@ async def test_once_the_first_has_let_go_the_second_begins_by_itself(first: SimH
     assert first.cluster.get("", "ConfigMap", SHOP, "a") is not None
 
 
+@pytest.mark.parametrize("observes", [True, False])
+async def test_to_observe_alone_hands_no_cluster_over(first: SimHub, second: SimHub, observes: bool) -> None:
+    """What the first one left there counts until it lets go, which it does in mode manage alone."""
+    unit = await settled(first)
+    other = second.want("web", [config_map("b", SHOP)])
+    first.mode = Mode.OBSERVE if observes else Mode.MANAGE
+    async with second.worker(), first.worker():
+        await second.until(lambda: refused(second, other), "refused")
+        first.want("web", action=Detach())
+        if observes:
+            await asyncio.sleep(WAITS_SECONDS)
+            assert refused(second, other)
+            assert owner_of(parent_on(first)) == "acme"
+            first.mode = Mode.MANAGE
+            first.send_desired()
+        await first.until(lambda: unit not in first.units, "let go")
+        await second.until_well(other)
+
+
 async def test_a_person_may_take_the_parents_of_a_dead_hub_away(first: SimHub, second: SimHub) -> None:
     await settled(first)
     other = second.want("web", [config_map("b", SHOP)])
