@@ -18,7 +18,8 @@ def recover(client: Client, *, confirm: bool) -> int:
     table(rows, ("UNIT", "OBJECTS", "COMMIT"), sys.stdout)
     if not confirm:
         sys.stdout.write(
-            "\nThe hub's state was lost; this is what it found by its marks. Nothing is written until you confirm:\n"
+            "\nThis is what the hub found by its marks; its state was lost, or another cluster was accepted. "
+            "Nothing is written there until you confirm:\n"
             "  fleet recover --confirm\n"
         )
         return 0

@@ -65,6 +65,13 @@ class Parents:
         if served is None:
             return
         try:
+            # Written or refused before, and not seen as it was: it may be without labels, or a person took it away.
+            had = bool(unit.memory.parent_digest or unit.parent_trouble)
+            if had if seen is None else seen.whose is Whose.NOBODYS:
+                await self._look(served, parent_name(unit.name.overlay))
+            if refusal := self._refusal(unit):
+                unit.parent_trouble = refusal
+                return
             await self._make_namespace(may)
             # Else a hub killed here would say the earlier commit again: the cluster never knows more than the journal.
             await site.journal.commit(JournalEntry(units=(unit.memory,)))
@@ -116,12 +123,9 @@ class Parents:
         site, name = self._site, parent_name(unit.name.overlay)
         refused: ClusterError | None = None
         for _ in range(_STALE_TRIES):
-            seen = site.neighbours.seen(name)
-            if seen is not None and seen.whose is Whose.FOREIGN:
-                return parent_error(unit.name, seen).brief
-            if seen is not None and seen.whose is Whose.NOBODYS:
-                return f"its parent object was not written: {PARENT_NAMESPACE}/{name} exists already and is nobody's"
-            body = orjson.dumps(_over(document, seen))
+            if refusal := self._refusal(unit):
+                return refusal
+            body = orjson.dumps(_over(document, site.neighbours.seen(name)))
             try:
                 answer = await site.kube.apply(served, PARENT_NAMESPACE, name, body, force=True, may=may)
             except (Conflict, ObjectInvalid) as error:  # another version, or another incarnation: what is there now?
@@ -132,6 +136,19 @@ class Parents:
             return ""
         assert refused is not None  # it was tried at least once
         raise refused
+
+    def _refusal(self, unit: UnitState) -> str:
+        """Why what was seen in the parent's place is not written over, for people; "" where it is."""
+        name = parent_name(unit.name.overlay)
+        seen = self._site.neighbours.seen(name)
+        if seen is None or seen.whose is Whose.OURS:
+            return ""
+        if seen.whose is Whose.FOREIGN:
+            return parent_error(unit.name, seen).brief
+        return (
+            f"its parent object was not written: {PARENT_NAMESPACE}/{name} exists already and is nobody's; if it lost "
+            f"its mark, or nobody needs it: kubectl -n {PARENT_NAMESPACE} delete configmap {name}"
+        )
 
     async def _make_namespace(self, may: May) -> None:
         if self._namespace_stands:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from testbed.controlplane import ControlPlane
 
+from fleet.sim import Simulation
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rig import Hub
+from simulated import SimHub
+from two_hubs import SOON
 
 
 @pytest.fixture
@@ -36,3 +41,19 @@ def place(plane: ControlPlane, namespace: str) -> str:
 def hub(api_server: ControlPlane) -> Hub:
     """A hub of an installation of its own, so that tests on one server do not see each other."""
     return Hub(api_server, installation=f"i-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulation]:
+    async with Simulation(["one"], seed=1, ready_seconds=0.02) as simulation:
+        yield simulation
+
+
+@pytest.fixture
+def first(sim: Simulation) -> SimHub:
+    return SimHub(sim, installation="acme", limits=SOON)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def second(sim: Simulation) -> SimHub:
+    return SimHub(sim, installation="rival", limits=SOON)  # type: ignore[arg-type]

@@ -4,84 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from rig import CLUSTER, Hub, config_map
 from simulated import SHOP, SimHub
 from testbed.controlplane import ControlPlane
+from two_hubs import SOON, WAITS_SECONDS, finding, owner_of, parent_on, put_parent, refused, settled, writes_since
 
 import fleet.reconcile.parent
 from fleet.core.documents import Document, canonical
 from fleet.core.fleet import Mode
-from fleet.core.ids import Digest, Revision, UnitName
-from fleet.core.neighbours import judge_parent
-from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, Mark
+from fleet.core.ids import Digest, Revision
+from fleet.core.objects import Mark
 from fleet.core.parent import parent_document, parent_of
 from fleet.core.record import PARENT_NAMESPACE
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Health, Sync
 from fleet.reconcile.limits import WorkerLimits
-from fleet.sim import Simulation
 from fleet.store.memory import MemoryJournal
-
-SOON = WorkerLimits(parents_seconds=0.2, neighbour_seconds=0.2, retry_first_seconds=0.1)
-WAITS_SECONDS = 1.0  # for so long nothing is to happen
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulation]:
-    async with Simulation(["one"], seed=1, ready_seconds=0.02) as simulation:
-        yield simulation
-
-
-@pytest.fixture
-def first(sim: Simulation) -> SimHub:
-    return SimHub(sim, installation="acme", limits=SOON)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def second(sim: Simulation) -> SimHub:
-    return SimHub(sim, installation="rival", limits=SOON)  # type: ignore[arg-type]
-
-
-def parent_on(hub: SimHub, overlay: str = "web") -> Any:
-    return hub.cluster.get("", "ConfigMap", PARENT_NAMESPACE, f"unit-{overlay}")
-
-
-def owner_of(document: Any) -> str:
-    return document["metadata"]["annotations"][OWNER_ANNOTATION].partition("/")[0]
-
-
-def writes_since(hub: SimHub, sequence: int) -> list[str]:
-    return [f"{entry.verb} {entry.resource} {entry.name}" for entry in hub.cluster.ledger.writes(sequence)]
-
-
-def put_parent(hub: SimHub, installation: str, overlay: str) -> None:
-    """As a hub of that installation writes it."""
-    mark = Mark(installation, hub.cluster.identity, overlay)
-    made = parent_of(mark, [], generation=1, bundle=Digest("b"), commit=Revision("c"))
-    hub.cluster.create(parent_document(made))
-
-
-def refused(hub: Hub, unit: UnitName) -> Any:
-    found = hub.units.get(unit)
-    return found if found is not None and found.reason == "OwnedByOther" else None
-
-
-def finding(hub: Hub) -> str:
-    last = hub.reports[-1] if hub.reports else None
-    return last.message if last is not None and last.reachable and last.reason == "OwnedByOther" else ""
-
-
-async def settled(hub: SimHub, overlay: str = "web", name: str = "a") -> UnitName:
-    """A hub that was there, and its unit with one object."""
-    unit = hub.want(overlay, [config_map(name, SHOP)])
-    async with hub.worker():
-        await hub.until_well(unit)
-        await hub.until(lambda: parent_on(hub, overlay), "its parent")
-    return unit
 
 
 async def test_an_overlay_of_the_same_name_is_of_who_was_there_first_and_nothing_is_written(
@@ -241,80 +182,6 @@ async def test_a_newcomer_can_be_let_go(first: SimHub, second: SimHub) -> None:
         second.want("web", action=Detach())
         await second.until(lambda: unit not in second.units, "let go")
     assert parent_on(first) == before
-
-
-# Our own parents, changed by others
-
-
-def change_owner(hub: SimHub, overlay: str, owner: str) -> None:
-    """As anybody may who can edit ConfigMaps in fleet-system."""
-    change = {"metadata": {"annotations": {OWNER_ANNOTATION: owner}}}
-    hub.cluster.drift("", "ConfigMap", PARENT_NAMESPACE, f"unit-{overlay}", change)
-
-
-@pytest.mark.parametrize("owner", ["rival/5f0c/web", "nonsense"])
-async def test_a_hub_goes_on_where_the_owner_of_its_oldest_parent_was_changed_and_mends_it(
-    first: SimHub, owner: str
-) -> None:
-    await settled(first, "web")
-    await asyncio.sleep(1.1)  # the server's times are of whole seconds
-    await settled(first, "api", "b")
-    change_owner(first, "web", owner)
-    web = first.want("web", [config_map("a", SHOP, {"a": "2"})], commit="b")
-    api = first.want("api", [config_map("b", SHOP, {"a": "2"})], commit="b")
-    async with first.worker():
-        await first.until_well(web, api)
-        await first.until(lambda: owner_of(parent_on(first)) == "acme", "mended")
-        assert not finding(first)
-
-
-@pytest.mark.parametrize("changed", ["gone", "owner", "label"])
-async def test_a_parent_that_somebody_took_away_or_damaged_is_written_again(first: SimHub, changed: str) -> None:
-    """Our own next steps order such deletions; without a parent a hub that loses its data finds no record."""
-    unit = await settled(first)
-    async with first.worker():
-        await first.until_well(unit)
-        if changed == "gone":
-            first.cluster.remove("", "ConfigMap", PARENT_NAMESPACE, "unit-web")
-        elif changed == "owner":
-            change_owner(first, "web", "rival/5f0c/web")
-        else:
-            change = {"metadata": {"labels": {INSTALLATION_LABEL: None}}}
-            first.cluster.drift("", "ConfigMap", PARENT_NAMESPACE, "unit-web", change)
-        await first.until(lambda: parent_on(first) and is_whole(first), "written again")
-        assert not first.units[unit].warnings
-
-
-def is_whole(hub: SimHub) -> bool:
-    return judge_parent(parent_on(hub), hub.installation, hub.cluster.identity).is_whole
-
-
-@pytest.mark.parametrize("gone", [True, False])
-async def test_after_a_restart_a_parent_that_is_gone_is_written_again_and_one_that_stands_is_not(
-    first: SimHub, gone: bool
-) -> None:
-    unit = await settled(first)
-    if gone:
-        first.cluster.remove("", "ConfigMap", PARENT_NAMESPACE, "unit-web")
-    mark = first.cluster.ledger.sequence
-    async with first.worker():
-        await first.until_well(unit)
-        await asyncio.sleep(WAITS_SECONDS)
-    assert writes_since(first, mark) == (["patch configmaps unit-web"] if gone else [])
-
-
-async def test_a_newcomer_finds_the_parents_of_the_first_hub_though_somebody_deleted_them(
-    first: SimHub, second: SimHub
-) -> None:
-    unit = await settled(first)
-    other = second.want("api", [config_map("b", SHOP)])
-    async with first.worker():
-        await first.until_well(unit)
-        first.cluster.remove("", "ConfigMap", PARENT_NAMESPACE, "unit-web")
-        await first.until(lambda: parent_on(first), "written again")
-        async with second.worker():
-            await second.until(lambda: refused(second, other), "refused")
-        assert not finding(first)
 
 
 # What comes between a look and a write

@@ -251,6 +251,7 @@ async def test_a_cluster_that_was_ours_before_is_looked_at_by_a_person_when_it_i
     async with hub.worker():
         report = await hub.until(lambda: (r := hub.units.get(unit)) and r.blocked_by and r, "asked")
         assert [link.next for link in report.blocked_by] == [ASKS_RECOVERY]
+        assert "or another cluster was accepted" in report.blocked_by[0].reason, "nothing was lost"
         assert {status.ref.name for status in report.objects} == {"a", "b"}
         assert objects_of(hub) == (written, parent)
         hub.want("web", [config_map("a", SHOP, {"a": "2"})], commit="b", send=False)
