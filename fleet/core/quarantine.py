@@ -50,9 +50,11 @@ def with_found(
             entry = known or Quarantined(commit, stop)
             entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})
             quarantine[unit.overlay] = entries
-    for unit, result in results.items() if quarantine else ():
-        if isinstance(result, Rendered) and result.inputs and (entries := quarantine.get(unit.overlay)):
-            quarantine[unit.overlay] = _by_both_names(entries, result, unit.cluster)
+    two_names = [(unit, one) for unit, one in results.items() if isinstance(one, Rendered) and one.inputs]
+    for _ in range(2):  # what one cluster's result is barred by is a name of another one's
+        for unit, result in two_names if quarantine else ():
+            if entries := quarantine.get(unit.overlay):
+                quarantine[unit.overlay] = _by_both_names(entries, result, unit.cluster)
     return kept if quarantine == kept.quarantine else replace(kept, quarantine=quarantine)
 
 
