@@ -94,14 +94,16 @@ async def test_a_namespace_shows_what_goes_with_it_and_is_read_once(
         held = next(link for link in hub.units[unit].blocked_by if link.state is Standing.HELD)
         assert started <= held.since <= time.time()
 
-        client.merge(f"/api/v1/namespaces/{shop}/configmaps/c0", {"data": {"a": "drift"}})
-        await hub.until(lambda: hub.told(EventKind.HEALED), "another pass")
+        for number in range(6):  # each has a pass of its own
+            client.merge(f"/api/v1/namespaces/{shop}/configmaps/c{number}", {"data": {"a": "drift"}})
+            await hub.until(lambda count=number: len(hub.told(EventKind.HEALED)) > count, "another pass")
         again = next(link for link in hub.units[unit].blocked_by if link.state is Standing.HELD)
         assert again.since == held.since
         asked = api_server.ledger(mark, user_agent="fleet")
         lists = [r.resource for r in asked if r.verb == "list" and r.namespace == made]
-        assert "secrets" in lists
-        assert len(lists) == len(set(lists))
+        assert 1 <= lists.count("secrets") <= 3, (
+            "for the list, and anew where a pass was broken off: not in each of seven"
+        )
 
 
 async def test_an_approval_of_a_namespace_is_void_for_what_came_into_it_since(
