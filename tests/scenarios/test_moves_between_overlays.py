@@ -282,7 +282,7 @@ async def test_what_a_suspended_unit_has_moves_once_that_is_resumed(world: HubWo
         await world.until(lambda: world.opened.view.head.commit == commit, "up")
         started = world.opened.view.units[UnitName.parse(f"{to}@prod-1")].observed_at
         await world.until(lambda: world.unit(f"{to}@prod-1").observed_at > started, "looked at again")
-        assert says_so(world, f"{to}@prod-1")
+        await world.until(lambda: says_so(world, f"{to}@prod-1"), "what the other unit has is known again")
         words = "moves here from web, which is suspended by local-admin: freeze"
         x = next(item for item in world.unit(f"{to}@prod-1").objects if item.ref.name == "x")
         assert (x.sync, x.message) == (Sync.OUT_OF_SYNC, words)
