@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from fleet import telemetry
+from fleet.cancelling import end_if_asked
 from fleet.core.retry import Backoff, next_wait
-from fleet.ending import end_if_asked
 from fleet.errors import FleetError, StateError, StateNotWritable
 from fleet.values import dataclass, field
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from fleet import telemetry
+from fleet.cancelling import end_if_asked
 from fleet.core.ids import ClusterName
-from fleet.ending import end_if_asked
 from fleet.errors import FleetError, StateError, WorkerFailed
 
 log = structlog.get_logger("hub")

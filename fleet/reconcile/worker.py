@@ -11,11 +11,11 @@ import contextlib
 import random
 from collections.abc import Callable
 
+from fleet.cancelling import end_if_asked
 from fleet.core.ids import ClusterName, Identity
 from fleet.core.retry import REFUSALS, Backoff, next_wait
 from fleet.core.rollout import Desired
 from fleet.core.status import EventKind
-from fleet.ending import end_if_asked
 from fleet.errors import FleetError, IdentityMismatch, Retry
 from fleet.ports.kube import Catalog, Connector, Fence, Kube
 from fleet.ports.worker import Audit, AuditEntry, Feed, Journal, JournalEntry, JournalState, Sink
