@@ -74,11 +74,14 @@ class Books:
             return False
         return goes_by_steps(unit) or is_stopped(self._view.passages, name.overlay)
 
-    def is_barred(self, name: UnitName, result: Rendered) -> bool:
-        """Whether a result was taken back: nothing but a person's word lets it in again."""
+    def is_barred(self, name: UnitName, result: Rendered, quarantine: Quarantine | None = None) -> bool:
+        """Whether a result was taken back: nothing but a person's word lets it in again.
+
+        quarantine: as it will be, where that is not taken over yet.
+        """
         report = self._view.units.get(name)
         told = report.quarantined if report is not None else ()
-        barred = self._view.passages.quarantine.get(name.overlay, {})
+        barred = (self._view.passages.quarantine if quarantine is None else quarantine).get(name.overlay, {})
         return any(known in told or known in barred for known in result.names)
 
     def must_wait(self, name: UnitName, result: Rendered) -> bool:
@@ -143,7 +146,7 @@ class Books:
             new = newest(name)
             if not isinstance(told, Rendered) or not isinstance(new, Rendered) or new.bundle == told.bundle:
                 continue
-            if new.bundle not in quarantine.get(name.overlay, ()) and not self.is_barred(name, new):
+            if not self.is_barred(name, new, quarantine):
                 ahead[name] = new
         unsure = self._takers.unsure(fleet, newest, building)
         return Known(self.held, self._view.units, self.results, coming, unsure, ahead)

@@ -21,7 +21,7 @@ from fleet.ports.state import ReleasedBundle, State
 
 
 class Releases:
-    """One instance per hub. `release` and `settle` are called by one task; the others by any."""
+    """One instance per hub. Results are given to `release` by one task; all else is called by any."""
 
     def __init__(self, state: State, view: View, board: Board) -> None:
         self._state, self._view, self._board = state, view, board

@@ -50,11 +50,14 @@ def with_found(
             entry = known or Quarantined(commit, stop)
             entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})
             quarantine[unit.overlay] = entries
-    two_names = [(unit, one) for unit, one in results.items() if isinstance(one, Rendered) and one.inputs]
+    two_names = [
+        (unit, one)
+        for unit, one in (results.items() if quarantine else ())
+        if unit.overlay in quarantine and isinstance(one, Rendered) and one.inputs
+    ]
     for _ in range(2):  # what one cluster's result is barred by is a name of another one's
-        for unit, result in two_names if quarantine else ():
-            if entries := quarantine.get(unit.overlay):
-                quarantine[unit.overlay] = _by_both_names(entries, result, unit.cluster)
+        for unit, result in two_names:
+            quarantine[unit.overlay] = _by_both_names(quarantine[unit.overlay], result, unit.cluster)
     return kept if quarantine == kept.quarantine else replace(kept, quarantine=quarantine)
 
 
