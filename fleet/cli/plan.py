@@ -37,6 +37,8 @@ def plan(
     """
     if output not in FORMS:
         raise UsageInvalid(f"-o {output} is no form of a plan", next_step=f"one of {', '.join(FORMS)}")
+    if through and not live_seconds:
+        raise UsageInvalid(f"--through {through} says by whom clusters are asked", next_step="add --live")
     minor = 0
     if kube:
         from fleet.core.planning.apis import minor_of

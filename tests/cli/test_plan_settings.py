@@ -8,6 +8,9 @@ import pytest
 from cli.planrepo import Repo
 from fixtures.layouts.documents import cluster, overlay
 
+from fleet.cli.plan import plan
+from fleet.errors import UsageInvalid
+
 
 @pytest.fixture
 def repo(
@@ -75,3 +78,9 @@ def test_another_value_of_a_variable_in_a_secret_is_another_digest(repo: Repo) -
         digests.append(found["digest"])
     assert digests[0] != digests[1]
     assert digests[0] == digests[2]
+
+
+def test_a_way_to_clusters_of_which_none_is_asked_is_refused(repo: Repo) -> None:
+    with pytest.raises(UsageInvalid, match="says by whom clusters are asked"):
+        plan(repo.root, base="", head="", kube="", output="terminal", through="hub")
+    assert plan(repo.root, base="", head="", kube="", output="terminal") == 0
