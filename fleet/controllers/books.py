@@ -6,10 +6,10 @@ Nothing here waits or writes. Who changes what is held, or what waits, has `chan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import replace
 
-from fleet.controllers.deletions import Known
+from fleet.controllers.holdings import Known
 from fleet.controllers.takers import Takers
 from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, ObjectRef, UnitName
@@ -61,7 +61,11 @@ class Books:
         Where nothing is written, or a person syncs, a result that waits is shown all the same (as what a sync would
         bring), unless it was taken back; it counts as held only once the cluster has it.
         """
-        return name in self.waiting and (self.goes_by_steps(name) or self.is_barred(name, self.waiting[name]))
+        return name in self.waiting and self.is_withheld(name, self.waiting[name])
+
+    def is_withheld(self, name: UnitName, result: Rendered) -> bool:
+        """Whether a result that waits is not even shown: its step comes, or it was taken back."""
+        return self.goes_by_steps(name) or self.is_barred(name, result)
 
     def is_shown_only(self, name: UnitName) -> bool:
         """Whether its newest result waits for a person, and is shown all the same."""
@@ -132,10 +136,12 @@ class Books:
         coming: Mapping[UnitName, Result],
         judged: Mapping[UnitName, Result],
         quarantine: Quarantine,
+        shown: Container[UnitName] = (),
     ) -> Known:
         """What deletions are judged by. building: units that are not known at this commit; coming: not taken yet.
 
-        judged: what units are to be told, which may be an earlier result; quarantine: results that come no more.
+        judged: what units are to be told, which may be an earlier result, or only shown; quarantine: results that come
+        no more.
         """
 
         def newest(name: UnitName) -> Result | None:
@@ -149,7 +155,7 @@ class Books:
             if not self.is_barred(name, new, quarantine):
                 ahead[name] = new
         unsure = self._takers.unsure(fleet, newest, building)
-        return Known(self.held, self._view.units, self.results, coming, unsure, ahead)
+        return Known(self.held, self._view.units, self.results, coming, unsure, ahead, shown)
 
     # What changes
 

@@ -27,11 +27,11 @@ class Releases:
         self._state, self._view, self._board = state, view, board
         self._books, self._deletions = board.books, board.deletions
 
-    async def release(self, results: Mapping[UnitName, Result]) -> None:
+    async def release(self, results: Mapping[UnitName, Result], back: Mapping[UnitName, Result] | None = None) -> None:
         """Take results of one overlay or more: judge their deletions, write them down, publish.
 
         Those of units that go by steps, and what was taken back, wait until `let` is called for them. What other units
-        dropped and these might have taken is judged again.
+        dropped and these might have taken is judged again. back: earlier results that units hold again, and take by.
         """
         books = self._books
         async with books.changing:
@@ -46,8 +46,10 @@ class Releases:
                 if isinstance(result, Rendered) and books.must_wait(name, result)
             }
             # What waits for its step is judged when that comes, by what earlier steps have proven then.
-            now = {name: fresh[name] for name in fresh if name not in waiting or not books.goes_by_steps(name)}
-            again = await self._to_judge(building, fresh, now)
+            now = {
+                name: fresh[name] for name in fresh if name not in waiting or not books.is_withheld(name, waiting[name])
+            }
+            again = await self._to_judge(building, fresh, now, {**fresh, **(back or {})})
             if not fresh and not again:
                 self._view.rendering -= results.keys()
                 return
@@ -55,7 +57,7 @@ class Releases:
             # What was permitted for what a unit is told stays so: a newer commit that only waits asks nobody about it.
             given = {name: books.permits.get(name) if name in fresh else books.permits_of(name) for name in again}
             given = {name: refs for name, refs in given.items() if refs}
-            permits = await self._permits_of({**again, **now}, self._view.passages, building, coming, given)
+            permits = await self._permits_of({**again, **now}, self._view.passages, building, coming, given, waiting)
             rows = [
                 ReleasedBundle(name, result.commit, result.bundle)
                 for name, result in fresh.items()
@@ -139,8 +141,7 @@ class Releases:
                 else:
                     books.waiting.pop(name, None)
             self._board.departures.look_beside(both)
-        if back:
-            await self.release({})  # what stays because of a result that comes no more is judged again
+        await self.release({}, back)  # what stays by a result that is none any more, and what goes that is back
         await self._board.publish()
         return True
 
@@ -192,9 +193,13 @@ class Releases:
                 books.permits_to_come.pop(name, None)
 
     async def _to_judge(
-        self, building: Collection[UnitName], fresh: Mapping[UnitName, Result], now: Container[UnitName]
+        self,
+        building: Collection[UnitName],
+        fresh: Mapping[UnitName, Result],
+        now: Container[UnitName],
+        takers: Mapping[UnitName, Result],
     ) -> dict[UnitName, Result]:
-        """What units hold of which is judged again what they may delete by it.
+        """What units hold of which is judged again what they may delete by it. takers: all that wants something now.
 
         Because their deletions waited for others that are known now; because something that may go is wanted again, by
         the unit's own new result or by another one; or because their new result waits, and no result before it was
@@ -202,9 +207,9 @@ class Releases:
         """
         books = self._books
         names = set(self._deletions.to_judge(building))
-        pending = books.pending() if fresh and books.held else {}
+        pending = books.pending() if takers and books.held else {}
         names |= {name for name in fresh if name in books.held and (name not in books.permits or name in pending)}
-        names |= await self._deletions.wanted_again(pending, fresh)
+        names |= await self._deletions.wanted_again(pending, takers)
         found = ((name, self._told(name, fresh)) for name in names if name not in now)
         return {name: told for name, told in found if isinstance(told, Rendered)}
 
@@ -219,17 +224,20 @@ class Releases:
         building: Collection[UnitName],
         coming: Mapping[UnitName, Result] | None = None,
         given: Mapping[UnitName, frozenset[ObjectRef]] | None = None,
+        waiting: Container[UnitName] = (),
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
         """building: units that are not known at this commit; coming: results that are not taken over yet.
 
-        given: permits that units have for what they are judged by again.
+        given: permits that units have for what they are judged by again; waiting: units whose `coming` is not told yet.
         """
         fleet = self._view.fleet
         if fleet is None or not fresh:
             return {}
+        coming = coming or {}
+        shown = {name for name, result in fresh.items() if name in waiting and coming.get(name) == result}
         return await self._deletions.permits_of(
             fresh,
-            self._books.known(fleet, building, coming or {}, fresh, kept.quarantine),
+            self._books.known(fleet, building, coming, fresh, kept.quarantine, shown),
             limit_clusters=fleet.budget.clusters,
             guides=Guidebook(fleet, kept),
             given=given or {},

@@ -42,6 +42,17 @@ class Unsure:
         return f"{self.overlay}, {self.why}"
 
 
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """Who wants an object that another unit of its cluster drops, or that the unit itself will have again.
+
+    meanwhile: only by what it is told to hold until its newest result is released.
+    """
+
+    overlay: OverlayName
+    meanwhile: bool = False
+
+
 def unsure_on(
     cluster: ClusterName,
     units: Iterable[Unit],
@@ -75,7 +86,7 @@ def _unread(overlay: str, problem: Problem) -> Unsure:
 def moves_of(
     unit: UnitName,
     gone: frozenset[ObjectRef],
-    taken: Mapping[ObjectRef, OverlayName],
+    taken: Mapping[ObjectRef, Taker],
     unsure: Iterable[Unsure],
 ) -> frozenset[Move]:
     """Of what a unit drops, all that another unit of its cluster takes, or may, each with what it waits for.
@@ -85,10 +96,15 @@ def moves_of(
     """
     found: dict[ObjectRef, Move] = {}
     for ref in gone & taken.keys():
-        taker = taken[ref]
-        why = f"moves to {taker}" if taker != unit.overlay else "is in its newest result again and stays,"
+        taker = taken[ref].overlay
         step = f"fleet describe unit {UnitName(taker, unit.cluster)}"
-        found[ref] = Move(ref, f"{why} once that is released here", step)
+        if taken[ref].meanwhile:
+            why = f"is held by {taker} until its newest result is released here"
+        elif taker == unit.overlay:
+            why = "is in its newest result again and stays, once that is released here"
+        else:
+            why = f"moves to {taker} once that is released here"
+        found[ref] = Move(ref, why, step)
     for other in unsure:
         if other.overlay == unit.overlay:
             continue
@@ -121,7 +137,7 @@ def overlays_to_judge(waiting: Iterable[UnitName], building: Collection[UnitName
 def leaving_waits(
     unit: UnitName,
     owned: frozenset[ObjectRef],
-    waiting: Mapping[ObjectRef, OverlayName],
+    waiting: Mapping[ObjectRef, Taker],
     unsure: Iterable[Unsure],
 ) -> str:
     """Why a unit that left the repo is not let go yet; "" where it may go (R13).
@@ -130,7 +146,7 @@ def leaving_waits(
     alone as nobody's. waiting: what units of its cluster shall hold by results that were not released there yet.
     """
     for ref in sorted(owned & waiting.keys()):
-        return f"it left the repo; {ref} moves to {waiting[ref]} once that is released here"
+        return f"it left the repo; {ref} moves to {waiting[ref].overlay} once that is released here"
     for other in unsure:
         if other.overlay != unit.overlay and (refs := other.may_take(owned)):
             return f"it left the repo; {list_of(sorted(refs))} may move to {other.words}"

@@ -114,10 +114,10 @@ GUARDS: tuple[Guard, ...] = (
         ("a lost mirror keeps its promise", "R7", "commits:Commits._check_promise", "HistoryRewritten"),
         ("what waits for its step takes", "R9 R16", "releases:Releases.release", ""),
         ("a person's word is for what was shown", "R24 R12", "orders:Orders._recovered", ""),
-        ("a move is no deletion", "R9 R16", "deletions:Deletions._moved", ""),
+        ("a move is no deletion", "R9 R16", "holdings:Holdings.taken", ""),
         ("what may be back is not let go", "R5 R13", "departures:Departures.look_at", ""),
         ("a suspend reaches a gate's Job", "R17", "gate_jobs:GateJobs._may", ""),
-        ("a bundle that cannot be had is not empty", "R5 R9 R16", "deletions:Deletions.permits_of", "prune-budget"),
+        ("a bundle that cannot be had is not empty", "R5 R9 R16", "deletions:Deletions._judge", "prune-budget"),
         ("what goes back is written down first", "R43", "rollback_evidence:Evidence.around", ""),
     ),
     *_part(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 from core.building import ref
 
-from fleet.controllers.deletions import JUDGED, Deletions, Known
+from fleet.controllers.deletions import JUDGED, Deletions
+from fleet.controllers.holdings import Known
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.moves import Unsure
@@ -323,6 +324,6 @@ async def test_what_another_unit_gets_back_moves_to_it_when_both_are_taken_back(
     world.results |= {more: AGAIN, unit: WITH}
     world.coming |= {more: AGAIN, unit: WITH}
     assert await world.take({unit: WITHOUT, more: WITH}) == set()
-    assert moves(world, unit) == {X: "moves to more once that is released here"}
+    assert moves(world, unit) == {X: "is held by more until its newest result is released here"}
     world.says(unit, WITH, X, Y)
     assert await world.take({unit: WITHOUT, more: AGAIN}) == {unit}

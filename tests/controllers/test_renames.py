@@ -8,7 +8,8 @@ import pytest
 from core.building import ref
 from core.test_renames import made
 
-from fleet.controllers.deletions import Deletions, Known
+from fleet.controllers.deletions import Deletions
+from fleet.controllers.holdings import Known
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.judged import Judged, decode_judged, encode_judged

@@ -33,7 +33,9 @@ def bundle(*names: str, value: str = "1") -> Bundle:
     objects: list[BundleObject] = []
     for name in names:
         metadata = {"name": name, "namespace": "d"}
-        body = canonical({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"v": value}})
+        body = canonical(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"v": value, "n": name}}
+        )
         objects.append(BundleObject(ref(name), "v1", Scope.NAMESPACED, body, digest_of_bytes(body)))
     return Bundle(digest_of_bytes(b"".join(one.body for one in objects)), tuple(objects))
 
@@ -83,6 +85,12 @@ class Hub:
         assert isinstance(action, Apply)
         stays = {move.ref for move in action.moves}  # whatever else is said of it: permits too
         return action.bundle, {one.name for one in action.permits - stays}, {one.name for one in stays}
+
+    def told_bundle(self, name: UnitName) -> Digest | None:
+        """The bundle that a unit is told to hold, None where it is told to hold none."""
+        desired = self.board.publisher.slot(EU.name).desired
+        action = next((one.action for one in (desired.units if desired else ()) if one.unit == name), None)
+        return action.bundle if isinstance(action, Apply) else None
 
     def part(self, name: UnitName) -> UnitDesired:
         desired = self.board.publisher.slot(EU.name).desired

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fleet.core.fleet import Cluster, Origin, Overlay, Problem, Severity, TeamRights, Unit, Unknown
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.moves import (
+    Taker,
     Unsure,
     is_built_soon,
     leaving_waits,
@@ -82,7 +83,7 @@ def test_an_overlay_delays_only_what_its_team_may_hold() -> None:
 
 
 def test_a_known_taker_is_named_before_one_that_may_take() -> None:
-    (move,) = moves_of(at(WEB), frozenset({X}), {X: MORE}, [Unsure("zshop", "which is being built")])
+    (move,) = moves_of(at(WEB), frozenset({X}), {X: Taker(MORE)}, [Unsure("zshop", "which is being built")])
     assert move.why == "moves to more once that is released here"
     assert move.next_step == "fleet describe unit more@eu-1"
 
@@ -92,7 +93,7 @@ def test_what_anybody_takes_or_may_take_stays_and_nothing_else(
     gone: frozenset[ObjectRef], taken: dict[ObjectRef, OverlayName], is_broken: bool, is_limited: bool
 ) -> None:
     others = [Unsure("other", "", rights=TEAM if is_limited else None)] if is_broken else []
-    stay = {move.ref for move in moves_of(at(WEB), gone, taken, others)}
+    stay = {move.ref for move in moves_of(at(WEB), gone, {each: Taker(taken[each]) for each in taken}, others)}
     may = {item for item in gone if item.namespace.startswith("team-")} if is_limited else set(gone)
     assert stay == (gone & taken.keys()) | (may if is_broken else set())
 
@@ -132,7 +133,7 @@ def test_what_waits_for_other_clusters_says_so() -> None:
 
 
 def test_what_left_waits_for_the_unit_that_takes_its_objects() -> None:
-    assert leaving_waits(at(WEB), frozenset({X, Y}), {X: SHOP}, ()) == (
+    assert leaving_waits(at(WEB), frozenset({X, Y}), {X: Taker(SHOP)}, ()) == (
         "it left the repo; ConfigMap shop/x moves to zshop once that is released here"
     )
     said = leaving_waits(at(WEB), frozenset({X, Y}), {}, unsure(ALL_GOOD, at(MORE)))
@@ -140,6 +141,6 @@ def test_what_left_waits_for_the_unit_that_takes_its_objects() -> None:
 
 
 def test_what_left_and_nobody_takes_may_go() -> None:
-    assert leaving_waits(at(WEB), frozenset({X}), {Y: SHOP}, unsure(ALL_GOOD)) == ""
+    assert leaving_waits(at(WEB), frozenset({X}), {Y: Taker(SHOP)}, unsure(ALL_GOOD)) == ""
     assert leaving_waits(at(WEB), frozenset({X}), {}, unsure({**ALL_GOOD, at(SHOP): BROKEN})) == ""
     assert leaving_waits(at(WEB), frozenset(), {}, unsure(ALL_GOOD, at(MORE))) == ""

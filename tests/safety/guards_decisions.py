@@ -241,7 +241,7 @@ CASES: dict[str, Case] = {
         gives("frozenset()"), _COMMITS, "test_an_object_that_moves_to_another_overlay_is_no_deletion",
         "test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour"),
     "a bundle that cannot be had is not empty": case_of(
-        always("name not in unknown"), "controllers/test_deletions.py",
+        always("losses[name].is_known"), "controllers/test_deletions.py",
         "test_what_may_have_moved_to_a_unit_that_cannot_be_read_is_not_permitted_and_still_counts",
         "test_what_did_not_move_to_a_unit_that_can_be_read_is_permitted"),
     "what waits for its step takes": case_of(
