@@ -175,7 +175,7 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
         why=why,
         failed=(passage.halted.overlay or "") if passage.halted is not None else "",
         units=sum(len(row.targets) for row in rows),
-        there=sum(step.done for step in steps) + sum(len(row.targets) for row in rows if row.done),
+        there=sum(step.done for step in steps) + sum(len(row.targets) for row in rows if row.done and not row.cut),
         started_at=rfc3339(passage.started_at),
         age_seconds=max(0.0, now - passage.started_at),
         ended_at=rfc3339(passage.ended_at),

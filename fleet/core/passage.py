@@ -73,6 +73,7 @@ class Row:
     asked: Asked | None = None  # of the step whose turn it is, while it waits for people
     done: bool = False
     back: bool = False  # it was taken back: over, and kept so that nothing older is taken back in its place
+    cut: bool = False  # it was aborted before its time: over, and nothing that it has was proven by it
 
     @property
     def can_go_back(self) -> bool:
@@ -290,6 +291,7 @@ def _row(row: Row) -> dict[str, Any]:
         "asked": [row.asked.step, row.asked.at, row.asked.wall] if row.asked is not None else None,
         "done": row.done,
         "back": row.back,
+        "cut": row.cut,
     }
 
 
@@ -306,10 +308,7 @@ def _read_passage(value: Any) -> Passage:
     return Passage(
         commit=Revision(value["commit"]),
         started_at=value["started"],
-        rows={
-            OverlayName(overlay): _read_row(row, is_back=value["outcome"] == "rolled back" and bool(row["before"]))
-            for overlay, row in value["rows"].items()
-        },
+        rows={OverlayName(overlay): _read_row(row, outcome=value["outcome"]) for overlay, row in value["rows"].items()},
         approvals={step: tuple(who) for step, who in value["approvals"].items()},
         halted=_read_stop(value["halted"]),
         paused=_read_stop(value["paused"]),
@@ -320,8 +319,9 @@ def _read_passage(value: Any) -> Passage:
     )
 
 
-def _read_row(value: Any, *, is_back: bool = False) -> Row:
-    """is_back: what is so where the row does not say it, as it is from before rows said so."""
+def _read_row(value: Any, *, outcome: str = "") -> Row:
+    """outcome: of its passage, where the row does not say how it ended itself, as it is from before rows said so."""
+    is_cut = value.get("cut", outcome == "aborted" and not value["done"])
     return Row(
         targets={ClusterName(cluster): digest for cluster, digest in value["targets"].items()},
         flying={ClusterName(cluster): at for cluster, at in value["flying"].items()},
@@ -335,6 +335,7 @@ def _read_row(value: Any, *, is_back: bool = False) -> Row:
         excused=frozenset(map(ClusterName, value["excused"])),
         gates=decode_states(value.get("gates", {})),
         asked=Asked(*asked) if (asked := value.get("asked")) is not None else None,
-        done=value["done"],
-        back=value.get("back", is_back),
+        done=value["done"] or is_cut,
+        back=value.get("back", outcome == "rolled back" and bool(value["before"])),
+        cut=is_cut,
     )

@@ -116,12 +116,17 @@ def _ended_early(
 
     With what that row found there.
     """
+    last = kept.last.get(overlay)
     for passage in reversed(kept.all):
         row = passage.rows.get(overlay)
-        if row is not None and row.targets.get(cluster) == held.bundle:
-            return row.back or not row.done, row.before.get(cluster)
+        for had in (row, last.row if last is not None and last.commit == passage.commit else None):
+            if had is not None and had.targets.get(cluster) == held.bundle:
+                return had.back or had.cut, had.before.get(cluster)
         if row is None and passage.commit == held.commit and overlay in passage.overlays:
-            return False, None  # its rows are forgotten: an overlay that was done is not begun again for another one
+            # Its rows are forgotten: an overlay that was done is not begun again for another one.
+            return passage.outcome in (ABORTED, ROLLED_BACK), None
+    if last is not None and last.row.targets.get(cluster) == held.bundle:
+        return last.row.back or last.row.cut, last.row.before.get(cluster)
     return False, None
 
 
@@ -285,7 +290,8 @@ def taken_back(
 def aborted(kept: Passages, passage: Passage, stop: Stop) -> Passages:
     """Nothing more of it is released, under no commit; what was released stays, and so do overlays that are done."""
     barred = {name: [row.targets] for name, row in passage.rows.items() if not row.done}
-    return _ended(kept, passage, stop, stop, ABORTED, barred)
+    rows = {name: row if row.done else replace(row, done=True, cut=True) for name, row in passage.rows.items()}
+    return _ended(kept, replace(passage, rows=rows), stop, stop, ABORTED, barred)
 
 
 def readmitted(kept: Passages, commit: Revision) -> Passages:
@@ -356,9 +362,17 @@ def _without_row(kept: Passages, passage: Passage, overlay: OverlayName, why: St
     if rest.halted is not None and rest.halted.overlay == overlay:
         rest = replace(rest, halted=None)  # what failed goes its way with a newer commit
     if all(row.done for row in rows.values()):
-        outcome = ROLLED_BACK if rows and all(row.back for row in rows.values()) else "done" if rows else "superseded"
-        rest = replace(rest, outcome=outcome, ended=why, ended_at=why.since, halted=None, paused=None)
+        rest = replace(rest, outcome=_outcome_of(rows), ended=why, ended_at=why.since, halted=None, paused=None)
     return _put(kept, rest)
+
+
+def _outcome_of(rows: Mapping[OverlayName, Row]) -> str:
+    """How a passage ended that a newer commit took all from which was still under way."""
+    if not rows:
+        return "superseded"
+    if all(row.back for row in rows.values()):
+        return ROLLED_BACK
+    return ABORTED if all(row.back or row.cut for row in rows.values()) else "done"
 
 
 def _put(kept: Passages, passage: Passage) -> Passages:

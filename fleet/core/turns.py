@@ -80,7 +80,7 @@ def last_of(last: Mapping[OverlayName, Last], old: Iterable[Passage]) -> Mapping
             is_latest = known is None or known.started_at <= passage.started_at
             if is_turn or (row.can_go_back and is_latest):
                 whole = _joined(known.row, row) if known is not None and is_turn else row
-                lean = Row(whole.targets, before=whole.before, done=True, back=whole.back)
+                lean = Row(whole.targets, before=whole.before, done=True, back=whole.back, cut=whole.cut)
                 found[overlay] = Last(passage.commit, passage.started_at, lean)
     if not found:
         return last

@@ -66,6 +66,16 @@ async def test_what_went_back_is_told_with_the_commits_that_clusters_hold_again_
     assert (await api.call("GET", NAME))[1]["reverts"] == []
 
 
+async def test_an_aborted_overlay_counts_as_nowhere_through_and_one_that_was_done_as_it_is(api: Api) -> None:
+    rows = {
+        WEB: Row({ClusterName("eu-1"): "b"}, done=True, cut=True),
+        OverlayName("api"): Row({ClusterName("eu-1"): "b", ClusterName("eu-2"): "b"}, done=True),
+    }
+    api.view.passages = Passages((Passage(HEAD, api.now - 60, rows, overlays=tuple(rows), outcome="aborted"),))
+    _, one = await api.call("GET", NAME)
+    assert (one["units"], one["there"]) == (3, 2)
+
+
 async def test_a_rollback_is_bound_to_the_rollout_that_is_the_latest_when_it_is_asked_for(api: Api) -> None:
     held = {ClusterName("eu-1"): Rendered(Digest("a"), Revision("1" * 40))}
     row = Row(dict.fromkeys(held, "b"), before=held)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from core.three_clusters import CLUSTERS, DEV, HEAD, NEXT, OLD, ONE, PROD, TWO, WEB, World
+from core.three_clusters import API, CLUSTERS, DEV, HEAD, NEXT, OLD, ONE, PROD, TWO, WEB, World
 
 from fleet.core.fleet import Gate, HttpCheck, OnFailure, Origin, Step
-from fleet.core.gates import key_of
-from fleet.core.ids import ClusterName, Digest, Revision, UnitName
-from fleet.core.passage import Stop
+from fleet.core.gates import Reading, Word, key_of
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
+from fleet.core.passage import Passages, Row, Stop, decode_last, decode_passages, encode_last, encode_passages
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition
-from fleet.core.takeover import Wanted, aborted, readmitted, take_over, taken_back
+from fleet.core.takeover import ENDED_KEPT, ROWS_KEPT, Wanted, aborted, readmitted, settle, take_over, taken_back
 
 DEV_STEP = Step("dev", Origin("fleet.yaml", 1), environments=("dev",))
 STOP = Stop("test", "jo", 0.0)
@@ -32,14 +32,21 @@ def abort(world: World) -> None:
     world.kept = aborted(world.kept, world.last, STOP)
 
 
-def let_in(world: World, head: Revision = HEAD, *, ill: tuple[ClusterName, ...] = (DEV,)) -> None:
+def let_in(
+    world: World,
+    head: Revision = HEAD,
+    *,
+    ill: tuple[ClusterName, ...] = (DEV,),
+    overlays: tuple[OverlayName, ...] = (WEB,),
+) -> None:
     """A person resumes it, and its results are looked at, at this commit."""
     world.kept = readmitted(world.kept, HEAD)
-    wanted = {
-        name: Wanted(Rendered(Digest("1"), HEAD), world.held[UnitName(WEB, name)], is_well=name not in ill)
-        for name in CLUSTERS
-    }
-    world.kept = take_over(world.kept, WEB, wanted, head, 0.0)
+    for overlay in overlays:
+        wanted = {
+            name: Wanted(Rendered(Digest("1"), HEAD), world.held[UnitName(overlay, name)], is_well=name not in ill)
+            for name in CLUSTERS
+        }
+        world.kept = take_over(world.kept, overlay, wanted, head, 0.0)
 
 
 @pytest.mark.parametrize("head", [HEAD, NEXT], ids=["the same commit", "a later one"])
@@ -129,3 +136,135 @@ def test_twin_a_cluster_that_joins_what_was_done_begins_no_step_anew() -> None:
     assert world.last.outcome == "done"
     world.begin(WEB, "1")
     assert set(world.last.rows[WEB].targets) == {TWO}
+
+
+ERRORS = Gate("errors", HttpCheck("https://x"), DEV_STEP.origin, window_seconds=3600.0, timeout_seconds=1e6)
+BOTH = (WEB, API)
+
+
+def two(step: Step) -> World:
+    """Two overlays of one commit, aborted while what the canary has of them is judged."""
+    world = World(step, PROD, overlays=BOTH)
+    world.look()
+    return world
+
+
+def good_at(moment: float) -> dict[str, Reading]:
+    return {key_of("dev", ERRORS): Reading(Word.GOOD, "0.1", 0.0, moment)}
+
+
+@pytest.mark.parametrize("order", [BOTH, BOTH[::-1]], ids=["web first", "api first"])
+def test_no_overlay_of_what_is_let_in_again_soaked_while_it_was_aborted(order: tuple[OverlayName, ...]) -> None:
+    world = two(replace(DEV_STEP, soak_seconds=3600.0))
+    world.look(10.0)
+    assert all(row.calm for row in world.last.rows.values())
+    abort(world)
+    let_in(world, ill=(), overlays=order)
+    for now in (90_000.0, 90_001.0, 93_599.0):
+        world.look(now)
+        assert [world.has(DEV, overlay=overlay) for overlay in BOTH] == [True, True], "went on without its soak"
+    for now in (93_601.0, 93_602.0):
+        world.look(now)
+    assert [world.has(*CLUSTERS, overlay=overlay) for overlay in BOTH] == [True, True], "twin: after it"
+
+
+def test_no_overlay_of_what_is_let_in_again_is_late_by_the_time_it_was_aborted() -> None:
+    world, busy = two(DEV_STEP), {DEV: Condition.BUSY}
+
+    def look(now: float) -> bool:
+        facts = {name: world.facts(OverlayName(name), busy, on_failure=OnFailure.ROLLBACK) for name in BOTH}
+        return world.look(now, **facts).take_back
+
+    assert not look(10.0)
+    abort(world)
+    let_in(world, ill=(), overlays=BOTH)
+    assert not look(90_000.0), "taken back for the night in which it was aborted"
+    assert not look(90_599.0)
+    assert look(90_600.0), "twin: it has the time that any has, and no more"
+
+
+def test_what_a_gate_read_before_an_abort_does_not_count_afterwards() -> None:
+    world = two(replace(DEV_STEP, gates=(ERRORS,)))
+
+    def look(now: float, read_at: float) -> None:
+        facts = {name: world.facts(OverlayName(name), readings=good_at(read_at)) for name in BOTH}
+        world.look(now, **facts)
+
+    look(10.0, 0.0)
+    look(20.0, 10.0)
+    assert all(row.gates for row in world.last.rows.values())
+    abort(world)
+    let_in(world, ill=(), overlays=BOTH)
+    look(90_000.0, 10.0)
+    look(90_001.0, 90_000.0)
+    assert [world.has(DEV, overlay=overlay) for overlay in BOTH] == [True, True], "one reading was a whole window"
+
+
+def test_what_begins_at_an_aborted_commit_wakes_no_other_overlay_of_it() -> None:
+    world = two(DEV_STEP)
+    abort(world)
+    assert all(row.done and row.cut for row in world.last.rows.values())
+    let_in(world, ill=())
+    assert not world.last.rows[WEB].done
+    assert world.last.rows[API].done, "api was woken with web"
+    found = world.look(50.0, api=world.facts(API, BAD, on_failure=OnFailure.ROLLBACK))
+    assert not found.take_back
+
+
+def ended_since(kept: Passages, count: int) -> Passages:
+    """So many rollouts of another overlay began and ended since."""
+    for number in range(count):
+        commit = Revision(f"{number:040x}")
+        wanted = {name: Wanted(Rendered(Digest(f"o{number}"), commit), OLD) for name in CLUSTERS}
+        kept = take_over(kept, OverlayName("other"), wanted, commit, 1.0 + number)
+        passage = next(one for one in kept.all if one.commit == commit)
+        row = replace(passage.rows[OverlayName("other")], done=True, before=dict.fromkeys(CLUSTERS, OLD))
+        kept = settle(kept, replace(passage, rows={OverlayName("other"): row}), 1.0 + number)
+    return kept
+
+
+def again(kept: Passages) -> Passages:
+    """As a hub that was killed reads it."""
+    return replace(decode_passages(encode_passages(kept)), last=decode_last(encode_last(kept)))
+
+
+@pytest.mark.parametrize("others", [0, ROWS_KEPT - 1, ROWS_KEPT, ENDED_KEPT + 1])
+@pytest.mark.parametrize("had", [OLD, None], ids=["it held something", "it held nothing"])
+def test_a_canary_is_judged_again_however_many_rollouts_ended_since(others: int, had: Rendered | None) -> None:
+    world = World(replace(DEV_STEP, soak_seconds=3600.0), PROD)
+    world.look()
+    world.look()
+    if had is None:
+        row = replace(world.last.rows[WEB], before={})
+        world.kept = replace(world.kept, all=(replace(world.last, rows={WEB: row}),))
+    abort(world)
+    world.kept = again(ended_since(world.kept, others))
+    let_in(world, NEXT, ill=())
+    is_forgotten = had is None and others > ENDED_KEPT  # nothing is left of it
+    assert set(world.last.rows[WEB].targets) == ({ONE, TWO} if is_forgotten else {*CLUSTERS})
+
+
+@pytest.mark.parametrize("others", [0, ROWS_KEPT, ENDED_KEPT + 1])
+def test_twin_what_was_done_begins_no_step_again_however_many_ended_since(others: int) -> None:
+    world = World(DEV_STEP, PROD)
+    world.begin(WEB, "1", without=(TWO,))
+    row = Row({DEV: "1", ONE: "1"})
+    world.kept = replace(world.kept, all=(replace(world.last, rows={WEB: row}),))
+    for _ in range(3):
+        world.look()
+    assert world.last.outcome == "done"
+    world.kept = again(ended_since(world.kept, others))
+    world.begin(WEB, "1", NEXT)
+    assert set(world.last.rows[WEB].targets) == {TWO}
+
+
+def test_an_abort_that_an_earlier_hub_wrote_is_one_of_its_unfinished_rows_alone() -> None:
+    world = two(DEV_STEP)
+    abort(world)
+    rows = {name: replace(row, done=name == WEB, cut=False) for name, row in world.last.rows.items()}
+    text = encode_passages(replace(world.kept, all=(replace(world.last, rows=rows),)))
+    old = decode_passages(text.replace(',"cut":false', ""))
+    assert {name: (row.done, row.cut) for name, row in old.all[-1].rows.items()} == {
+        WEB: (True, False),
+        API: (True, True),
+    }
