@@ -40,7 +40,7 @@ def _write_terminal(found: FleetPlan, out: TextIO, folding: Folding) -> None:
     """As people read it; colour only adds to what the signs say."""
     paint = _paint(out)
     out.write(clean_line(heading(found)) + "\n")
-    for group in groups_of(found.units):
+    for group in groups_of(found.units, folded=folding is not WHOLE):
         out.write(f"\n{clean_line(title_of(group, found))}\n")
         for line in lines_of(group, found, folding):
             out.write(paint(_INDENT + clean_line(line)) + "\n")

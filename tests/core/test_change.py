@@ -360,7 +360,7 @@ def test_the_same_change_of_many_overlays_is_told_once() -> None:
         for index in range(40)
     ]
     (group,) = groups_of(units)
-    assert (len(group.overlays), group.objects[0].names) == (40, 40)
+    assert (len(group.overlays), len(group.objects[0].others)) == (40, 39)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 4), st.booleans()), min_size=1, max_size=12))

@@ -11,7 +11,7 @@ from fleet.core.ids import ObjectRef
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.course import CourseStep
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
-from fleet.core.planning.groups import groups_of
+from fleet.core.planning.groups import ChangeGroup, groups_of
 from fleet.core.planning.live import LiveView
 from fleet.core.planning.words import totals_of
 from fleet.core.steps import limit_of, unavailable_limit_of
@@ -20,8 +20,11 @@ _ACTIONS = {Sign.CREATE: "create", Sign.CHANGE: "change", Sign.DELETE: "delete"}
 
 
 def document_of(plan: FleetPlan) -> Document:
-    """The whole plan: objects are listed once for each group of units with the same change."""
+    """The whole plan: objects are listed once for each group, and for its units to which something else happens."""
     totals = totals_of(plan)
+    by_name = {unit.name: unit for unit in plan.units}
+    groups = groups_of(plan.units)
+    leads = {name: by_name[group.units[0]] for group in groups for name in group.units}
     return {
         "apiVersion": "fleet.internal/v1",
         "kind": "Plan",
@@ -41,8 +44,8 @@ def document_of(plan: FleetPlan) -> Document:
             "podsRestarted": totals.pods,
             "daemonSetsRestarted": totals.nodes,
         },
-        "groups": _groups(plan),
-        "units": [_unit(unit) for unit in plan.units],
+        "groups": [_group(group, leads[group.units[0]]) for group in groups],
+        "units": [_unit(unit, leads.get(unit.name)) for unit in plan.units],
         "holds": [
             {
                 "reason": hold.reason,
@@ -117,29 +120,21 @@ def _live(live: LiveView) -> Document:
     }
 
 
-def _groups(plan: FleetPlan) -> list[Json]:
-    by_name = {unit.name: unit for unit in plan.units}
-    found: list[Json] = []
-    for group in groups_of(plan.units):
-        lead = by_name[group.units[0]]
-        # What differs between the units of a group is told by the first of them.
-        varying: list[Json] = [
-            f"{shown.change.ref}: {one.field.path}"
-            for shown in group.objects
-            for one in shown.fields
-            if one.variants > 1
-        ]
-        found.append(
-            {
-                "name": group.letter,
-                "how": group.how.value,
-                "basedOn": group.based_on or None,
-                "units": _texts(group.units),
-                "objects": [_object(change) for change in lead.objects],
-                "varying": varying,
-            }
-        )
-    return found
+def _group(group: ChangeGroup, lead: UnitChange) -> Document:
+    # What differs between the units of a group is told by the first of them here, and by the others themselves.
+    varying: list[Json] = []
+    for shown in group.objects:
+        varying += [f"{shown.change.ref}: {one.field.path}" for one in shown.fields if one.variants > 1]
+        if shown.contents > 1:
+            varying.append(f"{shown.change.ref}: content")
+    return {
+        "name": group.letter,
+        "how": group.how.value,
+        "basedOn": group.based_on or None,
+        "units": _texts(group.units),
+        "objects": [_object(change) for change in lead.objects],
+        "varying": varying,
+    }
 
 
 def _step(found: CourseStep) -> Document:
@@ -155,7 +150,8 @@ def _step(found: CourseStep) -> Document:
     }
 
 
-def _unit(unit: UnitChange) -> Document:
+def _unit(unit: UnitChange, lead: UnitChange | None) -> Document:
+    """lead: the first unit of its group, whose objects stand there."""
     found: Document = {
         "name": str(unit.name),
         "overlay": unit.name.overlay,
@@ -172,6 +168,10 @@ def _unit(unit: UnitChange) -> Document:
             "where": unit.problem.where,
             "next": unit.problem.next_step,
         }
+    if lead is not None and lead.name != unit.name and lead.objects != unit.objects:
+        objects: list[Json] = [_object(change) for change in unit.objects]
+        if objects != [_object(change) for change in lead.objects]:
+            found["objects"] = objects
     return found
 
 

@@ -2,7 +2,8 @@
 
 Units of one overlay are alike when the same happens to the same objects; where only values differ from cluster to
 cluster (a host name, a region), they are alike in more than a few different ways. Overlays are alike when the same
-fields of the same kinds change by the same values, as by a shared component.
+fields of the same kinds change by the same values, as by a shared component. What differs within a group is told as
+differing, and never by its first unit alone.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import TypeVar
 
 from fleet.core.documents import canonical
 from fleet.core.field_diff import FieldDrift
-from fleet.core.ids import OverlayName, UnitName
+from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.planning.change import How, ObjectChange, SideProblem, Sign, UnitChange
-from fleet.values import dataclass
+from fleet.values import dataclass, field
+
+_Values = tuple[str, bytes, bytes]  # path, before, after
+_General = tuple[str, str, str, tuple[str, ...], tuple[str, str, bool], str, tuple[_Values, ...]]
 
 VARIANTS_SHOWN = 3  # so many different values of one change are shown apart
 OVERLAYS_SHOWN = 2  # so many overlays with one change are shown apart
@@ -33,11 +37,19 @@ class ShownField:
 
 @dataclass(frozen=True, slots=True)
 class ShownObject:
-    """One object as it changes on the units of a group. names: how many different objects stand behind it."""
+    """One object as it changes on the units of a group.
+
+    others: what it is called on other overlays' units; contents: so many different contents a new object has; images:
+    so many different changes each container's image has, by its name; pods: numbers of pods that restart, None: one on
+    each node.
+    """
 
     change: ObjectChange  # of the first unit
     fields: tuple[ShownField, ...] = ()
-    names: int = 1
+    others: tuple[ObjectRef, ...] = ()
+    contents: int = 1
+    images: Mapping[str, int] = field(default_factory=dict[str, int])
+    pods: frozenset[int | None] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +71,15 @@ class ChangeGroup:
         return tuple(sorted({name.overlay for name in self.units}))
 
 
-def groups_of(units: Iterable[UnitChange]) -> tuple[ChangeGroup, ...]:
-    """Groups of all units that are not the same afterwards, the largest first, unknown ones before all others."""
+def groups_of(units: Iterable[UnitChange], *, folded: bool = True) -> tuple[ChangeGroup, ...]:
+    """Groups of all units that are not the same afterwards, the largest first, unknown ones before all others.
+
+    folded: also those together whose values or names differ.
+    """
     shown = [unit for unit in units if unit.how is not How.SAME]
-    buckets = [bucket for same in _by(shown, _frame).values() for bucket in _buckets_of(same)]
-    buckets = _joined_overlays(buckets)
+    buckets = [bucket for same in _by(shown, _frame).values() for bucket in _buckets_of(same, folded=folded)]
+    if folded:
+        buckets = _joined_overlays(buckets)
     order = {How.UNKNOWN: 0, How.VANISHES: 2}
     buckets.sort(key=lambda bucket: (order.get(bucket[0].how, 1), -len(bucket), bucket[0].name))
     groups: list[ChangeGroup] = []
@@ -83,19 +99,19 @@ def _frame(unit: UnitChange) -> Hashable:
     return unit.name.overlay, unit.how, path, problem, unit.unknown_before
 
 
-def _buckets_of(units: Sequence[UnitChange]) -> list[list[UnitChange]]:
+def _buckets_of(units: Sequence[UnitChange], *, folded: bool) -> list[list[UnitChange]]:
     """Units of one frame: alike in every value, or in all but the values."""
     found: list[list[UnitChange]] = []
     for alike in _by(units, _shape).values():
         variants = _by(alike, _exact)
-        found += variants.values() if len(variants) <= VARIANTS_SHOWN else [alike]
+        found += [alike] if folded and len(variants) > VARIANTS_SHOWN else variants.values()
     return found
 
 
 def _joined_overlays(buckets: list[list[UnitChange]]) -> list[list[UnitChange]]:
     """Buckets of several overlays to which the same happens, put together."""
     found: list[list[UnitChange]] = []
-    for alike in _by(buckets, lambda bucket: _general(bucket[0])).values():
+    for alike in _by(buckets, lambda bucket: frozenset(map(_general, bucket))).values():
         if len({bucket[0].name.overlay for bucket in alike}) > OVERLAYS_SHOWN:
             found.append(sorted((unit for bucket in alike for unit in bucket), key=lambda unit: unit.name))
         else:
@@ -117,49 +133,48 @@ def _exact(unit: UnitChange) -> Hashable:
 
 def _exact_item(change: ObjectChange) -> Hashable:
     fields = tuple(map(_exact_field, change.fields))
-    # A new object has no fields that differ: its content tells one from another.
-    content = change.after if change.sign is Sign.CREATE else ""
-    return _place(change), fields, content, change.prune, change.moved_to, change.comes_as
+    return _place(change), fields, _content(change), change.prune, change.moved_to, change.comes_as
 
 
-def _end(change: ObjectChange) -> tuple[str, bool]:
-    """Where a dropped object is afterwards: in another overlay, or under another name."""
-    return change.moved_to, change.comes_as is not None
+def _content(change: ObjectChange) -> str:
+    """A new object has no fields that differ: its content tells one from another."""
+    return change.after if change.sign is Sign.CREATE else ""
 
 
-def _exact_field(drift: FieldDrift) -> Hashable:
+def _end(change: ObjectChange) -> tuple[str, str, bool]:
+    """What becomes of a dropped object: by its own word, in another overlay, or under another name."""
+    return change.prune.value, change.moved_to, change.comes_as is not None
+
+
+def _exact_field(drift: FieldDrift) -> _Values:
     return drift.path, canonical(drift.desired), canonical(drift.live)
 
 
 def _shape(unit: UnitChange) -> Hashable:
-    return tuple((_place(change), tuple(drift.path for drift in change.fields)) for change in unit.objects)
+    return tuple(
+        (_place(change), tuple(drift.path for drift in change.fields), _end(change)) for change in unit.objects
+    )
 
 
 def _place(change: ObjectChange) -> Hashable:
-    """What object it is; a generated name counts without its hash."""
-    ref = change.ref
-    if change.renamed_from is not None:
-        ref = replace(ref, name=ref.name.rpartition("-")[0])
-    return change.sign, ref, change.renamed_from is not None
+    """What object it is."""
+    return change.sign, plain_ref(change), change.renamed_from is not None
 
 
 def _general(unit: UnitChange) -> Hashable:
     """What happens, whichever objects it happens to."""
     if unit.how is How.VANISHES:
-        return unit.how
+        return unit.how, unit.unknown_before
     if unit.how is not How.CHANGES or not unit.objects or unit.path_before != unit.path_after:
         return unit.name.overlay, unit.how, _exact(unit), unit.problem, unit.path_after
-    return tuple(
-        sorted(
-            (
-                change.sign.value,
-                change.ref.kind,
-                tuple(map(_exact_field, change.fields)),
-                _end(change),
-            )
-            for change in unit.objects
-        )
-    )
+    return unit.unknown_before, tuple(sorted(map(_general_item, unit.objects)))
+
+
+def _general_item(change: ObjectChange) -> _General:
+    """What happens to one object; in their order what has the same fields of one kind comes together."""
+    paths = tuple(drift.path for drift in change.fields)
+    values = tuple(map(_exact_field, change.fields))
+    return change.sign.value, change.ref.group, change.ref.kind, paths, _end(change), _content(change), values
 
 
 def _group(bucket: Sequence[UnitChange], letter: str) -> ChangeGroup:
@@ -167,7 +182,7 @@ def _group(bucket: Sequence[UnitChange], letter: str) -> ChangeGroup:
     return ChangeGroup(
         how=lead.how,
         units=tuple(sorted(unit.name for unit in bucket)),
-        objects=tuple(_shown(index, change, bucket) for index, change in enumerate(lead.objects)),
+        objects=tuple(map(_shown, lead.objects, zip(*(_matched(lead, unit) for unit in bucket), strict=True))),
         letter=letter,
         path=(lead.path_before, lead.path_after),
         unknown_before=lead.unknown_before,
@@ -175,19 +190,39 @@ def _group(bucket: Sequence[UnitChange], letter: str) -> ChangeGroup:
     )
 
 
-def _shown(index: int, change: ObjectChange, bucket: Sequence[UnitChange]) -> ShownObject:
-    """One object of the first unit, and how far the others differ at the same place."""
-    theirs = [unit.objects[index] for unit in _alike(index, change, bucket)]
-    fields = tuple(
-        ShownField(drift, len({_exact_field(other.fields[at]) for other in theirs if at < len(other.fields)}))
-        for at, drift in enumerate(change.fields)
+def _matched(lead: UnitChange, unit: UnitChange) -> Sequence[ObjectChange]:
+    """A unit's objects, each at the place of the one of the first unit to which the same happens."""
+    if unit.name.overlay == lead.name.overlay:
+        return unit.objects
+    mine = sorted(range(len(lead.objects)), key=lambda index: _general_item(lead.objects[index]))
+    found = dict(zip(mine, sorted(unit.objects, key=_general_item), strict=True))
+    return [found[index] for index in range(len(found))]
+
+
+def _shown(change: ObjectChange, theirs: Sequence[ObjectChange]) -> ShownObject:
+    """One object of the first unit, and how far those at its place on the others differ from it."""
+    refs = {plain_ref(other) for other in theirs} - {plain_ref(change)}
+    return ShownObject(
+        change,
+        tuple(
+            ShownField(drift, len({_exact_field(other.fields[at]) for other in theirs}))
+            for at, drift in enumerate(change.fields)
+        ),
+        others=tuple(sorted(refs)),
+        contents=len({_content(other) for other in theirs}),
+        images={image.container: len({_image(other, image.container) for other in theirs}) for image in change.images},
+        pods=frozenset(other.restart.pods for other in theirs if other.restart is not None),
     )
-    refs = {_place(other) for other in theirs}
-    return ShownObject(change, fields, len(refs))
 
 
-def _alike(index: int, change: ObjectChange, bucket: Sequence[UnitChange]) -> list[UnitChange]:
-    return [unit for unit in bucket if index < len(unit.objects) and unit.objects[index].ref.kind == change.ref.kind]
+def plain_ref(change: ObjectChange) -> ObjectRef:
+    """A generated object by the name that a person gave it, without its hash."""
+    ref = change.ref
+    return ref if change.renamed_from is None else replace(ref, name=ref.name.rpartition("-")[0])
+
+
+def _image(change: ObjectChange, container: str) -> tuple[str, str]:
+    return next(((image.before, image.after) for image in change.images if image.container == container), ("", ""))
 
 
 def _based(

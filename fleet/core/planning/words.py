@@ -12,10 +12,10 @@ from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, ObjectRef, short
 from fleet.core.objects import PruneRule
 from fleet.core.planning.aside import is_deleted, is_written, remarks_aside
-from fleet.core.planning.change import How, ImageChange, ObjectChange, Restart, Sign
+from fleet.core.planning.change import How, ImageChange, ObjectChange, Sign
 from fleet.core.planning.course import words_of
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
-from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject
+from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject, plain_ref
 from fleet.core.planning.live_words import live_remarks
 from fleet.core.planning.phrases import NAMES_SHOWN, counted, on_clusters, some_of
 from fleet.core.planning.settings import setting_remarks
@@ -150,7 +150,7 @@ def lines_of(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> Iterator[
     width = min(_LABEL_WIDTH, max(map(len, labels), default=0))
     for label, item in zip(labels, shown, strict=True):
         texts = list(_texts_of(item, renames, outcomes, folding))
-        note = _restart_words(item.change.restart)
+        note = _restart_words(item)
         first = texts[0] if texts else ""
         yield f"{label:<{width}}  {first}  {note}".rstrip() if note else f"{label:<{width}}  {first}".rstrip()
         for text in texts[1:]:
@@ -177,7 +177,7 @@ def _preface(group: ChangeGroup, plan: FleetPlan) -> Iterator[str]:
 
 def label_of(change: ObjectChange) -> str:
     """`~ Deployment shop/web`."""
-    return f"{change.sign.value} {_plain_ref(change)}"
+    return f"{change.sign.value} {plain_ref(change)}"
 
 
 def field_in_words(drift: FieldDrift, folding: Folding) -> str:
@@ -186,16 +186,8 @@ def field_in_words(drift: FieldDrift, folding: Folding) -> str:
 
 
 def _label(item: ShownObject) -> str:
-    more = f" and {item.names - 1} more" if item.names > 1 else ""
+    more = f" and {len(item.others)} more" if item.others else ""
     return label_of(item.change) + more
-
-
-def _plain_ref(change: ObjectChange) -> ObjectRef:
-    """A generated object by the name that a person gave it."""
-    ref = change.ref
-    if change.renamed_from is None:
-        return ref
-    return ObjectRef(ref.group, ref.kind, ref.namespace, ref.name.rpartition("-")[0])
 
 
 def _texts_of(
@@ -204,20 +196,37 @@ def _texts_of(
     outcomes: Mapping[ObjectRef, str],
     folding: Folding,
 ) -> Iterator[str]:
+    yield from _own_texts(item, renames, outcomes, folding)
+    if item.others:
+        names = [f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name for ref in item.others]
+        left = len(names) - folding.fields
+        yield f"also {', '.join(names[: folding.fields])}" + (f" and {left} more" if left > 0 else "")
+
+
+def _own_texts(
+    item: ShownObject,
+    renames: Mapping[tuple[str, str], ObjectChange],
+    outcomes: Mapping[ObjectRef, str],
+    folding: Folding,
+) -> Iterator[str]:
     change = item.change
     if change.sign is Sign.DELETE:
-        yield _deletion_words(change, outcomes)
+        if words := _deletion_words(change, outcomes):
+            yield words
         return
     images = {image.container: image for image in change.images}
     several = len(images) > 1
     if item.fields or change.sign is Sign.CREATE:
-        yield from (_image_words(image, several=several) for image in images.values())
+        for image in images.values():
+            yield _image_words(image, item.images.get(image.container, 1), several=several)
+    if item.contents > 1:
+        yield f"content differs from cluster to cluster, {item.contents} results"
     fields = [shown for shown in item.fields if not _is_image(shown.field.path, images)]
     texts: list[str] = []
     for shown in fields:
         followed = _followed(shown.field.desired, shown.field.live, renames)
         if followed:
-            texts += [f"follows {change.ref.kind} {_plain_ref(change).name}" for change in followed]
+            texts += [f"follows {change.ref.kind} {plain_ref(change).name}" for change in followed]
         else:
             texts += _field_words(shown, folding)
     texts = list(dict.fromkeys(texts))  # an env entry and its volume may follow the same object
@@ -285,8 +294,10 @@ def _is_image(path: str, images: Mapping[str, ImageChange]) -> bool:
     return ("init/" if found["kind"] == "initContainers" else "") + found["name"] in images
 
 
-def _image_words(image: ImageChange, *, several: bool) -> str:
+def _image_words(image: ImageChange, variants: int, *, several: bool) -> str:
     name = f" of {image.container}" if several else ""
+    if variants > 1:
+        return f"image{name} differs from cluster to cluster, {variants} values"
     if not image.before or not image.after:
         return f"image{name} {image.after or image.before}" + ("" if image.after else " removed")
     repository, mark, tag = image.before.rpartition(":")
@@ -295,10 +306,13 @@ def _image_words(image: ImageChange, *, several: bool) -> str:
     return f"image{name} {image.before} -> {after_tag if is_tag else image.after}"
 
 
-def _restart_words(restart: Restart | None) -> str:
-    if restart is None or restart.pods == 0:
-        return ""
-    return "restarts a pod on each node" if restart.pods is None else f"restarts {counted(restart.pods, 'pod')}"
+def _restart_words(item: ShownObject) -> str:
+    counts = sorted(pods for pods in item.pods if pods is not None)
+    if counts and counts[0] != counts[-1]:
+        return f"restarts {counts[0]}-{counts[-1]} pods"
+    if counts:
+        return f"restarts {counted(counts[0], 'pod')}" if counts[0] else ""
+    return "restarts a pod on each node" if item.pods else ""
 
 
 def _field_words(shown: ShownField, folding: Folding) -> list[str]:

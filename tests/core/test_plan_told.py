@@ -1,0 +1,173 @@
+"""A plan hides nothing behind what it tells once: other objects, other contents and other ends are told as such."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from core.test_change import config, plan, result, web, workload
+
+from fleet.core.planning.change import UnitChange
+from fleet.core.planning.document import document_of
+from fleet.core.planning.groups import VARIANTS_SHOWN, groups_of
+from fleet.core.planning.markdown import markdown_of
+from fleet.core.planning.words import FOLDED, WHOLE, lines_of
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
+OVERLAYS = ("crds", "logging", "network")
+
+
+def named(document: dict[str, Any], name: str, **annotations: str) -> dict[str, Any]:
+    metadata = {**document["metadata"], "name": name}
+    return {**document, "metadata": {**metadata, "annotations": annotations} if annotations else metadata}
+
+
+def deployment(overlay: str, image: str = "", **annotations: str) -> dict[str, Any]:
+    return named(workload(image=image or f"reg/{overlay}:1"), overlay, **annotations)
+
+
+def grows(overlay: str, *more: dict[str, Any], cluster: str = "eu-1") -> UnitChange:
+    kept = config("kept")
+    return web(result(kept), result(kept, *more), f"{overlay}@{cluster}")
+
+
+def shrinks(overlay: str, *less: dict[str, Any], cluster: str = "eu-1") -> UnitChange:
+    kept = [config(f"k{index}") for index in range(9)]
+    return web(result(*kept, *less), result(*kept), f"{overlay}@{cluster}")
+
+
+def folded(units: list[UnitChange], *, wide: bool = False) -> str:
+    found = plan(units)
+    groups = groups_of(found.units, folded=not wide)
+    return "\n".join(line for group in groups for line in lines_of(group, found, WHOLE if wide else FOLDED))
+
+
+def in_json(units: list[UnitChange]) -> dict[str, list[dict[str, Any]]]:
+    """What the document says of each unit: its own objects, or those of its group."""
+    found = document_of(plan(units))
+    jsonschema.validate(found, SCHEMA)
+    document: Any = found
+    of_group = {name: group["objects"] for group in document["groups"] for name in group["units"]}
+    return {unit["name"]: unit.get("objects", of_group[unit["name"]]) for unit in document["units"]}
+
+
+def test_new_objects_of_several_overlays_are_told_each_with_its_own_images() -> None:
+    units = [grows(overlay, deployment(overlay)) for overlay in OVERLAYS]
+    for text in (folded(units), folded(units, wide=True), markdown_of(plan(units))):
+        for overlay in OVERLAYS:
+            assert f"+ Deployment shop/{overlay}" in text
+            assert f"image reg/{overlay}:1" in text
+    images = {name: objects[0]["images"][0]["after"] for name, objects in in_json(units).items()}
+    assert images == {f"{overlay}@eu-1": f"reg/{overlay}:1" for overlay in OVERLAYS}
+
+
+def test_the_same_new_object_of_several_overlays_is_told_once() -> None:
+    units = [grows(overlay, deployment("agent")) for overlay in OVERLAYS]
+    assert folded(units).count("+ Deployment") == 1
+
+
+def test_deleted_objects_of_several_overlays_are_all_named() -> None:
+    units = [shrinks(overlay, deployment(overlay)) for overlay in OVERLAYS]
+    assert folded(units) == "- Deployment shop/crds and 2 more  also shop/logging, shop/network"
+    for text in (folded(units, wide=True), markdown_of(plan(units))):
+        assert all(f"shop/{overlay}" in text for overlay in OVERLAYS)
+    names = {name: objects[0]["object"]["name"] for name, objects in in_json(units).items()}
+    assert names == {f"{overlay}@eu-1": overlay for overlay in OVERLAYS}
+
+
+def test_what_is_kept_in_one_overlay_is_not_said_to_be_kept_in_all() -> None:
+    units = [
+        shrinks(overlay, deployment(overlay, **({"fleet.internal/prune": "disabled"} if overlay == "crds" else {})))
+        for overlay in OVERLAYS
+    ]
+    for text in (folded(units), folded(units, wide=True), markdown_of(plan(units))):
+        (kept,) = [line for line in text.splitlines() if "kept: prune is disabled" in line]
+        assert "shop/crds " in kept
+        assert "more" not in kept
+    rules = {name: objects[0]["prune"] for name, objects in in_json(units).items()}
+    assert rules == {"crds@eu-1": "disabled", "logging@eu-1": "allowed", "network@eu-1": "allowed"}
+
+
+def test_what_is_kept_on_one_cluster_is_not_said_to_be_kept_on_many_others() -> None:
+    kept = [config(f"k{index}") for index in range(9)]
+    units = [
+        web(
+            result(*kept, deployment("old", **({"fleet.internal/prune": "disabled"} if not index else {}))),
+            result(*kept, config("region", at=f"r{index}")),  # so that there are too many ways to tell each apart
+            f"web@c{index}",
+        )
+        for index in range(VARIANTS_SHOWN + 2)
+    ]
+    told = [line for line in folded(units).splitlines() if line.startswith("- Deployment")]
+    assert len(told) == 2
+    assert [line for line in told if "kept" in line] == ["- Deployment shop/old    kept: prune is disabled on it"]
+
+
+def of_cluster(index: int, **more: Any) -> dict[str, Any]:
+    return deployment("web", f"reg-{index}/web:1", **more)
+
+
+def comes(index: int, cluster: str) -> UnitChange:
+    return grows("web", of_cluster(index), cluster=cluster)
+
+
+def moves_on(index: int, cluster: str) -> UnitChange:
+    return web(result(of_cluster(99)), result(of_cluster(index)), f"web@{cluster}")
+
+
+@pytest.mark.parametrize("made", [comes, moves_on])
+def test_an_image_of_its_own_on_each_cluster_is_said_to_differ(made: Callable[[int, str], UnitChange]) -> None:
+    units = [made(index, f"c{index:02}") for index in range(30)]
+    assert "image differs from cluster to cluster, 30 values" in folded(units)
+    assert "reg-0/web:1" not in folded(units)
+    wide = folded(units, wide=True)
+    assert all(f"reg-{index}/web:1" in wide for index in range(30))
+    found = in_json(units)
+    assert [found[f"web@c{index:02}"][0]["images"][0]["after"] for index in range(30)] == [
+        f"reg-{index}/web:1" for index in range(30)
+    ]
+    few = [made(index, f"c{index:02}") for index in range(VARIANTS_SHOWN)]
+    assert all(f"reg-{index}/web:1" in folded(few) for index in range(VARIANTS_SHOWN))
+
+
+def test_a_new_object_whose_content_differs_is_said_to_differ_and_one_that_does_not_is_not() -> None:
+    units = [grows("web", config("region", at=f"r{index}"), cluster=f"c{index}") for index in range(9)]
+    assert folded(units) == "+ ConfigMap shop/region  content differs from cluster to cluster, 9 results"
+    assert document_of(plan(units))["groups"][0]["varying"] == ["ConfigMap shop/region: content"]  # type: ignore[index, call-overload]
+    alike = [grows("web", config("region", at="r"), cluster=f"c{index}") for index in range(9)]
+    assert folded(alike) == "+ ConfigMap shop/region"
+
+
+def test_pods_that_restart_are_told_as_they_differ() -> None:
+    units = [
+        web(
+            result(workload(replicas=replicas)),
+            result(workload(replicas=replicas, image="reg/web:2")),
+            f"web@c{replicas}",
+        )
+        for replicas in (2, 5)
+    ]
+    assert folded(units).endswith("restarts 2-5 pods")
+    assert folded(units[:1]).endswith("restarts 2 pods")
+
+
+def test_objects_of_several_overlays_are_compared_with_those_to_which_the_same_happens() -> None:
+    """Their names sort otherwise from overlay to overlay."""
+    units = [
+        web(
+            result(config(f"{one}-cfg", a="1"), config(f"{two}-cfg", b="1")),
+            result(config(f"{one}-cfg", a="2"), config(f"{two}-cfg", b="2")),
+            f"{overlay}@eu-1",
+        )
+        for overlay, one, two in (("crds", "a", "z"), ("logging", "z", "a"), ("network", "a", "z"))
+    ]
+    assert folded(units).splitlines() == [
+        "~ ConfigMap shop/a-cfg and 1 more  data.a 1 -> 2",
+        "                                   also shop/z-cfg",
+        "~ ConfigMap shop/z-cfg and 1 more  data.b 1 -> 2",
+        "                                   also shop/a-cfg",
+    ]
