@@ -91,13 +91,16 @@ class Books:
     def must_wait(self, name: UnitName, result: Rendered) -> bool:
         """Whether a result that is new is not to be held at once."""
         fleet, held = self._view.fleet, self.held.get(name)
-        if fleet is None or name not in fleet.units or self.is_first:
-            return False
-        if held is not None and held.bundle == result.bundle:
+        if fleet is None or name not in fleet.units or self.is_first or self.holds(name, result):
             return False
         unit = fleet.units[name]
         is_shown_only = held is not None and not is_at_once(unit.overlay.rollout)
         return self.goes_by_steps(name) or is_shown_only or self.is_barred(name, result)
+
+    def holds(self, name: UnitName, result: Result) -> bool:
+        """Whether a unit was told to hold this very result last."""
+        held = self.held.get(name)
+        return held is not None and isinstance(result, Rendered) and held.bundle == result.bundle
 
     def told(self, name: UnitName) -> Result | None:
         """What a unit is told to have now, or why it has nothing."""
@@ -113,6 +116,7 @@ class Books:
     def pending(self) -> dict[UnitName, frozenset[ObjectRef]]:
         """What units may still delete by what they hold: what the hub permitted, and what a person is asked about."""
         found = {name: refs for name, refs in self.permits.items() if refs}
+        found |= {name: refs for name, refs in self.permits_to_come.items() if refs and self.is_shown_only(name)}
         for name, report in self._view.units.items():
             if report.holds:
                 asked = frozenset(item.ref for hold in report.holds for item in hold.deletions)

@@ -18,6 +18,7 @@ from fleet.core.objects import Bundle
 from fleet.core.proven import Guidebook
 from fleet.core.results import Rendered, Result
 from fleet.core.rollout import Move, Rename
+from fleet.core.status import UnitReport
 from fleet.errors import StateDamaged
 from fleet.ports.state import State
 from fleet.values import dataclass
@@ -51,12 +52,15 @@ class Deletions:
         self._state, self._holdings, self._wall = state, Holdings(state, bundle_of), wall
         self._judged = self._saved = Judged()
         self._moves: dict[UnitName, frozenset[Move]] = {}  # found anew by each process, with the results
+        self._to_go: Mapping[UnitName, frozenset[ObjectRef]] = {}  # what was permitted and may still come
+        self._gone_at: dict[tuple[UnitName, ObjectRef], float] = {}  # what of that went since it was judged last
 
     async def start(self) -> None:
         """Take over what an earlier process judged. Raises StateError."""
         text = await self._state.get_value(JUDGED)
         try:
             self._judged = self._saved = decode_judged(text) if text else Judged()
+            self._to_go = self._judged.to_go()
         except ValueError as error:
             raise StateDamaged(
                 "which deletions were permitted and held cannot be read",
@@ -71,6 +75,17 @@ class Deletions:
     def saved(self) -> None:
         """`values` are durable."""
         self._saved = self._judged
+
+    def hear(self, reports: Iterable[UnitReport]) -> None:
+        """Note when what was permitted is gone: it counts for an hour longer (R9)."""
+        for report in reports:
+            to_go = self._to_go.get(report.unit, NOTHING)
+            gone = to_go - {status.ref for status in report.objects} if to_go else NOTHING
+            for ref in to_go:
+                if ref not in gone:
+                    self._gone_at.pop((report.unit, ref), None)
+                else:
+                    self._gone_at.setdefault((report.unit, ref), self._state.run_time())
 
     def renames_of(self, unit: UnitName) -> frozenset[Rename]:
         """What of a unit is under another name by what was judged of it last, as far as it may still be there."""
@@ -121,8 +136,9 @@ class Deletions:
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
         """What each unit of `fresh` may delete by itself; `values` are to be written before any worker hears of it.
 
-        given: what units may delete already by the very result that they are judged by again; it is not judged anew,
-        and where it moves by now, `moves_of` says so, which goes before any permit.
+        given: what units may delete already by the very result that they are judged by again. Neither that nor what the
+        notes say of it is judged anew, but for what a person rejected meanwhile; where it moves by now, `moves_of` says
+        so, which goes before any permit.
         guides: who went before each in its rollout. What those lost is proven, and counts on no number of clusters.
         What may be a move (`moves_of`) is not permitted, and counts all the same.
         """
@@ -134,7 +150,6 @@ class Deletions:
             if isinstance(result, Rendered):  # else it goes on with what it holds, and what stays of that stays
                 self._moves.pop(name, None)
                 losses[name] = await self._loss_of(name, result, known, wishes, guides, lost_by)
-        given = {name: refs for name, refs in (given or {}).items() if name not in losses or losses[name].is_known}
         later = {name.overlay for name, loss in losses.items() if loss.built_soon}
         by_overlay: dict[OverlayName, dict[UnitName, Loss]] = {}
         for name, loss in losses.items():
@@ -143,11 +158,15 @@ class Deletions:
                 self._moves[name] = stay | whole_commit(loss.gone - {move.ref for move in stay})
             elif loss.is_read and name.overlay not in later:
                 by_overlay.setdefault(name.overlay, {})[name] = loss
-        permits = dict.fromkeys(losses, NOTHING)
-        self._judged = self._judged.within_hour(self._state.run_time())
+        if self._judged.permitted:
+            left = await self._left(known)
+            self._judged = self._judged.looked_at(left.get, self._gone_at, self._state.run_time())
+            self._gone_at = {}
+        permits = {name: self._given(name, fresh, loss, given or {}) for name, loss in losses.items()}
         for overlay, of_overlay in by_overlay.items():
-            permits |= await self._judge(overlay, of_overlay, fresh, known, given, limit_clusters)
-        return permits | {name: permits.get(name, NOTHING) | refs for name, refs in given.items()}
+            permits |= await self._judge(overlay, of_overlay, fresh, known, permits, limit_clusters)
+        self._to_go = self._judged.to_go()
+        return permits
 
     async def _loss_of(
         self,
@@ -190,8 +209,9 @@ class Deletions:
         limit_clusters: int,
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
         """What the units of one overlay may delete, together (R9)."""
-        per_unit = {name: loss.counted - given.get(name, NOTHING) for name, loss in losses.items()}
+        per_unit = {name: loss.counted - given[name] for name, loss in losses.items()}
         await self._settle(overlay, fresh, known)
+        rejected = await self._rejected(overlay, NOTHING.union(*(given[name] for name in losses)))
         doomed = NOTHING.union(*per_unit.values())
         verdict = judge_across(
             per_unit,
@@ -201,12 +221,41 @@ class Deletions:
         )
         stay = {name: frozenset(move.ref for move in self.moves_of(name)) for name in per_unit}
         let = {name: refs - stay[name] for name, refs in verdict.permits.items() if losses[name].is_known}
-        self._judged = self._judged.with_permits(let, self._state.run_time())
+        bundles = {name: result.bundle for name, result in fresh.items() if isinstance(result, Rendered)}
+        self._judged = self._judged.with_permits(let, bundles)
         for name, refs in per_unit.items():
             result = fresh[name]
             if isinstance(result, Rendered) and (refs & verdict.held or name in self._judged.held):
                 self._judged = self._judged.with_held(name, result.bundle, refs & verdict.held, self._wall())
-        return {name: refs | (losses[name].proven - stay[name]) for name, refs in let.items()}
+        return {
+            name: (given[name] - rejected) | (let[name] | losses[name].proven - stay[name] if name in let else NOTHING)
+            for name in losses
+        }
+
+    def _given(
+        self,
+        name: UnitName,
+        fresh: Mapping[UnitName, Result],
+        loss: Loss,
+        given: Mapping[UnitName, frozenset[ObjectRef]],
+    ) -> frozenset[ObjectRef]:
+        """What of a unit's loss was permitted by this very result, by an earlier process as far as it was noted."""
+        result = fresh[name]
+        noted = self._judged.permitted_by(name, result.bundle) if isinstance(result, Rendered) else NOTHING
+        return (given.get(name, NOTHING) | noted) & loss.gone if loss.is_known else NOTHING
+
+    async def _left(self, known: Known) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        """Of units with open permits: what they have and shall not have. Without those of which that is not known."""
+        found: dict[UnitName, frozenset[ObjectRef]] = {}
+        for name in self._to_go:
+            held, report = known.held.get(name), known.reports.get(name)
+            if held is None:
+                found[name] = NOTHING
+            elif report is not None:
+                with contextlib.suppress(StateDamaged):
+                    wanted = await self._holdings.refs_of(held.bundle)
+                    found[name] = frozenset(status.ref for status in report.objects) - wanted
+        return found
 
     async def leaving_waits(self, unit: UnitName, known: Known, waiting: Mapping[UnitName, Rendered]) -> str:
         """Why a unit that left the repo is not let go yet, "" where it may go.
@@ -229,6 +278,7 @@ class Deletions:
     def rename(self, old: ClusterName, new: ClusterName) -> tuple[Judged, Mapping[UnitName, frozenset[Move]]]:
         """A cluster has another name; `values` are to be written with that. Returns what to `restore` else."""
         before, self._judged = (self._judged, self._moves), self._judged.renamed(old, new)
+        self._to_go = self._judged.to_go()
         self._moves = {
             UnitName(name.overlay, new) if name.cluster == old else name: moves for name, moves in self._moves.items()
         }
@@ -237,6 +287,7 @@ class Deletions:
     def restore(self, before: tuple[Judged, Mapping[UnitName, frozenset[Move]]]) -> None:
         """As it was before a rename that could not be written."""
         self._judged, self._moves = before[0], dict(before[1])
+        self._to_go = self._judged.to_go()
 
     # What is held back
 
@@ -267,23 +318,27 @@ class Deletions:
         """
         if self._judged.is_full():
             return doomed
-        held = {name: note for name, note in self._judged.held.items() if name.overlay == overlay}
         barred = NOTHING
-        for name, note in held.items():
+        for name, note in self._judged.held.items():
             result = fresh.get(name)
-            if isinstance(result, Rendered) and result.bundle == note.bundle:
+            if name.overlay == overlay and isinstance(result, Rendered) and result.bundle == note.bundle:
                 barred |= note.refs & doomed
-        if any(note.refs & doomed - barred for note in held.values()):
-            decisions: dict[tuple[UnitName, ObjectRef], str] = {}
-            rows = [row for row in await self._state.holds() if row.overlay == overlay]
-            for row in sorted(rows, key=lambda row: row.decided_at):
-                for request in row.requests if row.decision in ("approved", "rejected") else ():
-                    note = held.get(request.unit)
-                    if note is not None and row.decided_at >= note.at:
-                        listed = (item.ref for item in request.deletions)
-                        decisions |= {(request.unit, ref): row.decision for ref in listed if ref in note.refs}
-            barred |= {ref for (_, ref), decision in decisions.items() if decision == "rejected"} & doomed
-        return barred
+        return barred | await self._rejected(overlay, doomed - barred)
+
+    async def _rejected(self, overlay: OverlayName, among: frozenset[ObjectRef]) -> frozenset[ObjectRef]:
+        """Of these objects: what is held back for units of an overlay, and a person rejected since."""
+        held = {name: note for name, note in self._judged.held.items() if name.overlay == overlay}
+        if not any(note.refs & among for note in held.values()):
+            return NOTHING
+        decisions: dict[tuple[UnitName, ObjectRef], str] = {}
+        rows = [row for row in await self._state.holds() if row.overlay == overlay]
+        for row in sorted(rows, key=lambda row: row.decided_at):
+            for request in row.requests if row.decision in ("approved", "rejected") else ():
+                note = held.get(request.unit)
+                if note is not None and row.decided_at >= note.at:
+                    listed = (item.ref for item in request.deletions)
+                    decisions |= {(request.unit, ref): row.decision for ref in listed if ref in note.refs}
+        return frozenset(ref for (_, ref), decision in decisions.items() if decision == "rejected") & among
 
     async def _renames(self, name: UnitName, bundle: Digest, known: Known) -> frozenset[Rename]:
         """What a unit holds under another name by this result: of what it was told to hold last, and of what it had.

@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.moves import Taker, Unsure
-from fleet.core.objects import Bundle
+from fleet.core.objects import Bundle, BundleObject, Scope
 from fleet.core.proven import Guides, proven_by
 from fleet.core.renames import renames_of
 from fleet.core.results import EMPTY_BUNDLE, Rendered, Result
@@ -76,6 +77,11 @@ class Wishes:
         return self._on.get(cluster, ())
 
 
+def _names_of(item: BundleObject) -> tuple[ObjectRef, ...]:
+    is_unsure = item.scope is Scope.UNKNOWN and item.ref.namespace
+    return (item.ref, replace(item.ref, namespace="")) if is_unsure else (item.ref,)
+
+
 def _is_same(one: Result | None, other: Rendered) -> bool:
     return isinstance(one, Rendered) and one.bundle == other.bundle
 
@@ -89,13 +95,16 @@ class Holdings:
         self._pairs: OrderedDict[tuple[Digest, Digest], Mapping[ObjectRef, ObjectRef]] = OrderedDict()
 
     async def refs_of(self, digest: Digest) -> frozenset[ObjectRef]:
-        """What a bundle holds; raises StateDamaged where it cannot be had: that is not known then, not nothing (R5)."""
+        """What a bundle holds; raises StateDamaged where it cannot be had: that is not known then, not nothing (R5).
+
+        Of a kind of which only the cluster knows whether it lives in namespaces, under either name.
+        """
         if digest == EMPTY_BUNDLE.digest:
             return NOTHING
         refs = self._refs.get(digest)
         if refs is None:
             bundle = await self._bundle_of(digest)
-            refs = self._refs[digest] = frozenset(item.ref for item in bundle.objects)
+            refs = self._refs[digest] = frozenset(ref for item in bundle.objects for ref in _names_of(item))
             if len(self._refs) > REFS_KEPT:
                 self._refs.popitem(last=False)
         else:

@@ -56,6 +56,7 @@ class Releases:
             coming = {**{name: books.results[name] for name in again if name in books.results}, **fresh}
             # What was permitted for what a unit is told stays so: a newer commit that only waits asks nobody about it.
             given = {name: books.permits.get(name) if name in fresh else books.permits_of(name) for name in again}
+            given |= {name: books.permits.get(name) for name, result in now.items() if books.holds(name, result)}
             given = {name: refs for name, refs in given.items() if refs}
             permits = await self._permits_of({**again, **now}, self._view.passages, building, coming, given, waiting)
             rows = [

@@ -51,6 +51,7 @@ class Intake:
         for refusal in refused:
             self._refusals.note(refusal)
         self._state.put_reports((report,))
+        self._board.deletions.hear(report.units)
         await self._take_identity(report)
         for unit in report.units:
             if unit.detached:

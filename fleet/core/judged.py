@@ -1,34 +1,42 @@
 """What was judged of deletions across clusters, as it is kept over restarts (R9, R22).
 
-permitted counts for an hour, so that many small releases do not pass where one large one is held; what was held back
-counts as long as it stands and nobody wants it again, so that it does not trickle out by later commits. What was
-renamed is told to its worker as long as the old object may be there.
+What was permitted counts until it is gone and an hour longer, so that many small releases do not pass where one large
+one is held, also where a window or a suspension lets all of it go together; what was held back counts as long as it
+stands and nobody wants it again, so that it does not trickle out by later commits. What was renamed is told to its
+worker as long as the old object may be there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.rollout import Rename
 from fleet.values import dataclass, field
 
 HOUR_SECONDS = 3600.0
-MOST_PERMITTED = 20_000  # deletions within an hour that are remembered; nothing more is permitted meanwhile
+MOST_PERMITTED = 20_000  # deletions that are remembered; nothing more is permitted meanwhile
 MOST_RENAMES = 20_000  # on their way; what is renamed beyond that counts as deleted
 Refs = frozenset[ObjectRef]
+NOTHING = Refs()
 Renames = frozenset[Rename]
 
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """Deletions that one unit was permitted. at: run time of the hub (`State.run_time`)."""
+    """Deletions that one unit was permitted by a result.
+
+    gone_at: when they were found gone, or wanted again, in the hub's run time (`State.run_time`); None while they may
+    still come.
+    """
 
     unit: UnitName
-    at: float
+    bundle: Digest
     refs: Refs
+    gone_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,44 @@ class Judged:
     held: Mapping[UnitName, HeldBack] = field(default_factory=dict[UnitName, HeldBack])
     renames: Mapping[UnitName, Renames] = field(default_factory=dict[UnitName, Renames])
 
-    def within_hour(self, now: float) -> Judged:
-        """Without what was permitted longer ago."""
-        fresh = tuple(each for each in self.permitted if each.at >= now - HOUR_SECONDS)
-        return self if len(fresh) == len(self.permitted) else replace(self, permitted=fresh)
+    def looked_at(
+        self, there: Callable[[UnitName], Refs | None], gone_at: Mapping[tuple[UnitName, ObjectRef], float], now: float
+    ) -> Judged:
+        """After a look at what of it is still to go, and without what has been gone for an hour.
+
+        there: what a unit has and shall not have, None where that is not known; gone_at: when something went, as far as
+        that was heard.
+        """
+        kept: list[Permitted] = []
+        for each in self.permitted:
+            left = there(each.unit) if each.gone_at is None else NOTHING
+            open_still = each.refs if left is None else each.refs & left
+            if open_still:
+                kept.append(replace(each, refs=open_still))
+            by_time: dict[float, set[ObjectRef]] = {}
+            for ref in each.refs - open_still:
+                at = gone_at.get((each.unit, ref), now) if each.gone_at is None else each.gone_at
+                by_time.setdefault(at, set()).add(ref)
+            late = ((at, refs) for at, refs in sorted(by_time.items()) if at >= now - HOUR_SECONDS)
+            kept += (replace(each, refs=frozenset(refs), gone_at=at) for at, refs in late)
+        return self if tuple(kept) == self.permitted else replace(self, permitted=tuple(kept))
+
+    def to_go(self) -> Mapping[UnitName, Refs]:
+        """What was permitted and may still come."""
+        found: dict[UnitName, Refs] = {}
+        for each in self.permitted:
+            if each.gone_at is None:
+                found[each.unit] = found.get(each.unit, NOTHING) | each.refs
+        return found
+
+    def permitted_by(self, unit: UnitName, bundle: Digest) -> Refs:
+        """What a unit may delete by a result, and did not yet as far as is known."""
+        by_it = (each for each in self.permitted if each.gone_at is None)
+        of_it = (each.refs for each in by_it if (each.unit, each.bundle) == (unit, bundle))
+        return NOTHING.union(*of_it)
 
     def is_full(self) -> bool:
-        """Whether so much was permitted within the hour that no more can be remembered."""
+        """Whether so much was permitted that no more can be remembered."""
         return sum(len(each.refs) for each in self.permitted) >= MOST_PERMITTED
 
     def clusters_by_ref(self, overlay: OverlayName) -> Mapping[ObjectRef, frozenset[ClusterName]]:
@@ -66,13 +105,13 @@ class Judged:
                 found.setdefault(ref, set()).add(unit.cluster)
         return {ref: frozenset(clusters) for ref, clusters in found.items()}
 
-    def with_permits(self, permits: Mapping[UnitName, Refs], now: float) -> Judged:
-        """With what was permitted now; what was permitted before keeps its time."""
-        known: dict[UnitName, set[ObjectRef]] = {}
-        for each in self.permitted:
-            known.setdefault(each.unit, set()).update(each.refs)
-        new = (Permitted(unit, now, refs - known.get(unit, set())) for unit, refs in sorted(permits.items()))
-        return replace(self, permitted=(*self.permitted, *(each for each in new if each.refs)))
+    def with_permits(self, permits: Mapping[UnitName, Refs], bundles: Mapping[UnitName, Digest]) -> Judged:
+        """With what was permitted now, each by its bundle; what was permitted before it counts once."""
+        new = tuple(Permitted(unit, bundles[unit], refs) for unit, refs in sorted(permits.items()) if refs)
+        now = {each.unit: each.refs for each in new}
+        before = (replace(each, refs=each.refs - now.get(each.unit, NOTHING)) for each in self.permitted)
+        permitted = (*(each for each in before if each.refs), *new)
+        return self if permitted == self.permitted else replace(self, permitted=permitted)
 
     def with_held(self, unit: UnitName, bundle: Digest | None, refs: Refs, now: float) -> Judged:
         """With what of a unit waits for a person now. bundle: None keeps that of before."""
@@ -102,6 +141,9 @@ class Judged:
 
 def encode_judged(judged: Judged) -> str:
     """As one text for the state; units with the same list share it."""
+    permitted: dict[tuple[Digest, Refs, float | None], list[str]] = {}
+    for each in judged.permitted:
+        permitted.setdefault((each.bundle, each.refs, each.gone_at), []).append(str(each.unit))
     groups: dict[Refs, list[tuple[str, Digest, float]]] = {}
     for unit, held in sorted(judged.held.items()):
         groups.setdefault(held.refs, []).append((str(unit), held.bundle, held.at))
@@ -109,7 +151,7 @@ def encode_judged(judged: Judged) -> str:
     for unit, renames in sorted(judged.renames.items()):
         names.setdefault(renames, []).append(str(unit))
     document = {
-        "permitted": [[str(each.unit), each.at, _keys(each.refs)] for each in judged.permitted],
+        "permitted": [[units, bundle, gone_at, _keys(refs)] for (bundle, refs, gone_at), units in permitted.items()],
         "held": [[units, _keys(refs)] for refs, units in groups.items()],
         "renames": [
             [units, [[each.old.key, each.new.key, each.said_by] for each in sorted(renames)]]
@@ -123,7 +165,7 @@ def decode_judged(text: str) -> Judged:
     """The other way round; raises ValueError."""
     try:
         document = json.loads(text)
-        permitted = tuple(Permitted(UnitName.parse(unit), at, _refs(keys)) for unit, at, keys in document["permitted"])
+        permitted = tuple(each for row in document["permitted"] for each in _permitted(*row))
         held = {
             UnitName.parse(unit): HeldBack(Digest(bundle), at, refs)
             for units, keys in document["held"]
@@ -139,6 +181,16 @@ def decode_judged(text: str) -> Judged:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"judged deletions are not in the form they were written in: {error}") from error
     return Judged(permitted, held, renames)
+
+
+def _permitted(units: Any, bundle: Any, *rest: Any) -> Iterable[Permitted]:
+    if isinstance(units, str):  # as it was written before: one unit, when it was permitted, what
+        yield Permitted(UnitName.parse(units), Digest(""), _refs(rest[0]), float(bundle))
+        return
+    gone_at, keys = rest
+    refs = _refs(keys)
+    for unit in units:
+        yield Permitted(UnitName.parse(unit), Digest(bundle), refs, gone_at)
 
 
 def _keys(refs: Refs) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import pytest
 from core.building import ref
@@ -12,7 +13,7 @@ from fleet.controllers.holdings import Known
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.moves import Unsure
-from fleet.core.objects import Bundle
+from fleet.core.objects import Bundle, Scope
 from fleet.core.results import Rendered
 from fleet.core.status import Health, HoldRequest, ObjectStatus, PendingDeletion, Sync, UnitReport
 from fleet.errors import StateDamaged
@@ -24,6 +25,7 @@ WEB = OverlayName("web")
 WITH, WITHOUT = Rendered(Digest("with"), Revision("c" * 40)), Rendered(Digest("without"), Revision("d" * 40))
 AGAIN = Rendered(Digest("again"), Revision("e" * 40))  # another result without x
 DAMAGED = Rendered(Digest("damaged"), Revision("f" * 40))  # a bundle that cannot be had
+SCOPES: dict[ObjectRef, Scope] = {}
 HOLDS = {WITH.bundle: {X, Y}, WITHOUT.bundle: {Y}, AGAIN.bundle: {Y}}
 
 
@@ -32,12 +34,14 @@ class Item:
     """As much of an object as is asked for."""
 
     ref: ObjectRef
+    scope: Scope = Scope.NAMESPACED
 
 
 async def bundle_of(digest: Digest) -> Bundle:
     if digest == DAMAGED.bundle:
         raise StateDamaged("that bundle cannot be had")
-    return Bundle(digest, tuple(Item(each) for each in sorted(HOLDS[digest])))  # pyright: ignore[reportArgumentType]
+    items = (Item(each, SCOPES.get(each, Scope.NAMESPACED)) for each in sorted(HOLDS[digest]))
+    return Bundle(digest, tuple(items))  # pyright: ignore[reportArgumentType]
 
 
 def web(*numbers: int) -> list[UnitName]:
@@ -67,6 +71,7 @@ class World:
     guided: Guided = field(default_factory=Guided)
     unsure: dict[ClusterName, list[Unsure]] = field(default_factory=dict)
     coming: dict[UnitName, Rendered] = field(default_factory=dict)
+    permits: Mapping[UnitName, frozenset[ObjectRef]] = field(default_factory=dict)  # as given last
 
     def __post_init__(self) -> None:
         self.state.run_time = lambda: self.now + self.stepped
@@ -84,6 +89,7 @@ class World:
         self.reports[unit] = UnitReport(
             unit, told.commit, told.bundle, Sync.SYNCED, Health.HEALTHY, self.now, objects=objects
         )
+        self.deletions.hear([self.reports[unit]])
 
     async def release(self, units: list[UnitName], result: Rendered) -> set[UnitName]:
         """Who may delete x by this result; the others' workers hold it."""
@@ -97,7 +103,22 @@ class World:
         self.deletions.saved()
         self.held.update(fresh)
         self.results.update(fresh)
+        self.permits = permits
         return {unit for unit in fresh if X in permits[unit]}
+
+    async def ask(self, units: list[UnitName], decision: str) -> None:
+        """A hold of x on these, and what a person says to it."""
+        asked = tuple(
+            HoldRequest(unit, WITHOUT.commit, "prune-budget", "", (PendingDeletion(X, "u", Digest("live")),))
+            for unit in units
+        )
+        digest = Digest("list")
+        row = await self.state.put_hold(HoldRow("", WEB, WITHOUT.commit, self.now, digest, asked, self.now + 9e9))
+        if decision:
+            self.now += 1
+            await self.state.decide_hold(
+                row.id, list_digest=digest, decision=decision, actor="jo", reason="", at=self.now
+            )
 
     async def audit(self, unit: UnitName) -> None:
         entry = AuditEntry(self.now, "worker", "delete", unit.cluster, unit=str(unit), object=X.key, outcome="done")
@@ -156,6 +177,33 @@ async def test_an_hour_is_one_in_which_the_hub_ran_and_no_step_of_the_wall_clock
     assert await world.release(then, WITHOUT) == (set(then) if ran else set())
 
 
+async def test_what_was_permitted_counts_until_it_is_gone_and_an_hour_longer(world: World) -> None:
+    """A window that opens on Saturday must not let go together what a week of commits permitted three by three."""
+    first, then, last = web(0, 1, 2), web(3, 4, 5), web(6, 7, 8)
+    assert await world.release(first, WITHOUT) == set(first)
+    world.now += 2 * 24 * 3600
+    assert await world.release(then, WITHOUT) == set()
+    for unit in first:
+        world.says(unit, WITHOUT, Y)
+    world.now += 1800
+    assert await world.release(then, WITHOUT) == set()
+    await world.restart()
+    world.now += 1900
+    assert await world.release(last, WITHOUT) == set(), "what was held back counts still"
+    for unit in then:
+        world.says(unit, WITHOUT, Y)
+    assert await world.release(last, AGAIN) == set(last)
+
+
+async def test_what_a_person_rejected_is_permitted_no_more_to_those_that_had_it_either(world: World) -> None:
+    first, then = web(0, 1, 2), web(3, 4, 5)
+    assert await world.release(first, WITHOUT) == set(first)
+    assert await world.release(then, WITHOUT) == set()
+    assert await world.release(first, WITHOUT) == set(first)
+    await world.ask(then, "rejected")
+    assert await world.release(first, WITHOUT) == set()
+
+
 async def test_three_that_were_permitted_and_not_done_yet_are_permitted_after_a_restart(world: World) -> None:
     assert await world.release(web(0, 1, 2), WITHOUT) == set(web(0, 1, 2))
     await world.restart()
@@ -191,17 +239,7 @@ async def test_what_is_held_counts_no_more_once_it_is_gone_or_wanted_again(world
 async def test_what_was_rejected_stays_barred_however_few_clusters_are_left(world: World, decision: str) -> None:
     units = web(0, 1, 2, 3)
     await hold_on(world, units)
-    asked = tuple(
-        HoldRequest(unit, WITHOUT.commit, "prune-budget", "", (PendingDeletion(X, "u", Digest("live")),))
-        for unit in units
-    )
-    digest = Digest("list")
-    row = await world.state.put_hold(HoldRow("", WEB, WITHOUT.commit, world.now, digest, asked, world.now + 9e9))
-    if decision:
-        world.now += 1
-        await world.state.decide_hold(
-            row.id, list_digest=digest, decision=decision, actor="jo", reason="", at=world.now
-        )
+    await world.ask(units, decision)
     world.says(units[0], WITHOUT, Y)
     world.now += 3700
     assert await world.release(units[1:], AGAIN) == (set() if decision else set(units[1:]))
@@ -315,6 +353,24 @@ async def test_a_result_that_is_not_taken_over_yet_takes_what_it_holds_and_leave
     assert moves(world, unit) == {X: "moves to more once that is released here"}
     world.results[more], world.coming[more] = WITH, AGAIN
     assert await world.release([unit], WITHOUT) == {unit}
+
+
+@pytest.mark.parametrize(("scope", "goes"), [(Scope.UNKNOWN, False), (Scope.NAMESPACED, True)])
+async def test_what_may_live_in_no_namespace_moves_to_a_unit_that_has_it_in_another_one(
+    world: World, scope: Scope, goes: bool
+) -> None:
+    """Kustomize writes `namespace:` on every custom kind; only the cluster knows which of them live in none."""
+    (unit,) = web(0)
+    more = UnitName(OverlayName("more"), unit.cluster)
+    mine, there, theirs = (replace(X, kind="Net", namespace=namespace) for namespace in ("shop", "", "cart"))
+    with_net, taker = (Rendered(Digest(name), Revision(name)) for name in ("net", f"taker-{scope}"))
+    HOLDS.update({with_net.bundle: {mine, Y}, taker.bundle: {theirs}})
+    SCOPES.update({mine: scope, theirs: scope})
+    world.says(unit, with_net, mine if goes else there, Y)
+    world.coming[more] = taker
+    await world.take({unit: WITHOUT})
+    assert (there if not goes else mine) not in world.permits[unit] or goes
+    assert (moves(world, unit) == {}) == goes
 
 
 async def test_what_another_unit_gets_back_moves_to_it_when_both_are_taken_back(world: World) -> None:

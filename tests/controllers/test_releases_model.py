@@ -17,7 +17,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from fleet.core.fleet import Fleet, Origin, Overlay, RolloutPolicy, Unit
+from fleet.core.fleet import Fleet, Origin, Overlay, RolloutPolicy, SyncMode, SyncPolicy, Unit
 from fleet.core.ids import Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Quarantined, Stop
 from fleet.core.results import Rendered, RenderProblem
@@ -27,16 +27,18 @@ from fleet.store.memory import MemoryState
 
 UNITS = tuple(UnitName(OverlayName(name), EU.name) for name in ("a", "b", "c"))
 SHARED = ("w", "x", "y", "z")
-AT_ONCE = RolloutPolicy(steps=())
+NONE = frozenset[UnitName]()
 BROKEN = frozenset({"?"})
 
 one_unit = st.sampled_from(UNITS)
 owners = st.fixed_dictionaries({name: st.sampled_from([*UNITS, None]) for name in SHARED})
 
 
-def unit_of(name: UnitName, policy: RolloutPolicy) -> Unit:
+def unit_of(name: UnitName, is_stepwise: bool, is_manual: bool) -> Unit:
     origin = Origin(f"overlays/{name.overlay}/overlay.yaml", 1)
-    overlay = Overlay(name.overlay, f"overlays/{name.overlay}", origin, rollout=policy)
+    sync = SyncPolicy(mode=SyncMode.MANUAL if is_manual else SyncMode.AUTO)
+    policy = RolloutPolicy() if is_stepwise else RolloutPolicy(steps=())
+    overlay = Overlay(name.overlay, f"overlays/{name.overlay}", origin, sync=sync, rollout=policy)
     return Unit(name, overlay.directory, overlay.origin, (), {}, overlay, EU)
 
 
@@ -54,6 +56,8 @@ class Model(RuleBasedStateMachine):
         self.barred: set[tuple[UnitName, Digest]] = set()
         self.results: dict[UnitName, Rendered | RenderProblem] = {}
         self.fleet: Fleet | None = None
+        self.manual = NONE
+        self.applied: dict[UnitName, Digest] = {}
         self.made: dict[UnitName, list[Digest]] = {name: [] for name in UNITS}
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -66,20 +70,30 @@ class Model(RuleBasedStateMachine):
 
     @initialize(of=owners)
     def first(self, of: dict[str, UnitName | None]) -> None:
-        self.commit(of, frozenset(), frozenset())
+        self.commit(of, NONE, NONE, NONE)
         self.give_all()
         self.hub.board.books.first_is_over()
         for name in UNITS:
             self.work(name)
 
     @precondition(lambda self: self.fleet is not None and not self.to_come)
-    @rule(of=owners, broken=st.frozensets(one_unit, max_size=1), stepwise=st.frozensets(one_unit))
+    @rule(
+        of=owners,
+        broken=st.frozensets(one_unit, max_size=1),
+        stepwise=st.frozensets(one_unit),
+        manual=st.frozensets(one_unit, max_size=1),
+    )
     def commit(
-        self, of: dict[str, UnitName | None], broken: frozenset[UnitName], stepwise: frozenset[UnitName]
+        self,
+        of: dict[str, UnitName | None],
+        broken: frozenset[UnitName],
+        stepwise: frozenset[UnitName],
+        manual: frozenset[UnitName],
     ) -> None:
+        """Each object has one owner at most; a person syncs those that are manual."""
         self.commits += 1
-        commit = Revision(f"c{self.commits}")
-        units = {name: unit_of(name, RolloutPolicy() if name in stepwise else AT_ONCE) for name in UNITS}
+        commit, self.manual = Revision(f"c{self.commits}"), manual
+        units = {name: unit_of(name, name in stepwise, name in manual) for name in UNITS}
         overlays = {name.overlay: unit.overlay for name, unit in units.items()}
         self.fleet = Fleet(commit, clusters={EU.name: EU}, overlays=overlays, units=units)
         for name in UNITS:
@@ -115,7 +129,7 @@ class Model(RuleBasedStateMachine):
     def let(self, name: UnitName) -> None:
         """Its step came."""
         waiting = self.hub.board.books.waiting.get(name)
-        if waiting is not None and (name, waiting.bundle) not in self.barred:
+        if name not in self.manual and waiting is not None and (name, waiting.bundle) not in self.barred:
             seen = self.hub.view.passages
             assert self.run(self.hub.releases.let({name: waiting}, seen, seen, {}))
 
@@ -154,12 +168,29 @@ class Model(RuleBasedStateMachine):
 
     @rule(name=one_unit)
     def work(self, name: UnitName) -> None:
-        """A pass of a worker: apply, delete what may go, report."""
+        """A pass of a worker."""
+        if name not in self.manual:
+            self.carry_out(name)
+
+    @rule(name=one_unit)
+    def sync(self, name: UnitName) -> None:
+        """A person's word; what the cluster has is held from now on."""
+        if name not in self.manual:
+            return
+        self.carry_out(name)
+        waiting = self.hub.board.books.waiting.get(name)
+        if waiting is not None and waiting.bundle == self.applied.get(name):
+            seen = self.hub.view.passages
+            assert self.run(self.hub.releases.let({name: waiting}, seen, seen, {}))
+
+    def carry_out(self, name: UnitName) -> None:
+        """Apply, delete what may go, report."""
         desired = self.hub.board.publisher.slot(EU.name).desired
         part = next((one for one in desired.units if one.unit == name), None) if desired is not None else None
         if part is None or not isinstance(part.action, Apply):
             return
         action, wanted = part.action, names_in(part.action.bundle)
+        self.applied[name] = action.bundle
         for each in wanted:
             self.owner[each] = name
         stays = {move.ref.name for move in action.moves}
@@ -176,6 +207,8 @@ class Model(RuleBasedStateMachine):
     def goes(self, each: str, name: UnitName) -> None:
         del self.owner[each]
         for other in UNITS:
+            has = self.applied.get(other) if other in self.manual else None
+            assert has is None or each not in names_in(has), f"{other} has {each}, and nobody synced it"
             told = self.hub.told_bundle(other)
             assert told is None or each not in names_in(told), f"{other} is told to hold {each}"
             newest = self.newest.get(other, BROKEN)
@@ -191,12 +224,11 @@ class Model(RuleBasedStateMachine):
         """Once all is known and let go, what nobody wants is gone, and what somebody wants is there."""
         if self.to_come:
             self.give_all()
-        self.commit(of, frozenset(), frozenset())
+        self.commit(of, NONE, NONE, NONE)
         self.give_all()
-        for _ in range(3):
-            for name in UNITS:
-                self.let(name)
-                self.work(name)
+        for name in UNITS * 3:
+            self.let(name)
+            self.work(name)
         for name in UNITS:
             result = self.results[name]
             assert isinstance(result, Rendered)

@@ -9,7 +9,21 @@ import pytest
 from fleet.controllers.board import Board
 from fleet.controllers.releases import Releases
 from fleet.core.documents import canonical, digest_of_bytes
-from fleet.core.fleet import Cluster, Fleet, Mode, Origin, Overlay, Problem, Severity, Suspension, Unit, Unknown
+from fleet.core.fleet import (
+    Budget,
+    Cluster,
+    Fleet,
+    Mode,
+    Origin,
+    Overlay,
+    Problem,
+    Severity,
+    Suspension,
+    SyncMode,
+    SyncPolicy,
+    Unit,
+    Unknown,
+)
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle, BundleObject, Scope
 from fleet.core.passage import Passages, Quarantined, Stop
@@ -49,13 +63,14 @@ def result(of: Bundle, commit: str) -> Rendered:
     return Rendered(of.digest, Revision(commit))
 
 
-def unit(name: UnitName, cluster: Cluster = EU) -> Unit:
-    overlay = Overlay(name.overlay, f"overlays/{name.overlay}", Origin(f"overlays/{name.overlay}/overlay.yaml", 1))
+def unit(name: UnitName, cluster: Cluster = EU, mode: SyncMode = SyncMode.AUTO) -> Unit:
+    origin = Origin(f"overlays/{name.overlay}/overlay.yaml", 1)
+    overlay = Overlay(name.overlay, f"overlays/{name.overlay}", origin, sync=SyncPolicy(mode=mode))
     return Unit(name, overlay.directory, overlay.origin, (), {}, overlay, cluster)
 
 
-def fleet(commit: str) -> Fleet:
-    units = {name: unit(name) for name in (A, B)}
+def fleet(commit: str, manual: frozenset[UnitName] = frozenset()) -> Fleet:
+    units = {name: unit(name, EU, SyncMode.MANUAL if name in manual else SyncMode.AUTO) for name in (A, B)}
     overlays = {name.overlay: one.overlay for name, one in units.items()}
     return Fleet(Revision(commit), clusters={EU.name: EU}, overlays=overlays, units=units)
 
@@ -68,11 +83,12 @@ class Hub:
             return BUNDLES[digest]
 
         self.state, self.view = state, View(Head("main"))
+        self.manual = frozenset[UnitName]()  # units that a person syncs
         self.board = Board(state, self.view, bundle_of, None, lambda: 1000.0)  # type: ignore[arg-type]
         self.releases = Releases(state, self.view, self.board)
 
     async def commit(self, commit: str, **results: Rendered | RenderProblem) -> None:
-        self.board.take_fleet(fleet(commit))
+        self.board.take_fleet(fleet(commit, self.manual))
         await self.releases.release({UnitName.parse(f"{name}@eu-1"): one for name, one in results.items()})
         await self.releases.settle()
 
@@ -147,24 +163,45 @@ async def test_what_was_permitted_on_many_clusters_asks_nobody_when_a_newer_comm
     ran = [0.0]
     hub = await begun(MemoryState(lambda: ran[0]))
 
-    async def commit(commit: str, of: Bundle) -> None:
-        by_name = {one.name: one for one in clusters}
-        hub.board.take_fleet(Fleet(Revision(commit), clusters=by_name, overlays=overlays, units=units))
+    async def commit(hub: Hub, commit: str, of: Bundle, limit: int) -> None:
+        by_name, budget = {one.name: one for one in clusters}, Budget(clusters=limit)
+        hub.board.take_fleet(Fleet(Revision(commit), clusters=by_name, overlays=overlays, units=units, budget=budget))
         await hub.releases.release(dict.fromkeys(names, result(of, commit)))
         await hub.releases.settle()
 
-    await commit("c0", FIRST)
+    def permitted(hub: Hub) -> list[int]:
+        return [len(hub.board.books.permits[name]) for name in names]
+
+    await commit(hub, "c0", FIRST, 6)
     hub.board.books.first_is_over()
-    await commit("c1", DROPPED)
-    for half in (names[:3], names[3:]):
-        seen = hub.view.passages
-        assert await hub.releases.let(dict.fromkeys(half, result(DROPPED, "c1")), seen, seen, {})
-        ran[0] += 3700.0
+    await commit(hub, "c1", DROPPED, 6)
+    seen = hub.view.passages
+    assert await hub.releases.let(dict.fromkeys(names, result(DROPPED, "c1")), seen, seen, {})
     for name in names:
         hub.report(name, DROPPED, *KEPT, "x")
-    assert [len(hub.board.books.permits[name]) for name in names] == [1] * 6
-    await commit("c2", LATER)
-    assert [len(hub.board.books.permits[name]) for name in names] == [1] * 6
+    assert permitted(hub) == [1] * 6
+    ran[0] += 3700.0
+    await commit(hub, "c2", LATER, 3)
+    assert permitted(hub) == [1] * 6
+    await commit(hub, "c3", DROPPED, 3)  # what they hold already
+    assert permitted(hub) == [1] * 6
+    later = await begun(hub.state)
+    later.view.units.update(hub.view.units)
+    await commit(later, "c3", DROPPED, 3)
+    assert permitted(later) == [1] * 6
+
+
+async def test_what_is_only_shown_of_a_unit_that_a_person_syncs_stays_once_another_one_takes_it() -> None:
+    hub = await begun(MemoryState())
+    await hub.commit("c0", a=result(FIRST, "c0"), b=result(ALONE, "c0"))
+    hub.board.books.first_is_over()
+    hub.manual = frozenset({A})
+    hub.report(A, FIRST, *KEPT, "x")
+    hub.report(B, ALONE, "z")
+    await hub.commit("c1", a=result(DROPPED, "c1"))
+    assert hub.told(A) == (DROPPED.digest, {"x"}, set())
+    await hub.commit("c2", b=result(TAKEN, "c2"))
+    assert hub.told(A) == (DROPPED.digest, set(), {"x"})
 
 
 async def test_what_only_a_result_that_was_taken_back_has_goes(hub: Hub) -> None:
