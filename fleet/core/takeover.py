@@ -14,7 +14,6 @@ from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
 from fleet.core.results import Rendered
-from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.turns import earlier_turn, is_changed_since, last_of, with_row, without_who_came_anew
 from fleet.values import dataclass
 
@@ -169,49 +168,6 @@ def settle(kept: Passages, passage: Passage, wall: float) -> Passages:
 
 
 # What people order
-
-
-def approved(passage: Passage, step: str, who: str) -> Passage:
-    """One person's approval of a step; twice by the same one counts once."""
-    given = passage.approvals.get(step, ())
-    return passage if who in given else replace(passage, approvals={**passage.approvals, step: (*given, who)})
-
-
-def resumed(passage: Passage) -> Passage:
-    """Go on after a halt or a pause; all that is on its way is judged again, with its whole time before it."""
-    rows = {overlay: replace(asked_again(row), flying={}) for overlay, row in passage.rows.items()}
-    return replace(passage, halted=None, paused=None, rows=rows)
-
-
-def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage:
-    """Go past the step that each row stands at, without those that are not Healthy; the others may still fail.
-
-    Never past an approval that is missing, nor past a step that cannot be done.
-    """
-    rows = dict(passage.rows)
-    for overlay, row in passage.rows.items():
-        if (fact := facts.get(overlay)) is None or fact.adrift:
-            continue
-        slow: set[ClusterName] = set()  # of the steps before it too: what fails there would halt it at once again
-        for stage in fact.stages:
-            units = {name: fact.units[name] for name in stage.clusters if name in fact.units}
-            touched = {name for name in row.targets if name in units}
-            slow |= {name for name in touched if _is_slow(units[name])}
-            is_stuck = bool(fact.stuck_at(stage))
-            if stage.name in row.passed or (stage.step.takes_clusters and not touched and not is_stuck):
-                continue
-            if not is_stuck and len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals:
-                rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
-            break
-        else:  # no step is left: what fails there now would halt the others again
-            if slow - row.excused:
-                rows[overlay] = replace(row, excused=row.excused | slow)
-    return passage if rows == passage.rows else replace(passage, rows=rows, halted=None, paused=None)
-
-
-def _is_slow(fact: UnitFact) -> bool:
-    """Whether a step that a person goes past goes on without this unit."""
-    return fact.condition is Condition.AWAY or (fact.released and fact.condition is not Condition.WELL)
 
 
 def with_release(kept: Passages, unit: UnitName, to: Rendered, held: Rendered | None, now: float) -> Passages:

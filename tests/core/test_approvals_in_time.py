@@ -11,7 +11,8 @@ from fleet.core.advance import StepState
 from fleet.core.fleet import OnFailure, Step
 from fleet.core.ids import OverlayName
 from fleet.core.passage import Stop, decode_passages, encode_passages
-from fleet.core.takeover import approved, promoted, resumed, settle
+from fleet.core.rollout_orders import approved, promoted, resumed
+from fleet.core.takeover import settle
 
 HOUR = 3600.0
 ASKS = replace(Step("ok", DEV_STEP.origin, approvals=1), approve_timeout_seconds=HOUR)

@@ -14,7 +14,8 @@ from fleet.core.ids import Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition
-from fleet.core.takeover import aborted, promoted, resumed
+from fleet.core.rollout_orders import promoted, resumed
+from fleet.core.takeover import aborted
 
 API = OverlayName("api")
 BUSY = dict.fromkeys((ONE, TWO), Condition.BUSY)

@@ -16,18 +16,9 @@ from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Stop, decode_last, decode_passages, encode_last, encode_passages
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.rollout_orders import approved, promoted, resumed
 from fleet.core.steps import Stage, limit_of, stages_of, unavailable_limit_of
-from fleet.core.takeover import (
-    Wanted,
-    aborted,
-    approved,
-    promoted,
-    readmitted,
-    resumed,
-    settle,
-    take_over,
-    taken_back,
-)
+from fleet.core.takeover import Wanted, aborted, readmitted, settle, take_over, taken_back
 from fleet.core.turns import latest_of
 from fleet.core.unit_facts import judged_by
 

@@ -30,8 +30,9 @@ from fleet.core.ids import Digest, OverlayName, UnitName
 from fleet.core.passage import Passages, Stop
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout_facts import Condition, UnitFact
+from fleet.core.rollout_orders import approved, promoted, resumed
 from fleet.core.steps import stages_of
-from fleet.core.takeover import approved, promoted, resumed, settle
+from fleet.core.takeover import settle
 from fleet.core.unit_facts import judged_by
 
 # What is not known
