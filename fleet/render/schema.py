@@ -21,6 +21,7 @@ SLIM_SCHEMA = Path(__file__).with_name("slim.json")  # made by tests/render/slim
 _KIND = "x-kubernetes-group-version-kind"
 _REFERENCE = re.compile(rb'"#/definitions/([^"]+)"')
 _WORD = re.compile(rb"[A-Z][A-Za-z]+")  # any kind of Kubernetes' own
+_UPPER_ESCAPE = re.compile(rb"\\[NLP]")  # of a line break in quotes, right before a word
 _MADE_BY_GENERATORS = frozenset({b"ConfigMap", b"Secret", b"ServiceAccount"})
 # All that follows is looked for in lower case: kustomize knows its fields in any case.
 # Escapes, lines that go on inside quotes, letters that fold to s and k, and what puts a text together from others.
@@ -56,7 +57,7 @@ def schema_for(contents: Iterable[bytes]) -> bytes | None:
         return None
     if _may_hide_a_kind(lower):
         return _schema().whole
-    words = set(_WORD.findall(text))
+    words = {*_WORD.findall(text), *_WORD.findall(_UPPER_ESCAPE.sub(b" ", text) if b"\\" in text else b"")}
     words.update(word.removesuffix(b"List") for word in tuple(words))
     return _part(_MADE_BY_GENERATORS | (words & _schema().by_kind.keys()))
 

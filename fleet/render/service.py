@@ -36,7 +36,7 @@ from fleet.values import dataclass
 if TYPE_CHECKING:
     from fleet.render.closure import Reader
 
-_FORMAT = b"fleet-render-1"  # changes when the same input would give another bundle
+_FORMAT = b"fleet-render-2"  # changes when the same input would give another bundle
 _TREES, _ERRORS = 4, 20_000
 _BUNDLE_BYTES = 16 * 1024 * 1024  # bundles kept in memory, by their bodies
 _READ_AT_ONCE = 64

@@ -94,6 +94,14 @@ def test_what_decides_the_steps_and_the_gates_is_told_and_no_value_of_a_variable
     assert "hunter2" not in str(settings_of(other_word, after))
 
 
+def test_a_label_without_a_value_is_one_that_is_there() -> None:
+    """A selector finds it by its empty value, so that the cluster may go with another step."""
+    plain, marked = fleet(cluster(C1)), fleet(cluster(C1, labels={"canary": ""}))
+    assert told(plain, marked) == ['cluster c1: labels.canary: none -> ""']
+    assert told(marked, plain) == ['cluster c1: labels.canary: "" -> none']
+    assert told(marked, fleet(cluster(C1, labels={"canary": ""}))) == []
+
+
 def test_steps_that_moved_to_another_line_are_the_same_steps() -> None:
     ways = [RolloutPolicy(steps=(Step("all", Origin("fleet.yaml", line), rest=True),)) for line in (4, 9)]
     assert told(fleet(overlay(WEB, rollout=ways[0])), fleet(overlay(WEB, rollout=ways[1]))) == []

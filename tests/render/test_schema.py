@@ -62,6 +62,12 @@ def test_where_the_name_stands_makes_no_difference() -> None:
         assert "Deployment" in kinds_in(definitions("kind: Service\n", text))
 
 
+@pytest.mark.parametrize("escape", [r"\N", r"\L", r"\P", r"\n"])
+def test_an_escape_of_a_line_break_is_no_part_of_a_name(escape: str) -> None:
+    named = f'patch: "{{apiVersion: apps/v1, kind: {escape}Deployment, metadata: {{name: web}}}}"'
+    assert "Deployment" in kinds_in(definitions("kind: Any\n", named))
+
+
 OTHER_SPELLINGS = [
     'kind: "Deploy\\x6dent"',
     '{"kind": "\\u0044eployment"}',

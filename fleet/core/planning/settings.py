@@ -87,7 +87,8 @@ def _plain(value: Any) -> Json:
     """A setting as JSON; the lines of the files are no part of it."""
     if is_dataclass(value) and not isinstance(value, type):
         parts = ((one.name, getattr(value, one.name)) for one in fields(value) if one.name not in _NOT_SAID)
-        return {_spelled(name): _plain(part) for name, part in parts if not isinstance(part, Origin)}
+        # A text that is not given is "" there; as a value of a label it is one.
+        return {_spelled(name): _plain(part) for name, part in parts if part != "" and not isinstance(part, Origin)}
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, Mapping):
@@ -103,7 +104,7 @@ def _parts(path: str, value: Json) -> dict[str, Json]:
     """Its words by path; lists stay whole, and a group of settings that is not given is none."""
     if isinstance(value, dict):
         return {name: part for key, inner in value.items() for name, part in _parts(f"{path}.{key}", inner).items()}
-    return {} if value is None or value == "" else {path: value}
+    return {} if value is None else {path: value}
 
 
 def _spelled(name: str) -> str:
@@ -112,4 +113,4 @@ def _spelled(name: str) -> str:
 
 
 def _word(value: Json) -> str:
-    return "none" if value is None else value if isinstance(value, str) else canonical(value).decode()
+    return "none" if value is None else value if isinstance(value, str) and value else canonical(value).decode()
