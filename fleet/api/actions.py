@@ -12,6 +12,7 @@ from fleet.api.models_deeds import Done, OperationList, OperationOut, Suspension
 from fleet.api.queries import IdentityBody, OpenQuery, ReasonBody, SuspendBody, SyncBody
 from fleet.api.route import Call, Route
 from fleet.core.fleet import Suspension
+from fleet.core.identities import identity_of
 from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
 from fleet.core.overrides import named
 from fleet.core.passage import Passages
@@ -192,12 +193,14 @@ async def _accept_identity(call: Call) -> Done:
             why=f"it says {written}, which stands above what is accepted here",
             next_step="change it there",
         )
-    taken = [other for other, known in (await call.parts.state.identities()).items() if known == body.identity]
-    if taken and taken != [name]:
+    recorded = await call.parts.state.identities()
+    owners = {**recorded, **{entry.name: identity_of(entry, recorded) for entry in fleet.clusters.values()}}
+    taken = sorted(other for other, known in owners.items() if known == body.identity and other != name)
+    if taken:
         raise RequestInvalid(
-            f"this identity belongs to {', '.join(sorted(taken))}",
+            f"this identity belongs to {', '.join(taken)}",
             why="entries and identities are one to one (R2)",
-            next_step="fleet cluster identity " + taken[0],
+            next_step=f"fleet cluster identity {taken[0]}; where entries swap clusters, write both identities into Git",
         )
     await _audit(call, "accept-identity", cluster=name, identity=body.identity, reason=body.reason)
     await call.parts.state.record_identity(name, Identity(body.identity))

@@ -93,6 +93,7 @@ class Board:
         if self.identities.shared:
             self.books.dirty |= self.books.units_on(self.identities.shared.values())
             self.identities.keep_shared(lambda name: name in fleet.clusters)
+        self.compare_identities()
         is_same = before is not None and before.units is fleet.units and before.clusters == fleet.clusters
         if is_same and before is not None and before.unknown == fleet.unknown:
             return frozenset()
@@ -102,6 +103,13 @@ class Board:
         self.books.dirty |= changed
         self.books.dirty |= self._keep(before, fleet)
         return changed
+
+    def compare_identities(self) -> bool:
+        """Stop entries that are one cluster, and let them go on once they are not (R2); whether any is concerned."""
+        fleet = self._view.fleet
+        concerned = self.identities.compare(fleet.clusters) if fleet is not None else ()
+        self.books.dirty |= self.books.units_on(concerned)
+        return bool(concerned)
 
     def _keep(self, before: Fleet | None, after: Fleet) -> set[UnitName]:
         """Units that this commit does not say because of a problem: they stay as they are, and are shown (R5).
@@ -178,7 +186,7 @@ class Board:
             moves=self.deletions.moves_of(name),
             waits=self.departures.waits(name),
             suspensions=(*self.standing.suspensions, *self.identities.stops(fleet.clusters)),
-            unproven=self.identities.unproven(fleet.clusters) if may_be_renamed else (),
+            unproven=self.identities.unproven(name.cluster, fleet.clusters) if may_be_renamed else (),
             fall=leave.fall if leave is not None else "",
             wipe=leave,
         )

@@ -23,6 +23,7 @@ class Claims:
         if board.identities.of(cluster) != identity:
             board.identities.recorded[cluster] = identity
             board.publisher.dirty.add(cluster)
+            board.compare_identities()
             board.departures.look_again()  # what waited for it to say which cluster it is
 
     async def claim(self, cluster: ClusterName, identity: Identity) -> tuple[ClusterName, bool] | None:
@@ -34,8 +35,10 @@ class Claims:
         """
         board, identities = self._board, self._board.identities
         fleet, stopped = self._view.fleet, set(identities.shared.values())
-        owner = identities.claim(cluster, identity, board.entries())
-        is_gone = fleet is not None and owner is not None and has_left(owner, fleet)
+        others = identities.claim(cluster, identity, board.entries())
+        there = [name for name in others if fleet is None or not has_left(name, fleet)]
+        owner = next(iter(there or others), None)
+        is_gone = owner is not None and not there
         if owner is not None and is_gone:
             identities.renames[owner] = cluster
             return owner, True
@@ -48,7 +51,7 @@ class Claims:
             identities.shared[cluster] = owner
         shared = board.books.units_on(stopped ^ set(identities.shared.values()))
         concerned = shared | set(board.roster.leaving.units)
-        if concerned:
+        if board.compare_identities() or concerned:
             board.books.dirty |= concerned
             await board.publish()
         return (owner, False) if owner is not None else None
@@ -71,6 +74,7 @@ class Claims:
             books.bar(kept)
             board.identities.rename(old, new)
             board.standing.rename(old, new)
+            board.compare_identities()
             board.publisher.forget(old)
             books.rename(old, new)
         board.publisher.dirty.add(new)

@@ -6,9 +6,10 @@ whose entry left the repo is not taken twice: it was renamed, and its record goe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from fleet.core.fleet import Cluster, Connection, Suspension
+from fleet.core.identities import clashes_of, identity_of
 from fleet.core.ids import ClusterName, Identity
 from fleet.errors import ClusterRenamed, IdentityMismatch
 from fleet.ports.kube import Connector, Fence, Kube
@@ -25,20 +26,33 @@ class Identities:
     shared: dict[ClusterName, ClusterName] = field(
         default_factory=dict[ClusterName, ClusterName]
     )  # refused, with whose
+    clashes: dict[ClusterName, ClusterName] = field(
+        default_factory=dict[ClusterName, ClusterName]
+    )  # entries that are one cluster by what Git and the records say, each with another one
     renames: dict[ClusterName, ClusterName] = field(default_factory=dict[ClusterName, ClusterName])  # old name to new
 
     def of(self, cluster: ClusterName) -> Identity | None:
         """The recorded identity."""
         return self.recorded.get(cluster)
 
-    def claim(self, cluster: ClusterName, identity: Identity, entries: Collection[ClusterName]) -> ClusterName | None:
-        """Take an identity for an entry; if it is that of another one in `entries`, that is returned instead."""
-        for other, known in (*self.recorded.items(), *self.proven.items()):
-            if known == identity and other != cluster and other in entries:
-                return other
-        self.proven[cluster] = identity
-        self.shared = {name: owner for name, owner in self.shared.items() if cluster not in (name, owner)}
-        return None
+    def whose(self, identity: Identity, entries: Mapping[ClusterName, Cluster]) -> list[ClusterName]:
+        """Entries that are this cluster: by Git, by the records, or by what answered for them."""
+        return [name for name, entry in entries.items() if identity_of(entry, self.recorded, self.proven) == identity]
+
+    def claim(
+        self, cluster: ClusterName, identity: Identity, entries: Mapping[ClusterName, Cluster]
+    ) -> list[ClusterName]:
+        """Take an identity for an entry; if it is that of others in `entries`, those are returned instead."""
+        others = [name for name in self.whose(identity, entries) if name != cluster]
+        if not others:
+            self.proven[cluster] = identity
+            self.shared = {name: owner for name, owner in self.shared.items() if cluster not in (name, owner)}
+        return others
+
+    def compare(self, clusters: Mapping[ClusterName, Cluster]) -> set[ClusterName]:
+        """Look for entries of the repo that are one cluster; returns those of which this says another thing now."""
+        before, self.clashes = self.clashes, clashes_of(clusters.values(), self.recorded, self.proven)
+        return {name for name, _ in before.items() ^ self.clashes.items()}
 
     def forget(self, cluster: ClusterName) -> None:
         """An entry that is no more."""
@@ -58,13 +72,18 @@ class Identities:
         """Forget refusals of entries that are not in the repo any more."""
         self.shared = {name: owner for name, owner in self.shared.items() if is_there(name) and is_there(owner)}
 
-    def unproven(self, clusters: Mapping[ClusterName, Cluster]) -> list[ClusterName]:
-        """Entries of which it is not known yet which cluster they are."""
-        known = self.recorded.keys() | self.proven.keys()
-        return sorted(name for name, entry in clusters.items() if name not in known and entry.identity is None)
+    def unproven(self, left: ClusterName, clusters: Mapping[ClusterName, Cluster]) -> list[ClusterName]:
+        """Entries that may be the cluster that was called `left`, and did not say yet which one they are."""
+        mine = self.of(left)
+        named = {name: identity_of(entry, self.recorded, self.proven) for name, entry in clusters.items()}
+        return sorted(name for name, identity in named.items() if identity is None or identity == mine)
 
     def stops(self, clusters: Mapping[ClusterName, Cluster]) -> Iterable[Suspension]:
-        """What stops the entries whose cluster another entry reaches as well; the other one is refused already."""
+        """What stops the entries whose cluster another entry is, or reaches; who reached it last is refused already."""
+        for name, other in sorted(self.clashes.items()):
+            if other in clusters:
+                reason = f"entry {other} has the same identity; entries and identities are one to one"
+                yield Suspension(reason, scope=f"cluster {name}", origin=clusters[other].origin)
         for name, owner in sorted(self.shared.items()):
             if name not in clusters:
                 continue
@@ -118,6 +137,6 @@ class OneToOne:
         raise IdentityMismatch(
             f"{cluster} reaches the cluster of entry {owner}",
             where=f"cluster {cluster}",
-            why=f"its identity {kube.identity} is recorded for {owner}; entries and identities are one to one",
+            why=f"its identity {kube.identity} is that of {owner}; entries and identities are one to one",
             next_step=f"correct the credential of {cluster}, or remove one of the two entries",
         )

@@ -93,10 +93,16 @@ class Intake:
         return found
 
     async def _take_identity(self, report: Report) -> None:
-        """Record the identity of a first contact (R1); asks memory alone, because each report comes by here."""
-        identity = report.identity
+        """Record the identity of a first contact, or of one that Git asked for (R1).
+
+        Asks memory alone, because each report comes by here.
+        """
+        identity, recorded = report.identity, self._board.identities.of(report.cluster)
         is_trouble = report.reason and not report.reachable  # where another installation is, it is this cluster still
-        if identity is None or is_trouble or self._board.identities.of(report.cluster) is not None:
+        if identity is None or is_trouble or recorded == identity:
+            return
+        entry = self._board.entries().get(report.cluster) if recorded is not None else None
+        if recorded is not None and (entry is None or entry.identity != identity):
             return
         await self._state.write(
             AuditEntry(
@@ -105,7 +111,7 @@ class Intake:
                 action="record-identity",
                 cluster=report.cluster,
                 identity=identity,
-                reason="first contact",
+                reason="first contact" if recorded is None else f"written in Git; recorded before: {recorded}",
                 outcome="done",
             )
         )

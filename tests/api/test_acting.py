@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from api.conftest import HEAD, Api
 
 from fleet.api.app import ROUTES
-from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.status import HoldRequest, PendingDeletion
 from fleet.ports.state import HoldRow
 
@@ -157,6 +158,18 @@ async def test_an_identity_is_accepted_for_one_entry_only(api: Api) -> None:
     for _ in range(2):
         assert (await api.call("POST", "/api/v1/clusters/eu-1:acceptIdentity", {"identity": "new"}))[0] == 200
     assert (await api.state.identities())["eu-1"] == "new"
+
+
+async def test_an_identity_that_git_gives_to_another_entry_is_not_accepted_and_one_that_it_took_away_is(
+    api: Api,
+) -> None:
+    fleet = api.view.fleet
+    assert fleet is not None
+    moved = replace(fleet.clusters[ClusterName("eu-2")], identity=Identity("uid-new"))
+    api.view.fleet = replace(fleet, clusters={**fleet.clusters, moved.name: moved})
+    status, problem = await api.call("POST", "/api/v1/clusters/eu-1:acceptIdentity", {"identity": "uid-new"})
+    assert (status, problem["title"]) == (422, "this identity belongs to eu-2")
+    assert (await api.call("POST", "/api/v1/clusters/eu-1:acceptIdentity", {"identity": "uid-eu-2"}))[0] == 200
 
 
 async def test_a_token_is_shown_once_and_works_until_it_is_revoked(api: Api) -> None:

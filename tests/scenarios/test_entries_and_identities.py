@@ -180,3 +180,93 @@ async def test_an_entry_that_left_unreached_does_not_stop_the_one_that_took_its_
         assert world.writes(before, own_only=False) == {}
         await world.until_everywhere(world.commit({"overlays/web/one.yaml": config_map("one", "2", "shop")}))
         assert world.writes(before) == {name: ["patch configmaps one"] for name in ("eu-1", "us-1")}
+
+
+async def test_a_cluster_that_git_gives_to_one_entry_gets_nothing_of_another_that_reaches_it_first(
+    world: HubWorld,
+) -> None:
+    files, identity = first_commit(), world.sim.cluster("eu-1").identity
+    give(world, "eu-9", "eu-1")
+    world.commit({
+        "clusters/eu-1.yaml": cluster_file("eu-1", identity=identity, connection="{credential: not-given-yet}"),
+        "clusters/eu-9.yaml": cluster_file("eu-9"),
+        "clusters/us-1.yaml": files["clusters/us-1.yaml"],
+        **overlay("overlays/web", {"ns": namespace("shop"), "one": config_map("one", "1", "shop")}),
+    })  # fmt: skip
+    before = world.marks()
+    async with world.run():
+        refused = await world.until(
+            lambda: (seen := world.opened.view.clusters.get(ClusterName("eu-9"))) and seen.reason and seen, "refused"
+        )
+        assert (refused.reason, refused.reachable) == ("IdentityMismatch", False)
+        assert "entry eu-1" in refused.message
+        await world.until(lambda: is_well(world, "web@us-1"), "the other cluster")
+        body = {"identity": identity, "reason": "it answers"}
+        status, problem = await world.call("POST", "/api/v1/clusters/eu-9:acceptIdentity", body)
+        assert (status, problem["title"]) == (422, "this identity belongs to eu-1")
+        assert set(world.writes(before, own_only=False)) == {"us-1"}
+
+
+async def test_an_identity_that_git_gives_to_a_second_entry_stops_both_until_one_has_another(world: HubWorld) -> None:
+    world.commit(first_commit())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = world.marks()
+        identity = world.sim.cluster("eu-1").identity
+        world.commit({
+            "clusters/eu-9.yaml": cluster_file("eu-9", identity=identity),  # nobody has a credential for it
+            "overlays/web/one.yaml": config_map("one", "2", "shop"),
+        })  # fmt: skip
+        stopped = await world.until(lambda: world.unit("web@eu-1").blocked_by, "stopped")
+        assert "entry eu-9 has the same identity" in stopped[0].reason
+        assert stopped[0].next == "edit clusters/eu-9.yaml:3"
+        await world.until(lambda: world.writes(before).get("us-1"), "the other one goes on")
+        assert "eu-1" not in world.writes(before, own_only=False)
+        await world.until_everywhere(world.commit({"clusters/eu-9.yaml": None}))
+        assert world.writes(before)["eu-1"] == ["patch configmaps one"]
+
+
+async def test_two_entries_swap_their_clusters_in_one_commit_that_says_so(world: HubWorld) -> None:
+    world.commit(first_commit())
+    of = {name: world.sim.cluster(name).identity for name in ("eu-1", "us-1")}
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before = world.marks()
+        give(world, "eu-1", "us-1")
+        give(world, "us-1", "eu-1")
+        swapped = {"eu-1": of["us-1"], "us-1": of["eu-1"]}
+        world.commit({f"clusters/{name}.yaml": cluster_file(name, identity=own) for name, own in swapped.items()})
+
+        def reached() -> bool:
+            seen = world.opened.view.clusters
+            return all((found := seen.get(ClusterName(n))) and found.identity == own for n, own in swapped.items())
+
+        await world.until(reached, "each reached as the other")
+        assert all(not seen.reason for seen in world.opened.view.clusters.values())
+        # What carries our marks there is in no record under this name: a person says so first (R24).
+        await world.until(lambda: all(world.unit(f"web@{name}").blocked_by for name in swapped), "both ask")
+        assert (await world.call("POST", "/api/v1/fleet:recover"))[0] == 200
+        # Git may say no more of it then.
+        third = world.commit({
+            **{f"clusters/{name}.yaml": cluster_file(name) for name in swapped},
+            "overlays/web/one.yaml": config_map("one", "2", "shop"),
+        })  # fmt: skip
+        await world.until_everywhere(third)
+        assert world.writes(before) == {name: ["patch configmaps one"] for name in swapped}
+
+
+async def test_a_renamed_entry_with_its_identity_in_git_is_kept_until_it_was_reached(world: HubWorld) -> None:
+    world.commit(first_commit())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before, mark = world.marks(), owner_of(world, "us-1")
+        declared = cluster_file("us-9", identity=world.sim.cluster("us-1").identity, connection="{credential: later}")
+        world.commit({"clusters/us-1.yaml": None, "clusters/us-9.yaml": declared})
+        found = await world.until(
+            lambda: (unit := world.unit("web@us-1")) and unit.blocked_by and unit.blocked_by[0], "kept"
+        )
+        assert "kept until us-9 said which cluster it is" in found.reason
+        give(world, "later", "us-1")
+        await world.until(lambda: is_well(world, "web@us-9"), "renamed", 60)
+        assert owner_of(world, "us-1") == mark
+        assert world.writes(before) == {}
