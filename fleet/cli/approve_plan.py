@@ -30,7 +30,7 @@ def approve_plan(client: Client, root: Path, digest: str, *, base: str, head: st
         raise PreconditionFailed(
             f"plan {short(found.digest)} cannot be approved",
             why="a part of the change cannot be told",
-            next_step="correct what fleet plan names",
+            next_step="correct what fleet plan names; what the base cannot say, a person decides after the merge",
         )
     answer = client.call(
         "POST", f"/api/v1/plans/{found.digest}:approve", {"text": found.text.decode(), "reason": reason}

@@ -178,14 +178,14 @@ def test_a_problem_of_the_inventory_has_its_line_and_only_new_ones_are_told(repo
     assert (code, "clustres" in text) == (1, False)
 
 
-@pytest.mark.parametrize(("broken", "code"), [("base", 1), ("head", 2)])
-def test_a_fleet_file_that_does_not_parse_at_one_side(repo: Repo, broken: str, code: int) -> None:
+@pytest.mark.parametrize("broken", ["base", "head"])
+def test_a_fleet_file_that_does_not_parse_at_one_side(repo: Repo, broken: str) -> None:
     good = git(repo.root, "rev-parse", "HEAD")
     repo.write({"fleet.yaml": "spec: [\n"})
     bad = repo.commit("broken")
     sides = {"base": bad, "head": good} if broken == "base" else {"base": good, "head": bad}
     ended, text = repo.plan(**sides)
-    assert ended == code
+    assert ended == 2
     if broken == "head":
         assert "cannot be told on" in text
         assert "fleet.yaml:" in text

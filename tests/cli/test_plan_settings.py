@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli.planrepo import Repo
+from cli.planrepo import BASE, Repo
 from fixtures.layouts.documents import cluster, overlay
 
+from fleet.cli.approve_plan import approve_plan
+from fleet.cli.client import Client
 from fleet.cli.plan import plan
-from fleet.errors import UsageInvalid
+from fleet.errors import PreconditionFailed, UsageInvalid
 
 
 @pytest.fixture
@@ -52,7 +54,35 @@ def test_what_the_base_cannot_read_and_the_change_takes_away_is_not_called_calm(
     assert "No effective change" not in text
     repo.write({path: kept})
     code, text = repo.plan()
-    assert (code, "taken away" in text) == (1, False)
+    assert (code, "taken away" in text, "Not listed" in text) == (2, False, True)
+
+
+def test_what_a_mended_build_drops_is_not_called_none(repo: Repo) -> None:
+    """The hub holds the last result that it could build, and deletes what the change has not."""
+    path = f"{BASE}/kustomization.yaml"
+    good = (repo.root / path).read_text()
+    on_main(repo, {path: good.replace("web.yaml,", "wep.yaml,")})
+    repo.write({path: good.replace("[web.yaml, cache.yaml]", "[web.yaml]")})
+    code, text = repo.plan()
+    assert code == 2
+    assert "all that it holds is listed, and nothing that it drops" in text
+    assert "how many are deleted cannot be told" in text
+    assert "Not listed  web on 7 clusters: what it drops; the base does not say what it held" in text
+    assert "none is deleted" not in text
+    found = repo.document()
+    assert not found["complete"]
+    with pytest.raises(PreconditionFailed, match="cannot be approved"):
+        approve_plan(Client("http://127.0.0.1:9"), repo.root, found["digest"], base="", head="", reason="")
+    repo.write({path: good.replace("web.yaml,", "wep.yaml,"), "overlays/dns/dns.yaml": ""})
+    assert "Not listed" not in repo.plan()[1], "twin: it stays broken, and as it is"
+
+
+def test_a_unit_that_leaves_unbuilt_is_let_go_of_whole(repo: Repo) -> None:
+    on_main(repo, {"overlays/dns/kustomization.yaml": "resources: [nothing.yaml]\n"})
+    repo.write({"overlays/dns/overlay.yaml": overlay({"names": ["dev-1"]})})
+    text = repo.plan()[1]
+    assert "what it holds stays there, without our marks" in text
+    assert "Not listed" not in text
 
 
 def test_another_value_of_a_variable_in_a_secret_is_another_digest(repo: Repo) -> None:

@@ -237,7 +237,8 @@ def test_what_cannot_be_told_afterwards_is_unknown_and_what_could_not_be_told_be
     assert (lost.how, lost.objects, plan([lost]).is_unknown) == (How.UNKNOWN, (), True)
     mended = web(broken, result(config("a")))
     assert (mended.how, mended.unknown_before, len(mended.objects)) == (How.CHANGES, True, 1)
-    assert not plan([mended]).is_unknown
+    assert plan([mended]).is_unknown
+    assert not plan([web(result(config("b")), result(config("a")))]).is_unknown
 
 
 def test_another_path_with_the_same_result_is_shown() -> None:

@@ -104,6 +104,11 @@ class UnitChange:
     problem: SideProblem | None = None
     inputs: tuple[Digest, Digest] = (Digest(""), Digest(""))  # as in SideResult, before and after
 
+    @property
+    def drops_unlisted(self) -> bool:
+        """Whether it may drop objects that nobody can list: a hub deletes them, it has the last good result (R5)."""
+        return self.unknown_before and self.how is How.CHANGES
+
     def of_sign(self, sign: Sign) -> list[ObjectChange]:
         """Its objects with one sign; a rename is a change."""
         return [change for change in self.objects if change.sign is sign]

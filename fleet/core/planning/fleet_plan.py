@@ -69,8 +69,9 @@ class FleetPlan:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether a part of it cannot be told because of what the change does."""
-        return bool(self.of(How.UNKNOWN)) or any(problem.severity is Severity.ERROR for problem in self.problems)
+        """Whether a part of it cannot be told: what a unit holds afterwards, or what it drops."""
+        is_blind = any(unit.how is How.UNKNOWN or unit.drops_unlisted for unit in self.units)
+        return is_blind or any(problem.severity is Severity.ERROR for problem in self.problems)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,9 +93,12 @@ def _reach(plan: FleetPlan) -> str:
 def summary(plan: FleetPlan) -> str:
     """`62 objects change, 1 is deleted, none is created, 90 pods restart`."""
     totals = totals_of(plan)
+    deleted = f"{totals.deleted or 'none'} {'are' if totals.deleted > 1 else 'is'} deleted"
+    if any(unit.drops_unlisted for unit in plan.units):
+        deleted = f"{totals.deleted} or more are deleted" if totals.deleted else "how many are deleted cannot be told"
     parts = [
         f"{counted(totals.changed, 'object')} {'changes' if totals.changed == 1 else 'change'}",
-        f"{totals.deleted or 'none'} {'are' if totals.deleted > 1 else 'is'} deleted",
+        deleted,
         f"{totals.created or 'none'} {'are' if totals.created > 1 else 'is'} created",
     ]
     if totals.pods:
@@ -168,11 +171,12 @@ def _preface(group: ChangeGroup, plan: FleetPlan) -> Iterator[str]:
         yield "if merged: it stays as it is there, and nothing is deleted"
     if group.how is How.VANISHES:
         owned = sum(unit.owned for unit in plan.units if unit.name in set(group.units))
-        yield f"{counted(owned, 'object')} stay there, without our marks (to delete them first: state: absent)"
+        what = f"{counted(owned, 'object')} stay" if not group.unknown_before else "what it holds stays"
+        yield f"{what} there, without our marks (to delete them first: state: absent)"
     if group.how is How.CHANGES and group.path[0] != group.path[1]:
         yield f"path {group.path[0] or 'none'} -> {group.path[1] or 'none'}"
-    if group.unknown_before:
-        yield "what it held before cannot be told from the base: all that it holds is listed"
+    if group.unknown_before and group.how is How.CHANGES:
+        yield "what it held before cannot be told from the base: all that it holds is listed, and nothing that it drops"
 
 
 def label_of(change: ObjectChange) -> str:
@@ -370,6 +374,13 @@ def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
     for note in plan.notes:
         yield "Note", note
     yield from setting_remarks(plan.settings)
+    unlisted: dict[str, list[ClusterName]] = {}
+    for unit in plan.units:
+        if unit.drops_unlisted:
+            unlisted.setdefault(unit.name.overlay, []).append(unit.name.cluster)
+    for overlay, clusters in unlisted.items():
+        where = f"{overlay} on {on_clusters(clusters)}"
+        yield "Not listed", f"{where}: what it drops; the base does not say what it held, and a hub may delete it"
     yield from remarks_aside(plan.units, plan.after)
     for hold in plan.holds:
         where = on_clusters([unit.cluster for unit in hold.units])
