@@ -75,6 +75,7 @@ class Orders:
             released_falls_of(holds, self.board.roster.falls()),
             recovered,
         )
+        await self.releases.reject({row.id: OverlayName(row.overlay) for row in holds if row.decision == "rejected"})
         for cluster, identity in (await self.state.identities()).items():
             self.claims.record(ClusterName(cluster), Identity(identity))
         await self.board.publish()

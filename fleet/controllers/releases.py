@@ -10,7 +10,7 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from fleet.controllers.board import Board
 from fleet.controllers.rollout_store import read_rollouts
 from fleet.controllers.rollout_store import values_of as rollout_values
-from fleet.core.ids import ClusterName, ObjectRef, UnitName
+from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.passage import Passages
 from fleet.core.proven import Guidebook
 from fleet.core.quarantine import with_found
@@ -26,6 +26,7 @@ class Releases:
     def __init__(self, state: State, view: View, board: Board) -> None:
         self._state, self._view, self._board = state, view, board
         self._books, self._deletions = board.books, board.deletions
+        self._rejected = frozenset[str]()  # holds of which that was looked at
 
     async def release(self, results: Mapping[UnitName, Result], back: Mapping[UnitName, Result] | None = None) -> None:
         """Take results of one overlay or more: judge their deletions, write them down, publish.
@@ -92,6 +93,17 @@ class Releases:
         self._board.departures.look_again()
         await self.release({})
         await self._board.publish()
+
+    async def reject(self, holds: Mapping[str, OverlayName]) -> None:
+        """Judge again what overlays may delete of which a person rejected a hold; by its id, all that stand rejected.
+
+        Other clusters of the overlay may have been permitted the same deletion, and not have done it yet.
+        """
+        new = {overlay for hold, overlay in holds.items() if hold not in self._rejected}
+        self._rejected = frozenset(holds)
+        if new:
+            self._books.unjudged |= {name for name in self._books.pending() if name.overlay in new}
+            await self.release({})
 
     async def let(
         self,

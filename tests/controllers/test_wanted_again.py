@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -29,8 +30,9 @@ from fleet.core.objects import Bundle, BundleObject, Scope
 from fleet.core.passage import Passages, Quarantined, Stop
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, UnitDesired
-from fleet.core.status import Health, ObjectStatus, Sync, UnitReport
+from fleet.core.status import Health, HoldRequest, ObjectStatus, PendingDeletion, Sync, UnitReport
 from fleet.core.view import Head, View
+from fleet.ports.state import HoldRow
 from fleet.store.memory import MemoryState
 
 EU = Cluster(ClusterName("eu-1"), Origin("clusters/eu-1.yaml", 1), environment="prod")
@@ -90,6 +92,15 @@ class Hub:
     async def commit(self, commit: str, **results: Rendered | RenderProblem) -> None:
         self.board.take_fleet(fleet(commit, self.manual))
         await self.releases.release({UnitName.parse(f"{name}@eu-1"): one for name, one in results.items()})
+        await self.releases.settle()
+
+    async def commit_everywhere(self, commit: str, names: Sequence[UnitName], of: Bundle, *, limit: int = 3) -> None:
+        """One result for an overlay on many clusters. limit: of the budget."""
+        clusters = {name.cluster: replace(EU, name=name.cluster) for name in names}
+        units = {name: unit(name, clusters[name.cluster]) for name in names}
+        overlays, budget = {name.overlay: units[name].overlay for name in names}, Budget(clusters=limit)
+        self.board.take_fleet(Fleet(Revision(commit), clusters=clusters, overlays=overlays, units=units, budget=budget))
+        await self.releases.release(dict.fromkeys(names, result(of, commit)))
         await self.releases.settle()
 
     async def let(self, name: UnitName, one: Rendered) -> None:
@@ -157,38 +168,62 @@ async def test_what_nobody_wants_again_goes(hub: Hub) -> None:
 
 async def test_what_was_permitted_on_many_clusters_asks_nobody_when_a_newer_commit_only_waits() -> None:
     names = [UnitName.parse(f"a@eu-{number}") for number in range(1, 7)]
-    clusters = [replace(EU, name=name.cluster) for name in names]
-    units = {name: unit(name, cluster) for name, cluster in zip(names, clusters, strict=True)}
-    overlays = {A.overlay: unit(A).overlay}
     ran = [0.0]
     hub = await begun(MemoryState(lambda: ran[0]))
-
-    async def commit(hub: Hub, commit: str, of: Bundle, limit: int) -> None:
-        by_name, budget = {one.name: one for one in clusters}, Budget(clusters=limit)
-        hub.board.take_fleet(Fleet(Revision(commit), clusters=by_name, overlays=overlays, units=units, budget=budget))
-        await hub.releases.release(dict.fromkeys(names, result(of, commit)))
-        await hub.releases.settle()
 
     def permitted(hub: Hub) -> list[int]:
         return [len(hub.board.books.permits[name]) for name in names]
 
-    await commit(hub, "c0", FIRST, 6)
+    await hub.commit_everywhere("c0", names, FIRST, limit=6)
     hub.board.books.first_is_over()
-    await commit(hub, "c1", DROPPED, 6)
+    await hub.commit_everywhere("c1", names, DROPPED, limit=6)
     seen = hub.view.passages
     assert await hub.releases.let(dict.fromkeys(names, result(DROPPED, "c1")), seen, seen, {})
     for name in names:
         hub.report(name, DROPPED, *KEPT, "x")
     assert permitted(hub) == [1] * 6
     ran[0] += 3700.0
-    await commit(hub, "c2", LATER, 3)
+    await hub.commit_everywhere("c2", names, LATER, limit=3)
     assert permitted(hub) == [1] * 6
-    await commit(hub, "c3", DROPPED, 3)  # what they hold already
+    await hub.commit_everywhere("c3", names, DROPPED, limit=3)  # what they hold already
     assert permitted(hub) == [1] * 6
     later = await begun(hub.state)
     later.view.units.update(hub.view.units)
-    await commit(later, "c3", DROPPED, 3)
+    await later.commit_everywhere("c3", names, DROPPED, limit=3)
     assert permitted(later) == [1] * 6
+
+
+async def test_a_persons_no_ends_what_other_clusters_were_permitted_at_once() -> None:
+    names = [UnitName.parse(f"a@eu-{number}") for number in range(1, 5)]
+    clusters = [replace(EU, name=name.cluster) for name in names]
+    units = {name: unit(name, cluster) for name, cluster in zip(names, clusters, strict=True)}
+    hub = await begun(MemoryState())
+
+    async def commit(commit: str, of: Bundle) -> None:
+        by_name = {one.name: one for one in clusters}
+        hub.board.take_fleet(
+            Fleet(Revision(commit), clusters=by_name, overlays={A.overlay: unit(A).overlay}, units=units)
+        )
+        await hub.releases.release(dict.fromkeys(names, result(of, commit)))
+        await hub.releases.settle()
+
+    await commit("c0", FIRST)
+    hub.board.books.first_is_over()
+    await commit("c1", DROPPED)
+    for some in (names[:3], names[3:]):
+        seen = hub.view.passages
+        assert await hub.releases.let(dict.fromkeys(some, result(DROPPED, "c1")), seen, seen, {})
+    for name in names:
+        hub.report(name, DROPPED, *KEPT, "x")
+    assert [len(hub.board.books.permits[name]) for name in names] == [1, 1, 1, 0]
+    await hub.releases.reject({})
+    assert [len(hub.board.books.permits[name]) for name in names] == [1, 1, 1, 0]
+    pending = PendingDeletion(ref("x"), "u", Digest("live"))
+    asked = (HoldRequest(names[3], Revision("c1"), "prune-budget", "", (pending,)),)
+    row = await hub.state.put_hold(HoldRow("", A.overlay, Revision("c1"), 1000.0, Digest("l"), asked, 9e9))
+    await hub.state.decide_hold(row.id, list_digest="l", decision="rejected", actor="jo", reason="", at=1001.0)
+    await hub.releases.reject({row.id: A.overlay})
+    assert [len(hub.board.books.permits[name]) for name in names] == [0, 0, 0, 0]
 
 
 async def test_what_is_only_shown_of_a_unit_that_a_person_syncs_stays_once_another_one_takes_it() -> None:
