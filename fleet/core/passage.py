@@ -110,6 +110,7 @@ class Passage:
     outcome: str = ""
     ended_at: float = 0.0  # wall clock
     overlays: tuple[OverlayName, ...] = ()  # that it ever had, for people
+    shut: bool = False  # nothing more of it begins before a person lets it in: aborted, or taken back by its policy
 
     @property
     def stopped(self) -> str:
@@ -272,6 +273,7 @@ def _passage(passage: Passage) -> dict[str, Any]:
         "outcome": passage.outcome,
         "endedAt": passage.ended_at,
         "overlays": list(passage.overlays),
+        "shut": passage.shut,
     }
 
 
@@ -305,17 +307,21 @@ def _some_stop(value: Any) -> Stop:
 
 
 def _read_passage(value: Any) -> Passage:
+    outcome, ended = value["outcome"], _read_stop(value["ended"])
+    # Where it does not say so, as it is from before passages did: what a person took back had no failure.
+    is_shut = outcome == "aborted" or (outcome == "rolled back" and ended is not None and ended.overlay is not None)
     return Passage(
         commit=Revision(value["commit"]),
         started_at=value["started"],
-        rows={OverlayName(overlay): _read_row(row, outcome=value["outcome"]) for overlay, row in value["rows"].items()},
+        rows={OverlayName(overlay): _read_row(row, outcome=outcome) for overlay, row in value["rows"].items()},
         approvals={step: tuple(who) for step, who in value["approvals"].items()},
         halted=_read_stop(value["halted"]),
         paused=_read_stop(value["paused"]),
-        ended=_read_stop(value["ended"]),
-        outcome=value["outcome"],
+        ended=ended,
+        outcome=outcome,
         ended_at=value["endedAt"],
         overlays=tuple(map(OverlayName, value["overlays"])),
+        shut=value.get("shut", is_shut),
     )
 
 

@@ -25,6 +25,11 @@ def news_of(
             continue
         if earlier is None or (earlier.outcome and not passage.outcome):
             yield f"rollout of {name} begins: {', '.join(sorted(passage.rows))}", passage.commit
+        if earlier is not None and earlier.outcome and (stop := passage.ended) is not None and passage.shut:
+            for overlay in sorted({*passage.overlays} - {*earlier.overlays}):
+                why = f"its rollout was {passage.outcome} by {stop.by}: {stop.reason}"
+                resume = f'fleet rollout resume {name} --reason "..."'
+                yield f"{overlay} {name} is not released: {why} ({resume} lets all of it in again)", passage.commit
         for overlay, row in passage.rows.items():
             had = earlier.rows.get(overlay) if earlier is not None else None
             yield from ((text, passage.commit) for text in gate_news(f"{overlay} {name}", had, row))

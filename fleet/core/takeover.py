@@ -237,9 +237,9 @@ def taken_back(
     )
     done = TakenBack(kept, back, tuple(stays))
     ended = replace(stop, reason="; ".join(filter(None, (stop.reason, done.words))))
-    passage = replace(
-        passage, rows={**passage.rows, **{name: replace(row, done=True, back=True) for name, row in rows.items()}}
-    )
+    gone = {name: replace(row, done=True, back=True) for name, row in rows.items()}
+    is_whole = stop.overlay is not None  # a failure; a person takes back one overlay, and the others go on
+    passage = replace(passage, rows={**passage.rows, **gone}, shut=is_whole or passage.shut)
     return replace(done, kept=_ended(kept, passage, stop, ended, ROLLED_BACK, barred))
 
 
@@ -247,7 +247,7 @@ def aborted(kept: Passages, passage: Passage, stop: Stop) -> Passages:
     """Nothing more of it is released, under no commit; what was released stays, and so do overlays that are done."""
     barred = {name: [row.targets] for name, row in passage.rows.items() if not row.done}
     rows = {name: row if row.done else replace(row, done=True, cut=True) for name, row in passage.rows.items()}
-    return _ended(kept, replace(passage, rows=rows), stop, stop, ABORTED, barred)
+    return _ended(kept, replace(passage, rows=rows, shut=True), stop, stop, ABORTED, barred)
 
 
 def readmitted(kept: Passages, commit: Revision) -> Passages:
@@ -256,7 +256,8 @@ def readmitted(kept: Passages, commit: Revision) -> Passages:
         overlay: {digest: entry for digest, entry in entries.items() if entry.commit != commit}
         for overlay, entries in kept.quarantine.items()
     }
-    return replace(kept, quarantine={overlay: entries for overlay, entries in quarantine.items() if entries})
+    every = tuple(replace(one, shut=False) if one.commit == commit else one for one in kept.all)
+    return replace(kept, all=every, quarantine={overlay: entries for overlay, entries in quarantine.items() if entries})
 
 
 def _ended(
@@ -268,6 +269,18 @@ def _ended(
     barred: Mapping[OverlayName, Sequence[Mapping[ClusterName, str]]],
 ) -> Passages:
     """Bar what these overlays were to hold. stop: why; ended: the same for the passage, where nothing else goes on."""
+    kept = _with_barred(kept, passage, stop, barred)
+    if any(overlay not in barred and not row.done for overlay, row in passage.rows.items()):
+        if passage.halted is None or passage.halted.overlay not in barred:
+            return _put(kept, passage)  # the commit's other overlays go on, or stay halted for what failed of them
+        rows = {overlay: asked_again(row) for overlay, row in passage.rows.items()}
+        return _put(kept, replace(passage, rows=rows, halted=None))
+    return _put(kept, replace(passage, outcome=outcome, ended=ended, ended_at=ended.since, halted=None, paused=None))
+
+
+def _with_barred(
+    kept: Passages, passage: Passage, stop: Stop, barred: Mapping[OverlayName, Sequence[Mapping[ClusterName, str]]]
+) -> Passages:
     quarantine = dict(kept.quarantine)
     for overlay, results in barred.items():
         entries, clusters = dict(quarantine.get(overlay, {})), dict[str, set[ClusterName]]()
@@ -280,13 +293,7 @@ def _ended(
             others = known.clusters if known is not None else frozenset[ClusterName]()
             entries[digest] = Quarantined(passage.commit, stop, others | names)
         quarantine[overlay] = dict(list(entries.items())[-QUARANTINED_KEPT:])
-    kept = replace(kept, quarantine=quarantine)
-    if any(overlay not in barred and not row.done for overlay, row in passage.rows.items()):
-        if passage.halted is None or passage.halted.overlay not in barred:
-            return _put(kept, passage)  # the commit's other overlays go on, or stay halted for what failed of them
-        rows = {overlay: asked_again(row) for overlay, row in passage.rows.items()}
-        return _put(kept, replace(passage, rows=rows, halted=None))
-    return _put(kept, replace(passage, outcome=outcome, ended=ended, ended_at=ended.since, halted=None, paused=None))
+    return replace(kept, quarantine=quarantine)
 
 
 # Rows and passages
@@ -303,10 +310,14 @@ def _begin(kept: Passages, overlay: OverlayName, row: Row, head: Revision, wall:
         begun = [one.started_at for one in (*kept.all, *kept.last.values())]
         return _put(kept, Passage(head, max([wall, *begun]), {overlay: row}, overlays=(overlay,)))
     overlays = known.overlays if overlay in known.overlays else (*known.overlays, overlay)
-    rows = {**known.rows, overlay: row}
     if (earlier := known.rows.get(overlay)) is not None:
         only = replace(known, rows={overlay: earlier})
         kept = replace(kept, last=last_of(kept.last, [only]))  # what it released in that turn can go back, or did
+    if known.shut and known.ended is not None:
+        # Built late: as if it had been under way when all of it was stopped.
+        late = replace(known, rows={**known.rows, overlay: replace(row, done=True, cut=True)}, overlays=overlays)
+        return _put(_with_barred(kept, late, known.ended, {overlay: [row.targets]}), late)
+    rows = {**known.rows, overlay: row}
     # What people agreed to is what they saw then, and this row they did not.
     again = replace(known, rows=rows, overlays=overlays, outcome="", ended=None, ended_at=0.0, approvals={})
     return _put(kept, again)

@@ -1,0 +1,203 @@
+"""Overlays of a commit whose results come when its rollout was aborted, or taken back by its policy, already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from core.three_clusters import API, CLUSTERS, DEV, HEAD, NEXT, OLD, ONE, PROD, TWO, WEB, World
+
+from fleet.core.fleet import OnFailure, Origin, Step
+from fleet.core.ids import Revision, UnitName
+from fleet.core.passage import Passages, Stop, decode_last, decode_passages, encode_last, encode_passages
+from fleet.core.results import Rendered
+from fleet.core.rollout_facts import Condition
+from fleet.core.rollout_news import news_of
+from fleet.core.rollout_orders import RolloutOrder, carry_out
+from fleet.core.takeover import open_rows, taken_back
+from fleet.core.view import Outlook
+
+DEV_STEP = Step("dev", Origin("fleet.yaml", 1), environments=("dev",))
+BAD = {DEV: Condition.BAD}
+EARLIER = Revision("9" * 40)
+
+
+def order(world: World, kind: str, target: str = HEAD) -> str:
+    facts = {overlay: world.facts(overlay) for overlay in world.target}
+    done = carry_out(RolloutOrder("o", kind, target, "jo", "it breaks"), world.kept, facts, world.held, 5.0)
+    world.kept = done.kept
+    world.held.update(done.back)
+    return done.outcome
+
+
+def by_a_person(world: World) -> None:
+    assert order(world, "abort") == "done"
+
+
+def by_policy(world: World) -> None:
+    found = world.look(1.0, web=world.facts(WEB, BAD, on_failure=OnFailure.ROLLBACK))
+    assert found.take_back
+    assert found.passage.halted is not None
+    done = taken_back(world.kept, found.passage, world.held, found.passage.halted, found.passage.rows)
+    world.kept = done.kept
+    world.held.update(done.back)
+
+
+def by_rollback(world: World) -> None:
+    assert order(world, "rollback", "web") == "done"
+
+
+def web_alone(*, held: Rendered = OLD) -> World:
+    """The canary has web of the commit; api of it is not built yet."""
+    world = World(DEV_STEP, PROD)
+    world.look()
+    assert world.has(DEV)
+    world.held.update({UnitName(API, name): held for name in CLUSTERS})
+    return world
+
+
+def looks(world: World, since: float = 10.0) -> set[UnitName]:
+    """What all further looks release."""
+    return {unit for number in range(5) for unit in world.look(since + number).releases if not world.last.outcome}
+
+
+@pytest.fixture(params=[by_a_person, by_policy])
+def end(request: pytest.FixtureRequest) -> Callable[[World], None]:
+    return request.param
+
+
+def test_nothing_of_a_commit_that_was_stopped_for_good_begins_when_it_is_built_late(
+    end: Callable[[World], None],
+) -> None:
+    world = web_alone()
+    end(world)
+    outcome, stop = world.last.outcome, world.last.ended
+    before = world.kept
+    world.begin(API, "1")
+    assert (world.last.outcome, world.last.ended, open_rows(world.kept)) == (outcome, stop, set())
+    assert world.kept.quarantine[API]["1"].clusters == set(CLUSTERS)
+    assert world.kept.quarantine[API]["1"].commit == HEAD
+    assert not looks(world)
+    assert API in world.last.overlays
+    (line,) = (text for text, _ in news_of(before, world.kept, {}, Outlook({})))
+    assert line.startswith(f"api bbbbbbb is not released: its rollout was {outcome} by ")
+    assert 'fleet rollout resume bbbbbbb --reason "..."' in line
+    again = world.kept
+    world.begin(API, "1")
+    assert world.kept is again, "twin: a second look finds nothing to do"
+
+
+def test_one_order_lets_all_of_it_in_again_from_the_first_step(end: Callable[[World], None]) -> None:
+    world = web_alone()
+    end(world)
+    world.begin(API, "1")
+    assert order(world, "resume") == "done"
+    for overlay in (API, WEB):
+        world.begin(overlay, "1")
+    world.look(10.0)
+    assert world.has(DEV, overlay=API)
+    looks(world)
+    assert [world.has(*CLUSTERS, overlay=overlay) for overlay in (API, WEB)] == [True, True]
+
+
+def test_one_order_lets_it_in_also_before_it_is_built(end: Callable[[World], None]) -> None:
+    world = web_alone()
+    end(world)
+    assert order(world, "resume") == "done"
+    world.begin(API, "1")
+    assert looks(world)
+    assert world.has(*CLUSTERS, overlay=API)
+
+
+def test_a_newer_commit_takes_it_over_by_what_it_changes_alone(end: Callable[[World], None]) -> None:
+    world = web_alone()
+    end(world)
+    world.begin(API, "1")
+    world.begin(WEB, "2", NEXT)
+    world.begin(API, "1", NEXT)
+    assert {unit.overlay for unit in looks(world)} == {WEB}, "what was stopped came under another commit"
+    world.begin(API, "2", NEXT)
+    looks(world)
+    assert world.has(*CLUSTERS, overlay=API), "twin: what it changes goes its way"
+
+
+def test_what_was_on_its_way_with_an_earlier_commit_goes_no_further(end: Callable[[World], None]) -> None:
+    world = web_alone()
+    world.begin(API, "x", EARLIER)
+    world.kept = replace(world.kept, all=world.kept.all[::-1])  # it began before the other
+    assert open_rows(world.kept) == {API, WEB}
+    end(world)
+    world.begin(API, "1")
+    assert open_rows(world.kept) == set()
+    assert next(one for one in world.kept.all if one.commit == EARLIER).outcome == "superseded"
+    assert not looks(world)
+
+
+def test_other_tools_bring_nothing_of_it(end: Callable[[World], None]) -> None:
+    world = web_alone()
+    end(world)
+    world.begin(WEB, "1 by other tools")
+    assert open_rows(world.kept) == set()
+    assert not looks(world)
+    assert order(world, "resume") == "done"
+    world.begin(WEB, "1 by other tools")
+    assert looks(world)
+
+
+def test_what_is_built_in_two_parts_is_kept_back_as_a_whole(end: Callable[[World], None]) -> None:
+    world = web_alone()
+    end(world)
+    world.begin(API, "1", without=(TWO,))
+    world.begin(API, "another")
+    assert [entry.clusters for entry in world.kept.quarantine[API].values()] == [{DEV, ONE}, {*CLUSTERS}]
+    assert open_rows(world.kept) == set()
+
+
+def test_twin_a_person_takes_one_overlay_back_and_the_others_go_on() -> None:
+    world = web_alone()
+    by_rollback(world)
+    assert world.last.outcome == "rolled back"
+    world.begin(API, "1")
+    looks(world)
+    assert world.has(*CLUSTERS, overlay=API)
+
+
+def test_twin_what_is_built_late_joins_a_commit_that_is_done() -> None:
+    world = web_alone()
+    looks(world)
+    assert world.last.outcome == "done"
+    world.begin(API, "1")
+    looks(world)
+    assert world.has(*CLUSTERS, overlay=API)
+
+
+def test_a_hub_that_was_killed_knows_it(end: Callable[[World], None]) -> None:
+    world = web_alone()
+    end(world)
+    text = encode_passages(world.kept)
+    for known in (text, text.replace(',"shut":true', "")):  # twin: as earlier hubs wrote it
+        world.kept = replace(decode_passages(known), last=decode_last(encode_last(world.kept)))
+        world.begin(API, "1")
+        assert open_rows(world.kept) == set()
+
+
+def test_twin_what_earlier_hubs_took_back_by_order_alone_keeps_nothing_else_back() -> None:
+    world = web_alone()
+    by_rollback(world)
+    text = encode_passages(world.kept)
+    world.kept = decode_passages(text.replace(',"shut":false', ""))
+    world.begin(API, "1")
+    assert open_rows(world.kept) == {API}
+
+
+def test_what_is_kept_back_takes_nothing_from_an_abort_that_is_forgotten_but_for_a_line() -> None:
+    world = web_alone()
+    by_a_person(world)
+    kept = world.kept
+    passages = (replace(kept.all[0], rows={}),)
+    world.kept = Passages(passages, kept.quarantine, last=kept.last)
+    world.begin(API, "1")
+    assert open_rows(world.kept) == set()
+    assert world.kept.quarantine[API]["1"].stop == Stop("it breaks", "jo", 5.0)
+    assert set(world.kept.quarantine) == {API, WEB}
