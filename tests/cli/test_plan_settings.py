@@ -43,6 +43,19 @@ def test_a_setting_that_the_hub_acts_by_is_a_change(repo: Repo) -> None:
     assert (found["different"], found["digest"] == before) == (True, False)
 
 
+def test_another_name_of_the_installation_is_told_as_what_stops_the_whole_commit(repo: Repo) -> None:
+    """A hub takes nothing of such a commit over: every mark on its clusters would be another installation's."""
+    repo.edit("overlays/dns/dns.yaml", "53", "54")
+    code, text = repo.plan()
+    assert (code, "FleetRenamed" in text) == (1, False)
+    repo.edit("fleet.yaml", "acme", "acme-eu")
+    code, text = repo.plan()
+    assert code == 2
+    assert "error[FleetRenamed] the fleet is called acme-eu now, and was acme" in text
+    assert "the commit is not taken over; all clusters stay as they are" in text
+    assert not repo.document()["complete"]
+
+
 @pytest.mark.parametrize("path", ["overlays/dns/overlay.yaml", "clusters/dev-2.yaml"])
 def test_what_the_base_cannot_read_and_the_change_takes_away_is_not_called_calm(repo: Repo, path: str) -> None:
     kept = (repo.root / path).read_text()

@@ -13,7 +13,7 @@ from fleet.core.planning.holds import HoldForecast, forecast_holds
 from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.planning.live import LiveView
 from fleet.core.planning.settings import SettingChange, settings_of
-from fleet.core.planning.unread import taken_unread
+from fleet.core.planning.unread import renamed, taken_unread
 from fleet.values import dataclass, field
 
 
@@ -124,7 +124,7 @@ def plan_of(
         ),
         kube=kube,
         apis=judge_apis(coming, kube) if kube else (),
-        problems=(*coming_problems, *taken_unread(found.before, found.after)),
+        problems=(*coming_problems, *taken_unread(found.before, found.after), *renamed(found.before, found.after)),
         notes=found.notes,
         live=found.live,
         text=text,

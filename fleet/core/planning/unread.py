@@ -1,11 +1,20 @@
-"""What the base cannot read and the change takes away: the hub keeps it until then, and no plan can list it (R5)."""
+"""What no plan can tell of a change, because a hub knows more than the base says, or takes nothing of it over (R5)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
+from fleet.core.differences import still_called
 from fleet.core.fleet import Fleet, Problem, Severity
+
+
+def renamed(before: Fleet, after: Fleet) -> tuple[Problem, ...]:
+    """The problem that a hub has with a commit of another name, none of which it takes over."""
+    if before.unknown.everything is not None or after.unknown.everything is not None or not before.clusters:
+        return ()
+    problem = still_called(before.name, after).unknown.everything if before.name != after.name else None
+    return (problem,) if problem is not None else ()
 
 
 def taken_unread(before: Fleet, after: Fleet) -> tuple[Problem, ...]:
