@@ -7,7 +7,7 @@ commits nor a restart pass where one large commit is held.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping
 
 from fleet.controllers.holdings import NEVER, NOTHING, Holdings, Known, Wishes
 from fleet.core.across import judge_across
@@ -94,6 +94,10 @@ class Deletions:
     def moves_of(self, unit: UnitName) -> frozenset[Move]:
         """What a unit dropped by what was judged of it last, and other units take, or may: it stays."""
         return self._moves.get(unit, frozenset())
+
+    def waits_on(self, clusters: Container[ClusterName]) -> bool:
+        """Whether something that a unit of these clusters dropped waits for others."""
+        return any(name.cluster in clusters for name in self._moves)
 
     def to_judge(self, building: Collection[UnitName]) -> frozenset[UnitName]:
         """Units whose deletions waited for other units, and may be judged again. building: what is not known yet."""

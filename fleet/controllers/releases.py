@@ -154,7 +154,8 @@ class Releases:
                 else:
                     books.waiting.pop(name, None)
             self._board.departures.look_beside(both)
-        await self.release({}, back)  # what stays by a result that is none any more, and what goes that is back
+        if back or self._deletions.waits_on({name.cluster for name in both}):
+            await self.release({}, back)  # what stays by a result that is none any more, and what goes that is back
         await self._board.publish()
         return True
 
