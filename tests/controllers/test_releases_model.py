@@ -21,7 +21,7 @@ from fleet.core.fleet import Fleet, Origin, Overlay, RolloutPolicy, SyncMode, Sy
 from fleet.core.ids import Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Quarantined, Stop
 from fleet.core.results import Rendered, RenderProblem
-from fleet.core.rollout import Apply
+from fleet.core.rollout import Apply, Detach
 from fleet.core.status import Health, ObjectStatus, Sync, UnitReport
 from fleet.store.memory import MemoryState
 
@@ -70,7 +70,7 @@ class Model(RuleBasedStateMachine):
 
     @initialize(of=owners)
     def first(self, of: dict[str, UnitName | None]) -> None:
-        self.commit(of, NONE, NONE, NONE)
+        self.commit(of, NONE, NONE, NONE, NONE)
         self.give_all()
         self.hub.board.books.first_is_over()
         for name in UNITS:
@@ -82,6 +82,7 @@ class Model(RuleBasedStateMachine):
         broken=st.frozensets(one_unit, max_size=1),
         stepwise=st.frozensets(one_unit),
         manual=st.frozensets(one_unit, max_size=1),
+        left=st.frozensets(one_unit, max_size=1),
     )
     def commit(
         self,
@@ -89,14 +90,18 @@ class Model(RuleBasedStateMachine):
         broken: frozenset[UnitName],
         stepwise: frozenset[UnitName],
         manual: frozenset[UnitName],
+        left: frozenset[UnitName],
     ) -> None:
-        """Each object has one owner at most; a person syncs those that are manual."""
+        """Each object has one owner at most; a person syncs those that are manual, and some left the repo."""
         self.commits += 1
         commit, self.manual = Revision(f"c{self.commits}"), manual
-        units = {name: unit_of(name, name in stepwise, name in manual) for name in UNITS}
+        units = {name: unit_of(name, name in stepwise, name in manual) for name in UNITS if name not in left}
         overlays = {name.overlay: unit.overlay for name, unit in units.items()}
         self.fleet = Fleet(commit, clusters={EU.name: EU}, overlays=overlays, units=units)
-        for name in UNITS:
+        for name in left:
+            self.newest.pop(name, None)
+            self.results.pop(name, None)
+        for name in units:
             if name in broken:
                 self.to_come[name] = RenderProblem("RenderFailed", "no such file", commit)
                 continue
@@ -187,6 +192,8 @@ class Model(RuleBasedStateMachine):
         """Apply, delete what may go, report."""
         desired = self.hub.board.publisher.slot(EU.name).desired
         part = next((one for one in desired.units if one.unit == name), None) if desired is not None else None
+        if part is not None and isinstance(part.action, Detach) and not part.action.waits:
+            self.is_let_go(name)
         if part is None or not isinstance(part.action, Apply):
             return
         action, wanted = part.action, names_in(part.action.bundle)
@@ -204,9 +211,25 @@ class Model(RuleBasedStateMachine):
             name, part.commit, action.bundle, Sync.SYNCED, Health.HEALTHY, 1.0, objects=objects
         )
 
+    def is_let_go(self, name: UnitName) -> None:
+        """What it has stays without a mark; what another unit wants of it, that one is told by now (R16)."""
+        owned = {each for each, owner in self.owner.items() if owner == name}
+        for other, newest in self.newest.items():
+            told = self.hub.told_bundle(other)
+            has = names_in(told) if told is not None else frozenset[str]()
+            result = self.results[other]
+            if not isinstance(result, Rendered) or (other, result.bundle) not in self.barred:
+                assert not owned or newest != BROKEN, f"nobody knows what {other} wants, and {name} is let go"
+                assert not owned & newest - has, f"{other} is not told yet to take {owned & newest - has}"
+        for each in owned:
+            del self.owner[each]
+        self.run(self.hub.board.departures.end(name))
+        self.hub.view.units.pop(name, None)
+
     def goes(self, each: str, name: UnitName) -> None:
         del self.owner[each]
-        for other in UNITS:
+        assert self.fleet is not None
+        for other in self.fleet.units:
             has = self.applied.get(other) if other in self.manual else None
             assert has is None or each not in names_in(has), f"{other} has {each}, and nobody synced it"
             told = self.hub.told_bundle(other)
@@ -216,7 +239,9 @@ class Model(RuleBasedStateMachine):
             if isinstance(result, Rendered) and (other, result.bundle) in self.barred:
                 continue
             assert each not in newest, f"{other} wants {each}, which {name} deleted"
-            assert newest != BROKEN or other == name, f"nobody knows what {other} wants, and {name} deleted {each}"
+            assert newest != BROKEN or other == name or other in self.to_come, (
+                f"nobody knows what {other} wants, and {name} deleted {each}"
+            )
 
     @precondition(lambda self: self.fleet is not None)
     @rule(of=owners)
@@ -224,7 +249,7 @@ class Model(RuleBasedStateMachine):
         """Once all is known and let go, what nobody wants is gone, and what somebody wants is there."""
         if self.to_come:
             self.give_all()
-        self.commit(of, NONE, NONE, NONE)
+        self.commit(of, NONE, NONE, NONE, NONE)
         self.give_all()
         for name in UNITS * 3:
             self.let(name)
