@@ -19,6 +19,8 @@ from fleet.core.objects import BundleObject, PruneRule
 from fleet.errors import NotAllowedForTeam, RenderEmpty
 from fleet.values import dataclass
 
+# Of a unit of which nobody knows whose it is: in any namespace, and nothing outside of them that was not judged (R5).
+UNREAD_TEAM = TeamRights("", (), namespaces=("*",))
 FALL_SHARE = 0.5  # R8: a unit that loses more than this share of its objects
 _RBAC = "rbac.authorization.k8s.io"
 _PRECIOUS = frozenset(
@@ -289,19 +291,34 @@ def judge_team_rights(
     kinds: `Deployment`, or `Deployment.apps` where a kind exists in several groups. Kinds outside namespaces are
     allowed only where `kinds` names them, and a Namespace only where its name is among the team's namespaces.
     """
-    refused: list[NotAllowedForTeam] = []
-    for obj in objects:
-        why = _why_refused(obj, rights)
-        if why:
-            refused.append(
-                NotAllowedForTeam(
-                    f"{obj.ref} is not allowed for team {rights.name}",
-                    where=where,
-                    why=why,
-                    next_step=f"take it out, or widen team {rights.name} in fleet.yaml",
-                )
-            )
-    return tuple(refused)
+    judged = ((obj.ref, _why_refused(obj, rights)) for obj in objects)
+    return tuple(_not_allowed(ref, rights, where, why) for ref, why in judged if why)
+
+
+def judge_place(ref: ObjectRef, rights: TeamRights, *, where: str = "") -> NotAllowedForTeam | None:
+    """Whether a team may have an object where its cluster keeps it, which a commit cannot say of every kind (R29).
+
+    ref: without the namespace that the commit gave it, because this cluster keeps the kind outside of all.
+    """
+    if why := _why_not_there(ref, rights):
+        return _not_allowed(ref, rights, where, f"{why}; its namespace means nothing to this cluster")
+    return None
+
+
+def _not_allowed(ref: ObjectRef, rights: TeamRights, where: str, why: str) -> NotAllowedForTeam:
+    if rights == UNREAD_TEAM:
+        return NotAllowedForTeam(
+            f"{ref} may be more than its team may have",
+            where=where,
+            why=f"nobody knows which team that is, because its file cannot be read; {why}",
+            next_step="fleet validate",
+        )
+    return NotAllowedForTeam(
+        f"{ref} is not allowed for team {rights.name}",
+        where=where,
+        why=why,
+        next_step=f"take it out, or widen team {rights.name} in fleet.yaml",
+    )
 
 
 def may_hold(ref: ObjectRef, rights: TeamRights) -> bool:

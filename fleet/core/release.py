@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fleet.core.documents import digest_of_bytes
 from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, SyncMode, SyncPolicy, Unit
-from fleet.core.guard import Approved
+from fleet.core.guard import UNREAD_TEAM, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
 from fleet.core.inside import covers
 from fleet.core.leaving import Leave
@@ -73,6 +73,7 @@ def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -
         removed_after=removed_after,
         suspensions=_suspensions(unit.name, (fleet.suspend, unit.cluster.suspend, overlay.suspend), by_command),
         budget=fleet.budget,
+        team=unit.team,
     )
 
 
@@ -175,7 +176,11 @@ def _quiet(name: UnitName, fleet: Fleet, orders: Orders) -> UnitPolicy:
         overlay.suspend if overlay is not None else None,
     )
     suspensions = _suspensions(name, in_git, orders.suspensions)
-    return UnitPolicy(sync=SyncPolicy(mode=SyncMode.MANUAL, self_heal=False), suspensions=suspensions)
+    return UnitPolicy(
+        sync=SyncPolicy(mode=SyncMode.MANUAL, self_heal=False),
+        suspensions=suspensions,
+        team=UNREAD_TEAM if fleet.teams else None,  # a person's sync applies what it holds
+    )
 
 
 def _still_suspended(leave: Leave | None) -> Suspension | None:

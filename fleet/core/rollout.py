@@ -6,7 +6,7 @@ that is not in it means "keep as it is"; detaching is always said (R5, R36).
 
 from __future__ import annotations
 
-from fleet.core.fleet import Budget, Connection, HealthRule, IgnoreRule, Mode, Suspension, SyncPolicy
+from fleet.core.fleet import Budget, Connection, HealthRule, IgnoreRule, Mode, Suspension, SyncPolicy, TeamRights
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
 from fleet.values import dataclass, field
@@ -95,6 +95,7 @@ class UnitPolicy:
     removed_after: tuple[UnitName, ...] = ()  # of an overlay that is absent: units that depend on it, to be gone first
     suspensions: tuple[Suspension, ...] = ()  # of fleet, cluster, overlay and unit that are in force
     budget: Budget = field(default_factory=Budget)
+    team: TeamRights | None = None  # which the unit's objects are held to where only the cluster says their place (R29)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from fleet.errors import (
     IdentityMismatch,
     IdentityUnreadable,
     KindNotServed,
+    NotAllowedForTeam,
     NotFound,
     ObjectForeign,
     ObjectInvalid,
@@ -42,6 +43,7 @@ from fleet.ports.kube import Answer, May, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.judging import live_after
 from fleet.reconcile.memory import Live, Trouble, UnitState
+from fleet.reconcile.reading import beyond_team
 from fleet.reconcile.site import UNKNOWN_RESULT, Site, outcome_of
 from fleet.values import dataclass
 
@@ -81,6 +83,7 @@ class Applier:
         site.in_flight.add(ref)
         site.share.end()
         try:
+            self.refuse_forbidden(unit, wanted)
             if adopted is None:
                 answer, body = await self._write(unit, wanted, may)
             else:
@@ -345,6 +348,19 @@ class Applier:
         if answer.warnings:
             unit.warnings[ref] = answer.warnings
 
+    def refuse_forbidden(self, unit: UnitState, wanted: Wanted) -> None:
+        """Raise NotOurs where the unit's team may not have the object in its place on this cluster (R29).
+
+        Asked at each write too: the cluster may have said where it keeps the kind since the list was made.
+        """
+        ref = wanted.ref
+        error = unit.forbidden.get(ref)
+        served = self._site.served(ref, wanted.source.version)
+        if error is None and ref.namespace and served is not None and not served.namespaced:
+            error = beyond_team(self._site, unit.desired, replace(ref, namespace=""))
+        if error is not None:
+            raise NotOurs(error)
+
     def served(self, wanted: Wanted) -> ServedKind:
         """The kind that an object is written at; raises KindNotServed."""
         served = self._site.served(wanted.ref, wanted.source.version)
@@ -359,9 +375,9 @@ class Applier:
 
 
 class NotOurs(Exception):
-    """A refusal about one object's mark, kept apart from the fence's OwnedByOther, which ends the session."""
+    """A refusal about one object's mark or place, kept apart from the fence's OwnedByOther, which ends the session."""
 
-    def __init__(self, error: ReconcileError) -> None:
+    def __init__(self, error: ReconcileError | NotAllowedForTeam) -> None:
         super().__init__(str(error))
         self.error = error
 

@@ -98,5 +98,6 @@ class UnitClaims:
 
 
 def _refs(unit: UnitState) -> Iterator[ObjectRef]:
-    yield from unit.wanted
-    yield from (hook.ref for hook in unit.hooks)
+    """What it may not have it claims in vain: the unit that has it goes on (R29)."""
+    yield from unit.wanted.keys() - unit.forbidden.keys()
+    yield from (hook.ref for hook in unit.hooks if hook.ref not in unit.forbidden)

@@ -101,6 +101,7 @@ class HookObjects:
 
         fresh: we have just made it, and its controller may have written to it since; may: asked just before it is sent.
         """
+        self._applier.refuse_forbidden(unit, hook)
         ref = hook.ref
         uid, version = ("", ABSENT_VERSION) if live is None else _identity_of(live)
         version = "" if fresh else version

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from fleet.core.documents import Document
 from fleet.core.field_diff import FieldDrift
-from fleet.core.fleet import IgnoreRule
+from fleet.core.fleet import IgnoreRule, TeamRights
 from fleet.core.guard import Doomed
 from fleet.core.health import ObjectHealth
 from fleet.core.ids import Digest, ObjectRef, UnitName
@@ -19,6 +19,7 @@ from fleet.core.plan import Wanted
 from fleet.core.record import FORM, MarkVerdict, Row
 from fleet.core.rollout import UnitDesired
 from fleet.core.status import Blocker, HoldRequest, UnitReport
+from fleet.errors import NotAllowedForTeam
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import Deletion, UnitMemory
 from fleet.values import dataclass, field
@@ -151,8 +152,9 @@ class UnitState:
     waves_since: dict[int, float] = field(default_factory=dict[int, float])  # wave -> loop time
     drifts: dict[ObjectRef, Drift] = field(default_factory=dict[ObjectRef, Drift])
     misplaced: dict[ObjectRef, Wanted] = field(default_factory=dict[ObjectRef, Wanted])  # without their namespace
+    forbidden: dict[ObjectRef, NotAllowedForTeam] = field(default_factory=dict[ObjectRef, NotAllowedForTeam])  # R29
     managers: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])  # of strangers
-    read_key: tuple[Digest, tuple[IgnoreRule, ...], int] | None = None  # what `wanted` was made from
+    read_key: tuple[Digest, tuple[IgnoreRule, ...], TeamRights | None, int] | None = None  # what `wanted` was made from
     validated: set[ObjectRef] = field(default_factory=set[ObjectRef])  # stood a dry-run
     refused: set[ObjectRef] = field(default_factory=set[ObjectRef])  # did not, for the same bundle
     validated_bundle: Digest | None = None

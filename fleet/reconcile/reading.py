@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fleet.core.documents import Document
+from fleet.core.guard import judge_place
 from fleet.core.hooks import split_hooks
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import BundleObject, ref_of
 from fleet.core.plan import Wanted
 from fleet.core.record import desired_digest_of
 from fleet.core.rollout import UnitDesired
+from fleet.errors import NotAllowedForTeam
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.questions import forget_settled
 from fleet.reconcile.site import Site
@@ -26,18 +28,20 @@ async def read_bundle(site: Site, unit: UnitState, desired: UnitDesired) -> None
     digest = bundle_of(desired)
     if digest is None:
         return
-    key = (digest, desired.policy.ignore, site.catalog_version)
+    key = (digest, desired.policy.ignore, desired.policy.team, site.catalog_version)
     if unit.read_key == key:
         return
     bundle = await site.library.bundle(digest)
     mark, rules = site.mark(unit.name), desired.policy.ignore
     found: list[tuple[BundleObject, Wanted]] = []
-    unit.misplaced = {}
+    unit.misplaced, unit.forbidden = {}, {}
     for obj in bundle.objects:
         served = site.served(obj.ref, obj.version)
         ref = obj.ref
         if served is not None and not served.namespaced and ref.namespace:
             ref = replace(ref, namespace="")
+            if error := beyond_team(site, desired, ref):
+                unit.forbidden[ref] = error
         source = replace(obj, ref=ref, body=b"")
         item = Wanted(ref, source, desired_digest_of(obj, mark, rules), served is not None)
         if served is not None and served.namespaced and not ref.namespace:
@@ -59,6 +63,12 @@ async def read_bundle(site: Site, unit: UnitState, desired: UnitDesired) -> None
     forget_settled(site, unit)
     unit.bundle, unit.read_key = digest, key
     site.claims.put(unit)
+
+
+def beyond_team(site: Site, desired: UnitDesired | None, ref: ObjectRef) -> NotAllowedForTeam | None:
+    """Why a unit's team may not have an object that this cluster keeps outside of namespaces (R29)."""
+    team = desired.policy.team if desired is not None else None
+    return judge_place(ref, team, where=f"cluster {site.cluster}") if team is not None else None
 
 
 async def read_live(site: Site, items: Sequence[Wanted]) -> dict[ObjectRef, Document]:

@@ -236,6 +236,7 @@ class Session:
         if wanted is not None and self._orders.mode is Mode.OBSERVE:
             outcome = await self._comparer.compare(unit, leave)
             outcome.told = told
+            outcome.refuse(unit.forbidden)
             return outcome
         if wanted is not None:
             kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
@@ -349,6 +350,7 @@ class Session:
             other=self.site.neighbours.blocker(unit.name, unit.blocked_since),
             removed_after=[name for name in policy.removed_after if not self._orders.is_gone(name)] if policy else (),
             spared=self._orders.spared(policy.removed_after) if policy else None,
+            forbidden=unit.forbidden.values(),
             now=self.site.wall(),
             since=unit.blocked_since,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from fleet.core.fleet import Mode, SyncMode
@@ -10,6 +10,7 @@ from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.rollout import Apply, Detach, Hold, SyncRequest, UnitDesired, UnknownDesired
 from fleet.core.status import ASKS_RECOVERY, Blocker, Standing
 from fleet.core.windows import Closed, judge_windows
+from fleet.errors import FleetError
 from fleet.values import dataclass
 
 
@@ -105,6 +106,7 @@ def judge_leave(
     other: Blocker | None = None,
     removed_after: Sequence[UnitName] = (),
     spared: Mapping[UnitName, Blocker] | None = None,
+    forbidden: Iterable[FleetError] = (),
     now: float,
     since: float,
 ) -> Leave:
@@ -112,8 +114,9 @@ def judge_leave(
 
     confirmed: its record is the worker's own, or a person confirmed it (R12, R24); waits_for: units it depends on
     that are not Healthy at their commit; other: that it is another installation's (R23); removed_after: units that
-    depend on it and still own objects; spared: why of these that keep some for good; now: wall clock; since: when the
-    unit last was free.
+    depend on it and still own objects; spared: why of these that keep some for good; forbidden: objects of its bundle
+    that its team may not have here (R29): then nothing of the bundle is new and nothing goes, as where its build is
+    refused; now: wall clock; since: when the unit last was free.
     """
     if desired is None or mode is Mode.OBSERVE:
         return Leave(apply=False, heal=False, prune=False, stopped=True)
@@ -139,6 +142,10 @@ def judge_leave(
             waits.append(Blocker(Standing.WAITS, unit, f"{reason}: {message}", since, "", "fleet validate"))
         case _:
             pass
+    refused = next(iter(forbidden), None)
+    if refused is not None:
+        reason = f"{refused.reason}: {refused.brief}"
+        waits.append(Blocker(Standing.WAITS, unit, reason, since, "", refused.next_step))
     if waits_for:
         names = ", ".join(str(name) for name in waits_for)
         next_step = f"fleet describe unit {waits_for[0]}"
@@ -157,7 +164,7 @@ def judge_leave(
     free = not stops and not manual
     return Leave(
         # What a held or unknown unit holds already is kept equal to its bundle, which is nothing new.
-        apply=free and (not waits or (in_force and not waits_for and not isinstance(closed, Closed))),
+        apply=free and (not waits or (in_force and not (waits_for or refused) and not isinstance(closed, Closed))),
         heal=free and policy.sync.self_heal,
         prune=free and not waits,
         blockers=(*stops, *waits),

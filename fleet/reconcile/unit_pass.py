@@ -6,7 +6,7 @@ computed anew each time from record and live view. So a killed worker goes on wh
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from fleet.core.adopt import owners_of
@@ -36,6 +36,7 @@ from fleet.errors import (
     Conflict,
     KindNotServed,
     NamespaceMissing,
+    NotAllowedForTeam,
     ObjectInvalid,
     OwnedByOther,
 )
@@ -77,6 +78,14 @@ class Outcome:
     judged: bool = False  # the newest bundle was read and compared in full
     incomplete: str = ""
     observed: tuple[ObjectStatus, ...] | None = None  # of mode observe, where nothing is in a record
+
+    def refuse(self, forbidden: Mapping[ObjectRef, NotAllowedForTeam]) -> None:
+        """Say that the unit's team may not have some of what it shall hold here (R29)."""
+        if not forbidden:
+            return
+        first, more = forbidden[min(forbidden)], len(forbidden) - 1
+        self.reason, self.next_step = first.reason, first.next_step
+        self.message = first.brief + (f" (and {more} more)" if more else "")
 
     def may(self) -> Leave:
         """What may still be done, asked anew: a suspend or a hold counts amid a pass too (R17)."""
@@ -127,6 +136,7 @@ class UnitPass:
         plan = await self._plan(unit, told, claims, outcome.may())
         outcome.plan, outcome.judged = plan, wanted_bundle is not None
         outcome.incomplete = plan.incomplete
+        outcome.refuse(unit.forbidden)
         unit.wait = 0.0
         if error := judge_empty(
             unit.name, wanted=len(unit.wanted), owned=len(unit.rows), allow_empty=told.policy.allow_empty
@@ -326,7 +336,11 @@ class UnitPass:
                 if (reverts := unit.reverts.get(step.wanted.ref)) is None or reverts.next_at <= now
             ]
         return [
-            s for s in steps if not self._applier.is_troubled(unit, s.wanted) and not self._site.claims.keeps_back(s)
+            s
+            for s in steps
+            if s.wanted.ref not in unit.forbidden
+            and not self._applier.is_troubled(unit, s.wanted)
+            and not self._site.claims.keeps_back(s)
         ]
 
     def _refuse(self, unit: UnitState, plan: UnitPlan) -> None:
@@ -339,6 +353,9 @@ class UnitPass:
                 next_step="name one in the object or in the kustomization",
             )
             self._note(unit, item, error)
+        for ref, error in unit.forbidden.items():
+            if item := unit.wanted.get(ref):
+                self._note(unit, item, error)
         for foreign in plan.foreign:
             if foreign.adopt is not Adopt.NEVER:
                 continue  # judged where it may be taken over, and waits where it may not be yet

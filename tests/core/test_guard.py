@@ -12,12 +12,14 @@ from hypothesis.strategies import booleans, integers, lists, sampled_from
 from fleet.core.asked import asked_of
 from fleet.core.fleet import Budget, TeamRights
 from fleet.core.guard import (
+    UNREAD_TEAM,
     Approved,
     Doomed,
     is_precious,
     judge_empty,
     judge_force,
     judge_hook_deletion,
+    judge_place,
     judge_prune,
     judge_team_rights,
     prune_rule_of,
@@ -331,6 +333,32 @@ def test_without_a_list_of_kinds_namespaces_still_bound_a_team() -> None:
     assert judge_team_rights([bundle_object(ObjectRef("", "Namespace", "", "payments"))], rights) == ()
     assert len(judge_team_rights([bundle_object(ObjectRef("", "Namespace", "", "shop"))], rights)) == 1
     assert len(judge_team_rights([bundle_object(ObjectRef("", "PersistentVolume", "", "a"))], rights)) == 1
+
+
+def test_a_custom_kind_that_a_cluster_keeps_outside_of_namespaces_must_be_named() -> None:
+    said, kept = (
+        ObjectRef("kyverno.io", "ClusterPolicy", "payments", "x"),
+        ObjectRef("kyverno.io", "ClusterPolicy", "", "x"),
+    )
+    rights = replace(TEAM, kinds=None)
+    assert judge_team_rights([bundle_object(said)], rights) == ()  # no commit says where the kind lives
+    refused = judge_place(kept, rights, where="cluster eu-1")
+    assert refused is not None
+    assert "kind ClusterPolicy is outside namespaces" in refused.why
+    assert "team payments" in refused.next_step
+
+
+def test_a_custom_kind_outside_of_namespaces_is_a_teams_where_it_is_named_or_nothing_limits_it() -> None:
+    kept = ObjectRef("kyverno.io", "ClusterPolicy", "", "x")
+    assert judge_place(kept, replace(TEAM, kinds=("ClusterPolicy",))) is None
+    assert judge_place(kept, replace(TEAM, kinds=("ClusterPolicy.kyverno.io",))) is None
+    assert judge_place(kept, replace(TEAM, kinds=None, namespaces=None)) is None
+
+
+def test_of_a_team_that_nobody_knows_nothing_outside_of_namespaces_passes() -> None:
+    refused = judge_place(ObjectRef("kyverno.io", "ClusterPolicy", "", "x"), UNREAD_TEAM)
+    assert refused is not None
+    assert "cannot be read" in refused.why
 
 
 def test_replace_needs_the_right_to_replace() -> None:

@@ -22,10 +22,11 @@ from fleet.core.fleet import (
     Problem,
     Severity,
     Suspension,
+    TeamRights,
     Unit,
     Unknown,
 )
-from fleet.core.guard import Approved
+from fleet.core.guard import UNREAD_TEAM, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave, Leaving, decode_leaving, encode_leaving
 from fleet.core.release import (
@@ -67,6 +68,7 @@ def fleet_of(*units: Unit, unknown: Unknown | None = None, **more: object) -> Fl
 
 
 HELD = Rendered(Digest("b1"), C1)
+TEAM = TeamRights("shop", ("teams/shop",), namespaces=("shop",))
 
 
 def test_a_rendered_unit_is_applied_with_what_was_permitted_and_approved() -> None:
@@ -76,6 +78,22 @@ def test_a_rendered_unit_is_applied_with_what_was_permitted_and_approved() -> No
     assert planned is not None
     assert planned.action == Apply(Digest("b2"), frozenset({ref("gone")}), approved)
     assert planned.commit == C2
+
+
+def test_a_worker_is_told_what_the_team_of_a_unit_is_held_to() -> None:
+    planned = plan_unit(replace(unit(), team=TEAM), fleet_of(unit(), teams=(TEAM,)), Orders(HELD))
+    assert planned is not None
+    assert planned.policy.team == TEAM
+    assert policy_of(unit(), fleet_of(unit())).team is None
+
+
+def test_a_unit_of_which_nobody_knows_whose_it_is_is_held_to_the_least_where_there_are_teams() -> None:
+    orders = Orders(held=HELD)
+    for teams, rights in (((TEAM,), UNREAD_TEAM), ((), None)):
+        fleet = fleet_of(unit(), teams=teams)
+        assert plan_unknown_unit(unit().name, PROBLEM, fleet, orders).policy.team == rights
+        kept = replace(unit(), team=TEAM)
+        assert plan_unknown_unit(unit().name, PROBLEM, fleet, orders, kept).policy.team == TEAM
 
 
 def test_a_unit_that_cannot_be_rendered_stays_on_what_it_holds() -> None:

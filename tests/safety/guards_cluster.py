@@ -21,6 +21,7 @@ _QUEUE = "scenarios/test_suspend_in_a_queue.py"
 _SUSPENDED = "test_what_waits_for_its_turn_is_not_written_once_it_is_suspended"
 _NOT_SUSPENDED = "test_what_waits_for_its_turn_is_written_when_that_comes"
 _GUARDS = "reconcile/test_guards.py"
+_PLACES = "reconcile/test_team_places.py"
 _NEIGHBOURS = "reconcile/test_neighbours.py"
 _RENAMES = "reconcile/test_renames.py"
 _TROUBLES = "reconcile/test_troubles.py"
@@ -217,6 +218,16 @@ CASES: dict[str, Case] = {
         swap("bool(stops)", "False"), "reconcile/test_overtaken.py",
         "test_a_parent_object_is_not_written_once_its_unit_is_suspended",
         "reconcile/test_in_flight.py::test_the_head_of_the_audit_log_goes_out_after_a_forced_apply"),
+    "what a team may not have is not new": case_of(
+        never("refused is not None"), _PLACES,
+        "test_a_teams_object_outside_of_namespaces_is_refused_with_its_whole_commit",
+        "test_what_the_team_may_have_is_applied"),
+    "where a kind lives is asked at the write": case_of(
+        never("error is not None"), _PLACES, "test_where_a_kind_lives_is_asked_again_at_the_write",
+        "test_what_the_team_may_have_is_applied"),
+    "what a team may not have it claims in vain": case_of(
+        swap("unit.wanted.keys() - unit.forbidden.keys()", "unit.wanted"), _PLACES,
+        "test_what_a_team_claims_in_vain_stays_the_unit_that_has_it", "test_what_the_team_may_have_is_applied"),
     "who came second writes nothing": case_of(
         never("other is not None and (not isinstance(desired.action, Detach))"), _NEIGHBOURS,
         "test_other_overlays_of_another_installation_are_not_written_either",

@@ -204,6 +204,13 @@ CASES: dict[str, Case] = {
     "namespaces of a team": case_of(
         never("rights.namespaces is not None"), _GUARD,
         f"{_TEAM} test_without_a_list_of_kinds_namespaces_still_bound_a_team", "test_a_kind_may_be_named_with_its_group"),
+    "a place that only the cluster says": case_of(
+        gives("None"), _GUARD, "test_a_custom_kind_that_a_cluster_keeps_outside_of_namespaces_must_be_named",
+        "test_a_custom_kind_outside_of_namespaces_is_a_teams_where_it_is_named_or_nothing_limits_it"),
+    "of a team that nobody knows": case_of(
+        swap("UNREAD_TEAM", "None"), _RELEASE,
+        "test_a_unit_of_which_nobody_knows_whose_it_is_is_held_to_the_least_where_there_are_teams",
+        "test_a_worker_is_told_what_the_team_of_a_unit_is_held_to"),
     "replace is a right": case_of(
         never("obj.options.replace and (not rights.replace)"), _GUARD, "test_replace_needs_the_right_to_replace",
         "test_a_kind_may_be_named_with_its_group"),
