@@ -5,7 +5,7 @@ What differs is judged in core/planning; here files are read and builds are run,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,9 @@ from fleet.controllers.comparing import Comparing
 from fleet.core.fleet import Fleet, OverlayState
 from fleet.core.ids import UnitName
 from fleet.core.objects import is_secret, seals_of
-from fleet.core.planning.change import UnitChange, with_moves
+from fleet.core.planning.change import How, UnitChange, with_moves
 from fleet.core.planning.fleet_plan import Comparison, SideWords
+from fleet.core.planning.woken import Begins, woken_of
 from fleet.errors import UsageInvalid
 from fleet.ports.render import request_of
 from fleet.render.index import Place, place_of
@@ -54,8 +55,13 @@ async def compare(opened: Opened, asking: Asking | None) -> Comparison:
     if known is None and both.clusters_directory is not None:
         await kept.keep_read(Read(both.before, closures, both.clusters_directory, both.asked), *opened.names)
     units = await comparing.changes(is_same)
-    held = await comparing.held_beside(units)
-    live = await _looked(comparing, units, both.after, opened.vault, asking, before) if asking is not None else None
+    woken = woken_of(both.before, both.after)
+    first = {name for name, begins in woken.items() if Begins.WRITES in begins}
+    held = await comparing.held_beside(units, first)
+    live = None
+    if asking is not None:
+        await comparing.learn(woken)
+        live = await _looked(comparing, units, woken, both.after, opened.vault, asking, before)
     if is_new:
         await opened.note(after.snapshot.revision)
     notes = () if sides.is_ancestor else (_note(before, after),)
@@ -74,17 +80,24 @@ def _words(side: Side) -> SideWords:
 
 
 async def _looked(
-    sides: Comparing, units: Sequence[UnitChange], fleet: Fleet, vault: Vault, asking: Asking, base: Side
+    sides: Comparing,
+    units: Sequence[UnitChange],
+    woken: Mapping[UnitName, Collection[Begins]],
+    fleet: Fleet,
+    vault: Vault,
+    asking: Asking,
+    base: Side,
 ) -> LiveView:
     from fleet.cli.planning_hub import hub_view
     from fleet.cli.planning_live import LiveUnit, concerned, look
 
+    changes = {name: UnitChange(name, How.CHANGES) for name in woken} | {unit.name: unit for unit in with_moves(units)}
     asked = [
-        LiveUnit(unit, fleet.units[unit.name], *sides.bundles[unit.name])
-        for unit in with_moves(units)
-        if unit.name in fleet.units and unit.name in sides.bundles
+        LiveUnit(unit, fleet.units[name], *sides.bundles[name])
+        for name, unit in sorted(changes.items())
+        if name in fleet.units and name in sides.bundles
     ]
-    asked = concerned(asked)
+    asked = concerned(asked, woken)
     commit = base.info.revision if base.info is not None else ""
     if asking.through == "hub":
         return await hub_view(asked, commit, asking)

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.cli.grant import grant_differs
 from fleet.core.documents import Document, canonical
 from fleet.core.fleet import Fleet, Mode, Unit
-from fleet.core.ids import ClusterName, ObjectRef
-from fleet.core.objects import Bundle, BundleObject, Mark, is_secret, unsealed
-from fleet.core.parent import parse_parent
+from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
+from fleet.core.objects import PART_OF_LABEL, Bundle, BundleObject, Mark, is_secret, ref_of, unsealed
+from fleet.core.parent import Parent, parse_parent
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.live import ClusterLook, Danger, LiveFinding, LiveView
-from fleet.core.planning.live_judge import Seen, Setting, judge_object
+from fleet.core.planning.live_judge import Seen, Setting, judge_barred, judge_kept, judge_object
 from fleet.core.planning.live_judge import worst_findings as worst
 from fleet.core.planning.room import judge_disruption, judge_quotas
-from fleet.core.record import PARENT_NAMESPACE, mark_body, parent_name
+from fleet.core.planning.woken import Begins
+from fleet.core.record import PARENT_NAMESPACE, applyset_id, mark_body, parent_name
 from fleet.core.rights import defined_resources
 from fleet.errors import AdmissionDenied, CredentialMissing, FleetError, Forbidden, NotChecked, NotFound, ObjectInvalid
 from fleet.kube.connect import WritesAsPerson, connect_person
@@ -35,17 +36,38 @@ CLUSTERS_AT_ONCE, OBJECTS_AT_ONCE = 8, 8
 
 @dataclass(frozen=True, slots=True)
 class LiveUnit:
-    """One unit of the change with both results; None: that commit has none."""
+    """One unit of the change with both results; None: that commit has none.
+
+    keeps_no_more: what `sync.prune: false` kept until now goes.
+    """
 
     change: UnitChange
     unit: Unit
     before: Bundle | None
     after: Bundle | None
+    keeps_no_more: bool = False
 
 
-def concerned(units: Iterable[LiveUnit]) -> list[LiveUnit]:
-    """Those of which something is written to a cluster."""
-    return [unit for unit in units if unit.change.how in (How.APPEARS, How.CHANGES) and unit.change.objects]
+def concerned(units: Iterable[LiveUnit], woken: Mapping[UnitName, Collection[Begins]]) -> list[LiveUnit]:
+    """Those of which something is written to a cluster.
+
+    woken: units all of whose objects are asked about, as a setting lets the hub begin with them.
+    """
+    told = [_whole(unit, woken[unit.change.name]) if unit.change.name in woken else unit for unit in units]
+    return [unit for unit in told if unit.change.how in (How.APPEARS, How.CHANGES) and unit.change.objects]
+
+
+def _whole(unit: LiveUnit, begins: Collection[Begins]) -> LiveUnit:
+    """With what does not change beside what does."""
+    changed = {item.ref for item in unit.change.objects}
+    others = [
+        ObjectChange(Sign.CHANGE, item.ref, item.api_version, before=item.digest, after=item.digest)
+        for item in (unit.after.objects if unit.after is not None else ())
+        if item.ref not in changed and item.options.reconcile and not item.options.hook
+    ]
+    how = How.CHANGES if unit.change.how is How.SAME else unit.change.how
+    whole = replace(unit.change, how=how, objects=(*unit.change.objects, *others))
+    return replace(unit, change=whole, keeps_no_more=Begins.DELETES in begins)
 
 
 async def look(
@@ -153,7 +175,12 @@ class _Looking:
     async def _unit(self, reads: _Reads, catalog: Catalog, unit: LiveUnit) -> None:
         name, overlay = unit.unit.name, unit.unit.overlay
         mark = Mark(self._fleet.name, reads.identity, name.overlay)
-        holds_base = await self._holds_base(reads, catalog, unit)
+        is_read, parent = await self._parent(reads, catalog, name.overlay)
+        holds_base = not is_read or self._holds_base(unit, parent)
+        if parent is not None and unit.after is not None:
+            self._add(*judge_barred(name, unit.after.digest, parent))
+            if unit.keeps_no_more:
+                self._add(*await self._goes(reads, catalog, unit.after, parent, mark))
         setting = Setting(
             name.overlay, name.cluster, mark, overlay.sync.adopt, overlay.ignore, holds_base, now=time.time()
         )
@@ -165,16 +192,21 @@ class _Looking:
             self._add(*judge_object(item, setting))
         await self._room(reads, catalog, known, setting)
 
-    async def _holds_base(self, reads: _Reads, catalog: Catalog, unit: LiveUnit) -> bool:
-        """Whether the cluster holds what the change starts from; False is told. True where it cannot be said."""
+    async def _parent(self, reads: _Reads, catalog: Catalog, overlay: OverlayName) -> tuple[bool, Parent | None]:
+        """Whether the unit's parent object could be read, and what it says."""
         kind = catalog.find("", "ConfigMap")
-        if unit.before is None or kind is None:
-            return True
+        if kind is None:
+            return False, None
         try:
-            found = await reads.get(kind, PARENT_NAMESPACE, parent_name(unit.unit.name.overlay))
+            found = await reads.get(kind, PARENT_NAMESPACE, parent_name(overlay))
         except Forbidden:
+            return False, None
+        return True, parse_parent(found) if found is not None else None
+
+    def _holds_base(self, unit: LiveUnit, parent: Parent | None) -> bool:
+        """Whether the cluster holds what the change starts from; False is told. True where it cannot be said."""
+        if unit.before is None:
             return True
-        parent = parse_parent(found) if found is not None else None
         has_secrets = any(is_secret(item.ref) for item in unit.before.objects)
         if parent is None:
             message = "holds nothing of it by fleet yet: the whole of it is applied, not only what changes"
@@ -185,6 +217,21 @@ class _Looking:
         name = unit.unit.name
         self._add(LiveFinding(Danger.BASE, name.overlay, name.cluster, message, None, f"fleet describe unit {name}"))
         return False
+
+    async def _goes(
+        self, reads: _Reads, catalog: Catalog, after: Bundle, parent: Parent, mark: Mark
+    ) -> list[LiveFinding]:
+        """What `sync.prune: false` kept until now, by the kinds and places that the parent names."""
+        wanted = {item.ref for item in after.objects}
+        selector = f"{PART_OF_LABEL}={applyset_id(parent_name(mark.overlay), PARENT_NAMESPACE)}"
+        found: list[LiveFinding] = []
+        for group, name in parent.kinds:
+            served = catalog.find(group, name)
+            for namespace in parent.namespaces if served is not None and served.namespaced else ("",):
+                for live in await self._listed(reads, catalog, group, name, namespace, selector):
+                    if (ref := ref_of(live)) not in wanted:
+                        found += judge_kept(live, ref, mark, self._name)
+        return found
 
     async def _object(
         self, reads: _Reads, catalog: Catalog, unit: LiveUnit, change: ObjectChange, setting: Setting
@@ -253,13 +300,13 @@ class _Looking:
                 self._add(*judge_disruption(here, budgets, setting))
 
     async def _listed(
-        self, reads: _Reads, catalog: Catalog, group: str, kind: str, namespace: str
+        self, reads: _Reads, catalog: Catalog, group: str, kind: str, namespace: str, selector: str = ""
     ) -> Sequence[Document]:
         found = catalog.find(group, kind)
         if found is None:
             return ()
         try:
-            return (await reads.list(found, namespace=namespace)).items
+            return (await reads.list(found, namespace=namespace, selector=selector)).items
         except Forbidden:
             self.approximate += 1
             return ()

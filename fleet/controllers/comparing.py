@@ -7,7 +7,7 @@ renderer remembers nothing of it: the hub asks its index what the next commit to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from fleet.core.fleet import Fleet, OverlayState, Problem, Unit
@@ -57,18 +57,31 @@ class Comparing:
         old = self._before.units.get(name)
         return old is not None and old is self._after.units.get(name)
 
-    async def held_beside(self, changes: Iterable[UnitChange]) -> Mapping[UnitName, frozenset[ObjectRef]]:
-        """What all units hold on the clusters where the change brings objects; generated names clash with nothing."""
+    async def held_beside(
+        self, changes: Iterable[UnitChange], also: Collection[UnitName] = ()
+    ) -> Mapping[UnitName, frozenset[ObjectRef]]:
+        """What all units hold on the clusters where the change brings objects; generated names clash with nothing.
+
+        also: units of the later commit that are wanted in any case.
+        """
         clusters = {
             change.name.cluster for change in changes for item in change.of_sign(Sign.CREATE) if not item.renamed_from
         }
-        names = [name for name in self._after.units if name.cluster in clusters]
+        names = [name for name in self._after.units if name.cluster in clusters or name in also]
         results = await asyncio.gather(*(self._result(self._now, self._after.units[name]) for name in names))
         return {
             name: frozenset(item.ref for item in result.objects)
             for name, result in zip(names, results, strict=True)
             if isinstance(result, Bundle)
         }
+
+    async def learn(self, names: Iterable[UnitName]) -> None:
+        """Have the bundles of these units too, which the same input makes on both sides; what fails has none."""
+        for name in names:
+            if name not in self.bundles:
+                result = await self._result(self._now, self._after.units[name])
+                whole = result if isinstance(result, Bundle) else None
+                self.bundles[name] = (whole, whole)
 
     async def _change(self, name: UnitName) -> UnitChange | None:
         old, new = self._before.units.get(name), self._after.units.get(name)

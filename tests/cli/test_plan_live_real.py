@@ -62,9 +62,10 @@ class Site:
         uid = self.hands.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
         return Mark("default", uid, "web")
 
-    def commit(self, objects: list[dict[str, Any]]) -> str:
+    def commit(self, objects: list[dict[str, Any]], prune: str = "true") -> str:
         text = "---\n".join(json.dumps(one) + "\n" for one in objects)
-        overlay = f"{HEAD}kind: Overlay\nmetadata: {{name: web}}\nspec: {{clusters: [{{all: true}}]}}\n"
+        spec = f"{{clusters: [{{all: true}}], sync: {{prune: {prune}}}}}"
+        overlay = f"{HEAD}kind: Overlay\nmetadata: {{name: web}}\nspec: {spec}\n"
         files = {
             "overlays/web/kustomization.yaml": "resources: [objects.yaml]\n",
             "overlays/web/overlay.yaml": overlay,
@@ -101,7 +102,9 @@ class Site:
             self.hands.delete(_PARENT)
 
     def plan(self, before: list[dict[str, Any]], after: list[dict[str, Any]], *, seconds: float = 30) -> dict[str, Any]:
-        base, head = self.commit(before), self.commit(after)
+        return self.planned(self.commit(before), self.commit(after), seconds=seconds)
+
+    def planned(self, base: str, head: str, *, seconds: float = 30) -> dict[str, Any]:
         plan(self.root, base=base, head=head, kube="", output="json", live_seconds=seconds)
         return json.loads(self.capsys.readouterr().out)["live"]
 
@@ -185,6 +188,20 @@ def test_a_cluster_that_holds_another_result_is_said_not_to_hold_the_base(site: 
     assert not site.plan(before, [config_map("a", site.namespace, "2")])["findings"]
     other = [config_map("a", site.namespace, "3")]
     assert [one["danger"] for one in site.plan(other, before)["findings"]] == ["base-missing"]
+
+
+def test_what_was_kept_is_told_once_nothing_keeps_it_any_more(site: Site) -> None:
+    """No object of the unit changes: its cluster is asked because of the setting."""
+    kept = [config_map("a", site.namespace, "1")]
+    site.deliver([*kept, config_map("old", site.namespace, "1")])
+    site.hands.merge(f"/api/v1/namespaces/{site.namespace}/configmaps/a", {"data": {"a": "by hand"}})
+    base = site.commit(kept, prune="false")
+    settings = site.planned(base, site.commit(kept, prune="true"))
+    found = {(one["danger"], (one["object"] or {}).get("name", "")) for one in settings["findings"]}
+    assert found == {("base-missing", ""), ("deleted", "old"), ("other-writer", "a")}
+    assert [look["name"] for look in settings["clusters"]] == [site.plane.name]
+    nothing = site.planned(base, site.commit(kept, prune="false"))
+    assert (nothing["clusters"], nothing["findings"]) == ([], []), "twin: nothing is set otherwise"
 
 
 def test_a_quota_that_has_no_room_for_the_rollout_and_one_that_has(site: Site) -> None:

@@ -70,6 +70,22 @@ def test_what_the_base_cannot_read_and_the_change_takes_away_is_not_called_calm(
     assert (code, "taken away" in text, "Not listed" in text) == (2, False, True)
 
 
+def test_first_writes_to_clusters_that_were_observed_are_told_with_their_number(repo: Repo) -> None:
+    observed = [f"clusters/prod-{number}.yaml" for number in range(1, 6)]
+    texts = {path: (repo.root / path).read_text() for path in observed}
+    on_main(
+        repo, {path: text.replace('"environment"', '"mode": "observe", "environment"') for path, text in texts.items()}
+    )
+    repo.write({**texts, "overlays/dns/dns.yaml": (repo.root / "overlays/dns/dns.yaml").read_text() + "# a note\n"})
+    code, text = repo.plan()
+    assert code == 1
+    words = "dns, web on 5 clusters: first writes there (mode: manage), at once and without steps, 30 objects"
+    assert f"Begins      {words}\n" in text
+    assert repo.document()["begins"][0]["objects"] == 30
+    repo.edit("overlays/web/overlay.yaml", '"spec": {', '"spec": {"suspend": {"reason": "later"}, ')
+    assert "dns on 5 clusters: first writes there" in repo.plan()[1], "twin: what is suspended begins with nothing"
+
+
 def test_what_a_mended_build_drops_is_not_called_none(repo: Repo) -> None:
     """The hub holds the last result that it could build, and deletes what the change has not."""
     path = f"{BASE}/kustomization.yaml"

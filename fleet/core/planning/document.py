@@ -36,6 +36,10 @@ def document_of(plan: FleetPlan) -> Document:
             {"scope": one.scope, "name": one.name, "path": one.path, "before": one.before, "after": one.after}
             for one in plan.settings
         ],
+        "begins": [
+            {"what": one.begins.value, "units": _texts(one.units), "objects": one.objects, "message": one.words}
+            for one in plan.woken
+        ],
         "different": plan.is_different,
         "complete": not plan.is_unknown,
         "summary": {

@@ -14,6 +14,7 @@ from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.planning.live import LiveView
 from fleet.core.planning.settings import SettingChange, settings_of
 from fleet.core.planning.unread import renamed, taken_unread
+from fleet.core.planning.woken import Woken, woken_in_all, woken_of
 from fleet.values import dataclass, field
 
 
@@ -45,6 +46,7 @@ class FleetPlan:
     after: Fleet
     units: tuple[UnitChange, ...] = ()  # sorted by name; those whose input differs, or that cannot be told
     settings: tuple[SettingChange, ...] = ()
+    woken: tuple[Woken, ...] = ()  # what these settings let the hub begin with
     files: tuple[str, ...] = ()  # paths that differ
     holds: tuple[HoldForecast, ...] = ()
     claims: tuple[Claim, ...] = ()
@@ -85,7 +87,8 @@ class Comparison:
     files: tuple[str, ...]
     units: tuple[UnitChange, ...]
     held: Mapping[UnitName, frozenset[ObjectRef]] = field(default_factory=dict[UnitName, "frozenset[ObjectRef]"])
-    # Of units on the same clusters: what they hold afterwards, so that an object that two of them want is found.
+    # What units hold afterwards: of those on the same clusters, so that an object that two of them want is found, and
+    # of those that are written for the first time.
     notes: tuple[str, ...] = ()
     live: LiveView | None = None
 
@@ -114,6 +117,7 @@ def plan_of(
         after=found.after,
         units=units,
         settings=settings,
+        woken=woken_in_all(woken_of(found.before, found.after), found.held),
         files=found.files,
         holds=holds,
         claims=claims,

@@ -14,6 +14,8 @@ class Danger(StrEnum):
     IMMUTABLE = "immutable"  # the apply will fail
     REFUSED = "refused"  # the API server refuses it for another reason: schema, admission
     KIND = "kind-missing"
+    BARRED = "barred"  # the result was taken back there: it is not rolled out again
+    GOES = "deleted"  # it was kept until now
     OWNER = "other-owner"
     QUOTA = "quota"
     RIGHT = "missing-right"  # of the hub

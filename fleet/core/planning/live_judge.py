@@ -15,9 +15,12 @@ from fleet.core.documents import Document, Json, at, text_at
 from fleet.core.field_diff import FieldDrift
 from fleet.core.fingerprint import own_entry
 from fleet.core.fleet import Adopt, IgnoreRule
-from fleet.core.ids import ClusterName, OverlayName
+from fleet.core.guard import is_precious, prune_rule_of
+from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.ignore import concerns
-from fleet.core.objects import Mark, is_secret, ref_of
+from fleet.core.objects import Mark, PruneRule, is_secret, ref_of
+from fleet.core.options import is_hook
+from fleet.core.parent import Parent
 from fleet.core.planning.change import ObjectChange, Sign
 from fleet.core.planning.live import Danger, LiveFinding
 from fleet.core.record import MarkKind, judge_mark
@@ -28,6 +31,7 @@ ACTIVE_SECONDS = 3600.0  # who wrote within the last hour may well do so again
 
 
 _PATHS_SHOWN = 3
+BARRED = "this result was taken back there: it is not rolled out again until a person lets it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,22 @@ def judge_object(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
     yield from _refusal(seen, setting)
     if seen.live is not None and seen.before is not None and setting.holds_base:
         yield from _drift(seen, setting)
+
+
+def judge_barred(name: UnitName, after: Digest, parent: Parent) -> Iterator[LiveFinding]:
+    """Whether the unit's parent object says that this result was taken back there."""
+    if after in parent.quarantined:
+        yield LiveFinding(Danger.BARRED, name.overlay, name.cluster, BARRED, None, f"fleet describe unit {name}")
+
+
+def judge_kept(live: Document, ref: ObjectRef, mark: Mark, cluster: ClusterName) -> Iterator[LiveFinding]:
+    """What becomes of an object that its unit does not want any more, now that nothing keeps it."""
+    rule = prune_rule_of(live)
+    if judge_mark(live, mark).ours and rule is not PruneRule.DISABLED and not is_hook(live):
+        asks = ", after a person was asked" if is_precious(ref) or rule is PruneRule.CONFIRM else ""
+        message = f"was kept until now by sync.prune: false, and is deleted{asks}"
+        next_step = "fleet.internal/prune: disabled on it keeps it"
+        yield LiveFinding(Danger.GOES, OverlayName(mark.overlay), cluster, message, ref, next_step)
 
 
 def _finding(danger: Danger, seen: Seen, setting: Setting, message: str, next_step: str = "") -> LiveFinding:

@@ -12,6 +12,8 @@ _DANGERS = {
     Danger.IMMUTABLE: "Will fail",
     Danger.REFUSED: "Will fail",
     Danger.KIND: "Will fail",
+    Danger.BARRED: "Barred",
+    Danger.GOES: "Goes",
     Danger.OWNER: "Not ours",
     Danger.QUOTA: "Quota",
     Danger.RIGHT: "No right",

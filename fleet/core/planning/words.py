@@ -105,7 +105,7 @@ def summary(plan: FleetPlan) -> str:
         parts.append(f"{counted(totals.pods, 'pod')} {'restarts' if totals.pods == 1 else 'restart'}")
     if totals.nodes:
         parts.append(f"{counted(totals.nodes, 'DaemonSet')} on every node")
-    return ", ".join(parts)
+    return ", ".join(parts) + ("; what begins by a setting is not counted" if plan.woken else "")
 
 
 def title_of(group: ChangeGroup, plan: FleetPlan) -> str:
@@ -374,6 +374,8 @@ def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
     for note in plan.notes:
         yield "Note", note
     yield from setting_remarks(plan.settings)
+    for woken in plan.woken:
+        yield "Begins", woken.words
     unlisted: dict[str, list[ClusterName]] = {}
     for unit in plan.units:
         if unit.drops_unlisted:
