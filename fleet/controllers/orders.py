@@ -59,7 +59,9 @@ class Orders:
                 continue
 
     async def look(self) -> None:
-        """Take everything over once."""
+        """Take everything over once; a word to stop first, before anything that may fail."""
+        self.board.standing.suspend(await self.state.suspensions())
+        await self.board.publish()
         holds = await self._settle_holds()
         operations = await self.state.operations(open_only=True, limit=10_000)
         for row in orphans_of(operations):
@@ -69,7 +71,6 @@ class Orders:
         requests = [request for request in found if request is not None]
         recovered = await self._recovered()
         self.board.standing.take(
-            await self.state.suspensions(),
             requests,
             approvals_of(holds),
             released_falls_of(holds, self.board.roster.falls()),

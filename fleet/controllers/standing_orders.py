@@ -31,21 +31,24 @@ class StandingOrders:
         self.approved: Approvals = {}
         self.recovered: frozenset[ClusterName] = frozenset()
 
-    def take(
-        self,
-        suspensions: Sequence[Suspension],
-        requests: Sequence[SyncRequest],
-        approved: Approvals,
-        released_falls: frozenset[UnitName],
-        recovered: frozenset[ClusterName],
-    ) -> None:
-        """All of it as it stands now; what differs goes out with the next publish."""
+    def suspend(self, suspensions: Sequence[Suspension]) -> None:
+        """What people stopped, as it stands now; what differs goes out with the next publish."""
         fleet = self._view.fleet
         changed_scopes = {s.scope for s in set(suspensions) ^ set(self.suspensions)}
         if fleet is not None and changed_scopes:
             self._books.dirty |= {
                 name for name in {*fleet.units, *self._publisher.told()} if scopes_of(name) & changed_scopes
             }
+        self.suspensions = tuple(suspensions)
+
+    def take(
+        self,
+        requests: Sequence[SyncRequest],
+        approved: Approvals,
+        released_falls: frozenset[UnitName],
+        recovered: frozenset[ClusterName],
+    ) -> None:
+        """All else as it stands now; what differs goes out with the next publish."""
         changed = {of for of in {*approved, *self.approved} if approved.get(of) != self.approved.get(of)}
         self._books.dirty |= {name for name, _ in changed}
         for request in set(requests) ^ set(self.requests):
@@ -54,7 +57,7 @@ class StandingOrders:
         self.recovered = recovered
         self._books.dirty |= {name for name in self._roster.falls() if name in released_falls}
         self._roster.allow(released_falls)
-        self.suspensions, self.requests, self.approved = tuple(suspensions), tuple(requests), approved
+        self.requests, self.approved = tuple(requests), approved
 
     def suspensions_of(self, unit: Unit) -> Sequence[Suspension]:
         """What a person stopped of it, in Git or by command."""

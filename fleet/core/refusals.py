@@ -275,6 +275,7 @@ GUARDS: tuple[Guard, ...] = (
     *_part(
         "ownership",
         ("a worker that was ended", "R23", "local:LocalFence.check", "OwnedByOther"),
+        ("no write that could not be recorded", "R24", "local:LocalFence.check", "StateNotWritable"),
     ),
     *_part(
         "api",

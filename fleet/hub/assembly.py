@@ -170,7 +170,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
             Service("credentials", keeper.run),
         ),
         troubles=troubles,
-        probe=state.keep_run_time,
+        probe=adapters.ownership.prove,
         app=build_app(parts),
         listen=settings.listen_address(),
         metrics_app=_metrics_app(parts) if settings.metrics_listen else None,

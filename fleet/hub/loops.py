@@ -20,6 +20,7 @@ from fleet.values import dataclass, field
 log = structlog.get_logger("hub")
 BACKOFF = Backoff(1.0, 30.0)
 STEADY_SECONDS = 60.0  # a loop that ran so long is well again
+PROBE_SECONDS, SOON_SECONDS = 10.0, 1.0  # the second after a failure: nothing is written to clusters meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +80,22 @@ async def keep_running(
         await pause(wait)
 
 
-async def watch_state(probe: Callable[[], Awaitable[None]], troubles: Troubles, seconds: float = 10.0) -> None:
-    """Write into the hub's own state now and then, so that /readyz and the gauge say whether it can be written."""
+async def watch_state(probe: Callable[[], Awaitable[None]], troubles: Troubles) -> None:
+    """Write into the hub's own state now and then, so that /readyz and the gauge say whether it can be written.
+
+    While it cannot be, the fences let no write to a cluster pass (R24).
+    """
     while True:
+        pause = PROBE_SECONDS
         try:
             await probe()
         except StateError as error:
+            pause = SOON_SECONDS
+            if "state" not in troubles.words:
+                level = log.error if isinstance(error, StateNotWritable) else log.warning
+                level("state", reason=error.reason, what=error.what, why=error.why)
             troubles.put("state", error)
-            level = log.error if isinstance(error, StateNotWritable) else log.warning
-            level("state", reason=error.reason, what=error.what, why=error.why)
         else:
             troubles.clear("state")
             telemetry.STATE_WRITABLE.set(1)
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(pause)

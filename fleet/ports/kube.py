@@ -119,10 +119,13 @@ class May(Protocol):
 
 
 class Fence(Protocol):
-    """Says whether this process may still write to the cluster (R23)."""
+    """Says whether this process may still write to the cluster (R23, R24)."""
 
     async def check(self) -> int:
-        """Return the epoch in force; raises OwnedByOther. Called before each write; cheap."""
+        """Return the epoch in force; called before each write; cheap.
+
+        Raises OwnedByOther, and StateNotWritable while the hub's own state cannot be written.
+        """
         ...
 
 

@@ -16,7 +16,7 @@ from fleet.core.ids import ClusterName, Identity
 from fleet.core.retry import REFUSALS, Backoff, next_wait
 from fleet.core.rollout import Desired
 from fleet.core.status import EventKind
-from fleet.errors import FleetError, IdentityMismatch, Retry
+from fleet.errors import FleetError, IdentityMismatch, Retry, StateNotWritable
 from fleet.ports.kube import Catalog, Connector, Fence, Kube
 from fleet.ports.worker import Audit, AuditEntry, Feed, Journal, JournalEntry, JournalState, Sink
 from fleet.reconcile.apply import ENDS
@@ -126,7 +126,11 @@ class Worker:
         """Connect, prove, work; returns when another connection is asked for, raises FleetError when it broke."""
         desired = orders.desired
         assert desired is not None  # waited for
-        self._outbox.epoch = await self._fence.check()
+        try:
+            self._outbox.epoch = await self._fence.check()
+        except StateNotWritable:  # nothing is written now, but it may still look
+            if not self._outbox.epoch:
+                raise
         self._outbox.begin()
         expected = desired.identity or self._identity
         kube = await self._connector.connect(self._cluster, desired.connection, expected=expected, fence=self._fence)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from controllers.rig import Brain
 from hubworld import AT_ONCE, cluster_file, config_map, overlay
 
 from fleet.core.fleet import Suspension
-from fleet.core.ids import ClusterName, Identity
-from fleet.core.status import Report
+from fleet.core.ids import ClusterName, Identity, UnitName
+from fleet.core.status import HoldRequest, Report
 from fleet.errors import StateNotWritable
 from fleet.ports.state import OperationRow
 
@@ -91,6 +93,27 @@ async def test_a_suspension_reaches_its_scope_alone_and_is_lifted(brain: Brain) 
     await brain.state.put_suspension("cluster eu-1", None)
     await brain.orders.look()
     assert brain.desired("web@eu-1").policy.suspensions == ()
+
+
+async def test_a_suspension_reaches_its_scope_also_where_the_rest_cannot_be_written_down(brain: Brain) -> None:
+    await brain.commit(FILES)
+    full, put_hold = StateNotWritable("the state cannot be written", next_step="make room"), brain.state.put_hold
+
+    async def refuse(_row: object) -> None:
+        raise full
+
+    report = Report(ClusterName("eu-2"), 1, 99, brain.wall(), identity=Identity("uid-eu-2"), reachable=True)
+    unit = brain.view.units[UnitName.parse("web@eu-2")]
+    asks = HoldRequest(unit.unit, unit.commit, "prune-budget", "would delete 30 objects", ())
+    await brain.intake.send(replace(report, units=(replace(unit, holds=(asks,)),)))
+    brain.state.put_hold = refuse
+    await brain.state.put_suspension("fleet", Suspension("incident", "jo", "", "fleet"))
+    with pytest.raises(StateNotWritable):
+        await brain.orders.look()
+    assert [each.reason for each in brain.desired("web@eu-1").policy.suspensions] == ["incident"]
+    brain.state.put_hold = put_hold
+    await brain.orders.look()
+    assert [row.commit for row in await brain.state.holds(open_only=True)] == [unit.commit]
 
 
 async def test_a_rename_lets_orders_be_read_again_under_the_new_name(brain: Brain) -> None:

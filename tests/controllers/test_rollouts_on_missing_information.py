@@ -79,7 +79,7 @@ def steps_of(brain: Brain) -> dict[str, str]:
 
 def suspend(brain: Brain, scope: str) -> None:
     by_command = (Suspension("not now", "jo", scope=scope),) if scope else ()
-    brain.board.standing.take(by_command, (), {}, frozenset(), frozenset())
+    brain.board.standing.suspend(by_command)
 
 
 async def test_a_canary_whose_build_fails_holds_its_step_until_it_builds_or_is_suspended(

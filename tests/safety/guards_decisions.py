@@ -330,6 +330,10 @@ CASES: dict[str, Case] = {
     "a worker that was ended": case_of(
         never("not self.is_open"), "safety/test_guards.py", "test_a_fence_whose_worker_was_ended_lets_nothing_pass",
         "test_a_fence_in_force_gives_its_epoch"),
+    "no write that could not be recorded": case_of(
+        never("self.owner.unwritable is not None"), "safety/test_guards.py",
+        "test_no_fence_lets_a_write_pass_while_the_state_cannot_be_written_and_all_do_once_it_can",
+        "test_a_fence_in_force_gives_its_epoch"),
     # api
     "the list that was seen": case_of(
         never("not row.list_digest.startswith(body.list_digest)"), "api/test_acting.py",

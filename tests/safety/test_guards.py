@@ -16,7 +16,7 @@ from safety.mutate import ROOT, Copy, NotThere, always, gives, never, rewritten
 from fleet import errors
 from fleet.core.ids import ClusterName
 from fleet.core.refusals import GUARDS, rule_of
-from fleet.errors import OwnedByOther
+from fleet.errors import OwnedByOther, StateNotWritable
 from fleet.ownership.local import LocalOwnership
 from fleet.store.memory import MemoryState
 
@@ -91,3 +91,31 @@ async def test_a_fence_whose_worker_was_ended_lets_nothing_pass() -> None:
 async def test_a_fence_in_force_gives_its_epoch() -> None:
     fence = await LocalOwnership(MemoryState()).take(ClusterName("eu-1"))
     assert await fence.check() == fence.epoch
+
+
+class FullDisk(MemoryState):
+    """A state that cannot be written while `full`."""
+
+    full = False
+
+    async def set_value(self, name: str, value: str) -> None:
+        if self.full:
+            raise StateNotWritable("the state cannot be written", why="no space left on device", next_step="make room")
+        await super().set_value(name, value)
+
+
+async def test_no_fence_lets_a_write_pass_while_the_state_cannot_be_written_and_all_do_once_it_can() -> None:
+    state = FullDisk()
+    ownership = LocalOwnership(state)
+    early, late = [await ownership.take(ClusterName(name)) for name in ("eu-1", "us-1")]
+    await ownership.prove()
+    state.full = True
+    with pytest.raises(StateNotWritable):
+        await ownership.prove()
+    for fence in (early, late):
+        with pytest.raises(StateNotWritable) as refused:
+            await fence.check()
+        assert (refused.value.why, refused.value.next_step) == ("no space left on device", "make room")
+    state.full = False
+    await ownership.prove()
+    assert [await fence.check() for fence in (early, late)] == [early.epoch, late.epoch]

@@ -101,10 +101,12 @@ async def test_a_full_disk_stops_writes_not_the_hub_and_it_recovers_by_itself(wo
             await hub.ask("POST", f"{unit}:sync")
             cluster.drift("", "ConfigMap", "default", "a", {"data": {"a": "by hand"}})
             await hub.until(unit, lambda found: status_of(found, "sync") != "Synced", "the drift is seen")
+            cluster.remove("", "ConfigMap", "default", "a")  # this needs no word in the record before it is made anew
+            await asyncio.sleep(2)
             _, metrics = await hub.ask("GET", "/metrics")
             assert "fleet_state_writable 0.0" in metrics
             assert world.writes(before, own_only=False) == {}
-        await hub.until("/readyz", lambda found: found[0] == 200, "writable again")
+        await hub.until("/metrics", lambda found: "fleet_state_writable 1.0" in found[1], "writable again")
         await hub.until(unit, lambda found: status_of(found, "sync") == "Synced", "healed by itself")
         await hub.ask("POST", f"{unit}:sync")
         await hub.until(unit, lambda found: found[1]["status"]["commit"] == second, "the commit")
