@@ -1,8 +1,8 @@
 """What is inside an object that takes others along: the part of an approval that says what goes too (R9, R10). Pure.
 
 Each thing inside is one short text; an approval counts while nothing is inside that was not there when it was shown.
-What left meanwhile is nobody's loss any more. What controllers make for other objects, and our unit's own, is not among
-it: the first changes by itself, the second has its own line in the list.
+What left meanwhile is nobody's loss any more. What goes with an owner that is inside too is not among it, as it changes
+by itself, nor what has a line of its own in the same list. What Git still wants is (R10).
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from fleet.core.ids import ObjectRef
 LIMIT = 500  # things by themselves; more are one text, and then nothing may differ
 _LENGTH = 12
 _TAKES = frozenset(
-    {("", "Namespace"), ("apiextensions.k8s.io", "CustomResourceDefinition"), ("", "PersistentVolumeClaim")}
+    {
+        ("", "Namespace"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("", "PersistentVolumeClaim"),
+        ("apps", "StatefulSet"),
+    }
 )
 
 

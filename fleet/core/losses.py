@@ -6,9 +6,9 @@ Counts come from complete lists alone; what could not be read is said to be unkn
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from fleet.core.documents import Document, documents_at, number_at, text_at
+from fleet.core.documents import Document, documents_at, items_at, mapping_at, number_at, text_at
 from fleet.core.ids import ObjectRef
 from fleet.core.inside import texts_of
 from fleet.core.objects import INSTALLATION_LABEL
@@ -20,9 +20,10 @@ NOT_KNOWN = "not known, "  # how a line begins that says what could not be read
 _SHOWN = 2  # foreign objects by name; the rest is counted
 _SHOWN_KINDS = 4
 _UNITS = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMGTP]i)\Z")
-_SHORT = {"PersistentVolumeClaim": "PVC", "PersistentVolume": "PV"}
+_CLAIM = "PersistentVolumeClaim"
+_SHORT = {_CLAIM: "PVC", "PersistentVolume": "PV"}
 # Every namespace has these by itself.
-_SELF_MADE = frozenset({("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")})
+_SELF_MADE = frozenset({("", "ConfigMap", "kube-root-ca.crt"), ("", "ServiceAccount", "default")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +44,6 @@ class Claim:
     volume: Document | None = None
 
 
-def namespace_losses(inside: Sequence[Inside], claims: Sequence[Claim], *, installation: str) -> tuple[str, ...]:
-    """Lines for a Namespace: how many objects are in it, how many of them are not ours, and which data is lost.
-
-    Objects that another object owns go with their owner and are not counted, nor what each namespace has by itself.
-    """
-    found = [(part.kind, item) for part in inside for item in part.items if _counts(part.kind, item)]
-    foreign = sorted((kind, text_at(item, "metadata", "name")) for kind, item in found if not _ours(item, installation))
-    lines = [_summary(len(found), "object", len(foreign))] if found or not _unread(inside) else []
-    lines += [claim_line(claim, named=True) for claim in sorted(claims, key=lambda c: _name(c.document))]
-    named = [f"{_SHORT.get(kind, kind)} {name}" for kind, name in foreign if kind != "PersistentVolumeClaim"]
-    if named:
-        more = len(named) - _SHOWN
-        lines.append(", ".join(named[:_SHOWN]) + (f", {more} more" if more > 0 else ""))
-    return (*lines, *_unread(inside))
-
-
-def definition_losses(inside: Inside, *, installation: str) -> tuple[str, ...]:
-    """Lines for a CustomResourceDefinition: all its custom resources go with it."""
-    if inside.unread:
-        return _unread([inside])
-    foreign = sum(not _ours(item, installation) for item in inside.items)
-    if not inside.items:
-        return (f"no {inside.kind} exists",)
-    places = {text_at(item, "metadata", "namespace") for item in inside.items} - {""}
-    where = f" in {len(places)} namespace{'s' if len(places) > 1 else ''}" if places else ""
-    return (_summary(len(inside.items), f"{inside.kind} object", foreign, where),)
-
-
 @dataclass(frozen=True, slots=True)
 class Loss:
     """What would go with one object: lines for people, and the same as an approval is bound to it (core/inside.py)."""
@@ -79,26 +52,112 @@ class Loss:
     inside: tuple[str, ...] = ()
 
 
-def inside_of(
-    parts: Sequence[Inside], claims: Sequence[Claim] = (), *, own: Collection[ObjectRef] = ()
-) -> tuple[str, ...]:
-    """All that would go, as an approval is bound to it. own: the unit's, which have their own lines in the list.
+@dataclass(frozen=True, slots=True)
+class _Thing:
+    """One object that would go, which no other one that is listed too takes along."""
 
-    A claim counts with its UID and with what becomes of its data; kinds that could not be read count as unknown (R5).
+    ref: ObjectRef
+    ours: bool
+
+    def __str__(self) -> str:
+        return f"{_SHORT.get(self.ref.kind, self.ref.kind)} {self.ref.name}"
+
+
+def namespace_loss(
+    inside: Sequence[Inside], claims: Sequence[Claim], *, installation: str, own: Collection[ObjectRef] = ()
+) -> Loss:
+    """For a Namespace: how many objects are in it, how many of them are not ours, and which data is lost.
+
+    own: what has its own line in the list, or is on its way out. What goes with an owner that is listed too is not
+    counted, nor what each namespace has by itself. A claim counts with its UID and with what becomes of its data.
     """
+    found = [_thing(part, item, installation) for part, item in _by_themselves(inside)]
+    foreign = sorted(str(thing) for thing in found if not thing.ours and thing.ref.kind != _CLAIM)
+    count = sum(not thing.ours for thing in found)
+    lines = [_summary(len(found), "object", count)] if found or not _unread(inside) else []
+    lines += [claim_line(claim, named=True) for claim in sorted(claims, key=lambda c: _name(c.document))]
+    if foreign:
+        lines.append(_first(foreign))
+    return Loss((*lines, *_unlisted(found, own), *_unread(inside)), _bound(inside, found, claims, own))
+
+
+def definition_loss(inside: Inside, *, installation: str, own: Collection[ObjectRef] = ()) -> Loss:
+    """For a CustomResourceDefinition: all its custom resources go with it, whoever owns them."""
+    found = [_thing(inside, item, installation) for item in inside.items]
+    bound = _bound([inside], found, (), own)
+    if inside.unread:
+        return Loss(_unread([inside]), bound)
+    if not found:
+        return Loss((f"no {inside.kind} exists",), bound)
+    places = {thing.ref.namespace for thing in found} - {""}
+    where = f" in {len(places)} namespace{'s' if len(places) > 1 else ''}" if places else ""
+    line = _summary(len(found), f"{inside.kind} object", sum(not thing.ours for thing in found), where)
+    return Loss((line, *_unlisted(found, own)), bound)
+
+
+def _bound(
+    parts: Sequence[Inside], found: Iterable[_Thing], claims: Iterable[Claim], own: Collection[ObjectRef]
+) -> tuple[str, ...]:
+    """All that would go, as an approval is bound to it; kinds that could not be read count as unknown (R5)."""
     things = [f"? {part.group}/{part.kind}" for part in parts if part.unread]
+    refs = (thing.ref for thing in found if thing.ref not in own)
+    things += [f"{ref.group}/{ref.kind} {ref.namespace}/{ref.name}" for ref in refs]
+    return texts_of([*things, *_data_of_all(claims)])
+
+
+def _by_themselves(parts: Sequence[Inside]) -> list[tuple[Inside, Document]]:
+    """What a namespace holds without what goes with its owners, where all of these are listed too and not in a circle.
+
+    An owner that is not listed, as one outside the namespace, takes nothing along: it may well stay.
+    """
+    made = {("", "Endpoints", name) for name in _selecting_services(parts)} | _SELF_MADE
+    found = [(part, item) for part in parts for item in part.items if (part.group, part.kind, _name(item)) not in made]
+    uids, owners = [_uid(item) for _, item in found], [_owners(item) for _, item in found]
+    listed = frozenset(uids)
+    owned = {number for number, those in enumerate(owners) if those and those <= listed}
+    taken = {uid for number, uid in enumerate(uids) if number not in owned}
+    left = set(owned)
+    while more := {number for number in left if owners[number] <= taken}:
+        taken |= {uids[number] for number in more}
+        left -= more
+    return [pair for number, pair in enumerate(found) if number not in owned or number in left]
+
+
+def _selecting_services(parts: Sequence[Inside]) -> Iterator[str]:
+    """Services whose Endpoints a controller writes; those of others are written by hand, and by nobody again."""
     for part in parts:
-        for item in part.items:
-            space, name = text_at(item, "metadata", "namespace"), _name(item)
-            if _counts(part.kind, item) and ObjectRef(part.group, part.kind, space, name) not in own:
-                things.append(f"{part.group}/{part.kind} {space}/{name}")
-    return texts_of([*things, *(thing for claim in claims for thing in _data_of(claim))])
+        if (part.group, part.kind) == ("", "Service"):
+            yield from (_name(item) for item in part.items if mapping_at(item, "spec", "selector"))
+
+
+def _owners(item: Document) -> frozenset[str]:
+    return frozenset(text_at(owner, "uid") for owner in documents_at(item, "metadata", "ownerReferences"))
+
+
+def _thing(part: Inside, item: Document, installation: str) -> _Thing:
+    ref = ObjectRef(part.group, part.kind, text_at(item, "metadata", "namespace"), _name(item))
+    return _Thing(ref, _ours(item, installation))
+
+
+def _unlisted(found: Iterable[_Thing], own: Collection[ObjectRef]) -> tuple[str, ...]:
+    """Ours that no other line of the list names: Git may well want them still."""
+    names = sorted(str(thing) for thing in found if thing.ours and thing.ref not in own)
+    return (f"from this repo, not in this list: {_first(names)}",) if names else ()
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f", {more} more" if more > 0 else "")
 
 
 def _data_of(claim: Claim) -> Iterator[str]:
-    volume, uid = claim.document, text_at(claim.document, "metadata", "uid")
-    if text_at(volume, "spec", "volumeName"):
-        yield f"data of {uid} in {text_at(volume, 'spec', 'volumeName')}: {_fate(claim.volume)}"
+    volume = text_at(claim.document, "spec", "volumeName")
+    if volume:
+        yield f"data of {_uid(claim.document)} in {volume}: {_fate(claim.volume)}"
+
+
+def _data_of_all(claims: Iterable[Claim]) -> Iterator[str]:
+    return (thing for claim in claims for thing in _data_of(claim))
 
 
 def claim_loss(claim: Claim) -> Loss:
@@ -126,16 +185,37 @@ def volume_line(volume: Document) -> str:
     return f"{size}{bound} ({_fate(volume)})"
 
 
-def stateful_set_losses(document: Document) -> tuple[str, ...]:
-    """Lines for a StatefulSet: its pods, and whether the claims of its templates go as well."""
+def takes_claims(stateful_set: Document) -> bool:
+    """Whether the claims of its templates go with a StatefulSet."""
+    policy = text_at(stateful_set, "spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted")
+    return policy == "Delete" and bool(items_at(stateful_set, "spec", "volumeClaimTemplates"))
+
+
+def claims_taken(stateful_set: Document, claims: Iterable[Document]) -> list[Document]:
+    """Those of the claims of its namespace that go with it: by its name for them, or because it owns them."""
+    templates = documents_at(stateful_set, "spec", "volumeClaimTemplates")
+    prefixes = tuple(f"{_name(template)}-{_name(stateful_set)}-" for template in templates)
+    return [claim for claim in claims if _uid(stateful_set) in _owners(claim) or _is_numbered(_name(claim), prefixes)]
+
+
+def _is_numbered(name: str, prefixes: Iterable[str]) -> bool:
+    return any(name.startswith(prefix) and name[len(prefix) :].isdecimal() for prefix in prefixes)
+
+
+def stateful_set_loss(document: Document, claims: Sequence[Claim] = (), *, unread: str = "") -> Loss:
+    """For a StatefulSet: its pods, and its claims where they go as well. unread: why these are not known."""
     replicas = number_at(document, "spec", "replicas", default=1)
     lines = [f"{replicas} pod{'s' if replicas != 1 else ''}"] if replicas else []
-    goes = text_at(document, "spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted") == "Delete"
+    if takes_claims(document) and not unread:
+        lines += [claim_line(claim, named=True) for claim in sorted(claims, key=lambda c: _name(c.document))]
+        return Loss((*lines, *([] if claims else ["no PVC of it exists"])), texts_of(_data_of_all(claims)))
     for template in documents_at(document, "spec", "volumeClaimTemplates"):
         size = _size(text_at(template, "spec", "resources", "requests", "storage"))
         what = f"PVC {_name(template)}-{_name(document)}-N {size} of each pod"
-        lines.append(f"{what} (whenDeleted: Delete: {DATA_LOST})" if goes else f"{what} stays")
-    return tuple(lines)
+        lines.append(f"{what} (whenDeleted: Delete: {DATA_LOST})" if unread else f"{what} stays")
+    if unread:
+        lines.append(f"{NOT_KNOWN}{unread}: {_CLAIM}")
+    return Loss(tuple(lines), texts_of([f"? /{_CLAIM}"] if unread else []))
 
 
 def _fate(volume: Document | None) -> str:
@@ -170,16 +250,16 @@ def _some(kinds: Sequence[str]) -> str:
     return ", ".join(kinds[:_SHOWN_KINDS]) + (f" and {more} more kinds" if more > 0 else "")
 
 
-def _counts(kind: str, item: Document) -> bool:
-    return not documents_at(item, "metadata", "ownerReferences") and (kind, _name(item)) not in _SELF_MADE
-
-
 def _ours(item: Document, installation: str) -> bool:
     return text_at(item, "metadata", "labels", INSTALLATION_LABEL) == installation_hash(installation)
 
 
 def _name(document: Document) -> str:
     return text_at(document, "metadata", "name")
+
+
+def _uid(document: Document) -> str:
+    return text_at(document, "metadata", "uid")
 
 
 def _size(quantity: str) -> str:
@@ -196,15 +276,11 @@ def kinds_inside(followed: Collection[tuple[str, str]], served: Collection[tuple
     return sorted(kind for kind in served if kind in followed or kind not in _NOISE)
 
 
-# Made by controllers for other objects, or by the hour: they tell nothing about a loss.
+# Made by the hour: they tell nothing about a loss. What is made for other objects is known by its owner.
 _NOISE = frozenset(
     {
         ("", "Event"),
         ("events.k8s.io", "Event"),
-        ("", "Endpoints"),
-        ("discovery.k8s.io", "EndpointSlice"),
-        ("apps", "ReplicaSet"),
-        ("apps", "ControllerRevision"),
         ("coordination.k8s.io", "Lease"),
         ("metrics.k8s.io", "PodMetrics"),
     }

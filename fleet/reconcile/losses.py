@@ -1,6 +1,7 @@
 """Reads what would go with the objects of a hold: once per list, not per pass, and never in the way of the hold itself.
 
-What cannot be read is said in the lines, and read again a little later (R5, R10).
+What the cluster serves is asked anew each time: a kind that came since the connection was made may hold databases. What
+cannot be read is said in the lines, and read again a little later (R5, R10).
 """
 
 from __future__ import annotations
@@ -19,23 +20,35 @@ from fleet.core.losses import (
     Inside,
     Loss,
     claim_loss,
-    definition_losses,
-    inside_of,
+    claims_taken,
+    definition_loss,
     kinds_inside,
-    namespace_losses,
-    stateful_set_losses,
+    namespace_loss,
+    stateful_set_loss,
+    takes_claims,
     volume_line,
 )
 from fleet.core.status import HoldRequest
 from fleet.errors import ClusterError
-from fleet.ports.kube import ServedKind
+from fleet.ports.kube import Catalog, ServedKind
 from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.site import Site
+from fleet.values import dataclass
 
 _VOLUMES_LIMIT = 20  # volumes of one Namespace that are read by name
 _AT_ONCE = 4  # lists; a Namespace takes one of each kind
 _LATELY_SECONDS = 5.0
 _CLAIM, _VOLUME = ("", "PersistentVolumeClaim"), ("", "PersistentVolume")
+_WHOLE = frozenset({_CLAIM, ("", "Service")})  # of the others metadata is enough
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What went with an object at a moment (loop time), beside what had its own line then."""
+
+    at: float
+    own: frozenset[ObjectRef]
+    inside: tuple[str, ...]
 
 
 class Losses:
@@ -44,26 +57,26 @@ class Losses:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._read_lately: dict[ObjectRef, tuple[float, tuple[str, ...]]] = {}
+        self._read_lately: dict[ObjectRef, _Read] = {}
 
     async def of(self, refs: Sequence[ObjectRef], own: Collection[ObjectRef]) -> dict[ObjectRef, Loss]:
         """What goes with each; nothing is said of kinds that take nothing along. Raises only what ends the session.
 
-        own: what the same unit owns.
+        own: what has its own line in the same list, or is on its way out.
         """
         return {ref: loss for ref in refs if (loss := await self._of(ref, own)) != Loss()}
 
     async def inside(self, ref: ObjectRef, own: Collection[ObjectRef]) -> tuple[str, ...]:
         """What goes with an approved object now, a few seconds old at most: what cannot go is tried again and again."""
-        read_at, known = self._read_lately.get(ref, (0.0, ()))
-        now = self._site.clock()
-        if ref not in self._read_lately or now >= read_at + _LATELY_SECONDS:
-            self._read_lately = {
-                other: entry for other, entry in self._read_lately.items() if now < entry[0] + _LATELY_SECONDS
-            }
-            known = (await self._of(ref, own)).inside
-            self._read_lately[ref] = (now, known)
-        return known
+        now, own = self._site.clock(), frozenset(own)
+        self._read_lately = {
+            other: read for other, read in self._read_lately.items() if now < read.at + _LATELY_SECONDS
+        }
+        read = self._read_lately.get(ref)
+        if read is None or read.own != own:
+            read = _Read(now, own, (await self._of(ref, own)).inside)
+            self._read_lately[ref] = read
+        return read.inside
 
     async def _of(self, ref: ObjectRef, own: Collection[ObjectRef]) -> Loss:
         try:
@@ -80,7 +93,7 @@ class Losses:
                     return Loss((volume_line(volume),)) if volume is not None else Loss()
                 case "apps", "StatefulSet":
                     document = await self._read(ref)
-                    return Loss(stateful_set_losses(document)) if document is not None else Loss()
+                    return await self._stateful_set(document) if document is not None else Loss()
                 case _:
                     return Loss()
         except ENDS_SESSION:
@@ -89,33 +102,48 @@ class Losses:
             return Loss((f"{NOT_KNOWN}{error.reason}: what goes with it",), texts_of(["? anything"]))
 
     async def _namespace(self, name: str, own: Collection[ObjectRef]) -> Loss:
-        site = self._site
-        served = {key: kind for key, kind in site.catalog.kinds.items() if kind.namespaced and "list" in kind.verbs}
+        site, catalog = self._site, await self._served()
+        served = {key: kind for key, kind in catalog.kinds.items() if kind.namespaced and "list" in kind.verbs}
         asked = kinds_inside(site.view.kinds.keys(), served.keys())
         async with asyncio.TaskGroup() as tasks:
             lists = [
-                tasks.create_task(self._list(served[key], name, whole=key == _CLAIM), name=f"inside {name}: {key[1]}")
+                tasks.create_task(self._list(served[key], name, whole=key in _WHOLE), name=f"inside {name}: {key[1]}")
                 for key in asked
             ]
         inside = [task.result() for task in lists]
         inside += [
-            Inside(f"kinds of {group}", unread="they do not answer", group=group)
-            for group in sorted(site.catalog.unknown)
+            Inside(f"kinds of {group}", unread="they do not answer", group=group) for group in sorted(catalog.unknown)
         ]
-        claims = [item for part in inside if part.kind == _CLAIM[1] for item in part.items]
-        read = [await self._claim(claim) for claim in claims[:_VOLUMES_LIMIT]]
-        read += [Claim(claim) for claim in claims[_VOLUMES_LIMIT:]]
-        lines = namespace_losses(inside, read, installation=site.installation)
-        return Loss(lines, inside_of(inside, read, own=own))
+        claims = [item for part in inside if (part.group, part.kind) == _CLAIM for item in part.items]
+        return namespace_loss(inside, await self._claims(claims), installation=site.installation, own=own)
 
     async def _definition(self, ref: ObjectRef, own: Collection[ObjectRef]) -> Loss:
         definition = await self._read(ref)
         if definition is None:
             return Loss()
-        kind = text_at(definition, "spec", "names", "kind")
-        served = self._site.catalog.find(text_at(definition, "spec", "group"), kind)
-        inside = await self._list(served, "") if served else Inside(kind, unread="it is not served")
-        return Loss(definition_losses(inside, installation=self._site.installation), inside_of([inside], own=own))
+        group, kind = text_at(definition, "spec", "group"), text_at(definition, "spec", "names", "kind")
+        served = (await self._served()).find(group, kind)
+        inside = await self._list(served, "") if served else Inside(kind, unread="it is not served", group=group)
+        return definition_loss(inside, installation=self._site.installation, own=own)
+
+    async def _stateful_set(self, document: Document) -> Loss:
+        if not takes_claims(document):
+            return stateful_set_loss(document)
+        served = self._site.catalog.find(*_CLAIM)
+        if served is None:
+            return stateful_set_loss(document, unread="it is not served")
+        found = await self._list(served, text_at(document, "metadata", "namespace"), whole=True)
+        if found.unread:
+            return stateful_set_loss(document, unread=found.unread)
+        return stateful_set_loss(document, await self._claims(claims_taken(document, found.items)))
+
+    async def _served(self) -> Catalog:
+        """What the cluster serves now; the session's own catalog is as old as the session."""
+        return await self._site.kube.discover(fresh=True)
+
+    async def _claims(self, claims: Sequence[Document]) -> list[Claim]:
+        read = [await self._claim(claim) for claim in claims[:_VOLUMES_LIMIT]]
+        return read + [Claim(claim) for claim in claims[_VOLUMES_LIMIT:]]
 
     async def _claim(self, claim: Document) -> Claim:
         name = text_at(claim, "spec", "volumeName")

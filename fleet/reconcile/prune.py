@@ -27,6 +27,7 @@ from fleet.core.guard import (
 from fleet.core.ids import ObjectRef, Revision
 from fleet.core.inside import takes_along
 from fleet.core.losses import NOT_KNOWN
+from fleet.core.objects import PruneRule
 from fleet.core.order import prune_stages
 from fleet.core.plan import UnitPlan
 from fleet.core.record import Deletable, Gone, NotDeletable, Row, RowState, judge_deletion
@@ -82,7 +83,8 @@ class Pruner:
         if not doomed:
             unit.holds, unit.spared = (), ()
             return
-        doomed = [await self.with_inside(unit, item, approved) for item in doomed]
+        agreed = {item.ref for item in doomed if approval_of(item, approved) and item.prune is not PruneRule.DISABLED}
+        doomed = [await self.with_inside(unit, item, approved, agreed) for item in doomed]
         asked = {item.ref for item in doomed}
         verdict = judge_prune(
             doomed,
@@ -358,18 +360,24 @@ class Pruner:
 
     async def with_losses(self, unit: UnitState, request: HoldRequest) -> HoldRequest:
         """The same hold with what would go with each object (R10)."""
-        found = await self._losses.of([item.ref for item in request.deletions], unit.rows.keys())
+        refs = [item.ref for item in request.deletions]
+        found = await self._losses.of(refs, {*refs, *_on_their_way(unit)})
         told = tuple(
             replace(item, goes_with=loss.lines, inside=loss.inside) if (loss := found.get(item.ref)) else item
             for item in request.deletions
         )
         return replace(request, deletions=told)
 
-    async def with_inside(self, unit: UnitState, item: Doomed, approved: Collection[Approved]) -> Doomed:
-        """The same with what goes with it now, where a person approved it: asked at no other time."""
+    async def with_inside(
+        self, unit: UnitState, item: Doomed, approved: Collection[Approved], agreed: Collection[ObjectRef] = ()
+    ) -> Doomed:
+        """The same with what goes with it now, where a person approved it: asked at no other time.
+
+        agreed: what goes by the same word, and so had its own line.
+        """
         if not takes_along(item.ref) or approval_of(item, approved) is None:
             return item
-        return replace(item, inside=await self._losses.inside(item.ref, unit.rows.keys()))
+        return replace(item, inside=await self._losses.inside(item.ref, {*agreed, *_on_their_way(unit)}))
 
     async def ask_for(self, unit: UnitState, doomed: Doomed, hold: GuardHold, created: float) -> None:
         """Hold the deletion of one object; what would go with it is read once for each state and commit."""
@@ -414,6 +422,11 @@ class Pruner:
             unit.created.pop(ref, None)
         unit.spared = tuple(ref for ref in unit.spared if ref not in refs)
         self._site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in refs)))
+
+
+def _on_their_way(unit: UnitState) -> list[ObjectRef]:
+    """What the unit deletes already: nobody is asked about it again."""
+    return [row.ref for row in unit.rows.values() if row.state is RowState.DELETING]
 
 
 def _is_due(unit: UnitState, item: Doomed, *, healthy: bool) -> bool:

@@ -15,11 +15,11 @@ from fleet.core.losses import (
     Inside,
     claim_line,
     claim_loss,
-    definition_losses,
-    inside_of,
+    claims_taken,
+    definition_loss,
     kinds_inside,
-    namespace_losses,
-    stateful_set_losses,
+    namespace_loss,
+    stateful_set_loss,
     volume_line,
 )
 from fleet.core.objects import INSTALLATION_LABEL
@@ -28,8 +28,11 @@ from fleet.core.record import installation_hash
 OURS = {INSTALLATION_LABEL: installation_hash("acme")}
 
 
-def item(name: str, *, ours: bool = True, **metadata: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name, "labels": OURS if ours else {}, **metadata}}
+def item(name: str, *, ours: bool = True, owners: tuple[str, ...] = (), **metadata: Any) -> dict[str, Any]:
+    """Its UID is its name with a `u-` before it."""
+    if owners:
+        metadata["ownerReferences"] = [{"kind": "X", "name": uid[2:], "uid": uid} for uid in owners]
+    return {"metadata": {"name": name, "uid": f"u-{name}", "labels": OURS if ours else {}, **metadata}}
 
 
 def claim(name: str, size: str = "200Gi", volume: str = "pv-1") -> dict[str, Any]:
@@ -50,31 +53,81 @@ def test_a_namespace_tells_its_count_its_data_and_what_is_not_from_here() -> Non
         Inside("Secret", tuple(secrets)),
         Inside("ConfigMap", tuple(item(f"c{n}") for n in range(3))),
     ]
-    lines = namespace_losses(inside, [Claim(claim("data-db-0"), volume("Delete"))], installation="acme")
+    lines = namespace_loss(inside, [Claim(claim("data-db-0"), volume("Delete"))], installation="acme").lines
     assert lines == (
         "8 objects, 5 of them not from this repo",
         "PVC data-db-0 200 GiB (reclaim policy Delete: THE DATA IS LOST)",
         "Secret db-admin, Secret x1, 2 more",
+        "from this repo, not in this list: ConfigMap c0, ConfigMap c1, 1 more",
     )
 
 
+def lines_of(*parts: Inside, own: frozenset[ObjectRef] = frozenset()) -> tuple[str, ...]:
+    return namespace_loss(parts, [], installation="acme", own=own).lines
+
+
 def test_what_its_owner_or_the_cluster_makes_is_not_counted() -> None:
-    owned = item("web-abc", ours=False, ownerReferences=[{"kind": "ReplicaSet", "name": "web"}])
-    inside = [Inside("Pod", (owned,)), Inside("ConfigMap", (item("kube-root-ca.crt", ours=False), item("a")))]
-    assert namespace_losses(inside, [], installation="acme") == ("1 object",)
-    assert namespace_losses([Inside("Pod", (owned,))], [], installation="acme") == ("no objects",)
+    deployment = Inside("Deployment", (item("web", ours=False),), group="apps")
+    replicas = Inside("ReplicaSet", (item("web-1", ours=False, owners=("u-web",)),), group="apps")
+    pods = Inside("Pod", (item("web-1-x", ours=False, owners=("u-web-1",)),))
+    assert lines_of(pods, replicas, deployment) == ("1 object, 1 of them not from this repo", "Deployment web")
+    made = Inside("ConfigMap", (item("kube-root-ca.crt", ours=False), item("a", ours=False)))
+    assert lines_of(made) == ("1 object, 1 of them not from this repo", "ConfigMap a")
+    assert lines_of(Inside("ServiceAccount", (item("default"),))) == ("no objects",)
 
 
-def space_of(*configs: dict[str, Any], pods: tuple[dict[str, Any], ...] = (), unread: str = "") -> tuple[str, ...]:
+@pytest.mark.parametrize(
+    "items",
+    [
+        (item("a", ours=False, owners=("u-a",)),),
+        (item("a", ours=False, owners=("u-b",)), item("b", ours=False, owners=("u-a",))),
+        (item("a", ours=False, owners=("u-outside",)),),
+        (item("a", ours=False, owners=("u-b", "u-outside")), item("b", ours=False)),
+        (item("a", ours=False, owners=("u-kube-root-ca.crt",)), item("kube-root-ca.crt", ours=False)),
+    ],
+    ids=["its own owner", "in a circle", "outside", "outside too", "what each namespace has"],
+)
+def test_an_owner_hides_only_what_goes_with_it_alone(items: tuple[dict[str, Any], ...]) -> None:
+    counted = [one for one in items if one["metadata"]["name"] != "kube-root-ca.crt"]
+    found = namespace_loss([Inside("ConfigMap", items)], [], installation="acme")
+    assert found.lines[0].startswith(f"{len(counted)} object")
+    assert len(found.inside) == len(counted)
+
+
+def test_endpoints_count_where_nothing_but_a_hand_made_them() -> None:
+    selecting: dict[str, Any] = {**item("web", ours=False), "spec": {"selector": {"app": "web"}}}
+    by_hand: dict[str, Any] = {**item("old-db", ours=False), "spec": {}}
+    endpoints = Inside("Endpoints", (item("web", ours=False), item("old-db", ours=False), item("alone", ours=False)))
+    assert lines_of(Inside("Service", (selecting, by_hand)), endpoints) == (
+        "4 objects, 4 of them not from this repo",
+        "Endpoints alone, Endpoints old-db, 2 more",
+    )
+
+
+def space_of(
+    *configs: dict[str, Any], pods: tuple[dict[str, Any], ...] = (), claims: tuple[Claim, ...] = (), unread: str = ""
+) -> tuple[str, ...]:
     parts = [Inside("ConfigMap", configs), Inside("Pod", pods), Inside("Secret", unread=unread)]
-    return inside_of(parts, own=frozenset({ObjectRef("", "ConfigMap", "", "own")}))
+    own = frozenset({ObjectRef("", "ConfigMap", "", "own")})
+    return namespace_loss(parts, claims, installation="acme", own=own).inside
 
 
 def test_what_changes_by_itself_or_has_its_own_line_does_not_void_an_approval() -> None:
-    owned = item("web-abc", ours=False, ownerReferences=[{"kind": "ReplicaSet", "name": "web"}])
+    owned = item("web-abc", ours=False, owners=("u-a",))
     shown = space_of(item("a"))
     assert len(shown) == 1
     assert space_of(item("a", resourceVersion="7"), item("own"), item("kube-root-ca.crt"), pods=(owned,)) == shown
+
+
+def test_what_git_still_wants_goes_along_and_is_named() -> None:
+    parts = [Inside("ConfigMap", (item("own"), item("wanted"))), Inside("Secret", (item("theirs", ours=False),))]
+    found = namespace_loss(parts, [], installation="acme", own={ObjectRef("", "ConfigMap", "", "own")})
+    assert found.lines == (
+        "3 objects, 1 of them not from this repo",
+        "Secret theirs",
+        "from this repo, not in this list: ConfigMap wanted",
+    )
+    assert len(found.inside) == 2
 
 
 @pytest.mark.parametrize(
@@ -84,7 +137,8 @@ def test_what_changes_by_itself_or_has_its_own_line_does_not_void_an_approval() 
         space_of(item("b")),
         space_of(item("a"), pods=(item("bare"),)),
         space_of(item("a"), unread="Forbidden"),
-        inside_of([Inside("ConfigMap", (item("a"),))], [Claim(claim("d"), volume("Delete"))]),
+        space_of(item("a"), pods=(item("static", owners=("u-of-a-node",)),)),
+        space_of(item("a"), claims=(Claim(claim("d"), volume("Delete")),)),
     ],
 )
 def test_whatever_else_is_inside_by_now_was_not_shown(more: tuple[str, ...]) -> None:
@@ -108,18 +162,18 @@ def test_thousands_of_things_stay_a_short_text_and_one_more_is_seen() -> None:
 
 def test_what_could_not_be_read_is_never_said_to_be_empty() -> None:
     kinds = [Inside(kind, unread="Forbidden") for kind in ("Secret", "Job", "Pod", "Service", "Ingress", "Gizmo")]
-    lines = namespace_losses(kinds, [], installation="acme")
+    lines = lines_of(*kinds)
     assert lines == ("not known, Forbidden: Gizmo, Ingress, Job, Pod and 2 more kinds",)
-    assert definition_losses(Inside("Gizmo", unread="it is not served"), installation="acme") == (
-        "not known, it is not served: Gizmo",
-    )
+    unserved = definition_loss(Inside("Gizmo", unread="it is not served"), installation="acme")
+    assert unserved.lines == ("not known, it is not served: Gizmo",)
+    assert len(unserved.inside) == 1
 
 
 @given(ours=st.integers(0, 6), others=st.integers(0, 6), unread=st.booleans())
 def test_every_foreign_object_is_counted_and_nothing_unread_is_hidden(ours: int, others: int, unread: bool) -> None:
     items = [*(item(f"a{n}") for n in range(ours)), *(item(f"b{n}", ours=False) for n in range(others))]
     inside = [Inside("ConfigMap", tuple(items)), *([Inside("Secret", unread="Forbidden")] if unread else [])]
-    text = "\n".join(namespace_losses(inside, [], installation="acme"))
+    text = "\n".join(lines_of(*inside))
     assert (f"{others} of them not from this repo" in text) is bool(others)
     assert ("Secret" in text) is unread
     assert not (unread and text.startswith("no objects"))
@@ -145,25 +199,66 @@ def test_a_claim_without_volume_holds_no_data_and_a_volume_names_its_claim() -> 
 
 def test_a_definition_counts_its_objects() -> None:
     items = (item("a", namespace="x"), item("b", namespace="y", ours=False))
-    assert definition_losses(Inside("Gizmo", items), installation="acme") == (
-        "2 Gizmo objects in 2 namespaces, 1 of them not from this repo",
-    )
-    assert definition_losses(Inside("Gizmo"), installation="acme") == ("no Gizmo exists",)
+    found = definition_loss(Inside("Gizmo", items), installation="acme", own={ObjectRef("", "Gizmo", "x", "a")})
+    assert found.lines == ("2 Gizmo objects in 2 namespaces, 1 of them not from this repo",)
+    assert len(found.inside) == 1
+    still = definition_loss(Inside("Gizmo", items), installation="acme")
+    assert still.lines[1:] == ("from this repo, not in this list: Gizmo a",)
+    assert len(still.inside) == 2
+    assert definition_loss(Inside("Gizmo"), installation="acme").lines == ("no Gizmo exists",)
 
 
-@pytest.mark.parametrize(
-    ("policy", "end"), [({}, "stays"), ({"whenDeleted": "Delete"}, "(whenDeleted: Delete: THE DATA IS LOST)")]
-)
-def test_a_stateful_set_tells_its_claims(policy: dict[str, str], end: str) -> None:
+def test_a_definition_takes_along_what_other_kinds_own() -> None:
+    parent = item("a", ours=False)
+    shown = definition_loss(Inside("Gizmo", (parent,)), installation="acme").inside
+    for owner in ("u-of-another-kind", "u-a"):
+        both = Inside("Gizmo", (parent, item("b", ours=False, owners=(owner,))))
+        assert not covers(shown, definition_loss(both, installation="acme").inside)
+
+
+def stateful_set(when_deleted: str) -> dict[str, Any]:
     template = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "10Gi"}}}}
+    policy = {"whenDeleted": when_deleted} if when_deleted else {}
     spec = {"replicas": 3, "volumeClaimTemplates": [template], "persistentVolumeClaimRetentionPolicy": policy}
-    lines = stateful_set_losses({"metadata": {"name": "db"}, "spec": spec})
-    assert lines == ("3 pods", f"PVC data-db-N 10 GiB of each pod {end}")
+    return {"metadata": {"name": "db", "uid": "u-db"}, "spec": spec}
+
+
+@pytest.mark.parametrize("when_deleted", ["", "Retain"])
+def test_a_stateful_set_leaves_its_claims(when_deleted: str) -> None:
+    found = stateful_set_loss(stateful_set(when_deleted))
+    assert found.lines == ("3 pods", "PVC data-db-N 10 GiB of each pod stays")
+    assert not found.inside
+
+
+def test_a_stateful_set_that_takes_its_claims_along_is_bound_to_their_data() -> None:
+    lost, kept = Claim(claim("data-db-0"), volume("Delete")), Claim(claim("data-db-1"), volume("Retain"))
+    found = stateful_set_loss(stateful_set("Delete"), [lost, kept])
+    assert found.lines == (
+        "3 pods",
+        "PVC data-db-0 200 GiB (reclaim policy Delete: THE DATA IS LOST)",
+        "PVC data-db-1 200 GiB (reclaim policy Retain: the volume stays)",
+    )
+    fewer = stateful_set_loss(stateful_set("Delete"), [lost])
+    assert covers(found.inside, fewer.inside)
+    assert not covers(stateful_set_loss(stateful_set("Delete")).inside, fewer.inside)
+    unread = stateful_set_loss(stateful_set("Delete"), unread="Forbidden")
+    assert unread.lines[1:] == (
+        "PVC data-db-N 10 GiB of each pod (whenDeleted: Delete: THE DATA IS LOST)",
+        "not known, Forbidden: PersistentVolumeClaim",
+    )
+    assert not covers(found.inside, unread.inside)
+
+
+def test_the_claims_of_a_stateful_set_are_known_by_their_name_and_their_owner() -> None:
+    names = ("data-db-0", "data-db-12", "data-db-x", "data-db-", "data-db2-0", "old-data-db-0", "else")
+    claims = [item(name, owners=("u-db",) if name == "else" else ()) for name in names]
+    taken = claims_taken(stateful_set("Delete"), claims)
+    assert [one["metadata"]["name"] for one in taken] == ["data-db-0", "data-db-12", "else"]  # type: ignore[index,call-overload]
 
 
 @given(st.frozensets(st.tuples(st.sampled_from(["", "apps", "x"]), st.text("ab", min_size=1)), max_size=200))
 def test_every_kind_that_is_served_is_asked_for_but_those_that_tell_nothing(kinds: frozenset[tuple[str, str]]) -> None:
-    noise = {("", "Event"), ("apps", "ReplicaSet")}
+    noise = {("", "Event"), ("coordination.k8s.io", "Lease")}
     assert kinds_inside(set(), kinds | noise) == sorted(kinds)
     assert kinds_inside({("", "Event")}, kinds | noise) == sorted(kinds | {("", "Event")})  # one that a unit has
     assert kinds_inside(noise, kinds) == sorted(kinds)  # not served

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+import uuid
+from collections.abc import Callable
 from typing import Any
 
-from rig import Hub, config_map, notes
+from rig import SECONDS, Hub, config_map, notes
 from testbed.controlplane import ControlPlane
+from testbed.workloads import deployment
 
 from fleet.core.guard import Approved
 from fleet.core.release import list_digest_of
@@ -59,6 +63,19 @@ def stateful_set(name: str, namespace: str) -> dict[str, Any]:
     }
 
 
+def service(name: str, namespace: str) -> dict[str, Any]:
+    spec = {"selector": {"app": name}, "ports": [{"port": 80}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+async def seen(found: Callable[[], Any], what: str) -> None:
+    """Wait for what others do on the cluster."""
+    end = time.monotonic() + 2 * SECONDS
+    while not found():
+        assert time.monotonic() < end, what
+        await asyncio.sleep(0.05)
+
+
 def lines_of(hold: HoldRequest) -> dict[str, tuple[str, ...]]:
     return {str(item.ref): item.goes_with for item in hold.deletions}
 
@@ -85,6 +102,7 @@ async def test_a_namespace_shows_what_goes_with_it_and_is_read_once(
                 "3 objects, 2 of them not from this repo",
                 "PVC data-db-0 200 GiB (reclaim policy Delete: THE DATA IS LOST)",
                 "ConfigMap debug-jo",
+                "from this repo, not in this list: ConfigMap in",
             )
         }
         item = hold.deletions[0]
@@ -156,6 +174,37 @@ async def test_what_controllers_make_in_a_namespace_meanwhile_does_not_void_its_
         assert len([event for event in hub.events if event.kind is EventKind.HELD]) == 1
 
 
+async def test_pods_and_endpoints_that_are_made_anew_do_not_void_the_approval_of_their_namespace(
+    plane: ControlPlane, place: str
+) -> None:
+    hub, client = Hub(plane, installation=f"i-{uuid.uuid4().hex[:8]}"), plane.client()
+    made, space = f"{place}-x", f"/api/v1/namespaces/{place}-x"
+    kept = [config_map(f"c{n}", place) for n in range(12)]
+    unit = hub.want("web", [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made}}, *kept])
+    async with hub.worker():
+        await hub.until_well(unit, seconds=40)
+        client.create(service("web", made))
+        client.create(deployment("web", made, replicas=2))
+
+        def names(plural: str, least: int) -> set[str]:
+            found = {item["metadata"]["name"] for item in client.get(f"{space}/{plural}")["items"]}
+            return found if len(found) >= least else set()
+
+        await seen(lambda: names("pods", 2) and names("endpoints", 1), "its pods and endpoints")
+        hub.want("web", kept, commit="b")
+        hold = (await hub.until(lambda: hub.units[unit].holds, "hold"))[0]
+        assert lines_of(hold) == {
+            f"Namespace {made}": ("2 objects, 2 of them not from this repo", "Deployment web, Service web")
+        }
+        before = names("pods", 2)
+        for name in before:
+            client.delete(f"{space}/pods/{name}", gracePeriodSeconds=0)
+        await seen(lambda: (now := names("pods", 2)) and not now & before, "other pods")
+        hub.want("web", kept, commit="b", approved=approvals(hold))
+        await hub.until(lambda: client.get(space)["metadata"].get("deletionTimestamp"), "it goes")
+        assert len(hub.told(EventKind.HELD)) == 1
+
+
 def approvals(hold: HoldRequest) -> list[Approved]:
     return [Approved(item.ref, item.uid, item.content, item.inside) for item in hold.deletions]
 
@@ -193,7 +242,10 @@ async def test_a_definition_a_claim_and_a_stateful_set_show_what_goes_with_them(
         hub.want("web", [widget, *kept], commit="b")
         hold = (await hub.until(lambda: hub.units[unit].holds, "hold"))[0]
     assert lines_of(hold) == {
-        f"CustomResourceDefinition widgets.{group}": ("2 Widget objects in 1 namespace, 1 of them not from this repo",),
+        f"CustomResourceDefinition widgets.{group}": (
+            "2 Widget objects in 1 namespace, 1 of them not from this repo",
+            "from this repo, not in this list: Widget w",
+        ),
         f"PersistentVolume pv-{shop}": (f"200 GiB, bound to {shop}/data (reclaim policy Retain: the volume stays)",),
         f"PersistentVolumeClaim {shop}/data": ("200 GiB (reclaim policy Retain: the volume stays)",),
         f"StatefulSet {shop}/db": ("3 pods", "PVC data-db-N 10 GiB of each pod stays"),

@@ -9,6 +9,7 @@ import pytest
 
 from fleet.core.documents import Document
 from fleet.core.ids import ObjectRef
+from fleet.errors import ServerFailed
 from fleet.ports.kube import Catalog, ObjectList, ServedKind
 from fleet.reconcile.losses import Losses
 
@@ -19,20 +20,27 @@ KINDS = [f"Kind{number:03}" for number in range(120)]
 class Kube:
     """A cluster on which one kind has an object in the namespace."""
 
+    served = Catalog({})
+
     def __init__(self, kind: str) -> None:
         self.kind, self.asked = kind, list[str]()
 
+    async def discover(self, *, fresh: bool = False) -> Catalog:
+        assert fresh, "what the connection knew when it was made may be old"
+        return self.served
+
     async def list(self, served: ServedKind, **_: Any) -> ObjectList:
         self.asked.append(served.kind)
-        thing: Document = {"metadata": {"name": "ours", "namespace": "shop"}}
+        thing: Document = {"metadata": {"name": "theirs", "namespace": "shop"}}
         return ObjectList((thing,) if served.kind == self.kind else (), "1")
 
 
 def losses(kube: Kube) -> Losses:
     verbs = frozenset({"list", "get"})
     served = {("x", kind): ServedKind("x", "v1", kind, kind.lower(), True, verbs) for kind in KINDS}
+    kube.served = Catalog(served)
     site: Any = SimpleNamespace(
-        catalog=Catalog(served), view=SimpleNamespace(kinds={}), installation="acme", kube=kube, clock=lambda: 0.0
+        catalog=Catalog({}), view=SimpleNamespace(kinds={}), installation="acme", kube=kube, clock=lambda: 0.0
     )
     return Losses(site)
 
@@ -41,7 +49,7 @@ def losses(kube: Kube) -> Losses:
 async def test_an_object_of_any_kind_is_among_what_goes(kind: str) -> None:
     kube = Kube(kind)
     found = (await losses(kube).of([SHOP], ()))[SHOP]
-    assert found.lines == ("1 object, 1 of them not from this repo", f"{kind} ours")
+    assert found.lines == ("1 object, 1 of them not from this repo", f"{kind} theirs")
     assert len(found.inside) == 1
     assert sorted(kube.asked) == KINDS
 
@@ -49,3 +57,31 @@ async def test_an_object_of_any_kind_is_among_what_goes(kind: str) -> None:
 async def test_an_empty_namespace_has_nothing_inside() -> None:
     found = (await losses(Kube("")).of([SHOP], ()))[SHOP]
     assert (found.lines, found.inside) == (("no objects",), ())
+
+
+async def test_a_cluster_that_does_not_say_what_it_serves_has_unknown_things_inside() -> None:
+    kube = Kube(KINDS[0])
+    reader = losses(kube)
+
+    async def broken(*, fresh: bool = False) -> Catalog:
+        raise ServerFailed("cannot discover /apis", where="eu-1")
+
+    kube.discover = broken  # type: ignore[method-assign]
+    found = (await reader.of([SHOP], ()))[SHOP]
+    assert found.lines == ("not known, ServerFailed: what goes with it",)
+    assert len(found.inside) == 1
+    assert not kube.asked
+
+
+async def test_what_has_its_own_line_no_more_is_seen_at_once() -> None:
+    """A few seconds old is good enough, but never by an older list."""
+    reader, theirs = losses(Kube(KINDS[0])), ObjectRef("x", KINDS[0], "shop", "theirs")
+    assert await reader.inside(SHOP, [theirs]) == ()
+    assert len(await reader.inside(SHOP, ())) == 1
+
+
+async def test_what_is_approved_is_not_read_with_each_try() -> None:
+    kube = Kube(KINDS[0])
+    reader = losses(kube)
+    assert await reader.inside(SHOP, ()) == await reader.inside(SHOP, ())
+    assert sorted(kube.asked) == KINDS

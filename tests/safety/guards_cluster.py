@@ -20,6 +20,7 @@ _WAITING = "kube/test_waiting_writes.py"
 _QUEUE = "scenarios/test_suspend_in_a_queue.py"
 _SUSPENDED = "test_what_waits_for_its_turn_is_not_written_once_it_is_suspended"
 _NOT_SUSPENDED = "test_what_waits_for_its_turn_is_written_when_that_comes"
+_GOES_WITH = "reconcile/test_goes_with.py"
 _GUARDS = "reconcile/test_guards.py"
 _PLACES = "reconcile/test_team_places.py"
 _NEIGHBOURS = "reconcile/test_neighbours.py"
@@ -172,6 +173,19 @@ CASES: dict[str, Case] = {
         never("judged is not None and live is not None and (self.as_read(judged, live) != judged)"),
         "reconcile/test_in_flight.py", "test_what_changes_after_its_deletion_was_judged_is_judged_anew",
         "reconcile/test_guards.py::test_deletions_beyond_the_budget_are_held_with_the_exact_list_until_approved"),
+    "a kind that came since counts": case_of(
+        gives("self._site.catalog"), "reconcile/test_losses.py",
+        "test_an_object_of_any_kind_is_among_what_goes "
+        "reconcile/test_goes_with.py::test_an_approval_of_a_namespace_is_void_for_a_kind_that_came_since",
+        "test_an_empty_namespace_has_nothing_inside"),
+    "what Git still wants goes along": case_of(
+        swap("{*refs, *_on_their_way(unit)}", "unit.rows.keys()"), _GOES_WITH,
+        "test_what_git_still_wants_in_a_namespace_goes_along_and_is_in_no_plan",
+        "test_what_goes_by_the_same_list_is_not_inside_as_well"),
+    "what is wanted again is on no list": case_of(
+        swap("{*agreed, *_on_their_way(unit)}", "unit.rows.keys()"), _GOES_WITH,
+        "test_what_is_wanted_again_after_the_approval_does_not_go_along",
+        "test_what_goes_by_the_same_list_is_not_inside_as_well"),
     "what is replaced goes as it was judged": case_of(
         swap("self._pruner.delete(unit, ref, f'replaced: {reason}', may, doomed)", "self._pruner.delete(unit, ref, reason, may)"),
         _BUDGET, "test_what_is_replaced_goes_in_the_state_that_was_judged",

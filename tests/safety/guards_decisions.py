@@ -14,7 +14,9 @@ _NEIGHBOURS = "core/test_neighbours.py"
 _PLAN = "core/test_plan.py"
 _RENAMES = "core/test_renames.py"
 _RELEASE = "core/test_release.py"
+_LOSSES = "core/test_losses.py"
 _MOVES = "core/test_moves.py"
+_GOES_WITH = "reconcile/test_goes_with.py"
 _RETRY = "core/test_retry.py"
 _BUNDLES = "core/test_bundles.py"
 _WEBHOOK = "core/test_webhook.py"
@@ -136,6 +138,16 @@ CASES: dict[str, Case] = {
         never("takes_along(deletion.ref) and deletion.inside"), "core/test_plan_approval.py",
         "test_what_goes_along_with_an_object_was_in_no_plan_and_is_asked_about",
         "test_the_very_list_is_covered_and_so_is_what_is_left_of_it"),
+    "an owner elsewhere hides nothing": case_of(
+        gives("[(part, item) for part in parts for item in part.items if not _owners(item)]"), _LOSSES,
+        "test_an_owner_hides_only_what_goes_with_it_alone", "test_what_git_still_wants_goes_along_and_is_named"),
+    "all of a definition goes along": case_of(
+        swap("inside.items", "[item for item in inside.items if not _owners(item)]"), _LOSSES,
+        "test_a_definition_takes_along_what_other_kinds_own", "test_a_definition_counts_its_objects"),
+    "claims go with a StatefulSet": case_of(
+        gives("(ref.group, ref.kind) in _TAKES and ref.kind != 'StatefulSet'"), _GOES_WITH,
+        "test_a_plan_does_not_say_which_claims_go_with_a_stateful_set",
+        "test_a_stateful_set_that_leaves_its_claims_goes_by_its_plan"),
     "an approval is for the very list": case_of(
         gives("True"), _RELEASE, "test_anything_that_was_not_approved_is_no_part_of_it",
         "test_what_is_left_of_an_approved_list_stays_approved"),
