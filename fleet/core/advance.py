@@ -256,7 +256,7 @@ class _Look:
 
     def _release(self, overlay: OverlayName, stage: Stage, group: Group) -> tuple[int, str]:
         """Release what the limits allow; how many of those that are ready, and what holds the rest back, in words."""
-        count, full = self._choose(stage, group)
+        count, full = self._choose(overlay, stage, group)
         let = group.ready[:count]
         if let:
             load, row = self.loads[stage.name], self.rows[overlay]
@@ -266,7 +266,7 @@ class _Look:
             self.releases += map(UnitName, repeat(overlay), let)
         return count, full
 
-    def _choose(self, stage: Stage, group: Group) -> tuple[int, str]:
+    def _choose(self, overlay: OverlayName, stage: Stage, group: Group) -> tuple[int, str]:
         """How many of those that are ready may go, the first ones, and why not more."""
         load, step = self.loads[stage.name], stage.step
         at_once = limit_of(step.max_parallel, len(load.total))
@@ -274,14 +274,15 @@ class _Look:
         is_one_first = step.one_first and not group.there
         if at_once is None and missing is None and not is_one_first:
             return len(group.ready), ""
-        flying = len(group.flight)
+        flying = len(group.flight) + len(group.held)
+        asked = f", and a person is asked: {', '.join(_named(self.facts[overlay], group.held))}" if group.held else ""
         flight, unavailable = len(load.flight), len(load.unavailable)
         for count, name in enumerate(group.ready):
             if is_one_first and flying:
-                return count, "one cluster first"
+                return count, f"one cluster first{asked}"
             is_new, is_lost = name not in load.flight, name not in load.unavailable
             if at_once is not None and is_new and flight >= at_once:
-                return count, f"{at_once} at a time"
+                return count, f"{at_once} at a time{asked}"
             if missing is not None and is_lost and unavailable >= missing:
                 names = ", ".join(sorted(load.unavailable.union(group.ready[:count]))[:MOST_NAMED])
                 return count, f"{names} not available ({unavailable} of {missing} that may be)"

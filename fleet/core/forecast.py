@@ -23,6 +23,7 @@ from fleet.core.standings import away_since
 from fleet.core.steps import Stage, limit_of
 from fleet.values import dataclass
 
+_LEFT_OUT = (Condition.STOPPED, Condition.HELD)
 COURSES_KEPT = 30  # of one overlay
 POINTS = 20  # of one step
 FEWEST = 3
@@ -275,7 +276,7 @@ def _point(leg: Leg, waves: int, share: float, following: float) -> _Point:
 
 
 def _is_left_out(row: Row, name: ClusterName, fact: UnitFact | None) -> bool:
-    return fact is not None and (not fact.target or fact.condition is Condition.STOPPED or name in row.excused)
+    return fact is not None and (not fact.target or fact.condition in _LEFT_OUT or name in row.excused)
 
 
 def _is_there(fact: UnitFact | None) -> bool:

@@ -19,7 +19,8 @@ class Condition(StrEnum):
     BUSY = "busy"  # on its way
     BAD = "bad"  # Degraded or Missing
     AWAY = "away"  # not reachable, or nothing is known
-    STOPPED = "stopped"  # suspended, held or quarantined: a person goes on with it
+    STOPPED = "stopped"  # suspended, quarantined, or Healthy with all but a deletion: a person goes on with it
+    HELD = "held"  # released, and a person is asked before all of it is there: left out, and under way all the same
     WAITS = "waits"  # for a window or another unit: goes on by itself
 
 

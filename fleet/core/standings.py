@@ -18,6 +18,7 @@ from fleet.values import dataclass, field
 
 # Names of this module: reading a member off its class costs more than all else that is done for a unit.
 _WELL, _BUSY, _BAD, _AWAY = Condition.WELL, Condition.BUSY, Condition.BAD, Condition.AWAY
+_HELD = Condition.HELD
 
 
 class Whereabouts(Enum):
@@ -39,8 +40,9 @@ _ON_ITS_WAY = Whereabouts.FLIGHT.value
 class Group:
     """The clusters of one stage that a row changes, by how they stand, each list in the order of the stage.
 
-    others: all that are neither there nor ready, with the reason in words; missing: those of all clusters of the
-    stage, changed or not, that are not available; due: when the first of them is late, None for never.
+    others: all that are neither there nor ready, with the reason in words; held: those left out that have a part of
+    it, or get it as soon as a person decides; missing: those of all clusters of the stage, changed or not, that are
+    not available; due: when the first of them is late, None for never.
     """
 
     there: list[ClusterName] = field(default_factory=list[ClusterName])
@@ -50,6 +52,7 @@ class Group:
     left: list[ClusterName] = field(default_factory=list[ClusterName])
     failed: list[ClusterName] = field(default_factory=list[ClusterName])
     others: dict[ClusterName, str] = field(default_factory=dict[ClusterName, str])
+    held: list[ClusterName] = field(default_factory=list[ClusterName])
     missing: list[ClusterName] = field(default_factory=list[ClusterName])
     due: float | None = None
 
@@ -62,6 +65,11 @@ class Group:
     def is_settled(self) -> bool:
         """Whether all are there or left out."""
         return not self.ready and len(self.left) == len(self.others)
+
+    @property
+    def under_way(self) -> list[ClusterName]:
+        """Those that count by the limits: released, and not there. Of one that is left out nobody knows the end yet."""
+        return [*self.flight, *self.failed, *self.held]
 
     def moving(self) -> list[ClusterName]:
         """Those that the step waits for: on their way, or going on by themselves."""
@@ -82,8 +90,8 @@ class Load:
     def add(self, stage: Stage, group: Group) -> None:
         """Count one row's part."""
         self.total.update(stage.clusters)
-        self.flight.update(group.flight, group.failed)
-        self.unavailable.update(group.missing, group.flight, group.failed)
+        self.flight.update(group.under_way)
+        self.unavailable.update(group.missing, group.under_way)
 
 
 def is_outrun(row: Row, facts: RowFacts) -> bool:
@@ -172,6 +180,8 @@ def _group(row: Row, stage: Stage, facts: RowFacts, now: float) -> Group:
         else:
             _of(group, standing).append(name)
             group.others[name] = fact.why or standing.value
+            if condition is _HELD and name not in row.excused:
+                group.held.append(name)
     group.due = None if first is None else first + patience
     return group
 
@@ -199,7 +209,7 @@ def _standing(fact: UnitFact, *, is_known: bool, is_late: bool, is_excused: bool
         return Whereabouts.PENDING
     if fact.released and condition is _WELL:
         return _THERE
-    if not fact.target or condition is Condition.STOPPED:
+    if not fact.target or condition is Condition.STOPPED or condition is _HELD:
         return Whereabouts.LEFT
     standing = _standing_of(fact, is_late=is_late)
     return Whereabouts.LEFT if is_excused and standing is not _READY else standing

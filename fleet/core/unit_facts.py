@@ -8,10 +8,11 @@ from fleet.core.fleet import Fleet, OverlayState, Suspension, Unit
 from fleet.core.fold import Age, judge_age
 from fleet.core.ids import UnitName
 from fleet.core.passage import Quarantined
-from fleet.core.release import unsaid_at
+from fleet.core.release import scopes_of, unsaid_at
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, UnitFact
-from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
+from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport, asks_recovery
+from fleet.errors import OwnedByOther
 
 
 def judged_by(result: Result, held: Rendered | None, target: str | None) -> Result:
@@ -82,7 +83,7 @@ def fact_of(
     is_here = cluster is not None and cluster.reachable and judge_age(cluster.at, now) is Age.FRESH
     healthy = report is None or report.health is Health.HEALTHY
     available = is_here and not is_unspoken and (healthy or held is None)
-    condition, why = _condition_of(unit, held, report, released=released)
+    condition, why = _condition_of(unit, held, result, report, released=released)
     if isinstance(result, RenderProblem):
         condition, why = Condition.STOPPED, result.message
     elif suspensions:
@@ -103,26 +104,48 @@ def fact_of(
 
 
 def _condition_of(
-    unit: Unit, held: Rendered | None, report: UnitReport | None, *, released: bool
+    unit: Unit, held: Rendered | None, newest: Result | None, report: UnitReport | None, *, released: bool
 ) -> tuple[Condition, str]:
+    """By the unit's own report. Whether a person suspended it is not asked here: a report may say what was so."""
     if report is None:
         return (Condition.BUSY, "") if held is not None else (Condition.WELL, "")
     why = report.message or f"{report.sync}, {report.health}"
+    is_healthy, stop = report.health is Health.HEALTHY, _stop_of(unit, report)
+    is_untouched = stop is not None and (asks_recovery(report) or report.reason == OwnedByOther.__name__)
     if not released:
+        if stop is not None and is_untouched:
+            return Condition.STOPPED, stop.reason
         words = {Health.HEALTHY: Condition.WELL, Health.DEGRADED: Condition.BAD}
         return words.get(report.health, Condition.BUSY), why
-    is_applied = held is not None and report.bundle == held.bundle
-    if is_applied and report.health is Health.DEGRADED:
-        return Condition.BAD, why
-    # Where drift is only reported, it is no reason to stop a rollout.
-    in_sync = report.sync is Sync.SYNCED or (report.sync is Sync.OUT_OF_SYNC and not unit.overlay.sync.self_heal)
-    if is_applied and in_sync and report.health is Health.HEALTHY:
-        return Condition.WELL, ""
-    if (stop := _first(report.blocked_by, Standing.HELD, Standing.SUSPENDED)) is not None:
-        return Condition.STOPPED, stop.reason
-    if (wait := _first(report.blocked_by, Standing.WAITS)) is not None:
+    if held is not None and report.bundle == held.bundle:  # all of it was applied: no link hides how it does
+        # Where drift is only reported, it is no reason to stop a rollout.
+        in_sync = report.sync is Sync.SYNCED or (report.sync is Sync.OUT_OF_SYNC and not unit.overlay.sync.self_heal)
+        if not is_healthy:
+            return Condition.BAD if report.health is Health.DEGRADED else Condition.BUSY, why
+        if in_sync:
+            return Condition.WELL, ""
+        if stop is not None:
+            return Condition.STOPPED, stop.reason
+    elif stop is not None:
+        # What was said before the release says nothing of it; and what is half applied and ill is on its way.
+        is_told = report.observed_commit in {each.commit for each in (held, newest) if each is not None}
+        is_held = is_told and (is_healthy or is_untouched)
+        return (Condition.HELD, stop.reason) if is_held else (Condition.BUSY, why)
+    if (wait := _first(report.blocked_by, Standing.WAITS, Standing.SUSPENDED)) is not None:
         return Condition.WAITS, wait.reason
     return Condition.BUSY, why
+
+
+def _stop_of(unit: Unit, report: UnitReport) -> Blocker | None:
+    """What only a person's word ends: a hold, or that the unit which has an object of this one is suspended.
+
+    Its own suspension is told by the hub: a report that still names one is of before that ended.
+    """
+    own = {*scopes_of(unit.name), str(unit.name)}
+    for link in report.blocked_by:
+        if link.state is Standing.HELD or (link.state is Standing.SUSPENDED and link.scope not in own):
+            return link
+    return None
 
 
 def _first(links: Sequence[Blocker], *states: Standing) -> Blocker | None:

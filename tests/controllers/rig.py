@@ -33,6 +33,7 @@ from fleet.core.status import (
     OperationResult,
     PendingDeletion,
     Report,
+    Standing,
     Sync,
     UnitReport,
 )
@@ -167,9 +168,11 @@ class NoClusters:
 
 
 class YesWorker:
-    """A fake worker: it reports as carried out whatever is ordered, holds where it lacks a permit, and never fails.
+    """A fake worker: it reports as carried out whatever is ordered, and never fails.
 
-    Nothing new is carried out while a window is closed; once it opens, what waited is.
+    It holds what it has no permit to delete, and volumes as all workers do; what it applied beside a hold starts then,
+    and is Healthy with its next answer. Nothing new is carried out while a window is closed; once it opens, what waited
+    is.
     """
 
     def __init__(self, brain: Brain, cluster: str, *, sequence: int = 0) -> None:
@@ -177,18 +180,20 @@ class YesWorker:
         self.seen = -1
         self.last: Desired | None = None
         self.waits: tuple[UnitDesired, ...] = ()  # for a window
+        self.starts = False  # something of it was not Healthy when it reported last
 
     async def obey(self) -> list[str] | None:
         feed = self._brain.board.feed(self._cluster)
         slot = self._brain.board.publisher.slot(self._cluster)
         is_new = slot.desired is not None and slot.desired.sequence > self.seen
-        if not is_new and not any(not self._stops(each) for each in self.waits):
+        if not is_new and not self.starts and not any(not self._stops(each) for each in self.waits):
             return None
         desired = await feed.next(self.seen) if is_new or self.last is None else self.last
         before = {each.unit: each for each in self.last.units} if self.last and is_new else {}
         self.seen, self.last = desired.sequence, desired
         self.waits = tuple(each for each in desired.units if self._stops(each))
         units = [await self._report(each, feed) for each in desired.units]
+        self.starts = any(each.health is Health.PROGRESSING for each in units)
         self.sequence += 1
         await self._brain.intake.send(
             Report(
@@ -231,18 +236,22 @@ class YesWorker:
         owned = {item.ref for item in known.objects} if known else set()
         approved = {item.ref for item in order.action.approved}
         stays = {move.ref for move in order.action.moves} & owned
-        kept = sorted(owned - set(wanted) - (order.action.permits | approved) - stays)
+        permits = {ref for ref in order.action.permits if ref.kind != "PersistentVolumeClaim"} | approved
+        kept = sorted(owned - set(wanted) - permits - stays)
         for ref in sorted(owned - set(wanted) - set(kept) - stays):
             await self._brain.state.write(deleted(order, ref, now))
-        holds = ()
+        holds, links, health = (), (), Health.HEALTHY
         if kept:
+            links = (Blocker(Standing.HELD, str(name), f"would delete {len(kept)}", now, "", "fleet get holds"),)
+            if known is None or known.bundle != order.action.bundle:
+                health = Health.PROGRESSING
             deletions = tuple(PendingDeletion(ref, f"uid-{ref.name}", order.action.bundle) for ref in kept)
             holds = (HoldRequest(name, order.commit, "prune-budget", f"would delete {len(kept)}", deletions),)
         objects = tuple(ObjectStatus(ref, Sync.SYNCED, Health.HEALTHY) for ref in (*wanted, *kept, *sorted(stays)))
         sync = Sync.OUT_OF_SYNC if kept else Sync.SYNCED
         return UnitReport(
-            name, order.commit, order.action.bundle, sync, Health.HEALTHY, now,
-            observed_commit=Revision(order.commit), objects=objects, holds=holds,
+            name, order.commit, order.action.bundle, sync, health, now,
+            observed_commit=Revision(order.commit), objects=objects, blocked_by=links, holds=holds,
         )  # fmt: skip
 
 

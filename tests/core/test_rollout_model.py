@@ -10,17 +10,30 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fleet.core.advance import Advance, advance
-from fleet.core.fleet import Amount, Cluster, Gate, HttpCheck, OnFailure, Origin, RolloutPolicy, Step
+from fleet.core.fleet import (
+    Amount,
+    Cluster,
+    Gate,
+    HttpCheck,
+    OnFailure,
+    Origin,
+    Overlay,
+    RolloutPolicy,
+    Step,
+    Suspension,
+    Unit,
+)
 from fleet.core.gates import Reading, Verdict, Word, key_of
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Stop, decode_last, decode_passages, encode_last, encode_passages
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.rollout_orders import approved, promoted, resumed
+from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.core.steps import Stage, limit_of, stages_of, unavailable_limit_of
-from fleet.core.takeover import Wanted, aborted, readmitted, settle, take_over, taken_back
+from fleet.core.takeover import ROWS_KEPT, Wanted, aborted, readmitted, settle, take_over, taken_back
 from fleet.core.turns import latest_of
-from fleet.core.unit_facts import judged_by
+from fleet.core.unit_facts import fact_of, judged_by
 
 HERE = Origin("fleet.yaml", 1)
 CLUSTERS = {
@@ -28,6 +41,7 @@ CLUSTERS = {
     for name, stage in [("a1", "dev"), ("a2", "dev"), ("b1", "prod"), ("b2", "prod"), ("b3", "prod"), ("c1", "edge")]
 }
 OVERLAYS = (OverlayName("api"), OverlayName("web"))
+HEALTH = {Condition.WELL: Health.HEALTHY, Condition.BUSY: Health.PROGRESSING, Condition.BAD: Health.DEGRADED}
 PATIENCE, KEEP = 60.0, 5.0
 WAIT = 90.0  # for approvals, where they have a timeout
 GATE = Gate("errors", HttpCheck("https://x"), HERE, interval_seconds=10.0, timeout_seconds=50.0, retries=1)
@@ -65,6 +79,8 @@ class Rollouts(RuleBasedStateMachine):
         self.units = {UnitName(overlay, name): "0" for overlay in OVERLAYS for name in CLUSTERS}  # newest results
         self.held = {unit: Rendered(Digest("0"), Revision("c0")) for unit in self.units}
         self.condition = dict.fromkeys(self.units, Condition.WELL)
+        self.reports: dict[UnitName, UnitReport] = {}  # the last ones: of what was released since they say nothing
+        self.all_report_well()
         self.away: dict[ClusterName, float] = {}  # uptime since when
         self.suspended: set[ClusterName] = set()
         self.hidden: set[ClusterName] = set()  # their file does not parse
@@ -81,6 +97,9 @@ class Rollouts(RuleBasedStateMachine):
         self.last: dict[Revision, Advance] = {}
         self.proven: set[tuple[UnitName, str]] = set()  # of each unit: results with which its step was over
         self.went_back: set[OverlayName] = set()  # by a person, and nothing was released to them since
+        self.coming: dict[OverlayName, str] = {}  # what is being built of the newest commit
+        self.shut: set[Revision] = set()  # aborted, or taken back by policy, and not let in since
+        self.began: dict[tuple[Revision, OverlayName], float] = {}  # uptime when each row began, or went on
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -91,22 +110,61 @@ class Rollouts(RuleBasedStateMachine):
 
     @rule(changed=st.lists(st.tuples(overlays, names), min_size=1, max_size=12), back=st.booleans())
     def commit(self, changed: list[tuple[OverlayName, ClusterName]], back: bool) -> None:
+        self.builds_end()
         self.commits += 1
         for overlay, name in changed:
             self.units[UnitName(overlay, name)] = "0" if back else str(self.commits)
 
+    @rule(late=overlays, canary=st.booleans())
+    def commit_of_which_one_is_built_late(self, late: OverlayName, canary: bool) -> None:
+        """The other one goes its way meanwhile."""
+        self.commit_everywhere([name for name in OVERLAYS if name != late])
+        self.coming[late] = str(self.commits)
+        if canary:
+            self.mend()
+            self.a_calm_while(0, agreed=True)
+            self.time_passes(1.0)
+
+    @rule()
+    def builds_end(self) -> None:
+        for overlay, result in self.coming.items():
+            self.units |= {UnitName(overlay, name): result for name in CLUSTERS}
+        self.coming.clear()
+
     @rule(changed=st.sampled_from([OVERLAYS, OVERLAYS[:1], OVERLAYS[1:]]))
     def commit_everywhere(self, changed: Sequence[OverlayName]) -> None:
+        self.builds_end()
         self.commits += 1
         self.units |= {UnitName(overlay, name): str(self.commits) for overlay in changed for name in CLUSTERS}
 
-    @rule(overlay=overlays, name=names, word=st.sampled_from(["well", "well", "well", "bad", "busy"]))
-    def report(self, overlay: OverlayName, name: ClusterName, word: str) -> None:
-        self.condition[UnitName(overlay, name)] = Condition(word)
+    @rule(
+        overlay=overlays, name=names, word=st.sampled_from(["well", "well", "well", "bad", "busy"]),
+        link=st.sampled_from([None, None, Standing.HELD, Standing.WAITS, Standing.SUSPENDED]), half=st.booleans(),
+    )  # fmt: skip
+    def report(
+        self, overlay: OverlayName, name: ClusterName, word: str, link: Standing | None = None, half: bool = False
+    ) -> None:
+        """What its worker says; link: what it names beside, be it long over; half: not all of it is applied."""
+        unit = UnitName(overlay, name)
+        held, self.condition[unit] = self.held[unit], Condition(word)
+        links = (Blocker(link, "fleet" if link is Standing.SUSPENDED else str(unit), "test", 1.0),) if link else ()
+        self.reports[unit] = UnitReport(
+            unit, held.commit, Digest("half") if half and link else held.bundle,
+            Sync.OUT_OF_SYNC if link else Sync.SYNCED, HEALTH[Condition(word)], 1.0,
+            observed_commit=held.commit, blocked_by=links,
+        )  # fmt: skip
+
+    @rule(link=st.sampled_from([None, Standing.HELD, Standing.WAITS, Standing.SUSPENDED]), half=st.booleans())
+    def all_start_with_a_link(self, link: Standing | None, half: bool) -> None:
+        """As where a commit changes an image and drops a volume: all that was released says so while it starts."""
+        for unit, held in self.held.items():
+            if held.bundle == self.units[unit] and self.condition[unit] is Condition.BUSY:
+                self.report(unit.overlay, unit.cluster, "busy", link, half)
 
     @rule()
     def all_report_well(self) -> None:
-        self.condition = dict.fromkeys(self.units, Condition.WELL)
+        for unit in self.units:
+            self.report(unit.overlay, unit.cluster, "well")
 
     @rule(name=names, there=st.booleans())
     def reach(self, name: ClusterName, there: bool) -> None:
@@ -195,7 +253,8 @@ class Rollouts(RuleBasedStateMachine):
             self.a_calm_while(0, agreed=True)
             self.all_report_well()
             self.time_passes(1.0)
-        self.condition |= {UnitName(overlay, name): Condition.BAD for name in CLUSTERS}
+        for name in CLUSTERS:
+            self.report(overlay, name, "bad")
         self.time_passes(1.0)
         self.time_passes(70.0)
         self.commit_everywhere([overlay])
@@ -207,17 +266,43 @@ class Rollouts(RuleBasedStateMachine):
         for overlay in OVERLAYS:
             self.the_same_commit_gives_something_else(overlay)
 
-    @rule(agreed=st.booleans(), looks=st.integers(1, 3))
-    def all_is_aborted_and_let_in_again(self, agreed: bool, looks: int) -> None:
-        """What has it already is a part of what begins again, be it ill or not proven yet."""
+    @rule(
+        agreed=st.booleans(),
+        looks=st.integers(1, 3),
+        seconds=st.sampled_from([0.0, 20.0, 90_000.0]),
+        ended=st.integers(0, ROWS_KEPT + 1),
+        well=st.booleans(),
+        late=st.sampled_from([None, *OVERLAYS]),
+    )
+    def all_is_aborted_and_let_in_again(
+        self, agreed: bool, looks: int, seconds: float, ended: int, well: bool, late: OverlayName | None
+    ) -> None:
+        """What has it already is a part of what begins again, be it ill or not proven yet, and however much later.
+
+        ended: rollouts of another overlay that end meanwhile.
+        """
         self.mend()
-        self.commit_everywhere(OVERLAYS)
+        self.commit_everywhere([name for name in OVERLAYS if name != late])
+        if late is not None:
+            self.coming[late] = str(self.commits)
         self.a_calm_while(0, agreed=agreed)
         for _ in range(looks):
+            if well:
+                self.all_report_well()
             self.time_passes(1.0)
         self.order("abort")
-        self.look()
+        self.time_passes(seconds)
+        self.builds_end()
+        self.time_passes(0.0)
+        self.others_end(ended)
         self.order("readmit")
+
+    def others_end(self, count: int) -> None:
+        for _ in range(count):
+            commit = Revision(f"o{len(self.kept.all)}-{self.turn}-{self.wall}")
+            self.wall += 1.0
+            only = Passage(commit, self.wall, {}, overlays=(OverlayName("other"),))
+            self.kept = settle(self.kept, only, self.wall)
 
     @rule(down=st.sampled_from([0.0, 3600.0, -3600.0]))
     def restart(self, down: float) -> None:
@@ -240,16 +325,22 @@ class Rollouts(RuleBasedStateMachine):
                     self.kept = settle(self.kept, replace(passage, paused=stop), self.wall)
                 case "resume" if not passage.outcome:
                     self.kept = settle(self.kept, resumed(passage), self.wall)
+                    self.began |= {(passage.commit, overlay): self.uptime for overlay in passage.rows}
                 case "promote" if not passage.outcome:
                     self.promote(passage)
                 case "abort" if not passage.outcome:
                     self.kept = aborted(self.kept, passage, stop)
+                    self.shut.add(passage.commit)
                 case "rollback" if not passage.outcome:
                     self.take_back(passage, stop)
                 case "readmit":
-                    self.kept = readmitted(self.kept, passage.commit)
+                    self.let_in(passage.commit)
                 case _:
                     pass
+
+    def let_in(self, commit: Revision) -> None:
+        self.kept = readmitted(self.kept, commit)
+        self.shut.discard(commit)
 
     def promote(self, passage: Passage) -> None:
         facts = self.facts(passage.commit)
@@ -316,17 +407,20 @@ class Rollouts(RuleBasedStateMachine):
         return isinstance(self.result(unit), RenderProblem) and unit.cluster not in self.suspended
 
     def fact(self, unit: UnitName) -> UnitFact:
-        judged = self.judged(unit)
-        target = judged.bundle if isinstance(judged, Rendered) else ""
-        released = self.held[unit].bundle == target
-        condition = self.condition[unit]
-        barred = not released and target in self.kept.quarantine.get(unit.overlay, {})
-        if unit.cluster in self.suspended or barred or not target:
-            condition = Condition.STOPPED
-        elif unit.cluster in self.away:
-            condition = Condition.AWAY
-        available = unit.cluster not in self.away and self.condition[unit] is Condition.WELL
-        return UnitFact(target, released, condition, available)
+        overlay = Overlay(unit.overlay, f"overlays/{unit.overlay}", HERE)
+        cluster = Report(unit.cluster, 1, 1, 100.0, reachable=unit.cluster not in self.away, began_at=0.5)
+        found = fact_of(
+            Unit(unit, overlay.directory, HERE, (), {}, overlay, CLUSTERS[unit.cluster]), result=self.judged(unit),
+            held=self.held[unit], report=self.reports[unit], cluster=cluster,
+            suspensions=(Suspension("test", "jo"),) if unit.cluster in self.suspended else (),
+            quarantine=self.kept.quarantine.get(unit.overlay, {}), behind="", now=100.0,
+        )  # fmt: skip
+        return replace(found, available=found.available and self.condition[unit] is Condition.WELL)
+
+    def is_there(self, unit: UnitName) -> bool:
+        """Whether all of what it holds was applied and is Healthy, by the last word of its worker."""
+        report = self.reports[unit]
+        return report.bundle == self.held[unit].bundle and report.health is Health.HEALTHY
 
     def wanted(self, overlay: OverlayName) -> dict[ClusterName, Wanted]:
         units = {name: UnitName(overlay, name) for name in CLUSTERS}
@@ -359,11 +453,16 @@ class Rollouts(RuleBasedStateMachine):
                 is_new = was is None or (was.done and not row.done)
                 if is_new or any(row.targets.get(name, digest) != digest for name, digest in was.targets.items()):
                     self.begun[passage.commit, overlay] = self.turn
+                    self.began[passage.commit, overlay] = self.uptime
+                    # No soak is over that began with an earlier row.
+                    self.trouble |= {(passage.commit, overlay, stage.name): self.uptime for stage in self.stages}
         self.kept = kept
 
     def look(self) -> None:
         self.turn += 1
         for overlay in OVERLAYS:
+            if overlay in self.coming:
+                continue
             self.put(take_over(self.kept, overlay, self.wanted(overlay), Revision(f"c{self.commits}"), self.wall))
         self.turn += 1
         for before in self.kept.all:
@@ -375,8 +474,9 @@ class Rollouts(RuleBasedStateMachine):
             self.check(before, found, facts)
             self.keep(found)
             self.read(found)
-            if found.take_back:
-                self.take_back(found.passage, Stop("failed", "hub", self.wall))
+            if found.take_back and (stop := found.passage.halted) is not None:
+                self.take_back(found.passage, stop)
+                self.shut.add(found.passage.commit)
 
     def keep(self, found: Advance) -> None:
         passage = found.passage
@@ -405,6 +505,14 @@ class Rollouts(RuleBasedStateMachine):
             assert before.halted.overlay not in before.rows, "a halt was lifted, and what failed goes on"
         if before.paused or after.halted:
             assert not found.releases, "a stopped rollout released something"
+        assert before.commit not in self.shut, "what was stopped for good began again"
+        if (
+            before.halted is None
+            and (stop := after.halted) is not None
+            and stop.reason.startswith("not Healthy in time")
+        ):
+            since = self.began[before.commit, stop.overlay]
+            assert self.uptime - since >= PATIENCE, "late by the time of an earlier turn"
         self.check_failures(after)
         self.check_steps(before, found, facts)
         self.check_way(before, found)
@@ -442,7 +550,9 @@ class Rollouts(RuleBasedStateMachine):
         for overlay, row in after.rows.items():
             for name in stage.clusters:
                 fact = facts[overlay].units[name]
-                is_on_its_way = fact.released and fact.condition in (Condition.BUSY, Condition.BAD)
+                unseen = self.away.keys() | self.suspended
+                # Whatever its report says beside: what was released, and is not there, is on its way.
+                is_on_its_way = fact.released and not self.is_there(UnitName(overlay, name)) and name not in unseen
                 if is_on_its_way and name in row.targets and not row.done and name not in row.excused:
                     flying.add(name)
                 if not row.done and not fact.available:
@@ -457,7 +567,12 @@ class Rollouts(RuleBasedStateMachine):
                 mine = {unit.cluster for unit in found.releases if unit.overlay == overlay} & set(stage.clusters)
                 touched = [facts[overlay].units[name] for name in stage.clusters if name in row.targets]
                 is_proven = any(fact.released and fact.condition is Condition.WELL for fact in touched)
-                assert is_proven or len(mine) <= 1, "more than one went first"
+                before = {
+                    name
+                    for name in flying_before(facts, after, stage, overlay)
+                    if not self.is_there(UnitName(overlay, name)) and name not in row.excused
+                } - self.away.keys() - self.suspended  # fmt: skip
+                assert is_proven or len(mine) <= (0 if before - mine else 1), "more than one went first"
 
     def check_steps(self, before: Passage, found: Advance, facts: Mapping[OverlayName, RowFacts]) -> None:
         """A step that is over had all of it Healthy or left out, some of it Healthy, and its whole soak.
@@ -471,7 +586,7 @@ class Rollouts(RuleBasedStateMachine):
                 well = [name for name, fact in known.items() if fact.released and fact.condition is Condition.WELL]
                 others = {name: fact for name, fact in known.items() if name not in well}
                 calm = bool(well) and all(
-                    fact.condition is Condition.STOPPED
+                    fact.condition in (Condition.STOPPED, Condition.HELD)
                     or (fact.condition is Condition.AWAY and self.uptime - self.away[name] >= PATIENCE)
                     or name in row.excused
                     for name, fact in others.items()
@@ -515,7 +630,8 @@ class Rollouts(RuleBasedStateMachine):
         for overlay, row in after.rows.items():
             for name in row.targets.keys() - unseen - row.excused:
                 unit = UnitName(overlay, name)
-                is_bad = self.condition[unit] is Condition.BAD and self.held[unit].bundle == row.targets[name]
+                is_bad = self.condition[unit] is Condition.BAD and self.reports[unit].bundle == row.targets[name]
+                is_bad = is_bad and self.held[unit].bundle == row.targets[name]
                 assert row.done or not is_bad or after.halted, "a failure was not seen"
 
     def check_gates(self, before: Passage, found: Advance) -> None:
@@ -572,9 +688,12 @@ class Rollouts(RuleBasedStateMachine):
         if not hasattr(self, "kept"):
             return
         self.mend()
+        self.builds_end()
         self.word = Word.GOOD
         for commit in {entry.commit for entries in self.kept.quarantine.values() for entry in entries.values()}:
-            self.kept = readmitted(self.kept, commit)
+            self.let_in(commit)
+        for commit in [*self.shut]:
+            self.let_in(commit)
         for _ in range(120):
             self.all_report_well()
             for passage in self.kept.all:
@@ -594,13 +713,15 @@ def is_under_way(passage: Passage, overlay: OverlayName | None) -> bool:
     return not passage.outcome and overlay in passage.rows and not passage.rows[overlay].done
 
 
-def flying_before(facts: Mapping[OverlayName, RowFacts], passage: Passage, stage: Stage) -> set[ClusterName]:
+def flying_before(
+    facts: Mapping[OverlayName, RowFacts], passage: Passage, stage: Stage, only: OverlayName | None = None
+) -> set[ClusterName]:
     """Clusters that had a unit of this commit under way already: another one on them is free."""
     return {
         name
         for overlay, row in passage.rows.items()
         for name in stage.clusters
-        if name in row.targets and facts[overlay].units[name].released
+        if (only is None or overlay == only) and name in row.targets and facts[overlay].units[name].released
         and facts[overlay].units[name].condition is not Condition.WELL
     }  # fmt: skip
 
