@@ -236,7 +236,9 @@ class _Looking:
     async def _object(
         self, reads: _Reads, catalog: Catalog, unit: LiveUnit, change: ObjectChange, setting: Setting
     ) -> Seen | None:
-        """What is read of one object; None where its kind is not served."""
+        """What is read of one object; None where its kind is not served, or nothing is done to it."""
+        if change.hook is not None and change.sign is Sign.DELETE:
+            return None
         ref = change.ref
         before, after = _item(unit.before, ref), _item(unit.after, ref)
         kind = catalog.find(ref.group, ref.kind)

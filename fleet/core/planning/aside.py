@@ -30,7 +30,8 @@ def is_deleted(change: ObjectChange, unit: Unit | None) -> bool:
 
 
 def _leaves(change: ObjectChange) -> bool:
-    return change.sign is Sign.DELETE and not change.moved_to and change.prune is not PruneRule.DISABLED
+    is_plain = change.sign is Sign.DELETE and change.hook is None
+    return is_plain and not change.moved_to and change.prune is not PruneRule.DISABLED
 
 
 def remarks_aside(changes: Iterable[UnitChange], after: Fleet) -> Iterator[tuple[str, str]]:

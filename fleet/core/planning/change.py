@@ -13,7 +13,7 @@ from enum import StrEnum
 from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
 from fleet.core.field_diff import FieldDrift, diff_documents
 from fleet.core.ids import Digest, ObjectRef, UnitName
-from fleet.core.objects import Bundle, BundleObject, PruneRule
+from fleet.core.objects import Bundle, BundleObject, HookPhase, PruneRule
 from fleet.core.renames import renames_of
 from fleet.values import dataclass
 
@@ -59,6 +59,7 @@ class ObjectChange:
     prune: PruneRule = PruneRule.ALLOWED  # for DELETE: what the object says about it
     moved_to: str = ""  # for DELETE: the overlay that takes it over on this cluster
     comes_as: ObjectRef | None = None  # for DELETE: the name under which the same content is created
+    hook: HookPhase | None = None  # it is a hook's object: where the change drops it, it stays (V1)
 
 
 class How(StrEnum):
@@ -99,10 +100,11 @@ class UnitChange:
     objects: tuple[ObjectChange, ...] = ()
     path_before: str = ""
     path_after: str = ""
-    owned: int = 0  # objects before
+    owned: int = 0  # objects before, hooks aside
     unknown_before: bool = False  # what it held before cannot be said: all its objects are shown as created
     problem: SideProblem | None = None
     inputs: tuple[Digest, Digest] = (Digest(""), Digest(""))  # as in SideResult, before and after
+    hooks: tuple[tuple[HookPhase, ObjectRef], ...] = ()  # that run with it: all of the new result, changed or not
 
     @property
     def drops_unlisted(self) -> bool:
@@ -119,7 +121,7 @@ def change_of_unit(name: UnitName, before: SideResult | None, after: SideResult 
     path_before, path_after = before.path if before else "", after.path if after else ""
     inputs = (before.inputs if before else Digest(""), after.inputs if after else Digest(""))
     was = before.result if before else None
-    owned = len(was.objects) if isinstance(was, Bundle) else 0
+    owned = sum(item.options.hook is None for item in was.objects) if isinstance(was, Bundle) else 0
     change = UnitChange(
         name, How.CHANGES, (), path_before, path_after, owned, isinstance(was, SideProblem), None, inputs
     )
@@ -128,6 +130,9 @@ def change_of_unit(name: UnitName, before: SideResult | None, after: SideResult 
     if isinstance(after.result, SideProblem):
         return replace(change, how=How.UNKNOWN, problem=after.result)
     objects = changes_of(was.objects if isinstance(was, Bundle) else (), after.result.objects)
+    if objects:  # hooks run once for each result
+        hooks = ((item.options.hook, item.ref) for item in after.result.objects if item.options.hook is not None)
+        change = replace(change, hooks=tuple(sorted(hooks)))
     if before is None:
         return replace(change, how=How.APPEARS, objects=objects)
     is_same = not objects and path_before == path_after and isinstance(was, Bundle)
@@ -154,6 +159,7 @@ def changes_of(before: Sequence[BundleObject], after: Sequence[BundleObject]) ->
             before=item.digest,
             prune=item.options.prune,
             comes_as=new if (new := other_names.get(ref)) in gained else None,
+            hook=item.options.hook,
         )
         for ref, item in lost.items()
     ]
@@ -206,7 +212,9 @@ def _pairs(before: Json, after: Json) -> Iterator[tuple[str, str]]:
 
 def _created(item: BundleObject) -> ObjectChange:
     images = tuple(ImageChange(name, "", image) for name, image in sorted(_images(item.document()).items()))
-    return ObjectChange(Sign.CREATE, item.ref, item.api_version, after=item.digest, images=images)
+    return ObjectChange(
+        Sign.CREATE, item.ref, item.api_version, after=item.digest, images=images, hook=item.options.hook
+    )
 
 
 def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
@@ -225,6 +233,7 @@ def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
         renamed_from=old.ref if is_renamed else None,
         images=tuple(_image_changes(_images(before), _images(after))),
         restart=restart_of(new.ref, before, after),
+        hook=new.options.hook if old.options.hook is not None else None,
     )
 
 
@@ -288,7 +297,11 @@ def with_moves(changes: Iterable[UnitChange]) -> tuple[UnitChange, ...]:
             takers[unit.name.cluster, change.ref] = unit.name.overlay
 
     def moved(unit: UnitChange) -> UnitChange:
-        lost = [change for change in unit.of_sign(Sign.DELETE) if (unit.name.cluster, change.ref) in takers]
+        lost = [
+            change
+            for change in unit.of_sign(Sign.DELETE)
+            if change.hook is None and (unit.name.cluster, change.ref) in takers
+        ]
         if not lost:
             return unit
         objects = tuple(

@@ -12,6 +12,7 @@ from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.course import CourseStep
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, groups_of
+from fleet.core.planning.hook_runs import hook_runs
 from fleet.core.planning.live import LiveView
 from fleet.core.planning.words import totals_of
 from fleet.core.steps import limit_of, unavailable_limit_of
@@ -50,6 +51,16 @@ def document_of(plan: FleetPlan) -> Document:
         },
         "groups": [_group(group, leads[group.units[0]]) for group in groups],
         "units": [_unit(unit, leads.get(unit.name)) for unit in plan.units],
+        "hooks": [
+            {
+                "phase": run.phase.value,
+                "object": _ref(run.ref),
+                "overlay": run.overlay,
+                "clusters": _texts(run.clusters),
+                "again": run.is_again,
+            }
+            for run in hook_runs(plan.units, plan.after)
+        ],
         "holds": [
             {
                 "reason": hold.reason,
@@ -195,6 +206,8 @@ def _object(change: ObjectChange) -> Document:
         found["users"] = [_ref(ref) for ref in change.users]
     if change.sign is Sign.DELETE:
         found["prune"] = change.prune.value
+    if change.hook is not None:
+        found["hook"] = change.hook.value
     if change.moved_to:
         found["movesTo"] = change.moved_to
     if change.comes_as is not None:

@@ -19,7 +19,8 @@ from fleet.core.planning.change import How, ObjectChange, SideProblem, Sign, Uni
 from fleet.values import dataclass, field
 
 _Values = tuple[str, bytes, bytes]  # path, before, after
-_General = tuple[str, str, str, tuple[str, ...], tuple[str, str, bool], str, tuple[_Values, ...]]
+_End = tuple[str, str, bool, str]
+_General = tuple[str, str, str, tuple[str, ...], _End, str, tuple[_Values, ...]]
 
 VARIANTS_SHOWN = 3  # so many different values of one change are shown apart
 OVERLAYS_SHOWN = 2  # so many overlays with one change are shown apart
@@ -133,7 +134,7 @@ def _exact(unit: UnitChange) -> Hashable:
 
 def _exact_item(change: ObjectChange) -> Hashable:
     fields = tuple(map(_exact_field, change.fields))
-    return _place(change), fields, _content(change), change.prune, change.moved_to, change.comes_as
+    return _place(change), fields, _content(change), _end(change), change.comes_as
 
 
 def _content(change: ObjectChange) -> str:
@@ -141,9 +142,9 @@ def _content(change: ObjectChange) -> str:
     return change.after if change.sign is Sign.CREATE else ""
 
 
-def _end(change: ObjectChange) -> tuple[str, str, bool]:
-    """What becomes of a dropped object: by its own word, in another overlay, or under another name."""
-    return change.prune.value, change.moved_to, change.comes_as is not None
+def _end(change: ObjectChange) -> _End:
+    """What becomes of a dropped object: by its own word, in another overlay, under another name, or as a hook's."""
+    return change.prune.value, change.moved_to, change.comes_as is not None, change.hook or ""
 
 
 def _exact_field(drift: FieldDrift) -> _Values:

@@ -94,7 +94,7 @@ def _doomed(change: UnitChange) -> list[Doomed]:
     lost = [
         Doomed(item.ref, prune=item.prune, replaced=item.comes_as is not None)
         for item in change.of_sign(Sign.DELETE)
-        if not item.moved_to
+        if not item.moved_to and item.hook is None
     ]
-    renamed = [item.renamed_from for item in change.objects if item.renamed_from is not None]
+    renamed = [item.renamed_from for item in change.objects if item.renamed_from is not None and item.hook is None]
     return lost + [Doomed(ref, replaced=True) for ref in renamed]

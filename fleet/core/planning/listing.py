@@ -50,6 +50,9 @@ def _object(change: ObjectChange, unit: UnitChange) -> Json:
         after = unit.inputs[1] if change.after else ""
     else:
         before, after = change.before, change.after
+    if change.hook is not None:  # nothing of a hook is deleted by what drops or renames it
+        sign = Sign.CHANGE if change.sign is Sign.DELETE else change.sign
+        return [sign.value, change.ref.key, "", before, after]
     was = change.renamed_from.key if change.renamed_from else ""
     return [change.sign.value, change.ref.key, was, before, after]
 

@@ -16,6 +16,7 @@ from fleet.core.planning.change import How, ImageChange, ObjectChange, Sign
 from fleet.core.planning.course import words_of
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject, plain_ref
+from fleet.core.planning.hook_runs import hook_runs
 from fleet.core.planning.live_words import live_remarks
 from fleet.core.planning.phrases import NAMES_SHOWN, counted, on_clusters, some_of
 from fleet.core.planning.settings import setting_remarks
@@ -279,6 +280,8 @@ def _outcomes(group: ChangeGroup, plan: FleetPlan) -> dict[ObjectRef, str]:
 
 
 def _deletion_words(change: ObjectChange, outcomes: Mapping[ObjectRef, str]) -> str:
+    if change.hook is not None:
+        return "stays there: what a hook made goes by its hook-delete alone"
     if change.moved_to:
         return f"moves to overlay {change.moved_to}"
     if change.prune is PruneRule.DISABLED:
@@ -383,6 +386,8 @@ def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
     for overlay, clusters in unlisted.items():
         where = f"{overlay} on {on_clusters(clusters)}"
         yield "Not listed", f"{where}: what it drops; the base does not say what it held, and a hub may delete it"
+    for run in hook_runs(plan.units, plan.after):
+        yield "Hooks", run.words
     yield from remarks_aside(plan.units, plan.after)
     for hold in plan.holds:
         where = on_clusters([unit.cluster for unit in hold.units])
