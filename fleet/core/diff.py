@@ -39,16 +39,16 @@ def diff_fields(
     """Fields of ours that are not as desired, with who holds them now and since when; sorted by path.
 
     desired: the body with marks; entry: our entry on the live object; last_fields: `Row.fields`. With it the answer is
-    exact: who changes or removes a field of ours takes it out of our set. Nothing found for an object that is known to
-    have drifted means that no manager did it (an API server's upgrade may): `dry_run_diff` tells. Without it values
-    are compared leniently. ignore: rules that concern the object.
+    exact: who changes or removes a field of ours takes it out of our set. Where our set is as it was, or is not known,
+    values are compared leniently. Nothing found for an object that is known to have drifted means that no manager did
+    it (an API server's upgrade may): `dry_run_diff` tells. ignore: rules that concern the object.
     """
     if entry is None and not last_fields:
         return tuple(drift for drift in diff_documents(desired, live) if drift.desired is not None or drift.masked)
     owned: frozenset[Path] = frozenset(paths(as_recorded(entry.fields, last_fields))) if entry else frozenset()
     if last_fields:
         before = frozenset(paths(parse_document(last_fields)))
-        suspects = before.symmetric_difference(owned)
+        suspects = before.symmetric_difference(owned) or owned  # nobody took one: the cluster's store was put back
         nodes = frozenset(path[:depth] for path in before for depth in range(1, len(path)))
     else:
         suspects = owned

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from fleet.core.record import MarkKind
 from fleet.errors import AnswerInvalid, ClusterError
 from fleet.ports.kube import Changed, Kube, Listed, Lost, Proved, Removed, Seen, ServedKind
 from fleet.reconcile.apply import ENDS_SESSION
+from fleet.reconcile.judging import is_before
 from fleet.reconcile.memory import NOT_LISTED, Kind, KindView, Live, LiveView
 from fleet.reconcile.places import Places
 from fleet.values import dataclass, field
@@ -36,6 +38,15 @@ class Sight(StrEnum):
     STRANGER = "stranger"  # another object has its name, without our mark
 
 
+class News(StrEnum):
+    """What a state that was seen says beside what is known."""
+
+    NEW = "new"
+    KNOWN = "known"  # the very state of our own last write
+    OLDER = "older"  # from before that write
+    WAITS = "waits"  # the object is being written: it is taken when that is over
+
+
 class Watcher(Protocol):
     """Who is told; all calls come from the loop."""
 
@@ -47,8 +58,16 @@ class Watcher(Protocol):
         """All objects of a kind in the record that were applied."""
         ...
 
-    def skips(self, ref: ObjectRef, document: Document) -> bool:
-        """Whether an event says nothing new: older than our own last write, or the object is being written."""
+    def written(self, ref: ObjectRef) -> str:
+        """The resourceVersion of our own last write; "" where none is known."""
+        ...
+
+    def news(self, ref: ObjectRef, document: Document) -> News:
+        """What a state says beside our own last write; one that WAITS is kept."""
+        ...
+
+    def went_back(self, kind: Kind, resource_version: str) -> None:
+        """The cluster's history goes on from this resourceVersion: what we wrote after it never came to pass."""
         ...
 
     def see(self, ref: ObjectRef, document: Document) -> Live:
@@ -90,6 +109,7 @@ class _Part:
     beside: dict[str, _Part] = field(default_factory=dict[str, "_Part"])  # all parts of the kind, by namespace
     known: bool = False
     told_at: float = 0.0
+    version: str = ""  # up to where its history is known
 
 
 class Observer:
@@ -114,7 +134,7 @@ class Observer:
         kind = (served.group, served.kind)
         view = self._view.kinds[kind]
         if not self._places.is_narrow(kind):
-            whole = _Part(view, kind)
+            whole = _Part(view, kind, version=since)
             async for seen in self._kube.follow(served, selector=self._selector, since=since):
                 if isinstance(seen, Lost) and self._places.narrows(served, seen):
                     break
@@ -151,7 +171,7 @@ class Observer:
         view, kind = part.view, part.kind
         match seen:
             case Listed(items, resource_version, age):
-                self._take_list(view, kind, items, part.namespace, resource_version)
+                self._take_list(part, items, resource_version)
                 self._prove(part, resource_version, age)
                 self._watcher.proved(kind)
             case Changed(document, resource_version, age):
@@ -172,13 +192,20 @@ class Observer:
 
     async def listed(self, served: ServedKind) -> tuple[Document, ...]:
         """The metadata of all objects of a kind that can be ours; raises ClusterError."""
-        return await self._places.list(served, metadata_only=True)
+        before = dict(self._looking)
+        items = await self._places.list(served, metadata_only=True)
+        for item in items:
+            ref = replace(ref_of(item), group=served.group, kind=served.kind)
+            if ref in self._looking and self._looking[ref] == before.get(ref):
+                self._looking[ref] = ""
+        return items
 
     def verify(self, served: ServedKind, ref: ObjectRef, *, since: str = "") -> None:
-        """A hint that an object is gone: read by name if it is ours, else just forget it.
+        """A hint that an object is gone or not as it was seen: read by name if it is ours, else just forget it.
 
         since: the resourceVersion of the hint. An answer from before it (a stale read, or one that was on its way
-        already) contradicts the hint, and nothing later would correct it: it is asked again.
+        already) contradicts the hint, and nothing later would correct it: it is asked again, until a list that was
+        asked for after the hint shows the object all the same. That is so where the history went back.
         """
         if self._watcher.expects(ref) is None:
             self._view.drop(ref)
@@ -190,7 +217,7 @@ class Observer:
 
     async def look(self, served: ServedKind, ref: ObjectRef) -> Sight:
         """Read one object by name and say what became of it (design, section 6.2). Raises ClusterError."""
-        document = await self._kube.get(served, ref.namespace, ref.name)
+        document = await self._read(served, ref)
         if document is not None and _stands_at_or_before(document, since := self._looking.get(ref, "")):
             raise AnswerInvalid(
                 f"{ref} was answered as it stood before",
@@ -212,6 +239,15 @@ class Observer:
         self._watcher.saw(ref, sight, before)
         return sight
 
+    async def _read(self, served: ServedKind, ref: ObjectRef) -> Document | None:
+        """An object by name, read anew where a write of ours overtook the answer."""
+        while True:
+            written = self._watcher.written(ref)
+            document = await self._kube.get(served, ref.namespace, ref.name)
+            now = self._watcher.written(ref)
+            if document is None or now == written or not is_before(_version_of(document), now):
+                return document
+
     async def _look_until_known(self, served: ServedKind, ref: ObjectRef) -> None:
         wait = _LOOK_FIRST_SECONDS
         try:
@@ -230,27 +266,45 @@ class Observer:
     def take(self, view: KindView, document: Document) -> None:
         """Believe an event, unless it says nothing new."""
         ref = _ref_in(view, document)
-        if self._watcher.skips(ref, document):
-            return
+        if self._watcher.news(ref, document) is News.NEW:
+            self._believe(view, ref, document)
+
+    def _believe(self, view: KindView, ref: ObjectRef, document: Document) -> None:
         before = view.rows.get(ref)
         live = self._watcher.see(ref, document)
         sight = Sight.RELEASED if live.mark.kind in _RELEASED else Sight.CHANGED
         self._watcher.saw(ref, sight, before)
 
-    def _take_list(
-        self, view: KindView, kind: Kind, items: tuple[Document, ...], namespace: str, resource_version: str
-    ) -> None:
+    def _take_list(self, part: _Part, items: tuple[Document, ...], resource_version: str) -> None:
+        """Believe a whole list: what it shows, and of what it does not show that it is to be read by name.
+
+        A list is asked for after all that its stream told before. One that lies before that, or shows an object as it
+        was before our last write, either met that write on its way, or the cluster's store was put back to an earlier
+        state (etcd restored from a snapshot): then nothing later would tell that what we wrote is gone.
+        """
+        view, kind = part.view, part.kind
+        if is_before(resource_version, part.version):
+            self._watcher.went_back(kind, resource_version)
         missing = {*view.rows, *self._watcher.recorded(kind)}
-        if namespace:
-            missing = {ref for ref in missing if ref.namespace == namespace}
+        if part.namespace:
+            missing = {ref for ref in missing if ref.namespace == part.namespace}
         for document in items:
-            missing.discard(_ref_in(view, document))
-            self.take(view, document)
+            ref = _ref_in(view, document)
+            missing.discard(ref)
+            if ref in self._looking:
+                self._looking[ref] = ""
+            match self._watcher.news(ref, document):
+                case News.NEW:
+                    self._believe(view, ref, document)
+                case News.OLDER:
+                    self.verify(view.served, ref)
+                case News.KNOWN | News.WAITS:
+                    pass
         for ref in missing:
             self.verify(view.served, ref, since=resource_version)
 
     def _prove(self, part: _Part, resource_version: str, age: float) -> None:
-        view, part.known = part.view, True
+        view, part.known, part.version = part.view, True, resource_version
         part.told_at = asyncio.get_running_loop().time() - age
         view.told_at = min((other.told_at for other in part.beside.values()), default=part.told_at)
         view.resource_version = "" if part.namespace else resource_version
@@ -259,11 +313,15 @@ class Observer:
             self._watcher.kind_changed(part.kind)
 
 
+def _version_of(document: Document) -> str:
+    return text_at(document, "metadata", "resourceVersion")
+
+
 def _stands_at_or_before(document: Document, since: str) -> bool:
     """Whether this is a state that carries our label from when, at `since`, nothing under its name carried it any more.
 
     Versions that are no numbers cannot be told apart.
     """
-    place, bound = version_place(text_at(document, "metadata", "resourceVersion")), version_place(since)
+    place, bound = version_place(_version_of(document)), version_place(since)
     labelled = bool(text_at(document, "metadata", "labels", INSTALLATION_LABEL))
     return labelled and place is not None and bound is not None and place <= bound

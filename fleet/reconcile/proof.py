@@ -9,7 +9,6 @@ from fleet.core.ids import ObjectRef
 from fleet.core.objects import ref_of
 from fleet.errors import FleetError
 from fleet.reconcile.apply import ENDS
-from fleet.reconcile.judging import is_at_or_before
 from fleet.reconcile.memory import Kind, KindView
 from fleet.reconcile.observe import Observer
 from fleet.reconcile.site import Site
@@ -50,7 +49,7 @@ class SlowProof:
             seen[ObjectRef(kind[0], kind[1], ref.namespace, ref.name)] = version
         for ref, version in seen.items():
             live = view.rows.get(ref)
-            if live is None or not is_at_or_before(version, live.resource_version):
+            if live is None or version != live.resource_version:  # an older one too: the history may have gone back
                 self._observer.verify(view.served, ref)
         for ref in [ref for ref in view.rows if ref not in seen]:
             self._observer.verify(view.served, ref)

@@ -17,9 +17,9 @@ from fleet.errors import Conflict, ImmutableField, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import is_at_or_before, live_of
+from fleet.reconcile.judging import is_before, live_of
 from fleet.reconcile.memory import Kind, KindView, Live, LiveView, UnitState, kind_of
-from fleet.reconcile.observe import Sight
+from fleet.reconcile.observe import News, Sight
 from fleet.reconcile.site import Site
 
 _OF_ONE_STATE = (Conflict.__name__, ObjectInvalid.__name__, ImmutableField.__name__)  # not of what we want alone
@@ -60,24 +60,52 @@ class Sightings:
             if kind_of(ref) == kind and row.uid and row.state is not RowState.DONE
         ]
 
-    def skips(self, ref: ObjectRef, document: Document) -> bool:
+    def written(self, ref: ObjectRef) -> str:
         """See `observe.Watcher`."""
-        if ref in self._site.in_flight:
-            self._site.stash[ref] = document
-            return True
         unit = self._owner(ref)
         row = unit.rows.get(ref) if unit else None
-        if row is None or not row.resource_version or self._site.view.find(ref) is None:
-            return False
-        metadata = document.get("metadata")
-        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-        return isinstance(version, str) and is_at_or_before(version, row.resource_version)
+        return row.resource_version if row else ""
+
+    def news(self, ref: ObjectRef, document: Document) -> News:
+        """See `observe.Watcher`."""
+        written = self.written(ref)
+        if written and self._site.view.find(ref) is not None:
+            metadata = document.get("metadata")
+            version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+            if version == written:
+                return News.KNOWN
+            if isinstance(version, str) and is_before(version, written):
+                return News.OLDER
+        if ref in self._site.in_flight:
+            self._site.stash[ref] = document
+            return News.WAITS
+        return News.NEW
+
+    def went_back(self, kind: Kind, resource_version: str) -> None:
+        """See `observe.Watcher`."""
+        site = self._site
+        for unit in site.units.values():
+            undone = [
+                replace(row, resource_version="")
+                for ref, row in unit.rows.items()
+                if kind_of(ref) == kind and is_before(resource_version, row.resource_version)
+            ]
+            for row in undone:
+                site.put_row(unit, row)
+            if undone:
+                site.journal.jot(JournalEntry(put=tuple(undone)))
 
     def see(self, ref: ObjectRef, document: Document) -> Live:
         """See `observe.Watcher`."""
         site, unit = self._site, self._owner(ref) or self._wanter(ref)
         if unit is not None:
-            return site.see(unit, ref, document)
+            live = site.see(unit, ref, document)
+            row = unit.rows.get(ref)
+            if row is not None and is_before(live.resource_version, row.resource_version):
+                row = replace(row, resource_version=live.resource_version)  # our write did not last: nor does its place
+                site.put_row(unit, row)
+                site.journal.jot(JournalEntry(put=(row,)))
+            return live
         mark = Mark(site.installation, site.identity, "")
         live = live_of(document, mark, None, (), (), key=site.key, at=site.wall())
         live.document = None

@@ -27,7 +27,7 @@ from fleet.sim.objects import Objects, WriteOptions, Written
 from fleet.sim.patch import merge_patch
 from fleet.sim.pods import default_container
 from fleet.sim.requests import Target
-from fleet.sim.storage import Row, Store
+from fleet.sim.storage import Row, Snapshot, Store
 from fleet.sim.watch import Watches
 
 ADMIN = User("admin", ("system:masters", "system:authenticated"))
@@ -191,6 +191,15 @@ class SimCluster:
         token = births.token()
         self.access.tokens[token] = User(name, (*groups, "system:authenticated"))
         return token
+
+    def restore(self, snapshot: Snapshot, *, ahead: int = 0) -> None:
+        """The store is put back to a snapshot of it, as etcd from a backup: all that was written since is undone.
+
+        Kinds that are served, controllers and logs stay as they are. ahead: so many versions the history has gone on
+        since, with writes that concern nobody.
+        """
+        self.store.restore(snapshot, ahead=ahead)
+        self.cut()
 
     # Faults that change what is read
 

@@ -53,6 +53,14 @@ class Event:
 Listener = Callable[[Event], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All objects at one moment."""
+
+    version: int
+    rows: Mapping[str, Mapping[Key, Row]]
+
+
 class Store:
     """All objects of one cluster. Single-threaded; every write is one event."""
 
@@ -126,6 +134,16 @@ class Store:
         """Forget all history now: every older resourceVersion is gone."""
         self._events.clear()
         self.compacted = self.version
+
+    def snapshot(self) -> Snapshot:
+        """All objects as they stand."""
+        return Snapshot(self.version, {resource: dict(rows) for resource, rows in self._rows.items()})
+
+    def restore(self, snapshot: Snapshot, *, ahead: int = 0) -> None:
+        """Put all objects back as they stood; the history begins anew, `ahead` versions after the snapshot's own."""
+        self._rows = {resource: dict(rows) for resource, rows in snapshot.rows.items()}
+        self.version = snapshot.version + ahead
+        self.compact()
 
     def listen(self, resource: str, listener: Listener) -> Callable[[], None]:
         """Hear each event of a resource ("*": of all) from now on; call the result to stop."""

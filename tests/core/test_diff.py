@@ -187,3 +187,17 @@ VALUES = recursive(
 def test_documents_differ_exactly_when_their_canonical_bytes_do(before: Any, after: Any) -> None:
     found = diff_documents({"kind": "X", "spec": before}, {"kind": "X", "spec": after})
     assert bool(found) == (canonical(before) != canonical(after))
+
+
+def test_a_value_that_changed_while_every_field_stayed_ours_is_named() -> None:
+    """A cluster's store that was put back to an earlier state of ours: nobody took a field."""
+    live = copy.deepcopy(live_of(BODY))
+    live["spec"]["template"]["spec"]["containers"][0]["image"] = "a:0"
+    (drift,) = diff_fields(DESIRED, live, own_entry(live), last_fields=LAST)
+    assert (drift.path, drift.live) == ("spec.template.spec.containers[name=app].image", "a:0")
+
+
+def test_values_that_are_only_respelled_while_every_field_stayed_ours_are_no_drift() -> None:
+    live = copy.deepcopy(live_of(BODY))
+    live["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] = "1"
+    assert diff_fields(DESIRED, live, own_entry(live), last_fields=LAST) == ()
