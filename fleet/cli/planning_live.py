@@ -15,7 +15,7 @@ from fleet.cli.grant import grant_differs
 from fleet.core.documents import Document, canonical
 from fleet.core.fleet import Fleet, Mode, Unit
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
-from fleet.core.objects import PART_OF_LABEL, Bundle, BundleObject, Mark, is_secret, ref_of, unsealed
+from fleet.core.objects import PART_OF_LABEL, Bundle, BundleObject, Mark, ObjectOptions, is_secret, ref_of, unsealed
 from fleet.core.parent import Parent, parse_parent
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.live import ClusterLook, Danger, LiveFinding, LiveView
@@ -272,7 +272,7 @@ class _Looking:
                 return Seen(change, live, was, None)
             refused, exact = await self._tried(reads, kind, unit, ref, body)
         self.approximate += not exact
-        return Seen(change, live, was, body, refused, exact)
+        return Seen(change, live, was, body, refused, exact, after.options if after is not None else ObjectOptions())
 
     async def _tried(
         self, reads: _Reads, kind: ServedKind, unit: LiveUnit, ref: ObjectRef, body: Document

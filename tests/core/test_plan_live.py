@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fleet.core.fleet import Adopt
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName
 from fleet.core.objects import ref_of
+from fleet.core.options import options_of
 from fleet.core.planning.change import ObjectChange, Restart, Sign
 from fleet.core.planning.live import Danger, LiveFinding
 from fleet.core.planning.live_judge import Seen, Setting, judge_object, worst_findings
@@ -211,3 +212,54 @@ def test_the_worst_comes_first_and_nothing_twice() -> None:
 
     found = worst_findings([finding(Danger.BASE), finding(Danger.IMMUTABLE), finding(Danger.BASE)])
     assert [item.danger for item in found] == [Danger.IMMUTABLE, Danger.BASE]
+
+
+def selecting(app: str = "a", **annotations: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": "q", "namespace": "shop", "annotations": annotations}
+    body = {"selector": {"matchLabels": {"app": app}}}
+    return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata, "spec": body}
+
+
+def queue(service: str, **annotations: str) -> dict[str, Any]:
+    return {**selecting(**annotations), "kind": "StatefulSet", "spec": {"serviceName": service}}
+
+
+def judged(after: dict[str, Any], live: dict[str, Any] | None = None, **more: Any) -> list[tuple[Danger, str]]:
+    found = seen(live or live_of(selecting()), after, None, options=options_of(after), **more)
+    return [(one.danger, one.message) for one in judge_object(found, SETTING)]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_object_that_asks_to_be_made_anew_is_told_to_go_and_not_to_fail(exact: bool) -> None:
+    more: dict[str, Any] = {"exact": exact}
+    if exact:
+        more["refused"] = ImmutableField("x", why="field is immutable")
+    asked = {"fleet.internal/replace": "enabled"}
+    ((danger, message),) = judged(selecting("b", **asked), **more)
+    assert danger is Danger.GOES
+    assert message.startswith("is deleted and made anew (fleet.internal/replace), as ")
+    ((danger, message),) = judged(selecting("b", **asked, **{"fleet.internal/prune": "confirm"}), **more)
+    assert (danger, "after a person was asked" in message) == (Danger.GOES, True)
+    ((danger, message),) = judged(queue("b", **asked), live=live_of(queue("a")), **more)
+    assert (danger, "after a person was asked" in message) == (Danger.GOES, True), "a precious kind"
+    for other in ({}, {**asked, "fleet.internal/prune": "disabled"}):
+        ((danger, message),) = judged(selecting("b", **other), **more)
+        assert (danger, message.startswith("the apply will fail")) == (Danger.IMMUTABLE, True)
+
+
+def test_a_hooks_earlier_run_goes_before_the_next_one_or_stands_in_its_way() -> None:
+    def job(**annotations: str) -> dict[str, Any]:
+        body = {"template": {"spec": {"containers": []}}}
+        notes = {"fleet.internal/hook": "PreSync", **annotations}
+        metadata = {"name": "m", "namespace": "shop", "annotations": notes}
+        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": body}
+
+    def told(body: dict[str, Any], **more: Any) -> set[Danger]:
+        return dangers(judge_object(seen(live_of(body), body, body, options=options_of(body), **more), SETTING))
+
+    fixed = ImmutableField("x", why="field is immutable")
+    assert told(job(), refused=fixed) == set()
+    assert told(job()) == set()
+    kept = job(**{"fleet.internal/hook-delete": "HookSucceeded"})
+    assert told(kept) == told(kept, refused=fixed) == {Danger.REFUSED}
+    assert told(job(), refused=AdmissionDenied("x", why="no")) == {Danger.REFUSED}, "another refusal is told"

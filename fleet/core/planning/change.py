@@ -14,6 +14,7 @@ from fleet.core.documents import Document, Json, at, documents_at, mapping_at, n
 from fleet.core.field_diff import FieldDrift, diff_documents
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.objects import Bundle, BundleObject, HookPhase, PruneRule
+from fleet.core.planning.fixed import immutable_changes
 from fleet.core.renames import renames_of
 from fleet.values import dataclass
 
@@ -56,9 +57,11 @@ class ObjectChange:
     users: tuple[ObjectRef, ...] = ()  # objects of the unit that follow the new name
     images: tuple[ImageChange, ...] = ()
     restart: Restart | None = None
-    prune: PruneRule = PruneRule.ALLOWED  # for DELETE: what the object says about it
+    prune: PruneRule = PruneRule.ALLOWED  # for DELETE and CHANGE: what the object says about its deletion
     moved_to: str = ""  # for DELETE: the overlay that takes it over on this cluster
     comes_as: ObjectRef | None = None  # for DELETE: the name under which the same content is created
+    fixed: tuple[str, ...] = ()  # fields that differ and that its kind never changes in place
+    is_remade: bool = False  # for these it is deleted and made anew, as it asks for (R15)
     hook: HookPhase | None = None  # it is a hook's object: where the change drops it, it stays (V1)
 
 
@@ -223,6 +226,7 @@ def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
     if is_renamed:  # the name is told apart from what made it change
         metadata: Document = {**mapping_at(before, "metadata"), "name": new.ref.name}
         before["metadata"] = metadata
+    fixed = immutable_changes(before, after) if new.options.hook is None and not is_renamed else ()
     return ObjectChange(
         Sign.CHANGE,
         new.ref,
@@ -233,6 +237,9 @@ def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
         renamed_from=old.ref if is_renamed else None,
         images=tuple(_image_changes(_images(before), _images(after))),
         restart=restart_of(new.ref, before, after),
+        prune=new.options.prune,
+        fixed=fixed,
+        is_remade=bool(fixed) and new.options.replace and new.options.prune is not PruneRule.DISABLED,
         hook=new.options.hook if old.options.hook is not None else None,
     )
 

@@ -206,6 +206,8 @@ def _object(change: ObjectChange) -> Document:
         found["users"] = [_ref(ref) for ref in change.users]
     if change.sign is Sign.DELETE:
         found["prune"] = change.prune.value
+    if change.fixed:
+        found["fixed"], found["remade"] = list(change.fixed), change.is_remade
     if change.hook is not None:
         found["hook"] = change.hook.value
     if change.moved_to:

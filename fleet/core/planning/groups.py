@@ -143,8 +143,9 @@ def _content(change: ObjectChange) -> str:
 
 
 def _end(change: ObjectChange) -> _End:
-    """What becomes of a dropped object: by its own word, in another overlay, under another name, or as a hook's."""
-    return change.prune.value, change.moved_to, change.comes_as is not None, change.hook or ""
+    """What becomes of an object that goes: by its own word, in another overlay, under another name, or as a hook's."""
+    prune = change.prune.value if change.sign is Sign.DELETE or change.is_remade else ""
+    return prune, change.moved_to, change.comes_as is not None, change.hook or ""
 
 
 def _exact_field(drift: FieldDrift) -> _Values:

@@ -13,7 +13,7 @@ from fleet.core.fleet import Budget, Fleet
 from fleet.core.guard import Doomed, judge_prune, list_of
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.objects import PruneRule
-from fleet.core.planning.aside import deletes
+from fleet.core.planning.aside import deletes, is_written
 from fleet.core.planning.change import How, Sign, UnitChange
 from fleet.core.steps import Stage, goes_by_steps, stages_of
 from fleet.values import dataclass
@@ -33,7 +33,9 @@ class HoldForecast:
 def forecast_holds(changes: Iterable[UnitChange], before: Fleet, after: Fleet) -> tuple[HoldForecast, ...]:
     """All holds of a change, by overlay."""
     found = tuple(changes)
-    return tuple(sorted((*_falls(found, before), *_deletions(found, before, after)), key=lambda hold: hold.units))
+    budget = stricter(before.budget, after.budget)  # as `Budgets.in_force` when the commit has just been fetched
+    holds = (*_falls(found, before), *_remakes(found, after, budget), *_deletions(found, after, budget))
+    return tuple(sorted(holds, key=lambda hold: hold.units))
 
 
 def _falls(changes: tuple[UnitChange, ...], before: Fleet) -> Iterator[HoldForecast]:
@@ -43,8 +45,26 @@ def _falls(changes: tuple[UnitChange, ...], before: Fleet) -> Iterator[HoldForec
         yield HoldForecast("sharp-fall", message, overlay, units)
 
 
-def _deletions(changes: tuple[UnitChange, ...], before: Fleet, after: Fleet) -> Iterator[HoldForecast]:
-    budget = stricter(before.budget, after.budget)  # as `Budgets.in_force` when the commit has just been fetched
+def _remakes(changes: tuple[UnitChange, ...], after: Fleet, budget: Budget) -> Iterator[HoldForecast]:
+    """Objects that are deleted and made anew, one after the other as `judge_force` judges them (R15)."""
+    alike: dict[tuple[OverlayName, str, str, ObjectRef], list[UnitName]] = {}
+    for change in changes:
+        remade = [item for item in change.objects if item.is_remade] if is_written(after.units.get(change.name)) else []
+        done = 0
+        for item in remade:
+            doomed = Doomed(item.ref, prune=item.prune)
+            permits = frozenset({item.ref})
+            hold = judge_prune([doomed], owned=change.owned - done, recent=done, budget=budget, permits=permits).hold
+            if hold is None:
+                done += 1
+                continue
+            message = f"would delete {item.ref} and make it anew: {', '.join(item.fixed)} cannot be changed"
+            alike.setdefault((change.name.overlay, hold.reason, message, item.ref), []).append(change.name)
+    for (overlay, reason, message, ref), units in alike.items():
+        yield HoldForecast(reason, message, overlay, tuple(sorted(units)), (ref,))
+
+
+def _deletions(changes: tuple[UnitChange, ...], after: Fleet, budget: Budget) -> Iterator[HoldForecast]:
     doomed = {change.name: _doomed(change) for change in changes if deletes(after.units.get(change.name))}
     owned = {change.name: change.owned for change in changes}
     by_overlay: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}

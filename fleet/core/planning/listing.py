@@ -53,7 +53,8 @@ def _object(change: ObjectChange, unit: UnitChange) -> Json:
     if change.hook is not None:  # nothing of a hook is deleted by what drops or renames it
         sign = Sign.CHANGE if change.sign is Sign.DELETE else change.sign
         return [sign.value, change.ref.key, "", before, after]
-    was = change.renamed_from.key if change.renamed_from else ""
+    # What is made anew goes under its own name.
+    was = change.renamed_from.key if change.renamed_from else change.ref.key if change.is_remade else ""
     return [change.sign.value, change.ref.key, was, before, after]
 
 

@@ -6,26 +6,28 @@ told from the documents alone, and then it says so. Values of Secrets are never 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from fleet.core.adopt import active_writers, owners_of
 from fleet.core.diff import diff_fields, is_same_value
-from fleet.core.documents import Document, Json, at, text_at
+from fleet.core.documents import Document
 from fleet.core.field_diff import FieldDrift
 from fleet.core.fingerprint import own_entry
 from fleet.core.fleet import Adopt, IgnoreRule
 from fleet.core.guard import is_precious, prune_rule_of
+from fleet.core.hooks import collides
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.ignore import concerns
-from fleet.core.objects import Mark, PruneRule, is_secret, ref_of
+from fleet.core.objects import HookDelete, Mark, ObjectOptions, PruneRule, is_secret, ref_of
 from fleet.core.options import is_hook
 from fleet.core.parent import Parent
 from fleet.core.planning.change import ObjectChange, Sign
+from fleet.core.planning.fixed import immutable_changes
 from fleet.core.planning.live import Danger, LiveFinding
 from fleet.core.record import MarkKind, judge_mark
 from fleet.errors import FleetError, Forbidden, ImmutableField
-from fleet.values import dataclass
+from fleet.values import dataclass, field
 
 ACTIVE_SECONDS = 3600.0  # who wrote within the last hour may well do so again
 
@@ -48,6 +50,7 @@ class Seen:
     after: Document | None = None
     refused: FleetError | None = None
     exact: bool = True
+    options: ObjectOptions = field(default_factory=ObjectOptions)  # of the object as it is afterwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +132,39 @@ def _writers(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
 
 
 def _refusal(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
-    if seen.refused is not None and not isinstance(seen.refused, Forbidden):
-        is_immutable = isinstance(seen.refused, ImmutableField)
-        danger = Danger.IMMUTABLE if is_immutable else _of_refusal(seen.refused)
+    is_fixed = isinstance(seen.refused, ImmutableField)
+    if seen.options.hook is not None and seen.live is not None and (seen.refused is None or is_fixed):
+        yield from _rerun(seen, setting)
+    elif seen.refused is not None and not isinstance(seen.refused, Forbidden):
         why = "" if is_secret(seen.change.ref) else f": {seen.refused.why}" if seen.refused.why else ""
-        if is_immutable:
-            message = f"the apply will fail, a field cannot be changed{why}"
-            yield _finding(danger, seen, setting, message, "a new name; or fleet.internal/replace: enabled")
+        if is_fixed:
+            yield _fixed(seen, setting, f"a field cannot be changed{why}")
         else:
+            danger = _of_refusal(seen.refused)
             yield _finding(danger, seen, setting, f"the API server refuses it{why}", seen.refused.next_step)
     elif not seen.exact and seen.live is not None and seen.after is not None:
         for path in immutable_changes(seen.live, seen.after):
-            message = f"the apply will fail, {path} cannot be changed"
-            found = _finding(Danger.IMMUTABLE, seen, setting, message, "a new name; or fleet.internal/replace: enabled")
-            yield replace(found, approximate=True)
+            yield replace(_fixed(seen, setting, f"{path} cannot be changed"), approximate=True)
+
+
+def _fixed(seen: Seen, setting: Setting, why: str) -> LiveFinding:
+    """What becomes of an object that cannot be changed in place."""
+    if not seen.options.replace or seen.options.prune is PruneRule.DISABLED:
+        next_step = "a new name; or fleet.internal/replace: enabled"
+        return _finding(Danger.IMMUTABLE, seen, setting, f"the apply will fail, {why}", next_step)
+    is_asked = is_precious(seen.change.ref) or seen.options.prune is PruneRule.CONFIRM
+    asks = ", after a person was asked" if is_asked else ""
+    return _finding(Danger.GOES, seen, setting, f"is deleted and made anew (fleet.internal/replace){asks}, as {why}")
+
+
+def _rerun(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
+    """A hook's object of an earlier run goes before the next one, or stands in its way."""
+    if HookDelete.BEFORE_CREATION not in seen.options.hook_delete and collides(
+        seen.change.ref, seen.live, was_begun=False
+    ):
+        message = "an earlier run's object is there and its hook-delete keeps it: the hook is refused"
+        next_step = "fleet.internal/hook-delete: BeforeHookCreation, or delete it"
+        yield _finding(Danger.REFUSED, seen, setting, message, next_step)
 
 
 def _of_refusal(error: FleetError) -> Danger:
@@ -180,54 +202,6 @@ def _differing(body: Document, live: Document, ignore: Sequence[IgnoreRule]) -> 
         and (drift.masked or not is_same_value(drift.desired, drift.live))
     ]
     return found
-
-
-# By kind: what the API server never changes in place. Told only where no dry-run is allowed, so that a short list will
-# do: what is not in it is not told, and the finding says that it is approximate.
-_FIXED: Mapping[tuple[str, str], tuple[tuple[str, ...], ...]] = {
-    ("apps", "Deployment"): (("spec", "selector"),),
-    ("apps", "DaemonSet"): (("spec", "selector"),),
-    ("apps", "StatefulSet"): (
-        ("spec", "selector"),
-        ("spec", "serviceName"),
-        ("spec", "podManagementPolicy"),
-        ("spec", "volumeClaimTemplates"),
-    ),
-    ("batch", "Job"): (("spec", "selector"), ("spec", "template"), ("spec", "completionMode")),
-    ("", "PersistentVolumeClaim"): (
-        ("spec", "accessModes"),
-        ("spec", "storageClassName"),
-        ("spec", "volumeMode"),
-        ("spec", "volumeName"),
-        ("spec", "selector"),
-    ),
-    ("", "Service"): (("spec", "clusterIP"),),
-    ("rbac.authorization.k8s.io", "RoleBinding"): (("roleRef",),),
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): (("roleRef",),),
-    ("storage.k8s.io", "StorageClass"): (("provisioner",), ("parameters",), ("reclaimPolicy",), ("volumeBindingMode",)),
-}
-
-
-def immutable_changes(live: Document, after: Document) -> tuple[str, ...]:
-    """Paths that this kind never changes in place, and that the new body says otherwise; by a short table."""
-    group = text_at(after, "apiVersion").rpartition("/")[0]
-    found = [
-        ".".join(path)
-        for path in _FIXED.get((group, text_at(after, "kind")), ())
-        if (wanted := at(after, *path)) is not None and not _is_within(wanted, at(live, *path))
-    ]
-    if live.get("immutable") is True and any(not _is_within(after.get(part), live.get(part)) for part in ("data",)):
-        found.append("data")
-    return tuple(found)
-
-
-def _is_within(wanted: Json, there: Json) -> bool:
-    """Whether all that is wanted is there; what the server defaulted beside it does not count."""
-    if isinstance(wanted, dict) and isinstance(there, dict):
-        return all(name in there and _is_within(value, there[name]) for name, value in wanted.items())
-    if isinstance(wanted, list) and isinstance(there, list):
-        return len(wanted) == len(there) and all(map(_is_within, wanted, there))
-    return wanted == there
 
 
 def worst_findings(found: Iterable[LiveFinding]) -> tuple[LiveFinding, ...]:

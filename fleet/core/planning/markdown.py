@@ -17,7 +17,7 @@ from fleet.core.planning.words import FOLDED, Folding, heading, lines_of, remark
 LIMIT_BYTES = 60 * 1024  # GitHub takes 65,536 characters
 MARK = "<!-- fleet plan -->"  # by which a job finds the comment that it wrote before
 _FOLDS = (FOLDED, Folding(6, 3, 3), Folding(2, 1, 2))
-_OFFLINE = "\n_Immutable fields, other owners and drift need the clusters; they are not in this plan._\n"
+_OFFLINE = "\n_Most immutable fields, other owners and drift need the clusters; they are not in this plan._\n"
 _REMARKS_SHOWN, _PROBLEMS_SHOWN = 20, 20
 _LINE_LENGTH, _WORDS_LENGTH = 300, 600
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@&])")

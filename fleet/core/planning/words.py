@@ -219,6 +219,8 @@ def _own_texts(
         if words := _deletion_words(change, outcomes):
             yield words
         return
+    if change.fixed:
+        yield _fixed_words(change, outcomes)
     images = {image.container: image for image in change.images}
     several = len(images) > 1
     if item.fields or change.sign is Sign.CREATE:
@@ -268,15 +270,17 @@ def _followed(before: Json, after: Json, renames: Mapping[tuple[str, str], Objec
 
 def _outcomes(group: ChangeGroup, plan: FleetPlan) -> dict[ObjectRef, str]:
     """What comes of deletions that are not simply carried out, in words."""
-    units = [plan.after.units[name] for name in group.units if name in plan.after.units]
-    if units and not any(unit.overlay.sync.prune for unit in units):
-        return {item.change.ref: "kept: sync.prune is false" for item in group.objects}
-    return {
+    held = {
         ref: f"HOLD: asks a person before it is deleted ({hold.reason})"
         for hold in plan.holds
         if set(hold.units) & set(group.units)
         for ref in hold.refs
     }
+    units = [plan.after.units[name] for name in group.units if name in plan.after.units]
+    if units and not any(unit.overlay.sync.prune for unit in units):
+        dropped = (item.change.ref for item in group.objects if item.change.sign is Sign.DELETE)
+        return held | dict.fromkeys(dropped, "kept: sync.prune is false")
+    return held
 
 
 def _deletion_words(change: ObjectChange, outcomes: Mapping[ObjectRef, str]) -> str:
@@ -289,6 +293,15 @@ def _deletion_words(change: ObjectChange, outcomes: Mapping[ObjectRef, str]) -> 
     if change.comes_as is not None and change.ref not in outcomes:
         return f"goes once {change.comes_as.name}, with the same content, is Healthy"
     return outcomes.get(change.ref, "")
+
+
+def _fixed_words(change: ObjectChange, outcomes: Mapping[ObjectRef, str]) -> str:
+    """What becomes of an object with fields that cannot be changed in place."""
+    paths = ", ".join(change.fixed)
+    if not change.is_remade:
+        return f"{paths} cannot be changed in place: the apply fails"
+    hold = outcomes.get(change.ref, "")
+    return f"deleted and made anew: {paths} cannot be changed in place" + (f"; {hold}" if hold else "")
 
 
 _IMAGE = re.compile(r"(?P<kind>initContainers|containers)\[name=(?P<name>[^\]]+)\]\.image\Z")
