@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import orjson
 
 from fleet.core.documents import Document, Json, items_at, mapping_at, number_at, text_at
 from fleet.core.ids import Identity
+from fleet.core.scopes import is_built_in
 from fleet.errors import AnswerInvalid, ClusterTimeout, Expired, Forbidden
-from fleet.kube.answers import Asked, Reply, document_of, error_of, is_absent
+from fleet.kube.answers import Asked, Reply, document_of, error_of, is_absent, printable
 from fleet.kube.discovery import discover
 from fleet.kube.exchange import JSON, METADATA, METADATA_LIST, Request
 from fleet.kube.paths import collection, is_secret, shown, single, with_query
@@ -19,6 +21,7 @@ from fleet.kube.transport import Transport
 from fleet.ports.kube import Answer, Catalog, May, ObjectList, Seen, ServedKind
 
 _APPLY = "application/apply-patch+yaml"
+_METADATA_KIND = "PartialObjectMetadata"
 _MOST_PAGES = 10_000
 
 
@@ -72,7 +75,7 @@ class ClusterKube:
             if is_absent(reply, name):
                 return None
             raise error_of(reply, asked)
-        return _typed(document_of(reply, asked), kind)
+        return _whole(document_of(reply, asked), kind, namespace, name, asked, metadata_only=metadata_only)
 
     async def list(
         self, kind: ServedKind, *, namespace: str = "", selector: str = "", metadata_only: bool = False
@@ -125,7 +128,9 @@ class ClusterKube:
         query = f"?fieldManager={manager}&force={'true' if force else 'false'}{'&dryRun=All' if dry_run else ''}"
         target = single(kind, namespace, name) + query
         asked = self._asked("dry-run" if dry_run else "apply", kind, namespace, name)
-        return await self._written(Request("PATCH", target, asked, content_type=_APPLY, body=body), dry_run, may)
+        request = Request("PATCH", target, asked, content_type=_APPLY, body=body)
+        answer = await self._written(request, dry_run, may)
+        return replace(answer, object=_whole(answer.object, kind, namespace, name, asked))
 
     async def patch(
         self,
@@ -142,7 +147,9 @@ class ClusterKube:
         query = "?fieldManager=fleet" + ("&dryRun=All" if dry_run else "")
         target = single(kind, namespace, name) + query
         asked = self._asked("patch", kind, namespace, name)
-        return await self._written(Request("PATCH", target, asked, content_type=content_type, body=body), dry_run, may)
+        request = Request("PATCH", target, asked, content_type=content_type, body=body)
+        answer = await self._written(request, dry_run, may)
+        return replace(answer, object=_whole(answer.object, kind, namespace, name, asked))
 
     async def delete(
         self,
@@ -177,9 +184,10 @@ class ClusterKube:
             raise error_of(reply, asked)
         answer = document_of(reply, asked)
         if text_at(answer, "kind") == "Status":
-            return None if reply.status == 200 else await self._same(kind, namespace, name, uid)
+            is_gone = reply.status == 200 and text_at(answer, "status") == "Success"
+            return None if is_gone else await self._same(kind, namespace, name, uid)
         if _is_held(answer):
-            return _typed(answer, kind)
+            return _whole(answer, kind, namespace, name, asked)
         # Some kinds answer with the object as it was, gone or not: only a look tells.
         return await self._same(kind, namespace, name, uid)
 
@@ -253,9 +261,11 @@ class ClusterKube:
             total += len(reply.body)
             if total > self._limits.list_bytes:
                 raise _no_list(asked, f"it is larger than {self._limits.list_bytes >> 20} MiB")
-            document = _list_of(reply, asked)
-            found += [_typed(item, kind) for item in _items(document, asked)]
+            document = _list_of(reply, kind, asked, metadata_only=accept == METADATA_LIST)
+            found += [_typed(item, kind) for item in _items(document, kind, asked)]
             following = text_at(document, "metadata", "continue")
+            if not following and (left := number_at(document, "metadata", "remainingItemCount")):
+                raise _no_list(asked, f"it ends while {left} objects are left, and says not where it goes on")
             if not following:
                 return ObjectList(tuple(found), text_at(document, "metadata", "resourceVersion"))
             if following == token:
@@ -264,21 +274,51 @@ class ClusterKube:
         raise _no_list(asked, f"it has more than {_MOST_PAGES} pages")
 
 
-def _list_of(reply: Reply, asked: Asked) -> Document:
+def _list_of(reply: Reply, kind: ServedKind, asked: Asked, *, metadata_only: bool) -> Document:
     """A page that is a list for certain; `{}` or another kind is no empty list (R5)."""
     document = document_of(reply, asked)
-    kind, version = text_at(document, "kind"), text_at(document, "metadata", "resourceVersion")
-    if not kind.endswith("List") or "items" not in document or not version:
-        raise _no_list(asked, f"the answer is a {kind or 'document'} without items or resourceVersion")
+    found, version = text_at(document, "kind"), text_at(document, "metadata", "resourceVersion")
+    if not found.endswith("List") or "items" not in document or not version:
+        raise _no_list(asked, f"the answer is a {printable(found, 80) or 'document'} without items or resourceVersion")
+    if not (metadata_only and found == f"{_METADATA_KIND}List") and not _lists(document, kind):
+        raise _no_list(asked, f"the answer is a {printable(found, 80)}")
     return document
 
 
-def _items(document: Document, asked: Asked) -> list[Document]:
+def _lists(document: Document, kind: ServedKind) -> bool:
+    """Whether a list is of this kind. A custom kind's list may be called as its definition says; its group tells."""
+    if is_built_in(kind.group, kind.kind) and text_at(document, "kind") != f"{kind.kind}List":
+        return False
+    return text_at(document, "apiVersion") in ("", _api_version(kind))
+
+
+def _items(document: Document, kind: ServedKind, asked: Asked) -> list[Document]:
     items = items_at(document, "items")
     whole = [item for item in items if isinstance(item, dict) and text_at(item, "metadata", "name")]
     if len(whole) != len(items) or not isinstance(document["items"], list | None):
         raise _no_list(asked, "it holds items that are no objects")
+    named = {text_at(item, "kind") for item in whole} - {"", kind.kind, _METADATA_KIND}
+    if named:
+        raise _no_list(asked, f"it holds items of kind {printable(min(named), 80)}")
     return whole
+
+
+def _whole(
+    document: Document, kind: ServedKind, namespace: str, name: str, asked: Asked, *, metadata_only: bool = False
+) -> Document:
+    """The object that was asked for; what answers with any other document says nothing of it (R5)."""
+    found, metadata = text_at(document, "kind"), mapping_at(document, "metadata")
+    is_kind = found in ("", kind.kind) or (metadata_only and found == _METADATA_KIND)
+    is_there = not kind.namespaced or text_at(metadata, "namespace") in ("", namespace)
+    if not is_kind or not is_there or text_at(metadata, "name") != name:
+        shown_as = " ".join(part for part in (found or "document", text_at(metadata, "name")) if part)
+        raise AnswerInvalid(
+            f"cannot {asked.what}",
+            where=asked.where,
+            why=f"the answer is another: {printable(shown_as, 120)}",
+            next_step="see what answers at this address",
+        )
+    return _typed(document, kind)
 
 
 def _no_list(asked: Asked, why: str) -> AnswerInvalid:
@@ -290,8 +330,12 @@ def _no_list(asked: Asked, why: str) -> AnswerInvalid:
 def _typed(document: Document, kind: ServedKind) -> Document:
     """Items of lists of built-in kinds come without apiVersion and kind, metadata comes as PartialObjectMetadata."""
     document["kind"] = kind.kind
-    document["apiVersion"] = f"{kind.group}/{kind.version}" if kind.group else kind.version
+    document["apiVersion"] = _api_version(kind)
     return document
+
+
+def _api_version(kind: ServedKind) -> str:
+    return f"{kind.group}/{kind.version}" if kind.group else kind.version
 
 
 def _is_held(document: Document) -> bool:

@@ -58,6 +58,9 @@ def configmaps(*names: str, **metadata: Any) -> dict[str, Any]:
     }
 
 
+_OF_OTHERS = ("another-kind", "metadata-alone", "another-group", "items-of-another-kind")
+
+
 async def test_a_good_answer_comes_through(world: World) -> None:
     always(world, as_json(WEB, Warning='299 - "spec.x is deprecated", 299 - "second \\"one\\""'))
     async with world.connected() as kube:
@@ -327,14 +330,89 @@ async def test_410_between_two_pages_lists_once_more_from_the_start(world: World
         {"kind": "ConfigMapList", "metadata": {"resourceVersion": "1"}, "items": [1]},
         {"kind": "ConfigMapList", "metadata": {"resourceVersion": "1"}, "items": {}},
         configmaps("a", **{"continue": "same"}),
+        configmaps("a", remainingItemCount=40),
+        {**configmaps(), "kind": "SecretList"},
+        {**configmaps(), "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"},
+        {**configmaps(), "apiVersion": "apps/v1"},
+        {**configmaps(), "items": [{"kind": "Secret", "metadata": {"name": "a"}}]},
     ],
-    ids=["status", "no-items", "no-version", "no-objects", "no-list", "endless"],
+    ids=["status", "no-items", "no-version", "no-objects", "no-list", "endless", "more-left", *_OF_OTHERS],
 )
 async def test_what_is_not_surely_a_list_is_not_read_as_an_empty_one(world: World, document: Any) -> None:
     always(world, as_json(document))
     async with world.connected() as kube:
         with pytest.raises(AnswerInvalid):
             await kube.list(MAPS)
+
+
+@pytest.mark.parametrize(
+    ("document", "metadata_only"),
+    [
+        (configmaps("a", remainingItemCount=0), False),
+        ({**configmaps("a"), "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}, True),
+        (configmaps("a"), True),  # a server that has no such form
+        ({**configmaps(), "items": [{"kind": "ConfigMap", "metadata": {"name": "a"}}]}, False),
+    ],
+)
+async def test_a_list_in_any_form_that_a_server_has_is_one(world: World, document: Any, metadata_only: bool) -> None:
+    always(world, as_json(document))
+    async with world.connected() as kube:
+        assert len((await kube.list(MAPS, metadata_only=metadata_only)).items) == 1
+
+
+async def test_a_custom_kinds_list_is_called_as_its_definition_says(world: World) -> None:
+    widgets = ServedKind("example.org", "v1", "Widget", "widgets", True, frozenset())
+    always(world, as_json({**configmaps("a"), "kind": "AllWidgetsList", "apiVersion": "example.org/v1"}))
+    async with world.connected() as kube:
+        assert len((await kube.list(widgets)).items) == 1
+        always(world, as_json({**configmaps(), "kind": "WidgetList", "apiVersion": "other.org/v1"}))
+        with pytest.raises(AnswerInvalid):
+            await kube.list(widgets)
+
+
+STRANGERS: dict[str, Any] = {
+    "a-gateway": {"message": "service is up", "code": 0},
+    "a-table": {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"name": "web"}, "rows": []},
+    "a-status": {"kind": "Status", "status": "Success", "metadata": {}},
+    "another-name": {**WEB, "metadata": {"name": "db", "uid": "u1"}},
+    "another-place": {**WEB, "metadata": {"name": "web", "namespace": "till", "uid": "u1"}},
+    "another-kind": {**WEB, "kind": "Secret"},
+    "its-metadata-alone": {**WEB, "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"},
+}
+
+
+@pytest.mark.parametrize("document", STRANGERS.values(), ids=STRANGERS)
+async def test_a_document_that_is_not_the_object_says_nothing_of_it(world: World, document: Any) -> None:
+    always(world, as_json(document))
+    async with world.connected() as kube:
+        with pytest.raises(AnswerInvalid, match="the answer is another"):
+            await kube.get(MAPS, "shop", "web")
+        with pytest.raises(AnswerInvalid, match="the answer is another"):
+            await kube.apply(MAPS, "shop", "web", b"{}")
+        with pytest.raises(AnswerInvalid, match="the answer is another"):
+            await kube.patch(MAPS, "shop", "web", b"[]", "application/json-patch+json")
+        always(world, as_json(WEB), as_json(document))  # deleted, as it seems; the look after it tells nothing
+        with pytest.raises(AnswerInvalid, match="the answer is another"):
+            await kube.delete(MAPS, "shop", "web", uid="u1")
+
+
+@pytest.mark.parametrize(
+    ("document", "metadata_only"),
+    [
+        (WEB, False),
+        (WEB, True),
+        ({"metadata": {"name": "web", "namespace": "shop", "uid": "u1"}}, False),
+        ({**WEB, "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}, True),
+    ],
+)
+async def test_an_object_in_any_form_that_a_server_has_is_it(world: World, document: Any, metadata_only: bool) -> None:
+    always(world, as_json(document))
+    async with world.connected() as kube:
+        found = await kube.get(MAPS, "shop", "web", metadata_only=metadata_only)
+        assert found is not None
+        assert (found["kind"], found["metadata"]["uid"]) == ("ConfigMap", "u1")  # type: ignore[index, call-overload]
+        always(world, as_json(WEB), refusal(404, "NotFound", "no", {"name": "web"}))
+        assert await kube.delete(MAPS, "shop", "web", uid="u1") is None
 
 
 async def test_an_empty_list_is_an_empty_list(world: World) -> None:
@@ -398,7 +476,8 @@ async def test_no_word_of_a_secrets_value_is_in_an_error_or_warning(world: World
         always(world, refusal(422, "Invalid", said, {"causes": causes}))
         with pytest.raises(Exception, match=r"data\.password: FieldValueInvalid"):
             await kube.apply(SECRETS, "shop", "db", b"{}")
-        always(world, as_json(WEB, Warning=f'299 - "{seeded}"'))
+        db = {**WEB, "kind": "Secret", "metadata": {"name": "db", "uid": "u2"}}
+        always(world, as_json(db, Warning=f'299 - "{seeded}"'))
         assert seeded not in str((await kube.apply(SECRETS, "shop", "db", b"{}")).warnings)
 
 

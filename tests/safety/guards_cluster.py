@@ -56,11 +56,22 @@ CASES: dict[str, Case] = {
         gives("reply.status == 404"), _ANSWERS, "test_absence_is_said_by_the_object_s_own_404_alone",
         "kube/test_transport.py::test_only_a_404_for_the_object_itself_means_absent"),
     "what is no list is not an empty one": case_of(
-        never("not kind.endswith('List') or 'items' not in document or (not version)"), _TRANSPORT, _NO_LIST,
+        never("not found.endswith('List') or 'items' not in document or (not version)"), _TRANSPORT, _NO_LIST,
         "test_an_empty_list_is_an_empty_list"),
     "items that are no objects": case_of(
         never("len(whole) != len(items) or not isinstance(document['items'], list | None)"), _TRANSPORT, _NO_LIST,
         "test_an_empty_list_is_an_empty_list"),
+    "an answer is about the object": case_of(
+        never("not is_kind or not is_there or text_at(metadata, 'name') != name"), _TRANSPORT,
+        "test_a_document_that_is_not_the_object_says_nothing_of_it",
+        "test_an_object_in_any_form_that_a_server_has_is_it"),
+    "a list is of its kind": case_of(
+        gives("True"), _TRANSPORT, _NO_LIST, "test_a_list_in_any_form_that_a_server_has_is_one"),
+    "items of another kind": case_of(
+        never("named"), _TRANSPORT, _NO_LIST, "test_a_list_in_any_form_that_a_server_has_is_one"),
+    "a list that ends too early": case_of(
+        never("not following and (left := number_at(document, 'metadata', 'remainingItemCount'))"), _TRANSPORT, _NO_LIST,
+        "test_a_list_in_any_form_that_a_server_has_is_one"),
     "a list ends only at its last page": case_of(
         always("not following"), _TRANSPORT,
         "test_a_list_of_several_pages_is_whole test_a_list_whose_second_page_fails_is_no_list",
