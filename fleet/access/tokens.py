@@ -37,10 +37,6 @@ class Tokens:
             raise RequestInvalid(
                 "a token's life must be between a second and 366 days", next_step="give --expires, as 30d"
             )
-        if any(row.name == name and self._in_force(row) for row in await self.state.tokens()):
-            raise RequestInvalid(
-                f"there is a token {name} already", next_step=f"fleet token revoke {name}, or take another name"
-            )
         token, now = PREFIX + secrets.token_urlsafe(32), self.wall()
         row = TokenRow(
             id=secrets.token_hex(6),
@@ -50,7 +46,10 @@ class Tokens:
             created_at=now,
             expires_at=now + seconds,
         )
-        await self.state.add_token(row)
+        if not await self.state.add_token(row):
+            raise RequestInvalid(
+                f"there is a token {name} already", next_step=f"fleet token revoke {name}, or take another name"
+            )
         return token, row
 
     async def caller_of(self, header: str) -> Caller:
@@ -59,7 +58,7 @@ class Tokens:
         row = None
         if scheme.lower() == "bearer" and token.startswith(PREFIX) and len(token) < 200:
             row = await self._row_of(digest_of_token(token.strip()))
-        if row is None or not self._in_force(row):
+        if row is None or not row.is_in_force(self.wall()):
             raise NotAuthenticated(
                 "this request carries no token in force",
                 why="the Authorization header is missing, or its token is unknown, expired or revoked",
@@ -81,6 +80,3 @@ class Tokens:
             if row is not None:  # only what exists is kept: strangers cannot fill this
                 self._read[digest] = (now, row)
         return row
-
-    def _in_force(self, row: TokenRow) -> bool:
-        return not row.revoked_at and row.expires_at > self.wall()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fleet.access.policy import Role
 from fleet.api.models import rfc3339
 from fleet.api.models_deeds import CredentialList, CredentialOut, Done, TokenList, TokenOut
@@ -9,7 +11,7 @@ from fleet.api.queries import CredentialBody, TokenBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import is_dns_label
-from fleet.errors import NotKnown, RequestInvalid
+from fleet.errors import FleetError, NotKnown, RequestInvalid
 from fleet.ports.state import TokenRow
 
 
@@ -26,9 +28,17 @@ def _token_out(row: TokenRow, token: str = "") -> TokenOut:
 
 
 async def _create_token(call: Call) -> TokenOut:
-    body = await call.body(TokenBody)
-    token, row = await call.parts.tokens.create(body.name, Role(body.role), body.expires_seconds)
-    await _audit(call, "create-token", f"token {row.name} ({row.role})")
+    """The audit log has the attempt before the token is in force, and then how it went (R43)."""
+    body, state = await call.body(TokenBody), call.parts.state
+    what = f"token {body.name} ({body.role})"
+    entry = AuditEntry(call.parts.wall(), call.caller.name, "create-token", object=what)
+    await state.write(entry)
+    try:
+        token, row = await call.parts.tokens.create(body.name, Role(body.role), body.expires_seconds)
+    except FleetError as error:
+        await state.write(replace(entry, outcome=f"refused: {error.reason}"))
+        raise
+    await state.write(replace(entry, outcome="done"))
     return _token_out(row, token)
 
 
@@ -38,9 +48,12 @@ async def _tokens(call: Call) -> TokenList:
 
 
 async def _revoke_token(call: Call) -> Done:
-    if not await call.parts.tokens.revoke(call.name):
-        raise NotKnown(f"there is no token {call.name} in force", next_step="fleet token list")
+    missing = NotKnown(f"there is no token {call.name} in force", next_step="fleet token list")
+    if not any(call.name in (row.id, row.name) and not row.revoked_at for row in await call.parts.state.tokens()):
+        raise missing
     await _audit(call, "revoke-token", f"token {call.name}")
+    if not await call.parts.tokens.revoke(call.name):
+        raise missing
     return Done(message=f"token {call.name} is revoked")
 
 

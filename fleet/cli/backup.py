@@ -61,6 +61,12 @@ def restore(file: Path, *, data_dir: Path | None, replace: bool, upgrade: bool) 
     if restored.kept is not None:
         say(f"The state that was there is kept as {restored.kept}")
     _say_left_out(manifest.left_out, "The hub also needs")
+    if restored.revoked:
+        names = ", ".join(restored.revoked)
+        say(f"Its tokens are revoked, as some may have been since: {names}. The hub's own is made anew at its start;")
+        say("others by fleet token create")
+    in_force = f"In force are {', '.join(restored.suspended)}." if restored.suspended else "There is none in it."
+    say(f"Suspensions by command are those of the backup: one given since must be given again. {in_force}")
     say("A hub started on it observes and writes nothing until you have seen what it found: fleet recover")
     return 0
 

@@ -279,6 +279,7 @@ GUARDS: tuple[Guard, ...] = (
         ("an approval that comes too late", "R9", "hold_rules:decided_hold", "PreconditionFailed"),
         ("an approval that expired", "R9", "hold_rules:renewed_hold", ""),
         ("a key that others may read", "R32", "crypto:_read", "KeyMissing"),
+        ("a token of a backup is over", "R38 R24", "restore:_let_observe_only", ""),
         ("an entry in another's place", "R32", "crypto:Cipher.open", "StateDamaged"),
         ("values at rest are encrypted", "R32", "crypto:Cipher.seal", ""),
     ),
@@ -296,6 +297,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a wipe is written down first", "R43", "wipe:_wipe", ""),
         ("an override is written down first", "R43", "actions:_sync", ""),
         ("an identity is written down first", "R43", "actions:_accept_identity", ""),
+        ("a token is written down first", "R43 R38", "admin:_create_token", ""),
     ),
 )  # fmt: skip
 

@@ -76,6 +76,10 @@ class TokenRow:
     expires_at: float
     revoked_at: float = 0.0
 
+    def is_in_force(self, at: float) -> bool:
+        """Neither revoked nor over."""
+        return not self.revoked_at and self.expires_at > at
+
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
@@ -240,8 +244,8 @@ class State(Audit, Protocol):
         """Its list is empty now: nothing is to be deleted any more."""
         ...
 
-    async def add_token(self, row: TokenRow) -> None:
-        """Keep a token's digest."""
+    async def add_token(self, row: TokenRow) -> bool:
+        """Keep a token's digest; False where one of its name is in force when it is made, and then nothing is kept."""
         ...
 
     async def revoke_token(self, token: str, at: float) -> bool:

@@ -323,9 +323,12 @@ class MemoryState:
         """Nothing is to be deleted any more."""
         self._keep(closed_hold(self._hold(hold), at))
 
-    async def add_token(self, row: TokenRow) -> None:
-        """Keep a token's digest."""
+    async def add_token(self, row: TokenRow) -> bool:
+        """Keep a token's digest; False where one of its name is in force."""
+        if any(known.name == row.name and known.is_in_force(row.created_at) for known in self._tokens.values()):
+            return False
         self._tokens[row.id] = row
+        return True
 
     async def revoke_token(self, token: str, at: float) -> bool:
         """By id or name; False if no token in force is called so."""

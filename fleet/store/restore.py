@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +39,8 @@ class Restored:
     manifest: Manifest
     kept: Path | None  # the state that was there before
     key_written: bool
+    revoked: Sequence[str]  # names of tokens that were in force in the backup
+    suspended: Sequence[str]  # scopes that are suspended by command in it
 
 
 async def restore_backup(
@@ -65,8 +67,9 @@ async def restore_backup(
             _check_schema(manifest, file, upgrade=upgrade)
             if present:
                 _check_same(data_dir, manifest, file)
-            await _prepare(Path(folder), opened, at)
-            return _put_in_place(Path(folder), data_dir, opened, at)
+            revoked, suspended = await _prepare(Path(folder), opened, at)
+            kept = _put_in_place(Path(folder), data_dir, opened, at)
+            return Restored(manifest, kept, opened.brings_key, revoked, suspended)
     finally:
         lock.release()
 
@@ -112,9 +115,11 @@ def _check_same(data_dir: Path, manifest: Manifest, file: Path) -> None:
         )
 
 
-async def _prepare(folder: Path, opened: OpenedBackup, at: float) -> None:
-    """Bring the copy to this schema, prove the key, and let it observe only."""
+async def _prepare(folder: Path, opened: OpenedBackup, at: float) -> tuple[Sequence[str], Sequence[str]]:
+    """Bring the copy to this schema, prove the key, and let it observe only; tokens revoked, scopes suspended."""
     state = await open_state(folder, opened.key)
+    revoked = [row.name for row in await state.tokens() if row.is_in_force(at)]
+    suspended = sorted(suspension.scope for suspension in await state.suspensions())
     await state.close()
     with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection, connection:
         _let_observe_only(connection, at)
@@ -124,6 +129,7 @@ async def _prepare(folder: Path, opened: OpenedBackup, at: float) -> None:
         AuditEntry(at, "fleet restore", "restore", reason=f"state of a backup from {at - made:.0f} s ago")
     )
     await state.close()
+    return revoked, suspended
 
 
 def _let_observe_only(connection: sqlite3.Connection, at: float) -> None:
@@ -139,6 +145,8 @@ def _let_observe_only(connection: sqlite3.Connection, at: float) -> None:
     connection.execute("DELETE FROM journal_cluster WHERE cluster NOT IN (SELECT cluster FROM journal_unit)")
     connection.execute("DELETE FROM journal_resume")
     connection.execute("DELETE FROM value WHERE name IN (?, ?)", (f"hub/{RECOVERED}", f"hub/{BELIEVED}"))
+    # Which of them were revoked since is not known (R38).
+    connection.execute("UPDATE token SET revoked_at = ? WHERE revoked_at = 0", (at,))
     # What was asked for before may have been done since: it is not done a second time.
     connection.execute(
         "UPDATE operation SET outcome = 'superseded', message = ?, ended_at = ? WHERE outcome = ''",
@@ -166,7 +174,8 @@ def _set_aside(database: Path, kept: Path) -> None:
         side.replace(kept.with_name(kept.name + side.name.removeprefix(database.name)))
 
 
-def _put_in_place(folder: Path, data_dir: Path, opened: OpenedBackup, at: float) -> Restored:
+def _put_in_place(folder: Path, data_dir: Path, opened: OpenedBackup, at: float) -> Path | None:
+    """Returns where the state that was there is kept."""
     database, kept = data_dir / DATABASE_FILE, None
     try:
         if database.exists():
@@ -187,4 +196,4 @@ def _put_in_place(folder: Path, data_dir: Path, opened: OpenedBackup, at: float)
             why=error.strerror or type(error).__name__,
             next_step="make the data directory writable, and restore again",
         ) from error
-    return Restored(opened.manifest, kept, opened.brings_key)
+    return kept

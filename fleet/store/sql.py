@@ -296,22 +296,27 @@ class SqlState:
 
     # Tokens and credentials
 
-    async def add_token(self, row: TokenRow) -> None:
-        """Keep a token's digest."""
-        puts = Puts()
-        puts.put(
-            tables.TOKENS,
-            {
-                "id": row.id,
-                "name": row.name,
-                "role": row.role,
-                "digest": row.digest,
-                "created_at": row.created_at,
-                "expires_at": row.expires_at,
-                "revoked_at": row.revoked_at,
-            },
-        )
-        await self._database.put(puts)
+    async def add_token(self, row: TokenRow) -> bool:
+        """Keep a token's digest; False where one of its name is in force."""
+        tokens = tables.TOKENS
+        alike = select(tokens).where(tokens.c.name == row.name)
+        values = {
+            "id": row.id,
+            "name": row.name,
+            "role": row.role,
+            "digest": row.digest,
+            "created_at": row.created_at,
+            "expires_at": row.expires_at,
+            "revoked_at": row.revoked_at,
+        }
+
+        def add(connection: Connection) -> bool:
+            if any(_token(known).is_in_force(row.created_at) for known in connection.execute(alike)):
+                return False
+            connection.execute(tokens.insert().values(values))
+            return True
+
+        return await self._database.write(add)
 
     async def revoke_token(self, token: str, at: float) -> bool:
         """By id or name; False if no token in force is called so."""

@@ -11,6 +11,7 @@ from api.conftest import HEAD, Api
 from api.test_acting import LIST, with_hold
 from api.test_wiping import SAID, WIPE, leaves
 
+from fleet.access.policy import Role
 from fleet.core.audit import AuditEntry, Head
 from fleet.core.ids import Digest
 from fleet.core.results import Rendered
@@ -55,6 +56,15 @@ async def removes_a_credential(api: Api) -> tuple[str, str, Any]:
     return "DELETE", "/api/v1/credentials/eu-1", None
 
 
+async def makes_a_token(api: Api) -> tuple[str, str, Any]:
+    return "POST", "/api/v1/tokens", {"name": "ci", "role": "admin"}
+
+
+async def revokes_a_token(api: Api) -> tuple[str, str, Any]:
+    await api.tokens.create("ci", Role.ADMIN, 60)
+    return "DELETE", "/api/v1/tokens/ci", None
+
+
 async def standing(api: Api) -> tuple[object, ...]:
     """All that these orders change."""
     state = api.state
@@ -64,12 +74,23 @@ async def standing(api: Api) -> tuple[object, ...]:
         await state.identities(),
         await state.suspensions(),
         await state.credentials(),
+        [(row.name, row.revoked_at) for row in await state.tokens()],
     )
 
 
 @pytest.mark.parametrize(
     "order",
-    [approves, wipes, overrides, approves_an_override, accepts_an_identity, resumes, removes_a_credential],
+    [
+        approves,
+        wipes,
+        overrides,
+        approves_an_override,
+        accepts_an_identity,
+        resumes,
+        removes_a_credential,
+        makes_a_token,
+        revokes_a_token,
+    ],
 )
 async def test_an_order_that_the_log_cannot_take_changes_nothing_and_may_be_given_again(
     api: Api, order: Order, monkeypatch: pytest.MonkeyPatch

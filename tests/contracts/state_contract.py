@@ -506,8 +506,8 @@ class StateContract:
 
     async def test_tokens_are_found_by_digest_and_revoked_once(self, state: StateWithVault) -> None:
         ci = TokenRow("t-1", "ci", "viewer", DIGEST, 1.0, 99.0)
-        await state.add_token(ci)
-        await state.add_token(TokenRow("t-2", "jo", "admin", Digest("c" * 64), 2.0, 99.0))
+        assert await state.add_token(ci)
+        assert await state.add_token(TokenRow("t-2", "jo", "admin", Digest("c" * 64), 2.0, 99.0))
         assert await state.token(DIGEST) == ci
         assert await state.token(Digest("f" * 64)) is None
         assert await state.revoke_token("ci", 5.0)
@@ -515,6 +515,18 @@ class StateContract:
         assert not await state.revoke_token("nobody", 6.0)
         assert await state.token(DIGEST) == replace(ci, revoked_at=5.0)
         assert [one.id for one in await state.tokens()] == ["t-1", "t-2"]
+
+    async def test_a_name_has_one_token_in_force_however_many_ask_at_once(self, state: StateWithVault) -> None:
+        def named(number: int, at: float) -> TokenRow:
+            return TokenRow(f"t-{number}", "ci", "viewer", Digest(f"{number}" * 64), at, at + 60)
+
+        made = await asyncio.gather(*(state.add_token(named(number, 1.0)) for number in range(4)))
+        assert sorted(made) == [False, False, False, True]
+        assert len(await state.tokens()) == 1
+        assert not await state.add_token(named(5, 60.9))
+        assert await state.add_token(named(6, 61.0))  # the one before is over
+        assert await state.revoke_token("ci", 62.0)
+        assert await state.add_token(named(7, 63.0))
 
     async def test_credentials_are_kept_replaced_and_removed(self, state: StateWithVault) -> None:
         await state.put_credential("eu-1", b"one", 1.0)

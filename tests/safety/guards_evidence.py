@@ -43,4 +43,11 @@ CASES: dict[str, Case] = {
     "an identity is written down first": case_of(
         drop("await _audit(call, 'accept-identity'"), _API, _ORDER,
         "api/test_acting.py::test_an_identity_is_accepted_for_one_entry_only"),
+    "a token is written down first": case_of(
+        drop("await state.write(entry)"), _API, _ORDER,
+        "api/test_acting.py::test_a_token_is_shown_once_and_works_until_it_is_revoked"),
+    "a token of a backup is over": case_of(
+        drop("connection.execute('UPDATE token"), "store/test_backup.py",
+        "test_no_token_of_a_backup_is_in_force_and_what_is_suspended_is_said",
+        "test_what_is_restored_is_what_was_there_but_only_observes"),
 }  # fmt: skip

@@ -17,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
+from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.errors import (
     BackupForeign,
@@ -28,7 +29,7 @@ from fleet.errors import (
     StateNotWritable,
     UsageInvalid,
 )
-from fleet.ports.state import INSTALLATION, RECOVERED, OperationRow, ReleasedBundle
+from fleet.ports.state import INSTALLATION, RECOVERED, OperationRow, ReleasedBundle, TokenRow
 from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.store import backup as backups
 from fleet.store import schema
@@ -41,6 +42,7 @@ KEY = b"k" * 32
 EU = ClusterName("eu-1")
 EDGE = UnitName(OverlayName("edge"), EU)
 WEB = UnitName(OverlayName("web"), EU)
+TOKEN = Digest("1" * 64)
 
 
 @pytest.fixture
@@ -56,6 +58,8 @@ async def data(tmp_path: Path) -> Path:
     # A unit that was released, and whose memory was not written yet.
     await state.put_released([ReleasedBundle(EDGE, Revision("c" * 40), Digest("d" * 64))])
     await state.add_operation(OperationRow("op-1", "sync", "web@eu-1", "jo", 5.0, idempotency_key="k1"))
+    await state.add_token(TokenRow("t-1", "ci", "admin", TOKEN, 1.0, 9999.0))
+    await state.put_suspension("overlay web", Suspension("incident", "jo", "", "overlay web"))
     await state.close()
     return folder
 
@@ -116,6 +120,22 @@ async def test_what_is_restored_is_what_was_there_but_only_observes(data: Path, 
     operation = await state.operation("op-1")
     assert operation is not None
     assert operation.outcome == "superseded"
+    await state.close()
+
+
+async def test_no_token_of_a_backup_is_in_force_and_what_is_suspended_is_said(data: Path, tmp_path: Path) -> None:
+    take(data, tmp_path / "b.tar")
+    state = await open_state(data, KEY)
+    assert await state.revoke_token("ci", 12.0)  # after the backup: stolen, say
+    await state.close()
+    found = await restored(tmp_path / "b.tar", data, replace=True)
+    assert (found.revoked, found.suspended) == (["ci"], ["overlay web"])
+    state = await open_state(data, KEY)
+    row = await state.token(TOKEN)
+    assert row is not None
+    assert row.revoked_at == 20.0
+    assert [one.scope for one in await state.suspensions()] == ["overlay web"]
+    assert await state.add_token(TokenRow("t-2", "ci", "admin", Digest("2" * 64), 21.0, 9999.0))  # the name is free
     await state.close()
 
 
