@@ -6,7 +6,7 @@ that was killed amid it does not carry it out again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.gating import asked_again
@@ -77,8 +77,10 @@ def carry_out(
         case "promote":
             after, text = promoted(passage, facts), f"rollout of {name} goes past the step it stood at: {order.reason}"
             if after == passage:
-                why = "an approval is missing, or a step cannot be done; promote passes neither"
-                return Done(kept, "refused", f"rollout of {name} goes past no step: {why}")
+                why = "an approval is missing, a step cannot be done, or nothing of it was released yet"
+                return Done(
+                    kept, "refused", f"rollout of {name} goes past no step: {why}; promote passes none of these"
+                )
         case "abort":
             return Done(aborted(kept, passage, stop), "done", f"rollout of {name} aborted", passage.commit)
         case _:
@@ -150,21 +152,25 @@ def resumed(passage: Passage) -> Passage:
 def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage:
     """Go past the step that each row stands at, without those that are not Healthy; the others may still fail.
 
-    Never past an approval that is missing, nor past a step that cannot be done.
+    Never past an approval that is missing, nor past a step that cannot be done, or that the row did not begin: that is
+    what another overlay's failure, or a pause, keeps it from.
     """
     rows = dict(passage.rows)
     for overlay, row in passage.rows.items():
-        if (fact := facts.get(overlay)) is None or fact.adrift:
+        if row.done or (fact := facts.get(overlay)) is None or fact.adrift:
             continue
         slow: set[ClusterName] = set()  # of the steps before it too: what fails there would halt it at once again
         for stage in fact.stages:
             units = {name: fact.units[name] for name in stage.clusters if name in fact.units}
-            touched = {name for name in row.targets if name in units}
+            touched, earlier = {name for name in row.targets if name in units}, frozenset(slow)
             slow |= {name for name in touched if _is_slow(units[name])}
             is_stuck = bool(fact.stuck_at(stage))
             if stage.name in row.passed or (stage.step.takes_clusters and not touched and not is_stuck):
                 continue
-            if not is_stuck and len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals:
+            is_agreed = len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals
+            if is_agreed and not is_stuck and _is_to_begin([units[name] for name in touched]):
+                rows[overlay] = replace(row, excused=row.excused | earlier)
+            elif is_agreed and not is_stuck:
                 rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
             break
         else:  # no step is left: what fails there now would halt the others again
@@ -176,6 +182,12 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage
 def _is_slow(fact: UnitFact) -> bool:
     """Whether a step that a person goes past goes on without this unit."""
     return fact.condition is Condition.AWAY or (fact.released and fact.condition is not Condition.WELL)
+
+
+def _is_to_begin(changed: Sequence[UnitFact]) -> bool:
+    """Whether nothing of a step is released yet, and something of it may be: no unit of it says anything so far."""
+    is_open = any(fact.condition not in (Condition.AWAY, Condition.STOPPED) for fact in changed)
+    return is_open and not any(fact.released for fact in changed)
 
 
 def about_of(kind: str, target: str) -> str:

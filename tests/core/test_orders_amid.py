@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 from core.test_rollbacks import FIRST, SECOND
 from core.test_rollbacks import World as Hub
-from core.three_clusters import DEV, HEAD, ONE, PROD, TWO, WEB, World
+from core.three_clusters import CLUSTERS, DEV, DEV_STEP, HEAD, ONE, ONLY_ONE, PROD, TWO, WEB, World
 
 from fleet.core.fleet import Step
-from fleet.core.ids import Digest, OverlayName, Revision, UnitName
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Stop
 from fleet.core.results import Rendered
-from fleet.core.rollout_facts import Condition
-from fleet.core.rollout_orders import promoted, resumed
-from fleet.core.takeover import aborted
+from fleet.core.rollout_facts import Condition, RowFacts
+from fleet.core.rollout_orders import RolloutOrder, carry_out, promoted, resumed
+from fleet.core.takeover import aborted, settle
 
 API = OverlayName("api")
 BUSY = dict.fromkeys((ONE, TWO), Condition.BUSY)
@@ -74,6 +74,59 @@ def test_twin_what_was_healthy_when_it_was_promoted_may_still_fail() -> None:
     world.look(web=world.facts(WEB, {DEV: Condition.BAD, TWO: Condition.BAD}))
     assert world.last.halted is not None
     assert world.last.halted.unit == UnitName(WEB, TWO)
+
+
+def canary_of_web_fails(*waits: ClusterName) -> tuple[World, dict[OverlayName, RowFacts]]:
+    """Nothing of api is released yet: in these clusters it waits for another unit."""
+    world = World(DEV_STEP, PROD, overlays=(WEB, API))
+    idle = world.facts(API, dict.fromkeys(waits, Condition.WAITS))
+    world.look(api=idle)
+    ill = {WEB: world.facts(WEB, {DEV: Condition.BAD}), API: idle}
+    world.look(1.0, web=ill[WEB], api=idle)
+    assert world.last.halted is not None
+    return world, ill
+
+
+def test_promote_goes_past_no_step_that_another_overlay_of_the_commit_did_not_begin() -> None:
+    world, facts = canary_of_web_fails(DEV)
+    world.kept = settle(world.kept, promoted(world.last, facts), 0.0)
+    assert world.last.halted is None
+    rows = world.last.rows
+    assert (rows[WEB].passed, rows[WEB].excused, rows[API].passed) == ({"dev"}, {DEV}, set())
+    world.look(2.0, web=facts[WEB], api=facts[API])
+    assert world.has(*CLUSTERS), "twin: what was promoted goes on"
+    world.look(3.0, web=facts[WEB])
+    assert world.has(DEV, overlay=API), "api went to all clusters without its canary"
+
+
+def test_promote_of_what_nothing_was_released_of_is_refused_in_words() -> None:
+    world = World(DEV_STEP, PROD)
+    facts = {WEB: world.facts(WEB, {DEV: Condition.WAITS})}
+    done = carry_out(RolloutOrder("o", "promote", HEAD, "jo", "hurry"), world.kept, facts, world.held, 0.0)
+    assert (done.outcome, done.kept) == ("refused", world.kept)
+    assert "or nothing of it was released yet" in done.message
+
+
+@pytest.mark.parametrize("condition", [Condition.AWAY, Condition.STOPPED])
+def test_twin_promote_goes_past_a_step_of_which_no_cluster_can_be_reached_or_judged(condition: Condition) -> None:
+    world = World(DEV_STEP, PROD)
+    found = promoted(world.last, {WEB: world.facts(WEB, {DEV: condition})})
+    assert found.rows[WEB].passed == {"dev"}
+
+
+def test_promote_past_what_fails_in_a_step_before_begins_the_next_step_as_any() -> None:
+    world = World(DEV_STEP, replace(ONLY_ONE, soak_seconds=60.0), PROD)
+    world.look()
+    row = replace(world.last.rows[WEB], passed=frozenset({"dev"}))
+    ill = world.facts(WEB, {DEV: Condition.BAD})
+    world.kept = replace(world.kept, all=(replace(world.last, rows={WEB: row}),))
+    world.look(1.0, web=ill)
+    assert world.last.halted is not None
+    world.kept = settle(world.kept, promoted(world.last, {WEB: ill}), 0.0)
+    assert (world.last.halted, world.last.rows[WEB].passed, world.last.rows[WEB].excused) == (None, {"dev"}, {DEV})
+    for now in (2.0, 3.0, 30.0):
+        world.look(now, web=ill)
+    assert world.has(DEV, ONE), "its own soak was jumped over"
 
 
 @pytest.mark.parametrize("is_done", [True, False], ids=["an overlay that is done", "twin: one under way"])

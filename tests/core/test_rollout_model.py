@@ -349,6 +349,10 @@ class Rollouts(RuleBasedStateMachine):
             for name in row.excused - passage.rows[overlay].excused:
                 fact = facts[overlay].units[name]
                 assert not (fact.released and fact.condition is Condition.WELL), "what is Healthy may fail no more"
+            for stage in (each for each in self.stages if each.name in row.passed - passage.rows[overlay].passed):
+                known = [facts[overlay].units[name] for name in stage.clusters if name in row.targets]
+                is_left = all(fact.condition in (Condition.AWAY, Condition.STOPPED) for fact in known)
+                assert is_left or any(fact.released for fact in known), "went past a step that was not begun"
         self.note_proven(passage, after)
         self.kept = settle(self.kept, after, self.wall)
         self.trouble.clear()
