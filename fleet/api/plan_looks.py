@@ -28,10 +28,14 @@ _BREATH = 100  # units, then the loop has its turn (R18)
 
 
 class AskedUnit(ApiModel):
-    """A unit that changes. base: digest of what the change starts from; "" where it holds Secrets or is not known."""
+    """A unit that changes.
+
+    base, after: digests of what the change starts from and comes to; "" where it holds Secrets or is not known.
+    """
 
     unit: Annotated[str, Field(min_length=3, max_length=320)]
     base: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] = ""
+    after: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")] = ""
 
 
 class PlanLookBody(ApiModel):
@@ -63,7 +67,8 @@ class KnownObjectOut(ApiModel):
 class KnownUnitOut(ApiModel):
     """base: held, other, nothing or unknown; problem: why nothing is said of it now; waits: what holds it.
 
-    stopped: a person must go on with it.
+    stopped: a person must go on with it; barred: the commit of which its result after the change was taken back, and is
+    not rolled out again; "" where it was not.
     """
 
     unit: str
@@ -71,6 +76,7 @@ class KnownUnitOut(ApiModel):
     commit: str = ""
     waits: str = ""
     stopped: bool = False
+    barred: str = ""
     problem: str = ""
     age_seconds: float | None = None
     objects: list[KnownObjectOut] = Field(default_factory=list[KnownObjectOut])
@@ -94,14 +100,12 @@ class PlanLook(ApiModel):
 
 async def _look(call: Call) -> PlanLook:
     body, view, now = await call.body(PlanLookBody), call.parts.view, call.parts.wall()
-    asked: dict[UnitName, str] = {}
-    for each in body.units:
-        asked[UnitName.parse(each.unit)] = each.base
+    asked = {UnitName.parse(each.unit): each for each in body.units}
     units: list[KnownUnitOut] = []
     entries, room = view.entries(), OBJECTS_AT_ONCE
-    for number, (name, base) in enumerate(asked.items(), 1):
+    for number, (name, each) in enumerate(asked.items(), 1):
         if name in entries:
-            units.append(known_unit(view, name, base, body.commit, now, min(OBJECTS_SHOWN, room)))
+            units.append(known_unit(view, name, each, body.commit, now, min(OBJECTS_SHOWN, room)))
             room -= len(units[-1].objects)
         if number % _BREATH == 0:
             await asyncio.sleep(0)
@@ -119,7 +123,7 @@ def _cluster(view: View, name: ClusterName, now: float) -> list[KnownClusterOut]
 
 
 def known_unit(
-    view: View, name: UnitName, base: str, commit: str, now: float, shown: int = OBJECTS_SHOWN
+    view: View, name: UnitName, asked: AskedUnit, commit: str, now: float, shown: int = OBJECTS_SHOWN
 ) -> KnownUnitOut:
     """One unit of the fleet, as its worker reported it last; a report that is old says nothing of now (R21).
 
@@ -136,15 +140,25 @@ def known_unit(
     objects = [item for item in said.objects if item.reason or item.drift] if said is not None else []
     return KnownUnitOut(
         unit=str(name),
-        base=(_base(view, said, base, commit) if said is not None else Base.UNKNOWN).value,
+        base=(_base(view, said, asked.base, commit) if said is not None else Base.UNKNOWN).value,
         commit=report.commit if report is not None else "",
         waits=_words(link) if link is not None else "",
         stopped=link is not None and link.state is not Standing.WAITS,
+        barred=_barred(view, name, asked.after),
         problem=problem,
         age_seconds=max(0.0, now - summary.seen_at) if summary.seen_at else None,
         objects=[_object(item) for item in objects[:shown]],
         more=max(0, len(objects) - shown),
     )
+
+
+def _barred(view: View, name: UnitName, after: str) -> str:
+    """The commit under which this result was taken back, its digest where none is known; "" where it was not."""
+    found = view.passages.quarantine.get(name.overlay, {}).get(after)
+    if found is not None:
+        return found.commit
+    report = view.units.get(name)
+    return after if report is not None and after in report.quarantined else ""
 
 
 def _words(link: Blocker) -> str:

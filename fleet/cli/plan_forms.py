@@ -58,7 +58,7 @@ def _footer(found: FleetPlan) -> Iterator[str]:
         yield f"{word:<11} {clean_line(text)}"
     if found.is_different:
         if found.live is None:
-            yield f"{'Not shown':<11} most immutable fields, other owners, drift: needs the clusters (fleet plan --live)"
+            yield f"{'Not shown':<11} most immutable fields, other owners, drift: need the clusters: fleet plan --live"
         digest = short(found.digest)
         yield f"Plan {digest}" + (f". Approve in advance: fleet approve plan {digest}" if found.holds else "")
 

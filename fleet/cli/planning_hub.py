@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fleet.cli.client import Client
 from fleet.core.ids import ClusterName, ObjectRef, UnitName
-from fleet.core.objects import is_secret
+from fleet.core.objects import Bundle, is_secret
 from fleet.core.planning.live import ClusterLook, LiveView
 from fleet.core.planning.live_hub import Base, HubWord, KnownObject, KnownUnit, view_of
 from fleet.errors import FleetError, UsageInvalid
@@ -58,7 +58,10 @@ def _word(units: Sequence[LiveUnit], commit: str, asking: Asking) -> HubWord:
     client = Client(asking.hub, timeout_seconds=asking.seconds)
     clusters: dict[ClusterName, str] = {}
     known: dict[UnitName, KnownUnit] = {}
-    asked = [{"unit": str(unit.unit.name), "base": _base_of(unit)} for unit in units]
+    asked = [
+        {"unit": str(unit.unit.name), "base": _digest_of(unit.before), "after": _digest_of(unit.after)}
+        for unit in units
+    ]
     for first in range(0, len(asked), UNITS_AT_ONCE):
         body = {"commit": commit, "units": asked[first : first + UNITS_AT_ONCE]}
         answer = client.call("POST", "/api/v1/plans:look", body)
@@ -67,11 +70,11 @@ def _word(units: Sequence[LiveUnit], commit: str, asking: Asking) -> HubWord:
     return HubWord(clusters, known)
 
 
-def _base_of(unit: LiveUnit) -> str:
+def _digest_of(bundle: Bundle | None) -> str:
     """A digest with Secrets in it is of the key of whoever built it: it can be compared with nobody else's."""
-    if unit.before is None or any(is_secret(item.ref) for item in unit.before.objects):
+    if bundle is None or any(is_secret(item.ref) for item in bundle.objects):
         return ""
-    return unit.before.digest
+    return bundle.digest
 
 
 def _known(item: dict[str, Any]) -> KnownUnit:
@@ -80,6 +83,7 @@ def _known(item: dict[str, Any]) -> KnownUnit:
         commit=item.get("commit", ""),
         waits=item.get("waits", ""),
         is_stopped=item.get("stopped", False),
+        barred=item.get("barred", ""),
         age_seconds=item.get("ageSeconds"),
         problem=item.get("problem", ""),
         objects=tuple(_objects(item.get("objects", []))),

@@ -15,7 +15,8 @@ from cli.planrepo import git
 from inventory.building import write
 
 from fleet.cli.plan import plan
-from fleet.core.ids import ClusterName, Digest, ObjectRef, UnitName
+from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.passage import Quarantined, Stop
 from fleet.core.results import Rendered
 from fleet.core.status import Blocker, Health, ObjectStatus, Standing, Sync
 
@@ -48,6 +49,20 @@ async def test_a_unit_with_secrets_is_compared_by_the_commit_in_force_and_by_not
     assert (await look(api, asked, commit=HEAD))["units"][0]["base"] == "other"
     api.view.rendering = frozenset({UnitName.parse("web@eu-1")})
     assert (await look(api, asked, commit=HEAD))["units"][0]["base"] == "unknown", "not built at that commit yet"
+
+
+async def test_a_result_that_was_taken_back_is_told_with_its_commit(api: Api) -> None:
+    taken_back = Quarantined(Revision("9" * 40), Stop("Degraded", "rollout", 1.0))
+    passages = replace(api.view.passages, quarantine={OverlayName("web"): {"d": taken_back}})
+    api.view.passages = passages
+    known = api.view.units[UnitName.parse("web@eu-2")]
+    api.view.units[UnitName.parse("web@eu-2")] = replace(known, quarantined=(Digest("e"),))
+    asked = (("web@eu-1", "d"), ("web@dev-1", "c"), ("web@eu-2", "e"))
+    found = await look(api, *({"unit": unit, "base": "b", "after": after} for unit, after in asked))
+    assert {item["unit"]: item["barred"] for item in found["units"]} == {
+        "web@eu-1": "9" * 40, "web@dev-1": "", "web@eu-2": "e",
+    }  # fmt: skip
+    assert (await look(api, {"unit": "web@eu-1", "base": "b"}))["units"][0]["barred"] == ""
 
 
 async def test_drift_is_told_without_its_values(api: Api) -> None:

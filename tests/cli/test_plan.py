@@ -45,7 +45,7 @@ def test_a_change_in_the_working_tree_reads_as_a_reviewer_needs_it(repo: Repo) -
         "\n"
         "In all      14 objects change, none is deleted, none is created, 7 pods restart\n"
         "Rollout     web: dev 1 > dev 1 > prod 1 > prod 4\n"
-        "Not shown   most immutable fields, other owners, drift: needs the clusters (fleet plan --live)\n"
+        "Not shown   most immutable fields, other owners, drift: need the clusters: fleet plan --live\n"
         f"Plan {digest}\n"
     )
     assert renamed.startswith("web-cfg-")

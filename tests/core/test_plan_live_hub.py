@@ -43,6 +43,11 @@ def test_a_unit_that_does_not_hold_the_base_says_what_it_has_and_what_it_waits_f
     assert dangers(replace(CHANGE, how=How.APPEARS), None) == [], "twin: it is new"
 
 
+def test_a_result_that_was_taken_back_is_told() -> None:
+    ((danger, message),) = dangers(known=replace(HELD, barred="abcdef0123"))
+    assert (danger, message.endswith("(of abcdef0)")) == (Danger.BARRED, True)
+
+
 def test_drift_of_what_changes_is_told_and_of_anything_else_is_not() -> None:
     assert dangers(known=replace(HELD, objects=(DRIFTED,))) == [
         (Danger.DRIFT, "drifted, and would be overwritten: spec.replicas (set by kubectl-edit)")

@@ -13,7 +13,7 @@ from enum import StrEnum
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.planning.change import How, Sign, UnitChange
 from fleet.core.planning.live import ClusterLook, Danger, LiveFinding, LiveView
-from fleet.core.planning.live_judge import worst_findings
+from fleet.core.planning.live_judge import BARRED, worst_findings
 from fleet.values import dataclass, field
 
 PATHS_SHOWN = 3
@@ -53,13 +53,15 @@ class KnownObject:
 class KnownUnit:
     """What a hub says of one unit. problem: why it says nothing of it now; "" where it does.
 
-    waits: what holds it, in words; is_stopped: a person must go on with it.
+    waits: what holds it, in words; is_stopped: a person must go on with it; barred: the commit of which its new result
+    was taken back.
     """
 
     base: Base = Base.UNKNOWN
     commit: str = ""
     waits: str = ""
     is_stopped: bool = False
+    barred: str = ""
     problem: str = ""
     age_seconds: float | None = None
     objects: tuple[KnownObject, ...] = ()
@@ -102,6 +104,9 @@ def judge_known(change: UnitChange, known: KnownUnit | None) -> Iterator[LiveFin
     if known is not None and known.is_stopped:
         message = f"waits for a person, and so does the change: {known.waits}"
         yield LiveFinding(Danger.STOPPED, overlay, cluster, message, None, f"fleet describe unit {change.name}")
+    if known is not None and known.barred:
+        message = f"{BARRED} (of {known.barred[:7]})"
+        yield LiveFinding(Danger.BARRED, overlay, cluster, message, None, f"fleet describe unit {change.name}")
     if known is not None and known.more:
         message = f"{known.more} more objects of it are not as they were released, and are not told one by one"
         next_step = f"fleet describe unit {change.name} -o wide"
