@@ -95,7 +95,7 @@ class Commits:
         self._plans = plans
         self._loaded: Loaded | None = None
         self._wanted = _Wanted()
-        self._promised = Revision("")  # in force before the mirror was lost: the branch must still contain it (R7)
+        self._promised = Revision("")  # in force before, and not in the mirror: the branch must still contain it (R7)
         self._unfinished = False  # a commit was taken over in part: the hub's own state could not be written
         self._is_refused = False  # the newest commit says nothing; the inventory before it is in force (R6)
         self._again: set[UnitName] = set()  # their builds failed for a passing reason
@@ -126,10 +126,8 @@ class Commits:
             return
         try:
             snapshot = await self._source.at(Revision(revision))
-        except RefMissing:
-            self._promised = Revision(revision)
-            return
         except FleetError as error:
+            self._promised = Revision(revision)  # a mirror that is damaged now may be moved away and fetched anew
             log.warning("commit in force not readable", commit=revision, reason=error.reason, why=error.why)
             return
         info = CommitInfo(Revision(revision), "", "", 0.0)

@@ -17,7 +17,7 @@ from fleet.core.judged import decode_judged
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Report, Standing, Sync, UnitReport
-from fleet.errors import HistoryRewritten, StateNotWritable
+from fleet.errors import FetchFailed, HistoryRewritten, StateNotWritable
 from fleet.ports.state import RECOVERED
 
 BROKEN_OVERLAY = "apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {name: edge}\nspec: {clusterz: []}\n"
@@ -443,6 +443,31 @@ async def test_a_lost_mirror_and_a_rewritten_history_keep_what_is_in_force(brain
     assert isinstance(again.view.head.error, HistoryRewritten)
     assert again.view.fleet is None
     assert again.desired("web@eu-1") is None
+    await again.close()
+
+
+@pytest.mark.parametrize("rewritten", [True, False])
+async def test_a_damaged_mirror_that_is_moved_away_under_a_running_hub_takes_the_same_history_alone(
+    brain: Brain, rewritten: bool
+) -> None:
+    await brain.commit(small())
+    again = await brain.restart()
+    (mirror,) = (again.root / "mirror").glob("*.git")
+    (mirror / "objects").rename(mirror / "lost+found")
+    (mirror / "objects").write_text("damaged")
+    await again.commits.resume()
+    await again.commits.fetch_once()
+    assert isinstance(again.view.head.error, FetchFailed)
+    mirror.rename(again.root / "aside")
+    if rewritten:
+        again.repo.rewrite({**small("dev-1")})
+    later = again.repo.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
+    await again.commits.fetch_once()
+    if rewritten:
+        assert isinstance(again.view.head.error, HistoryRewritten)
+        assert again.view.fleet is None
+    else:
+        assert (again.view.head.error, again.view.head.commit) == (None, later)
     await again.close()
 
 
