@@ -89,6 +89,7 @@ GUARDS: tuple[Guard, ...] = (
         ("an ordinary object is no hook's", "R9", "hook_objects:HookObjects.refuse_recorded", "PruneStuck"),
         ("what was judged is what goes", "R9", "prune:Pruner.delete", ""),
         ("a kind that came since counts", "R5 R10", "losses:Losses._served", ""),
+        ("what comes amid a pass is not approved", "R9 R10", "prune:Pruner.delete", ""),
         ("what Git still wants goes along", "R9 R10", "prune:Pruner.with_losses", ""),
         ("what is wanted again is on no list", "R9 R10", "prune:Pruner.with_inside", ""),
         ("what is replaced goes as it was judged", "R9 R15", "replace:Replacer._make_room", ""),

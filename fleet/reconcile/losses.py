@@ -64,6 +64,8 @@ class Losses:
 
         own: what has its own line in the same list, or is on its way out.
         """
+        for ref in refs:  # what is asked about is held against nothing that was read before
+            self._read_lately.pop(ref, None)
         return {ref: loss for ref in refs if (loss := await self._of(ref, own)) != Loss()}
 
     async def inside(self, ref: ObjectRef, own: Collection[ObjectRef]) -> tuple[str, ...]:

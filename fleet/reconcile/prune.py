@@ -25,7 +25,7 @@ from fleet.core.guard import (
     wave_of,
 )
 from fleet.core.ids import ObjectRef, Revision
-from fleet.core.inside import takes_along
+from fleet.core.inside import covers, takes_along
 from fleet.core.losses import NOT_KNOWN
 from fleet.core.objects import PruneRule
 from fleet.core.order import prune_stages
@@ -123,7 +123,7 @@ class Pruner:
             reason = f"{reason}, wiped: {action.wipe}"
         done: list[ObjectRef] = []
         for stage in prune_stages(allowed, {ref: item.wave for ref, item in allowed.items()}):
-            done += await self._delete_stage(unit, stage, reason, outcome)
+            done += await self._delete_stage(unit, [allowed[ref] for ref in stage], agreed, reason, outcome)
         if done:
             text = f"deleted {list_of(done)}"
             self._site.outbox.tell(EventKind.PRUNED, text, unit=unit.name, commit=told.commit)
@@ -156,19 +156,31 @@ class Pruner:
         ]
 
     async def delete(
-        self, unit: UnitState, ref: ObjectRef, reason: str, may: May, judged: Doomed | None = None
+        self,
+        unit: UnitState,
+        ref: ObjectRef,
+        reason: str,
+        may: May,
+        judged: Doomed | None = None,
+        agreed: Collection[ObjectRef] = (),
     ) -> bool:
         """Delete one object of the record, by R11; True once it is gone. Raises ClusterError.
 
         may: asked again after each wait, and just before the request is sent (R17).
 
         What another unit wants by now, or has taken over, is left to it (R16). judged: what the guards let go; another
-        content by now, or another prune rule on it, is a Conflict, and judged anew (R9).
+        content by now, another prune rule on it, or more that goes along, is a Conflict, and judged anew (R9).
+        agreed: as in `with_inside`.
         """
         site, row = self._site, unit.rows.get(ref)
         served = site.served(ref, row.version) if row is not None else None
         if row is None or served is None:
             return False
+        if judged is not None and judged.inside is not None:
+            # A long pass may have come here minutes after it was judged.
+            now = await self._losses.inside(ref, {*agreed, *_on_their_way(unit)})
+            if not covers(judged.inside, now):
+                raise _judged_anew(ref, "more goes along than when its deletion was judged")
         live = await site.kube.get(served, ref.namespace, ref.name)
         if not self._is_ours(unit, ref) or not may():
             return False
@@ -185,11 +197,7 @@ class Pruner:
                     return False
                 if judged is not None and live is not None and self.as_read(judged, live) != judged:
                     unit.doomed.pop(ref, None)
-                    raise Conflict(
-                        f"{ref} was not deleted",
-                        why="it changed since its deletion was judged",
-                        next_step="it is judged anew",
-                    )
+                    raise _judged_anew(ref, "it changed since its deletion was judged")
                 await self._intend(unit, ref)
                 if not self._is_ours(unit, ref):
                     await self._spare(unit, ref)
@@ -258,20 +266,20 @@ class Pruner:
         self._forget(unit, refs)
 
     async def _delete_stage(
-        self, unit: UnitState, refs: Sequence[ObjectRef], reason: str, outcome: Outcome
+        self, unit: UnitState, items: Sequence[Doomed], agreed: Collection[ObjectRef], reason: str, outcome: Outcome
     ) -> list[ObjectRef]:
-        """Delete these; what is gone then."""
+        """Delete these as they were judged; what is gone then."""
         done: list[ObjectRef] = []
 
-        async def delete(ref: ObjectRef) -> None:
+        async def delete(item: Doomed) -> None:
+            ref = item.ref
             if not outcome.may().prune:
                 return
             if not self._site.all_read():
                 self._site.prunes_wait.add(unit.name)  # it may move to a unit whose newest bundle is not read yet
                 return
             try:
-                _, judged = unit.doomed.get(ref, (None, None))
-                if await self.delete(unit, ref, reason, lambda: outcome.may().prune, judged):
+                if await self.delete(unit, ref, reason, lambda: outcome.may().prune, item, agreed):
                     done.append(ref)
             except ENDS_SESSION:
                 raise
@@ -286,7 +294,7 @@ class Pruner:
                 trouble = self._applier.trouble(unit, ref, row.desired, error)
                 outcome.reason, outcome.message, outcome.next_step = trouble.reason, trouble.message, trouble.next_step
 
-        await self._site.pace.each(refs, delete)
+        await self._site.pace.each(items, delete)
         return done
 
     def _is_going(self, unit: UnitState, ref: ObjectRef) -> bool:
@@ -422,6 +430,10 @@ class Pruner:
             unit.created.pop(ref, None)
         unit.spared = tuple(ref for ref in unit.spared if ref not in refs)
         self._site.journal.jot(JournalEntry(drop=tuple((unit.name, ref) for ref in refs)))
+
+
+def _judged_anew(ref: ObjectRef, why: str) -> Conflict:
+    return Conflict(f"{ref} was not deleted", why=why, next_step="it is judged anew")
 
 
 def _on_their_way(unit: UnitState) -> list[ObjectRef]:

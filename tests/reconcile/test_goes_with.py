@@ -9,6 +9,7 @@ import pytest
 from rig import SECONDS, config_map
 from simulated import SHOP, SimHub
 
+from fleet.core.documents import text_at
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.planning.approval import ApprovalState, Broken, Covered, Going, PlanApproval, judge_hold
@@ -41,10 +42,6 @@ def database(name: str, *owners: dict[str, str]) -> dict[str, Any]:
     if owners:
         metadata["ownerReferences"] = list(owners)
     return {"apiVersion": f"{GROUP}/v1", "kind": "Database", "metadata": metadata, "spec": {"size": "2Ti"}}
-
-
-def owner(kind: str, name: str, uid: str) -> dict[str, str]:
-    return {"apiVersion": f"{GROUP}/v1", "kind": kind, "name": name, "uid": uid}
 
 
 def approvals(hold: HoldRequest) -> list[Approved]:
@@ -157,6 +154,39 @@ async def test_what_goes_by_the_same_list_is_not_inside_as_well(first: SimHub) -
         await goes(first, KEPT, hold, THE_SPACE)
 
 
+@pytest.mark.parametrize("late", [True, False], ids=["comes amid it", "comes never"])
+async def test_what_comes_amid_the_pass_that_deletes_the_rest_is_asked_about(
+    first: SimHub, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """A long pass comes to the Namespace minutes after it was judged."""
+    monkeypatch.setattr("fleet.reconcile.losses._LATELY_SECONDS", 0.0)
+
+    class Meddling:
+        def __init__(self, kube: Any) -> None:
+            self._kube = kube
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._kube, name)
+
+        async def delete(self, kind: Any, namespace: str, name: str, **options: Any) -> Any:
+            if name == "inside" and late:
+                first.cluster.create(config_map("late", "space"))
+            return await self._kube.delete(kind, namespace, name, **options)
+
+    first.between = Meddling
+    inside = config_map("inside", "space")
+    first.want("web", [SPACE, inside, *KEPT])
+    async with first.worker():
+        await first.until_well(UNIT)
+        hold = await held(first, KEPT)
+        if not late:
+            await goes(first, KEPT, hold, THE_SPACE)
+            return
+        again = await asked_anew(first, KEPT, hold)
+        assert again.deletions[0].goes_with[1] == "ConfigMap late"
+        assert stands(first, THE_SPACE)
+
+
 async def test_what_is_kept_by_its_annotation_goes_along_with_its_namespace_all_the_same(first: SimHub) -> None:
     inside = config_map("inside", "space")
     inside["metadata"]["annotations"] = {"fleet.internal/prune": "disabled"}
@@ -169,13 +199,15 @@ async def test_what_is_kept_by_its_annotation_goes_along_with_its_namespace_all_
         assert hold.deletions[0].inside
 
 
-@pytest.mark.parametrize("group_owner", ["", "Cluster"], ids=["nobody's", "another kind's"])
+@pytest.mark.parametrize("owned", [False, True], ids=["nobody's", "another kind's"])
 async def test_an_approval_of_a_definition_is_void_for_custom_resources_that_came_since(
-    first: SimHub, group_owner: str
+    first: SimHub, owned: bool
 ) -> None:
     crd = definition("databases", "Database")
     ref = ObjectRef("apiextensions.k8s.io", "CustomResourceDefinition", "", f"databases.{GROUP}")
-    owners = [owner("Cluster", "c", "u-elsewhere")] if group_owner else []
+    node = first.cluster.get("", "Node", "", "node-1") or {}
+    uid = text_at(node, "metadata", "uid")
+    owners = [{"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": uid}] if owned else []
     first.cluster.create(SPACE)
     first.want("web", [crd, *KEPT])
     async with first.worker():

@@ -85,3 +85,13 @@ async def test_what_is_approved_is_not_read_with_each_try() -> None:
     reader = losses(kube)
     assert await reader.inside(SHOP, ()) == await reader.inside(SHOP, ())
     assert sorted(kube.asked) == KINDS
+
+
+async def test_what_was_just_shown_is_not_held_against_an_older_reading() -> None:
+    """It left between both: what was read before would say that more goes along than was shown."""
+    kube = Kube(KINDS[0])
+    reader = losses(kube)
+    assert len(await reader.inside(SHOP, ())) == 1
+    kube.kind = ""
+    assert (await reader.of([SHOP], ()))[SHOP].inside == ()
+    assert await reader.inside(SHOP, ()) == ()

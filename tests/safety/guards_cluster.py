@@ -189,6 +189,10 @@ CASES: dict[str, Case] = {
         "test_an_object_of_any_kind_is_among_what_goes "
         "reconcile/test_goes_with.py::test_an_approval_of_a_namespace_is_void_for_a_kind_that_came_since",
         "test_an_empty_namespace_has_nothing_inside"),
+    "what comes amid a pass is not approved": case_of(
+        never("judged is not None and judged.inside is not None"), _GOES_WITH,
+        "test_what_comes_amid_the_pass_that_deletes_the_rest_is_asked_about",
+        "test_what_goes_by_the_same_list_is_not_inside_as_well"),
     "what Git still wants goes along": case_of(
         swap("{*refs, *_on_their_way(unit)}", "unit.rows.keys()"), _GOES_WITH,
         "test_what_git_still_wants_in_a_namespace_goes_along_and_is_in_no_plan",
