@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
     words = [word for word in arguments if word != "--debug"]
     if not {"--help", "-h"}.isdisjoint(words):
         app.help_formatter = "plain"  # boxes take a fifth of a second; named only here, because naming it imports it
-    return ended(lambda: _parsed(words), debug="--debug" in arguments)
+    return ended(lambda: _parsed(words), name=words[0] if words else "", debug="--debug" in arguments)
 
 
 def _parsed(words: list[str]) -> int:

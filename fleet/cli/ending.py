@@ -9,16 +9,20 @@ from collections.abc import Callable
 from fleet.cli.output import EXIT_DENIED, EXIT_FAILURE, EXIT_NOT_FOUND, EXIT_USAGE, print_error
 from fleet.errors import FleetError, NotAllowed, NotAuthenticated, NotKnown, UsageInvalid
 
+# Commands that end with 1 to say that something differs: whatever fails in them must not say so.
+_ONE_IS_AN_ANSWER = frozenset({"plan", "diff", "compare"})
 
-def ended(command: Callable[[], int], *, debug: bool) -> int:
-    """Run a command; never shows a traceback without `debug`."""
+
+def ended(command: Callable[[], int], *, name: str, debug: bool) -> int:
+    """Run a command; never shows a traceback without `debug`. name: as a person types it."""
+    failure = EXIT_USAGE if name in _ONE_IS_AN_ANSWER else EXIT_FAILURE
     try:
         return command()
     except FleetError as error:
         if debug:
             raise
         print_error(error)
-        return _code_of(error)
+        return _code_of(error, failure)
     except (KeyboardInterrupt, BrokenPipeError):
         # Nobody reads any more: closing quietly is what kubectl does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -33,10 +37,10 @@ def ended(command: Callable[[], int], *, debug: bool) -> int:
                 next_step="run it again with --debug, and report the trace",
             )
         )
-        return EXIT_FAILURE
+        return failure
 
 
-def _code_of(error: FleetError) -> int:
+def _code_of(error: FleetError, failure: int) -> int:
     match error:
         case UsageInvalid():
             return EXIT_USAGE
@@ -45,4 +49,4 @@ def _code_of(error: FleetError) -> int:
         case NotAllowed() | NotAuthenticated():
             return EXIT_DENIED
         case _:
-            return EXIT_FAILURE
+            return failure

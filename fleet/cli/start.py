@@ -47,6 +47,6 @@ def _plan(options: Mapping[str, str]) -> int:
         base, head, kube, root, output = (options[name] for name in ("base", "head", "kube", "root", "output"))
         return plan(Path(root), base=base, head=head, kube=kube, output=output)
 
-    code = ended(command, debug=False)
+    code = ended(command, name="plan", debug=False)
     gc.freeze()  # else the interpreter looks at all values twice more when it ends
     return code

@@ -21,11 +21,21 @@ from render.conftest import _kustomize as find_kustomize
 ROOT = Path(__file__).resolve().parents[2]
 
 
+BOT = ("github-actions[bot]", 7)  # whose token the job has
+
+
+def wrote(login: str, number: int) -> dict[str, Any]:
+    """Who wrote a comment, as each host says it."""
+    return {"user": {"login": login}, "author": {"id": number}}
+
+
 class Host(ThreadingHTTPServer):
     """Comments of one pull request, 100 a page, by the routes of both hosts."""
 
     def __init__(self) -> None:
-        self.comments: list[dict[str, Any]] = [{"id": number, "body": "a remark"} for number in range(130)]
+        self.comments: list[dict[str, Any]] = [
+            {"id": number, "body": "a remark", **wrote("jo", 1)} for number in range(130)
+        ]
         self.tokens: set[str] = set()
         self.refuses = False
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -47,11 +57,13 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         answer: Any = {}
         match method:
+            case "GET" if url.path == "/user":
+                answer = {"id": BOT[1]}
             case "GET":
                 page = int(parse_qs(url.query)["page"][0])
                 answer = self.server.comments[(page - 1) * 100 : page * 100]
             case "POST" if re.search(r"/(issues/7/comments|merge_requests/7/notes)$", url.path):
-                self.server.comments.append({"id": len(self.server.comments), **json.loads(raw)})
+                self.server.comments.append({"id": len(self.server.comments), **json.loads(raw), **wrote(*BOT)})
             case _:
                 assert re.search(r"/(issues/comments|merge_requests/7/notes)/\d+$", url.path)
                 self.server.comments[int(url.path.rpartition("/")[2])].update(json.loads(raw))
@@ -100,13 +112,14 @@ def script_of(name: str) -> str:
     return "\n".join(document["fleet plan"]["script"])
 
 
-def run(name: str, repo: Repo, host: Host) -> subprocess.CompletedProcess[str]:
+def run(name: str, repo: Repo, host: Host, *, path: str = "") -> subprocess.CompletedProcess[str]:
     """As a runner does it: the variables that the host sets, and the checkout as working directory."""
     theirs = {
         "github": {
             "BASE": "origin/main",
             "NUMBER": "7",
             "GITHUB_TOKEN": "secret-token",
+            "AUTHOR": BOT[0],
             "GITHUB_API_URL": host.address,
             "GITHUB_REPOSITORY": "acme/fleet",
             "GITHUB_STEP_SUMMARY": str(repo.root.parent / "summary.md"),
@@ -123,7 +136,7 @@ def run(name: str, repo: Repo, host: Host) -> subprocess.CompletedProcess[str]:
         ["bash", "-e", "-o", "pipefail", "-c", script_of(name)],
         cwd=repo.root,
         env={
-            "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+            "PATH": f"{path}:{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
             "HOME": str(repo.root.parent),
             "FLEET_KUSTOMIZE": str(find_kustomize()),
             **theirs,
@@ -165,6 +178,38 @@ def test_a_job_fails_with_what_cannot_be_told_and_says_it_in_the_comment(name: s
     assert run(name, repo, host).returncode != 0
     (body,) = host.plans()
     assert "fleet plan failed" in body
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["github", "gitlab"])
+def test_a_comment_of_somebody_else_is_never_taken_for_the_jobs_own(name: str, repo: Repo, host: Host) -> None:
+    """Anybody may write the mark, and a comment of theirs could not be kept up to date, or would be overwritten."""
+    repo.edit(f"{BASE}/web.env", "30s", "10s")
+    repo.commit("10s")
+    theirs = {"id": 130, "body": "<!-- fleet plan -->\nNothing changes.", **wrote("mallory", 2)}
+    host.comments.append(dict(theirs))
+    assert run(name, repo, host).returncode == 0
+    assert host.comments[130] == theirs
+    assert "data.timeout 30s -> 10s" in host.comments[131]["body"]
+    assert run(name, repo, host).returncode == 0
+    assert len(host.comments) == 132
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["github", "gitlab"])
+@pytest.mark.parametrize("code", [0, 1, 2, 137])
+def test_a_job_without_a_plan_fails_and_what_was_said_stays_in_its_block(
+    name: str, code: int, repo: Repo, host: Host, tmp_path: Path
+) -> None:
+    tool = tmp_path / "tools" / "fleet"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\nprintf '~~~\\n```\\r\\n@acme/admins\\n' >&2\nexit {code}\n")
+    tool.chmod(0o755)
+    assert run(name, repo, host, path=str(tool.parent)).returncode != 0
+    (body,) = host.plans()
+    head, blank, *said = body.splitlines()[1:]
+    assert (head, blank) == ("### fleet plan failed", "")
+    assert said == ["    ~~~", "    ```", "    @acme/admins"]
 
 
 @pytest.mark.timeout(240)
