@@ -14,7 +14,7 @@ from fleet.controllers.takers import Takers
 from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, ObjectRef, UnitName
 from fleet.core.passage import Passages, Quarantine
-from fleet.core.quarantine import told_of
+from fleet.core.quarantine import barred_by, told_of
 from fleet.core.results import Rendered, Result
 from fleet.core.steps import goes_by_itself, goes_by_steps, is_at_once
 from fleet.core.turns import is_stopped
@@ -85,8 +85,8 @@ class Books:
         """
         report = self._view.units.get(name)
         told = report.quarantined if report is not None else ()
-        barred = (self._view.passages.quarantine if quarantine is None else quarantine).get(name.overlay, {})
-        return any(known in told or known in barred for known in result.names)
+        barred = self._view.passages.quarantine if quarantine is None else quarantine
+        return any(known in told for known in result.names) or barred_by(barred, name, result.names) is not None
 
     def must_wait(self, name: UnitName, result: Rendered) -> bool:
         """Whether a result that is new is not to be held at once."""
