@@ -92,19 +92,24 @@ def prove_complete(
     listed: Collection[Kind],
     rows: Iterable[Row],
     confirmed: bool,
+    silent: Collection[str] = (),
 ) -> Complete | Incomplete:
     """Whether desired, live lists and record are complete.
 
     bundle: what was read in full; expected: what Desired says now; listed: kinds whose lists are complete at this
-    moment; rows: of the record; confirmed: `UnitMemory.confirmed`.
+    moment, or that surely exist no more; rows: of the record; confirmed: `UnitMemory.confirmed`; silent: groups of the
+    API that do not answer.
     """
     if bundle is None or bundle != expected:
         return Incomplete("what the unit should hold is not known in full")
     if not confirmed:
         return Incomplete("its list of objects was rebuilt from the cluster and is not confirmed yet")
-    missing = sorted({row.ref.kind for row in rows if (row.ref.group, row.ref.kind) not in listed})
+    missing = sorted({(row.ref.group, row.ref.kind) for row in rows} - set(listed))
     if missing:
-        return Incomplete(f"the cluster has not told yet which {', '.join(missing)} objects there are")
+        why = next((f"API group {group} does not answer" for group, _ in missing if group in silent), "")
+        kinds = ", ".join(sorted({kind for _, kind in missing}))
+        told = f"the cluster has not told yet which {kinds} objects there are"
+        return Incomplete(f"{told}: its {why}" if why else told)
     return Complete(unit)
 
 

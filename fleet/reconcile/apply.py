@@ -44,7 +44,7 @@ from fleet.ports.worker import JournalEntry
 from fleet.reconcile.judging import live_after
 from fleet.reconcile.memory import Live, Trouble, UnitState
 from fleet.reconcile.reading import beyond_team
-from fleet.reconcile.site import UNKNOWN_RESULT, Site, outcome_of
+from fleet.reconcile.site import UNKNOWN_RESULT, Site, outcome_of, serves
 from fleet.values import dataclass
 
 # After these nobody knows whether a write landed.
@@ -364,7 +364,7 @@ class Applier:
     def served(self, wanted: Wanted) -> ServedKind:
         """The kind that an object is written at; raises KindNotServed."""
         served = self._site.served(wanted.ref, wanted.source.version)
-        if served is None:
+        if served is None or not serves(served, wanted.source.version):
             raise KindNotServed(
                 f"{wanted.ref} was not applied",
                 where=f"cluster {self._site.cluster}",

@@ -251,9 +251,9 @@ class Observer:
     async def _look_until_known(self, served: ServedKind, ref: ObjectRef) -> None:
         wait = _LOOK_FIRST_SECONDS
         try:
-            while True:
+            while (view := self._view.kinds.get((served.group, served.kind))) is not None:
                 try:
-                    await self.look(served, ref)
+                    await self.look(view.served, ref)
                     return
                 except ENDS_SESSION:
                     raise

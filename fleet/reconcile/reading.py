@@ -19,7 +19,7 @@ from fleet.core.rollout import UnitDesired
 from fleet.errors import NotAllowedForTeam
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.questions import forget_settled
-from fleet.reconcile.site import Site
+from fleet.reconcile.site import Site, serves
 from fleet.reconcile.standing import bundle_of
 
 
@@ -43,7 +43,8 @@ async def read_bundle(site: Site, unit: UnitState, desired: UnitDesired) -> None
             if error := beyond_team(site, desired, ref):
                 unit.forbidden[ref] = error
         source = replace(obj, ref=ref, body=b"")
-        item = Wanted(ref, source, desired_digest_of(obj, mark, rules), served is not None)
+        is_served = served is not None and serves(served, obj.version)
+        item = Wanted(ref, source, desired_digest_of(obj, mark, rules), is_served)
         if served is not None and served.namespaced and not ref.namespace:
             unit.misplaced[ref] = item
         found.append((source, item))

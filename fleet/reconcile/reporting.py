@@ -203,6 +203,8 @@ def _words(site: Site, unit: UnitState, outcome: Outcome, objects: tuple[ObjectS
         return "", text, f"fleet diff {unit.name}"
     if anew := sum(1 for status in objects if status.message == ANEW):
         return "", f"{anew} of {len(objects)} objects are {ANEW}", ""
+    if outcome.incomplete and any(status.sync is not Sync.SYNCED for status in objects):
+        return "", f"nothing is deleted: {outcome.incomplete}", f"fleet describe unit {unit.name}"
     return "", "", ""
 
 

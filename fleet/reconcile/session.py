@@ -18,8 +18,7 @@ from fleet.core.ids import ObjectRef, UnitName
 from fleet.core.record import PARENT_NAMESPACE, RowState, installation_hash
 from fleet.core.rollout import Detach, UnitDesired
 from fleet.core.status import EventKind, Health, Sync, UnitReport
-from fleet.errors import FleetError, KindNotServed
-from fleet.ports.kube import Catalog
+from fleet.errors import FleetError
 from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.reconcile.apply import ENDS, Applier
 from fleet.reconcile.detach import Detacher
@@ -35,6 +34,7 @@ from fleet.reconcile.places import Places
 from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.reporting import awaited_links, report_of
+from fleet.reconcile.served import discover_anew, is_doubted, outdated, pause_of
 from fleet.reconcile.sightings import Sightings, hook_refs
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave, bundle_of, judge_leave, leave_left
@@ -42,9 +42,6 @@ from fleet.reconcile.unit_pass import Outcome, UnitPass
 
 _CONFIG_MAPS: Kind = ("", "ConfigMap")  # always followed: it holds the parents, and proves that the cluster is there
 _PASSING = ("WaveWaits", "HookRuns", "IdentityUnknown")  # reasons that go by themselves
-_DISCOVER_SECONDS = 30.0
-_DISCOVER_SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
-_DISCOVER_GROWTH = 0.25  # of the time since: a busy server takes long to publish what it has established
 _WINDOW_SECONDS = 15.0
 _PASSES_AT_ONCE = 16
 _LET_GO_WAITS = "it left the repo, and waits until the newest commit of every other overlay here is read"
@@ -60,7 +57,7 @@ class Session:
         self._running: set[UnitName] = set()
         self._reported: set[UnitName] = set()  # in this session: before that nothing vouches for a unit (R21)
         self._timers: list[tuple[float, UnitName]] = []
-        self._discovered_at = -_DISCOVER_SECONDS
+        self._streams: dict[Kind, asyncio.Task[None]] = {}
         self.site = make_site(self)
         site = self.site
         selector = f"fleet.internal/installation={installation_hash(site.installation)}"
@@ -241,7 +238,7 @@ class Session:
         if wanted is not None:
             kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
             self._follow(kinds)
-        if any(not item.served for item in (*unit.wanted.values(), *unit.hooks)):
+        if is_doubted(self.site, unit):
             await self._discover_anew(unit, told)
         await self._confirm(unit)
         outcome = Outcome(leave, told, lambda left: leave_left(left, self._leave(unit), told, unit.desired))
@@ -369,8 +366,15 @@ class Session:
             since = self._resume.pop("/".join(kind), "")
             if since and not self._fill(view, kind):
                 since = ""
-            self.spawn(self._observer.follow(served, since), f"follow {kind[1]}")
+            assert self._tasks is not None  # a session that runs
+            work = self._observer.follow(served, since)
+            self._streams[kind] = self._tasks.create_task(work, name=f"follow {kind[1]}")
         self._places.move()
+
+    def _unfollow(self, kind: Kind) -> None:
+        """Watch a kind no more, and forget what was seen of it."""
+        self._streams.pop(kind).cancel()
+        del self.site.view.kinds[kind]
 
     def _namespaces_of(self, kind: Kind) -> frozenset[str]:
         """Where a kind has objects of ours, or shall have."""
@@ -392,27 +396,21 @@ class Session:
         return True
 
     async def _discover_anew(self, unit: UnitState, told: UnitDesired) -> None:
-        """Kinds may have come meanwhile: asked when a definition was established, else seldom."""
-        site, now = self.site, self.site.clock()
-        pause = min(
-            _DISCOVER_SECONDS, max(_DISCOVER_SOON_SECONDS, _DISCOVER_GROWTH * (now - self._sightings.defined_at))
-        )
-        if now < self._discovered_at + pause:
-            self.wake_at(unit.name, self._discovered_at + pause)
+        """Kinds and versions may have come or gone: asked when a definition was established, else seldom."""
+        site = self.site
+        due = site.catalog_at + pause_of(site, self._sightings.defined_at)
+        if site.clock() < due:
+            self.wake_at(unit.name, due)
             return
-        self._discovered_at = now
-        catalog = await site.kube.discover(fresh=True)
-        if catalog.kinds.keys() != site.catalog.kinds.keys():
-            site.catalog = catalog
-            site.catalog_version += 1
-            for other in site.units.values():
-                _forget_missing_kinds(other, catalog)
+        if await discover_anew(site):
+            for kind in outdated(site):
+                self._unfollow(kind)
             self.wake(None)
         if bundle_of(told) is not None:
             await read_bundle(self.site, unit, told)
             self._follow({kind_of(ref) for ref in (*unit.refs(), *hook_refs(unit))})
-        if any(not item.served for item in unit.wanted.values()):
-            self.wake_at(unit.name, now + pause)
+        if is_doubted(site, unit):
+            self.wake_at(unit.name, site.clock() + pause_of(site, self._sightings.defined_at))
 
     def verify(self, ref: ObjectRef) -> None:
         """Read an object of the record by name, soon."""
@@ -430,10 +428,3 @@ class Session:
 def _is_new(unit: UnitState) -> bool:
     """Whether the unit shall hold a bundle that was not read yet."""
     return bundle_of(unit.desired) not in (None, unit.bundle)
-
-
-def _forget_missing_kinds(unit: UnitState, catalog: Catalog) -> None:
-    """Objects that only waited for their kind need not wait for their next try as well."""
-    for ref in [ref for ref, trouble in unit.troubles.items() if trouble.reason == KindNotServed.__name__]:
-        if catalog.find(ref.group, ref.kind) is not None:
-            del unit.troubles[ref]

@@ -109,7 +109,7 @@ class Sightings:
         mark = Mark(site.installation, site.identity, "")
         live = live_of(document, mark, None, (), (), key=site.key, at=site.wall())
         live.document = None
-        site.view.put(ref, live)
+        site.put_live(ref, live)
         return live
 
     def saw(self, ref: ObjectRef, sight: Sight, before: Live | None) -> None:

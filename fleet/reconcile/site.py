@@ -44,6 +44,11 @@ log = structlog.get_logger("reconcile")
 UNKNOWN_RESULT = (ClusterTimeout, ClusterUnreachable, ServerFailed, AnswerInvalid)  # what was asked may have happened
 
 
+def serves(kind: ServedKind, version: str) -> bool:
+    """Whether a kind is served at this version."""
+    return version == kind.version or version in kind.versions
+
+
 def outcome_of(error: FleetError) -> str:
     """The last word on an action that ended in this error, as the audit log has it."""
     return f"{'unknown' if isinstance(error, UNKNOWN_RESULT) else 'failed'}: {error.reason}"
@@ -136,6 +141,8 @@ class Site:
     verify: Callable[[ObjectRef], None]  # read by name, soon
     arrived: Callable[[ObjectRef, Document], None]  # an event that waited for a write to end
     catalog_version: int = 0
+    catalog_at: float = float("-inf")  # loop time at which it was asked for anew
+    missing_kinds: dict[Kind, float] = field(default_factory=dict[Kind, float])  # of the record: left out since when
     epoch: int = 0
     verdicts: dict[str, bool] = field(default_factory=dict[str, bool])  # of the arbiter: desired/fingerprint
     in_flight: set[ObjectRef] = field(default_factory=set[ObjectRef])  # being written
@@ -151,11 +158,9 @@ class Site:
         return Mark(self.installation, self.identity, unit.overlay)
 
     def served(self, ref: ObjectRef, version: str = "") -> ServedKind | None:
-        """The kind as served, at this version where it is served."""
+        """The kind as served, at this version where it is served, else at the preferred one."""
         found = self.catalog.find(ref.group, ref.kind)
-        if found is None or not version or version == found.version or version not in found.versions:
-            return found
-        return found.at(version)
+        return found.at(version) if found is not None and serves(found, version) else found
 
     def version_of(self, kind: Kind) -> str:
         """The version at which a kind is applied: the one it is watched at; "" where nothing says one."""

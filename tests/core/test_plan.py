@@ -256,6 +256,13 @@ def test_a_proof_needs_desired_lists_and_record_complete() -> None:
         assert found.reason
 
 
+def test_a_group_that_does_not_answer_is_named_as_what_a_proof_waits_for() -> None:
+    found = prove(listed=set(), silent={A.group})
+    assert isinstance(found, Incomplete)
+    assert "does not answer" in found.reason
+    assert prove(silent={A.group}) == Complete(UNIT)  # listed all the same
+
+
 def test_without_a_proof_there_is_not_even_a_list_of_deletions() -> None:
     made = plan([], [row(A)], {A: seen()}, complete=Incomplete("the list of ConfigMaps is not complete"))
     assert made.doomed is None

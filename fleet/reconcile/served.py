@@ -1,0 +1,78 @@
+"""What a cluster serves: asked anew where something says that the known answer is out of date, else never.
+
+A kind that is served no more took its objects along. An API server that has just started may leave a kind out for a
+moment: it is surely gone where answers some time apart agree, the last of them a fresh one.
+"""
+
+from __future__ import annotations
+
+from fleet.errors import KindNotServed
+from fleet.ports.kube import Catalog
+from fleet.reconcile.memory import Kind, UnitState, kind_of
+from fleet.reconcile.site import Site, serves
+
+_SECONDS = 30.0
+_SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
+_GROWTH = 0.25  # of the time since: a busy server takes long to publish what it has established
+_SURELY_SECONDS = 10.0
+
+
+def is_doubted(site: Site, unit: UnitState) -> bool:
+    """Whether something of this unit waits for another answer."""
+    if any(not item.served for item in (*unit.wanted.values(), *unit.hooks)):
+        return True
+    if any(trouble.reason == KindNotServed.__name__ for trouble in unit.troubles.values()):
+        return True
+    kinds = {kind_of(ref) for ref in unit.refs()}
+    if any(kind in site.view.kinds and site.view.kinds[kind].unknown == KindNotServed.__name__ for kind in kinds):
+        return True
+    return any(site.catalog.find(*kind) is None and not is_gone(site, kind) for kind in kinds)
+
+
+def is_gone(site: Site, kind: Kind) -> bool:
+    """Whether a kind of the record is surely served no more, and its objects are gone with it."""
+    since = site.missing_kinds.get(kind)
+    is_fresh = site.clock() - site.catalog_at <= _SECONDS
+    return since is not None and is_fresh and site.catalog_at - since >= _SURELY_SECONDS
+
+
+def pause_of(site: Site, defined_at: float) -> float:
+    """Seconds between two questions. defined_at: loop time at which a definition was seen established last."""
+    soon = max(_SOON_SECONDS, _GROWTH * (site.clock() - defined_at))
+    is_unsure = any(site.catalog_at - since < _SURELY_SECONDS for since in site.missing_kinds.values())
+    return min(_SURELY_SECONDS if is_unsure else _SECONDS, soon)
+
+
+async def discover_anew(site: Site) -> bool:
+    """Ask what is served; whether that is anything else than before. Raises ClusterError."""
+    site.catalog_at = site.clock()
+    catalog = await site.kube.discover(fresh=True)
+    kinds = {kind_of(ref) for unit in site.units.values() for ref in unit.rows}
+    missing = [kind for kind in kinds if catalog.find(*kind) is None and not catalog.is_unsure(*kind)]
+    site.missing_kinds = {kind: site.missing_kinds.get(kind, site.catalog_at) for kind in missing}
+    if catalog == site.catalog:
+        return False
+    site.catalog = catalog
+    site.catalog_version += 1
+    for unit in site.units.values():
+        _forget_missing(unit, catalog)
+    return True
+
+
+def outdated(site: Site) -> list[Kind]:
+    """Kinds that are followed, but surely not served any more, or not at the version at which they are followed."""
+    found: list[Kind] = []
+    for kind, view in site.view.kinds.items():
+        served = site.catalog.find(*kind)
+        is_at = served is not None and serves(served, view.served.version)
+        if not is_at and not site.catalog.is_unsure(*kind):
+            found.append(kind)
+    return found
+
+
+def _forget_missing(unit: UnitState, catalog: Catalog) -> None:
+    """Objects that only waited for their kind need not wait for their next try as well."""
+    for ref in [ref for ref, trouble in unit.troubles.items() if trouble.reason == KindNotServed.__name__]:
+        served, item = catalog.find(ref.group, ref.kind), unit.wanted.get(ref)
+        if served is not None and (item is None or serves(served, item.source.version)):
+            del unit.troubles[ref]

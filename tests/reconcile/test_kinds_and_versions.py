@@ -1,0 +1,176 @@
+"""Kinds and versions come and go while a hub is connected: what is served is asked anew, and only where it matters."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from rig import config_map
+from simulated import SHOP, SimHub
+
+from fleet.core.status import Sync
+from fleet.ports.kube import Catalog
+
+GROUP, KIND, NAME = "db.example.com", "Database", "databases.db.example.com"
+SCHEMA = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+
+
+def definition(*versions: str) -> dict[str, Any]:
+    names = {"plural": "databases", "singular": "database", "kind": KIND, "listKind": "DatabaseList"}
+    served = [{"name": name, "served": True, "storage": name == versions[-1], "schema": SCHEMA} for name in versions]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": NAME},
+        "spec": {"group": GROUP, "names": names, "scope": "Namespaced", "versions": served},
+    }
+
+
+def database(version: str, size: str = "1") -> dict[str, Any]:
+    metadata = {"name": "orders", "namespace": SHOP}
+    return {"apiVersion": f"{GROUP}/{version}", "kind": KIND, "metadata": metadata, "spec": {"size": size}}
+
+
+def size_of(hub: SimHub) -> str:
+    found: Any = hub.cluster.get(GROUP, KIND, SHOP, "orders")
+    return found["spec"]["size"]
+
+
+def looks_since(hub: SimHub, sequence: int) -> int:
+    """Questions what is served."""
+    return sum(entry.resource == "/apis" for entry in hub.cluster.ledger.since(sequence))
+
+
+async def test_a_version_that_a_commit_brings_along_is_applied_at_once(first: SimHub) -> None:
+    unit = first.want("web", [definition("v1beta1"), database("v1beta1")])
+    async with first.worker():
+        await first.until_well(unit)
+        first.want("web", [definition("v1beta1", "v1"), database("v1", "2")], commit="b")
+        await first.until_well(unit)
+        assert size_of(first) == "2"
+
+
+async def test_an_object_moves_to_the_version_that_is_left_and_is_watched_at_it(first: SimHub) -> None:
+    unit = first.want("web", [definition("v1beta1", "v1"), database("v1beta1")])
+    async with first.worker():
+        await first.until_well(unit)
+        first.want("web", [definition("v1"), database("v1", "3")], commit="b")
+        await first.until_well(unit, seconds=60)
+        assert size_of(first) == "3"
+        first.cluster.drift(GROUP, KIND, SHOP, "orders", {"spec": {"size": "9"}})
+        async with asyncio.timeout(20):
+            while size_of(first) != "3":
+                await asyncio.sleep(0.05)
+
+
+async def test_a_version_that_no_one_brings_waits_with_its_reason(first: SimHub) -> None:
+    unit = first.want("web", [definition("v1beta1"), database("v1beta1"), config_map("a", SHOP)])
+    async with first.worker():
+        await first.until_well(unit)
+        first.want("web", [definition("v1beta1"), database("v2"), config_map("b", SHOP)], commit="b")
+        found = await first.until(lambda: (s := first.object(unit, KIND, "orders")) and s.reason and s, "named")
+        assert found.reason == "KindNotServed"
+        assert "v2" in found.message
+        await first.until(lambda: (s := first.object(unit, "ConfigMap", "b")) and s.sync is Sync.SYNCED, "the rest")
+
+
+async def test_what_is_served_is_not_asked_while_nothing_changes(first: SimHub) -> None:
+    unit = first.want("web", [definition("v1"), database("v1"), config_map("a", SHOP)])
+    async with first.worker():
+        await first.until_well(unit)
+        await asyncio.sleep(1)
+        since = first.cluster.ledger.sequence
+        for value in "23":
+            first.want("web", [definition("v1"), database("v1", value), config_map("a", SHOP)], commit=f"{value}")
+            await first.until_well(unit)
+        await asyncio.sleep(2)
+        assert looks_since(first, since) == 0
+
+
+async def test_objects_of_a_kind_that_is_gone_keep_no_other_deletion_back(first: SimHub) -> None:
+    first.cluster.create(definition("v1"))
+    unit = first.want("web", [database("v1"), config_map("a", SHOP), config_map("b", SHOP)])
+    async with first.worker():
+        await first.until_well(unit)
+        first.cluster.remove("apiextensions.k8s.io", "CustomResourceDefinition", "", NAME)
+        await asyncio.sleep(0.5)
+        first.want("web", [config_map("a", SHOP)], commit="b")
+        await first.until_well(unit, seconds=60)
+        assert first.cluster.get("", "ConfigMap", SHOP, "b") is None
+        since = first.cluster.ledger.sequence
+        await asyncio.sleep(3)
+        assert looks_since(first, since) == 0
+        assert not [entry for entry in first.cluster.ledger.since(since) if entry.resource == "databases"]
+
+
+async def test_so_does_one_that_went_while_no_hub_ran(first: SimHub) -> None:
+    first.cluster.create(definition("v1"))
+    unit = first.want("web", [database("v1"), config_map("a", SHOP), config_map("b", SHOP)])
+    async with first.worker():
+        await first.until_well(unit)
+    first.cluster.remove("apiextensions.k8s.io", "CustomResourceDefinition", "", NAME)
+    await asyncio.sleep(0.5)
+    first.want("web", [config_map("a", SHOP)], commit="b")
+    async with first.worker():
+        await first.until_well(unit, seconds=60)
+    assert first.cluster.get("", "ConfigMap", SHOP, "b") is None
+
+
+class Mute:
+    """A cluster on which one API group does not answer for a while."""
+
+    silent = True
+
+    def __init__(self, kube: Any) -> None:
+        self._kube = kube
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def discover(self, *, fresh: bool = False) -> Catalog:
+        found = await self._kube.discover(fresh=fresh)
+        if not self.silent:
+            return found
+        kinds = {key: kind for key, kind in found.kinds.items() if kind.group != GROUP}
+        return Catalog(kinds, frozenset({GROUP}))
+
+
+async def test_a_group_that_does_not_answer_keeps_deletions_back_and_says_so(first: SimHub) -> None:
+    """Nobody knows whether its objects are there (R5)."""
+    first.cluster.create(definition("v1"))
+    kept = [config_map(name, SHOP) for name in ("a", "c", "d")]
+    unit = first.want("web", [database("v1"), config_map("b", SHOP), *kept])
+    async with first.worker():
+        await first.until_well(unit)
+    first.between = Mute
+    first.want("web", kept, commit="b")
+    async with first.worker():
+        await first.until(lambda: "does not answer" in first.units[unit].message, "named")
+        assert first.units[unit].sync is not Sync.SYNCED
+        await asyncio.sleep(12)
+        assert first.cluster.get("", "ConfigMap", SHOP, "b") is not None
+        assert [row for row in (await first.journal.load()).rows if row.ref.kind == KIND]
+        Mute.silent = False
+        await first.until_well(unit, seconds=40)
+    assert first.cluster.get("", "ConfigMap", SHOP, "b") is None
+    assert first.cluster.get(GROUP, KIND, SHOP, "orders") is None
+
+
+async def test_a_kind_that_comes_back_in_time_keeps_its_objects_in_the_record(first: SimHub) -> None:
+    """An answer that leaves a kind out for a moment, as of a server that has just started, drops nothing."""
+    first.cluster.create(definition("v1"))
+    unit = first.want("web", [database("v1"), config_map("a", SHOP)])
+    async with first.worker():
+        await first.until_well(unit)
+        first.cluster.unserve(GROUP, "databases")
+        first.want("web", [config_map("a", SHOP)], commit="b")
+        since = first.cluster.ledger.sequence
+        async with asyncio.timeout(40):
+            while not looks_since(first, since):
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(2)
+        assert [row for row in (await first.journal.load()).rows if row.ref.kind == KIND]
+        touched = {"metadata": {"labels": {"n": "1"}}}
+        first.cluster.drift("apiextensions.k8s.io", "CustomResourceDefinition", "", NAME, touched)
+        await first.until_well(unit, seconds=60)
+        assert first.cluster.get(GROUP, KIND, SHOP, "orders") is None  # it is deleted after all, as the commit says
