@@ -185,21 +185,30 @@ class Rollouts:
     # What is so
 
     def _is_deaf(self, fleet: Fleet) -> bool:
-        """Whether a cluster under way was not heard of since this process began, for a minute at most.
+        """Whether a unit under way was not judged since this process began, by a cluster that speaks; a minute at most.
 
-        Until then what an earlier process knew is neither believed nor dropped, and no time counts (R24).
+        A cluster's first word comes before that of its units, and one that cannot be reached has none of them. Until
+        then what an earlier process knew is neither believed nor dropped, and no time counts (R24).
         """
         if not self._born_at or self._clock() - self._born >= DEAF_SECONDS:
             return False
         under_way = (
-            row for one in self._view.passages.all if not one.outcome for row in one.rows.values() if not row.done
+            UnitName(overlay, cluster)
+            for one in self._view.passages.all
+            if not one.outcome
+            for overlay, row in one.rows.items()
+            if not row.done
+            for cluster in row.targets
+            if cluster in fleet.clusters
         )
         heard = {
             name
             for name, report in self._view.clusters.items()
             if report.at >= self._born_at and (report.reachable or report.reason)  # else it is still connecting
         }
-        return any(name in fleet.clusters and name not in heard for row in under_way for name in row.targets)
+        speaks = {name for name in heard if self._view.clusters[name].reachable}
+        unspoken = self._view.unspoken
+        return any(name.cluster not in heard or (name.cluster in speaks and name in unspoken) for name in under_way)
 
     def _with_readings(self, passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Mapping[OverlayName, RowFacts]:
         """The facts with what the gates of this commit read last."""

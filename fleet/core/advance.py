@@ -24,6 +24,7 @@ from fleet.core.gating import (
     due_of,
     failures,
     folded,
+    paused,
     views_of,
     waits_for,
     with_open,
@@ -103,8 +104,10 @@ class _Look:
     def run(self) -> Advance:
         for overlay, facts in self.facts.items():
             row = stamped(self.rows[overlay], facts, self.now)
+            groups = self.groups[overlay] = groups_of(row, facts, self.now)
+            row = paused(row, facts.stages, groups, self.now)
             row = standing_still(row) if self._stopped(overlay) else folded(row, facts.stages, facts.readings, self.now)
-            self.rows[overlay], self.groups[overlay] = row, groups_of(row, facts, self.now)
+            self.rows[overlay] = row
             for stage, group in zip(facts.stages, self.groups[overlay], strict=True):
                 self.loads.setdefault(stage.name, Load()).add(stage, group)
                 self.dues += [group.due] if group.due is not None else []
@@ -228,9 +231,10 @@ class _Look:
         name, lost = stage.name, self.facts[overlay].lost_in(stage)
         is_judged = not group.size or group.there or (not group.ready and row.excused.issuperset(group.others))
         is_calm = group.is_settled and bool(is_judged) and not lost
-        if not is_calm:
+        if not is_calm and (lost or name not in row.still):
             if name in row.calm:
-                row = replace(row, calm={key: at for key, at in row.calm.items() if key != name})
+                calm, still = ({key: at for key, at in of.items() if key != name} for of in (row.calm, row.still))
+                row = replace(row, calm=calm, still=still)
             row = without(row, stage)
         asks = not stopped and missing_of(self.passage, stage) > 0
         row = asking(row, stage, self.now, self.wall) if asks else without_asking(row)
@@ -316,8 +320,10 @@ class _Look:
             return StepState.WAITS, stopped
         if gate := self._gate(stage, facts, row):
             return StepState.WAITS, gate
-        if stage.name in row.calm:
-            soak, measures = row.calm[stage.name] + stage.step.soak_seconds - self.now, waits_for(row, stage, self.now)
+        at = row.still.get(stage.name, self.now)
+        soak = row.calm.get(stage.name, at) + stage.step.soak_seconds - at
+        if stage.name in row.calm and stage.name not in row.still:
+            measures = waits_for(row, stage, self.now)
             if soak > 0 or not measures:
                 return StepState.SOAKS, "; ".join(filter(None, (f"soaks for {_span(soak)} more", measures)))
             return StepState.WAITS, measures
@@ -325,7 +331,9 @@ class _Look:
             return StepState.WAITS, f"no cluster of it can be judged; {without}"
         moving, lost = group.moving(), facts.stuck_at(stage)
         state = StepState.WAITS if lost and not moving and not group.ready else StepState.RUNS
-        return state, "; ".join(filter(None, (f"waits for {', '.join(_named(facts, moving))}" if moving else "", lost)))
+        waits = f"waits for {', '.join(_named(facts, moving))}" if moving else ""
+        rest = f"{_span(soak)} of its soak are left" if stage.name in row.still and soak > 0 else ""
+        return state, "; ".join(filter(None, (waits, rest, lost)))
 
     def _turn(self, stage: Stage, stopped: str, why: str, behind: str) -> str:
         """Why a unit that could be released is not."""

@@ -236,7 +236,7 @@ def _ahead(row: Row, facts: RowFacts, courses: Sequence[Course], now: float) -> 
     points = [_Point(0.0, 0.0) for _ in comparable]
     stood = late = 0.0
     if since is not None:  # it soaks: how long is known
-        waits = max(0.0, since + waits - now)
+        waits = max(0.0, since + waits - row.still.get(stage.name, now))
     else:
         opened = row.opened.get(stage.name, now)
         expected = [name for name in touched if not _is_left_out(row, name, facts.units.get(name))]

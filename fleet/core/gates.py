@@ -68,6 +68,7 @@ class GateState:
     last: Reading | None = None
     why: str = ""  # it failed
     is_blind: bool = False  # it failed, and its last reading was not bad: nothing is known against the change
+    stood: float = 0.0  # seconds since it opened in which its step stood still: no part of its timeout and window
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,14 @@ def _folded(gate: Gate, state: GateState, reading: Reading) -> GateState:
             assert_never(reading.word)
 
 
+def delayed(state: GateState, seconds: float) -> GateState:
+    """A gate whose step stood still for some time, and was not read. `opened` stays: a Job that runs is found by it."""
+    if state.verdict is not Verdict.WAITS:
+        return state
+    since = state.good_since + seconds if state.good_since is not None else None
+    return replace(state, good_since=since, stood=state.stood + seconds)
+
+
 def next_at(gate: Gate, state: GateState) -> float:
     """When its next reading is due."""
     return state.opened if state.last is None else state.last.asked_at + gate.interval_seconds
@@ -151,12 +160,12 @@ def expires_at(gate: Gate, state: GateState) -> float:
     That is while it reads well, until the end of the window that it is in, and with a bad reading that is forgiven,
     until the next one.
     """
-    end, since = state.opened + gate.timeout_seconds, state.good_since
+    end, since = state.opened + gate.timeout_seconds + state.stood, state.good_since
     spare = gate.interval_seconds + 2 * READ_SECONDS  # the reading that decides comes a while after it was due
     if since is not None and since < end:
         return max(end, since + gate.window_seconds + spare)
     if state.last is not None and state.last.word is Word.BAD:
-        return max(end, state.last.asked_at + spare)
+        return max(end, state.last.asked_at + state.stood + spare)
     return end
 
 
@@ -240,6 +249,7 @@ def _encoded(state: GateState) -> list[object]:
         [last.word.value, last.text, last.at, last.asked_at] if last is not None else None,
         state.why,
         state.is_blind,
+        state.stood,
     ]
 
 
@@ -258,6 +268,7 @@ def _decoded(
     last: tuple[str, str, float, float] | None,
     why: str,
     is_blind: bool,
+    stood: float = 0.0,
 ) -> GateState:
     reading = None if last is None else Reading(Word(last[0]), *last[1:])
-    return GateState(Digest(spec), opened, Verdict(verdict), good_since, bad, readings, reading, why, is_blind)
+    return GateState(Digest(spec), opened, Verdict(verdict), good_since, bad, readings, reading, why, is_blind, stood)

@@ -1,7 +1,8 @@
 """The gates of one overlay's way: which are open, what was read of each, which of them stop it. Pure.
 
 Gates of a step open when all its clusters are Healthy, and are read while it soaks; a cluster that falls ill closes
-them, and they begin anew. A step without clusters opens its gates when its turn comes.
+them, and they begin anew. One that had it and cannot be reached says neither: soak and gates stand still meanwhile. A
+step without clusters opens its gates when its turn comes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fleet.core.gates import (
     GateState,
     Reading,
     Verdict,
+    delayed,
     expires_at,
     judge_gate,
     key_of,
@@ -29,6 +31,7 @@ from fleet.core.gates import (
 )
 from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.passage import Row
+from fleet.core.standings import Group
 from fleet.core.steps import Stage
 from fleet.values import dataclass
 
@@ -61,13 +64,30 @@ def _found(gate: Gate, fleet: Fleet) -> Gate:
     return replace(gate, check=replace(check, file=fleet.gate_jobs.get(check.path, ""), at=fleet.commit))
 
 
+def paused(row: Row, stages: Sequence[Stage], groups: Sequence[Group], now: float) -> Row:
+    """The row whose calm steps stand still while a part of them cannot be seen, and go on where they stood then."""
+    calm, gates, still = dict(row.calm), dict(row.gates), dict[str, float]()
+    for stage, group in zip(stages, groups, strict=True):
+        name, since = stage.name, row.still.get(stage.name)
+        if name in row.passed or name not in calm:
+            continue
+        if group.is_unseen:
+            still[name] = now if since is None else since
+        elif since is not None:
+            calm[name] += now - since
+            mine = {key_of(name, gate) for gate in stage.step.gates} & gates.keys()
+            gates |= {key: delayed(gates[key], now - since) for key in mine}
+    return row if still == row.still else replace(row, calm=calm, gates=gates, still=still)
+
+
 def folded(row: Row, stages: Sequence[Stage], readings: Mapping[str, Reading], now: float) -> Row:
     """The row with its new readings judged; a gate whose spec was edited is closed, and opens anew."""
     states: dict[str, GateState] = {}
-    for _, gate, key in _open(row, stages):
+    for stage, gate, key in _open(row, stages):
         state = row.gates[key]
         if state.spec == spec_of(gate):
-            states[key] = judge_gate(gate, state, readings.get(key), now)
+            is_still = stage.name in row.still
+            states[key] = state if is_still else judge_gate(gate, state, readings.get(key), now)
     over = {key: state for key, state in row.gates.items() if key.partition("/")[0] in row.passed}
     states = {**over, **states}
     return row if states == row.gates else replace(row, gates=states)
@@ -142,6 +162,7 @@ def due_of(row: Row, stages: Sequence[Stage], now: float) -> Iterator[float]:
 
 def views_of(row: Row, stage: Stage, now: float) -> tuple[GateView, ...]:
     """All gates of a step, for people."""
+    now = row.still.get(stage.name, now)
     return tuple(_view(gate, row.gates.get(key_of(stage.name, gate)), now) for gate in stage.step.gates)
 
 

@@ -66,6 +66,7 @@ class Row:
     passed: frozenset[str] = frozenset()  # names of steps that are over
     opened: Moments = field(default_factory=dict[str, float])  # by step: when its turn came
     calm: Moments = field(default_factory=dict[str, float])  # by step: since when all of it is Healthy
+    still: Moments = field(default_factory=dict[str, float])  # of these: since when that cannot be seen, in an outage
     landed: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # first Healthy on it, when
     disturbed: bool = False  # it was halted or paused on its way: no measure for later ones
     excused: frozenset[ClusterName] = frozenset()  # a person went on without them
@@ -286,6 +287,7 @@ def _row(row: Row) -> dict[str, Any]:
         "passed": sorted(row.passed),
         "opened": dict(row.opened),
         "calm": dict(row.calm),
+        "still": dict(row.still),
         "landed": dict(row.landed),
         "disturbed": row.disturbed,
         "excused": sorted(row.excused),
@@ -336,6 +338,7 @@ def _read_row(value: Any, *, outcome: str = "") -> Row:
         passed=frozenset(value["passed"]),
         opened=dict(value["opened"]),
         calm=dict(value["calm"]),
+        still=dict(value.get("still", {})),
         landed={ClusterName(cluster): at for cluster, at in value.get("landed", {}).items()},
         disturbed=value.get("disturbed", False),
         excused=frozenset(map(ClusterName, value["excused"])),

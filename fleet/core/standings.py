@@ -41,7 +41,8 @@ class Group:
     """The clusters of one stage that a row changes, by how they stand, each list in the order of the stage.
 
     others: all that are neither there nor ready, with the reason in words; held: those left out that have a part of
-    it, or get it as soon as a person decides; missing: those of all clusters of the stage, changed or not, that are
+    it, or get it as soon as a person decides; gone: those on their way that were there already, and cannot be reached;
+    missing: those of all clusters of the stage, changed or not, that are
     not available; due: when the first of them is late, None for never.
     """
 
@@ -53,6 +54,7 @@ class Group:
     failed: list[ClusterName] = field(default_factory=list[ClusterName])
     others: dict[ClusterName, str] = field(default_factory=dict[ClusterName, str])
     held: list[ClusterName] = field(default_factory=list[ClusterName])
+    gone: list[ClusterName] = field(default_factory=list[ClusterName])
     missing: list[ClusterName] = field(default_factory=list[ClusterName])
     due: float | None = None
 
@@ -65,6 +67,11 @@ class Group:
     def is_settled(self) -> bool:
         """Whether all are there or left out."""
         return not self.ready and len(self.left) == len(self.others)
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether the same would be so, but for those that were there already and cannot be reached."""
+        return bool(self.gone) and not self.ready and len(self.left) + len(self.gone) == len(self.others)
 
     @property
     def under_way(self) -> list[ClusterName]:
@@ -177,6 +184,8 @@ def _group(row: Row, stage: Stage, facts: RowFacts, now: float) -> Group:
         if standing is _FLIGHT:
             group.flight.append(name)
             group.others[name] = fact.why or _ON_ITS_WAY
+            if condition is _AWAY and name in row.landed:
+                group.gone.append(name)
         else:
             _of(group, standing).append(name)
             group.others[name] = fact.why or standing.value

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core.three_clusters import DEV, NONE, ONE, PROD, TWO, WEB, Conditions, World
+import pytest
+from core.three_clusters import DEV, NONE, ONE, ONLY_ONE, PROD, TWO, WEB, Conditions, World
 
-from fleet.core.fleet import Amount, Step
+from fleet.core.advance import Advance, StepState
+from fleet.core.fleet import Amount, Gate, HttpCheck, Step
+from fleet.core.gates import Reading, Verdict, Word
+from fleet.core.passage import Row, decode_passages, encode_passages
 from fleet.core.rollout_facts import Condition
 
 AWAY, BUSY = Condition.AWAY, Condition.BUSY
@@ -80,3 +84,130 @@ def test_an_outage_before_it_was_released_gives_a_cluster_no_more_time() -> None
     assert world.last.halted is None
     at(world, 1400.0, {TWO: BUSY})
     assert world.last.halted is not None
+
+
+# Amid a soak
+
+GATE = Gate("errors", HttpCheck("https://x"), PROD.origin, 30.0, 1200.0, 600.0, 0)
+SOAKS = replace(PROD, soak_seconds=600.0)
+
+
+def soaking(world: World) -> Row:
+    return world.last.rows[WEB]
+
+
+def read(world: World, now: float, word: Word, conditions: Conditions = NONE) -> Advance:
+    return world.look(now, web=world.facts(WEB, conditions, readings={"prod/errors": Reading(word, "x", 0.0, now)}))
+
+
+def test_a_moments_outage_of_a_cluster_that_has_it_adds_no_more_than_itself_to_a_soak() -> None:
+    world = World(SOAKS)
+    at(world, 0.0)
+    at(world, 1.0)
+    at(world, 595.0, {TWO: AWAY})
+    found = world.look(600.0, web=world.facts(WEB, {TWO: AWAY}))
+    assert found.steps[0].state is StepState.RUNS
+    assert found.steps[0].why == "waits for prod-2; 6s of its soak are left"
+    at(world, 605.0, {TWO: AWAY, ONE: AWAY})  # another one, before the first is back
+    at(world, 610.0, {ONE: AWAY})
+    assert not soaking(world).passed
+    assert world.look(625.0).steps[0].why == "soaks for 6s more"
+    at(world, 630.9)
+    assert not soaking(world).passed, "time away is no soak"
+    at(world, 631.0)
+    assert "prod" in soaking(world).passed
+
+
+def test_an_outage_of_the_only_cluster_of_a_step_pauses_its_soak_too() -> None:
+    world = World(replace(ONLY_ONE, soak_seconds=600.0), LAST)
+    at(world, 0.0)
+    at(world, 1.0)
+    at(world, 500.0, {ONE: AWAY})
+    at(world, 560.0)
+    at(world, 660.9)
+    assert world.has(ONE)
+    at(world, 661.0)
+    assert not world.has(ONE)
+
+
+def test_a_soak_goes_on_without_a_cluster_that_was_lost_for_the_whole_time() -> None:
+    world = World(SOAKS)
+    at(world, 0.0)
+    at(world, 1.0)
+    at(world, 101.0, {TWO: AWAY})
+    at(world, 700.9, {TWO: AWAY})
+    at(world, 701.0, {TWO: AWAY})
+    at(world, 1200.9, {TWO: AWAY})
+    assert not soaking(world).passed
+    at(world, 1201.0, {TWO: AWAY})
+    assert "prod" in soaking(world).passed
+
+
+@pytest.mark.parametrize("after", [BUSY, Condition.BAD])
+def test_twin_what_is_not_healthy_after_its_outage_begins_the_soak_anew(after: Condition) -> None:
+    world = World(SOAKS)
+    at(world, 0.0)
+    at(world, 1.0)
+    at(world, 595.0, {TWO: AWAY})
+    at(world, 600.0, {TWO: after})
+    assert not soaking(world).calm
+
+
+def test_twin_what_was_never_there_and_is_lost_is_no_pause() -> None:
+    world = World(SOAKS)
+    at(world, 0.0)
+    at(world, 1.0, {TWO: AWAY})
+    assert not soaking(world).calm
+    at(world, 300.0)
+    at(world, 899.9)
+    assert not soaking(world).passed
+    at(world, 900.0)
+    assert soaking(world).passed
+
+
+def test_an_outage_drops_no_gate_and_its_time_is_none_of_the_gates_window() -> None:
+    world = World(replace(PROD, gates=(GATE, replace(GATE, name="once", window_seconds=0.0))))
+    at(world, 0.0)
+    at(world, 1.0)
+    once = {"prod/once": Reading(Word.GOOD, "x", 0.0, 1.0)}
+    world.look(2.0, web=world.facts(WEB, readings={**once, "prod/errors": Reading(Word.GOOD, "x", 0.0, 1.0)}))
+    read(world, 301.0, Word.GOOD)
+    for now in (311.0, 400.0):
+        assert not world.look(now, web=world.facts(WEB, {TWO: AWAY})).asks, "nothing is read meanwhile"
+    assert soaking(world).gates["prod/once"].verdict is Verdict.PASSED
+    state = soaking(world).gates["prod/errors"]
+    assert [ask.gate.name for ask in world.look(411.0).asks] == ["errors"]
+    assert soaking(world).gates["prod/errors"].opened == state.opened, "a Job that runs is found again by it"
+    for now in (411.0, 600.0, 700.9):
+        read(world, now, Word.GOOD)
+        assert soaking(world).gates["prod/errors"].verdict is Verdict.WAITS
+    read(world, 701.0, Word.GOOD)
+    assert "prod" in soaking(world).passed
+
+
+def test_an_outage_is_no_time_of_a_gates_timeout() -> None:
+    world = World(replace(PROD, gates=(replace(GATE, window_seconds=0.0),)))
+    at(world, 0.0)
+    at(world, 1.0)
+    at(world, 1100.0, {TWO: AWAY})
+    at(world, 1300.0, {TWO: AWAY})
+    at(world, 1400.0)
+    assert world.last.halted is None
+    at(world, 1500.9)
+    assert world.last.halted is None
+    at(world, 1501.0)
+    assert world.last.halted is not None
+
+
+def test_what_stands_still_is_known_after_a_restart() -> None:
+    world = World(replace(SOAKS, gates=(GATE,)))
+    at(world, 0.0)
+    at(world, 1.0)
+    at(world, 595.0, {TWO: AWAY})
+    world.kept = decode_passages(encode_passages(world.kept))
+    assert soaking(world).still == {"prod": 595.0}
+    at(world, 605.0)
+    kept = soaking(world)
+    assert (kept.calm, kept.still, kept.gates["prod/errors"].stood) == ({"prod": 11.0}, {}, 10.0)
+    world.kept = decode_passages(encode_passages(world.kept))
+    assert soaking(world) == kept

@@ -42,6 +42,7 @@ CLUSTERS = {
 }
 OVERLAYS = (OverlayName("api"), OverlayName("web"))
 HEALTH = {Condition.WELL: Health.HEALTHY, Condition.BUSY: Health.PROGRESSING, Condition.BAD: Health.DEGRADED}
+_UNSEEN = (Condition.AWAY, Condition.STOPPED, Condition.HELD)
 PATIENCE, KEEP = 60.0, 5.0
 WAIT = 90.0  # for approvals, where they have a timeout
 GATE = Gate("errors", HttpCheck("https://x"), HERE, interval_seconds=10.0, timeout_seconds=50.0, retries=1)
@@ -93,7 +94,8 @@ class Rollouts(RuleBasedStateMachine):
         self.turn = 0
         self.begun: dict[tuple[Revision, OverlayName], int] = {}  # at which turn each row began with its results
         self.said: dict[tuple[Revision, str], dict[str, int]] = {}  # at which turn who approved each step
-        self.trouble: dict[tuple[Revision, OverlayName, str], float] = {}  # uptime when a step was last not calm
+        # Of each step that was not calm: for how long it is since, and at which uptime that was seen last.
+        self.calm: dict[tuple[Revision, OverlayName, str], tuple[float, float | None]] = {}
         self.last: dict[Revision, Advance] = {}
         self.proven: set[tuple[UnitName, str]] = set()  # of each unit: results with which its step was over
         self.went_back: set[OverlayName] = set()  # by a person, and nothing was released to them since
@@ -194,6 +196,28 @@ class Rollouts(RuleBasedStateMachine):
                 self.reach(name, False)
             self.time_passes(20.0)
             self.lose(())
+
+    @rule(lost=st.lists(names, min_size=1, max_size=3, unique=True), after=st.sampled_from(["well", "well", "busy"]))
+    def some_are_lost_for_a_moment_amid_a_soak(self, lost: list[ClusterName], after: str) -> None:
+        """One after the other, and back in the same order; there were no other troubles."""
+        self.mend()
+        self.word = Word.GOOD
+        self.commit_everywhere(OVERLAYS)
+        for _ in range(4):
+            self.look()
+            self.a_calm_while(0, agreed=True)
+            self.all_report_well()
+            self.time_passes(1.0)
+        for there in (False, True):
+            for name in lost:
+                self.reach(name, there)
+                self.look()
+                self.time_passes(20.0 if not there else 1.0)
+        self.report(OVERLAYS[0], lost[0], after)
+        self.look()
+        self.time_passes(1.0)
+        self.all_report_well()
+        self.time_passes(1.0)
 
     @rule(name=names, stop=st.booleans())
     def suspend(self, name: ClusterName, stop: bool) -> None:
@@ -355,7 +379,7 @@ class Rollouts(RuleBasedStateMachine):
                 assert is_left or any(fact.released for fact in known), "went past a step that was not begun"
         self.note_proven(passage, after)
         self.kept = settle(self.kept, after, self.wall)
-        self.trouble.clear()
+        self.calm.clear()
 
     @rule(overlay=overlays)
     def roll_one_back(self, overlay: OverlayName) -> None:
@@ -459,7 +483,7 @@ class Rollouts(RuleBasedStateMachine):
                     self.begun[passage.commit, overlay] = self.turn
                     self.began[passage.commit, overlay] = self.uptime
                     # No soak is over that began with an earlier row.
-                    self.trouble |= {(passage.commit, overlay, stage.name): self.uptime for stage in self.stages}
+                    self.calm |= {(passage.commit, overlay, stage.name): (0.0, None) for stage in self.stages}
         self.kept = kept
 
     def look(self) -> None:
@@ -491,7 +515,7 @@ class Rollouts(RuleBasedStateMachine):
             self.hold(unit, Rendered(Digest(self.units[unit]), passage.commit))
             self.went_back.discard(unit.overlay)
             stage = next(stage for stage in self.stages if unit.cluster in stage.clusters)
-            self.trouble[passage.commit, unit.overlay, stage.name] = self.uptime
+            self.calm[passage.commit, unit.overlay, stage.name] = 0.0, None
         self.kept = settle(self.kept, replace(passage, rows=rows), self.wall)
         if found.releases:
             self.stored_clock = self.clock
@@ -596,15 +620,29 @@ class Rollouts(RuleBasedStateMachine):
                     for name, fact in others.items()
                 )
                 key = (before.commit, overlay, stage.name)
-                if touched and not calm:
-                    self.trouble[key] = self.uptime
+                if touched:
+                    self.note_calm(key, calm, others)
                 if stage.name in row.passed - before.rows[overlay].passed:
                     assert not self.lost_among(overlay, stage.clusters), "over, and of a cluster nothing is known"
                     for gate in stage.step.gates:
                         assert row.gates[key_of(stage.name, gate)].verdict is Verdict.PASSED
                 if stage.name in row.passed - before.rows[overlay].passed and touched:
                     assert calm or set(touched) <= row.excused, "a step was over too early"
-                    assert self.uptime - self.trouble.get(key, -1e9) >= stage.step.soak_seconds, "a soak was cut short"
+                    soaked, _ = self.calm.get(key, (1e9, None))
+                    assert soaked >= stage.step.soak_seconds, "a soak was cut short"
+
+    def note_calm(
+        self, key: tuple[Revision, OverlayName, str], calm: bool, others: Mapping[ClusterName, UnitFact]
+    ) -> None:
+        """Only time between two looks that both saw all of it Healthy is soak; only an outage keeps what was before."""
+        if key not in self.calm and calm:
+            return
+        soaked, seen = self.calm.get(key, (0.0, None))
+        if calm:
+            self.calm[key] = soaked + (self.uptime - seen if seen is not None else 0.0), self.uptime
+        else:
+            is_outage = all(fact.condition in _UNSEEN for fact in others.values())
+            self.calm[key] = soaked if is_outage else 0.0, None
 
     def check_way(self, before: Passage, found: Advance) -> None:
         """Whatever a row takes for its part: what an earlier step has was proven there before it goes on."""

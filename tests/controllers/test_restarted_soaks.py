@@ -1,0 +1,114 @@
+"""A hub that was killed amid a soak: the same is left of it, and the gates that passed have passed (issue 7)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from controllers.rig import Brain
+from controllers.test_rollout_life import DEV, FIRST, cluster, fleet_file, last, web
+from controllers.test_rollouts import settle
+
+from fleet.controllers.rollouts import CLOCK_SECONDS, DEAF_SECONDS, Rollouts
+from fleet.core.gates import Read, Verdict, Word
+from fleet.core.ids import ClusterName, UnitName
+
+GATES = "[{name: ok, http: {url: 'https://x', contains: ok}, window: 0s, timeout: 10h}]"
+SOAKS = f"[{{name: dev, environments: [dev], soak: 9h, gates: {GATES}}}, {{name: prod, rest: true}}]"
+UNIT = UnitName.parse(f"web@{DEV}")
+
+
+class Loop:
+    """Rollouts of a brain on a clock that a test moves."""
+
+    def __init__(self, brain: Brain) -> None:
+        self.brain, self.now = brain, 0.0
+        self.rollouts = Rollouts(
+            state=brain.state, board=brain.board, releases=brain.releases, view=brain.view, bells=brain.bells,
+            gates=brain.gates, wall=brain.wall, clock=lambda: self.now,
+        )  # fmt: skip
+
+    async def look(self, seconds: float = 1.0) -> None:
+        self.now += seconds
+        await self.rollouts.look()
+
+    @property
+    def left(self) -> int:
+        """Seconds of the soak."""
+        (found,) = self.brain.view.advances.values()
+        why = found.steps[0].why
+        minutes, seconds = why.removeprefix("soaks for ").removesuffix("s more").split("m")
+        return int(minutes) * 60 + int(seconds)
+
+
+async def soaking(brain: Brain) -> Loop:
+    """Web 2 is Healthy on dev-1 for an hour, and its gate has passed."""
+    loop = Loop(brain)
+    await loop.rollouts.start()
+    await brain.commit({**fleet_file(SOAKS), **cluster(DEV), **cluster(FIRST), **web("1")})
+    await settle(brain, loop.rollouts)
+    await brain.commit(web("2"))
+    await settle(brain, loop.rollouts)
+    await brain.measure.answers.put(Read(Word.GOOD, "ok"))
+    await loop.look()
+    await asyncio.sleep(0.01)
+    for _ in range(3600 // 4):
+        await loop.look(4.0)
+    return loop
+
+
+async def connect(brain: Brain, name: str, *, judged: bool) -> None:
+    """A worker's first word, of the cluster alone; or its second, of the units."""
+    known = brain.view.clusters[ClusterName(name)]
+    if not judged:
+        began = brain.wall()
+        await brain.intake.send(replace(known, epoch=known.epoch + 1, at=began, began_at=began))
+        return
+    units = tuple(report for unit, report in brain.view.units.items() if unit.cluster == name)
+    await brain.intake.send(replace(known, sequence=known.sequence + 1, at=brain.wall(), units=units))
+
+
+@pytest.mark.parametrize("slow", [2.0, DEAF_SECONDS + 20.0], ids=["soon", "twin: only after a minute"])
+async def test_a_restarted_hub_waits_for_its_units_and_has_the_same_soak_left(brain: Brain, slow: float) -> None:
+    before = await soaking(brain)
+    left, gate = before.left, last(brain).rows[UNIT.overlay].gates["dev/ok"]
+    assert (round(left / 3600), gate.verdict) == (8, Verdict.PASSED)
+    again = await brain.restart()
+    loop = Loop(again)
+    await again.commits.fetch_once()
+    await loop.rollouts.start()
+    await loop.look()
+    assert not again.view.advances, "nobody spoke yet"
+    for name in (DEV, FIRST):
+        await connect(again, name, judged=False)
+    assert UNIT in again.view.unspoken
+    for _ in range(int(slow * 2)):
+        await loop.look(0.5)
+    assert bool(again.view.advances) == (slow > DEAF_SECONDS)
+    await loop.look()
+    for name in (DEV, FIRST):
+        await connect(again, name, judged=True)
+    await loop.look()
+    assert left - 2 <= loop.left <= left + CLOCK_SECONDS
+    assert last(again).rows[UNIT.overlay].gates["dev/ok"] == gate
+    await again.close()
+
+
+async def test_twin_what_cannot_be_reached_after_a_restart_keeps_nobody_waiting_for_its_units(brain: Brain) -> None:
+    await soaking(brain)
+    again = await brain.restart()
+    loop = Loop(again)
+    await again.commits.fetch_once()
+    await loop.rollouts.start()
+    await connect(again, DEV, judged=False)
+    await connect(again, DEV, judged=True)
+    known = again.view.clusters[ClusterName(FIRST)]
+    await again.intake.send(
+        replace(
+            known, epoch=known.epoch + 1, at=again.wall(), began_at=again.wall(), reachable=False, reason="Unreachable"
+        )
+    )
+    await loop.look()
+    assert round(loop.left / 3600) == 8
+    await again.close()
