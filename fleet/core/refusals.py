@@ -49,6 +49,7 @@ GUARDS: tuple[Guard, ...] = (
         ("items of another kind", "R5", "objects:_items", "AnswerInvalid"),
         ("a list that ends too early", "R19 R5", "objects:ClusterKube._pages", "AnswerInvalid"),
         ("a list ends only at its last page", "R19", "objects:ClusterKube._pages", "AnswerInvalid"),
+        ("a kind stays in its cluster's paths", "R1 R31", "paths:is_place", "AnswerInvalid"),
         ("a delete carries UID and version", "R11", "objects:ClusterKube.delete", ""),
         ("calls of one cluster are bounded", "R18", "gate:Gate.enter", ""),
         ("every call has a deadline", "R19", "transport:Transport._within", ""),

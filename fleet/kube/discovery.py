@@ -13,6 +13,7 @@ from fleet.core.documents import Document, documents_at, items_at, text_at
 from fleet.errors import AnswerInvalid, ClusterError
 from fleet.kube.answers import document_of, error_of
 from fleet.kube.exchange import Request
+from fleet.kube.paths import is_place
 from fleet.kube.transport import Transport
 from fleet.ports.kube import Catalog, ServedKind
 from fleet.values import dataclass, field
@@ -30,7 +31,11 @@ class _Kinds:
     found: dict[tuple[str, str], list[ServedKind]] = field(default_factory=dict[tuple[str, str], list[ServedKind]])
     unknown: set[str] = field(default_factory=set[str])
 
-    def add(self, kind: ServedKind) -> None:
+    def add(self, kind: ServedKind, group: str) -> None:
+        """Take over what a group lists; what leads out of the cluster's own paths makes the group unknown."""
+        if not is_place(kind.group, kind.version, kind.plural):
+            self.unknown.add(group)
+            return
         self.found.setdefault((kind.group, kind.kind), []).append(kind)
 
     def catalog(self) -> Catalog:
@@ -79,7 +84,8 @@ def add_aggregated(kinds: _Kinds, document: Document) -> None:
                         plural=text_at(resource, "resource"),
                         namespaced=text_at(resource, "scope") == "Namespaced",
                         verbs=_texts(resource, "verbs"),
-                    )
+                    ),
+                    name,
                 )
 
 
@@ -99,11 +105,13 @@ def add_resource_list(kinds: _Kinds, group: str, version: str, document: Documen
         plural = text_at(resource, "name")
         if "/" not in plural:
             namespaced, verbs = resource.get("namespaced") is True, _texts(resource, "verbs")
-            kinds.add(ServedKind(group, version, text_at(resource, "kind"), plural, namespaced, verbs))
+            kinds.add(ServedKind(group, version, text_at(resource, "kind"), plural, namespaced, verbs), group)
 
 
 async def _add_legacy(transport: Transport, kinds: _Kinds, pairs: Iterable[tuple[str, str]]) -> None:
-    ordered = list(pairs)
+    said = list(pairs)
+    ordered = [(group, version) for group, version in said if is_place(group, version)]
+    kinds.unknown |= {group for group, _ in said} - {group for group, _ in ordered}
     answers = await asyncio.gather(*(_resource_list(transport, group, version) for group, version in ordered))
     for (group, version), answer in zip(ordered, answers, strict=True):
         if answer is None:

@@ -1,4 +1,7 @@
-"""URL paths of kinds and objects, escaped; a name that could reach further than one object is refused."""
+"""URL paths of kinds and objects, escaped; a name that could reach further than one object is refused.
+
+What a cluster calls its kinds is part of them too: behind one host there may be other clusters, a path away.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,29 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import quote, urlencode
 
-from fleet.errors import ObjectInvalid
+from fleet.core.ids import is_dns_label, is_dns_subdomain
+from fleet.errors import AnswerInvalid, ObjectInvalid
 from fleet.ports.kube import ServedKind
 
 _HARMLESS = re.compile(r"[A-Za-z0-9._:-]+").fullmatch
 
 
+def is_place(group: str, version: str, plural: str = "-") -> bool:
+    """Whether what a cluster says of a kind is one segment of a path each, and so stays within its own."""
+    is_group = not group or is_dns_subdomain(group)
+    return is_group and is_dns_label(version) and _is_segment(plural)
+
+
 @lru_cache(maxsize=4096)
 def collection(kind: ServedKind, namespace: str) -> str:
     """The path of all objects of a kind, in a namespace or ("") in all."""
+    if not is_place(kind.group, kind.version, kind.plural):
+        called = f"{kind.group}/{kind.version}/{kind.plural}"
+        raise AnswerInvalid(
+            f"{kind.kind!r:.100} cannot be addressed",
+            why=f"the cluster calls it {called!r:.200}, which leads out of its own paths",
+            next_step="see what answers at this address",
+        )
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     if not kind.namespaced or not namespace:
         return f"{root}/{kind.plural}"
@@ -45,8 +62,12 @@ def is_secret(kind: ServedKind) -> bool:
     return kind.kind == "Secret" and not kind.group
 
 
+def _is_segment(text: str) -> bool:
+    return _HARMLESS(text) is not None and text not in (".", "..")
+
+
 def _segment(name: str, kind: ServedKind) -> str:
-    if _HARMLESS(name) and name not in (".", ".."):
+    if _is_segment(name):
         return name
     if name in ("", ".", "..") or "/" in name or "%" in name:
         raise _refused(kind, name, "a name is one path segment without / and %")

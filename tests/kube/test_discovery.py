@@ -9,6 +9,7 @@ import pytest
 from kube.hostile import Asked, Reply, World, as_json, refusal
 
 from fleet.errors import AnswerInvalid, ServerFailed
+from fleet.ports.kube import ServedKind
 
 
 def resource(plural: str, kind: str, scope: str = "Namespaced", group: str = "") -> dict[str, Any]:
@@ -105,6 +106,60 @@ async def test_the_older_form_gives_the_same_and_a_group_that_fails_is_unknown(w
     assert (deployment.version, deployment.versions) == ("v1", ("v1", "v1beta1"))
     assert catalog.unknown == {"broken.io"}
     assert {key for key in catalog.kinds if not key[0]} == {("", "Pod")}
+
+
+ELSEWHERE = "../../../../prod/apis/apps/v1/deployments"
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "plural"),
+    [
+        ("v1", "apps", ELSEWHERE),
+        ("v1", "apps", "deployments?force=true&x="),
+        ("v1", "apps", "%2e%2e"),
+        ("v1", "apps", ".."),
+        ("v1", "apps", ""),
+        ("v1", "../../prod/apis/apps", "deployments"),
+        ("../../prod/apis/apps/v1", "apps", "deployments"),
+    ],
+)
+async def test_a_kind_that_leads_out_of_its_clusters_paths_is_unknown_and_never_asked_for(
+    world: World, name: str, of: str, plural: str
+) -> None:
+    bad = group("apps", version(name, resource(plural, "Deployment", group=of)))
+    good = group("batch", version("v1", resource("jobs", "Job", group="batch")))
+    serving(world, {"/api": CORE, "/apis": {"kind": "APIGroupDiscoveryList", "items": [bad, good]}})
+    async with world.connected() as kube:
+        catalog = await kube.discover()
+        assert (catalog.find("batch", "Job") is not None, catalog.unknown) == (True, {"apps"})
+        assert [kind for _, kind in catalog.kinds] == ["Pod", "Job"]
+        before = len(world.server.asked)
+        served = ServedKind(of, name, "Deployment", plural, True, frozenset())
+        with pytest.raises(AnswerInvalid, match="cannot be addressed"):
+            await kube.apply(served, "shop", "web", b"{}")
+        with pytest.raises(AnswerInvalid, match="cannot be addressed"):
+            await kube.list(served)
+        assert len(world.server.asked) == before
+
+
+@pytest.mark.parametrize(("called", "name"), [("apps", "../../prod/apis/apps/v1"), ("../../prod/apis/apps", "v1")])
+async def test_a_version_that_leads_out_of_its_clusters_paths_is_not_asked_for(
+    world: World, called: str, name: str
+) -> None:
+    bad = {"name": called, "versions": [{"version": name}], "preferredVersion": {"version": name}}
+    serving(world, older_form(**{"/apis": {"kind": "APIGroupList", "groups": [bad]}}))
+    async with world.connected() as kube:
+        assert (await kube.discover()).unknown == {called}
+    assert not [asked.path for asked in world.server.asked if "prod" in asked.path]
+
+
+async def test_the_names_of_metrics_are_places_too(world: World) -> None:
+    metrics = group("external.metrics.k8s.io", version("v1beta1", resource("s0_queue:depth", "MetricValueList")))
+    custom = group("custom.metrics.k8s.io", version("v1beta1", resource("jobs.batch", "Rate")))
+    serving(world, {"/api": CORE, "/apis": {"kind": "APIGroupDiscoveryList", "items": [metrics, custom]}})
+    async with world.connected() as kube:
+        catalog = await kube.discover()
+    assert (catalog.unknown, len(catalog.kinds)) == (frozenset(), 3)
 
 
 async def test_without_the_core_group_nothing_is_said_at_all(world: World) -> None:

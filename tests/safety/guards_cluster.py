@@ -76,6 +76,11 @@ CASES: dict[str, Case] = {
         always("not following"), _TRANSPORT,
         "test_a_list_of_several_pages_is_whole test_a_list_whose_second_page_fails_is_no_list",
         "test_an_empty_list_is_an_empty_list"),
+    "a kind stays in its cluster's paths": case_of(
+        gives("True"), "kube/test_discovery.py",
+        "test_a_kind_that_leads_out_of_its_clusters_paths_is_unknown_and_never_asked_for "
+        "test_a_version_that_leads_out_of_its_clusters_paths_is_not_asked_for",
+        "test_the_names_of_metrics_are_places_too"),
     "a delete carries UID and version": case_of(
         swap("{'uid': uid}", "{}"), "kube/test_kube_contract.py::TestRealApiServer", "test_a_delete_hits_only_what_it_means",
         "test_a_finalizer_keeps_the_object_and_that_is_said"),
