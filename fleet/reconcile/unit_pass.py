@@ -48,12 +48,13 @@ from fleet.reconcile.contact import Contacts
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.hooks import HookRunner
 from fleet.reconcile.judging import sync_of
-from fleet.reconcile.memory import UnitState
+from fleet.reconcile.memory import UnitState, kind_of
 from fleet.reconcile.parent import Parents
 from fleet.reconcile.prune import Pruner
 from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.replace import Replacer
 from fleet.reconcile.reverify import Reverifier, carry_done
+from fleet.reconcile.served import is_gone
 from fleet.reconcile.site import Site
 from fleet.reconcile.stages import Stages, is_new
 from fleet.reconcile.standing import Leave, bundle_of
@@ -190,12 +191,15 @@ class UnitPass:
 
     async def _plan(self, unit: UnitState, told: UnitDesired, claims: Claims, leave: Leave) -> UnitPlan:
         site = self._site
+        gone = {kind for kind in site.missing_kinds if is_gone(site, kind)}
         live = {ref: self._seen(unit, ref) for ref in unit.refs() if self._can_tell(unit, ref)}
+        live |= {ref: None for ref in unit.refs() if kind_of(ref) in gone}
         complete: Complete | Incomplete = prove_complete(
             unit.name,
             bundle=unit.bundle,
             expected=bundle_of(told),
-            listed=[kind for kind, view in site.view.kinds.items() if not view.unknown],
+            listed={kind for kind, view in site.view.kinds.items() if not view.unknown} | gone,
+            silent=site.catalog.unknown,
             rows=unit.rows.values(),
             confirmed=unit.memory.confirmed,
         )
