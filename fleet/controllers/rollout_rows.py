@@ -11,7 +11,7 @@ from fleet.controllers.board import Board
 from fleet.core.fleet import Fleet, Unit, Unknown
 from fleet.core.gating import with_manifests
 from fleet.core.ids import ClusterName, OverlayName, UnitName
-from fleet.core.passage import Passages, Quarantined, Row
+from fleet.core.passage import Passages, Quarantine, Row
 from fleet.core.quarantine import with_found
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
@@ -144,7 +144,7 @@ class Rows:
         return is_newer or not (passage.stopped or is_quiet)
 
     def _is_well(self, fleet: Fleet, unit: Unit, result: Rendered, kept: Passages) -> bool:
-        fact = self._fact_of(fleet, unit, result, kept.quarantine.get(unit.name.overlay, {}))
+        fact = self._fact_of(fleet, unit, result, kept.quarantine)
         return fact.condition is Condition.WELL
 
     def _results_of(self, fleet: Fleet, group: _Group) -> Iterator[tuple[Unit, Result]]:
@@ -172,7 +172,7 @@ class Rows:
         staged = stages_of(policy, clusters, fleet.environments)
         stages = with_manifests(staged.stages, fleet)
         units = {
-            name: self._fact_of(fleet, unit, self._judged_by(unit, result, row), quarantine)
+            name: self._fact_of(fleet, unit, self._judged_by(unit, result, row), kept.quarantine)
             for name, (unit, result) in steps.items()
         }
         # A step whose clusters refuse what they should have now proves nothing: it is not one without a change.
@@ -205,7 +205,7 @@ class Rows:
             ),
         )
 
-    def _fact_of(self, fleet: Fleet, unit: Unit, result: Result, quarantine: Mapping[str, Quarantined]) -> UnitFact:
+    def _fact_of(self, fleet: Fleet, unit: Unit, result: Result, quarantine: Quarantine) -> UnitFact:
         return fact_of(
             unit,
             result=result,
@@ -213,13 +213,14 @@ class Rows:
             report=self.view.units.get(unit.name),
             cluster=self.view.clusters.get(unit.name.cluster),
             suspensions=self.board.standing.suspensions_of(unit),
-            quarantine=quarantine,
+            quarantine=quarantine.get(unit.name.overlay, {}),
             behind=behind_of(
                 unit,
                 fleet,
                 results=self.board.books.results,
                 building=self.view.rendering,
                 waits=self.board.books.waits,
+                quarantine=quarantine,
             ),
             now=self.wall(),
             is_unspoken=unit.name in self.view.unspoken,

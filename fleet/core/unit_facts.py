@@ -6,8 +6,9 @@ from collections.abc import Callable, Container, Mapping, Sequence
 
 from fleet.core.fleet import Fleet, OverlayState, Suspension, Unit
 from fleet.core.fold import Age, judge_age
-from fleet.core.ids import UnitName
-from fleet.core.passage import Quarantined
+from fleet.core.ids import UnitName, short
+from fleet.core.passage import Quarantine, Quarantined
+from fleet.core.quarantine import barred_by
 from fleet.core.release import scopes_of, unsaid_at
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, UnitFact
@@ -32,8 +33,9 @@ def behind_of(
     results: Mapping[UnitName, Result],
     building: Container[UnitName],
     waits: Callable[[UnitName], bool],
+    quarantine: Quarantine,
 ) -> str:
-    """Which unit it depends on is not released yet, and why where that is not known; "" for none.
+    """Which unit it depends on is not released yet, and why where that is not plain; "" for none.
 
     A unit whose newest result nobody knows may be about to change: nothing goes on behind it (R5). What is removed
     waits for nothing here; its worker sees to the order.
@@ -54,7 +56,10 @@ def behind_of(
         if isinstance(result, RenderProblem):
             return f"{name}, which has no result: {result.message}"
         if waits(name):
-            return str(name)
+            if (entry := barred_by(quarantine, name, result.names)) is None:
+                return str(name)
+            commit = short(entry.commit)
+            return f'{name}, which was taken back with {commit} (fleet rollout resume {commit} --reason "...")'
     return ""
 
 

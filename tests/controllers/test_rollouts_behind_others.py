@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from controllers.rig import Brain
-from controllers.test_rollouts import CLUSTERS, clusters, fleet_file, rollouts_of, settle, told
+from controllers.test_rollouts import CLUSTERS, clusters, fleet_file, order, rollouts_of, settle, told
 from hubworld import config_map, overlay
 
 from fleet.controllers.rollouts import Rollouts
@@ -86,6 +86,24 @@ async def test_nothing_is_released_behind_a_unit_that_is_not_built_at_the_commit
     brain.view.rendering = frozenset()
     await rollouts.look()
     assert told(brain, "dev-1") == newest(brain)
+
+
+async def test_a_unit_behind_one_that_was_taken_back_says_so_and_how_it_is_let_in_again(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    commit = brain.repo.commit(platform("2"))
+    await brain.commits.fetch_once()
+    await rollouts.look()
+    await order(brain, "abort", commit)
+    await rollouts.look()
+    await push(brain, rollouts, web("2"))
+    assert told(brain, "prod-1") != newest(brain)
+    resume = f'fleet rollout resume {commit[:7]} --reason "..."'
+    why = brain.view.outlook.facts[WEB.overlay].units[ClusterName("prod-1")].why
+    assert why == f"waits for platform@prod-1, which was taken back with {commit[:7]} ({resume})"
+    await order(brain, "resume", commit)
+    await settle(brain, rollouts)
+    assert {told(brain, name) for name in CLUSTERS} == {newest(brain)}, "twin: let in, and it goes on"
 
 
 async def test_twin_a_unit_whose_dependency_fails_on_another_cluster_goes_on(brain: Brain, rollouts: Rollouts) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from fleet.core.fleet import Cluster, Fleet, Origin, Overlay, OverlayState, Problem, Severity, Unit, Unknown
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
+from fleet.core.passage import Quarantine, Quarantined, Stop
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, UnitFact
 from fleet.core.status import Health, Report, Sync, UnitReport
@@ -58,14 +59,23 @@ def test_twin_what_this_worker_said_counts() -> None:
 
 
 def behind(
-    result: Result | None = NEW, *, waits: bool = False, building: bool = False, there: bool = True, **more: Unknown
+    result: Result | None = NEW,
+    *,
+    waits: bool = False,
+    building: bool = False,
+    there: bool = True,
+    quarantine: Quarantine | None = None,
+    **more: Unknown,
 ) -> str:
     web, platform = unit(replace(WEB, depends_on=(PLATFORM.name,))), unit(PLATFORM)
     units = {found.name: found for found in ((web, platform) if there else (web,))}
     fleet = Fleet(NEW.commit, units=units, unknown=more.get("unknown", Unknown()))
     results = {NEEDED: result} if result is not None else {}
     names = {NEEDED} if building else set[UnitName]()
-    return behind_of(web, fleet, results=results, building=names, waits=lambda name: waits and name == NEEDED)
+    return behind_of(
+        web, fleet, results=results, building=names, waits=lambda name: waits and name == NEEDED,
+        quarantine=quarantine or {},
+    )  # fmt: skip
 
 
 def test_nothing_goes_on_behind_a_unit_of_which_there_is_no_result() -> None:
@@ -92,7 +102,15 @@ def test_twin_one_that_is_released_or_known_not_to_be_there_holds_nothing() -> N
         assert behind(None, there=False, unknown=unknown) == "", "what is bad costs itself alone"
 
 
+def test_what_was_taken_back_is_waited_for_with_the_order_that_lets_it_in_again() -> None:
+    entry = Quarantined(Revision("3" * 40), Stop("crash", "hub", 1.0), frozenset({EU}))
+    resume = 'platform@eu-1, which was taken back with 3333333 (fleet rollout resume 3333333 --reason "...")'
+    assert behind(waits=True, quarantine={PLATFORM.name: {"b2": entry}}) == resume
+    assert behind(waits=True, quarantine={OverlayName("earlier-name"): {"b2": entry}}) == resume
+    assert behind(waits=True, quarantine={PLATFORM.name: {"b1": entry}}) == "platform@eu-1", "twin: its step comes"
+
+
 def test_what_is_removed_waits_for_nothing_here() -> None:
     gone = unit(replace(WEB, depends_on=(PLATFORM.name,), state=OverlayState.ABSENT))
     fleet = Fleet(NEW.commit, units={gone.name: gone, NEEDED: unit(PLATFORM)})
-    assert behind_of(gone, fleet, results={}, building={NEEDED}, waits=lambda _: True) == ""
+    assert behind_of(gone, fleet, results={}, building={NEEDED}, waits=lambda _: True, quarantine={}) == ""
