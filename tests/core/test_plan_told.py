@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from core.test_change import config, plan, result, web, workload
+from core.test_change import config, fleet_of, plan, result, web, workload
 
+from fleet.core.fleet import Origin, Problem, Severity
 from fleet.core.planning.change import UnitChange
 from fleet.core.planning.document import document_of
 from fleet.core.planning.groups import VARIANTS_SHOWN, groups_of
-from fleet.core.planning.markdown import markdown_of
+from fleet.core.planning.markdown import LIMIT_BYTES, markdown_of
 from fleet.core.planning.words import FOLDED, WHOLE, lines_of
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
@@ -171,3 +173,48 @@ def test_objects_of_several_overlays_are_compared_with_those_to_which_the_same_h
         "~ ConfigMap shop/z-cfg and 1 more  data.b 1 -> 2",
         "                                   also shop/a-cfg",
     ]
+
+
+# A comment
+
+
+@pytest.mark.parametrize(
+    ("text", "linked"),
+    [
+        ("ask @acme/admins", "@acme"),
+        ("see #12", "#12"),
+        ("see acme/x#12", "#12"),
+        ("see !12", "!12"),
+        ("see gh-12", "gh-12"),
+        ("www.evil.example/login", "www.evil"),
+        ("https://evil.example", "://"),
+        ("a@b.co", "a@b"),
+    ],
+)
+def test_nothing_that_a_person_wrote_becomes_a_mention_or_a_link(text: str, linked: str) -> None:
+    """A host looks for these in the shown text: a backslash before them is gone by then."""
+    shown = markdown_of(plan([], notes=(text,))).replace("\\", "")
+    assert linked not in shown
+    assert text in shown.replace("\u200b", "")
+
+
+def test_what_looks_like_none_stays_as_it_is() -> None:
+    assert "- **Note:** a: b, 7 of 8 (c) - done! www" in markdown_of(plan([], notes=("a: b, 7 of 8 (c) - done! www",)))
+
+
+@pytest.mark.parametrize("limit", [16 * 1024, LIMIT_BYTES])
+def test_a_comment_of_long_words_of_many_bytes_stays_within_its_limit(limit: int) -> None:
+    places = [Origin(f"o/{'目' * 200}{index}.yaml", 1) for index in range(30)]
+    problems = tuple(
+        Problem(Severity.WARNING, "X", "設定" * 300 + str(index), place) for index, place in enumerate(places)
+    )
+    fleets = fleet_of("web@eu-1"), replace(fleet_of("web@eu-1"), problems=problems)
+    found = plan(
+        [grows("web", deployment("web"))], *fleets, notes=tuple("@理由" * 300 + str(index) for index in range(30))
+    )
+    text = markdown_of(found, limit_bytes=limit)
+    assert len(text.encode()) <= limit
+    assert "more: `fleet plan` shows them" in text
+    assert "more: `fleet validate` shows them" in text
+    few = markdown_of(plan([], notes=("a", "b")), limit_bytes=limit)
+    assert "shows them" not in few

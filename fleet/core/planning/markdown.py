@@ -21,6 +21,7 @@ _OFFLINE = "\n_Most immutable fields, other owners and drift need the clusters; 
 _REMARKS_SHOWN, _PROBLEMS_SHOWN = 20, 20
 _LINE_LENGTH, _WORDS_LENGTH = 300, 600
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@&])")
+_LINKED = re.compile(r"@|[#!](?=\d)|\bGH-(?=\d)|\bwww(?=\.)|:(?=//)", re.IGNORECASE)
 
 
 def markdown_of(plan: FleetPlan, *, limit_bytes: int = LIMIT_BYTES) -> str:
@@ -28,7 +29,9 @@ def markdown_of(plan: FleetPlan, *, limit_bytes: int = LIMIT_BYTES) -> str:
     head = [MARK, f"### fleet plan {short(plan.digest)}", "", _plain(heading(plan)), ""]
     if plan.is_different:
         head += [f"**In all:** {_plain(summary(plan))}", ""]
-    head += [*_remarks(plan), *_problems(plan)]
+    share = limit_bytes // 4
+    head += _fitting(_remarks(plan), _REMARKS_SHOWN, share, "fleet plan")
+    head += _fitting(_problems(plan), _PROBLEMS_SHOWN, share, "fleet validate")
     tail = "" if plan.live is not None else _OFFLINE
     text = "\n".join(head) + "\n"
     groups = groups_of(plan.units)
@@ -61,27 +64,35 @@ def _fenced(lines: list[str]) -> str:
     return f"{fence}diff\n{text}\n{fence}\n"
 
 
-def _remarks(plan: FleetPlan) -> Iterator[str]:
-    found = list(remarks(plan))
-    for word, text in found[:_REMARKS_SHOWN]:
-        yield f"- **{word}:** {_plain(text)}"
-    if len(found) > _REMARKS_SHOWN:
-        yield f"- and {len(found) - _REMARKS_SHOWN} more: `fleet plan` shows them"
+def _remarks(plan: FleetPlan) -> list[str]:
+    return [f"- **{word}:** {_plain(text)}" for word, text in remarks(plan)]
 
 
-def _problems(plan: FleetPlan) -> Iterator[str]:
-    found = sorted(plan.problems, key=lambda problem: (problem.severity.value, problem.origin))
-    for problem in found[:_PROBLEMS_SHOWN]:
-        word = "Error" if problem.severity is Severity.ERROR else "Warning"
-        yield f"- **{word}:** {_plain(problem.what)} ({_plain(str(problem.origin))})"
-    if len(found) > _PROBLEMS_SHOWN:
-        yield f"- and {len(found) - _PROBLEMS_SHOWN} more: `fleet validate` shows them"
+def _problems(plan: FleetPlan) -> list[str]:
+    words = {Severity.ERROR: "Error", Severity.WARNING: "Warning"}
+    return [
+        f"- **{words[problem.severity]}:** {_plain(problem.what)} ({_plain(str(problem.origin))})"
+        for problem in sorted(plan.problems, key=lambda problem: (problem.severity.value, problem.origin))
+    ]
+
+
+def _fitting(lines: list[str], count: int, room: int, command: str) -> Iterator[str]:
+    """The first ones of a list, as many as are shown and have room in bytes; the others are counted."""
+    for index, line in enumerate(lines):
+        room -= len(line.encode()) + 1
+        if index == count or room < 0:
+            yield f"- and {len(lines) - index} more: `{command}` shows them"
+            return
+        yield line
 
 
 def _plain(text: str) -> str:
-    """Text from elsewhere without what would be markup, a mention or a link."""
+    """Text from elsewhere without what would be markup, a mention or a link.
+
+    Code hosts look for the latter in what is shown, so that no escape keeps them away; a space without width does.
+    """
     text = _printable(text)[:_WORDS_LENGTH]
-    return _SPECIAL.sub(r"\\\1", text).replace("://", ":\u200b//")
+    return _LINKED.sub("\\g<0>\u200b", _SPECIAL.sub(r"\\\1", text))
 
 
 def _printable(text: str) -> str:
