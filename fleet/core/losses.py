@@ -273,15 +273,17 @@ def kinds_inside(followed: Collection[tuple[str, str]], served: Collection[tuple
 
     However many there are: one that is not asked for could hold what a person would not let go (R5).
     """
-    return sorted(kind for kind in served if kind in followed or kind not in _NOISE)
+    return sorted(kind for kind in served if kind in followed or (kind not in _NOISE and kind[0] not in _MEASURED))
+
+
+def unknown_inside(groups: Collection[str]) -> list[Inside]:
+    """What may be in a Namespace of groups that did not answer."""
+    return [
+        Inside(f"kinds of {group}", unread="they do not answer", group=group) for group in sorted({*groups} - _MEASURED)
+    ]
 
 
 # Made by the hour: they tell nothing about a loss. What is made for other objects is known by its owner.
-_NOISE = frozenset(
-    {
-        ("", "Event"),
-        ("events.k8s.io", "Event"),
-        ("coordination.k8s.io", "Lease"),
-        ("metrics.k8s.io", "PodMetrics"),
-    }
-)
+_NOISE = frozenset({("", "Event"), ("events.k8s.io", "Event"), ("coordination.k8s.io", "Lease")})
+# Groups that keep nothing, and often do not answer.
+_MEASURED = frozenset({"metrics.k8s.io", "custom.metrics.k8s.io", "external.metrics.k8s.io"})

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
+from fleet.core.losses import takes_claims
 from fleet.core.objects import BundleObject, ref_of
 from fleet.core.record import PARENT_NAMESPACE
 from fleet.values import dataclass, field
@@ -169,6 +170,9 @@ def _add_losses(found: _Collected, item: BundleObject, namespace: str) -> None:
             found.add("", "", _VOLUME, ("get",))
         case "", "Namespace":
             found.add(item.ref.name, "", _CLAIM, ("list",))
+            found.add("", "", _VOLUME, ("get",))
+        case "apps", "StatefulSet" if takes_claims(item.document()):
+            found.add(namespace, "", _CLAIM, ("list",))
             found.add("", "", _VOLUME, ("get",))
         case "apiextensions.k8s.io", "CustomResourceDefinition":
             spec = mapping_at(item.document(), "spec")

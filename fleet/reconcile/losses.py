@@ -26,6 +26,7 @@ from fleet.core.losses import (
     namespace_loss,
     stateful_set_loss,
     takes_claims,
+    unknown_inside,
     volume_line,
 )
 from fleet.core.status import HoldRequest
@@ -113,9 +114,7 @@ class Losses:
                 for key in asked
             ]
         inside = [task.result() for task in lists]
-        inside += [
-            Inside(f"kinds of {group}", unread="they do not answer", group=group) for group in sorted(catalog.unknown)
-        ]
+        inside += unknown_inside(catalog.unknown)
         claims = [item for part in inside if (part.group, part.kind) == _CLAIM for item in part.items]
         return namespace_loss(inside, await self._claims(claims), installation=site.installation, own=own)
 

@@ -20,6 +20,7 @@ from fleet.core.losses import (
     kinds_inside,
     namespace_loss,
     stateful_set_loss,
+    unknown_inside,
     volume_line,
 )
 from fleet.core.objects import INSTALLATION_LABEL
@@ -262,3 +263,12 @@ def test_every_kind_that_is_served_is_asked_for_but_those_that_tell_nothing(kind
     assert kinds_inside(set(), kinds | noise) == sorted(kinds)
     assert kinds_inside({("", "Event")}, kinds | noise) == sorted(kinds | {("", "Event")})  # one that a unit has
     assert kinds_inside(noise, kinds) == sorted(kinds)  # not served
+
+
+def test_a_group_that_does_not_answer_may_hold_anything_unless_it_keeps_nothing() -> None:
+    found = unknown_inside({"db.example.com", "metrics.k8s.io", "custom.metrics.k8s.io"})
+    assert lines_of(*found) == ("not known, they do not answer: kinds of db.example.com",)
+    assert lines_of(*unknown_inside({"metrics.k8s.io"})) == ("no objects",)
+    assert kinds_inside(set(), {("metrics.k8s.io", "PodMetrics"), ("db.example.com", "Database")}) == [
+        ("db.example.com", "Database")
+    ]

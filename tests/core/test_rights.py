@@ -172,3 +172,26 @@ def test_cluster_admin_is_one_binding() -> None:
     documents = grant_documents(Rights(), cluster_admin=True)
     assert [text_at(one, "kind") for one in documents] == ["Namespace", "ServiceAccount", "ClusterRoleBinding"]
     assert text_at(documents[-1], "roleRef", "name") == "cluster-admin"
+
+
+def test_claims_are_listed_only_where_a_stateful_set_takes_them_along() -> None:
+    def granted(when_deleted: str) -> set[tuple[str, str]]:
+        template: Document = {"metadata": {"name": "data"}}
+        spec: Document = {
+            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": when_deleted},
+            "volumeClaimTemplates": [template],
+        }
+        made: Document = {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": "db", "namespace": "shop"},
+        }
+        resources = {("apps", "StatefulSet"): Resource("statefulsets", True)}
+        rights = rights_of(objects_of([{**made, "spec": spec}]), resources, existing={"shop"})
+        rules = [*rights.cluster, *rights.namespaces.get("shop", ())]
+        return {
+            (rule.resource, verb) for rule in rules for verb in rule.verbs if rule.resource.startswith("persistent")
+        }
+
+    assert granted("Delete") == {("persistentvolumeclaims", "list"), ("persistentvolumes", "get")}
+    assert granted("Retain") == set()
