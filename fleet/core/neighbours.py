@@ -12,7 +12,7 @@ from enum import StrEnum
 from fleet.core.documents import Document, text_at
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, Mark
-from fleet.core.parent import PARENT_LABEL
+from fleet.core.parent import PARENT_LABEL, parse_parent
 from fleet.core.record import PARENT_NAMESPACE, MarkKind, applyset_id, installation_hash, judge_mark, parent_name
 from fleet.core.status import Report
 from fleet.errors import OwnedByOther
@@ -49,7 +49,7 @@ class ParentSeen:
 
     uid and version: what a write over it carries, so that it hits this state alone. installation: as its mark says it,
     "" where it says none; label: of the installation, as it stands there; created: RFC 3339, by the API server;
-    is_whole: ours, with every part of the mark as we write it.
+    is_whole: ours, with every part of the mark as we write it, and a hub that lost its data can read it.
     """
 
     name: str
@@ -67,7 +67,8 @@ def judge_parent(live: Document, installation: str, identity: str) -> ParentSeen
     """Read a parent, or its metadata alone, and say whose it is. live: an object that carries a parent's name.
 
     Under our label it is ours whatever its annotation names: no installation writes another one's label, so that the
-    annotation was changed by a tool or by hand.
+    annotation was changed by a tool or by hand. But for our name with another cluster's identity, which a copy of that
+    cluster brings, with objects that are not this cluster's either (R4).
     """
     verdict = judge_mark(live, Mark(installation, identity, ""))
     owner = text_at(live, "metadata", "annotations", OWNER_ANNOTATION).split("/")
@@ -85,7 +86,7 @@ def judge_parent(live: Document, installation: str, identity: str) -> ParentSeen
         installation=owner[0] if len(owner) == 3 and all(owner) else "",
         label=label,
         created=text_at(live, "metadata", "creationTimestamp"),
-        is_whole=whose is Whose.OURS and found == written,
+        is_whole=whose is Whose.OURS and found == written and parse_parent(live) is not None,
     )
 
 

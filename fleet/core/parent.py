@@ -4,7 +4,7 @@ lost hub finds its way again: what is owned, as a digest, and which bundle of wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from fleet import __version__
 from fleet.core.documents import Document, canonical, mapping_at, parse, text_at
@@ -23,6 +23,7 @@ _BUNDLE = "fleet.internal/bundle-digest"
 _COMMIT = "fleet.internal/commit"
 _QUARANTINED = "fleet.internal/quarantined"
 _AUDIT = "fleet.internal/audit-head"
+_GENERATION_DIGITS = 15  # whoever may edit a ConfigMap writes any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,31 +112,52 @@ def is_parent(live: Document) -> bool:
 
 def parse_parent(live: Document) -> Parent | None:
     """Read a parent object; None where it is none of ours or damaged: then the record must be rebuilt (R12)."""
-    notes = mapping_at(live, "metadata", "annotations")
+    notes, name = mapping_at(live, "metadata", "annotations"), text_at(live, "metadata", "name")
     owner = text_at(notes, OWNER_ANNOTATION).split("/")
-    generation = text_at(notes, _GENERATION)
-    name, namespace = text_at(live, "metadata", "name"), text_at(live, "metadata", "namespace")
-    if len(owner) != 3 or not all(owner) or not generation.isdigit() or not text_at(notes, _RECORD):
+    if len(owner) != 3 or not all(owner) or not text_at(notes, _RECORD):
         return None
-    mark = Mark(*owner)
-    if name != parent_name(mark.overlay) or text_at(live, "metadata", "labels", PARENT_LABEL) != applyset_id(
-        name, namespace
-    ):
+    if _generation(notes) is None or _quarantined(notes) is None:
         return None
-    quarantined = _quarantined(notes)
-    if quarantined is None:
+    if name != parent_name(owner[2]) or _applyset(live) != applyset_id(name, text_at(live, "metadata", "namespace")):
         return None
+    return _read(notes, Mark(*owner))
+
+
+def salvage_parent(live: Document, installation: str, identity: str) -> Parent | None:
+    """What a parent of ours says, also where it was damaged; None where it is no unit's, or a copy of another's.
+
+    Whose it is its name says, whatever its annotation was changed to. What cannot be read is empty.
+    """
+    notes, name = mapping_at(live, "metadata", "annotations"), text_at(live, "metadata", "name")
+    overlay = "/".join(text_at(notes, OWNER_ANNOTATION).split("/")[2:])
+    if name != parent_name(overlay):
+        if overlay and _applyset(live) == applyset_id(parent_name(overlay), text_at(live, "metadata", "namespace")):
+            return None
+        overlay = name.removeprefix(parent_name("")) if name.startswith(parent_name("")) else ""
+    return _read(notes, Mark(installation, identity, overlay)) if overlay else None
+
+
+def _applyset(live: Document) -> str:
+    return text_at(live, "metadata", "labels", PARENT_LABEL)
+
+
+def _read(notes: Document, mark: Mark) -> Parent:
     return Parent(
         mark=mark,
-        generation=int(generation),
+        generation=_generation(notes) or 0,
         record=Digest(text_at(notes, _RECORD)),
         kinds=tuple(sorted(_kind_of(text) for text in text_at(notes, _KINDS).split(",") if text)),
         namespaces=tuple(text for text in text_at(notes, _NAMESPACES).split(",") if text),
         bundle=Digest(text_at(notes, _BUNDLE)),
         commit=Revision(text_at(notes, _COMMIT)),
-        quarantined=quarantined,
+        quarantined=_quarantined(notes) or (),
         audit=text_at(notes, _AUDIT),
     )
+
+
+def _generation(notes: Document) -> int | None:
+    text = text_at(notes, _GENERATION)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _GENERATION_DIGITS else None
 
 
 def _kind_of(text: str) -> tuple[str, str]:
@@ -143,7 +165,7 @@ def _kind_of(text: str) -> tuple[str, str]:
     return group, kind
 
 
-def _quarantined(notes: Mapping[str, object]) -> tuple[Digest, ...] | None:
+def _quarantined(notes: Document) -> tuple[Digest, ...] | None:
     raw = notes.get(_QUARANTINED)
     if raw is None:
         return ()

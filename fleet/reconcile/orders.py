@@ -146,13 +146,14 @@ class Orders:
         )
 
     def adopt(self, rebuilt: list[UnitState]) -> None:
-        """Records rebuilt from the cluster (R24); what is ordered for these units stays ordered."""
+        """Records rebuilt from the cluster (R24), so that no unit's counts; what is ordered for them stays ordered."""
         for unit in rebuilt:
             before = self.units.get(unit.name)
             unit.desired = before.desired if before else None
-            unit.confirm_due = self.desired is not None and self.desired.recover_confirmed
             self.units[unit.name] = unit
-            self.due.add(unit.name)
+        for unit in self.units.values():
+            unit.confirm_due = self.desired is not None and self.desired.recover_confirmed
+        self.due.update(self.units)
 
     def start_over(self) -> None:
         """A new session: what was only known by its connection is forgotten."""

@@ -73,7 +73,9 @@ class Parents:
                 unit.parent_trouble = refusal
                 return
             await self._make_namespace(may)
-            # Else a hub killed here would say the earlier commit again: the cluster never knows more than the journal.
+            # The cluster never knows more than the journal: else a hub killed here would say the earlier commit again,
+            # and take itself for an older state (`recover`).
+            unit.memory = replace(unit.memory, parent_generation=parent.generation)
             await site.journal.commit(JournalEntry(units=(unit.memory,)))
             trouble = await self._write(served, unit, parent_document(parent), may)
         except ENDS_SESSION:
@@ -87,8 +89,7 @@ class Parents:
         if trouble:
             return
         unit.audit_due = unit.memory.audit_head != audited
-        unit.memory = replace(unit.memory, parent_generation=parent.generation, parent_digest=said)
-        unit.memory = replace(unit.memory, quarantined=parent.quarantined)
+        unit.memory = replace(unit.memory, parent_digest=said, quarantined=parent.quarantined)
         site.journal.jot(JournalEntry(units=(unit.memory,)))
 
     async def meet(self, unit: UnitState) -> None:

@@ -1,14 +1,21 @@
-"""An empty journal that meets our marks: the records are rebuilt by reads alone, and wait for a person (R12, R24)."""
+"""An empty journal that meets our marks, or an older one than they show: the records are rebuilt by reads alone, and
+wait for a person (R12, R24).
+
+The journal says a parent's generation before it is written, so that only a state which was lost, put back from an
+earlier time, or is of another cluster says less than a parent does. Memory that was kept counts, however it ended.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from fleet.core.documents import Document
 from fleet.core.ids import OverlayName, UnitName
+from fleet.core.neighbours import Whose, judge_parent
 from fleet.core.objects import INSTALLATION_LABEL
-from fleet.core.parent import Parent, is_parent, parse_parent
-from fleet.core.record import PARENT_NAMESPACE, installation_hash, rebuild_record
+from fleet.core.parent import Parent, is_parent, parse_parent, salvage_parent
+from fleet.core.record import PARENT_NAMESPACE, installation_hash, rebuild_record, record_digest
 from fleet.errors import Forbidden, ServerFailed
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import JournalEntry, UnitMemory
@@ -21,20 +28,23 @@ async def rebuild_units(
 ) -> list[UnitState]:
     """Units of which the cluster's parent objects tell something newer than is known; none confirmed, journalled.
 
-    documents: a complete list of the parents on the cluster, whosever they are. Empty: a true first start, or a
-    restored state that is as new as the cluster. Raises ServerFailed where a kind of a record does not answer (R5).
+    A parent that somebody damaged tells it as far as it can be read. Where one tells anything, no unit that is known
+    here is confirmed any more. documents: a complete list of the parents on the cluster, whosever they are. Empty: a
+    true first start, or a state that is as new as the cluster. Raises ServerFailed where a kind of a record does not
+    answer (R5).
     """
     selector = f"{INSTALLATION_LABEL}={installation_hash(site.installation)}"
-    parents = [parent for document in documents if (parent := parse_parent(document)) and _is_ours(site, parent)]
+    parents = _ours(site, documents)
     namespaces = {name for parent in parents for name in parent.namespaces}
+    every = tuple(sorted({kind for parent in parents for kind in parent.kinds}))
     lists: dict[Kind, tuple[Document, ...]] = {}
     found: list[UnitState] = []
-    for parent in parents:
+    for parent, is_damaged in parents.items():
         name = UnitName(OverlayName(parent.mark.overlay), site.cluster)
-        if name in known and known[name].memory.parent_generation >= parent.generation:
+        if not _is_newer(parent, known.get(name)):
             continue
         live: list[Document] = []
-        for kind in parent.kinds:
+        for kind in parent.kinds if parent.kinds or parent.record == record_digest(()) else every:
             if kind not in lists:
                 of_kind = site.catalog.find(*kind)
                 if site.catalog.is_unsure(*kind):
@@ -51,25 +61,46 @@ async def rebuild_units(
             name,
             bundle=parent.bundle or None,
             commit=parent.commit,
-            parent_generation=parent.generation,
+            parent_generation=max(1, parent.generation),  # it was met: it is asked about once
             confirmed=False,
             quarantined=parent.quarantined,
         )
         unit = UnitState(name, memory)
-        if not rebuilt.complete:  # said to the person who confirms, until the parent is written again
+        # Said to the person who confirms, until the parent is written again.
+        if not rebuilt.complete:
             unit.parent_trouble = f"{len(rebuilt.rows)} objects were found, not the list that its parent object names"
+        if is_damaged:
+            more = f"; {unit.parent_trouble}" if unit.parent_trouble else ""
+            unit.parent_trouble = f"its parent object was changed by somebody: what was taken back may be missing{more}"
         for row in rebuilt.rows:
             unit.rows[row.ref] = row
         found.append(unit)
     if found:
         rows = tuple(row for unit in found for row in unit.rows.values())
         drop = tuple((unit.name, ref) for unit in found if unit.name in known for ref in known[unit.name].rows)
-        await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(unit.memory for unit in found)))
+        memories = {unit.name: replace(unit.memory, confirmed=False) for unit in (*known.values(), *found)}
+        await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(memories.values())))
+        for unit in known.values():
+            unit.memory = memories[unit.name]
     return found
 
 
-def _is_ours(site: Site, parent: Parent) -> bool:
-    return (parent.mark.installation, parent.mark.identity) == (site.installation, site.identity)
+def _ours(site: Site, documents: Sequence[Document]) -> dict[Parent, bool]:
+    """What our parents say, and whether somebody damaged them."""
+    found: dict[Parent, bool] = {}
+    for document in documents:
+        if judge_parent(document, site.installation, site.identity).whose is Whose.OURS:
+            parent = salvage_parent(document, site.installation, site.identity)
+            if parent is not None:
+                found[parent] = parse_parent(document) != parent
+    return found
+
+
+def _is_newer(parent: Parent, known: UnitState | None) -> bool:
+    """Whether a parent was written by more than is known here: known of none, it was written without this memory."""
+    if known is None or not known.memory.parent_generation:
+        return True
+    return parent.generation > known.memory.parent_generation
 
 
 async def _owned(site: Site, kind: ServedKind, selector: str, namespaces: Collection[str]) -> tuple[Document, ...]:

@@ -124,7 +124,8 @@ def judge_leave(
     stops: list[Blocker] = []  # no write at all
     waits: list[Blocker] = []  # nothing new
     if not confirmed:
-        reason = "its record was rebuilt from the cluster: the hub's state was lost, or another cluster was accepted"
+        lost = "the hub's state was lost, is older than the cluster, or another cluster was accepted"
+        reason = f"its record was rebuilt from the cluster: {lost}"
         stops.append(Blocker(Standing.HELD, f"cluster {desired.unit.cluster}", reason, since, "", ASKS_RECOVERY))
     if other is not None and not isinstance(desired.action, Detach):  # to be let go is the way out of it
         stops.append(other)

@@ -63,7 +63,6 @@ class Worker:
         self._told = asyncio.Event()  # a Desired came
         self._reconnect = asyncio.Event()  # it names another connection or identity
         self._identity: Identity | None = None
-        self._must_ask = False  # nothing is known of the cluster, or nothing sure, and it was not looked at yet
 
     async def run(self) -> None:
         """Until cancelled. Bugs escape, in an ExceptionGroup."""
@@ -99,8 +98,6 @@ class Worker:
         """One session after the other; what ends one is reported, with backoff between."""
         await self._told.wait()
         wait, resume = 0.0, dict(state.resume)
-        is_new = not state.rows and not state.units  # also where a hub ended between an identity and its record
-        self._must_ask = is_new or not all(unit.confirmed for unit in state.units)
         while True:
             self._reconnect.clear()
             started = asyncio.get_running_loop().time()
@@ -139,10 +136,9 @@ class Worker:
             catalog = await kube.discover()
             session = Session(lambda made: self._site(kube, catalog, orders, state, made), orders, resume)
             parents = await look_at_parents(session.site)
-            if self._must_ask and (rebuilt := await rebuild_units(session.site, orders.units, parents)):
+            if rebuilt := await rebuild_units(session.site, orders.units, parents):
                 orders.adopt(rebuilt)
                 session.site.own_all()
-            self._must_ask = False
             self._connected(kube)
             await self._work(session)
         finally:
@@ -167,7 +163,8 @@ class Worker:
     async def _meet(self, kube: Kube, orders: Orders) -> None:
         """Record who answered. Another identity than the record's, asked for in Git, makes the record void (R1).
 
-        It may be a cluster that was ours before: what carries our marks there waits for a person (R12, R24).
+        It may be a cluster that was ours before: what carries our marks there, of which no record is left, waits for a
+        person (R12, R24).
         """
         found, known = kube.identity, self._identity
         if found == known:
@@ -185,7 +182,6 @@ class Worker:
             AuditEntry(self._wall(), f"worker {self._cluster}", action, self._cluster, found, reason=reason)
         )
         drop = orders.void() if known else JournalEntry()
-        self._must_ask = True  # what we left on the cluster that answers now is in no record
         await self._journal.commit(
             JournalEntry(identity=found, drop=drop.drop, drop_units=drop.drop_units, resume=drop.resume)
         )

@@ -26,6 +26,7 @@ _PLACES = "reconcile/test_team_places.py"
 _NEIGHBOURS = "reconcile/test_neighbours.py"
 _RENAMES = "reconcile/test_renames.py"
 _TROUBLES = "reconcile/test_troubles.py"
+_OLDER = "reconcile/test_older_state.py"
 _NOT_THE_SAME = "test_what_is_not_the_same_is_a_deletion_whatever_the_hub_says"
 _RENAMED = "test_all_objects_of_a_unit_get_other_names_without_a_hold_and_count_as_no_deletion"
 _HUB_REFUSES = "test_the_hub_refuses_with_rule_and_line"
@@ -228,6 +229,16 @@ CASES: dict[str, Case] = {
         never("not confirmed"), "reconcile/test_restart.py",
         "test_a_lost_journal_that_meets_our_marks_only_observes_until_confirmed",
         "test_a_restart_with_nothing_to_do_writes_nothing"),
+    "a state is not older than its cluster": case_of(
+        gives("False"), _OLDER,
+        "test_an_earlier_data_directory_put_back_observes_until_a_person_says_so "
+        "test_an_earlier_data_directory_that_does_not_know_a_unit_yet_is_found_out_by_it",
+        "test_whose_memory_is_whole_asks_nobody "
+        "test_a_hub_that_is_killed_around_the_write_of_a_parent_goes_on"),
+    "a damaged parent tells of a loss as well": case_of(
+        swap("salvage_parent(document, site.installation, site.identity)", "parse_parent(document)"), _OLDER,
+        "test_a_lost_state_is_found_out_by_a_parent_that_somebody_changed",
+        "test_a_copy_of_a_parent_and_what_others_left_ask_nobody"),
     "all is validated before the first write": case_of(
         gives("True"), "reconcile/test_workloads.py",
         "test_one_refused_object_stops_the_whole_unit_before_the_first_write",
@@ -239,7 +250,7 @@ CASES: dict[str, Case] = {
         never("unsure"), _TROUBLES, "test_what_is_let_go_waits_for_a_group_that_does_not_answer",
         "test_what_is_let_go_does_not_wait_for_a_kind_that_is_gone"),
     "what an accepted cluster holds is asked for": case_of(
-        drop("self._must_ask"), _TROUBLES,
+        swap("orders.void() if known else JournalEntry()", "JournalEntry()"), _TROUBLES,
         "test_a_cluster_that_was_ours_before_is_looked_at_by_a_person_when_it_is_accepted_again",
         "test_an_accepted_identity_voids_the_record_and_deletes_nothing"),
     "a suspend reaches what waits to be applied": case_of(
