@@ -203,7 +203,7 @@ class _Look:
             self._wait(overlay, group, group.ready[released:], self._turn(stage, stopped, why, behind), behind=behind)
             held_up = tuple({**group.others, **lost}.items())
             gates = views_of(self.rows[overlay], stage, self.now)
-            asks = missing_of(self.passage, stage) if reached and not is_over else 0
+            asks = missing_of(self.passage, self.rows[overlay], stage) if reached and not is_over else 0
             there = len(group.there)
             self.views.append(StepView(overlay, stage.name, there, group.size, state, why, held_up, gates, asks))
             if not is_over and reached:
@@ -236,7 +236,7 @@ class _Look:
                 calm, still = ({key: at for key, at in of.items() if key != name} for of in (row.calm, row.still))
                 row = replace(row, calm=calm, still=still)
             row = without(row, stage)
-        asks = not stopped and missing_of(self.passage, stage) > 0
+        asks = not stopped and missing_of(self.passage, row, stage) > 0
         row = asking(row, stage, self.now, self.wall) if asks else without_asking(row)
         if (end := ends_at(row, stage)) is not None:
             self.dues.append(end)

@@ -15,9 +15,9 @@ from fleet.core.passage import Asked, Passage, Row
 from fleet.core.steps import Stage
 
 
-def missing_of(passage: Passage, stage: Stage) -> int:
-    """How many more people must approve a step before it begins."""
-    return max(0, stage.step.approvals - len(_given(passage, stage)))
+def missing_of(passage: Passage, row: Row, stage: Stage) -> int:
+    """How many more people must approve a step before it begins: nobody approved results that were not there yet."""
+    return max(0, stage.step.approvals - len(_given(passage, row, stage)))
 
 
 def asking(row: Row, stage: Stage, now: float, wall: float) -> Row:
@@ -52,33 +52,38 @@ def ends_at(row: Row, stage: Stage) -> float | None:
 
 def asks_for(passage: Passage, row: Row, stage: Stage) -> str:
     """Of whom a step asks an approval, since when and for how long; "" where it asks for none."""
-    missing = missing_of(passage, stage)
+    missing = missing_of(passage, row, stage)
     if not missing:
         return ""
     seconds = stage.step.approve_timeout_seconds
     until = "without a timeout" if seconds is None else f"for {_span(seconds)} at most"
     asked = _since(row, stage)
-    return f"waits for the approval of {_people(missing, passage, stage)}" + (f" {asked}, {until}" if asked else "")
+    return f"waits for the approval of {_people(missing, passage, row, stage)}" + (
+        f" {asked}, {until}" if asked else ""
+    )
 
 
 def lapsed(passage: Passage, row: Row, stage: Stage, now: float) -> str:
     """Why a step that was not approved in time stops its rollout; "" where it does not."""
     end = ends_at(row, stage)
-    if end is None or now < end or not missing_of(passage, stage):
+    if end is None or now < end or not missing_of(passage, row, stage):
         return ""
     seconds = stage.step.approve_timeout_seconds or 0.0
-    people = _people(missing_of(passage, stage), passage, stage)
+    people = _people(missing_of(passage, row, stage), passage, row, stage)
     return f"step {stage.name} was not approved within {_span(seconds)}: asked of {people} {_since(row, stage)}"
 
 
-def _given(passage: Passage, stage: Stage) -> Sequence[str]:
-    return tuple(dict.fromkeys(passage.approvals.get(stage.name, ())))
+def _given(passage: Passage, row: Row, stage: Stage) -> Sequence[str]:
+    early = row.early.get(stage.name, ())
+    return tuple(who for who in dict.fromkeys(passage.approvals.get(stage.name, ())) if who not in early)
 
 
-def _people(missing: int, passage: Passage, stage: Stage) -> str:
-    given = _given(passage, stage)
+def _people(missing: int, passage: Passage, row: Row, stage: Stage) -> str:
+    given, early = _given(passage, row, stage), row.early.get(stage.name, ())
     people = ("one other person" if given else "one person") if missing == 1 else f"{missing} people"
-    return people + (f" (given by {', '.join(given)})" if given else "")
+    by = f"given by {', '.join(given)}" if given else ""
+    before = f"{', '.join(early)} approved it before this was built" if early else ""
+    return people + (f" ({'; '.join(filter(None, (by, before)))})" if by or before else "")
 
 
 def _since(row: Row, stage: Stage) -> str:

@@ -16,6 +16,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fleet.core.approving import missing_of
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.passage import Passage, Row
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
@@ -207,7 +208,7 @@ def _not_counted(passage: Passage, row: Row, facts: RowFacts) -> str:
     for stage in facts.stages:
         if stage.name in row.passed:
             continue
-        if len(set(passage.approvals.get(stage.name, ()))) < stage.step.approvals:
+        if missing_of(passage, row, stage):
             return f"once step {stage.name} is approved"
         if stage.step.gates and stage.name not in row.opened:
             return f"once the gates of step {stage.name} are passed"

@@ -71,6 +71,9 @@ class Row:
     disturbed: bool = False  # it was halted or paused on its way: no measure for later ones
     excused: frozenset[ClusterName] = frozenset()  # a person went on without them
     gates: Mapping[str, GateState] = field(default_factory=dict[str, GateState])  # by STEP/GATE, once open
+    early: Mapping[str, tuple[str, ...]] = field(  # by step: who approved it before there was this row; counts not here
+        default_factory=dict[str, tuple[str, ...]]
+    )
     asked: Asked | None = None  # of the step whose turn it is, while it waits for people
     done: bool = False
     back: bool = False  # it was taken back: over, and kept so that nothing older is taken back in its place
@@ -293,6 +296,7 @@ def _row(row: Row) -> dict[str, Any]:
         "excused": sorted(row.excused),
         "gates": encode_states(row.gates),
         "asked": [row.asked.step, row.asked.at, row.asked.wall] if row.asked is not None else None,
+        "early": {step: list(who) for step, who in row.early.items()},
         "done": row.done,
         "back": row.back,
         "cut": row.cut,
@@ -344,6 +348,7 @@ def _read_row(value: Any, *, outcome: str = "") -> Row:
         excused=frozenset(map(ClusterName, value["excused"])),
         gates=decode_states(value.get("gates", {})),
         asked=Asked(*asked) if (asked := value.get("asked")) is not None else None,
+        early={step: tuple(who) for step, who in value.get("early", {}).items()},
         done=value["done"] or is_cut,
         back=value.get("back", outcome == "rolled back" and bool(value["before"])),
         cut=is_cut,

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from fleet.core.approving import missing_of
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
-from fleet.core.passage import Passage, Passages, Stop
+from fleet.core.passage import Passage, Passages, Row, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.takeover import aborted, readmitted, settle, taken_back
@@ -140,7 +141,16 @@ def _came_by_no_steps(
 def approved(passage: Passage, step: str, who: str) -> Passage:
     """One person's approval of a step; twice by the same one counts once."""
     given = passage.approvals.get(step, ())
-    return passage if who in given else replace(passage, approvals={**passage.approvals, step: (*given, who)})
+    approvals = passage.approvals if who in given else {**passage.approvals, step: (*given, who)}
+    rows = {overlay: _seen_by(row, step, who) for overlay, row in passage.rows.items()}
+    return replace(passage, approvals=approvals, rows=rows)
+
+
+def _seen_by(row: Row, step: str, who: str) -> Row:
+    """Whoever approves a step again approves what was built since, too."""
+    if who not in (early := row.early.get(step, ())):
+        return row
+    return replace(row, early={**row.early, step: tuple(other for other in early if other != who)})
 
 
 def resumed(passage: Passage) -> Passage:
@@ -167,7 +177,7 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage
             is_stuck = bool(fact.stuck_at(stage))
             if stage.name in row.passed or (stage.step.takes_clusters and not touched and not is_stuck):
                 continue
-            is_agreed = len(set(passage.approvals.get(stage.name, ()))) >= stage.step.approvals
+            is_agreed = not missing_of(passage, row, stage)
             if is_agreed and not is_stuck and _is_to_begin([units[name] for name in touched]):
                 rows[overlay] = replace(row, excused=row.excused | earlier)
             elif is_agreed and not is_stuck:

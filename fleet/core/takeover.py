@@ -76,9 +76,9 @@ def _taken_over(
         and (held.bundle == digest or name in row.before or name in row.flying)
     }
     if passage.commit == head and differs:  # the same commit says something else now: from the first step again
-        again = Row(_targets(wanted, concerned), before=row.before)
         # Steps are asked about again: nobody agreed to this result.
-        return _put(kept, replace(passage, rows={**passage.rows, overlay: again}, approvals={}))
+        again = Row(_targets(wanted, concerned), before=row.before, early=passage.approvals)
+        return _put(kept, replace(passage, rows={**passage.rows, overlay: again}))
     if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
         before = _before(row, wanted, concerned)
         moved = _without_row(kept, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
@@ -317,10 +317,11 @@ def _begin(kept: Passages, overlay: OverlayName, row: Row, head: Revision, wall:
         # Built late: as if it had been under way when all of it was stopped.
         late = replace(known, rows={**known.rows, overlay: replace(row, done=True, cut=True)}, overlays=overlays)
         return _put(_with_barred(kept, late, known.ended, {overlay: [row.targets]}), late)
-    rows = {**known.rows, overlay: row}
     # What people agreed to is what they saw then, and this row they did not.
-    again = replace(known, rows=rows, overlays=overlays, outcome="", ended=None, ended_at=0.0, approvals={})
-    return _put(kept, again)
+    if known.outcome:
+        known = replace(known, outcome="", ended=None, ended_at=0.0, approvals={})
+    rows = {**known.rows, overlay: replace(row, early=known.approvals)}
+    return _put(kept, replace(known, rows=rows, overlays=overlays))
 
 
 def _without_row(kept: Passages, passage: Passage, overlay: OverlayName, why: Stop) -> Passages:

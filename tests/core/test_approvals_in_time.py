@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from core.three_clusters import API, CLUSTERS, DEV, DEV_STEP, NEXT, ONE, PROD, TWO, WEB, World
+from core.three_clusters import API, CLUSTERS, DEV, DEV_STEP, NEXT, OLD, ONE, PROD, TWO, WEB, World
 
 from fleet.core.advance import StepState
-from fleet.core.fleet import OnFailure, Step
-from fleet.core.ids import OverlayName
+from fleet.core.fleet import Amount, OnFailure, Step
+from fleet.core.ids import OverlayName, UnitName
 from fleet.core.passage import Stop, decode_passages, encode_passages
 from fleet.core.rollout_orders import approved, promoted, resumed
 from fleet.core.takeover import settle
@@ -173,3 +173,42 @@ def test_nobody_is_asked_of_a_step_behind_the_last_change() -> None:
         world.look(at)
     assert world.has(*CLUSTERS)
     assert world.last.outcome == "done"
+
+
+def late(world: World) -> None:
+    """Api of the same commit is built once web was approved."""
+    world.held.update({UnitName(API, name): OLD for name in CLUSTERS})
+    world.begin(API, "1")
+
+
+def test_an_approval_holds_for_what_was_there_also_once_another_overlay_of_the_commit_is_built() -> None:
+    prod = replace(PROD, approvals=1, max_parallel=Amount(number=1))
+    world = World(DEV_STEP, prod)
+    for now in (1.0, 2.0):
+        world.look(now)
+    approve(world, step="prod")
+    world.look(3.0)
+    assert world.has(DEV, ONE)
+    late(world)
+    world.kept = decode_passages(encode_passages(world.kept))
+    for now in (4.0, 5.0, 6.0):
+        found = world.look(now)
+    assert world.has(*CLUSTERS), "web stopped amid a step that was approved"
+    assert world.has(DEV, overlay=API), "nobody approved what was not built yet"
+    asks = next(step for step in found.steps if (step.overlay, step.name) == (API, "prod"))
+    assert asks.asks == 1
+    assert asks.why.startswith("waits for the approval of one person (jo approved it before this was built) since ")
+    approve(world, step="prod")
+    for now in (7.0, 8.0, 9.0):
+        world.look(now)
+    assert world.has(*CLUSTERS, overlay=API), "twin: whoever approves it again saw both"
+
+
+def test_twin_of_a_rollout_that_had_ended_all_is_approved_anew() -> None:
+    world = asked()
+    approve(world)
+    for now in (11.0, 12.0, 13.0):
+        world.look(now)
+    assert world.last.outcome == "done"
+    late(world)
+    assert (world.last.outcome, world.last.approvals, world.last.rows[API].early) == ("", {}, {})

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from fleet.core.advance import Advance, advance
+from fleet.core.approving import missing_of
 from fleet.core.fleet import Cluster, OnFailure, Origin, RolloutPolicy, Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantined, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.rollout_orders import Done, RolloutOrder, carry_out
-from fleet.core.steps import stages_of
+from fleet.core.steps import Stage, stages_of
 from fleet.core.takeover import Wanted, settle, take_over, taken_back
 
 HERE = Origin("fleet.yaml", 1)
@@ -187,7 +188,9 @@ def test_an_approval_of_a_step_is_not_one_of_what_another_build_of_the_commit_gi
     same = take_over(kept, WEB, wanted("1"), HEAD, 2.0)
     assert same.all[-1].approvals == {"ok": ("jo",)}, "nothing else came"
     other = take_over(kept, WEB, wanted("2"), HEAD, 2.0)
-    assert other.all[-1].approvals == {}
+    assert missing_of(other.all[-1], other.all[-1].rows[WEB], Stage(STEPS[1])) == 1
+    again = order(other, "approve", f"{HEAD} ok", facts).kept
+    assert missing_of(again.all[-1], again.all[-1].rows[WEB], Stage(STEPS[1])) == 0, "twin: seen, and approved again"
 
 
 def test_only_a_beginning_that_names_one_commit_lets_its_results_in_again() -> None:
