@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -21,10 +21,20 @@ from fleet.controllers.convergence import Convergence
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.releases import Releases
+from fleet.controllers.wanted import Wanted
 from fleet.core.fleet import Fleet, OverlayState, Problem, Severity, Unit
-from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
 from fleet.core.refusal_log import Boundary, Refusal
-from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result, holds_secret, inputs_of, judge_rights
+from fleet.core.results import (
+    EMPTY_BUNDLE,
+    Rendered,
+    RenderProblem,
+    Result,
+    holds_secret,
+    inputs_of,
+    judge_rights,
+    takes_values,
+)
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
 from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateError
@@ -33,39 +43,11 @@ from fleet.ports.render import Renderer, RenderRequest, request_of
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
 from fleet.ports.state import Bells, State
 from fleet.telemetry import Traces
-from fleet.values import dataclass, field
 
 log = structlog.get_logger("commits")
 RENDERS_IN_FLIGHT = 16
 _PAUSE_OF_RELEASE = 4.0  # times what one took, before the next one of a commit
 IN_FORCE = "commit-in-force"
-
-
-@dataclass(slots=True)
-class _Wanted:
-    """Which request each unit needs, both ways."""
-
-    of_unit: dict[UnitName, RenderRequest] = field(default_factory=dict[UnitName, RenderRequest])
-    users: dict[RenderRequest, set[UnitName]] = field(default_factory=dict[RenderRequest, set[UnitName]])
-
-    def put(self, unit: UnitName, request: RenderRequest) -> RenderRequest | None:
-        """Note a unit's request; returns the earlier one if nobody uses it any more."""
-        earlier = self.drop(unit) if self.of_unit.get(unit) != request else None
-        self.of_unit[unit] = request
-        self.users.setdefault(request, set()).add(unit)
-        return earlier
-
-    def drop(self, unit: UnitName) -> RenderRequest | None:
-        """Forget a unit; returns its request if nobody uses it any more."""
-        request = self.of_unit.pop(unit, None)
-        if request is None:
-            return None
-        users = self.users[request]
-        users.discard(unit)
-        if users:
-            return None
-        del self.users[request]
-        return request
 
 
 class Commits:
@@ -94,7 +76,7 @@ class Commits:
         self._refusals, self._poll_seconds, self._wall = refusals, poll_seconds, wall
         self._plans = plans
         self._loaded: Loaded | None = None
-        self._wanted = _Wanted()
+        self._wanted = Wanted()
         self._promised = Revision("")  # in force before, and not in the mirror: the branch must still contain it (R7)
         self._unfinished = False  # a commit was taken over in part: the hub's own state could not be written
         self._is_refused = False  # the newest commit says nothing; the inventory before it is in force (R6)
@@ -232,6 +214,8 @@ class Commits:
         at = self._wall()
         self._again.clear()
         await self._render(fetched.snapshot, fleet, todo)
+        if follows and changed is not None and previous is not None:
+            await self._releases.release(self._made_anew(fetched.snapshot, fleet, previous.fleet, changed, todo))
         if todo:
             attributes = {telemetry.KEY_COUNT: len(todo)}
             self._traces.span(telemetry.SPAN_RENDER, commit, at, self._wall(), attributes=attributes)
@@ -376,12 +360,29 @@ class Commits:
         problem = judge_rights(unit, bundle, snapshot.revision)
         if problem:
             return self._refused(unit, problem)
-        if not holds_secret(bundle):
-            return Rendered(bundle.digest, snapshot.revision)
+        inputs = self._inputs_of(snapshot, unit, request) if holds_secret(bundle) else Digest("")
+        return Rendered(bundle.digest, snapshot.revision, inputs)
+
+    def _inputs_of(self, snapshot: Snapshot, unit: Unit, request: RenderRequest) -> Digest:
         files = self._renderer.inputs(snapshot, request).files
-        written = {one.origin.path for one in unit.variables.values()}
-        ids = {path: entry.oid for path in written if (entry := snapshot.tree.get(path)) is not None}
-        return Rendered(bundle.digest, snapshot.revision, inputs_of(unit, files, ids))
+        ids = {path: entry.oid for path in _written(unit) if (entry := snapshot.tree.get(path)) is not None}
+        return inputs_of(unit, files, ids)
+
+    def _made_anew(
+        self, snapshot: Snapshot, fleet: Fleet, before: Fleet, changed: frozenset[str], built: Container[UnitName]
+    ) -> dict[UnitName, Result]:
+        """Results that are not built anew, and are made from other files all the same: where variables are written."""
+        found: dict[UnitName, Result] = {}
+        for name, result in self._books.results.items():
+            if not isinstance(result, Rendered) or not result.inputs or name in built:
+                continue
+            unit, was = fleet.units.get(name), before.units.get(name)
+            if unit is None or not takes_values(unit):
+                continue
+            if not changed.isdisjoint(_written(unit) | _written(was or unit)):
+                inputs = self._inputs_of(snapshot, unit, self._wanted.of_unit[name])
+                found[name] = replace(result, inputs=inputs)
+        return found
 
     def _refused(self, unit: Unit, problem: RenderProblem) -> RenderProblem:
         """Count it once for all units of the overlay that are built from the same input."""
@@ -396,3 +397,8 @@ class Commits:
                 if isinstance(earlier, Rendered) and earlier.bundle == result.bundle:
                     return replace(result, commit=earlier.commit)
         return result
+
+
+def _written(unit: Unit) -> set[str]:
+    """The files in which its variables are written."""
+    return {one.origin.path for one in unit.variables.values()}

@@ -13,7 +13,7 @@ from fleet.controllers.rollout_store import values_of as rollout_values
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.passage import Passages
 from fleet.core.proven import Guidebook
-from fleet.core.quarantine import with_found
+from fleet.core.quarantine import with_found, with_other_inputs
 from fleet.core.results import Rendered, Result
 from fleet.core.status import Event, asks_recovery
 from fleet.core.view import View
@@ -38,7 +38,7 @@ class Releases:
         async with books.changing:
             building = self._view.rendering - results.keys()
             same = {name: result for name, result in results.items() if books.results.get(name) == result}
-            books.results.update(same)  # it may be made from other files by now
+            await self._made_anew(same)
             fresh = {name: books.results[name] for name in books.unjudged & books.results.keys()}
             fresh |= {name: result for name, result in results.items() if books.results.get(name) != result}
             waiting = {
@@ -87,6 +87,15 @@ class Releases:
             books.dirty |= {*fresh, *again}
             self._board.departures.look_beside(results)
         await self._board.publish()
+
+    async def _made_anew(self, same: Mapping[UnitName, Result]) -> None:
+        """Results that stay, and may be made from other files by now: what was taken back stays barred by those."""
+        books, seen = self._books, self._view.passages
+        kept = with_other_inputs(seen, books.results, same)
+        if kept is not seen:
+            await self._state.put_released((), values=rollout_values(kept, seen))
+            books.bar(kept)
+        books.results.update(same)
 
     async def settle(self) -> None:
         """A commit is known as a whole: what waited for other units to be known is judged again, and published."""

@@ -104,6 +104,27 @@ def _by_both_names(
     return {**entries, result.bundle: named, result.inputs: replace(named, clusters=others | {cluster})}
 
 
+def with_other_inputs(kept: Passages, before: Mapping[UnitName, Result], now: Mapping[UnitName, Result]) -> Passages:
+    """What is barred by what it was made from, where the same result is made from other files by now.
+
+    A file in which variables are written may change without any change of the result.
+    """
+    quarantine = dict(kept.quarantine)
+    for unit, result in now.items():
+        old, entries = before.get(unit), quarantine.get(unit.overlay, {})
+        if not isinstance(old, Rendered) or not isinstance(result, Rendered) or old.inputs == result.inputs:
+            continue
+        entry = entries.get(old.inputs)
+        if entry is None or unit.cluster not in entry.clusters or not result.inputs:
+            continue
+        others = {name: one for name, one in entries.items() if name != old.inputs}
+        if left := entry.clusters - {unit.cluster}:
+            others[old.inputs] = replace(entry, clusters=left)
+        there = others.get(result.inputs, replace(entry, clusters=frozenset[ClusterName]()))
+        quarantine[unit.overlay] = {**others, result.inputs: replace(entry, clusters=there.clusters | {unit.cluster})}
+    return kept if quarantine == kept.quarantine else replace(kept, quarantine=quarantine)
+
+
 def barred_again(before: Quarantine, after: Quarantine, reports: Iterable[UnitReport]) -> str:
     """A cluster whose parent object still bars what an order would let in again, "" for none.
 

@@ -67,16 +67,20 @@ def holds_secret(bundle: Bundle) -> bool:
     return any(is_secret(item.ref) for item in bundle.objects)
 
 
+def takes_values(unit: Unit) -> bool:
+    """Whether values of variables may enter its result."""
+    return unit.overlay.substitute or bool(unit.components)
+
+
 def inputs_of(unit: Unit, files: Digest, ids: Mapping[str, str]) -> Digest:
     """What a unit's result is made from, whatever key seals its Secrets and whatever version builds it.
 
     It is written to clusters, so no value that may enter a Secret is in it (R32). files: of its build, by Git ids;
     ids: of the files in which its variables are written, by path: they stand for the variables.
     """
-    overlay = unit.overlay
-    takes_values = overlay.substitute or bool(unit.components)
-    said: Json = [[path, ids[path]] for path in sorted(ids)] if takes_values else []
-    facts = facts_of(replace(unit, variables={})).decode() if takes_values else ""
+    overlay, enter = unit.overlay, takes_values(unit)
+    said: Json = [[path, ids[path]] for path in sorted(ids)] if enter else []
+    facts = facts_of(replace(unit, variables={})).decode() if enter else ""
     compat: list[Json] = [*sorted(overlay.compat)]
     return digest_of(["inputs", files, facts, said, overlay.substitute, compat])
 

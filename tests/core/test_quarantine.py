@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantined, Stop, decode_passages, encode_passages
-from fleet.core.quarantine import NOTHING, TOLD, barred_again, barred_by, told_of, with_found
+from fleet.core.quarantine import NOTHING, TOLD, barred_again, barred_by, told_of, with_found, with_other_inputs
 from fleet.core.results import Rendered
 from fleet.core.status import Health, Sync, UnitReport
 from fleet.core.takeover import readmitted
@@ -165,3 +165,21 @@ def test_both_names_are_barred_or_none_by_one_commit_and_a_second_look_adds_noth
             assert after[result.inputs].commit == after[result.bundle].commit
     if not any(result.inputs for result in results.values()):
         assert once is kept
+
+
+@given(clusters, st.sampled_from(["a", "b", "c"]).map(ClusterName), st.sampled_from(["i1", "i2"]))
+def test_a_result_that_is_made_from_other_files_by_now_is_barred_by_those_for_its_cluster_alone(
+    who: frozenset[ClusterName], cluster: ClusterName, now: str
+) -> None:
+    unit = UnitName(WEB, cluster)
+    names = ("d1", "i1")
+    kept = Passages(quarantine={WEB: {name: Quarantined(Revision("c1"), STOP, who) for name in names}})
+    was = Rendered(Digest("d1"), Revision("c1"), Digest("i1"))
+    found = with_other_inputs(kept, {unit: was}, {unit: Rendered(Digest("d1"), Revision("c1"), Digest(now))})
+    before, after = told_of(kept.quarantine), told_of(found.quarantine)
+    moved = {digest if digest != "i1" else now for digest in before.get(unit, ())}
+    assert set(after.get(unit, ())) == moved
+    assert {name: told for name, told in after.items() if name != unit} == {
+        name: told for name, told in before.items() if name != unit
+    }
+    assert {entry.commit for entry in found.quarantine[WEB].values()} == {"c1"}, "a person lets all of it in, or none"

@@ -152,6 +152,24 @@ async def test_it_does_not_come_back_either_where_its_files_come_after_the_recov
         assert {value_on(world, name) for name in CLUSTERS} == {"1"}
 
 
+async def test_it_stays_barred_where_a_file_with_its_variables_was_edited_before_the_loss(world: HubWorld) -> None:
+    async with world.run():
+        await roll_back(world, ("'${pin}'", "'${pin}-2'"), substitute="true")
+        await world.until(lambda: all(len(told_on(world, name)) == 2 for name in CLUSTERS), "by both names")
+        before = {name: set(told_on(world, name)) for name in CLUSTERS}
+        said = {f"clusters/{name}.yaml": cluster_file(name, name.split("-")[0], **PIN) for name in CLUSTERS}
+        world.commit({path: f"# a comment\n{text}" for path, text in said.items()})
+        await world.until(lambda: all(set(told_on(world, name)) != before[name] for name in CLUSTERS), "told anew")
+        # The name of the old file goes as that of the new one comes: edits do not pile up on the parents.
+        assert all(len(told_on(world, name)) == 2 for name in CLUSTERS)
+    shutil.rmtree(world.data_dir)
+    marks = world.marks()
+    async with world.run():
+        await lose_and_recover(world)
+        await stays(world, {"README.md": "the same result under another commit"})
+        assert not world.writes(marks)
+
+
 async def test_another_secret_is_another_result(world: HubWorld) -> None:
     """The harmless twin."""
     async with world.run():
