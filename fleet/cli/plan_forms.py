@@ -12,7 +12,8 @@ from fleet.cli.problems import worst_first, write_problem
 from fleet.core.ids import short
 from fleet.core.planning.fleet_plan import FleetPlan
 from fleet.core.planning.groups import groups_of
-from fleet.core.planning.words import FOLDED, WHOLE, Folding, heading, lines_of, remarks, summary, title_of
+from fleet.core.planning.remarks import remarks
+from fleet.core.planning.words import FOLDED, WHOLE, Folding, heading, lines_of, summary, title_of
 
 _INDENT = "   "
 

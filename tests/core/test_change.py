@@ -45,7 +45,8 @@ from fleet.core.planning.document import document_of
 from fleet.core.planning.fleet_plan import Comparison, FleetPlan, SideWords, plan_of
 from fleet.core.planning.groups import VARIANTS_SHOWN, groups_of
 from fleet.core.planning.markdown import LIMIT_BYTES, markdown_of
-from fleet.core.planning.words import FOLDED, WHOLE, heading, lines_of, remarks, summary, title_of, totals_of
+from fleet.core.planning.remarks import remarks
+from fleet.core.planning.words import FOLDED, WHOLE, heading, lines_of, summary, title_of, totals_of
 from fleet.errors import UsageInvalid
 
 HASHES = ("2457kbc5mc", "972mt7mgdb", "8tggktd256")

@@ -20,8 +20,9 @@ from fleet.core.parent import parent_of
 from fleet.core.planning.change import How, UnitChange
 from fleet.core.planning.document import document_of
 from fleet.core.planning.live_judge import judge_barred, judge_kept
+from fleet.core.planning.remarks import remarks
 from fleet.core.planning.woken import Begins, woken_of
-from fleet.core.planning.words import remarks, summary
+from fleet.core.planning.words import summary
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
 NAMES = ("dns@eu-1", "web@eu-1", "web@eu-2")

@@ -11,15 +11,11 @@ from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, ObjectRef, short
 from fleet.core.objects import PruneRule
-from fleet.core.planning.aside import is_deleted, is_written, remarks_aside
+from fleet.core.planning.aside import is_deleted, is_written
 from fleet.core.planning.change import How, ImageChange, ObjectChange, Sign
-from fleet.core.planning.course import words_of
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject, plain_ref
-from fleet.core.planning.hook_runs import hook_runs
-from fleet.core.planning.live_words import live_remarks
-from fleet.core.planning.phrases import NAMES_SHOWN, counted, on_clusters, some_of
-from fleet.core.planning.settings import setting_remarks
+from fleet.core.planning.phrases import NAMES_SHOWN, counted, some_of
 from fleet.values import dataclass
 
 _VALUE_LENGTH, _LINE_LENGTH = 48, 100
@@ -383,41 +379,3 @@ def _kinds(items: Sequence[ShownObject]) -> str:
         key = f"{item.change.sign.value} {item.change.ref.kind}"
         counts[key] = counts.get(key, 0) + 1
     return ", ".join(f"{count} {key[2:]} {key[0]}" for key, count in sorted(counts.items()))
-
-
-def remarks(plan: FleetPlan) -> Iterator[tuple[str, str]]:
-    """What else a reviewer must know, each with its heading word."""
-    for note in plan.notes:
-        yield "Note", note
-    yield from setting_remarks(plan.settings)
-    for woken in plan.woken:
-        yield "Begins", woken.words
-    unlisted: dict[str, list[ClusterName]] = {}
-    for unit in plan.units:
-        if unit.drops_unlisted:
-            unlisted.setdefault(unit.name.overlay, []).append(unit.name.cluster)
-    for overlay, clusters in unlisted.items():
-        where = f"{overlay} on {on_clusters(clusters)}"
-        yield "Not listed", f"{where}: what it drops; the base does not say what it held, and a hub may delete it"
-    for run in hook_runs(plan.units, plan.after):
-        yield "Hooks", run.words
-    yield from remarks_aside(plan.units, plan.after)
-    for hold in plan.holds:
-        where = on_clusters([unit.cluster for unit in hold.units])
-        yield "Hold", f"{hold.overlay} on {where} would wait for a person ({hold.reason}): {hold.message}"
-    for claim in plan.claims:
-        where = on_clusters(claim.clusters)
-        yield "Claimed", f"{claim.ref} would be in {' and '.join(claim.overlays)} on {where}: neither changes it"
-    for notice in plan.apis:
-        yield ("Removed" if notice.is_removed else "Deprecated"), f"{notice.ref}: {notice.message}"
-    ways: dict[tuple[str, str], list[str]] = {}
-    for course, estimate in zip(plan.courses, plan.estimates, strict=True):
-        ways.setdefault((words_of(course), estimate.words), []).append(course.overlay)
-    for (way, time), overlays in ways.items():
-        yield "Rollout", f"{some_of(overlays)}: {way}" + (f"   {time}" if time else "")
-    if plan.live is not None:
-        yield from live_remarks(plan.live)
-    same = plan.of(How.SAME)
-    if same:
-        overlays = sorted({unit.name.overlay for unit in same})
-        yield "No effect", f"{counted(len(same), 'unit')} of {some_of(overlays)}: built anew, the result is the same"
