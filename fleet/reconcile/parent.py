@@ -1,5 +1,5 @@
-"""Reads the parents of a cluster; writes a unit's own where its object list or its bundle changed, after deletions, and
-where it is gone or its mark was damaged.
+"""Reads the parents of a cluster; writes a unit's own where its object list or its bundle changed, after deletions, and,
+whatever the unit waits for, where it is gone or was damaged, or something was taken back since.
 
 A parent is written over the very state that was judged, or where none is: what another installation wrote meanwhile is
 met, never overwritten (R4, R23). What is known of them costs one list per connection and one in an hour.
@@ -14,19 +14,18 @@ from dataclasses import replace
 import orjson
 
 from fleet.core.documents import Document, digest_of, mapping_at, text_at
-from fleet.core.ids import ObjectRef
-from fleet.core.neighbours import ParentSeen, Whose, parent_error
+from fleet.core.ids import Digest, ObjectRef
+from fleet.core.neighbours import ParentSeen, Whose, judge_parent, parent_error
 from fleet.core.objects import INSTALLATION_LABEL
 from fleet.core.parent import PARENT_LABEL, parent_document, parent_of
-from fleet.core.record import PARENT_NAMESPACE, installation_hash, judge_mark, parent_name
-from fleet.errors import ClusterError, Conflict, FleetError, ObjectInvalid, Withdrawn
+from fleet.core.record import PARENT_NAMESPACE, installation_hash, parent_name
+from fleet.errors import ClusterError, Conflict, FleetError, NotFound, ObjectInvalid, Withdrawn
 from fleet.ports.kube import May, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ABSENT_VERSION, ENDS, ENDS_SESSION
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.site import Site
 
-_OURS = ("ours", "label-lost")  # a parent carries no part-of label
 _STALE_TRIES = 3
 _FRESH_SECONDS = 60.0
 
@@ -37,6 +36,12 @@ class Parents:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._namespace_stands = False
+
+    def is_owed(self, unit: UnitState) -> bool:
+        """Whether what is to be found after a loss is not there, whatever the unit waits for (R12)."""
+        seen = self._site.neighbours.seen(parent_name(unit.name.overlay))
+        is_whole = seen is not None and seen.is_whole
+        return unit.memory.bundle is not None and not (is_whole and _quarantined(unit) == unit.memory.quarantined)
 
     async def keep(self, unit: UnitState, may: May) -> None:
         """Write the parent if it would say something new, owes the audit log's head (R43), or is not there as written.
@@ -53,7 +58,7 @@ class Parents:
             generation=unit.memory.parent_generation + 1,
             bundle=unit.memory.bundle,
             commit=unit.memory.commit,
-            quarantined=unit.desired.quarantined if unit.desired is not None else unit.memory.quarantined,
+            quarantined=_quarantined(unit),
             audit=audited,
         )
         said = digest_of([parent.record, parent.bundle, *parent.quarantined])
@@ -84,6 +89,7 @@ class Parents:
             return
         except ClusterError as error:
             unit.parent_trouble = f"its parent object could not be written: {error}"
+            site.poll(unit.name, site.limits.retry_most_seconds)
             return
         unit.parent_trouble = trouble
         if trouble:
@@ -106,7 +112,9 @@ class Parents:
         served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
         name = parent_name(unit.name.overlay)
         live = await self._look(served, name) if served else None
-        if served is None or live is None or not judge_mark(live, site.mark(unit.name)).kind.value.startswith(_OURS):
+        if served is None or live is None:
+            return
+        if judge_parent(live, site.installation, site.identity).whose is not Whose.OURS:
             return
         ref = ObjectRef("", "ConfigMap", PARENT_NAMESPACE, name)
         uid, version = text_at(live, "metadata", "uid"), text_at(live, "metadata", "resourceVersion")
@@ -132,6 +140,11 @@ class Parents:
             except (Conflict, ObjectInvalid) as error:  # another version, or another incarnation: what is there now?
                 refused = error
                 await self._look(served, name)
+                continue
+            except NotFound as error:  # somebody took the namespace away, and with it what was seen there
+                refused, self._namespace_stands = error, False
+                site.neighbours.take(name, None, site.clock())
+                await self._make_namespace(may)
                 continue
             site.neighbours.take(name, answer.object, site.clock())
             return ""
@@ -211,6 +224,10 @@ async def look_at_parents(site: Site) -> tuple[Document, ...]:
     parents = await site.kube.list(served, namespace=PARENT_NAMESPACE, selector=selector)
     site.neighbours.take_all(parents.items, site.clock())
     return parents.items
+
+
+def _quarantined(unit: UnitState) -> tuple[Digest, ...]:
+    return tuple(sorted(unit.desired.quarantined)) if unit.desired is not None else unit.memory.quarantined
 
 
 def _over(document: Document, seen: ParentSeen | None) -> Document:

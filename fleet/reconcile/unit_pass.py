@@ -113,8 +113,16 @@ class UnitPass:
         self._reverifier = Reverifier(site.limits, site.clock, site.random)
         self._stages = Stages(site, applier, healer, Replacer(site, applier, self._pruner), self._adopter)
 
-    async def run(self, unit: UnitState, outcome: Outcome, claims: Claims) -> Outcome:
+    async def run(self, unit: UnitState, outcome: Outcome, claims: Claims) -> None:
         """One pass. ClusterErrors of single objects become troubles of theirs; what ends the session is raised."""
+        before = unit.memory.audit_head
+        is_settled = await self._work(unit, outcome, claims)
+        unit.audit_due |= unit.memory.audit_head != before
+        if is_settled or unit.audit_due or self._parents.is_owed(unit):
+            await self._parents.keep(unit, lambda: not outcome.may().stopped)
+
+    async def _work(self, unit: UnitState, outcome: Outcome, claims: Claims) -> bool:
+        """Whether all of it is applied and nothing stops the unit."""
         told = outcome.told
         assert told is not None  # the worker passes over units that nothing is said of
         wanted_bundle = bundle_of(told)
@@ -122,7 +130,7 @@ class UnitPass:
         if unlisted := self._site.unlisted(unit):
             more = f" and {len(unlisted) - 3} more kinds" if len(unlisted) > 3 else ""
             outcome.incomplete = f"the cluster has not listed its {', '.join(unlisted[:3])}{more} yet"
-            return outcome
+            return False
         try:
             await self._meet(unit)
         except ENDS_SESSION:
@@ -131,7 +139,7 @@ class UnitPass:
             outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
             outcome.incomplete = error.what
             self._site.retry(unit, error)
-            return outcome
+            return False
         await self._look_again(unit)
         carry_done(self._site, unit)
         plan = await self._plan(unit, told, claims, outcome.may())
@@ -143,13 +151,8 @@ class UnitPass:
             unit.name, wanted=len(unit.wanted), owned=len(unit.rows), allow_empty=told.policy.allow_empty
         ):
             outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
-            return outcome
-        before = unit.memory.audit_head
-        await self._carry_out(unit, plan, outcome, claims)
-        if unit.audit_due or unit.memory.audit_head != before:
-            unit.audit_due = True
-            await self._parents.keep(unit, lambda: not outcome.may().stopped)
-        return outcome
+            return False
+        return await self._carry_out(unit, plan, outcome, claims)
 
     # Planning
 
@@ -287,7 +290,7 @@ class UnitPass:
 
     # Doing
 
-    async def _carry_out(self, unit: UnitState, plan: UnitPlan, outcome: Outcome, claims: Claims) -> None:
+    async def _carry_out(self, unit: UnitState, plan: UnitPlan, outcome: Outcome, claims: Claims) -> bool:
         if outcome.may().apply:
             await self._adopter.choose(unit, plan)
         self._refuse(unit, plan)
@@ -311,11 +314,13 @@ class UnitPass:
         whole = not self._left(unit, plan, leave)
         outcome.settled = whole and not outcome.reason and unit.bundle is not None
         if not outcome.settled or not leave.apply:
-            return
+            return False
         if not await self._hooks.after(unit, outcome, claims, all_current=self._stages.all_current(unit)):
             outcome.settled = False
-        if outcome.settled and not outcome.leave.blockers:
-            await self._settle(unit, plan, outcome)
+        if not outcome.settled or outcome.leave.blockers:
+            return False
+        await self._settle(unit, plan, outcome)
+        return True
 
     async def _before(self, unit: UnitState, outcome: Outcome, claims: Claims) -> bool:
         """PreSync hooks; True once they are over, or where nothing new is applied."""
@@ -433,7 +438,7 @@ class UnitPass:
         return row is not None and row.desired == item.digest and item.ref not in unit.troubles
 
     async def _settle(self, unit: UnitState, plan: UnitPlan, outcome: Outcome) -> None:
-        """Everything is applied: prune, then remember the bundle, and write the parent where the list changed."""
+        """Everything is applied: prune, then remember the bundle."""
         site, told = self._site, outcome.told
         assert told is not None
         new, applied_at = unit.memory.bundle != unit.bundle, site.wall()
@@ -452,4 +457,3 @@ class UnitPass:
                 unit.applied_at = applied_at
                 message = f"applied: {unit.changed} objects written, {len(unit.wanted) - unit.changed} unchanged"
                 site.outbox.tell(EventKind.APPLIED, message, unit=unit.name, commit=told.commit)
-        await self._parents.keep(unit, lambda: not outcome.may().stopped)

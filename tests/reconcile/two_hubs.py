@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from rig import Hub, config_map
@@ -27,6 +29,14 @@ def owner_of(document: Any) -> str:
 
 def writes_since(hub: SimHub, sequence: int) -> list[str]:
     return [f"{entry.verb} {entry.resource} {entry.name}" for entry in hub.cluster.ledger.writes(sequence)]
+
+
+async def seen_there(found: Callable[[], Any]) -> Any:
+    """What comes to be on the cluster without any report that says so."""
+    async with asyncio.timeout(10 * WAITS_SECONDS):
+        while not (value := found()):
+            await asyncio.sleep(0.02)
+    return value
 
 
 def put_parent(hub: SimHub, installation: str, overlay: str) -> None:
