@@ -1,5 +1,5 @@
-"""Reads the parents of a cluster; writes a unit's own where its object list or its bundle changed, after deletions, and,
-whatever the unit waits for, where it is gone or was damaged, or something was taken back since.
+"""Reads the parents of a cluster; writes a unit's own where its object list or its bundle changed, after deletions,
+and, whatever the unit waits for, where it is gone or was damaged, or something was taken back since.
 
 A parent is written over the very state that was judged, or where none is: what another installation wrote meanwhile is
 met, never overwritten (R4, R23). What is known of them costs one list per connection and one in an hour.
