@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from fleet.core.audit import AuditEntry
 from fleet.core.causes import judge_cause
-from fleet.core.documents import Document, canonical, text_at
+from fleet.core.documents import Document, canonical, mapping_at, text_at
 from fleet.core.fleet import Cluster, Fleet, JobCheck, Mode, Suspension
 from fleet.core.gate_jobs import is_run, job_document, judge_job
 from fleet.core.gates import Ask, Read, Word
@@ -53,6 +53,7 @@ class _Place:
     mark: Mark
     ref: ObjectRef
     document: Document
+    limit: object  # the deadline that its manifest gives it, None for none
 
 
 def _uid_of_answer(answer: Answer) -> str:
@@ -137,18 +138,21 @@ class GateJobs:
         if served is None:
             raise _NotRun(f"{ask.cluster} serves no Jobs")
         namespace, name = text_at(document, "metadata", "namespace"), text_at(document, "metadata", "name")
-        return _Place(kube, served, mark, ObjectRef("batch", "Job", namespace, name), document)
+        limit = mapping_at(manifest, "spec").get("activeDeadlineSeconds")
+        return _Place(kube, served, mark, ObjectRef("batch", "Job", namespace, name), document, limit)
 
     async def _run(self, ask: Ask, place: _Place) -> Read:
         live = await self._live(ask, place)
         if live is None:
             live = await self._create(ask, place)
-        while (found := judge_job(live)) is None:
+        while (found := judge_job(live, place.limit)) is None:
             await asyncio.sleep(POLL_SECONDS)
             after = await self._live(ask, place)
             if after is None:
                 raise _NotRun(f"{place.ref} vanished before it ended")
             live = after
+        if found.word is Word.NONE:  # the next try is the same run, and would find it again
+            await self._clean(ask, place)
         if found.word is Word.BAD and (why := await self._cause(place, live)):
             return replace(found, text=f"{found.text}; {why}")
         return found

@@ -47,8 +47,12 @@ def is_run(live: Document, mark: Mark, run: str) -> bool:
     return judge_mark(live, mark).ours and text_at(live, "metadata", "annotations", GATE_KEY) == run
 
 
-def judge_job(live: Document) -> Read | None:
-    """What a Job says by its conditions; None while it goes on."""
+def judge_job(live: Document, limit: object) -> Read | None:
+    """What a Job says by its conditions; None while it goes on.
+
+    limit: its manifest's own deadline, None for none. An end that the gate's time alone set, which runs on the cluster
+    also while no hub does, says nothing of the change.
+    """
     name = f"Job {text_at(live, 'metadata', 'namespace')}/{text_at(live, 'metadata', 'name')}"
     for condition in documents_at(live, "status", "conditions"):
         if condition.get("status") != "True":
@@ -56,6 +60,9 @@ def judge_job(live: Document) -> Read | None:
         if condition.get("type") == "Complete":
             return Read(Word.GOOD, f"{name} completed")
         if condition.get("type") == "Failed":
+            deadline = mapping_at(live, "spec").get("activeDeadlineSeconds")
+            if text_at(condition, "reason") == "DeadlineExceeded" and (limit is None or deadline != limit):
+                return Read(Word.NONE, f"{name} did not end within the {deadline} s that its gate had left")
             why = ": ".join(filter(None, (text_at(condition, "reason"), text_at(condition, "message"))))
             return Read(Word.BAD, f"{name} failed: {why}" if why else f"{name} failed")
     return None

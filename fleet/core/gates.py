@@ -2,8 +2,9 @@
 
 A reading is good, bad, or none at all: a server that is silent, or answers nonsense, says nothing about a change. So
 none neither passes a gate nor counts as bad; two of them in a row break the window, and run into the gate's timeout
-(R5). A gate that reads well at its timeout may still end its window: whoever missed one reading is not ill for it. All
-moments but `at` are seconds on the hub's own clock, in which time without a hub does not count (R24).
+(R5). A gate that reads well at its timeout may still end its window: whoever missed one reading is not ill for it. Only
+more bad readings in a row than are forgiven say something against a change, a timeout never does. All moments but `at`
+are seconds on the hub's own clock, in which time without a hub does not count (R24).
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class GateState:
     readings: int = 0
     last: Reading | None = None
     why: str = ""  # it failed
-    is_blind: bool = False  # it failed, and its last reading was not bad: nothing is known against the change
+    is_blind: bool = False  # it failed at its timeout: nothing is proven against the change
     stood: float = 0.0  # seconds since it opened in which its step stood still: no part of its timeout and window
 
 
@@ -117,8 +118,7 @@ def judge_gate(gate: Gate, state: GateState, reading: Reading | None, now: float
         is_unread = last is None or last.word is Word.NONE
         text = last.text if last is not None else "no answer yet"
         why = f"{'no reading' if is_unread else 'not passed'} within {_span(gate.timeout_seconds)}: {text}"
-        is_blind = last is None or last.word is not Word.BAD
-        return replace(state, verdict=Verdict.FAILED, why=why, is_blind=is_blind)
+        return replace(state, verdict=Verdict.FAILED, why=why, is_blind=True)
     return state
 
 
@@ -161,7 +161,8 @@ def expires_at(gate: Gate, state: GateState) -> float:
     until the next one.
     """
     end, since = state.opened + gate.timeout_seconds + state.stood, state.good_since
-    spare = gate.interval_seconds + 2 * READ_SECONDS  # the reading that decides comes a while after it was due
+    # The reading that decides comes a while after it was due, and may be the one that is missed.
+    spare = 2 * (gate.interval_seconds + READ_SECONDS)
     if since is not None and since < end:
         return max(end, since + gate.window_seconds + spare)
     if state.last is not None and state.last.word is Word.BAD:

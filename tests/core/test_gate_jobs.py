@@ -65,5 +65,27 @@ def test_only_this_run_of_this_installation_on_this_cluster_is_believed() -> Non
     ],
 )
 def test_its_conditions_alone_decide(conditions: list[dict[str, str]], word: Word | None) -> None:
-    found = judge_job({"metadata": {"name": "a", "namespace": "b"}, "status": {"conditions": conditions}})
+    found = judge_job({"metadata": {"name": "a", "namespace": "b"}, "status": {"conditions": conditions}}, None)
     assert (found.word if found else None) is word
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason", "word"),
+    [
+        (None, "DeadlineExceeded", Word.NONE),
+        (120, "DeadlineExceeded", Word.NONE),
+        (30, "DeadlineExceeded", Word.BAD),
+        (90, "DeadlineExceeded", Word.BAD),
+        (None, "BackoffLimitExceeded", Word.BAD),
+    ],
+)
+def test_an_end_that_the_gates_time_alone_set_says_nothing_of_the_change(
+    limit: int | None, reason: str, word: Word
+) -> None:
+    """It runs on the cluster also while no hub does; a deadline of the Job's own is what its author asks of it."""
+    document = made(**({} if limit is None else {"activeDeadlineSeconds": limit}))
+    ended = {**document, "status": {"conditions": [{"type": "Failed", "status": "True", "reason": reason}]}}
+    found = judge_job(ended, limit)
+    assert found is not None
+    assert found.word is word
+    assert ("within the 90 s that its gate had left" in found.text) == (word is Word.NONE)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Gate, HttpCheck, Origin, PrometheusCheck
+from fleet.core.fleet import Gate, HttpCheck, JobCheck, Origin, PrometheusCheck
 from fleet.core.gates import (
     GateState,
     Reading,
@@ -69,7 +69,7 @@ def test_a_gate_passes_only_after_a_window_of_good_readings_and_fails_only_for_a
             tail = [one.word for one in read if one.word is not Word.NONE][-gate.retries - 1 :]
             is_bad = tail == [Word.BAD] * (gate.retries + 1)
             assert is_bad or now - state.opened >= gate.timeout_seconds
-            assert state.is_blind == (not read or read[-1].word is not Word.BAD)
+            assert state.is_blind != is_bad, "only more bad readings than are forgiven say something of the change"
         else:
             assert now < expires_at(gate, state)
 
@@ -100,6 +100,9 @@ HOUR = gate_of(interval_seconds=30.0, window_seconds=3600.0, timeout_seconds=420
         ({15.0: Word.BAD, 69.5: Word.BAD}, 70.0, "halts"),
         ({15.0: Word.BAD, 72.0: Word.BAD}, 72.5, "halts"),
         ({15.0: Word.BAD, 72.0: Word.NONE, 72.5: Word.NONE}, 72.5, "halts"),
+        ({15.0: Word.BAD, 72.0: Word.NONE}, 75.5, Verdict.PASSED),
+        ({15.0: Word.BAD, 75.5: Word.NONE}, 76.0, Verdict.PASSED),
+        ({15.0: Word.BAD, 75.5: Word.NONE, 76.0: Word.NONE}, 76.0, "halts"),
         ({15.0: Word.BAD, 72.0: Word.BAD, 72.5: Word.BAD, 73.0: Word.BAD}, 73.0, "taken back"),
         ({15.0: Word.BAD, 15.5: Word.BAD, 16.0: Word.BAD}, 16.0, "taken back"),
     ],
@@ -131,10 +134,39 @@ def test_twin_a_gate_that_reads_well_by_turns_alone_never_passes_and_ends() -> N
 
 def test_twin_a_gate_whose_readings_end_while_it_reads_well_ends_too() -> None:
     state = judge_gate(HOUR, opened(HOUR, 0.0), Reading(Word.GOOD, "0.1", 0.0, 4170.0), 4170.0)
-    assert expires_at(HOUR, state) == 4170.0 + 3600.0 + 50.0
-    assert judge_gate(HOUR, state, None, 7819.0) == state
-    ended = judge_gate(HOUR, state, None, 7820.0)
+    assert expires_at(HOUR, state) == 4170.0 + 3600.0 + 80.0
+    assert judge_gate(HOUR, state, None, 7849.0) == state
+    ended = judge_gate(HOUR, state, None, 7850.0)
     assert (ended.verdict, ended.is_blind) == (Verdict.FAILED, True)
+
+
+def test_the_reading_that_decides_beyond_the_timeout_may_be_the_one_that_is_missed() -> None:
+    """Readings come when they come: the last good one was a second short of the window."""
+    state = opened(HOUR, 0.0)
+    for at, word in ((900.0, Word.BAD), (930.0, Word.GOOD), (4529.0, Word.GOOD), (4559.0, Word.NONE)):
+        state = judge_gate(HOUR, state, Reading(word, "0.1", 0.0, at), at + 10.0)
+    assert judge_gate(HOUR, state, None, 4599.0) == state
+    assert judge_gate(HOUR, state, Reading(Word.GOOD, "0.1", 0.0, 4589.0), 4599.0).verdict is Verdict.PASSED
+
+
+SMOKE = Gate("smoke", JobCheck("gates/smoke.yaml"), HERE, timeout_seconds=600.0)
+
+
+def test_a_job_that_failed_once_and_whose_second_try_is_too_slow_takes_nothing_back() -> None:
+    state = judge_gate(SMOKE, opened(SMOKE, 0.0), Reading(Word.BAD, "Job a failed", 0.0, 0.0), 400.0)
+    assert state.verdict is Verdict.WAITS
+    assert judge_gate(SMOKE, state, None, 599.0) == state
+    ended = judge_gate(SMOKE, state, None, 600.0)
+    assert (ended.verdict, ended.is_blind, ended.why) == (
+        Verdict.FAILED, True, "not passed within 10m00s: Job a failed",
+    )  # fmt: skip
+
+
+def test_twin_one_that_fails_more_often_than_is_forgiven_is_proven_bad() -> None:
+    state = opened(SMOKE, 0.0)
+    for at in (0.0, 100.0, 200.0):
+        state = judge_gate(SMOKE, state, Reading(Word.BAD, "Job a failed", 0.0, at), at + 90.0)
+    assert (state.verdict, state.is_blind) == (Verdict.FAILED, False)
 
 
 def test_a_reading_from_before_the_gate_opened_does_not_count() -> None:

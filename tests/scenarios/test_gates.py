@@ -11,6 +11,7 @@ from badserver import BadServer, bad_server, vector
 from hubworld import HubWorld, cluster_file, config_map, make_world, overlay
 
 from fleet.core.gates import Verdict
+from fleet.sim.workloads import KUBELET
 
 CLUSTERS = ("dev-1", "prod-1")
 
@@ -230,6 +231,31 @@ async def test_a_killed_hub_finds_its_job_again_and_starts_no_second_one(world: 
             lambda: [e for e in ledger.since(mark) if (e.verb, e.resource) == ("get", "jobs")][2:], "read"
         )
         assert verbs_on(world, "dev-1") == ["patch"]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["the gate's time", "twin: its own deadline"])
+async def test_a_job_that_was_ended_by_its_time_while_no_hub_ran_is_run_anew(world: HubWorld, own: bool) -> None:
+    await begin(world, SMOKE.replace("interval", "timeout: 60s, interval"))
+    slow = job("slow")
+    world.commit({"gates/smoke.yaml": slow.replace("backoff", "activeDeadlineSeconds: 30\n  backoff") if own else slow})
+    async with world.run(kill=True):
+        await world.until_everywhere(world.repo.head())
+        await release(world, "2")
+        await world.until(lambda: verbs_on(world, "dev-1") == ["patch"], "started")
+    cluster = world.sim.cluster("dev-1")
+    (ran,) = cluster.list("batch", "Job", "default")
+    ended = {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}
+    kind, name = cluster.kind("batch", "Job"), ran["metadata"]["name"]
+    cluster.objects.change(kind, "default", name, lambda old: {**old, "status": ended}, KUBELET, "status")
+    async with world.run():
+        if own:
+            halted = await world.until(lambda: world.opened.view.passages.all[-1].halted, "halted")
+            assert "failed: DeadlineExceeded" in halted.reason
+            return
+        await world.until(lambda: verbs_on(world, "dev-1") == ["patch", "delete", "patch"], "run anew")
+        (again,) = cluster.list("batch", "Job", "default")
+        assert again["metadata"]["name"] == name
+        assert not world.opened.view.passages.all[-1].halted
 
 
 @pytest.mark.parametrize("name", ["smoke", "other"])
