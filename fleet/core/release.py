@@ -12,7 +12,7 @@ from dataclasses import replace
 from fleet.core.documents import digest_of_bytes
 from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, SyncMode, SyncPolicy, Unit
 from fleet.core.guard import UNREAD_TEAM, Approved
-from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.inside import covers
 from fleet.core.leaving import Leave
 from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result
@@ -224,14 +224,13 @@ def units_that_left(had: Iterable[UnitName], after: Fleet) -> frozenset[UnitName
 def is_part_of(asked: Iterable[HoldRequest], approved: Iterable[HoldRequest]) -> bool:
     """Whether what is asked for now is a part of what was approved, object for object.
 
-    Clusters carry out an approved list one after the other; what is left of it stays approved (R9).
+    Clusters carry out an approved list one after the other; what is left of it stays approved (R9). A unit may ask for
+    one reason twice.
     """
-    known = {
-        (request.unit, request.commit, request.reason): {
-            (item.ref, item.uid, item.content): item.inside for item in request.deletions
-        }
-        for request in approved
-    }
+    known: dict[tuple[UnitName, Revision, str], dict[tuple[ObjectRef, str, str | None], tuple[str, ...]]] = {}
+    for request in approved:
+        listed = known.setdefault((request.unit, request.commit, request.reason), {})
+        listed |= {(item.ref, item.uid, item.content): item.inside for item in request.deletions}
     for request in asked:
         listed = known.get((request.unit, request.commit, request.reason))
         if listed is None:

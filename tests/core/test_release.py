@@ -367,6 +367,14 @@ def test_what_is_left_of_an_approved_list_stays_approved() -> None:
     assert is_part_of((), LIST)
 
 
+def test_of_two_lists_for_one_reason_each_stays_approved_whichever_is_carried_out_first() -> None:
+    both = (request("eu-1", doomed("a")), request("eu-1", doomed("b")))
+    assert is_part_of(both, both)
+    for left in both:
+        assert is_part_of((left,), both)
+    assert not is_part_of((request("eu-1", doomed("c")),), both)
+
+
 def test_anything_that_was_not_approved_is_no_part_of_it() -> None:
     for other in OTHERS[1:]:
         assert not is_part_of(other, LIST)
