@@ -62,7 +62,12 @@ class ObjectChange:
     comes_as: ObjectRef | None = None  # for DELETE: the name under which the same content is created
     fixed: tuple[str, ...] = ()  # fields that differ and that its kind never changes in place
     is_remade: bool = False  # for these it is deleted and made anew, as it asks for (R15)
+    left: str = ""  # why the hub leaves it as it is, by the object's own word; "" where it does not
     hook: HookPhase | None = None  # it is a hook's object: where the change drops it, it stays (V1)
+
+
+_NOT_RECONCILED = "left as it is: fleet.internal/reconcile: disabled on it"
+_ONLY_IF_ABSENT = "left as it is where it is there already: fleet.internal/reconcile: ifAbsent on it"
 
 
 class How(StrEnum):
@@ -216,7 +221,13 @@ def _pairs(before: Json, after: Json) -> Iterator[tuple[str, str]]:
 def _created(item: BundleObject) -> ObjectChange:
     images = tuple(ImageChange(name, "", image) for name, image in sorted(_images(item.document()).items()))
     return ObjectChange(
-        Sign.CREATE, item.ref, item.api_version, after=item.digest, images=images, hook=item.options.hook
+        Sign.CREATE,
+        item.ref,
+        item.api_version,
+        after=item.digest,
+        images=images,
+        left="" if item.options.reconcile else _NOT_RECONCILED,
+        hook=item.options.hook,
     )
 
 
@@ -227,6 +238,9 @@ def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
         metadata: Document = {**mapping_at(before, "metadata"), "name": new.ref.name}
         before["metadata"] = metadata
     fixed = immutable_changes(before, after) if new.options.hook is None and not is_renamed else ()
+    left = _NOT_RECONCILED if not new.options.reconcile else _ONLY_IF_ABSENT if new.options.only_if_absent else ""
+    if left:
+        fixed = ()
     return ObjectChange(
         Sign.CHANGE,
         new.ref,
@@ -236,7 +250,8 @@ def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
         after=new.digest,
         renamed_from=old.ref if is_renamed else None,
         images=tuple(_image_changes(_images(before), _images(after))),
-        restart=restart_of(new.ref, before, after),
+        restart=restart_of(new.ref, before, after) if not left else None,
+        left=left,
         prune=new.options.prune,
         fixed=fixed,
         is_remade=bool(fixed) and new.options.replace and new.options.prune is not PruneRule.DISABLED,

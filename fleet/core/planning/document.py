@@ -208,6 +208,8 @@ def _object(change: ObjectChange) -> Document:
         found["prune"] = change.prune.value
     if change.fixed:
         found["fixed"], found["remade"] = list(change.fixed), change.is_remade
+    if change.left:
+        found["left"] = change.left
     if change.hook is not None:
         found["hook"] = change.hook.value
     if change.moved_to:

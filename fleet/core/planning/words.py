@@ -49,7 +49,9 @@ class Totals:
 def totals_of(plan: FleetPlan) -> Totals:
     """What the hub does in all; a generated object under a new name is a change, an object that moves is neither."""
     written = [(unit, plan.after.units.get(unit.name)) for unit in plan.units]
-    changes = [(change, unit) for found, unit in written if is_written(unit) for change in found.objects]
+    changes = [
+        (change, unit) for found, unit in written if is_written(unit) for change in found.objects if not change.left
+    ]
     restarts = [change.restart for change, _ in changes if change.restart is not None]
     return Totals(
         created=sum(change.sign is Sign.CREATE for change, _ in changes)
@@ -215,6 +217,8 @@ def _own_texts(
         if words := _deletion_words(change, outcomes):
             yield words
         return
+    if change.left:
+        yield change.left
     if change.fixed:
         yield _fixed_words(change, outcomes)
     images = {image.container: image for image in change.images}
