@@ -40,6 +40,7 @@ GUARDS: tuple[Guard, ...] = (
         ("the identity cannot be read", "R1", "identity:IdentityRule.judge", "IdentityUnreadable"),
         ("a late write is proven anew", "R1", "identity:IdentityRule.is_due", ""),
         ("a new certificate is proven", "R1", "wire:Proof.knows", ""),
+        ("a proof bears its own line's credential", "R1 R32", "transport:Transport._prove_line", ""),
         ("what is no document is no answer", "R5", "answers:document_of", "AnswerInvalid"),
         ("only the object's own 404 is absence", "R5 R20", "answers:is_absent", ""),
         ("what is no list is not an empty one", "R5 R19", "objects:_list_of", "AnswerInvalid"),

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from fleet.errors import CredentialFailed
 from fleet.kube.access import Access, Ticket
 from fleet.kube.addresses import AddressRule
 from fleet.kube.exchange import Headers, Request
 from fleet.kube.limits import KubeLimits
-from fleet.kube.wire import Line, Proof
+from fleet.kube.wire import Line
 
 _RENEWAL_PAUSE_SECONDS = 10.0  # 401 again so soon after a renewal is the server's last word (R20)
 
 
 class Session:
-    """Keeps a cluster's connections in step with its credential."""
+    """Keeps a cluster's connections in step with its credential. prove: asks over a line which cluster is there."""
 
-    def __init__(self, cluster: str, access: Access, rule: AddressRule, proof: Proof, limits: KubeLimits) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        access: Access,
+        rule: AddressRule,
+        prove: Callable[[Line], Awaitable[None]],
+        limits: KubeLimits,
+    ) -> None:
         self._cluster, self._access, self._rule = cluster, access, rule
-        self._proof, self._limits = proof, limits
+        self._prove, self._limits = prove, limits
         self._clock = asyncio.get_running_loop().time
         self._turn = asyncio.Lock()
         self._renewed_at = float("-inf")
         self._ticket: Ticket | None = None
         self._line: Line | None = None
-        self._headers: Headers | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: dict[asyncio.Task[None], Line] = {}
 
     @property
     def place(self) -> str:
@@ -63,9 +69,15 @@ class Session:
 
     def for_request(self, request: Request) -> tuple[Line, Mapping[str, str]]:
         """Line and headers for a request; only after `ticket`."""
-        if self._line is None or self._headers is None:
+        if self._line is None:
             raise RuntimeError("no ticket yet")
-        return self._line, self._headers.of(request)
+        return self._line, self._line.headers.of(request)
+
+    def forget(self) -> None:
+        """All certificates need a proof again, those of old lines too."""
+        for line in (self._line, *self._closing.values()):
+            if line is not None:
+                line.proof.forget()
 
     async def close(self) -> None:
         """End all connections; calls in flight fail."""
@@ -83,15 +95,15 @@ class Session:
                 why="it is empty",
                 next_step="make a new credential",
             )
+        headers = Headers(ticket)
         if self._line is None or not self._line.serves(ticket):
-            old, self._line = self._line, Line(ticket, self._rule, self._proof, self._limits, self._cluster)
+            old = self._line
+            self._line = Line(ticket, headers, self._rule, self._prove, self._limits, self._cluster)
             if old is not None:
-                if old.endpoint != ticket.endpoint:
-                    self._proof.forget()
                 closing = asyncio.create_task(self._close_later(old), name=f"close old line of {self._cluster}")
-                self._closing.add(closing)
-                closing.add_done_callback(self._closing.discard)
-        self._ticket, self._headers = ticket, Headers(ticket)
+                self._closing[closing] = old
+                closing.add_done_callback(self._closing.pop)
+        self._line.headers, self._ticket = headers, ticket
 
     async def _close_later(self, line: Line) -> None:
         # Calls in flight may end; a watch that is still open then comes again on the new line.

@@ -31,7 +31,7 @@ from fleet.kube.identity import IDENTITY_TARGET, IdentityRule
 from fleet.kube.limits import KubeLimits
 from fleet.kube.session import Session
 from fleet.kube.troubles import CONNECTION_ERRORS, deadline_passed, error_of_connection
-from fleet.kube.wire import Before, Line, Proof, asked_before_sending
+from fleet.kube.wire import Before, Line, asked_before_sending
 from fleet.ports.kube import Fence, May
 
 _T = TypeVar("_T")
@@ -57,10 +57,9 @@ class Transport:
         self._gate = Gate(self.limits, self._clock)
         self._identity = IdentityRule(cluster, expected)
         self._identity_request = Request("GET", IDENTITY_TARGET, self._identity.asked, accept=METADATA)
-        self._proof = Proof(self._prove_certificate)
         self._proving = asyncio.Lock()
         self._counters: dict[tuple[str, str], Counter] = {}
-        self._session = Session(cluster, access, rule or AddressRule(), self._proof, self.limits)
+        self._session = Session(cluster, access, rule or AddressRule(), self._prove_line, self.limits)
 
     @property
     def identity(self) -> Identity:
@@ -139,15 +138,16 @@ class Transport:
         try:
             self._identity.judge(reply, self._session.place, self._clock())
         except FleetError:
-            self._proof.forget()  # what was proven over such a certificate counts no more
+            self._session.forget()  # what was proven over such a certificate counts no more
             raise
 
-    async def _prove_certificate(self) -> None:
-        # Called inside another call, which has its deadline and its place in the gate.
-        line, headers = self._session.for_request(self._identity_request)
-        reply = await exchange(line, headers, self._identity_request, self.limits)
-        self._count(self._identity_request.method, reply)
-        self._identity.judge(reply, self._session.place, self._clock())
+    async def _prove_line(self, line: Line) -> None:
+        # Called inside another call, which has its deadline and its place in the gate. The line may be an old one by
+        # now: nothing of another line's credential goes over it.
+        request = self._identity_request
+        reply = await exchange(line, line.headers.of(request), request, self.limits)
+        self._count(request.method, reply)
+        self._identity.judge(reply, line.endpoint.place, self._clock())
 
     # One call
 

@@ -15,6 +15,7 @@ from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -33,6 +34,8 @@ from fleet.kube.limits import KubeLimits
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
+
+    from fleet.kube.exchange import Headers
 
 # asyncio gives each TLS connection a read buffer of 256 KiB; hundreds of idle watches make that the largest thing in
 # the process. 16 KiB is one TLS record.
@@ -208,16 +211,30 @@ async def _send_once(request: aiohttp.ClientRequest, handler: ClientHandlerType)
 
 
 class Line:
-    """The session to one endpoint with one client certificate; replaced as a whole when either changes."""
+    """The session to one endpoint with one client certificate; replaced as a whole when either changes.
 
-    def __init__(self, ticket: Ticket, rule: AddressRule, proof: Proof, limits: KubeLimits, where: str) -> None:
+    headers: of its own newest ticket, and no other line's: what is proven late over an old connection says to its end
+    what is said there. prove: as `Proof` asks for it, over this line.
+    """
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        headers: Headers,
+        rule: AddressRule,
+        prove: Callable[[Line], Awaitable[None]],
+        limits: KubeLimits,
+        where: str,
+    ) -> None:
         endpoint = ticket.endpoint
+        self.headers = headers
+        self.proof = Proof(partial(prove, self))
         self.endpoint = endpoint
         self.base = endpoint.server
         rule.check_literal(_host_of(endpoint))
         secure: ssl.SSLContext | bool = tls_context(ticket, where) if endpoint.server.startswith("https:") else False
         self._connector = _connector(endpoint, rule, secure, limits)
-        self._connector.guard(proof)
+        self._connector.guard(self.proof)
         self._identity = (endpoint, ticket.certificate, ticket.key)
         self.read_timeout = aiohttp.ClientTimeout(sock_connect=limits.connect_seconds, sock_read=limits.idle_seconds)
         self.write_timeout = aiohttp.ClientTimeout(sock_connect=limits.connect_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -87,6 +88,55 @@ async def test_behind_a_new_certificate_of_another_cluster_no_write_passes(world
         with pytest.raises(IdentityMismatch):
             await kube.get(MAPS, "shop", "web")
     assert {one.path for one in world.server.asked[before:]} == {PROOF}
+
+
+async def test_a_late_proof_over_an_old_connection_says_nothing_of_the_credential_that_came_since(world: World) -> None:
+    """The address and the token change while connections to the old server, with a new certificate, are being made."""
+    through, begun = asyncio.Event(), asyncio.Event()
+    through.set()
+    old, new = [type(world.server)() for _ in range(2)]
+    for server in (old, new):
+        server.authority, server.answer = world.server.authority, world.server.answer
+        await server.start(server.make_context("127.0.0.1"))
+    ports = [world.server.port]
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.set()
+        await through.wait()
+        there, back = await asyncio.open_connection("127.0.0.1", ports[-1])
+        await asyncio.gather(_pump(reader, back), _pump(there, writer))
+
+    relay = await asyncio.start_server(forward, "127.0.0.1", 0)
+    before = world.kubeconfig({"token": "before"}, server=f"https://127.0.0.1:{relay.sockets[0].getsockname()[1]}")
+    try:
+        async with world.connected(before, limits=replace(SHORT, credential_seconds=0.05)) as kube:
+            ports.append(old.port)
+            through.clear()
+            begun.clear()
+            late = [asyncio.create_task(kube.get(MAPS, "shop", "web")) for _ in range(4)]  # more than are connected
+            await begun.wait()
+            world.write(world.kubeconfig({"token": "after"}, server=new.url))
+            await asyncio.sleep(0.1)
+            await kube.get(MAPS, "shop", "web")
+            assert old.asked == []
+            through.set()
+            await asyncio.gather(*late)
+        assert old.asked[0].path == PROOF
+        assert {one.headers["authorization"] for one in old.asked} == {"Bearer before"}
+        assert {one.headers["authorization"] for one in new.asked} == {"Bearer after"}
+        assert new.asked[0].path == PROOF
+    finally:
+        relay.close()
+        await old.stop()
+        await new.stop()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 async def test_many_writes_at_once_behind_a_new_certificate_all_wait_for_the_proof(world: World) -> None:

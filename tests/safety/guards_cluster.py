@@ -49,6 +49,10 @@ CASES: dict[str, Case] = {
     "a new certificate is proven": case_of(
         gives("True"), _IDENTITY, "test_behind_a_new_certificate_of_another_cluster_no_write_passes",
         "test_behind_a_new_certificate_of_the_same_cluster_writes_go_on_after_a_proof"),
+    "a proof bears its own line's credential": case_of(
+        swap("line.headers.of(request)", "self._session.for_request(request)[1]"), _IDENTITY,
+        "test_a_late_proof_over_an_old_connection_says_nothing_of_the_credential_that_came_since",
+        "test_behind_a_new_certificate_of_the_same_cluster_writes_go_on_after_a_proof"),
     "what is no document is no answer": case_of(
         (never("not document"), never("not reply.content_type.endswith('json')")), _ANSWERS,
         "test_an_empty_document_and_json_by_another_name_are_no_answer kube/test_transport.py::test_an_html_page_is_never_an_answer",
