@@ -33,7 +33,7 @@ from fleet.core.gating import (
 from fleet.core.ids import ClusterName, OverlayName, UnitName, short
 from fleet.core.passage import Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts
-from fleet.core.standings import Group, Load, groups_of, is_done, is_outrun, stamped
+from fleet.core.standings import Group, Load, groups_of, is_done, is_outrun, is_stopped, stamped
 from fleet.core.steps import Stage, limit_of, unavailable_limit_of
 from fleet.values import dataclass, field
 
@@ -92,6 +92,7 @@ class _Look:
         self.facts = {name: facts[name] for name, row in sorted(passage.rows.items()) if name in facts and not row.done}
         self.rows = {name: row if row.done or name in self.facts else unseen(row) for name, row in passage.rows.items()}
         self.outrun = {name for name, row_facts in self.facts.items() if is_outrun(self.rows[name], row_facts)}
+        self.frozen = {name for name, row_facts in self.facts.items() if is_stopped(self.rows[name], row_facts)}
         self.adrift = {name: why for name, row_facts in self.facts.items() if (why := row_facts.adrift)}
         self.releases: list[UnitName] = []
         self.views: list[StepView] = []
@@ -107,7 +108,7 @@ class _Look:
             groups = self.groups[overlay] = groups_of(row, facts, self.now)
             row = paused(row, facts.stages, groups, self.now)
             row = standing_still(row) if self._stopped(overlay) else folded(row, facts.stages, facts.readings, self.now)
-            self.rows[overlay] = row
+            self.rows[overlay] = without_asking(row) if overlay in self.frozen else row
             for stage, group in zip(facts.stages, self.groups[overlay], strict=True):
                 self.loads.setdefault(stage.name, Load()).add(stage, group)
                 self.dues += [group.due] if group.due is not None else []
@@ -236,7 +237,7 @@ class _Look:
                 calm, still = ({key: at for key, at in of.items() if key != name} for of in (row.calm, row.still))
                 row = replace(row, calm=calm, still=still)
             row = without(row, stage)
-        asks = not stopped and missing_of(self.passage, row, stage) > 0
+        asks = not stopped and overlay not in self.frozen and missing_of(self.passage, row, stage) > 0
         row = asking(row, stage, self.now, self.wall) if asks else without_asking(row)
         if (end := ends_at(row, stage)) is not None:
             self.dues.append(end)

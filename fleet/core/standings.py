@@ -111,6 +111,12 @@ def is_outrun(row: Row, facts: RowFacts) -> bool:
     return False
 
 
+def is_stopped(row: Row, facts: RowFacts) -> bool:
+    """Whether all that the row changes is stopped, as where the whole fleet is suspended: it stands still then."""
+    known = [fact.condition for name in row.targets if (fact := facts.units.get(name)) is not None]
+    return bool(known) and all(condition is Condition.STOPPED for condition in known)
+
+
 def stamped(row: Row, facts: RowFacts, now: float) -> Row:
     """The row with the moments since when each released unit is on its way and when it landed, and each one is away.
 

@@ -9,8 +9,9 @@ from core.three_clusters import API, CLUSTERS, DEV, DEV_STEP, NEXT, OLD, ONE, PR
 
 from fleet.core.advance import StepState
 from fleet.core.fleet import Amount, OnFailure, Step
-from fleet.core.ids import OverlayName, UnitName
+from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Stop, decode_passages, encode_passages
+from fleet.core.rollout_facts import Condition
 from fleet.core.rollout_orders import approved, promoted, resumed
 from fleet.core.takeover import settle
 
@@ -38,6 +39,19 @@ def pause(world: World) -> None:
 
 def resume(world: World) -> None:
     world.kept = settle(world.kept, resumed(world.last), 0.0)
+
+
+@pytest.mark.parametrize("stopped", [(DEV, ONE, TWO), (ONE, TWO)], ids=["the whole fleet", "twin: not all of it"])
+def test_nobody_is_late_with_an_approval_while_all_of_it_is_suspended(stopped: tuple[ClusterName, ...]) -> None:
+    world, is_all = asked(), DEV in stopped
+    frozen = world.facts(WEB, dict.fromkeys(stopped, Condition.STOPPED))
+    for at in (20.0, 10.0 + HOUR, 5 * HOUR):
+        found = world.look(at, web=frozen)
+        assert (found.passage.halted is None) is (is_all or at < HOUR)
+    if is_all:
+        ok = next(step for step in found.steps if step.name == "ok")
+        assert (ok.why, ok.asks) == ("waits for the approval of one person", 1)
+        assert world.look(6 * HOUR).due == 7 * HOUR, "its whole time is before it when the fleet is resumed"
 
 
 @pytest.mark.parametrize("policy", OnFailure)

@@ -695,7 +695,9 @@ class Rollouts(RuleBasedStateMachine):
             _, step, _ = stop.gate.split("/")
             since = self.asked_since.get((before.commit, stop.overlay, step), self.uptime)
             assert self.uptime - since >= WAIT, "time in which nobody was asked counted"
-            assert len(found.passage.approvals.get(step, ())) < 2
+            assert stop.overlay is not None
+            said, begun = self.said.get((before.commit, step), {}), self.begun[before.commit, stop.overlay]
+            assert len([who for who, turn in said.items() if turn >= begun]) < 2
         asked = {
             (before.commit, step.overlay, step.name)
             for step in found.steps
