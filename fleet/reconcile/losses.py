@@ -65,9 +65,12 @@ class Losses:
 
         own: what has its own line in the same list, or is on its way out.
         """
-        for ref in refs:  # what is asked about is held against nothing that was read before
-            self._read_lately.pop(ref, None)
-        return {ref: loss for ref in refs if (loss := await self._of(ref, own)) != Loss()}
+        found = {ref: await self._of(ref, own) for ref in refs}
+        for ref, loss in found.items():
+            # What was just shown is not held against what was read before it and left since.
+            if (read := self._read_lately.get(ref)) and not covers(loss.inside, read.inside):
+                del self._read_lately[ref]
+        return {ref: loss for ref, loss in found.items() if loss != Loss()}
 
     async def inside(self, ref: ObjectRef, own: Collection[ObjectRef]) -> tuple[str, ...]:
         """What goes with an approved object now, a few seconds old at most: what cannot go is tried again and again."""

@@ -95,3 +95,6 @@ async def test_what_was_just_shown_is_not_held_against_an_older_reading() -> Non
     kube.kind = ""
     assert (await reader.of([SHOP], ()))[SHOP].inside == ()
     assert await reader.inside(SHOP, ()) == ()
+    assert len(kube.asked) == 3 * len(KINDS)
+    assert (await reader.of([SHOP], ()))[SHOP].inside == await reader.inside(SHOP, ())
+    assert len(kube.asked) == 4 * len(KINDS), "nothing left: a few seconds old is good enough"
