@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
+from itertools import chain
 
 from fleet.core.ids import ClusterName
 from fleet.core.passage import Row
@@ -113,8 +114,9 @@ def is_outrun(row: Row, facts: RowFacts) -> bool:
 
 def is_stopped(row: Row, facts: RowFacts) -> bool:
     """Whether all that the row changes is stopped, as where the whole fleet is suspended: it stands still then."""
-    known = [fact.condition for name in row.targets if (fact := facts.units.get(name)) is not None]
-    return bool(known) and all(condition is Condition.STOPPED for condition in known)
+    known = (fact for name in row.targets if (fact := facts.units.get(name)) is not None)
+    first = next(known, None)
+    return first is not None and all(fact.condition is Condition.STOPPED for fact in chain((first,), known))
 
 
 def stamped(row: Row, facts: RowFacts, now: float) -> Row:

@@ -146,9 +146,10 @@ def _stop_of(unit: Unit, report: UnitReport) -> Blocker | None:
 
     Its own suspension is told by the hub: a report that still names one is of before that ended.
     """
-    own = {*scopes_of(unit.name), str(unit.name)}
     for link in report.blocked_by:
-        if link.state is Standing.HELD or (link.state is Standing.SUSPENDED and link.scope not in own):
+        if link.state is Standing.HELD:
+            return link
+        if link.state is Standing.SUSPENDED and link.scope not in {*scopes_of(unit.name), str(unit.name)}:
             return link
     return None
 
