@@ -134,7 +134,7 @@ def _condition_of(
     elif stop is not None:
         # What was said before the release says nothing of it; and what is half applied and ill is on its way.
         is_told = report.observed_commit in {each.commit for each in (held, newest) if each is not None}
-        is_held = is_told and (is_healthy or is_untouched)
+        is_held = is_untouched or (is_told and is_healthy)
         return (Condition.HELD, stop.reason) if is_held else (Condition.BUSY, why)
     if (wait := _first(report.blocked_by, Standing.WAITS, Standing.SUSPENDED)) is not None:
         return Condition.WAITS, wait.reason

@@ -20,6 +20,7 @@ from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.core.steps import Stage
 from fleet.core.unit_facts import fact_of
+from fleet.errors import OwnedByOther
 
 HERE = Origin("fleet.yaml", 1)
 WEB = Overlay(OverlayName("web"), "overlays/web", HERE)
@@ -190,6 +191,21 @@ def test_nothing_is_released_to_a_unit_that_waits_for_its_recovery() -> None:
     assert world.on(looks=8) == NAMES[1:], "it holds no other up"
     waits.clear()
     assert world.on(looks=2) == NAMES
+
+
+@pytest.mark.parametrize("health", Health)
+@pytest.mark.parametrize("told", [None, OLD, NEW])
+def test_what_nothing_is_written_to_is_neither_late_nor_free_whatever_is_known_of_it(
+    health: Health, told: Rendered | None
+) -> None:
+    """Its record was lost after the release: until a person's word nothing of it is ever applied."""
+    asks = link(Standing.HELD, "cluster c0", "its record was rebuilt", ASKS_RECOVERY)
+    said = replace(report(NAMES[0], OLD, health, asks), observed_commit=told.commit if told else None)
+    assert fact(NAMES[0], NEW, said).condition is Condition.HELD
+    other = replace(said, blocked_by=(link(Standing.HELD, "cluster c0", "rival was there first"),))
+    assert fact(NAMES[0], NEW, replace(other, reason=OwnedByOther.__name__)).condition is Condition.HELD
+    is_held = told is NEW and health is Health.HEALTHY
+    assert fact(NAMES[0], NEW, other).condition is (Condition.HELD if is_held else Condition.BUSY), "twin: a hold alone"
 
 
 # A suspension that is over
