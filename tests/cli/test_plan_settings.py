@@ -81,6 +81,7 @@ def test_first_writes_to_clusters_that_were_observed_are_told_with_their_number(
     assert code == 1
     words = "dns, web on 5 clusters: first writes there (mode: manage), at once and without steps, 30 objects"
     assert f"Begins      {words}\n" in text
+    assert "No object differs, but 5 settings let a hub begin with something." in text
     assert repo.document()["begins"][0]["objects"] == 30
     repo.edit("overlays/web/overlay.yaml", '"spec": {', '"spec": {"suspend": {"reason": "later"}, ')
     assert "dns on 5 clusters: first writes there" in repo.plan()[1], "twin: what is suspended begins with nothing"

@@ -6,6 +6,7 @@ Secret whose name follows its content is one object under a new name, not one de
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -59,6 +60,7 @@ class ObjectChange:
     restart: Restart | None = None
     prune: PruneRule = PruneRule.ALLOWED  # for DELETE and CHANGE: what the object says about its deletion
     moved_to: str = ""  # for DELETE: the overlay that takes it over on this cluster
+    moved_from: str = ""  # for CREATE: the overlay that leaves this cluster, and of which it takes the object over
     comes_as: ObjectRef | None = None  # for DELETE: the name under which the same content is created
     fixed: tuple[str, ...] = ()  # fields that differ and that its kind never changes in place
     is_remade: bool = False  # for these it is deleted and made anew, as it asks for (R15)
@@ -109,6 +111,7 @@ class UnitChange:
     path_before: str = ""
     path_after: str = ""
     owned: int = 0  # objects before, hooks aside
+    kept: frozenset[ObjectRef] = frozenset()  # of a unit that vanishes: what it held and nobody takes over
     unknown_before: bool = False  # what it held before cannot be said: all its objects are shown as created
     problem: SideProblem | None = None
     inputs: tuple[Digest, Digest] = (Digest(""), Digest(""))  # as in SideResult, before and after
@@ -131,10 +134,17 @@ def change_of_unit(name: UnitName, before: SideResult | None, after: SideResult 
     was = before.result if before else None
     owned = sum(item.options.hook is None for item in was.objects) if isinstance(was, Bundle) else 0
     change = UnitChange(
-        name, How.CHANGES, (), path_before, path_after, owned, isinstance(was, SideProblem), None, inputs
+        name,
+        How.CHANGES,
+        path_before=path_before,
+        path_after=path_after,
+        owned=owned,
+        unknown_before=isinstance(was, SideProblem),
+        inputs=inputs,
     )
     if after is None:
-        return replace(change, how=How.VANISHES)
+        held = was.objects if isinstance(was, Bundle) else ()
+        return replace(change, how=How.VANISHES, kept=frozenset(item.ref for item in held if not item.options.hook))
     if isinstance(after.result, SideProblem):
         return replace(change, how=How.UNKNOWN, problem=after.result)
     objects = changes_of(was.objects if isinstance(was, Bundle) else (), after.result.objects)
@@ -311,25 +321,30 @@ def restart_of(ref: ObjectRef, before: Document, after: Document) -> Restart | N
 
 
 def with_moves(changes: Iterable[UnitChange]) -> tuple[UnitChange, ...]:
-    """The same, with the overlay that takes an object over where another unit of its cluster gains it (R16)."""
+    """The same, with who takes an object over where another unit of its cluster drops it, or leaves with it (R16)."""
     found = tuple(changes)
     takers: dict[tuple[str, ObjectRef], str] = {}
+    givers: dict[tuple[str, ObjectRef], str] = {}
     for unit in found:
-        for change in unit.of_sign(Sign.CREATE):
-            takers[unit.name.cluster, change.ref] = unit.name.overlay
+        takers |= {(unit.name.cluster, change.ref): unit.name.overlay for change in unit.of_sign(Sign.CREATE)}
+        givers |= {(unit.name.cluster, ref): unit.name.overlay for ref in unit.kept}
+    return tuple(_moved(unit, takers, givers) for unit in found)
 
-    def moved(unit: UnitChange) -> UnitChange:
-        lost = [
-            change
-            for change in unit.of_sign(Sign.DELETE)
-            if change.hook is None and (unit.name.cluster, change.ref) in takers
-        ]
-        if not lost:
-            return unit
-        objects = tuple(
-            replace(change, moved_to=takers[unit.name.cluster, change.ref]) if change in lost else change
-            for change in unit.objects
-        )
-        return replace(unit, objects=objects)
 
-    return tuple(map(moved, found))
+def _moved(
+    unit: UnitChange, takers: Mapping[tuple[str, ObjectRef], str], givers: Mapping[tuple[str, ObjectRef], str]
+) -> UnitChange:
+    cluster = unit.name.cluster
+    if unit.kept:
+        return replace(unit, kept=frozenset(ref for ref in unit.kept if (cluster, ref) not in takers))
+
+    def of(change: ObjectChange) -> ObjectChange:
+        place = cluster, change.ref
+        if change.sign is Sign.DELETE and change.hook is None and place in takers:
+            return replace(change, moved_to=takers[place])
+        if change.sign is Sign.CREATE and change.hook is None and place in givers:
+            return replace(change, moved_from=givers[place])
+        return change
+
+    objects = tuple(map(of, unit.objects))
+    return unit if all(map(operator.is_, objects, unit.objects)) else replace(unit, objects=objects)

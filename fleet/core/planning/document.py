@@ -212,6 +212,8 @@ def _object(change: ObjectChange) -> Document:
         found["left"] = change.left
     if change.hook is not None:
         found["hook"] = change.hook.value
+    if change.moved_from:
+        found["movesFrom"] = change.moved_from
     if change.moved_to:
         found["movesTo"] = change.moved_to
     if change.comes_as is not None:

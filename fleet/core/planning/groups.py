@@ -145,7 +145,7 @@ def _content(change: ObjectChange) -> str:
 def _end(change: ObjectChange) -> _End:
     """What becomes of an object that goes, moves or stays: by its own word, elsewhere, as a hook's, or left alone."""
     prune = change.prune.value if change.sign is Sign.DELETE or change.is_remade else ""
-    return prune, change.moved_to, change.comes_as is not None, change.hook or change.left
+    return prune, change.moved_to or change.moved_from, change.comes_as is not None, change.hook or change.left
 
 
 def _exact_field(drift: FieldDrift) -> _Values:

@@ -116,7 +116,7 @@ def _owner(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
             message = "has lost our annotation: it is neither changed nor deleted"
             yield _finding(Danger.OWNER, seen, setting, message, "put the annotation back, or let the object go")
         case MarkKind.OTHER_UNIT:
-            if not seen.change.moved_to:
+            if not seen.change.moved_to and seen.change.moved_from != verdict.who:
                 message = f"belongs to overlay {verdict.who}: neither of both changes it while both want it"
                 yield _finding(Danger.OWNER, seen, setting, message)
         case MarkKind.OTHER_INSTALLATION | MarkKind.FORGED:

@@ -54,7 +54,7 @@ def totals_of(plan: FleetPlan) -> Totals:
     ]
     restarts = [change.restart for change, _ in changes if change.restart is not None]
     return Totals(
-        created=sum(change.sign is Sign.CREATE for change, _ in changes)
+        created=sum(change.sign is Sign.CREATE and not change.moved_from for change, _ in changes)
         - sum(bool(change.moved_to) for change, _ in changes),
         changed=sum(change.sign is Sign.CHANGE for change, _ in changes),
         deleted=sum(is_deleted(change, unit) for change, unit in changes),
@@ -80,6 +80,10 @@ def _reach(plan: FleetPlan) -> str:
     if not shown:
         if plan.is_unknown:
             return "What changes cannot be told whole."
+        if plan.woken:
+            return (
+                f"Nothing is built anew, but {counted(len(plan.settings), 'setting')} let a hub begin with something."
+            )
         if plan.settings:
             return f"No object changes, but {counted(len(plan.settings), 'setting')}."
         return "No effective change." if plan.units or plan.files else "Nothing changes."
@@ -169,13 +173,25 @@ def _preface(group: ChangeGroup, plan: FleetPlan) -> Iterator[str]:
             yield f"at {group.problem.where}"
         yield "if merged: it stays as it is there, and nothing is deleted"
     if group.how is How.VANISHES:
-        owned = sum(unit.owned for unit in plan.units if unit.name in set(group.units))
-        what = f"{counted(owned, 'object')} stay" if not group.unknown_before else "what it holds stays"
-        yield f"{what} there, without our marks (to delete them first: state: absent)"
+        yield from _leaving_words(group, plan)
     if group.how is How.CHANGES and group.path[0] != group.path[1]:
         yield f"path {group.path[0] or 'none'} -> {group.path[1] or 'none'}"
     if group.unknown_before and group.how is How.CHANGES:
         yield "what it held before cannot be told from the base: all that it holds is listed, and nothing that it drops"
+
+
+def _leaving_words(group: ChangeGroup, plan: FleetPlan) -> Iterator[str]:
+    """What becomes of the objects of units that are let go of."""
+    leaving = [unit for unit in plan.units if unit.name in set(group.units)]
+    kept, owned = sum(len(unit.kept) for unit in leaving), sum(unit.owned for unit in leaving)
+    if moved := owned - kept:
+        yield f"{counted(moved, 'object')} {'is' if moved == 1 else 'are'} taken over by another overlay there"
+    if group.unknown_before:
+        yield "what it holds stays there, without our marks (to delete it first: state: absent)"
+    elif kept == 1:
+        yield "1 object stays there, without our marks (to delete it first: state: absent)"
+    elif kept or not moved:
+        yield f"{counted(kept, 'object')} stay there, without our marks (to delete them first: state: absent)"
 
 
 def label_of(change: ObjectChange) -> str:
@@ -219,6 +235,8 @@ def _own_texts(
         return
     if change.left:
         yield change.left
+    if change.moved_from:
+        yield f"taken over from overlay {change.moved_from}"
     if change.fixed:
         yield _fixed_words(change, outcomes)
     images = {image.container: image for image in change.images}
