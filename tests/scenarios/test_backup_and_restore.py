@@ -122,3 +122,40 @@ async def test_what_waits_for_its_step_keeps_what_its_cluster_holds(world: HubWo
         world.sim.cluster("us-1").drift("", "ConfigMap", "default", "one", drift)
         await world.until(lambda: world.writes(before).get("us-1"), "healed")
         assert world.sim.cluster("us-1").get("", "ConfigMap", "default", "one")["data"] == {"a": "2"}
+
+
+async def test_a_snapshot_of_the_disk_that_is_put_back_asks_too_and_writes_nothing_before(
+    world: HubWorld, tmp_path: Path
+) -> None:
+    """Nobody said `fleet restore`: what the clusters hold since shows that the state is older (R24)."""
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+    shutil.copytree(world.data_dir, tmp_path / "snapshot")
+    async with world.run():
+        world.commit({"overlays/web/one.yaml": config_map("one", "2")})
+        await world.until_everywhere(world.repo.head())
+    shutil.rmtree(world.data_dir)
+    shutil.copytree(tmp_path / "snapshot", world.data_dir)
+    before = world.marks()
+    world.repo.commit({"overlays/edge/edge.yaml": config_map("edge", "2")}, "while nobody looked")
+    async with world.run():
+        await waits_for_a_person(world, units=6)
+        await world.until(lambda: world.opened.view.head.commit == world.repo.head())
+        await asyncio.sleep(1.0)
+        assert world.writes(before, own_only=False) == {}
+        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        await world.until_everywhere(world.repo.head())
+        assert world.writes(before) == {name: ["patch configmaps edge"] for name in CLUSTERS}
+
+
+async def test_a_snapshot_of_the_disk_as_new_as_the_clusters_asks_nobody(world: HubWorld, tmp_path: Path) -> None:
+    """The harmless twin: a machine that was moved."""
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+    shutil.move(world.data_dir, tmp_path / "moved")
+    shutil.copytree(tmp_path / "moved", world.data_dir)
+    before = world.marks()
+    async with world.run():
+        world.commit({"overlays/edge/edge.yaml": config_map("edge", "2")})
+        await world.until_everywhere(world.repo.head())
+        assert world.writes(before) == {name: ["patch configmaps edge"] for name in CLUSTERS}
