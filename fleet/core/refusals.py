@@ -75,6 +75,7 @@ GUARDS: tuple[Guard, ...] = (
         ("an address inside an address", "R31", "addresses:_plain", "AddressRefused"),
         ("what a name resolves to", "R31", "addresses:CheckedResolver.resolve", "AddressRefused"),
         ("an address that is written out", "R31", "addresses:AddressRule.check_literal", "AddressRefused"),
+        ("an address that is not written in full", "R31", "addresses:_ends_in_a_number", "AddressRefused"),
         ("redirects of a cluster are not followed", "R31", "exchange:exchange", "AnswerInvalid"),
         ("server texts about a Secret are withheld", "R32", "answers:_why", ""),
     ),

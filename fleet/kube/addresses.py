@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -31,6 +33,7 @@ _METADATA = frozenset(
         "192.0.0.192",  # Oracle Cloud
     )
 )
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+").fullmatch
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -87,12 +90,29 @@ class AddressRule:
             )
 
     def check_literal(self, host: str) -> None:
-        """The check for a host that is written as an address, which no resolver ever sees."""
+        """The check for a host that is written as an address, which no resolver ever sees.
+
+        What others read as one and this does not (`127.1`, `0x7f000001`, `2130706433`) is refused: no name of the DNS
+        ends in a number.
+        """
         try:
             ipaddress.ip_address(host)
         except ValueError:
+            if self.guarded and _ends_in_a_number(host):
+                raise AddressRefused(
+                    f"{host} is not dialled",
+                    where=host,
+                    why="it is an address that is not written in full, which may stand for any (R31)",
+                    next_step="write the address in full, or a name",
+                ) from None
             return
         self.check(host, host)
+
+
+def _ends_in_a_number(host: str) -> bool:
+    """Whether a host is an address to somebody, as browsers tell; digits and dots of other scripts are such too."""
+    plain = unicodedata.normalize("NFKC", host).replace("\u3002", ".").rstrip(".")
+    return ":" in plain or _NUMBER(plain.rpartition(".")[2]) is not None
 
 
 def _plain(address: Address) -> Address:

@@ -74,6 +74,37 @@ async def test_an_address_that_is_written_out_is_refused_before_any_connection(w
     assert world.server.connections == 0
 
 
+NOT_IN_FULL = (
+    "127.1",
+    "127.0.0.1.",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.1",
+    "0177.0.0.1",
+    "0",
+    "0x",
+    "1.2.3.4.5",
+    "１２７.0.0.1",
+    "127。0。0。1",
+    "::1::2",
+)
+
+
+@pytest.mark.parametrize("host", NOT_IN_FULL)
+def test_an_address_that_is_not_written_in_full_is_refused(host: str) -> None:
+    for rule in (STRANGER, AddressRule(allowed=(ipaddress.ip_network("0.0.0.0/0"),), own=frozenset)):
+        with pytest.raises(AddressRefused, match="not written in full"):
+            rule.check_literal(host)
+    AddressRule(guarded=False).check_literal(host)  # a person's own command
+
+
+@pytest.mark.parametrize(
+    "host", ["10.7.0.1", "2001:db8::5", "fd12::7%eth0", "api.example.org", "api-1", "0xfleet", "k8s.a1", ""]
+)
+def test_an_address_in_full_and_a_name_pass(host: str) -> None:
+    STRANGER.check_literal(host)
+
+
 async def test_a_name_that_resolves_to_a_refused_address_is_refused(world: World) -> None:
     config = world.kubeconfig(server=f"https://localhost:{world.server.port}")
     with pytest.raises(AddressRefused, match=r"localhost \((127\.0\.0\.1|::1)\) is not dialled"):

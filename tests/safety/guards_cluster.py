@@ -154,6 +154,9 @@ CASES: dict[str, Case] = {
     "an address that is written out": case_of(
         gives("None"), _ADDRESSES, "test_an_address_that_is_written_out_is_refused_before_any_connection",
         "test_a_persons_own_commands_dial_what_the_person_may"),
+    "an address that is not written in full": case_of(
+        gives("False"), "kube/test_addresses.py", "test_an_address_that_is_not_written_in_full_is_refused",
+        "test_an_address_in_full_and_a_name_pass"),
     "redirects of a cluster are not followed": case_of(
         swap("False", "True"), _TRANSPORT, "test_a_redirect_is_not_followed", "test_a_good_answer_comes_through"),
     "server texts about a Secret are withheld": case_of(
