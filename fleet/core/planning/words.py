@@ -81,9 +81,8 @@ def _reach(plan: FleetPlan) -> str:
         if plan.is_unknown:
             return "What changes cannot be told whole."
         if plan.woken:
-            return (
-                f"Nothing is built anew, but {counted(len(plan.settings), 'setting')} let a hub begin with something."
-            )
+            what = f"{counted(len(plan.settings), 'setting')} {'let' if len(plan.settings) > 1 else 'lets'}"
+            return f"No object differs, but {what} a hub begin with something."
         if plan.settings:
             return f"No object changes, but {counted(len(plan.settings), 'setting')}."
         return "No effective change." if plan.units or plan.files else "Nothing changes."
