@@ -13,6 +13,8 @@ from fleet.core.documents import text_at
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.planning.approval import ApprovalState, Broken, Covered, Going, PlanApproval, judge_hold
+from fleet.core.results import EMPTY_BUNDLE
+from fleet.core.rollout import Apply
 from fleet.core.status import HoldRequest
 
 UNIT = UnitName(OverlayName("web"), ClusterName("eu-1"))
@@ -125,6 +127,45 @@ async def test_what_git_still_wants_in_a_namespace_goes_along_and_is_in_no_plan(
         assert item.goes_with == ("1 object", "from this repo, not in this list: ConfigMap wanted")
         assert isinstance(judge_hold(by_plan(hold), [hold], now=1), Broken)
         assert stands(first, THE_SPACE)
+
+
+@pytest.mark.parametrize("wiped", [False, True], ids=["dropped", "wiped"])
+async def test_what_another_unit_has_in_a_namespace_goes_along_and_is_named(first: SimHub, wiped: bool) -> None:
+    own, other = config_map("own", "space"), UnitName(OverlayName("other"), UNIT.cluster)
+    first.want("web", [SPACE, own, *KEPT])
+    async with first.worker():
+        await first.until_well(UNIT)
+        first.want("other", [config_map("theirs", "space")])
+        await first.until_well(other)
+        if wiped:
+            first.bundles[EMPTY_BUNDLE.digest] = EMPTY_BUNDLE
+            first.want("web", commit="b", action=Apply(EMPTY_BUNDLE.digest, wipe="jo"), allow_empty=True)
+            hold = (await first.until(lambda: first.units[UNIT].holds, "a hold"))[0]
+        else:
+            hold = await held(first, KEPT)
+        space = next(item for item in hold.deletions if item.ref == THE_SPACE)
+        assert space.goes_with == ("2 objects", "from this repo, not in this list: ConfigMap theirs")
+        assert len(space.inside) == 1
+        assert isinstance(judge_hold(by_plan(hold), [hold], now=1), Broken)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["with an object", "with none"])
+async def test_what_git_wants_goes_along_with_a_definition_that_is_made_anew(first: SimHub, inside: bool) -> None:
+    crd = definition("databases", "Database")
+    crd["metadata"]["annotations"] = {"fleet.internal/replace": "enabled"}
+    wanted = [{**SPACE}, *([database("orders")] if inside else [])]
+    first.want("web", [crd, *wanted, *KEPT])
+    async with first.worker():
+        await first.until_well(UNIT)
+        wide = {**crd, "spec": {**crd["spec"], "scope": "Cluster"}}
+        hold = await held(first, [wide, *wanted, *KEPT])
+        (item,) = hold.deletions
+        if inside:
+            line = "from this repo, not in this list: Database orders"
+            assert item.goes_with == ("1 Database object in 1 namespace", line)
+            assert len(item.inside) == 1
+        else:
+            assert (item.goes_with, item.inside) == (("no Database exists",), ())
 
 
 async def test_what_is_wanted_again_after_the_approval_does_not_go_along(first: SimHub) -> None:
