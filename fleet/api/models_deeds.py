@@ -189,9 +189,10 @@ class RecoveryOut(ApiModel):
 
 
 class RecoveryList(Page):
-    """Units that wait for `fleet recover --confirm`."""
+    """Units that wait for `fleet recover --confirm`. list_digest: what that is bound to, "" where none waits."""
 
     items: list[RecoveryOut]
+    list_digest: str = ""
 
 
 class Done(ApiModel):

@@ -93,6 +93,12 @@ class ApproveBody(ApiModel):
     reason: str = Field("", max_length=500)
 
 
+class RecoverBody(ApiModel):
+    """The list that was shown; "" for whatever waits now."""
+
+    list_digest: str = Field("", max_length=64, pattern="^([0-9a-f]{6,64})?$")
+
+
 class IdentityBody(ApiModel):
     """The identity that a person accepts."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fleet.access.policy import Role
 from fleet.api.models_deeds import Done, RecoveryList, RecoveryOut
+from fleet.api.queries import RecoverBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry
+from fleet.core.recovery import asked_of, list_digest_of, text_of, words_of
 from fleet.core.status import asks_recovery
 from fleet.core.view import View
-from fleet.errors import NotKnown
+from fleet.errors import NotKnown, PreconditionFailed
 from fleet.ports.state import RECOVERED
 
 
@@ -26,25 +28,35 @@ def _waiting(view: View) -> list[RecoveryOut]:
 
 
 async def _list(call: Call) -> RecoveryList:
-    items = _waiting(call.parts.view)
-    return RecoveryList(items=items, total=len(items))
+    view = call.parts.view
+    items, asked = _waiting(view), asked_of(view.units.values(), view.clusters)
+    return RecoveryList(items=items, total=len(items), list_digest=list_digest_of(asked) if asked else "")
 
 
 async def _confirm(call: Call) -> Done:
-    clusters = sorted({item.cluster for item in _waiting(call.parts.view)})
+    """What waits now counts from here on; with a list digest, only if it is that very list."""
+    body, state, now, view = await call.body(RecoverBody), call.parts.state, call.parts.wall(), call.parts.view
+    asked = asked_of(view.units.values(), view.clusters)
+    clusters = sorted(asked)
     if not clusters:
         raise NotKnown("no cluster waits for a recovery", next_step="fleet status")
-    state, now = call.parts.state, call.parts.wall()
+    if not list_digest_of(asked).startswith(body.list_digest):
+        raise PreconditionFailed(
+            "what waits for a recovery is another list now",
+            why=f"you saw {body.list_digest}, it is {list_digest_of(asked)[:6]}",
+            next_step="fleet recover",
+        )
     for cluster in clusters:
         entry = AuditEntry(now, call.caller.name, "recover", cluster=cluster, reason="record rebuilt from the cluster")
         await state.write(entry)
-    known = (await state.get_value(RECOVERED) or "").split()
-    await state.set_value(RECOVERED, " ".join(sorted({*known, *clusters})))
+    known = words_of(await state.get_value(RECOVERED) or "")
+    await state.set_value(RECOVERED, text_of({**known, **asked}))
     call.parts.bells.orders.set()
     return Done(message=f"the hub writes to {', '.join(clusters)} again")
 
 
 ROUTES = (
     Route("GET", "/api/v1/recovery", "Units whose record was rebuilt", Role.VIEWER, _list, answer=RecoveryList),
-    Route("POST", "/api/v1/fleet:recover", "Let the hub write again", Role.ADMIN, _confirm, answer=Done),
-)
+    Route("POST", "/api/v1/fleet:recover", "Let the hub write again", Role.ADMIN, _confirm, body=RecoverBody,
+          answer=Done),
+)  # fmt: skip

@@ -20,10 +20,11 @@ from fleet.core.guard import Approvals, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave
 from fleet.core.overrides import Way
+from fleet.core.recovery import asked_of, given_of, text_of, words_of
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import is_part_of, list_digest_of
 from fleet.core.rollout import SyncRequest
-from fleet.core.status import HoldRequest, asks_recovery
+from fleet.core.status import HoldRequest
 from fleet.core.view import View
 from fleet.ports.state import BELIEVED, RECOVERED, Bells, HoldRow, OperationRow, State
 from fleet.values import dataclass
@@ -85,27 +86,26 @@ class Orders:
     async def _recovered(self) -> frozenset[ClusterName]:
         """Clusters that a person confirmed; what they hold is believed before the first of them may be written to.
 
-        A word is for what was shown: once no unit asks any more it is over, and a later loss asks again (R24). None is
-        carried out before Git was read: the commit that a backup has in force may be older than what the clusters hold,
-        and they would go back to it.
+        A word is for what was shown: once no unit asks any more it is over, and so it is where something else asks
+        meanwhile; a later loss asks again (R24). None is carried out before Git was read: the commit that a backup has
+        in force may be older than what the clusters hold, and they would go back to it.
         """
         if not self.view.head.is_taken:
             return frozenset()
-        recovered = (await self.state.get_value(RECOVERED) or "").split()
-        believed = set((await self.state.get_value(BELIEVED) or "").split())
-        if over := {name for name in recovered if name in believed and not self._asks(ClusterName(name))}:
-            recovered = [name for name in recovered if name not in over]
+        said = await self.state.get_value(RECOVERED)
+        if not said:
+            return frozenset()
+        words, asked = words_of(said), asked_of(self.view.units.values(), self.view.clusters)
+        believed = {ClusterName(name) for name in (await self.state.get_value(BELIEVED) or "").split()}
+        given = given_of(words, asked)
+        kept = {name: shown for name, shown in given.items() if name in asked or name not in believed}
+        if over := words.keys() - kept.keys():
             # In this order: one that is believed no more and confirmed still is believed once more.
             await self.state.set_value(BELIEVED, " ".join(sorted(believed - over)))
-            await self.state.set_value(RECOVERED, " ".join(recovered))
-        if set(recovered) - believed:
-            values = {BELIEVED: " ".join(recovered)}
-            await self.releases.believe(frozenset(map(ClusterName, recovered)), values, self.wall())
-        return frozenset(map(ClusterName, recovered))
-
-    def _asks(self, cluster: ClusterName) -> bool:
-        """Whether a person's word is still waited for there, as far as the cluster was heard."""
-        return any(asks_recovery(unit) for name, unit in self.view.units.items() if name.cluster == cluster)
+            await self.state.set_value(RECOVERED, text_of(kept))
+        if kept.keys() - believed:
+            await self.releases.believe(frozenset(kept), {BELIEVED: " ".join(sorted(kept))}, self.wall())
+        return frozenset(kept)
 
     async def _request_of(self, row: OperationRow, every: Sequence[OperationRow]) -> SyncRequest | None:
         if row.kind != "sync":

@@ -139,6 +139,7 @@ GUARDS: tuple[Guard, ...] = (
     *_part(
         "core",
         ("may have been renamed", "R2 R13", "release:plan_leaving_unit", "IdentityUnknown"),
+        ("another record than was shown", "R24 R12", "recovery:given_of", ""),
         ("what a team may not have", "R29", "results:judge_rights", "NotAllowedForTeam"),
         ("what leaves is let go, not deleted", "R13", "release:plan_leaving_unit", ""),
         ("a file name is a name", "R3", "ids:is_dns_subdomain", "NameInvalid"),
@@ -297,6 +298,7 @@ GUARDS: tuple[Guard, ...] = (
     *_part(
         "api",
         ("the list that was seen", "R9", "holds:_approve", "PreconditionFailed"),
+        ("a recovery of the list that was seen", "R24", "recovery:_confirm", "PreconditionFailed"),
         ("an identity that is another's", "R2", "actions:_accept_identity", "RequestInvalid"),
         ("a wipe of what may be wanted again", "R5", "wipe:_check", "PreconditionFailed"),
         ("a decision on a hold is written down first", "R43", "holds:_decide", ""),

@@ -10,8 +10,9 @@ from api.conftest import HEAD, Api
 
 from fleet.api.app import ROUTES
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
-from fleet.core.status import HoldRequest, PendingDeletion
-from fleet.ports.state import HoldRow
+from fleet.core.recovery import words_of
+from fleet.core.status import ASKS_RECOVERY, Blocker, HoldRequest, PendingDeletion, Standing
+from fleet.ports.state import RECOVERED, HoldRow
 
 LIST = Digest("abcdef" + "0" * 58)
 
@@ -146,6 +147,24 @@ async def test_a_rejection_needs_a_reason_and_shuts_the_door_for_an_approval(api
     assert (await api.call("POST", f"/api/v1/holds/{hold}:reject", {}))[0] == 422
     assert (await api.call("POST", f"/api/v1/holds/{hold}:reject", {"reason": "keep"}))[0] == 200
     assert (await api.call("POST", f"/api/v1/holds/{hold}:approve", {"listDigest": LIST}))[0] == 409
+
+
+# Recoveries
+
+
+async def test_a_recovery_is_confirmed_for_the_list_that_was_seen(api: Api) -> None:
+    asks = Blocker(Standing.HELD, "cluster eu-1", "its record was rebuilt", api.now, "", ASKS_RECOVERY)
+    api.put("web@eu-1", blocked_by=(asks,))
+    _, seen = await api.call("GET", "/api/v1/recovery")
+    api.put("web@eu-2", blocked_by=(asks,))  # a cluster that begins to ask meanwhile
+    confirm = {"listDigest": seen["listDigest"][:6]}
+    status, problem = await api.call("POST", "/api/v1/fleet:recover", confirm)
+    assert (status, problem["type"]) == (409, "urn:fleet:PreconditionFailed")
+    assert not await api.state.get_value(RECOVERED)
+    del api.view.units[UnitName.parse("web@eu-2")]
+    status, done = await api.call("POST", "/api/v1/fleet:recover", confirm)
+    assert (status, done["message"]) == (200, "the hub writes to eu-1 again")
+    assert list(words_of(await api.state.get_value(RECOVERED) or "")) == ["eu-1"]
 
 
 # Identities, tokens, credentials

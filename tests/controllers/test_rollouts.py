@@ -12,6 +12,7 @@ from hubworld import cluster_file, config_map, overlay
 
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import Digest, UnitName
+from fleet.core.recovery import asked_of, text_of
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Standing
 from fleet.errors import StateNotWritable
 from fleet.ports.state import RECOVERED, OperationRow
@@ -169,6 +170,27 @@ async def test_a_confirmed_recovery_is_for_what_was_shown_and_a_later_loss_asks_
     brain.view.units[name] = replace(brain.view.units[name], blocked_by=(asks,))
     await brain.orders.look()
     assert not await brain.state.get_value(RECOVERED)
+
+
+async def test_a_word_that_its_cluster_did_not_hear_is_not_for_what_answers_there_next(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    name = UnitName.parse("web@dev-1")
+    asks = Blocker(Standing.HELD, "cluster dev-1", "its record was rebuilt", brain.wall(), "", ASKS_RECOVERY)
+    shown = replace(brain.view.units[name], blocked_by=(asks,))
+    brain.view.units[name] = shown
+    said = text_of(asked_of(brain.view.units.values(), brain.view.clusters))
+    await brain.state.set_value(RECOVERED, said)
+    await brain.orders.look()
+    assert brain.board.standing.recovered == {"dev-1"}
+    assert await brain.state.get_value(RECOVERED) == said
+    brain.view.units[name] = replace(shown, bundle=Digest("e" * 64))  # its record was lost once more
+    await brain.orders.look()
+    assert not brain.board.standing.recovered
+    assert not await brain.state.get_value(RECOVERED)
+    brain.view.units[name] = shown
+    await brain.orders.look()
+    assert not brain.board.standing.recovered, "what is over does not come back"
 
 
 async def taken_back(brain: Brain, rollouts: Rollouts) -> str:

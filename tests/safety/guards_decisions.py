@@ -292,9 +292,17 @@ CASES: dict[str, Case] = {
         "test_an_overlay_is_judged_once_nothing_is_built_on_any_cluster_where_it_waits",
         "test_only_what_is_being_built_will_be_known_soon"),
     "a person's word is for what was shown": case_of(
-        swap("self._asks(ClusterName(name))", "True"), "controllers/test_rollouts.py",
+        swap("name in asked", "True"), "controllers/test_rollouts.py",
         "test_a_confirmed_recovery_is_for_what_was_shown_and_a_later_loss_asks_again",
         "test_what_a_parent_bars_is_barred_before_its_unit_is_confirmed_though_no_look_came_between"),
+    "another record than was shown": case_of(
+        gives("words"), "controllers/test_rollouts.py",
+        "test_a_word_that_its_cluster_did_not_hear_is_not_for_what_answers_there_next",
+        "test_a_confirmed_recovery_is_for_what_was_shown_and_a_later_loss_asks_again"),
+    "a recovery of the list that was seen": case_of(
+        never("not list_digest_of(asked).startswith(body.list_digest)"), "api/test_acting.py",
+        "test_a_recovery_is_confirmed_for_the_list_that_was_seen",
+        "test_a_hold_is_approved_by_its_list_once"),
     "what a team may not have": case_of(
         always("unit.team is None"), _COMMITS,
         "test_a_teams_object_outside_its_rights_is_refused_and_others_go_on",
@@ -351,7 +359,7 @@ CASES: dict[str, Case] = {
         never("not row.list_digest.startswith(body.list_digest)"), "api/test_acting.py",
         "test_a_hold_is_approved_by_its_list_once", "test_a_sync_is_written_down_and_rings_and_a_repeated_key_is_the_same_operation"),
     "an identity that is another's": case_of(
-        never("taken and taken != [name]"), "api/test_acting.py", "test_an_identity_is_accepted_for_one_entry_only",
+        never("taken"), "api/test_acting.py", "test_an_identity_is_accepted_for_one_entry_only",
         "test_each_scope_is_suspended_and_resumed"),
     "a wipe of what may be wanted again": case_of(
         never("fleet is not None and (problem := fleet.unknown.covers(unit)) is not None"), "api/test_wiping.py",

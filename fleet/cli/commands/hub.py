@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from fleet.cli.client import Client
 from fleet.cli.commands.options import Hub
@@ -35,11 +37,16 @@ def hub(
     return handler({name: value for name, value in given.items() if value not in ("", None, ())})
 
 
-def recover(*, confirm: bool = False, hub: Hub = "") -> int:
+def recover(
+    *,
+    confirm: bool = False,
+    list_digest: Annotated[str, Parameter("--list", help="the list as it was shown before")] = "",
+    hub: Hub = "",
+) -> int:
     """After a lost data directory: show what the clusters hold; --confirm lets the hub write again."""
     from fleet.cli.recover import recover as handler
 
-    return handler(Client(hub), confirm=confirm)
+    return handler(Client(hub), confirm=confirm, seen=list_digest)
 
 
 def backup(file: Path, *, data_dir: Path | None = None, with_key: bool = False) -> int:

@@ -1,0 +1,56 @@
+"""A person's word that a rebuilt record counts (R24): for what was shown of a cluster, and for nothing else. Pure.
+
+It is kept until the cluster's worker heard it. Meanwhile the cluster may go away, and what answers next under its name
+may be another one, or have lost its record once more: that was not shown to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from fleet.core.documents import digest_of
+from fleet.core.ids import ClusterName, Digest, Identity
+from fleet.core.status import Report, UnitReport, asks_recovery
+
+Words = Mapping[ClusterName, frozenset[str]]  # what was shown of each confirmed cluster, see `shown_of`
+_LENGTH = 16
+
+
+def shown_of(report: UnitReport, identity: Identity | None) -> str:
+    """Stands for one rebuilt record: whose it is, on which cluster, and which result it is the record of."""
+    return digest_of(["rebuilt", str(report.unit), report.bundle, identity])[:_LENGTH]
+
+
+def asked_of(units: Iterable[UnitReport], clusters: Mapping[ClusterName, Report]) -> Words:
+    """What waits for a person's word, by cluster."""
+    found: dict[ClusterName, set[str]] = {}
+    for report in units:
+        if asks_recovery(report):
+            cluster = clusters.get(report.unit.cluster)
+            shown = shown_of(report, cluster.identity if cluster is not None else None)
+            found.setdefault(report.unit.cluster, set()).add(shown)
+    return {name: frozenset(shown) for name, shown in found.items()}
+
+
+def list_digest_of(asked: Words) -> Digest:
+    """What a confirmation is bound to: all that was shown at once."""
+    return digest_of([[name, *sorted(shown)] for name, shown in sorted(asked.items())])
+
+
+def words_of(text: str) -> Words:
+    """As it is kept in the state: names, each with what was shown of it; an earlier version kept names alone."""
+    found: dict[ClusterName, frozenset[str]] = {}
+    for part in text.split():
+        name, _, shown = part.partition("=")
+        found[ClusterName(name)] = frozenset(filter(None, shown.split(",")))
+    return found
+
+
+def text_of(words: Words) -> str:
+    """See `words_of`."""
+    return " ".join(f"{name}={','.join(sorted(shown))}" if shown else name for name, shown in sorted(words.items()))
+
+
+def given_of(words: Words, asked: Words) -> Words:
+    """The words that are for what is asked now; one of an earlier version is for whatever is."""
+    return {name: shown for name, shown in words.items() if not shown or asked.get(name, frozenset()) <= shown}
