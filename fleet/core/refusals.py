@@ -39,6 +39,7 @@ GUARDS: tuple[Guard, ...] = (
         ("another cluster answers", "R1", "identity:IdentityRule.judge", "IdentityMismatch"),
         ("the identity cannot be read", "R1", "identity:IdentityRule.judge", "IdentityUnreadable"),
         ("a late write is proven anew", "R1", "identity:IdentityRule.is_due", ""),
+        ("time asleep counts", "R1", "identity:IdentityRule.is_due", ""),
         ("a new certificate is proven", "R1", "wire:Proof.knows", ""),
         ("a proof bears its own line's credential", "R1 R32", "transport:Transport._prove_line", ""),
         ("what is no document is no answer", "R5", "answers:document_of", "AnswerInvalid"),

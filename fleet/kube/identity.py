@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from fleet.core.documents import text_at
 from fleet.core.ids import Identity
 from fleet.errors import AnswerInvalid, Forbidden, IdentityMismatch, IdentityUnreadable, NotFound
@@ -11,13 +14,18 @@ IDENTITY_TARGET = "/api/v1/namespaces/kube-system"
 _WHAT = "the cluster's identity cannot be read, so nothing is written to it (R1)"
 
 
-class IdentityRule:
-    """What is expected (or was found first), and when it was proven last."""
+def with_sleep() -> float:
+    """Seconds that go on while the machine sleeps, where the system has such a clock; asyncio's stands still then."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
-    def __init__(self, cluster: str, expected: Identity | None) -> None:
+
+class IdentityRule:
+    """What is expected (or was found first), and when it was proven last, by the clock that says it is longest ago."""
+
+    def __init__(self, cluster: str, expected: Identity | None, *clocks: Callable[[], float]) -> None:
         self.asked = Asked("read the identity", cluster)
-        self._expected = expected
-        self._proven_at = float("-inf")
+        self._expected, self._clocks = expected, clocks
+        self.forget()
 
     @property
     def identity(self) -> Identity:
@@ -26,15 +34,15 @@ class IdentityRule:
             raise RuntimeError("no identity has been proven yet")
         return self._expected
 
-    def is_due(self, now: float, limit_seconds: float) -> bool:
+    def is_due(self, limit_seconds: float) -> bool:
         """Whether a write must be preceded by a proof."""
-        return now - self._proven_at > limit_seconds
+        return max(clock() - then for clock, then in zip(self._clocks, self._proven_at, strict=True)) > limit_seconds
 
     def forget(self) -> None:
         """The next write needs a proof."""
-        self._proven_at = float("-inf")
+        self._proven_at = tuple(float("-inf") for _ in self._clocks)
 
-    def judge(self, reply: Reply, place: str, now: float) -> None:
+    def judge(self, reply: Reply, place: str) -> None:
         """Accept the answer to GET `IDENTITY_TARGET`, or raise IdentityMismatch, IdentityUnreadable or its error."""
         if reply.status != 200:
             error = error_of(reply, self.asked)
@@ -64,4 +72,4 @@ class IdentityRule:
                 why=f"identity {found}, expected {self._expected} (R1)",
                 next_step=f"correct the address; if it was rebuilt: fleet cluster identity {self.asked.where}",
             )
-        self._proven_at = now
+        self._proven_at = tuple(clock() for clock in self._clocks)

@@ -27,7 +27,7 @@ from fleet.kube.addresses import AddressRule
 from fleet.kube.answers import Asked, Reply, document_of, error_of
 from fleet.kube.exchange import METADATA, Request, exchange, read_body, reply_of
 from fleet.kube.gate import Gate
-from fleet.kube.identity import IDENTITY_TARGET, IdentityRule
+from fleet.kube.identity import IDENTITY_TARGET, IdentityRule, with_sleep
 from fleet.kube.limits import KubeLimits
 from fleet.kube.session import Session
 from fleet.kube.troubles import CONNECTION_ERRORS, deadline_passed, error_of_connection
@@ -55,7 +55,7 @@ class Transport:
         self._fence = fence
         self._clock = asyncio.get_running_loop().time
         self._gate = Gate(self.limits, self._clock)
-        self._identity = IdentityRule(cluster, expected)
+        self._identity = IdentityRule(cluster, expected, self._clock, with_sleep)
         self._identity_request = Request("GET", IDENTITY_TARGET, self._identity.asked, accept=METADATA)
         self._proving = asyncio.Lock()
         self._counters: dict[tuple[str, str], Counter] = {}
@@ -127,16 +127,16 @@ class Transport:
     # The identity (R1)
 
     async def _proven(self, request: Request, before: Before | None) -> Reply:
-        if self._identity.is_due(self._clock(), self.limits.identity_seconds):
+        if self._identity.is_due(self.limits.identity_seconds):
             async with self._proving:
-                if self._identity.is_due(self._clock(), self.limits.identity_seconds):
+                if self._identity.is_due(self.limits.identity_seconds):
                     await self._prove_now()
         return await self._authorized(request, write=True, before=before)
 
     async def _prove_now(self) -> None:
         reply = await self._authorized(self._identity_request, write=False)
         try:
-            self._identity.judge(reply, self._session.place, self._clock())
+            self._identity.judge(reply, self._session.place)
         except FleetError:
             self._session.forget()  # what was proven over such a certificate counts no more
             raise
@@ -147,7 +147,7 @@ class Transport:
         request = self._identity_request
         reply = await exchange(line, line.headers.of(request), request, self.limits)
         self._count(request.method, reply)
-        self._identity.judge(reply, line.endpoint.place, self._clock())
+        self._identity.judge(reply, line.endpoint.place)
 
     # One call
 

@@ -17,6 +17,8 @@ from fleet.errors import (
     IdentityMismatch,
     IdentityUnreadable,
 )
+from fleet.kube import transport
+from fleet.kube.identity import with_sleep
 from fleet.ports.kube import ServedKind
 
 MAPS = ServedKind("", "v1", "ConfigMap", "configmaps", True, frozenset())
@@ -170,6 +172,20 @@ async def test_a_late_write_proves_anew_and_an_early_one_does_not(world: World) 
         first = len(world.server.seen("GET", PROOF))
         await asyncio.gather(*(kube.apply(MAPS, "shop", "web", b"{}") for _ in range(5)))
         assert len(world.server.seen("GET", PROOF)) == first + 1
+
+
+@pytest.mark.parametrize(("slept", "proofs"), [(601.0, 1), (1.0, 0)])
+async def test_time_asleep_counts_as_time_without_a_proof(
+    world: World, monkeypatch: pytest.MonkeyPatch, slept: float, proofs: int
+) -> None:
+    passed = [0.0]
+    monkeypatch.setattr(transport, "with_sleep", lambda: with_sleep() + passed[0])
+    async with world.connected() as kube:
+        first = len(world.server.seen("GET", PROOF))
+        passed[0] = slept  # the loop's own clock stood still meanwhile
+        for _ in range(2):
+            await kube.apply(MAPS, "shop", "web", b"{}")
+        assert len(world.server.seen("GET", PROOF)) == first + proofs
 
 
 async def test_reads_alone_never_prove_by_the_clock(world: World) -> None:

@@ -46,6 +46,9 @@ CASES: dict[str, Case] = {
     "a late write is proven anew": case_of(
         gives("False"), _IDENTITY, "test_a_cluster_exchanged_behind_the_same_certificate_is_found_by_the_late_proof",
         "test_reads_alone_never_prove_by_the_clock"),
+    "time asleep counts": case_of(
+        swap("max", "min"), _IDENTITY, "test_time_asleep_counts_as_time_without_a_proof",
+        "test_a_late_write_proves_anew_and_an_early_one_does_not"),
     "a new certificate is proven": case_of(
         gives("True"), _IDENTITY, "test_behind_a_new_certificate_of_another_cluster_no_write_passes",
         "test_behind_a_new_certificate_of_the_same_cluster_writes_go_on_after_a_proof"),

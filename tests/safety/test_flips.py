@@ -30,9 +30,9 @@ async def test_a_cluster_that_is_swapped_again_and_again_gets_no_write(tmp_path:
 
 
 async def test_the_flips_see_a_product_that_trusts_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def believe(self: IdentityRule, reply: Reply, place: str, now: float) -> None:
+    def believe(self: IdentityRule, reply: Reply, place: str) -> None:
         self._expected = self._expected or Identity(document_of(reply, self.asked)["metadata"]["uid"])  # type: ignore[index,call-overload]
-        self._proven_at = now
+        self._proven_at = tuple(clock() for clock in self._clocks)
 
     monkeypatch.setattr(IdentityRule, "judge", believe)
     found = await flip(tmp_path, 15, seed=1, settle_seconds=0.1)
