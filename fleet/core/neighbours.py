@@ -49,7 +49,8 @@ class ParentSeen:
 
     uid and version: what a write over it carries, so that it hits this state alone. installation: as its mark says it,
     "" where it says none; label: of the installation, as it stands there; created: RFC 3339, by the API server;
-    is_whole: ours, with every part of the mark as we write it, and a hub that lost its data can read it.
+    is_whole: ours, with every part of the mark as we write it, and a hub that lost its data can read it; said: what it
+    reads there, as a digest.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ParentSeen:
     label: str = ""
     created: str = ""
     is_whole: bool = False
+    said: str = ""
 
 
 def judge_parent(live: Document, installation: str, identity: str) -> ParentSeen:
@@ -75,6 +77,7 @@ def judge_parent(live: Document, installation: str, identity: str) -> ParentSeen
     label = text_at(live, "metadata", "labels", INSTALLATION_LABEL)
     is_changed = verdict.kind is MarkKind.FORGED and label == installation_hash(installation)
     whose, name = Whose.OURS if is_changed else _WHOSE[verdict.kind], text_at(live, "metadata", "name")
+    read = parse_parent(live)
     found = (*owner[:2], parent_name("/".join(owner[2:])), label, text_at(live, "metadata", "labels", PARENT_LABEL))
     written = (installation, identity, name, installation_hash(installation), applyset_id(name, PARENT_NAMESPACE))
     return ParentSeen(
@@ -86,14 +89,16 @@ def judge_parent(live: Document, installation: str, identity: str) -> ParentSeen
         installation=owner[0] if len(owner) == 3 and all(owner) else "",
         label=label,
         created=text_at(live, "metadata", "creationTimestamp"),
-        is_whole=whose is Whose.OURS and found == written and parse_parent(live) is not None,
+        is_whole=whose is Whose.OURS and found == written and read is not None,
+        said=read.said if read is not None else "",
     )
 
 
 def is_owed(before: Mapping[str, ParentSeen], now: Mapping[str, ParentSeen]) -> bool:
-    """Whether a parent that was no other installation's is gone or damaged: its unit has to write it again."""
+    """Whether a parent that was no other installation's is gone or was changed: its unit has to write it again."""
     return any(
-        one.whose is not Whose.FOREIGN and (name not in now or not now[name].is_whole) for name, one in before.items()
+        one.whose is not Whose.FOREIGN and (name not in now or not now[name].is_whole or now[name].said != one.said)
+        for name, one in before.items()
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fleet import __version__
-from fleet.core.documents import Document, canonical, mapping_at, parse, text_at
+from fleet.core.documents import Document, canonical, digest_of, mapping_at, parse, text_at
 from fleet.core.ids import Digest, ObjectRef, Revision
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, Mark
 from fleet.core.record import PARENT_NAMESPACE, applyset_id, installation_hash, owner_text, parent_name, record_digest
@@ -43,6 +43,11 @@ class Parent:
     commit: Revision = Revision("")
     quarantined: tuple[Digest, ...] = ()
     audit: str = ""
+
+    @property
+    def said(self) -> Digest:
+        """What a hub that lost its data finds by it."""
+        return digest_of([self.record, self.bundle, *self.quarantined])
 
     def same_content(self, other: Parent | None) -> bool:
         """Whether writing would change nothing but the generation: then it is not written."""
@@ -89,9 +94,8 @@ def parent_document(parent: Parent, namespace: str = PARENT_NAMESPACE) -> Docume
         _RECORD: parent.record,
         _BUNDLE: parent.bundle,
         _COMMIT: parent.commit,
+        _QUARANTINED: canonical(list(parent.quarantined)).decode(),  # an empty list too: else what others add stays
     }
-    if parent.quarantined:
-        notes[_QUARANTINED] = canonical(list(parent.quarantined)).decode()
     if parent.audit:
         notes[_AUDIT] = parent.audit
     labels = {

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import orjson
 
-from fleet.core.documents import Document, digest_of, mapping_at, text_at
+from fleet.core.documents import Document, mapping_at, text_at
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.neighbours import ParentSeen, Whose, judge_parent, parent_error
 from fleet.core.objects import INSTALLATION_LABEL
@@ -40,8 +40,8 @@ class Parents:
     def is_owed(self, unit: UnitState) -> bool:
         """Whether what is to be found after a loss is not there, whatever the unit waits for (R12)."""
         seen = self._site.neighbours.seen(parent_name(unit.name.overlay))
-        is_whole = seen is not None and seen.is_whole
-        return unit.memory.bundle is not None and not (is_whole and _quarantined(unit) == unit.memory.quarantined)
+        stands = seen is not None and seen.is_whole and seen.said == unit.memory.parent_digest
+        return unit.memory.bundle is not None and not (stands and _quarantined(unit) == unit.memory.quarantined)
 
     async def keep(self, unit: UnitState, may: May) -> None:
         """Write the parent if it would say something new, owes the audit log's head (R43), or is not there as written.
@@ -61,10 +61,9 @@ class Parents:
             quarantined=_quarantined(unit),
             audit=audited,
         )
-        said = digest_of([parent.record, parent.bundle, *parent.quarantined])
         seen = site.neighbours.seen(parent_name(unit.name.overlay))
-        stands = seen is not None and seen.is_whole
-        if stands and said == unit.memory.parent_digest and not unit.audit_due:
+        stands = seen is not None and seen.is_whole and seen.said == parent.said
+        if stands and parent.said == unit.memory.parent_digest and not unit.audit_due:
             return
         served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
         if served is None:
@@ -95,7 +94,7 @@ class Parents:
         if trouble:
             return
         unit.audit_due = unit.memory.audit_head != audited
-        unit.memory = replace(unit.memory, parent_digest=said, quarantined=parent.quarantined)
+        unit.memory = replace(unit.memory, parent_digest=parent.said, quarantined=parent.quarantined)
         site.journal.jot(JournalEntry(units=(unit.memory,)))
 
     async def meet(self, unit: UnitState) -> None:

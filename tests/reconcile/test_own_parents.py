@@ -65,6 +65,25 @@ def is_whole(hub: SimHub) -> bool:
     return judge_parent(parent_on(hub), hub.installation, hub.cluster.identity).is_whole
 
 
+@pytest.mark.parametrize("name", ["record-digest", "bundle-digest", "quarantined"])
+@pytest.mark.parametrize("restarted", [True, False])
+async def test_what_somebody_changed_in_a_parent_is_put_right(first: SimHub, name: str, restarted: bool) -> None:
+    """Or a cluster that was restored from a snapshot has in it: a lost hub would believe it."""
+    unit = await settled(first)
+    before, change = parse_parent(parent_on(first)), '["77"]' if name == "quarantined" else "77"
+    edited = {"metadata": {"annotations": {f"fleet.internal/{name}": change}}}
+    if restarted:
+        first.cluster.drift("", "ConfigMap", PARENT_NAMESPACE, "unit-web", edited)
+    async with first.worker():
+        await first.until_well(unit)
+        if not restarted:
+            first.cluster.drift("", "ConfigMap", PARENT_NAMESPACE, "unit-web", edited)
+        await seen_there(lambda: (found := parse_parent(parent_on(first))) and found.same_content(before))
+        mark = first.cluster.ledger.sequence
+        await asyncio.sleep(WAITS_SECONDS)
+    assert writes_since(first, mark) == []
+
+
 @pytest.mark.parametrize("gone", [True, False])
 async def test_after_a_restart_a_parent_that_is_gone_is_written_again_and_one_that_stands_is_not(
     first: SimHub, gone: bool
