@@ -85,7 +85,8 @@ def carry_out(
         case "abort":
             return Done(aborted(kept, passage, stop), "done", f"rollout of {name} aborted", passage.commit)
         case _:
-            if not any(step == stage.name for row in facts.values() for stage in row.stages):
+            its_own = (row for overlay, row in facts.items() if overlay in passage.rows)
+            if not any(step == stage.name for row in its_own for stage in row.stages):
                 return Done(kept, "refused", f"rollout of {name} has no step {step}")
             after, text = approved(passage, step, order.actor), f"step {step} of {name} approved"
     return Done(settle(kept, after, wall), "done", text, passage.commit)

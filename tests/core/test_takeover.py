@@ -80,6 +80,16 @@ def test_promoting_never_passes_an_approval_even_where_its_step_takes_no_cluster
     assert {unit.cluster for unit in look(kept, facts)[1].releases} == {ONE, TWO}
 
 
+def test_an_approval_is_for_a_step_of_the_rollout_that_is_named_not_of_another_one_on_its_way() -> None:
+    kept, held = after_dev()
+    other = (STEPS[0], Step("legal", HERE, approvals=1), STEPS[2])
+    facts = {WEB: facts_of(held), API: facts_of(held, steps=other)}
+    refused = order(kept, "approve", f"{HEAD} legal", facts)
+    assert (refused.outcome, refused.kept) == ("refused", kept)
+    assert "has no step legal" in refused.message
+    assert order(kept, "approve", f"{HEAD} ok", facts).outcome == "done"
+
+
 def test_promoting_never_passes_a_step_that_cannot_be_done() -> None:
     kept, held = after_dev()
     steps = (STEPS[0], Step("edge", HERE, environments=("edge",)), STEPS[2])
