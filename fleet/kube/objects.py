@@ -109,8 +109,11 @@ class ClusterKube:
         async def listed() -> ObjectList:
             return await self.list(kind, namespace=namespace, selector=selector)
 
+        async def read(namespace: str, name: str) -> Document | None:
+            return await self.get(kind, namespace, name, metadata_only=True)
+
         asked = self._transport.asked(f"watch {kind.plural}", secret=is_secret(kind))
-        return Reflector(self._transport, asked, collection(kind, namespace), selector, listed).follow(since)
+        return Reflector(self._transport, asked, collection(kind, namespace), selector, listed, read).follow(since)
 
     async def apply(
         self,

@@ -9,6 +9,10 @@ Bookmarks come about every 60 s where the history moves on. An API server that h
 (etcd tells it every 5 s or every 10 min, as it is set up): before a watch counts as silent, a list of a single object
 makes the server ask etcd, so that a watch which is alive carries a bookmark within its next minute.
 
+A store that was put back to an earlier state (etcd restored) may have gone on beyond the position by the time that it
+is reached again; the watch then goes on as if nothing had happened. So after trouble the object that changed last is
+read by name: it shows whether that change ever was.
+
 How long a watch may be silent counts from the last word that says how things stood then: a whole event, or the begin of
 a list. Single bytes are none: an event says how things stood when it began to come, and one that does not end is the
 silence of a slow way. Events that come ever later, each in time, say too little as well: where the history was seen to
@@ -26,10 +30,10 @@ from dataclasses import replace
 
 import aiohttp
 
-from fleet.core.documents import mapping_at, parse_document, text_at
+from fleet.core.documents import Document, mapping_at, parse_document, text_at
 from fleet.core.ids import version_place
 from fleet.core.retry import STREAMS, bounds_for, next_wait
-from fleet.errors import AnswerInvalid, ClusterUnreachable, Expired, FleetError, WatchSilent
+from fleet.errors import AnswerInvalid, ClusterUnreachable, Expired, FleetError, Retry, WatchSilent
 from fleet.kube.answers import Asked, document_of, error_of, error_of_event
 from fleet.kube.exchange import METADATA_LIST, Request
 from fleet.kube.framing import Lines
@@ -37,6 +41,7 @@ from fleet.kube.paths import with_query
 from fleet.kube.transport import Transport
 from fleet.kube.troubles import CONNECTION_ERRORS
 from fleet.ports.kube import Changed, Listed, Lost, ObjectList, Proved, Removed, Seen
+from fleet.values import dataclass
 
 _WHOLE_SHARE = 0.7  # a watch that lived for this share of what it asked for has ended as asked
 _INSTANT_SECONDS = 1.0  # what took no longer to come says how things stand now
@@ -49,6 +54,21 @@ def is_before(version: str, than: str) -> bool:
     return version != than if place is None or bound is None else place < bound
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A state that an object came to have; not there: gone, or without the label."""
+
+    namespace: str
+    name: str
+    version: str
+    is_there: bool = True
+
+
+def _change_of(document: Document) -> _Change:
+    metadata = mapping_at(document, "metadata")
+    return _Change(text_at(metadata, "namespace"), text_at(metadata, "name"), text_at(metadata, "resourceVersion"))
+
+
 class Reflector:
     """Follows one collection; one `follow` each."""
 
@@ -59,12 +79,16 @@ class Reflector:
         path: str,
         selector: str,
         listed: Callable[[], Awaitable[ObjectList]],
+        read: Callable[[str, str], Awaitable[Document | None]],
     ) -> None:
+        """read: the metadata of an object by namespace and name, None where it is not there."""
         self._transport, self._asked, self._path, self._selector = transport, asked, path, selector
-        self._list, self._limits = listed, transport.limits
+        self._list, self._read, self._limits = listed, read, transport.limits
         self._clock = asyncio.get_running_loop().time
         self._version = ""  # up to where the history is known; "" means: list first
         self._proven = False
+        self._last: _Change | None = None  # that was seen
+        self._is_doubted = False  # whether trouble came since it was known to stand
         self._wait = 0.0  # the last wait of the backoff
         self._listed_at = float("-inf")
         self._told_at = self._clock()  # how things stood then is known
@@ -81,6 +105,9 @@ class Reflector:
             try:
                 if not self._version:
                     yield await self._relisted()
+                elif self._is_doubted:
+                    await self._look_at_last()
+                self._is_doubted = False
                 async with aclosing(self._watched()) as events:
                     async for seen in events:
                         self._version, self._proven, self._mute = seen.resource_version, True, 0
@@ -88,7 +115,7 @@ class Reflector:
                         yield replace(seen, age=age) if age > _INSTANT_SECONDS else seen
                 self._wait = 0.0
             except FleetError as trouble:
-                self._proven = False
+                self._proven, self._is_doubted = False, True
                 if isinstance(trouble, Expired):
                     self._version, self._mute = "", 0
                     if self._clock() - self._listed_at >= self._limits.steady_seconds:
@@ -103,7 +130,30 @@ class Reflector:
         self._told_at = self._clock()
         whole = await self._list()
         self._version, self._proven, self._listed_at = whole.resource_version, True, self._clock()
+        self._last = max(
+            map(_change_of, whole.items), key=lambda change: version_place(change.version) or (0, ""), default=None
+        )
         return Listed(whole.items, whole.resource_version, self._clock() - self._told_at)
+
+    async def _look_at_last(self) -> None:
+        """Raises Expired where the last change that was seen never was, as the history has it now."""
+        last = self._last
+        if last is None:
+            return
+        try:
+            found = await self._read(last.namespace, last.name)
+        except FleetError as trouble:
+            if trouble.retry is Retry.SOON:
+                raise
+            return  # nobody can tell: it may not be read, or not by its name
+        if found is None:
+            is_undone, now = last.is_there, "not there"
+        else:
+            version = text_at(found, "metadata", "resourceVersion")
+            is_undone, now = is_before(version, last.version), f"at {version}"
+        if is_undone:
+            why = f"{last.name} is {now}, and its change at {last.version} was seen"
+            raise self._expired("the cluster's history went back", why)
 
     async def _watched(self) -> AsyncGenerator[Changed | Removed | Proved, None]:
         """One watch from its begin to its end; the last event of one that ended as asked is Proved."""
@@ -237,8 +287,10 @@ class Reflector:
             raise self._invalid("an event has no resourceVersion")
         match kind:
             case "ADDED" | "MODIFIED":
+                self._last = _change_of(seen)
                 return Changed(seen, version)
             case "DELETED":
+                self._last = replace(_change_of(seen), is_there=False)
                 return Removed(seen, version)
             case "BOOKMARK":
                 return self._bookmark(version)

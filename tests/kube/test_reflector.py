@@ -29,7 +29,8 @@ def chunk(data: bytes) -> bytes:
 
 
 def event(kind: str, version: int | str, name: str = "a", **more: Any) -> bytes:
-    document = {"kind": "ConfigMap", "metadata": {"name": name, "resourceVersion": str(version)}, **more}
+    metadata = {"name": name, "namespace": "shop", "resourceVersion": str(version)}
+    document = {"kind": "ConfigMap", "metadata": metadata, **more}
     return json.dumps({"type": kind, "object": document}).encode() + b"\n"
 
 
@@ -43,12 +44,17 @@ class Script:
         self.lists: list[dict[str, str]] = []
         self.at: list[float] = []
         self.list_error: Reply | None = None
+        self.reads: list[str] = []  # paths of objects that were read by name
+        self.read_answer = as_json({"kind": "ConfigMap", "metadata": {"name": "a", "resourceVersion": "99"}})
 
     async def answer(self, asked: Asked, writer: asyncio.StreamWriter) -> Reply | None:
         query = {name: values[0] for name, values in parse_qs(urlsplit(asked.path).query).items()}
+        if not urlsplit(asked.path).path.endswith("/configmaps"):
+            self.reads.append(asked.path)
+            return self.read_answer
         if "watch" not in query:
             self.lists.append(query)
-            items = [{"metadata": {"name": "a", "resourceVersion": "3"}}]
+            items = [{"metadata": {"name": "a", "namespace": "shop", "resourceVersion": "3"}}]
             listed = {"kind": "ConfigMapList", "metadata": {"resourceVersion": str(self.version)}, "items": items}
             return self.list_error or as_json(listed)
         self.began.append(query)
@@ -335,6 +341,45 @@ async def test_after_an_outage_a_short_watch_proves_the_position(world: World) -
     assert kinds == [Listed, Lost, Proved]
     assert int(script.began[0]["timeoutSeconds"]) >= 600
     assert int(script.began[1]["timeoutSeconds"]) <= 2
+
+
+def a_at(version: str) -> Reply:
+    return as_json({"kind": "ConfigMap", "metadata": {"name": "a", "resourceVersion": version}})
+
+
+@pytest.mark.parametrize(
+    ("answer", "lists"),
+    [
+        (a_at("3"), 1),
+        (a_at("99"), 1),
+        (refusal(403, "Forbidden"), 1),
+        (a_at("2"), 2),
+        (refusal(404, "NotFound", 'configmaps "a" not found', {"name": "a", "kind": "configmaps"}), 2),
+    ],
+    ids=["as it was", "changed since", "nobody may look", "as it was before", "not there"],
+)
+async def test_after_an_outage_the_last_change_shows_whether_the_history_is_the_same(
+    world: World, answer: Reply, lists: int
+) -> None:
+    """A store that was put back and has gone on beyond the position would go on with the watch."""
+    script = Script(stream(stay=0, end=False), as_asked, stream())
+    script.read_answer = answer
+    async with followed(world, script, limits=replace(QUICK, watch_seconds=900, silence_seconds=30)) as following:
+        kinds = [type(await following()) for _ in range(2)]
+        assert kinds == [Listed, Lost]
+        while isinstance(seen := await following(), Lost):
+            pass
+    assert isinstance(seen, Listed if lists == 2 else Proved)
+    assert script.whole_lists == lists
+    assert len(script.reads) == 1
+
+
+async def test_a_watch_that_ends_as_asked_reads_nothing_by_name(world: World) -> None:
+    script = Script(as_asked, as_asked, stream())
+    async with followed(world, script) as following:
+        kinds = [type(await following()) for _ in range(3)]
+    assert kinds == [Listed, Proved, Proved]
+    assert not script.reads
 
 
 async def test_a_failing_list_is_lost_and_comes_again(world: World) -> None:

@@ -137,7 +137,7 @@ async def test_an_object_that_was_looked_for_is_found_as_it_came_back(hub: SimHu
         assert not reads_of(hub, "a", since)  # it is known, and not asked for any more
 
 
-async def test_a_new_list_of_the_same_history_asks_and_writes_nothing(hub: SimHub) -> None:
+async def test_a_new_list_of_the_same_history_writes_nothing_and_reads_what_changed_last(hub: SimHub) -> None:
     async with hub.worker():
         await rolled_out(hub)
         since = hub.cluster.ledger.sequence
@@ -148,7 +148,7 @@ async def test_a_new_list_of_the_same_history_asks_and_writes_nothing(hub: SimHu
                 await asyncio.sleep(0.05)
         await asyncio.sleep(1)
         entries = hub.cluster.ledger.since(since)
-        assert not [entry for entry in entries if entry.verb == "get" and entry.resource == "configmaps"]
+        assert sum(entry.verb == "get" and entry.resource == "configmaps" for entry in entries) <= 1
         assert not hub.cluster.ledger.writes(since)
 
 

@@ -10,18 +10,20 @@ import base64
 import csv
 import json
 import secrets
+import shutil
 import ssl
 import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from testbed import binaries
 from testbed.authority import Authority, write_signing_key
@@ -86,6 +88,31 @@ class Etcd:
         except urllib.error.HTTPError as refused:
             if b"has been compacted" not in refused.read():
                 raise
+
+    def keep(self) -> Path:
+        """A copy of all that it stores; it is stopped meanwhile."""
+        kept = self.run.folder / f"{self.name}-{uuid.uuid4().hex[:8]}"
+        self._swap(lambda data: shutil.copytree(data, kept))
+        return kept
+
+    def put_back(self, kept: Path) -> None:
+        """Store again what was kept, as from a backup: what was written since never was, and its revisions recur."""
+
+        def swap(data: Path) -> None:
+            shutil.rmtree(data)
+            shutil.copytree(kept, data)
+
+        self._swap(swap)
+
+    def _swap(self, change: Callable[[Path], object]) -> None:
+        pid = self.run.pid_of(self.name)
+        assert pid is not None
+        argv = psutil.Process(pid).cmdline()
+        self.run.stop(self.name)
+        change(self.run.folder / f"{self.name}-data")
+        self.run.spawn(self.name, argv)
+        if not _wait_until_up(self.run, self.name, f"{self.url}/health"):
+            raise ServerFailed(f"etcd did not start: {self.run.log_tail(self.name)}")
 
     def _call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}{path}", json.dumps(body).encode(), timeout=10) as answer:
@@ -193,6 +220,19 @@ class ControlPlane:
         The API server goes on to answer from what its caches remember; restarted, it has forgotten too.
         """
         Etcd(self.run, self.etcd, self.etcd_port).compact(revision)
+
+    def keep_store(self) -> Path:
+        """A copy of all that its own etcd stores; the API server is stopped meanwhile."""
+        self.stop_api_server()
+        kept = Etcd(self.run, self.etcd, self.etcd_port).keep()
+        self.start_api_server()
+        return kept
+
+    def put_store_back(self, kept: Path) -> None:
+        """Restore its own etcd from such a copy, as people do: with the API server stopped."""
+        self.stop_api_server()
+        Etcd(self.run, self.etcd, self.etcd_port).put_back(kept)
+        self.start_api_server()
 
     # Reaching it
 
