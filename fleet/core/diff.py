@@ -64,6 +64,8 @@ def diff_fields(
             if path in owned and last_fields:
                 found[path] = drift_of(path, wanted, there, _ours(live), hidden=is_hidden)
             continue
+        if path in owned and _is_completed(wanted, there):
+            continue
         is_lost = bool(last_fields) and path not in owned  # then only equality will do: somebody did change it
         if wanted != there if is_lost and path not in nodes else not _is_as_wanted(wanted, there, path in nodes):
             found[path] = drift_of(path, wanted, there, _holder_of(path, others), hidden=is_hidden)
@@ -96,6 +98,15 @@ def _is_as_wanted(wanted: Json, there: Json | Absent, partial: bool) -> bool:
     if partial or (wanted == {} and isinstance(there, dict)):
         return True
     return is_same_value(wanted, there)
+
+
+def _is_completed(wanted: Json, there: Json | Absent) -> bool:
+    """Whether a value that is ours still is what servers make of it: they leave out what is empty, and add to lists."""
+    if isinstance(there, Absent):
+        return not wanted
+    if isinstance(wanted, list) and isinstance(there, list):
+        return all(any(is_same_value(item, other) for other in there) for item in wanted)
+    return False
 
 
 def is_same_value(wanted: Json, there: Json) -> bool:
