@@ -195,6 +195,7 @@ async def _accept_identity(call: Call) -> Done:
         )
     recorded = await call.parts.state.identities()
     owners = {**recorded, **{entry.name: identity_of(entry, recorded) for entry in fleet.clusters.values()}}
+    owners |= {other: identity for identity, other in fleet.unknown.identities.items()}
     taken = sorted(other for other, known in owners.items() if known == body.identity and other != name)
     if taken:
         raise RequestInvalid(

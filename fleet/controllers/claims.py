@@ -6,6 +6,7 @@ from fleet.controllers.board import Board
 from fleet.controllers.releases import Releases
 from fleet.controllers.rollout_store import values_of as rollout_values
 from fleet.controllers.roster import has_left
+from fleet.core.fleet import Unknown
 from fleet.core.ids import ClusterName, Identity
 from fleet.core.view import View
 from fleet.errors import StateError
@@ -35,7 +36,8 @@ class Claims:
         """
         board, identities = self._board, self._board.identities
         fleet, stopped = self._view.fleet, set(identities.shared.values())
-        others = identities.claim(cluster, identity, board.entries())
+        unknown = fleet.unknown if fleet is not None else Unknown()
+        others = identities.claim(cluster, identity, board.entries(), unknown.identities)
         there = [name for name in others if fleet is None or not has_left(name, fleet)]
         owner = next(iter(there or others), None)
         is_gone = owner is not None and not there

@@ -40,10 +40,20 @@ class Identities:
         return [name for name, entry in entries.items() if identity_of(entry, self.recorded, self.proven) == identity]
 
     def claim(
-        self, cluster: ClusterName, identity: Identity, entries: Mapping[ClusterName, Cluster]
+        self,
+        cluster: ClusterName,
+        identity: Identity,
+        entries: Mapping[ClusterName, Cluster],
+        refused: Mapping[Identity, ClusterName],
     ) -> list[ClusterName]:
-        """Take an identity for an entry; if it is that of others in `entries`, those are returned instead."""
-        others = [name for name in self.whose(identity, entries) if name != cluster]
+        """Take an identity for an entry; if it is that of others in `entries`, those are returned instead.
+
+        refused: entries that cannot be used, by what they say they are: no entry that is new there takes their cluster.
+        """
+        mine = self.whose(identity, entries)
+        others = [name for name in mine if name != cluster]
+        if cluster not in mine and refused.get(identity, cluster) != cluster:
+            others.append(refused[identity])
         if not others:
             self.proven[cluster] = identity
             self.shared = {name: owner for name, owner in self.shared.items() if cluster not in (name, owner)}

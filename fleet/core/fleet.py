@@ -418,6 +418,8 @@ class Unknown:
     incomplete: Mapping[ClusterName, Problem] = field(default_factory=dict[ClusterName, Problem])
     # Files of which it is not even known what they define: while there are any, nothing is known to be removed.
     unnamed: tuple[Problem, ...] = ()
+    # What entries say which cannot be used: their clusters are theirs all the same (R2).
+    identities: Mapping[Identity, ClusterName] = field(default_factory=dict[Identity, ClusterName])
 
     def covers(self, unit: UnitName) -> Problem | None:
         """The problem because of which this unit's absence or presence is not known; None: what is missing is gone."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from fleet.core.fleet import Cluster, Environment, OverlayUse, Problem, Severity
-from fleet.core.ids import ClusterName, OverlayName
+from fleet.core.ids import ClusterName, Identity, OverlayName
 from fleet.core.nearest import nearest
 from fleet.core.targets import RESERVED_CLUSTER_NAMES
 from fleet.inventory.convert import FleetSettings
@@ -68,6 +68,7 @@ class JoinedClusters:
     unknown: Mapping[ClusterName, Problem]
     unnamed: tuple[Problem, ...]
     problems: tuple[Problem, ...]
+    identities: Mapping[Identity, ClusterName]  # that entries say which cannot be used
 
     def uses_of(self, names: Collection[ClusterName]) -> list[OverlayUse]:
         """The overlays that these clusters name."""
@@ -139,7 +140,8 @@ def join_clusters(shelf: ClusterShelf, settings: FleetSettings) -> JoinedCluster
     problems.extend(dict.fromkeys(refused.values()))
     unknown.update(refused)
     clusters = {name: found[0] for name, found in sorted(by_name.items()) if name not in unknown}
-    return JoinedClusters(clusters, unknown, tuple(unnamed), tuple(problems))
+    identities = {one.identity: name for name in refused for one in by_name[name] if one.identity is not None}
+    return JoinedClusters(clusters, unknown, tuple(unnamed), tuple(problems), identities)
 
 
 def _duplicate_names(by_name: Mapping[ClusterName, list[Cluster]]) -> dict[ClusterName, Problem]:

@@ -301,6 +301,7 @@ class _Loading:
             units=unknown_units,
             incomplete=incomplete,
             unnamed=(*clusters.unnamed, *overlays.unnamed),
+            identities=clusters.identities,
         )
         fleet = Fleet(
             commit=self.snapshot.revision,
