@@ -12,7 +12,9 @@ import jsonschema
 import pytest
 from core.test_change import config, fleet_of, plan, result, web, workload
 
+from fleet.core.documents import Json, canonical
 from fleet.core.fleet import Origin, Problem, Severity
+from fleet.core.planning import groups
 from fleet.core.planning.change import UnitChange
 from fleet.core.planning.document import document_of
 from fleet.core.planning.groups import VARIANTS_SHOWN, groups_of
@@ -44,8 +46,8 @@ def shrinks(overlay: str, *less: dict[str, Any], cluster: str = "eu-1") -> UnitC
 
 def folded(units: list[UnitChange], *, wide: bool = False) -> str:
     found = plan(units)
-    groups = groups_of(found.units, folded=not wide)
-    return "\n".join(line for group in groups for line in lines_of(group, found, WHOLE if wide else FOLDED))
+    told = groups_of(found.units, folded=not wide)
+    return "\n".join(line for group in told for line in lines_of(group, found, WHOLE if wide else FOLDED))
 
 
 def in_json(units: list[UnitChange]) -> dict[str, list[dict[str, Any]]]:
@@ -173,6 +175,50 @@ def test_objects_of_several_overlays_are_compared_with_those_to_which_the_same_h
         "~ ConfigMap shop/z-cfg and 1 more  data.b 1 -> 2",
         "                                   also shop/a-cfg",
     ]
+
+
+# Many overlays
+
+
+def own_change(index: int) -> UnitChange:
+    return web(result(config("own", a="1")), result(config("own", a=f"new{index}")), f"o{index:03}@eu-1")
+
+
+def test_the_work_grows_with_the_units_and_not_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Json] = []
+
+    def counting(value: Json) -> bytes:
+        written.append(value)
+        return canonical(value)
+
+    monkeypatch.setattr(groups, "canonical", counting)
+
+    def work_of(count: int) -> int:
+        written.clear()
+        assert len(groups_of([own_change(index) for index in range(count)])) == count
+        return len(written)
+
+    assert work_of(60) == 3 * work_of(20)
+
+
+def test_what_a_group_has_beside_another_of_its_overlay_alone_is_told() -> None:
+    def both(overlay: str, *more: dict[str, Any], cluster: str) -> UnitChange:
+        return web(result(config("own", a="1")), result(config("own", a="2"), *more), f"{overlay}@{cluster}")
+
+    units = [both("web", cluster=f"c{index}") for index in range(3)]
+    more = config("more", a="1")
+    found = groups_of([*units, both("web", more, cluster="c9")])
+    assert [(group.based_on, len(group.objects)) for group in found] == [("", 1), ("A", 1)]
+    found = groups_of([*units, both("api", more, cluster="c9")])
+    assert [(group.based_on, len(group.objects)) for group in found] == [("", 1), ("", 2)], "twin: another overlay's"
+
+
+def test_what_stays_of_units_that_leave_is_counted_over_their_group_alone() -> None:
+    leaving = [web(result(config("a"), config("b")), None, f"{overlay}@eu-1") for overlay in ("crds", "logging")]
+    told = folded([*leaving, grows("network", config("c"))], wide=True).splitlines()
+    stays = "2 objects stay there, without our marks (to delete them first: state: absent)"
+    assert told.count(stays) == 2
+    assert len(told) == 3
 
 
 # A comment

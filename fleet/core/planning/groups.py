@@ -65,11 +65,16 @@ class ChangeGroup:
     path: tuple[str, str] = ("", "")  # before and after, where it changes; else the same twice
     unknown_before: bool = False
     problem: SideProblem | None = None
+    owned: int = 0  # objects that its units had before
+    kept: int = 0  # those that stay where its units vanish
 
     @property
     def overlays(self) -> tuple[OverlayName, ...]:
         """Names of its overlays, sorted."""
         return tuple(sorted({name.overlay for name in self.units}))
+
+
+_Whole = tuple[ChangeGroup, frozenset[Hashable]]  # one that is told whole, with what happens to its first unit
 
 
 def groups_of(units: Iterable[UnitChange], *, folded: bool = True) -> tuple[ChangeGroup, ...]:
@@ -84,11 +89,14 @@ def groups_of(units: Iterable[UnitChange], *, folded: bool = True) -> tuple[Chan
     order = {How.UNKNOWN: 0, How.VANISHES: 2}
     buckets.sort(key=lambda bucket: (order.get(bucket[0].how, 1), -len(bucket), bucket[0].name))
     groups: list[ChangeGroup] = []
-    leads: list[UnitChange] = []  # the first unit of each group, for `based_on`
+    wholes: dict[tuple[OverlayName, ...], list[_Whole]] = {}  # by their overlays
     for index, bucket in enumerate(buckets):
         group = _group(bucket, _letter(index))
-        groups.append(_based(group, bucket[0], groups, leads))
-        leads.append(bucket[0])
+        earlier, happens = wholes.setdefault(group.overlays, []), tuple(map(_exact_item, bucket[0].objects))
+        based = _based(group, happens, earlier)
+        if not based.based_on:
+            earlier.append((group, frozenset(happens)))
+        groups.append(based)
     return tuple(groups)
 
 
@@ -189,6 +197,8 @@ def _group(bucket: Sequence[UnitChange], letter: str) -> ChangeGroup:
         path=(lead.path_before, lead.path_after),
         unknown_before=lead.unknown_before,
         problem=lead.problem,
+        owned=sum(unit.owned for unit in bucket),
+        kept=sum(len(unit.kept) for unit in bucket),
     )
 
 
@@ -227,20 +237,19 @@ def _image(change: ObjectChange, container: str) -> tuple[str, str]:
     return next(((image.before, image.after) for image in change.images if image.container == container), ("", ""))
 
 
-def _based(
-    group: ChangeGroup, lead: UnitChange, before: Sequence[ChangeGroup], leads: Sequence[UnitChange]
-) -> ChangeGroup:
-    """The same told as "as A, and", if an earlier group of the overlay has a part of it and nothing else."""
-    mine = {_exact_item(change): index for index, change in enumerate(lead.objects)}
-    best: tuple[int, str, set[Hashable]] = (0, "", set())
-    for other, unit in zip(before, leads, strict=True):
-        theirs = {_exact_item(change) for change in unit.objects}
-        is_part = theirs < mine.keys() and other.overlays == group.overlays and not other.based_on
-        if is_part and (other.how, other.problem) == (group.how, None) and len(theirs) > best[0]:
+def _based(group: ChangeGroup, happens: Sequence[Hashable], earlier: Sequence[_Whole]) -> ChangeGroup:
+    """The same told as "as A, and", if an earlier group of its overlays has a part of it and nothing else.
+
+    happens: what happens to each of its objects.
+    """
+    mine = frozenset(happens)
+    best: tuple[int, str, frozenset[Hashable]] = (0, "", frozenset())
+    for other, theirs in earlier:
+        if theirs < mine and (other.how, other.problem) == (group.how, None) and len(theirs) > best[0]:
             best = (len(theirs), other.letter, theirs)
     if not best[1]:
         return group
-    rest = tuple(group.objects[index] for key, index in mine.items() if key not in best[2])
+    rest = tuple(item for item, what in zip(group.objects, happens, strict=True) if what not in best[2])
     return replace(group, based_on=best[1], objects=rest)
 
 

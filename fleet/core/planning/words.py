@@ -143,7 +143,7 @@ def clusters_in_words(names: Sequence[ClusterName], known: Mapping[ClusterName, 
 
 def lines_of(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> Iterator[str]:
     """What happens to the units of a group, a line for each object and field, without indentation."""
-    yield from _preface(group, plan)
+    yield from _preface(group)
     outcomes = _outcomes(group, plan)
     shown = group.objects[: folding.objects]
     renames = {
@@ -165,25 +165,24 @@ def lines_of(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> Iterator[
         yield f"and {counted(len(left), 'more object')}: {_kinds(left)}"
 
 
-def _preface(group: ChangeGroup, plan: FleetPlan) -> Iterator[str]:
+def _preface(group: ChangeGroup) -> Iterator[str]:
     if group.problem is not None:
         yield f"{group.problem.reason}: {group.problem.message}"
         if group.problem.where:
             yield f"at {group.problem.where}"
         yield "if merged: it stays as it is there, and nothing is deleted"
     if group.how is How.VANISHES:
-        yield from _leaving_words(group, plan)
+        yield from _leaving_words(group)
     if group.how is How.CHANGES and group.path[0] != group.path[1]:
         yield f"path {group.path[0] or 'none'} -> {group.path[1] or 'none'}"
     if group.unknown_before and group.how is How.CHANGES:
         yield "what it held before cannot be told from the base: all that it holds is listed, and nothing that it drops"
 
 
-def _leaving_words(group: ChangeGroup, plan: FleetPlan) -> Iterator[str]:
+def _leaving_words(group: ChangeGroup) -> Iterator[str]:
     """What becomes of the objects of units that are let go of."""
-    leaving = [unit for unit in plan.units if unit.name in set(group.units)]
-    kept, owned = sum(len(unit.kept) for unit in leaving), sum(unit.owned for unit in leaving)
-    if moved := owned - kept:
+    kept = group.kept
+    if moved := group.owned - kept:
         yield f"{counted(moved, 'object')} {'is' if moved == 1 else 'are'} taken over by another overlay there"
     if group.unknown_before:
         yield "what it holds stays there, without our marks (to delete it first: state: absent)"
@@ -287,13 +286,14 @@ def _followed(before: Json, after: Json, renames: Mapping[tuple[str, str], Objec
 
 def _outcomes(group: ChangeGroup, plan: FleetPlan) -> dict[ObjectRef, str]:
     """What comes of deletions that are not simply carried out, in words."""
+    overlays, names = frozenset(group.overlays), frozenset(group.units)
     held = {
         ref: f"HOLD: asks a person before it is deleted ({hold.reason})"
         for hold in plan.holds
-        if set(hold.units) & set(group.units)
+        if hold.overlay in overlays and not names.isdisjoint(hold.units)
         for ref in hold.refs
     }
-    units = [plan.after.units[name] for name in group.units if name in plan.after.units]
+    units = [plan.after.units[name] for name in names if name in plan.after.units]
     if units and not any(unit.overlay.sync.prune for unit in units):
         dropped = (item.change.ref for item in group.objects if item.change.sign is Sign.DELETE)
         return held | dict.fromkeys(dropped, "kept: sync.prune is false")
