@@ -1,16 +1,21 @@
-"""What a cluster serves: asked anew where something says that the known answer is out of date, else never.
+"""What a cluster serves: asked anew while something says that the known answer is out of date, else never.
 
-A kind that is served no more took its objects along. An API server that has just started may leave a kind out for a
-moment: it is surely gone where answers some time apart agree, the last of them a fresh one.
+A kind that is served no more took its objects along. An API server that has just started, or is behind, may leave one
+out for a moment, and a definition may stand there of which no version is served: a kind is surely gone where answers to
+questions some time apart agree, the last of them a fresh one, and no definition of its group is stored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from fleet.core.documents import text_at
 from fleet.errors import KindNotServed
-from fleet.ports.kube import Catalog
+from fleet.ports.kube import Catalog, ServedKind
 from fleet.reconcile.memory import Kind, UnitState, kind_of
 from fleet.reconcile.site import Site, serves
 
+_DEFINITION: Kind = ("apiextensions.k8s.io", "CustomResourceDefinition")
 _SECONDS = 30.0
 _SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
 _GROWTH = 0.25  # of the time since: a busy server takes long to publish what it has established
@@ -32,31 +37,50 @@ def is_doubted(site: Site, unit: UnitState) -> bool:
 def is_gone(site: Site, kind: Kind) -> bool:
     """Whether a kind of the record is surely served no more, and its objects are gone with it."""
     since = site.missing_kinds.get(kind)
-    is_fresh = site.clock() - site.catalog_at <= _SECONDS
-    return since is not None and is_fresh and site.catalog_at - since >= _SURELY_SECONDS
+    is_fresh = site.clock() - site.answered_at <= _SECONDS
+    return since is not None and is_fresh and site.answered_at - since >= _SURELY_SECONDS
 
 
 def pause_of(site: Site, defined_at: float) -> float:
     """Seconds between two questions. defined_at: loop time at which a definition was seen established last."""
     soon = max(_SOON_SECONDS, _GROWTH * (site.clock() - defined_at))
-    is_unsure = any(site.catalog_at - since < _SURELY_SECONDS for since in site.missing_kinds.values())
+    is_unsure = any(site.answered_at - since < _SURELY_SECONDS for since in site.missing_kinds.values())
     return min(_SURELY_SECONDS if is_unsure else _SECONDS, soon)
 
 
 async def discover_anew(site: Site) -> bool:
-    """Ask what is served; whether that is anything else than before. Raises ClusterError."""
-    site.catalog_at = site.clock()
+    """Ask what is served; whether that is anything else for a kind that is used here. Raises ClusterError."""
+    asked_at = site.catalog_at = site.clock()
     catalog = await site.kube.discover(fresh=True)
     kinds = {kind_of(ref) for unit in site.units.values() for ref in unit.rows}
-    missing = [kind for kind in kinds if catalog.find(*kind) is None and not catalog.is_unsure(*kind)]
-    site.missing_kinds = {kind: site.missing_kinds.get(kind, site.catalog_at) for kind in missing}
-    if catalog == site.catalog:
+    missing = {kind for kind in kinds if catalog.find(*kind) is None and not catalog.is_unsure(*kind)}
+    if missing:
+        missing -= await _defined(site, catalog, missing)
+    site.answered_at = asked_at
+    site.missing_kinds = {kind: site.missing_kinds.get(kind, asked_at) for kind in missing}
+    before, site.catalog = site.catalog, catalog
+    used = {*kinds, *site.view.kinds}
+    used |= {kind_of(item.ref) for unit in site.units.values() for item in (*unit.wanted.values(), *unit.hooks)}
+    if all(_answer(before, kind) == _answer(catalog, kind) for kind in used):
         return False
-    site.catalog = catalog
     site.catalog_version += 1
     for unit in site.units.values():
         _forget_missing(unit, catalog)
     return True
+
+
+def _answer(catalog: Catalog, kind: Kind) -> tuple[ServedKind | None, bool]:
+    return catalog.find(*kind), catalog.is_unsure(*kind)
+
+
+async def _defined(site: Site, catalog: Catalog, missing: Collection[Kind]) -> set[Kind]:
+    """Those of these kinds of whose group a definition is stored, or of which that cannot be told (R5)."""
+    served = catalog.find(*_DEFINITION)
+    if served is None:
+        return set(missing) if catalog.is_unsure(*_DEFINITION) else set()
+    stored = await site.kube.list(served, metadata_only=True)
+    groups = {text_at(item, "metadata", "name").partition(".")[2] for item in stored.items}
+    return {kind for kind in missing if kind[0] in groups}
 
 
 def outdated(site: Site) -> list[Kind]:

@@ -142,6 +142,7 @@ class Site:
     arrived: Callable[[ObjectRef, Document], None]  # an event that waited for a write to end
     catalog_version: int = 0
     catalog_at: float = float("-inf")  # loop time at which it was asked for anew
+    answered_at: float = float("-inf")  # loop time of the last question that was answered
     missing_kinds: dict[Kind, float] = field(default_factory=dict[Kind, float])  # of the record: left out since when
     epoch: int = 0
     verdicts: dict[str, bool] = field(default_factory=dict[str, bool])  # of the arbiter: desired/fingerprint

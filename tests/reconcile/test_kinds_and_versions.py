@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from rig import config_map
 from simulated import SHOP, SimHub
 
 from fleet.core.status import Sync
-from fleet.ports.kube import Catalog
+from fleet.errors import ServerFailed
+from fleet.ports.kube import Catalog, ObjectList, ServedKind
+from fleet.reconcile import served
 
 GROUP, KIND, NAME = "db.example.com", "Database", "databases.db.example.com"
 SCHEMA = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
@@ -174,3 +178,56 @@ async def test_a_kind_that_comes_back_in_time_keeps_its_objects_in_the_record(fi
         first.cluster.drift("apiextensions.k8s.io", "CustomResourceDefinition", "", NAME, touched)
         await first.until_well(unit, seconds=60)
         assert first.cluster.get(GROUP, KIND, SHOP, "orders") is None  # it is deleted after all, as the commit says
+
+
+class Behind(Mute):
+    """A cluster of which one server leaves a kind and its definition out, and the second question fails."""
+
+    def __init__(self, kube: Any) -> None:
+        super().__init__(kube)
+        self.asked = 0
+
+    async def discover(self, *, fresh: bool = False) -> Catalog:
+        self.asked += fresh
+        if self.asked == 2:
+            raise ServerFailed("the server failed", next_step="it is tried again")
+        found = await self._kube.discover(fresh=fresh)
+        if self.asked > 2:
+            return found
+        return Catalog({key: kind for key, kind in found.kinds.items() if kind.group != GROUP}, found.unknown)
+
+    async def list(self, kind: ServedKind, **what: Any) -> ObjectList:
+        found = await self._kube.list(kind, **what)
+        return replace(found, items=()) if kind.plural == "customresourcedefinitions" else found
+
+
+async def test_a_question_that_failed_is_no_second_answer(first: SimHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "_SURELY_SECONDS", 1.0)
+    first.cluster.create(definition("v1"))
+    unit = first.want("web", [database("v1"), config_map("a", SHOP)])
+    async with first.worker():
+        await first.until_well(unit)
+    first.between = Behind
+    first.want("web", [config_map("a", SHOP)], commit="b")
+    async with first.worker():
+        await first.until_well(unit, seconds=40)
+    assert first.cluster.get(GROUP, KIND, SHOP, "orders") is None  # deleted, and not only forgotten
+
+
+async def test_a_kind_of_which_no_version_is_served_keeps_its_objects_while_its_definition_stands(
+    first: SimHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "_SURELY_SECONDS", 0.2)
+    monkeypatch.setattr(served, "_SECONDS", 0.5)
+    first.cluster.create(definition("v1"))
+    unit = first.want("web", [database("v1"), config_map("a", SHOP)])
+    async with first.worker():
+        await first.until_well(unit)
+        since = first.cluster.ledger.sequence
+        first.cluster.unserve(GROUP, "databases")
+        first.want("web", [config_map("a", SHOP)], commit="b")
+        async with asyncio.timeout(40):
+            while looks_since(first, since) < 4:
+                await asyncio.sleep(0.05)
+        assert [row for row in (await first.journal.load()).rows if row.ref.kind == KIND]
+        assert "Database" in first.units[unit].message
