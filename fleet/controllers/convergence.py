@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from fleet import telemetry
 from fleet.core.ids import ClusterName, Revision, UnitName
 from fleet.core.results import Rendered, RenderProblem
-from fleet.core.status import Health, Sync, UnitReport
+from fleet.core.status import WELL, Sync, UnitReport
 from fleet.core.view import View
 from fleet.ports.state import State
 from fleet.telemetry import Traces, cluster_span_of
@@ -134,4 +134,4 @@ def is_there(report: UnitReport | None, result: Rendered) -> bool:
 
 def is_well(report: UnitReport) -> bool:
     """Synced and Healthy."""
-    return report.sync is Sync.SYNCED and report.health is Health.HEALTHY
+    return report.sync is Sync.SYNCED and report.health in WELL

@@ -7,6 +7,7 @@ and hooks wait for its end; paused and suspended objects are shown as Suspended.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -132,8 +133,14 @@ def _deployment(live: Document) -> ObjectHealth:
     progressing = condition(live, "Progressing")
     if progressing and text_at(progressing, "reason") == "ProgressDeadlineExceeded":
         return _of(Kstatus.FAILED, "ProgressDeadlineExceeded", _said(progressing, "made no progress in time"))
+    found = _rolled_out(live, wanted, progressing)
     if live.get("spec") is not None and mapping_at(live, "spec").get("paused") is True:
-        return _suspended("is paused")
+        is_there = found.kstatus is Kstatus.CURRENT
+        return _suspended("is paused") if is_there else replace(found, message=f"is paused: {found.message}")
+    return found
+
+
+def _rolled_out(live: Document, wanted: int, progressing: Document | None) -> ObjectHealth:
     if "observedGeneration" not in mapping_at(live, "status"):
         return _waiting("NotObserved", "its controller has not looked at it yet")
     have, updated = number_at(live, "status", "replicas"), number_at(live, "status", "updatedReplicas")
@@ -148,7 +155,8 @@ def _deployment(live: Document) -> ObjectHealth:
         return _waiting("LessAvailable", f"{available} of {updated} pods available")
     if ready < wanted:
         return _waiting("LessReady", f"{ready} of {wanted} pods ready")
-    if progressing and (text_at(progressing, "status") != "True"):
+    is_paused = progressing is not None and text_at(progressing, "reason") == "DeploymentPaused"
+    if progressing and not is_paused and text_at(progressing, "status") != "True":
         return _waiting("NotProgressing", _said(progressing, "does not progress"))
     if (found := condition(live, "Available")) and found.get("status") != "True":
         return _waiting("NotAvailable", _said(found, "is not available"))

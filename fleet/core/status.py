@@ -42,6 +42,9 @@ class Sync(StrEnum):
     UNKNOWN = "Unknown"
 
 
+WELL = frozenset({Health.HEALTHY, Health.SUSPENDED})  # what is there in full: nobody waits for what a person suspended
+
+
 class Standing(StrEnum):
     """The four ways to stand still (design, section 1)."""
 

@@ -12,7 +12,7 @@ from fleet.core.quarantine import barred_by
 from fleet.core.release import scopes_of, unsaid_at
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, UnitFact
-from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport, asks_recovery
+from fleet.core.status import WELL, Blocker, Health, Report, Standing, Sync, UnitReport, asks_recovery
 from fleet.errors import OwnedByOther
 
 
@@ -86,7 +86,7 @@ def fact_of(
     target = result.bundle if isinstance(result, Rendered) else ""
     released = held is not None and held.bundle == target
     is_here = cluster is not None and cluster.reachable and judge_age(cluster.at, now) is Age.FRESH
-    healthy = report is None or report.health is Health.HEALTHY
+    healthy = report is None or report.health in WELL
     available = is_here and not is_unspoken and (healthy or held is None)
     condition, why = _condition_of(unit, held, result, report, released=released)
     if isinstance(result, RenderProblem):
@@ -115,12 +115,12 @@ def _condition_of(
     if report is None:
         return (Condition.BUSY, "") if held is not None else (Condition.WELL, "")
     why = report.message or f"{report.sync}, {report.health}"
-    is_healthy, stop = report.health is Health.HEALTHY, _stop_of(unit, report)
+    is_healthy, stop = report.health in WELL, _stop_of(unit, report)
     is_untouched = stop is not None and (asks_recovery(report) or report.reason == OwnedByOther.__name__)
     if not released:
         if stop is not None and is_untouched:
             return Condition.STOPPED, stop.reason
-        words = {Health.HEALTHY: Condition.WELL, Health.DEGRADED: Condition.BAD}
+        words = {**dict.fromkeys(WELL, Condition.WELL), Health.DEGRADED: Condition.BAD}
         return words.get(report.health, Condition.BUSY), why
     if held is not None and report.bundle == held.bundle:  # all of it was applied: no link hides how it does
         # Where drift is only reported, it is no reason to stop a rollout.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from fleet.core.fleet import Mode
 from fleet.core.ids import UnitName
 from fleet.core.rollout import Desired, SyncRequest, UnknownDesired
-from fleet.core.status import Blocker, Health, OperationResult, Sync, UnitReport
+from fleet.core.status import WELL, Blocker, Health, OperationResult, Sync, UnitReport
 from fleet.ports.worker import JournalEntry, JournalState, UnitMemory
 from fleet.reconcile.memory import NOT_LISTED, LiveView, UnitState
 from fleet.reconcile.outbox import Outbox
@@ -216,4 +216,4 @@ class Orders:
         if isinstance(unit.desired.action, UnknownDesired):
             return False
         on_it = unit.memory.bundle is not None and unit.memory.bundle == bundle_of(unit.desired)
-        return on_it and unit.report.health is Health.HEALTHY and unit.report.sync is Sync.SYNCED
+        return on_it and unit.report.health in WELL and unit.report.sync is Sync.SYNCED

@@ -17,7 +17,7 @@ from fleet.core.fleet import Mode
 from fleet.core.ids import ObjectRef, UnitName
 from fleet.core.record import PARENT_NAMESPACE, RowState, installation_hash
 from fleet.core.rollout import Detach, UnitDesired
-from fleet.core.status import EventKind, Health, Sync, UnitReport
+from fleet.core.status import WELL, EventKind, Health, Sync, UnitReport
 from fleet.errors import FleetError
 from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.reconcile.apply import ENDS, Applier
@@ -270,7 +270,7 @@ class Session:
         was = before.reason if before else ""
         if report.reason and report.reason != was and report.reason not in _PASSING:
             self.site.outbox.tell(EventKind.FAILED, f"{report.reason}: {report.message}", unit=unit.name)
-        well = report.health is Health.HEALTHY and report.sync is Sync.SYNCED
+        well = report.health in WELL and report.sync is Sync.SYNCED
         if before is not None and well and (before.health is Health.DEGRADED or was not in ("", *_PASSING)):
             self.site.outbox.tell(EventKind.RECOVERED, "Synced and Healthy again", unit=unit.name)
         if before is not None and before.health is not Health.DEGRADED and report.health is Health.DEGRADED:

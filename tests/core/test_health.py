@@ -46,6 +46,7 @@ def deployment(status: Any, **spec: Any) -> dict[str, Any]:
     return obj("apps/v1", "Deployment", spec={"replicas": 3, **spec}, status=status)
 
 
+PAUSED = (cond("Available"), cond("Progressing", "Unknown", "DeploymentPaused"))
 GOOD = (cond("Available"), cond("Progressing", reason="NewReplicaSetAvailable"))
 
 
@@ -242,12 +243,18 @@ def test_what_is_being_deleted_says_what_it_waits_for() -> None:
     [
         obj("batch/v1", "CronJob", spec={"suspend": True}),
         obj("batch/v1", "Job", spec={"suspend": True}, status={}),
-        obj("apps/v1", "Deployment", spec={"paused": True}, status=counts(1, 0, 0, 0)),
+        obj("apps/v1", "Deployment", spec={"paused": True}, status=counts(1, 1, 1, 1, *PAUSED)),
     ],
 )
 def test_what_a_person_paused_is_suspended_and_holds_up_nothing(live: dict[str, Any]) -> None:
     health = judge_health(live)
     assert (health.kstatus, health.health) == (CURRENT, Health.SUSPENDED)
+
+
+def test_what_was_paused_before_all_of_it_was_there_is_not_there() -> None:
+    health = judge_health(obj("apps/v1", "Deployment", spec={"paused": True}, status=counts(1, 0, 1, 1, *PAUSED)))
+    assert (health.kstatus, health.health) == (Kstatus.IN_PROGRESS, Health.PROGRESSING)
+    assert health.message == "is paused: 0 of 1 pods updated"
 
 
 def test_the_message_counts_pods() -> None:

@@ -55,6 +55,13 @@ def test_twin_what_this_worker_said_counts() -> None:
     assert fact(is_unspoken=False, health=Health.DEGRADED).condition is Condition.BAD
 
 
+@pytest.mark.parametrize("released", [True, False])
+def test_what_a_person_suspended_in_it_holds_no_rollout_up(released: bool) -> None:
+    """A CronJob with `suspend: true` is there in full; else a rollout with one would be late, and taken back."""
+    found = fact(is_unspoken=False, released=released, health=Health.SUSPENDED)
+    assert (found.condition, found.available) == (Condition.WELL, True)
+
+
 # Behind another unit
 
 
