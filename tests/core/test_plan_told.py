@@ -221,6 +221,40 @@ def test_what_stays_of_units_that_leave_is_counted_over_their_group_alone() -> N
     assert len(told) == 3
 
 
+def policy(overlay: str, name: str = "deny") -> dict[str, Any]:
+    metadata = {"name": name, "namespace": overlay}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": {}}
+
+
+def test_a_new_object_in_the_own_namespace_of_each_of_many_overlays_is_told_once() -> None:
+    overlays = [f"o{index}" for index in range(VARIANTS_SHOWN + 1)]
+    units = [grows(overlay, policy(overlay), cluster=cluster) for overlay in overlays for cluster in ("eu-1", "eu-2")]
+    assert folded(units).splitlines() == [
+        "+ NetworkPolicy o0/deny and 3 more  content differs from unit to unit, 4 results",
+        "                                    also o1/deny, o2/deny, o3/deny",
+    ]
+    assert folded(units, wide=True).count("+ NetworkPolicy") == len(overlays)
+    assert {name: objects[0]["object"]["namespace"] for name, objects in in_json(units).items()} == {
+        str(unit.name): unit.name.overlay for unit in units
+    }
+    few = [unit for unit in units if unit.name.overlay != overlays[-1]]
+    assert folded(few).splitlines() == [f"+ NetworkPolicy {overlay}/deny" for overlay in overlays[:-1]]
+
+
+def test_new_images_of_many_overlays_are_said_to_differ() -> None:
+    units = [grows(overlay, deployment(overlay)) for overlay in ("api", *OVERLAYS)]
+    assert "image differs from unit to unit, 4 values" in folded(units)
+    assert "reg/api:1" not in folded(units)
+
+
+def test_new_objects_whose_contents_differ_are_told_by_their_names() -> None:
+    units = [grows(overlay, policy(overlay, "dns"), policy(overlay)) for overlay in (f"o{index}" for index in range(9))]
+    told = [line for line in folded(units).splitlines() if "also" in line]
+    assert told == [
+        f"{'':<36}also {', '.join(f'o{at}/{name}' for at in range(1, 7))} and 2 more" for name in ("deny", "dns")
+    ]
+
+
 # A comment
 
 

@@ -2,7 +2,8 @@
 
 Units of one overlay are alike when the same happens to the same objects; where only values differ from cluster to
 cluster (a host name, a region), they are alike in more than a few different ways. Overlays are alike when the same
-fields of the same kinds change by the same values, as by a shared component. What differs within a group is told as
+fields of the same kinds change by the same values, as by a shared component; new objects may have more than a few
+different contents, as each is in a namespace of its own. What differs within a group is told as
 differing, and never by its first unit alone.
 """
 
@@ -20,7 +21,7 @@ from fleet.values import dataclass, field
 
 _Values = tuple[str, bytes, bytes]  # path, before, after
 _End = tuple[str, str, bool, str]
-_General = tuple[str, str, str, tuple[str, ...], _End, str, tuple[_Values, ...]]
+_General = tuple[str, str, str, tuple[str, ...], _End, tuple[_Values, ...]]
 
 VARIANTS_SHOWN = 3  # so many different values of one change are shown apart
 OVERLAYS_SHOWN = 2  # so many overlays with one change are shown apart
@@ -42,7 +43,7 @@ class ShownObject:
 
     others: what it is called on other overlays' units; contents: so many different contents a new object has; images:
     so many different changes each container's image has, by its name; pods: numbers of pods that restart, None: one on
-    each node.
+    each node; is_shared: its units are of several overlays.
     """
 
     change: ObjectChange  # of the first unit
@@ -51,6 +52,7 @@ class ShownObject:
     contents: int = 1
     images: Mapping[str, int] = field(default_factory=dict[str, int])
     pods: frozenset[int | None] = frozenset()
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +120,15 @@ def _buckets_of(units: Sequence[UnitChange], *, folded: bool) -> list[list[UnitC
 
 
 def _joined_overlays(buckets: list[list[UnitChange]]) -> list[list[UnitChange]]:
-    """Buckets of several overlays to which the same happens, put together."""
+    """Buckets of several overlays to which the same happens, put together; too many contents of new objects are one."""
     found: list[list[UnitChange]] = []
     for alike in _by(buckets, lambda bucket: frozenset(map(_general, bucket))).values():
-        if len({bucket[0].name.overlay for bucket in alike}) > OVERLAYS_SHOWN:
-            found.append(sorted((unit for bucket in alike for unit in bucket), key=lambda unit: unit.name))
-        else:
-            found += alike
+        variants = _by(alike, lambda bucket: frozenset(map(_contents, bucket)))
+        for same in [alike] if len(variants) > VARIANTS_SHOWN else variants.values():
+            if len({bucket[0].name.overlay for bucket in same}) > OVERLAYS_SHOWN:
+                found.append(sorted((unit for bucket in same for unit in bucket), key=lambda unit: unit.name))
+            else:
+                found += same
     return found
 
 
@@ -184,15 +188,22 @@ def _general_item(change: ObjectChange) -> _General:
     """What happens to one object; in their order what has the same fields of one kind comes together."""
     paths = tuple(drift.path for drift in change.fields)
     values = tuple(map(_exact_field, change.fields))
-    return change.sign.value, change.ref.group, change.ref.kind, paths, _end(change), _content(change), values
+    return change.sign.value, change.ref.group, change.ref.kind, paths, _end(change), values
+
+
+def _contents(unit: UnitChange) -> Sequence[tuple[_General, str]]:
+    """What happens, with the contents of new objects."""
+    return tuple(sorted((_general_item(change), _content(change)) for change in unit.objects))
 
 
 def _group(bucket: Sequence[UnitChange], letter: str) -> ChangeGroup:
     lead = bucket[0]
+    is_shared = any(unit.name.overlay != lead.name.overlay for unit in bucket)
+    matched = zip(*(_matched(lead, unit) for unit in bucket), strict=True)
     return ChangeGroup(
         how=lead.how,
         units=tuple(sorted(unit.name for unit in bucket)),
-        objects=tuple(map(_shown, lead.objects, zip(*(_matched(lead, unit) for unit in bucket), strict=True))),
+        objects=tuple(replace(_shown(*pair), is_shared=is_shared) for pair in zip(lead.objects, matched, strict=True)),
         letter=letter,
         path=(lead.path_before, lead.path_after),
         unknown_before=lead.unknown_before,
@@ -203,11 +214,19 @@ def _group(bucket: Sequence[UnitChange], letter: str) -> ChangeGroup:
 
 
 def _matched(lead: UnitChange, unit: UnitChange) -> Sequence[ObjectChange]:
-    """A unit's objects, each at the place of the one of the first unit to which the same happens."""
+    """A unit's objects, each at the place of the one of the first unit to which the same happens.
+
+    New ones with other contents than those of the first unit are taken in the order of their names.
+    """
     if unit.name.overlay == lead.name.overlay:
         return unit.objects
-    mine = sorted(range(len(lead.objects)), key=lambda index: _general_item(lead.objects[index]))
-    found = dict(zip(mine, sorted(unit.objects, key=_general_item), strict=True))
+    is_alike = _contents(unit) == _contents(lead)
+
+    def order(change: ObjectChange) -> tuple[_General, str, str]:
+        return _general_item(change), _content(change) if is_alike else "", change.ref.name
+
+    mine = sorted(range(len(lead.objects)), key=lambda index: order(lead.objects[index]))
+    found = dict(zip(mine, sorted(unit.objects, key=order), strict=True))
     return [found[index] for index in range(len(found))]
 
 

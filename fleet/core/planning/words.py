@@ -241,9 +241,9 @@ def _own_texts(
     several = len(images) > 1
     if item.fields or change.sign is Sign.CREATE:
         for image in images.values():
-            yield _image_words(image, item.images.get(image.container, 1), several=several)
+            yield _image_words(image, item, several=several)
     if item.contents > 1:
-        yield f"content differs from cluster to cluster, {item.contents} results"
+        yield f"content {_differs(item)}, {item.contents} results"
     fields = [shown for shown in item.fields if not _is_image(shown.field.path, images)]
     texts: list[str] = []
     for shown in fields:
@@ -331,10 +331,14 @@ def _is_image(path: str, images: Mapping[str, ImageChange]) -> bool:
     return ("init/" if found["kind"] == "initContainers" else "") + found["name"] in images
 
 
-def _image_words(image: ImageChange, variants: int, *, several: bool) -> str:
+def _differs(item: ShownObject) -> str:
+    return "differs from unit to unit" if item.is_shared else "differs from cluster to cluster"
+
+
+def _image_words(image: ImageChange, item: ShownObject, *, several: bool) -> str:
     name = f" of {image.container}" if several else ""
-    if variants > 1:
-        return f"image{name} differs from cluster to cluster, {variants} values"
+    if (variants := item.images.get(image.container, 1)) > 1:
+        return f"image{name} {_differs(item)}, {variants} values"
     if not image.before or not image.after:
         return f"image{name} {image.after or image.before}" + ("" if image.after else " removed")
     repository, mark, tag = image.before.rpartition(":")
