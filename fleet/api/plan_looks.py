@@ -17,6 +17,7 @@ from fleet.core.fold import Age, fold_cluster
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.objects import is_secret
 from fleet.core.planning.live_hub import Base
+from fleet.core.quarantine import barred_by
 from fleet.core.status import Blocker, ObjectStatus, Standing, UnitReport
 from fleet.core.summaries import is_at_head, unit_summary
 from fleet.core.view import View
@@ -154,8 +155,7 @@ def known_unit(
 
 def _barred(view: View, name: UnitName, after: str) -> str:
     """The commit under which this result was taken back, its digest where none is known; "" where it was not."""
-    found = view.passages.quarantine.get(name.overlay, {}).get(after)
-    if found is not None:
+    if (found := barred_by(view.passages.quarantine, name, (after,))) is not None:
         return found.commit
     report = view.units.get(name)
     return after if report is not None and after in report.quarantined else ""

@@ -11,29 +11,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fleet.core.ids import ClusterName, Digest, Revision, UnitName
-from fleet.core.objects import bundle_digest
 from fleet.core.passage import Passages, Quarantine, Quarantined, Stop
 from fleet.core.results import Rendered, Result
 from fleet.core.status import UnitReport
 
-NOTHING = bundle_digest(())  # of many overlays at once: what one of them said was nothing says nothing of others
 TOLD = 10  # of one unit: its parent object has 256 KiB for all annotations, and each is 64 characters
 
 
 def barred_by(quarantine: Quarantine, unit: UnitName, names: Iterable[str]) -> Quarantined | None:
-    """Why a result, by any of its names, does not come to a unit: it was taken back, under whatever overlay's name.
+    """Why a result, by any of its names, does not come to a unit: it was taken back, in this overlay.
 
-    What an overlay brought goes by another one's name where that is renamed or copied: the same objects, and the same
-    digest, for the same cluster.
+    An overlay that is renamed is another one: barring its results too would keep back what a revert of that brings,
+    and its clusters' objects would belong to neither.
     """
     entries = quarantine.get(unit.overlay, {})
-    for name in names:
-        if (own := entries.get(name)) is not None:
-            return own
-        for other in quarantine.values() if name != NOTHING else ():
-            if (entry := other.get(name)) is not None and unit.cluster in entry.clusters:
-                return entry
-    return None
+    return next((entries[name] for name in names if name in entries), None)
 
 
 def told_of(quarantine: Quarantine) -> Mapping[UnitName, tuple[Digest, ...]]:
@@ -51,7 +43,6 @@ def with_found(
 ) -> Passages:
     """Bar what parents say was taken back and this hub does not know; only units that wait for a recovery tell it.
 
-    What was taken back under another overlay's name is barred under its own too, by the same commit.
     A result with a Secret is barred by what it is made from too, and what is barred by that alone, as one whose key was
     lost is, by its digest as it is now: all that asks whether something is barred goes by that.
     """
@@ -69,14 +60,6 @@ def with_found(
             entry = known or Quarantined(commit, stop)
             entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})
             quarantine[unit.overlay] = entries
-    known_digests = {digest for entries in quarantine.values() for digest in entries}
-    for unit, result in results.items() if known_digests else ():
-        if not isinstance(result, Rendered) or known_digests.isdisjoint(result.names):
-            continue
-        own, entry = quarantine.get(unit.overlay, {}), barred_by(quarantine, unit, result.names)
-        if entry is not None and not any(name in own for name in result.names):  # barred by another overlay's name
-            barred = replace(entry, clusters=frozenset({unit.cluster}))
-            quarantine[unit.overlay] = {**own, **dict.fromkeys(result.names, barred)}
     two_names = [
         (unit, one)
         for unit, one in (results.items() if quarantine else ())

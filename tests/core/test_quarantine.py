@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantined, Stop, decode_passages, encode_passages
-from fleet.core.quarantine import NOTHING, TOLD, barred_again, barred_by, told_of, with_found, with_other_inputs
+from fleet.core.quarantine import TOLD, barred_again, barred_by, told_of, with_found, with_other_inputs
 from fleet.core.results import Rendered
 from fleet.core.status import Health, Sync, UnitReport
 from fleet.core.takeover import readmitted
@@ -99,45 +98,17 @@ def test_what_is_taken_back_is_told_by_both_names_where_it_was_to_go_and_let_in_
     assert with_found(Passages(quarantine={WEB: known}), [], without, 5.0).quarantine == {WEB: known}
 
 
-SHOP = OverlayName("shop")
+def known_of_web() -> Passages:
+    return Passages(quarantine={WEB: {"d1": Quarantined(Revision("c1"), STOP, frozenset({ClusterName("a")}))}})
 
 
-def shop(cluster: str) -> UnitName:
-    return UnitName(SHOP, ClusterName(cluster))
-
-
-def known_of_web(digest: str = "d1") -> Passages:
-    return Passages(quarantine={WEB: {digest: Quarantined(Revision("c1"), STOP, frozenset({ClusterName("a")}))}})
-
-
-@pytest.mark.parametrize("result", [made("d1"), made("d9", "d1"), made("d1", "i1")], ids=["it", "its input", "both"])
-def test_what_was_taken_back_is_barred_under_another_overlay_s_name_too(result: Rendered) -> None:
-    kept = known_of_web()
-    assert barred_by(kept.quarantine, shop("a"), result.names) is not None
-    kept = with_found(kept, [], {shop("a"): result}, 5.0)
-    for name in result.names:
-        entry = kept.quarantine[SHOP][name]
-        assert (entry.commit, entry.stop, entry.clusters) == ("c1", STOP, {"a"})
-    assert told_of(kept.quarantine)[shop("a")] == tuple(sorted(result.names))
-    assert with_found(kept, [], {shop("a"): result}, 9.0) is kept
-    assert not readmitted(kept, Revision("c1")).quarantine, "one order lets in both"
-
-
-@pytest.mark.parametrize(
-    ("unit", "digest"),
-    [(shop("b"), "d1"), (shop("a"), "d2"), (shop("a"), NOTHING)],
-    ids=["on a cluster that it was no result of", "another result", "nothing at all, which overlays share"],
-)
-def test_twin_nothing_else_of_another_overlay_is_barred(unit: UnitName, digest: str) -> None:
-    kept = known_of_web(NOTHING if digest == NOTHING else "d1")
-    assert barred_by(kept.quarantine, unit, (digest,)) is None
-    assert with_found(kept, [], {unit: made(digest)}, 5.0) is kept
-
-
-def test_its_own_overlay_bars_a_result_on_all_its_clusters() -> None:
-    assert barred_by(known_of_web().quarantine, web("b"), ("d1",)) is not None
-    assert barred_by(known_of_web(NOTHING).quarantine, web("a"), (NOTHING,)) is not None
-    assert barred_by({}, web("a"), ("d1",)) is None
+def test_a_result_is_barred_on_all_clusters_of_its_overlay_by_any_of_its_names_and_nowhere_else() -> None:
+    kept, shop = known_of_web(), UnitName(OverlayName("shop"), ClusterName("a"))
+    assert barred_by(kept.quarantine, web("b"), ("d1",)) is barred_by(kept.quarantine, web("a"), ("d9", "d1"))
+    assert barred_by(kept.quarantine, web("a"), ("d1",)) is not None
+    assert barred_by(kept.quarantine, web("a"), ("d2",)) is None
+    assert barred_by(kept.quarantine, shop, ("d1",)) is None
+    assert with_found(kept, [], {shop: made("d1")}, 5.0) is kept
 
 
 names = st.sampled_from(["a", "b"]).map(web)
