@@ -95,6 +95,11 @@ class Deletions:
         """What a unit dropped by what was judged of it last, and other units take, or may: it stays."""
         return self._moves.get(unit, frozenset())
 
+    @property
+    def are_on_their_way(self) -> bool:
+        """Whether something was permitted that may still come."""
+        return bool(self._to_go)
+
     def waits_on(self, clusters: Container[ClusterName]) -> bool:
         """Whether something that a unit of these clusters dropped waits for others."""
         return any(name.cluster in clusters for name in self._moves)
@@ -257,7 +262,10 @@ class Deletions:
                 found[name] = NOTHING
             elif report is not None:
                 with contextlib.suppress(StateDamaged):
+                    newest = known.results.get(name)
                     wanted = await self._holdings.refs_of(held.bundle)
+                    if isinstance(newest, Rendered) and newest.bundle != held.bundle:  # shown, and held once synced
+                        wanted &= await self._holdings.refs_of(newest.bundle)
                     found[name] = frozenset(status.ref for status in report.objects) - wanted
         return found
 

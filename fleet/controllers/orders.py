@@ -77,7 +77,9 @@ class Orders:
             released_falls_of(holds, self.board.roster.falls()),
             recovered,
         )
-        await self.releases.reject({row.id: OverlayName(row.overlay) for row in holds if row.decision == "rejected"})
+        if self.board.deletions.are_on_their_way:
+            rejected = (row for row in await self.state.holds() if row.decision == "rejected")
+            await self.releases.reject({row.id: OverlayName(row.overlay) for row in rejected})
         for cluster, identity in (await self.state.identities()).items():
             self.claims.record(ClusterName(cluster), Identity(identity))
         await self.board.publish()

@@ -316,7 +316,8 @@ async def test_orders_are_of_one_commit_though_the_next_one_comes_while_they_are
     assert [each.reason for each in brain.desired("web@eu-1").policy.suspensions] == ["a look"]
 
 
-async def test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour(brain: Brain) -> None:
+def with_paths() -> dict[str, str]:
+    """An overlay with a path of its own for each of four clusters."""
     files = {f"clusters/{name}.yaml": cluster_file(name) for name in ("a", "b", "c", "d")}
     for name in ("a", "b", "c", "d"):
         directory = f"overlays/web/{name}"
@@ -325,7 +326,11 @@ async def test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour(
     files["overlays/web/overlay.yaml"] = (
         "apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {name: web}\nspec: {clusters: [{all: true}]}\n"
     )
-    await brain.commit(files)
+    return files
+
+
+async def test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour(brain: Brain) -> None:
+    await brain.commit(with_paths())
     await brain.commit({f"overlays/web/{name}/kustomization.yaml": kustomization("one.yaml") for name in "abc"})
     assert all(len(brain.desired(f"web@{name}").action.permits) == 1 for name in "abc")
     await brain.commit({"overlays/web/d/kustomization.yaml": kustomization("one.yaml")})
@@ -333,6 +338,27 @@ async def test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour(
     brain.wall.now += 3700
     await brain.commit({"overlays/web/d/one.yaml": config_map("one", "d2")})
     assert len(brain.desired("web@d").action.permits) == 1
+
+
+@pytest.mark.parametrize("decision", ["rejected", ""])
+async def test_a_persons_no_takes_the_same_deletion_back_from_clusters_that_did_not_do_it_yet(
+    brain: Brain, decision: str
+) -> None:
+    await brain.commit(with_paths())
+    brain.repo.commit({f"overlays/web/{name}/kustomization.yaml": kustomization("one.yaml") for name in "abc"})
+    await brain.commits.fetch_once()
+    brain.repo.commit({"overlays/web/d/kustomization.yaml": kustomization("one.yaml")})
+    await brain.commits.fetch_once()
+    await brain.answer("a", "b", "c")  # these are away
+    await brain.orders.look()
+    (hold,) = await brain.state.holds(open_only=True)
+    assert [str(request.unit) for request in hold.requests] == ["web@d"]
+    if decision:
+        await brain.state.decide_hold(
+            hold.id, list_digest=hold.list_digest, decision=decision, actor="jo", reason="no", at=brain.wall()
+        )
+    await brain.orders.look()
+    assert [len(brain.desired(f"web@{name}").action.permits) for name in "abcd"] == [0 if decision else 1] * 3 + [0]
 
 
 async def test_an_object_that_moves_to_another_overlay_is_no_deletion(brain: Brain) -> None:

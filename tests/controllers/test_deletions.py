@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -95,9 +95,11 @@ class World:
         """Who may delete x by this result; the others' workers hold it."""
         return await self.take(dict.fromkeys(units, result))
 
-    async def take(self, fresh: dict[UnitName, Rendered]) -> set[UnitName]:
-        """The same, each with a result of its own."""
-        known = Known(self.held, self.reports, self.results, self.coming, lambda name: self.unsure.get(name, ()))  # type: ignore
+    async def take(self, fresh: dict[UnitName, Rendered], shown: Collection[UnitName] = ()) -> set[UnitName]:
+        """The same, each with a result of its own. shown: units that keep what they hold."""
+        known = Known(
+            self.held, self.reports, self.results, self.coming, lambda name: self.unsure.get(name, ()), {}, shown
+        )  # type: ignore
         permits = await self.deletions.permits_of(fresh, known, limit_clusters=3, guides=self.guided)  # type: ignore
         await self.state.put_released((), values=self.deletions.values())
         self.deletions.saved()
@@ -105,6 +107,13 @@ class World:
         self.results.update(fresh)
         self.permits = permits
         return {unit for unit in fresh if X in permits[unit]}
+
+    async def show(self, units: list[UnitName], result: Rendered) -> set[UnitName]:
+        """Who may delete x by a result that waits for a person's sync."""
+        held = dict(self.held)
+        let = await self.take(dict.fromkeys(units, result), shown=units)
+        self.held.update(held)
+        return let
 
     async def ask(self, units: list[UnitName], decision: str) -> None:
         """A hold of x on these, and what a person says to it."""
@@ -193,6 +202,22 @@ async def test_what_was_permitted_counts_until_it_is_gone_and_an_hour_longer(wor
     for unit in then:
         world.says(unit, WITHOUT, Y)
     assert await world.release(last, AGAIN) == set(last)
+
+
+async def test_what_is_only_shown_counts_as_well_until_it_is_gone(world: World) -> None:
+    """A person syncs these units: what they hold still is of before, and all of it goes with one sync."""
+    first, then = web(0, 1, 2), web(3, 4, 5)
+    assert await world.show(first, WITHOUT) == set(first)
+    for unit in first:
+        world.says(unit, WITH, X, Y)
+    world.now += 2 * 24 * 3600
+    assert await world.show([], WITHOUT) == set()
+    world.now += 2 * 24 * 3600
+    assert await world.show(then, WITHOUT) == set()
+    for unit in first:
+        world.says(unit, WITHOUT, Y)
+    world.now += 3700
+    assert await world.show(then, AGAIN) == set(then)
 
 
 async def test_what_a_person_rejected_is_permitted_no_more_to_those_that_had_it_either(world: World) -> None:

@@ -30,9 +30,8 @@ from fleet.core.objects import Bundle, BundleObject, Scope
 from fleet.core.passage import Passages, Quarantined, Stop
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, UnitDesired
-from fleet.core.status import Health, HoldRequest, ObjectStatus, PendingDeletion, Sync, UnitReport
+from fleet.core.status import Health, ObjectStatus, Sync, UnitReport
 from fleet.core.view import Head, View
-from fleet.ports.state import HoldRow
 from fleet.store.memory import MemoryState
 
 EU = Cluster(ClusterName("eu-1"), Origin("clusters/eu-1.yaml", 1), environment="prod")
@@ -191,39 +190,6 @@ async def test_what_was_permitted_on_many_clusters_asks_nobody_when_a_newer_comm
     later.view.units.update(hub.view.units)
     await later.commit_everywhere("c3", names, DROPPED, limit=3)
     assert permitted(later) == [1] * 6
-
-
-async def test_a_persons_no_ends_what_other_clusters_were_permitted_at_once() -> None:
-    names = [UnitName.parse(f"a@eu-{number}") for number in range(1, 5)]
-    clusters = [replace(EU, name=name.cluster) for name in names]
-    units = {name: unit(name, cluster) for name, cluster in zip(names, clusters, strict=True)}
-    hub = await begun(MemoryState())
-
-    async def commit(commit: str, of: Bundle) -> None:
-        by_name = {one.name: one for one in clusters}
-        hub.board.take_fleet(
-            Fleet(Revision(commit), clusters=by_name, overlays={A.overlay: unit(A).overlay}, units=units)
-        )
-        await hub.releases.release(dict.fromkeys(names, result(of, commit)))
-        await hub.releases.settle()
-
-    await commit("c0", FIRST)
-    hub.board.books.first_is_over()
-    await commit("c1", DROPPED)
-    for some in (names[:3], names[3:]):
-        seen = hub.view.passages
-        assert await hub.releases.let(dict.fromkeys(some, result(DROPPED, "c1")), seen, seen, {})
-    for name in names:
-        hub.report(name, DROPPED, *KEPT, "x")
-    assert [len(hub.board.books.permits[name]) for name in names] == [1, 1, 1, 0]
-    await hub.releases.reject({})
-    assert [len(hub.board.books.permits[name]) for name in names] == [1, 1, 1, 0]
-    pending = PendingDeletion(ref("x"), "u", Digest("live"))
-    asked = (HoldRequest(names[3], Revision("c1"), "prune-budget", "", (pending,)),)
-    row = await hub.state.put_hold(HoldRow("", A.overlay, Revision("c1"), 1000.0, Digest("l"), asked, 9e9))
-    await hub.state.decide_hold(row.id, list_digest="l", decision="rejected", actor="jo", reason="", at=1001.0)
-    await hub.releases.reject({row.id: A.overlay})
-    assert [len(hub.board.books.permits[name]) for name in names] == [0, 0, 0, 0]
 
 
 async def test_what_is_only_shown_of_a_unit_that_a_person_syncs_stays_once_another_one_takes_it() -> None:
