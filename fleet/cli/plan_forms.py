@@ -55,8 +55,8 @@ def _footer(found: FleetPlan) -> Iterator[str]:
     yield ""
     if found.is_different:
         yield f"{'In all':<11} {clean_line(summary(found))}"
-    for word, text in remarks(found):
-        yield f"{word:<11} {clean_line(text)}"
+    for remark in remarks(found):
+        yield f"{remark.word:<11} {clean_line(remark.line)}"
     if found.is_different:
         if found.live is None:
             yield f"{'Not shown':<11} most immutable fields, other owners, drift: need the clusters: fleet plan --live"

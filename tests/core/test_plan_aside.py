@@ -59,7 +59,7 @@ def test_fields_that_are_ignored_are_said_to_stay() -> None:
         return replace(fleet, units=units)
 
     def words(rule: IgnoreRule) -> list[str]:
-        return [text for word, text in remarks(plan([unit], after=ignoring(rule))) if word == "Ignored"]
+        return [one.line for one in remarks(plan([unit], after=ignoring(rule))) if one.word == "Ignored"]
 
     assert words(IgnoreRule(kind="Deployment", pointers=("/spec/replicas",))) == [
         "web on eu-1: Deployment shop/web keeps spec.replicas as it is there (ignoreDifferences)"

@@ -29,7 +29,7 @@ def job(name: str, phase: str = "PreSync", image: str = "reg/db:1") -> dict[str,
 def hooks_told(units: list[UnitChange], **options: Any) -> list[str]:
     found = plan(units, **options)
     jsonschema.validate(document_of(found), SCHEMA)
-    return [text for word, text in remarks(found) if word == "Hooks"]
+    return [remark.line for remark in remarks(found) if remark.word == "Hooks"]
 
 
 def bumps(name: str, *hooks: dict[str, Any]) -> UnitChange:

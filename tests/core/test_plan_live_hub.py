@@ -104,7 +104,7 @@ def test_what_is_not_known_is_not_read_and_never_well(word: HubWord, problem: st
 
 
 def words(found: LiveView) -> list[tuple[str, str]]:
-    return list(live_remarks(found))
+    return [(remark.word, remark.line) for remark in live_remarks(found)]
 
 
 def test_twin_what_the_hub_says_is_told_as_its_word_and_what_it_cannot_tell_beside_it() -> None:

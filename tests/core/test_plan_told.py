@@ -14,10 +14,12 @@ from core.test_change import config, fleet_of, plan, result, web, workload
 
 from fleet.core.documents import Json, canonical
 from fleet.core.fleet import Origin, Problem, Severity
+from fleet.core.ids import ClusterName
 from fleet.core.planning import groups
 from fleet.core.planning.change import UnitChange
 from fleet.core.planning.document import document_of
 from fleet.core.planning.groups import VARIANTS_SHOWN, groups_of
+from fleet.core.planning.live import ClusterLook, LiveView
 from fleet.core.planning.markdown import LIMIT_BYTES, markdown_of
 from fleet.core.planning.words import FOLDED, WHOLE, lines_of
 
@@ -280,6 +282,24 @@ def test_nothing_that_a_person_wrote_becomes_a_mention_or_a_link(text: str, link
 
 def test_what_looks_like_none_stays_as_it_is() -> None:
     assert "- **Note:** a: b, 7 of 8 (c) - done! www" in markdown_of(plan([], notes=("a: b, 7 of 8 (c) - done! www",)))
+
+
+def with_step(next_step: str) -> str:
+    looks = (ClusterLook(ClusterName("eu-1"), "no answer", next_step),)
+    (line,) = [line for line in markdown_of(plan([], live=LiveView(looks))).splitlines() if "no answer" in line]
+    return line.partition("no answer; ")[2]
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [
+        ("fleet diff web@eu-1", "`fleet diff web@eu-1`"),
+        ("a `b` and ``c``", "``` a `b` and ``c`` ```"),
+        ("see @acme <b>\n# x", "`see @acme <b>\ufffd# x`"),
+    ],
+)
+def test_a_next_step_can_be_copied_and_is_nothing_but_code(step: str, shown: str) -> None:
+    assert with_step(step) == shown
 
 
 @pytest.mark.parametrize("limit", [16 * 1024, LIMIT_BYTES])

@@ -20,6 +20,7 @@ from fleet.core.parent import parent_of
 from fleet.core.planning.change import How, UnitChange
 from fleet.core.planning.document import document_of
 from fleet.core.planning.live_judge import judge_barred, judge_kept
+from fleet.core.planning.phrases import Remark
 from fleet.core.planning.remarks import remarks
 from fleet.core.planning.woken import Begins, woken_of
 from fleet.core.planning.words import summary
@@ -73,7 +74,7 @@ def test_first_writes_are_counted_in_every_form() -> None:
     held = {UnitName.parse(name): frozenset({ref("a"), ref("b")}) for name in NAMES}
     found = plan([], fleet_of(*NAMES, mode=Mode.OBSERVE), fleet_of(*NAMES), held=held)
     text = "dns, web on 2 clusters: first writes there (mode: manage), at once and without steps, 6 objects"
-    assert ("Begins", text) in list(remarks(found))
+    assert Remark("Begins", text) in list(remarks(found))
     assert summary(found).endswith("; what begins by a setting is not counted")
     document: Any = document_of(found)
     jsonschema.validate(document, SCHEMA)

@@ -61,12 +61,20 @@ def _block(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> str:
 def _fenced(lines: list[str]) -> str:
     """Lines that are not read as markdown, whatever they hold; signs become those of a diff."""
     text = "\n".join(f"! {line[2:]}" if line.startswith("~ ") else line for line in map(_printable, lines))
-    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
+    fence = _fence(text, 3)
     return f"{fence}diff\n{text}\n{fence}\n"
 
 
+def _fence(text: str, least: int) -> str:
+    """One that is longer than any in the text."""
+    return "`" * max(least, 1 + max(map(len, re.findall(r"`+", text)), default=0))
+
+
 def _remarks(plan: FleetPlan) -> list[str]:
-    return [f"- **{word}:** {_plain(text)}" for word, text in remarks(plan)]
+    return [
+        f"- **{remark.word}:** {_plain(remark.text)}" + (f"; {_code(remark.next_step)}" if remark.next_step else "")
+        for remark in remarks(plan)
+    ]
 
 
 def _problems(plan: FleetPlan) -> list[str]:
@@ -94,6 +102,14 @@ def _plain(text: str) -> str:
     """
     text = _printable(text)[:_WORDS_LENGTH]
     return _LINKED.sub("\\g<0>\u200b", _SPECIAL.sub(r"\\\1", text))
+
+
+def _code(text: str) -> str:
+    """A command to be copied, without anything added: hosts look for no mention and no link in code."""
+    text = _printable(text)[:_WORDS_LENGTH]
+    fence = _fence(text, 1)
+    edge = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""  # which is not shown
+    return f"{fence}{edge}{text}{edge}{fence}"
 
 
 def _printable(text: str) -> str:

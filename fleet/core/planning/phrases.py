@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleet.core.ids import ClusterName
+from fleet.values import dataclass
 
 NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a reviewer must know, under its heading word. next_step: to be copied as it is."""
+
+    word: str
+    text: str
+    next_step: str = ""
+
+    @property
+    def line(self) -> str:
+        """Both as one text."""
+        return f"{self.text}; {self.next_step}" if self.next_step else self.text
 
 
 def on_clusters(clusters: Sequence[ClusterName]) -> str:
