@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from fleet.core.documents import Document, documents_at, items_at, mapping_at, number_at, text_at
+from fleet.core.guard import Approved
 from fleet.core.ids import ObjectRef
 from fleet.core.inside import texts_of
 from fleet.core.objects import INSTALLATION_LABEL
@@ -64,14 +65,20 @@ class _Thing:
 
 
 def namespace_loss(
-    inside: Sequence[Inside], claims: Sequence[Claim], *, installation: str, own: Collection[ObjectRef] = ()
+    inside: Sequence[Inside],
+    claims: Sequence[Claim],
+    *,
+    installation: str,
+    own: Collection[ObjectRef] = (),
+    agreed: Collection[Approved] = (),
 ) -> Loss:
     """For a Namespace: how many objects are in it, how many of them are not ours, and which data is lost.
 
     own: what has its own line in the list, or is on its way out. What goes with an owner that is listed too is not
     counted, nor what each namespace has by itself. A claim counts with its UID and with what becomes of its data.
+    agreed: what a person let go in this namespace, there or not: what it owned goes by the same word.
     """
-    found = [_thing(part, item, installation) for part, item in _by_themselves(inside)]
+    found = [_thing(part, item, installation) for part, item in _by_themselves(inside, agreed)]
     foreign = sorted(str(thing) for thing in found if not thing.ours and thing.ref.kind != _CLAIM)
     count = sum(not thing.ours for thing in found)
     lines = [_summary(len(found), "object", count)] if found or not _unread(inside) else []
@@ -105,22 +112,41 @@ def _bound(
     return texts_of([*things, *_data_of_all(claims)])
 
 
-def _by_themselves(parts: Sequence[Inside]) -> list[tuple[Inside, Document]]:
+def _by_themselves(parts: Sequence[Inside], agreed: Collection[Approved] = ()) -> list[tuple[Inside, Document]]:
     """What a namespace holds without what goes with its owners, where all of these are listed too and not in a circle.
 
-    An owner that is not listed, as one outside the namespace, takes nothing along: it may well stay.
+    An owner that is not listed, as one outside the namespace, takes nothing along: it may well stay. One that a person
+    let go and that is not there any more is as good as listed: its own go as well, a little later. Nor does that count
+    which is on its way out already.
     """
-    made = {("", "Endpoints", name) for name in _selecting_services(parts)} | _SELF_MADE
-    found = [(part, item) for part in parts for item in part.items if (part.group, part.kind, _name(item)) not in made]
+    standing = {_uid(item) for part in parts for item in part.items}
+    gone = [each for each in agreed if each.uid not in standing]
+    services = {each.ref.name for each in gone if (each.ref.group, each.ref.kind) == ("", "Service")}
+    made = {("", "Endpoints", name) for name in {*_selecting_services(parts), *services}} | _SELF_MADE
+    found = [
+        (part, item)
+        for part in parts
+        for item in part.items
+        if (part.group, part.kind, _name(item)) not in made and not _is_slice_of(part, item, services)
+    ]
     uids, owners = [_uid(item) for _, item in found], [_owners(item) for _, item in found]
-    listed = frozenset(uids)
+    taken = {each.uid for each in gone}
+    listed = taken.union(uids)
     owned = {number for number, those in enumerate(owners) if those and those <= listed}
-    taken = {uid for number, uid in enumerate(uids) if number not in owned}
+    taken |= {uid for number, uid in enumerate(uids) if number not in owned}
     left = set(owned)
     while more := {number for number in left if owners[number] <= taken}:
         taken |= {uids[number] for number in more}
         left -= more
-    return [pair for number, pair in enumerate(found) if number not in owned or number in left]
+    alone = [pair for number, pair in enumerate(found) if number not in owned or number in left]
+    return [(part, item) for part, item in alone if not text_at(item, "metadata", "deletionTimestamp")]
+
+
+def _is_slice_of(part: Inside, item: Document, services: Collection[str]) -> bool:
+    """Whether a controller made it for one of these: the owner may be Endpoints, which are gone as well."""
+    if (part.group, part.kind) != ("discovery.k8s.io", "EndpointSlice") or not _owners(item):
+        return False
+    return text_at(item, "metadata", "labels", "kubernetes.io/service-name") in services
 
 
 def _selecting_services(parts: Sequence[Inside]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from fleet.core.documents import Document, text_at
-from fleet.core.guard import Doomed
+from fleet.core.guard import Approved, Doomed
 from fleet.core.ids import ObjectRef
 from fleet.core.inside import covers, texts_of
 from fleet.core.losses import (
@@ -49,6 +49,7 @@ class _Read:
 
     at: float
     own: frozenset[ObjectRef]
+    agreed: frozenset[Approved]
     inside: tuple[str, ...]
 
 
@@ -72,23 +73,28 @@ class Losses:
                 del self._read_lately[ref]
         return {ref: loss for ref, loss in found.items() if loss != Loss()}
 
-    async def inside(self, ref: ObjectRef, own: Collection[ObjectRef]) -> tuple[str, ...]:
-        """What goes with an approved object now, a few seconds old at most: what cannot go is tried again and again."""
-        now, own = self._site.clock(), frozenset(own)
+    async def inside(
+        self, ref: ObjectRef, own: Collection[ObjectRef], agreed: Collection[Approved] = ()
+    ) -> tuple[str, ...]:
+        """What goes with an approved object now, a few seconds old at most: what cannot go is tried again and again.
+
+        agreed: all that a person let go by the same word, there or not.
+        """
+        now, own, agreed = self._site.clock(), frozenset(own), frozenset(agreed)
         self._read_lately = {
             other: read for other, read in self._read_lately.items() if now < read.at + _LATELY_SECONDS
         }
         read = self._read_lately.get(ref)
-        if read is None or read.own != own:
-            read = _Read(now, own, (await self._of(ref, own)).inside)
+        if read is None or (read.own, read.agreed) != (own, agreed):
+            read = _Read(now, own, agreed, (await self._of(ref, own, agreed)).inside)
             self._read_lately[ref] = read
         return read.inside
 
-    async def _of(self, ref: ObjectRef, own: Collection[ObjectRef]) -> Loss:
+    async def _of(self, ref: ObjectRef, own: Collection[ObjectRef], agreed: Collection[Approved] = ()) -> Loss:
         try:
             match ref.group, ref.kind:
                 case "", "Namespace":
-                    return await self._namespace(ref.name, own)
+                    return await self._namespace(ref.name, own, agreed)
                 case "apiextensions.k8s.io", "CustomResourceDefinition":
                     return await self._definition(ref, own)
                 case "", "PersistentVolumeClaim":
@@ -107,7 +113,7 @@ class Losses:
         except ClusterError as error:
             return Loss((f"{NOT_KNOWN}{error.reason}: what goes with it",), texts_of(["? anything"]))
 
-    async def _namespace(self, name: str, own: Collection[ObjectRef]) -> Loss:
+    async def _namespace(self, name: str, own: Collection[ObjectRef], agreed: Collection[Approved]) -> Loss:
         site, catalog = self._site, await self._served()
         served = {key: kind for key, kind in catalog.kinds.items() if kind.namespaced and "list" in kind.verbs}
         asked = kinds_inside(site.view.kinds.keys(), served.keys())
@@ -119,7 +125,9 @@ class Losses:
         inside = [task.result() for task in lists]
         inside += unknown_inside(catalog.unknown)
         claims = [item for part in inside if (part.group, part.kind) == _CLAIM for item in part.items]
-        return namespace_loss(inside, await self._claims(claims), installation=site.installation, own=own)
+        agreed = [each for each in agreed if each.ref.namespace == name]
+        found = await self._claims(claims)
+        return namespace_loss(inside, found, installation=site.installation, own=own, agreed=agreed)
 
     async def _definition(self, ref: ObjectRef, own: Collection[ObjectRef]) -> Loss:
         definition = await self._read(ref)

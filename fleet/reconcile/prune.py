@@ -178,7 +178,7 @@ class Pruner:
             return False
         if judged is not None and judged.inside is not None:
             # A long pass may have come here minutes after it was judged.
-            now = await self._losses.inside(ref, {*agreed, *_on_their_way(unit)})
+            now = await self._losses.inside(ref, {*agreed, *_on_their_way(unit)}, _approved(unit))
             if not covers(judged.inside, now):
                 raise _judged_anew(ref, "more goes along than when its deletion was judged")
         live = await site.kube.get(served, ref.namespace, ref.name)
@@ -385,7 +385,8 @@ class Pruner:
         """
         if not takes_along(item.ref) or approval_of(item, approved) is None:
             return item
-        return replace(item, inside=await self._losses.inside(item.ref, {*agreed, *_on_their_way(unit)}))
+        own = {*agreed, *_on_their_way(unit)}
+        return replace(item, inside=await self._losses.inside(item.ref, own, approved))
 
     async def ask_for(self, unit: UnitState, doomed: Doomed, hold: GuardHold, created: float) -> None:
         """Hold the deletion of one object; what would go with it is read once for each state and commit."""
@@ -434,6 +435,11 @@ class Pruner:
 
 def _judged_anew(ref: ObjectRef, why: str) -> Conflict:
     return Conflict(f"{ref} was not deleted", why=why, next_step="it is judged anew")
+
+
+def _approved(unit: UnitState) -> frozenset[Approved]:
+    action = unit.desired.action if unit.desired is not None else None
+    return action.approved if isinstance(action, Apply) else frozenset()
 
 
 def _on_their_way(unit: UnitState) -> list[ObjectRef]:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.ids import ObjectRef
+from fleet.core.guard import Approved
+from fleet.core.ids import Digest, ObjectRef
 from fleet.core.inside import covers
 from fleet.core.losses import (
     Claim,
@@ -103,6 +104,53 @@ def test_endpoints_count_where_nothing_but_a_hand_made_them() -> None:
         "4 objects, 4 of them not from this repo",
         "Endpoints alone, Endpoints old-db, 2 more",
     )
+
+
+@pytest.mark.parametrize(
+    ("listed", "counted"),
+    [
+        ((item("web-1", ours=False, owners=("u-web",)), item("x", ours=False, owners=("u-web-1",))), ()),
+        ((item("a", ours=False, owners=("u-outside",)),), ("a",)),
+        ((item("a", ours=False, owners=("u-web", "u-outside")),), ("a",)),
+        ((item("web"), item("web-1", ours=False, owners=("u-web",))), ("web",)),
+        ((item("a", ours=False, owners=("u-web",)), item("web", owners=("u-a",))), ("a", "web")),
+    ],
+    ids=["of what went", "outside", "outside too", "it still stands", "in a circle"],
+)
+def test_what_an_object_owned_that_a_person_let_go_goes_by_the_same_word(
+    listed: tuple[dict[str, Any], ...], counted: tuple[str, ...]
+) -> None:
+    word = [Approved(ObjectRef("apps", "Deployment", "shop", "web"), "u-web", Digest("d"))]
+    parts = [Inside("Pod", listed)]
+    found = namespace_loss(parts, [], installation="acme", agreed=word)
+    expected = namespace_loss([Inside("Pod", tuple(item(name) for name in counted))], [], installation="acme")
+    assert found.inside == expected.inside
+
+
+@pytest.mark.parametrize("service", ["web", "other"])
+def test_what_a_controller_made_for_a_service_that_a_person_let_go_goes_by_the_same_word(service: str) -> None:
+    label = {"kubernetes.io/service-name": "web"}
+    mirrored = item("web-x", ours=False, owners=("u-endpoints",))
+    mirrored["metadata"]["labels"] = label
+    by_hand = item("by-hand", ours=False, labels=label)
+    parts = [
+        Inside("Endpoints", (item("web", ours=False),)),
+        Inside("EndpointSlice", (mirrored, by_hand), group="discovery.k8s.io"),
+    ]
+    word = [Approved(ObjectRef("", "Service", "shop", service), f"u-of-{service}", Digest("d"))]
+    found = namespace_loss(parts, [], installation="acme", agreed=word)
+    assert len(found.inside) == (1 if service == "web" else 3)
+    assert "EndpointSlice by-hand" in found.lines[1]
+
+
+@pytest.mark.parametrize("going", [True, False])
+def test_what_is_on_its_way_out_does_not_count_and_what_it_owns_neither(going: bool) -> None:
+    ending = item("a", ours=False)
+    if going:
+        ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    parts = [Inside("Pod", (ending, item("b", ours=False, owners=("u-a",))))]
+    assert lines_of(*parts)[0] == ("no objects" if going else "1 object, 1 of them not from this repo")
+    assert len(namespace_loss(parts, [], installation="acme").inside) == (not going)
 
 
 def space_of(

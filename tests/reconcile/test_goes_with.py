@@ -21,6 +21,7 @@ UNIT = UnitName(OverlayName("web"), ClusterName("eu-1"))
 SPACE: dict[str, Any] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "space"}}
 KEPT = [config_map(f"kept-{number}", SHOP) for number in range(12)]
 GROUP = "db.example.com"
+THE_WEB = ObjectRef("apps", "Deployment", "space", "web")
 THE_SPACE, THE_SET = ObjectRef("", "Namespace", "", "space"), ObjectRef("apps", "StatefulSet", SHOP, "db")
 
 
@@ -225,6 +226,55 @@ async def test_what_comes_amid_the_pass_that_deletes_the_rest_is_asked_about(
             return
         again = await asked_anew(first, KEPT, hold)
         assert again.deletions[0].goes_with[1] == "ConfigMap late"
+        assert stands(first, THE_SPACE)
+
+
+def deployment() -> dict[str, Any]:
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "space"},
+        "spec": spec,
+    }
+
+
+def owned_by(kind: str, owner: dict[str, Any]) -> dict[str, Any]:
+    """Of the kind, and there for a while once it is deleted."""
+    metadata: dict[str, Any] = {"name": "web-1", "namespace": "space", "finalizers": ["example.com/grace"]}
+    reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], **owner["metadata"]}
+    metadata["ownerReferences"] = [{name: reference[name] for name in ("apiVersion", "kind", "name", "uid")}]
+    spec = deployment()["spec"]
+    if kind == "Pod":
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec["template"]["spec"]}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize("foreign", [False, True], ids=["of the list", "of a node"])
+async def test_what_an_object_of_the_list_leaves_behind_does_not_void_its_own_approval(
+    first: SimHub, monkeypatch: pytest.MonkeyPatch, foreign: bool
+) -> None:
+    """The Deployment goes before the Namespace, and what it owned a little later."""
+    monkeypatch.setattr("fleet.reconcile.losses._LATELY_SECONDS", 0.0)
+    first.want("web", [SPACE, deployment(), *KEPT])
+    async with first.worker():
+        await first.until(lambda: UNIT in first.units and stands(first, THE_WEB), "applied")
+        owner = first.cluster.get("apps", "Deployment", "space", "web") or {}
+        replicas = first.cluster.create(owned_by("ReplicaSet", owner)).object
+        first.cluster.create(owned_by("Pod", replicas))
+        hold = await held(first, KEPT)
+        space = next(item for item in hold.deletions if item.ref == THE_SPACE)
+        assert (len(hold.deletions), space.inside) == (2, ())
+        if not foreign:
+            await goes(first, KEPT, hold, THE_SPACE)
+            return
+        static = owned_by("Pod", first.cluster.get("", "Node", "", "node-1") or {})
+        static["metadata"]["name"] = "static"
+        first.cluster.create(static)
+        again = await asked_anew(first, KEPT, hold)
+        assert "Pod static" in again.deletions[-1].goes_with
         assert stands(first, THE_SPACE)
 
 
