@@ -15,7 +15,7 @@ from fleet.core.documents import Document, Json, at, documents_at, mapping_at, n
 from fleet.core.field_diff import FieldDrift, diff_documents
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.objects import Bundle, BundleObject, HookPhase, PruneRule
-from fleet.core.planning.fixed import immutable_changes
+from fleet.core.planning.fixed import fixed_changes
 from fleet.core.renames import renames_of
 from fleet.values import dataclass
 
@@ -247,7 +247,7 @@ def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
     if is_renamed:  # the name is told apart from what made it change
         metadata: Document = {**mapping_at(before, "metadata"), "name": new.ref.name}
         before["metadata"] = metadata
-    fixed = immutable_changes(before, after) if new.options.hook is None and not is_renamed else ()
+    fixed = fixed_changes(before, after) if new.options.hook is None and not is_renamed else ()
     left = _NOT_RECONCILED if not new.options.reconcile else _ONLY_IF_ABSENT if new.options.only_if_absent else ""
     if left:
         fixed = ()
