@@ -2,7 +2,8 @@
 
 Each thing inside is one short text; an approval counts while nothing is inside that was not there when it was shown.
 What left meanwhile is nobody's loss any more. What goes with an owner that is inside too is not among it, as it changes
-by itself, nor what has a line of its own in the same list. What Git still wants is (R10).
+by itself, nor what has a line of its own in the same list. What Git still wants is (R10). Custom resources of a
+definition that have an owner are one text together.
 """
 
 from __future__ import annotations

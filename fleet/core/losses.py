@@ -59,6 +59,7 @@ class _Thing:
 
     ref: ObjectRef
     ours: bool
+    bound: str  # as an approval is bound to it
 
     def __str__(self) -> str:
         return f"{_SHORT.get(self.ref.kind, self.ref.kind)} {self.ref.name}"
@@ -89,8 +90,11 @@ def namespace_loss(
 
 
 def definition_loss(inside: Inside, *, installation: str, own: Collection[ObjectRef] = ()) -> Loss:
-    """For a CustomResourceDefinition: all its custom resources go with it, whoever owns them."""
-    found = [_thing(inside, item, installation) for item in inside.items]
+    """For a CustomResourceDefinition: all its custom resources go with it, whoever owns them.
+
+    Those that have an owner are one thing: they come and go by themselves, as a CiliumEndpoint does with its Pod.
+    """
+    found = [_thing(inside, item, installation, owned=bool(_owners(item))) for item in inside.items]
     bound = _bound([inside], found, (), own)
     if inside.unread:
         return Loss(_unread([inside]), bound)
@@ -107,8 +111,7 @@ def _bound(
 ) -> tuple[str, ...]:
     """All that would go, as an approval is bound to it; kinds that could not be read count as unknown (R5)."""
     things = [f"? {part.group}/{part.kind}" for part in parts if part.unread]
-    refs = (thing.ref for thing in found if thing.ref not in own)
-    things += [f"{ref.group}/{ref.kind} {ref.namespace}/{ref.name}" for ref in refs]
+    things += [thing.bound for thing in found if thing.ref not in own]
     return texts_of([*things, *_data_of_all(claims)])
 
 
@@ -160,9 +163,10 @@ def _owners(item: Document) -> frozenset[str]:
     return frozenset(text_at(owner, "uid") for owner in documents_at(item, "metadata", "ownerReferences"))
 
 
-def _thing(part: Inside, item: Document, installation: str) -> _Thing:
+def _thing(part: Inside, item: Document, installation: str, *, owned: bool = False) -> _Thing:
     ref = ObjectRef(part.group, part.kind, text_at(item, "metadata", "namespace"), _name(item))
-    return _Thing(ref, _ours(item, installation))
+    name = "that others own" if owned else f"{ref.namespace}/{ref.name}"
+    return _Thing(ref, _ours(item, installation), f"{ref.group}/{ref.kind} {name}")
 
 
 def _unlisted(found: Iterable[_Thing], own: Collection[ObjectRef]) -> tuple[str, ...]:

@@ -265,6 +265,20 @@ def test_a_definition_takes_along_what_other_kinds_own() -> None:
         assert not covers(shown, definition_loss(both, installation="acme").inside)
 
 
+@pytest.mark.parametrize(
+    ("shown", "now", "covered"),
+    [("ab", "bc", True), ("ab", "c", True), ("a", "", True), ("", "a", False), ("a", "aX", False), ("aX", "bX", True)],
+)
+def test_custom_resources_that_others_own_are_one_thing_of_a_definition(shown: str, now: str, covered: bool) -> None:
+    """They come and go by the minute; a capital has no owner."""
+
+    def bound(names: str) -> tuple[str, ...]:
+        items = (item(name, ours=False, owners=() if name.isupper() else ("u-of-a-pod",)) for name in names)
+        return definition_loss(Inside("Gizmo", tuple(items)), installation="acme").inside
+
+    assert covers(bound(shown), bound(now)) is covered
+
+
 def stateful_set(when_deleted: str) -> dict[str, Any]:
     template = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "10Gi"}}}}
     policy = {"whenDeleted": when_deleted} if when_deleted else {}

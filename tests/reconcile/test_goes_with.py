@@ -290,24 +290,32 @@ async def test_what_is_kept_by_its_annotation_goes_along_with_its_namespace_all_
         assert hold.deletions[0].inside
 
 
-@pytest.mark.parametrize("owned", [False, True], ids=["nobody's", "another kind's"])
+@pytest.mark.parametrize(
+    ("seen", "new"),
+    [(False, False), (False, True), (True, False), (True, True)],
+    ids=["nobody's", "the first owned", "nobody's beside owned", "one more owned"],
+)
 async def test_an_approval_of_a_definition_is_void_for_custom_resources_that_came_since(
-    first: SimHub, owned: bool
+    first: SimHub, seen: bool, new: bool
 ) -> None:
+    """Those that have an owner come and go by themselves, and are one thing."""
     crd = definition("databases", "Database")
     ref = ObjectRef("apiextensions.k8s.io", "CustomResourceDefinition", "", f"databases.{GROUP}")
     node = first.cluster.get("", "Node", "", "node-1") or {}
     uid = text_at(node, "metadata", "uid")
-    owners = [{"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": uid}] if owned else []
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": uid}
     first.cluster.create(SPACE)
     first.want("web", [crd, *KEPT])
     async with first.worker():
         await first.until_well(UNIT)
-        first.cluster.create(database("seen", *owners))
+        first.cluster.create(database("seen", *[owner] * seen))
         hold = await held(first, KEPT)
         assert hold.deletions[0].goes_with == ("1 Database object in 1 namespace, 1 of them not from this repo",)
         assert isinstance(judge_hold(by_plan(hold), [hold], now=1), Broken)
-        first.cluster.create(database("new", *owners))
+        first.cluster.create(database("new", *[owner] * new))
+        if seen and new:
+            await goes(first, KEPT, hold, ref)
+            return
         again = await asked_anew(first, KEPT, hold)
         assert stands(first, ref)
         await goes(first, KEPT, again, ref)
