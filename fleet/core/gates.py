@@ -70,6 +70,7 @@ class GateState:
     why: str = ""  # it failed
     is_blind: bool = False  # it failed at its timeout: nothing is proven against the change
     stood: float = 0.0  # seconds since it opened in which its step stood still: no part of its timeout and window
+    stood_before: float = 0.0  # so many of these when its last reading was judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def judge_gate(gate: Gate, state: GateState, reading: Reading | None, now: float
 
 def _folded(gate: Gate, state: GateState, reading: Reading) -> GateState:
     is_missed_again = state.last is None or state.last.word is Word.NONE
-    state = replace(state, last=reading, readings=state.readings + 1)
+    state = replace(state, last=reading, readings=state.readings + 1, stood_before=state.stood)
     match reading.word:
         case Word.GOOD:
             since = reading.asked_at if state.good_since is None else state.good_since
@@ -166,7 +167,7 @@ def expires_at(gate: Gate, state: GateState) -> float:
     if since is not None and since < end:
         return max(end, since + gate.window_seconds + spare)
     if state.last is not None and state.last.word is Word.BAD:
-        return max(end, state.last.asked_at + state.stood + spare)
+        return max(end, state.last.asked_at + state.stood - state.stood_before + spare)
     return end
 
 
@@ -251,6 +252,7 @@ def _encoded(state: GateState) -> list[object]:
         state.why,
         state.is_blind,
         state.stood,
+        state.stood_before,
     ]
 
 
@@ -270,6 +272,8 @@ def _decoded(
     why: str,
     is_blind: bool,
     stood: float = 0.0,
+    stood_before: float = 0.0,
 ) -> GateState:
     reading = None if last is None else Reading(Word(last[0]), *last[1:])
-    return GateState(Digest(spec), opened, Verdict(verdict), good_since, bad, readings, reading, why, is_blind, stood)
+    state = GateState(Digest(spec), opened, Verdict(verdict), good_since, bad, readings, reading, why, is_blind)
+    return replace(state, stood=stood, stood_before=stood_before)

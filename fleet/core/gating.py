@@ -81,13 +81,20 @@ def paused(row: Row, stages: Sequence[Stage], groups: Sequence[Group], now: floa
 
 
 def folded(row: Row, stages: Sequence[Stage], readings: Mapping[str, Reading], now: float) -> Row:
-    """The row with its new readings judged; a gate whose spec was edited is closed, and opens anew."""
+    """The row with its new readings judged; a gate whose spec was edited is closed, and opens anew.
+
+    While its step stands still a gate is judged as of when that began, by what was asked before: folded in only
+    afterwards, such a reading would count the time between as measured.
+    """
     states: dict[str, GateState] = {}
     for stage, gate, key in _open(row, stages):
         state = row.gates[key]
         if state.spec == spec_of(gate):
-            is_still = stage.name in row.still
-            states[key] = state if is_still else judge_gate(gate, state, readings.get(key), now)
+            still, reading = row.still.get(stage.name), readings.get(key)
+            if still is not None and (reading is None or reading.asked_at > still):
+                states[key] = state
+            else:
+                states[key] = judge_gate(gate, state, reading, now if still is None else still)
     over = {key: state for key, state in row.gates.items() if key.partition("/")[0] in row.passed}
     states = {**over, **states}
     return row if states == row.gates else replace(row, gates=states)

@@ -9,7 +9,7 @@ from core.three_clusters import DEV, NONE, ONE, ONLY_ONE, PROD, TWO, WEB, Condit
 
 from fleet.core.advance import Advance, StepState
 from fleet.core.fleet import Amount, Gate, HttpCheck, Step
-from fleet.core.gates import Reading, Verdict, Word
+from fleet.core.gates import Reading, Verdict, Word, expires_at
 from fleet.core.passage import Row, decode_passages, encode_passages
 from fleet.core.rollout_facts import Condition
 
@@ -211,3 +211,50 @@ def test_what_stands_still_is_known_after_a_restart() -> None:
     assert (kept.calm, kept.still, kept.gates["prod/errors"].stood) == ({"prod": 11.0}, {}, 10.0)
     world.kept = decode_passages(encode_passages(world.kept))
     assert soaking(world) == kept
+
+
+@pytest.mark.parametrize("arrives", [3.0, 495.0], ids=["at once", "late"])
+def test_what_was_asked_before_an_outage_counts_that_as_no_time_of_the_window(arrives: float) -> None:
+    world = World(replace(PROD, gates=(GATE,)))
+    at(world, 0.0)
+    assert world.look(1.0).asks
+    at(world, 2.0, {TWO: AWAY})
+    first = {"prod/errors": Reading(Word.GOOD, "x", 0.0, 1.0)}
+    for now in (3.0, 495.0):
+        world.look(now, web=world.facts(WEB, {TWO: AWAY}, readings=first if now >= arrives else {}))
+    world.look(501.0, web=world.facts(WEB, readings=first))
+    for now in (502.0, 800.0, 1099.0):
+        read(world, now, Word.GOOD)
+        assert "prod" not in soaking(world).passed, "most of its window was never measured"
+    read(world, 1102.0, Word.GOOD)
+    assert "prod" in soaking(world).passed
+
+
+def test_twin_what_is_read_amid_an_outage_counts_for_nothing() -> None:
+    world = World(replace(PROD, gates=(GATE,)))
+    at(world, 0.0)
+    at(world, 1.0)
+    at(world, 2.0, {TWO: AWAY})
+    read(world, 3.0, Word.BAD, {TWO: AWAY})
+    state = soaking(world).gates["prod/errors"]
+    assert (state.last, state.verdict) == (None, Verdict.WAITS)
+
+
+@pytest.mark.parametrize(("away_from", "expires"), [(100.0, 1429.0), (1349.5, 1629.0)], ids=["before it", "after it"])
+def test_a_bad_reading_that_is_forgiven_is_given_only_the_pause_that_follows_it(
+    away_from: float, expires: float
+) -> None:
+    gate = replace(
+        GATE, window_seconds=0.0, timeout_seconds=1149.0 if away_from < 1000.0 else 1149.0 + 200.0, retries=2
+    )
+    world = World(replace(PROD, gates=(gate,)))
+    at(world, 0.0)
+    at(world, 1.0)
+    outage = [(away_from, {TWO: AWAY}), (away_from + 200.0, NONE)]
+    for now, conditions in outage if away_from < 1000.0 else ():
+        at(world, now, conditions)
+    read(world, 1349.0, Word.BAD)
+    for now, conditions in outage if away_from > 1000.0 else ():
+        at(world, now, conditions)
+    world.kept = decode_passages(encode_passages(world.kept))
+    assert expires_at(gate, soaking(world).gates["prod/errors"]) == expires
