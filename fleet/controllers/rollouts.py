@@ -48,6 +48,7 @@ REST_SECONDS = 1.0  # at most
 LOOK_SECONDS = 120.0  # without a ring
 DEAF_SECONDS = 60.0  # after a start, for the first word of each worker
 DEAF_LOOK_SECONDS = 0.25
+PROMOTE = f"{PREFIX}promote"
 
 
 class Rollouts:
@@ -127,8 +128,11 @@ class Rollouts:
         """Decide everything once; returns when time alone changes something, on the hub's clock."""
         operations = await self._state.operations(open_only=True, limit=10_000)
         for row in reversed(operations):
-            if (fleet := self._view.fleet) is not None and row.id not in self._view.passages.carried:
-                await self._carry_out(row, fleet)
+            if (fleet := self._view.fleet) is None or row.id in self._view.passages.carried:
+                continue
+            if row.kind == PROMOTE and self._is_deaf(fleet):
+                break  # a step whose clusters were not heard yet may begin; what was ordered since follows in its turn
+            await self._carry_out(row, fleet)
         await self._histories.read(open_rows(self._view.passages) | {name.overlay for name in self._books.waiting})
         # From here until what was decided is released, nothing that is decided on can change.
         fleet, wall = self._view.fleet, self._wall()
@@ -226,7 +230,7 @@ class Rollouts:
             return
         seen = self._view.passages
         kept, facts = self._rows.known(fleet, self._wall())
-        done = carry_out(order, kept, facts, self._books.held, self._wall())
+        done = carry_out(order, kept, facts, self._books.held, self._wall(), self._now())
         if where := barred_again(kept.quarantine, done.kept.quarantine, self._view.units.values()):
             message = f"{where} bars it still, and waits for a recovery: confirm that first (fleet recover)"
             done = Done(kept, "refused", message)
@@ -368,15 +372,24 @@ class Rollouts:
                 resume = f'fleet rollout resume {commit} --reason "..."'
                 waits[unit] = Blocker(Standing.HALTED, f"rollout {commit}", why, stop.since, "", resume)
             elif (
-                unit not in waits and self._books.waits(unit) and (stopped := with_row(kept, unit.overlay)) is not None
+                unit not in waits and self._books.waits(unit) and (stopped := _stopped(kept, unit, result)) is not None
             ):
-                # It stands still, and goes by no steps now: its row says nothing of it.
+                # It stands still, and goes by no steps now, or its commit was stopped: no row says anything of it.
                 commit = short(stopped.commit)
-                why, describe = f"{commit} waits: {stopped.stopped}", f"fleet describe rollout {commit}"
-                since = stop.since if (stop := stopped.halted or stopped.paused) is not None else self._wall()
-                waits[unit] = Blocker(Standing.WAITS, f"rollout {commit}", why, since, "", describe)
+                describe = f"fleet describe rollout {commit}"
+                after = f'fleet rollout resume {commit} --reason "..."' if stopped.shut else describe
+                stop = stopped.halted or stopped.paused or stopped.ended
+                since = stop.since if stop is not None else self._wall()
+                why = f"{commit} waits: {stopped.stopped}"
+                waits[unit] = Blocker(Standing.WAITS, f"rollout {commit}", why, since, "", after)
         self._view.advances, self._view.waits, self._view.outlook = found, waits, outlook
         self._view.version += 1
+
+
+def _stopped(kept: Passages, unit: UnitName, result: Rendered) -> Passage | None:
+    """The rollout that a unit waits for which no row leads."""
+    shut = (one for one in kept.all if one.shut and one.commit == result.commit)
+    return with_row(kept, unit.overlay) or next(shut, None)
 
 
 def _order_of(row: OperationRow) -> RolloutOrder | None:

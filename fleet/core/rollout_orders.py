@@ -6,7 +6,7 @@ that was killed amid it does not carry it out again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from fleet.core.approving import missing_of
@@ -56,8 +56,9 @@ def carry_out(
     facts: Mapping[OverlayName, RowFacts],
     held: Mapping[UnitName, Rendered],
     wall: float,
+    now: float,
 ) -> Done:
-    """Carry one order out; one that does not fit is refused in words."""
+    """Carry one order out; one that does not fit is refused in words. now: on the hub's own clock."""
     stop = Stop(order.reason, order.actor, wall)
     if order.kind == "rollback":
         return _roll_back(order, kept, held, stop)
@@ -76,12 +77,12 @@ def carry_out(
         case "resume":
             after, text = resumed(passage), f"rollout of {name} goes on"
         case "promote":
-            after, text = promoted(passage, facts), f"rollout of {name} goes past the step it stood at: {order.reason}"
+            after = promoted(passage, facts, now)
+            text = f"rollout of {name} goes past the step it stood at: {order.reason}"
             if after == passage:
                 why = "an approval is missing, a step cannot be done, or nothing of it was released yet"
-                return Done(
-                    kept, "refused", f"rollout of {name} goes past no step: {why}; promote passes none of these"
-                )
+                way = "promote passes none of these (fleet suspend unit leaves a unit out)"
+                return Done(kept, "refused", f"rollout of {name} goes past no step: {why}; {way}")
         case "abort":
             return Done(aborted(kept, passage, stop), "done", f"rollout of {name} aborted", passage.commit)
         case _:
@@ -160,7 +161,7 @@ def resumed(passage: Passage) -> Passage:
     return replace(passage, halted=None, paused=None, rows=rows)
 
 
-def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage:
+def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float) -> Passage:
     """Go past the step that each row stands at, without those that are not Healthy; the others may still fail.
 
     Never past an approval that is missing, nor past a step that cannot be done, or that the row did not begin: that is
@@ -179,8 +180,10 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage
             if stage.name in row.passed or (stage.step.takes_clusters and not touched and not is_stuck):
                 continue
             is_agreed = not missing_of(passage, row, stage)
-            if is_agreed and not is_stuck and _is_to_begin([units[name] for name in touched]):
-                rows[overlay] = replace(row, excused=row.excused | earlier)
+            if is_agreed and not is_stuck and _is_to_begin(row, {name: units[name] for name in touched}, fact, now):
+                # What a person let go ahead of its step and fails there would halt it again and again.
+                ahead = {name for name in row.targets if name in fact.units and _is_late(fact.units[name])}
+                rows[overlay] = replace(row, excused=row.excused | earlier | ahead)
             elif is_agreed and not is_stuck:
                 rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
             break
@@ -192,13 +195,24 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Passage
 
 def _is_slow(fact: UnitFact) -> bool:
     """Whether a step that a person goes past goes on without this unit."""
-    return fact.condition is Condition.AWAY or (fact.released and fact.condition is not Condition.WELL)
+    return fact.condition is Condition.AWAY or _is_late(fact)
 
 
-def _is_to_begin(changed: Sequence[UnitFact]) -> bool:
-    """Whether nothing of a step is released yet, and something of it may be: no unit of it says anything so far."""
-    is_open = any(fact.condition not in (Condition.AWAY, Condition.STOPPED) for fact in changed)
-    return is_open and not any(fact.released for fact in changed)
+def _is_late(fact: UnitFact) -> bool:
+    return fact.released and fact.condition is not Condition.WELL
+
+
+def _is_to_begin(row: Row, changed: Mapping[ClusterName, UnitFact], facts: RowFacts, now: float) -> bool:
+    """Whether nothing of a step is released yet, and something of it may be: no unit of it says anything so far.
+
+    One that was lost a moment ago may be released as any; only one that stays away is left out.
+    """
+    return not any(fact.released for fact in changed.values()) and any(
+        now - row.away.get(name, now) < facts.patience_seconds
+        if fact.condition is Condition.AWAY
+        else fact.condition is not Condition.STOPPED
+        for name, fact in changed.items()
+    )
 
 
 def about_of(kind: str, target: str) -> str:

@@ -63,7 +63,7 @@ def _taken_over(
             return kept
         again = _unproven(kept, overlay, wanted, pending)
         before = {name: held for name, held in again.items() if held is not None}
-        return _begin(kept, overlay, Row(_targets(wanted, pending | again.keys()), before=before), head, wall)
+        return _begin(kept, overlay, Row(_targets(wanted, pending | again.keys()), before=before), wanted, head, wall)
     others = {name for name in pending if name not in row.targets}
     differs = any(name in wanted and wanted[name].result.bundle != digest for name, digest in row.targets.items())
     # What was released and is the newest is judged further; what never moved, or was taken back, is no part of it.
@@ -82,7 +82,7 @@ def _taken_over(
     if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
         before = _before(row, wanted, concerned)
         moved = _without_row(kept, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
-        return _begin(moved, overlay, Row(_targets(wanted, concerned), before=before), head, wall)
+        return _begin(moved, overlay, Row(_targets(wanted, concerned), before=before), wanted, head, wall)
     if others:
         joined = replace(row, targets={**row.targets, **_targets(wanted, others)}, before=_before(row, wanted, wanted))
         return _put(kept, replace(passage, rows={**passage.rows, overlay: joined}))
@@ -303,7 +303,14 @@ def _targets(wanted: Mapping[ClusterName, Wanted], names: Iterable[ClusterName])
     return {name: wanted[name].result.bundle for name in sorted(names)}
 
 
-def _begin(kept: Passages, overlay: OverlayName, row: Row, head: Revision, wall: float) -> Passages:
+def _begin(
+    kept: Passages,
+    overlay: OverlayName,
+    row: Row,
+    wanted: Mapping[ClusterName, Wanted],
+    head: Revision,
+    wall: float,
+) -> Passages:
     known = next((passage for passage in kept.all if passage.commit == head), None)
     if known is None:
         # Which one is the latest goes by this: never earlier than the others, though the wall clock was put back.
@@ -314,9 +321,11 @@ def _begin(kept: Passages, overlay: OverlayName, row: Row, head: Revision, wall:
         only = replace(known, rows={overlay: earlier})
         kept = replace(kept, last=last_of(kept.last, [only]))  # what it released in that turn can go back, or did
     if known.shut and known.ended is not None:
-        # Built late: as if it had been under way when all of it was stopped.
+        # Built late: as if it had been under way when all of it was stopped. What a cluster holds is none of its doing.
         late = replace(known, rows={**known.rows, overlay: replace(row, done=True, cut=True)}, overlays=overlays)
-        return _put(_with_barred(kept, late, known.ended, {overlay: [row.targets]}), late)
+        holds = {unit.held.bundle for unit in wanted.values() if unit.held is not None}
+        new = {name: digest for name, digest in row.targets.items() if digest not in holds}
+        return _put(_with_barred(kept, late, known.ended, {overlay: [new]} if new else {}), late)
     # What people agreed to is what they saw then, and this row they did not.
     if known.outcome:
         known = replace(known, outcome="", ended=None, ended_at=0.0, approvals={})

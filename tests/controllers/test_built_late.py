@@ -13,7 +13,7 @@ from controllers.test_rollouts import CLUSTERS, order, rollouts_of
 from hubworld import config_map, overlay
 
 from fleet.controllers.rollouts import Rollouts
-from fleet.core.ids import UnitName
+from fleet.core.ids import OverlayName, UnitName
 from fleet.core.status import Health, Standing
 
 WEB, API = UnitName.parse("web@dev-1"), UnitName.parse("api@dev-1")
@@ -42,6 +42,7 @@ class Late:
         self.rollouts: Rollouts = rollouts_of(brain)
         self.gate = asyncio.Event()
         self.commit = ""
+        self.files = {**web("2"), **api("2")}
 
     async def begin(self) -> None:
         brain, real = self.brain, self.brain.renderer.render
@@ -55,7 +56,7 @@ class Late:
             return await real(snapshot, request)
 
         brain.renderer.render = render
-        self.commit = brain.repo.commit({**web("2"), **api("2")})
+        self.commit = brain.repo.commit(self.files)
         self.fetching = asyncio.create_task(brain.commits.fetch_once())
         while WEB not in brain.board.books.waiting:
             await asyncio.sleep(0.01)
@@ -107,3 +108,21 @@ async def test_what_is_built_once_its_commit_was_stopped_goes_nowhere_before_a_p
 async def test_twin_what_is_built_while_its_commit_goes_on_joins_it(brain: Brain, late: Late) -> None:
     await late.build_ends()
     assert (has(brain, "api"), has(brain, "web")) == ([*CLUSTERS], [*CLUSTERS])
+
+
+async def test_what_clusters_hold_already_is_barred_by_no_commit_that_was_aborted(brain: Brain) -> None:
+    late = Late(brain, "halt")
+    late.files = {**web("2"), **cluster("prod-3")}
+    await late.begin()
+    await late.order("abort")
+    await late.build_ends()
+    assert brain.desired("api@prod-3") is None
+    assert OverlayName("api") not in brain.view.passages.quarantine
+    said = brain.view.waits[UnitName.parse("api@prod-3")]
+    assert (said.state, said.next) == (Standing.WAITS, f'fleet rollout resume {late.commit[:7]} --reason "..."')
+    kept = brain.view.passages
+    await late.rollouts.look()
+    assert brain.view.passages == kept, "each look begins it again"
+    await brain.commit(web("3"))
+    await settle(brain, late.rollouts)
+    assert brain.desired("api@prod-3") is not None

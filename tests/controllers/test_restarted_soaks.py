@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from controllers.rig import Brain
 from controllers.test_rollout_life import DEV, FIRST, cluster, fleet_file, last, web
-from controllers.test_rollouts import settle
+from controllers.test_rollouts import order, settle
 
 from fleet.controllers.rollouts import CLOCK_SECONDS, DEAF_SECONDS, Rollouts
 from fleet.core.gates import Read, Verdict, Word
@@ -112,3 +112,28 @@ async def test_twin_what_cannot_be_reached_after_a_restart_keeps_nobody_waiting_
     await loop.look()
     assert round(loop.left / 3600) == 8
     await again.close()
+
+
+async def test_promote_is_carried_out_only_once_the_clusters_were_heard(brain: Brain) -> None:
+    clusters = {path: text for name in (DEV, FIRST) for path, text in cluster(name).items()}
+    loop = Loop(brain)
+    await brain.commit({**fleet_file(), **clusters, **web("1")})
+    await settle(brain, loop.rollouts)
+    commit = brain.repo.commit(web("2"))
+    await brain.commits.fetch_once()
+    await order(brain, "pause", commit)
+    await loop.look()
+    again = await brain.restart()
+    loop = Loop(again)
+    await again.commits.fetch_once()
+    await loop.rollouts.start()
+    await order(again, "promote", commit)
+    await order(again, "pause", commit[:9])  # given later, so it is carried out later
+    await loop.look()
+    assert len(await again.state.operations(open_only=True, limit=9)) == 2
+    assert not last(again).rows[UNIT.overlay].passed, "its first step was passed because nobody was heard yet"
+    await again.answer()
+    await loop.look()
+    assert not await again.state.operations(open_only=True, limit=9), "twin: once they are heard"
+    assert last(again).paused is not None
+    assert not last(again).rows[UNIT.overlay].passed

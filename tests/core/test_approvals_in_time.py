@@ -112,7 +112,7 @@ def test_after_resume_it_is_asked_anew_with_its_whole_time_and_an_approval_count
 def test_promote_goes_past_no_approval_and_lifts_no_halt_for_it() -> None:
     world = asked()
     world.look(10.0 + HOUR)
-    assert promoted(world.last, {WEB: world.facts(WEB)}) == world.last
+    assert promoted(world.last, {WEB: world.facts(WEB)}, 0.0) == world.last
 
 
 def test_the_first_of_two_people_is_named_and_the_second_is_waited_for() -> None:

@@ -15,7 +15,7 @@ from fleet.core.passage import Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts
 from fleet.core.rollout_orders import RolloutOrder, carry_out, promoted, resumed
-from fleet.core.takeover import aborted, settle
+from fleet.core.takeover import aborted, settle, with_release
 
 API = OverlayName("api")
 BUSY = dict.fromkeys((ONE, TWO), Condition.BUSY)
@@ -51,7 +51,7 @@ def halted_by_an_earlier_step() -> World:
 def test_promote_goes_on_without_what_fails_in_a_step_before() -> None:
     world = halted_by_an_earlier_step()
     ill = {DEV: Condition.BAD, **BUSY}
-    world.kept = replace(world.kept, all=(promoted(world.last, {WEB: world.facts(WEB, ill)}),))
+    world.kept = replace(world.kept, all=(promoted(world.last, {WEB: world.facts(WEB, ill)}, 0.0),))
     world.look(web=world.facts(WEB, ill))
     assert world.last.halted is None, "it halted again at once"
     assert world.last.rows[WEB].excused == {DEV, ONE, TWO}
@@ -62,15 +62,15 @@ def test_promote_of_a_row_that_has_no_step_left_goes_on_without_what_fails_there
     row = world.last.rows[WEB]
     through = replace(row, passed=frozenset({"dev", "one"}))
     world.kept = replace(world.kept, all=(replace(world.last, rows={WEB: through}),))
-    found = promoted(world.last, {WEB: world.facts(WEB, {DEV: Condition.BAD})})
+    found = promoted(world.last, {WEB: world.facts(WEB, {DEV: Condition.BAD})}, 0.0)
     assert (found.halted, found.rows[WEB].excused) == (None, {DEV})
-    well = promoted(world.last, {WEB: world.facts(WEB)})
+    well = promoted(world.last, {WEB: world.facts(WEB)}, 0.0)
     assert well == world.last, "twin: nothing to go past"
 
 
 def test_twin_what_was_healthy_when_it_was_promoted_may_still_fail() -> None:
     world = halted_by_an_earlier_step()
-    world.kept = replace(world.kept, all=(promoted(world.last, {WEB: world.facts(WEB, {DEV: Condition.BAD})}),))
+    world.kept = replace(world.kept, all=(promoted(world.last, {WEB: world.facts(WEB, {DEV: Condition.BAD})}, 0.0),))
     world.look(web=world.facts(WEB, {DEV: Condition.BAD, TWO: Condition.BAD}))
     assert world.last.halted is not None
     assert world.last.halted.unit == UnitName(WEB, TWO)
@@ -89,7 +89,7 @@ def canary_of_web_fails(*waits: ClusterName) -> tuple[World, dict[OverlayName, R
 
 def test_promote_goes_past_no_step_that_another_overlay_of_the_commit_did_not_begin() -> None:
     world, facts = canary_of_web_fails(DEV)
-    world.kept = settle(world.kept, promoted(world.last, facts), 0.0)
+    world.kept = settle(world.kept, promoted(world.last, facts, 0.0), 0.0)
     assert world.last.halted is None
     rows = world.last.rows
     assert (rows[WEB].passed, rows[WEB].excused, rows[API].passed) == ({"dev"}, {DEV}, set())
@@ -102,7 +102,7 @@ def test_promote_goes_past_no_step_that_another_overlay_of_the_commit_did_not_be
 def test_promote_of_what_nothing_was_released_of_is_refused_in_words() -> None:
     world = World(DEV_STEP, PROD)
     facts = {WEB: world.facts(WEB, {DEV: Condition.WAITS})}
-    done = carry_out(RolloutOrder("o", "promote", HEAD, "jo", "hurry"), world.kept, facts, world.held, 0.0)
+    done = carry_out(RolloutOrder("o", "promote", HEAD, "jo", "hurry"), world.kept, facts, world.held, 0.0, 0.0)
     assert (done.outcome, done.kept) == ("refused", world.kept)
     assert "or nothing of it was released yet" in done.message
 
@@ -110,8 +110,37 @@ def test_promote_of_what_nothing_was_released_of_is_refused_in_words() -> None:
 @pytest.mark.parametrize("condition", [Condition.AWAY, Condition.STOPPED])
 def test_twin_promote_goes_past_a_step_of_which_no_cluster_can_be_reached_or_judged(condition: Condition) -> None:
     world = World(DEV_STEP, PROD)
-    found = promoted(world.last, {WEB: world.facts(WEB, {DEV: condition})})
-    assert found.rows[WEB].passed == {"dev"}
+    facts = world.facts(WEB, {DEV: condition})
+    world.look(0.0, web=facts)
+    assert promoted(world.last, {WEB: facts}, facts.patience_seconds).rows[WEB].passed == {"dev"}
+
+
+def test_promote_goes_past_no_step_whose_clusters_were_lost_a_moment_ago() -> None:
+    world, facts = canary_of_web_fails(DEV)
+    lost = {WEB: world.facts(WEB, {DEV: Condition.AWAY}), API: world.facts(API, {DEV: Condition.AWAY})}
+    rows = promoted(world.last, lost, 1.0).rows
+    assert (rows[WEB].passed, rows[API].passed) == ({"dev"}, set())
+    world.look(2.0, web=facts[WEB], api=lost[API])
+    world.kept = settle(world.kept, promoted(world.last, lost, 2.0), 0.0)
+    for now in (3.0, 4.0):
+        world.look(now, web=facts[WEB], api=facts[API])
+    assert world.has(overlay=API), "api went to all clusters without its canary"
+
+
+def test_promote_goes_on_without_what_a_person_let_go_ahead_of_a_step_that_cannot_begin() -> None:
+    world = World(DEV_STEP, PROD)
+    world.look(web=world.facts(WEB, {DEV: Condition.WAITS}))
+    ahead, new = UnitName(WEB, ONE), Rendered(Digest("1"), HEAD)
+    world.kept, world.held[ahead] = with_release(world.kept, ahead, new, world.held[ahead], 0.0), new
+    ill = world.facts(WEB, {DEV: Condition.WAITS, ONE: Condition.BAD})
+    world.look(1.0, web=ill)
+    assert world.last.halted is not None
+    world.kept = settle(world.kept, promoted(world.last, {WEB: ill}, 1.0), 0.0)
+    row = world.last.rows[WEB]
+    assert (world.last.halted, row.passed, row.excused) == (None, set(), {ONE})
+    world.look(2.0, web=ill)
+    assert world.last.halted is None
+    assert world.has(ONE), "twin: the step that cannot begin is passed by nobody"
 
 
 def test_promote_past_what_fails_in_a_step_before_begins_the_next_step_as_any() -> None:
@@ -122,7 +151,7 @@ def test_promote_past_what_fails_in_a_step_before_begins_the_next_step_as_any() 
     world.kept = replace(world.kept, all=(replace(world.last, rows={WEB: row}),))
     world.look(1.0, web=ill)
     assert world.last.halted is not None
-    world.kept = settle(world.kept, promoted(world.last, {WEB: ill}), 0.0)
+    world.kept = settle(world.kept, promoted(world.last, {WEB: ill}, 0.0), 0.0)
     assert (world.last.halted, world.last.rows[WEB].passed, world.last.rows[WEB].excused) == (None, {"dev"}, {DEV})
     for now in (2.0, 3.0, 30.0):
         world.look(now, web=ill)

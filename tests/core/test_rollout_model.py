@@ -368,7 +368,7 @@ class Rollouts(RuleBasedStateMachine):
 
     def promote(self, passage: Passage) -> None:
         facts = self.facts(passage.commit)
-        after = promoted(passage, facts)
+        after = promoted(passage, facts, self.clock)
         for overlay, row in after.rows.items():
             for name in row.excused - passage.rows[overlay].excused:
                 fact = facts[overlay].units[name]

@@ -52,7 +52,7 @@ def test_a_cluster_without_a_result_holds_its_step_and_all_after_it(steps: tuple
     assert dev.state is StepState.WAITS
     assert dev.why == "dev-1 has no result: resources: missing.yaml is not there"
     assert found.waits[UnitName(WEB, ONE)] == "bbbbbbb waits for step dev"
-    assert promoted(world.last, {WEB: facts}) == world.last, "nor does a person go past what nobody knows"
+    assert promoted(world.last, {WEB: facts}, 0.0) == world.last, "nor does a person go past what nobody knows"
     assert not world.last.outcome
     stopped = replace(facts, lost={})  # a person suspends it
     world.look(web=stopped)
@@ -83,7 +83,7 @@ def test_a_cluster_of_which_not_even_the_step_is_known_holds_the_whole_row() -> 
         found = world.look(web=known)
         assert not found.releases
         assert not found.passage.rows[WEB].done
-        assert promoted(world.last, {WEB: known}) == world.last
+        assert promoted(world.last, {WEB: known}, 0.0) == world.last
     found = world.look(web=facts)
     assert "dev-1 has no result: its file does not parse" in found.waits[UnitName(WEB, ONE)]
     world.look(web=replace(facts, lost={}))  # it left by a commit that can be read
@@ -287,7 +287,7 @@ def test_promoting_past_a_soak_goes_on_without_those_alone_that_are_not_healthy(
     world.look()
     now = {DEV: before}
     world.look(1.0, web=world.facts(WEB, now))
-    world.kept = settle(world.kept, promoted(world.last, {WEB: world.facts(WEB, now)}), 0.0)
+    world.kept = settle(world.kept, promoted(world.last, {WEB: world.facts(WEB, now)}, 0.0), 0.0)
     world.look(2.0, web=world.facts(WEB, {**now, ONE: Condition.BUSY}))
     assert world.has(DEV, ONE)
     found = world.look(3.0, web=world.facts(WEB, {DEV: Condition.BAD}))

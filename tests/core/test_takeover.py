@@ -51,7 +51,7 @@ def wanted(target: str, *names: ClusterName, held: Rendered | None = OLD) -> dic
 
 def order(kept: Passages, kind: str, target: str = HEAD, facts: Mapping[OverlayName, RowFacts] | None = None) -> Done:
     held = {UnitName(overlay, name): Rendered(Digest("1"), HEAD) for overlay in (WEB, API) for name in CLUSTERS}
-    return carry_out(RolloutOrder("op", kind, target, "jo", "because"), kept, facts or {}, held, 0.0)
+    return carry_out(RolloutOrder("op", kind, target, "jo", "because"), kept, facts or {}, held, 0.0, 0.0)
 
 
 def look(kept: Passages, facts: Mapping[OverlayName, RowFacts], now: float = 0.0) -> tuple[Passages, Advance]:
@@ -265,3 +265,37 @@ def test_a_cluster_that_left_and_comes_back_with_nothing_has_nothing_to_go_back_
     third = Revision("d" * 40)
     later = {name: replace(one, result=Rendered(Digest("3"), third)) for name, one in again.items()}
     assert ONE not in take_over(left, WEB, later, third, 2.0).all[-1].rows[WEB].before
+
+
+NEXT = Revision("c" * 40)
+
+
+def aborted_late(*, held: str = "0") -> Passages:
+    """Web is aborted; api, which that commit does not change, is on all clusters but one that joins since."""
+    kept = take_over(Passages(), WEB, wanted("1"), HEAD, 0.0)
+    kept = order(kept, "abort").kept
+    return take_over(kept, API, joining(held), HEAD, 1.0)
+
+
+def joining(target: str, head: Revision = HEAD) -> dict[ClusterName, Wanted]:
+    there = {name: Wanted(Rendered(Digest(target), head), OLD) for name in CLUSTERS}
+    return {**there, ClusterName("prod-9"): Wanted(Rendered(Digest(target), head), None)}
+
+
+def test_a_commit_that_was_aborted_bars_nothing_that_clusters_of_another_overlay_hold_already() -> None:
+    kept = aborted_late()
+    assert API not in kept.quarantine
+    assert all(one.outcome for one in kept.all), "it does not begin by that commit"
+    assert take_over(kept, API, joining("0"), HEAD, 2.0) == kept
+    kept = take_over(kept, API, joining("0", NEXT), NEXT, 3.0)
+    assert [one.commit for one in kept.all if API in one.rows and not one.outcome] == [NEXT]
+    assert not kept.all[-1].rows[API].passed
+
+
+def test_twin_what_that_commit_is_the_first_to_bring_is_barred_until_it_is_resumed() -> None:
+    kept = aborted_late(held="1")
+    assert kept.quarantine[API]["1"].clusters == {*CLUSTERS, ClusterName("prod-9")}
+    after = take_over(kept, API, joining("1", NEXT), NEXT, 3.0)
+    assert after == kept
+    kept = take_over(order(kept, "resume").kept, API, joining("1"), HEAD, 4.0)
+    assert not kept.all[-1].outcome
