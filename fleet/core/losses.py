@@ -72,14 +72,16 @@ def namespace_loss(
     installation: str,
     own: Collection[ObjectRef] = (),
     agreed: Collection[Approved] = (),
+    before: Collection[str] = (),
 ) -> Loss:
     """For a Namespace: how many objects are in it, how many of them are not ours, and which data is lost.
 
     own: what has its own line in the list, or is on its way out. What goes with an owner that is listed too is not
     counted, nor what each namespace has by itself. A claim counts with its UID and with what becomes of its data.
     agreed: what a person let go in this namespace, there or not: what it owned goes by the same word.
+    before: as `owners_of` an earlier reading.
     """
-    found = [_thing(part, item, installation) for part, item in _by_themselves(inside, agreed)]
+    found = [_thing(part, item, installation) for part, item in _by_themselves(inside, agreed, before)]
     foreign = sorted(str(thing) for thing in found if not thing.ours and thing.ref.kind != _CLAIM)
     count = sum(not thing.ours for thing in found)
     lines = [_summary(len(found), "object", count)] if found or not _unread(inside) else []
@@ -115,12 +117,21 @@ def _bound(
     return texts_of([*things, *_data_of_all(claims)])
 
 
-def _by_themselves(parts: Sequence[Inside], agreed: Collection[Approved] = ()) -> list[tuple[Inside, Document]]:
+def owners_of(parts: Sequence[Inside], before: Collection[str]) -> frozenset[str]:
+    """UIDs of what a namespace holds, and of what it held before while that is an owner of something still."""
+    items = [item for part in parts for item in part.items]
+    still = frozenset[str]().union(*(_owners(item) for item in items))
+    return frozenset(_uid(item) for item in items) | (still & frozenset(before))
+
+
+def _by_themselves(
+    parts: Sequence[Inside], agreed: Collection[Approved] = (), before: Collection[str] = ()
+) -> list[tuple[Inside, Document]]:
     """What a namespace holds without what goes with its owners, where all of these are listed too and not in a circle.
 
     An owner that is not listed, as one outside the namespace, takes nothing along: it may well stay. One that a person
-    let go and that is not there any more is as good as listed: its own go as well, a little later. Nor does that count
-    which is on its way out already.
+    let go, or that was listed before, and that is not there any more is as good as listed: its own go as well, a little
+    later. Nor does that count which is on its way out already.
     """
     standing = {_uid(item) for part in parts for item in part.items}
     gone = [each for each in agreed if each.uid not in standing]
@@ -134,6 +145,8 @@ def _by_themselves(parts: Sequence[Inside], agreed: Collection[Approved] = ()) -
     ]
     uids, owners = [_uid(item) for _, item in found], [_owners(item) for _, item in found]
     taken = {each.uid for each in gone}
+    if not any(part.unread for part in parts):  # else it may well be there (R5)
+        taken |= {*before} - standing
     listed = taken.union(uids)
     owned = {number for number, those in enumerate(owners) if those and those <= listed}
     taken |= {uid for number, uid in enumerate(uids) if number not in owned}

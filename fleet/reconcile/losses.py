@@ -24,6 +24,7 @@ from fleet.core.losses import (
     definition_loss,
     kinds_inside,
     namespace_loss,
+    owners_of,
     stateful_set_loss,
     takes_claims,
     unknown_inside,
@@ -60,6 +61,7 @@ class Losses:
         self._site = site
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._read_lately: dict[ObjectRef, _Read] = {}
+        self._owners: dict[str, frozenset[str]] = {}  # by namespace: UIDs of what was read there
 
     async def of(self, refs: Sequence[ObjectRef], own: Collection[ObjectRef]) -> dict[ObjectRef, Loss]:
         """What goes with each; nothing is said of kinds that take nothing along. Raises only what ends the session.
@@ -127,7 +129,9 @@ class Losses:
         claims = [item for part in inside if (part.group, part.kind) == _CLAIM for item in part.items]
         agreed = [each for each in agreed if each.ref.namespace == name]
         found = await self._claims(claims)
-        return namespace_loss(inside, found, installation=site.installation, own=own, agreed=agreed)
+        before = self._owners.get(name, frozenset())
+        self._owners[name] = owners_of(inside, before)
+        return namespace_loss(inside, found, installation=site.installation, own=own, agreed=agreed, before=before)
 
     async def _definition(self, ref: ObjectRef, own: Collection[ObjectRef]) -> Loss:
         definition = await self._read(ref)

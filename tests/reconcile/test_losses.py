@@ -98,3 +98,27 @@ async def test_what_was_just_shown_is_not_held_against_an_older_reading() -> Non
     assert len(kube.asked) == 3 * len(KINDS)
     assert (await reader.of([SHOP], ()))[SHOP].inside == await reader.inside(SHOP, ())
     assert len(kube.asked) == 4 * len(KINDS), "nothing left: a few seconds old is good enough"
+
+
+@pytest.mark.parametrize(
+    ("seen", "read"), [(True, True), (True, False), (False, True)], ids=["was there", "may be there", "never was there"]
+)
+async def test_what_an_owner_leaves_that_was_there_before_goes_with_it(seen: bool, read: bool) -> None:
+    """A ReplicaSet is gone some time before the last of its Pods is told to end."""
+    kube = Kube(KINDS[0])
+    reader = losses(kube)
+    owner: Document = {"metadata": {"name": "theirs", "namespace": "shop", "uid": "u-1"}}
+    left: Document = {"metadata": {"name": "left", "namespace": "shop", "ownerReferences": [{"uid": "u-1"}]}}
+    listed = [owner, left] if seen else []
+
+    async def listing(served: ServedKind, **_: Any) -> ObjectList:
+        if served.kind == KINDS[1] and owner not in listed and not read:
+            raise ServerFailed("cannot list", where="eu-1")
+        return ObjectList(tuple(listed) if served.kind == kube.kind else (), "1")
+
+    kube.list = listing  # type: ignore[method-assign]
+    assert len(await reader.inside(SHOP, ())) == (1 if seen else 0)
+    for rest in ([left], [left]):
+        listed = rest
+        found = (await reader.of([SHOP], ()))[SHOP]
+        assert len(found.inside) == (not seen) + 2 * (not read)
