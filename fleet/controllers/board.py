@@ -213,5 +213,5 @@ class Board:
             identity=self.identities.of(entry.name),
             requests=[request for request in self.standing.requests if request.unit.cluster == entry.name],
             sequence=sequence,
-            recover_confirmed=entry.name in self.standing.recovered,
+            recovered=self.standing.recovered.get(entry.name, frozenset()),
         )

@@ -20,7 +20,7 @@ from fleet.core.guard import Approvals, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave
 from fleet.core.overrides import Way
-from fleet.core.recovery import asked_of, given_of, text_of, words_of
+from fleet.core.recovery import Words, asked_of, given_of, text_of, words_of
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import is_part_of, list_digest_of
 from fleet.core.rollout import SyncRequest
@@ -85,29 +85,30 @@ class Orders:
         await self.board.publish()
         self.bells.rollouts.set()  # who is suspended counts for them
 
-    async def _recovered(self) -> frozenset[ClusterName]:
-        """Clusters that a person confirmed; what they hold is believed before the first of them may be written to.
+    async def _recovered(self) -> Words:
+        """Records that a person confirmed; what their clusters hold is believed before the first may be written to.
 
-        A word is for what was shown: once no unit asks any more it is over, and so it is where something else asks
-        meanwhile; a later loss asks again (R24). None is carried out before Git was read: the commit that a backup has
-        in force may be older than what the clusters hold, and they would go back to it.
+        A word is for what was shown: once no unit asks any more it is over, and so it is where only something else
+        asks; a later loss asks again (R24). None is carried out before Git was read: the commit that a backup has in
+        force may be older than what the clusters hold, and they would go back to it.
         """
         if not self.view.head.is_taken:
-            return frozenset()
+            return {}
         said = await self.state.get_value(RECOVERED)
         if not said:
-            return frozenset()
+            return {}
         words, asked = words_of(said), asked_of(self.view.units.values(), self.view.clusters)
-        believed = {ClusterName(name) for name in (await self.state.get_value(BELIEVED) or "").split()}
+        believed = words_of(await self.state.get_value(BELIEVED) or "")
         given = given_of(words, asked)
         kept = {name: shown for name, shown in given.items() if name in asked or name not in believed}
         if over := words.keys() - kept.keys():
             # In this order: one that is believed no more and confirmed still is believed once more.
-            await self.state.set_value(BELIEVED, " ".join(sorted(believed - over)))
+            believed = {name: shown for name, shown in believed.items() if name not in over}
+            await self.state.set_value(BELIEVED, text_of(believed))
             await self.state.set_value(RECOVERED, text_of(kept))
-        if kept.keys() - believed:
-            await self.releases.believe(frozenset(kept), {BELIEVED: " ".join(sorted(kept))}, self.wall())
-        return frozenset(kept)
+        if any(believed.get(name) != shown for name, shown in kept.items()):
+            await self.releases.believe(frozenset(kept), {BELIEVED: text_of(kept)}, self.wall())
+        return {name: shown or asked.get(name, frozenset()) for name, shown in kept.items()}
 
     async def _request_of(self, row: OperationRow, every: Sequence[OperationRow]) -> SyncRequest | None:
         if row.kind != "sync":

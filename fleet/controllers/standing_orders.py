@@ -15,6 +15,7 @@ from fleet.controllers.roster import Roster
 from fleet.core.fleet import Cluster, Suspension, Unit
 from fleet.core.guard import Approvals
 from fleet.core.ids import ClusterName, UnitName
+from fleet.core.recovery import Words
 from fleet.core.release import policy_of, scope_renamed, scopes_of
 from fleet.core.rollout import SyncRequest
 from fleet.core.view import View
@@ -29,7 +30,7 @@ class StandingOrders:
         self.suspensions: tuple[Suspension, ...] = ()
         self.requests: tuple[SyncRequest, ...] = ()
         self.approved: Approvals = {}
-        self.recovered: frozenset[ClusterName] = frozenset()
+        self.recovered: Words = {}
 
     def suspend(self, suspensions: Sequence[Suspension]) -> None:
         """What people stopped, as it stands now; what differs goes out with the next publish."""
@@ -46,14 +47,15 @@ class StandingOrders:
         requests: Sequence[SyncRequest],
         approved: Approvals,
         released_falls: frozenset[UnitName],
-        recovered: frozenset[ClusterName],
+        recovered: Words,
     ) -> None:
         """All else as it stands now; what differs goes out with the next publish."""
         changed = {of for of in {*approved, *self.approved} if approved.get(of) != self.approved.get(of)}
         self._books.dirty |= {name for name, _ in changed}
         for request in set(requests) ^ set(self.requests):
             self._publisher.dirty.add(request.unit.cluster)
-        self._publisher.dirty |= recovered ^ self.recovered
+        words = {*recovered, *self.recovered}
+        self._publisher.dirty |= {name for name in words if recovered.get(name) != self.recovered.get(name)}
         self.recovered = recovered
         self._books.dirty |= {name for name in self._roster.falls() if name in released_falls}
         self._roster.allow(released_falls)

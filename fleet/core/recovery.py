@@ -1,7 +1,8 @@
 """A person's word that a rebuilt record counts (R24): for what was shown of a cluster, and for nothing else. Pure.
 
-It is kept until the cluster's worker heard it. Meanwhile the cluster may go away, and what answers next under its name
-may be another one, or have lost its record once more: that was not shown to anybody.
+It is kept until the cluster's worker heard it, which confirms what it is for and nothing else. Meanwhile the cluster
+may go away, and what answers next under its name may be another one, or have lost its record once more: that was not
+shown to anybody. Nor was a unit that reports later.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from fleet.core.documents import digest_of
-from fleet.core.ids import ClusterName, Digest, Identity
+from fleet.core.ids import ClusterName, Digest, Identity, UnitName
 from fleet.core.status import Report, UnitReport, asks_recovery
 
 Words = Mapping[ClusterName, frozenset[str]]  # what was shown of each confirmed cluster, see `shown_of`
 _LENGTH = 16
 
 
-def shown_of(report: UnitReport, identity: Identity | None) -> str:
+def shown_of(unit: UnitName, bundle: Digest | None, identity: Identity | None) -> str:
     """Stands for one rebuilt record: whose it is, on which cluster, and which result it is the record of."""
-    return digest_of(["rebuilt", str(report.unit), report.bundle, identity])[:_LENGTH]
+    return digest_of(["rebuilt", str(unit), bundle, identity])[:_LENGTH]
 
 
 def asked_of(units: Iterable[UnitReport], clusters: Mapping[ClusterName, Report]) -> Words:
@@ -27,7 +28,7 @@ def asked_of(units: Iterable[UnitReport], clusters: Mapping[ClusterName, Report]
     for report in units:
         if asks_recovery(report):
             cluster = clusters.get(report.unit.cluster)
-            shown = shown_of(report, cluster.identity if cluster is not None else None)
+            shown = shown_of(report.unit, report.bundle, cluster.identity if cluster is not None else None)
             found.setdefault(report.unit.cluster, set()).add(shown)
     return {name: frozenset(shown) for name, shown in found.items()}
 
@@ -52,5 +53,12 @@ def text_of(words: Words) -> str:
 
 
 def given_of(words: Words, asked: Words) -> Words:
-    """The words that are for what is asked now; one of an earlier version is for whatever is."""
-    return {name: shown for name, shown in words.items() if not shown or asked.get(name, frozenset()) <= shown}
+    """The words that are for any of what is asked now, or whose cluster asks nothing.
+
+    One of an earlier version is for whatever is asked.
+    """
+    return {
+        name: shown
+        for name, shown in words.items()
+        if not shown or name not in asked or not shown.isdisjoint(asked[name])
+    }

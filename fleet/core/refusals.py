@@ -104,6 +104,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a rebuilt record is confirmed first", "R12 R24", "standing:judge_leave", ""),
         ("a state is not older than its cluster", "R24 R12", "recover:_is_newer", ""),
         ("a damaged parent tells of a loss as well", "R12 R24", "recover:_ours", ""),
+        ("a record that nobody was shown", "R24 R12", "orders:Orders.is_confirmed", ""),
         ("all is validated before the first write", "R14", "stages:Stages.are_valid", ""),
         ("a suspended unit is not written to", "R17", "standing:judge_leave", ""),
         ("a silent group is not gone", "R5 R13", "detach:Detacher.detach", "ServerFailed"),

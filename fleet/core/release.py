@@ -199,7 +199,7 @@ def plan_desired(
     identity: Identity | None,
     requests: Sequence[SyncRequest],
     sequence: int,
-    recover_confirmed: bool = False,
+    recovered: frozenset[str] = frozenset(),
 ) -> Desired:
     """The whole order for one cluster of the fleet, or one that leaves it. A unit not in `parts` is kept as it is."""
     return Desired(
@@ -212,7 +212,7 @@ def plan_desired(
         identity=entry.identity or identity,
         units=tuple(parts.values()),
         requests=tuple(requests),
-        recover_confirmed=recover_confirmed,
+        recovered=recovered,
     )
 
 

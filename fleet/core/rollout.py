@@ -131,4 +131,4 @@ class Desired:
     identity: Identity | None = None  # expected; None: the first contact is recorded
     units: tuple[UnitDesired, ...] = ()
     requests: tuple[SyncRequest, ...] = ()
-    recover_confirmed: bool = False  # a person ran `fleet recover --confirm`: records rebuilt from the cluster count
+    recovered: frozenset[str] = frozenset()  # rebuilt records that a person confirmed, see core/recovery.py

@@ -18,7 +18,7 @@ from fleet.values import dataclass, field
 
 INSTALLATION = "installation"  # value: the name of the first Fleet that was in force; marks and backups carry it
 RECOVERED = "recovered-clusters"  # value: whose rebuilt records a person confirmed (R24), see core/recovery.py
-BELIEVED = "believed-clusters"  # value: those of them whose word was taken for what they hold
+BELIEVED = "believed-clusters"  # value: those of them that were taken for what the clusters hold
 
 
 @dataclass(frozen=True, slots=True)

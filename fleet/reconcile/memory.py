@@ -172,7 +172,6 @@ class UnitState:
     pending_since: float = 0.0
     parent_trouble: str = ""
     audit_due: bool = False  # the parent object does not say yet where the audit log's chain stands (R43)
-    confirm_due: bool = False  # a person confirmed the rebuilt record; not yet in the journal
     warnings: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])
     wait: float = 0.0  # seconds before the last retry of a whole pass
     report: UnitReport | None = None

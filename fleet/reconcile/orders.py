@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from fleet.core.fleet import Mode
-from fleet.core.ids import UnitName
+from fleet.core.ids import Identity, UnitName
+from fleet.core.recovery import shown_of
 from fleet.core.rollout import Desired, SyncRequest, UnknownDesired
 from fleet.core.status import WELL, Blocker, Health, OperationResult, Sync, UnitReport
 from fleet.ports.worker import JournalEntry, JournalState, UnitMemory
@@ -50,6 +51,7 @@ class Orders:
         if self.desired is not None and desired.sequence <= self.desired.sequence:
             return False
         mode_changed = self.desired is None or self.desired.mode is not desired.mode
+        heard = self.desired.recovered if self.desired is not None else frozenset[str]()
         self.desired = desired
         self._outbox.answer(desired.sequence)
         mentioned = {item.unit: item for item in desired.units}
@@ -71,11 +73,8 @@ class Orders:
                 self.due.add(name)
         if other_policies:  # what waited for a suspended unit to give something up may go on
             self.due |= {name for name, unit in self.units.items() if not other_policies.isdisjoint(unit.awaits)}
-        if desired.recover_confirmed:
-            for name, unit in self.units.items():
-                unit.confirm_due = not unit.memory.confirmed
-                if unit.confirm_due:
-                    self.due.add(name)
+        if desired.recovered - heard:
+            self.due |= {name for name, unit in self.units.items() if not unit.memory.confirmed}
         # What is not mentioned yet (the hub was started anew and renders it still) is no less there than the rest.
         self._unjudged = {name for name, unit in self.units.items() if unit.report is None}
         self.dependants = {}
@@ -151,9 +150,13 @@ class Orders:
             before = self.units.get(unit.name)
             unit.desired = before.desired if before else None
             self.units[unit.name] = unit
-        for unit in self.units.values():
-            unit.confirm_due = self.desired is not None and self.desired.recover_confirmed
         self.due.update(self.units)
+
+    def is_confirmed(self, unit: UnitState, identity: Identity) -> bool:
+        """Whether the record of a unit counts, or a person was shown this very one and said so."""
+        if unit.memory.confirmed or self.desired is None:
+            return unit.memory.confirmed
+        return shown_of(unit.name, unit.memory.bundle, identity) in self.desired.recovered
 
     def start_over(self) -> None:
         """A new session: what was only known by its connection is forgotten."""

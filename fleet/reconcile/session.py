@@ -327,8 +327,7 @@ class Session:
             waiting.clear()
 
     async def _confirm(self, unit: UnitState) -> None:
-        if unit.confirm_due:
-            unit.confirm_due = False
+        if not unit.memory.confirmed and self._orders.is_confirmed(unit, self.site.identity):
             unit.memory = replace(unit.memory, confirmed=True)
             await self.site.journal.commit(JournalEntry(units=(unit.memory,)))
 
@@ -341,7 +340,7 @@ class Session:
         return judge_leave(
             desired,
             mode=self._orders.mode,
-            confirmed=unit.memory.confirmed or unit.confirm_due,
+            confirmed=self._orders.is_confirmed(unit, self.site.identity),
             request=self._orders.request_of(unit.name),
             waits_for=waits,
             other=self.site.neighbours.blocker(unit.name, unit.blocked_since),

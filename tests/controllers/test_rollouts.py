@@ -12,7 +12,7 @@ from hubworld import cluster_file, config_map, overlay
 
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import Digest, UnitName
-from fleet.core.recovery import asked_of, text_of
+from fleet.core.recovery import asked_of, text_of, words_of
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Standing
 from fleet.errors import StateNotWritable
 from fleet.ports.state import RECOVERED, OperationRow
@@ -163,7 +163,8 @@ async def test_a_confirmed_recovery_is_for_what_was_shown_and_a_later_loss_asks_
     await brain.state.set_value(RECOVERED, "dev-1")
     for _ in range(2):  # the worker has not heard it yet
         await brain.orders.look()
-        assert await brain.state.get_value(RECOVERED) == "dev-1"
+        assert await brain.state.get_value(RECOVERED) == "dev-1"  # of an earlier version: for whatever asks
+        assert brain.board.standing.recovered == asked_of(brain.view.units.values(), brain.view.clusters)
     brain.view.units[name] = replace(brain.view.units[name], blocked_by=())  # as it says when confirmed
     await brain.orders.look()
     assert not await brain.state.get_value(RECOVERED)
@@ -182,7 +183,7 @@ async def test_a_word_that_its_cluster_did_not_hear_is_not_for_what_answers_ther
     said = text_of(asked_of(brain.view.units.values(), brain.view.clusters))
     await brain.state.set_value(RECOVERED, said)
     await brain.orders.look()
-    assert brain.board.standing.recovered == {"dev-1"}
+    assert brain.board.standing.recovered == words_of(said)
     assert await brain.state.get_value(RECOVERED) == said
     brain.view.units[name] = replace(shown, bundle=Digest("e" * 64))  # its record was lost once more
     await brain.orders.look()
@@ -191,6 +192,28 @@ async def test_a_word_that_its_cluster_did_not_hear_is_not_for_what_answers_ther
     brain.view.units[name] = shown
     await brain.orders.look()
     assert not brain.board.standing.recovered, "what is over does not come back"
+
+
+async def test_a_unit_that_asks_after_the_word_waits_for_its_own_and_the_word_goes_on(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    name, late = UnitName.parse("web@dev-1"), UnitName.parse("late@dev-1")
+    asks = Blocker(Standing.HELD, "cluster dev-1", "its record was rebuilt", brain.wall(), "", ASKS_RECOVERY)
+    brain.view.units[name] = replace(brain.view.units[name], blocked_by=(asks,))
+    shown = asked_of(brain.view.units.values(), brain.view.clusters)
+    await brain.state.set_value(RECOVERED, text_of(shown))
+    await brain.orders.look()
+    barred = Digest("d" * 64)
+    brain.view.units[late] = replace(brain.view.units[name], unit=late)
+    await brain.orders.look()
+    assert brain.board.standing.recovered == shown
+    assert told(brain, "dev-1") is not None
+    brain.view.units[name] = replace(brain.view.units[name], quarantined=(barred,))
+    both = asked_of(brain.view.units.values(), brain.view.clusters)
+    await brain.state.set_value(RECOVERED, text_of(both))
+    await brain.orders.look()
+    assert brain.board.standing.recovered == both
+    assert barred in brain.view.passages.quarantine["web"], "each word is believed"
 
 
 async def taken_back(brain: Brain, rollouts: Rollouts) -> str:

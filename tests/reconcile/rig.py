@@ -20,6 +20,7 @@ from fleet.core.fleet import Mode, SyncPolicy, Validate
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle, bundle_digest
+from fleet.core.recovery import asked_of
 from fleet.core.rollout import Action, Apply, Desired, SyncRequest, UnitDesired, UnitPolicy
 from fleet.core.status import Event, EventKind, Health, OperationResult, Report, Sync, UnitReport
 from fleet.errors import StateDamaged
@@ -188,6 +189,10 @@ class Hub:
             **changes,
         )
         self._changed.set()
+
+    def shown(self) -> frozenset[str]:
+        """What `fleet recover` shows now."""
+        return asked_of(self.units.values(), {CLUSTER: self.reports[-1]}).get(CLUSTER, frozenset())
 
     async def until(self, found: Callable[[], Any], what: str = "", seconds: float = SECONDS) -> Any:
         """Wait for reports until `found` gives something true."""

@@ -66,7 +66,7 @@ async def test_the_hub_that_was_first_goes_on_after_a_restart_and_after_the_loss
     async with first.worker():
         await first.until(lambda: unit in first.units and first.units[unit].blocked_by, "waits for a person")
         assert not finding(first)
-        first.send_desired(recover_confirmed=True)
+        first.send_desired(recovered=first.shown())
         await first.until_well(unit)
         await first.until(lambda: _generation(first) > int(generation), "written by the recovered one")
 

@@ -13,9 +13,10 @@ from simulated import SHOP, SimHub
 from two_hubs import WAITS_SECONDS, parent_on, settled, writes_since
 
 from fleet.core.fleet import Adopt, SyncPolicy
-from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.ids import Digest, Identity, ObjectRef, UnitName
 from fleet.core.objects import OWNER_ANNOTATION
 from fleet.core.record import PARENT_NAMESPACE
+from fleet.core.recovery import shown_of
 from fleet.core.rollout import Detach
 from fleet.core.status import ASKS_RECOVERY
 from fleet.store.memory import MemoryJournal
@@ -72,9 +73,41 @@ async def test_an_earlier_data_directory_put_back_observes_until_a_person_says_s
         await first.until(lambda: asks(first, web, api), "asked again")
         await asyncio.sleep(WAITS_SECONDS)
         assert writes_since(first, mark) == []
-        first.send_desired(recover_confirmed=True)
+        first.send_desired(recovered=first.shown())
         await first.until_well(api)
         await first.until(lambda: first.cluster.get("", "ConfigMap", SHOP, "x") is None, "its record is the cluster's")
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_word_that_waits_is_not_for_a_later_loss_nor_for_a_unit_that_nobody_was_shown(
+    first: SimHub, *, restarts: bool
+) -> None:
+    web, api, first.journal = await left_behind(first)
+    first._parts.pop(api)  # not rendered yet, as by a hub that was lost
+    identity = Identity(first.cluster.identity)
+    known = {memory.unit: memory.bundle for memory in (await first.journal.load()).units}
+    version = first.cluster.get("", "ConfigMap", SHOP, "b")["metadata"]["resourceVersion"]
+    before = shown_of(web, known[web], identity)
+    mark = first.cluster.ledger.sequence
+    first.want("web", [config_map("a", SHOP)], commit="a", permits=(), send=False)
+    first.send_desired(recovered=frozenset({before}))  # of an earlier look, before this loss
+    async with first.worker():
+        await first.until(lambda: asks(first, web), "asked")
+        await asyncio.sleep(WAITS_SECONDS)
+        assert writes_since(first, mark) == []
+        word = first.shown()
+        if not restarts:
+            first.send_desired(recovered=word)
+            await first.until(lambda: not asks(first, web), "heard")
+    first.units.clear()
+    first.want("api", [config_map("b", SHOP, {"a": "3"})], commit="c", permits=(), send=False)
+    first.send_desired(recovered=word)  # a restart between the word and what it is for changes nothing
+    async with first.worker():
+        await first.until(lambda: web in first.units and not asks(first, web) and asks(first, api), "api was not shown")
+        await asyncio.sleep(WAITS_SECONDS)
+        assert first.cluster.get("", "ConfigMap", SHOP, "b")["metadata"]["resourceVersion"] == version
+        first.send_desired(recovered=first.shown())
+        await first.until_well(api)
 
 
 async def test_an_earlier_data_directory_that_does_not_know_a_unit_yet_is_found_out_by_it(first: SimHub) -> None:
@@ -208,7 +241,7 @@ async def test_a_lost_state_is_found_out_by_a_parent_that_somebody_changed(
             await asyncio.sleep(WAITS_SECONDS)
             assert writes_since(first, mark) == []
     async with first.worker():
-        first.send_desired(recover_confirmed=True)
+        first.send_desired(recovered=first.shown())
         await first.until(lambda: first.units[unit].holds, "what it held is asked for")
         await first.until(
             lambda: parent_on(first)["metadata"]["annotations"][OWNER_ANNOTATION].endswith("/web"), "mended"

@@ -75,7 +75,7 @@ async def test_a_lost_journal_that_meets_our_marks_only_observes_until_confirmed
         await asyncio.sleep(0.3)
         assert writes(api_server, mark) == []
         assert client.exists(f"{path}/b")
-        hub.send_desired(recover_confirmed=True)
+        hub.send_desired(recovered=hub.shown())
         await hub.until(lambda: client.get(f"{path}/a")["data"] == {"a": "2"}, "applied after the confirmation")
         # What the lost record held is known again, and still asks before it goes.
         await hub.until(lambda: hub.units[unit].holds, "the hold")
@@ -113,7 +113,7 @@ async def test_what_a_hook_left_is_no_object_of_a_record_that_is_found_again(
     hub.want("web", [hook, config_map("a", shop, {"a": "2"})], commit="b", permits=())
     async with hub.worker():
         await hub.until(lambda: (u := hub.units.get(unit)) and u.blocked_by, "held")
-        hub.send_desired(recover_confirmed=True)
+        hub.send_desired(recovered=hub.shown())
         (hold,) = await hub.until(lambda: hub.units[unit].holds, "asked for")
         assert [item.ref.name for item in hold.deletions] == ["b"]  # an ordinary one is known again
     assert client.get(f"/api/v1/namespaces/{shop}/configmaps/h")["metadata"]["uid"] != before  # it ran again

@@ -255,7 +255,7 @@ async def test_a_cluster_that_was_ours_before_is_looked_at_by_a_person_when_it_i
         assert {status.ref.name for status in report.objects} == {"a", "b"}
         assert objects_of(hub) == (written, parent)
         hub.want("web", [config_map("a", SHOP, {"a": "2"})], commit="b", send=False)
-        hub.send_desired(identity=Identity(one.identity), recover_confirmed=True)
+        hub.send_desired(identity=Identity(one.identity), recovered=hub.shown())
         await hub.until_well(unit)
         assert one.get("", "ConfigMap", SHOP, "b") is None
 

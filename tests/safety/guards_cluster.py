@@ -249,6 +249,10 @@ CASES: dict[str, Case] = {
         swap("salvage_parent(document, site.installation, site.identity)", "parse_parent(document)"), _OLDER,
         "test_a_lost_state_is_found_out_by_a_parent_that_somebody_changed",
         "test_a_copy_of_a_parent_and_what_others_left_ask_nobody"),
+    "a record that nobody was shown": case_of(
+        gives("True"), _OLDER,
+        "test_a_word_that_waits_is_not_for_a_later_loss_nor_for_a_unit_that_nobody_was_shown",
+        "test_whose_memory_is_whole_asks_nobody"),
     "all is validated before the first write": case_of(
         gives("True"), "reconcile/test_workloads.py",
         "test_one_refused_object_stops_the_whole_unit_before_the_first_write",
