@@ -22,6 +22,10 @@ AUDIT_POLICY = {
 WRITE_VERBS = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
+_BEGINS = b'{"kind":"Event"'
+_MOST_OF_A_LINE = 64 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request, as the API server saw it.
@@ -73,8 +77,13 @@ class Ledger:
         self._path = path
 
     def mark(self) -> Mark:
-        """The end of what is written now."""
-        return Mark(self._path.stat().st_size if self._path.exists() else 0, time.time())
+        """The end of what is written now, at the begin of a line that is only half there."""
+        if not self._path.exists():
+            return Mark(0, time.time())
+        with self._path.open("rb") as log:
+            size = log.seek(0, 2)
+            start = log.seek(max(0, size - _MOST_OF_A_LINE))
+            return Mark(start + log.read(size - start).rfind(b"\n") + 1, time.time())
 
     def since(self, mark: Mark) -> list[Request]:
         """All requests after the mark, oldest first; a watch counts once, when it was opened."""
@@ -96,7 +105,8 @@ class Ledger:
             for line in log:
                 if not line.endswith(b"\n"):
                     return
-                event = json.loads(line)
+                # A server that was killed leaves half a line, and its successor goes on behind it.
+                event = json.loads(line[max(0, line.rfind(_BEGINS)) :])
                 if event["verb"] == "watch" and event["stage"] == "ResponseComplete" and _code_of(event) < 400:
                     continue  # counted when it was opened
                 yield event
