@@ -107,6 +107,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a record that nobody was shown", "R24 R12", "orders:Orders.is_confirmed", ""),
         ("all is validated before the first write", "R14", "stages:Stages.are_valid", ""),
         ("a suspended unit is not written to", "R17", "standing:judge_leave", ""),
+        ("a parent that is left is known still", "R24 R13", "parent:Parents.remove", ""),
         ("a silent group is not gone", "R5 R13", "detach:Detacher.detach", "ServerFailed"),
         ("what an accepted cluster holds is asked for", "R12 R24", "worker:Worker._meet", ""),
         ("a suspend reaches what waits to be applied", "R17", "stages:Stages._put", ""),

@@ -20,6 +20,8 @@ from fleet.reconcile.memory import UnitState
 from fleet.reconcile.parent import Parents
 from fleet.reconcile.site import Site
 
+_LEFT_SECONDS = 2.0  # between two looks at a parent that a finalizer keeps
+
 
 class Detacher:
     """Detaches units of one site."""
@@ -71,11 +73,14 @@ class Detacher:
                 site.poll(unit.name, 1.0)
             return False
         try:
-            await self._parents.remove(unit, may)
+            is_gone = await self._parents.remove(unit, may)
         except ENDS_SESSION:
             raise
         except ClusterError as error:
             site.retry(unit, error)
+            return False
+        if not is_gone:
+            site.poll(unit.name, _LEFT_SECONDS)
             return False
         await site.journal.commit(JournalEntry(drop_units=(unit.name,)))
         site.outbox.tell(EventKind.NOTE, f"detached: {len(loose)} objects stay on the cluster", unit=unit.name)

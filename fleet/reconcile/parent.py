@@ -105,20 +105,28 @@ class Parents:
         if served is not None and site.neighbours.seen(name) is None and not is_fresh:
             await self._look(served, name)
 
-    async def remove(self, unit: UnitState, may: May) -> None:
-        """Delete the parent of a unit that was detached or that owns nothing any more."""
+    async def remove(self, unit: UnitState, may: May) -> bool:
+        """Delete the parent of a unit that was detached or that owns nothing any more; whether none of ours is left.
+
+        What is left, kept by somebody's finalizer, would be the parent of a unit that nobody knows: a lost state (R24).
+        """
         site = self._site
         served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
         name = parent_name(unit.name.overlay)
         live = await self._look(served, name) if served else None
         if served is None or live is None:
-            return
+            return True
         if judge_parent(live, site.installation, site.identity).whose is not Whose.OURS:
-            return
+            return True
         ref = ObjectRef("", "ConfigMap", PARENT_NAMESPACE, name)
         uid, version = text_at(live, "metadata", "uid"), text_at(live, "metadata", "resourceVersion")
-        await site.delete(unit, ref, served, may, uid=uid, reason="the unit was detached", version=version)
-        site.neighbours.take(name, None, site.clock())
+        left: Document | None = live
+        if not text_at(live, "metadata", "deletionTimestamp"):
+            left = await site.delete(unit, ref, served, may, uid=uid, reason="the unit was detached", version=version)
+        site.neighbours.take(name, left, site.clock())
+        kept = f"its parent object {PARENT_NAMESPACE}/{name} is being deleted: a finalizer keeps it"
+        unit.parent_trouble = "" if left is None else kept
+        return left is None
 
     async def _look(self, served: ServedKind, name: str) -> Document | None:
         site = self._site

@@ -190,6 +190,8 @@ class Session:
                         self._let_go(unit)
                     elif unit.name in site.prunes_wait:
                         self._report(unit, Outcome(leave, incomplete=_LET_GO_WAITS))
+                    elif unit.parent_trouble:
+                        self._report(unit, Outcome(leave, incomplete=unit.parent_trouble))
                 return
             outcome = await self._one_pass(unit)
             if unit.report is not None or outcome.plan is not None or outcome.observed is not None or outcome.reason:

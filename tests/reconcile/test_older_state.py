@@ -201,6 +201,26 @@ async def test_whose_memory_is_whole_asks_nobody(first: SimHub, way: str) -> Non
         await first.until_well(unit)
 
 
+async def test_a_parent_that_a_finalizer_keeps_is_waited_for_and_is_no_loss(first: SimHub) -> None:
+    web, api = await settled(first, "web"), await settled(first, "api", "b")
+    first.cluster.drift("", "ConfigMap", PARENT_NAMESPACE, "unit-web", {"metadata": {"finalizers": ["acme/keep"]}})
+    first.units.clear()
+    first.want("web", action=Detach())
+    for _ in range(2):  # after a restart as well
+        async with first.worker():
+            await first.until_well(api)
+            await first.until(lambda: web in first.units and first.units[web].warnings, "said")
+            assert "a finalizer keeps it" in first.units[web].warnings[0]
+            assert not asks(first, api)
+        first.units.clear()
+    async with first.worker():
+        await first.until(lambda: web in first.units, "waits")
+        first.cluster.drift("", "ConfigMap", PARENT_NAMESPACE, "unit-web", {"metadata": {"finalizers": None}})
+        await first.until(lambda: web not in first.units, "let go")
+    assert parent_on(first) is None
+    assert {memory.unit for memory in (await first.journal.load()).units} == {api}
+
+
 # Lost, where somebody changed the parent
 
 
