@@ -14,7 +14,7 @@ from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
 from fleet.core.results import Rendered
-from fleet.core.turns import earlier_turn, is_changed_since, last_of, with_row, without_who_came_anew
+from fleet.core.turns import earlier_turn, is_changed_since, last_of, rows_of, with_row, without_who_came_anew
 from fleet.values import dataclass
 
 ABORTED, ROLLED_BACK = "aborted", "rolled back"
@@ -316,21 +316,46 @@ def _begin(
         # Which one is the latest goes by this: never earlier than the others, though the wall clock was put back.
         begun = [one.started_at for one in (*kept.all, *kept.last.values())]
         return _put(kept, Passage(head, max([wall, *begun]), {overlay: row}, overlays=(overlay,)))
+    if known.shut and known.ended is not None:
+        return _built_late(kept, known, known.ended, overlay, row, wanted)
     overlays = known.overlays if overlay in known.overlays else (*known.overlays, overlay)
     if (earlier := known.rows.get(overlay)) is not None:
         only = replace(known, rows={overlay: earlier})
         kept = replace(kept, last=last_of(kept.last, [only]))  # what it released in that turn can go back, or did
-    if known.shut and known.ended is not None:
-        # Built late: as if it had been under way when all of it was stopped. What a cluster holds is none of its doing.
-        late = replace(known, rows={**known.rows, overlay: replace(row, done=True, cut=True)}, overlays=overlays)
-        holds = {unit.held.bundle for unit in wanted.values() if unit.held is not None}
-        new = {name: digest for name, digest in row.targets.items() if digest not in holds}
-        return _put(_with_barred(kept, late, known.ended, {overlay: [new]} if new else {}), late)
     # What people agreed to is what they saw then, and this row they did not.
     if known.outcome:
         known = replace(known, outcome="", ended=None, ended_at=0.0, approvals={})
     rows = {**known.rows, overlay: replace(row, early=known.approvals)}
     return _put(kept, replace(known, rows=rows, overlays=overlays))
+
+
+def _built_late(
+    kept: Passages, shut: Passage, stop: Stop, overlay: OverlayName, row: Row, wanted: Mapping[ClusterName, Wanted]
+) -> Passages:
+    """Kept back as if it had been under way when all of its commit was stopped.
+
+    What a cluster holds is none of its doing, nor is what one that holds nothing would get like others. What the
+    commit did before it was stopped is not begun again: it stays as proven as it is.
+    """
+    holds = {unit.held.bundle for unit in wanted.values() if unit.held is not None}
+    new: dict[ClusterName, str] = {}
+    for name, digest in row.targets.items():
+        held = wanted[name].held
+        if digest not in holds if held is None else digest != held.bundle:
+            new[name] = digest
+    earlier = rows_of(kept, shut).get(overlay)
+    is_proven = earlier is not None and not earlier.cut
+    if not new and (is_proven or not row.before):
+        return kept
+    overlays = shut.overlays if overlay in shut.overlays else (*shut.overlays, overlay)
+    if new:
+        kept = _with_barred(kept, replace(shut, rows={overlay: Row(new)}), stop, {overlay: [new]})
+    if is_proven:
+        return _put(kept, replace(shut, overlays=overlays))
+    if overlay in shut.rows:  # what it released in that turn can go back still
+        kept = replace(kept, last=last_of(kept.last, [replace(shut, rows={overlay: shut.rows[overlay]})]))
+    rows = {**shut.rows, overlay: replace(row, done=True, cut=True)}
+    return _put(kept, replace(shut, rows=rows, overlays=overlays))
 
 
 def _without_row(kept: Passages, passage: Passage, overlay: OverlayName, why: Stop) -> Passages:

@@ -9,18 +9,20 @@ import pytest
 from core.three_clusters import API, CLUSTERS, DEV, HEAD, NEXT, OLD, ONE, PROD, TWO, WEB, World
 
 from fleet.core.fleet import OnFailure, Origin, Step
-from fleet.core.ids import Revision, UnitName
+from fleet.core.ids import ClusterName, Digest, Revision, UnitName
 from fleet.core.passage import Passages, Stop, decode_last, decode_passages, encode_last, encode_passages
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition
 from fleet.core.rollout_news import news_of
 from fleet.core.rollout_orders import RolloutOrder, carry_out
-from fleet.core.takeover import open_rows, taken_back
+from fleet.core.takeover import Wanted, open_rows, take_over, taken_back
+from fleet.core.turns import last_of
 from fleet.core.view import Outlook
 
 DEV_STEP = Step("dev", Origin("fleet.yaml", 1), environments=("dev",))
 BAD = {DEV: Condition.BAD}
 EARLIER = Revision("9" * 40)
+NEW = ClusterName("prod-9")
 
 
 def order(world: World, kind: str, target: str = HEAD) -> str:
@@ -201,3 +203,79 @@ def test_what_is_kept_back_takes_nothing_from_an_abort_that_is_forgotten_but_for
     assert open_rows(world.kept) == set()
     assert world.kept.quarantine[API]["1"].stop == Stop("it breaks", "jo", 5.0)
     assert set(world.kept.quarantine) == {API, WEB}
+
+
+def api_is_done() -> World:
+    """Api of the commit is everywhere, proven; web of it was aborted before its first step."""
+    world = World(DEV_STEP, PROD, overlays=(API, WEB))
+    for number in range(4):
+        world.look(number, web=world.facts(WEB, dict.fromkeys(CLUSTERS, Condition.WAITS)))
+    assert world.has(*CLUSTERS, overlay=API)
+    by_a_person(world)
+    row = world.last.rows[API]
+    assert (row.done, row.cut, world.last.shut) == (True, False, True)
+    return world
+
+
+def joins(world: World, digest: str, head: Revision = HEAD) -> None:
+    """One more cluster is built api for."""
+    wanted = {name: Wanted(Rendered(Digest("1"), head), world.held[UnitName(API, name)]) for name in CLUSTERS}
+    wanted[NEW] = Wanted(Rendered(Digest(digest), head), None)
+    world.kept = take_over(world.kept, API, wanted, head, 20.0)
+
+
+def test_what_joins_a_commit_that_was_stopped_with_what_others_hold_changes_nothing_of_what_is_proven() -> None:
+    world = api_is_done()
+    kept = world.kept
+    for _ in range(3):
+        joins(world, "1")
+        assert world.kept is kept, "each look begins it again"
+    joins(world, "1", NEXT)
+    row = world.last.rows[API]
+    assert (world.last.commit, set(row.targets), row.before) == (NEXT, {NEW}, {}), "what was proven begins again"
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_what_joins_it_with_a_result_of_its_own_is_barred_and_what_is_proven_stays_so(*, is_forgotten: bool) -> None:
+    world = api_is_done()
+    if is_forgotten:
+        passage = replace(world.kept.all[0], rows={})
+        world.kept = replace(world.kept, all=(passage,), last=last_of({}, world.kept.all))
+    rows, last = world.last.rows, world.kept.last
+    joins(world, "9")
+    assert (world.last.rows, world.kept.last) == (rows, last)
+    assert world.kept.quarantine[API]["9"].clusters == {NEW}
+    kept = world.kept
+    joins(world, "9")
+    joins(world, "9", NEXT)
+    assert world.kept is kept
+    assert order(world, "resume") == "done"
+    joins(world, "9")
+    assert set(world.last.rows[API].targets) == {NEW}, "twin: a person lets it in"
+
+
+def promotes(world: World, head: Revision = HEAD) -> None:
+    """Prod is to have what dev holds."""
+    world.held[UnitName(API, DEV)] = Rendered(Digest("1"), EARLIER)
+    world.begin(API, "1", head)
+
+
+def test_a_promotion_that_is_built_once_its_commit_was_stopped_comes_under_no_other_commit() -> None:
+    world = web_alone()
+    by_a_person(world)
+    promotes(world)
+    assert world.kept.quarantine[API]["1"].clusters == {ONE, TWO}
+    promotes(world, NEXT)
+    assert open_rows(world.kept) == set()
+    assert order(world, "resume") == "done"
+    promotes(world)
+    assert set(world.last.rows[API].targets) == {ONE, TWO}, "twin: a person lets it in"
+
+
+def test_a_promotion_that_was_built_in_time_is_barred_the_same_way() -> None:
+    world = web_alone()
+    promotes(world)
+    by_a_person(world)
+    assert world.kept.quarantine[API]["1"].clusters == {ONE, TWO}
+    promotes(world, NEXT)
+    assert open_rows(world.kept) == set()
