@@ -15,7 +15,7 @@ from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Row, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
-from fleet.core.takeover import aborted, readmitted, settle, taken_back
+from fleet.core.takeover import NAMED, aborted, readmitted, settle, taken_back
 from fleet.core.turns import latest_of
 from fleet.values import dataclass, field
 
@@ -78,7 +78,7 @@ def carry_out(
             after, text = resumed(passage), f"rollout of {name} goes on"
         case "promote":
             after = promoted(passage, facts, now)
-            text = f"rollout of {name} goes past the step it stood at: {order.reason}"
+            text = f"rollout of {name} goes {_promotion_of(passage, after)}: {order.reason}"
             if after == passage:
                 why = "an approval is missing, a step cannot be done, or nothing of it was released yet"
                 way = "promote passes none of these (fleet suspend unit leaves a unit out)"
@@ -174,16 +174,16 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float
         slow: set[ClusterName] = set()  # of the steps before it too: what fails there would halt it at once again
         for stage in fact.stages:
             units = {name: fact.units[name] for name in stage.clusters if name in fact.units}
-            touched, earlier = {name for name in row.targets if name in units}, frozenset(slow)
+            touched = {name for name in row.targets if name in units}
             slow |= {name for name in touched if _is_slow(units[name])}
             is_stuck = bool(fact.stuck_at(stage))
             if stage.name in row.passed or (stage.step.takes_clusters and not touched and not is_stuck):
                 continue
             is_agreed = not missing_of(passage, row, stage)
             if is_agreed and not is_stuck and _is_to_begin(row, {name: units[name] for name in touched}, fact, now):
-                # What a person let go ahead of its step and fails there would halt it again and again.
-                ahead = {name for name in row.targets if name in fact.units and _is_late(fact.units[name])}
-                rows[overlay] = replace(row, excused=row.excused | earlier | ahead)
+                # What failed before it, or ahead of it where a person let it go, would halt it again and again.
+                failed = {name for name in row.targets if name in fact.units and _has_failed(row, name, fact, now)}
+                rows[overlay] = replace(row, excused=row.excused | failed)
             elif is_agreed and not is_stuck:
                 rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
             break
@@ -195,11 +195,23 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float
 
 def _is_slow(fact: UnitFact) -> bool:
     """Whether a step that a person goes past goes on without this unit."""
-    return fact.condition is Condition.AWAY or _is_late(fact)
+    return fact.condition is Condition.AWAY or (fact.released and fact.condition is not Condition.WELL)
 
 
-def _is_late(fact: UnitFact) -> bool:
-    return fact.released and fact.condition is not Condition.WELL
+def _has_failed(row: Row, name: ClusterName, facts: RowFacts, now: float) -> bool:
+    """Whether a unit that was released halts the row; what is on its way may still become Healthy, or fail."""
+    fact = facts.units[name]
+    is_late = now - row.flying.get(name, now) >= facts.patience_seconds
+    return fact.released and (fact.condition is Condition.BAD or (fact.condition is Condition.BUSY and is_late))
+
+
+def _promotion_of(before: Passage, after: Passage) -> str:
+    """What a promotion changed, in words."""
+    if any(row.passed != before.rows[overlay].passed for overlay, row in after.rows.items()):
+        return "past the step it stood at"
+    names = sorted({name for overlay, row in after.rows.items() for name in row.excused - before.rows[overlay].excused})
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"on without {', '.join(names[:NAMED])}{more}"
 
 
 def _is_to_begin(row: Row, changed: Mapping[ClusterName, UnitFact], facts: RowFacts, now: float) -> bool:

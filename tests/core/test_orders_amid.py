@@ -143,6 +143,41 @@ def test_promote_goes_on_without_what_a_person_let_go_ahead_of_a_step_that_canno
     assert world.has(ONE), "twin: the step that cannot begin is passed by nobody"
 
 
+def let_ahead() -> tuple[World, RowFacts]:
+    """A person let prod-1 go ahead of its step, and it is on its way; dev waits for another unit."""
+    world = World(DEV_STEP, PROD)
+    world.look(web=world.facts(WEB, {DEV: Condition.WAITS}))
+    ahead, new = UnitName(WEB, ONE), Rendered(Digest("1"), HEAD)
+    world.kept, world.held[ahead] = with_release(world.kept, ahead, new, world.held[ahead], 0.0), new
+    return world, world.facts(WEB, {DEV: Condition.WAITS, ONE: Condition.BUSY})
+
+
+def promote(world: World, facts: RowFacts, now: float) -> str:
+    done = carry_out(RolloutOrder("o", "promote", HEAD, "jo", "hurry"), world.kept, {WEB: facts}, world.held, 0.0, now)
+    world.kept = done.kept
+    return f"{done.outcome}: {done.message}"
+
+
+def test_promote_goes_on_without_nothing_that_is_merely_on_its_way_ahead() -> None:
+    world, busy = let_ahead()
+    assert promote(world, busy, 1.0).startswith("refused: rollout of bbbbbbb goes past no step")
+    assert not world.last.rows[WEB].excused
+    world.look(2.0, web=world.facts(WEB, {DEV: Condition.WAITS, ONE: Condition.BAD}))
+    assert world.last.halted is not None, "it crashed, and nothing was halted"
+
+
+@pytest.mark.parametrize("condition", [Condition.BAD, Condition.BUSY], ids=["failed", "not Healthy in time"])
+def test_twin_promote_goes_on_without_what_failed_ahead_and_says_so(condition: Condition) -> None:
+    world, _ = let_ahead()
+    ill = world.facts(WEB, {DEV: Condition.WAITS, ONE: condition})
+    world.look(600.0, web=ill)
+    assert world.last.halted is not None
+    assert promote(world, ill, 600.0) == "done: rollout of bbbbbbb goes on without prod-1: hurry"
+    assert (world.last.halted, world.last.rows[WEB].excused, world.last.rows[WEB].passed) == (None, {ONE}, set())
+    world.look(601.0, web=ill)
+    assert world.last.halted is None
+
+
 def test_promote_past_what_fails_in_a_step_before_begins_the_next_step_as_any() -> None:
     world = World(DEV_STEP, replace(ONLY_ONE, soak_seconds=60.0), PROD)
     world.look()
