@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from fleet.core.documents import Document, documents_at, items_at, mapping_at, number_at, text_at
 from fleet.core.guard import Approved
@@ -22,6 +23,7 @@ _SHOWN = 2  # foreign objects by name; the rest is counted
 _SHOWN_KINDS = 4
 _UNITS = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMGTP]i)\Z")
 _CLAIM = "PersistentVolumeClaim"
+_NOTHING: Mapping[str, tuple[str, str]] = MappingProxyType({})
 _SHORT = {_CLAIM: "PVC", "PersistentVolume": "PV"}
 # Every namespace has these by itself.
 _SELF_MADE = frozenset({("", "ConfigMap", "kube-root-ca.crt"), ("", "ServiceAccount", "default")})
@@ -72,7 +74,7 @@ def namespace_loss(
     installation: str,
     own: Collection[ObjectRef] = (),
     agreed: Collection[Approved] = (),
-    before: Collection[str] = (),
+    before: Mapping[str, tuple[str, str]] = _NOTHING,
 ) -> Loss:
     """For a Namespace: how many objects are in it, how many of them are not ours, and which data is lost.
 
@@ -96,7 +98,7 @@ def definition_loss(inside: Inside, *, installation: str, own: Collection[Object
 
     Those that have an owner are one thing: they come and go by themselves, as a CiliumEndpoint does with its Pod.
     """
-    found = [_thing(inside, item, installation, owned=bool(_owners(item))) for item in inside.items]
+    found = [_thing(inside, item, installation, owned=_is_others(item, installation)) for item in inside.items]
     bound = _bound([inside], found, (), own)
     if inside.unread:
         return Loss(_unread([inside]), bound)
@@ -117,15 +119,17 @@ def _bound(
     return texts_of([*things, *_data_of_all(claims)])
 
 
-def owners_of(parts: Sequence[Inside], before: Collection[str]) -> frozenset[str]:
-    """UIDs of what a namespace holds, and of what it held before while that is an owner of something still."""
-    items = [item for part in parts for item in part.items]
-    still = frozenset[str]().union(*(_owners(item) for item in items))
-    return frozenset(_uid(item) for item in items) | (still & frozenset(before))
+def owners_of(parts: Sequence[Inside], before: Mapping[str, tuple[str, str]]) -> Mapping[str, tuple[str, str]]:
+    """UIDs with their kinds of what a namespace holds, and of what it held before while it owns something still."""
+    still = frozenset[str]().union(*(_owners(item) for part in parts for item in part.items))
+    return {
+        **{uid: before[uid] for uid in still & before.keys()},
+        **{_uid(item): (part.group, part.kind) for part in parts for item in part.items},
+    }
 
 
 def _by_themselves(
-    parts: Sequence[Inside], agreed: Collection[Approved] = (), before: Collection[str] = ()
+    parts: Sequence[Inside], agreed: Collection[Approved] = (), before: Mapping[str, tuple[str, str]] = _NOTHING
 ) -> list[tuple[Inside, Document]]:
     """What a namespace holds without what goes with its owners, where all of these are listed too and not in a circle.
 
@@ -146,7 +150,8 @@ def _by_themselves(
     uids, owners = [_uid(item) for _, item in found], [_owners(item) for _, item in found]
     taken = {each.uid for each in gone}
     if not any(part.unread for part in parts):  # else it may well be there (R5)
-        taken |= {*before} - standing
+        kinds = {(part.group, part.kind) for part in parts}  # of one that is served no more nobody knows
+        taken |= {uid for uid, kind in before.items() if kind in kinds} - standing
     listed = taken.union(uids)
     owned = {number for number, those in enumerate(owners) if those and those <= listed}
     taken |= {uid for number, uid in enumerate(uids) if number not in owned}
@@ -180,6 +185,11 @@ def _thing(part: Inside, item: Document, installation: str, *, owned: bool = Fal
     ref = ObjectRef(part.group, part.kind, text_at(item, "metadata", "namespace"), _name(item))
     name = "that others own" if owned else f"{ref.namespace}/{ref.name}"
     return _Thing(ref, _ours(item, installation), f"{ref.group}/{ref.kind} {name}")
+
+
+def _is_others(item: Document, installation: str) -> bool:
+    """Whether it comes and goes with what owns it; what this repo wants does not, whoever owns it by now."""
+    return bool(_owners(item)) and not _ours(item, installation)
 
 
 def _unlisted(found: Iterable[_Thing], own: Collection[ObjectRef]) -> tuple[str, ...]:

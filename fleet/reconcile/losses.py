@@ -7,7 +7,7 @@ cannot be read is said in the lines, and read again a little later (R5, R10).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.documents import Document, text_at
@@ -61,7 +61,8 @@ class Losses:
         self._site = site
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._read_lately: dict[ObjectRef, _Read] = {}
-        self._owners: dict[str, frozenset[str]] = {}  # by namespace: UIDs of what was read there
+        # By namespace: UIDs with their kinds of what was read there.
+        self._owners: dict[str, Mapping[str, tuple[str, str]]] = {}
 
     async def of(self, refs: Sequence[ObjectRef], own: Collection[ObjectRef]) -> dict[ObjectRef, Loss]:
         """What goes with each; nothing is said of kinds that take nothing along. Raises only what ends the session.
@@ -129,7 +130,7 @@ class Losses:
         claims = [item for part in inside if (part.group, part.kind) == _CLAIM for item in part.items]
         agreed = [each for each in agreed if each.ref.namespace == name]
         found = await self._claims(claims)
-        before = self._owners.get(name, frozenset())
+        before = self._owners.get(name, {})
         self._owners[name] = owners_of(inside, before)
         return namespace_loss(inside, found, installation=site.installation, own=own, agreed=agreed, before=before)
 

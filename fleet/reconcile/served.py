@@ -2,7 +2,7 @@
 
 A kind that is served no more took its objects along. An API server that has just started, or is behind, may leave one
 out for a moment, and a definition may stand there of which no version is served: a kind is surely gone where answers to
-questions some time apart agree, the last of them a fresh one, and no definition of its group is stored.
+questions some time apart agree, the last of them a fresh one, and no definition of it is stored.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fleet.core.documents import text_at
-from fleet.errors import KindNotServed
+from fleet.errors import ClusterError, Forbidden, KindNotServed
 from fleet.ports.kube import Catalog, ServedKind
+from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import Kind, UnitState, kind_of
 from fleet.reconcile.site import Site, serves
 
@@ -74,13 +75,26 @@ def _answer(catalog: Catalog, kind: Kind) -> tuple[ServedKind | None, bool]:
 
 
 async def _defined(site: Site, catalog: Catalog, missing: Collection[Kind]) -> set[Kind]:
-    """Those of these kinds of whose group a definition is stored, or of which that cannot be told (R5)."""
+    """Those of these kinds that a stored definition defines, or of which that cannot be told (R5).
+
+    Where a credential may not read definitions, the answers alone count.
+    """
     served = catalog.find(*_DEFINITION)
     if served is None:
         return set(missing) if catalog.is_unsure(*_DEFINITION) else set()
-    stored = await site.kube.list(served, metadata_only=True)
-    groups = {text_at(item, "metadata", "name").partition(".")[2] for item in stored.items}
-    return {kind for kind in missing if kind[0] in groups}
+    try:
+        stored = await site.kube.list(served, metadata_only=True)
+        names = [text_at(item, "metadata", "name") for item in stored.items]
+        groups = {group for group, _ in missing}
+        read = [await site.kube.get(served, "", name) for name in names if name.partition(".")[2] in groups]
+    except ENDS_SESSION:
+        raise
+    except Forbidden:
+        return set()
+    except ClusterError:
+        return set(missing)
+    defined = {(text_at(item, "spec", "group"), text_at(item, "spec", "names", "kind")) for item in read if item}
+    return {kind for kind in missing if kind in defined}
 
 
 def outdated(site: Site) -> list[Kind]:

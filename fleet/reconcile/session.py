@@ -179,6 +179,7 @@ class Session:
     async def _pass(self, unit: UnitState) -> None:
         site = self.site
         try:
+            await self._confirm(unit)
             if unit.desired is not None and isinstance(unit.desired.action, Detach):
                 leave = self._leave(unit)
                 if leave.blockers:
@@ -242,7 +243,6 @@ class Session:
             self._follow(kinds)
         if is_doubted(self.site, unit):
             await self._discover_anew(unit, told)
-        await self._confirm(unit)
         outcome = Outcome(leave, told, lambda left: leave_left(left, self._leave(unit), told, unit.desired))
         await self._passes.run(unit, outcome, self.site.claims)
         if stop := self.site.neighbours.stop(unit.name):
@@ -329,6 +329,9 @@ class Session:
             waiting.clear()
 
     async def _confirm(self, unit: UnitState) -> None:
+        """First of all: a unit that counts as confirmed asks no more, and then the word for it is over."""
+        if self._orders.mode is Mode.OBSERVE:
+            return
         if not unit.memory.confirmed and self._orders.is_confirmed(unit, self.site.identity):
             unit.memory = replace(unit.memory, confirmed=True)
             await self.site.journal.commit(JournalEntry(units=(unit.memory,)))

@@ -279,6 +279,22 @@ def test_custom_resources_that_others_own_are_one_thing_of_a_definition(shown: s
     assert covers(bound(shown), bound(now)) is covered
 
 
+def test_a_custom_resource_that_this_repo_wants_counts_by_its_name_whoever_owns_it() -> None:
+    shown = definition_loss(Inside("Gizmo", (item("a", ours=False, owners=("u-x",)),)), installation="acme")
+    wanted = item("b", owners=("u-x",))
+    now = definition_loss(Inside("Gizmo", (item("a", ours=False, owners=("u-x",)), wanted)), installation="acme")
+    assert not covers(shown.inside, now.inside)
+    assert "from this repo, not in this list: Gizmo b" in now.lines
+
+
+@pytest.mark.parametrize(("kind", "counted"), [("Deployment", 0), ("Gizmo", 1)])
+def test_what_an_owner_that_vanished_leaves_goes_only_while_its_kind_can_be_listed(kind: str, counted: int) -> None:
+    """Of an owner whose kind is served no more nobody knows whether it went, and its own may stay."""
+    parts = [Inside("Pod", (item("a", ours=False, owners=("u-gone",)),)), Inside("Deployment", (), group="apps")]
+    found = namespace_loss(parts, [], installation="acme", before={"u-gone": ("apps", kind)})
+    assert len(found.inside) == counted
+
+
 def stateful_set(when_deleted: str) -> dict[str, Any]:
     template = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "10Gi"}}}}
     policy = {"whenDeleted": when_deleted} if when_deleted else {}

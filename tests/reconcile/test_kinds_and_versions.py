@@ -11,7 +11,7 @@ from rig import config_map
 from simulated import SHOP, SimHub
 
 from fleet.core.status import Sync
-from fleet.errors import ServerFailed
+from fleet.errors import Forbidden, ServerFailed
 from fleet.ports.kube import Catalog, ObjectList, ServedKind
 from fleet.reconcile import served
 
@@ -231,3 +231,36 @@ async def test_a_kind_of_which_no_version_is_served_keeps_its_objects_while_its_
                 await asyncio.sleep(0.05)
         assert [row for row in (await first.journal.load()).rows if row.ref.kind == KIND]
         assert "Database" in first.units[unit].message
+
+
+class Limited(Mute):
+    """A cluster whose credential may not read definitions."""
+
+    async def discover(self, *, fresh: bool = False) -> Catalog:
+        return await self._kube.discover(fresh=fresh)
+
+    async def list(self, kind: ServedKind, **what: Any) -> ObjectList:
+        if kind.plural == "customresourcedefinitions":
+            raise Forbidden("it may not list definitions", next_step="fleet cluster grant")
+        return await self._kube.list(kind, **what)
+
+
+@pytest.mark.parametrize("limited", [False, True])
+async def test_a_kind_is_gone_though_another_one_of_its_group_is_there_and_definitions_may_not_be_read(
+    first: SimHub, monkeypatch: pytest.MonkeyPatch, *, limited: bool
+) -> None:
+    monkeypatch.setattr(served, "_SURELY_SECONDS", 1.0)
+    first.between = Limited if limited else first.between
+    other = definition("v1")
+    other["metadata"]["name"] = f"backups.{GROUP}"
+    other["spec"]["names"] = {"plural": "backups", "singular": "backup", "kind": "Backup", "listKind": "BackupList"}
+    for each in (definition("v1"), other):
+        first.cluster.create(each)
+    kept = [config_map(f"k{number}", SHOP) for number in range(9)]
+    unit = first.want("web", [database("v1"), config_map("b", SHOP), *kept])
+    async with first.worker():
+        await first.until_well(unit)
+        first.cluster.remove("apiextensions.k8s.io", "CustomResourceDefinition", "", NAME)
+        first.want("web", kept, commit="b")
+        await first.until_well(unit, seconds=60)
+    assert first.cluster.get("", "ConfigMap", SHOP, "b") is None

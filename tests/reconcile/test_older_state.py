@@ -110,6 +110,20 @@ async def test_a_word_that_waits_is_not_for_a_later_loss_nor_for_a_unit_that_nob
         await first.until_well(api)
 
 
+async def test_a_word_for_a_unit_that_waits_to_be_let_go_is_heard_for_good(first: SimHub) -> None:
+    """It asks no more from that pass on, and then the hub takes the word for used."""
+    web, _, first.journal = await left_behind(first)
+    first.want("web", [config_map("a", SHOP)], commit="a", permits=(), send=False)
+    first.send_desired()
+    async with first.worker():
+        await first.until(lambda: asks(first, web), "asked")
+        first.want("web", action=Detach("its objects move to another overlay"), send=False)
+        first.send_desired(recovered=first.shown())
+        await first.until(lambda: not asks(first, web), "heard")
+        memories = {memory.unit: memory for memory in (await first.journal.load()).units}
+        assert memories[web].confirmed
+
+
 async def test_an_earlier_data_directory_that_does_not_know_a_unit_yet_is_found_out_by_it(first: SimHub) -> None:
     await settled(first, "api", "b")
     earlier = copy.deepcopy(first.journal)
