@@ -10,7 +10,7 @@ from fleet.api.queries import CommitQuery
 from fleet.api.route import Call, Route
 from fleet.core.fleet import Severity, Unknown
 from fleet.core.ids import Revision, UnitName, short
-from fleet.core.status import Health, Sync
+from fleet.core.status import WELL, Sync
 from fleet.core.summaries import is_at_head, unit_summary
 from fleet.core.view import View
 from fleet.errors import SourceError
@@ -75,7 +75,7 @@ def _missing(view: View, now: float, later: frozenset[Revision] | None) -> Itera
         summary = unit_summary(view, name, now)
         is_there = (is_in_force and is_at_head(view, name)) or _holds(view, name, later)
         is_there = is_there and name not in view.kept
-        if is_there and summary.sync is Sync.SYNCED and summary.health is Health.HEALTHY:
+        if is_there and summary.sync is Sync.SYNCED and summary.health in WELL:
             continue
         waits = next((link.reason for link in summary.blocked_by), "")
         reason = waits or summary.message or f"{summary.sync}, {summary.health}"

@@ -26,7 +26,7 @@ from fleet.core.fold import ClusterSummary
 from fleet.core.ids import UnitName
 from fleet.core.renewal import CredentialState
 from fleet.core.results import Rendered
-from fleet.core.status import Blocker, Condition, Health, ObjectStatus, Sync
+from fleet.core.status import WELL, Blocker, Condition, ObjectStatus, Sync
 from fleet.core.summaries import (
     cluster_seen_at,
     cluster_summary,
@@ -137,7 +137,7 @@ def _ready_of(summary: ClusterSummary, since: float) -> ConditionOut:
     if summary.sync is Sync.UNKNOWN:
         status = "Unknown"
     else:
-        status = "True" if summary.sync is Sync.SYNCED and summary.health is Health.HEALTHY else "False"
+        status = "True" if summary.sync is Sync.SYNCED and summary.health in WELL else "False"
     return ConditionOut(
         type="Ready",
         status=status,
@@ -168,7 +168,7 @@ def overlay_out(view: View, overlay: Overlay, now: float) -> OverlayOut:
         status=OverlayStatus(
             units=len(names),
             synced=sum(1 for unit in found if unit.sync is Sync.SYNCED),
-            healthy=sum(1 for unit in found if unit.health is Health.HEALTHY),
+            healthy=sum(1 for unit in found if unit.health in WELL),
             at_head=sum(1 for unit in found if is_at_head(view, unit.unit)),
         ),
     )

@@ -12,6 +12,7 @@ from typing import Any
 from fleet.core.documents import Json
 from fleet.core.fleet import Unit
 from fleet.core.ids import short
+from fleet.core.status import WELL
 from fleet.values import dataclass, field
 
 NAME, VERSION = "newName", ("newTag", "digest")
@@ -129,7 +130,7 @@ class Standing:
     @property
     def is_proof(self) -> bool:
         """Whether it holds the commit's result and is well on it; anything else, also unknown, is none (R5)."""
-        return self.is_at_head and self.sync == "Synced" and self.health == "Healthy"
+        return self.is_at_head and self.sync == "Synced" and self.health in WELL
 
     @property
     def words(self) -> str:

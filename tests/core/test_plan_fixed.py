@@ -109,6 +109,20 @@ def test_what_a_server_takes_for_the_same_or_chooses_itself_is_not_told(
         assert fixed_changes(after, before) == (), "nor the other way round"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "path"),
+    [
+        (service(), service(clusterIP="10.0.0.1"), "spec.clusterIP"),
+        (claim(), claim(storageClassName="fast"), "spec.storageClassName"),
+    ],
+)
+def test_what_is_made_anew_for_a_change_is_told_also_where_the_server_may_have_chosen_the_same(
+    before: dict[str, Any], after: dict[str, Any], path: str
+) -> None:
+    assert fixed_changes(before, after, is_replaced=True) == (path,)
+    assert fixed_changes(after, before, is_replaced=True) == (), "what the server chose stays"
+
+
 def test_a_headless_service_that_says_so_no_more_stays_headless() -> None:
     assert fixed_changes(service(clusterIP="None"), service()) == ()
 

@@ -318,3 +318,22 @@ def test_a_comment_of_long_words_of_many_bytes_stays_within_its_limit(limit: int
     assert "more: `fleet validate` shows them" in text
     few = markdown_of(plan([], notes=("a", "b")), limit_bytes=limit)
     assert "shows them" not in few
+
+
+def test_clusters_of_one_overlay_on_which_the_same_comes_in_another_order_are_told_together() -> None:
+    """Names of their own put what is new before what differs on one cluster, and behind it on another."""
+    units = [
+        web(
+            result(config("b", namespace=overlay, a="1")),
+            result(config("b", namespace=overlay, a="2"), config(new, namespace=overlay, a=overlay + cluster)),
+            f"{overlay}@{cluster}",
+        )
+        for overlay in ("one", "two", "three", "four")
+        for cluster, new in (("eu-1", "a"), ("eu-2", "c"))
+    ]
+    text = folded(units)
+    assert "+ ConfigMap" in text
+    assert "~ ConfigMap" in text
+    for name, objects in in_json(units).items():
+        new = "a" if name.endswith("eu-1") else "c"
+        assert {one["object"]["name"] for one in objects} == {"b", new}

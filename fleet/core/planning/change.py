@@ -247,7 +247,9 @@ def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
     if is_renamed:  # the name is told apart from what made it change
         metadata: Document = {**mapping_at(before, "metadata"), "name": new.ref.name}
         before["metadata"] = metadata
-    fixed = fixed_changes(before, after) if new.options.hook is None and not is_renamed else ()
+    fixed: tuple[str, ...] = ()
+    if new.options.hook is None and not is_renamed:
+        fixed = fixed_changes(before, after, is_replaced=new.options.replace)
     left = _NOT_RECONCILED if not new.options.reconcile else _ONLY_IF_ABSENT if new.options.only_if_absent else ""
     if left:
         fixed = ()

@@ -47,20 +47,23 @@ _HEADLESS = "None"  # as a clusterIP: never given
 _CONTENT_KINDS = ("ConfigMap", "Secret")
 
 
-def fixed_changes(before: Document, after: Document) -> tuple[str, ...]:
-    """Paths that this kind never changes in place, and that two commits say otherwise."""
+def fixed_changes(before: Document, after: Document, *, is_replaced: bool = False) -> tuple[str, ...]:
+    """Paths that this kind never changes in place, and that two commits say otherwise.
+
+    is_replaced: the object is deleted and made anew for one: then one that only the later commit says counts as well.
+    """
     found = [
         ".".join(path)
         for path, default in _fields_of(after).items()
-        if _is_changed(path, _said(before, path, default), _said(after, path, default))
+        if _is_changed(path, _said(before, path, default), _said(after, path, default), is_replaced=is_replaced)
     ]
     if text_at(after, "kind") in _CONTENT_KINDS and not _group_of(after) and before.get("immutable") is True:
         found += _content_changes(before, after)
     return tuple(found)
 
 
-def _is_changed(path: _Path, was: Json, now: Json) -> bool:
-    if path in _GIVEN and (now is None or (was is None and now != _HEADLESS)):
+def _is_changed(path: _Path, was: Json, now: Json, *, is_replaced: bool) -> bool:
+    if path in _GIVEN and (now is None or (was is None and now != _HEADLESS and not is_replaced)):
         return False
     return was != now
 
