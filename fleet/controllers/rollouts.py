@@ -29,7 +29,7 @@ from fleet.core.quarantine import barred_again
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.rollout_news import news_of
-from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, carry_out
+from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, carry_out, is_behind
 from fleet.core.status import Blocker, Event, EventKind, Standing
 from fleet.core.steps import goes_by_itself, goes_by_steps, is_at_once
 from fleet.core.takeover import open_rows, settle, taken_back, with_release
@@ -127,12 +127,14 @@ class Rollouts:
     async def look(self) -> float | None:
         """Decide everything once; returns when time alone changes something, on the hub's clock."""
         operations = await self._state.operations(open_only=True, limit=10_000)
+        unheard: list[str] = []  # promotions: a step whose clusters were not heard yet may begin
         for row in reversed(operations):
             if (fleet := self._view.fleet) is None or row.id in self._view.passages.carried:
                 continue
             if row.kind == PROMOTE and self._is_deaf(fleet):
-                break  # a step whose clusters were not heard yet may begin; what was ordered since follows in its turn
-            await self._carry_out(row, fleet)
+                unheard.append(row.target)
+            elif not is_behind(row.kind, row.target, unheard, self._view.passages):
+                await self._carry_out(row, fleet)
         await self._histories.read(open_rows(self._view.passages) | {name.overlay for name in self._books.waiting})
         # From here until what was decided is released, nothing that is decided on can change.
         fleet, wall = self._view.fleet, self._wall()
@@ -146,7 +148,7 @@ class Rollouts:
             carried={name: ended for name, ended in kept.carried.items() if name in still_open},
             overrides={name: bound for name, bound in kept.overrides.items() if name in still_open},
         )
-        if self._is_deaf(fleet):
+        if unheard or self._is_deaf(fleet):  # what waits is carried out before anything goes on, though all spoke since
             self._started_at = self._clock()
             await self._end_carried(kept)
             return self._now() + DEAF_LOOK_SECONDS

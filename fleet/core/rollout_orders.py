@@ -6,7 +6,7 @@ that was killed amid it does not carry it out again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.approving import missing_of
@@ -225,6 +225,14 @@ def _is_to_begin(row: Row, changed: Mapping[ClusterName, UnitFact], facts: RowFa
         else fact.condition is not Condition.STOPPED
         for name, fact in changed.items()
     )
+
+
+def is_behind(kind: str, target: str, commits: Sequence[str], kept: Passages) -> bool:
+    """Whether an operation is about the rollout of one of these commits, so that it follows what these wait for."""
+    word = target.partition(" ")[0]
+    if kind != f"{PREFIX}rollback":
+        return kind.startswith(PREFIX) and any(one.startswith(word) or word.startswith(one) for one in commits)
+    return any(word in one.overlays and one.commit.startswith(tuple(commits)) for one in kept.all)
 
 
 def about_of(kind: str, target: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from controllers.rig import Brain
 from controllers.test_rollout_life import DEV, FIRST, cluster, fleet_file, last, web
 from controllers.test_rollouts import order, settle
+from hubworld import config_map, overlay
 
 from fleet.controllers.rollouts import CLOCK_SECONDS, DEAF_SECONDS, Rollouts
 from fleet.core.gates import Read, Verdict, Word
@@ -137,3 +138,78 @@ async def test_promote_is_carried_out_only_once_the_clusters_were_heard(brain: B
     assert not await again.state.operations(open_only=True, limit=9), "twin: once they are heard"
     assert last(again).paused is not None
     assert not last(again).rows[UNIT.overlay].passed
+
+
+async def paused(brain: Brain) -> tuple[str, str]:
+    """Web 2 is paused before its first step, and so is a commit of api; the hub was begun anew since."""
+    loop, clusters = Loop(brain), {path: text for name in (DEV, FIRST) for path, text in cluster(name).items()}
+    await brain.commit({**fleet_file(), **clusters, **web("1"), **api("1")})
+    await settle(brain, loop.rollouts)
+    commits: list[str] = []
+    for files in (web("2"), api("2")):
+        commits.append(brain.repo.commit(files))
+        await brain.commits.fetch_once()
+        await order(brain, "pause", commits[-1])
+        await loop.look()
+    first, second = commits
+    return first, second
+
+
+def api(value: str) -> dict[str, str]:
+    return overlay("overlays/api", {"api": config_map("api", value)})
+
+
+async def begun_again(brain: Brain) -> tuple[Brain, Loop]:
+    again = await brain.restart()
+    loop = Loop(again)
+    await again.commits.fetch_once()
+    await loop.rollouts.start()
+    return again, loop
+
+
+async def still_open(brain: Brain) -> set[str]:
+    return {f"{row.kind} {row.target}" for row in await brain.state.operations(open_only=True, limit=99)}
+
+
+async def test_a_promotion_that_waits_for_the_clusters_holds_back_no_order_of_another_commit(brain: Brain) -> None:
+    first, second = await paused(brain)
+    again, loop = await begun_again(brain)
+    await order(again, "promote", first)
+    await order(again, "abort", second)
+    await order(again, "abort", first[:9])
+    await order(again, "rollback", "web")
+    await order(again, "rollback", "api")
+    await loop.look()
+    twins = {f"rollout-promote {first}", f"rollout-abort {first[:9]}", "rollout-rollback web"}
+    assert await still_open(again) == twins, "what is about the same commit alone follows in its turn"
+    assert [one.outcome for one in again.view.passages.all if one.commit in (first, second)] == ["", "aborted"]
+    await again.answer()
+    await loop.look()
+    assert not await still_open(again)
+    await again.close()
+
+
+async def test_what_waits_behind_a_promotion_is_carried_out_before_anything_is_released(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = await paused(brain)
+    again, loop = await begun_again(brain)
+    await order(again, "resume", first)
+    await order(again, "promote", first)
+    await order(again, "pause", first[:9])
+    read, held = again.state.get_value, again.board.books.held[UNIT]
+
+    async def heard_meanwhile(key: str) -> str | None:
+        if key.startswith("courses/"):
+            await again.answer()
+        return await read(key)
+
+    monkeypatch.setattr(again.state, "get_value", heard_meanwhile)
+    await loop.look()
+    assert again.board.books.held[UNIT] == held, "it began before the pause was carried out"
+    await loop.look()
+    assert (await still_open(again), again.board.books.held[UNIT]) == (set(), held)
+    await order(again, "resume", first[:10])
+    await loop.look()
+    assert again.board.books.held[UNIT] != held, "twin: once a person lets it go on"
+    await again.close()
