@@ -456,7 +456,7 @@ async def test_a_confirmed_recovery_is_carried_out_once_git_was_read_and_not_bef
     moved.rename(again.repo.path)
     await again.commits.fetch_once()
     await again.orders.look()
-    assert again.board.standing.recovered == {"eu-1"}
+    assert set(again.board.standing.recovered) == {"eu-1"}
     await again.close()
 
 

@@ -17,7 +17,7 @@ from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Row
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
-from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Report, Standing, Sync, UnitReport
+from fleet.core.status import ASKS_RECOVERY, WELL, Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.core.steps import Stage
 from fleet.core.unit_facts import fact_of
 from fleet.errors import OwnedByOther
@@ -204,7 +204,7 @@ def test_what_nothing_is_written_to_is_neither_late_nor_free_whatever_is_known_o
     assert fact(NAMES[0], NEW, said).condition is Condition.HELD
     other = replace(said, blocked_by=(link(Standing.HELD, "cluster c0", "rival was there first"),))
     assert fact(NAMES[0], NEW, replace(other, reason=OwnedByOther.__name__)).condition is Condition.HELD
-    is_held = told is NEW and health is Health.HEALTHY
+    is_held = told is NEW and health in WELL
     assert fact(NAMES[0], NEW, other).condition is (Condition.HELD if is_held else Condition.BUSY), "twin: a hold alone"
 
 
