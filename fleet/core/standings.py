@@ -43,8 +43,8 @@ class Group:
 
     others: all that are neither there nor ready, with the reason in words; held: those left out that have a part of
     it, or get it as soon as a person decides; gone: those on their way that were there already, and cannot be reached;
-    missing: those of all clusters of the stage, changed or not, that are
-    not available; due: when the first of them is late, None for never.
+    missing: those of all clusters of the stage, changed or not, that are not available; due: when the first of them is
+    late, None for never.
     """
 
     there: list[ClusterName] = field(default_factory=list[ClusterName])

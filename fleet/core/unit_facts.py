@@ -15,6 +15,8 @@ from fleet.core.rollout_facts import Condition, UnitFact
 from fleet.core.status import WELL, Blocker, Health, Report, Standing, Sync, UnitReport, asks_recovery
 from fleet.errors import OwnedByOther
 
+_AS_SEEN = {**dict.fromkeys(WELL, Condition.WELL), Health.DEGRADED: Condition.BAD}  # before a release; all else: busy
+
 
 def judged_by(result: Result, held: Rendered | None, target: str | None) -> Result:
     """What a unit is judged by: its newest result; where there is none, the one that its rollout brought it already.
@@ -120,8 +122,7 @@ def _condition_of(
     if not released:
         if stop is not None and is_untouched:
             return Condition.STOPPED, stop.reason
-        words = {**dict.fromkeys(WELL, Condition.WELL), Health.DEGRADED: Condition.BAD}
-        return words.get(report.health, Condition.BUSY), why
+        return _AS_SEEN.get(report.health, Condition.BUSY), why
     if held is not None and report.bundle == held.bundle:  # all of it was applied: no link hides how it does
         # Where drift is only reported, it is no reason to stop a rollout.
         in_sync = report.sync is Sync.SYNCED or (report.sync is Sync.OUT_OF_SYNC and not unit.overlay.sync.self_heal)

@@ -48,8 +48,8 @@ _INSTANT_SECONDS = 1.0  # what took no longer to come says how things stand now
 _MUTE_WATCHES = 2  # so many that say nothing of what happened since are mute
 
 
-def is_before(version: str, than: str) -> bool:
-    """Whether a resourceVersion lies before another one (KEP-5504); also where either is no number."""
+def may_be_before(version: str, than: str) -> bool:
+    """Whether a resourceVersion lies before another one (KEP-5504), or may: where either is no number."""
     place, bound = version_place(version), version_place(than)
     return version != than if place is None or bound is None else place < bound
 
@@ -150,7 +150,7 @@ class Reflector:
             is_undone, now = last.is_there, "not there"
         else:
             version = text_at(found, "metadata", "resourceVersion")
-            is_undone, now = is_before(version, last.version), f"at {version}"
+            is_undone, now = may_be_before(version, last.version), f"at {version}"
         if is_undone:
             why = f"{last.name} is {now}, and its change at {last.version} was seen"
             raise self._expired("the cluster's history went back", why)
@@ -186,7 +186,7 @@ class Reflector:
         if newest == self._version:
             self._told_at = asked_at
             return True
-        if is_before(newest, self._version):
+        if may_be_before(newest, self._version):
             why = f"it ends before {self._version}"
             raise self._expired("the cluster's history went back", why)
         # The server knows of it only since it was asked: the next watch says so, at its end at the latest.
@@ -252,7 +252,7 @@ class Reflector:
     def _paid(self, seen: Changed | Removed | Proved) -> Changed | Removed | Proved:
         """An event, unless it is from before what was to come by now; raises WatchSilent."""
         owed, until = self._owed
-        if owed and not is_before(seen.resource_version, owed):
+        if owed and not may_be_before(seen.resource_version, owed):
             self._owed = ("", float("inf"))
         elif self._clock() >= until:
             raise self._silent(f"events come, but none from {owed}, {self._limits.silence_seconds:g} s old, or later")
@@ -298,7 +298,7 @@ class Reflector:
                 raise self._invalid("an event is of no known type")
 
     def _bookmark(self, version: str) -> Proved:
-        if is_before(version, self._version):
+        if may_be_before(version, self._version):
             raise self._expired("the cluster's history went back", f"a bookmark says {version} after {self._version}")
         return Proved(version)
 

@@ -433,10 +433,6 @@ class UnitPass:
             (row := unit.rows.get(s.wanted.ref)) is None or row.desired != s.wanted.digest for s in steps
         ) or any(s.wanted.ref in unit.troubles for s in steps)
 
-    def _is_applied(self, unit: UnitState, item: Wanted) -> bool:
-        row = unit.rows.get(item.ref)
-        return row is not None and row.desired == item.digest and item.ref not in unit.troubles
-
     async def _settle(self, unit: UnitState, plan: UnitPlan, outcome: Outcome) -> None:
         """Everything is applied: prune, then remember the bundle."""
         site, told = self._site, outcome.told

@@ -15,7 +15,7 @@ from fleet.errors import CredentialRefused
 from fleet.inventory.yamlfile import read_documents
 from fleet.kube.access import FixedAccess
 from fleet.kube.kubeconfig import Trust, access_from, read_kubeconfig
-from fleet.kube.reflector import is_before
+from fleet.kube.reflector import may_be_before
 from fleet.kube.yamltree import read_yaml
 from fleet.render.kustomization import read_kustomization
 from fleet.render.parse import documents
@@ -132,11 +132,11 @@ def test_a_path_with_a_zero_byte_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_resource_version_of_thousands_of_digits_is_compared() -> None:
-    assert is_before("9" * 5000, "1" + "0" * 5000)
-    assert not is_before("1" + "0" * 5000, "9" * 5000)
-    assert is_before("0009", "10")
-    assert not is_before("10", "0010")
-    assert is_before("٣", "10"), "no number to a server: another history"
+    assert may_be_before("9" * 5000, "1" + "0" * 5000)
+    assert not may_be_before("1" + "0" * 5000, "9" * 5000)
+    assert may_be_before("0009", "10")
+    assert not may_be_before("10", "0010")
+    assert may_be_before("٣", "10"), "no number to a server: another history"
 
 
 @pytest.mark.parametrize("text", ["9" * 60_000 + "x", "9" * 60_000, "1." + "9" * 60_000 + "x"])

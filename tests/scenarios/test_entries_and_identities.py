@@ -182,13 +182,17 @@ async def test_an_entry_that_left_unreached_does_not_stop_the_one_that_took_its_
         assert world.writes(before) == {name: ["patch configmaps one"] for name in ("eu-1", "us-1")}
 
 
+@pytest.mark.parametrize("usable", [True, False])
 async def test_a_cluster_that_git_gives_to_one_entry_gets_nothing_of_another_that_reaches_it_first(
-    world: HubWorld,
+    world: HubWorld, *, usable: bool
 ) -> None:
+    """Also where the entry cannot be used itself: its name is there twice."""
     files, identity = first_commit(), world.sim.cluster("eu-1").identity
     give(world, "eu-9", "eu-1")
+    mine = cluster_file("eu-1", identity=identity, connection="{credential: not-given-yet}")
+    places = ("clusters/eu-1.yaml",) if usable else ("clusters/eu-1.yaml", "clusters/twice.yaml")
     world.commit({
-        "clusters/eu-1.yaml": cluster_file("eu-1", identity=identity, connection="{credential: not-given-yet}"),
+        **dict.fromkeys(places, mine),
         "clusters/eu-9.yaml": cluster_file("eu-9"),
         "clusters/us-1.yaml": files["clusters/us-1.yaml"],
         **overlay("overlays/web", {"ns": namespace("shop"), "one": config_map("one", "1", "shop")}),
@@ -205,31 +209,9 @@ async def test_a_cluster_that_git_gives_to_one_entry_gets_nothing_of_another_tha
         status, problem = await world.call("POST", "/api/v1/clusters/eu-9:acceptIdentity", body)
         assert (status, problem["title"]) == (422, "this identity belongs to eu-1")
         assert set(world.writes(before, own_only=False)) == {"us-1"}
-
-
-async def test_a_cluster_that_an_entry_names_which_cannot_be_used_gets_nothing_of_another_that_reaches_it(
-    world: HubWorld,
-) -> None:
-    files, identity = first_commit(), world.sim.cluster("eu-1").identity
-    give(world, "eu-9", "eu-1")
-    world.commit({
-        **dict.fromkeys(("clusters/eu-1.yaml", "clusters/twice.yaml"), cluster_file("eu-1", identity=identity)),
-        "clusters/eu-9.yaml": cluster_file("eu-9"),
-        "clusters/us-1.yaml": files["clusters/us-1.yaml"],
-        **overlay("overlays/web", {"ns": namespace("shop"), "one": config_map("one", "1", "shop")}),
-    })  # fmt: skip
-    before = world.marks()
-    async with world.run():
-        refused = await world.until(
-            lambda: (seen := world.opened.view.clusters.get(ClusterName("eu-9"))) and seen.reason and seen, "refused"
-        )
-        assert (refused.reason, "entry eu-1" in refused.message) == ("IdentityMismatch", True)
-        await world.until(lambda: is_well(world, "web@us-1"), "the other cluster")
-        body = {"identity": identity, "reason": "it answers"}
-        assert (await world.call("POST", "/api/v1/clusters/eu-9:acceptIdentity", body))[0] == 422
-        assert set(world.writes(before, own_only=False)) == {"us-1"}
-        world.commit({"clusters/eu-1.yaml": None, "clusters/twice.yaml": None})  # then it is eu-9 that this cluster is
-        await world.until(lambda: is_well(world, "web@eu-9"), "the only entry that reaches it")
+        if not usable:
+            world.commit(dict.fromkeys(places))  # then it is eu-9 that this cluster is
+            await world.until(lambda: is_well(world, "web@eu-9"), "the only entry that reaches it")
 
 
 async def test_an_entry_that_is_known_goes_on_whatever_one_says_that_cannot_be_used(world: HubWorld) -> None:

@@ -216,9 +216,8 @@ def _group(bucket: Sequence[UnitChange], letter: str) -> ChangeGroup:
 def _matched(lead: UnitChange, unit: UnitChange) -> Sequence[ObjectChange]:
     """A unit's objects, each at the place of the one of the first unit to which the same happens.
 
-    Their names may put them into another order, also on another cluster of one overlay.
-
-    New ones with other contents than those of the first unit are taken in the order of their names.
+    Their names may put them into another order, also on another cluster of one overlay. New ones with other contents
+    than those of the first unit are taken in the order of their names.
     """
     if _shape(unit) == _shape(lead):
         return unit.objects
