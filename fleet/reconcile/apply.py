@@ -41,7 +41,7 @@ from fleet.errors import (
 )
 from fleet.ports.kube import Answer, May, ServedKind
 from fleet.ports.worker import JournalEntry
-from fleet.reconcile.judging import live_after
+from fleet.reconcile.judging import as_done, live_after
 from fleet.reconcile.memory import Live, Trouble, UnitState
 from fleet.reconcile.reading import beyond_team
 from fleet.reconcile.site import UNKNOWN_RESULT, Site, outcome_of, serves
@@ -143,8 +143,10 @@ class Applier:
         rules = site.rules(unit, ref)
         new = recorded_after(row, body.document, live, wanted.digest, rules=rules, key=site.key, at=site.wall())
         site.put_row(unit, new)
-        site.journal.jot(JournalEntry(put=(new,)))
         seen = site.see(unit, ref, live)
+        new = as_done(new, seen)
+        site.put_row(unit, new)
+        site.journal.jot(JournalEntry(put=(new,)))
         return seen.comparable or self._agreed(unit, wanted, seen)
 
     def _agreed(self, unit: UnitState, wanted: Wanted, seen: Live) -> bool:
@@ -341,9 +343,12 @@ class Applier:
         )
         site.put_row(unit, new)
         if new.fingerprint:
-            site.put_live(ref, live_after(new, answer.object, site.health_rules(unit), at=new.since))
+            live = live_after(new, answer.object, site.health_rules(unit), at=new.since)
+            site.put_live(ref, live)
         else:
-            site.see(unit, ref, answer.object)
+            live = site.see(unit, ref, answer.object)
+        new = as_done(new, live)
+        site.put_row(unit, new)
         site.changed_rows.append(new)
         if answer.warnings:
             unit.warnings[ref] = answer.warnings

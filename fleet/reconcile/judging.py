@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from fleet.core.documents import Document, documents_at, mapping_at, text_at
 from fleet.core.fingerprint import SyncState, judge_sync
@@ -93,6 +94,12 @@ def quiet_live(row: Row) -> Live:
         health=_CURRENT,
         changed_at=row.since,
     )
+
+
+def as_done(row: Row, live: Live) -> Row:
+    """The row; where a Job that was applied has completed, it is done for its digest: it may vanish (section 6.6)."""
+    is_applied_job = row.ref.group == "batch" and row.ref.kind == "Job" and row.state is RowState.APPLIED
+    return replace(row, state=RowState.DONE) if is_applied_job and live.own_health.health is Health.HEALTHY else row
 
 
 def sync_of(row: Row | None, desired: Digest, live: Live | None, verdicts: Collection[str]) -> SyncState:

@@ -12,12 +12,12 @@ from fleet.core.documents import Document
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import Mark
 from fleet.core.record import RowState
-from fleet.core.status import EventKind, Health, Kstatus
+from fleet.core.status import EventKind, Kstatus
 from fleet.errors import Conflict, ImmutableField, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import is_before, live_of
+from fleet.reconcile.judging import as_done, is_before, live_of
 from fleet.reconcile.memory import Kind, KindView, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.observe import News, Sight
 from fleet.reconcile.site import Site
@@ -173,18 +173,11 @@ class Sightings:
         return not view.unknown
 
     def _note_done(self, unit: UnitState, ref: ObjectRef, live: Live | None) -> None:
-        """A Job that completed is done for its digest: it may vanish (design, section 6.6)."""
         row = unit.rows.get(ref)
-        if (
-            ref.kind != "Job"
-            or ref.group != "batch"
-            or live is None
-            or row is None
-            or row.state is not RowState.APPLIED
-        ):
+        if row is None or live is None:
             return
-        if live.own_health.kstatus is Kstatus.CURRENT and live.own_health.health is Health.HEALTHY:
-            done = replace(row, state=RowState.DONE)
+        done = as_done(row, live)
+        if done is not row:
             self._site.put_row(unit, done)
             self._site.journal.jot(JournalEntry(put=(done,)))
 

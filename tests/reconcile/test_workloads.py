@@ -136,6 +136,35 @@ async def test_a_job_that_completed_and_vanished_is_done(hub: Hub, plane: Contro
         await hub.until_well(unit)
 
 
+@pytest.mark.parametrize("by_hand", [False, True], ids=["by-commit", "by-hand"])
+async def test_a_job_that_completed_stays_done_when_only_a_label_of_it_is_written(
+    hub: Hub, plane: ControlPlane, place: str, by_hand: bool
+) -> None:
+    client, path = plane.client(), f"/apis/batch/v1/namespaces/{place}/jobs/once"
+    unit = hub.want("web", [labelled(job("once", place), "1"), config_map("c", place)])
+    async with hub.worker():
+        await hub.until_well(unit, seconds=40)
+        uid = client.get(path)["metadata"]["uid"]
+        if by_hand:
+            client.merge(path, {"metadata": {"labels": {"v": "hand"}}})
+            await hub.until(lambda: hub.told(EventKind.HEALED), "healed")
+        else:
+            hub.want("web", [labelled(job("once", place), "2"), config_map("c", place)], commit="b")
+        await hub.until_well(unit)
+        live = client.get(path)["metadata"]
+        assert (live["uid"], live["labels"]["v"]) == (uid, "1" if by_hand else "2")
+        client.delete(path, propagationPolicy="Background")
+        await asyncio.to_thread(client.wait, path, lambda seen: not seen)
+        await hub.until(lambda: hub.object(unit, "Job", "once").message == "ended, and removed itself", "done")
+        await hub.until_well(unit)
+        assert not client.exists(path)
+
+
+def labelled(document: dict[str, Any], value: str) -> dict[str, Any]:
+    document["metadata"]["labels"] = {"v": value}
+    return document
+
+
 def widgets(group: str) -> dict[str, Any]:
     """A definition of Widgets."""
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
