@@ -1,7 +1,7 @@
 """Why a workload is not healthy: the worst trouble among its pods, the newest ones first, in words.
 
 A crash loop, an image that cannot be pulled, or a pod that stays unschedulable makes the workload Degraded at once,
-long before its own conditions give up.
+long before its own conditions give up. A pod that ended (evicted, or one of a Job's tries) only explains a failure.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fleet.values import dataclass
 
 UNSCHEDULABLE_SECONDS = 30.0
 _REVISION = "deployment.kubernetes.io/revision"
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _PULL = frozenset({"ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"})
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _PULL_TRIES = re.compile(r'\ABack-off pulling image "[^"]*"(: )?')  # says nothing that "cannot pull" does not
@@ -35,6 +36,7 @@ class Cause:
     restarts: int = 0
     last_words: str = ""  # the last line of the termination message
     image: str = ""
+    has_ended: bool = False  # the pod; others may have taken its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class _Trouble:
     restarts: int = 0
     last_words: str = ""
     image: str = ""
+    has_ended: bool = False
 
 
 def judge_cause(
@@ -96,6 +99,7 @@ def judge_cause(
             restarts=trouble.restarts,
             last_words=trouble.last_words,
             image=trouble.image,
+            has_ended=trouble.has_ended,
         )
     )
 
@@ -103,6 +107,8 @@ def judge_cause(
 def with_cause(health: ObjectHealth, cause: Cause | None) -> ObjectHealth:
     """The workload's health with its cause: Degraded at once, unless the workload itself is well or being deleted."""
     if cause is None or health.kstatus not in (Kstatus.IN_PROGRESS, Kstatus.FAILED):
+        return health
+    if cause.has_ended and health.kstatus is not Kstatus.FAILED:
         return health
     return ObjectHealth(Kstatus.FAILED, Health.DEGRADED, cause.reason, cause.message)
 
@@ -133,7 +139,10 @@ def _pods_of(
     owned = [pod for pod in pods if _owned_by(pod, uid)]
     revision = text_at(workload, "status", "updateRevision") if kind == "StatefulSet" else ""
     if kind == "DaemonSet":
-        generation = str(number_at(workload, "metadata", "generation"))
+        # Not every change of the spec is one of the template.
+        generation = text_at(workload, "metadata", "annotations", _TEMPLATE_GENERATION) or str(
+            number_at(workload, "metadata", "generation")
+        )
         label = "pod-template-generation"
         old = [pod for pod in owned if text_at(pod, "metadata", "labels", label) not in ("", generation)]
         return [pod for pod in owned if pod not in old], old
@@ -175,18 +184,20 @@ def _trouble_of(pod: Document) -> _Trouble | None:
         *documents_at(pod, "status", "initContainerStatuses"),
         *documents_at(pod, "status", "containerStatuses"),
     ]
-    troubles = [trouble for status in statuses if (trouble := _trouble_of_container(status, pod)) is not None]
-    if troubles:
-        return min(troubles, key=lambda trouble: trouble.severity)
     if text_at(pod, "status", "phase") == "Failed":
-        reason = text_at(pod, "status", "reason") or "PodFailed"
-        ends = [end for status in statuses if (end := mapping_at(status, "state", "terminated"))]
-        words = _line(text_at(pod, "status", "message") or (text_at(ends[0], "message") if ends else ""))
-        if ends:
-            code = number_at(ends[0], "exitCode")
-            return _Trouble(1, reason, f"failed, exit {code}", exit_code=code, last_words=words)
-        return _Trouble(1, reason, "failed", last_words=words or reason)
-    return None
+        return _ended(pod, statuses)
+    troubles = [trouble for status in statuses if (trouble := _trouble_of_container(status, pod)) is not None]
+    return min(troubles, key=lambda trouble: trouble.severity, default=None)
+
+
+def _ended(pod: Document, statuses: Sequence[Document]) -> _Trouble:
+    reason = text_at(pod, "status", "reason") or "PodFailed"
+    ends = [end for status in statuses if (end := mapping_at(status, "state", "terminated"))]
+    words = _line(text_at(pod, "status", "message") or (text_at(ends[0], "message") if ends else ""))
+    if ends:
+        code = number_at(ends[0], "exitCode")
+        return _Trouble(3, reason, f"failed, exit {code}", exit_code=code, last_words=words, has_ended=True)
+    return _Trouble(3, reason, "failed", last_words=words or reason, has_ended=True)
 
 
 def _trouble_of_container(status: Document, pod: Document) -> _Trouble | None:

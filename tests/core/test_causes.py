@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from fleet.core.causes import judge_cause, with_cause
-from fleet.core.health import ObjectHealth
+from fleet.core.health import ObjectHealth, judge_health
 from fleet.core.status import Health, Kstatus
 
 NOW = 1795600800.0  # 2026-11-25T10:00:00Z
 DEPLOYMENT: dict[str, Any] = {"kind": "Deployment", "metadata": {"name": "web", "uid": "d"}}
+JOB: dict[str, Any] = {"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "m", "uid": "j"}}
 PROGRESSING = ObjectHealth(Kstatus.IN_PROGRESS, Health.PROGRESSING, "LessAvailable", "0 of 1 pods available")
 
 
@@ -44,6 +45,11 @@ def crash(code: int = 1, message: str = "", restarts: int = 5, reason: str = "Er
             }
         ]
     }
+
+
+def ended(code: int, message: str = "", restarts: int = 0) -> dict[str, Any]:
+    end = {"terminated": {"exitCode": code, "message": message}}
+    return {"phase": "Failed", "containerStatuses": [{"name": "app", "restartCount": restarts, "state": end}]}
 
 
 def waiting(reason: str, message: str = "") -> dict[str, Any]:
@@ -180,16 +186,38 @@ def test_stateful_sets_and_daemon_sets_tell_new_pods_by_their_revision() -> None
     assert message_of(old, new, workload=daemon) == "new pod crashes, exit 1 (1 old pod serves)"
 
 
-def test_a_failed_pod_of_a_job_is_told() -> None:
-    job = {"kind": "Job", "metadata": {"uid": "j"}}
-    ended = {
-        "containerStatuses": [
-            {"name": "app", "restartCount": 0, "state": {"terminated": {"exitCode": 3, "message": "no table"}}}
-        ]
-    }
-    assert (
-        message_of(pod("m", "j", status={"phase": "Failed", **ended}), workload=job) == "pod failed, exit 3: no table"
-    )
+def test_a_daemon_set_whose_strategy_changed_still_has_new_pods() -> None:
+    notes = {"deprecated.daemonset.template.generation": "1"}
+    daemon = {"kind": "DaemonSet", "metadata": {"uid": "s", "generation": 2, "annotations": notes}}
+    new = pod("a", "s", status=crash(), **{"pod-template-generation": "1"})
+    assert message_of(new, workload=daemon) == "pod crashes, exit 1"
+
+
+def test_a_failed_job_names_its_pod() -> None:
+    cause = cause_of(pod("m", "j", status=ended(3, "no table")), workload=JOB).cause
+    assert cause.message == "pod failed, exit 3: no table"
+    failed = with_cause(judge_health({**JOB, "status": {"conditions": [{"type": "Failed", "status": "True"}]}}), cause)
+    assert (failed.kstatus, failed.reason, failed.message) == (Kstatus.FAILED, "PodFailed", cause.message)
+
+
+def test_a_job_that_tries_again_is_not_degraded() -> None:
+    running = {**JOB, "status": {"startTime": "2026-11-25T09:59:00Z", "active": 1, "failed": 1}}
+    tries = [pod("m-1", "j", status=ended(1, "db not up yet")), pod("m-2", "j")]
+    health = judge_health(running)
+    assert with_cause(health, cause_of(*tries, workload=running).cause) == health
+
+
+@pytest.mark.parametrize("reason", ["Evicted", "NodeShutdown", "Preempting"])
+def test_a_pod_that_its_node_put_out_does_not_degrade_what_took_its_place(reason: str) -> None:
+    gone = pod("new-1", "new", status={**ended(137, restarts=3), "reason": reason})
+    assert with_cause(PROGRESSING, cause_of(gone, pod("new-2", "new", ready=True)).cause) == PROGRESSING
+
+
+def test_a_pod_that_ended_does_not_hide_one_that_cannot_run() -> None:
+    gone = pod("new-1", "new", status={"phase": "Failed", "reason": "Evicted"})
+    stuck = pod("new-2", "new", status=unschedulable("2026-11-25T09:59:00Z"))
+    assert with_cause(PROGRESSING, cause_of(gone, stuck).cause).reason == "Unschedulable"
+    assert with_cause(PROGRESSING, cause_of(gone, pod("new-2", "new", status=crash())).cause).health is Health.DEGRADED
 
 
 def test_control_characters_and_length_of_last_words_are_bounded() -> None:
