@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 
 from aiohttp import web
-from aiohttp_sse import sse_response
+from aiohttp_sse import EventSourceResponse, sse_response
 
 from fleet.access.policy import Role
 from fleet.api.rollouts import RolloutOut, rollout_out
@@ -74,7 +74,7 @@ async def _stream(call: Call) -> web.StreamResponse:
         raise RequestInvalid(
             f"{STREAMS_LIMIT} streams are open already", next_step="close some, or poll /api/v1/events"
         )
-    async with _open_streams, sse_response(call.request) as response:
+    async with _open_streams, sse_response(call.request, send_timeout=SLOW_SECONDS) as response:
         last = int(after) if after else await _newest(call)
         told: dict[str, str] = {}
         while response.is_connected():
@@ -85,19 +85,27 @@ async def _stream(call: Call) -> web.StreamResponse:
             heard = call.parts.bells.news.count
             rows = await call.parts.state.events(after=last, limit=PAGE)
             for row in rows:
-                async with asyncio.timeout(SLOW_SECONDS):
-                    await response.send(
-                        event_out(row).model_dump_json(by_alias=True), id=str(row.id), event=row.event.kind
-                    )
+                text = event_out(row).model_dump_json(by_alias=True)
+                if not await _is_sent(response, text, event=row.event.kind, id=str(row.id)):
+                    return response
                 last = row.id
             for commit, (key, text) in _rollouts.of(call.parts.view, call.parts.wall()).items():
                 if told.get(commit) != key:
-                    async with asyncio.timeout(SLOW_SECONDS):
-                        await response.send(text, event="rollout")
+                    if not await _is_sent(response, text, event="rollout"):
+                        return response
                     told[commit] = key
             if not rows:
                 await _wait_for_news(call.parts.bells.news, heard)
     return response
+
+
+async def _is_sent(response: EventSourceResponse, text: str, *, event: str, id: str | None = None) -> bool:
+    """False where the reader is gone, or took so long that its connection was cut."""
+    try:
+        await response.send(text, id=id, event=event)
+    except (TimeoutError, ConnectionResetError):
+        return False
+    return True
 
 
 async def _newest(call: Call) -> int:

@@ -6,11 +6,16 @@ import asyncio
 import hashlib
 import hmac
 import json
+import socket
 import time
+from urllib.parse import urlsplit
 
 import pytest
 from api.conftest import SECRET, Api
+from structlog.testing import capture_logs
 
+from fleet import telemetry
+from fleet.api import stream
 from fleet.core.ids import ClusterName
 from fleet.core.status import Event, EventKind
 
@@ -145,6 +150,32 @@ async def test_a_revoked_token_ends_its_stream_within_five_seconds(api: Api) -> 
         await api.call("DELETE", "/api/v1/tokens/t-viewer")
         assert await lines(answer, 1) == []
         assert time.monotonic() - began <= 5
+
+
+async def test_a_stream_whose_reader_takes_nothing_ends_and_is_no_bug(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def streams_that_ended() -> dict[str, float]:
+        samples = [each for metric in telemetry.HTTP_REQUESTS.collect() for each in metric.samples]
+        return {
+            each.labels["code"]: each.value
+            for each in samples
+            if each.labels["route"] == "/api/v1/stream" and each.name.endswith("_total")
+        }
+
+    monkeypatch.setattr(stream, "SLOW_SECONDS", 0.2)
+    await tell(api, *["x" * (1 << 20)] * 16)  # more than the kernel keeps for a reader
+    before, place, loop = streams_that_ended(), urlsplit(api.url), asyncio.get_running_loop()
+    ask = f"GET /api/v1/stream HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {api.keys['viewer']}\r\nLast-Event-ID: 0"
+    with capture_logs() as logs, socket.socket() as taker:
+        taker.setblocking(False)
+        await loop.sock_connect(taker, (place.hostname, place.port))
+        await loop.sock_sendall(taker, f"{ask}\r\n\r\n".encode())
+        async with asyncio.timeout(20):
+            while streams_that_ended() == before:
+                await asyncio.sleep(0.01)
+    assert streams_that_ended() == {**before, "200": before.get("200", 0.0) + 1}
+    assert logs == []
 
 
 # The webhook

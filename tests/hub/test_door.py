@@ -1,16 +1,21 @@
-"""Connections to the API: a limit on how many, and on how long the head of a request may take."""
+"""Connections to the API: a limit on how many, on how long the head of a request may take, and on who takes nothing."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiohttp import web
 
 from fleet.hub.door import Door
 
 ASK = b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n"
+ASK_MUCH = b"GET /much HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n"
+ASK_SOME = b"GET /some HTTP/1.1\r\nHost: hub\r\n\r\n"
+MUCH_BYTES = 16 << 20  # more than the kernel keeps for a reader
 
 
 @asynccontextmanager
@@ -20,7 +25,15 @@ async def served(**limits: float) -> AsyncIterator[tuple[int, Door]]:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text="well")
 
+    async def much(_: web.Request) -> web.Response:
+        return web.Response(body=bytes(MUCH_BYTES))
+
+    async def some(_: web.Request) -> web.Response:
+        return web.Response(body=bytes(40_000))
+
     app.router.add_get("/", answer)
+    app.router.add_get("/much", much)
+    app.router.add_get("/some", some)
     runner = web.AppRunner(app)
     await runner.setup()
     assert runner.server is not None
@@ -88,3 +101,40 @@ async def test_a_head_in_pieces_and_a_long_life_after_it_are_fine() -> None:
         async with asyncio.timeout(20):
             assert (await reader.readline()).strip() == b"HTTP/1.1 200 OK"
         writer.close()
+
+
+async def with_window(port: int, asked: bytes, window_bytes: int) -> socket.socket:
+    taker = socket.socket()
+    taker.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
+    taker.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(taker, ("127.0.0.1", port))
+    await loop.sock_sendall(taker, asked)
+    return taker
+
+
+@pytest.mark.parametrize("asked", [ASK_MUCH, ASK_SOME * 500], ids=["one large answer", "many small ones"])
+async def test_a_reader_that_takes_nothing_is_cut_and_the_next_guest_comes_in(asked: bytes) -> None:
+    async with served(most=1, taking_seconds=0.2) as (port, door):
+        taker = await with_window(port, asked, 2048)
+        async with asyncio.timeout(20):
+            while door.open == 0:
+                await asyncio.sleep(0.01)
+            while door.open == 1:
+                await asyncio.sleep(0.01)
+        line, _, writer = await said(port, ASK)
+        assert line == b"HTTP/1.1 200 OK"
+        writer.close()
+        taker.close()
+
+
+async def test_a_reader_that_takes_little_by_little_gets_its_whole_answer() -> None:
+    async with served(taking_seconds=1.0) as (port, _):
+        taker = await with_window(port, ASK_MUCH, 1 << 17)
+        taken, loop = 0, asyncio.get_running_loop()
+        async with asyncio.timeout(60):
+            while piece := await loop.sock_recv(taker, 1 << 18):
+                taken += len(piece)
+                await asyncio.sleep(3.0 * len(piece) / MUCH_BYTES)  # the claim itself: three times the limit in all
+        assert taken > MUCH_BYTES
+        taker.close()
