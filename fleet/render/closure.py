@@ -34,15 +34,17 @@ from fleet.render.kustomization import (
 )
 from fleet.render.remote import is_remote_file, is_repository, looks_remote
 from fleet.render.tree import CommitTree, EscapesCommit, Place, What
+from fleet.render.workers import copy_of
 
 _REMEMBERED_FILES = 20_000
+_FILE_LIMIT_BYTES = 1 << 20  # as for files of the inventory: both are parsed by the hub itself
 
 
 class Reader:
-    """Kustomization files read before, by Git object id: a commit's unchanged files are never parsed again."""
+    """Kustomization files read before, by Git object id: a file is parsed once, whether it can be used or not."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], Kustomization] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Kustomization | FleetError] = OrderedDict()
 
     def kustomization(self, tree: CommitTree, path: str) -> Kustomization:
         """Raises DocumentInvalid (without the file's name)."""
@@ -56,11 +58,22 @@ class Reader:
         key = (tree.entries[path].oid, field_name)
         found = self._known.get(key)
         if found is None:
-            raw = tree.snapshot.read(path)
-            found = self._known[key] = read_plugins(raw, field_name) if field_name else read_kustomization(raw)
+            found = self._known[key] = _parsed(tree.snapshot.read(path), field_name)
             if len(self._known) > _REMEMBERED_FILES:
                 self._known.popitem(last=False)
+        if isinstance(found, FleetError):
+            raise copy_of(found)
         return found
+
+
+def _parsed(raw: bytes, field_name: str) -> Kustomization | FleetError:
+    if len(raw) > _FILE_LIMIT_BYTES:
+        what = f"the file has {len(raw)} bytes, the limit is {_FILE_LIMIT_BYTES}"
+        return DocumentInvalid(what, next_step="put parts of it into files or bases that it names")
+    try:
+        return read_plugins(raw, field_name) if field_name else read_kustomization(raw)
+    except DocumentInvalid as error:
+        return copy_of(error)  # without its trace, which holds all that was parsed
 
 
 def read_closure(

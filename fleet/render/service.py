@@ -213,7 +213,7 @@ class Renderer:
             self._reader = self._reader or Reader()
             charts = self._helm is not None
             closure = read_closure(tree, self._reader, request.path, request.components, charts=charts)
-        if closure.error is None:  # an error may pass
+        if closure.error is None or closure.error.retry is not Retry.SOON:
             read[place] = closure
         if remember:
             self._index.ask(request)

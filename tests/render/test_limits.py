@@ -14,7 +14,7 @@ import pytest
 from render.world import SMALL, commit
 
 from fleet.core.ids import Digest
-from fleet.errors import RenderTimeout, RenderTooLarge, ResourceMissing
+from fleet.errors import DocumentInvalid, RenderTimeout, RenderTooLarge, ResourceMissing
 from fleet.ports.render import RenderRequest
 from fleet.render.limits import HubGone, RunLimits, run_limited
 from fleet.render.service import Renderer
@@ -147,6 +147,44 @@ async def test_an_input_beyond_its_limits_is_not_read_to_its_end(make_renderer: 
     assert len(parts.keys() & set(large.reads)) < 200
     assert len((await make_renderer().render(large, RenderRequest("app"))).objects) == 1
     assert parts.keys() <= set(large.reads)
+
+
+def of_clusters(count: int) -> list[RenderRequest]:
+    return [RenderRequest("app", facts=b'{"name":"eu-%d"}' % number) for number in range(count)]
+
+
+async def test_a_kustomization_beyond_its_limit_is_refused_unparsed(make_renderer: Callable[..., Renderer]) -> None:
+    padding = "# a remark\n" * (2 * MIB // 11)
+    large = commit({**SMALL, "app/kustomization.yaml": padding + "resources: [\n", **moved(SMALL, "other")})
+    renderer = make_renderer()
+    for request in of_clusters(20):
+        with pytest.raises(DocumentInvalid, match=f"the limit is {MIB}") as caught:
+            await renderer.render(large, request)
+        assert caught.value.where == "app/kustomization.yaml"
+    assert large.reads.count("app/kustomization.yaml") == 1
+    assert len((await renderer.render(large, RenderRequest("other"))).objects) == 1
+
+
+async def test_a_kustomization_that_cannot_be_read_is_parsed_once(make_renderer: Callable[..., Renderer]) -> None:
+    broken = {**SMALL, "app/kustomization.yaml": "resources: [\n"}
+    renderer, before, after = make_renderer(), commit(broken), commit({**broken, "README.md": "words"})
+    for snapshot in (before, after):
+        for request in of_clusters(20):
+            with pytest.raises(DocumentInvalid, match="not valid YAML") as caught:
+                await renderer.render(snapshot, request)
+            assert caught.value.where == "app/kustomization.yaml:2"
+    assert [*before.reads, *after.reads].count("app/kustomization.yaml") == 1
+    assert len((await renderer.render(commit(SMALL), of_clusters(1)[0])).objects) == 1
+
+
+async def test_a_large_kustomization_within_its_limit_builds(make_renderer: Callable[..., Renderer]) -> None:
+    text = "# a remark\n" * (200 * 1024 // 11) + SMALL["app/kustomization.yaml"]
+    large = commit({**SMALL, "app/kustomization.yaml": text})
+    assert len((await make_renderer().render(large, RenderRequest("app"))).objects) == 1
+
+
+def moved(texts: dict[str, str], directory: str) -> dict[str, str]:
+    return {path.replace("app/", f"{directory}/"): text for path, text in texts.items()}
 
 
 async def test_an_object_that_no_cluster_takes_is_refused(make_renderer: Callable[..., Renderer]) -> None:
