@@ -200,7 +200,10 @@ class State(Audit, Protocol):
         ...
 
     async def add_operation(self, row: OperationRow) -> OperationRow:
-        """Keep a new operation; with a known idempotency key of the same actor the earlier one is returned."""
+        """Keep a new operation; with a known idempotency key of the same actor the earlier one is returned.
+
+        Raises RequestInvalid where that one is of another kind or target, or the one an override and the other not.
+        """
         ...
 
     async def end_operation(self, operation: str, outcome: str, message: str, at: float) -> bool:

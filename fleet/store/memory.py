@@ -20,6 +20,7 @@ from fleet.core.status import Event, Report, UnitReport
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
 from fleet.ports.worker import Deletion, JournalEntry, JournalState, UnitMemory
 from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, is_open, listed_in, renewed_hold
+from fleet.store.operation_rules import repeated_operation
 from fleet.store.run_time import RUN_TIME, run_time_from
 from fleet.store.vault import MemoryVault
 
@@ -267,7 +268,7 @@ class MemoryState:
         for earlier in self._operations.values():
             same_key = row.idempotency_key and earlier.idempotency_key == row.idempotency_key
             if earlier.id == row.id or (same_key and earlier.actor == row.actor):
-                return earlier
+                return repeated_operation(earlier, row)
         self._operations[row.id] = row
         return row
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from fleet.ports.state import OperationRow
 from fleet.store.database import Database
+from fleet.store.operation_rules import repeated_operation
 from fleet.store.tables import OPERATIONS
 
 ENDED_KEPT = 10_000
@@ -29,7 +30,7 @@ class SqlOperations:
                 same = same | by_key
             earlier = connection.execute(select(OPERATIONS).where(same).order_by(OPERATIONS.c.number)).first()
             if earlier is not None:
-                return _operation(earlier)
+                return repeated_operation(_operation(earlier), row)
             inserted = connection.execute(OPERATIONS.insert().values(**_values(row))).inserted_primary_key
             _forget_oldest(connection, inserted[0] if inserted else 0)
             return row

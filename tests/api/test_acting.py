@@ -78,6 +78,16 @@ async def test_a_sync_is_written_down_and_rings_and_a_repeated_key_is_the_same_o
     assert {item["id"] for item in listed["items"]} == {first["id"], other["id"]}
 
 
+async def test_a_key_that_stands_for_another_unit_is_refused_and_the_same_request_is_one_operation(api: Api) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    _, first = await api.call("POST", "/api/v1/units/web@eu-1:sync", {}, **headers)
+    status, problem = await api.call("POST", "/api/v1/units/web@eu-2:sync", {}, **headers)
+    assert (status, problem["type"]) == (422, "urn:fleet:RequestInvalid")
+    assert first["id"] in problem["detail"]
+    assert (await api.call("POST", "/api/v1/units/web@eu-1:sync", {}, **headers))[1]["id"] == first["id"]
+    assert [row.id for row in await api.state.operations()] == [first["id"]]
+
+
 async def test_an_override_needs_a_reason_and_is_audited(api: Api) -> None:
     path = "/api/v1/units/web@eu-1:sync"
     assert (await api.call("POST", path, {"override": True}))[0] == 422

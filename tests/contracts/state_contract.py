@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -28,7 +28,7 @@ from fleet.core.status import (
     Sync,
     UnitReport,
 )
-from fleet.errors import NotKnown, PreconditionFailed
+from fleet.errors import NotKnown, PreconditionFailed, RequestInvalid
 from fleet.ports.render import Vault
 from fleet.ports.state import HoldRow, OperationRow, ReleasedBundle, State, TokenRow
 from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
@@ -407,6 +407,16 @@ class StateContract:
         assert (await state.add_operation(operation("op-4"))).id == "op-4"
         assert (await state.add_operation(operation("op-5"))).id == "op-5"
         assert [one.id for one in await state.operations()] == ["op-5", "op-4", "op-3", "op-1"]
+
+    @pytest.mark.parametrize("other", [{"kind": "wipe"}, {"target": "web@us-1"}, {"override": True}])
+    async def test_a_known_key_for_another_operation_is_refused_and_drops_nothing(
+        self, state: StateWithVault, other: dict[str, Any]
+    ) -> None:
+        first = await state.add_operation(operation("op-1", key="k"))
+        with pytest.raises(RequestInvalid):
+            await state.add_operation(replace(operation("op-2", key="k"), **other))
+        assert await state.operations() == (first,)
+        assert (await state.add_operation(replace(operation("op-3", key="k2"), **other))).id == "op-3"
 
     async def test_an_operation_ends_exactly_once_also_when_raced(self, state: StateWithVault) -> None:
         await state.add_operation(operation("op-1"))
