@@ -9,10 +9,11 @@ from fleet.core.fleet import Cluster, Environment, OverlayUse, Problem, Severity
 from fleet.core.ids import ClusterName, Identity, OverlayName
 from fleet.core.nearest import nearest
 from fleet.core.targets import RESERVED_CLUSTER_NAMES
+from fleet.inventory.content import contents
 from fleet.inventory.convert import FleetSettings
 from fleet.inventory.files import is_cluster_file
 from fleet.inventory.read import ClusterFileResult, read_cluster_file
-from fleet.ports.source import Snapshot
+from fleet.ports.source import Snapshot, TreeEntry
 from fleet.values import dataclass, field
 
 _EFFECT = "it stays as it was; nothing is deleted, all other clusters go on"
@@ -22,7 +23,9 @@ _EFFECT = "it stays as it was; nothing is deleted, all other clusters go on"
 class ClusterShelf:
     """The files below clusters/ by path, each read once per content, and what each defined when it was last good."""
 
-    files: dict[str, tuple[str, ClusterFileResult]] = field(default_factory=dict[str, "tuple[str, ClusterFileResult]"])
+    files: dict[str, tuple[TreeEntry, ClusterFileResult]] = field(
+        default_factory=dict[str, "tuple[TreeEntry, ClusterFileResult]"]
+    )
     names: dict[str, frozenset[ClusterName]] = field(default_factory=dict[str, "frozenset[ClusterName]"])
     skipped: int = 0
 
@@ -40,12 +43,12 @@ class ClusterShelf:
         unread: list[str] = []
         for path in present:
             known = self.files.get(path)
-            if known is not None and known[0] == snapshot.tree[path].oid:
+            if known is not None and known[0] == snapshot.tree[path]:
                 files[path] = known
             else:
                 unread.append(path)
-        for path, raw in snapshot.read_many(unread).items():
-            files[path] = (snapshot.tree[path].oid, read_cluster_file(path, raw))
+        for path, content in contents(snapshot, unread):
+            files[path] = (snapshot.tree[path], read_cluster_file(path, content))
         for path in present:
             result = files[path][1]
             before = self.names.get(path)

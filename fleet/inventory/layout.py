@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from fleet.core.targets import Holding
+from fleet.inventory.content import NoContent, contents
 from fleet.inventory.convert import OverlaySource
 from fleet.inventory.files import KUSTOMIZATION_NAMES, OVERLAY_FILE
 from fleet.inventory.yamlfile import YamlRefused, read_documents
-from fleet.ports.source import Snapshot
+from fleet.ports.source import Snapshot, TreeEntry
 from fleet.values import dataclass, field
-
-_LINK = "120000"
 
 
 @lru_cache(maxsize=512)
@@ -155,14 +154,14 @@ class Layout:
 
 
 class Holdings:
-    """What directories of a commit hold. Remembers path and object id: a file is judged once for all commits."""
+    """What directories of a commit hold. Remembers path and entry: a file is judged once for all commits."""
 
-    def __init__(self, snapshot: Snapshot, remembered: dict[str, tuple[str, Holding]]) -> None:
+    def __init__(self, snapshot: Snapshot, remembered: dict[str, tuple[TreeEntry, Holding]]) -> None:
         self._snapshot, self._remembered = snapshot, remembered
 
     def of(self, directory: str) -> Holding:
-        """A kustomization, a Component, or nothing. A file that is no YAML counts as a kustomization: the build says
-        what is wrong with it.
+        """A kustomization, a Component, or nothing. What is no file, or no YAML, counts as a kustomization: the build
+        says what is wrong with it.
         """
         prefix = "" if directory in ("", ".") else directory + "/"
         for name in KUSTOMIZATION_NAMES:
@@ -170,10 +169,9 @@ class Holdings:
             if entry is None:
                 continue
             known = self._remembered.get(prefix + name)
-            if known is None or known[0] != entry.oid:
-                is_link = entry.mode == _LINK
-                holding = Holding.KUSTOMIZATION if is_link else _holding_of(self._snapshot.read(prefix + name))
-                known = self._remembered[prefix + name] = (entry.oid, holding)
+            if known is None or known[0] != entry:
+                ((_, content),) = contents(self._snapshot, [prefix + name])
+                known = self._remembered[prefix + name] = (entry, _holding_of(content))
             return known[1]
         return Holding.NOTHING
 
@@ -181,18 +179,20 @@ class Holdings:
         """Whether the kustomization of a directory speaks of another one by this name; only asked before a warning."""
         prefix = "" if directory in ("", ".") else directory + "/"
         for file in KUSTOMIZATION_NAMES:
-            entry = self._snapshot.tree.get(prefix + file)
-            if entry is not None and entry.mode != _LINK:
-                text = self._snapshot.read(prefix + file).decode(errors="replace")
+            if prefix + file not in self._snapshot.tree:
+                continue
+            ((_, content),) = contents(self._snapshot, [prefix + file])
+            if not isinstance(content, NoContent):
+                text = content.decode(errors="replace")
                 return re.search(rf"(?:^|[\s/\"']){re.escape(name)}/?(?:$|[\s\"',\]])", text, re.MULTILINE) is not None
         return False
 
 
-def _holding_of(raw: bytes) -> Holding:
-    if b"Component" not in raw:
+def _holding_of(content: bytes | NoContent) -> Holding:
+    if isinstance(content, NoContent) or b"Component" not in content:
         return Holding.KUSTOMIZATION
     try:
-        documents = list(read_documents(raw))
+        documents = list(read_documents(content))
     except YamlRefused:
         return Holding.KUSTOMIZATION
     value = documents[0].value if documents else None

@@ -13,6 +13,7 @@ from fleet.core.fleet import Fleet, Overlay, Problem, Unit, Unknown
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.targets import Holding
 from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
+from fleet.inventory.content import contents
 from fleet.inventory.convert import FleetSettings, default_settings
 from fleet.inventory.files import FLEET_FILE, OVERLAY_FILE
 from fleet.inventory.gate_jobs import job_files, job_problems
@@ -28,7 +29,7 @@ from fleet.inventory.resolve import Resolved, resolve
 from fleet.inventory.rollouts import empty_steps, unread_steps
 from fleet.inventory.surroundings import Surroundings
 from fleet.inventory.windows import shut_for_ever
-from fleet.ports.source import Snapshot
+from fleet.ports.source import Snapshot, TreeEntry
 from fleet.values import dataclass, field
 
 
@@ -36,17 +37,17 @@ from fleet.values import dataclass, field
 class _Memo:
     """What the next load may build on. Never changed after the load that made it, but for what is keyed by content."""
 
-    fleet_oid: str | None = None
+    fleet_entry: TreeEntry | None = None
     fleet_result: FleetFileResult | None = None
     settings: FleetSettings | None = None
     shelf: ClusterShelf = field(default_factory=ClusterShelf)
     clusters: JoinedClusters | None = None
-    overlay_files: dict[str, tuple[str, OverlayFileResult]] = field(
-        default_factory=dict[str, "tuple[str, OverlayFileResult]"]
+    overlay_files: dict[str, tuple[TreeEntry, OverlayFileResult]] = field(
+        default_factory=dict[str, "tuple[TreeEntry, OverlayFileResult]"]
     )
     # By directory: the name it had when it could be read last.
     overlay_names: dict[str, OverlayName] = field(default_factory=dict[str, OverlayName])
-    holdings: dict[str, tuple[str, Holding]] = field(default_factory=dict[str, "tuple[str, Holding]"])
+    holdings: dict[str, tuple[TreeEntry, Holding]] = field(default_factory=dict[str, "tuple[TreeEntry, Holding]"])
     layout: Layout | None = None  # None: the next load must walk the tree
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])  # by directory, or place in fleet.yaml
     overlays: JoinedOverlays | None = None
@@ -112,14 +113,14 @@ class _Loading:
 
     def _read_fleet_file(self) -> FleetSettings | None:
         entry = self.snapshot.tree.get(FLEET_FILE)
-        oid = entry.oid if entry is not None else None
-        if self.old.fleet_result is not None and self.old.fleet_oid == oid:
+        if self.old.fleet_result is not None and self.old.fleet_entry == entry:
             result = self.old.fleet_result
         elif entry is None:
             result = FleetFileResult(default_settings(FLEET_FILE))
         else:
-            result = read_fleet_file(FLEET_FILE, self.snapshot.read(FLEET_FILE))
-        self.new.fleet_oid, self.new.fleet_result = oid, result
+            ((_, content),) = contents(self.snapshot, [FLEET_FILE])
+            result = read_fleet_file(FLEET_FILE, content)
+        self.new.fleet_entry, self.new.fleet_result = entry, result
         return result.settings
 
     def _everything_unknown(self) -> Loaded:
@@ -178,10 +179,10 @@ class _Loading:
 
     def _overlay_files(self, paths: Iterable[str]) -> dict[str, OverlayFileResult]:
         known = self.new.overlay_files
-        wanted = {path: self.snapshot.tree[path].oid for path in paths}
-        unread = [path for path, oid in wanted.items() if path not in known or known[path][0] != oid]
-        for path, raw in self.snapshot.read_many(unread).items():
-            known[path] = (wanted[path], read_overlay_file(path, raw))
+        wanted = {path: self.snapshot.tree[path] for path in paths}
+        unread = [path for path, entry in wanted.items() if path not in known or known[path][0] != entry]
+        for path, content in contents(self.snapshot, unread):
+            known[path] = (wanted[path], read_overlay_file(path, content))
         return {path: known[path][1] for path in wanted}
 
     def _entry(self, directory: str, settings: FleetSettings) -> Entry:

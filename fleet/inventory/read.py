@@ -1,12 +1,12 @@
 """One file of the inventory to what it defines: clusters, one overlay, or the fleet's settings.
 
 Other documents are skipped and counted; near misses of our group or kind are errors. A document that breaks the
-schema makes Unknown what it names; a file that is no YAML makes Unknown all that it named before (R5).
+schema makes Unknown what it names; a file that is no YAML, or no file, makes Unknown all that it named before (R5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -17,10 +17,12 @@ from fleet.core.ids import ClusterName, OverlayName, is_dns_label, is_dns_subdom
 from fleet.core.nearest import hint, nearest
 from fleet.inventory import schema
 from fleet.inventory.complaints import problems_of
+from fleet.inventory.content import NoContent
 from fleet.inventory.convert import Draft, FleetSettings, Written, cluster_of, draft_of, settings_of
-from fleet.inventory.yamlfile import YamlRefused, read_documents
+from fleet.inventory.yamlfile import YamlDocument, YamlRefused, read_documents
 from fleet.values import dataclass, field
 
+_KEPT = "what it was meant to define stays as it was; nothing is deleted"
 FileKind = TypeVar("FileKind", schema.FleetFile, schema.ClusterFile, schema.OverlayFile)
 
 
@@ -64,7 +66,7 @@ class FleetFileResult:
     skipped: int = 0
 
 
-def read_cluster_file(path: str, raw: bytes) -> ClusterFileResult:
+def read_cluster_file(path: str, content: bytes | NoContent) -> ClusterFileResult:
     """Read a file with Cluster documents. Never raises."""
     clusters: list[Cluster] = []
     unknown: dict[ClusterName, Problem] = {}
@@ -72,7 +74,7 @@ def read_cluster_file(path: str, raw: bytes) -> ClusterFileResult:
     nameless: Problem | None = None
     skipped = 0
     try:
-        for document in read_documents(raw):
+        for document in _documents(content):
             if document.value is None:
                 continue
             written = Written(path, document.spot)
@@ -103,12 +105,12 @@ def read_cluster_file(path: str, raw: bytes) -> ClusterFileResult:
     return ClusterFileResult(tuple(clusters), unknown, tuple(problems), skipped, nameless)
 
 
-def read_overlay_file(path: str, raw: bytes) -> OverlayFileResult:
+def read_overlay_file(path: str, content: bytes | NoContent) -> OverlayFileResult:
     """Read an overlay.yaml. Never raises."""
     draft: Draft | None = None
     skipped = 0
     try:
-        for document in read_documents(raw):
+        for document in _documents(content):
             if document.value is None:
                 continue
             written = Written(path, document.spot)
@@ -144,17 +146,17 @@ def _refused_overlay(value: Json, problems: tuple[Problem, ...], skipped: int) -
         problem=problems[0],
         problems=problems,
         skipped=skipped,
-        nameless=bool(name) and not is_dns_subdomain(name),
+        nameless=not isinstance(value, dict) or (bool(name) and not is_dns_subdomain(name)),
     )
 
 
-def read_fleet_file(path: str, raw: bytes) -> FleetFileResult:
+def read_fleet_file(path: str, content: bytes | NoContent) -> FleetFileResult:
     """Read fleet.yaml. Never raises; without usable settings everything is Unknown."""
     settings: FleetSettings | None = None
     skipped = 0
     effect = "the whole fleet stays as it was; nothing is deleted"
     try:
-        for document in read_documents(raw):
+        for document in _documents(content):
             if document.value is None:
                 continue
             written = Written(path, document.spot)
@@ -187,10 +189,20 @@ def read_fleet_file(path: str, raw: bytes) -> FleetFileResult:
     return FleetFileResult(settings, (), skipped)
 
 
+def _documents(content: bytes | NoContent) -> Iterator[YamlDocument]:
+    if isinstance(content, NoContent):
+        raise YamlRefused(f"it is {content.what}", 0, next_step=content.next_step)
+    yield from read_documents(content)
+
+
 def _verdict(written: Written, value: Json, wanted: str) -> Document | Problem | None:
     """The document if it is of the wanted kind, a problem if it is a near miss, None if it is somebody else's."""
+    if isinstance(value, list):
+        return _verdict_on_list(written, value, wanted)
     if not isinstance(value, dict):
-        return None
+        what = f"{written.path} holds a plain value where documents are expected"
+        step = f"correct line {written.spot.line}, then: fleet validate"
+        return _problem("FileInvalid", what, written.origin(), effect=_KEPT, next_step=step)
     api_version, kind = value.get("apiVersion"), value.get("kind")
     group, _, version = api_version.rpartition("/") if isinstance(api_version, str) else ("", "", "")
     if group == schema.GROUP:
@@ -208,6 +220,15 @@ def _verdict(written: Written, value: Json, wanted: str) -> Document | Problem |
         what = f"apiVersion {api_version} has no version"
         return _near_miss(written, what, f"apiVersion: {schema.API_VERSION}", "apiVersion", api_version)
     return None
+
+
+def _verdict_on_list(written: Written, values: list[Json], wanted: str) -> Problem | None:
+    """A list of patches or values is somebody else's; one with a document of ours in it is not."""
+    if all(not isinstance(value, dict | list) or _verdict(written, value, wanted) is None for value in values):
+        return None
+    what = f"{written.path} holds a list with documents in it"
+    step = "separate them with a line of ---, then: fleet validate"
+    return _problem("FileInvalid", what, written.origin(), effect=_KEPT, next_step=step)
 
 
 def _close(group: str) -> bool:
@@ -243,7 +264,7 @@ def _near_miss(written: Written, what: str, label: str, field_name: str, text: s
         reason="FieldInvalid",
         what=what,
         origin=Origin(written.path, spot.line),
-        effect="what it was meant to define stays as it was; nothing is deleted",
+        effect=_KEPT,
         next_step=f"correct line {spot.line}, then: fleet validate",
         column=spot.column,
         length=len(text),
@@ -276,7 +297,7 @@ def _broken(path: str, refused: YamlRefused, effect: str) -> Problem:
         what=f"{path} cannot be read: {refused.what}",
         origin=Origin(path, refused.line),
         effect=effect,
-        next_step=f"correct line {refused.line}, then: fleet validate",
+        next_step=f"{refused.next_step}, then: fleet validate",
         column=refused.column,
         length=1 if refused.column else 0,
         label=refused.what if refused.column else "",

@@ -61,11 +61,12 @@ _TAGS = {
 
 
 class YamlRefused(Exception):
-    """This file is no YAML, or breaks a limit. Line and column from 1."""
+    """This file is no YAML, or breaks a limit. Line and column from 1; line 0: the file as a whole."""
 
-    def __init__(self, what: str, line: int, column: int = 0) -> None:
+    def __init__(self, what: str, line: int, column: int = 0, *, next_step: str = "") -> None:
         super().__init__(what)
         self.what, self.line, self.column = what, line, column
+        self.next_step = next_step or f"correct line {line}"
 
 
 @dataclass(slots=True)

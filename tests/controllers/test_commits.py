@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from controllers.rig import Brain
 from hubworld import AT_ONCE, cluster_file, config_map, kustomization, overlay
+from testbed.gitrepo import Content, Link
 
 from fleet.controllers.deletions import JUDGED
 from fleet.core.fleet import Suspension
@@ -51,9 +52,10 @@ async def test_a_commit_that_changes_no_result_wakes_no_cluster(brain: Brain) ->
     assert brain.view.head.commit in brain.view.converged
 
 
-async def test_a_broken_cluster_file_keeps_its_units_and_the_others_go_on(brain: Brain) -> None:
-    await brain.commit(small())
-    await brain.commit({"clusters/us-1.yaml": "kind: [", "overlays/web/one.yaml": config_map("one", "2")})
+@pytest.mark.parametrize("text", ["kind: [", "- kind: Cluster\n", Link("../shared/us-1.yaml")])
+async def test_a_broken_cluster_file_keeps_its_units_and_the_others_go_on(brain: Brain, text: Content) -> None:
+    await brain.commit(small() | {"shared/us-1.yaml": cluster_file("us-1")})
+    await brain.commit({"clusters/us-1.yaml": text, "overlays/web/one.yaml": config_map("one", "2")})
     assert ClusterName("us-1") in brain.view.fleet.clusters
     held = brain.desired("web@us-1").action
     assert isinstance(held, Apply | UnknownDesired)
@@ -66,8 +68,18 @@ async def test_a_broken_cluster_file_keeps_its_units_and_the_others_go_on(brain:
     assert mended in brain.view.converged
 
 
-@pytest.mark.parametrize("text", [BROKEN_OVERLAY, "spec: {clusters: [{names: [eu-2]}]}", "kind: [", "spec:\n\t- x"])
-async def test_a_broken_overlay_file_keeps_the_overlay_in_force_and_shown(brain: Brain, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        BROKEN_OVERLAY,
+        "spec: {clusters: [{names: [eu-2]}]}",
+        "kind: [",
+        "spec:\n\t- x",
+        "- apiVersion: fleet.internal/v1\n  kind: Overlay\n",
+        Link("../../shared/overlay.yaml"),
+    ],
+)
+async def test_a_broken_overlay_file_keeps_the_overlay_in_force_and_shown(brain: Brain, text: Content) -> None:
     await brain.commit(small())
     held = brain.board.books.held.get(UnitName.parse("edge@eu-1"))
     await brain.commit({"overlays/edge/overlay.yaml": text})

@@ -6,26 +6,36 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from textwrap import dedent
 
+from testbed.gitrepo import Link, Submodule
+
 from fleet.core.ids import Revision
 from fleet.inventory.load import Loaded, load_fleet
 from fleet.ports.source import TreeEntry
 
+Content = str | bytes | Link | Submodule
 API = "apiVersion: fleet.internal/v1\n"
 KUSTOMIZATION = "kind: Kustomization\nresources: []\n"
 COMPONENT = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
 
 
 class MemorySnapshot:
-    """Implements ports.source.Snapshot over texts."""
+    """Implements ports.source.Snapshot over texts, links and submodules."""
 
-    def __init__(self, files: Mapping[str, str | bytes]) -> None:
-        self.files = {path: text if isinstance(text, bytes) else text.encode() for path, text in files.items()}
-        self.tree = {path: TreeEntry("100644", _blob_id(raw)) for path, raw in self.files.items()}
+    def __init__(self, files: Mapping[str, Content]) -> None:
+        self.files: dict[str, bytes] = {}
+        self.tree: dict[str, TreeEntry] = {}
+        for path, content in files.items():
+            if isinstance(content, Submodule):
+                self.tree[path] = TreeEntry("160000", content.revision)
+                continue
+            text = content.target if isinstance(content, Link) else content
+            self.files[path] = text if isinstance(text, bytes) else text.encode()
+            self.tree[path] = TreeEntry("120000" if isinstance(content, Link) else "100644", _blob_id(self.files[path]))
         self.reads: list[str] = []
 
     @property
     def revision(self) -> Revision:
-        text = repr(sorted((path, entry.oid) for path, entry in self.tree.items()))
+        text = repr(sorted((path, entry.mode, entry.oid) for path, entry in self.tree.items()))
         return Revision(hashlib.sha1(text.encode()).hexdigest())
 
     def read(self, path: str) -> bytes:
@@ -57,7 +67,7 @@ def _indent(text: str) -> str:
     return "".join(f"  {line}\n" for line in dedent(text).strip("\n").split("\n"))
 
 
-def load(files: Mapping[str, str | bytes], previous: Loaded | None = None) -> Loaded:
+def load(files: Mapping[str, Content], previous: Loaded | None = None) -> Loaded:
     return load_fleet(MemorySnapshot(files), previous)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inventory.snapshots import COMPONENT, KUSTOMIZATION, MemorySnapshot, cluster, fleet, overlay, small_repo
+from inventory.snapshots import COMPONENT, KUSTOMIZATION, Content, MemorySnapshot, cluster, fleet, overlay, small_repo
+from testbed.gitrepo import Link, Submodule
 
 from fleet.inventory.load import load_fleet
 
-FILES: dict[str, list[str | None]] = {
+FILES: dict[str, list[Content | None]] = {
     "fleet.yaml": [
         None,
         fleet(),
@@ -16,7 +17,7 @@ FILES: dict[str, list[str | None]] = {
         fleet("overlays: [{dirs: overlays/*}, {name: web, path: scope, clusters: [{all: true}]}]"),
         "a: [",
     ],
-    "clusters/dev-1.yaml": [None, cluster("dev-1", "{environment: dev}"), "b: ["],
+    "clusters/dev-1.yaml": [None, cluster("dev-1", "{environment: dev}"), "b: [", Link("eu-1.yaml")],
     "clusters/eu-1.yaml": [
         None,
         cluster("eu-1"),
@@ -32,11 +33,13 @@ FILES: dict[str, list[str | None]] = {
         overlay("{clusters: [{all: true}], dependsOn: [logs]}"),
         overlay("clusters: [{names: [eu-1], path: ../../scope}]", name="logs"),
         "c: [",
+        Link("../logs/overlay.yaml"),
+        "../logs/overlay.yaml",
     ],
     "overlays/web/kustomization.yaml": [None, KUSTOMIZATION],
     "overlays/web/prod/kustomization.yaml": [None, KUSTOMIZATION, COMPONENT],
     "overlays/web/prd/kustomization.yaml": [None, KUSTOMIZATION],
-    "overlays/logs/kustomization.yaml": [None, KUSTOMIZATION, COMPONENT],
+    "overlays/logs/kustomization.yaml": [None, KUSTOMIZATION, COMPONENT, Submodule()],
     "overlays/logs/overlay.yaml": [None, overlay("{dependsOn: [web]}"), overlay("{}", name="web")],
     "components/a/kustomization.yaml": [None, COMPONENT, KUSTOMIZATION],
     "scope/kustomization.yaml": [None, KUSTOMIZATION],
@@ -47,8 +50,8 @@ edits = st.sampled_from(sorted(FILES)).flatmap(lambda path: st.tuples(st.just(pa
 
 @given(st.lists(st.lists(edits, min_size=1, max_size=3), min_size=1, max_size=6))
 @settings(max_examples=300, deadline=None)
-def test_an_incremental_load_equals_a_full_one(commits: list[list[tuple[str, str | None]]]) -> None:
-    files: dict[str, str | bytes] = {**small_repo()}
+def test_an_incremental_load_equals_a_full_one(commits: list[list[tuple[str, Content | None]]]) -> None:
+    files: dict[str, Content] = {**small_repo()}
     loaded = load_fleet(MemorySnapshot(files))
     for commit in commits:
         before = dict(files)

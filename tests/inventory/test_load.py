@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inventory.snapshots import COMPONENT, KUSTOMIZATION, cluster, fleet, load, overlay, said, small_repo, units_of
+from inventory.snapshots import (
+    COMPONENT,
+    KUSTOMIZATION,
+    Content,
+    cluster,
+    fleet,
+    load,
+    overlay,
+    said,
+    small_repo,
+    units_of,
+)
+from testbed.gitrepo import Link, Submodule
 
 from fleet.core.fleet import Adopt, Amount, Mode, Severity, SyncMode, WindowKind
 from fleet.core.ids import ClusterName, OverlayName, UnitName
@@ -133,6 +146,59 @@ def test_a_file_of_which_nothing_is_known_leaves_no_absence_proven() -> None:
     unknown = load(files).fleet.unknown
     assert unknown.covers(UnitName(WEB, ClusterName("eu-9"))) is not None
     assert unknown.covers_cluster(ClusterName("eu-9")) is not None
+
+
+LFS_POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 12345\n"
+NO_TEXT = {
+    "a symbolic link to ../shared/real.yaml": Link("../shared/real.yaml"),
+    "a submodule": Submodule(),
+    "a pointer of Git LFS": LFS_POINTER,
+}
+
+
+def listed(text: str) -> str:
+    return "- " + text.replace("\n", "\n  ").rstrip() + "\n"
+
+
+@pytest.mark.parametrize("what", NO_TEXT)
+def test_what_is_no_file_makes_unknown_what_it_defined_and_is_never_read_as_nothing(what: str) -> None:
+    files: dict[str, Content] = {**small_repo(), "fleet.yaml": fleet()}
+    files["overlays/web/overlay.yaml"] = overlay("clusters: [{all: true}]", name="shop")
+    before = load(files)
+    for path in ("fleet.yaml", "clusters/eu-1.yaml", "overlays/web/overlay.yaml"):
+        after = load({**files, "shared/real.yaml": files[path], path: NO_TEXT[what]}, before)
+        (problem,) = after.fleet.problems
+        assert (problem.reason, problem.what) == ("FileInvalid", f"{path} cannot be read: it is {what}")
+        unknown = after.fleet.unknown
+        assert all(name in after.fleet.units or unknown.covers(name) for name in before.fleet.units)
+        assert load(files, after).fleet == before.fleet
+    assert set(unknown.overlays) == {OverlayName("shop")}
+    assert not unknown.unnamed
+
+
+@pytest.mark.parametrize("turn", [listed, lambda _: "gone\n"], ids=["list", "words"])
+def test_a_file_of_ours_that_is_no_document_any_more_is_an_error(turn: Callable[[str], str]) -> None:
+    files = small_repo()
+    before = load(files)
+    for path in ("clusters/eu-1.yaml", "overlays/web/overlay.yaml"):
+        after = load(files | {path: turn(files[path])}, before)
+        (problem,) = after.fleet.problems
+        assert (problem.reason, problem.origin.path) == ("FileInvalid", path)
+        assert all(name in after.fleet.units or after.fleet.unknown.covers(name) for name in before.fleet.units)
+
+
+def test_links_and_lists_beside_the_inventory_are_nobodys_business() -> None:
+    files: dict[str, Content] = {**small_repo(), "README.md": "words"}
+    files["clusters/README.md"] = files["overlays/README.md"] = Link("../README.md")
+    files["clusters/patch.yaml"] = "- {op: remove, path: /spec}\n"
+    files["clusters/networks.yaml"] = "- 10.0.0.0/8\n"
+    files["clusters/eu-1.yaml"] = "# words\n---\n" + cluster("eu-1") + "---\n# more\n---\n~\n"
+    files["overlays/web/values.yaml"] = "- a\n"
+    files["overlays/web/notes"] = Link("../../README.md")
+    loaded = load(files)
+    assert not loaded.fleet.problems
+    assert loaded.skipped == 2
+    assert units_of(loaded) == units_of(load(small_repo()))
 
 
 def test_one_wrong_document_does_not_harm_its_neighbours_in_the_file() -> None:

@@ -30,7 +30,14 @@ class Executable:
     text: str
 
 
-Content = str | bytes | Link | Executable | None
+@dataclass(frozen=True, slots=True)
+class Submodule:
+    """A commit of another repository as content of a path."""
+
+    revision: str = "1" * 40
+
+
+Content = str | bytes | Link | Executable | Submodule | None
 
 
 def isolated_environment(home: Path) -> dict[str, str]:
@@ -146,6 +153,8 @@ def _change(path: str, content: Content) -> bytes:
     name = '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
     if content is None:
         return f"D {name}\n".encode()
+    if isinstance(content, Submodule):
+        return f"M 160000 {content.revision} {name}\n".encode()
     mode, data = {
         Link: lambda link: ("120000", link.target.encode()),
         Executable: lambda file: ("100755", file.text.encode()),
