@@ -98,7 +98,9 @@ class Adopter:
             if document is not None and await self._judge(unit, item, document, adopt, warned):
                 plan.change.append(Step(item, Cause.ADOPTED, foreign.seen))
                 return
-            unit.contact.pop(item.ref, None)  # met anew at the next try
+            if document is None and not self._applier.is_troubled(unit, item):
+                unit.contact[item.ref] = None  # it went since it was met: the next pass makes it
+                self._site.wake(unit.name)
             plan.foreign.append(foreign)
 
         await self._site.pace.each(due, judge)
@@ -139,7 +141,6 @@ class Adopter:
         except ClusterError as error:
             if not isinstance(error, Withdrawn):
                 self._applier.trouble(unit, ref, item.digest, error)
-            unit.contact.pop(ref, None)
             return False
         if done:
             self._taken[unit.name].append(managers)
@@ -147,8 +148,6 @@ class Adopter:
             if others := [name for name in managers if not is_former(name)]:
                 note = f"{' and '.join(others)} also set fields of it: what Git drops of these stays"
                 unit.warnings[ref] = (*unit.warnings.get(ref, ()), note)
-        else:
-            unit.contact.pop(ref, None)
         return done
 
     def tell(self, unit: UnitState) -> None:

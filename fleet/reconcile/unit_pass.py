@@ -159,14 +159,8 @@ class UnitPass:
     async def _meet(self, unit: UnitState) -> None:
         """Learn what is there of objects that were never applied and that no watch shows (R4)."""
         site = self._site
-        strange = [
-            ref
-            for ref in (*unit.wanted, *(hook.ref for hook in unit.hooks))
-            if site.view.find(ref) is None
-            and ref not in unit.contact
-            and not ((row := unit.rows.get(ref)) and row.uid)
-            and site.view.is_known(ref)
-        ]
+        refs = (*unit.wanted, *(hook.ref for hook in unit.hooks))
+        strange = [ref for ref in refs if self._is_strange(unit, ref)]
         if not strange:
             return
         await self._parents.meet(unit)
@@ -178,6 +172,14 @@ class UnitPass:
             live = site.judge(unit, ref, document)
             unit.managers[ref] = owners_of(document)
             unit.contact[ref] = live
+
+    def _is_strange(self, unit: UnitState, ref: ObjectRef) -> bool:
+        site, row, trouble = self._site, unit.rows.get(ref), unit.troubles.get(ref)
+        if site.view.find(ref) is not None or (row and row.uid) or not site.view.is_known(ref):
+            return False
+        if unit.contact.get(ref) is None:
+            return ref not in unit.contact
+        return trouble is not None and trouble.next_at <= site.clock()  # somebody else's may be gone by the next try
 
     async def _look_again(self, unit: UnitState) -> None:
         """Read what a write without an answer may have done, and what was refused for being foreign (R20)."""
@@ -388,7 +390,6 @@ class UnitPass:
         trouble = unit.troubles.get(item.ref)
         now = self._site.clock()
         if trouble is None or trouble.digest != item.digest or trouble.next_at <= now:
-            unit.contact.pop(item.ref, None)  # asked anew at the next try
             self._applier.trouble(unit, item.ref, item.digest, error)  # type: ignore[arg-type]
 
     async def _take_over(self, unit: UnitState, plan: UnitPlan) -> None:

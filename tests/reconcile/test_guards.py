@@ -7,7 +7,7 @@ import pytest
 from rig import Hub, JournalEntry, config_map, notes
 from testbed.controlplane import ControlPlane
 
-from fleet.core.fleet import Mode, Suspension, SyncMode, SyncPolicy, Validate, Window, WindowKind
+from fleet.core.fleet import Adopt, Mode, Suspension, SyncMode, SyncPolicy, Validate, Window, WindowKind
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
 from fleet.core.rollout import Desired, Detach, SyncRequest, UnknownDesired
@@ -16,6 +16,7 @@ from fleet.core.status import EventKind, Health, Standing, Sync
 from fleet.store.memory import MemoryJournal
 
 SCHEMA = SyncPolicy(validate=Validate.SCHEMA)
+NO_DIFF = SyncPolicy(validate=Validate.SCHEMA, adopt=Adopt.IF_NO_DIFF)
 
 
 def path(shop: str, name: str = "") -> str:
@@ -39,6 +40,56 @@ async def test_a_foreign_object_is_named_with_its_owner_and_left_alone(
         assert client.get(path(shop, "mine"))["data"] == {"a": "theirs"}
         assert client.get(path(shop, "b"))["data"] == {"a": "1"}
         assert hub.units[unit].reason == "ObjectForeign"
+
+
+async def test_a_foreign_object_that_is_removed_is_made_at_the_next_try(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    client.apply(config_map("mine", shop, {"a": "theirs"}), manager="helm")
+    unit = hub.want("web", [config_map("mine", shop), config_map("b", shop)])
+    async with hub.worker():
+        await hub.until(lambda: (s := hub.object(unit, "ConfigMap", "mine")) and s.reason == "ObjectForeign", "foreign")
+        client.delete(path(shop, "mine"))
+        await hub.until_well(unit, seconds=40)
+        assert client.get(path(shop, "mine"))["data"] == {"a": "1"}
+
+
+def foundation(kind: str, shop: str) -> tuple[str, dict[str, Any]]:
+    """Where all of its kind are on the server, and one of them."""
+    if kind == "Namespace":
+        return "/api/v1/namespaces", {"apiVersion": "v1", "kind": kind, "metadata": {"name": shop}}
+    group = f"{shop}.example.com"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    spec = {
+        "group": group,
+        "names": {"kind": "Widget", "plural": "widgets"},
+        "scope": "Namespaced",
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+    }
+    version, metadata = "apiextensions.k8s.io/v1", {"name": f"widgets.{group}"}
+    made = {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+    return f"/apis/{version}/customresourcedefinitions", made
+
+
+@pytest.mark.parametrize("sync", [SCHEMA, NO_DIFF], ids=["never", "ifNoDiff"])
+@pytest.mark.parametrize("kind", ["Namespace", "CustomResourceDefinition"])
+async def test_what_stands_on_somebody_elses_namespace_or_definition_is_applied(
+    hub: Hub, api_server: ControlPlane, shop: str, kind: str, sync: SyncPolicy
+) -> None:
+    client, (place, made) = api_server.client(), foundation(kind, shop)
+    if kind != "Namespace":  # that one is there
+        client.apply(made, manager="helm")
+    name = made["metadata"]["name"]
+    uid = client.get(f"{place}/{name}")["metadata"]["uid"]
+    wanted = {**made, "metadata": {"name": name, "labels": {"team": "shop"}}}
+    unit = hub.want("web", [wanted, config_map("a", shop)], sync=sync)
+    async with hub.worker():
+        await hub.until(lambda: (s := hub.object(unit, "ConfigMap", "a")) and s.sync is Sync.SYNCED, "applied", 5)
+        await hub.until(lambda: (s := hub.object(unit, kind, name)) and s.reason, "the other one named")
+        assert client.exists(path(shop, "a"))
+        live = client.get(f"{place}/{name}")["metadata"]
+        assert (live["uid"], "team" in live.get("labels", {})) == (uid, False)
 
 
 @pytest.mark.parametrize("meddled", [True, False])
