@@ -278,12 +278,13 @@ class Commits:
                 unused.append(request)
         stale: set[UnitName] = set()
         for name in resolved:
-            request, result = request_of(fleet.units[name]), self._books.results.get(name)
-            is_absent = fleet.units[name].overlay.state is OverlayState.ABSENT
+            unit, result = fleet.units[name], self._books.results.get(name)
+            request = request_of(unit)
+            is_absent = unit.overlay.state is OverlayState.ABSENT
             was_absent = isinstance(result, Rendered) and result.bundle == EMPTY_BUNDLE.digest
-            if self._wanted.of_unit.get(name) != request or result is None or is_absent != was_absent:
+            if not self._wanted.is_as(name, request, unit.team) or result is None or is_absent != was_absent:
                 stale.add(name)
-                earlier = self._wanted.put(name, request)
+                earlier = self._wanted.put(name, request, unit.team)
                 if earlier is not None:
                     unused.append(earlier)
         if changed is None:

@@ -538,6 +538,31 @@ async def test_a_teams_object_outside_its_rights_is_refused_and_others_go_on(bra
     assert isinstance(brain.view.results[UnitName.parse("web@eu-1")], Rendered)
 
 
+async def test_rights_that_change_reach_results_whose_files_did_not(brain: Brain) -> None:
+    def rights(namespace: str, more: str = "") -> dict[str, str]:
+        teams = f"{{payments: {{dirs: [overlays/pay], allow: {{namespaces: [{namespace}], kinds: [ConfigMap]}}}}}}"
+        return {"fleet.yaml": AT_ONCE.replace("spec: {", f"spec: {{{more}teams: {teams}, ")}
+
+    pay = UnitName.parse("pay@eu-1")
+    files = small("eu-1") | overlay("overlays/pay", {"ok": config_map("ok", "1", "payments")})
+    await brain.commit(files | rights("other"))
+    assert brain.view.results[pay].reason == "NotAllowedForTeam"
+    await brain.commit(rights("payments"))
+    held = brain.view.results[pay]
+    assert isinstance(held, Rendered)
+    assert brain.desired("pay@eu-1").action == Apply(held.bundle)
+    builds, hits = brain.renderer.stats.builds, brain.renderer.stats.hits
+    await brain.commit(rights("payments", "budget: {objects: 30}, "))
+    assert brain.view.results[pay] == held
+    assert (brain.renderer.stats.builds, brain.renderer.stats.hits) == (builds, hits)
+    await brain.commit(rights("other"))
+    refused = brain.view.results[pay]
+    assert isinstance(refused, RenderProblem)
+    assert (refused.reason, refused.commit) == ("NotAllowedForTeam", brain.repo.head())
+    assert brain.desired("pay@eu-1").action.bundle == held.bundle
+    assert brain.renderer.stats.builds == builds
+
+
 async def test_a_suspension_in_git_reaches_units_whose_files_did_not_change(brain: Brain) -> None:
     await brain.commit(small("eu-1"))
     await brain.commit(
