@@ -17,7 +17,7 @@ from fleet.core.fleet import Origin
 from fleet.errors import ChartInvalid, FleetError, RemoteBaseRefused
 from fleet.render.kustomization import ChartUse
 from fleet.render.limits import RunLimits
-from fleet.render.tree import CommitTree, What
+from fleet.render.tree import CommitTree
 from fleet.values import dataclass
 
 _GZIP = 31  # zlib's word for a gzip header and its widest window
@@ -43,7 +43,7 @@ class FoundChart:
 
     directory: str  # where kustomize looks for it
     files: tuple[str, ...] = ()
-    archive: str = ""
+    archive: str = ""  # as it is named: it may be a link
     absent: tuple[str, ...] = ()
 
 
@@ -57,8 +57,8 @@ def find_chart(tree: CommitTree, home: str, chart: ChartUse) -> FoundChart:
         start = f"{directory}/"
         return FoundChart(directory, tuple(path for path in tree.entries if path.startswith(start)))
     archive = "/".join([*inside, f"{versioned}.tgz"])
-    if archive in tree.entries and tree.resolve("", archive).what is What.FILE:
-        return FoundChart(directory, (archive,), tree.resolve("", archive).path, (directory,))
+    if archive in tree.entries:
+        return FoundChart(directory, (archive,), archive, (directory,))
     return FoundChart(directory, absent=(directory, archive))
 
 

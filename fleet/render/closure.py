@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from fleet.core.fleet import Origin
 from fleet.errors import (
@@ -116,6 +117,7 @@ class _Walk:
         try:
             place = self.tree.resolve("", path)
         except EscapesCommit as error:
+            self._note_links(error.links)
             raise PathEscapes(f"{path} is not in this repo", where=path, why=error.why) from None
         self._note(place)
         if place.what is not What.DIRECTORY:
@@ -127,9 +129,12 @@ class _Walk:
             )
         return place.path
 
-    def _note(self, place: Place) -> None:
-        for link in place.links:
+    def _note_links(self, links: Iterable[str]) -> None:
+        for link in links:
             self.closure.links[link] = self.tree.entries[link].oid
+
+    def _note(self, place: Place) -> None:
+        self._note_links(place.links)
         if place.what is What.FILE:
             self.closure.files[place.path] = self.tree.entries[place.path].oid
         elif place.what in (What.ABSENT, What.SUBMODULE):
@@ -209,14 +214,18 @@ class _Walk:
         self._note(place)
         found = find_chart(self.tree, place.path, chart)
         self.closure.absent.update(found.absent)
-        for file in found.files:
-            self._note(self._resolve("", Mention(Role.FILE, file, chart.line, "helmCharts"), path))
         if not found.files:
             raise chart_missing(chart, found, origin)
-        if found.files and not found.archive:
+        for file in found.files:
+            mention = Mention(Role.FILE, file, chart.line, "helmCharts")
+            place = self._resolve("", mention, path)
+            self._note(place)
+            if found.archive and place.what is not What.FILE:
+                raise self._missing(mention, place, origin, directory)
+            if found.archive:
+                self.closure.charts[place.path] = found.directory
+        if not found.archive:
             self.closure.listed.add(found.directory)
-        if found.archive:
-            self.closure.charts[found.archive] = found.directory
         self.closure.uses_charts = True
 
     def _take_facts(self, found: Kustomization) -> None:
@@ -278,6 +287,7 @@ class _Walk:
         try:
             return self.tree.resolve(directory, mention.text)
         except EscapesCommit as error:
+            self._note_links(error.links)  # what mends it may touch nothing else
             origin = Origin(path, mention.line)
             if is_repository(mention.text):
                 raise _remote(mention, origin) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from fleet.ports.source import Snapshot, TreeEntry
@@ -16,11 +16,11 @@ _LINK_LIMIT = 40
 
 
 class EscapesCommit(Exception):
-    """A path or link that leaves the commit; `why` in words."""
+    """A path or link that leaves the commit; `why` in words; `links` that were followed until then."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, links: Sequence[str] = ()) -> None:
         super().__init__(why)
-        self.why = why
+        self.why, self.links = why, tuple(links)
 
 
 class What(Enum):
@@ -90,9 +90,8 @@ class CommitTree:
                 continue
             if step == "..":
                 if not at:
-                    raise EscapesCommit(
-                        f"the link {links[-1]} leads out of the repo" if links else "it leads out of the repo"
-                    )
+                    why = f"the link {links[-1]} leads out of the repo" if links else "it leads out of the repo"
+                    raise EscapesCommit(why, links)
                 at.pop()
                 continue
             path = "/".join([*at, step])
@@ -103,7 +102,7 @@ class CommitTree:
                 at.append(step)
             elif entry.mode == LINK_MODE:
                 links.append(path)
-                todo.extend(self._target(path, len(links)).split("/")[::-1])
+                todo.extend(self._target(links).split("/")[::-1])
             elif entry.mode == SUBMODULE_MODE:
                 return Place(What.SUBMODULE, path, tuple(links))
             elif todo:
@@ -112,10 +111,11 @@ class CommitTree:
                 return Place(What.FILE, path, tuple(links))
         return Place(What.DIRECTORY, "/".join(at), tuple(links))
 
-    def _target(self, link: str, followed: int) -> str:
-        if followed > _LINK_LIMIT:
-            raise EscapesCommit(f"more than {_LINK_LIMIT} links, the last is {link}")
+    def _target(self, links: Sequence[str]) -> str:
+        link = links[-1]
+        if len(links) > _LINK_LIMIT:
+            raise EscapesCommit(f"more than {_LINK_LIMIT} links, the last is {link}", links)
         target = self.snapshot.read(link).decode(errors="surrogateescape")
         if target.startswith("/"):
-            raise EscapesCommit(f"the link {link} leads to an absolute path")
+            raise EscapesCommit(f"the link {link} leads to an absolute path", links)
         return target
