@@ -16,7 +16,7 @@ from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import Kind, UnitState, kind_of
 from fleet.reconcile.site import Site, serves
 
-_DEFINITION: Kind = ("apiextensions.k8s.io", "CustomResourceDefinition")
+DEFINITION: Kind = ("apiextensions.k8s.io", "CustomResourceDefinition")
 _SECONDS = 30.0
 _SOON_SECONDS = 0.3  # while a new definition is being taken over by the server
 _GROWTH = 0.25  # of the time since: a busy server takes long to publish what it has established
@@ -79,9 +79,9 @@ async def _defined(site: Site, catalog: Catalog, missing: Collection[Kind]) -> s
 
     Where a credential may not read definitions, the answers alone count.
     """
-    served = catalog.find(*_DEFINITION)
+    served = catalog.find(*DEFINITION)
     if served is None:
-        return set(missing) if catalog.is_unsure(*_DEFINITION) else set()
+        return set(missing) if catalog.is_unsure(*DEFINITION) else set()
     try:
         stored = await site.kube.list(served, metadata_only=True)
         names = [text_at(item, "metadata", "name") for item in stored.items]

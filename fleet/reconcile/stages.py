@@ -17,7 +17,7 @@ from fleet.core.order import Rank, rank_of
 from fleet.core.plan import Cause, Step, Wanted
 from fleet.core.record import RowState, plan_record
 from fleet.core.status import Kstatus
-from fleet.errors import AdmissionDenied, ClusterError, ImmutableField, NotChecked, NotFound
+from fleet.errors import AdmissionDenied, ClusterError, ImmutableField, NotChecked, NotFound, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.adopt import Adopter
 from fleet.reconcile.apply import ENDS_SESSION, Applier
@@ -25,6 +25,7 @@ from fleet.reconcile.heal import Healer
 from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.replace import Replacer
+from fleet.reconcile.served import DEFINITION
 from fleet.reconcile.site import Site
 
 if TYPE_CHECKING:
@@ -74,8 +75,11 @@ class Stages:
             except NotChecked as error:
                 unit.warnings[ref] = (f"NotChecked: {error.why or error.what}",)
             except ClusterError as error:
-                # What answers a webhook may come with an earlier wave of this very change.
-                if not isinstance(error, AdmissionDenied) or step.wanted.source.options.wave == first_wave:
+                # What answers a webhook may come with an earlier wave of this very change, and so may a schema.
+                is_early = isinstance(error, AdmissionDenied) and step.wanted.source.options.wave != first_wave
+                if is_early or (isinstance(error, ObjectInvalid) and self._is_redefined(step, steps)):
+                    unit.refused.discard(ref)
+                else:
                     unit.refused.add(ref)
                     self._applier.trouble(unit, ref, step.wanted.digest, error)
                 return
@@ -99,6 +103,13 @@ class Stages:
             return True
         namespace = ObjectRef("", "Namespace", "", ref.namespace)
         return not any(step.wanted.ref == namespace and step.seen is None for step in steps)
+
+    def _is_redefined(self, step: Step, steps: Sequence[Step]) -> bool:
+        """Whether the definition of an object's kind is written before it."""
+        ref, wave = step.wanted.ref, step.wanted.source.options.wave
+        served = self._site.served(ref)
+        definition = ObjectRef(*DEFINITION, "", f"{served.plural}.{ref.group}") if served is not None else None
+        return any(s.wanted.ref == definition and s.wanted.source.options.wave <= wave for s in steps)
 
     async def apply(self, unit: UnitState, steps: Sequence[Step], outcome: Outcome) -> None:
         """Waves and ranks in order; a wave starts once the one before is Current."""

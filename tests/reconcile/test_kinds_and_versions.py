@@ -10,6 +10,7 @@ import pytest
 from rig import config_map
 from simulated import SHOP, SimHub
 
+from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.status import Sync
 from fleet.errors import Forbidden, ServerFailed
 from fleet.ports.kube import Catalog, ObjectList, ServedKind
@@ -65,6 +66,41 @@ async def test_an_object_moves_to_the_version_that_is_left_and_is_watched_at_it(
         async with asyncio.timeout(20):
             while size_of(first) != "3":
                 await asyncio.sleep(0.05)
+
+
+def strict(*fields: str) -> dict[str, Any]:
+    """A definition that knows these fields alone."""
+    spec = {"type": "object", "properties": {field: {"type": "string"} for field in fields}}
+    found = definition("v1")
+    found["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    return found
+
+
+def tiered(tier: str) -> dict[str, Any]:
+    found = database("v1")
+    found["spec"]["tier"] = tier
+    return found
+
+
+async def test_a_field_that_a_commit_declares_is_used_by_the_same_commit(first: SimHub) -> None:
+    policy = SyncPolicy(validate=Validate.SERVER)
+    unit = first.want("web", [strict("size"), database("v1")], sync=policy)
+    async with first.worker():
+        await first.until_well(unit)
+        first.want("web", [strict("size", "tier"), tiered("gold"), config_map("a", SHOP)], commit="b", sync=policy)
+        await first.until_well(unit, seconds=8)
+    found: Any = first.cluster.get(GROUP, KIND, SHOP, "orders")
+    assert found["spec"]["tier"] == "gold"
+
+
+async def test_a_field_that_no_one_declares_is_refused_before_the_first_write(first: SimHub) -> None:
+    policy = SyncPolicy(validate=Validate.SERVER)
+    unit = first.want("web", [strict("size"), database("v1")], sync=policy)
+    async with first.worker():
+        await first.until_well(unit)
+        first.want("web", [strict("size"), tiered("gold"), config_map("a", SHOP)], commit="b", sync=policy)
+        await first.until(lambda: "refused, nothing was written" in first.units[unit].message, "refused")
+    assert first.cluster.get("", "ConfigMap", SHOP, "a") is None
 
 
 async def test_a_version_that_no_one_brings_waits_with_its_reason(first: SimHub) -> None:
