@@ -7,6 +7,7 @@ import secrets
 from datetime import datetime
 
 from fleet.access.policy import Role
+from fleet.api.filters import not_ours
 from fleet.api.models import rfc3339
 from fleet.api.models_deeds import Done, OperationList, OperationOut, SuspensionList, SuspensionOut
 from fleet.api.queries import IdentityBody, OpenQuery, ReasonBody, SuspendBody, SyncBody
@@ -215,9 +216,13 @@ async def _refresh(call: Call) -> Done:
 
 
 async def _operations(call: Call) -> OperationList:
-    query = call.query(OpenQuery)
-    rows = await call.parts.state.operations(open_only=query.open_only, limit=query.limit)
-    return OperationList(items=[operation_out(row, call.parts.view.passages) for row in rows], total=len(rows))
+    query, state = call.query(OpenQuery), call.parts.state
+    if query.continue_ and await state.operation(query.continue_) is None:
+        raise not_ours()
+    rows = await state.operations(open_only=query.open_only, limit=query.limit, before=query.continue_)
+    items = [operation_out(row, call.parts.view.passages) for row in rows]
+    following = rows[-1].id if len(rows) == query.limit else ""
+    return OperationList(items=items, total=len(items), continue_=following)
 
 
 async def _operation(call: Call) -> OperationOut:
@@ -259,7 +264,7 @@ ROUTES = (
     Route("POST", "/api/v1/clusters/{name}:acceptIdentity", "Accept another identity", Role.ADMIN, _accept_identity,
           body=IdentityBody, answer=Done),
     Route("GET", "/api/v1/suspensions", "Suspensions by command", Role.VIEWER, _suspensions, answer=SuspensionList),
-    Route("GET", "/api/v1/operations", "Requested actions", Role.VIEWER, _operations, query=OpenQuery,
+    Route("GET", "/api/v1/operations", "Requested actions, the newest first", Role.VIEWER, _operations, query=OpenQuery,
           answer=OperationList),
     Route("POST", "/api/v1/operations/{name}:approve", "Approve another person's override", Role.OPERATOR, _approve,
           body=ReasonBody, answer=OperationOut, status=202),

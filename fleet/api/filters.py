@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from fleet.api.queries import ListQuery
+from fleet.api.queries import PageQuery
 from fleet.errors import RequestInvalid
 
 T = TypeVar("T")
@@ -38,14 +38,19 @@ def _test_of(negated: bool, key: str, operator: str, text: str) -> Callable[[Map
             return lambda labels: key in labels and labels[key] in values
 
 
-def page_of(items: Sequence[T], query: ListQuery) -> tuple[Sequence[T], str]:
+def page_of(items: Sequence[T], query: PageQuery) -> tuple[Sequence[T], str]:
     """One page by position, and the token of the next one."""
     text = query.continue_
     if text and not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise RequestInvalid("the continue token is none of ours", next_step="list from the start again")
+        raise not_ours()
     start = int(text or 0)
     end = start + query.limit
     return items[start:end], str(end) if end < len(items) else ""
+
+
+def not_ours() -> RequestInvalid:
+    """A continue token that no page gave."""
+    return RequestInvalid("the continue token is none of ours", next_step="list from the start again")
 
 
 def words_of(text: str) -> frozenset[str]:

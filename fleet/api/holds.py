@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleet.access.policy import Role
+from fleet.api.filters import page_of
 from fleet.api.models import Metadata, rfc3339
 from fleet.api.models_deeds import HoldDeletion, HoldList, HoldOut
 from fleet.api.queries import ApproveBody, OpenQuery, ReasonBody
@@ -66,14 +67,15 @@ def hold_out(row: HoldRow) -> HoldOut:
 async def _list(call: Call) -> HoldList:
     query = call.query(OpenQuery)
     rows = await call.parts.state.holds(open_only=query.open_only)
-    return HoldList(items=[hold_out(row) for row in rows[: query.limit]], total=len(rows))
+    page, following = page_of(sorted(rows, key=lambda row: not row.is_open), query)
+    return HoldList(items=[hold_out(row) for row in page], total=len(rows), continue_=following)
 
 
 async def _find(call: Call) -> HoldRow:
-    for row in await call.parts.state.holds():
-        if row.id == call.name:
-            return row
-    raise NotKnown(f"there is no hold {call.name}", next_step="fleet get holds")
+    row = await call.parts.state.hold(call.name)
+    if row is None:
+        raise NotKnown(f"there is no hold {call.name}", next_step="fleet get holds")
+    return row
 
 
 async def _one(call: Call) -> HoldOut:
@@ -127,7 +129,7 @@ async def _decide(call: Call, row: HoldRow, decision: str, reason: str) -> HoldR
 
 
 ROUTES = (
-    Route("GET", "/api/v1/holds", "Holds", Role.VIEWER, _list, query=OpenQuery, answer=HoldList),
+    Route("GET", "/api/v1/holds", "Holds, the open ones first", Role.VIEWER, _list, query=OpenQuery, answer=HoldList),
     Route("GET", "/api/v1/holds/{name}", "One hold with its exact list", Role.VIEWER, _one, answer=HoldOut),
     Route("POST", "/api/v1/holds/{name}:approve", "Approve exactly this list", Role.OPERATOR, _approve,
           body=ApproveBody, answer=HoldOut),

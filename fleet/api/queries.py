@@ -12,11 +12,16 @@ Limit = Annotated[int, Field(ge=1, le=1000)]
 LARGEST = 2**62  # an id of the database
 
 
-class ListQuery(ApiModel):
-    """Filters and paging of lists."""
+class PageQuery(ApiModel):
+    """Paging of lists."""
 
     limit: Limit = 500
     continue_: str = Field(default="", validation_alias="continue", serialization_alias="continue", max_length=200)
+
+
+class ListQuery(PageQuery):
+    """Filters and paging of lists."""
+
     label_selector: str = Field("", max_length=500)
     q: str = Field("", max_length=200)
     health: str = Field("", max_length=200)
@@ -46,7 +51,7 @@ class AfterQuery(ApiModel):
     continue_: int = Field(0, ge=0, le=LARGEST, validation_alias="continue", serialization_alias="continue")
 
 
-class OpenQuery(ApiModel):
+class OpenQuery(PageQuery):
     """Holds or operations that are still open."""
 
     open_only: bool = False

@@ -63,6 +63,11 @@ class HoldRow:
     decided_at: float = 0.0
     reason: str = ""
 
+    @property
+    def is_open(self) -> bool:
+        """Undecided, or approved and not void."""
+        return self.decision in {"", "approved"}
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
@@ -210,8 +215,10 @@ class State(Audit, Protocol):
         """End it; False if it had ended already (single winner, R42)."""
         ...
 
-    async def operations(self, *, open_only: bool = False, limit: int = 100) -> tuple[OperationRow, ...]:
-        """Newest first."""
+    async def operations(
+        self, *, open_only: bool = False, limit: int = 100, before: str = ""
+    ) -> tuple[OperationRow, ...]:
+        """Newest first; `before`: those that are older than the operation of this id alone."""
         ...
 
     async def operation(self, operation: str) -> OperationRow | None:
@@ -241,6 +248,10 @@ class State(Audit, Protocol):
 
     async def holds(self, *, open_only: bool = False) -> tuple[HoldRow, ...]:
         """Newest first; `open_only`: undecided or approved, not void."""
+        ...
+
+    async def hold(self, hold: str) -> HoldRow | None:
+        """One hold."""
         ...
 
     async def close_hold(self, hold: str, at: float) -> None:

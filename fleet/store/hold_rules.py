@@ -68,11 +68,6 @@ def listed_in(requests: Iterable[HoldRequest]) -> frozenset[Listed]:
     )
 
 
-def is_open(hold: HoldRow) -> bool:
-    """Undecided, or approved and not void."""
-    return hold.decision in {"", "approved"}
-
-
 def hold_unknown(hold: str) -> NotKnown:
     """There is no such hold."""
     return NotKnown(f"no hold {hold}", next_step="fleet get holds lists them")

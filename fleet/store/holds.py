@@ -67,6 +67,10 @@ class SqlHolds:
             query = query.where(HOLDS.c.decision.in_(("", "approved")))
         return await self._database.read(lambda connection: tuple(map(_hold, connection.execute(query))))
 
+    async def one(self, hold: str) -> HoldRow | None:
+        """By id."""
+        return await self._database.read(lambda connection: _found(connection, hold))
+
 
 def next_number(connection: Connection, name: str, count: int = 1) -> int:
     """Reserve `count` rising numbers (from 1) of this name; the first of them."""
@@ -78,11 +82,16 @@ def next_number(connection: Connection, name: str, count: int = 1) -> int:
     return found + 1
 
 
-def _one(connection: Connection, hold: str) -> HoldRow:
+def _found(connection: Connection, hold: str) -> HoldRow | None:
     found = connection.execute(select(HOLDS).where(HOLDS.c.id == hold)).one_or_none()
+    return None if found is None else _hold(found)
+
+
+def _one(connection: Connection, hold: str) -> HoldRow:
+    found = _found(connection, hold)
     if found is None:
         raise hold_unknown(hold)
-    return _hold(found)
+    return found
 
 
 def _update(connection: Connection, hold: HoldRow) -> None:

@@ -19,7 +19,7 @@ from fleet.core.release import scope_renamed
 from fleet.core.status import Event, Report, UnitReport
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
 from fleet.ports.worker import Deletion, JournalEntry, JournalState, UnitMemory
-from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, is_open, listed_in, renewed_hold
+from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, listed_in, renewed_hold
 from fleet.store.operation_rules import repeated_operation
 from fleet.store.run_time import RUN_TIME, run_time_from
 from fleet.store.vault import MemoryVault
@@ -280,9 +280,14 @@ class MemoryState:
         self._operations[operation] = replace(row, outcome=outcome, message=message, ended_at=at)
         return True
 
-    async def operations(self, *, open_only: bool = False, limit: int = 100) -> tuple[OperationRow, ...]:
+    async def operations(
+        self, *, open_only: bool = False, limit: int = 100, before: str = ""
+    ) -> tuple[OperationRow, ...]:
         """Newest first."""
-        rows = (row for row in reversed(self._operations.values()) if not (open_only and row.outcome))
+        newest_first = reversed(self._operations.values())
+        if before:
+            any(row.id == before for row in newest_first)  # goes past it
+        rows = (row for row in newest_first if not (open_only and row.outcome))
         return tuple(itertools.islice(rows, limit))
 
     async def operation(self, operation: str) -> OperationRow | None:
@@ -318,7 +323,11 @@ class MemoryState:
 
     async def holds(self, *, open_only: bool = False) -> tuple[HoldRow, ...]:
         """Newest first."""
-        return tuple(hold for hold in reversed(self._holds.values()) if is_open(hold) or not open_only)
+        return tuple(hold for hold in reversed(self._holds.values()) if hold.is_open or not open_only)
+
+    async def hold(self, hold: str) -> HoldRow | None:
+        """One hold."""
+        return self._holds.get(hold)
 
     async def close_hold(self, hold: str, at: float) -> None:
         """Nothing is to be deleted any more."""

@@ -46,9 +46,12 @@ class SqlOperations:
         )
         return await self._database.write(lambda connection: connection.execute(change).rowcount == 1)
 
-    async def all(self, *, open_only: bool, limit: int) -> tuple[OperationRow, ...]:
-        """Newest first."""
+    async def all(self, *, open_only: bool, limit: int, before: str) -> tuple[OperationRow, ...]:
+        """Newest first; older than `before` where one is named."""
         query = select(OPERATIONS).order_by(OPERATIONS.c.number.desc()).limit(limit)
+        if before:
+            number = select(OPERATIONS.c.number).where(OPERATIONS.c.id == before).scalar_subquery()
+            query = query.where(OPERATIONS.c.number < number)
         if open_only:
             query = query.where(OPERATIONS.c.outcome == "")
         return await self._database.read(lambda connection: tuple(map(_operation, connection.execute(query))))

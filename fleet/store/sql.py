@@ -250,9 +250,11 @@ class SqlState:
         """End it; False if it had ended already."""
         return await self._operations.end(operation, outcome, message, at)
 
-    async def operations(self, *, open_only: bool = False, limit: int = 100) -> tuple[OperationRow, ...]:
+    async def operations(
+        self, *, open_only: bool = False, limit: int = 100, before: str = ""
+    ) -> tuple[OperationRow, ...]:
         """Newest first."""
-        return await self._operations.all(open_only=open_only, limit=limit)
+        return await self._operations.all(open_only=open_only, limit=limit, before=before)
 
     async def operation(self, operation: str) -> OperationRow | None:
         """One operation."""
@@ -289,6 +291,10 @@ class SqlState:
     async def holds(self, *, open_only: bool = False) -> tuple[HoldRow, ...]:
         """Newest first."""
         return await self._holds.all(open_only=open_only)
+
+    async def hold(self, hold: str) -> HoldRow | None:
+        """One hold."""
+        return await self._holds.one(hold)
 
     async def close_hold(self, hold: str, at: float) -> None:
         """Nothing is to be deleted any more."""

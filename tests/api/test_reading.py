@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import yaml
@@ -16,11 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from fleet.api.app import ROUTES
 from fleet.api.openapi import document_of
 from fleet.core.fleet import IgnoreNote, Origin, Problem, Severity, Suspension, Unknown
-from fleet.core.ids import ClusterName, Digest, OverlayName, UnitName
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Stop
 from fleet.core.results import Rendered
 from fleet.core.status import Health, HoldRequest, Report, Sync
-from fleet.ports.state import HoldRow
+from fleet.ports.state import HoldRow, OperationRow
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -70,6 +71,45 @@ async def test_pages_follow_one_another_without_gap(api: Api) -> None:
         following = answer.get("continue", "")
     assert sorted(found) == ["edge@eu-1", "web@dev-1", "web@eu-1", "web@eu-2"]
     assert following == ""
+
+
+async def all_of(api: Api, path: str, **query: str) -> list[str]:
+    """The names on all pages."""
+    found, following = [], ""
+    while True:
+        status, answer = await api.call("GET", f"{path}?{urlencode({**query, 'continue': following})}")
+        assert status == 200
+        found += [item.get("id") or item["metadata"]["name"] for item in answer["items"]]
+        if not (following := answer.get("continue", "")):
+            return found
+
+
+async def test_all_holds_are_listed_and_one_that_is_open_stands_before_a_hundred_newer_ones(api: Api) -> None:
+    for number in range(101):
+        commit, requests = (
+            Revision(f"{number:040x}"),
+            (HoldRequest(UnitName.parse("web@eu-1"), HEAD, "budget", "", ()),),
+        )
+        row = HoldRow("", "web", commit, api.now, Digest("d" * 64), requests, api.now + 3600)
+        row = await api.state.put_hold(row)
+        if number:
+            await api.state.close_hold(row.id, api.now)
+    _, first = await api.call("GET", "/api/v1/holds")
+    assert (len(first["items"]), first["total"], names(first)[0]) == (100, 101, "h-1")
+    assert await all_of(api, "/api/v1/holds") == ["h-1", *(f"h-{number}" for number in range(101, 1, -1))]
+    assert await all_of(api, "/api/v1/holds", openOnly="true") == ["h-1"]
+
+
+async def test_all_operations_are_listed_also_one_that_runs_behind_a_hundred_newer_ones(api: Api) -> None:
+    for number in range(101):
+        await api.state.add_operation(OperationRow(f"op-{number}", "sync", "web@eu-1", "jo", api.now))
+        if number:
+            await api.state.end_operation(f"op-{number}", "done", "", api.now)
+    newest_first = [f"op-{number}" for number in range(100, -1, -1)]
+    assert await all_of(api, "/api/v1/operations") == newest_first
+    assert await all_of(api, "/api/v1/operations", limit="101") == newest_first
+    assert await all_of(api, "/api/v1/operations", openOnly="true", limit="1") == ["op-0"]
+    assert (await api.call("GET", "/api/v1/operations?continue=op-x"))[0] == 422
 
 
 async def test_one_unit_has_its_objects_and_masked_values_stay_in_the_hub(api: Api) -> None:

@@ -429,6 +429,16 @@ class StateContract:
         assert not await state.end_operation("op-9", "done", "", 9.0)
         assert await state.operation("op-9") is None
 
+    async def test_operations_before_one_are_the_older_ones(self, state: StateWithVault) -> None:
+        for number in range(1, 6):
+            await state.add_operation(operation(f"op-{number}"))
+        await state.end_operation("op-2", "done", "", 9.0)
+        assert [one.id for one in await state.operations(limit=2, before="op-4")] == ["op-3", "op-2"]
+        assert [one.id for one in await state.operations(open_only=True, before="op-4")] == ["op-3", "op-1"]
+        assert [one.id for one in await state.operations(open_only=True, before="op-2")] == ["op-1"]
+        assert await state.operations(before="op-1") == ()
+        assert await state.operations(before="op-9") == ()
+
     async def test_suspensions_are_set_replaced_and_lifted(self, state: StateWithVault) -> None:
         await state.put_suspension("cluster eu-1", Suspension("disk swap", "jo", "", "cluster eu-1"))
         await state.put_suspension("cluster eu-1", Suspension("longer", "jo", "", "cluster eu-1"))
@@ -448,6 +458,7 @@ class StateContract:
         assert (first.id, other.id) == ("h-1", "h-2")
         assert first.requests == (hold_request(),)
         assert [one.id for one in await state.holds()] == ["h-2", "h-1"]
+        assert (await state.hold("h-1"), await state.hold("h-3")) == (again, None)
 
     async def test_an_approval_survives_asking_again_and_is_void_for_another_list(self, state: StateWithVault) -> None:
         opened = await state.put_hold(hold())
