@@ -146,6 +146,7 @@ class UnitState:
     reverts: dict[ObjectRef, Reverts] = field(default_factory=dict[ObjectRef, Reverts])
     hooks: tuple[Wanted, ...] = ()  # of the bundle; no part of the desired state
     contact: dict[ObjectRef, Live | None] = field(default_factory=dict[ObjectRef, Live | None])  # unlabelled ones
+    theirs_at: float = 0.0  # loop time at which those of `contact` are read again that count as they are
     doomed: dict[ObjectRef, tuple[str, Doomed]] = field(default_factory=dict[ObjectRef, tuple[str, Doomed]])
     awaits: dict[UnitName, Awaited] = field(default_factory=dict[UnitName, Awaited])  # by who has them
     replaced: set[ObjectRef] = field(default_factory=set[ObjectRef])  # that may go, and count as no deletion

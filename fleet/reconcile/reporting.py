@@ -92,7 +92,7 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
     known = site.view.is_known(ref) or live is not None
     desired = item.digest if item else Digest("")
     reason, message = "", ""
-    if item is not None and not item.source.options.reconcile:
+    if not _counts(unit, ref):
         sync = Sync.SYNCED
         message = "not reconciled: fleet.internal/reconcile: disabled"
     elif item is not None and item.source.options.only_if_absent and live is not None:
@@ -124,6 +124,8 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
         sync, message = Sync.OUT_OF_SYNC, f"moves here from {giver.overlay}, which is {unit.awaits[giver].stop.reason}"
     if live is not None:
         health, why = live.health.health, live.health.message
+    elif not _counts(unit, ref):
+        health, why = Health.UNKNOWN, ""  # nobody looks
     elif not known:
         health, why = Health.UNKNOWN, "not seen yet"
         view = site.view.kinds.get(kind_of(ref))
@@ -153,9 +155,15 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
     )
 
 
+def _counts(unit: UnitState, ref: ObjectRef) -> bool:
+    """Whether an object takes part in how its unit stands: not one that is left alone (`reconcile: disabled`)."""
+    item = unit.wanted.get(ref)
+    return item is None or item.source.options.reconcile
+
+
 def _sums(unit: UnitState, objects: tuple[ObjectStatus, ...], outcome: Outcome) -> tuple[Sync, Health]:
     sync = worst_sync(status.sync for status in objects)
-    health = worst_health(status.health for status in objects)
+    health = worst_health(status.health for status in objects if _counts(unit, status.ref))
     wanted = bundle_of(unit.desired)
     if wanted is None and not objects:
         return Sync.UNKNOWN, Health.UNKNOWN  # nobody knows what it should hold, and it holds nothing (R5)
@@ -193,7 +201,7 @@ def _words(site: Site, unit: UnitState, outcome: Outcome, objects: tuple[ObjectS
         return "", outcome.incomplete, ""  # before what merely follows from it
     for word in (Health.DEGRADED, Health.MISSING, Health.PROGRESSING):
         for status in objects:
-            if status.health is word:
+            if status.health is word and _counts(unit, status.ref):
                 return "", f"{status.ref}: {status.message}", f"fleet describe unit {unit.name}"
     drifted = [status for status in objects if status.drift]
     if drifted:

@@ -221,7 +221,8 @@ class Stages:
         """Namespaces, classes and definitions of this wave are there before anything of a later rank is applied."""
         view = self._site.view
         for item in unit.wanted.values():
-            if rank_of(item.ref) is not Rank.FOUNDATION or item.source.options.wave != wave:
+            options = item.source.options
+            if rank_of(item.ref) is not Rank.FOUNDATION or options.wave != wave or not options.reconcile:
                 continue
             live = view.find(item.ref) or unit.contact.get(item.ref)
             if live is None:

@@ -1,14 +1,20 @@
-"""`fleet.internal/reconcile: ifAbsent` on a real API server: made where absent, never changed, whoever made it."""
+"""`fleet.internal/reconcile` on a real API server.
+
+`ifAbsent`: made where absent, never changed, whoever made it. `disabled`: left alone.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from rig import Hub, config_map
+from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
+from testbed.workloads import deployment
 
 from fleet.core.rollout import Detach
-from fleet.core.status import EventKind
+from fleet.core.status import EventKind, Health
+from fleet.reconcile.limits import WorkerLimits
 
 NOTE = {"fleet.internal/reconcile": "ifAbsent"}
 
@@ -73,3 +79,62 @@ async def test_an_overlay_that_gives_it_up_lets_it_go_as_it_is_and_may_leave(
         await hub.until(lambda: old not in hub.units, "detached")
         await hub.until_well(new)
     assert hands.get(f"{path}/t")["data"] == {"a": "1"}
+
+
+def claim(shop: str, **metadata: Any) -> dict[str, Any]:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "none"}
+    metadata = {"name": "p", "namespace": shop, **metadata}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+
+
+async def test_how_somebody_elses_stands_counts_and_the_next_wave_waits_for_it(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    hands, path = api_server.client(), f"/api/v1/namespaces/{shop}"
+    hands.create(claim(shop))
+    hub.limits = WorkerLimits(watch_seconds=0.2)
+    unit = hub.want("web", [claim(shop, annotations=dict(NOTE)), config_map("c", shop, **notes(wave="1"))])
+    async with hub.worker():
+        await hub.until(lambda: unit in hub.units and "wave 1 waits" in hub.units[unit].message, "waits")
+        assert not hands.exists(f"{path}/configmaps/c")
+        hands.merge(f"{path}/persistentvolumeclaims/p/status", {"status": {"phase": "Bound"}})
+        await hub.until_well(unit)
+        assert hands.exists(f"{path}/configmaps/c")
+        mark = api_server.ledger_mark()
+        await asyncio.sleep(1.0)
+        asked = [r for r in api_server.ledger(mark, user_agent="fleet") if r.namespace == shop and r.verb != "watch"]
+        assert asked == []  # it is well, and looked at once a minute
+
+
+async def test_it_is_made_when_what_somebody_else_made_vanishes(hub: Hub, api_server: ControlPlane, shop: str) -> None:
+    hands, path = api_server.client(), f"/api/v1/namespaces/{shop}/configmaps/s"
+    hands.apply(config_map("s", shop, {"a": "theirs"}), manager="kubectl")
+    hub.limits = WorkerLimits(theirs_seconds=0.2)
+    unit = hub.want("web", [seed("s", shop), config_map("c", shop)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        assert hands.get(path)["data"] == {"a": "theirs"}
+        hands.delete(path)
+        await hub.until(lambda: hands.exists(path), "made")
+        assert hands.get(path)["data"] == {"a": "1"}
+        await hub.until_well(unit)
+
+
+async def test_what_is_left_alone_takes_no_part_in_how_its_unit_stands(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    hands = api_server.client()
+    hands.create(deployment("theirs", shop))  # no controller is there: it never becomes ready
+    alone, absent = deployment("theirs", shop), config_map("absent", shop)
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"{shop}-absent"}}
+    for document in (alone, absent, space):
+        document["metadata"].update(notes(reconcile="disabled"))
+    unit = hub.want("web", [alone, absent, space, config_map("c", shop), deployment("ours", shop)])
+    async with hub.worker():
+        await hub.until(
+            lambda: (s := hub.object(unit, "Deployment", "ours")) and s.health is Health.PROGRESSING, "ours"
+        )
+        assert hub.units[unit].health is Health.PROGRESSING  # the twin that counts
+        hub.want("web", [alone, absent, space, config_map("c", shop)], commit="b")
+        await hub.until_well(unit)
+        assert {s.health for s in hub.units[unit].objects if s.ref.name != "c"} == {Health.UNKNOWN}
