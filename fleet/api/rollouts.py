@@ -21,7 +21,7 @@ from fleet.core.gates import GateState
 from fleet.core.gating import GateView
 from fleet.core.ids import OverlayName, UnitName
 from fleet.core.passage import Passage, Passages
-from fleet.core.rollout_orders import PREFIX, SHORTEST, about_of, find, taken_back_by
+from fleet.core.rollout_orders import PREFIX, SHORTEST, about_of, bound, find, taken_back_by
 from fleet.core.turns import latest_of, rows_of
 from fleet.core.view import View
 from fleet.errors import NotKnown, RequestInvalid
@@ -145,6 +145,13 @@ class StepBody(ApiModel):
     reason: str = Field("", max_length=500)
 
 
+class PromoteBody(ApiModel):
+    """Why, and where given the step that was shown: what stands at another one by then is left alone."""
+
+    step: str = Field("", max_length=63, pattern=r"^[^\s/]*$")
+    reason: str = Field("", max_length=500)
+
+
 class RollbackBody(ApiModel):
     """Why, and where given the commit that the overlay's clusters held before."""
 
@@ -242,9 +249,7 @@ def _gate_out(gate: GateView, now: float) -> RolloutGate:
 
 
 def _forecast_out(view: View, passage: Passage, now: float) -> ForecastOut:
-    outlook = view.outlook
-    clock = outlook.clock + max(0.0, now - outlook.wall)
-    found = forecast(passage, outlook.facts, outlook.courses, clock)
+    found = forecast(passage, view.outlook.facts, view.outlook.courses, _clock(view, now))
     if found.low is None or found.high is None:
         return ForecastOut(basis=found.basis)
     return ForecastOut(
@@ -255,6 +260,11 @@ def _forecast_out(view: View, passage: Passage, now: float) -> ForecastOut:
         basis=found.basis,
         after=found.after,
     )
+
+
+def _clock(view: View, now: float) -> float:
+    """The hub's own clock now."""
+    return view.outlook.clock + max(0.0, now - view.outlook.wall)
 
 
 def _held_up(view: View, unit: UnitName, why: str, now: float) -> HeldUpBy:
@@ -302,6 +312,14 @@ async def _approve(call: Call) -> OperationOut:
     return await _ask(call, "approve", f"{passage.commit} {body.step}", body.reason)
 
 
+async def _promote(call: Call) -> OperationOut:
+    body, passage, view = await call.body(PromoteBody), _find(call), call.parts.view
+    if not body.reason:
+        raise RequestInvalid("to promote a rollout needs a reason", next_step=_REASON)
+    target = bound(passage, view.outlook.facts, _clock(view, call.parts.wall()), body.step)
+    return await _ask(call, "promote", target, body.reason)
+
+
 async def _roll_back(call: Call) -> OperationOut:
     body, fleet = await call.body(RollbackBody), call.parts.view.fleet
     if fleet is None or OverlayName(call.name) not in fleet.overlays:
@@ -343,7 +361,7 @@ ROUTES = (
     Route("POST", _NAMED + ":resume", "Go on after a pause, a halt, an abort or a rollback", Role.OPERATOR,
           _order("resume"), body=ReasonBody, answer=OperationOut, status=202),
     Route("POST", _NAMED + ":promote", "Go past the step it stands at, never past an approval", Role.OPERATOR,
-          _order("promote"), body=ReasonBody, answer=OperationOut, status=202),
+          _promote, body=PromoteBody, answer=OperationOut, status=202),
     Route("POST", _NAMED + ":abort", "Release nothing more of it, under any commit", Role.OPERATOR, _order("abort"),
           body=ReasonBody, answer=OperationOut, status=202),
     Route("POST", _NAMED + ":approve", "Approve a step of it", Role.OPERATOR, _approve, body=StepBody,

@@ -18,6 +18,22 @@ def order(client: Client, commit: str, kind: str, *, reason: str, step: str = ""
     return _until_ended(client, client.call("POST", f"/api/v1/rollouts/{commit}:{kind}", body))
 
 
+def promote(client: Client, commit: str, *, reason: str, step: str) -> int:
+    """Go past the step where a rollout stands, which is shown; one that stands at another by then is left alone."""
+    stands: dict[str, list[str]] = {}
+    for overlay, name in _stands(client.get(f"/api/v1/rollouts/{commit}")).items():
+        stands.setdefault(name, []).append(overlay)
+    for name, overlays in stands.items():
+        say(f"stands at step {name}: {', '.join(overlays)}")
+    body = {"step": step or (next(iter(stands)) if len(stands) == 1 else ""), "reason": reason}
+    return _until_ended(client, client.call("POST", f"/api/v1/rollouts/{commit}:promote", body))
+
+
+def _stands(item: Item) -> dict[str, str]:
+    """The step where each overlay stands: its first that is not over."""
+    return {step["overlay"]: step["name"] for step in reversed(item.get("steps", [])) if step["state"] != "done"}
+
+
 def rollback(client: Client, overlay: str, *, to: str, reason: str) -> int:
     """Take an overlay's latest rollout back, and say how Git can be made to agree."""
     operation = client.call("POST", f"/api/v1/overlays/{overlay}:rollback", {"to": to, "reason": reason})

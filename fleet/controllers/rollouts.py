@@ -29,7 +29,7 @@ from fleet.core.quarantine import barred_again
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.rollout_news import news_of
-from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, carry_out, is_behind
+from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, bound, carry_out, find, is_behind
 from fleet.core.status import Blocker, Event, EventKind, Standing
 from fleet.core.steps import goes_by_itself, goes_by_steps, is_at_once
 from fleet.core.takeover import open_rows, settle, taken_back, with_release
@@ -128,11 +128,11 @@ class Rollouts:
         """Decide everything once; returns when time alone changes something, on the hub's clock."""
         operations = await self._state.operations(open_only=True, limit=10_000)
         unheard: list[str] = []  # promotions: a step whose clusters were not heard yet may begin
-        for row in reversed(operations):
+        for row in self._bound(operations):
             if (fleet := self._view.fleet) is None or row.id in self._view.passages.carried:
                 continue
             if row.kind == PROMOTE and self._is_deaf(fleet):
-                unheard.append(row.target)
+                unheard.append(row.target.partition(" ")[0])
             elif not is_behind(row.kind, row.target, unheard, self._view.passages):
                 await self._carry_out(row, fleet)
         await self._histories.read(open_rows(self._view.passages) | {name.overlay for name in self._books.waiting})
@@ -225,6 +225,19 @@ class Rollouts:
         }
 
     # What follows
+
+    def _bound(self, operations: Sequence[OperationRow]) -> list[OperationRow]:
+        """All orders, the oldest first, with each promotion bound to where its rollout stands before any of them."""
+        fleet, every = self._view.fleet, list(reversed(operations))
+        if fleet is None or not any(_is_unbound(row) for row in every):
+            return every
+        kept, facts = self._rows.known(fleet, self._wall())
+        return [
+            replace(row, target=bound(passage, facts, self._now()))
+            if _is_unbound(row) and (passage := find(kept, row.target)) is not None
+            else row
+            for row in every
+        ]
 
     async def _carry_out(self, row: OperationRow, fleet: Fleet) -> None:
         """One person's order; it ends once, as done or refused (V5), and is carried out once, whoever is killed."""
@@ -394,11 +407,16 @@ def _stopped(kept: Passages, unit: UnitName, result: Rendered) -> Passage | None
     return with_row(kept, unit.overlay) or next(shut, None)
 
 
+def _is_unbound(row: OperationRow) -> bool:
+    """Whether it says nothing of a step: nobody knew where it stood, or it is from before promotions said so."""
+    return row.kind == PROMOTE and " " not in row.target
+
+
 def _order_of(row: OperationRow) -> RolloutOrder | None:
     kind = row.kind.removeprefix(PREFIX)
     if not row.kind.startswith(PREFIX) or kind not in KINDS:
         return None
-    return RolloutOrder(row.id, kind, row.target, row.actor, row.reason)
+    return RolloutOrder(row.id, kind, row.target, row.actor, row.reason, row.requested_at)
 
 
 def _overrides(

@@ -6,7 +6,7 @@ that was killed amid it does not carry it out again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.approving import missing_of
@@ -15,6 +15,7 @@ from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Row, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.steps import Stage
 from fleet.core.takeover import NAMED, aborted, readmitted, settle, taken_back
 from fleet.core.turns import latest_of
 from fleet.values import dataclass, field
@@ -26,9 +27,11 @@ KINDS = ("pause", "resume", "promote", "abort", "approve", "rollback")
 
 @dataclass(frozen=True, slots=True)
 class RolloutOrder:
-    """One order. target: a commit; of approve `COMMIT STEP`, of rollback `OVERLAY TO FROM`.
+    """One order. target: a commit; of approve `COMMIT STEP`, promote `COMMIT PLACE...`, rollback `OVERLAY TO FROM`.
 
-    TO: the commit to go back to; FROM: the rollout that was the latest when it was asked for; "-" for whichever it is.
+    PLACE: where a row stood when it was asked for, or the name of a step; none for wherever it stands. TO: the commit
+    to go back to; FROM: the rollout that was the latest when it was asked for; "-" for whichever it is. asked_at: wall
+    clock.
     """
 
     operation: str
@@ -36,6 +39,7 @@ class RolloutOrder:
     target: str
     actor: str
     reason: str
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,10 @@ def carry_out(
         case "resume":
             after, text = resumed(passage), f"rollout of {name} goes on"
         case "promote":
-            after = promoted(passage, facts, now)
+            if refused := _not_to_promote(order, passage, places := places_of(passage, facts, now)):
+                return Done(kept, "refused", f"rollout of {name} {refused}; ask anew")
+            meant = {overlay: facts[overlay] for overlay, place in places.items() if _is_meant(order, place)}
+            after = promoted(passage, meant, now)
             text = f"rollout of {name} goes {_promotion_of(passage, after)}: {order.reason}"
             if after == passage:
                 why = "an approval is missing, a step cannot be done, or nothing of it was released yet"
@@ -168,29 +175,97 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float
     what another overlay's failure, or a pause, keeps it from.
     """
     rows = dict(passage.rows)
-    for overlay, row in passage.rows.items():
-        if row.done or (fact := facts.get(overlay)) is None or fact.adrift:
+    for overlay, row, fact in _known(passage, facts):
+        stage = _stage_of(row, fact)
+        if stage is not None and (missing_of(passage, row, stage) or fact.stuck_at(stage)):
             continue
-        slow: set[ClusterName] = set()  # of the steps before it too: what fails there would halt it at once again
-        for stage in fact.stages:
-            units = {name: fact.units[name] for name in stage.clusters if name in fact.units}
-            touched = {name for name in row.targets if name in units}
-            slow |= {name for name in touched if _is_slow(units[name])}
-            is_stuck = bool(fact.stuck_at(stage))
-            if stage.name in row.passed or (stage.step.takes_clusters and not touched and not is_stuck):
-                continue
-            is_agreed = not missing_of(passage, row, stage)
-            if is_agreed and not is_stuck and _is_to_begin(row, {name: units[name] for name in touched}, fact, now):
-                # What failed before it, or ahead of it where a person let it go, would halt it again and again.
-                failed = {name for name in row.targets if name in fact.units and _has_failed(row, name, fact, now)}
-                rows[overlay] = replace(row, excused=row.excused | failed)
-            elif is_agreed and not is_stuck:
-                rows[overlay] = replace(row, passed=row.passed | {stage.name}, excused=row.excused | slow)
-            break
-        else:  # no step is left: what fails there now would halt the others again
-            if slow - row.excused:
-                rows[overlay] = replace(row, excused=row.excused | slow)
+        if stage is not None and _is_to_begin(row, stage, fact, now):
+            # What failed before it, or ahead of it where a person let it go, would halt it again and again.
+            failed = {name for name in row.targets if name in fact.units and _has_failed(row, name, fact, now)}
+            rows[overlay] = replace(row, excused=row.excused | failed)
+            continue
+        # Of the steps before it too, or of all where none is left: what fails there would halt it at once again.
+        so_far = fact.stages[: fact.stages.index(stage) + 1] if stage is not None else fact.stages
+        changed = {name for each in so_far for name in each.clusters if name in row.targets and name in fact.units}
+        slow = {name for name in changed if _is_slow(fact.units[name])}
+        passed = row.passed | {stage.name} if stage is not None else row.passed
+        rows[overlay] = replace(row, passed=passed, excused=row.excused | slow)
     return passage if rows == passage.rows else replace(passage, rows=rows, halted=None, paused=None)
+
+
+def places_of(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float) -> dict[OverlayName, str]:
+    """Where each row stands, as an order to go past it is bound to: `OVERLAY/STEP`, `OVERLAY/` where none is left.
+
+    `OVERLAY/STEP/before` where nothing of its step is released yet.
+    """
+    places: dict[OverlayName, str] = {}
+    for overlay, row, fact in _known(passage, facts):
+        stage = _stage_of(row, fact)
+        before = "/before" if stage is not None and _is_to_begin(row, stage, fact, now) else ""
+        places[overlay] = f"{overlay}/{stage.name if stage is not None else ''}{before}"
+    return places
+
+
+def bound(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float, step: str = "") -> str:
+    """What an order to go past a step is about: the places where the rollout stands now, or those of one step alone.
+
+    Without any the commit, with the step where one was named.
+    """
+    places = places_of(passage, facts, now).values()
+    meant = [place for place in places if step in ("", _step_of(place))] or ([step] if step else [])
+    return " ".join([passage.commit, *meant])
+
+
+def _known(passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Iterator[tuple[OverlayName, Row, RowFacts]]:
+    """The rows under way of which it is known where they stand."""
+    for overlay, row in passage.rows.items():
+        if not row.done and (fact := facts.get(overlay)) is not None and not fact.adrift:
+            yield overlay, row, fact
+
+
+def _stage_of(row: Row, facts: RowFacts) -> Stage | None:
+    """The step that a row stands at; None where no step is left."""
+    for stage in facts.stages:
+        is_touched = any(name in row.targets and name in facts.units for name in stage.clusters)
+        if stage.name not in row.passed and (not stage.step.takes_clusters or is_touched or facts.stuck_at(stage)):
+            return stage
+    return None
+
+
+def _step_of(place: str) -> str:
+    return place.split("/")[1] if "/" in place else place
+
+
+def _is_meant(order: RolloutOrder, place: str) -> bool:
+    _, *named = order.target.split()
+    return not named or place in named or _step_of(place) in named
+
+
+def _not_to_promote(order: RolloutOrder, passage: Passage, places: Mapping[OverlayName, str]) -> str:
+    """Why a promotion is about something else than what stands here now; "" where it is about that."""
+    stops = [stop for stop in (passage.halted, passage.paused) if stop is not None and stop.since > order.asked_at]
+    if stops:  # who asks after that knows of it
+        return f"was stopped after it was asked for: {stops[0].reason}"
+    if not places or any(_is_meant(order, place) for place in places.values()):
+        return ""
+    return f"stands at {_told(places.values())} by now, not at {_told(order.target.split()[1:])}"
+
+
+def _told(places: Iterable[str]) -> str:
+    """Places for people, the first few."""
+    words: list[str] = []
+    for place in sorted(places):
+        match place.split("/"):
+            case [overlay, step, *before]:
+                words.append(f"{step or 'the end'} of {overlay}{' (not begun)' if before else ''}")
+            case _:
+                words.append(place)
+    return _few(words)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def _is_slow(fact: UnitFact) -> bool:
@@ -207,19 +282,20 @@ def _has_failed(row: Row, name: ClusterName, facts: RowFacts, now: float) -> boo
 
 def _promotion_of(before: Passage, after: Passage) -> str:
     """What a promotion changed, in words."""
-    if any(row.passed != before.rows[overlay].passed for overlay, row in after.rows.items()):
-        return "past the step it stood at"
-    names = sorted({name for overlay, row in after.rows.items() for name in row.excused - before.rows[overlay].excused})
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"on without {', '.join(names[:NAMED])}{more}"
+    every = [(overlay, before.rows[overlay], row) for overlay, row in sorted(after.rows.items())]
+    if past := [f"{step} of {overlay}" for overlay, had, row in every for step in row.passed - had.passed]:
+        return f"past {_few(past)}"
+    return f"on without {_few(sorted({name for _, had, row in every for name in row.excused - had.excused}))}"
 
 
-def _is_to_begin(row: Row, changed: Mapping[ClusterName, UnitFact], facts: RowFacts, now: float) -> bool:
+def _is_to_begin(row: Row, stage: Stage, facts: RowFacts, now: float) -> bool:
     """Whether nothing of a step is released yet, and something of it may be: no unit of it says anything so far.
 
     One that was lost a moment ago may be released as any; only one that stays away is left out.
     """
-    return not any(fact.released for fact in changed.values()) and any(
+    units = facts.units
+    changed = {name: units[name] for name in stage.clusters if name in row.targets and name in units}
+    return not any(fact.released or name in row.flying for name, fact in changed.items()) and any(
         now - row.away.get(name, now) < facts.patience_seconds
         if fact.condition is Condition.AWAY
         else fact.condition is not Condition.STOPPED

@@ -169,3 +169,20 @@ async def test_the_history_of_an_overlay_is_for_whoever_plans_and_damage_is_no_h
     await api.state.set_value("courses/web", "[{")
     assert (await api.call("GET", path))[1]["items"] == []
     assert (await api.call("GET", "/api/v1/overlays/other/courses"))[0] == 404
+
+
+async def test_a_promotion_is_bound_to_the_step_where_its_rollout_stands_when_it_is_asked_for(api: Api) -> None:
+    give(api)
+    give_history(api, 0)
+
+    async def target(**step: str) -> str:
+        status, row = await api.call("POST", f"{NAME}:promote", {"reason": "r", **step}, role="operator")
+        assert status == 202
+        return row["target"]
+
+    assert (await target(), await target(step="prod")) == (f"{HEAD} web/prod", f"{HEAD} web/prod")
+    assert await target(step="canary") == f"{HEAD} canary", "past another one than was shown it does not go"
+    api.view.outlook = Outlook()
+    assert (await target(), await target(step="prod")) == (HEAD, f"{HEAD} prod"), "twin: nobody knows yet"
+    assert (await api.call("POST", f"{NAME}:promote", {"reason": "r", "step": "a b"}))[0] == 422
+    assert (await api.call("POST", f"{NAME}:promote", {"step": "prod"}))[0] == 422

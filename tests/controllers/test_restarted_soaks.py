@@ -213,3 +213,26 @@ async def test_what_waits_behind_a_promotion_is_carried_out_before_anything_is_r
     await loop.look()
     assert again.board.books.held[UNIT] != held, "twin: once a person lets it go on"
     await again.close()
+
+
+async def test_a_promotion_that_is_given_again_before_the_clusters_were_heard_goes_past_one_step(brain: Brain) -> None:
+    steps = (
+        f"[{{name: dev, environments: [dev], soak: 9h}}, {{name: look, gates: {GATES}}}, {{name: prod, rest: true}}]"
+    )
+    loop = Loop(brain)
+    await brain.commit({**fleet_file(steps), **cluster(DEV), **cluster(FIRST), **web("1")})
+    await settle(brain, loop.rollouts)
+    await brain.commit(web("2"))
+    await settle(brain, loop.rollouts)
+    commit = last(brain).commit
+    again, loop = await begun_again(brain)
+    await order(again, "promote", commit)
+    await order(again, "promote", commit[:9])
+    await loop.look()
+    assert await still_open(again) == {f"rollout-promote {commit}", f"rollout-promote {commit[:9]}"}
+    await again.answer()
+    await loop.look()
+    ended = {row.target: row.outcome for row in await again.state.operations(limit=2)}
+    assert ended == {commit: "done", commit[:9]: "refused"}
+    assert last(again).rows[UNIT.overlay].passed == {"dev"}
+    await again.close()

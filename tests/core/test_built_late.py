@@ -27,7 +27,7 @@ NEW = ClusterName("prod-9")
 
 def order(world: World, kind: str, target: str = HEAD) -> str:
     facts = {overlay: world.facts(overlay) for overlay in world.target}
-    done = carry_out(RolloutOrder("o", kind, target, "jo", "it breaks"), world.kept, facts, world.held, 5.0, 0.0)
+    done = carry_out(RolloutOrder("o", kind, target, "jo", "it breaks", 5.0), world.kept, facts, world.held, 5.0, 0.0)
     world.kept = done.kept
     world.held.update(done.back)
     return done.outcome

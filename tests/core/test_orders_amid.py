@@ -14,7 +14,7 @@ from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts
-from fleet.core.rollout_orders import RolloutOrder, carry_out, promoted, resumed
+from fleet.core.rollout_orders import RolloutOrder, bound, carry_out, promoted, resumed
 from fleet.core.takeover import aborted, settle, with_release
 
 API = OverlayName("api")
@@ -102,7 +102,7 @@ def test_promote_goes_past_no_step_that_another_overlay_of_the_commit_did_not_be
 def test_promote_of_what_nothing_was_released_of_is_refused_in_words() -> None:
     world = World(DEV_STEP, PROD)
     facts = {WEB: world.facts(WEB, {DEV: Condition.WAITS})}
-    done = carry_out(RolloutOrder("o", "promote", HEAD, "jo", "hurry"), world.kept, facts, world.held, 0.0, 0.0)
+    done = carry_out(RolloutOrder("o", "promote", HEAD, "jo", "hurry", 0.0), world.kept, facts, world.held, 0.0, 0.0)
     assert (done.outcome, done.kept) == ("refused", world.kept)
     assert "or nothing of it was released yet" in done.message
 
@@ -152,8 +152,9 @@ def let_ahead() -> tuple[World, RowFacts]:
     return world, world.facts(WEB, {DEV: Condition.WAITS, ONE: Condition.BUSY})
 
 
-def promote(world: World, facts: RowFacts, now: float) -> str:
-    done = carry_out(RolloutOrder("o", "promote", HEAD, "jo", "hurry"), world.kept, {WEB: facts}, world.held, 0.0, now)
+def promote(world: World, facts: RowFacts, now: float, target: str = HEAD) -> str:
+    order = RolloutOrder("o", "promote", target, "jo", "hurry", 0.0)
+    done = carry_out(order, world.kept, {WEB: facts}, world.held, 0.0, now)
     world.kept = done.kept
     return f"{done.outcome}: {done.message}"
 
@@ -191,6 +192,98 @@ def test_promote_past_what_fails_in_a_step_before_begins_the_next_step_as_any() 
     for now in (2.0, 3.0, 30.0):
         world.look(now, web=ill)
     assert world.has(DEV, ONE), "its own soak was jumped over"
+
+
+CANARY = replace(DEV_STEP, soak_seconds=600.0)
+ON_ITS_WAY = {ONE: Condition.BUSY}
+
+
+def soaking() -> tuple[World, str]:
+    """Web soaks on dev-1; what a promotion that is asked for now is bound to."""
+    world = World(CANARY, replace(ONLY_ONE, soak_seconds=3600.0), PROD)
+    for now in (0.0, 1.0):
+        world.look(now)
+    return world, bound(world.last, {WEB: world.facts(WEB)}, 1.0)
+
+
+def goes_past_nothing(world: World, target: str, now: float) -> None:
+    row = world.last.rows[WEB]
+    assert promote(world, world.facts(WEB, ON_ITS_WAY), now, target) == (
+        "refused: rollout of bbbbbbb stands at one of web by now, not at dev of web; ask anew"
+    )
+    assert world.last.rows[WEB] == row
+    world.look(now, web=world.facts(WEB, ON_ITS_WAY))
+    assert world.has(DEV, ONE), "it went past a step that had just begun"
+
+
+def test_promote_goes_past_no_step_that_began_after_it_was_asked_for() -> None:
+    world, asked = soaking()
+    assert asked == f"{HEAD} web/dev"
+    world.look(601.0)
+    assert world.has(DEV, ONE), "the soak was over by itself"
+    goes_past_nothing(world, asked, 602.0)
+    world.look(603.0, web=world.facts(WEB, {ONE: Condition.BAD}))
+    assert world.last.halted is not None, "twin: what began may fail as any"
+
+
+def test_promote_that_is_asked_for_twice_goes_past_one_step() -> None:
+    world, asked = soaking()
+    assert promote(world, world.facts(WEB), 300.0, asked) == "done: rollout of bbbbbbb goes past dev of web: hurry"
+    assert promote(world, world.facts(WEB), 300.0, asked).startswith("refused: "), "nothing of the next one is released"
+    world.look(300.0)
+    goes_past_nothing(world, asked, 301.0)
+
+
+@pytest.mark.parametrize("word", ["dev", "web/dev", ""], ids=["a step", "a place", "neither, as orders once were"])
+def test_twin_promote_goes_past_the_step_that_it_names_where_that_is_not_over(word: str) -> None:
+    world, _ = soaking()
+    assert promote(world, world.facts(WEB), 300.0, f"{HEAD} {word}".strip()).startswith("done: ")
+    assert world.last.rows[WEB].passed == {"dev"}
+
+
+def test_promote_that_was_asked_for_before_a_step_began_goes_past_none_since() -> None:
+    world, _ = soaking()
+    ill = world.facts(WEB, {DEV: Condition.BAD})
+    row = replace(world.last.rows[WEB], passed=frozenset({"dev"}))
+    world.kept = replace(world.kept, all=(replace(world.last, rows={WEB: row}),))
+    world.look(2.0, web=ill)
+    asked = bound(world.last, {WEB: ill}, 2.0)
+    assert asked == f"{HEAD} web/one/before"
+    assert promote(world, ill, 2.0, asked) == "done: rollout of bbbbbbb goes on without dev-1: hurry"
+    world.look(3.0, web=ill)
+    assert world.has(DEV, ONE)
+    assert bound(world.last, {WEB: replace(ill, units=world.facts(WEB).units)}, 3.0) == f"{HEAD} web/one"
+    assert promote(world, world.facts(WEB, {DEV: Condition.BAD, **ON_ITS_WAY}), 4.0, asked) == (
+        "refused: rollout of bbbbbbb stands at one of web by now, not at one of web (not begun); ask anew"
+    )
+
+
+def test_promote_leaves_alone_what_stands_at_another_step_by_then() -> None:
+    world = World(CANARY, PROD, overlays=(WEB, API))
+    for now in (0.0, 1.0):
+        world.look(now)
+    asked = bound(world.last, {overlay: world.facts(overlay) for overlay in (WEB, API)}, 1.0)
+    rows = {**world.last.rows, API: replace(world.last.rows[API], passed=frozenset({"dev"}))}
+    world.kept = replace(world.kept, all=(replace(world.last, rows=rows),))
+    world.look(2.0)
+    facts = {overlay: world.facts(overlay) for overlay in (WEB, API)}
+    order = RolloutOrder("o", "promote", asked, "jo", "hurry", 0.0)
+    done = carry_out(order, world.kept, facts, world.held, 0.0, 3.0)
+    assert done.message == "rollout of bbbbbbb goes past dev of web: hurry"
+    assert {overlay: row.passed for overlay, row in done.kept.all[-1].rows.items()} == {WEB: {"dev"}, API: {"dev"}}
+
+
+@pytest.mark.parametrize("kind", ["halted", "paused"])
+def test_promote_lifts_nothing_that_stopped_the_rollout_after_it_was_asked_for(kind: str) -> None:
+    world, asked = soaking()
+    stop = Stop("disk is full", "mara", 5.0)
+    world.kept = replace(world.kept, all=(replace(world.last, **{kind: stop}),))
+    facts, order = {WEB: world.facts(WEB)}, RolloutOrder("o", "promote", asked, "jo", "hurry", 4.0)
+    done = carry_out(order, world.kept, facts, world.held, 6.0, 300.0)
+    why = "rollout of bbbbbbb was stopped after it was asked for: disk is full; ask anew"
+    assert (done.outcome, done.message, done.kept) == ("refused", why, world.kept)
+    after = carry_out(replace(order, asked_at=5.5), world.kept, facts, world.held, 6.0, 300.0)
+    assert (after.outcome, after.kept.all[-1].stopped) == ("done", ""), "twin: who asks after that knows of it"
 
 
 @pytest.mark.parametrize("is_done", [True, False], ids=["an overlay that is done", "twin: one under way"])

@@ -62,7 +62,9 @@ class World:
 
     def order(self, kind: str, target: str) -> Done:
         held = {unit: result for unit, result in self._held() if result is not None}
-        done = carry_out(RolloutOrder("op", kind, target, "jo", "because"), self.kept, {}, held, self.wall, 0.0)
+        done = carry_out(
+            RolloutOrder("op", kind, target, "jo", "because", self.wall), self.kept, {}, held, self.wall, 0.0
+        )
         self.kept = done.kept
         for unit, result in done.back.items():
             self.held[unit.overlay][unit.cluster] = result
@@ -320,7 +322,7 @@ def test_a_rollout_is_found_by_seven_digits_that_name_it_alone() -> None:
     for vague in ("", "a", "abcdef", "abcdef0"):
         assert find(kept, vague) is None
         for kind in ("pause", "resume", "promote", "abort", "approve"):
-            refused = carry_out(RolloutOrder("op", kind, vague, "jo", "why"), kept, {}, {}, 3.0, 0.0)
+            refused = carry_out(RolloutOrder("op", kind, vague, "jo", "why", 3.0), kept, {}, {}, 3.0, 0.0)
             assert (refused.kept, refused.outcome) == (kept, "refused")
     assert find(kept, "abcdef01") is kept.all[0]
     assert find(kept, two) is kept.all[1]

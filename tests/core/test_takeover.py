@@ -51,7 +51,7 @@ def wanted(target: str, *names: ClusterName, held: Rendered | None = OLD) -> dic
 
 def order(kept: Passages, kind: str, target: str = HEAD, facts: Mapping[OverlayName, RowFacts] | None = None) -> Done:
     held = {UnitName(overlay, name): Rendered(Digest("1"), HEAD) for overlay in (WEB, API) for name in CLUSTERS}
-    return carry_out(RolloutOrder("op", kind, target, "jo", "because"), kept, facts or {}, held, 0.0, 0.0)
+    return carry_out(RolloutOrder("op", kind, target, "jo", "because", 0.0), kept, facts or {}, held, 0.0, 0.0)
 
 
 def look(kept: Passages, facts: Mapping[OverlayName, RowFacts], now: float = 0.0) -> tuple[Passages, Advance]:

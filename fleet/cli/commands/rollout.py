@@ -33,11 +33,17 @@ def rollout_resume(commit: str, *, reason: Reason, hub: Hub = "") -> int:
 
 
 @rollout_app.command(name="promote")
-def rollout_promote(commit: str, *, reason: Reason, hub: Hub = "") -> int:
+def rollout_promote(
+    commit: str,
+    *,
+    step: Annotated[str, Parameter("--step", help="the step that you saw; past any other it does not go")] = "",
+    reason: Reason,
+    hub: Hub = "",
+) -> int:
     """Go past the step it stands at, without the clusters that are not Healthy; never past an approval."""
-    from fleet.cli.rollout import order
+    from fleet.cli.rollout import promote
 
-    return order(Client(hub), commit, "promote", reason=reason)
+    return promote(Client(hub), commit, reason=reason, step=step)
 
 
 @rollout_app.command(name="abort")
