@@ -70,7 +70,7 @@ def _merge_string_data(document: Document) -> None:
         data[name] = _base64(document, f"data.{name}", value)
     for name, value in mapping_at(document, "stringData").items():
         if not isinstance(value, str):
-            raise _invalid(document, f"stringData.{name}", "not a text")
+            raise unusable(document, f"stringData.{name}", "not a text")
         data[name] = base64.b64encode(value.encode()).decode()
     document.pop("stringData", None)
     if data or "data" in document:
@@ -82,14 +82,15 @@ def _base64(document: Document, where: str, value: Json) -> str:
         return ""
     try:
         if not isinstance(value, str):
-            raise _invalid(document, where, "not a text")
+            raise unusable(document, where, "not a text")
         decoded = base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True)
     except (binascii.Error, ValueError):
-        raise _invalid(document, where, "not valid base64") from None
+        raise unusable(document, where, "not valid base64") from None
     return base64.b64encode(decoded).decode()
 
 
-def _invalid(document: Document, where: str, why: str) -> DocumentInvalid:
+def unusable(document: Document, where: str, why: str) -> DocumentInvalid:
+    """The error for values of a Secret that cannot be used, without them."""
     return DocumentInvalid(
         f"{where} of {ref_of(document)} cannot be used", where=where, why=why, next_step="correct it, or use stringData"
     )

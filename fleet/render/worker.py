@@ -18,7 +18,7 @@ from fleet.core.bundles import assemble, flatten, generated_from
 from fleet.core.compat import understood
 from fleet.core.documents import Document, canonical, documents_at, items_at, mapping_at, parse_document, text_at
 from fleet.core.ids import ObjectRef
-from fleet.core.normalise import drop_last_applied
+from fleet.core.normalise import drop_last_applied, unusable
 from fleet.core.objects import Bundle, Scope, bundle_digest, is_secret, ref_of, seal
 from fleet.core.scopes import defined_scopes
 from fleet.core.substitute import names_in, substitute
@@ -96,13 +96,13 @@ def _build(job: BuildJob, files: Mapping[str, bytes], key: bytes, scratch: Path)
     except RenderError as error:
         raise _placed(error, files, job.root) from None
     defined = _defined(job, files)
-    if job.template:
-        block, secrets = _template(found, defined, key)
-    else:
-        try:
+    try:
+        if job.template:
+            block, secrets = _template(found, defined, key)
+        else:
             block, secrets = _bundle(found, key, defined, job.renderer)
-        except RenderError as error:
-            raise _placed(error, files, job.root) from None
+    except RenderError as error:
+        raise _placed(error, files, job.root) from None
     return Answer(block, secrets, finished.cpu_seconds, built.slim, built.differs)
 
 
@@ -121,7 +121,10 @@ def _bundle(
 def _template(
     found: Sequence[Document], defined: Mapping[tuple[str, str], Scope], key: bytes
 ) -> tuple[bytes, Mapping[str, bytes]]:
-    """Documents before substitution, the texts of Secrets taken out: they may mention variables too."""
+    """Documents before substitution, the texts of Secrets taken out: they may mention variables too.
+
+    Anything else as a value is refused here already, because a template is kept (R32).
+    """
     names = sorted(names_in(found))
     generated = [generated_from(document) for document in found]
     secrets: dict[str, bytes] = {}
@@ -129,12 +132,17 @@ def _template(
         if is_secret(ref_of(document)):
             drop_last_applied(document)
             for part in ("data", "stringData"):
+                if not isinstance(document.get(part, {}), dict | None):
+                    raise unusable(document, part, "not a mapping")
                 values = mapping_at(document, part)
                 for name, value in values.items():
-                    if isinstance(value, str):
-                        clear = value.encode()
-                        values[name] = sealed = seal(key, b"template:" + clear)
-                        secrets[sealed] = clear
+                    if value is None:
+                        continue
+                    if not isinstance(value, str):
+                        raise unusable(document, f"{part}.{name}", "not a text")
+                    clear = value.encode()
+                    values[name] = sealed = seal(key, b"template:" + clear)
+                    secrets[sealed] = clear
     template: Document = {
         "documents": [*found],
         "generated": [*generated],

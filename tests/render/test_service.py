@@ -104,6 +104,37 @@ async def test_no_clear_secret_value_is_kept(make_renderer: Callable[..., Render
     assert base64.b64decode(str(clear["data"]["password"])).decode() == SECRET
 
 
+ODD = "918273645"
+ODD_VALUES = ("{pin: 918273645}", "{pin: 918273645.5}", "{pin: [918273645]}", "{pin: {is: '918273645'}}", "[918273645]")
+
+
+@pytest.mark.parametrize("part", ["data", "stringData"])
+@pytest.mark.parametrize("values", [*ODD_VALUES, "{pin: true}"])
+async def test_a_secret_value_that_is_no_text_is_refused_and_kept_nowhere(
+    make_renderer: Callable[..., Renderer], tmp_path: Path, values: str, part: str
+) -> None:
+    secret = f"apiVersion: v1\nkind: Secret\nmetadata: {{name: db, namespace: shop}}\n{part}: {values}\n"
+    texts = {"app/kustomization.yaml": "resources: [db.yaml]\n", "app/db.yaml": secret}
+    renderer = make_renderer(cache=DiskCache(tmp_path / "cache", KEY))
+    with pytest.raises(DocumentInvalid, match="Secret shop/db cannot be used") as refused:
+        await renderer.render(commit(texts), RenderRequest("app", facts=facts(), substitute=True))
+    assert ODD not in str(refused.value)
+    assert refused.value.where.startswith(f"app: {part}")
+    assert not any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
+
+
+async def test_texts_and_empty_values_of_a_secret_pass_before_substitution(world: World) -> None:
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\ndata: {none: null}\n"
+    texts = {
+        "app/kustomization.yaml": "resources: [db.yaml]\n",
+        "app/db.yaml": f"{secret}stringData: {{pin: '{ODD}'}}\n",
+    }
+    for asked in ({}, {"substitute": True, "facts": facts()}):
+        bundle = await world.render(texts, **asked)
+        clear = unsealed(bodies(bundle)["Secret/db"], world.renderer._vault.values)
+        assert clear["data"] == {"none": "", "pin": base64.b64encode(ODD.encode()).decode()}
+
+
 async def test_a_bundle_whose_secrets_are_lost_is_built_again(make_renderer: Callable[..., Renderer]) -> None:
     first = make_renderer()
     await first.render(commit(WITH_SECRET), RenderRequest("app"))
