@@ -113,7 +113,8 @@ class Commits:
             log.warning("commit in force not readable", commit=revision, reason=error.reason, why=error.why)
             return
         info = CommitInfo(Revision(revision), "", "", 0.0)
-        await self._take(Fetched(snapshot, info, None), self._wall())
+        if not await self._take(Fetched(snapshot, info, None), self._wall()):
+            self._promised = Revision(revision)
 
     async def fetch_once(self) -> None:
         """Ask Git once, and take over what is new; a SourceError is shown and keeps what is in force (R7)."""
@@ -128,18 +129,19 @@ class Commits:
             head, info = self._view.head, fetched.info
             head.error, head.fetched_at = None, self._wall()
             telemetry.FETCHED_AT.set(head.fetched_at)
-            is_new = info.revision != head.commit or self._loaded is None
+            is_new, is_read = info.revision != head.commit or self._loaded is None, True
             if is_new or self._unfinished:
                 events = (self._line_of(info),) if is_new else ()
-                await self._take(fetched if is_new else replace(fetched, changed=None), started, events)
+                is_read = await self._take(fetched if is_new else replace(fetched, changed=None), started, events)
             else:
                 if self._again:
                     await self._retry(fetched.snapshot)
                 if self._uncompared is not None:
                     await self._compare(self._uncompared, None)
                 await self._let_budget_count()
-            head.subject, head.author, head.authored_at = info.subject, info.author, info.at
-            head.is_taken = not self._is_refused
+            if is_read:
+                head.subject, head.author, head.authored_at = info.subject, info.author, info.at
+            head.is_taken = is_read and not self._is_refused
         self._view.head.tried_at = started
         self._view.version += 1
         self._bells.orders.set()  # a sync that was asked for waits until its fetch is over
@@ -149,7 +151,7 @@ class Commits:
         text = f'{self._view.head.branch} is {short(info.revision)} "{info.subject}" ({info.author})'
         return Event(self._wall(), EventKind.NOTE, ClusterName(""), None, text, info.revision)
 
-    def _failed(self, error: SourceError) -> None:
+    def _failed(self, error: FleetError) -> None:
         telemetry.FETCHES.labels("failed").inc()
         self._refusals.note(Refusal(Boundary.GIT, error.reason, error.brief, object=error.where))
         if self._view.head.error is None or self._view.head.error.reason != error.reason:
@@ -172,10 +174,11 @@ class Commits:
             )
         self._promised = Revision("")
 
-    async def _take(self, fetched: Fetched, started: float, events: Sequence[Event] = ()) -> None:
+    async def _take(self, fetched: Fetched, started: float, events: Sequence[Event] = ()) -> bool:
         """Put one commit in force, durable together with `events`. What it does not touch costs nothing.
 
-        Raises StateError; the next call for the same commit then goes over all of it again, from the render cache.
+        False where it cannot be read at all: the one before stays in force, and the error is shown (R5). Raises
+        StateError; the next call for the same commit then goes over all of it again, from the render cache.
         """
         commit = fetched.info.revision
         fetched_at = self._wall()
@@ -186,7 +189,11 @@ class Commits:
         previous = self._loaded
         # A label or a line of fleet.yaml resolves every unit anew, which takes seconds in a very large fleet.
         known = self._loaded.fleet.problems if self._loaded is not None else ()
-        self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
+        try:
+            self._loaded = await asyncio.to_thread(load_fleet, fetched.snapshot, self._loaded, changed)
+        except FleetError as error:
+            self._failed(error)
+            return False
         self._count_problems(self._loaded.fleet.problems, known, commit)
         found, values = await self._budget.take(self._loaded.fleet)
         if values and found.budget != self._loaded.fleet.budget:
@@ -228,9 +235,10 @@ class Commits:
         self._bells.rollouts.set()
         if resolved is None:
             log.warning("commit not taken over", commit=commit, in_force=fleet.commit)
-            return
+            return True
         await self._convergence.released(commit)
         log.info("commit in force", commit=commit, rendered=len(todo), units=len(fleet.units))
+        return True
 
     def _budget_line(self, commit: Revision) -> Event:
         text = f"the budget of {short(commit)} is looser: it counts for deletions an hour from now, not for its own"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from fleet.ports.source import Snapshot
+from fleet.errors import CommitTooLarge
+from fleet.ports.source import Snapshot, TreeEntry
 from fleet.values import dataclass
 
 LINK = "120000"
@@ -14,7 +15,7 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 
 @dataclass(frozen=True, slots=True)
 class NoContent:
-    """A path of the commit without a text of its own. what: as it follows after `it is`."""
+    """A path of the commit without a text that can be read, and why."""
 
     what: str
     next_step: str
@@ -25,17 +26,28 @@ def contents(snapshot: Snapshot, paths: Iterable[str]) -> Iterator[tuple[str, by
     wanted: list[str] = []
     for path in paths:
         if snapshot.tree[path].mode == SUBMODULE:
-            yield path, NoContent("a submodule", "put the file itself there")
+            yield path, NoContent("it is a submodule", "put the file itself there")
         else:
             wanted.append(path)
-    for path, raw in snapshot.read_many(wanted).items():
-        if snapshot.tree[path].mode == LINK:
-            target = raw[:200].decode(errors="replace")
-            yield path, NoContent(f"a symbolic link to {target}", "put the file itself there: links are not followed")
-        elif raw.startswith(_LFS):
-            yield (
-                path,
-                NoContent("a pointer of Git LFS", "keep the file in Git itself: git lfs untrack, then add it anew"),
-            )
+    for path, raw in _texts(snapshot, wanted):
+        yield path, raw if isinstance(raw, NoContent) else _judged(snapshot.tree[path], raw)
+
+
+def _judged(entry: TreeEntry, raw: bytes) -> bytes | NoContent:
+    if entry.mode == LINK:
+        target = raw[:200].decode(errors="replace")
+        return NoContent(f"it is a symbolic link to {target}", "put the file itself there: links are not followed")
+    if raw.startswith(_LFS):
+        return NoContent("it is a pointer of Git LFS", "keep the file in Git itself: git lfs untrack, then add it anew")
+    return raw
+
+
+def _texts(snapshot: Snapshot, paths: list[str]) -> Iterator[tuple[str, bytes | NoContent]]:
+    try:
+        yield from snapshot.read_many(paths).items()
+    except CommitTooLarge as error:
+        if len(paths) == 1:
+            yield paths[0], NoContent(error.why, error.next_step)
         else:
-            yield path, raw
+            for path in paths:
+                yield from _texts(snapshot, [path])

@@ -8,6 +8,7 @@ from fleet.core.documents import Document, text_at
 from fleet.core.fleet import Cluster, Gate, JobCheck, Problem, RolloutPolicy, Severity, TeamRights
 from fleet.core.ids import ClusterName, is_dns_subdomain
 from fleet.errors import StepInvalid
+from fleet.inventory.content import NoContent, contents
 from fleet.inventory.rights import teams_of
 from fleet.inventory.yamlfile import YamlRefused, read_documents
 from fleet.ports.source import Snapshot
@@ -53,7 +54,9 @@ def read_job(snapshot: Snapshot, path: str, teams: Sequence[TeamRights]) -> Docu
         raise _refused(path, "no such file in this commit", "correct path, from the root of the repo")
     if teams_of(path.rpartition("/")[0], teams):
         raise _refused(path, "it lies in a team's directory, and would run with more than its rights", "move it")
-    raw = snapshot.read(path)
+    ((_, raw),) = contents(snapshot, [path])
+    if isinstance(raw, NoContent):
+        raise _refused(path, raw.what, raw.next_step)
     if len(raw) > _MOST_BYTES:
         raise _refused(path, f"it has {len(raw)} bytes, the limit is {_MOST_BYTES}", "put less into one Job")
     try:

@@ -191,7 +191,7 @@ def read_fleet_file(path: str, content: bytes | NoContent) -> FleetFileResult:
 
 def _documents(content: bytes | NoContent) -> Iterator[YamlDocument]:
     if isinstance(content, NoContent):
-        raise YamlRefused(f"it is {content.what}", 0, next_step=content.next_step)
+        raise YamlRefused(content.what, 0, next_step=content.next_step)
     yield from read_documents(content)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from controllers.rig import Brain
 from hubworld import AT_ONCE, cluster_file, config_map, kustomization, overlay
-from testbed.gitrepo import Content, Link
+from testbed.gitrepo import Content, Link, Submodule
 
 from fleet.controllers.deletions import JUDGED
 from fleet.core.fleet import Suspension
@@ -20,6 +20,7 @@ from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.errors import FetchFailed, HistoryRewritten, StateNotWritable
 from fleet.ports.state import RECOVERED
+from fleet.source.snapshot import GitSnapshot
 
 BROKEN_OVERLAY = "apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {name: edge}\nspec: {clusterz: []}\n"
 CLUSTERS = ("dev-1", "eu-1", "eu-2", "us-1")
@@ -88,6 +89,53 @@ async def test_a_broken_overlay_file_keeps_the_overlay_in_force_and_shown(brain:
     assert isinstance(order, UnknownDesired)
     assert order.bundle == held.bundle
     assert isinstance(brain.desired("web@eu-1").action, Apply)
+
+
+@pytest.mark.parametrize("content", [Submodule(), b"#" * (17 << 20)], ids=["submodule", "too large"])
+@pytest.mark.parametrize(
+    "path", ["clusters/eu-2.yaml", "overlays/edge/overlay.yaml", "overlays/edge/kustomization.yaml", "fleet.yaml"]
+)
+async def test_one_file_that_cannot_be_read_is_named_and_stops_nobody_else(
+    brain: Brain, path: str, content: Content
+) -> None:
+    await brain.commit(small())
+    told, before = {name: brain.desired(name).action for name in ("web@eu-2", "edge@eu-1")}, brain.repo.head()
+    await brain.commit({path: content, "overlays/web/one.yaml": config_map("one", "2")})
+    assert (brain.view.head.commit, brain.view.head.error) == (brain.repo.head(), None)
+    failed = brain.view.results[UnitName.parse("edge@eu-1")]
+    said = [f"{problem.origin}: {problem.what}" for problem in brain.view.fleet.problems]
+    said += [failed.message] if isinstance(failed, RenderProblem) else []
+    assert any(path in text or path.rpartition("/")[0] in text for text in said)
+    assert brain.desired("web@eu-1").commit == (before if path == "fleet.yaml" else brain.repo.head())
+    assert brain.desired("edge@eu-1").action.bundle == told["edge@eu-1"].bundle
+    if path == "clusters/eu-2.yaml":
+        assert brain.desired("web@eu-2").action.bundle == told["web@eu-2"].bundle
+    mended = {"clusters/eu-2.yaml": cluster_file("eu-2"), "fleet.yaml": AT_ONCE}
+    await brain.commit({**mended, **{name: text for name, text in small().items() if name == path}})
+    assert brain.desired("web@eu-2").action == brain.desired("web@eu-1").action
+    assert brain.view.head.commit in brain.view.converged
+
+
+async def test_a_commit_that_cannot_be_read_is_shown_and_read_again_with_the_next_fetch(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await brain.commit(small())
+    before = brain.repo.head()
+    damage = FetchFailed("the mirror of the fleet repo cannot be read", why="an object is missing")
+
+    def refuse(*_: object) -> Mapping[str, bytes]:
+        raise damage
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GitSnapshot, "read_many", refuse)
+        await brain.commit(
+            {"overlays/edge/overlay.yaml": BROKEN_OVERLAY, "overlays/web/one.yaml": config_map("one", "2")}
+        )
+        assert (brain.view.head.commit, brain.view.head.error, brain.view.head.is_taken) == (before, damage, False)
+        assert brain.desired("web@eu-1").commit == before
+    await brain.commits.fetch_once()
+    assert (brain.view.head.commit, brain.view.head.error) == (brain.repo.head(), None)
+    assert brain.desired("web@eu-1").commit == brain.repo.head()
 
 
 async def test_a_build_that_fails_keeps_the_unit_on_its_last_result_and_names_the_file(brain: Brain) -> None:
