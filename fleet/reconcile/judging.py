@@ -31,7 +31,7 @@ def live_of(
     key: bytes,
     at: float,
 ) -> Live:
-    """The row for a live object of a unit. The document is kept while it differs from the record or is not Current."""
+    """The row for a live object of a unit. The document is kept while it differs from the record or is not Healthy."""
     metadata = mapping_at(document, "metadata")
     verdict = judge_mark(document, mark, known_uid=row.uid if row else "")
     fingerprint, comparable = _NO_DIGEST, False
@@ -44,7 +44,7 @@ def live_of(
         and row is not None
         and fingerprint == row.fingerprint
         and verdict.kind is MarkKind.OURS
-        and health.kstatus is Kstatus.CURRENT
+        and health == _CURRENT
     )
     return Live(
         uid=text_at(metadata, "uid"),
@@ -76,7 +76,7 @@ def live_after(row: Row, answer: Document, health_rules: Sequence[HealthRule], *
         own_health=health,
         health=health,
         changed_at=at,
-        document=None if health.kstatus is Kstatus.CURRENT else answer,
+        document=None if health == _CURRENT else answer,
     )
 
 

@@ -24,7 +24,7 @@ from fleet.reconcile.apply import ENDS, Applier
 from fleet.reconcile.detach import Detacher
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import quiet_live
+from fleet.reconcile.judging import is_before, quiet_live
 from fleet.reconcile.memory import Kind, KindView, UnitState, kind_of
 from fleet.reconcile.observe import Observer
 from fleet.reconcile.observe_mode import Comparer
@@ -368,7 +368,7 @@ class Session:
             served = served.at(site.version_of(kind) or served.version)
             view = site.view.kinds[kind] = KindView(served)
             since = self._resume.pop("/".join(kind), "")
-            if since and not self._fill(view, kind):
+            if since and not self._fill(view, kind, since):
                 since = ""
             assert self._tasks is not None  # a session that runs
             work = self._observer.follow(served, since)
@@ -386,14 +386,18 @@ class Session:
         found = {ref.namespace for unit in units for ref in (*unit.refs(), *hook_refs(unit)) if kind_of(ref) == kind}
         return frozenset(found | ({PARENT_NAMESPACE} if kind == _CONFIG_MAPS else set()))
 
-    def _fill(self, view: KindView, kind: Kind) -> bool:
-        """Take the journal's word for a kind whose watch resumes: its token says that all was well then."""
+    def _fill(self, view: KindView, kind: Kind, since: str) -> bool:
+        """Take the journal's word for a kind whose watch resumes: its token says that all was well then.
+
+        It says nothing of what we wrote after it, and the event of that write tells nothing new.
+        """
         site = self.site
         for unit in site.units.values():
             for ref, row in unit.rows.items():
                 if kind_of(ref) != kind or row.state is RowState.DONE:
                     continue
-                if row.state is not RowState.APPLIED or not row.fingerprint:
+                is_after = is_before(since, row.resource_version)
+                if row.state is not RowState.APPLIED or not row.fingerprint or is_after:
                     view.rows.clear()
                     return False
                 view.rows[ref] = quiet_live(row)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 
-from fleet.core.status import EventKind
+from fleet.core.status import EventKind, Health, Sync
 from fleet.store.memory import MemoryJournal
 
 
@@ -54,6 +55,32 @@ async def test_a_restart_with_nothing_to_do_writes_nothing(hub: Hub, api_server:
         await hub.until_well(unit)
         await asyncio.sleep(0.3)
     assert writes(api_server, mark) == []
+
+
+def cron_job(shop: str, *, suspend: bool) -> dict[str, Any]:
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "busybox"}]}
+    spec = {"schedule": "0 0 1 1 *", "suspend": suspend, "jobTemplate": {"spec": {"template": {"spec": pod}}}}
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "j", "namespace": shop}, "spec": spec}
+
+
+async def test_what_is_suspended_is_shown_so_after_restarts_too(hub: Hub, api_server: ControlPlane, shop: str) -> None:
+    unit = hub.want("web", [cron_job(shop, suspend=False)])
+    async with hub.worker():
+        await hub.until_well(unit)
+    async with hub.worker():  # its list's token is newer than the first apply, and older than the next one
+        await hub.until_well(unit)
+        await asyncio.sleep(0.5)
+        hub.want("web", [cron_job(shop, suspend=True)], commit="b")
+        await hub.until(lambda: hub.units[unit].health is Health.SUSPENDED, "suspended")
+    for _ in range(2):
+        hub.units.clear()
+        async with hub.worker():
+            seen = await hub.until(lambda: (s := hub.object(unit, "CronJob", "j")) and s.sync is Sync.SYNCED and s)
+            assert seen.health is Health.SUSPENDED
+            await asyncio.sleep(0.5)
+    async with hub.worker():
+        hub.want("web", [cron_job(shop, suspend=False)], commit="c")
+        await hub.until_well(unit)
 
 
 async def test_a_lost_journal_that_meets_our_marks_only_observes_until_confirmed(
