@@ -15,9 +15,9 @@ from fleet.api.route import Call, Route
 from fleet.core.fleet import Suspension
 from fleet.core.identities import identity_of
 from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
-from fleet.core.overrides import named
+from fleet.core.overrides import SYNC_OVERRIDE, named
 from fleet.core.passage import Passages
-from fleet.errors import NotKnown, RequestInvalid
+from fleet.errors import FleetError, NotKnown, RequestInvalid
 from fleet.ports.state import OperationRow
 from fleet.ports.worker import AuditEntry
 
@@ -59,21 +59,27 @@ async def _sync(call: Call) -> OperationOut:
     if key and not _KEY.match(key):
         raise RequestInvalid("the Idempotency-Key is not 1 to 200 printable characters")
     now = call.parts.wall()
+    about = {"unit": str(unit), "cluster": unit.cluster, "reason": body.reason}
     if body.override:
-        await _audit(call, "sync-override", unit=str(unit), cluster=unit.cluster, reason=body.reason)
-    row = await call.parts.state.add_operation(
-        OperationRow(
-            id=f"op-{secrets.token_hex(5)}",
-            kind="sync",
-            target=str(unit),
-            actor=call.caller.name,
-            requested_at=now,
-            reason=body.reason,
-            idempotency_key=key,
-            override=body.override,
-            message=f"waits for the approval of {people}" if needed else "",
+        await _audit(call, SYNC_OVERRIDE, outcome="asked", **about)
+    try:
+        row = await call.parts.state.add_operation(
+            OperationRow(
+                id=f"op-{secrets.token_hex(5)}",
+                kind="sync",
+                target=str(unit),
+                actor=call.caller.name,
+                requested_at=now,
+                reason=body.reason,
+                idempotency_key=key,
+                override=body.override,
+                message=f"waits for the approval of {people}" if needed else "",
+            )
         )
-    )
+    except FleetError as error:
+        if body.override:
+            await _audit(call, SYNC_OVERRIDE, outcome=f"refused: {error.reason}", **about)
+        raise
     call.parts.bells.fetch.set()  # a sync fetches first
     call.parts.bells.orders.set()
     return operation_out(row)
@@ -98,7 +104,7 @@ async def _approve(call: Call) -> OperationOut:
             next_step=f"in a moment: fleet approve {row.id}",
         )
     reason = f"{named(bound)}: {body.reason}" if body.reason else named(bound)
-    await _audit(call, APPROVE_OVERRIDE, unit=row.target, scope=row.id, reason=reason)
+    await _audit(call, APPROVE_OVERRIDE, outcome="", unit=row.target, scope=row.id, reason=reason)
     given = await call.parts.state.add_operation(
         OperationRow(
             id=f"op-{secrets.token_hex(5)}",
@@ -110,6 +116,7 @@ async def _approve(call: Call) -> OperationOut:
             idempotency_key=f"approve {row.id}",
         )
     )
+    await _audit(call, APPROVE_OVERRIDE, unit=row.target, scope=row.id, reason=reason)
     call.parts.bells.orders.set()
     call.parts.bells.rollouts.set()
     return operation_out(given)
@@ -233,7 +240,15 @@ async def _operation(call: Call) -> OperationOut:
 
 
 async def _audit(
-    call: Call, action: str, *, scope: str = "", unit: str = "", cluster: str = "", identity: str = "", reason: str = ""
+    call: Call,
+    action: str,
+    *,
+    scope: str = "",
+    unit: str = "",
+    cluster: str = "",
+    identity: str = "",
+    reason: str = "",
+    outcome: str = "done",
 ) -> None:
     await call.parts.state.write(
         AuditEntry(
@@ -245,7 +260,7 @@ async def _audit(
             unit=unit,
             object=scope,
             reason=reason,
-            outcome="done",
+            outcome=outcome,
         )
     )
 

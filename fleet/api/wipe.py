@@ -118,7 +118,7 @@ def _check(call: Call, leaving: Leaving, units: Iterable[UnitName]) -> None:
 
 
 async def _wipe(call: Call, leaving: Leaving, units: Mapping[UnitName, Leave]) -> OperationList:
-    """Write it down once for each unit (R42); the audit log has each attempt before it counts, then how it went.
+    """Write it down once for each unit (R42); the audit log has each attempt before it counts, and the end at the end.
 
     The same word of the same person is the operation that it was; one that ended already does nothing any more.
     """
@@ -139,6 +139,7 @@ async def _wipe(call: Call, leaving: Leaving, units: Mapping[UnitName, Leave]) -
             unit=str(unit),
             commit=leave.commit,
             reason=body.reason,
+            outcome="asked",
         )
         for unit, leave in units.items()
     ]
@@ -166,7 +167,6 @@ async def _wipe(call: Call, leaving: Leaving, units: Mapping[UnitName, Leave]) -
         except FleetError as error:
             await state.write(replace(entry, outcome=f"refused: {error.reason}"))
             raise
-        await state.write(replace(entry, outcome="done"))
         rows.append(row)
         text = f"to be wiped, by {call.caller.name}: {body.reason}"
         await state.add_events((Event(now, EventKind.NOTE, unit.cluster, unit, text, leave.commit),))

@@ -12,6 +12,7 @@ import structlog
 from fleet.controllers.board import Board
 from fleet.controllers.claims import Claims
 from fleet.controllers.convergence import Convergence
+from fleet.controllers.last_words import end
 from fleet.controllers.refusals import Refusals
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, UnitName
@@ -60,8 +61,10 @@ class Intake:
                 self._bells.orders.set()
             else:
                 await self._convergence.heard(unit)
-        for operation in report.operations:
-            await self._state.end_operation(operation.operation, operation.outcome, operation.message, report.at)
+        for ended in report.operations:
+            row = await self._state.operation(ended.operation)
+            if row is not None and not row.outcome:  # a worker says it again until it is heard
+                await end(self._state, row, ended.outcome, ended.message, report.at)
         holding = {unit.unit for unit in report.units if unit.holds}
         reported = {unit.unit for unit in report.units}
         wiped = any(leave.wipe for unit, leave in self._board.roster.leaving.units.items() if unit in reported)

@@ -14,6 +14,7 @@ from fleet.core.ids import short
 from fleet.core.results import Rendered
 from fleet.values import dataclass
 
+SYNC_OVERRIDE = "sync-override"  # what the audit log calls it
 OVERRIDE_SECONDS = 86_400.0  # nobody remembers for longer what they agreed to
 
 

@@ -35,6 +35,10 @@ async def overrides(api: Api) -> tuple[str, str, Any]:
     return "POST", SYNC, {"override": True, "reason": "incident"}
 
 
+async def syncs(api: Api) -> tuple[str, str, Any]:
+    return "POST", SYNC, {}
+
+
 async def approves_an_override(api: Api) -> tuple[str, str, Any]:
     row = OperationRow("op-1", "sync", "web@eu-1", "jo", api.now, "incident", override=True)
     await api.state.add_operation(row)
@@ -107,3 +111,22 @@ async def test_an_order_that_the_log_cannot_take_changes_nothing_and_may_be_give
     assert await standing(api) == before
     assert (await api.call(method, path, body))[0] < 300
     assert await standing(api) != before
+
+
+@pytest.mark.parametrize(
+    ("order", "said"), [(wipes, ["asked"]), (overrides, ["asked"]), (syncs, []), (approves_an_override, ["", "done"])]
+)
+async def test_the_log_says_that_something_is_done_only_once_it_is(api: Api, order: Order, said: list[str]) -> None:
+    method, path, body = await order(api)
+    assert (await api.call(method, path, body))[0] == 202
+    assert [link.entry.outcome for link in await api.state.audit_entries()] == said
+
+
+async def test_an_override_that_is_not_kept_is_refused_in_the_log_too(api: Api) -> None:
+    headers = {"Idempotency-Key": "k-1"}
+    assert (await api.call("POST", SYNC, {}, **headers))[0] == 202
+    method, path, body = await overrides(api)
+    assert (await api.call(method, path, body, **headers))[0] == 422
+    entries = [link.entry for link in await api.state.audit_entries()]
+    assert [entry.outcome for entry in entries] == ["asked", "refused: RequestInvalid"]
+    assert {(entry.action, entry.unit) for entry in entries} == {("sync-override", "web@eu-1")}

@@ -44,6 +44,12 @@ async def approve(brain: Brain) -> None:
     await brain.state.add_operation(OperationRow("op-2", "approve-override", "op-1", "bob", brain.wall()))
 
 
+async def log(brain: Brain) -> list[tuple[str, str, str, str]]:
+    """What the audit log has of overrides."""
+    entries = [link.entry for link in await brain.state.audit_entries() if link.entry.action == "sync-override"]
+    return [(entry.actor, entry.cluster, entry.object, entry.outcome) for entry in entries]
+
+
 async def go_on(brain: Brain, rollouts: Rollouts, *silent: str) -> tuple[str, str]:
     """Everything that follows; how the override ended."""
     for _ in range(5):
@@ -59,8 +65,10 @@ async def test_what_was_approved_goes_ahead_and_the_harmless_way_is_open(brain: 
     await ask(brain)
     assert (await go_on(brain, rollouts))[0] == ""
     await approve(brain)
+    assert await log(brain) == []
     assert (await go_on(brain, rollouts))[0] == "done"
     assert told(brain, "prod-1") == result(brain) != told(brain, "prod-2")
+    assert await log(brain) == [("ann", "prod-1", "op-1", "done")]
 
 
 async def test_an_approval_for_what_was_seen_never_brings_a_newer_result(brain: Brain, rollouts: Rollouts) -> None:

@@ -59,6 +59,7 @@ async def test_a_sync_fetches_first_and_its_operation_ends_once(brain: Brain) ->
     assert await brain.answer() == {"eu-1": []}
     ended = await brain.state.operation("op-1")
     assert ended.outcome == "done"
+    assert not [link for link in await brain.state.audit_entries() if link.entry.action.startswith("sync")]
     assert not await brain.state.end_operation("op-1", "refused", "", brain.wall())
     await brain.orders.look()
     assert brain.board.publisher.slot(ClusterName("eu-1")).desired.requests == ()

@@ -89,6 +89,10 @@ class World:
         assert row is not None
         return self.board.roster.leaving.units[WEB], row
 
+    async def log(self) -> list[tuple[str, str, str, str]]:
+        entries = [link.entry for link in await self.state.audit_entries()]
+        return [(entry.actor, entry.action, entry.unit, entry.outcome) for entry in entries]
+
 
 @pytest.fixture
 async def world() -> World:
@@ -102,8 +106,11 @@ async def test_a_wipe_is_told_once_and_over_once_nothing_is_left(world: World) -
     world.view.units[WEB] = replace(CLEAN, sync=Sync.OUT_OF_SYNC)
     assert (await world.look())[0] == leave
     world.view.units[WEB] = CLEAN
+    assert await world.log() == []
     leave, row = await world.look()
     assert (leave.wiped, row.outcome) == (True, "done")
+    await world.look()
+    assert await world.log() == [("mara", "wipe", "web@eu-1", "done")]
 
 
 async def test_a_wipe_of_an_earlier_leaving_touches_no_later_one(world: World) -> None:
@@ -118,6 +125,7 @@ async def test_where_nothing_is_written_nothing_is_wiped(world: World) -> None:
     leave, row = await world.look()
     assert leave == Leave(C1)
     assert (row.outcome, "observe" in row.message) == ("refused", True)
+    assert await world.log() == [("mara", "wipe", "web@eu-1", f"refused: {row.message}")]
 
 
 async def test_a_hub_that_ended_before_it_said_so_says_it_later(world: World) -> None:

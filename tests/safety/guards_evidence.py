@@ -38,7 +38,7 @@ CASES: dict[str, Case] = {
         drop("await state.write(entry)"), _API, _ORDER,
         "api/test_wiping.py::test_a_wipe_is_written_down_once_however_often_it_is_said"),
     "an override is written down first": case_of(
-        drop("await _audit(call, 'sync-override'"), _API, _ORDER,
+        drop("await _audit(call, SYNC_OVERRIDE, outcome='asked'"), _API, _ORDER,
         "api/test_acting.py::test_an_override_needs_a_reason_and_is_audited"),
     "an identity is written down first": case_of(
         drop("await _audit(call, 'accept-identity'"), _API, _ORDER,
