@@ -113,6 +113,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a suspend reaches what waits to be applied", "R17", "stages:Stages._put", ""),
         ("a suspend reaches what waits to be deleted", "R17", "prune:Pruner._delete_stage", ""),
         ("a suspend reaches a heal that waits", "R17", "heal:Healer._heal", ""),
+        ("what two overlays claim is not healed", "R16", "heal:Healer._may", "OwnedByOther"),
         ("a suspend reaches the parent object", "R17", "standing:judge_leave", ""),
         ("who came second writes nothing", "R23 R4", "standing:judge_leave", "OwnedByOther"),
         ("a parent hits the state that was judged", "R23 R4", "parent:_over", ""),

@@ -26,8 +26,12 @@ class UnitClaims:
         for unit in units.values():
             self.put(unit)
 
-    def put(self, unit: UnitState) -> None:
-        """Take over a unit's list; to be called whenever one was read."""
+    def put(self, unit: UnitState) -> frozenset[UnitName]:
+        """Take over a unit's list; to be called whenever one was read.
+
+        Returns units that list an object which this one lists since, or lists no more: they are to look again, so that
+        both are named, or neither (R16).
+        """
         refs = frozenset(_refs(unit))
         before = self._indexed.get(unit.name, frozenset())
         for ref in refs - before:
@@ -39,6 +43,7 @@ class UnitClaims:
             else:
                 del self._holders[ref]
         self._indexed[unit.name] = refs
+        return frozenset(name for ref in refs ^ before for name in self._holders.get(ref, ()) if name != unit.name)
 
     def others(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
         """Other overlays that want this object, by the bundle that they shall hold."""

@@ -45,13 +45,17 @@ class Healer:
             return
         now = site.clock()
         trouble, reverts = unit.troubles.get(ref), unit.reverts.get(ref)
-        if (trouble is not None and trouble.next_at > now) or not self._may_heal(unit):
+        if (trouble is not None and trouble.next_at > now) or not self._may(unit, ref):
             return
         if reverts is not None and reverts.next_at > now:
             site.wake_at(unit.name, reverts.next_at)
             return
         site.in_flight.add(ref)
         site.spawn(self._heal(unit, item, live), f"heal {ref}")
+
+    def _may(self, unit: UnitState, ref: ObjectRef) -> bool:
+        """Whether a unit may heal an object now. What two overlays want neither of them changes (R16)."""
+        return self._may_heal(unit) and not self._site.claims.others(ref, unit.name.overlay)
 
     def _drifted(self, unit: UnitState, item: Wanted, live: Live) -> bool:
         if live.mark.kind is MarkKind.LABEL_LOST:
@@ -64,7 +68,7 @@ class Healer:
         site, ref = self._site, item.ref
         before = live.document if live else None
         try:
-            if await self._applier.write(unit, item, lambda: self._may_heal(unit)):
+            if await self._applier.write(unit, item, lambda: self._may(unit, ref)):
                 site.journal.jot(JournalEntry(put=(unit.rows[ref],)))
                 await self.tell(unit, item, before, was_gone=live is None)
         except (StateDamaged, StateBusy) as error:

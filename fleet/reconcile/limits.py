@@ -22,7 +22,7 @@ class WorkerLimits:
     resume_seconds: float = 5.0  # how often resume tokens are jotted
     report_seconds: float = 60.0  # a full report at least so often: age is part of a status (R21)
     watch_seconds: float = 5.0  # how often something unhealthy is looked at beyond what its own events say
-    theirs_seconds: float = 60.0  # how often somebody else's object that counts as it is (`ifAbsent`) is read
+    theirs_seconds: float = 600.0  # how often somebody else's object that counts as it is (`ifAbsent`) is read
     rival_window_seconds: float = 600.0  # reverts of one object in this time count together (R17)
     rival_reverts: int = 3  # so many reverts are healed at once; then they back off
     rival_most_seconds: float = LONGEST_SECONDS

@@ -153,6 +153,7 @@ class UnitState:
     waves_since: dict[int, float] = field(default_factory=dict[int, float])  # wave -> loop time
     drifts: dict[ObjectRef, Drift] = field(default_factory=dict[ObjectRef, Drift])
     misplaced: dict[ObjectRef, Wanted] = field(default_factory=dict[ObjectRef, Wanted])  # without their namespace
+    disputed: frozenset[ObjectRef] = frozenset()  # that another has or claims too, by the last plan
     forbidden: dict[ObjectRef, NotAllowedForTeam] = field(default_factory=dict[ObjectRef, NotAllowedForTeam])  # R29
     managers: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])  # of strangers
     read_key: tuple[Digest, tuple[IgnoreRule, ...], TeamRights | None, int] | None = None  # what `wanted` was made from

@@ -63,7 +63,8 @@ async def read_bundle(site: Site, unit: UnitState, desired: UnitDesired) -> None
     unit.replaced -= unit.wanted.keys()
     forget_settled(site, unit)
     unit.bundle, unit.read_key = digest, key
-    site.claims.put(unit)
+    for other in site.claims.put(unit):
+        site.wake(other)
 
 
 def beyond_team(site: Site, desired: UnitDesired | None, ref: ObjectRef) -> NotAllowedForTeam | None:

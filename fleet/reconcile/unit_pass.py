@@ -6,13 +6,10 @@ computed anew each time from record and live view. So a killed worker goes on wh
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from fleet.core.adopt import owners_of
 from fleet.core.fingerprint import SyncVerdict
-from fleet.core.fleet import Adopt
 from fleet.core.guard import judge_empty
 from fleet.core.ids import Digest, ObjectRef, OverlayName
 from fleet.core.objects import HookPhase
@@ -24,41 +21,37 @@ from fleet.core.plan import (
     Seen,
     Step,
     UnitPlan,
-    Wanted,
     plan_unit,
     prove_complete,
 )
 from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState
 from fleet.core.rollout import UnitDesired
-from fleet.core.status import EventKind, Kstatus, ObjectStatus
-from fleet.core.unserved import why_unserved
+from fleet.core.status import EventKind, ObjectStatus
 from fleet.errors import (
     ClusterError,
     Conflict,
-    KindNotServed,
-    NamespaceMissing,
     NotAllowedForTeam,
     ObjectInvalid,
-    OwnedByOther,
 )
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.adopt import Adopter
-from fleet.reconcile.apply import ENDS_SESSION, Applier, refusal_of
-from fleet.reconcile.contact import Contacts
+from fleet.reconcile.apply import ENDS_SESSION, Applier
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.hooks import HookRunner
 from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import UnitState, kind_of
 from fleet.reconcile.parent import Parents
 from fleet.reconcile.prune import Pruner
-from fleet.reconcile.reading import read_bundle, read_live
+from fleet.reconcile.reading import read_bundle
+from fleet.reconcile.refuse import Refuser
 from fleet.reconcile.replace import Replacer
 from fleet.reconcile.reverify import Reverifier, carry_done
 from fleet.reconcile.served import is_gone
 from fleet.reconcile.site import Site
 from fleet.reconcile.stages import Stages, is_new
 from fleet.reconcile.standing import Leave, bundle_of
+from fleet.reconcile.strangers import Strangers
 from fleet.values import dataclass
 
 _NO_DIGEST = Digest("")
@@ -108,9 +101,10 @@ class UnitPass:
         lull: Callable[[UnitState], Awaitable[None]],
     ) -> None:
         self._site, self._applier, self._look, self._lull = site, applier, look, lull
-        self._contacts, self._pruner, self._parents = Contacts(site), Pruner(site, applier), Parents(site)
+        self._pruner, self._parents = Pruner(site, applier), Parents(site)
+        self._strangers = Strangers(site, self._parents)
         self._hooks = HookRunner(site, applier, self._pruner)
-        self._adopter = Adopter(site, applier)
+        self._adopter, self._refuser = Adopter(site, applier), Refuser(site, applier)
         self._reverifier = Reverifier(site.limits, site.clock, site.random)
         self._stages = Stages(site, applier, healer, Replacer(site, applier, self._pruner), self._adopter)
 
@@ -133,7 +127,7 @@ class UnitPass:
             outcome.incomplete = f"the cluster has not listed its {', '.join(unlisted[:3])}{more} yet"
             return False
         try:
-            await self._meet(unit)
+            await self._strangers.meet(unit)
         except ENDS_SESSION:
             raise
         except ClusterError as error:
@@ -156,65 +150,6 @@ class UnitPass:
         return await self._carry_out(unit, plan, outcome, claims)
 
     # Planning
-
-    async def _meet(self, unit: UnitState) -> None:
-        """Learn what is there of objects that were never applied and that no watch shows (R4)."""
-        site = self._site
-        refs = [ref for ref, item in unit.wanted.items() if item.source.options.reconcile]
-        refs += [hook.ref for hook in unit.hooks]
-        strange = [ref for ref in refs if self._is_strange(unit, ref)]
-        if strange:
-            await self._parents.meet(unit)
-            found = await self._contacts.learn(strange)
-            for ref, document in found.items():
-                if document is None:
-                    unit.contact[ref] = None
-                    continue
-                live = site.judge(unit, ref, document)
-                unit.managers[ref] = owners_of(document)
-                unit.contact[ref] = live
-        await self._look_at_theirs(unit, strange)
-
-    async def _look_at_theirs(self, unit: UnitState, met: Collection[ObjectRef]) -> None:
-        """Read whole what somebody else made of what is wanted where it is absent, again on a slow poll.
-
-        No watch shows how it stands, or that it went. met: what is there by its metadata alone.
-        """
-        site, limits = self._site, self._site.limits
-        theirs = [
-            item
-            for ref, item in unit.wanted.items()
-            if item.source.options.only_if_absent and ref not in unit.forbidden
-            if unit.contact.get(ref) is not None and site.view.find(ref) is None
-        ]
-        if not theirs:
-            return
-        is_due = site.clock() >= unit.theirs_at
-        places: dict[tuple[str, str, str], list[Wanted]] = defaultdict(list)
-        for item in theirs:
-            if is_due or item.ref in met:
-                places[item.ref.group, item.ref.kind, item.ref.namespace].append(item)
-        for items in places.values():
-            documents = await read_live(site, items)
-            for ref in (item.ref for item in items):
-                live = site.judge(unit, ref, documents[ref]) if ref in documents else None
-                if live is not None:
-                    live.document = None  # nothing in it is compared
-                unit.contact[ref] = live
-                unit.troubles.pop(ref, None)  # somebody was faster: nothing is left to do, or it went again
-        found = [live for item in theirs if (live := unit.contact[item.ref]) is not None]
-        is_well = all(live.health.kstatus is Kstatus.CURRENT for live in found)
-        at = site.clock() + (limits.theirs_seconds if is_well else limits.watch_seconds)
-        unit.theirs_at = at if is_due else min(at, unit.theirs_at)
-        site.poll(unit.name, max(0.0, unit.theirs_at - site.clock()))
-
-    def _is_strange(self, unit: UnitState, ref: ObjectRef) -> bool:
-        site, row, trouble = self._site, unit.rows.get(ref), unit.troubles.get(ref)
-        if site.view.find(ref) is not None or (row and row.uid) or not site.view.is_known(ref):
-            return False
-        if unit.contact.get(ref) is None:
-            return ref not in unit.contact
-        return trouble is not None and trouble.next_at <= site.clock()  # somebody else's may be gone by the next try
 
     async def _look_again(self, unit: UnitState) -> None:
         """Read what a write without an answer may have done, and what was refused for being foreign (R20)."""
@@ -330,7 +265,7 @@ class UnitPass:
     async def _carry_out(self, unit: UnitState, plan: UnitPlan, outcome: Outcome, claims: Claims) -> bool:
         if outcome.may().apply:
             await self._adopter.choose(unit, plan)
-        self._refuse(unit, plan)
+        self._refuser.refuse(unit, plan)
         if outcome.may().apply:
             await self._take_over(unit, plan)
             await self._hooks.tidy(unit, outcome, claims)
@@ -388,44 +323,6 @@ class UnitPass:
             and not self._applier.is_troubled(unit, s.wanted)
             and not self._site.claims.keeps_back(s)
         ]
-
-    def _refuse(self, unit: UnitState, plan: UnitPlan) -> None:
-        """Name what this unit may not or cannot write (R4, R16)."""
-        for ref, item in unit.misplaced.items():
-            error = NamespaceMissing(
-                f"{ref} has no namespace",
-                where=f"cluster {self._site.cluster}",
-                why=f"{ref.kind} lives in namespaces on this cluster",
-                next_step="name one in the object or in the kustomization",
-            )
-            self._note(unit, item, error)
-        for ref, error in unit.forbidden.items():
-            if item := unit.wanted.get(ref):
-                self._note(unit, item, error)
-        for foreign in plan.foreign:
-            if foreign.adopt is not Adopt.NEVER:
-                continue  # judged where it may be taken over, and waits where it may not be yet
-            error = refusal_of(foreign.wanted.ref, foreign.seen.mark, moved=False)
-            if error is not None:
-                if foreign.seen.managers:
-                    error.why = f"owned by {', '.join(foreign.seen.managers)}; {error.why}"
-                self._note(unit, foreign.wanted, error)
-        for disputed in plan.disputed:
-            if item := unit.wanted.get(disputed.ref):
-                why = "two overlays may not claim one object"
-                self._note(unit, item, OwnedByOther(disputed.message, why=why, next_step="take it out of one of them"))
-        for item in plan.kind_missing:
-            if not item.source.options.skip_missing_kind:
-                others = [(name.overlay, other.wanted) for name, other in self._site.units.items()]
-                why, step = why_unserved(item, self._site.cluster, others)
-                where = f"cluster {self._site.cluster}"
-                self._note(unit, item, KindNotServed(f"{item.ref} waits", where=where, why=why, next_step=step))
-
-    def _note(self, unit: UnitState, item: Wanted, error: Exception) -> None:
-        trouble = unit.troubles.get(item.ref)
-        now = self._site.clock()
-        if trouble is None or trouble.digest != item.digest or trouble.next_at <= now:
-            self._applier.trouble(unit, item.ref, item.digest, error)  # type: ignore[arg-type]
 
     async def _take_over(self, unit: UnitState, plan: UnitPlan) -> None:
         """Objects that another unit gave up: their rows come along, so that fields and UID are known (R16).

@@ -49,7 +49,7 @@ def wants(unit: UnitState) -> set[ObjectRef]:
 @given(lists(one_of(STEPS), max_size=20))
 def test_the_index_says_what_a_look_at_every_unit_says(steps: list[Step]) -> None:
     units: dict[UnitName, UnitState] = {}
-    claims = UnitClaims(EAST, units)
+    claims, read = UnitClaims(EAST, units), dict[UnitName, set[ObjectRef]]()
     for what, overlay, bundle, refs, as_hooks in steps:
         name = UnitName(overlay, EAST)
         if what == "forgotten":
@@ -68,7 +68,10 @@ def test_the_index_says_what_a_look_at_every_unit_says(steps: list[Step]) -> Non
                 items = {of: wanted(of) for of in refs}
                 unit.wanted, unit.hooks = ({}, tuple(items.values())) if as_hooks else (items, ())
                 unit.bundle = bundle
-                claims.put(unit)
+                came_or_went = refs ^ read.get(name, set())
+                touched = {other for other in units if other != name and wants(units[other]) & came_or_went}
+                assert claims.put(unit) >= touched
+                read[name] = refs
     anew = UnitClaims(EAST, units)  # as after a new connection
     for overlay in OVERLAYS:
         for of in REFS:

@@ -187,7 +187,7 @@ async def test_where_a_kind_lives_is_asked_again_at_the_write(hub: Hub, group: s
     desired = UnitDesired(name, Revision("a"), Apply(bundle.digest), UnitPolicy(team=team("shop")))
     unit = UnitState(name, UnitMemory(name), desired)
     site.library, site.mark = SimpleNamespace(bundle=hub.bundle), lambda _: SimpleNamespace()  # type: ignore[attr-defined]
-    site.claims = SimpleNamespace(put=lambda _: None)  # type: ignore[attr-defined]
+    site.claims = SimpleNamespace(put=lambda _: frozenset())  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fleet.reconcile.reading.desired_digest_of", lambda *_: bundle.digest)
         patch.setattr("fleet.reconcile.reading.forget_settled", lambda *_: None)

@@ -276,7 +276,11 @@ CASES: dict[str, Case] = {
     "a suspend reaches what waits to be deleted": case_of(
         swap("lambda: outcome.may().prune", "lambda: True"), _QUEUE, _SUSPENDED, _NOT_SUSPENDED),
     "a suspend reaches a heal that waits": case_of(
-        swap("lambda: self._may_heal(unit)", "lambda: True"), _QUEUE, _SUSPENDED, _NOT_SUSPENDED),
+        swap("lambda: self._may(unit, ref)", "lambda: True"), _QUEUE, _SUSPENDED, _NOT_SUSPENDED),
+    "what two overlays claim is not healed": case_of(
+        swap("self._may_heal(unit) and (not self._site.claims.others(ref, unit.name.overlay))", "self._may_heal(unit)"),
+        "reconcile/test_heal_claims.py",
+        "test_what_two_overlays_claim_is_not_healed_by_the_one_that_has_it", "test_what_one_overlay_claims_is_healed"),
     "a suspend reaches the parent object": case_of(
         swap("bool(stops)", "False"), "reconcile/test_overtaken.py",
         "test_a_parent_object_is_not_written_once_its_unit_is_suspended",

@@ -21,6 +21,7 @@ CLUSTERS = ("dev-1", "prod-1")
 WEB, SHOP, STORE = "overlays/web", "overlays/zshop", "overlays/store"
 STEPS = "{steps: [{name: dev, environments: [dev]}, {name: ok, approve: 1}, {name: prod, rest: true}]}"
 FLEET = "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\nspec:\n  environments: [dev, prod]\n"
+SHOP_WITH_X = kustomization("s.yaml", "x.yaml")
 Files = dict[str, Content]
 
 
@@ -379,3 +380,40 @@ async def test_what_moves_out_of_an_overlay_that_is_removed_stays_while_its_rece
         await world.until(lambda: owners(world, "prod-1") == owners(world, "dev-1") == {"store"}, "moved")
         assert uids(world) == before
         assert deleted(world) == []
+
+
+async def test_what_two_overlays_claim_neither_heals_and_both_name_until_one_gives_it_up(world: HubWorld) -> None:
+    world.commit(base())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before, prod = uids(world), world.sim.cluster("prod-1")
+        world.commit({f"{SHOP}/x.yaml": config_map("x", "1"), f"{SHOP}/kustomization.yaml": SHOP_WITH_X})
+        for unit in ("web@prod-1", "zshop@prod-1"):
+            await world.until(lambda name=unit: world.unit(name).reason == "OwnedByOther", f"refused to {unit}")
+        marks = world.marks()
+        for name in ("x", "a"):
+            prod.drift("", "ConfigMap", "default", name, {"data": {"a": "by hand"}})
+        await world.until(lambda: value(world, "a") == "1", "what one overlay alone claims is healed")
+        await world.until(lambda: drifted(world, "web@prod-1"), "what two claim is named")
+        assert value(world, "x") == "by hand"
+        assert world.writes(marks)["prod-1"] == ["patch configmaps a"]
+        world.commit({f"{SHOP}/x.yaml": None, f"{SHOP}/kustomization.yaml": kustomization("s.yaml")})
+        for unit in ("web@prod-1", "zshop@prod-1"):
+            await world.until(lambda name=unit: is_well(world, name), f"{unit} is well again", seconds=60)
+        assert value(world, "x") == "1"
+        assert uids(world) == before
+        assert deleted(world) == []
+
+
+def value(world: HubWorld, name: str) -> str:
+    found = live(world, "prod-1", name)
+    return found["data"]["a"] if found else ""
+
+
+def drifted(world: HubWorld, name: str) -> bool:
+    return any(item.ref.name == "x" and item.sync is Sync.OUT_OF_SYNC for item in world.unit(name).objects)
+
+
+def is_well(world: HubWorld, name: str) -> bool:
+    unit = world.unit(name)
+    return (unit.sync, unit.reason, [item.message for item in unit.objects if item.reason]) == (Sync.SYNCED, "", [])
