@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from fleet.values import dataclass
 
 _LOOK_SECONDS = 0.05
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_KIB = 1024  # ru_maxrss counts in them on Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,9 @@ def run_limited(
         _kill_group(process.pid)  # before the leader is reaped, so that its number cannot be another's by now
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+        # The system may be quicker than our own look; what is beyond the limit is the input's fault all the same.
+        if process.returncode == -signal.SIGKILL and _peak_bytes(usage) > limits.memory_bytes:
+            raise _too_large("memory", limits.memory_bytes)
         return Finished(process.returncode, stdout, stderr, usage.ru_utime + usage.ru_stime)
     finally:
         _end(process)
@@ -137,6 +142,12 @@ def _resident_bytes(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
     except (OSError, IndexError):
         return 0
+
+
+def _peak_bytes(usage: resource.struct_rusage) -> int:
+    """The most that a child held; 0 where that is not told, as what this process held counts as the child's first."""
+    is_own = usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss * _KIB if is_own else 0
 
 
 def _kill_group(group: int) -> None:

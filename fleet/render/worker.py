@@ -6,8 +6,10 @@ standard input and writes answers to its standard output. It keeps nothing betwe
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +24,15 @@ from fleet.core.normalise import drop_last_applied, unusable
 from fleet.core.objects import Bundle, Scope, bundle_digest, is_secret, ref_of, seal
 from fleet.core.scopes import defined_scopes
 from fleet.core.substitute import names_in, substitute
-from fleet.errors import DocumentInvalid, DuplicateObject, FleetError, NamespaceMissing, RenderError, RenderFailed
+from fleet.errors import (
+    DocumentInvalid,
+    DuplicateObject,
+    FleetError,
+    NamespaceMissing,
+    RenderError,
+    RenderFailed,
+    RenderInterrupted,
+)
 from fleet.render.aliases import refuse_growth
 from fleet.render.confine import confine
 from fleet.render.jobs import (
@@ -44,6 +54,20 @@ from fleet.render.messages import error_of
 from fleet.render.parse import documents
 
 _INPUT, _OUTPUT = 0, 1
+_AGAIN = "it is tried again with the next fetch"
+# What comes of the names, links and sizes in a commit; EFBIG is the worker's own limit on files.
+_ERRNOS_OF_INPUT = frozenset(
+    (
+        errno.EEXIST,
+        errno.EFBIG,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+    )
+)
 _GARBAGE_THRESHOLDS = 50_000, 10, 10  # a small build makes some thousand values, hardly any of them in cycles
 
 
@@ -77,14 +101,27 @@ def _answer(parts: Sequence[bytes], key: bytes, scratch: Path) -> list[bytes]:
         return answer_parts(_finish(finish, parts[1], dict(zip(finish.seals, parts[2:], strict=True)), key))
     except FleetError as error:
         return error_parts(error)
-    except (OSError, RecursionError, MemoryError) as error:  # of this job alone: the worker goes on
-        return error_parts(RenderFailed("the build broke off", why=f"{type(error).__name__} in the render worker"))
+    except RecursionError:
+        return error_parts(RenderFailed("the build broke off", why="nested too deeply for the render worker"))
+    except (OSError, MemoryError) as error:
+        return error_parts(_broken_off(error))
+
+
+def _broken_off(error: OSError | MemoryError) -> RenderError:
+    """A name that no system takes is the input's fault; memory, space or a directory that is gone may come back."""
+    why = f"{type(error).__name__} in the render worker"
+    if isinstance(error, OSError) and error.errno in _ERRNOS_OF_INPUT:
+        return RenderFailed("the build broke off", why=f"{why}: {os.strerror(error.errno)}")
+    return RenderInterrupted("the build broke off", why=why, next_step=_AGAIN)
 
 
 def _build(job: BuildJob, files: Mapping[str, bytes], key: bytes, scratch: Path) -> Answer:
     refuse_growth(files)
     built = build(job, files, scratch, _INPUT)
     finished = built.finished
+    if -finished.returncode in (signal.SIGKILL, signal.SIGTERM):
+        why = "a signal from outside: the system may have run out of memory"
+        raise RenderInterrupted("kustomize was ended", where=job.root or ".", why=why, next_step=_AGAIN)
     if finished.returncode != 0:
         raise _failure(job, files, finished.stderr, built.directory)
     try:

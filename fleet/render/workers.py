@@ -83,8 +83,14 @@ class WorkerPool:
                 except BaseException:
                     await self._end(worker)
                     raise
-                self._idle.append(worker)
-                return answer_of(answer)
+                try:
+                    return answer_of(answer)
+                except RenderInterrupted:
+                    await self._end(worker)  # a new one has what this one lost, as its scratch directory
+                    raise
+                finally:
+                    if worker in self._all:
+                        self._idle.append(worker)
         raise AssertionError("unreachable: the second round returns or raises")
 
     async def close(self) -> None:
@@ -103,19 +109,22 @@ class WorkerPool:
     async def _start(self) -> _Process:
         if self._closed:
             raise RenderInterrupted("the renderer is closed")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-c",
-            _PROGRAM,
-            _PACKAGE_ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={"LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
-            cwd="/",
-            start_new_session=True,  # Ctrl-C is the hub's to answer
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-c",
+                _PROGRAM,
+                _PACKAGE_ROOT,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={"LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
+                cwd="/",
+                start_new_session=True,  # Ctrl-C is the hub's to answer
+            )
+        except OSError as error:
+            raise RenderInterrupted("no render worker can be started", why=type(error).__name__) from error
         hello = orjson.dumps({"scratch": str(self.scratch), "readable": list(self.readable)})
         worker = _Process(process)
         self._all.add(worker)

@@ -14,7 +14,14 @@ import pytest
 from render.world import SMALL, commit
 
 from fleet.core.ids import Digest
-from fleet.errors import DocumentInvalid, RenderTimeout, RenderTooLarge, ResourceMissing
+from fleet.errors import (
+    DocumentInvalid,
+    RenderFailed,
+    RenderInterrupted,
+    RenderTimeout,
+    RenderTooLarge,
+    ResourceMissing,
+)
 from fleet.ports.render import RenderRequest
 from fleet.render.limits import HubGone, RunLimits, run_limited
 from fleet.render.service import Renderer
@@ -72,6 +79,13 @@ def test_memory_is_watched(tmp_path: Path) -> None:
         run(script, tmp_path, memory_bytes=64 * MIB)
 
 
+def test_what_the_system_ended_beyond_the_limit_is_too_large(tmp_path: Path) -> None:
+    script = "exec python3 -c 'import os; held = bytearray({}_000_000); os.kill(os.getpid(), 9)' >&- 2>&-"
+    with pytest.raises(RenderTooLarge, match="memory"):
+        run(script.format(600), tmp_path, memory_bytes=512 * MIB)
+    assert run(script.format(1), tmp_path, memory_bytes=512 * MIB).returncode == -9
+
+
 def test_a_child_left_behind_ends_with_the_build(tmp_path: Path) -> None:
     marker = f"{tmp_path}/marker"
     done = run(f"sh -c ': {marker}; sleep 600' >/dev/null 2>&1 & echo done", tmp_path)
@@ -104,6 +118,50 @@ async def test_a_hanging_build_is_a_timeout_and_the_next_one_works(
     assert list(renderer._scratch.iterdir()) == []
     other = {**SMALL, "app/settings.yaml": SMALL["app/settings.yaml"].replace("small", "large")}
     script_tool(tmp_path, f"/bin/cat {SETTINGS}")
+    assert len((await renderer.render(commit(other), RenderRequest("app"))).objects) == 1
+
+
+@pytest.mark.parametrize("sign", ["KILL", "TERM"])
+async def test_a_build_that_was_ended_from_outside_is_tried_again(
+    make_renderer: Callable[..., Renderer], tmp_path: Path, sign: str
+) -> None:
+    renderer = make_renderer(used=script_tool(tmp_path, f"kill -{sign} $$"))
+    with pytest.raises(RenderInterrupted):
+        await renderer.render(commit(SMALL), RenderRequest("app"))
+    script_tool(tmp_path, f"/bin/cat {SETTINGS}")
+    assert len((await renderer.render(commit(SMALL), RenderRequest("app"))).objects) == 1
+
+
+async def test_a_build_beyond_its_limits_is_not_tried_again(
+    make_renderer: Callable[..., Renderer], tmp_path: Path
+) -> None:
+    bomb = f"exec {sys.executable} -I -c 'import os; held = bytearray(100_000_000); os.kill(os.getpid(), 9)'"
+    renderer = make_renderer(used=script_tool(tmp_path, bomb), limits=RunLimits(memory_bytes=64 * MIB))
+    for _ in range(3):
+        with pytest.raises(RenderTooLarge, match="memory"):
+            await renderer.render(commit(SMALL), RenderRequest("app"))
+    assert renderer.stats.builds == 1
+
+
+async def test_a_name_that_no_system_takes_is_not_tried_again(make_renderer: Callable[..., Renderer]) -> None:
+    name = "x" * 300
+    generator = f"configMapGenerator: [{{name: a, namespace: x, files: [k={name}]}}]\n"
+    renderer = make_renderer()
+    for _ in range(3):
+        with pytest.raises(RenderFailed, match="name too long"):
+            await renderer.render(
+                commit({"app/kustomization.yaml": generator, f"app/{name}": "x"}), RenderRequest("app")
+            )
+    assert renderer.stats.builds == 1
+
+
+async def test_a_scratch_directory_that_is_gone_stops_one_build(make_renderer: Callable[..., Renderer]) -> None:
+    renderer = make_renderer()
+    await renderer.render(commit(SMALL), RenderRequest("app"))
+    renderer._scratch.rmdir()
+    other = {**SMALL, "app/settings.yaml": SMALL["app/settings.yaml"].replace("small", "large")}
+    with pytest.raises(RenderInterrupted):
+        await renderer.render(commit(other), RenderRequest("app"))
     assert len((await renderer.render(commit(other), RenderRequest("app"))).objects) == 1
 
 
