@@ -11,6 +11,7 @@ from pydantic import Field
 
 from fleet.access.policy import Role
 from fleet.api.actions import operation_out
+from fleet.api.filters import page_of
 from fleet.api.models import ApiModel, Metadata, Page, rfc3339
 from fleet.api.models_deeds import OperationOut
 from fleet.api.queries import OpenQuery, ReasonBody
@@ -279,7 +280,8 @@ def _held_up(view: View, unit: UnitName, why: str, now: float) -> HeldUpBy:
 async def _list(call: Call) -> RolloutList:
     query, view, now = call.query(OpenQuery), call.parts.view, call.parts.wall()
     found = [one for one in reversed(view.passages.all) if not (query.open_only and one.outcome)]
-    return RolloutList(items=[rollout_out(view, one, now) for one in found[: query.limit]], total=len(found))
+    page, following = page_of(found, query)
+    return RolloutList(items=[rollout_out(view, one, now) for one in page], total=len(found), continue_=following)
 
 
 def _find(call: Call) -> Passage:

@@ -112,6 +112,23 @@ async def test_all_operations_are_listed_also_one_that_runs_behind_a_hundred_new
     assert (await api.call("GET", "/api/v1/operations?continue=op-x"))[0] == 422
 
 
+async def test_all_rollouts_are_listed_also_one_that_goes_on_behind_a_hundred_newer_ones(api: Api) -> None:
+    commits = [f"{number:040x}" for number in range(101)]
+    passages = [
+        Passage(Revision(commit), api.now, outcome="done" if number else "") for number, commit in enumerate(commits)
+    ]
+    api.view.passages = Passages(tuple(passages))
+    found, following = [], ""
+    for _ in range(2):
+        _, answer = await api.call("GET", f"/api/v1/rollouts?continue={following}")
+        found += [item["commit"] for item in answer["items"]]
+        following = answer.get("continue", "")
+    assert (found, following, answer["total"]) == (commits[::-1], "", 101)
+    assert [
+        item["commit"] for item in (await api.call("GET", "/api/v1/rollouts?openOnly=true"))[1]["items"]
+    ] == commits[:1]
+
+
 async def test_one_unit_has_its_objects_and_masked_values_stay_in_the_hub(api: Api) -> None:
     api.put("web@eu-1", sync=Sync.OUT_OF_SYNC, objects=(drifted_object("a"), drifted_object("s", masked=True)))
     _, unit = await api.call("GET", "/api/v1/units/web@eu-1")
