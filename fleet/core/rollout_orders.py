@@ -171,25 +171,26 @@ def resumed(passage: Passage) -> Passage:
 def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float) -> Passage:
     """Go past the step that each row stands at, without those that are not Healthy; the others may still fail.
 
-    Never past an approval that is missing, nor past a step that cannot be done, or that the row did not begin: that is
-    what another overlay's failure, or a pause, keeps it from.
+    Where units fail in other steps alone, go on without these, and past none. Never past an approval that is missing,
+    nor past a step that cannot be done, or that the row did not begin: that is what another overlay's failure, or a
+    pause, keeps it from.
     """
     rows = dict(passage.rows)
     for overlay, row, fact in _known(passage, facts):
         stage = _stage_of(row, fact)
         if stage is not None and (missing_of(passage, row, stage) or fact.stuck_at(stage)):
             continue
-        if stage is not None and _is_to_begin(row, stage, fact, now):
-            # What failed before it, or ahead of it where a person let it go, would halt it again and again.
-            failed = {name for name in row.targets if name in fact.units and _has_failed(row, name, fact, now)}
+        # What failed before the step, or ahead of it where a person let it go, would halt it again and again.
+        failed = _failed(row, fact, now)
+        is_elsewhere = stage is not None and bool(failed) and failed.isdisjoint(stage.clusters)
+        if is_elsewhere or (stage is not None and _is_to_begin(row, stage, fact, now)):
             rows[overlay] = replace(row, excused=row.excused | failed)
             continue
-        # Of the steps before it too, or of all where none is left: what fails there would halt it at once again.
         so_far = fact.stages[: fact.stages.index(stage) + 1] if stage is not None else fact.stages
         changed = {name for each in so_far for name in each.clusters if name in row.targets and name in fact.units}
         slow = {name for name in changed if _is_slow(fact.units[name])}
         passed = row.passed | {stage.name} if stage is not None else row.passed
-        rows[overlay] = replace(row, passed=passed, excused=row.excused | slow)
+        rows[overlay] = replace(row, passed=passed, excused=row.excused | slow | failed)
     return passage if rows == passage.rows else replace(passage, rows=rows, halted=None, paused=None)
 
 
@@ -271,6 +272,12 @@ def _few(names: Sequence[str]) -> str:
 def _is_slow(fact: UnitFact) -> bool:
     """Whether a step that a person goes past goes on without this unit."""
     return fact.condition is Condition.AWAY or (fact.released and fact.condition is not Condition.WELL)
+
+
+def _failed(row: Row, facts: RowFacts, now: float) -> set[ClusterName]:
+    """The units that halt the row and are not excused yet."""
+    placed = {name for stage in facts.stages for name in stage.clusters if name in row.targets and name in facts.units}
+    return {name for name in placed - row.excused if _has_failed(row, name, facts, now)}
 
 
 def _has_failed(row: Row, name: ClusterName, facts: RowFacts, now: float) -> bool:

@@ -54,7 +54,8 @@ def test_promote_goes_on_without_what_fails_in_a_step_before() -> None:
     world.kept = replace(world.kept, all=(promoted(world.last, {WEB: world.facts(WEB, ill)}, 0.0),))
     world.look(web=world.facts(WEB, ill))
     assert world.last.halted is None, "it halted again at once"
-    assert world.last.rows[WEB].excused == {DEV, ONE, TWO}
+    row = world.last.rows[WEB]
+    assert (row.excused, row.passed) == ({DEV}, {"dev"}), "what is on its way in its own step may fail as any"
 
 
 def test_promote_of_a_row_that_has_no_step_left_goes_on_without_what_fails_there() -> None:
@@ -177,6 +178,38 @@ def test_twin_promote_goes_on_without_what_failed_ahead_and_says_so(condition: C
     assert (world.last.halted, world.last.rows[WEB].excused, world.last.rows[WEB].passed) == (None, {ONE}, set())
     world.look(601.0, web=ill)
     assert world.last.halted is None
+
+
+def let_ahead_of_what_is_on_its_way() -> World:
+    """Dev has begun, and a person let prod-2 go ahead of its step."""
+    world = World(DEV_STEP, PROD)
+    world.look()
+    ahead, new = UnitName(WEB, TWO), Rendered(Digest("1"), HEAD)
+    world.kept, world.held[ahead] = with_release(world.kept, ahead, new, world.held[ahead], 0.0), new
+    return world
+
+
+def test_promote_goes_on_without_what_failed_ahead_of_a_step_that_has_begun_and_past_none() -> None:
+    world = let_ahead_of_what_is_on_its_way()
+    ill = world.facts(WEB, {DEV: Condition.BUSY, TWO: Condition.BAD})
+    world.look(1.0, web=ill)
+    assert world.last.halted is not None
+    assert promote(world, ill, 2.0) == "done: rollout of bbbbbbb goes on without prod-2: hurry"
+    row = world.last.rows[WEB]
+    assert (world.last.halted, row.passed, row.excused) == (None, set(), {TWO})
+    world.look(3.0, web=ill)
+    assert (world.last.halted, world.has(DEV, TWO)) == (None, True)
+
+
+def test_twin_promote_goes_past_a_step_that_failed_as_well_without_both() -> None:
+    world = let_ahead_of_what_is_on_its_way()
+    ill = world.facts(WEB, {DEV: Condition.BAD, TWO: Condition.BAD})
+    world.look(1.0, web=ill)
+    assert promote(world, ill, 2.0) == "done: rollout of bbbbbbb goes past dev of web: hurry"
+    row = world.last.rows[WEB]
+    assert (world.last.halted, row.passed, row.excused) == (None, {"dev"}, {DEV, TWO})
+    world.look(3.0, web=ill)
+    assert (world.last.halted, world.has(*CLUSTERS)) == (None, True), "it halted again at once"
 
 
 def test_promote_past_what_fails_in_a_step_before_begins_the_next_step_as_any() -> None:
