@@ -133,8 +133,11 @@ class Rollouts:
                 continue
             if row.kind == PROMOTE and self._is_deaf(fleet):
                 unheard.append(row.target.partition(" ")[0])
-            elif not is_behind(row.kind, row.target, unheard, self._view.passages):
-                await self._carry_out(row, fleet)
+            elif is_behind(row.kind, row.target, unheard, self._view.passages):
+                continue
+            elif not await self._carry_out(row, fleet):
+                # What it was decided on is another thing now: it comes again, before what was ordered after it.
+                return self._now()
         await self._histories.read(open_rows(self._view.passages) | {name.overlay for name in self._books.waiting})
         # From here until what was decided is released, nothing that is decided on can change.
         fleet, wall = self._view.fleet, self._wall()
@@ -239,10 +242,13 @@ class Rollouts:
             for row in every
         ]
 
-    async def _carry_out(self, row: OperationRow, fleet: Fleet) -> None:
-        """One person's order; it ends once, as done or refused (V5), and is carried out once, whoever is killed."""
+    async def _carry_out(self, row: OperationRow, fleet: Fleet) -> bool:
+        """One person's order; it ends once, as done or refused (V5), and is carried out once, whoever is killed.
+
+        False where nothing was done, as what it was decided on is not so any more.
+        """
         if (order := _order_of(row)) is None:
-            return
+            return True
         seen = self._view.passages
         kept, facts = self._rows.known(fleet, self._wall())
         done = carry_out(order, kept, facts, self._books.held, self._wall(), self._now())
@@ -263,12 +269,12 @@ class Rollouts:
             why = f"rollback of {order.target.partition(' ')[0]}: {order.reason}"
             deed = Deed(Revision(done.commit), order.actor, why, done.back, done.stays)
             deeds = [deed] if order.kind == "rollback" else []
-            if await self._evidence.around(
+            if not await self._evidence.around(
                 deeds, lambda: self._releases.let({}, seen, after, self._count(), told, done.back)
             ):
-                self._tell(told)
-            else:
-                self._bells.rollouts.set()
+                return False
+            self._tell(told)
+        return True
 
     def _with_before(self, now: Advance) -> Passage:
         """Each release remembers what the unit held before, to go back to."""

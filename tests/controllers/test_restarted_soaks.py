@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from controllers.rig import Brain
@@ -236,3 +237,31 @@ async def test_a_promotion_that_is_given_again_before_the_clusters_were_heard_go
     assert ended == {commit: "done", commit[:9]: "refused"}
     assert last(again).rows[UNIT.overlay].passed == {"dev"}
     await again.close()
+
+
+async def test_an_order_that_is_decided_anew_comes_before_what_was_ordered_after_it(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = "[{name: dev, environments: [dev], soak: 9h}, {name: prod, rest: true}]"
+    loop = Loop(brain)
+    await brain.commit({**fleet_file(steps), **cluster(DEV), **cluster(FIRST), **web("1")})
+    await settle(brain, loop.rollouts)
+    await brain.commit(web("2"))
+    await settle(brain, loop.rollouts)
+    before, commit = brain.board.books.held[UnitName.parse(f"web@{FIRST}")], last(brain).commit
+    await order(brain, "promote", commit)
+    await order(brain, "pause", commit)
+    let = brain.releases.let
+
+    async def renamed_meanwhile(*args: Any) -> bool:
+        brain.view.passages = replace(brain.view.passages)
+        monkeypatch.undo()
+        return await let(*args)
+
+    monkeypatch.setattr(brain.releases, "let", renamed_meanwhile)
+    await loop.look()
+    assert await still_open(brain) == {f"rollout-promote {commit}", f"rollout-pause {commit}"}
+    await loop.look()
+    assert (await still_open(brain), last(brain).rows[UNIT.overlay].passed) == (set(), {"dev"})
+    assert last(brain).paused is not None, "the promotion undid what was ordered after it"
+    assert brain.board.books.held[UnitName.parse(f"web@{FIRST}")] == before
