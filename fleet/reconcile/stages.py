@@ -130,7 +130,7 @@ class Stages:
                     failed.add(step.wanted.ref)
 
             await site.pace.each(group, write)
-            self._jot(unit)
+            self._jot()
         self._adopter.tell(unit)
         # What one of them met may be gone again: its state changed, and the unit is due for another pass.
         troubles = [trouble for ref in sorted(failed) if (trouble := unit.troubles.get(ref))]
@@ -177,10 +177,12 @@ class Stages:
             done = await self._replacer.replace(unit, item, outcome)
         return done
 
-    def _jot(self, unit: UnitState) -> None:
+    def _jot(self) -> None:
+        """What was written, by its row of now: a Job may have ended since, or another object come."""
         site = self._site
-        rows, site.changed_rows = tuple(site.changed_rows), []
-        if rows:
+        written, site.changed_rows = site.changed_rows, []
+        units = [(site.units.get(row.unit), row.ref) for row in written]
+        if rows := tuple(row for unit, ref in units if unit is not None and (row := unit.rows.get(ref)) is not None):
             site.journal.jot(JournalEntry(put=rows))
 
     def _wave_may_start(self, unit: UnitState, wave: int, outcome: Outcome) -> bool:

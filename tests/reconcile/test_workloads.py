@@ -14,7 +14,9 @@ from testbed.workloads import deployment, job
 
 from fleet.core.documents import Document, documents_at
 from fleet.core.fleet import SyncPolicy, Validate
+from fleet.core.record import RowState
 from fleet.core.status import EventKind, Health, Sync
+from fleet.reconcile.limits import WorkerLimits
 
 SERVER = SyncPolicy(validate=Validate.SERVER)
 
@@ -158,6 +160,44 @@ async def test_a_job_that_completed_stays_done_when_only_a_label_of_it_is_writte
         await hub.until(lambda: hub.object(unit, "Job", "once").message == "ended, and removed itself", "done")
         await hub.until_well(unit)
         assert not client.exists(path)
+
+
+async def test_a_job_that_ends_while_others_are_written_is_done_after_a_restart_too(
+    hub: Hub, plane: ControlPlane, place: str
+) -> None:
+    client, path = plane.client(), f"/apis/batch/v1/namespaces/{place}/jobs/once"
+    ended = asyncio.Event()
+    hub.between, hub.limits = lambda kube: HeldAnswer(kube, "Service", ended), WorkerLimits(changed_per_slot=1)
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": place}}
+    unit = hub.want("web", [job("once", place), {**service, "spec": {"ports": [{"port": 80}]}}])
+    async with hub.worker():
+        async with asyncio.timeout(40):
+            while RowState.DONE not in {row.state for row in (await hub.journal.load()).rows}:
+                await asyncio.sleep(0.05)
+        ended.set()
+        await hub.until_well(unit)
+    async with hub.worker():
+        await hub.until(lambda: hub.object(unit, "Job", "once").health is Health.HEALTHY, "seen")
+        client.delete(path, propagationPolicy="Background")
+        await hub.until(lambda: hub.object(unit, "Job", "once").message == "ended, and removed itself", "done")
+        await hub.until_well(unit)
+        assert not client.exists(path)
+
+
+class HeldAnswer:
+    """The answer of an apply of `kind` arrives once `until` is set."""
+
+    def __init__(self, kube: Any, kind: str, until: asyncio.Event) -> None:
+        self._kube, self._kind, self._until = kube, kind, until
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def apply(self, kind: Any, *arguments: Any, **options: Any) -> Any:
+        answer = await self._kube.apply(kind, *arguments, **options)
+        if kind.kind == self._kind:
+            await self._until.wait()
+        return answer
 
 
 def labelled(document: dict[str, Any], value: str) -> dict[str, Any]:
