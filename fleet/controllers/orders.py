@@ -145,7 +145,7 @@ class Orders:
         for row in holds:
             requests = wanted.get((OverlayName(row.overlay), row.commit))
             if requests is None:
-                if not self._is_being_wiped(row, now):
+                if not self._is_being_wiped(row, now) and not self._may_be_asked_again(row, now):
                     await self.state.close_hold(row.id, now)
                     settled = False
             elif row.decision == "approved" and now < row.expires_at and is_part_of(requests, row.requests):
@@ -179,6 +179,14 @@ class Orders:
             leave.wipe and not leave.wiped and leave.commit == request.commit
             for request in row.requests
             if request.deletions and (leave := leaving.get(request.unit)) is not None
+        )
+
+    def _may_be_asked_again(self, row: HoldRow, now: float) -> bool:
+        """Whether it is not known yet that nothing of it is to be deleted: a worker that began anew has not judged."""
+        return now < row.expires_at and any(
+            (report := self.view.units.get(request.unit)) is not None and report.unjudged == request.commit
+            for request in row.requests
+            if request.deletions
         )
 
     def _count(self, overlay: OverlayName, commit: Revision, requests: Sequence[HoldRequest]) -> None:

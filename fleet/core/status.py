@@ -125,6 +125,7 @@ class UnitReport:
     detached: bool = False
     warnings: tuple[str, ...] = ()
     quarantined: tuple[Digest, ...] = ()  # by its parent object, while its record waits for a person's word
+    unjudged: Revision | None = None  # commit of which the worker does not know yet what to ask: `holds` may lack it
 
 
 ASKS_RECOVERY = "fleet recover"  # the next step of a unit whose record was rebuilt from the cluster

@@ -13,7 +13,7 @@ from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import IgnoreRule, TeamRights
 from fleet.core.guard import Doomed
 from fleet.core.health import ObjectHealth
-from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import PruneRule
 from fleet.core.plan import Wanted
 from fleet.core.record import FORM, MarkVerdict, Row
@@ -161,6 +161,7 @@ class UnitState:
     refused: set[ObjectRef] = field(default_factory=set[ObjectRef])  # did not, for the same bundle
     validated_bundle: Digest | None = None
     holds: tuple[HoldRequest, ...] = ()
+    judged: Revision | None = None  # by which commit it was judged last what is to be asked of a person
     replace_holds: dict[ObjectRef, HoldRequest] = field(default_factory=dict[ObjectRef, HoldRequest])  # and of hooks
     held_since: float = 0.0  # wall clock; 0 while nothing is held
     holds_read_at: float = 0.0  # loop time at which it was read what goes with the objects of `holds`

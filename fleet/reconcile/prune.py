@@ -81,7 +81,7 @@ class Pruner:
         # What holds more than is there under its new name is a deletion after all.
         doomed = [replace(item, replaced=item.replaced and not (item.more and item.ref in names)) for item in doomed]
         if not doomed:
-            unit.holds, unit.spared = (), ()
+            unit.holds, unit.spared, unit.judged = (), (), told.commit
             return
         agreed = {item.ref for item in doomed if approval_of(item, approved) and item.prune is not PruneRule.DISABLED}
         doomed = [await self.with_inside(unit, item, approved, agreed) for item in doomed]
@@ -352,7 +352,7 @@ class Pruner:
     async def _ask(self, unit: UnitState, hold: GuardHold | None, commit: Revision) -> None:
         """Hold these deletions; what would go with them is read once for the list, not in each pass."""
         if hold is None:
-            unit.holds = ()
+            unit.holds, unit.judged = (), commit
             return
         pending = tuple(
             PendingDeletion(item.ref, item.uid, item.content or None, unit.created.get(item.ref, 0.0))
@@ -363,6 +363,7 @@ class Pruner:
         if is_new or self._may_read_again(unit):
             request = await self.with_losses(unit, request)
             unit.holds, unit.holds_read_at = (request,), self._site.clock()
+        unit.judged = commit
         if is_new:
             self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=commit)
 
@@ -398,7 +399,7 @@ class Pruner:
             return
         pending = (PendingDeletion(doomed.ref, doomed.uid, doomed.content, created),)
         request = HoldRequest(unit.name, commit, hold.reason, hold.message, pending)
-        unit.replace_holds[doomed.ref] = await self.with_losses(unit, request)
+        unit.replace_holds[doomed.ref], unit.judged = await self.with_losses(unit, request), commit
         self._site.outbox.tell(EventKind.HELD, hold.message, unit=unit.name, commit=commit)
 
     def _may_read_again(self, unit: UnitState) -> bool:

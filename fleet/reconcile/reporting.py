@@ -8,10 +8,10 @@ from dataclasses import replace
 from fleet.core.fingerprint import SyncState
 from fleet.core.fleet import Mode, SyncMode
 from fleet.core.fold import worst_health, worst_sync
-from fleet.core.ids import Digest, ObjectRef
+from fleet.core.ids import Digest, ObjectRef, Revision
 from fleet.core.record import FORM, Row, RowState
 from fleet.core.results import EMPTY_BUNDLE
-from fleet.core.rollout import Apply, Move, UnknownDesired
+from fleet.core.rollout import Apply, Detach, Move, UnknownDesired
 from fleet.core.status import Blocker, Health, HoldRequest, ObjectStatus, Standing, Sync, UnitReport
 from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
@@ -55,13 +55,30 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
             + ([unit.parent_trouble] if unit.parent_trouble else [])
         ),
         quarantined=() if memory.confirmed else memory.quarantined,
+        unjudged=_unjudged(unit, mode),
     )
+
+
+def _ordered(unit: UnitState) -> Revision:
+    return unit.desired.commit if unit.desired is not None else unit.memory.commit
 
 
 def _holds_of(unit: UnitState) -> tuple[HoldRequest, ...]:
     """What it asks of a person. By a commit that is not ordered any more nothing is deleted, and nothing is asked."""
-    commit = unit.desired.commit if unit.desired is not None else unit.memory.commit
+    commit = _ordered(unit)
     return tuple(hold for hold in (*unit.holds, *unit.replace_holds.values()) if hold.commit == commit)
+
+
+def _unjudged(unit: UnitState, mode: Mode) -> Revision | None:
+    """The commit of which this worker has not judged yet what to ask: it began anew, and asks nothing meanwhile (R5).
+
+    Where nothing is deleted nothing is asked, and of a record that was rebuilt all is asked anew (R12).
+    """
+    lets_go = unit.desired is not None and isinstance(unit.desired.action, Detach)
+    if mode is Mode.OBSERVE or lets_go or not unit.memory.confirmed:
+        return None
+    commit = _ordered(unit)
+    return None if unit.judged == commit else commit
 
 
 def _moves_of(unit: UnitState) -> Mapping[ObjectRef, Move]:

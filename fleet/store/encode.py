@@ -178,6 +178,7 @@ def _unit_report(value: Document) -> UnitReport:
         detached=value.get("detached") is True,
         warnings=_texts(value, "warnings"),
         quarantined=tuple(map(Digest, _texts(value, "quarantined"))),
+        unjudged=_revision(value, "unjudged"),
     )
 
 

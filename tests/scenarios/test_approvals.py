@@ -59,6 +59,22 @@ async def approve(world: HubWorld, hold: dict[str, Any]) -> None:
     assert (await world.call("POST", path, {"listDigest": hold["listDigest"]}))[0] == 200
 
 
+async def decision_of(world: HubWorld, hold: dict[str, Any]) -> str:
+    """After a look at what the workers ask now: the second one begins when the first is over."""
+    rung = world.opened.bells.orders
+    for _ in range(2):
+        rung.set()
+        await world.until(lambda: not rung.is_set(), "a look has begun")
+    _, answer = await world.call("GET", "/api/v1/holds")
+    name = hold["metadata"]["name"]
+    return next(item["decision"] for item in answer["items"] if item["metadata"]["name"] == name)
+
+
+async def reported_anew(world: HubWorld) -> None:
+    view = world.opened.view
+    await world.until(lambda: unit_of(world) and unit_of(world).unit not in view.unspoken, "reported anew")
+
+
 async def taken(world: HubWorld, commit: str) -> None:
     view = world.opened.view
     await world.until(lambda: view.head.commit == commit and not view.rendering, "taken over")
@@ -94,3 +110,44 @@ async def test_what_was_approved_for_this_commit_goes_when_the_cluster_is_resume
         await resume(world)
         await world.until(lambda: not is_there(world), "deleted as approved")
         assert not await open_holds(world)
+
+
+async def test_an_approval_outlives_a_restart_while_its_cluster_stands_still(world: HubWorld) -> None:
+    """A worker that begins anew has not judged what is to be deleted: that it asks for nothing says nothing (R5)."""
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        hold = await hold_of(world, world.commit(DROP))
+        await suspend(world)
+        await approve(world, hold)
+    for _ in range(2):  # what the first of them reported is what the second begins with
+        async with world.run():
+            await reported_anew(world)
+            assert await decision_of(world, hold) == "approved"
+            assert is_there(world)
+    async with world.run():
+        await reported_anew(world)
+        await resume(world)
+        await world.until(lambda: not is_there(world), "deleted as approved")
+        assert not await open_holds(world)
+
+
+@pytest.mark.parametrize("how", ["wanted again", "gone already"])
+async def test_an_approval_of_what_is_not_to_be_deleted_any_more_is_void_after_a_restart(
+    world: HubWorld, how: str
+) -> None:
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        hold = await hold_of(world, world.commit(DROP))
+        await suspend(world)
+        await approve(world, hold)
+    if how == "gone already":
+        world.sim.cluster("prod-1").remove("", "Namespace", "", "shop")
+    async with world.run():
+        await reported_anew(world)
+        if how == "wanted again":
+            await taken(world, world.commit(WITH))
+        await resume(world)
+        end = asyncio.get_running_loop().time() + 30
+        while await decision_of(world, hold) != "void":
+            assert asyncio.get_running_loop().time() < end, world.describe()
+        assert is_there(world) == (how == "wanted again")
