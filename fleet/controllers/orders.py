@@ -19,7 +19,7 @@ from fleet.controllers.wipes import Wipes
 from fleet.core.guard import Approvals, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave
-from fleet.core.overrides import Way
+from fleet.core.overrides import OVERRIDE_SECONDS, Way
 from fleet.core.recovery import Words, asked_of, given_of, text_of, words_of
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import is_part_of, list_digest_of
@@ -31,6 +31,7 @@ from fleet.values import dataclass
 
 LOOK_SECONDS = 120.0  # without a ring, which each fetch gives: only holds that expire, and those live for days
 HOLD_SECONDS = 3 * 86400
+SYNC_SECONDS = 3600.0  # what a cluster that cannot be reached was to do by the newest commit of then
 FALL = "sharp-fall"
 
 
@@ -134,7 +135,27 @@ class Orders:
             chain = f"{link.state.value}: {link.reason}" if link is not None else "waits: for its step of the rollout"
             await self.state.end_operation(row.id, "refused", chain, self.wall())
             return None
+        if refused := self._lapsed(row, unit):
+            await self.state.end_operation(row.id, "refused", refused, self.wall())
+            return None
         return SyncRequest(row.id, unit)
+
+    def _lapsed(self, row: OperationRow, unit: UnitName) -> str:
+        """Why a sync is not carried out any more: whoever asked for it knows nothing of the commits that came since.
+
+        One that its cluster was told of and can be reached for may be amid its waves or hooks, and has until its day
+        is over, as an override has.
+        """
+        report = self.view.clusters.get(unit.cluster)
+        told = any(request.operation == row.id for request in self.board.standing.requests)
+        is_begun = told and report is not None and report.reachable
+        limit = OVERRIDE_SECONDS if is_begun else SYNC_SECONDS
+        if self.wall() - row.requested_at < limit:
+            return ""
+        why = "" if is_begun else f": cluster {unit.cluster} could not be told in that time"
+        return (
+            f"it had no effect within {limit / 3600:.0f} h{why}; ask anew for what is the newest now: fleet sync {unit}"
+        )
 
     async def _settle_holds(self) -> tuple[HoldRow, ...]:
         """Bring the holds in line with what the workers ask for; one per overlay and commit (R9)."""

@@ -1,0 +1,104 @@
+"""What a plain `fleet sync` covers: what was the newest when it was asked for, and no commit of days later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from controllers.rig import Brain
+from hubworld import cluster_file, config_map, overlay
+
+from fleet.controllers.orders import SYNC_SECONDS
+from fleet.core.ids import ClusterName
+from fleet.core.overrides import OVERRIDE_SECONDS
+from fleet.ports.state import OperationRow
+
+EU_9 = ClusterName("eu-9")
+
+
+def web(value: str) -> dict[str, str]:
+    return overlay("overlays/web", {"web": config_map("web", value)}, sync="{mode: manual}")
+
+
+async def lose(brain: Brain) -> None:
+    """The cluster cannot be reached any more."""
+    worker, known = brain.workers[EU_9], brain.view.clusters[EU_9]
+    worker.sequence += 1
+    await brain.intake.send(replace(known, sequence=worker.sequence, at=brain.wall(), reachable=False))
+
+
+async def ask(brain: Brain) -> None:
+    await brain.state.add_operation(OperationRow("op-1", "sync", "web@eu-9", "ann", brain.wall()))
+    await brain.commits.fetch_once()
+    await brain.orders.look()
+
+
+def is_told(brain: Brain) -> bool:
+    desired = brain.board.publisher.slot(EU_9).desired
+    return desired is not None and [request.operation for request in desired.requests] == ["op-1"]
+
+
+async def outcome(brain: Brain) -> tuple[str, str]:
+    row = await brain.state.operation("op-1")
+    assert row is not None
+    return row.outcome, row.message
+
+
+@pytest.fixture
+async def asked(brain: Brain) -> Brain:
+    """eu-9 holds web 1 and cannot be reached; web 2 is to come there by a sync."""
+    await brain.commit({"clusters/eu-9.yaml": cluster_file("eu-9"), **web("1")})
+    await lose(brain)
+    brain.repo.commit(web("2"))
+    await ask(brain)
+    assert is_told(brain)
+    return brain
+
+
+async def test_a_sync_that_did_not_reach_its_cluster_brings_no_later_commit_there(asked: Brain) -> None:
+    asked.wall.now += SYNC_SECONDS
+    asked.repo.commit(web("3"))
+    await asked.commits.fetch_once()
+    await asked.orders.look()
+    word, message = await outcome(asked)
+    assert word == "refused"
+    assert "within 1 h: cluster eu-9 could not be told in that time; ask anew" in message
+    assert "fleet sync web@eu-9" in message
+    assert not is_told(asked)
+
+
+async def test_a_cluster_that_is_back_within_minutes_carries_the_sync_out(asked: Brain) -> None:
+    asked.wall.now += 600
+    await asked.orders.look()
+    assert is_told(asked)
+    await asked.answer()
+    assert (await outcome(asked))[0] == "done"
+
+
+async def test_a_sync_that_goes_on_in_its_cluster_is_not_cut_off_before_its_day_is_over(asked: Brain) -> None:
+    known = asked.view.clusters[EU_9]
+    await asked.intake.send(replace(known, sequence=known.sequence + 1, at=asked.wall(), reachable=True))
+    asked.wall.now += 2 * SYNC_SECONDS
+    await asked.orders.look()
+    assert is_told(asked)
+    asked.wall.now += OVERRIDE_SECONDS
+    await asked.orders.look()
+    assert (await outcome(asked))[0] == "refused"
+    assert "within 24 h; ask anew" in (await outcome(asked))[1]
+    assert not is_told(asked)
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(600.0, ""), (SYNC_SECONDS, "refused")])
+async def test_a_hub_that_was_away_for_long_carries_no_sync_out_that_waited(
+    asked: Brain, seconds: float, word: str
+) -> None:
+    known = asked.view.clusters[EU_9]
+    await asked.intake.send(replace(known, sequence=known.sequence + 1, at=asked.wall(), reachable=True))
+    asked.wall.now += seconds
+    again = await asked.restart()
+    again.repo.commit(web("3"))
+    await again.commits.fetch_once()
+    await again.orders.look()
+    assert (await outcome(again))[0] == word
+    assert is_told(again) is not bool(word)
+    await again.close()
