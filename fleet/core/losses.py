@@ -14,7 +14,7 @@ from fleet.core.guard import Approved
 from fleet.core.ids import ObjectRef
 from fleet.core.inside import texts_of
 from fleet.core.objects import INSTALLATION_LABEL
-from fleet.core.record import installation_hash
+from fleet.core.record import installation_hash, we_applied
 from fleet.values import dataclass
 
 DATA_LOST = "THE DATA IS LOST"
@@ -93,12 +93,15 @@ def namespace_loss(
     return Loss((*lines, *_unlisted(found, own), *_unread(inside)), _bound(inside, found, claims, own))
 
 
-def definition_loss(inside: Inside, *, installation: str, own: Collection[ObjectRef] = ()) -> Loss:
+def definition_loss(
+    inside: Inside, *, installation: str, own: Collection[ObjectRef] = (), recorded: Collection[ObjectRef] = ()
+) -> Loss:
     """For a CustomResourceDefinition: all its custom resources go with it, whoever owns them.
 
     Those that have an owner are one thing: they come and go by themselves, as a CiliumEndpoint does with its Pod.
+    recorded: what units of this cluster own by their records.
     """
-    found = [_thing(inside, item, installation, owned=_is_others(item, installation)) for item in inside.items]
+    found = [_thing(inside, item, installation, recorded) for item in inside.items]
     bound = _bound([inside], found, (), own)
     if inside.unread:
         return Loss(_unread([inside]), bound)
@@ -181,15 +184,16 @@ def _owners(item: Document) -> frozenset[str]:
     return frozenset(text_at(owner, "uid") for owner in documents_at(item, "metadata", "ownerReferences"))
 
 
-def _thing(part: Inside, item: Document, installation: str, *, owned: bool = False) -> _Thing:
+def _thing(part: Inside, item: Document, installation: str, recorded: Collection[ObjectRef] | None = None) -> _Thing:
+    """recorded: as in `definition_loss`; None where each counts by its name."""
     ref = ObjectRef(part.group, part.kind, text_at(item, "metadata", "namespace"), _name(item))
-    name = "that others own" if owned else f"{ref.namespace}/{ref.name}"
-    return _Thing(ref, _ours(item, installation), f"{ref.group}/{ref.kind} {name}")
-
-
-def _is_others(item: Document, installation: str) -> bool:
-    """Whether it comes and goes with what owns it; what this repo wants does not, whoever owns it by now."""
-    return bool(_owners(item)) and not _ours(item, installation)
+    ours, name = _ours(item, installation), f"{ref.namespace}/{ref.name}"
+    if recorded is not None and _owners(item):
+        # It comes and goes with what owns it; what this repo wants does not, whoever owns it by now. The label says
+        # nothing by itself: controllers copy labels to what they make.
+        ours = ref in recorded or (ours and we_applied(item))
+        name = name if ours else "that others own"
+    return _Thing(ref, ours, f"{ref.group}/{ref.kind} {name}")
 
 
 def _unlisted(found: Iterable[_Thing], own: Collection[ObjectRef]) -> tuple[str, ...]:

@@ -160,7 +160,7 @@ def judge_mark(live: Document, mark: Mark, *, known_uid: str = "", namespace: st
         if not ours:
             return MarkVerdict(MarkKind.OTHER_INSTALLATION, "another installation")
         is_known = bool(known_uid) and text_at(metadata, "uid") == known_uid
-        return MarkVerdict(MarkKind.ANNOTATION_LOST if is_known or _we_applied(live) else MarkKind.COPIED)
+        return MarkVerdict(MarkKind.ANNOTATION_LOST if is_known or we_applied(live) else MarkKind.COPIED)
     parts = owner.split("/")
     if len(parts) != 3 or not all(parts):
         return MarkVerdict(MarkKind.FORGED, owner)
@@ -171,7 +171,7 @@ def judge_mark(live: Document, mark: Mark, *, known_uid: str = "", namespace: st
         return MarkVerdict(MarkKind.FORGED, owner)
     if identity != mark.identity:
         return MarkVerdict(MarkKind.OTHER_INSTALLATION, f"{installation} on the cluster {identity}")
-    if not (known_uid and text_at(metadata, "uid") == known_uid) and not _we_applied(live):
+    if not (known_uid and text_at(metadata, "uid") == known_uid) and not we_applied(live):
         return MarkVerdict(MarkKind.COPIED)
     if overlay != mark.overlay:
         return MarkVerdict(MarkKind.OTHER_UNIT, overlay)
@@ -180,7 +180,7 @@ def judge_mark(live: Document, mark: Mark, *, known_uid: str = "", namespace: st
     return MarkVerdict(MarkKind.OURS)
 
 
-def _we_applied(live: Document) -> bool:
+def we_applied(live: Document) -> bool:
     """Whether our manager has ever applied to this object: a copied mark comes without our entry."""
     return any(
         entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource")

@@ -141,7 +141,8 @@ class Losses:
         group, kind = text_at(definition, "spec", "group"), text_at(definition, "spec", "names", "kind")
         served = (await self._served()).find(group, kind)
         inside = await self._list(served, "") if served else Inside(kind, unread="it is not served", group=group)
-        return definition_loss(inside, installation=self._site.installation, own=own)
+        site = self._site
+        return definition_loss(inside, installation=site.installation, own=own, recorded=site.owners)
 
     async def _stateful_set(self, document: Document) -> Loss:
         if not takes_claims(document):

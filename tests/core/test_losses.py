@@ -279,12 +279,29 @@ def test_custom_resources_that_others_own_are_one_thing_of_a_definition(shown: s
     assert covers(bound(shown), bound(now)) is covered
 
 
-def test_a_custom_resource_that_this_repo_wants_counts_by_its_name_whoever_owns_it() -> None:
+APPLIED = [{"manager": "fleet", "operation": "Apply"}]
+
+
+@pytest.mark.parametrize("by", ["what was applied", "the record"])
+def test_a_custom_resource_that_this_repo_wants_counts_by_its_name_whoever_owns_it(by: str) -> None:
     shown = definition_loss(Inside("Gizmo", (item("a", ours=False, owners=("u-x",)),)), installation="acme")
-    wanted = item("b", owners=("u-x",))
-    now = definition_loss(Inside("Gizmo", (item("a", ours=False, owners=("u-x",)), wanted)), installation="acme")
+    if by == "the record":
+        wanted, recorded = item("b", ours=False, owners=("u-x",)), {ObjectRef("", "Gizmo", "", "b")}
+    else:
+        wanted, recorded = item("b", owners=("u-x",), managedFields=APPLIED), frozenset[ObjectRef]()
+    inside = Inside("Gizmo", (item("a", ours=False, owners=("u-x",)), wanted))
+    now = definition_loss(inside, installation="acme", recorded=recorded)
     assert not covers(shown.inside, now.inside)
     assert "from this repo, not in this list: Gizmo b" in now.lines
+
+
+def test_a_custom_resource_whose_controller_copied_our_label_to_it_is_not_from_this_repo() -> None:
+    """A Certificate's labels are on each CertificateRequest that is made for it, and these come by the hour."""
+    copied = [item(name, owners=("u-cert",), managedFields=[{"manager": "cm", "operation": "Apply"}]) for name in "ab"]
+    shown = definition_loss(Inside("Request", (copied[0],)), installation="acme")
+    now = definition_loss(Inside("Request", tuple(copied)), installation="acme")
+    assert covers(shown.inside, now.inside)
+    assert now.lines == ("2 Request objects, 2 of them not from this repo",)
 
 
 @pytest.mark.parametrize(("kind", "counted"), [("Deployment", 0), ("Gizmo", 1)])
