@@ -68,6 +68,7 @@ class Worker:
         """Until cancelled. Bugs escape, in an ExceptionGroup."""
         state = await self._journal.load()
         self._identity = state.identity
+        self._outbox.reach = Reach(identity=state.identity)  # whose records it reports until it is reached
         orders = Orders(self._outbox, state, self._wall)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(orders), name="desired")

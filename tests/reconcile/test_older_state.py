@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rig import config_map
+from rig import CLUSTER, config_map
 from simulated import SHOP, SimHub
 from two_hubs import WAITS_SECONDS, parent_on, settled, writes_since
 
@@ -16,7 +16,7 @@ from fleet.core.fleet import Adopt, SyncPolicy
 from fleet.core.ids import Digest, Identity, ObjectRef, UnitName
 from fleet.core.objects import OWNER_ANNOTATION
 from fleet.core.record import PARENT_NAMESPACE
-from fleet.core.recovery import shown_of
+from fleet.core.recovery import asked_of, given_of, shown_of
 from fleet.core.rollout import Detach
 from fleet.core.status import ASKS_RECOVERY
 from fleet.store.memory import MemoryJournal
@@ -108,6 +108,27 @@ async def test_a_word_that_waits_is_not_for_a_later_loss_nor_for_a_unit_that_nob
         assert first.cluster.get("", "ConfigMap", SHOP, "b")["metadata"]["resourceVersion"] == version
         first.send_desired(recovered=first.shown())
         await first.until_well(api)
+
+
+async def test_a_word_waits_for_a_cluster_that_a_restarted_worker_has_not_reached_yet(
+    first: SimHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says whose records it reports: of an unknown cluster nothing was shown, and the word would be over."""
+    web, _, first.journal = await left_behind(first)
+    first.want("web", [config_map("a", SHOP)], commit="a", permits=())
+    async with first.worker():
+        await first.until(lambda: asks(first, web), "asked")
+        await first.until(lambda: first.reports[-1].reachable, "reached")
+    given = asked_of(first.units.values(), {CLUSTER: first.reports[-1]})
+    assert given
+    first.reports.clear()
+    first.send_desired()
+    monkeypatch.setattr(first, "kubeconfig", lambda name: asyncio.Event().wait())  # nobody answers
+    async with first.worker():
+        await first.until(lambda: first.reports, "an answer to the order")
+    report = first.reports[0]
+    assert not report.reachable
+    assert given_of(given, asked_of(first.units.values(), {CLUSTER: report})) == given
 
 
 async def test_a_word_for_a_unit_that_waits_to_be_let_go_is_heard_for_good(first: SimHub) -> None:
