@@ -7,7 +7,7 @@ from fleet.api.models_deeds import Done, RecoveryList, RecoveryOut
 from fleet.api.queries import RecoverBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry
-from fleet.core.recovery import asked_of, list_digest_of, text_of, words_of
+from fleet.core.recovery import asked_of, list_digest_of, with_words
 from fleet.core.status import asks_recovery
 from fleet.core.view import View
 from fleet.errors import NotKnown, PreconditionFailed
@@ -49,10 +49,10 @@ async def _confirm(call: Call) -> Done:
     for cluster in clusters:
         entry = AuditEntry(now, call.caller.name, "recover", cluster=cluster, reason="record rebuilt from the cluster")
         await state.write(entry)
-    known = words_of(await state.get_value(RECOVERED) or "")
-    await state.set_value(RECOVERED, text_of({**known, **asked}))
+    await state.change_value(RECOVERED, lambda said: with_words(said, asked))
     call.parts.bells.orders.set()
-    return Done(message=f"the hub writes to {', '.join(clusters)} again")
+    when = "" if view.head.is_taken else ", once Git was read"
+    return Done(message=f"the hub writes to {', '.join(clusters)} again{when}")
 
 
 ROUTES = (

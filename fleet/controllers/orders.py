@@ -20,7 +20,7 @@ from fleet.core.guard import Approvals, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave
 from fleet.core.overrides import OVERRIDE_SECONDS, Way
-from fleet.core.recovery import Words, asked_of, given_of, text_of, words_of
+from fleet.core.recovery import Words, asked_of, given_of, text_of, without_words, words_of
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import is_part_of, list_digest_of
 from fleet.core.rollout import SyncRequest
@@ -102,11 +102,11 @@ class Orders:
         believed = words_of(await self.state.get_value(BELIEVED) or "")
         given = given_of(words, asked)
         kept = {name: shown for name, shown in given.items() if name in asked or name not in believed}
-        if over := words.keys() - kept.keys():
+        if over := {name: shown for name, shown in words.items() if name not in kept}:
             # In this order: one that is believed no more and confirmed still is believed once more.
             believed = {name: shown for name, shown in believed.items() if name not in over}
             await self.state.set_value(BELIEVED, text_of(believed))
-            await self.state.set_value(RECOVERED, text_of(kept))
+            await self.state.change_value(RECOVERED, lambda said: without_words(said, over))
         if any(believed.get(name) != shown for name, shown in kept.items()):
             await self.releases.believe(frozenset(kept), {BELIEVED: text_of(kept)}, self.wall())
         return {name: shown or asked.get(name, frozenset()) for name, shown in kept.items()}

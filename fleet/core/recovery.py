@@ -52,6 +52,16 @@ def text_of(words: Words) -> str:
     return " ".join(f"{name}={','.join(sorted(shown))}" if shown else name for name, shown in sorted(words.items()))
 
 
+def with_words(text: str | None, asked: Words) -> str:
+    """`text_of` what was said before and, of what is asked, now."""
+    return text_of({**words_of(text or ""), **asked})
+
+
+def without_words(text: str | None, over: Words) -> str:
+    """`text_of` the words that are not over; one that was said anew meanwhile, for something else, is not."""
+    return text_of({name: shown for name, shown in words_of(text or "").items() if over.get(name) != shown})
+
+
 def given_of(words: Words, asked: Words) -> Words:
     """The words that are for any of what is asked now, or whose cluster asks nothing.
 

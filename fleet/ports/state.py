@@ -6,7 +6,7 @@ All methods may raise StateError. Rows are small frozen values; times are wall-c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from fleet.core.audit import Link
@@ -118,6 +118,10 @@ class State(Audit, Protocol):
 
     async def set_value(self, name: str, value: str) -> None:
         """Durable when this returns."""
+        ...
+
+    async def change_value(self, name: str, change: Callable[[str | None], str]) -> None:
+        """Make of a value what `change` (quick, pure) says, with no other change between; durable when this returns."""
         ...
 
     async def next_sequence(self, count: int = 1) -> int:

@@ -122,6 +122,10 @@ class MemoryState:
         """Kept at once."""
         self._values[name] = value
 
+    async def change_value(self, name: str, change: Callable[[str | None], str]) -> None:
+        """Kept at once."""
+        self._values[name] = change(self._values.get(name))
+
     async def next_sequence(self, count: int = 1) -> int:
         """Reserve `count` rising numbers; the first of them."""
         return self._next("sequence", count)

@@ -104,6 +104,16 @@ class SqlState:
         puts.put(tables.VALUES, {"name": f"hub/{name}", "text": value})
         await self._database.put(puts)
 
+    async def change_value(self, name: str, change: Callable[[str | None], str]) -> None:
+        """Durable when this returns."""
+
+        def work(connection: Connection) -> None:
+            puts = Puts()
+            puts.put(tables.VALUES, {"name": f"hub/{name}", "text": change(_value(connection, name))})
+            puts.write(connection)
+
+        await self._database.write(work)
+
     async def next_sequence(self, count: int = 1) -> int:
         """Reserve `count` rising numbers; the first of them."""
         return await self._database.write(lambda connection: next_number(connection, "sequence", count))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -226,6 +227,13 @@ class StateContract:
         await state.set_value("commit", "one")
         await state.set_value("commit", "two")
         assert (await state.get_value("commit"), await state.get_value("other")) == ("two", None)
+
+    async def test_changes_of_one_value_at_once_are_all_kept(self, state: StateWithVault) -> None:
+        def adding(word: str) -> Callable[[str | None], str]:
+            return lambda known: f"{known or ''}{word}"
+
+        await asyncio.gather(*(state.change_value("words", adding(word)) for word in "abcdefgh"))
+        assert sorted(await state.get_value("words") or "") == list("abcdefgh")
 
     async def test_sequences_rise_without_overlap_also_when_asked_at_once(self, state: StateWithVault) -> None:
         firsts = await asyncio.gather(*(state.next_sequence(3) for _ in range(20)))

@@ -12,10 +12,10 @@ from hubworld import cluster_file, config_map, overlay
 
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import Digest, UnitName
-from fleet.core.recovery import asked_of, text_of, words_of
+from fleet.core.recovery import asked_of, text_of, with_words, words_of
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Standing
 from fleet.errors import StateNotWritable
-from fleet.ports.state import RECOVERED, OperationRow
+from fleet.ports.state import BELIEVED, RECOVERED, OperationRow
 
 CLUSTERS = ("dev-1", "prod-1", "prod-2")
 STEPS = "[{name: dev, environments: [dev]}, {name: prod, rest: true}]"
@@ -192,6 +192,32 @@ async def test_a_word_that_its_cluster_did_not_hear_is_not_for_what_answers_ther
     brain.view.units[name] = shown
     await brain.orders.look()
     assert not brain.board.standing.recovered, "what is over does not come back"
+
+
+async def test_a_word_that_is_given_while_another_one_is_found_to_be_over_is_kept(
+    brain: Brain, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, other = UnitName.parse("web@dev-1"), UnitName.parse("web@prod-1")
+    asks = Blocker(Standing.HELD, "its cluster", "its record was rebuilt", brain.wall(), "", ASKS_RECOVERY)
+    brain.view.units[name] = replace(brain.view.units[name], blocked_by=(asks,))
+    await brain.state.set_value(RECOVERED, text_of(asked_of(brain.view.units.values(), brain.view.clusters)))
+    await brain.orders.look()
+    brain.view.units[name] = replace(brain.view.units[name], blocked_by=())  # as it says when confirmed
+    brain.view.units[other] = replace(brain.view.units[other], blocked_by=(asks,))
+    asked = asked_of(brain.view.units.values(), brain.view.clusters)
+    set_value = brain.state.set_value
+
+    async def meanwhile(key: str, value: str) -> None:
+        if key == BELIEVED:
+            await brain.state.change_value(RECOVERED, lambda said: with_words(said, asked))
+        await set_value(key, value)
+
+    monkeypatch.setattr(brain.state, "set_value", meanwhile)
+    await brain.orders.look()
+    assert words_of(await brain.state.get_value(RECOVERED) or "") == asked
+    monkeypatch.undo()
+    await brain.orders.look()
+    assert brain.board.standing.recovered == asked
 
 
 async def test_a_unit_that_asks_after_the_word_waits_for_its_own_and_the_word_goes_on(
