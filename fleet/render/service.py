@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _FORMAT = b"fleet-render-2"  # changes when the same input would give another bundle
 _TREES, _ERRORS = 4, 20_000
 _BUNDLE_BYTES = 16 * 1024 * 1024  # bundles kept in memory, by their bodies
-_READ_AT_ONCE = 64
+_READ_AT_ONCE = 8  # of at most 16 MiB each: not much beyond the limit is ever held
 _TIMEOUT_MEMO_SECONDS = 300.0
 SAMPLE_SHARE = 0.01  # in a hub
 
@@ -343,6 +343,13 @@ class Renderer:
         raise copy_of(error)
 
     async def _build(self, tree: CommitTree, build: _Build) -> bytes:
+        answer = await self._pool.run(lambda: self._input_of(tree, build), self._limits.seconds)
+        self.stats.kustomize_cpu_seconds += answer.cpu_seconds
+        self.stats.slim_builds += answer.slim
+        self.stats.slim_differences += answer.differs
+        return await self._keep_secrets(answer)
+
+    async def _input_of(self, tree: CommitTree, build: _Build) -> Sequence[bytes]:
         closure = build.closure
         paths = tuple(sorted(closure.files))
         contents = await _read_all(tree.snapshot, paths, self._limits)
@@ -370,11 +377,7 @@ class Renderer:
             limits=self._limits,
         )
         self.stats.builds += 1
-        answer = await self._pool.run([build_header(job), *contents.values()], self._limits.seconds)
-        self.stats.kustomize_cpu_seconds += answer.cpu_seconds
-        self.stats.slim_builds += answer.slim
-        self.stats.slim_differences += answer.differs
-        return await self._keep_secrets(answer)
+        return [build_header(job), *contents.values()]
 
     def _may_use_slim(self, closure: Closure) -> bool:
         """Not where the overlay chooses a schema or an order itself, nor with a kustomize that was never compared."""
@@ -382,12 +385,13 @@ class Renderer:
         return self._tool.kustomize in SLIM_TESTED and not chooses and not self.stats.slim_differences
 
     async def _finish(self, template: bytes, variables: Mapping[str, Json], seals: tuple[str, ...], path: str) -> bytes:
-        clear: Mapping[str, bytes] = await self._vault.get(seals) if seals else {}
-        job = FinishJob(variables, tuple(clear), self._tool.name, path)
-        self.stats.finishes += 1
-        return await self._keep_secrets(
-            await self._pool.run([finish_header(job), template, *clear.values()], self._limits.seconds)
-        )
+        async def read() -> Sequence[bytes]:
+            clear: Mapping[str, bytes] = await self._vault.get(seals) if seals else {}
+            job = FinishJob(variables, tuple(clear), self._tool.name, path)
+            self.stats.finishes += 1
+            return [finish_header(job), template, *clear.values()]
+
+        return await self._keep_secrets(await self._pool.run(read, self._limits.seconds))
 
     async def _keep_secrets(self, answer: Answer) -> bytes:
         """Values reach the vault before anything that refers to them is kept."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -58,9 +58,13 @@ class WorkerPool:
             self._ahead = asyncio.create_task(self._start(), name="render worker ahead")
             await asyncio.sleep(0)  # until the process runs, which needs nothing of this one to load
 
-    async def run(self, parts: Sequence[bytes], seconds: float) -> Answer:
-        """Have a job done; raises the FleetError that it ends in. A worker that vanishes is replaced once."""
+    async def run(self, read: Callable[[], Awaitable[Sequence[bytes]]], seconds: float) -> Answer:
+        """Have a job done; raises the FleetError that it ends in. A worker that vanishes is replaced once.
+
+        read: makes the parts of the job, when its turn has come: what waits holds no input in memory (R28).
+        """
         async with self._turn:
+            parts = await read()
             for last in (False, True):
                 worker = self._idle.pop() if self._idle else await self._started()
                 try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -202,9 +203,23 @@ async def test_an_input_beyond_its_limits_is_not_read_to_its_end(make_renderer: 
     large = commit(texts)
     with pytest.raises(RenderTooLarge):
         await make_renderer(limits=RunLimits(input_bytes=1000)).render(large, RenderRequest("app"))
-    assert len(parts.keys() & set(large.reads)) < 200
+    assert len(parts.keys() & set(large.reads)) < 20
     assert len((await make_renderer().render(large, RenderRequest("app"))).objects) == 1
     assert parts.keys() <= set(large.reads)
+
+
+async def test_a_build_that_waits_for_its_turn_holds_no_input(make_renderer: Callable[..., Renderer]) -> None:
+    directories = [f"app-{number}" for number in range(4)]
+    texts: dict[str, str] = {}
+    for directory in directories:
+        texts |= moved(SMALL, directory)
+    snapshot, renderer = commit(texts), make_renderer(workers=1)
+    async with renderer._pool._turn:
+        waiting = [asyncio.create_task(renderer.render(snapshot, RenderRequest(each))) for each in directories]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not {f"{directory}/settings.yaml" for directory in directories} & set(snapshot.reads)
+    assert [len(bundle.objects) for bundle in await asyncio.gather(*waiting)] == [1, 1, 1, 1]
 
 
 def of_clusters(count: int) -> list[RenderRequest]:
