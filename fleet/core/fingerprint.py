@@ -278,7 +278,7 @@ def judge_sync(
         return _ask("our entry in managedFields is gone", live, desired_digest, key)
     if entry.api_version != live.get("apiVersion"):
         return _ask(f"our fields are written at {entry.api_version}", live, desired_digest, key)
-    if row.version and _version_of(live) != row.version:
+    if row.version and version_of(live) != row.version:
         return _ask(f"applied at {row.version}, read at {live.get('apiVersion')}", live, desired_digest, key)
     fingerprint = fingerprint_of(live, entry, key=key)
     state = SyncState.IN_SYNC if fingerprint == row.fingerprint else SyncState.DRIFTED
@@ -286,7 +286,10 @@ def judge_sync(
 
 
 def _ask(reason: str, live: Document, desired: Digest, key: bytes) -> SyncVerdict:
-    return SyncVerdict(SyncState.ASK_ARBITER, reason, content_of(live, key=key), desired)
+    # Who takes a field from us is seen in our set alone where the version of this document leaves the field out.
+    entry = own_entry(live)
+    fingerprint = digest_of([content_of(live, key=key), entry.fields if entry is not None else None])
+    return SyncVerdict(SyncState.ASK_ARBITER, reason, fingerprint, desired)
 
 
 def recorded_after(
@@ -309,7 +312,7 @@ def recorded_after(
         ref=row.ref,
         state=RowState.APPLIED,
         uid=text_at(metadata, "uid"),
-        version=_version_of(answer),
+        version=version_of(answer),
         desired=desired_digest,
         fingerprint=fingerprint_of(answer, counted, key=key) if counted else Digest(""),
         fields=fields,
@@ -334,5 +337,6 @@ def content_of(live: Document, *, key: bytes = b"") -> Digest:
 _NOT_CONTENT = frozenset({"managedFields", "resourceVersion", "generation", "selfLink"})
 
 
-def _version_of(document: Document) -> str:
+def version_of(document: Document) -> str:
+    """The version in its apiVersion, without the group."""
     return split_api_version(text_at(document, "apiVersion"))[1]

@@ -139,7 +139,7 @@ class Applier:
         row = unit.rows.get(ref) or Row(unit.name, ref, RowState.APPLIED)
         if row.form != FORM and unit.memory.bundle == unit.bundle:
             # Spelled by an earlier version still: only this version's own bundle may be recorded as of its form.
-            return self._agreed(unit, wanted, site.see(unit, ref, live))
+            return self.agree(wanted, site.see(unit, ref, live))
         rules = site.rules(unit, ref)
         new = recorded_after(row, body.document, live, wanted.digest, rules=rules, key=site.key, at=site.wall())
         site.put_row(unit, new)
@@ -147,9 +147,9 @@ class Applier:
         new = as_done(new, seen)
         site.put_row(unit, new)
         site.journal.jot(JournalEntry(put=(new,)))
-        return seen.comparable or self._agreed(unit, wanted, seen)
+        return seen.comparable or self.agree(wanted, seen)
 
-    def _agreed(self, unit: UnitState, wanted: Wanted, seen: Live) -> bool:
+    def agree(self, wanted: Wanted, seen: Live) -> bool:
         """Remember the arbiter's yes for what cannot be compared by fields; True."""
         verdicts = {f"{wanted.digest}/{seen.fingerprint}": True}
         self._site.verdicts.update(verdicts)

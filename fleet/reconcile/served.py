@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fleet.core.documents import text_at
+from fleet.core.plan import Wanted
 from fleet.errors import ClusterError, Forbidden, KindNotServed
 from fleet.ports.kube import Catalog, ServedKind
 from fleet.reconcile.apply import ENDS_SESSION
@@ -106,6 +107,28 @@ def outdated(site: Site) -> list[Kind]:
         if not is_at and not site.catalog.is_unsure(*kind):
             found.append(kind)
     return found
+
+
+def left_behind(site: Site, unit: UnitState) -> set[Kind]:
+    """Kinds of a unit that are followed at a version at which nothing is applied any more: no event could be compared.
+
+    Where two versions are in use, what is applied at the other one is read by name.
+    """
+    kinds = {kind_of(item.ref) for item in unit.wanted.values() if _is_elsewhere(site, item)}
+    for other in site.units.values() if kinds else ():
+        for ref in other.refs():
+            item = other.wanted.get(ref)
+            version = item.source.version if item is not None else other.rows[ref].version
+            if (kind := kind_of(ref)) in kinds and version == site.view.kinds[kind].served.version:
+                kinds.remove(kind)
+    return kinds
+
+
+def _is_elsewhere(site: Site, item: Wanted) -> bool:
+    """Whether an object is applied at another version than the one at which its kind is followed."""
+    view, served = site.view.kinds.get(kind_of(item.ref)), site.catalog.find(item.ref.group, item.ref.kind)
+    version = item.source.version
+    return view is not None and served is not None and view.served.version != version and serves(served, version)
 
 
 def _forget_missing(unit: UnitState, catalog: Catalog) -> None:

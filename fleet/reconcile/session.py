@@ -34,7 +34,7 @@ from fleet.reconcile.places import Places
 from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.reporting import awaited_links, report_of
-from fleet.reconcile.served import discover_anew, is_doubted, outdated, pause_of
+from fleet.reconcile.served import discover_anew, is_doubted, left_behind, outdated, pause_of
 from fleet.reconcile.sightings import Sightings, hook_refs
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave, bundle_of, judge_leave, leave_left
@@ -240,6 +240,8 @@ class Session:
             return outcome
         if wanted is not None:
             kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
+            for kind in left_behind(self.site, unit):
+                self._unfollow(kind)
             self._follow(kinds)
         if is_doubted(self.site, unit):
             await self._discover_anew(unit, told)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from fleet.core.fingerprint import SyncVerdict
+from fleet.core.fingerprint import SyncState, SyncVerdict, version_of
 from fleet.core.guard import judge_empty
 from fleet.core.ids import Digest, ObjectRef, OverlayName
 from fleet.core.objects import HookPhase
@@ -21,6 +21,7 @@ from fleet.core.plan import (
     Seen,
     Step,
     UnitPlan,
+    Wanted,
     plan_unit,
     prove_complete,
 )
@@ -40,7 +41,7 @@ from fleet.reconcile.apply import ENDS_SESSION, Applier
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.hooks import HookRunner
 from fleet.reconcile.judging import sync_of
-from fleet.reconcile.memory import UnitState, kind_of
+from fleet.reconcile.memory import Live, UnitState, kind_of
 from fleet.reconcile.parent import Parents
 from fleet.reconcile.prune import Pruner
 from fleet.reconcile.reading import read_bundle
@@ -237,9 +238,13 @@ class UnitPass:
                 plan.ask.append(step)
                 return
             served = site.served(ref, step.wanted.source.version)
-            live = site.view.find(ref)
             try:
+                live = await self._at_its_version(unit, step.wanted, served)
+                state = sync_of(unit.rows.get(ref), step.wanted.digest, live, site.verdicts)
                 document = live.document if live else None
+                if state is SyncState.IN_SYNC:
+                    plan.unchanged.append(ref)
+                    return
                 if document is None and served is not None:
                     document = await site.kube.get(served, ref.namespace, ref.name)
                 if document is None or not await self._applier.is_in_sync(unit, step.wanted, document):
@@ -259,6 +264,22 @@ class UnitPass:
                 plan.ask.append(step)
 
         await site.pace.each(asked, ask)
+
+    async def _at_its_version(self, unit: UnitState, wanted: Wanted, served: ServedKind | None) -> Live | None:
+        """The live object. Where it is watched at another version than we apply, no dry-run can compare it: it is read.
+
+        Once it is in sync as read, so it is as watched, for as long as it stays the same.
+        """
+        site, ref = self._site, wanted.ref
+        seen = site.view.find(ref)
+        if seen is None or seen.document is None or served is None or version_of(seen.document) == served.version:
+            return seen
+        await self._look(served, ref)
+        live = site.view.find(ref)
+        state = sync_of(unit.rows.get(ref), wanted.digest, live, site.verdicts)
+        if live is not None and live.resource_version == seen.resource_version and state is SyncState.IN_SYNC:
+            self._applier.agree(wanted, seen)
+        return live
 
     # Doing
 

@@ -178,6 +178,16 @@ def test_the_arbiters_answer_is_remembered_for_the_content_it_was_given() -> Non
     assert judge_sync(record, DESIRED, with_spec(bare, replicas=9)).memory_key != key
 
 
+def test_the_arbiters_answer_is_forgotten_once_somebody_takes_a_field_that_is_not_seen_at_this_version() -> None:
+    fields = {"f:spec": {"f:replicas": {}, "f:tier": {}}}
+    live = live_of({**BODY, "apiVersion": "apps/v1beta2"}, fields=fields)
+    taken = live_of({**BODY, "apiVersion": "apps/v1beta2"}, fields={"f:spec": {"f:replicas": {}}})
+    record = after_apply(mark_body(BODY, MARK), live_of(BODY, fields=fields))
+    first, second = judge_sync(record, DESIRED, live), judge_sync(record, DESIRED, taken)
+    assert first.state is second.state is SyncState.ASK_ARBITER
+    assert first.memory_key != second.memory_key
+
+
 def test_a_map_that_we_applied_empty_counts_by_being_ours_alone() -> None:
     body = {**BODY, "spec": {"strategy": {}, "void": {}, "whole": {"a": 1}}}
     fields = {"f:spec": {"f:strategy": {}, "f:void": {}, "f:whole": {}}}

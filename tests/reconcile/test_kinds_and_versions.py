@@ -11,7 +11,7 @@ from rig import config_map
 from simulated import SHOP, SimHub
 
 from fleet.core.fleet import SyncPolicy, Validate
-from fleet.core.status import Sync
+from fleet.core.status import EventKind, Sync
 from fleet.errors import Forbidden, ServerFailed
 from fleet.ports.kube import Catalog, ObjectList, ServedKind
 from fleet.reconcile import served
@@ -101,6 +101,70 @@ async def test_a_field_that_no_one_declares_is_refused_before_the_first_write(fi
         first.want("web", [strict("size"), tiered("gold"), config_map("a", SHOP)], commit="b", sync=policy)
         await first.until(lambda: "refused, nothing was written" in first.units[unit].message, "refused")
     assert first.cluster.get("", "ConfigMap", SHOP, "a") is None
+
+
+def scaler(version: str) -> dict[str, Any]:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
+    of_version: dict[str, Any] = {
+        "v1": {"targetCPUUtilizationPercentage": 80},
+        "v2": {"metrics": [{"type": "Resource", "resource": cpu}]},
+    }
+    return {
+        "apiVersion": f"autoscaling/{version}",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": SHOP},
+        "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 3, **of_version[version]},
+    }
+
+
+def patches_since(hub: SimHub, sequence: int, plural: str) -> list[bool]:
+    """Patches of objects of a kind; True: a dry-run."""
+    entries = hub.cluster.ledger.since(sequence)
+    return [entry.dry_run for entry in entries if entry.resource == plural and entry.verb == "patch"]
+
+
+async def test_an_object_that_moved_to_another_version_is_not_applied_again_for_each_event(first: SimHub) -> None:
+    unit = first.want("web", [scaler("v1")])
+    async with first.worker():
+        await first.until_well(unit)
+        first.want("web", [scaler("v2")], commit="b")
+        await first.until_well(unit)
+        since = first.cluster.ledger.sequence
+        for number in range(5):
+            status = {"status": {"currentReplicas": number, "desiredReplicas": 2}}
+            of = {"manager": "kube-controller-manager", "subresource": "status"}
+            first.cluster.drift("autoscaling", "HorizontalPodAutoscaler", SHOP, "web", status, **of)
+            await asyncio.sleep(0.3)
+        assert len(patches_since(first, since, "horizontalpodautoscalers")) <= 1
+        assert all(patches_since(first, since, "horizontalpodautoscalers"))
+        assert first.is_well(unit)
+        assert not first.told(EventKind.DRIFTED)
+        first.cluster.drift("autoscaling", "HorizontalPodAutoscaler", SHOP, "web", {"spec": {"maxReplicas": 9}})
+        await first.until(lambda: first.told(EventKind.HEALED), "healed")
+        await first.until_well(unit)
+
+
+async def test_two_units_may_apply_one_kind_at_two_versions(first: SimHub) -> None:
+    first.cluster.create(definition("v1beta1", "v1"))
+    other = database("v1")
+    other["metadata"]["name"] = "users"
+    units = first.want("old", [database("v1beta1")], send=False), first.want("new", [other])
+    async with first.worker():
+        await first.until_well(*units)
+        since = first.cluster.ledger.sequence
+        for number in range(5):
+            for name in ("orders", "users"):
+                first.cluster.drift(GROUP, KIND, SHOP, name, {"status": {"tick": str(number)}})
+            await asyncio.sleep(0.3)
+        assert len(patches_since(first, since, "databases")) <= 1
+        assert all(patches_since(first, since, "databases"))
+        for name in ("orders", "users"):
+            first.cluster.drift(GROUP, KIND, SHOP, name, {"spec": {"size": "9"}})
+        await first.until(lambda: len(first.told(EventKind.HEALED)) == 2, "healed")
+        await first.until_well(*units)
+        drifted = [event.message for event in first.told(EventKind.DRIFTED)]
+        assert all("spec.size" in message for message in drifted), drifted
 
 
 async def test_a_version_that_no_one_brings_waits_with_its_reason(first: SimHub) -> None:
