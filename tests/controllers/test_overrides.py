@@ -81,6 +81,7 @@ async def test_an_approval_for_what_was_seen_never_brings_a_newer_result(brain: 
     outcome, message = await go_on(brain, rollouts)
     assert (outcome, "is the newest now; ask anew" in message) == ("refused", True)
     assert told(brain, "prod-1") == before
+    assert await log(brain) == [("ann", "prod-1", "op-1", f"refused: {message}")]
 
 
 async def test_an_override_that_stays_open_takes_no_newer_commit_along(brain: Brain, rollouts: Rollouts) -> None:
