@@ -13,6 +13,8 @@ LINK_MODE = "120000"
 SUBMODULE_MODE = "160000"
 PLAIN_MODES = frozenset({"100644", "100755"})
 _LINK_LIMIT = 40
+_TARGET_BYTES = 4096  # of one link: no system follows a longer one
+_STEP_LIMIT = 1000  # of one path, links included
 
 
 class EscapesCommit(Exception):
@@ -48,6 +50,7 @@ class CommitTree:
         self.snapshot = snapshot
         self.entries: Mapping[str, TreeEntry] = snapshot.tree
         self._directories: set[str] | None = None
+        self._by_links: dict[str, Place] = {}  # where links led: one may be named by thousands of lines
 
     @property
     def directories(self) -> set[str]:
@@ -78,14 +81,20 @@ class CommitTree:
         if "\0" in text:
             raise EscapesCommit("a path with a zero byte")
         joined = posixpath.normpath(posixpath.join(directory, text)) if directory or text else "."
-        return self._walk([] if joined == "." else joined.split("/"))
+        place = self._by_links.get(joined) or self._walk([] if joined == "." else joined.split("/"))
+        if place.links:
+            self._by_links[joined] = place
+        return place
 
     def _walk(self, todo: list[str]) -> Place:
         at: list[str] = []
         links: list[str] = []
-        todo = todo[::-1]
+        todo, steps = todo[::-1], 0
         while todo:
             step = todo.pop()
+            steps += 1
+            if steps > _STEP_LIMIT:
+                raise EscapesCommit(f"a path of more than {_STEP_LIMIT} steps", links)
             if step in ("", "."):
                 continue
             if step == "..":
@@ -115,7 +124,10 @@ class CommitTree:
         link = links[-1]
         if len(links) > _LINK_LIMIT:
             raise EscapesCommit(f"more than {_LINK_LIMIT} links, the last is {link}", links)
-        target = self.snapshot.read(link).decode(errors="surrogateescape")
+        raw = self.snapshot.read(link)
+        if len(raw) > _TARGET_BYTES:
+            raise EscapesCommit(f"the link {link} has more than {_TARGET_BYTES} bytes", links)
+        target = raw.decode(errors="surrogateescape")
         if target.startswith("/"):
             raise EscapesCommit(f"the link {link} leads to an absolute path", links)
         return target

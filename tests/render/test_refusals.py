@@ -131,6 +131,27 @@ def test_links_in_a_circle_are_refused() -> None:
     assert "links" in error.why
 
 
+def test_links_too_long_to_follow_are_refused() -> None:
+    long = error_of(app("resources: [a]\n"), links={"app/a": "./" * 2048 + "b"})
+    assert isinstance(long, PathEscapes)
+    assert long.why == "the link app/a has more than 4096 bytes"
+    many = error_of(app("resources: [a]\n"), links={"app/a": "./" * 600 + "b", "app/b": "./" * 600 + "c"})
+    assert isinstance(many, PathEscapes)
+    assert "steps" in many.why
+    short = closure_of(app("resources: [a]\n", **{"app/c": config_map("one")}), links={"app/a": "./b", "app/b": "c"})
+    assert short.error is None
+
+
+def test_a_link_that_many_lines_name_is_followed_once() -> None:
+    names = ", ".join(["x=a"] * 500)
+    texts = app(f"configMapGenerator: [{{name: x, files: [{names}]}}]\n", **{"app/b": "x"})
+    snapshot = commit(texts, {"app/a": "b"})
+    closure = read_closure(CommitTree(snapshot), Reader(), "app")
+    assert closure.error is None
+    assert snapshot.reads.count("app/a") == 1
+    assert closure.links.keys() == {"app/a"}
+
+
 @pytest.mark.parametrize(
     "address",
     [
