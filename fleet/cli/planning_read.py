@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,10 @@ def read_both(was: Snapshot, now: Snapshot, kept: Read | None) -> Both:
     Where no file that the inventory reads differs, both commits define the same units, and nothing is read.
     """
     files = _differing(was.tree, now.tree)
-    if kept is not None and not touches_inventory(files, kept.clusters_directory, kept.asked):
+    leads_elsewhere = any(
+        path in tree and tree[path].mode not in _PLAIN_MODES for tree in (was.tree, now.tree) for path in files
+    )
+    if kept is not None and not leads_elsewhere and not touches_inventory(files, kept.clusters_directory, kept.asked):
         after = replace(kept.fleet, commit=now.revision)
         return Both(was, now, kept.fleet, after, files, kept.clusters_directory, kept.asked)
     # Brings pydantic and YAML with it, which take as long as all the rest of a small plan.
@@ -129,3 +132,6 @@ class _WatchedTree(Mapping[str, TreeEntry]):
 
     def __len__(self) -> int:
         return len(self._tree)
+
+    def items(self) -> ItemsView[str, TreeEntry]:
+        return self._tree.items()  # a walk asks for nothing by name

@@ -28,6 +28,7 @@ class Holding(Enum):
     NOTHING = "nothing"
     KUSTOMIZATION = "kustomization"
     COMPONENT = "component"
+    LINK = "link"  # or a submodule: what lies behind it is not known
 
 
 class ClusterIndex:
@@ -218,7 +219,8 @@ def find_path(
 ) -> Found | NotFound:
     """The directory a unit is built from: the literal path alone, else the first template that holds a kustomization.
 
-    A literal path has no fallback. A Component is never the path of a unit.
+    A literal path has no fallback, and neither has a link: what it leads to was meant. A Component is never the path of
+    a unit.
     """
     if literal:
         path = join(directory, literal)
@@ -242,9 +244,13 @@ def find_path(
             return Found(path, expansion.rule)
         tried.append(template)
         reasons.extend(_reason_of(path, holding))
+        if holding is Holding.LINK:
+            break
     alike = [expand(template, cluster, keep="cluster").path or template for template in tried]
     return NotFound(tuple(join(directory, path) or path for path in alike), tuple(dict.fromkeys(reasons)))
 
 
 def _reason_of(path: str, holding: Holding) -> tuple[str, ...]:
+    if holding is Holding.LINK:
+        return (f"{path} is, or lies behind, a symbolic link or a submodule, which is not followed",)
     return (f"{path} is a Component, which cannot stand alone",) if holding is Holding.COMPONENT else ()

@@ -15,10 +15,11 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 
 @dataclass(frozen=True, slots=True)
 class NoContent:
-    """A path of the commit without a text that can be read, and why."""
+    """A path of the commit without a text that can be read, and why. target: of a link, as it is written."""
 
     what: str
     next_step: str
+    target: str = ""
 
 
 def contents(snapshot: Snapshot, paths: Iterable[str]) -> Iterator[tuple[str, bytes | NoContent]]:
@@ -26,7 +27,7 @@ def contents(snapshot: Snapshot, paths: Iterable[str]) -> Iterator[tuple[str, by
     wanted: list[str] = []
     for path in paths:
         if snapshot.tree[path].mode == SUBMODULE:
-            yield path, NoContent("it is a submodule", "put the file itself there")
+            yield path, NoContent("it is a submodule", "put its files in its place")
         else:
             wanted.append(path)
     for path, raw in _texts(snapshot, wanted):
@@ -35,8 +36,9 @@ def contents(snapshot: Snapshot, paths: Iterable[str]) -> Iterator[tuple[str, by
 
 def _judged(entry: TreeEntry, raw: bytes) -> bytes | NoContent:
     if entry.mode == LINK:
-        target = raw[:200].decode(errors="replace")
-        return NoContent(f"it is a symbolic link to {target}", "put the file itself there: links are not followed")
+        target = raw.decode(errors="replace")
+        step = "put what it leads to in its place: links are not followed"
+        return NoContent(f"it is a symbolic link to {target[:200]}", step, target)
     if raw.startswith(_LFS):
         return NoContent("it is a pointer of Git LFS", "keep the file in Git itself: git lfs untrack, then add it anew")
     return raw

@@ -13,15 +13,17 @@ from fleet.core.fleet import Fleet, Overlay, Problem, Unit, Unknown
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.targets import Holding
 from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
-from fleet.inventory.content import contents
+from fleet.inventory.content import NoContent, contents
 from fleet.inventory.convert import FleetSettings, default_settings
-from fleet.inventory.files import FLEET_FILE, OVERLAY_FILE
+from fleet.inventory.detours import detours_of, misleads_to_clusters
+from fleet.inventory.files import FLEET_FILE, OVERLAY_FILE, may_hold_clusters
 from fleet.inventory.gate_jobs import job_files, job_problems
 from fleet.inventory.layout import Holdings, Layout
 from fleet.inventory.overlays import Entry, JoinedOverlays, join_overlays, named_entry, needed_but_absent, read_entry
 from fleet.inventory.read import (
     FleetFileResult,
     OverlayFileResult,
+    read_cluster_file,
     read_fleet_file,
     read_overlay_file,
 )
@@ -48,6 +50,8 @@ class _Memo:
     # By directory: the name it had when it could be read last.
     overlay_names: dict[str, OverlayName] = field(default_factory=dict[str, OverlayName])
     holdings: dict[str, tuple[TreeEntry, Holding]] = field(default_factory=dict[str, "tuple[TreeEntry, Holding]"])
+    links: dict[str, tuple[TreeEntry, NoContent]] = field(default_factory=dict[str, "tuple[TreeEntry, NoContent]"])
+    misleading: tuple[Problem, ...] = ()  # links in the place of directories of many
     layout: Layout | None = None  # None: the next load must walk the tree
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])  # by directory, or place in fleet.yaml
     overlays: JoinedOverlays | None = None
@@ -90,6 +94,7 @@ class _Loading:
             overlay_files=self.old.overlay_files,
             overlay_names=self.old.overlay_names,
             holdings=self.old.holdings,
+            links=self.old.links,
         )
         self.holdings = Holdings(snapshot, self.new.holdings)
 
@@ -148,8 +153,26 @@ class _Loading:
         """Find the overlay directories; return those that changed, None for all."""
         if self.changed is None or self.old.layout is None:
             self.new.layout = Layout.of(self.snapshot, settings.sources)
+            self._take_detours(self.new.layout, settings)
             return None
         self.new.layout, touched = self.old.layout.carried(self.snapshot.tree, self.changed)
+        return touched | self._take_detours(self.new.layout, settings)
+
+    def _take_detours(self, layout: Layout, settings: FleetSettings) -> set[str]:
+        def is_near(path: str) -> bool:
+            return layout.is_near(path) or may_hold_clusters(path, settings.clusters_directory)
+
+        self.holdings.links = layout.links
+        near = [path for path in sorted(layout.links) if is_near(path)]
+        detours = detours_of(self.snapshot, near, self.holdings.of, self.new.links)
+        touched = layout.take(detours)
+        found: list[Problem | None] = []
+        for path, detour in detours.items():
+            if misleads_to_clusters(self.snapshot, path, detour, settings.clusters_directory):
+                found.append(read_cluster_file(path, detour.content).nameless)
+            elif layout.misleads(path, detour):
+                found.append(read_overlay_file(path, detour.content).problem)
+        self.new.misleading = tuple(problem for problem in found if problem is not None)
         return touched
 
     def _entries(self, settings: FleetSettings, touched: set[str] | None) -> set[str] | None:
@@ -175,7 +198,9 @@ class _Loading:
     def _is_overlay(self, layout: Layout, directory: str) -> bool:
         """A directory of Components alone is a shelf for others."""
         found = layout.directories[directory]
-        return found.has_file or any(self.holdings.of(k) is Holding.KUSTOMIZATION for k in found.kustomizations)
+        if found.has_file or found.detours:
+            return True
+        return any(self.holdings.of(k) is Holding.KUSTOMIZATION for k in found.kustomizations)
 
     def _overlay_files(self, paths: Iterable[str]) -> dict[str, OverlayFileResult]:
         known = self.new.overlay_files
@@ -190,7 +215,9 @@ class _Loading:
         assert layout is not None  # set by _layout
         found = layout.directories[directory]
         result = OverlayFileResult()
-        if found.has_file:
+        if directory in found.detours:
+            result = read_overlay_file(directory, layout.detours[directory].content)
+        elif found.has_file:
             path = f"{directory}/{OVERLAY_FILE}"
             result = self._overlay_files([path])[path]
         entry = read_entry(found, result, settings, self.new.overlay_names.get(directory))
@@ -214,8 +241,11 @@ class _Loading:
             return None
         before = self.old.overlays
         moved = moved_clusters(self.old.clusters, clusters)
-        if moved is None:
+        if moved is None or bool(self.old.misleading) != bool(self.new.misleading):
             return None
+        assert self.old.layout is not None  # else all were refreshed
+        assert self.new.layout is not None  # set by _layout
+        links = self.old.layout.links | self.new.layout.links
         dirty = {entry.name for key in refreshed for entry in _both(self.old.entries, self.new.entries, key)}
         if overlays is not before:
             dirty |= before.overlays.keys() ^ overlays.overlays.keys()
@@ -231,6 +261,9 @@ class _Loading:
         for path in self.changed or ():
             directory = path.rpartition("/")[0]
             dirty |= self.old.probes.get(directory, frozenset())
+            if path in links:
+                behind = (names for probed, names in self.old.probes.items() if f"{probed}/".startswith(f"{path}/"))
+                dirty |= frozenset[OverlayName]().union(*behind)
         return dirty
 
     def _resolve(
@@ -249,7 +282,7 @@ class _Loading:
             variables=settings.variables,
             teams=settings.teams,
             holdings=self.holdings,
-            unknown_clusters=(*clusters.unknown, *clusters.unnamed),
+            unknown_clusters=(*clusters.unknown, *clusters.unnamed, *self.new.misleading),
         )
         self.new.resolved = {} if again is None else dict(self.old.resolved)
         for name in overlays.overlays if again is None else again:
@@ -279,6 +312,7 @@ class _Loading:
         problems = list(self.new.fleet_result.problems) if self.new.fleet_result is not None else []
         problems += clusters.problems
         problems += overlays.problems
+        problems += self.new.misleading
         problems += needed_but_absent(overlays.overlays)
         problems += shut_for_ever(settings.sync, overlays.overlays.values())
         for resolved in self.new.resolved.values():
@@ -293,7 +327,9 @@ class _Loading:
         problems += incomplete.values()
         policies = [settings.rollout, *(each.rollout for each in overlays.overlays.values() if each.rollout.own_steps)]
         problems += unread_steps(policies)
-        if not clusters.unknown and not clusters.unnamed:  # else what is missing may be among what could not be read
+        unnamed = (*clusters.unnamed, *overlays.unnamed, *self.new.misleading)
+        may_miss_some = clusters.unknown or clusters.unnamed or self.new.misleading
+        if not may_miss_some:  # else what is missing may be among what could not be read
             problems += empty_steps(settings.rollout, list(clusters.clusters.values()), "the fleet")
             problems += job_problems(policies, self.snapshot, clusters.clusters, settings.teams)
         unknown = Unknown(
@@ -301,7 +337,7 @@ class _Loading:
             overlays=overlays.unknown,
             units=unknown_units,
             incomplete=incomplete,
-            unnamed=(*clusters.unnamed, *overlays.unnamed),
+            unnamed=unnamed,
             identities=clusters.identities,
         )
         fleet = Fleet(

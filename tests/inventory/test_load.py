@@ -187,6 +187,69 @@ def test_a_file_of_ours_that_is_no_document_any_more_is_an_error(turn: Callable[
         assert all(name in after.fleet.units or after.fleet.unknown.covers(name) for name in before.fleet.units)
 
 
+def moved(files: dict[str, str], old: str, new: str, left: Link | Submodule) -> dict[str, Content]:
+    """A directory goes elsewhere, and something that leads there stays in its place."""
+    kept: dict[str, Content] = {path.replace(f"{old}/", f"{new}/"): text for path, text in files.items()}
+    return {**kept, old: left}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "left"),
+    [
+        ("overlays/web", "apps/web", Link("../apps/web")),
+        ("overlays/web", "apps/web", Link("../nowhere")),
+        ("overlays/web", "apps/web", Link("/srv/web")),
+        ("overlays/web", "apps/web", Submodule()),
+        ("overlays", "platform/overlays", Link("platform/overlays")),
+        ("overlays", "platform/overlays", Submodule()),
+        ("clusters", "platform/clusters", Link("platform/clusters")),
+        ("clusters", "platform/clusters", Submodule()),
+        ("clusters/eu", "shared/eu", Link("../shared/eu")),
+        ("clusters/eu", "shared/eu", Submodule()),
+    ],
+)
+def test_a_directory_that_became_a_link_lets_nothing_go(old: str, new: str, left: Link | Submodule) -> None:
+    files = small_repo() | {"clusters/eu/eu-2.yaml": cluster("eu-2")}
+    before = load(files)
+    after = load(moved(files, old, new, left), before)
+    said = [problem for problem in after.fleet.problems if problem.severity is Severity.ERROR]
+    assert [(problem.reason, str(problem.origin)) for problem in said] == [("FileInvalid", old)]
+    assert "it is a" in said[0].what
+    unknown = after.fleet.unknown
+    assert all(name in after.fleet.units or unknown.covers(name) for name in before.fleet.units)
+    assert all(name in after.fleet.clusters or unknown.covers_cluster(name) for name in before.fleet.clusters)
+    assert load(files, after).fleet == before.fleet
+
+
+def test_a_link_at_the_path_of_a_unit_is_no_reason_to_take_another_path() -> None:
+    files = small_repo() | {"overlays/web/eu-1/kustomization.yaml": KUSTOMIZATION}
+    before = load(files)
+    for left in (Link("prod"), Link("nowhere"), Submodule()):
+        after = load(moved(files, "overlays/web/eu-1", "overlays/web/prod", left), before)
+        assert units_of(after) == {"web@dev-1": "overlays/web"}
+        (problem,) = after.fleet.problems
+        assert after.fleet.unknown.units == {UnitName(WEB, EU_1): problem}
+        assert (problem.reason, "overlays/web/eu-1 is, or lies behind, a symbolic link" in problem.why) == (
+            "PathMissing",
+            True,
+        )
+
+
+def test_links_to_what_is_read_where_it_lies_or_defines_nothing_are_no_problem() -> None:
+    files: dict[str, Content] = {**small_repo(), "apps/web/kustomization.yaml": COMPONENT, "lib/x/readme.md": "words"}
+    files["fleet.yaml"] = fleet("overlays: [{dirs: overlays/*}, {dirs: more/*}]")
+    files["overlays/shared"] = Link("../apps")  # Components alone
+    files["overlays/lib"] = Link("../lib")
+    files["more/web"] = Link("../overlays/web")
+    files["more/prod"] = Link("../overlays/web/prod/kustomization.yaml")
+    files["overlays/web/lib"] = Link("../../lib/x")
+    files["clusters/again"] = Link("../clusters")
+    files["clusters/apps"] = Link("../apps")  # manifests of others
+    loaded = load(files)
+    assert not loaded.fleet.problems
+    assert units_of(loaded) == units_of(load(small_repo()))
+
+
 def test_links_and_lists_beside_the_inventory_are_nobodys_business() -> None:
     files: dict[str, Content] = {**small_repo(), "README.md": "words"}
     files["clusters/README.md"] = files["overlays/README.md"] = Link("../README.md")
