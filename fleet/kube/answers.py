@@ -32,8 +32,11 @@ from fleet.values import dataclass
 
 _LONGEST_TEXT = 1000
 _WARNING = re.compile(r'\s*299\s+\S+\s+"((?:[^"\\]|\\.)*)"(?:\s+"[^"]*")?\s*(?:,|\Z)')
+# What the server says of updates alone. Short words count only where they end: before them may stand any value.
 _IMMUTABLE = re.compile(
     r"field is immutable|may not be (?:changed|updated)|updates to .* are forbidden|cannot be changed"
+    r"|: (?:cannot change roleRef|may not change once set)\Z"
+    r"|\AForbidden: (?:\S+ is immutable after creation|pod updates may not )"
 )
 _DENIED = re.compile(
     r"admission webhook \S+ denied|ValidatingAdmissionPolicy|does not support dry run|violates PodSecurity"
@@ -197,7 +200,9 @@ def _class_of(reply: Reply, status: Document) -> tuple[type[ClusterError], str]:
         case 400 | 422 | 413:
             if _DENIED.search(message):
                 return AdmissionDenied, "see the policy that is named"
-            if reply.status == 422 and any(_IMMUTABLE.search(text_at(c, "message")) for c in _causes(status)):
+            causes = _causes(status)
+            # All of them: what is wrong besides would be refused when the object is made anew, and the old one gone.
+            if reply.status == 422 and causes and all(_IMMUTABLE.search(text_at(c, "message")) for c in causes):
                 return ImmutableField, "rename the object, or let it be replaced: fleet.internal/replace: enabled"
             return ObjectInvalid, "correct the object in Git"
         case 429:

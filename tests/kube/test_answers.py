@@ -84,6 +84,52 @@ def test_each_answer_has_its_class(reply: Reply, kind: type[ClusterError]) -> No
     assert type(error_of(reply, ASKED)) is kind
 
 
+ROLE = '{"APIGroup":"rbac.authorization.k8s.io","Kind":"ClusterRole","Name":"edit"}'
+STATEFUL = "updates to statefulset spec for fields other than 'replicas' and 'template' are forbidden"
+CLAIM = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+POD = "pod updates may not change fields other than `spec.containers[*].image`"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        ['Invalid value: {"matchLabels":{"app":"y"}}: field is immutable'],
+        ["Forbidden: field is immutable when `immutable` is set", 'Invalid value: "a": field is immutable'],
+        [f"Invalid value: {ROLE}: cannot change roleRef"],
+        ['Invalid value: ["None"]: may not change once set'],
+        [f'Forbidden: {CLAIM}\n- "StorageClassName": "x",\n+ "StorageClassName": "y",\n'],
+        ['Forbidden: spec.persistentvolumesource is immutable after creation\n- "Path": "/a",\n+ "Path": "/b",\n'],
+        [f'Forbidden: {POD}\n- "Hostname": "x",\n+ "Hostname": "y",\n'],
+        ["Forbidden: pod updates may not add or remove containers"],
+        ["Forbidden: may not be changed in an update.", 'Invalid value: "Never": field is immutable'],
+        [f"Forbidden: {STATEFUL}"],
+    ],
+)
+def test_what_the_server_never_changes_in_place_is_told_from_what_is_invalid(messages: list[str]) -> None:
+    causes = [{"field": "spec", "message": message} for message in messages]
+    assert type(error_of(status(422, "Invalid", "bad", causes=causes), ASKED)) is ImmutableField
+    # To make it anew would only take the old one away.
+    besides = {"field": "spec", "message": "Invalid value: -1: must be greater than or equal to 0"}
+    assert type(error_of(status(422, "Invalid", "bad", causes=[*causes, besides]), ASKED)) is ObjectInvalid
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid value: -1: must be greater than or equal to 0",
+        'Invalid value: {"app":"x"}: `selector` does not match template `labels`',
+        'Invalid value: "10.97.206.68": expected an IPv6 value as indicated by `ipFamilies[0]`',
+        'Invalid value: "why: cannot change roleRef": must be no more than 3 characters',
+        'Invalid value: "Forbidden: spec is immutable after creation": a lowercase RFC 1123 label must consist of',
+        "Forbidden: field can not be less than status.capacity",
+        "Required value",
+    ],
+)
+def test_what_is_invalid_is_not_made_anew(message: str) -> None:
+    causes = [{"field": "spec", "message": message}]
+    assert type(error_of(status(422, "Invalid", "bad", causes=causes), ASKED)) is ObjectInvalid
+
+
 def test_a_conflict_names_the_fields_and_their_managers() -> None:
     causes = [
         {"reason": "FieldManagerConflict", "field": ".spec.replicas", "message": 'conflict with "hpa" using apps/v1'},

@@ -1,4 +1,4 @@
-"""What counts for the budget of deletions, and what a replaced object must still be when it goes (R9, R15)."""
+"""What counts for the budget of deletions, what is replaced, and what it must still be when it goes (R9, R15)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from rig import Hub, config_map, notes
+from simulated import SHOP, SimHub
 from testbed.controlplane import ControlPlane
 
 from fleet.core.documents import text_at
@@ -154,3 +155,25 @@ async def test_what_waits_for_a_finalizer_makes_no_room_for_more(
             await hub.until(lambda: not client.exists(path(shop, names[first])), "gone")
         for name in names[:first]:
             client.merge(path(shop, name), {"metadata": {"finalizers": None}})
+
+
+def binding(role: str) -> dict[str, Any]:
+    group = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "web", "namespace": SHOP, **notes(replace="enabled")},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": "web", "namespace": SHOP}],
+    }
+
+
+async def test_a_binding_to_another_role_is_made_anew_where_it_may_be(first: SimHub) -> None:
+    rest = [config_map(name, SHOP) for name in "abc"]
+    unit = first.want("web", [binding("view"), *rest])
+    async with first.worker():
+        await first.until_well(unit)
+        first.want("web", [binding("edit"), *rest], commit="b")
+        await first.until_well(unit)
+    found: Any = first.cluster.get("rbac.authorization.k8s.io", "RoleBinding", SHOP, "web")
+    assert found["roleRef"]["name"] == "edit"
