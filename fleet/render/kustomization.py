@@ -19,7 +19,7 @@ from fleet.values import dataclass, field
 
 FILE_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 CLUSTER_FACTS = "fleet-cluster"
-_NODES_PER_FILE = 200_000
+_NODES_PER_FILE = 50_000  # half a second of the hub's own loop
 
 
 class Role(Enum):
@@ -131,7 +131,7 @@ _BUILT_IN_PLUGINS: dict[str, tuple[str, ...]] = {
 def read_kustomization(raw: bytes) -> Kustomization:
     """Read the first document, as kustomize does; raises DocumentInvalid with its line."""
     found = Kustomization()
-    node = next(nodes_of(raw), None)
+    node = next(nodes_of(raw, limit=_NODES_PER_FILE), None)
     if node is None:
         return found
     value_of(node, limit=_NODES_PER_FILE)
@@ -146,7 +146,7 @@ def read_kustomization(raw: bytes) -> Kustomization:
 def read_plugins(raw: bytes, field_name: str) -> Kustomization:
     """A file of generator or transformer configurations: its mentions, and refusals for all that is not built in."""
     found = Kustomization()
-    for node in nodes_of(raw):
+    for node in nodes_of(raw, limit=_NODES_PER_FILE):
         value_of(node, limit=_NODES_PER_FILE)
         _read_plugin(found, node, field_name, _line(node))
         found.facts_mentions += _mentions_of_facts(node)

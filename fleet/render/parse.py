@@ -60,9 +60,30 @@ class _Parser(CSafeLoader):
         """Nothing to follow."""
 
 
-def nodes_of(raw: bytes) -> Iterator[Node]:
-    """The documents of a stream as nodes, with their lines; raises DocumentInvalid with line and column."""
-    parser = _Parser(raw)
+class _CountingParser(_Parser):
+    """Stops at a number of nodes, before the rest is made."""
+
+    def __init__(self, raw: bytes, limit: int) -> None:
+        super().__init__(raw)
+        self._limit = self._left = limit
+
+    def resolve(self, kind: type[Node], value: object, implicit: object) -> str:
+        self._left -= 1
+        if self._left < 0:
+            raise DocumentInvalid(
+                "a document breaks the limits on YAML",
+                why=f"more than {self._limit} values",
+                next_step="split the file",
+            )
+        return super().resolve(kind, value, implicit)
+
+
+def nodes_of(raw: bytes, *, limit: int | None = None) -> Iterator[Node]:
+    """The documents of a stream as nodes, with their lines; raises DocumentInvalid with line and column.
+
+    limit: on nodes as they are written, where the time to make them matters.
+    """
+    parser = _Parser(raw) if limit is None else _CountingParser(raw, limit)
     try:
         while parser.check_node():
             node = parser.get_node()

@@ -259,6 +259,15 @@ def test_an_alias_bomb_in_a_kustomization_is_refused_and_a_plain_alias_is_not() 
     assert closure_of(app("commonLabels: &l {a: b}\nlabels: [{pairs: *l}]\nresources: [settings.yaml]\n")).error is None
 
 
+def test_a_kustomization_of_too_many_values_is_not_read_to_its_end() -> None:
+    many = "a, " * 50_000
+    error = error_of(app(f"namePrefix: x\nimages: [{many}]\nresources: [\n"))
+    assert isinstance(error, DocumentInvalid)
+    assert error.why == "more than 50000 values"
+    assert error.where == "app/kustomization.yaml"
+    assert closure_of(app(f"images: [{many[: 3 * 40_000]}]\n")).error is None
+
+
 def test_broken_yaml_in_a_kustomization_is_named_with_its_line() -> None:
     error = error_of(app("resources:\n  - a\n b: [\n"))
     assert isinstance(error, DocumentInvalid)
