@@ -47,10 +47,10 @@ CASES: dict[str, Case] = {
         "test_an_object_that_is_not_there_is_created"),
     "a mark of another installation": case_of(
         never("installation != mark.installation"), _RECORD,
-        "test_only_the_exact_mark_is_ours test_each_damage_to_a_mark_is_told_apart", "test_whatwe_applied_is_ours"),
+        "test_only_the_exact_mark_is_ours test_each_damage_to_a_mark_is_told_apart", "test_what_we_applied_is_ours"),
     "a mark of another cluster": case_of(
         never("identity != mark.identity"), _RECORD,
-        "test_only_the_exact_mark_is_ours test_each_damage_to_a_mark_is_told_apart", "test_whatwe_applied_is_ours"),
+        "test_only_the_exact_mark_is_ours test_each_damage_to_a_mark_is_told_apart", "test_what_we_applied_is_ours"),
     "a parent of another installation": case_of(
         swap("_WHOSE[verdict.kind]", "Whose.OURS"), _NEIGHBOURS,
         "test_a_parent_of_others_is_foreign_and_says_whose",
@@ -60,7 +60,7 @@ CASES: dict[str, Case] = {
         "test_alone_on_a_cluster_there_is_no_neighbour"),
     "a copied mark": case_of(
         never("not (known_uid and text_at(metadata, 'uid') == known_uid) and (not we_applied(live))"), _RECORD,
-        "test_a_copied_mark_is_not_ours_unless_the_record_knows_the_object", "test_whatwe_applied_is_ours"),
+        "test_a_copied_mark_is_not_ours_unless_the_record_knows_the_object", "test_what_we_applied_is_ours"),
     "a bundle that is not the ordered one": case_of(
         never("bundle is None or bundle != expected"), _PLAN, "test_a_proof_needs_desired_lists_and_record_complete",
         "test_what_git_dropped_is_a_candidate_with_its_uid_and_rule"),
