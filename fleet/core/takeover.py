@@ -22,7 +22,6 @@ ENDED_KEPT = 50
 ROWS_KEPT = 5  # of the latest passages that ended; of each overlay its latest row besides: a rollback needs it
 NAMED = 5  # units in one line
 QUARANTINED_KEPT = 20_000
-NOTHING: Mapping[ClusterName, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,7 @@ def _taken_over(
     if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
         before = _before(row, wanted, concerned)
         moved = _without_row(kept, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
-        again = Row(_targets(wanted, concerned), before=before)
-        return _begin(moved, overlay, again, wanted, head, wall, over=row.targets)
+        return _begin(moved, overlay, Row(_targets(wanted, concerned), before=before), wanted, head, wall)
     if others:
         joined = replace(row, targets={**row.targets, **_targets(wanted, others)}, before=_before(row, wanted, wanted))
         return _put(kept, replace(passage, rows={**passage.rows, overlay: joined}))
@@ -312,17 +310,14 @@ def _begin(
     wanted: Mapping[ClusterName, Wanted],
     head: Revision,
     wall: float,
-    *,
-    over: Mapping[ClusterName, str] = NOTHING,
 ) -> Passages:
-    """over: what was on its way with the row that it takes over from."""
     known = next((passage for passage in kept.all if passage.commit == head), None)
     if known is None:
         # Which one is the latest goes by this: never earlier than the others, though the wall clock was put back.
         begun = [one.started_at for one in (*kept.all, *kept.last.values())]
         return _put(kept, Passage(head, max([wall, *begun]), {overlay: row}, overlays=(overlay,)))
     if known.shut and known.ended is not None:
-        return _built_late(kept, known, known.ended, overlay, row, wanted, over)
+        return _built_late(kept, known, known.ended, overlay, row, wanted)
     overlays = known.overlays if overlay in known.overlays else (*known.overlays, overlay)
     if (earlier := known.rows.get(overlay)) is not None:
         only = replace(known, rows={overlay: earlier})
@@ -335,29 +330,20 @@ def _begin(
 
 
 def _built_late(
-    kept: Passages,
-    shut: Passage,
-    stop: Stop,
-    overlay: OverlayName,
-    row: Row,
-    wanted: Mapping[ClusterName, Wanted],
-    over: Mapping[ClusterName, str],
+    kept: Passages, shut: Passage, stop: Stop, overlay: OverlayName, row: Row, wanted: Mapping[ClusterName, Wanted]
 ) -> Passages:
     """Kept back as if it had been under way when all of its commit was stopped.
 
-    What a cluster holds is none of its doing, nor is what one that holds nothing would get like others, or what was on
-    its way there with an earlier commit. What the commit did before it was stopped is not begun again: it stays as
-    proven as it is.
+    What a cluster holds is none of its doing, nor is what one that holds nothing would get like others. What the
+    commit did before it was stopped is not begun again: it stays as proven as it is.
     """
-    earlier = rows_of(kept, shut).get(overlay)
-    known = {**over, **(earlier.targets if earlier is not None else NOTHING)}  # what is to be barred of it was
     holds = {unit.held.bundle for unit in wanted.values() if unit.held is not None}
     new: dict[ClusterName, str] = {}
     for name, digest in row.targets.items():
         held = wanted[name].held
-        is_new = digest not in holds if held is None else digest != held.bundle
-        if is_new and known.get(name) != digest:
+        if digest not in holds if held is None else digest != held.bundle:
             new[name] = digest
+    earlier = rows_of(kept, shut).get(overlay)
     is_proven = earlier is not None and not earlier.cut
     if not new and (is_proven or not row.before):
         return kept

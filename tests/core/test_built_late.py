@@ -136,33 +136,6 @@ def test_what_was_on_its_way_with_an_earlier_commit_goes_no_further(end: Callabl
     assert not looks(world)
 
 
-def changes_one(world: World, head: Revision) -> None:
-    """A commit that says another thing of api for prod-2 alone; all others are to have what they waited for."""
-    results = {**dict.fromkeys(CLUSTERS, Digest("x")), TWO: Digest("9")}
-    wanted = {name: Wanted(Rendered(results[name], head), world.held[UnitName(API, name)]) for name in CLUSTERS}
-    world.kept = take_over(world.kept, API, wanted, head, 20.0)
-
-
-def test_what_an_earlier_commit_was_bringing_is_not_barred_for_what_the_stopped_one_changes_elsewhere(
-    end: Callable[[World], None],
-) -> None:
-    world = web_alone()
-    world.begin(API, "x", EARLIER)
-    world.look()
-    assert world.has(DEV, overlay=API)
-    world.kept = replace(world.kept, all=world.kept.all[::-1])  # it began before the other
-    end(world)
-    for _ in range(3):
-        changes_one(world, HEAD)
-        assert {digest: entry.clusters for digest, entry in world.kept.quarantine[API].items()} == {"9": {TWO}}
-    kept = world.kept
-    changes_one(world, HEAD)
-    assert (world.kept, open_rows(kept)) == (kept, set()), "twin: nothing goes on before another commit or a person"
-    changes_one(world, NEXT)
-    assert (world.last.commit, world.last.rows[API].targets) == (NEXT, {DEV: "x", ONE: "x"})
-    assert world.last.rows[API].before == {DEV: OLD}
-
-
 def test_other_tools_bring_nothing_of_it(end: Callable[[World], None]) -> None:
     world = web_alone()
     end(world)
