@@ -24,14 +24,17 @@ def promote(client: Client, commit: str, *, reason: str, step: str) -> int:
     for overlay, name in _stands(client.get(f"/api/v1/rollouts/{commit}")).items():
         stands.setdefault(name, []).append(overlay)
     for name, overlays in stands.items():
-        say(f"stands at step {name}: {', '.join(overlays)}")
+        at = f"at step {name}" if name else "behind its last step"
+        say(f"stands {at}: {', '.join(sorted(overlays))}")
     body = {"step": step or (next(iter(stands)) if len(stands) == 1 else ""), "reason": reason}
     return _until_ended(client, client.call("POST", f"/api/v1/rollouts/{commit}:promote", body))
 
 
 def _stands(item: Item) -> dict[str, str]:
-    """The step where each overlay stands: its first that is not over."""
-    return {step["overlay"]: step["name"] for step in reversed(item.get("steps", [])) if step["state"] != "done"}
+    """The step where each overlay stands: its first that is not over, "" behind the last, where it may halt too."""
+    steps = item.get("steps", [])
+    first = {step["overlay"]: step["name"] for step in reversed(steps) if step["state"] != "done"}
+    return {step["overlay"]: first.get(step["overlay"], "") for step in steps}
 
 
 def rollback(client: Client, overlay: str, *, to: str, reason: str) -> int:

@@ -67,7 +67,11 @@ def test_promote_asks_for_the_step_that_a_person_saw_whatever_stands_there_now()
     assert hub.asked == [{"step": "dev", "reason": "hurry"}]
 
 
-@pytest.mark.parametrize("stands", [[*WEB_STANDS, ("api", "prod", "runs")], []], ids=["several", "nothing is known"])
+@pytest.mark.parametrize(
+    "stands",
+    [[*WEB_STANDS, ("api", "prod", "runs")], [*WEB_STANDS, ("api", "canary", "done")], []],
+    ids=["several", "one is behind its last step and may be what halts", "nothing is known"],
+)
 def test_twin_promote_leaves_it_to_the_hub_where_no_one_step_can_be_named(stands: list[tuple[str, str, str]]) -> None:
     hub = Hub(*stands)
     promote(hub, COMMIT, reason="hurry", step="")
