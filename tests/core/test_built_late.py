@@ -279,3 +279,14 @@ def test_a_promotion_that_was_built_in_time_is_barred_the_same_way() -> None:
     assert world.kept.quarantine[API]["1"].clusters == {ONE, TWO}
     promotes(world, NEXT)
     assert open_rows(world.kept) == set()
+
+
+def test_what_is_built_late_for_a_commit_that_was_stopped_twice_comes_under_no_other_commit() -> None:
+    world = World(DEV_STEP, PROD, overlays=(WEB, API))
+    world.look()
+    assert order(world, "abort") == order(world, "resume") == "done"
+    world.begin(WEB, "1")  # api's result is not known at that moment
+    by_a_person(world)
+    world.begin(API, "1")
+    world.begin(API, "1", NEXT)
+    assert not looks(world)
