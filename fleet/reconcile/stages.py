@@ -77,7 +77,8 @@ class Stages:
             except ClusterError as error:
                 # What answers a webhook may come with an earlier wave of this very change, and so may a schema.
                 is_early = isinstance(error, AdmissionDenied) and step.wanted.source.options.wave != first_wave
-                if is_early or (isinstance(error, ObjectInvalid) and self._is_redefined(step, steps)):
+                is_redefined = isinstance(error, ObjectInvalid) and self._is_redefined(step, steps)
+                if is_early or is_redefined or (isinstance(error, ImmutableField) and _is_replaced(step)):
                     unit.refused.discard(ref)
                 else:
                     unit.refused.add(ref)
@@ -237,6 +238,11 @@ class Stages:
     def all_current(self, unit: UnitState) -> bool:
         """Whether all objects of the unit are."""
         return all(self.is_current(unit, item) for item in unit.wanted.values() if item.source.options.reconcile)
+
+
+def _is_replaced(step: Step) -> bool:
+    """Whether an object is made anew where it cannot change; one that is taken over never is."""
+    return step.wanted.source.options.replace and step.cause is not Cause.ADOPTED
 
 
 def is_new(unit: UnitState, step: Step) -> bool:

@@ -11,6 +11,7 @@ from simulated import SHOP, SimHub
 from testbed.controlplane import ControlPlane
 
 from fleet.core.documents import text_at
+from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.guard import Approved
 from fleet.errors import ImmutableField
 from fleet.reconcile.limits import WorkerLimits
@@ -157,23 +158,31 @@ async def test_what_waits_for_a_finalizer_makes_no_room_for_more(
             client.merge(path(shop, name), {"metadata": {"finalizers": None}})
 
 
-def binding(role: str) -> dict[str, Any]:
+def binding(role: str, **annotations: str) -> dict[str, Any]:
     group = "rbac.authorization.k8s.io"
     return {
         "apiVersion": f"{group}/v1",
         "kind": "RoleBinding",
-        "metadata": {"name": "web", "namespace": SHOP, **notes(replace="enabled")},
+        "metadata": {"name": "web", "namespace": SHOP, **notes(**annotations)},
         "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
         "subjects": [{"kind": "ServiceAccount", "name": "web", "namespace": SHOP}],
     }
 
 
-async def test_a_binding_to_another_role_is_made_anew_where_it_may_be(first: SimHub) -> None:
-    rest = [config_map(name, SHOP) for name in "abc"]
-    unit = first.want("web", [binding("view"), *rest])
+@pytest.mark.parametrize("validate", [Validate.SCHEMA, Validate.SERVER])
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_binding_to_another_role_is_made_anew_where_it_may_be(
+    first: SimHub, asked: bool, validate: Validate
+) -> None:
+    rest, sync = [config_map(name, SHOP) for name in "abc"], SyncPolicy(validate=validate)
+    note = {"replace": "enabled"} if asked else {}
+    unit = first.want("web", [binding("view", **note), *rest], sync=sync)
     async with first.worker():
         await first.until_well(unit)
-        first.want("web", [binding("edit"), *rest], commit="b")
-        await first.until_well(unit)
+        first.want("web", [binding("edit", **note), *rest], commit="b", sync=sync)
+        if asked:
+            await first.until_well(unit)
+        else:
+            await first.until(lambda: first.object(unit, "RoleBinding", "web").reason == "ImmutableField", "refused")
     found: Any = first.cluster.get("rbac.authorization.k8s.io", "RoleBinding", SHOP, "web")
-    assert found["roleRef"]["name"] == "edit"
+    assert found["roleRef"]["name"] == ("edit" if asked else "view")
