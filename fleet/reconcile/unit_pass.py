@@ -199,7 +199,7 @@ class UnitPass:
         row = unit.rows.get(ref)
         if self._site.view.find(ref) is not None or ref in self._site.gone:
             return True
-        if row is not None and row.state is RowState.DONE:
+        if row is not None and row.state is RowState.DONE and ref in unit.wanted:
             return True  # it may have removed itself
         if row is not None and row.uid:
             self._site.verify(ref)  # not in the list: only a read by name says that it is gone

@@ -5,9 +5,14 @@ from typing import Any
 
 import pytest
 from rig import Hub, config_map, notes
+from simulated import SHOP, SimHub
 from testbed.controlplane import ControlPlane
+from testbed.workloads import job
 
+from fleet.core.documents import text_at
+from fleet.core.ids import UnitName
 from fleet.core.status import EventKind, Health, Sync
+from fleet.ports.worker import JournalEntry
 from fleet.store.memory import MemoryJournal
 
 
@@ -176,3 +181,51 @@ async def test_killed_between_record_and_apply_the_object_is_neither_lost_nor_ap
         await hub.until_well(unit)
         await asyncio.sleep(0.2)
     assert [r for r in writes(api_server, mark) if r.namespace == shop] == []
+
+
+_REST = [config_map(f"c{n}", SHOP) for n in range(8)]
+
+
+async def ended_job(hub: SimHub, *, removed: bool) -> UnitName:
+    """A unit with a Job that has ended (and was removed since), and a token from after that."""
+    unit = hub.want("web", [job("once", SHOP), *_REST])
+    async with hub.worker():
+        await hub.until_well(unit)
+        await rows_of(hub, "done")
+    if removed:
+        hub.cluster.remove("batch", "Job", SHOP, "once")
+    later = hub.cluster.create(config_map("later", SHOP), manager="kubectl")
+    hub.journal.jot(JournalEntry(resume={"batch/Job": text_at(later.object, "metadata", "resourceVersion")}))
+    hub.units.clear()
+    return unit
+
+
+async def rows_of(hub: SimHub, *states: str) -> None:
+    """Once these are the states of the Jobs in the journal."""
+    async with asyncio.timeout(10):
+        while [r.state for r in (await hub.journal.load()).rows if r.ref.kind == "Job"] != [*states]:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_job_that_ended_before_a_restart_is_deleted_once_git_drops_it(first: SimHub) -> None:
+    unit = await ended_job(first, removed=False)
+    async with first.worker():
+        await first.until_well(unit)
+        first.want("web", _REST, commit="b")
+        await first.until_well(unit)
+        await rows_of(first)
+    assert first.cluster.get("batch", "Job", SHOP, "once") is None
+    assert len(first.asked("delete", "once")) == 1
+
+
+async def test_twin_a_job_that_removed_itself_is_forgotten_after_one_read(first: SimHub) -> None:
+    unit = await ended_job(first, removed=True)
+    reads = len(first.asked("get", "once"))
+    async with first.worker():
+        await first.until_well(unit)
+        assert len(first.asked("get", "once")) == reads
+        first.want("web", _REST, commit="b")
+        await first.until_well(unit)
+        await rows_of(first)
+    assert len(first.asked("get", "once")) == reads + 1
+    assert not first.asked("delete", "once")
