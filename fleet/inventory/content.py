@@ -10,12 +10,14 @@ from fleet.values import dataclass
 
 LINK = "120000"
 SUBMODULE = "160000"
+_LONGEST_TARGET = 4096  # bytes: no system follows a longer one
+_AT_ONCE = 8  # files in memory: each may be as large as Git's reader lets through
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True, slots=True)
 class NoContent:
-    """A path of the commit without a text that can be read, and why. target: of a link, as it is written."""
+    """A path of the commit without a text that can be read, and why. target: of a link that a system could follow."""
 
     what: str
     next_step: str
@@ -30,15 +32,17 @@ def contents(snapshot: Snapshot, paths: Iterable[str]) -> Iterator[tuple[str, by
             yield path, NoContent("it is a submodule", "put its files in its place")
         else:
             wanted.append(path)
-    for path, raw in _texts(snapshot, wanted):
-        yield path, raw if isinstance(raw, NoContent) else _judged(snapshot.tree[path], raw)
+    for start in range(0, len(wanted), _AT_ONCE):
+        for path, raw in _texts(snapshot, wanted[start : start + _AT_ONCE]):
+            yield path, raw if isinstance(raw, NoContent) else _judged(snapshot.tree[path], raw)
 
 
 def _judged(entry: TreeEntry, raw: bytes) -> bytes | NoContent:
     if entry.mode == LINK:
-        target = raw.decode(errors="replace")
+        target = raw[:_LONGEST_TARGET].decode(errors="replace")
         step = "put what it leads to in its place: links are not followed"
-        return NoContent(f"it is a symbolic link to {target[:200]}", step, target)
+        what = f"it is a symbolic link to {target[:200]}"
+        return NoContent(what, step, target if len(raw) <= _LONGEST_TARGET else "")
     if raw.startswith(_LFS):
         return NoContent("it is a pointer of Git LFS", "keep the file in Git itself: git lfs untrack, then add it anew")
     return raw

@@ -37,7 +37,7 @@ def detours_of(
     snapshot: Snapshot,
     paths: Iterable[str],
     holds: Callable[[str], Holding],
-    remembered: dict[str, tuple[TreeEntry, NoContent]],
+    remembered: dict[TreeEntry, NoContent],
 ) -> dict[str, Detour]:
     """What lies behind links and submodules; links to plain files are left out. One walk over the tree at most."""
     found: dict[str, Detour] = {}
@@ -57,14 +57,13 @@ def detours_of(
     return found
 
 
-def _content(snapshot: Snapshot, path: str, remembered: dict[str, tuple[TreeEntry, NoContent]]) -> NoContent:
+def _content(snapshot: Snapshot, path: str, remembered: dict[TreeEntry, NoContent]) -> NoContent:
     entry = snapshot.tree[path]
-    known = remembered.get(path)
-    if known is None or known[0] != entry:
+    if entry not in remembered:
         ((_, content),) = contents(snapshot, [path])
         assert isinstance(content, NoContent)  # its mode says so
-        known = remembered[path] = (entry, content)
-    return known[1]
+        remembered[entry] = content
+    return remembered[entry]
 
 
 def _behind(snapshot: Snapshot, directories: Iterable[str], holds: Callable[[str], Holding]) -> dict[str, Behind]:

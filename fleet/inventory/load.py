@@ -50,7 +50,7 @@ class _Memo:
     # By directory: the name it had when it could be read last.
     overlay_names: dict[str, OverlayName] = field(default_factory=dict[str, OverlayName])
     holdings: dict[str, tuple[TreeEntry, Holding]] = field(default_factory=dict[str, "tuple[TreeEntry, Holding]"])
-    links: dict[str, tuple[TreeEntry, NoContent]] = field(default_factory=dict[str, "tuple[TreeEntry, NoContent]"])
+    links: dict[TreeEntry, NoContent] = field(default_factory=dict[TreeEntry, NoContent])  # of this commit alone
     misleading: tuple[Problem, ...] = ()  # links in the place of directories of many
     layout: Layout | None = None  # None: the next load must walk the tree
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])  # by directory, or place in fleet.yaml
@@ -164,7 +164,9 @@ class _Loading:
 
         self.holdings.links = layout.links
         near = [path for path in sorted(layout.links) if is_near(path)]
-        detours = detours_of(self.snapshot, near, self.holdings.of, self.new.links)
+        known = {entry: self.old.links[entry] for path in near if (entry := self.snapshot.tree[path]) in self.old.links}
+        self.new.links = known
+        detours = detours_of(self.snapshot, near, self.holdings.of, known)
         touched = layout.take(detours)
         found: list[Problem | None] = []
         for path, detour in detours.items():

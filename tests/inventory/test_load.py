@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from inventory.snapshots import (
     COMPONENT,
     KUSTOMIZATION,
     Content,
+    MemorySnapshot,
     cluster,
     fleet,
     load,
@@ -24,8 +25,13 @@ from testbed.gitrepo import Link, Submodule
 
 from fleet.core.fleet import Adopt, Amount, Mode, Severity, SyncMode, WindowKind
 from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.core.targets import Holding
 from fleet.inventory.complaints import fields_at
+from fleet.inventory.content import NoContent
+from fleet.inventory.detours import Behind, detours_of
+from fleet.inventory.load import load_fleet
 from fleet.inventory.schema import KINDS
+from fleet.ports.source import TreeEntry
 
 EU_1, DEV_1, WEB = ClusterName("eu-1"), ClusterName("dev-1"), OverlayName("web")
 
@@ -198,6 +204,7 @@ def moved(files: dict[str, str], old: str, new: str, left: Link | Submodule) -> 
     [
         ("overlays/web", "apps/web", Link("../apps/web")),
         ("overlays/web", "apps/web", Link("../nowhere")),
+        ("overlays/web", "apps/web", Link("../apps/web" + "/." * 2048)),
         ("overlays/web", "apps/web", Link("/srv/web")),
         ("overlays/web", "apps/web", Submodule()),
         ("overlays", "platform/overlays", Link("platform/overlays")),
@@ -248,6 +255,29 @@ def test_links_to_what_is_read_where_it_lies_or_defines_nothing_are_no_problem()
     loaded = load(files)
     assert not loaded.fleet.problems
     assert units_of(loaded) == units_of(load(small_repo()))
+
+
+def test_links_to_what_no_system_could_follow_keep_nothing_of_it_in_memory() -> None:
+    near, far = "x" * 4096, "x" * 4097
+    links = {f"overlays/web/l{index}": Link(far) for index in range(50)}
+    snapshot = MemorySnapshot(small_repo() | links | {"overlays/web/near": Link(near)})
+    kept: dict[TreeEntry, NoContent] = {}
+    found = detours_of(snapshot, [*links, "overlays/web/near"], lambda _: Holding.NOTHING, kept)
+    assert len(kept) == len(snapshot.reads) == 2
+    assert sorted(len(content.target) for content in kept.values()) == [0, 4096]
+    assert all(detour.behind is Behind.UNKNOWN for detour in found.values())
+
+
+def test_a_few_files_are_in_memory_at_once() -> None:
+    class Counting(MemorySnapshot):
+        def read_many(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+            asked.append(len(paths))
+            return super().read_many(paths)
+
+    asked: list[int] = []
+    files = {f"clusters/c{index}.yaml": cluster(f"c{index}") for index in range(20)}
+    assert len(load_fleet(Counting(files)).fleet.clusters) == 20
+    assert asked == [8, 8, 4]
 
 
 def test_links_and_lists_beside_the_inventory_are_nobodys_business() -> None:
