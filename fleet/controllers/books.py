@@ -114,12 +114,17 @@ class Books:
     # What is so of several
 
     def pending(self) -> dict[UnitName, frozenset[ObjectRef]]:
-        """What units may still delete by what they hold: what the hub permitted, and what a person is asked about."""
+        """What units may still delete by what they hold: what the hub permitted, and what a person is asked about.
+
+        Of a unit whose worker began anew and has not judged yet what to ask, anything: it may be approved already (R5).
+        """
         found = {name: refs for name, refs in self.permits.items() if refs}
         found |= {name: refs for name, refs in self.permits_to_come.items() if refs and self.is_shown_only(name)}
         for name, report in self._view.units.items():
-            if report.holds:
-                asked = frozenset(item.ref for hold in report.holds for item in hold.deletions)
+            asked = frozenset(item.ref for hold in report.holds for item in hold.deletions)
+            if report.unjudged is not None:
+                asked |= {status.ref for status in report.objects}
+            if asked:
                 found[name] = found.get(name, frozenset()) | asked
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -93,13 +93,22 @@ class Hub:
         await self.releases.release({UnitName.parse(f"{name}@eu-1"): one for name, one in results.items()})
         await self.releases.settle()
 
-    async def commit_everywhere(self, commit: str, names: Sequence[UnitName], of: Bundle, *, limit: int = 3) -> None:
-        """One result for an overlay on many clusters. limit: of the budget."""
+    async def commit_everywhere(
+        self,
+        commit: str,
+        names: Sequence[UnitName],
+        of: Bundle,
+        *,
+        limit: int = 3,
+        beside: Mapping[UnitName, Rendered] | None = None,
+    ) -> None:
+        """One result for an overlay on many clusters. limit: of the budget; beside: results of other units there."""
+        results = {**dict.fromkeys(names, result(of, commit)), **(beside or {})}
         clusters = {name.cluster: replace(EU, name=name.cluster) for name in names}
-        units = {name: unit(name, clusters[name.cluster]) for name in names}
-        overlays, budget = {name.overlay: units[name].overlay for name in names}, Budget(clusters=limit)
+        units = {name: unit(name, clusters[name.cluster]) for name in results}
+        overlays, budget = {name.overlay: one.overlay for name, one in units.items()}, Budget(clusters=limit)
         self.board.take_fleet(Fleet(Revision(commit), clusters=clusters, overlays=overlays, units=units, budget=budget))
-        await self.releases.release(dict.fromkeys(names, result(of, commit)))
+        await self.releases.release(results)
         await self.releases.settle()
 
     async def let(self, name: UnitName, one: Rendered) -> None:
@@ -190,6 +199,30 @@ async def test_what_was_permitted_on_many_clusters_asks_nobody_when_a_newer_comm
     later.view.units.update(hub.view.units)
     await later.commit_everywhere("c3", names, DROPPED, limit=3)
     assert permitted(later) == [1] * 6
+
+
+@pytest.mark.parametrize(("taker", "moves"), [(TAKEN, {"x"}), (ALONE, set[str]())])
+async def test_what_a_person_was_asked_about_stays_once_another_unit_takes_it_after_a_restart(
+    taker: Bundle, moves: set[str]
+) -> None:
+    """It may be approved: that a worker which began anew asks for nothing says nothing (R5)."""
+    names = [UnitName.parse(f"a@eu-{number}") for number in range(1, 6)]
+    hub = await begun(MemoryState())
+    await hub.commit_everywhere("c0", names, FIRST, beside={B: result(ALONE, "c0")})
+    hub.board.books.first_is_over()
+    await hub.commit_everywhere("c1", names, DROPPED, beside={B: result(ALONE, "c0")})
+    seen = hub.view.passages
+    assert await hub.releases.let(dict.fromkeys(names, result(DROPPED, "c1")), seen, seen, {})
+    assert hub.told(A) == (DROPPED.digest, set(), set())  # on so many clusters a person is asked
+    again = await begun(hub.state)
+    for name in names:
+        again.report(name, DROPPED, *KEPT, "x")
+    again.report(B, ALONE, "z")
+    again.view.units[A] = replace(again.view.units[A], unjudged=Revision("c1"))
+    await again.commit_everywhere("c1", names, DROPPED, beside={B: result(ALONE, "c0")})
+    await again.commit_everywhere("c1", names, DROPPED, beside={B: result(taker, "c2")})  # of a it changed nothing
+    assert again.told_bundle(B) == ALONE.digest  # the newer one waits for its step
+    assert again.told(A) == (DROPPED.digest, set(), moves)
 
 
 async def test_what_is_only_shown_of_a_unit_that_a_person_syncs_stays_once_another_one_takes_it() -> None:
