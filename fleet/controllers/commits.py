@@ -24,6 +24,7 @@ from fleet.controllers.releases import Releases
 from fleet.controllers.wanted import Wanted
 from fleet.core.fleet import Fleet, OverlayState, Problem, Severity, Unit
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
+from fleet.core.objects import Bundle
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.results import (
     EMPTY_BUNDLE,
@@ -37,7 +38,7 @@ from fleet.core.results import (
 )
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
-from fleet.errors import FleetError, HistoryRewritten, RefMissing, Retry, SourceError, StateError
+from fleet.errors import FleetError, HistoryRewritten, RefMissing, RenderInterrupted, Retry, SourceError, StateError
 from fleet.inventory.load import Loaded, load_fleet
 from fleet.ports.render import Renderer, RenderRequest, request_of
 from fleet.ports.source import CommitInfo, Fetched, Snapshot, Source
@@ -357,7 +358,7 @@ class Commits:
 
     async def _result_of(self, snapshot: Snapshot, unit: Unit, request: RenderRequest) -> Result:
         try:
-            bundle = await self._renderer.render(snapshot, request)
+            bundle = await self._built(snapshot, request)
         except FleetError as error:
             telemetry.RENDERS.labels("failed").inc()
             where = f" ({error.where})" if error.where else ""
@@ -371,6 +372,19 @@ class Commits:
             return self._refused(unit, problem)
         inputs = self._inputs_of(snapshot, unit, request) if holds_secret(bundle) else Digest("")
         return Rendered(bundle.digest, snapshot.revision, inputs)
+
+    async def _built(self, snapshot: Snapshot, request: RenderRequest) -> Bundle:
+        try:
+            return await self._renderer.render(snapshot, request)
+        except FleetError:
+            raise
+        except Exception as error:  # the edge of one build: a bug in it must not keep all others from being released
+            log.exception("build failed", path=request.path, commit=snapshot.revision)
+            raise RenderInterrupted(
+                f"{request.path} could not be built",
+                why=f"a bug of the hub ({type(error).__name__}); its log has the trace",
+                next_step="report it as a bug of fleet; it is tried again with the next fetch",
+            ) from error
 
     def _inputs_of(self, snapshot: Snapshot, unit: Unit, request: RenderRequest) -> Digest:
         files = self._renderer.inputs(snapshot, request).files

@@ -359,7 +359,7 @@ class Renderer:
             root=closure.root,
             components=closure.components,
             files=paths,
-            links=tuple((path, target.decode(errors="surrogateescape")) for path, target in links.items()),
+            links=tuple((path, target.decode()) for path, target in links.items()),
             facts=build.facts,
             order=closure.order,
             slim=self._may_use_slim(closure),

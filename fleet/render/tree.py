@@ -127,7 +127,12 @@ class CommitTree:
         raw = self.snapshot.read(link)
         if len(raw) > _TARGET_BYTES:
             raise EscapesCommit(f"the link {link} has more than {_TARGET_BYTES} bytes", links)
-        target = raw.decode(errors="surrogateescape")
+        try:
+            target = raw.decode()
+        except UnicodeDecodeError:
+            target = "\0"  # as no path can be
+        if "\0" in target:
+            raise EscapesCommit(f"the link {link} leads to no name that can be followed", links)
         if target.startswith("/"):
             raise EscapesCommit(f"the link {link} leads to an absolute path", links)
         return target

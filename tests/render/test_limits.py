@@ -17,6 +17,7 @@ from render.world import SMALL, commit
 from fleet.core.ids import Digest
 from fleet.errors import (
     DocumentInvalid,
+    PathEscapes,
     RenderFailed,
     RenderInterrupted,
     RenderTimeout,
@@ -153,6 +154,22 @@ async def test_a_name_that_no_system_takes_is_not_tried_again(make_renderer: Cal
             await renderer.render(
                 commit({"app/kustomization.yaml": generator, f"app/{name}": "x"}), RenderRequest("app")
             )
+    assert renderer.stats.builds == 1
+
+
+@pytest.mark.parametrize("target", ["\udcff", "settings.yaml\0"])
+@pytest.mark.parametrize("more", ["", "fieldOfTomorrow: x\n"])
+async def test_a_link_to_a_name_that_no_system_takes_is_refused_or_left_out(
+    make_renderer: Callable[..., Renderer], tmp_path: Path, target: str, more: str
+) -> None:
+    texts = {**SMALL, "app/kustomization.yaml": SMALL["app/kustomization.yaml"] + more}
+    renderer = make_renderer(used=script_tool(tmp_path, f"/bin/cat {SETTINGS}"))
+    beside = commit(texts, {"other/link": target})
+    in_place = commit(texts, {"app/Kustomization": target})
+    assert len((await renderer.render(beside, RenderRequest("app"))).objects) == 1
+    for _ in range(3):
+        with pytest.raises(PathEscapes, match="no name that can be followed"):
+            await renderer.render(in_place, RenderRequest("app"))
     assert renderer.stats.builds == 1
 
 

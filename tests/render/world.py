@@ -24,10 +24,13 @@ class MemorySnapshot:
     """Implements fleet.ports.source.Snapshot; `reads` lists what was asked for."""
 
     def __init__(self, files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> None:
-        self._contents = {**files, **{path: target.encode() for path, target in (links or {}).items()}}
+        self._contents = {
+            **files,
+            **{path: target.encode(errors="surrogateescape") for path, target in (links or {}).items()},
+        }
         self.tree = {path: TreeEntry("100644", git_oid(content)) for path, content in files.items()}
         for path, target in (links or {}).items():
-            self.tree[path] = TreeEntry("120000", git_oid(target.encode()))
+            self.tree[path] = TreeEntry("120000", git_oid(target.encode(errors="surrogateescape")))
         summary = "".join(f"{path} {entry.mode} {entry.oid}\n" for path, entry in sorted(self.tree.items()))
         self.revision = Revision(hashlib.sha1(summary.encode()).hexdigest())
         self.reads: list[str] = []

@@ -156,7 +156,7 @@ def _change(path: str, content: Content) -> bytes:
     if isinstance(content, Submodule):
         return f"M 160000 {content.revision} {name}\n".encode()
     mode, data = {
-        Link: lambda link: ("120000", link.target.encode()),
+        Link: lambda link: ("120000", link.target.encode(errors="surrogateescape")),
         Executable: lambda file: ("100755", file.text.encode()),
         str: lambda text: ("100644", text.encode()),
         bytes: lambda raw: ("100644", raw),
