@@ -38,6 +38,7 @@ from fleet.render.tree import CommitTree, EscapesCommit, Place, What
 from fleet.render.workers import copy_of
 
 _REMEMBERED_FILES = 20_000
+_NESTED_BASES = 64  # each takes a part of Python's own stack
 _FILE_LIMIT_BYTES = 1 << 20  # as for files of the inventory: both are parsed by the hub itself
 
 
@@ -99,6 +100,7 @@ class _Walk:
         self.reader = reader
         self.closure = Closure("")
         self._facts: set[str] | None = set()
+        self._depth = 0
 
     def run(self, path: str, components: tuple[str, ...]) -> None:
         closure = self.closure
@@ -252,6 +254,14 @@ class _Walk:
             raise self._missing(mention, place, origin, directory)
 
     def _visit_named(self, directory: str, mention: Mention, origin: Origin) -> None:
+        self._depth += 1
+        if self._depth > _NESTED_BASES:
+            raise RenderFailed(
+                "bases are nested too deeply",
+                where=str(origin),
+                why=f"more than {_NESTED_BASES} name one another in a row",
+                next_step="name them from one place",
+            )
         try:
             self._visit(directory)
         except PathMissing as error:
@@ -261,6 +271,7 @@ class _Walk:
                 why=f"{directory or 'the root'} holds no kustomization.yaml",
                 next_step=error.next_step,
             ) from None
+        self._depth -= 1
 
     def _take_file(self, mention: Mention, path: str, found: Kustomization, directory: str) -> None:
         closure = self.closure

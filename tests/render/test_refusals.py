@@ -152,6 +152,14 @@ def test_a_link_that_many_lines_name_is_followed_once() -> None:
     assert closure.links.keys() == {"app/a"}
 
 
+@pytest.mark.parametrize(("count", "is_refused"), [(64, False), (65, True), (1000, True)])
+def test_bases_nested_too_deeply_are_refused(count: int, is_refused: bool) -> None:
+    texts = {f"base-{n}/kustomization.yaml": f"resources: [../base-{n + 1}]\n" for n in range(count)}
+    error = closure_of({**texts, f"base-{count}/kustomization.yaml": "resources: []\n"}, "base-0").error
+    assert isinstance(error, RenderFailed) == is_refused
+    assert error is None or (error.what, error.where) == ("bases are nested too deeply", "base-64/kustomization.yaml:1")
+
+
 @pytest.mark.parametrize(
     "address",
     [
