@@ -27,7 +27,8 @@ class Strangers:
         site = self._site
         refs = [ref for ref, item in unit.wanted.items() if item.source.options.reconcile]
         refs += [hook.ref for hook in unit.hooks]
-        strange = [ref for ref in refs if self._is_strange(unit, ref)]
+        unseen = [ref for ref in refs if self._is_unseen(unit, ref)]
+        strange = [ref for ref in unseen if self._is_strange(unit, ref)]
         if strange:
             await self._parents.meet(unit)
             found = await self._contacts.learn(strange)
@@ -38,6 +39,8 @@ class Strangers:
                 live = site.judge(unit, ref, document)
                 unit.managers[ref] = owners_of(document)
                 unit.contact[ref] = live
+        if any((live := unit.contact.get(ref)) is not None and live.deleting for ref in unseen):
+            site.poll(unit.name, site.limits.watch_seconds)
         await self._read_theirs(unit, strange)
 
     async def _read_theirs(self, unit: UnitState, met: Collection[ObjectRef]) -> None:
@@ -73,10 +76,14 @@ class Strangers:
         unit.theirs_at = at if is_due else min(at, unit.theirs_at)
         site.poll(unit.name, max(0.0, unit.theirs_at - site.clock()))
 
+    def _is_unseen(self, unit: UnitState, ref: ObjectRef) -> bool:
+        """Whether no watch shows an object of a kind that is followed, and none was applied."""
+        site, row = self._site, unit.rows.get(ref)
+        return site.view.find(ref) is None and not (row and row.uid) and site.view.is_known(ref)
+
     def _is_strange(self, unit: UnitState, ref: ObjectRef) -> bool:
-        site, row, trouble = self._site, unit.rows.get(ref), unit.troubles.get(ref)
-        if site.view.find(ref) is not None or (row and row.uid) or not site.view.is_known(ref):
-            return False
-        if unit.contact.get(ref) is None:
+        """Whether an unseen object was never met, or may be gone since."""
+        live, trouble = unit.contact.get(ref), unit.troubles.get(ref)
+        if live is None:
             return ref not in unit.contact
-        return trouble is not None and trouble.next_at <= site.clock()  # somebody else's may be gone by the next try
+        return live.deleting or (trouble is not None and trouble.next_at <= self._site.clock())

@@ -13,6 +13,7 @@ from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
 from fleet.core.rollout import Desired, Detach, SyncRequest, UnknownDesired
 from fleet.core.rollout import Hold as HoldOrder
 from fleet.core.status import EventKind, Health, Standing, Sync
+from fleet.reconcile.limits import WorkerLimits
 from fleet.store.memory import MemoryJournal
 
 SCHEMA = SyncPolicy(validate=Validate.SCHEMA)
@@ -52,6 +53,22 @@ async def test_a_foreign_object_that_is_removed_is_made_at_the_next_try(
         await hub.until(lambda: (s := hub.object(unit, "ConfigMap", "mine")) and s.reason == "ObjectForeign", "foreign")
         client.delete(path(shop, "mine"))
         await hub.until_well(unit, seconds=40)
+        assert client.get(path(shop, "mine"))["data"] == {"a": "1"}
+
+
+async def test_a_foreign_object_that_is_being_deleted_is_made_once_it_is_gone(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    client.create(config_map("mine", shop, {"a": "theirs"}, finalizers=["example.com/hold"]))
+    client.delete(path(shop, "mine"))
+    hub.limits = WorkerLimits(watch_seconds=0.2)
+    unit = hub.want("web", [config_map("mine", shop), config_map("b", shop)])
+    async with hub.worker():
+        await hub.until(lambda: (s := hub.object(unit, "ConfigMap", "b")) and s.sync is Sync.SYNCED, "the other one")
+        assert "is being deleted" in hub.object(unit, "ConfigMap", "mine").message
+        client.merge(path(shop, "mine"), {"metadata": {"finalizers": None}})
+        await hub.until_well(unit)
         assert client.get(path(shop, "mine"))["data"] == {"a": "1"}
 
 
