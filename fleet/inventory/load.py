@@ -15,7 +15,7 @@ from fleet.core.targets import Holding
 from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
 from fleet.inventory.content import NoContent, contents
 from fleet.inventory.convert import FleetSettings, default_settings
-from fleet.inventory.detours import detours_of, misleads_to_clusters
+from fleet.inventory.detours import detours_of, misleading_to_clusters
 from fleet.inventory.files import FLEET_FILE, OVERLAY_FILE, may_hold_clusters
 from fleet.inventory.gate_jobs import job_files, job_problems
 from fleet.inventory.layout import Holdings, Layout
@@ -51,6 +51,8 @@ class _Memo:
     overlay_names: dict[str, OverlayName] = field(default_factory=dict[str, OverlayName])
     holdings: dict[str, tuple[TreeEntry, Holding]] = field(default_factory=dict[str, "tuple[TreeEntry, Holding]"])
     links: dict[TreeEntry, NoContent] = field(default_factory=dict[TreeEntry, NoContent])  # of this commit alone
+    # Of files behind links below clusters/, whether a Cluster may be in them.
+    linked: dict[TreeEntry, bool] = field(default_factory=dict[TreeEntry, bool])
     misleading: tuple[Problem, ...] = ()  # links in the place of directories of many
     layout: Layout | None = None  # None: the next load must walk the tree
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])  # by directory, or place in fleet.yaml
@@ -95,6 +97,7 @@ class _Loading:
             overlay_names=self.old.overlay_names,
             holdings=self.old.holdings,
             links=self.old.links,
+            linked=self.old.linked,
         )
         self.holdings = Holdings(snapshot, self.new.holdings)
 
@@ -169,8 +172,9 @@ class _Loading:
         detours = detours_of(self.snapshot, near, self.holdings.of, known)
         touched = layout.take(detours)
         found: list[Problem | None] = []
+        to_clusters = misleading_to_clusters(self.snapshot, detours, settings.clusters_directory, self.new.linked)
         for path, detour in detours.items():
-            if misleads_to_clusters(self.snapshot, path, detour, settings.clusters_directory):
+            if path in to_clusters:
                 found.append(read_cluster_file(path, detour.content).nameless)
             elif layout.misleads(path, detour):
                 found.append(read_overlay_file(path, detour.content).problem)

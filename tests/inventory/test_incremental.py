@@ -51,7 +51,7 @@ FILES: dict[str, list[Content | None]] = {
     "apps/edge/kustomization.yaml": [None, KUSTOMIZATION, COMPONENT],
     "apps/edge/overlay.yaml": [None, overlay("clusters: [{all: true}]")],
     "clusters/more": [None, Link("../shared"), Link("../README.md")],
-    "shared/eu-7.yaml": [None, cluster("eu-7"), "kind: Other"],
+    "shared/eu-7.yaml": [None, cluster("eu-7"), "kind: Other", "kind: Other  # of fleet.internal"],
     "README.md": [None, "x", "y"],
 }
 edits = st.sampled_from(sorted(FILES)).flatmap(lambda path: st.tuples(st.just(path), st.sampled_from(FILES[path])))
@@ -109,3 +109,21 @@ def test_a_walk_without_knowing_what_changed_parses_only_new_content() -> None:
     after = load_fleet(snapshot, before)
     assert snapshot.reads == ["clusters/eu-2.yaml"]
     assert len(after.fleet.units) == 3
+
+
+def test_files_behind_many_links_are_judged_once() -> None:
+    note = "kind: ConfigMap\nmetadata: {annotations: {fleet.internal/prune: disabled}}\n"
+    files: dict[str, Content] = {**small_repo(), **{f"apps/a{index}/cm.yaml": f"{note}# {index}" for index in range(9)}}
+    links: dict[str, Content] = {f"clusters/c{index}/apps": Link("../../apps") for index in range(9)}
+    snapshot = MemorySnapshot(files | links)
+    before = load_fleet(snapshot)
+    assert not before.fleet.problems
+    assert len([path for path in snapshot.reads if path.startswith("apps/")]) == 9
+    snapshot = MemorySnapshot(files | links | {"README.md": "words"})
+    after = load_fleet(snapshot, before, frozenset({"README.md"}))
+    assert snapshot.reads == []
+    snapshot = MemorySnapshot(files | links | {"apps/a3/cm.yaml": cluster("eu-3")})
+    told = load_fleet(snapshot, after, frozenset({"README.md", "apps/a3/cm.yaml"}))
+    assert snapshot.reads == ["apps/a3/cm.yaml"]
+    assert {problem.origin.path for problem in told.fleet.problems} == links.keys()
+    assert told.fleet.unknown.unnamed

@@ -252,6 +252,9 @@ def test_links_to_what_is_read_where_it_lies_or_defines_nothing_are_no_problem()
     files["overlays/web/lib"] = Link("../../lib/x")
     files["clusters/again"] = Link("../clusters")
     files["clusters/apps"] = Link("../apps")  # manifests of others
+    files["clusters/eu-1/web"] = Link("../../overlays/web")  # an overlay
+    files["clusters/eu-1/overlays"] = Link("../../overlays")
+    files["overlays/web/deployment.yaml"] = "kind: Deployment\nmetadata: {annotations: {fleet.internal/prune: x}}\n"
     loaded = load(files)
     assert not loaded.fleet.problems
     assert units_of(loaded) == units_of(load(small_repo()))
