@@ -162,12 +162,15 @@ class Orders:
         """Bring the holds in line with what the workers ask for; one per overlay and commit (R9)."""
         now = self.wall()
         wanted = self._requests_by_hold()
-        holds = await self.state.holds(open_only=True)
+        unjudged = {name: report.unjudged for name, report in self.view.units.items() if report.unjudged is not None}
+        known = await self.state.holds(open_only=not unjudged)
+        add_unjudged(wanted, unjudged, known, now)
+        holds = tuple(row for row in known if row.is_open)
         settled = True
         for row in holds:
             requests = wanted.get((OverlayName(row.overlay), row.commit))
             if requests is None:
-                if not self._is_being_wiped(row, now) and not self._may_be_asked_again(row, now):
+                if not self._is_being_wiped(row, now):
                     await self.state.close_hold(row.id, now)
                     settled = False
             elif row.decision == "approved" and now < row.expires_at and is_part_of(requests, row.requests):
@@ -203,14 +206,6 @@ class Orders:
             if request.deletions and (leave := leaving.get(request.unit)) is not None
         )
 
-    def _may_be_asked_again(self, row: HoldRow, now: float) -> bool:
-        """Whether it is not known yet that nothing of it is to be deleted: a worker that began anew has not judged."""
-        return now < row.expires_at and any(
-            (report := self.view.units.get(request.unit)) is not None and report.unjudged == request.commit
-            for request in row.requests
-            if request.deletions
-        )
-
     def _count(self, overlay: OverlayName, commit: Revision, requests: Sequence[HoldRequest]) -> None:
         """A list that nobody was asked about before: once for each guard that stopped a part of it."""
         for reason in sorted({request.reason for request in requests}):
@@ -230,6 +225,31 @@ class Orders:
         for requests in wanted.values():
             requests.sort(key=lambda request: request.unit)
         return wanted
+
+
+def add_unjudged(
+    wanted: dict[tuple[OverlayName, Revision], list[HoldRequest]],
+    unjudged: Mapping[UnitName, Revision],
+    holds: Sequence[HoldRow],
+    now: float,
+) -> None:
+    """Add to `wanted` what units were asked about whose workers began anew and have not judged yet what to ask (R5).
+
+    unjudged: such units, with the commit that is to be judged. What was approved is asked for no longer than that is in
+    force; a rejection has no end.
+    """
+    for row in holds:
+        if row.decision == "void" or (row.decision == "approved" and now >= row.expires_at):
+            continue
+        of = OverlayName(row.overlay), row.commit
+        asked = {request.unit for request in wanted.get(of, ())}
+        missing = [
+            request
+            for request in row.requests
+            if request.deletions and unjudged.get(request.unit) == request.commit and request.unit not in asked
+        ]
+        if missing:
+            wanted[of] = sorted((*wanted.get(of, ()), *missing), key=lambda request: request.unit)
 
 
 def approvals_of(holds: tuple[HoldRow, ...]) -> Approvals:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from fleet.controllers.orders import FALL, approvals_of, released_falls_of
+from dataclasses import replace
+
+import pytest
+
+from fleet.controllers.board import Board
+from fleet.controllers.claims import Claims
+from fleet.controllers.orders import FALL, HOLD_SECONDS, Orders, approvals_of, released_falls_of
+from fleet.controllers.refusals import Refusals
+from fleet.controllers.releases import Releases
+from fleet.core.fleet import Fleet
 from fleet.core.guard import Approved, approved_at
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.leaving import Leave
-from fleet.core.status import HoldRequest, PendingDeletion
-from fleet.ports.state import HoldRow
+from fleet.core.objects import Bundle
+from fleet.core.status import Health, HoldRequest, PendingDeletion, Sync, UnitReport
+from fleet.core.view import Head, View
+from fleet.ports.state import Bells, HoldRow
+from fleet.store.memory import MemoryState
 
 UNIT, COMMIT, LATER = UnitName.parse("web@eu-1"), Revision("c" * 40), Revision("d" * 40)
 GONE = PendingDeletion(ObjectRef("", "ConfigMap", "shop", "c"), "uid", Digest("x"))
@@ -45,3 +57,69 @@ def test_what_was_approved_for_one_commit_is_not_for_another() -> None:
     approvals = approvals_of(approved(COMMIT, GONE))
     assert not approved_at(approvals, UNIT, LATER)
     assert not approved_at(approvals, UnitName.parse("web@eu-2"), COMMIT)
+
+
+OTHER = UnitName.parse("web@eu-2")
+JUDGED = [UnitReport(name, COMMIT, Digest("b"), Sync.SYNCED, Health.HEALTHY, 1.0) for name in (UNIT, OTHER)]
+ASKING = [replace(one, holds=(HoldRequest(one.unit, COMMIT, "precious-kind", "m", (GONE,)),)) for one in JUDGED]
+ANEW = [replace(one, unjudged=COMMIT) for one in JUDGED]  # their worker began anew, and they stand still
+
+
+async def no_bundle(digest: Digest) -> Bundle:
+    raise AssertionError(digest)
+
+
+class World:
+    """What the loop of orders makes of reports of two units that one hold is about."""
+
+    def __init__(self) -> None:
+        self.state, self.view, self.at = MemoryState(), View(Head("main"), Fleet(COMMIT)), 3.0
+        self.board = Board(self.state, self.view, no_bundle, self.state.vault, lambda: self.at)
+
+    async def settle(self, *reports: UnitReport) -> HoldRow:
+        self.view.units.update((report.unit, report) for report in reports)
+        releases = Releases(self.state, self.view, self.board)
+        claims, refusals = Claims(self.view, self.board, releases), Refusals(self.state, lambda: self.at)
+        await Orders(self.state, self.board, releases, claims, self.view, Bells(), refusals, lambda: self.at).look()
+        (row,) = await self.state.holds()
+        return row
+
+    async def decided(self, decision: str) -> HoldRow:
+        row = await self.settle(*ASKING)
+        if decision:
+            await self.state.decide_hold(
+                row.id, list_digest=row.list_digest, decision=decision, actor="jo", reason="", at=self.at
+            )
+        return await self.settle()
+
+
+@pytest.mark.parametrize("decision", ["", "approved", "rejected"])
+@pytest.mark.parametrize("anew", [ANEW[:1], ANEW])
+async def test_a_hold_stays_whole_while_a_unit_of_it_is_not_judged_again(decision: str, anew: list[UnitReport]) -> None:
+    world = World()
+    before = await world.decided(decision)
+    assert await world.settle(*anew) == before
+    assert await world.settle(*ASKING) == before
+
+
+@pytest.mark.parametrize(("decision", "after"), [("", ""), ("approved", "approved"), ("rejected", "")])
+async def test_a_unit_that_was_judged_and_asks_for_nothing_is_on_its_hold_no_more(decision: str, after: str) -> None:
+    world = World()
+    before = await world.decided(decision)
+    now = await world.settle(JUDGED[0])
+    assert now.decision == after
+    assert (now.list_digest == before.list_digest) == (decision == "approved")
+
+
+async def test_an_approval_ends_with_its_time_while_its_units_are_not_judged() -> None:
+    world = World()
+    await world.decided("approved")
+    world.at += HOLD_SECONDS
+    assert (await world.settle(*ANEW)).decision == "void"
+
+
+async def test_what_was_void_is_not_asked_again_because_nobody_judged_it() -> None:
+    world = World()
+    await world.decided("approved")
+    assert (await world.settle(*JUDGED)).decision == "void"
+    assert (await world.settle(*ANEW)).decision == "void"
