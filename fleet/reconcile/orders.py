@@ -9,7 +9,7 @@ from dataclasses import replace
 from fleet.core.fleet import Mode
 from fleet.core.ids import Identity, UnitName
 from fleet.core.recovery import shown_of
-from fleet.core.rollout import Desired, SyncRequest, UnknownDesired
+from fleet.core.rollout import Desired, Detach, SyncRequest, UnknownDesired
 from fleet.core.status import WELL, Blocker, Health, OperationResult, Sync, UnitReport
 from fleet.ports.worker import JournalEntry, JournalState, UnitMemory
 from fleet.reconcile.memory import NOT_LISTED, LiveView, UnitState
@@ -56,6 +56,7 @@ class Orders:
         self._outbox.answer(desired.sequence)
         mentioned = {item.unit: item for item in desired.units}
         other_policies: set[UnitName] = set()
+        claims_less = False
         for name, item in mentioned.items():
             unit = self.units.get(name)
             if unit is None:
@@ -64,6 +65,7 @@ class Orders:
                 if unit.desired is None or unit.desired.policy != item.policy:
                     unit.blocked_since = self._wall()
                     other_policies.add(name)
+                claims_less |= isinstance(item.action, Detach)
                 unit.desired = item
                 unit.pending_since = self._wall()
                 self.due.add(name)
@@ -73,6 +75,8 @@ class Orders:
                 self.due.add(name)
         if other_policies:  # what waited for a suspended unit to give something up may go on
             self.due |= {name for name, unit in self.units.items() if not other_policies.isdisjoint(unit.awaits)}
+        if claims_less:  # what two units claimed may be one's alone now
+            self.due |= {name for name, unit in self.units.items() if unit.disputed}
         if desired.recovered - heard:
             self.due |= {name for name, unit in self.units.items() if not unit.memory.confirmed}
         # What is not mentioned yet (the hub was started anew and renders it still) is no less there than the rest.

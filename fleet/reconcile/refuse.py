@@ -17,9 +17,19 @@ class Refuser:
     def __init__(self, site: Site, applier: Applier) -> None:
         self._site, self._applier = site, applier
 
+    @staticmethod
+    def forget(unit: UnitState, plan: UnitPlan) -> None:
+        """Drop the troubles of what a plan keeps back no more; called before anything is noted by that plan.
+
+        What two overlays claimed waits for no next try once one of them has it; what is well was not refused.
+        """
+        disputed = frozenset(item.ref for item in plan.disputed)
+        for ref in (*(unit.disputed - disputed), *plan.unchanged):
+            unit.troubles.pop(ref, None)
+        unit.disputed = disputed
+
     def refuse(self, unit: UnitState, plan: UnitPlan) -> None:
-        """Note a trouble for each object that a plan keeps back; drop those that it keeps back no more."""
-        self._forget(unit, plan)
+        """Note a trouble for each object that a plan keeps back."""
         for ref, item in unit.misplaced.items():
             error = NamespaceMissing(
                 f"{ref} has no namespace",
@@ -49,14 +59,6 @@ class Refuser:
                 why, step = why_unserved(item, self._site.cluster, others)
                 where = f"cluster {self._site.cluster}"
                 self._note(unit, item, KindNotServed(f"{item.ref} waits", where=where, why=why, next_step=step))
-
-    @staticmethod
-    def _forget(unit: UnitState, plan: UnitPlan) -> None:
-        """What two overlays claimed waits for no next try once one of them has it; what is well was not refused."""
-        disputed = frozenset(item.ref for item in plan.disputed)
-        for ref in (*(unit.disputed - disputed), *plan.unchanged):
-            unit.troubles.pop(ref, None)
-        unit.disputed = disputed
 
     def _note(self, unit: UnitState, item: Wanted, error: FleetError) -> None:
         trouble = unit.troubles.get(item.ref)

@@ -284,6 +284,7 @@ class UnitPass:
     # Doing
 
     async def _carry_out(self, unit: UnitState, plan: UnitPlan, outcome: Outcome, claims: Claims) -> bool:
+        self._refuser.forget(unit, plan)
         if outcome.may().apply:
             await self._adopter.choose(unit, plan)
         self._refuser.refuse(unit, plan)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from core.building import ref, wanted
 from hypothesis import given
 from hypothesis.strategies import booleans, lists, one_of, sampled_from, sets, tuples
+from rig import config_map
+from simulated import SHOP, SimHub
 
-from fleet.core.fleet import Suspension
+from fleet.core.fleet import Adopt, Suspension, SyncPolicy, Validate
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.plan import Disputed
 from fleet.core.rollout import Action, Apply, Detach, Hold, UnitDesired, UnitPolicy
@@ -122,3 +125,23 @@ def test_a_list_that_is_not_of_what_the_unit_was_told_claims_nothing_but_is_foun
     assert claims.others(REFS[0], OVERLAYS[1]) == frozenset()
     assert not claims.is_known(OVERLAYS[0])
     assert claims.wanter(REFS[0]) is unit
+
+
+@pytest.mark.parametrize("adopt", [Adopt.IF_NO_DIFF, Adopt.NEVER])
+async def test_what_one_of_two_overlays_gives_up_by_leaving_git_is_judged_by_the_other_at_once(
+    first: SimHub, adopt: Adopt
+) -> None:
+    first.cluster.create(config_map("r", SHOP, {"a": "theirs"}))
+    sync = SyncPolicy(validate=Validate.SCHEMA, adopt=adopt)
+    stays = first.want("a", [config_map("r", SHOP), config_map("a1", SHOP)], sync=sync, send=False)
+    leaves = first.want("b", [config_map("r", SHOP), config_map("b1", SHOP)])
+
+    def reason_of(unit: UnitName) -> str:
+        found = first.object(unit, "ConfigMap", "r")
+        return found.reason if found else ""
+
+    async with first.worker():
+        await first.until(lambda: {reason_of(unit) for unit in (stays, leaves)} == {"OwnedByOther"}, "both name it")
+        first.want("b", action=Detach(), commit="b")
+        why = "ObjectForeign" if adopt is Adopt.NEVER else "WriterActive"
+        await first.until(lambda: reason_of(stays) == why, "named by what is in its way now", seconds=5)
