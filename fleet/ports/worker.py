@@ -74,7 +74,7 @@ class JournalState:
 
     rows: tuple[Row, ...] = ()
     units: tuple[UnitMemory, ...] = ()
-    resume: Mapping[str, str] = field(default_factory=dict[str, str])  # "group/kind" -> resourceVersion
+    resume: Mapping[str, str] = field(default_factory=dict[str, str])  # by kind: resourceVersion
     deletions: tuple[Deletion, ...] = ()
     identity: Identity | None = None
     epoch: int = 0

@@ -35,7 +35,7 @@ from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.reporting import awaited_links, report_of
 from fleet.reconcile.served import discover_anew, is_doubted, left_behind, outdated, pause_of
-from fleet.reconcile.sightings import Sightings, hook_refs
+from fleet.reconcile.sightings import Sightings, hook_refs, token_key
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave, bundle_of, judge_leave, leave_left
 from fleet.reconcile.unit_pass import Outcome, UnitPass
@@ -369,7 +369,7 @@ class Session:
                 continue
             served = served.at(site.version_of(kind) or served.version)
             view = site.view.kinds[kind] = KindView(served)
-            since = self._resume.pop("/".join(kind), "")
+            since = self._resume.pop(token_key(kind), "")
             if since and not self._fill(view, kind, since):
                 since = ""
             assert self._tasks is not None  # a session that runs

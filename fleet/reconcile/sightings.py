@@ -24,6 +24,9 @@ from fleet.reconcile.site import Site
 
 _OF_ONE_STATE = (Conflict.__name__, ObjectInvalid.__name__, ImmutableField.__name__)  # not of what we want alone
 _UNWELL = (Kstatus.IN_PROGRESS, Kstatus.FAILED)
+# What a resume token vouches for: rises when that is more than before, so that a kind with an older one is listed.
+# 2: what is suspended counts as not at rest, and what has completed as done.
+_TOKEN_FORM = 2
 
 
 class Sightings:
@@ -157,7 +160,7 @@ class Sightings:
         view = self._site.view.kinds[kind]
         if not self._is_quiet(view, kind):
             return
-        key = "/".join(kind)
+        key = token_key(kind)
         if self._jotted.get(key) != view.resource_version:
             self._jotted[key] = view.resource_version
             self._site.journal.jot(JournalEntry(resume={key: view.resource_version}))
@@ -213,6 +216,11 @@ class Sightings:
     def _owner(self, ref: ObjectRef) -> UnitState | None:
         name = self._site.owners.get(ref)
         return self._site.units.get(name) if name is not None else None
+
+
+def token_key(kind: Kind) -> str:
+    """Under what the journal keeps the resume token of a kind."""
+    return f"{'/'.join(kind)}/{_TOKEN_FORM}"
 
 
 def _is_another(before: Live, live: Live | None) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from testbed.workloads import job
 
 from fleet.core.documents import text_at
 from fleet.core.ids import UnitName
+from fleet.core.record import RowState
 from fleet.core.status import EventKind, Health, Sync
 from fleet.ports.worker import JournalEntry
+from fleet.reconcile.sightings import token_key
 from fleet.store.memory import MemoryJournal
 
 
@@ -194,10 +197,15 @@ async def ended_job(hub: SimHub, *, removed: bool) -> UnitName:
         await rows_of(hub, "done")
     if removed:
         hub.cluster.remove("batch", "Job", SHOP, "once")
-    later = hub.cluster.create(config_map("later", SHOP), manager="kubectl")
-    hub.journal.jot(JournalEntry(resume={"batch/Job": text_at(later.object, "metadata", "resourceVersion")}))
+    hub.journal.jot(JournalEntry(resume={token_key(("batch", "Job")): newest_on(hub)}))
     hub.units.clear()
     return unit
+
+
+def newest_on(hub: SimHub) -> str:
+    """A resourceVersion from after everything that is there."""
+    later = hub.cluster.create(config_map("later", SHOP), manager="kubectl")
+    return text_at(later.object, "metadata", "resourceVersion")
 
 
 async def rows_of(hub: SimHub, *states: str) -> None:
@@ -229,3 +237,18 @@ async def test_twin_a_job_that_removed_itself_is_forgotten_after_one_read(first:
         await rows_of(first)
     assert len(first.asked("get", "once")) == reads + 1
     assert not first.asked("delete", "once")
+
+
+async def test_a_kind_is_listed_once_whose_token_an_older_version_kept(first: SimHub) -> None:
+    """To it a completed Job was applied, and what is suspended was as well as all else."""
+    unit = first.want("web", [cron_job(SHOP, suspend=True), job("once", SHOP)])
+    async with first.worker():
+        await first.until(lambda: (u := first.units.get(unit)) and u.health is Health.SUSPENDED, "suspended")
+        await rows_of(first, "done")
+    rows = tuple(replace(row, state=RowState.APPLIED) for row in (await first.journal.load()).rows)
+    first.journal.jot(JournalEntry(put=rows, resume=dict.fromkeys(["batch/CronJob", "batch/Job"], newest_on(first))))
+    first.units.clear()
+    async with first.worker():
+        seen = await first.until(lambda: (s := first.object(unit, "CronJob", "j")) and s.sync is Sync.SYNCED and s)
+        assert seen.health is Health.SUSPENDED
+        await rows_of(first, "done")

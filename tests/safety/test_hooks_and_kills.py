@@ -13,6 +13,7 @@ import pytest
 from hubworld import HubWorld, cluster_file, config_map, kustomization, make_world, overlay
 from safety.rig import Boundary, Rig
 
+from fleet.reconcile.sightings import token_key
 from fleet.sim.statuses import ApiError
 
 pytestmark = pytest.mark.timeout(200)
@@ -52,7 +53,8 @@ def births(world: HubWorld, resource: str, prefix: str) -> list[str]:
 def kept_place(world: HubWorld) -> int:
     """The resourceVersion from which the watch of ConfigMaps goes on after a restart."""
     with closing(sqlite3.connect(world.data_dir / "state.db")) as state:
-        rows = state.execute("SELECT resource_version FROM journal_resume WHERE kind = '/ConfigMap'").fetchall()
+        kind = (token_key(("", "ConfigMap")),)
+        rows = state.execute("SELECT resource_version FROM journal_resume WHERE kind = ?", kind).fetchall()
     return int(rows[0][0]) if rows else 0
 
 
