@@ -112,6 +112,8 @@ class _Walk:
         for component in components:
             found.append(self._start(component))
             self._visit(found[-1])
+        if closure.widened:
+            self._widen()
         closure.components = tuple(found)
         closure.facts = None if self._facts is None else frozenset(self._facts)
 
@@ -200,8 +202,6 @@ class _Walk:
             self._take_chart(chart, found.chart_home, path, directory)
         for mention in found.mentions:
             self._follow(mention, path, directory, found)
-        if closure.widened:
-            self._widen()
 
     def _take_chart(self, chart: ChartUse, home: str, path: str, directory: str) -> None:
         origin = Origin(path, chart.line)

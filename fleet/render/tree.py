@@ -14,6 +14,7 @@ SUBMODULE_MODE = "160000"
 PLAIN_MODES = frozenset({"100644", "100755"})
 _LINK_LIMIT = 40
 _TARGET_BYTES = 4096  # of one link: no system follows a longer one
+_UNFOLLOWED = "\0"  # no target begins with it
 _STEP_LIMIT = 1000  # of one path, links included
 
 
@@ -51,6 +52,7 @@ class CommitTree:
         self.entries: Mapping[str, TreeEntry] = snapshot.tree
         self._directories: set[str] | None = None
         self._by_links: dict[str, Place] = {}  # where links led: one may be named by thousands of lines
+        self._targets: dict[str, str] = {}  # by Git object id, _UNFOLLOWED before the reason: many links may share one
 
     @property
     def directories(self) -> set[str]:
@@ -124,15 +126,25 @@ class CommitTree:
         link = links[-1]
         if len(links) > _LINK_LIMIT:
             raise EscapesCommit(f"more than {_LINK_LIMIT} links, the last is {link}", links)
-        raw = self.snapshot.read(link)
-        if len(raw) > _TARGET_BYTES:
-            raise EscapesCommit(f"the link {link} has more than {_TARGET_BYTES} bytes", links)
-        try:
-            target = raw.decode()
-        except UnicodeDecodeError:
-            target = "\0"  # as no path can be
-        if "\0" in target:
-            raise EscapesCommit(f"the link {link} leads to no name that can be followed", links)
-        if target.startswith("/"):
-            raise EscapesCommit(f"the link {link} leads to an absolute path", links)
+        oid = self.entries[link].oid
+        target = self._targets.get(oid)
+        if target is None:
+            target = self._targets[oid] = _target_of(self.snapshot.read(link))
+        if target.startswith(_UNFOLLOWED):
+            raise EscapesCommit(f"the link {link} {target.removeprefix(_UNFOLLOWED)}", links)
         return target
+
+
+def _target_of(raw: bytes) -> str:
+    """Where a link leads, or why it is not followed."""
+    if len(raw) > _TARGET_BYTES:
+        return f"{_UNFOLLOWED}has more than {_TARGET_BYTES} bytes"
+    try:
+        target = raw.decode()
+    except UnicodeDecodeError:
+        target = "\0"
+    if "\0" in target:
+        return f"{_UNFOLLOWED}leads to no name that can be followed"
+    if target.startswith("/"):
+        return f"{_UNFOLLOWED}leads to an absolute path"
+    return target

@@ -152,6 +152,18 @@ def test_a_link_that_many_lines_name_is_followed_once() -> None:
     assert closure.links.keys() == {"app/a"}
 
 
+@pytest.mark.parametrize(("target", "is_followed"), [("settings.yaml", True), ("./" * 3000, False), ("/etc", False)])
+def test_a_target_that_many_links_share_is_read_once(target: str, is_followed: bool) -> None:
+    links = {f"app/link-{n}": target for n in range(500)}
+    snapshot = commit(app("resources: [settings.yaml]\nsomethingNew: x\n"), links)
+    tree, reader = CommitTree(snapshot), Reader()
+    for _ in range(2):
+        closure = read_closure(tree, reader, "app")
+        assert closure.error is None
+        assert closure.links.keys() == (links.keys() if is_followed else set())
+    assert len([path for path in snapshot.reads if path in links]) == 1
+
+
 @pytest.mark.parametrize(("count", "is_refused"), [(64, False), (65, True), (1000, True)])
 def test_bases_nested_too_deeply_are_refused(count: int, is_refused: bool) -> None:
     texts = {f"base-{n}/kustomization.yaml": f"resources: [../base-{n + 1}]\n" for n in range(count)}
