@@ -144,6 +144,7 @@ async def test_a_rollout_that_is_not_over_or_fails_proves_nothing_and_its_approv
         await world.until_everywhere(world.repo.head())
         head = world.commit({STAGING: NEW, "overlays/web/base/web.yaml": deployment("reg/web").replace("c,", "d,")})
         await world.until(lambda: len(world.progress(head).missing) == 1, "staging on it")
+        await world.until(lambda: any(row.asked for row in last(world).rows.values()), "step ok asks")
         git(here, "fetch", "-q", "origin")
         code, text = await promote()
         assert code == 1
