@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fleet.core.fleet import Fleet
 from fleet.core.ids import Revision
+from fleet.errors import CommitTooLarge
 from fleet.inventory.files import FLEET_FILE, KUSTOMIZATION_NAMES, OVERLAY_FILE, touches_inventory
 from fleet.ports.source import Snapshot, TreeEntry
 from fleet.values import dataclass
@@ -76,7 +77,11 @@ class _ReadAhead:
             for path, entry in snapshot.tree.items()
             if path.rpartition("/")[2] in _READ_ALWAYS and entry.mode in _PLAIN_MODES and entry.oid not in known
         }
-        for path, content in snapshot.read_many(list(ahead.values())).items():
+        try:
+            found = snapshot.read_many(list(ahead.values()))
+        except CommitTooLarge:
+            return  # read one by one, all but that one can be
+        for path, content in found.items():
             known[snapshot.tree[path].oid] = content
 
     @property
