@@ -230,7 +230,9 @@ class Stages:
             live = view.find(item.ref) or unit.contact.get(item.ref)
             if live is None:
                 return False
-            foreign = item.ref not in unit.rows  # somebody else's is as good to stand on
+            row = unit.rows.get(item.ref)
+            # Somebody else's is as good to stand on, also where it came just before our own.
+            foreign = row is None or not (row.uid or live.mark.ours)
             if item.ref.kind == "CustomResourceDefinition" and not foreign and not self.is_current(unit, item):
                 return False
         return True

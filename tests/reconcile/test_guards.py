@@ -109,6 +109,33 @@ async def test_what_stands_on_somebody_elses_namespace_or_definition_is_applied(
         assert (live["uid"], "team" in live.get("labels", {})) == (uid, False)
 
 
+async def test_what_stands_on_a_definition_that_somebody_made_just_before_us_is_applied(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    client, (place, made) = api_server.client(), foundation("CustomResourceDefinition", shop)
+    name = made["metadata"]["name"]
+
+    class Faster:
+        def __init__(self, kube: Any) -> None:
+            self._kube = kube
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._kube, name)
+
+        async def apply(self, kind: Any, *what: Any, **options: Any) -> Any:
+            if kind.kind == made["kind"] and not client.exists(f"{place}/{name}"):
+                client.apply(made, manager="helm")
+            return await self._kube.apply(kind, *what, **options)
+
+    hub.between = Faster
+    wanted = {**made, "metadata": {"name": name, "labels": {"team": "shop"}}}
+    unit = hub.want("web", [wanted, config_map("a", shop)])
+    async with hub.worker():
+        await hub.until(lambda: (s := hub.object(unit, "ConfigMap", "a")) and s.sync is Sync.SYNCED, "applied")
+        assert hub.object(unit, made["kind"], name).reason == "ObjectForeign"
+        assert "team" not in client.get(f"{place}/{name}")["metadata"].get("labels", {})
+
+
 @pytest.mark.parametrize("meddled", [True, False])
 async def test_what_comes_between_first_contact_and_our_create_is_not_taken_over(
     hub: Hub, api_server: ControlPlane, shop: str, meddled: bool
