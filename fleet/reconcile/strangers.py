@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import replace
 
 from fleet.core.adopt import owners_of
+from fleet.core.health import ObjectHealth, shown_as
 from fleet.core.ids import ObjectRef
 from fleet.core.plan import Wanted
 from fleet.core.status import Kstatus
+from fleet.errors import ClusterError
+from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.contact import Contacts
-from fleet.reconcile.memory import UnitState
+from fleet.reconcile.memory import Live, UnitState
 from fleet.reconcile.parent import Parents
 from fleet.reconcile.reading import read_live
 from fleet.reconcile.site import Site
@@ -46,7 +50,8 @@ class Strangers:
     async def _read_theirs(self, unit: UnitState, met: Collection[ObjectRef]) -> None:
         """Read whole what somebody else made of what is wanted where it is absent, again on a slow poll.
 
-        No watch shows how it stands, or that it went. met: what is there by its metadata alone.
+        No watch shows how it stands, or that it went. What cannot be read is Unknown, and stops nothing else.
+        met: what is there by its metadata alone.
         """
         site, limits = self._site, self._site.limits
         theirs = [
@@ -63,7 +68,15 @@ class Strangers:
             if is_due or item.ref in met:
                 places[item.ref.group, item.ref.kind, item.ref.namespace].append(item)
         for items in places.values():
-            documents = await read_live(site, items)
+            try:
+                documents = await read_live(site, items)
+            except ENDS_SESSION:
+                raise
+            except ClusterError as error:
+                for ref in (item.ref for item in items):
+                    if (live := unit.contact[ref]) is not None:
+                        unit.contact[ref] = _unread(live, error)
+                continue
             for ref in (item.ref for item in items):
                 live = site.judge(unit, ref, documents[ref]) if ref in documents else None
                 if live is not None:
@@ -87,3 +100,9 @@ class Strangers:
         if live is None:
             return ref not in unit.contact
         return live.deleting or (trouble is not None and trouble.next_at <= self._site.clock())
+
+
+def _unread(live: Live, error: ClusterError) -> Live:
+    """An object that is there, and of which nobody knows how it stands."""
+    health = ObjectHealth(Kstatus.UNKNOWN, shown_as(Kstatus.UNKNOWN), error.reason, error.brief)
+    return replace(live, own_health=health, health=health, document=None)

@@ -14,6 +14,7 @@ from testbed.workloads import deployment
 
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Health
+from fleet.errors import ServerFailed
 from fleet.reconcile.limits import WorkerLimits
 
 NOTE = {"fleet.internal/reconcile": "ifAbsent"}
@@ -118,6 +119,42 @@ async def test_it_is_made_when_what_somebody_else_made_vanishes(hub: Hub, api_se
         await hub.until(lambda: hands.exists(path), "made")
         assert hands.get(path)["data"] == {"a": "1"}
         await hub.until_well(unit)
+
+
+async def test_what_cannot_be_read_of_somebody_elses_is_unknown_and_stops_nothing_else(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    hands, path, broken = api_server.client(), f"/api/v1/namespaces/{shop}/configmaps", [False]
+    hands.apply(config_map("s", shop, {"a": "theirs"}), manager="kubectl")
+
+    class Unreadable:
+        def __init__(self, kube: Any) -> None:
+            self._kube = kube
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._kube, name)
+
+        async def get(self, kind: Any, namespace: str, name: str, **options: Any) -> Any:
+            if broken[0] and name == "s":
+                raise ServerFailed("cannot get ConfigMap s")
+            return await self._kube.get(kind, namespace, name, **options)
+
+    hub.between, hub.limits = Unreadable, WorkerLimits(watch_seconds=0.2, theirs_seconds=0.2)
+    unit = hub.want("web", [seed("s", shop), config_map("c", shop), config_map("old", shop)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        broken[0] = True
+        hub.want("web", [seed("s", shop), config_map("c", shop, {"a": "2"})], commit="b")
+        await hub.until(lambda: hub.object(unit, "ConfigMap", "old") is None, "gone")
+        assert not hands.exists(f"{path}/old")
+        assert hands.get(f"{path}/c")["data"] == {"a": "2"}
+        status = await hub.until(
+            lambda: (s := hub.object(unit, "ConfigMap", "s")) and s.health is Health.UNKNOWN and s, "unknown"
+        )
+        assert "cannot get ConfigMap s" in status.message
+        broken[0] = False
+        await hub.until_well(unit)
+        assert hands.get(f"{path}/s")["data"] == {"a": "theirs"}
 
 
 async def test_what_is_left_alone_takes_no_part_in_how_its_unit_stands(
