@@ -74,6 +74,12 @@ def names_in(documents: Iterable[Document]) -> frozenset[str]:
     )
 
 
+def is_mention(value: Json) -> bool:
+    """Whether this is exactly `${name}`, without a default."""
+    match = _MENTION.fullmatch(value) if isinstance(value, str) else None
+    return bool(match and match["name"] and not match["rest"])
+
+
 def _texts(value: Json, path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], str]]:
     if isinstance(value, str):
         yield path, value

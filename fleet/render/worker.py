@@ -22,8 +22,9 @@ from fleet.core.documents import Document, canonical, documents_at, items_at, ma
 from fleet.core.ids import ObjectRef
 from fleet.core.normalise import drop_last_applied, unusable
 from fleet.core.objects import Bundle, Scope, bundle_digest, is_secret, ref_of, seal
+from fleet.core.options import wants_substitution
 from fleet.core.scopes import defined_scopes
-from fleet.core.substitute import names_in, substitute
+from fleet.core.substitute import is_mention, names_in, substitute
 from fleet.errors import (
     DocumentInvalid,
     DuplicateObject,
@@ -160,7 +161,8 @@ def _template(
 ) -> tuple[bytes, Mapping[str, bytes]]:
     """Documents before substitution, the texts of Secrets taken out: they may mention variables too.
 
-    Anything else as a value is refused here already, because a template is kept (R32).
+    Anything else as a value is refused here already, because a template is kept (R32); a variable that stands for all
+    values of a Secret holds none.
     """
     names = sorted(names_in(found))
     generated = [generated_from(document) for document in found]
@@ -169,9 +171,9 @@ def _template(
         if is_secret(ref_of(document)):
             drop_last_applied(document)
             for part in ("data", "stringData"):
-                if not isinstance(document.get(part, {}), dict | None):
-                    raise unusable(document, part, "not a mapping")
-                values = mapping_at(document, part)
+                if is_mention(document.get(part)) and wants_substitution(document):
+                    continue
+                values = _values(document, part)
                 for name, value in values.items():
                     if value is None:
                         continue
@@ -188,6 +190,12 @@ def _template(
         "defined": [[group, kind, scope.value] for (group, kind), scope in defined.items()],
     }
     return canonical(template), secrets
+
+
+def _values(secret: Document, part: str) -> Document:
+    if not isinstance(secret.get(part), dict | None):
+        raise unusable(secret, part, "not a mapping")
+    return mapping_at(secret, part)
 
 
 def _finish(job: FinishJob, template: bytes, secrets: Mapping[str, bytes], key: bytes) -> Answer:
@@ -209,6 +217,10 @@ def _finish(job: FinishJob, template: bytes, secrets: Mapping[str, bytes], key: 
     fixed = [index for index, name in enumerate(generated) if name]
     try:
         filled = substitute(found, job.variables, generated=fixed)
+        for document in filled:
+            if is_secret(ref_of(document)):
+                for part in ("data", "stringData"):
+                    _values(document, part)
         block, sealed = _bundle(filled, key, defined, job.renderer, generated)
     except RenderError as error:
         raise _named(error, job.root) from None

@@ -123,6 +123,58 @@ async def test_a_secret_value_that_is_no_text_is_refused_and_kept_nowhere(
     assert not any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
 
 
+def secret_of(more: str) -> dict[str, str]:
+    secret = f"apiVersion: v1\nkind: Secret\nmetadata: {{name: db, namespace: shop}}\n{more}\n"
+    return {"app/kustomization.yaml": "resources: [db.yaml]\n", "app/db.yaml": secret}
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("stringData", SECRET), ("data", base64.b64encode(SECRET.encode()).decode())]
+)
+async def test_a_variable_may_be_all_values_of_a_secret_and_is_sealed(
+    make_renderer: Callable[..., Renderer], tmp_path: Path, part: str, value: str
+) -> None:
+    vault = MemoryVault()
+    renderer = make_renderer(cache=DiskCache(tmp_path / "cache", KEY), vault=vault)
+    asked = RenderRequest("app", facts=facts(creds={"password": value}), substitute=True)
+    bundle = await renderer.render(commit(secret_of(f"{part}: '${{creds}}'")), asked)
+    clear = unsealed(bodies(bundle)["Secret/db"], vault.values)
+    assert clear["data"] == {"password": base64.b64encode(SECRET.encode()).decode()}
+    kept = [path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert any(b"${creds}" in content for content in kept)
+    assert not any(value.encode() in content for content in kept)
+
+
+@pytest.mark.parametrize("part", ["data", "stringData"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        "${text}",
+        "${list}",
+        "${number}",
+        "${creds}x",
+        "x${creds}",
+        "${creds:=" + ODD + "}",
+        "$${creds}",
+        "$creds",
+        ODD + "x",
+    ],
+)
+async def test_a_text_in_place_of_the_values_of_a_secret_is_refused(world: World, part: str, values: str) -> None:
+    said = facts(creds={"pin": "x"}, text=ODD, list=[ODD], number=int(ODD))
+    with pytest.raises(DocumentInvalid, match="not a mapping") as refused:
+        await world.render(secret_of(f"{part}: '{values}'"), substitute=True, facts=said)
+    assert ODD not in str(refused.value)
+
+
+async def test_a_secret_that_takes_no_variables_has_no_variable_for_its_values(world: World) -> None:
+    texts = secret_of("stringData: '${creds}'")
+    unwilling = "namespace: shop, annotations: {fleet.internal/substitute: disabled}"
+    texts["app/db.yaml"] = texts["app/db.yaml"].replace("namespace: shop", unwilling)
+    with pytest.raises(DocumentInvalid, match="not a mapping"):
+        await world.render(texts, substitute=True, facts=facts(creds={"pin": "x"}))
+
+
 async def test_texts_and_empty_values_of_a_secret_pass_before_substitution(world: World) -> None:
     secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\ndata: {none: null}\n"
     texts = {
