@@ -144,16 +144,17 @@ class Orders:
     def _lapsed(self, row: OperationRow, unit: UnitName) -> str:
         """Why a sync is not carried out any more: whoever asked for it knows nothing of the commits that came since.
 
-        One that its cluster was told of and can be reached for may be amid its waves or hooks, and has until its day
-        is over, as an override has.
+        One that its cluster was told of, or that goes on there as far as its unit says, may be amid its waves or hooks,
+        and has until its day is over, as an override has; not where the cluster has been lost for as long as that hour.
         """
-        report = self.view.clusters.get(unit.cluster)
+        now, report = self.wall(), self.view.units.get(unit)
         told = any(request.operation == row.id for request in self.board.standing.requests)
-        is_begun = told and report is not None and report.reachable
-        limit = OVERRIDE_SECONDS if is_begun else SYNC_SECONDS
-        if self.wall() - row.requested_at < limit:
+        goes_on = report is not None and report.reason in ("HookRuns", "WaveWaits")
+        is_lost = now - self.view.seen_at(unit.cluster) >= SYNC_SECONDS
+        limit = OVERRIDE_SECONDS if (told or goes_on) and not is_lost else SYNC_SECONDS
+        if now - row.requested_at < limit:
             return ""
-        why = "" if is_begun else f": cluster {unit.cluster} could not be told in that time"
+        why = f": cluster {unit.cluster} could not be told in that time" if is_lost else ""
         return (
             f"it had no effect within {limit / 3600:.0f} h{why}; ask anew for what is the newest now: fleet sync {unit}"
         )

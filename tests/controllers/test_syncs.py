@@ -9,22 +9,23 @@ from controllers.rig import Brain
 from hubworld import cluster_file, config_map, overlay
 
 from fleet.controllers.orders import SYNC_SECONDS
-from fleet.core.ids import ClusterName
+from fleet.core.ids import ClusterName, UnitName
 from fleet.core.overrides import OVERRIDE_SECONDS
+from fleet.core.status import UnitReport
 from fleet.ports.state import OperationRow
 
-EU_9 = ClusterName("eu-9")
+EU_9, WEB = ClusterName("eu-9"), UnitName.parse("web@eu-9")
 
 
 def web(value: str) -> dict[str, str]:
     return overlay("overlays/web", {"web": config_map("web", value)}, sync="{mode: manual}")
 
 
-async def lose(brain: Brain) -> None:
-    """The cluster cannot be reached any more."""
+async def report(brain: Brain, *units: UnitReport, reachable: bool = True) -> None:
+    """The cluster is seen now, or it is said that it cannot be reached."""
     worker, known = brain.workers[EU_9], brain.view.clusters[EU_9]
     worker.sequence += 1
-    await brain.intake.send(replace(known, sequence=worker.sequence, at=brain.wall(), reachable=False))
+    await brain.intake.send(replace(known, sequence=worker.sequence, at=brain.wall(), reachable=reachable, units=units))
 
 
 async def ask(brain: Brain) -> None:
@@ -48,7 +49,7 @@ async def outcome(brain: Brain) -> tuple[str, str]:
 async def asked(brain: Brain) -> Brain:
     """eu-9 holds web 1 and cannot be reached; web 2 is to come there by a sync."""
     await brain.commit({"clusters/eu-9.yaml": cluster_file("eu-9"), **web("1")})
-    await lose(brain)
+    await report(brain, reachable=False)
     brain.repo.commit(web("2"))
     await ask(brain)
     assert is_told(brain)
@@ -76,12 +77,12 @@ async def test_a_cluster_that_is_back_within_minutes_carries_the_sync_out(asked:
 
 
 async def test_a_sync_that_goes_on_in_its_cluster_is_not_cut_off_before_its_day_is_over(asked: Brain) -> None:
-    known = asked.view.clusters[EU_9]
-    await asked.intake.send(replace(known, sequence=known.sequence + 1, at=asked.wall(), reachable=True))
     asked.wall.now += 2 * SYNC_SECONDS
+    await report(asked)
     await asked.orders.look()
     assert is_told(asked)
     asked.wall.now += OVERRIDE_SECONDS
+    await report(asked)
     await asked.orders.look()
     assert (await outcome(asked))[0] == "refused"
     assert "within 24 h; ask anew" in (await outcome(asked))[1]
@@ -92,8 +93,7 @@ async def test_a_sync_that_goes_on_in_its_cluster_is_not_cut_off_before_its_day_
 async def test_a_hub_that_was_away_for_long_carries_no_sync_out_that_waited(
     asked: Brain, seconds: float, word: str
 ) -> None:
-    known = asked.view.clusters[EU_9]
-    await asked.intake.send(replace(known, sequence=known.sequence + 1, at=asked.wall(), reachable=True))
+    await report(asked)
     asked.wall.now += seconds
     again = await asked.restart()
     again.repo.commit(web("3"))
@@ -101,4 +101,37 @@ async def test_a_hub_that_was_away_for_long_carries_no_sync_out_that_waited(
     await again.orders.look()
     assert (await outcome(again))[0] == word
     assert is_told(again) is not bool(word)
+    await again.close()
+
+
+async def test_a_moment_without_its_cluster_does_not_cut_a_sync_off(asked: Brain) -> None:
+    asked.wall.now += SYNC_SECONDS
+    await report(asked)
+    asked.wall.now += 100
+    await report(asked, reachable=False)
+    await asked.orders.look()
+    assert is_told(asked)
+    asked.wall.now += SYNC_SECONDS
+    await asked.orders.look()
+    assert "within 1 h: cluster eu-9 could not be told" in (await outcome(asked))[1]
+
+
+@pytest.mark.parametrize(
+    ("reason", "away", "word"),
+    [("HookRuns", 5.0, ""), ("WaveWaits", 5.0, ""), ("", 5.0, "refused"), ("HookRuns", SYNC_SECONDS, "refused")],
+)
+async def test_a_short_restart_does_not_cut_off_a_sync_that_its_cluster_is_working_on(
+    asked: Brain, reason: str, away: float, word: str
+) -> None:
+    asked.wall.now += SYNC_SECONDS + 100
+    await report(asked, replace(asked.view.units[WEB], reason=reason))
+    await asked.orders.look()
+    assert is_told(asked)
+    asked.wall.now += away
+    again = await asked.restart()
+    await again.commits.fetch_once()
+    await again.orders.look()
+    assert (await outcome(again))[0] == word
+    assert is_told(again) is not bool(word)
+    assert ("could not be told" in (await outcome(again))[1]) == (away >= SYNC_SECONDS)
     await again.close()
