@@ -9,7 +9,10 @@ from fleet.ports.state import OperationRow, State
 
 
 async def end(state: State, row: OperationRow, outcome: str, message: str, at: float) -> None:
-    """End an operation that is open; the last word on it is written down before that (V5)."""
+    """End an operation, if it is open still; the last word on it is written down before that (V5)."""
+    known = await state.operation(row.id)
+    if known is None or known.outcome:
+        return
     if (word := last_word_of(row, outcome, message, at)) is not None:
         await state.write(word)
     await state.end_operation(row.id, outcome, message, at)
