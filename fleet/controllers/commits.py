@@ -86,14 +86,14 @@ class Commits:
         self._uncompared: Fleet | None = None  # the commit in force, where its plan could not be computed
 
     async def run(self) -> None:
-        """Until cancelled: take over the last commit in force, then fetch again and again.
+        """Until cancelled: take over the last commit in force, however often it takes, and fetch again and again.
 
         May be called again after an error: what was begun is finished then.
         """
-        if self._loaded is None:
-            await self.resume()
         while True:
             self._bells.fetch.clear()
+            if self._loaded is None:
+                await self.resume()
             await self.fetch_once()
             pause = self._poll_seconds * random.uniform(0.8, 1.2)
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.errors import FetchFailed, HistoryRewritten, StateNotWritable
+from fleet.ports.source import Fetched
 from fleet.ports.state import RECOVERED
 from fleet.source.snapshot import GitSnapshot
 
@@ -136,6 +138,37 @@ async def test_a_commit_that_cannot_be_read_is_shown_and_read_again_with_the_nex
     await brain.commits.fetch_once()
     assert (brain.view.head.commit, brain.view.head.error) == (brain.repo.head(), None)
     assert brain.desired("web@eu-1").commit == brain.repo.head()
+
+
+async def test_a_commit_in_force_that_could_not_be_read_is_read_again_though_git_does_not_answer(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await brain.commit(small())
+    again = await brain.restart()
+    in_force: list[str | None] = []
+    is_over, read_many = asyncio.Event(), GitSnapshot.read_many
+
+    def fails_once(*given: Any) -> Mapping[str, bytes]:
+        monkeypatch.setattr(GitSnapshot, "read_many", read_many)
+        raise FetchFailed("the mirror of the fleet repo cannot be read", why="an object is missing")
+
+    async def no_answer() -> Fetched:
+        in_force.append(again.view.head.commit)
+        again.bells.fetch.set()
+        if len(in_force) == 2:
+            is_over.set()
+        raise FetchFailed("the fleet repo cannot be reached")
+
+    monkeypatch.setattr(GitSnapshot, "read_many", fails_once)
+    monkeypatch.setattr(again.source, "fetch", no_answer)
+    running = asyncio.create_task(again.commits.run(), name="commits")
+    async with asyncio.timeout(60):
+        await is_over.wait()
+    running.cancel()
+    assert not in_force[0]
+    assert in_force[1] == brain.repo.head()
+    assert isinstance(again.desired("web@eu-1").action, Apply)
+    await again.close()
 
 
 async def test_a_build_that_fails_keeps_the_unit_on_its_last_result_and_names_the_file(brain: Brain) -> None:
