@@ -121,11 +121,12 @@ class Books:
         found = {name: refs for name, refs in self.permits.items() if refs}
         found |= {name: refs for name, refs in self.permits_to_come.items() if refs and self.is_shown_only(name)}
         for name, report in self._view.units.items():
-            asked = frozenset(item.ref for hold in report.holds for item in hold.deletions)
+            if not report.holds and report.unjudged is None:
+                continue
+            asked = {item.ref for hold in report.holds for item in hold.deletions}
             if report.unjudged is not None:
                 asked |= {status.ref for status in report.objects}
-            if asked:
-                found[name] = found.get(name, frozenset()) | asked
+            found[name] = found.get(name, frozenset()) | asked
         return found
 
     def units_on(self, clusters: Iterable[ClusterName]) -> set[UnitName]:
