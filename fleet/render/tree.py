@@ -13,7 +13,7 @@ LINK_MODE = "120000"
 SUBMODULE_MODE = "160000"
 PLAIN_MODES = frozenset({"100644", "100755"})
 _LINK_LIMIT = 40
-_TARGET_BYTES = 4096  # of one link: no system follows a longer one
+_TARGET_BYTES = 4095  # of one link: no system follows a longer one
 _UNFOLLOWED = "\0"  # no target begins with it
 _STEP_LIMIT = 1000  # of one path, links included
 
@@ -143,7 +143,7 @@ def _target_of(raw: bytes) -> str:
         target = raw.decode()
     except UnicodeDecodeError:
         target = "\0"
-    if "\0" in target:
+    if not target or "\0" in target:
         return f"{_UNFOLLOWED}leads to no name that can be followed"
     if target.startswith("/"):
         return f"{_UNFOLLOWED}leads to an absolute path"

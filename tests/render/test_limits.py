@@ -157,7 +157,7 @@ async def test_a_name_that_no_system_takes_is_not_tried_again(make_renderer: Cal
     assert renderer.stats.builds == 1
 
 
-@pytest.mark.parametrize("target", ["\udcff", "settings.yaml\0"])
+@pytest.mark.parametrize("target", ["\udcff", "settings.yaml\0", ""])
 @pytest.mark.parametrize("more", ["", "fieldOfTomorrow: x\n"])
 async def test_a_link_to_a_name_that_no_system_takes_is_refused_or_left_out(
     make_renderer: Callable[..., Renderer], tmp_path: Path, target: str, more: str

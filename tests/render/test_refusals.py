@@ -134,7 +134,7 @@ def test_links_in_a_circle_are_refused() -> None:
 def test_links_too_long_to_follow_are_refused() -> None:
     long = error_of(app("resources: [a]\n"), links={"app/a": "./" * 2048 + "b"})
     assert isinstance(long, PathEscapes)
-    assert long.why == "the link app/a has more than 4096 bytes"
+    assert long.why == "the link app/a has more than 4095 bytes"
     many = error_of(app("resources: [a]\n"), links={"app/a": "./" * 600 + "b", "app/b": "./" * 600 + "c"})
     assert isinstance(many, PathEscapes)
     assert "steps" in many.why
