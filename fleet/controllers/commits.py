@@ -135,7 +135,7 @@ class Commits:
                 events = (self._line_of(info),) if is_new else ()
                 is_read = await self._take(fetched if is_new else replace(fetched, changed=None), started, events)
             else:
-                if self._again:
+                if self._again and not self._is_refused:
                     await self._retry(fetched.snapshot)
                 if self._uncompared is not None:
                     await self._compare(self._uncompared, None)
@@ -220,7 +220,6 @@ class Commits:
         self._board.departures.look_again()
         await self._board.publish()
         at = self._wall()
-        self._again.clear()
         await self._render(fetched.snapshot, fleet, todo)
         if follows and changed is not None and previous is not None:
             await self._releases.release(self._made_anew(fetched.snapshot, fleet, previous.fleet, changed, todo))
@@ -272,20 +271,24 @@ class Commits:
         self._again = set()
         todo = {name: self._wanted.of_unit[name] for name in sorted(again) if name in self._wanted.of_unit}
         if fleet is not None:
-            await self._render(snapshot, fleet, todo)
+            try:
+                await self._render(snapshot, fleet, todo)
+            except StateError:
+                self._again |= again
+                raise
             await self._releases.settle()
             await self._convergence.released(fleet.commit)
 
     def _stale(
         self, fleet: Fleet, resolved: frozenset[UnitName], changed: frozenset[str] | None
     ) -> dict[UnitName, RenderRequest]:
-        """Units whose result must be found anew, with what to build for each."""
+        """Units whose result must be found anew, with what to build for each; what broke off before is among them."""
         unused: list[RenderRequest] = []
         for name in [name for name in self._wanted.of_unit if name not in fleet.units] if resolved or changed else []:
             request = self._wanted.drop(name)
             if request is not None:
                 unused.append(request)
-        stale: set[UnitName] = set()
+        stale, self._again = self._again, set()
         for name in resolved:
             unit, result = fleet.units[name], self._books.results.get(name)
             request = request_of(unit)
