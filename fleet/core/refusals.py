@@ -97,6 +97,7 @@ GUARDS: tuple[Guard, ...] = (
         ("what Git still wants goes along", "R9 R10", "prune:Pruner.with_losses", ""),
         ("what is wanted again is on no list", "R9 R10", "prune:Pruner.with_inside", ""),
         ("what is replaced goes as it was judged", "R9 R15", "replace:Replacer._make_room", ""),
+        ("what is replaced is admitted as a new one", "R15", "replace:Replacer._make_room", "AdmissionDenied"),
         ("what is replaced at once counts together", "R9 R15", "replace:Replacer.replace", "prune-budget"),
         ("what is going makes no room for more", "R9", "prune:Pruner.owned", "prune-budget"),
         ("the record is durable before the write", "R12", "stages:Stages.record", ""),

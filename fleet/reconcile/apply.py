@@ -6,6 +6,7 @@ over fields of our own last applied set (R17). A write without an answer is read
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import orjson
@@ -28,6 +29,7 @@ from fleet.errors import (
     IdentityUnreadable,
     KindNotServed,
     NotAllowedForTeam,
+    NotChecked,
     NotFound,
     ObjectForeign,
     ObjectInvalid,
@@ -124,6 +126,19 @@ class Applier:
         site.verify(ref)  # another incarnation than the record's: by a watch that was slow, or an answer that was lost
         body = await self.body(unit, wanted, current, now)
         return await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, dry_run=True)
+
+    async def try_anew(self, unit: UnitState, wanted: Wanted) -> None:
+        """Raise ClusterError where the server would not take the object as a new one; stores nothing.
+
+        Under a name that nobody has, because the object is still there. What its names or addresses alone make invalid
+        says nothing, and no more does what cannot be tried.
+        """
+        served = self.served(wanted)
+        body = await self.body(unit, wanted, None, "", ABSENT_VERSION)
+        name = f"{wanted.ref.name[:50].rstrip('-.')}-{wanted.digest[:6]}"
+        document = {**body.document, "metadata": {**mapping_at(body.document, "metadata"), "name": name}}
+        with contextlib.suppress(ObjectInvalid, Conflict, NotChecked):
+            await self._site.kube.apply(served, wanted.ref.namespace, name, orjson.dumps(document), dry_run=True)
 
     async def is_in_sync(self, unit: UnitState, wanted: Wanted, live: Document) -> bool:
         """Ask the arbiter, and remember an answer of yes. A dry-run stores nothing (design, section 6.3)."""

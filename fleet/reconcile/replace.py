@@ -94,4 +94,5 @@ class Replacer:
             leave = outcome.may()
             return leave.apply and leave.prune  # nothing is deleted by an order that is not the newest
 
+        await self._applier.try_anew(unit, item)  # what admits objects is asked after their fixed fields are compared
         return await self._pruner.delete(unit, ref, f"replaced: {reason}", may, doomed)

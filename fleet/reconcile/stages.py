@@ -243,8 +243,8 @@ class Stages:
 
 
 def _is_replaced(step: Step) -> bool:
-    """Whether an object is made anew where it cannot change; one that is taken over never is."""
-    return step.wanted.source.options.replace and step.cause is not Cause.ADOPTED
+    """Whether an object is made anew where it cannot change; one that is taken over, from whomever, never is."""
+    return step.wanted.source.options.replace and step.cause not in (Cause.ADOPTED, Cause.MOVED)
 
 
 def is_new(unit: UnitState, step: Step) -> bool:

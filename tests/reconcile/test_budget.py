@@ -13,7 +13,8 @@ from testbed.controlplane import ControlPlane
 from fleet.core.documents import text_at
 from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.guard import Approved
-from fleet.errors import ImmutableField
+from fleet.errors import AdmissionDenied, ImmutableField
+from fleet.ports.kube import ServedKind
 from fleet.reconcile.limits import WorkerLimits
 
 KEEP = "test.fleet.internal/keep"
@@ -95,7 +96,7 @@ async def test_what_is_replaced_goes_in_the_state_that_was_judged(
             return getattr(self._kube, name)
 
         async def apply(self, kind: Any, namespace: str, name: str, *rest: Any, **options: Any) -> Any:
-            self._reads = 0
+            self._reads = 0 if name == "x" else self._reads  # what is tried out as a new one bears another name
             return await self._kube.apply(kind, namespace, name, *rest, **options)
 
         async def get(self, kind: Any, namespace: str, name: str, **options: Any) -> Any:
@@ -186,3 +187,35 @@ async def test_a_binding_to_another_role_is_made_anew_where_it_may_be(
             await first.until(lambda: first.object(unit, "RoleBinding", "web").reason == "ImmutableField", "refused")
     found: Any = first.cluster.get("rbac.authorization.k8s.io", "RoleBinding", SHOP, "web")
     assert found["roleRef"]["name"] == ("edit" if asked else "view")
+
+
+class AdmitsNoNew:
+    """A cluster whose policies admit no new RoleBinding: they are asked after fixed fields are compared."""
+
+    def __init__(self, kube: Any) -> None:
+        self._kube = kube
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def apply(self, kind: ServedKind, namespace: str, name: str, body: bytes, **more: Any) -> Any:
+        if kind.kind == "RoleBinding" and await self._kube.get(kind, namespace, name) is None:
+            raise AdmissionDenied(f"RoleBinding {name} is refused", why="policy no-new-bindings")
+        return await self._kube.apply(kind, namespace, name, body, **more)
+
+
+@pytest.mark.parametrize("validate", [Validate.SCHEMA, Validate.SERVER])
+async def test_nothing_is_deleted_to_be_made_anew_that_the_cluster_would_not_admit(
+    first: SimHub, validate: Validate
+) -> None:
+    sync, rest = SyncPolicy(validate=validate), [config_map(name, SHOP) for name in "abc"]
+    unit = first.want("web", [binding("view", replace="enabled"), *rest], sync=sync)
+    async with first.worker():
+        await first.until_well(unit)
+    before: Any = first.cluster.get("rbac.authorization.k8s.io", "RoleBinding", SHOP, "web")
+    first.between = AdmitsNoNew
+    first.want("web", [binding("edit", replace="enabled"), *rest], commit="b", sync=sync)
+    async with first.worker():
+        await first.until(lambda: first.object(unit, "RoleBinding", "web").reason == "AdmissionDenied", "refused")
+    found: Any = first.cluster.get("rbac.authorization.k8s.io", "RoleBinding", SHOP, "web")
+    assert (found["metadata"]["uid"], found["roleRef"]["name"]) == (before["metadata"]["uid"], "view")
