@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Flag, auto
 
 from fleet.core.targets import Holding
 from fleet.inventory.content import LINK, SUBMODULE, NoContent, contents
-from fleet.inventory.files import KUSTOMIZATION_NAMES, OVERLAY_FILE, SUFFIXES, may_hold_clusters
+from fleet.inventory.files import (
+    FLEET_FILE,
+    KUSTOMIZATION_NAMES,
+    OVERLAY_FILE,
+    SUFFIXES,
+    is_cluster_file,
+    may_hold_clusters,
+)
 from fleet.inventory.read import read_cluster_file
 from fleet.inventory.schema import GROUP
 from fleet.ports.source import Snapshot, TreeEntry
 from fleet.values import dataclass
+
+_STEP_LIMIT = 255  # names in the path of a link, with those of all links on its way: more lead nowhere
+# Names that no directory has: what comes after any other dot may be a version, or a region.
+_FILE_NAME = re.compile(
+    r"\..*|.*\.(adoc|cfg|conf|css|html|ini|jpg|js|json|lock|md|pdf|png|properties|py|rst|sh|svg|tf|toml|tpl|txt|ya?ml)",
+    re.IGNORECASE,
+)
 
 
 class Behind(Flag):
@@ -27,11 +41,11 @@ class Behind(Flag):
 
 @dataclass(frozen=True, slots=True)
 class Detour:
-    """A link or submodule that may stand for a directory. directory: where it leads, "" where that is not known."""
+    """A link or submodule that may stand for a directory. directory: where it leads, None where that is not known."""
 
     content: NoContent
     behind: Behind
-    directory: str = ""
+    directory: str | None = None  # "" is the root
 
 
 def detours_of(
@@ -44,18 +58,60 @@ def detours_of(
     found: dict[str, Detour] = {}
     leading: dict[str, list[str]] = {}
     for path in paths:
-        content = _content(snapshot, path, remembered)
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(path), content.target))
-        entry = snapshot.tree.get(target)
-        if content.target and entry is not None and entry.mode not in (LINK, SUBMODULE):
+        end = _end_of(snapshot, path, remembered)
+        if end is not None and end in snapshot.tree:
             continue
-        found[path] = Detour(content, Behind.UNKNOWN)
-        if content.target and entry is None:
-            leading.setdefault(target, []).append(path)
+        found[path] = Detour(_content(snapshot, path, remembered), Behind.UNKNOWN)
+        if end is not None:
+            leading.setdefault(end, []).append(path)
     for target, behind in _behind(snapshot, leading.keys(), holds).items():
         for path in leading[target]:
             found[path] = Detour(found[path].content, behind, target)
     return found
+
+
+def without_strays(snapshot: Snapshot, detours: Mapping[str, Detour], ours: Iterable[str]) -> dict[str, Detour]:
+    """Without links to nowhere that are named like a file and stand where nothing of ours is meant to be, or was."""
+    strays = {
+        path
+        for path, detour in detours.items()
+        if detour.directory is None
+        and snapshot.tree[path].mode == LINK
+        and _FILE_NAME.fullmatch(path.rpartition("/")[2])
+    }
+    for path in ours if strays else ():
+        strays.difference_update([path, *_above(path, strays)])
+    return {path: detour for path, detour in detours.items() if path not in strays}
+
+
+def _end_of(snapshot: Snapshot, path: str, remembered: dict[TreeEntry, NoContent]) -> str | None:
+    """The plain file to which a path leads through all links, or what may be a directory; None where it leads away."""
+    at: list[str] = []
+    todo, steps = path.split("/")[::-1], 0
+    while todo:
+        step = todo.pop()
+        if step in ("", "."):
+            continue
+        steps += 1
+        if steps > _STEP_LIMIT:
+            return None
+        if step == "..":
+            if not at:
+                return None
+            at.pop()
+            continue
+        here = "/".join([*at, step])
+        entry = snapshot.tree.get(here)
+        if entry is None:
+            at.append(step)
+        elif entry.mode == LINK:
+            target = _content(snapshot, here, remembered).target
+            if not target or target.startswith("/"):
+                return None
+            todo.extend(target.split("/")[::-1])
+        else:
+            return None if todo or entry.mode == SUBMODULE else here
+    return "/".join(at)
 
 
 def _content(snapshot: Snapshot, path: str, remembered: dict[TreeEntry, NoContent]) -> NoContent:
@@ -82,44 +138,67 @@ def _behind(snapshot: Snapshot, directories: Iterable[str], holds: Callable[[str
     return found
 
 
-def _above(path: str, wanted: frozenset[str]) -> Iterator[str]:
-    """Those of the wanted directories in which a path lies."""
-    here = path.rpartition("/")[0]
+def _above(path: str, wanted: Collection[str]) -> Iterator[str]:
+    """Those of the wanted directories in which a path lies; "" is the root."""
+    here = path
     while here:
+        here = here.rpartition("/")[0]
         if here in wanted:
             yield here
-        here = here.rpartition("/")[0]
 
 
 def misleading_to_clusters(
-    snapshot: Snapshot, detours: Mapping[str, Detour], clusters_directory: str, remembered: dict[TreeEntry, bool]
+    snapshot: Snapshot,
+    detours: Mapping[str, Detour],
+    clusters_directory: str,
+    links: dict[TreeEntry, NoContent],
+    remembered: dict[TreeEntry, bool],
 ) -> set[str]:
-    """Those that stand for a directory of Clusters. One walk over the tree at most."""
+    """Those that stand for a directory of Clusters. One walk over the tree at most.
+
+    links: what is known of them; remembered: whether a Cluster may be in a file, forgotten when none leads there.
+    """
     found: set[str] = set()
     leading: dict[str, list[str]] = {}
     for path, detour in detours.items():
         if clusters_directory.startswith(path + "/"):
             if Behind.YAML in detour.behind:
                 found.add(path)
-        elif not may_hold_clusters(path, clusters_directory) or f"{detour.directory}/".startswith(clusters_directory):
-            continue  # the last are read where they lie
-        elif detour.directory:
-            leading.setdefault(detour.directory, []).append(path)
-        else:
+        elif not may_hold_clusters(path, clusters_directory):
+            continue
+        elif detour.directory is None:
             found.add(path)
-    for directory in _with_clusters(snapshot, leading.keys(), remembered):
+        else:
+            leading.setdefault(detour.directory, []).append(path)
+    for directory in _with_clusters(snapshot, leading.keys(), clusters_directory, links, remembered):
         found.update(leading[directory])
     return found
 
 
-def _with_clusters(snapshot: Snapshot, directories: Iterable[str], remembered: dict[TreeEntry, bool]) -> set[str]:
-    """Those that hold a Cluster, or what may be one: overlays, and manifests of others, are linked for builds."""
-    wanted, files = frozenset(directories), dict[str, list[str]]()
+def _with_clusters(
+    snapshot: Snapshot,
+    directories: Iterable[str],
+    clusters_directory: str,
+    links: dict[TreeEntry, NoContent],
+    remembered: dict[TreeEntry, bool],
+) -> set[str]:
+    """Those that hold a Cluster which is not read where it lies, or what may be one: overlays, and manifests of
+    others, are linked for builds.
+    """
+    wanted, files = frozenset(directories), dict[str, set[str]]()
     for path in snapshot.tree if wanted else ():
-        if path.endswith(SUFFIXES) and path.rpartition("/")[2] != OVERLAY_FILE and (above := [*_above(path, wanted)]):
-            files[path] = above
-    unread = {entry: path for path in files if (entry := snapshot.tree[path]) not in remembered}
-    for path, content in contents(snapshot, unread.values()):
+        if not path.endswith(SUFFIXES) or path.rpartition("/")[2] == OVERLAY_FILE:
+            continue
+        if above := [*_above(path, wanted)]:
+            end = _end_of(snapshot, path, links) if snapshot.tree[path].mode == LINK else path
+            file = end if end is not None and end in snapshot.tree else path
+            if file != FLEET_FILE and not is_cluster_file(file, clusters_directory):
+                files.setdefault(file, set()).update(above)
+    entries = {snapshot.tree[path]: path for path in files}
+    for gone in remembered.keys() - entries.keys():
+        del remembered[gone]
+    unread = [path for entry, path in entries.items() if entry not in remembered]
+    for path, content in contents(snapshot, unread):
         remembered[snapshot.tree[path]] = _may_hold_clusters(path, content)
     return {directory for path, above in files.items() if remembered[snapshot.tree[path]] for directory in above}
 

@@ -7,7 +7,7 @@ it defines and nothing else (R5).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from fleet.core.fleet import Fleet, Overlay, Problem, Unit, Unknown
 from fleet.core.ids import ClusterName, OverlayName, UnitName
@@ -15,7 +15,7 @@ from fleet.core.targets import Holding
 from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
 from fleet.inventory.content import NoContent, contents
 from fleet.inventory.convert import FleetSettings, default_settings
-from fleet.inventory.detours import detours_of, misleading_to_clusters
+from fleet.inventory.detours import detours_of, misleading_to_clusters, without_strays
 from fleet.inventory.files import FLEET_FILE, OVERLAY_FILE, may_hold_clusters
 from fleet.inventory.gate_jobs import job_files, job_problems
 from fleet.inventory.layout import Holdings, Layout
@@ -51,7 +51,7 @@ class _Memo:
     overlay_names: dict[str, OverlayName] = field(default_factory=dict[str, OverlayName])
     holdings: dict[str, tuple[TreeEntry, Holding]] = field(default_factory=dict[str, "tuple[TreeEntry, Holding]"])
     links: dict[TreeEntry, NoContent] = field(default_factory=dict[TreeEntry, NoContent])  # of this commit alone
-    # Of files behind links below clusters/, whether a Cluster may be in them.
+    # Of files behind links below clusters/, of this commit alone: whether a Cluster may be in them.
     linked: dict[TreeEntry, bool] = field(default_factory=dict[TreeEntry, bool])
     misleading: tuple[Problem, ...] = ()  # links in the place of directories of many
     layout: Layout | None = None  # None: the next load must walk the tree
@@ -97,7 +97,7 @@ class _Loading:
             overlay_names=self.old.overlay_names,
             holdings=self.old.holdings,
             links=self.old.links,
-            linked=self.old.linked,
+            linked=dict(self.old.linked),
         )
         self.holdings = Holdings(snapshot, self.new.holdings)
 
@@ -137,6 +137,7 @@ class _Loading:
         unknown = Unknown(everything=result.problems[0])
         # What changed while nothing could be read is not known to the next load: it walks the tree.
         self.new.shelf, self.new.settings = self.old.shelf, self.old.settings
+        self.new.misleading = self.old.misleading
         fleet = Fleet(self.snapshot.revision, name=name, unknown=unknown, problems=result.problems)
         return Loaded(fleet, result.skipped, self.new)
 
@@ -167,12 +168,15 @@ class _Loading:
 
         self.holdings.links = layout.links
         near = [path for path in sorted(layout.links) if is_near(path)]
-        known = {entry: self.old.links[entry] for path in near if (entry := self.snapshot.tree[path]) in self.old.links}
+        entries = {self.snapshot.tree[path] for path in layout.links}
+        known = {entry: content for entry, content in self.old.links.items() if entry in entries}
         self.new.links = known
         detours = detours_of(self.snapshot, near, self.holdings.of, known)
+        detours = without_strays(self.snapshot, detours, self._ours(layout, settings))
         touched = layout.take(detours)
         found: list[Problem | None] = []
-        to_clusters = misleading_to_clusters(self.snapshot, detours, settings.clusters_directory, self.new.linked)
+        directory = settings.clusters_directory
+        to_clusters = misleading_to_clusters(self.snapshot, detours, directory, known, self.new.linked)
         for path, detour in detours.items():
             if path in to_clusters:
                 found.append(read_cluster_file(path, detour.content).nameless)
@@ -180,6 +184,15 @@ class _Loading:
                 found.append(read_overlay_file(path, detour.content).problem)
         self.new.misleading = tuple(problem for problem in found if problem is not None)
         return touched
+
+    def _ours(self, layout: Layout, settings: FleetSettings) -> Iterator[str]:
+        """Where fleet.yaml, or what is known of commits before, puts Clusters and overlays."""
+        yield settings.clusters_directory
+        yield from (source.glob for source in layout.sources)
+        yield from self.old.shelf.files
+        yield from tuple(self.old.overlay_names)  # other loads may add to both
+        yield from tuple(self.old.holdings)
+        yield from (problem.origin.path for problem in self.old.misleading)
 
     def _entries(self, settings: FleetSettings, touched: set[str] | None) -> set[str] | None:
         """Read overlay.yaml of what changed; return the keys of entries that are new, gone or different."""

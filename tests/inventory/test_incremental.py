@@ -45,12 +45,14 @@ FILES: dict[str, list[Content | None]] = {
     "overlays/logs/overlay.yaml": [None, overlay("{dependsOn: [web]}"), overlay("{}", name="web")],
     "components/a/kustomization.yaml": [None, COMPONENT, KUSTOMIZATION],
     "scope/kustomization.yaml": [None, KUSTOMIZATION],
-    "linked": [None, Link("scope"), Link("nowhere")],
+    "linked": [None, Link("scope"), Link("nowhere"), Link("overlays/edge")],
     "overlays/web/dev": [None, Link("prod"), Link("../../README.md"), Submodule()],
     "overlays/edge": [None, Link("../apps/edge"), Link("../apps"), Link("../README.md"), Submodule()],
     "apps/edge/kustomization.yaml": [None, KUSTOMIZATION, COMPONENT],
     "apps/edge/overlay.yaml": [None, overlay("clusters: [{all: true}]")],
-    "clusters/more": [None, Link("../shared"), Link("../README.md")],
+    "clusters/more": [None, Link("../shared"), Link("../README.md"), Link("../linked"), Link("..")],
+    "clusters/more.md": [None, Link("../shared"), Link("../linked"), Link("../nowhere")],
+    "shared/link.yaml": [None, Link("eu-7.yaml"), Link("nowhere")],
     "shared/eu-7.yaml": [None, cluster("eu-7"), "kind: Other", "kind: Other  # of fleet.internal"],
     "README.md": [None, "x", "y"],
 }
@@ -127,3 +129,7 @@ def test_files_behind_many_links_are_judged_once() -> None:
     assert snapshot.reads == ["apps/a3/cm.yaml"]
     assert {problem.origin.path for problem in told.fleet.problems} == links.keys()
     assert told.fleet.unknown.unnamed
+    snapshot = MemorySnapshot(files | links)
+    again = load_fleet(snapshot, told, frozenset({"README.md", "apps/a3/cm.yaml"}))
+    assert snapshot.reads == ["apps/a3/cm.yaml"]  # what is in no commit any more is not kept
+    assert again.fleet == before.fleet

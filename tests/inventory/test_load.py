@@ -242,6 +242,102 @@ def test_a_link_at_the_path_of_a_unit_is_no_reason_to_take_another_path() -> Non
         )
 
 
+HARMLESS: dict[str, dict[str, Content]] = {
+    "a plain file behind two links, below clusters/": {
+        "clusters/README.md": Link("../R"),
+        "R": Link("docs/v1/README.md"),
+    },
+    "a plain file behind two links, below overlays/": {
+        "overlays/README.md": Link("../R"),
+        "R": Link("docs/v1/README.md"),
+    },
+    "a plain file, without an extension": {"clusters/LICENSE": Link("../docs/latest/README.md")},
+    "a plain file through a link": {"clusters/README.md": Link("../docs/latest/README.md")},
+    "a file out of the commit": {"overlays/.envrc": Link("../../.envrc")},
+    "a file of the system": {"clusters/notes.txt": Link("/srv/notes.txt")},
+    "a file that is not there": {"clusters/README.md": Link("../nowhere")},
+    "a file of a submodule": {"clusters/README.md": Link("../vendor/README.md"), "vendor": Submodule()},
+    "a link in circles": {"clusters/README.md": Link("README.md")},
+    "the root": {"clusters/eu-1/repo": Link("../..")},
+    "an overlay with a link to a manifest": {"clusters/eu-1/web": Link("../../overlays/web")},
+    "an overlay through a link": {"clusters/eu-1/web": Link("../../current/web"), "current": Link("overlays")},
+    "the Clusters themselves, through a link": {"clusters/again": Link("../all"), "all": Link("clusters")},
+    "a directory with a link to a Cluster": {
+        "clusters/more": Link("../more"),
+        "more/a.yaml": Link("../clusters/eu-1.yaml"),
+    },
+}
+
+
+@pytest.mark.parametrize("what", HARMLESS)
+def test_links_to_what_defines_nothing_are_no_problem_however_they_lead_there(what: str) -> None:
+    files: dict[str, Content] = {**small_repo(), "fleet.yaml": fleet()}
+    files |= {"docs/v1/README.md": "words", "docs/latest": Link("v1")}
+    files |= {"overlays/web/c.yaml": Link("../../shared/c.yaml"), "shared/c.yaml": "kind: ConfigMap\n"}
+    before = load(files)
+    for previous in (None, before):
+        loaded = load(files | HARMLESS[what], previous)
+        assert not said(loaded)
+        assert not loaded.fleet.unknown.unnamed
+        assert units_of(loaded) == units_of(load(small_repo()))
+
+
+@pytest.mark.parametrize(
+    ("path", "left"),
+    [
+        ("clusters/eu.md", {"clusters/eu.md": Link("../nowhere")}),
+        ("clusters/eu.md", {"clusters/eu.md": Link("../a"), "a": Link("b"), "b": Link("/srv/eu")}),
+        ("clusters/eu.md", {"clusters/eu.md": Link("../a"), "a": Link("shared"), "shared/x.yaml": cluster("eu-9")}),
+        (
+            "clusters/eu.md",
+            {
+                "clusters/eu.md": Link("../a"),
+                "a/x.yaml": Link("../shared/x.yaml"),
+                "shared/x.yaml": cluster("eu-9"),
+            },
+        ),
+        ("overlays/shop.md", {"overlays/shop.md": Link("../nowhere")}),
+        (
+            "overlays/shop.md",
+            {"overlays/shop.md": Link("../a"), "a": Link("apps"), "apps/kustomization.yaml": KUSTOMIZATION},
+        ),
+        ("overlays/app/eu.md", {"overlays/app/eu.md": Link("../../nowhere")}),
+        ("overlays/far.md", {"overlays/far.md": Link("../nowhere")}),
+    ],
+)
+def test_a_directory_of_ours_with_the_name_of_a_file_that_became_a_link_lets_nothing_go(
+    path: str, left: dict[str, Content]
+) -> None:
+    files: dict[str, Content] = {**small_repo(), "fleet.yaml": fleet()}
+    files["clusters/eu.md/eu-9.yaml"] = cluster("eu-9", "overlays: [shop.md, app]")
+    files["overlays/shop.md/kustomization.yaml"] = KUSTOMIZATION
+    files["overlays/app/eu.md/kustomization.yaml"] = KUSTOMIZATION
+    files["overlays/far.md/overlay.yaml"] = overlay("clusters: [{all: true, path: ../web}]")
+    before = load(files)
+    after: dict[str, Content] = {each: text for each, text in files.items() if not each.startswith(f"{path}/")} | left
+    loaded = load(after, before)
+    for _ in range(2):
+        unknown = loaded.fleet.unknown
+        assert all(name in loaded.fleet.units or unknown.covers(name) for name in before.fleet.units)
+        assert all(name in loaded.fleet.clusters or unknown.covers_cluster(name) for name in before.fleet.clusters)
+        assert before.fleet.overlays.keys() <= loaded.fleet.overlays.keys() | unknown.overlays.keys()
+        loaded = load(after, load(after | {"fleet.yaml": "a: [\n"}, load(after, loaded)))
+
+
+def test_a_link_to_nowhere_with_another_dot_in_its_name_may_have_been_a_directory() -> None:
+    for path in ("clusters/eu.west", "overlays/shop.v2"):
+        loaded = load(small_repo() | {path: Link("../nowhere")})
+        assert [(p.reason, p.origin.path) for p in loaded.fleet.problems] == [("FileInvalid", path)]
+        assert loaded.fleet.unknown.unnamed
+
+
+def test_a_link_in_the_place_that_fleet_yaml_names_is_told_whatever_its_name() -> None:
+    for spec, path in (("clusters: our.md", "our.md"), ("overlays: [{dirs: apps.md/*}]", "apps.md")):
+        loaded = load({"fleet.yaml": fleet(spec), path: Link("nowhere")})
+        assert [(p.reason, p.origin.path) for p in loaded.fleet.problems] == [("FileInvalid", path)]
+        assert loaded.fleet.unknown.unnamed
+
+
 def test_links_to_what_is_read_where_it_lies_or_defines_nothing_are_no_problem() -> None:
     files: dict[str, Content] = {**small_repo(), "apps/web/kustomization.yaml": COMPONENT, "lib/x/readme.md": "words"}
     files["fleet.yaml"] = fleet("overlays: [{dirs: overlays/*}, {dirs: more/*}]")
