@@ -260,7 +260,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a result of other files", "R6", "inputs:Closure.renewed", ""),
         ("an absolute path", "R27", "tree:CommitTree.resolve", "PathEscapes"),
         ("a path or link out of the commit", "R27", "tree:CommitTree._walk", "PathEscapes"),
-        ("a link to an absolute path", "R27", "tree:CommitTree._target", "PathEscapes"),
+        ("a link to an absolute path", "R27", "tree:_target_of", "PathEscapes"),
         ("links without end", "R27 R28", "tree:CommitTree._target", "PathEscapes"),
         ("a file from the network", "R27", "remote:is_remote_file", "RemoteBaseRefused"),
         ("a base from the network", "R27", "remote:is_repository", "RemoteBaseRefused"),
