@@ -13,8 +13,7 @@ from testbed.controlplane import ControlPlane
 from fleet.core.documents import text_at
 from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.guard import Approved
-from fleet.errors import AdmissionDenied, ImmutableField
-from fleet.ports.kube import ServedKind
+from fleet.errors import ImmutableField
 from fleet.reconcile.limits import WorkerLimits
 
 KEEP = "test.fleet.internal/keep"
@@ -187,35 +186,3 @@ async def test_a_binding_to_another_role_is_made_anew_where_it_may_be(
             await first.until(lambda: first.object(unit, "RoleBinding", "web").reason == "ImmutableField", "refused")
     found: Any = first.cluster.get("rbac.authorization.k8s.io", "RoleBinding", SHOP, "web")
     assert found["roleRef"]["name"] == ("edit" if asked else "view")
-
-
-class AdmitsNoNew:
-    """A cluster whose policies admit no new RoleBinding: they are asked after fixed fields are compared."""
-
-    def __init__(self, kube: Any) -> None:
-        self._kube = kube
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._kube, name)
-
-    async def apply(self, kind: ServedKind, namespace: str, name: str, body: bytes, **more: Any) -> Any:
-        if kind.kind == "RoleBinding" and await self._kube.get(kind, namespace, name) is None:
-            raise AdmissionDenied(f"RoleBinding {name} is refused", why="policy no-new-bindings")
-        return await self._kube.apply(kind, namespace, name, body, **more)
-
-
-@pytest.mark.parametrize("validate", [Validate.SCHEMA, Validate.SERVER])
-async def test_nothing_is_deleted_to_be_made_anew_that_the_cluster_would_not_admit(
-    first: SimHub, validate: Validate
-) -> None:
-    sync, rest = SyncPolicy(validate=validate), [config_map(name, SHOP) for name in "abc"]
-    unit = first.want("web", [binding("view", replace="enabled"), *rest], sync=sync)
-    async with first.worker():
-        await first.until_well(unit)
-    before: Any = first.cluster.get("rbac.authorization.k8s.io", "RoleBinding", SHOP, "web")
-    first.between = AdmitsNoNew
-    first.want("web", [binding("edit", replace="enabled"), *rest], commit="b", sync=sync)
-    async with first.worker():
-        await first.until(lambda: first.object(unit, "RoleBinding", "web").reason == "AdmissionDenied", "refused")
-    found: Any = first.cluster.get("rbac.authorization.k8s.io", "RoleBinding", SHOP, "web")
-    assert (found["metadata"]["uid"], found["roleRef"]["name"]) == (before["metadata"]["uid"], "view")
