@@ -8,14 +8,14 @@ from fleet.core.wipe import WIPE
 from fleet.ports.state import OperationRow, State
 
 
-async def end(state: State, row: OperationRow, outcome: str, message: str, at: float) -> None:
+async def end(state: State, operation: str, outcome: str, message: str, at: float) -> None:
     """End an operation, if it is open still; the last word on it is written down before that (V5)."""
-    known = await state.operation(row.id)
-    if known is None or known.outcome:
+    row = await state.operation(operation)
+    if row is None or row.outcome:
         return
     if (word := last_word_of(row, outcome, message, at)) is not None:
         await state.write(word)
-    await state.end_operation(row.id, outcome, message, at)
+    await state.end_operation(operation, outcome, message, at)
 
 
 def last_word_of(row: OperationRow, outcome: str, message: str, at: float) -> AuditEntry | None:

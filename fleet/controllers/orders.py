@@ -123,21 +123,21 @@ class Orders:
         if fleet is None or row.requested_at > self.view.head.tried_at:
             return None  # a sync fetches first; the fetch rings when it is over
         if unit is None or unit not in fleet.units:
-            await end(self.state, row, "refused", f"there is no unit {row.target}", self.wall())
+            await end(self.state, row.id, "refused", f"there is no unit {row.target}", self.wall())
             return None
         if row.override:
             found = override_of(row, every, unit, fleet, self.board, self.view.passages, self.wall())
             if found.way is Way.REFUSED:
-                await end(self.state, row, "refused", found.why, self.wall())
+                await end(self.state, row.id, "refused", found.why, self.wall())
             # What waits for its step is released by the loop of rollouts, which rings when it did.
             return SyncRequest(row.id, unit, override=True) if found.way is Way.SYNC else None
         if self.board.books.waits(unit):
             link = self.view.waits.get(unit)
             chain = f"{link.state.value}: {link.reason}" if link is not None else "waits: for its step of the rollout"
-            await end(self.state, row, "refused", chain, self.wall())
+            await end(self.state, row.id, "refused", chain, self.wall())
             return None
         if refused := self._lapsed(row, unit):
-            await end(self.state, row, "refused", refused, self.wall())
+            await end(self.state, row.id, "refused", refused, self.wall())
             return None
         return SyncRequest(row.id, unit)
 

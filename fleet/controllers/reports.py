@@ -61,10 +61,8 @@ class Intake:
                 self._bells.orders.set()
             else:
                 await self._convergence.heard(unit)
-        for ended in report.operations:
-            row = await self._state.operation(ended.operation)
-            if row is not None and not row.outcome:  # a worker says it again until it is heard
-                await end(self._state, row, ended.outcome, ended.message, report.at)
+        for ended in report.operations:  # a worker says it again until it is heard
+            await end(self._state, ended.operation, ended.outcome, ended.message, report.at)
         holding = {unit.unit for unit in report.units if unit.holds}
         reported = {unit.unit for unit in report.units}
         wiped = any(leave.wipe for unit, leave in self._board.roster.leaving.units.items() if unit in reported)

@@ -33,12 +33,12 @@ class Wipes:
             unit = UnitName.parse(row.target)
             leave = leaving.get(unit)
             if leave is None or row.idempotency_key != key_of(unit, leave.commit):
-                await end(self.state, row, "refused", self._why_void(unit), self.wall())
+                await end(self.state, row.id, "refused", self._why_void(unit), self.wall())
             elif leave.wiped or self._is_over(unit, leave):
                 message = words_of(self.view.units.get(unit))
-                await end(self.state, row, "done", message, self.wall())
+                await end(self.state, row.id, "done", message, self.wall())
             elif not leave.wipe and self._is_observed(unit):
-                await end(self.state, row, "refused", "mode observe: nothing is written there", self.wall())
+                await end(self.state, row.id, "refused", "mode observe: nothing is written there", self.wall())
             else:
                 asked.setdefault(unit, f"{row.id} by {row.actor}")
         over = {unit for unit, leave in leaving.items() if self._is_over(unit, leave)}

@@ -34,9 +34,8 @@ class AuditEntry:
     uid: str = ""  # before the action
     commit: str = ""
     reason: str = ""
-    outcome: str = (
-        ""  # "" or "asked" before the action, then "done", "gone", "refused", "failed: <class>", "unknown: <class>"
-    )
+    # "" or "asked" before the action, then "done", "gone", "refused", "failed: <class>", "unknown: <class>".
+    outcome: str = ""
     uid_after: str = ""  # of what stands under that name after it: "" is nothing
     approver: str = ""  # who approved the hold that listed this object; filled in by the store
 
