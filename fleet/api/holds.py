@@ -14,7 +14,7 @@ from fleet.core.audit import AuditEntry, hold_text
 from fleet.core.ids import ClusterName, Digest
 from fleet.core.status import Event, EventKind
 from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid
-from fleet.ports.state import HoldRow
+from fleet.ports.state import OPEN, HoldRow
 
 _SHOWN_CLUSTERS = 3
 
@@ -66,7 +66,7 @@ def hold_out(row: HoldRow) -> HoldOut:
 
 async def _list(call: Call) -> HoldList:
     query = call.query(OpenQuery)
-    rows = await call.parts.state.holds(open_only=query.open_only)
+    rows = await call.parts.state.holds(decisions=OPEN if query.open_only else None)
     page, following = page_of(sorted(rows, key=lambda row: not row.is_open), query)
     return HoldList(items=[hold_out(row) for row in page], total=len(rows), continue_=following)
 

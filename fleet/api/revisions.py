@@ -17,7 +17,7 @@ from fleet.core.results import RenderProblem
 from fleet.core.status import Health, Sync
 from fleet.core.summaries import cluster_summary, units_by_cluster
 from fleet.core.view import View
-from fleet.ports.state import HoldRow
+from fleet.ports.state import OPEN, HoldRow
 from fleet.telemetry import trace_of
 
 
@@ -65,7 +65,7 @@ async def _status(call: Call) -> StatusOut:
     summary = fold_fleet(clusters, head=view.head.commit, environments=environments, branch=view.head.branch)
     lines = [
         *_of_clusters(view, summary.clusters, now),
-        *_of_holds(await call.parts.state.holds(open_only=True), now),
+        *_of_holds(await call.parts.state.holds(decisions=OPEN), now),
         *_of_overdue(view, await call.parts.state.suspensions(), now),
         *_of_git(view, now),
         *_of_renewals(view, now),

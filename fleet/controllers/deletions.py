@@ -343,9 +343,10 @@ class Deletions:
         if not any(note.refs & among for note in held.values()):
             return NOTHING
         decisions: dict[tuple[UnitName, ObjectRef], str] = {}
-        rows = [row for row in await self._state.holds() if row.overlay == overlay]
+        decided = await self._state.holds(decisions={"approved", "rejected"})
+        rows = [row for row in decided if row.overlay == overlay]
         for row in sorted(rows, key=lambda row: row.decided_at):
-            for request in row.requests if row.decision in ("approved", "rejected") else ():
+            for request in row.requests:
                 note = held.get(request.unit)
                 if note is not None and row.decided_at >= note.at:
                     listed = (item.ref for item in request.deletions)

@@ -27,7 +27,7 @@ from fleet.core.release import is_part_of, list_digest_of
 from fleet.core.rollout import SyncRequest
 from fleet.core.status import HoldRequest
 from fleet.core.view import View
-from fleet.ports.state import BELIEVED, RECOVERED, Bells, HoldRow, OperationRow, State
+from fleet.ports.state import BELIEVED, OPEN, RECOVERED, Bells, HoldRow, OperationRow, State
 from fleet.values import dataclass
 
 LOOK_SECONDS = 120.0  # without a ring, which each fetch gives: only holds that expire, and those live for days
@@ -80,7 +80,7 @@ class Orders:
             recovered,
         )
         if self.board.deletions.are_on_their_way:
-            rejected = (row for row in await self.state.holds() if row.decision == "rejected")
+            rejected = await self.state.holds(decisions={"rejected"})
             await self.releases.reject({row.id: OverlayName(row.overlay) for row in rejected})
         for cluster, identity in (await self.state.identities()).items():
             self.claims.record(ClusterName(cluster), Identity(identity))
@@ -164,7 +164,7 @@ class Orders:
         now = self.wall()
         wanted = self._requests_by_hold()
         unjudged = {name: report.unjudged for name, report in self.view.units.items() if report.unjudged is not None}
-        known = await self.state.holds(open_only=not unjudged)
+        known = await self.state.holds(decisions={*OPEN, "rejected"} if unjudged else OPEN)
         add_unjudged(wanted, unjudged, known, now)
         holds = tuple(row for row in known if row.is_open)
         settled = True
@@ -192,9 +192,9 @@ class Orders:
                 )
             )
         if wanted or not settled:
-            holds = await self.state.holds(open_only=True)
+            holds = await self.state.holds(decisions=OPEN)
         if self.plans is not None and await self.plans.decide(holds):
-            holds = await self.state.holds(open_only=True)
+            holds = await self.state.holds(decisions=OPEN)
         telemetry.HOLDS.set(sum(1 for row in holds if not row.decision))
         return holds
 

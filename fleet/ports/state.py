@@ -47,6 +47,9 @@ class OperationRow:
     override: bool = False
 
 
+OPEN = frozenset({"", "approved"})  # decisions of a hold that still stands before something
+
+
 @dataclass(frozen=True, slots=True)
 class HoldRow:
     """One hold per overlay and commit, its exact list, and how it ended."""
@@ -66,7 +69,7 @@ class HoldRow:
     @property
     def is_open(self) -> bool:
         """Undecided, or approved and not void."""
-        return self.decision in {"", "approved"}
+        return self.decision in OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +253,8 @@ class State(Audit, Protocol):
         """Approve or reject, once. Raises NotKnown, PreconditionFailed (other list, expired, decided already)."""
         ...
 
-    async def holds(self, *, open_only: bool = False) -> tuple[HoldRow, ...]:
-        """Newest first; `open_only`: undecided or approved, not void."""
+    async def holds(self, *, decisions: Collection[str] | None = None) -> tuple[HoldRow, ...]:
+        """Newest first; decisions: those alone that stand at one of them. Void ones are kept for good: many."""
         ...
 
     async def hold(self, hold: str) -> HoldRow | None:

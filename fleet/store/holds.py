@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -60,11 +61,11 @@ class SqlHolds:
         """Its list is empty."""
         await self._database.write(lambda connection: _update(connection, closed_hold(_one(connection, hold), at)))
 
-    async def all(self, *, open_only: bool) -> tuple[HoldRow, ...]:
+    async def all(self, decisions: Collection[str] | None) -> tuple[HoldRow, ...]:
         """Newest first."""
         query = select(HOLDS).order_by(HOLDS.c.number.desc())
-        if open_only:
-            query = query.where(HOLDS.c.decision.in_(("", "approved")))
+        if decisions is not None:
+            query = query.where(HOLDS.c.decision.in_(sorted(decisions)))
         return await self._database.read(lambda connection: tuple(map(_hold, connection.execute(query))))
 
     async def one(self, hold: str) -> HoldRow | None:

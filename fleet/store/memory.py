@@ -325,9 +325,9 @@ class MemoryState:
             decided_hold(known, list_digest=list_digest, decision=decision, actor=actor, reason=reason, at=at)
         )
 
-    async def holds(self, *, open_only: bool = False) -> tuple[HoldRow, ...]:
+    async def holds(self, *, decisions: Collection[str] | None = None) -> tuple[HoldRow, ...]:
         """Newest first."""
-        return tuple(hold for hold in reversed(self._holds.values()) if hold.is_open or not open_only)
+        return tuple(row for row in reversed(self._holds.values()) if decisions is None or row.decision in decisions)
 
     async def hold(self, hold: str) -> HoldRow | None:
         """One hold."""

@@ -298,9 +298,9 @@ class SqlState:
             hold, list_digest=list_digest, decision=decision, actor=actor, reason=reason, at=at
         )
 
-    async def holds(self, *, open_only: bool = False) -> tuple[HoldRow, ...]:
+    async def holds(self, *, decisions: Collection[str] | None = None) -> tuple[HoldRow, ...]:
         """Newest first."""
-        return await self._holds.all(open_only=open_only)
+        return await self._holds.all(decisions)
 
     async def hold(self, hold: str) -> HoldRow | None:
         """One hold."""

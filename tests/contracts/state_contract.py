@@ -31,7 +31,7 @@ from fleet.core.status import (
 )
 from fleet.errors import NotKnown, PreconditionFailed, RequestInvalid
 from fleet.ports.render import Vault
-from fleet.ports.state import HoldRow, OperationRow, ReleasedBundle, State, TokenRow
+from fleet.ports.state import OPEN, HoldRow, OperationRow, ReleasedBundle, State, TokenRow
 from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
 
 
@@ -468,6 +468,23 @@ class StateContract:
         assert [one.id for one in await state.holds()] == ["h-2", "h-1"]
         assert (await state.hold("h-1"), await state.hold("h-3")) == (again, None)
 
+    async def test_holds_are_found_by_how_they_were_decided(self, state: StateWithVault) -> None:
+        for overlay, decision in (("a", ""), ("b", "approved"), ("c", "rejected"), ("d", "")):
+            row = await state.put_hold(hold(overlay))
+            if decision:
+                await state.decide_hold(
+                    row.id, list_digest=Digest("d1"), decision=decision, actor="jo", reason="", at=11.0
+                )
+        await state.close_hold("h-4", 12.0)
+        for decisions, found in (
+            (OPEN, ["h-2", "h-1"]),
+            ({"rejected"}, ["h-3"]),
+            ({"rejected", "void"}, ["h-4", "h-3"]),
+            ((), []),
+            (None, ["h-4", "h-3", "h-2", "h-1"]),
+        ):
+            assert [row.id for row in await state.holds(decisions=decisions)] == found
+
     async def test_an_approval_survives_asking_again_and_is_void_for_another_list(self, state: StateWithVault) -> None:
         opened = await state.put_hold(hold())
         decided = await state.decide_hold(
@@ -483,7 +500,7 @@ class StateContract:
         assert (same.decision, same.expires_at) == ("approved", 1000.0)
         changed = await state.put_hold(hold(digest="d2", at=30.0, expires=3000.0))
         assert (changed.id, changed.decision, changed.decided_by) == (opened.id, "", "")
-        assert await state.holds(open_only=True) == (changed,)
+        assert await state.holds(decisions=OPEN) == (changed,)
 
     async def test_an_approval_that_expired_asks_anew(self, state: StateWithVault) -> None:
         opened = await state.put_hold(hold())
@@ -519,7 +536,7 @@ class StateContract:
     async def test_a_closed_hold_is_no_longer_open_and_opens_again_when_asked(self, state: StateWithVault) -> None:
         opened = await state.put_hold(hold())
         await state.close_hold(opened.id, 12.0)
-        assert await state.holds(open_only=True) == ()
+        assert await state.holds(decisions=OPEN) == ()
         assert (await state.holds())[0].decision == "void"
         assert (await state.put_hold(hold(at=20.0))).decision == ""
         with pytest.raises(NotKnown):
@@ -529,7 +546,7 @@ class StateContract:
         opened = await state.put_hold(hold())
         await state.decide_hold(opened.id, list_digest=Digest("d1"), decision="rejected", actor="jo", reason="", at=11)
         assert (await state.put_hold(hold(at=20.0))).decision == "rejected"
-        assert await state.holds(open_only=True) == ()
+        assert await state.holds(decisions=OPEN) == ()
 
     # Tokens, credentials, vault
 

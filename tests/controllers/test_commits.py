@@ -21,7 +21,7 @@ from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.errors import FetchFailed, HistoryRewritten, StateNotWritable
 from fleet.ports.source import Fetched
-from fleet.ports.state import RECOVERED
+from fleet.ports.state import OPEN, RECOVERED
 from fleet.source.snapshot import GitSnapshot
 
 BROKEN_OVERLAY = "apiVersion: fleet.internal/v1\nkind: Overlay\nmetadata: {name: edge}\nspec: {clusterz: []}\n"
@@ -282,15 +282,15 @@ async def test_a_sharp_fall_is_held_until_a_person_allows_it_also_over_a_restart
     )
     assert all(isinstance(brain.desired(f"web@{name}").action, Hold) for name in names[2:])
     await brain.orders.look()
-    hold = (await brain.state.holds(open_only=True))[0]
+    hold = (await brain.state.holds(decisions=OPEN))[0]
     assert (hold.overlay, hold.commit, len(hold.requests)) == ("web", fallen, 6)
     later = await brain.commit({"README.md": "words"})
     await brain.orders.look()
-    assert [row.id for row in await brain.state.holds(open_only=True)] == [hold.id]
+    assert [row.id for row in await brain.state.holds(decisions=OPEN)] == [hold.id]
     again = await brain.restart()
     await again.commits.resume()
     await again.orders.look()
-    assert [row.id for row in await again.state.holds(open_only=True)] == [hold.id]
+    assert [row.id for row in await again.state.holds(decisions=OPEN)] == [hold.id]
     await again.state.decide_hold(
         hold.id, list_digest=hold.list_digest, decision="approved", actor="jo", reason="", at=again.wall()
     )
@@ -320,7 +320,7 @@ async def test_the_same_deletion_on_more_than_three_clusters_is_permitted_on_non
     await brain.commit({"overlays/web/kustomization.yaml": kustomization("one.yaml")})
     assert all(brain.desired(f"web@{name}").action.permits == frozenset() for name in CLUSTERS)
     await brain.orders.look()
-    hold = (await brain.state.holds(open_only=True))[0]
+    hold = (await brain.state.holds(decisions=OPEN))[0]
     assert {str(request.unit) for request in hold.requests} == {f"web@{name}" for name in CLUSTERS}
     await brain.state.decide_hold(
         hold.id, list_digest=hold.list_digest, decision="approved", actor="jo", reason="", at=brain.wall()
@@ -328,11 +328,11 @@ async def test_the_same_deletion_on_more_than_three_clusters_is_permitted_on_non
     await brain.orders.look()
     await brain.answer("us-1")
     await brain.orders.look()
-    kept = (await brain.state.holds(open_only=True))[0]
+    kept = (await brain.state.holds(decisions=OPEN))[0]
     assert (kept.id, kept.decision) == (hold.id, "approved")  # carried out in part: still approved for the rest
     await brain.answer()
     await brain.orders.look()
-    assert await brain.state.holds(open_only=True) == ()
+    assert await brain.state.holds(decisions=OPEN) == ()
     assert all(unit.sync is Sync.SYNCED for unit in brain.view.units.values())
 
 
@@ -444,7 +444,7 @@ async def test_a_persons_no_takes_the_same_deletion_back_from_clusters_that_did_
     await brain.commits.fetch_once()
     await brain.answer("a", "b", "c")  # these are away
     await brain.orders.look()
-    (hold,) = await brain.state.holds(open_only=True)
+    (hold,) = await brain.state.holds(decisions=OPEN)
     assert [str(request.unit) for request in hold.requests] == ["web@d"]
     if decision:
         await brain.state.decide_hold(

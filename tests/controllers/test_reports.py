@@ -12,7 +12,7 @@ from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Identity, UnitName
 from fleet.core.status import HoldRequest, Report
 from fleet.errors import StateNotWritable
-from fleet.ports.state import OperationRow
+from fleet.ports.state import OPEN, OperationRow
 
 FILES = {f"clusters/{name}.yaml": cluster_file(name) for name in ("eu-1", "eu-2")} | overlay(
     "overlays/web", {"one": config_map("one", "1")}
@@ -114,7 +114,7 @@ async def test_a_suspension_reaches_its_scope_also_where_the_rest_cannot_be_writ
     assert [each.reason for each in brain.desired("web@eu-1").policy.suspensions] == ["incident"]
     brain.state.put_hold = put_hold
     await brain.orders.look()
-    assert [row.commit for row in await brain.state.holds(open_only=True)] == [unit.commit]
+    assert [row.commit for row in await brain.state.holds(decisions=OPEN)] == [unit.commit]
 
 
 async def test_a_rename_lets_orders_be_read_again_under_the_new_name(brain: Brain) -> None:

@@ -41,6 +41,7 @@ from fleet.core.status import (
     Sync,
     UnitReport,
 )
+from fleet.ports.state import OPEN
 from fleet.render.tools import find_tool
 
 LOOKS = 80  # until nothing moves any more
@@ -259,7 +260,7 @@ class Replay:
             await self.rollouts.look()
             moved = await brain.answer()
             await brain.orders.look()
-            for hold in await brain.state.holds(open_only=True):
+            for hold in await brain.state.holds(decisions=OPEN):
                 if not hold.decision:
                     moved["approved"] = []
                     asked |= {(one.unit.overlay, one.unit.cluster): one.message for one in hold.requests}
