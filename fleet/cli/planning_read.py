@@ -10,14 +10,13 @@ from fleet.core.fleet import Fleet
 from fleet.core.ids import Revision
 from fleet.errors import CommitTooLarge
 from fleet.inventory.files import FLEET_FILE, KUSTOMIZATION_NAMES, OVERLAY_FILE, touches_inventory
-from fleet.ports.source import Snapshot, TreeEntry
+from fleet.ports.source import PLAIN_MODES, Snapshot, TreeEntry
 from fleet.values import dataclass
 
 if TYPE_CHECKING:
     from fleet.cli.kept import Read
 
 _READ_ALWAYS = frozenset({*KUSTOMIZATION_NAMES, OVERLAY_FILE, FLEET_FILE})
-_PLAIN_MODES = frozenset({"100644", "100755"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ def read_both(was: Snapshot, now: Snapshot, kept: Read | None) -> Both:
     """
     files = _differing(was.tree, now.tree)
     leads_elsewhere = any(
-        path in tree and tree[path].mode not in _PLAIN_MODES for tree in (was.tree, now.tree) for path in files
+        path in tree and tree[path].mode not in PLAIN_MODES for tree in (was.tree, now.tree) for path in files
     )
     if kept is not None and not leads_elsewhere and not touches_inventory(files, kept.clusters_directory, kept.asked):
         after = replace(kept.fleet, commit=now.revision)
@@ -75,7 +74,7 @@ class _ReadAhead:
         ahead = {
             entry.oid: path
             for path, entry in snapshot.tree.items()
-            if path.rpartition("/")[2] in _READ_ALWAYS and entry.mode in _PLAIN_MODES and entry.oid not in known
+            if path.rpartition("/")[2] in _READ_ALWAYS and entry.mode in PLAIN_MODES and entry.oid not in known
         }
         try:
             found = snapshot.read_many(list(ahead.values()))

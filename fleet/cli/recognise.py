@@ -17,6 +17,7 @@ from fleet.errors import DocumentInvalid, UsageInvalid
 from fleet.inventory.schema import API_VERSION
 from fleet.inventory.worktree import WorkingTree
 from fleet.inventory.yamlfile import YamlRefused, read_documents
+from fleet.ports.source import LINK_MODE
 from fleet.render.closure import Reader, read_closure
 from fleet.render.kustomization import FILE_NAMES, Role
 from fleet.render.tree import CommitTree, EscapesCommit, What
@@ -209,7 +210,7 @@ def _manifests(tree: WorkingTree) -> tuple[list[Manifest], set[str], list[Doubt]
     known: set[str] = set()
     doubts: list[Doubt] = []
     for path, entry in tree.tree.items():
-        if not path.endswith((".yaml", ".yml")) or entry.mode == "120000":
+        if not path.endswith((".yaml", ".yml")) or entry.mode == LINK_MODE:
             continue
         raw = tree.read(path)
         if not any(mark in raw for mark in _MARKS):

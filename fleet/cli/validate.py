@@ -18,7 +18,7 @@ from fleet.errors import FleetError, UsageInvalid
 from fleet.inventory.load import load_fleet
 from fleet.inventory.resolve import clusters_in_words
 from fleet.inventory.worktree import WorkingTree
-from fleet.ports.source import Snapshot
+from fleet.ports.source import LINK_MODE, Snapshot
 from fleet.render.closure import Reader, read_closure
 from fleet.render.inputs import Closure
 from fleet.render.tools import charts_allowed
@@ -78,7 +78,7 @@ def _report(fleet: Fleet, problems: Sequence[Problem], errors: int, skipped: int
 
 def _lines(tree: Snapshot, path: str) -> list[str]:
     entry = tree.tree.get(path)
-    if entry is None or entry.mode == "120000":
+    if entry is None or entry.mode == LINK_MODE:
         return []
     return tree.read(path).decode(errors="replace").splitlines()
 

@@ -24,9 +24,9 @@ from fleet.core.vendoring import (
     with_copy,
 )
 from fleet.errors import ChartInvalid, FleetError, NotKnown, UsageInvalid
+from fleet.ports.source import LINK_MODE
 
 _HEAD = "# Written by fleet vendor: what was copied into this repo, from where. Checked by fleet vendor --check.\n"
-LINK = "120000"
 
 
 def vendor_base(root: Path, text: str, to: str, out: TextIO) -> int:
@@ -44,7 +44,7 @@ def vendor_base(root: Path, text: str, to: str, out: TextIO) -> int:
         if closure.error is not None:
             raise closure.error
         names = [*closure.files, *closure.links]
-        files = {name: (commit.tree[name].mode == LINK, commit.read(name)) for name in names}
+        files = {name: (commit.tree[name].mode == LINK_MODE, commit.read(name)) for name in names}
     _write_tree(root / target, files)
     copy = Copy(
         "base",

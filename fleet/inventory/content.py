@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fleet.errors import CommitTooLarge
-from fleet.ports.source import Snapshot, TreeEntry
+from fleet.ports.source import LINK_MODE, LONGEST_LINK, SUBMODULE_MODE, Snapshot, TreeEntry
 from fleet.values import dataclass
 
-LINK = "120000"
-SUBMODULE = "160000"
-_LONGEST_TARGET = 4096  # bytes: no system follows a longer one
 _AT_ONCE = 8  # files in memory: each may be as large as Git's reader lets through
 _LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -28,7 +25,7 @@ def contents(snapshot: Snapshot, paths: Iterable[str]) -> Iterator[tuple[str, by
     """Paths that are in the commit, each with its text. Links are not followed: what they name changes by itself."""
     wanted: list[str] = []
     for path in paths:
-        if snapshot.tree[path].mode == SUBMODULE:
+        if snapshot.tree[path].mode == SUBMODULE_MODE:
             yield path, NoContent("it is a submodule", "put its files in its place")
         else:
             wanted.append(path)
@@ -38,11 +35,11 @@ def contents(snapshot: Snapshot, paths: Iterable[str]) -> Iterator[tuple[str, by
 
 
 def _judged(entry: TreeEntry, raw: bytes) -> bytes | NoContent:
-    if entry.mode == LINK:
-        target = raw[:_LONGEST_TARGET].decode(errors="replace")
+    if entry.mode == LINK_MODE:
+        target = raw[:LONGEST_LINK].decode(errors="replace")
         step = "put what it leads to in its place: links are not followed"
         what = f"it is a symbolic link to {target[:200]}"
-        return NoContent(what, step, target if len(raw) <= _LONGEST_TARGET else "")
+        return NoContent(what, step, target if len(raw) <= LONGEST_LINK else "")
     if raw.startswith(_LFS):
         return NoContent("it is a pointer of Git LFS", "keep the file in Git itself: git lfs untrack, then add it anew")
     return raw

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Flag, auto
 
 from fleet.core.targets import Holding
-from fleet.inventory.content import LINK, SUBMODULE, NoContent, contents
+from fleet.inventory.content import NoContent, contents
 from fleet.inventory.files import (
     FLEET_FILE,
     KUSTOMIZATION_NAMES,
@@ -18,7 +18,7 @@ from fleet.inventory.files import (
 )
 from fleet.inventory.read import read_cluster_file
 from fleet.inventory.schema import GROUP
-from fleet.ports.source import Snapshot, TreeEntry
+from fleet.ports.source import LINK_MODE, SUBMODULE_MODE, Snapshot, TreeEntry
 from fleet.values import dataclass
 
 _STEP_LIMIT = 255  # names in the path of a link, with those of all links on its way: more lead nowhere
@@ -76,7 +76,7 @@ def without_strays(snapshot: Snapshot, detours: Mapping[str, Detour], ours: Iter
         path
         for path, detour in detours.items()
         if detour.directory is None
-        and snapshot.tree[path].mode == LINK
+        and snapshot.tree[path].mode == LINK_MODE
         and _FILE_NAME.fullmatch(path.rpartition("/")[2])
     }
     for path in ours if strays else ():
@@ -104,13 +104,13 @@ def _end_of(snapshot: Snapshot, path: str, remembered: dict[TreeEntry, NoContent
         entry = snapshot.tree.get(here)
         if entry is None:
             at.append(step)
-        elif entry.mode == LINK:
+        elif entry.mode == LINK_MODE:
             target = _content(snapshot, here, remembered).target
             if not target or target.startswith("/"):
                 return None
             todo.extend(target.split("/")[::-1])
         else:
-            return None if todo or entry.mode == SUBMODULE else here
+            return None if todo or entry.mode == SUBMODULE_MODE else here
     return "/".join(at)
 
 
@@ -190,7 +190,7 @@ def _with_clusters(
         if not path.endswith(SUFFIXES) or path.rpartition("/")[2] == OVERLAY_FILE:
             continue
         if above := [*_above(path, wanted)]:
-            end = _end_of(snapshot, path, links) if snapshot.tree[path].mode == LINK else path
+            end = _end_of(snapshot, path, links) if snapshot.tree[path].mode == LINK_MODE else path
             file = end if end is not None and end in snapshot.tree else path
             if file != FLEET_FILE and not is_cluster_file(file, clusters_directory):
                 files.setdefault(file, set()).update(above)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from fleet.core.targets import Holding
-from fleet.inventory.content import LINK, SUBMODULE, NoContent, contents
+from fleet.inventory.content import NoContent, contents
 from fleet.inventory.convert import OverlaySource
 from fleet.inventory.detours import Behind, Detour
 from fleet.inventory.files import KUSTOMIZATION_NAMES, OVERLAY_FILE
 from fleet.inventory.yamlfile import YamlRefused, read_documents
-from fleet.ports.source import Snapshot, TreeEntry
+from fleet.ports.source import LINK_MODE, SUBMODULE_MODE, Snapshot, TreeEntry
 from fleet.values import dataclass, field
 
 
@@ -92,7 +92,7 @@ class Layout:
         links: set[str] = set()
         for path, entry in snapshot.tree.items():
             layout.note(path, present=True)
-            if entry.mode in (LINK, SUBMODULE):
+            if entry.mode in (LINK_MODE, SUBMODULE_MODE):
                 links.add(path)
         layout.links = frozenset(links)
         layout.drop_empty(list(layout.directories))
@@ -100,7 +100,7 @@ class Layout:
 
     def carried(self, tree: Mapping[str, TreeEntry], changed: frozenset[str]) -> tuple[Layout, set[str]]:
         """The layout after these paths changed, and the overlay directories that came, went or changed."""
-        links = {path for path in changed if path in tree and tree[path].mode in (LINK, SUBMODULE)}
+        links = {path for path in changed if path in tree and tree[path].mode in (LINK_MODE, SUBMODULE_MODE)}
         others = links | (self.links & changed)
         links = self.links - changed | links if others else self.links
         after = Layout(self.sources, dict(self.directories), links, self.detours, self._matched)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fleet.core.ids import Revision
 from fleet.errors import UsageInvalid
-from fleet.ports.source import TreeEntry
+from fleet.ports.source import LINK_MODE, PLAIN_MODES, TreeEntry
 
 FILE_LIMIT = 200_000
 READ_LIMIT_BYTES = 64 << 20
@@ -49,7 +49,7 @@ class WorkingTree:
         """The content of a file, or the target of a link; KeyError if it is not in the tree."""
         entry = self._tree[path]
         full = self.root / path
-        if entry.mode == "120000":
+        if entry.mode == LINK_MODE:
             return os.fsencode(full.readlink())
         with full.open("rb") as file:
             return file.read(READ_LIMIT_BYTES)
@@ -83,9 +83,9 @@ def _entry(full: Path, path: str) -> TreeEntry | None:
     except OSError:
         return None  # gone since the directory was listed
     if stat.S_ISLNK(facts.st_mode):
-        mode = "120000"
+        mode = LINK_MODE
     elif stat.S_ISREG(facts.st_mode):
-        mode = "100755" if facts.st_mode & stat.S_IXUSR else "100644"
+        mode = PLAIN_MODES[bool(facts.st_mode & stat.S_IXUSR)]
     else:
         return None  # sockets and devices are no content
     text = f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0{facts.st_ino}"

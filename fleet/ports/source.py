@@ -8,10 +8,15 @@ from typing import Protocol
 from fleet.core.ids import Revision
 from fleet.values import dataclass
 
+LINK_MODE = "120000"
+SUBMODULE_MODE = "160000"
+PLAIN_MODES = ("100644", "100755")  # of a file; the second may be run
+LONGEST_LINK = 4095  # bytes of a target: no system follows a longer one
+
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """One file of a commit: Git mode ("100644", "100755", "120000", "160000"), object id, size unknown."""
+    """One file of a commit: Git mode (one of the four above), object id, size unknown."""
 
     mode: str
     oid: str

@@ -12,7 +12,8 @@ from dataclasses import replace
 from fleet.core.documents import Json
 from fleet.core.ids import Digest
 from fleet.errors import FleetError
-from fleet.render.tree import LINK_MODE, PLAIN_MODES, CommitTree
+from fleet.ports.source import LINK_MODE, PLAIN_MODES
+from fleet.render.tree import CommitTree
 from fleet.values import dataclass, field
 
 

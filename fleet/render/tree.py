@@ -6,14 +6,10 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from fleet.ports.source import Snapshot, TreeEntry
+from fleet.ports.source import LINK_MODE, LONGEST_LINK, SUBMODULE_MODE, Snapshot, TreeEntry
 from fleet.values import dataclass
 
-LINK_MODE = "120000"
-SUBMODULE_MODE = "160000"
-PLAIN_MODES = frozenset({"100644", "100755"})
 _LINK_LIMIT = 40
-_TARGET_BYTES = 4095  # of one link: no system follows a longer one
 _UNFOLLOWED = "\0"  # no target begins with it
 _STEP_LIMIT = 1000  # of one path, links included
 
@@ -137,8 +133,8 @@ class CommitTree:
 
 def _target_of(raw: bytes) -> str:
     """Where a link leads, or why it is not followed."""
-    if len(raw) > _TARGET_BYTES:
-        return f"{_UNFOLLOWED}has more than {_TARGET_BYTES} bytes"
+    if len(raw) > LONGEST_LINK:
+        return f"{_UNFOLLOWED}has more than {LONGEST_LINK} bytes"
     try:
         target = raw.decode()
     except UnicodeDecodeError:

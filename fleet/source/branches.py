@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet.errors import UsageInvalid
-from fleet.ports.source import TreeEntry
+from fleet.ports.source import PLAIN_MODES, TreeEntry
 from fleet.source.command import Done, GitCommand, GitLimits
 from fleet.source.indexing import put_entries
 from fleet.source.local import repository_of
 
 _IDENT = re.compile(r"(?P<name>.*) <(?P<email>.*)> [0-9]+ [-+][0-9]{4}\Z")
 _WHO = ("GIT_AUTHOR_", "GIT_COMMITTER_")
-_REGULAR = ("100644", "100755")
 
 
 class BranchWriter:
@@ -62,7 +61,7 @@ class BranchWriter:
         files: mode and content by path in the fleet repo. Returns the commit's id. Raises UsageInvalid.
         """
         for path, content in files.items():
-            if content is not None and content[0] not in _REGULAR:
+            if content is not None and content[0] not in PLAIN_MODES:
                 raise UsageInvalid(f"{path} is no plain file", next_step="name the file itself, not a link to it")
         who = await self._identities()
         file, text = self._scratch / "content", self._scratch / "message"

@@ -12,11 +12,10 @@ from types import MappingProxyType
 
 from fleet.core.ids import Revision
 from fleet.errors import CommitTooLarge, FetchFailed
-from fleet.ports.source import CommitInfo, TreeEntry
+from fleet.ports.source import SUBMODULE_MODE, CommitInfo, TreeEntry
 from fleet.source.command import GitCommand, GitLimits, end_group
 from fleet.values import dataclass
 
-SUBMODULE = "160000"
 _SUBJECT_LIMIT = 200
 # Fewer ids than fit into a pipe, so that asking never waits for answers to be read.
 _ASK_AT_ONCE = 100
@@ -47,7 +46,7 @@ class GitSnapshot:
         """Several files in one go; KeyError for the first that is not in the commit, or is a submodule."""
         entries = [self._tree[path] for path in paths]
         for path, entry in zip(paths, entries, strict=True):
-            if entry.mode == SUBMODULE:
+            if entry.mode == SUBMODULE_MODE:
                 raise KeyError(path)
         found = self._objects.blobs([entry.oid for entry in entries], list(paths))
         return dict(zip(paths, found, strict=True))

@@ -357,13 +357,13 @@ def test_links_to_what_is_read_where_it_lies_or_defines_nothing_are_no_problem()
 
 
 def test_links_to_what_no_system_could_follow_keep_nothing_of_it_in_memory() -> None:
-    near, far = "x" * 4096, "x" * 4097
+    near, far = "x" * 4095, "x" * 4096
     links = {f"overlays/web/l{index}": Link(far) for index in range(50)}
     snapshot = MemorySnapshot(small_repo() | links | {"overlays/web/near": Link(near)})
     kept: dict[TreeEntry, NoContent] = {}
     found = detours_of(snapshot, [*links, "overlays/web/near"], lambda _: Holding.NOTHING, kept)
     assert len(kept) == len(snapshot.reads) == 2
-    assert sorted(len(content.target) for content in kept.values()) == [0, 4096]
+    assert sorted(len(content.target) for content in kept.values()) == [0, 4095]
     assert all(detour.behind is Behind.UNKNOWN for detour in found.values())
 
 

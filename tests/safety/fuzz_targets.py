@@ -21,9 +21,9 @@ from fleet.kube.framing import Lines
 from fleet.kube.kubeconfig import Trust, access_from, read_kubeconfig
 from fleet.kube.reflector import Reflector
 from fleet.ports.kube import Changed, Proved, Removed
-from fleet.ports.source import TreeEntry
+from fleet.ports.source import LINK_MODE, TreeEntry
 from fleet.render.closure import Reader, read_closure
-from fleet.render.tree import LINK_MODE, CommitTree
+from fleet.render.tree import CommitTree
 
 _YAML = (
     b": ", b"- ", b"? ", b"&a ", b"*a", b"<<: ", b"!!int ", b"!!binary ", b"!x ", b"|\n", b">-\n", b"---\n", b"...\n",
