@@ -145,9 +145,18 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _peak_bytes(usage: resource.struct_rusage) -> int:
-    """The most that a child held; 0 where that is not told, as what this process held counts as the child's first."""
-    is_own = usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return usage.ru_maxrss * _KIB if is_own else 0
+    """The most that a child held; 0 where that is not told, as what this program held counts as the child's first."""
+    peak = usage.ru_maxrss * _KIB
+    return peak if peak > _own_peak_bytes() else 0
+
+
+def _own_peak_bytes() -> int:
+    """The most that this program held; RUSAGE_SELF counts as well what ran in this process before it, as the hub."""
+    try:
+        line = next(line for line in Path("/proc/self/status").read_bytes().splitlines() if line.startswith(b"VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
+    return int(line.split()[1]) * _KIB
 
 
 def _kill_group(group: int) -> None:

@@ -140,7 +140,9 @@ async def test_a_build_that_was_ended_from_outside_is_tried_again(
 async def test_a_build_beyond_its_limits_is_not_tried_again(
     make_renderer: Callable[..., Renderer], tmp_path: Path
 ) -> None:
-    bomb = f"exec {sys.executable} -I -c 'import os; held = bytearray(100_000_000); os.kill(os.getpid(), 9)'"
+    held = bytearray(300 * MIB)  # what a worker's parent holds says nothing of what the worker's child held
+    held[::4096] = b"x" * len(held[::4096])
+    bomb = f"exec {sys.executable} -I -c 'import os; held = bytearray(100_000_000); os.kill(os.getpid(), 9)' >&- 2>&-"
     renderer = make_renderer(used=script_tool(tmp_path, bomb), limits=RunLimits(memory_bytes=64 * MIB))
     for _ in range(3):
         with pytest.raises(RenderTooLarge, match="memory"):
