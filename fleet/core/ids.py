@@ -86,3 +86,16 @@ def version_place(version: str) -> tuple[int, str] | None:
         return None
     digits = version.lstrip("0")
     return len(digits), digits
+
+
+def is_at_or_before(resource_version: str, than: str) -> bool:
+    """Whether a state is that of `than` or older. Versions of one kind are comparable integers (KEP-5504)."""
+    if resource_version == than:
+        return True
+    place, bound = version_place(resource_version), version_place(than)
+    return place is not None and bound is not None and place <= bound
+
+
+def is_before(resource_version: str, than: str) -> bool:
+    """Whether a state is older than that of `than`; versions that are no numbers cannot be told apart."""
+    return resource_version != than and is_at_or_before(resource_version, than)

@@ -58,7 +58,7 @@ GUARDS: tuple[Guard, ...] = (
         ("an answer has a size", "R18 R28", "exchange:read_body", "AnswerInvalid"),
         ("a mute watch is ended", "R19", "reflector:Reflector._chunk", ""),
         ("a watch that says nothing of what happened", "R19 R21", "reflector:Reflector._nothing_happened", ""),
-        ("history that went back is listed anew", "R19 R24", "reflector:Reflector._bookmark", ""),
+        ("history that went back is listed anew", "R19 R24", "reflector:Reflector._seen", ""),
         ("a write is never repeated unseen", "R20", "wire:_send_once", ""),
         ("a refused credential does not storm", "R20", "session:Session.renewed", ""),
         ("no write without the fence", "R23", "transport:Transport.write", "OwnedByOther"),

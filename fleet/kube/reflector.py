@@ -31,7 +31,7 @@ from dataclasses import replace
 import aiohttp
 
 from fleet.core.documents import Document, mapping_at, parse_document, text_at
-from fleet.core.ids import version_place
+from fleet.core.ids import is_before, version_place
 from fleet.core.retry import STREAMS, bounds_for, next_wait
 from fleet.errors import AnswerInvalid, ClusterUnreachable, Expired, FleetError, Retry, WatchSilent
 from fleet.kube.answers import Asked, document_of, error_of, error_of_event
@@ -153,7 +153,7 @@ class Reflector:
             is_undone, now = may_be_before(version, last.version), f"at {version}"
         if is_undone:
             why = f"{last.name} is {now}, and its change at {last.version} was seen"
-            raise self._expired("the cluster's history went back", why)
+            raise self._gone_back(why)
 
     async def _watched(self) -> AsyncGenerator[Changed | Removed | Proved, None]:
         """One watch from its begin to its end; the last event of one that ended as asked is Proved."""
@@ -188,7 +188,7 @@ class Reflector:
             return True
         if may_be_before(newest, self._version):
             why = f"it ends before {self._version}"
-            raise self._expired("the cluster's history went back", why)
+            raise self._gone_back(why)
         # The server knows of it only since it was asked: the next watch says so, at its end at the latest.
         self._mute += 1
         if self._mute >= _MUTE_WATCHES:
@@ -265,6 +265,9 @@ class Reflector:
     def _expired(self, what: str, why: str) -> Expired:
         return Expired(what, where=self._asked.where, why=why, next_step="it is listed again")
 
+    def _gone_back(self, why: str) -> Expired:
+        return self._expired("the cluster's history went back", why)
+
     async def _newest(self) -> str:
         """Where the cluster's history ends now."""
         # Without the selector: looking for one object that matches could lead the server through all of them.
@@ -285,6 +288,9 @@ class Reflector:
         version = text_at(seen, "metadata", "resourceVersion")
         if not version:
             raise self._invalid("an event has no resourceVersion")
+        goes_back = may_be_before if kind == "BOOKMARK" else is_before  # of an event without a number nothing is known
+        if goes_back(version, self._version):
+            raise self._gone_back(f"{kind} says {version} after {self._version}")
         match kind:
             case "ADDED" | "MODIFIED":
                 self._last = _change_of(seen)
@@ -293,14 +299,9 @@ class Reflector:
                 self._last = replace(_change_of(seen), is_there=False)
                 return Removed(seen, version)
             case "BOOKMARK":
-                return self._bookmark(version)
+                return Proved(version)
             case _:
                 raise self._invalid("an event is of no known type")
-
-    def _bookmark(self, version: str) -> Proved:
-        if may_be_before(version, self._version):
-            raise self._expired("the cluster's history went back", f"a bookmark says {version} after {self._version}")
-        return Proved(version)
 
     def _invalid(self, why: str) -> AnswerInvalid:
         return AnswerInvalid(

@@ -25,7 +25,7 @@ from fleet.core.hooks import (
     plan_hooks,
     removes_itself,
 )
-from fleet.core.ids import Digest, ObjectRef
+from fleet.core.ids import Digest, ObjectRef, is_at_or_before
 from fleet.core.objects import HookDelete, HookPhase
 from fleet.core.plan import Claims, Wanted
 from fleet.core.record import MarkKind
@@ -35,7 +35,6 @@ from fleet.ports.kube import Answer, May, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier, NotOurs
 from fleet.reconcile.hook_objects import HookObjects
-from fleet.reconcile.judging import is_at_or_before
 from fleet.reconcile.memory import Live, Trouble, UnitState
 from fleet.reconcile.prune import Pruner
 from fleet.reconcile.site import UNKNOWN_RESULT, Site

@@ -9,7 +9,7 @@ from fleet.core.documents import Document, documents_at, mapping_at, text_at
 from fleet.core.fingerprint import SyncState, judge_sync
 from fleet.core.fleet import HealthRule, IgnoreRule
 from fleet.core.health import ObjectHealth, judge_health
-from fleet.core.ids import Digest, version_place
+from fleet.core.ids import Digest
 from fleet.core.objects import Mark
 from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState, judge_mark
 from fleet.core.status import Health, Kstatus
@@ -116,16 +116,3 @@ def sync_of(row: Row | None, desired: Digest, live: Live | None, verdicts: Colle
     if not live.comparable or row.form != FORM:
         return SyncState.IN_SYNC if f"{desired}/{live.fingerprint}" in verdicts else SyncState.ASK_ARBITER
     return SyncState.IN_SYNC if live.fingerprint == row.fingerprint else SyncState.DRIFTED
-
-
-def is_at_or_before(resource_version: str, than: str) -> bool:
-    """Whether a state is that of `than` or older. Versions of one kind are comparable integers (KEP-5504)."""
-    if resource_version == than:
-        return True
-    place, bound = version_place(resource_version), version_place(than)
-    return place is not None and bound is not None and place <= bound
-
-
-def is_before(resource_version: str, than: str) -> bool:
-    """Whether a state is older than that of `than`; versions that are no numbers cannot be told apart."""
-    return resource_version != than and is_at_or_before(resource_version, than)

@@ -13,13 +13,12 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from fleet.core.documents import Document, text_at
-from fleet.core.ids import ObjectRef, version_place
+from fleet.core.ids import ObjectRef, is_before, version_place
 from fleet.core.objects import INSTALLATION_LABEL, ref_of
 from fleet.core.record import MarkKind
 from fleet.errors import AnswerInvalid, ClusterError
 from fleet.ports.kube import Changed, Kube, Listed, Lost, Proved, Removed, Seen, ServedKind
 from fleet.reconcile.apply import ENDS_SESSION
-from fleet.reconcile.judging import is_before
 from fleet.reconcile.memory import NOT_LISTED, Kind, KindView, Live, LiveView
 from fleet.reconcile.places import Places
 from fleet.values import dataclass, field

@@ -14,7 +14,7 @@ from typing import Any
 
 from fleet.core.documents import Document
 from fleet.core.fleet import Mode
-from fleet.core.ids import ObjectRef, UnitName
+from fleet.core.ids import ObjectRef, UnitName, is_before
 from fleet.core.record import PARENT_NAMESPACE, RowState, installation_hash
 from fleet.core.rollout import Detach, UnitDesired
 from fleet.core.status import WELL, EventKind, Health, Sync, UnitReport
@@ -24,7 +24,7 @@ from fleet.reconcile.apply import ENDS, Applier
 from fleet.reconcile.detach import Detacher
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import is_before, quiet_live
+from fleet.reconcile.judging import quiet_live
 from fleet.reconcile.memory import Kind, KindView, UnitState, kind_of
 from fleet.reconcile.observe import Observer
 from fleet.reconcile.observe_mode import Comparer

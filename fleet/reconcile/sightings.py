@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fleet.core.documents import Document
-from fleet.core.ids import ObjectRef
+from fleet.core.ids import ObjectRef, is_before
 from fleet.core.objects import Mark
 from fleet.core.record import RowState
 from fleet.core.status import EventKind, Kstatus
@@ -17,7 +17,7 @@ from fleet.errors import Conflict, ImmutableField, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import as_done, is_before, live_of
+from fleet.reconcile.judging import as_done, live_of
 from fleet.reconcile.memory import Kind, KindView, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.observe import News, Sight
 from fleet.reconcile.site import Site

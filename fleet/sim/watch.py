@@ -48,6 +48,7 @@ class Watcher:
         self.truncate = False  # a fault: break off in the middle of the next line
         self.drip_seconds = 0.0  # a fault: each byte comes so long after the one before
         self._seen = store.version
+        self._asked = 0  # what came to be until then is not said
 
     @property
     def resource(self) -> str:
@@ -57,7 +58,7 @@ class Watcher:
     def push(self, event: Event) -> None:
         """Take an event of the watched resource, if it concerns this watch."""
         self._seen = event.version
-        sent = self._line_of(event)
+        sent = self._line_of(event) if event.version > self._asked else None
         if sent is not None:
             self.send(sent)
 
@@ -139,7 +140,7 @@ class Watcher:
             if initial and self.bookmarks:
                 self.bookmark(initial=True)
             return
-        asked = int(version)
+        self._asked = asked = int(version)
         if asked < self._store.compacted:
             raise expired(f"too old resource version: {asked} ({self._store.compacted})")
         for event in self._store.since(self._kind.resource, asked):

@@ -428,7 +428,7 @@ async def test_a_resumed_watch_on_which_nothing_comes_is_proven_by_a_small_list(
 
 
 async def test_a_position_ahead_of_the_history_leads_to_a_new_list(world: World) -> None:
-    for watch in (as_asked, stream(event("BOOKMARK", 90))):
+    for watch in (as_asked, *(stream(event(kind, 90)) for kind in ("BOOKMARK", "ADDED", "MODIFIED", "DELETED"))):
         script = Script(watch, stream(), version=91)
         limits = replace(QUICK, silence_seconds=30)
         async with followed(world, script, since="100", limits=limits) as following:

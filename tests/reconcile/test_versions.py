@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import integers
 
-from fleet.reconcile.judging import is_at_or_before
+from fleet.core.ids import is_at_or_before
 from fleet.reconcile.observe import _stands_at_or_before  # pyright: ignore[reportPrivateUsage]
 
 

@@ -108,7 +108,7 @@ CASES: dict[str, Case] = {
         gives("True"), _REFLECTOR, "test_a_mute_watch_that_is_opened_again_proves_nothing",
         "test_after_an_outage_a_short_watch_proves_the_position"),
     "history that went back is listed anew": case_of(
-        never("may_be_before(version, self._version)"), _REFLECTOR, "test_a_position_ahead_of_the_history_leads_to_a_new_list",
+        never("goes_back(version, self._version)"), _REFLECTOR, "test_a_position_ahead_of_the_history_leads_to_a_new_list",
         "test_a_resumed_watch_lists_nothing_and_is_proven_by_what_comes"),
     "a write is never repeated unseen": case_of(
         gives("await handler(request)"), _TRANSPORT, "test_a_write_on_a_pooled_connection_that_dies_is_not_repeated",

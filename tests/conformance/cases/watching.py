@@ -254,3 +254,13 @@ async def a_recreated_object_is_deleted_then_added(api: Api) -> Any:
     events = await api.watch(api.path("secrets"), resourceVersion=made.version, until=2)
     uids = [item["metadata"]["uid"] for _, item in events]
     return [[kind for kind, _ in events], uids == [made.at("metadata", "uid"), again.at("metadata", "uid")]]
+
+
+@case
+async def a_watch_from_the_future_is_silent_about_the_past(api: Api) -> Any:
+    since = str(int(await here(api)) + 1_000_000)
+    query = {"resourceVersion": since, "timeoutSeconds": "2"}
+    watching = asyncio.create_task(api.watch(api.path("secrets"), **query))
+    await asyncio.sleep(0.3)
+    await api.apply(api.path("secrets", "a"), note("a"))
+    return brief(await watching)
