@@ -66,15 +66,22 @@ def _is_built_in(document: Document) -> bool:
 
 def _merge_string_data(document: Document) -> None:
     data: Document = {}
-    for name, value in mapping_at(document, "data").items():
+    for name, value in values_of_secret(document, "data").items():
         data[name] = _base64(document, f"data.{name}", value)
-    for name, value in mapping_at(document, "stringData").items():
+    for name, value in values_of_secret(document, "stringData").items():
         if not isinstance(value, str):
             raise unusable(document, f"stringData.{name}", "not a text")
         data[name] = base64.b64encode(value.encode()).decode()
     document.pop("stringData", None)
     if data or "data" in document:
         document["data"] = data
+
+
+def values_of_secret(document: Document, part: str) -> Document:
+    """Values by name in `data` or `stringData`; not a copy. Raises DocumentInvalid for what is no mapping."""
+    if not isinstance(document.get(part), dict | None):
+        raise unusable(document, part, "not a mapping")
+    return mapping_at(document, part)
 
 
 def _base64(document: Document, where: str, value: Json) -> str:

@@ -20,7 +20,7 @@ from fleet.core.bundles import assemble, flatten, generated_from
 from fleet.core.compat import understood
 from fleet.core.documents import Document, canonical, documents_at, items_at, mapping_at, parse_document, text_at
 from fleet.core.ids import ObjectRef
-from fleet.core.normalise import drop_last_applied, unusable
+from fleet.core.normalise import drop_last_applied, unusable, values_of_secret
 from fleet.core.objects import Bundle, Scope, bundle_digest, is_secret, ref_of, seal
 from fleet.core.options import wants_substitution
 from fleet.core.scopes import defined_scopes
@@ -173,7 +173,7 @@ def _template(
             for part in ("data", "stringData"):
                 if is_mention(document.get(part)) and wants_substitution(document):
                     continue
-                values = _values(document, part)
+                values = values_of_secret(document, part)
                 for name, value in values.items():
                     if value is None:
                         continue
@@ -190,12 +190,6 @@ def _template(
         "defined": [[group, kind, scope.value] for (group, kind), scope in defined.items()],
     }
     return canonical(template), secrets
-
-
-def _values(secret: Document, part: str) -> Document:
-    if not isinstance(secret.get(part), dict | None):
-        raise unusable(secret, part, "not a mapping")
-    return mapping_at(secret, part)
 
 
 def _finish(job: FinishJob, template: bytes, secrets: Mapping[str, bytes], key: bytes) -> Answer:
@@ -217,10 +211,6 @@ def _finish(job: FinishJob, template: bytes, secrets: Mapping[str, bytes], key: 
     fixed = [index for index, name in enumerate(generated) if name]
     try:
         filled = substitute(found, job.variables, generated=fixed)
-        for document in filled:
-            if is_secret(ref_of(document)):
-                for part in ("data", "stringData"):
-                    _values(document, part)
         block, sealed = _bundle(filled, key, defined, job.renderer, generated)
     except RenderError as error:
         raise _named(error, job.root) from None

@@ -35,6 +35,15 @@ def test_a_value_that_cannot_be_used_is_named_without_being_shown(fields) -> Non
     assert "no base64!" not in str(caught.value)
 
 
+@pytest.mark.parametrize("part", ["data", "stringData"])
+@pytest.mark.parametrize("value", ["a hidden text", ["a hidden text"], 5, True, ""])
+def test_what_stands_in_place_of_all_values_is_refused_without_being_shown(part, value) -> None:
+    with pytest.raises(DocumentInvalid, match="not a mapping") as caught:
+        normalise(secret(**{part: value}))
+    assert "hidden text" not in str(caught.value)
+    assert normalise(secret(data={"a": "YQ=="}) | {part: None})  # no value at all, as a server takes it
+
+
 def test_what_only_a_server_writes_is_dropped() -> None:
     metadata = {"name": "x", "uid": "1", "resourceVersion": "5", "creationTimestamp": None, "generation": 1}
     managed = {"managedFields": [], "selfLink": "/x", "labels": {"uid": "kept"}}
