@@ -15,7 +15,7 @@ from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.planning.change import How, SideProblem, SideResult, Sign, UnitChange, change_of_unit
 from fleet.core.results import EMPTY_BUNDLE, judge_rights
-from fleet.errors import FleetError, RendererMissing
+from fleet.errors import FleetError, RendererMissing, RenderInterrupted
 from fleet.ports.render import Renderer, request_of
 from fleet.ports.source import Snapshot
 from fleet.values import dataclass
@@ -45,7 +45,8 @@ class Comparing:
     async def changes(self, is_same: Callable[[UnitName], bool] = lambda _: False) -> tuple[UnitChange, ...]:
         """All units whose input differs, or that cannot be told afterwards; sorted by name.
 
-        is_same: says of a unit of both commits that it is the very same, without looking at its input.
+        is_same: says of a unit of both commits that it is the very same, without looking at its input. Raises
+        RendererMissing, RenderInterrupted.
         """
         unknown = {*self._before.unknown.units, *self._after.unknown.units}
         names = {*self._before.units, *self._after.units, *unknown}
@@ -125,7 +126,7 @@ class Comparing:
         try:
             async with self._gate:
                 bundle = await self._renderer.render(snapshot, request_of(unit), remember=False)
-        except RendererMissing:
+        except (RendererMissing, RenderInterrupted):  # what says nothing of the unit
             raise
         except FleetError as error:
             why = f": {error.why}" if error.why else ""

@@ -23,7 +23,16 @@ from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.results import Rendered
 from fleet.core.status import HoldRequest
 from fleet.core.view import Head, View
-from fleet.errors import ClusterUnreachable, FetchFailed, PreconditionFailed, RefMissing, StateNotWritable
+from fleet.errors import (
+    ClusterUnreachable,
+    FetchFailed,
+    FleetError,
+    PreconditionFailed,
+    RefMissing,
+    RenderInterrupted,
+    StateNotWritable,
+)
+from fleet.ports.render import Renderer
 from fleet.ports.state import Bells, HoldRow
 from fleet.store.memory import MemoryState
 
@@ -147,9 +156,28 @@ async def test_approvals_that_no_commit_can_be_compared_for_any_more_are_void_an
     assert await state.get_value(COMPARED) == COMMIT
 
 
-@pytest.mark.parametrize("error", [FetchFailed("the disk is full"), None], ids=["once", "twin: never"])
+class FailsOnce:
+    """The renderer of a hub; its first build breaks off."""
+
+    def __init__(self, renderer: Renderer, error: FleetError) -> None:
+        self._renderer, self._errors = renderer, [error]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._renderer, name)
+
+    async def render(self, *asked: object, **options: object) -> object:
+        if self._errors:
+            raise self._errors.pop()
+        return await self._renderer.render(*asked, **options)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [FetchFailed("the disk is full"), RenderInterrupted("kustomize was ended"), None],
+    ids=["once", "in a build", "twin: never"],
+)
 async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not_with_the_next_commit(
-    brain: Brain, error: FetchFailed | None
+    brain: Brain, error: FleetError | None
 ) -> None:
     """What was approved is bound to its own commit: with the next one it would be the plan of both, and void."""
     files = {"fleet.yaml": fleet_file(), **clusters(), **web("1")}
@@ -161,7 +189,9 @@ async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not
     assert now is not None
     units = with_moves(await Comparing(brain.renderer, before, after, was, now).changes())
     made = approval(digest_of_text(plan_text(units)), units=frozenset(unit.name for unit in units))
-    failing = [error] if error is not None else []
+    failing, renderer = [error] if isinstance(error, FetchFailed) else [], brain.renderer
+    if isinstance(error, RenderInterrupted):
+        renderer = FailsOnce(renderer, error)
 
     async def at(commit: str):
         if failing:
@@ -170,7 +200,7 @@ async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not
 
     await brain.state.set_value(COMPARED, was.commit)
     await brain.state.set_value(APPROVALS, approvals_text([made]))
-    brain.commits._plans = replace(plans_on(brain.state, at=at, renderer=brain.renderer), view=brain.view)
+    brain.commits._plans = replace(plans_on(brain.state, at=at, renderer=renderer), view=brain.view)
     await brain.commits._compare(now, None)
     (waited,) = await kept(brain.state)
     assert waited.standing is (ApprovalState.WAITS if error is not None else ApprovalState.BOUND)
