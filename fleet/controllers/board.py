@@ -14,6 +14,7 @@ from fleet.controllers.books import Books
 from fleet.controllers.deletions import Deletions
 from fleet.controllers.departures import Departures
 from fleet.controllers.feed import BoardFeed
+from fleet.controllers.fetches import Fetches
 from fleet.controllers.identities import Identities
 from fleet.controllers.publishing import Parts, Publisher
 from fleet.controllers.roster import Roster, has_left
@@ -54,6 +55,7 @@ class Board:
         self.deletions = Deletions(state, bundle_of, wall)
         self.publisher = Publisher(state)
         self.departures = Departures(state, view, self.books, self.roster, self.deletions, self.publisher)
+        self.fetches = Fetches(view.head)
         self.standing = StandingOrders(view, self.books, self.roster, self.identities, self.publisher)
         self._is_known: dict[Digest, bool] = {}  # bundles that units keep, looked for once
         self.publishing = asyncio.Lock()  # sequences must reach each cluster in their order

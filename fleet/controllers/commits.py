@@ -120,6 +120,7 @@ class Commits:
     async def fetch_once(self) -> None:
         """Ask Git once, and take over what is new; a SourceError is shown and keeps what is in force (R7)."""
         started = self._wall()
+        self._view.head.fetches_begun += 1
         try:
             fetched = await self._source.fetch()
             await self._check_promise(fetched.info.revision)
@@ -144,6 +145,7 @@ class Commits:
                 head.subject, head.author, head.authored_at = info.subject, info.author, info.at
             head.is_taken = is_read and not self._is_refused
         self._view.head.tried_at = started
+        self._view.head.fetches_over = self._view.head.fetches_begun
         self._view.version += 1
         self._bells.orders.set()  # a sync that was asked for waits until its fetch is over
 

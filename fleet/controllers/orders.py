@@ -67,6 +67,7 @@ class Orders:
         await self.board.publish()
         holds = await self._settle_holds()
         operations = await self.state.operations(open_only=True, limit=10_000)
+        self.board.fetches.keep(operations)
         for row in orphans_of(operations):
             await self.state.end_operation(row.id, "done", "what it approved is over", self.wall())
         await Wipes(self.state, self.board, self.view, self.wall).look(operations)
@@ -120,7 +121,7 @@ class Orders:
         except ValueError:
             unit = None
         fleet = self.view.fleet
-        if fleet is None or row.requested_at > self.view.head.tried_at:
+        if fleet is None or not self.board.fetches.have_followed(row):
             return None  # a sync fetches first; the fetch rings when it is over
         if unit is None or unit not in fleet.units:
             await end(self.state, row.id, "refused", f"there is no unit {row.target}", self.wall())

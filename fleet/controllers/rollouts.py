@@ -296,7 +296,7 @@ class Rollouts:
                 unit = UnitName.parse(row.target)
             except ValueError:
                 continue  # refused where syncs are carried out
-            if unit not in fleet.units or row.requested_at > self._view.head.tried_at:
+            if unit not in fleet.units or not self._board.fetches.have_followed(row):
                 continue
             if not self._rows.is_rendering([fleet.units[unit]]):
                 kept = bind(kept, row, unit, self._board)

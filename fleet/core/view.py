@@ -34,6 +34,8 @@ class Head:
     authored_at: float = 0.0
     fetched_at: float = 0.0  # last good answer of the Git host
     tried_at: float = 0.0  # start of the last fetch that is over, good or not
+    fetches_begun: int = 0  # by this process
+    fetches_over: int = 0  # good or not; one begins once the one before is over
     error: FleetError | None = None  # of the last try; None when it went well
     is_taken: bool = False  # since this process began the branch was fetched, and its newest commit is in force
 

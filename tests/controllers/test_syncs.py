@@ -135,3 +135,29 @@ async def test_a_short_restart_does_not_cut_off_a_sync_that_its_cluster_is_worki
     assert is_told(again) is not bool(word)
     assert ("could not be told" in (await outcome(again))[1]) == (away >= SYNC_SECONDS)
     await again.close()
+
+
+async def test_a_sync_under_way_is_not_withdrawn_where_the_clock_is_put_back(asked: Brain) -> None:
+    asked.wall.now -= 300
+    await asked.commits.fetch_once()
+    await asked.orders.look()
+    assert is_told(asked)
+
+
+async def test_a_sync_from_before_the_clock_was_put_back_waits_for_a_fetch_of_its_own_and_no_longer(
+    asked: Brain,
+) -> None:
+    """The fetch that runs when it is seen first may have begun before it was asked for."""
+    await asked.state.end_operation("op-1", "done", "", asked.wall())
+    await asked.orders.look()
+    head, standing = asked.view.head, asked.board.standing
+    await asked.state.add_operation(OperationRow("op-2", "sync", "web@eu-9", "ann", asked.wall() + 1))
+    asked.wall.now -= 7200
+    head.fetches_begun += 1
+    await asked.orders.look()
+    head.fetches_over = head.fetches_begun
+    await asked.orders.look()
+    assert not standing.requests
+    await asked.commits.fetch_once()
+    await asked.orders.look()
+    assert [request.operation for request in standing.requests] == ["op-2"]
