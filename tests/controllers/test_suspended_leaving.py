@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from contracts.state_contract import StateWithVault
 from controllers.test_wipes import C1, C2, WEB, World, no_bundle
 
 from fleet.controllers.board import Board
-from fleet.core.fleet import Cluster, Fleet, Origin, Problem, Severity, Suspension, Unknown
+from fleet.core.fleet import (
+    Cluster,
+    Connection,
+    Fleet,
+    Mode,
+    Origin,
+    Overlay,
+    Problem,
+    Severity,
+    Suspension,
+    Unit,
+    Unknown,
+)
+from fleet.core.ids import Digest
 from fleet.core.leaving import Leave
+from fleet.core.objects import Bundle
+from fleet.core.results import EMPTY_BUNDLE
 from fleet.core.rollout import Detach, UnitDesired
 from fleet.core.view import Head, View
+from fleet.ports.state import ReleasedBundle
+from fleet.store.memory import MemoryState
+from fleet.store.sql import open_state
 
 ENTRY = Cluster(WEB.cluster, Origin("clusters/eu-1.yaml"))
+CALM = replace(ENTRY, connection=Connection(WEB.cluster))
 FREEZE = Suspension("freeze", "jo", "", "cluster eu-1", Origin("clusters/eu-1.yaml", 7))
 FROZEN = {WEB.cluster: replace(ENTRY, suspend=FREEZE)}
 
@@ -93,3 +116,79 @@ def stops_on(hub: Leaves) -> list[str]:
     assert hub.view.fleet is not None
     entry = hub.view.fleet.clusters[WEB.cluster]
     return [stop.scope for stop in hub.board.standing.suspensions_at(WEB, entry)]
+
+
+class Killed(Exception):
+    """Nothing of the process is left."""
+
+
+class Ending:
+    """A fake of a state whose process is killed amid a write, after `left` others; the rest goes to the real one."""
+
+    def __init__(self, state: StateWithVault, left: int) -> None:
+        self._state, self._left = state, left
+
+    def __getattr__(self, name: str):
+        if name in ("set_value", "put_released", "next_sequence"):
+            self._left -= 1
+            if self._left < 0:
+                return self._kill
+        return getattr(self._state, name)
+
+    async def _kill(self, *_: object, **__: object) -> None:
+        raise Killed
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def state(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StateWithVault]:
+    if request.param == "memory":
+        yield MemoryState()
+        return
+    opened = await open_state(tmp_path, b"k" * 32)
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("left", range(5))
+@pytest.mark.parametrize(
+    "entry",
+    [
+        replace(CALM, suspend=FREEZE),
+        replace(CALM, mode=Mode.OBSERVE),
+        replace(CALM, connection=Connection("shared")),
+        CALM,  # the harmless twin: its name alone says all of it
+    ],
+    ids=["suspended", "observed", "by another credential", "calm"],
+)
+async def test_a_hub_killed_amid_what_it_notes_of_a_cluster_that_left_goes_on_as_the_cluster_was(
+    state: StateWithVault, entry: Cluster, left: int
+) -> None:
+    """Mode, credential and what it had suspended: a name alone would let go of a cluster that is frozen (R17, R22)."""
+    overlay = Overlay(WEB.overlay, "overlays/web", Origin("overlays/web/overlay.yaml"))
+    unit = Unit(WEB, overlay.directory, overlay.origin, (), {}, overlay, entry)
+    await state.put_released([ReleasedBundle(WEB, C1, Digest("d" * 64))])
+    there = Fleet(C1, "acme", clusters={entry.name: entry}, overlays={WEB.overlay: overlay}, units={WEB: unit})
+    await board_of(state, there)
+    with suppress(Killed):
+        await board_of(Ending(state, left), there, replace(there, commit=C2, clusters={}, units={}))
+    board = await board_of(state, replace(there, commit=C2, clusters={}, units={}))
+    kept = board.entries()[WEB.cluster]
+    assert (kept.mode, kept.connection, kept.suspend is None) == (entry.mode, entry.connection, entry.suspend is None)
+    desired = board.publisher.slot(WEB.cluster).desired
+    assert desired is not None
+    assert [stop.scope for stop in desired.units[0].policy.suspensions] == ([FREEZE.scope] if entry.suspend else [])
+    assert desired.units[0].action == Detach()
+
+
+async def held_bundle(_: Digest) -> Bundle:
+    return EMPTY_BUNDLE
+
+
+async def board_of(state: StateWithVault, *fleets: Fleet) -> Board:
+    """A hub that starts on this state and takes these commits."""
+    board = Board(state, View(Head("main")), held_bundle, state.vault, lambda: 1.0)
+    await board.start()
+    for fleet in fleets:
+        board.take_fleet(fleet)
+        await board.publish()
+    return board
