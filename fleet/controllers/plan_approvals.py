@@ -158,10 +158,13 @@ class PlanApprovals:
             return False
         units = with_moves(changes)
         touched = frozenset(unit.name for unit in units if unit.how is not How.SAME)
-        digest = digest_of_text(plan_text(units, settings_of(was, now)))
+        settings = settings_of(was, now)
+        digest = digest_of_text(plan_text(units, settings))
         async with self.lock:
             approvals = await self._readable()
-            later = next_approvals(approvals, commit=now.commit, digest=digest, units=touched, now=self.wall())
+            later = next_approvals(
+                approvals, commit=now.commit, digest=digest, units=touched, settings=settings, now=self.wall()
+            )
             await self._take(approvals, later, compared=now.commit)
         return True
 

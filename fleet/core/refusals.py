@@ -173,6 +173,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a wipe is over by what came after it", "R5 R13", "wipe:is_over", ""),
         ("a wipe is for the name that was typed", "R2 R13", "leaving:Leaving.renamed", ""),
         ("what goes along is in no plan", "R9 R10", "planning.approval:_differs", ""),
+        ("other settings are another plan", "R9", "planning.settings:set_otherwise", ""),
         ("an owner elsewhere hides nothing", "R9 R10", "losses:_by_themselves", ""),
         ("all of a definition goes along", "R9 R10", "losses:definition_loss", ""),
         ("claims go with a StatefulSet", "R9 R10", "inside:takes_along", ""),

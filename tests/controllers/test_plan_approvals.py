@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from controllers.rig import Brain, Clock, NoClusters
 from controllers.test_rollouts import clusters, fleet_file, web
-from hubworld import config_map, overlay
+from hubworld import config_map, kustomization, overlay
 
 from fleet.controllers import plan_approvals
 from fleet.controllers.comparing import Comparing
@@ -207,6 +207,47 @@ async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not
     await brain.commits.fetch_once()
     (bound,) = await kept(brain.state)
     assert (bound.standing, bound.commit) == (ApprovalState.BOUND, brain.view.head.commit)
+
+
+DNS = {"dns": config_map("dns", "1")}
+OBJECTS = {"web": config_map("web", "1"), "gone": config_map("gone", "1")}
+
+
+@pytest.mark.parametrize(
+    ("at_first", "between", "standing"),
+    [
+        (overlay("overlays/web", OBJECTS, sync="{prune: false}"), overlay("overlays/web", OBJECTS), "void"),
+        (clusters(mode="observe"), clusters(), "void"),
+        ({}, overlay("overlays/web", OBJECTS, rollout="{steps: []}"), "void"),
+        ({}, {"fleet.yaml": fleet_file() + "  budget: {objects: 50}\n"}, "void"),
+        ({}, overlay("overlays/dns", DNS, sync="{prune: false}"), "bound"),
+    ],
+    ids=["prune", "manage", "at once", "budget", "twin: another overlay"],
+)
+async def test_an_approval_is_void_once_its_units_go_by_other_settings_than_were_seen(
+    brain: Brain, at_first: dict[str, str], between: dict[str, str], standing: str
+) -> None:
+    """The plan of the merge is the same: what both of its commits set is not in it."""
+    files = {"fleet.yaml": fleet_file(), **clusters(), **overlay("overlays/web", OBJECTS)}
+    await brain.commit({**files, **overlay("overlays/dns", DNS), **at_first})
+    was, before = brain.view.fleet, await brain.source.at(brain.view.head.commit)
+    assert was is not None
+    dropped = {"overlays/web/kustomization.yaml": kustomization("web.yaml")}
+    await brain.commit(dropped)  # as a branch has it; main goes on without it
+    now, after = brain.view.fleet, await brain.source.at(brain.view.head.commit)
+    assert now is not None
+    units = with_moves(await Comparing(brain.renderer, before, after, was, now).changes())
+    made = approval(digest_of_text(plan_text(units)), units=frozenset(unit.name for unit in units))
+    await brain.commit({**overlay("overlays/web", OBJECTS), **at_first})
+    await brain.state.set_value(COMPARED, brain.view.head.commit)
+    await brain.state.set_value(APPROVALS, approvals_text([made]))
+    plans = replace(plans_on(brain.state, at=brain.source.at, renderer=brain.renderer), view=brain.view)
+    for changed in (between, dropped):
+        await brain.commit(changed)
+        assert brain.view.fleet is not None
+        assert await plans.taken(brain.view.fleet, None)
+    (found,) = await kept(brain.state)
+    assert found.standing.value == standing
 
 
 class Nothing:

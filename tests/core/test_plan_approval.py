@@ -24,6 +24,7 @@ from fleet.core.planning.approval import (
 )
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.listing import digest_of_text, listed_of, plan_text
+from fleet.core.planning.settings import SettingChange
 from fleet.core.status import HoldRequest, PendingDeletion
 
 COMMIT, OTHER = Revision("c" * 40), Revision("d" * 40)
@@ -106,6 +107,25 @@ def test_the_commit_with_its_digest_binds_it_and_no_other_one() -> None:
     (void,) = next_approvals([WAITS], commit=COMMIT, digest=Digest("b" * 64), units=[WEB, DNS], now=1)
     assert void.standing is ApprovalState.VOID
     assert "web@eu-1" in void.void
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "path"),
+    [("overlay", "web", "sync.prune"), ("cluster", "eu-1", "mode"), ("fleet", "acme", "budget.objects")],
+)
+def test_a_commit_that_sets_something_for_its_units_otherwise_makes_it_void(scope: str, name: str, path: str) -> None:
+    """Nothing is built anew by it, and what goes after it goes by other rules than were seen."""
+    setting = SettingChange(scope, name, path, "a", "b")
+    (void,) = next_approvals([WAITS], commit=COMMIT, digest=Digest("b" * 64), units=[], settings=[setting], now=1)
+    assert void.void == "ccccccc changes a setting of web@eu-1 that the plan does not"
+    (again,) = next_approvals([BOUND], commit=OTHER, digest=BOUND.digest, units=[], settings=[setting], now=1)
+    assert again.standing is ApprovalState.VOID
+    (bound,) = next_approvals([WAITS], commit=COMMIT, digest=WAITS.digest, units=[WEB], settings=[setting], now=1)
+    assert bound.standing is ApprovalState.BOUND, "twin: the plan itself says so"
+    if scope != "fleet":
+        other = replace(setting, name="another")
+        (waits,) = next_approvals([WAITS], commit=COMMIT, digest=Digest("b" * 64), units=[], settings=[other], now=1)
+        assert waits == WAITS, "twin: of another one"
 
 
 def test_the_same_plan_a_second_time_is_asked_anew() -> None:

@@ -138,6 +138,10 @@ CASES: dict[str, Case] = {
         never("takes_along(deletion.ref) and deletion.inside"), "core/test_plan_approval.py",
         "test_what_goes_along_with_an_object_was_in_no_plan_and_is_asked_about",
         "test_the_very_list_is_covered_and_so_is_what_is_left_of_it"),
+    "other settings are another plan": case_of(
+        gives("frozenset()"), "core/test_plan_approval.py",
+        "test_a_commit_that_sets_something_for_its_units_otherwise_makes_it_void",
+        "test_the_commit_with_its_digest_binds_it_and_no_other_one"),
     "an owner elsewhere hides nothing": case_of(
         gives("[(part, item) for part in parts for item in part.items if not _owners(item)]"), _LOSSES,
         "test_an_owner_hides_only_what_goes_with_it_alone", "test_what_git_still_wants_goes_along_and_is_named"),

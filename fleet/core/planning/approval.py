@@ -25,6 +25,7 @@ from fleet.core.documents import (
 )
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.inside import takes_along
+from fleet.core.planning.settings import SettingChange, set_otherwise
 from fleet.core.status import HoldRequest, PendingDeletion
 from fleet.values import dataclass
 
@@ -71,14 +72,25 @@ class PlanApproval:
 
 
 def next_approvals(
-    approvals: Sequence[PlanApproval], *, commit: Revision, digest: Digest, units: Collection[UnitName], now: float
+    approvals: Sequence[PlanApproval],
+    *,
+    commit: Revision,
+    digest: Digest,
+    units: Collection[UnitName],
+    settings: Sequence[SettingChange] = (),
+    now: float,
 ) -> tuple[PlanApproval, ...]:
-    """All approvals after a commit was taken over whose plan has this digest and says something of these units."""
-    return tuple(_next(approval, commit, digest, frozenset(units), now) for approval in approvals)
+    """All approvals after a commit was taken over whose plan has this digest and says this of units and settings."""
+    return tuple(_next(approval, commit, digest, frozenset(units), settings, now) for approval in approvals)
 
 
 def _next(
-    approval: PlanApproval, commit: Revision, digest: Digest, units: frozenset[UnitName], now: float
+    approval: PlanApproval,
+    commit: Revision,
+    digest: Digest,
+    units: frozenset[UnitName],
+    settings: Sequence[SettingChange],
+    now: float,
 ) -> PlanApproval:
     if approval.standing is ApprovalState.VOID:
         return approval
@@ -86,11 +98,15 @@ def _next(
         return approval.voided("it expired")
     if approval.standing is ApprovalState.WAITS and digest == approval.digest:
         return replace(approval, standing=ApprovalState.BOUND, commit=commit)
-    touched = sorted(approval.units & units)
-    if touched:
-        more = f" and {len(touched) - 1} more" if len(touched) > 1 else ""
-        return approval.voided(f"{commit[:7]} changes {touched[0]}{more} in another way than the plan says")
+    if touched := sorted(approval.units & units):
+        return approval.voided(f"{commit[:7]} changes {_first(touched)} in another way than the plan says")
+    if touched := sorted(set_otherwise(settings, approval.units)):  # what was seen would go by other rules (R9)
+        return approval.voided(f"{commit[:7]} changes a setting of {_first(touched)} that the plan does not")
     return approval
+
+
+def _first(units: Sequence[UnitName]) -> str:
+    return f"{units[0]} and {len(units) - 1} more" if len(units) > 1 else str(units[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What a change sets otherwise without building anything anew: modes, suspensions, policies of sync and rollout.
 
 The hub acts by these from the merge on, so that a reviewer sees them, and the plan's digest covers them: an approval
-of deletions that was given while a cluster was only observed counts for nothing once the change manages it (R9).
+of deletions that was given while a cluster was only observed counts for nothing once the change manages it (R9), nor
+once a commit before it does, whose settings are in no plan of the change.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, cast
 
 from fleet.core.documents import Json, canonical
 from fleet.core.fleet import Cluster, Fleet, Origin, Overlay
+from fleet.core.ids import UnitName
 from fleet.core.planning.phrases import some_of
 from fleet.values import dataclass
 
@@ -56,6 +58,15 @@ def settings_of(before: Fleet, after: Fleet) -> tuple[SettingChange, ...]:
     for name in sorted(before.overlays.keys() & after.overlays.keys()):
         found += _between("overlay", name, before.overlays[name], after.overlays[name], _OF_OVERLAY)
     return tuple(found)
+
+
+def set_otherwise(changes: Iterable[SettingChange], units: Iterable[UnitName]) -> frozenset[UnitName]:
+    """Those of these units that go by another setting: of their overlay, of their cluster, or of the whole fleet."""
+    names: dict[str, set[str]] = {}
+    for change in changes:
+        names.setdefault(change.scope, set()).add(change.name)
+    overlays, clusters = names.get("overlay", ()), names.get("cluster", ())
+    return frozenset(unit for unit in units if "fleet" in names or unit.overlay in overlays or unit.cluster in clusters)
 
 
 def setting_remarks(changes: Iterable[SettingChange]) -> Iterator[tuple[str, str]]:
