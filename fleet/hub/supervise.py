@@ -27,7 +27,7 @@ async def supervise(
     *,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Run a worker again and again; never raises but when cancelled.
+    """Run a worker again and again; returns once it is quarantined, and never raises but when cancelled.
 
     A StateError is no bug of the worker: the hub's own state cannot be had, so it only waits. tell: puts the failure
     into the cluster's status. pause: how to wait, in seconds (tests bring their own clock).
@@ -57,6 +57,8 @@ async def _told(name: ClusterName, tell: Callable[[WorkerFailed], Awaitable[None
         await tell(failure)
     except FleetError as error:  # the state cannot be had either; the log has the trace
         log.error("failure not reported", cluster=name, why=str(error))
+    except Exception:  # the edge of the same loop: a bug on the way must not have the bugs counted anew (R18)
+        log.exception("failure not reported", cluster=name)
 
 
 def _failure(name: ClusterName, group: BaseExceptionGroup[Exception], bugs: int) -> WorkerFailed:

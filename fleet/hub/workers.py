@@ -1,4 +1,7 @@
-"""One supervised worker per cluster of the fleet: started when a cluster appears, ended when it was let go."""
+"""One supervised worker per cluster of the fleet: started when a cluster appears, ended when it was let go.
+
+One that is quarantined stays in its place and is not started again, until its cluster leaves or the hub is restarted.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ class Workers:
                         await _tried(self.intake.rename(old, new))
                 entries = self.board.entries()
                 for name in sorted(entries):
-                    if name not in running or running[name].done():
+                    if name not in running or _is_over(running[name]):
                         running[name] = asyncio.create_task(self._supervised(name), name=f"worker {name}")
                 for name in [name for name in running if self._may_end(name)]:
                     if await _ended(running, name):
@@ -98,6 +101,11 @@ async def _tried(work: Coroutine[None, None, None]) -> bool:
         log.error(error.what, why=error.why, next_step=error.next_step)
         return False
     return True
+
+
+def _is_over(supervision: asyncio.Task[None]) -> bool:
+    """Whether another is to begin: this one was ended, or a bug of its own ended it; one that returned quarantines."""
+    return supervision.done() and (supervision.cancelled() or supervision.exception() is not None)
 
 
 async def _ended(running: dict[ClusterName, asyncio.Task[None]], *names: ClusterName) -> bool:
