@@ -58,7 +58,7 @@ class ObjectChange:
     users: tuple[ObjectRef, ...] = ()  # objects of the unit that follow the new name
     images: tuple[ImageChange, ...] = ()
     restart: Restart | None = None
-    prune: PruneRule = PruneRule.ALLOWED  # for DELETE and CHANGE: what the object says about its deletion
+    prune: PruneRule = PruneRule.ALLOWED  # for DELETE and CHANGE: what it says of its deletion, under its old name
     moved_to: str = ""  # for DELETE: the overlay that takes it over on this cluster
     moved_from: str = ""  # for CREATE: the overlay that leaves this cluster, and of which it takes the object over
     comes_as: ObjectRef | None = None  # for DELETE: the name under which the same content is created
@@ -264,7 +264,7 @@ def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
         images=tuple(_image_changes(_images(before), _images(after))),
         restart=restart_of(new.ref, before, after) if not left else None,
         left=left,
-        prune=new.options.prune,
+        prune=(old if is_renamed else new).options.prune,
         fixed=fixed,
         is_remade=bool(fixed) and new.options.replace and new.options.prune is not PruneRule.DISABLED,
         hook=new.options.hook if old.options.hook is not None else None,

@@ -70,7 +70,8 @@ def _deletions(changes: tuple[UnitChange, ...], after: Fleet, budget: Budget) ->
     by_overlay: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
     for name, items in doomed.items():
         counted = frozenset(item.ref for item in items if not item.replaced and item.prune is not PruneRule.DISABLED)
-        if counted:
+        # What is replaced counts on no number of clusters, and asks all the same where it says so.
+        if counted or any(item.prune is PruneRule.CONFIRM for item in items):
             by_overlay.setdefault(name.overlay, {})[name] = counted
     for overlay, candidates in by_overlay.items():
         permits = permits_by_steps(
@@ -116,5 +117,9 @@ def _doomed(change: UnitChange) -> list[Doomed]:
         for item in change.of_sign(Sign.DELETE)
         if not item.moved_to and item.hook is None
     ]
-    renamed = [item.renamed_from for item in change.objects if item.renamed_from is not None and item.hook is None]
-    return lost + [Doomed(ref, replaced=True) for ref in renamed]
+    renamed = [
+        Doomed(item.renamed_from, prune=item.prune, replaced=True)
+        for item in change.objects
+        if item.renamed_from is not None and item.hook is None
+    ]
+    return lost + renamed

@@ -1,0 +1,58 @@
+"""Holds that a plan foretells: those that the worker and the hub ask for, and no others (R9, R10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from core.building import ref
+from core.test_change import HASHES, config, plan, printed, result, web
+
+from fleet.core.planning.change import UnitChange
+
+OLD, NEW = (f"cfg-{suffix}" for suffix in HASHES[:2])
+CONFIRM, DISABLED = {"fleet.internal/prune": "confirm"}, {"fleet.internal/prune": "disabled"}
+
+
+def generated(name: str, value: str, **annotations: str) -> dict[str, Any]:
+    document = config(name, v=value)
+    return {**document, "metadata": {**document["metadata"], "annotations": annotations}}
+
+
+def renamed(was: dict[str, str], now: dict[str, str], name: str = "web@eu-1", *, lost: int = 0) -> UnitChange:
+    """A generator's literal changes, and its annotations from `was` to `now`. lost: other objects that go."""
+    kept = [config(f"k{index}") for index in range(20)]
+    gone = [config(f"d{index}") for index in range(lost)]
+    before, after = [generated(OLD, "1", **was), *kept, *gone], [generated(NEW, "2", **now), *kept]
+    names = ["cfg", *[""] * 20]
+    return web(result(*before, generated=[*names, *[""] * lost]), result(*after, generated=names), name)
+
+
+def test_an_old_generated_name_that_asks_before_it_goes_is_a_hold() -> None:
+    found = plan([renamed(CONFIRM, CONFIRM, f"web@eu-{index}") for index in range(5)])
+    (hold,) = found.holds
+    assert (hold.reason, hold.refs, len(hold.units)) == ("prune-confirm", (ref(OLD),), 5)
+    assert hold.message == f"would delete ConfigMap shop/{OLD}, marked prune: confirm"
+    assert f"would delete ConfigMap shop/{OLD}, marked prune: confirm" in printed(found)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "asks"),
+    [
+        ({}, {}, False),
+        (DISABLED, DISABLED, False),
+        ({}, CONFIRM, False),
+        (CONFIRM, {}, True),
+        (DISABLED, CONFIRM, False),
+    ],
+)
+def test_the_old_object_alone_says_whether_its_deletion_asks(
+    was: dict[str, str], now: dict[str, str], asks: bool
+) -> None:
+    assert bool(plan([renamed(was, now)]).holds) is asks
+
+
+def test_what_goes_beside_an_old_name_that_asks_waits_with_it() -> None:
+    (hold,) = plan([renamed(CONFIRM, CONFIRM, lost=1)]).holds
+    assert (hold.reason, hold.refs) == ("prune-confirm", (ref(OLD), ref("d0")))
+    assert plan([renamed({}, {}, lost=1)]).holds == ()
