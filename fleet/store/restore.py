@@ -30,6 +30,7 @@ from fleet.store.tables import SCHEMA
 from fleet.values import dataclass
 
 _PREPARED = ".restore-"
+_SIDES = ("-wal", "-shm", "-journal")  # what SQLite may leave beside a database
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,27 +161,37 @@ def _units_in(connection: sqlite3.Connection) -> Iterator[tuple[ClusterName, Ove
         yield ClusterName(cluster), OverlayName(overlay)
 
 
-def _set_aside(database: Path, kept: Path) -> None:
-    """Keep the old state under another name too; it stays in place until the new one takes its place."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    sides = [side for suffix in ("-wal", "-shm") if (side := database.with_name(database.name + suffix)).exists()]
-    if not sides:
-        with suppress(OSError):  # a file system without links
-            os.link(database, kept)
-            return
-    database.replace(kept)  # before what is not folded in: without that it would be an older state
+def _set_aside(database: Path, aside: Path) -> Path | None:
+    """Keep the old state under another name too; it stays in place until the new one takes its place.
+
+    What lies beside it goes in any case, also where the database itself is gone (moved by hand, or by a restore that
+    was killed): SQLite would play it over whatever comes there. Returns where the database is kept.
+    """
+    is_there = database.exists()
+    if is_there:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    sides = [side for suffix in _SIDES if (side := database.with_name(database.name + suffix)).exists()]
+    if is_there and (sides or not _is_linked(database, aside)):
+        database.replace(aside)  # before what is not folded in: without that it would be an older state
     for side in sides:
-        side.replace(kept.with_name(kept.name + side.name.removeprefix(database.name)))
+        side.replace(aside.with_name(aside.name + side.name.removeprefix(database.name)))
+    return aside if is_there else None
+
+
+def _is_linked(database: Path, aside: Path) -> bool:
+    try:
+        os.link(database, aside)
+    except OSError:  # a file system without links
+        return False
+    return True
 
 
 def _put_in_place(folder: Path, data_dir: Path, opened: OpenedBackup, at: float) -> Path | None:
     """Returns where the state that was there is kept."""
-    database, kept = data_dir / DATABASE_FILE, None
+    database = data_dir / DATABASE_FILE
     try:
-        if database.exists():
-            kept = data_dir / f"{DATABASE_FILE}.replaced-{at:.0f}"
-            _set_aside(database, kept)
+        kept = _set_aside(database, data_dir / f"{DATABASE_FILE}.replaced-{at:.0f}")
         if opened.brings_key and not (data_dir / KEY_FILE).exists():
             write_key(data_dir, opened.key)
         (folder / DATABASE_FILE).replace(database)

@@ -291,6 +291,49 @@ async def test_a_restore_that_is_cut_off_leaves_the_old_state_whole(
     await state.close()
 
 
+@pytest.mark.parametrize("by", ["an operator who moved the state away", "a restore that was killed"])
+async def test_a_log_that_a_killed_hub_left_is_kept_aside_and_played_over_nothing(
+    data: Path, tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite plays what lies beside a database over it, whose it ever is."""
+    take(data, tmp_path / "b.tar")
+    state = await open_state(data, KEY)
+    await state.set_value("since", "the backup")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    shutil.copy(data / f"{DATABASE_FILE}-wal", killed / f"{DATABASE_FILE}-wal")
+    left = (killed / f"{DATABASE_FILE}-wal").read_bytes()
+    await state.close()
+    if by == "a restore that was killed":
+        (killed / DATABASE_FILE).write_bytes(b"damaged: its log cannot be folded in\n" * 500)
+        moved = Path.replace
+
+        def killed_between(self: Path, target: Path) -> Path:
+            if self.name != DATABASE_FILE:
+                raise KeyboardInterrupt
+            return moved(self, target)
+
+        monkeypatch.setattr(Path, "replace", killed_between)
+        with pytest.raises(KeyboardInterrupt):
+            await restored(tmp_path / "b.tar", killed, replace=True)
+        monkeypatch.setattr(Path, "replace", moved)
+    assert not (killed / DATABASE_FILE).exists()
+    await restored(tmp_path / "b.tar", killed)
+    with closing(sqlite3.connect(killed / DATABASE_FILE)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT text FROM value WHERE name = 'hub/since'").fetchall() == []
+    state = await open_state(killed, KEY)
+    assert await state.identities() == {EU: "uid-1"}
+    await state.close()
+    assert (killed / f"{DATABASE_FILE}.replaced-20-wal").read_bytes() == left
+
+
+async def test_where_nothing_was_left_nothing_is_kept_aside(data: Path, tmp_path: Path) -> None:
+    take(data, tmp_path / "b.tar")
+    assert (await restored(tmp_path / "b.tar", tmp_path / "other")).kept is None
+    assert sorted(tree(tmp_path / "other")) == [DATABASE_FILE]
+
+
 async def test_a_damaged_state_may_be_replaced(data: Path, tmp_path: Path) -> None:
     take(data, tmp_path / "b.tar")
     (data / "state.db").write_bytes(b"this is no database\n" * 500)
