@@ -29,4 +29,6 @@ class KubeLimits:
     joining_concurrency: int = 4
     joining_answers: int = 16  # answers until a new connection may use more than `joining_concurrency`
     connections: int = 512  # watches and calls together
+    watches: int = 448  # at most; calls never wait for a connection that a watch holds
+    relist_seconds: float = 60.0  # what has no watch is listed so often; the status is Unknown after three times that
     log_bytes: int = 64 << 10

@@ -13,6 +13,9 @@ A store that was put back to an earlier state (etcd restored) may have gone on b
 is reached again; the watch then goes on as if nothing had happened. So after trouble the object that changed last is
 read by name: it shows whether that change ever was.
 
+More kinds and namespaces than one cluster may have watches: what finds no place is listed again and again, until one is
+free. Calls have connections of their own in any case.
+
 How long a watch may be silent counts from the last word that says how things stood then: a whole event, or the begin of
 a list. Single bytes are none: an event says how things stood when it began to come, and one that does not end is the
 silence of a slow way. Events that come ever later, each in time, say too little as well: where the history was seen to
@@ -108,11 +111,16 @@ class Reflector:
                 elif self._is_doubted:
                     await self._look_at_last()
                 self._is_doubted = False
-                async with aclosing(self._watched()) as events:
-                    async for seen in events:
-                        self._version, self._proven, self._mute = seen.resource_version, True, 0
-                        age = self._clock() - self._told_at
-                        yield replace(seen, age=age) if age > _INSTANT_SECONDS else seen
+                with self._transport.watch_place() as is_free:
+                    if is_free:
+                        async with aclosing(self._watched()) as events:
+                            async for seen in events:
+                                self._version, self._proven, self._mute = seen.resource_version, True, 0
+                                age = self._clock() - self._told_at
+                                yield replace(seen, age=age) if age > _INSTANT_SECONDS else seen
+                    else:
+                        await asyncio.sleep(self._until_relist())
+                        self._version = ""
                 self._wait = 0.0
             except FleetError as trouble:
                 self._proven, self._is_doubted = False, True
@@ -125,6 +133,11 @@ class Reflector:
                 yield Lost(trouble.reason, trouble.brief)
                 self._wait = next_wait(self._wait, random.random(), bounds_for(trouble, STREAMS))
                 await asyncio.sleep(self._wait)
+
+    def _until_relist(self) -> float:
+        """Seconds until what cannot be watched is listed again, spread so that lists do not come together."""
+        pause = self._limits.relist_seconds * random.uniform(0.75, 1.0)
+        return max(0.0, self._listed_at + pause - self._clock())
 
     async def _relisted(self) -> Listed:
         self._told_at = self._clock()

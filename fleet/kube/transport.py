@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import aiohttp
@@ -58,6 +58,7 @@ class Transport:
         self._identity = IdentityRule(cluster, expected, self._clock, with_sleep)
         self._identity_request = Request("GET", IDENTITY_TARGET, self._identity.asked, accept=METADATA)
         self._proving = asyncio.Lock()
+        self._watches = 0  # places that are taken
         self._counters: dict[tuple[str, str], Counter] = {}
         self._session = Session(cluster, access, rule or AddressRule(), self._prove_line, self.limits)
 
@@ -105,6 +106,16 @@ class Transport:
 
         proven = self._proven(request, before if stores else None)
         return await self._within(self.limits.call_seconds, proven, request.asked, write=stores)
+
+    @contextmanager
+    def watch_place(self) -> Generator[bool]:
+        """Whether one more watch may be open, for as long as this lasts; each holds a connection of its own."""
+        is_free = self._watches < self.limits.watches
+        self._watches += is_free
+        try:
+            yield is_free
+        finally:
+            self._watches -= is_free
 
     @asynccontextmanager
     async def stream(self, request: Request, *, idle_seconds: float) -> AsyncGenerator[aiohttp.StreamReader, None]:

@@ -406,6 +406,60 @@ async def test_a_missing_right_is_asked_seldom(world: World) -> None:
     assert script.whole_lists == 1
 
 
+# More to follow than watches
+
+
+async def test_what_finds_no_place_for_a_watch_is_listed_again_and_again_and_watched_once_one_is_free(
+    world: World,
+) -> None:
+    script = Script(stream(event("MODIFIED", 11)), stream(event("MODIFIED", 12)))
+    world.server.answer = script.answer
+    limits = replace(QUICK, watches=1, connections=3, relist_seconds=0.2, silence_seconds=30)
+    async with world.connected(limits=limits) as kube, aclosing(kube.follow(MAPS)) as first:
+        assert [type(await anext(first)) for _ in range(2)] == [Listed, Changed]
+        async with aclosing(kube.follow(MAPS)) as second:
+            seen = [await anext(second) for _ in range(3)]
+            assert {type(one) for one in seen} == {Listed}
+            assert len(script.began) == 1
+            await first.aclose()
+            async with asyncio.timeout(20):
+                while not isinstance(one := await anext(second), Changed):
+                    assert isinstance(one, Listed)
+            assert one.resource_version == "12"
+            assert len(script.began) == 2
+
+
+async def test_a_resumed_position_without_a_place_for_its_watch_is_listed_at_once(world: World) -> None:
+    script = Script(stream())
+    async with followed(world, script, since="9", limits=replace(QUICK, watches=0, relist_seconds=60)) as following:
+        async with asyncio.timeout(2):
+            assert isinstance(await following(), Listed)
+    assert script.began == []
+
+
+async def test_calls_find_a_connection_however_much_is_watched(world: World) -> None:
+    limits = replace(QUICK, watches=2, connections=4, relist_seconds=60, silence_seconds=30)
+    script = Script(stream())
+    world.server.answer = script.answer
+    async with world.connected(limits=limits) as kube:
+        follows = [kube.follow(MAPS) for _ in range(6)]
+        watching = [asyncio.create_task(_drained(follow)) for follow in follows]
+        async with asyncio.timeout(20):
+            while len(script.began) < 2 or script.whole_lists < 6:
+                await asyncio.sleep(0.02)
+        async with asyncio.timeout(2):
+            assert await kube.get(MAPS, "shop", "a") is not None
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+    assert len(script.began) == 2
+
+
+async def _drained(events: AsyncIterator[Seen]) -> None:
+    async for _ in events:
+        pass
+
+
 # Resuming
 
 
