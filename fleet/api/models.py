@@ -17,9 +17,15 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
 
+# Years that the calendar of every time zone has.
+_FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2, 9999))
+
+
 def rfc3339(seconds: float) -> str | None:
-    """A wall-clock time as text; None for "never"."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds") if seconds else None
+    """A wall-clock time as text; None for "never", and for what is no time: some are what a cluster said (R18)."""
+    if not seconds or not _FIRST <= seconds < _LAST:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 class Page(ApiModel):

@@ -59,12 +59,12 @@ def judge_descriptors(limit: int, clusters: int) -> Check:
 
 def judge_end(what: str, until: float, now: float, renew: str) -> Check:
     """Something that ends: a certificate or token. Times are wall-clock seconds."""
+    if until - now >= ENDS_SOON_SECONDS:  # of the year 9999 perhaps, whose last day is in no calendar farther east
+        return Check(Level.OK, f"{what} is good for {_days(until - now)}")
     day = datetime.fromtimestamp(until, UTC).astimezone().strftime("%d %b %Y %H:%M %Z")
     if until <= now:
         return Check(Level.MISS, f"{what} ended {_days(now - until)} ago, {day}", renew)
-    if until - now < ENDS_SOON_SECONDS:
-        return Check(Level.WARN, f"{what} ends in {_days(until - now)}, {day}", renew)
-    return Check(Level.OK, f"{what} is good for {_days(until - now)}")
+    return Check(Level.WARN, f"{what} ends in {_days(until - now)}, {day}", renew)
 
 
 def judge_renewed(name: str, until: float, due: float, now: float, renew: str) -> Check:

@@ -169,7 +169,7 @@ def _skew(said: str, before: float, after: float) -> float | None:
     """Seconds by which a Date header is ahead of our clock; None where there is none. It knows whole seconds only."""
     try:
         there = parsedate_to_datetime(said).timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if there + 1 < before:
         return there + 1 - before

@@ -1,4 +1,7 @@
-"""When what a kubeconfig holds ends, by its own word: certificates and tokens that are JWTs."""
+"""When what a kubeconfig holds ends, by its own word: certificates and tokens that are JWTs.
+
+A word of somebody else: a cluster's own API server makes the tokens that renew the hub's.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from fleet.core.renewal import Ends
 from fleet.errors import CredentialRefused
 from fleet.kube.access import Ticket
 
+# 9999-01-01: a certificate of that year has no end (RFC 5280 4.1.2.5), and a token of a later one says no time.
+_NO_END_SECONDS = 253_370_764_800.0
+
 
 def ends_of(ticket: Ticket, where: str) -> Ends:
     """The first end of all that a ticket consists of; raises CredentialRefused for a certificate that does not read."""
@@ -19,7 +25,9 @@ def ends_of(ticket: Ticket, where: str) -> Ends:
         for what, pem in (("client certificate", ticket.certificate), ("authority", ticket.endpoint.ca)):
             parts = x509.load_pem_x509_certificates(pem) if pem else []
             found += [
-                Ends(what, one.not_valid_after_utc.timestamp(), one.not_valid_before_utc.timestamp()) for one in parts
+                Ends(what, end, one.not_valid_before_utc.timestamp())
+                for one in parts
+                if (end := one.not_valid_after_utc.timestamp()) < _NO_END_SECONDS
             ]
     except ValueError:
         raise CredentialRefused(
@@ -42,8 +50,9 @@ def token_ends(authorization: str) -> Ends:
 
 
 def _seconds(claims: Document, name: str) -> float:
+    """A time among the claims; 0.0 where it says none, or one that is beyond all calendars."""
     found = at(claims, name)
-    return float(found) if isinstance(found, int | float) else 0.0
+    return float(found) if isinstance(found, int | float) and 0 < found < _NO_END_SECONDS else 0.0
 
 
 def _claims(token: str) -> Document:

@@ -58,7 +58,7 @@ class TokenRenewer:
             raise CredentialRefused(
                 f"the new token for credential {name} would end before the one in use",
                 where=f"cluster {cluster}",
-                why=f"the server gives {ends.at - ends.issued:.0f} s, asked were {held.token.life_seconds} s",
+                why=f"the server gives {max(0.0, ends.at - ends.issued):.0f} s, asked were {held.token.life_seconds} s",
                 next_step=f"fleet cluster grant {cluster}",
             )
         raw = json.dumps(token_kubeconfig(name, (await old.ticket()).endpoint, token)).encode()

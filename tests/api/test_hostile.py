@@ -8,15 +8,17 @@ import hmac
 import json
 import socket
 import time
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
-from api.conftest import SECRET, Api
+from api.conftest import SECRET, Api, drifted_object
 from structlog.testing import capture_logs
 
 from fleet import telemetry
 from fleet.api import stream
 from fleet.core.ids import ClusterName
+from fleet.core.renewal import CredentialState, Ends, Place
 from fleet.core.status import Event, EventKind
 
 
@@ -36,6 +38,36 @@ async def test_a_bad_body_is_4xx_and_changes_nothing(api: Api, raw: bytes, kind:
     found, problem = await api.call("POST", "/api/v1/fleet:suspend", raw=raw, **{"Content-Type": kind})
     assert (found, problem["status"]) == (status, status)
     assert await api.state.suspensions() == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (3e11, None),
+        (1.8e12, None),
+        (-1e300, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        (0.0, None),
+        (1_807_776_000.0, "2027-04-15T08:00:00.000+00:00"),
+    ],
+)
+async def test_no_time_that_a_cluster_says_takes_a_list_from_anybody(api: Api, said: float, shown: str | None) -> None:
+    name, ends = ClusterName("eu-1"), Ends("token", said)
+    await api.state.put_credential(name, b"{}", api.now)
+    api.view.credentials[name] = CredentialState(name, name, Place.STORED, ends, ends, renew_at=said)
+    drifted = drifted_object("a")
+    drift = tuple(replace(field, since=said) for field in drifted.drift)
+    api.put("web@eu-1", objects=(replace(drifted, drift=drift),))
+    status, clusters = await api.call("GET", "/api/v1/clusters", role="viewer")
+    assert status == 200
+    credential = next(item["status"]["credential"] for item in clusters["items"] if item["metadata"]["name"] == name)
+    assert (credential.get("endsAt"), credential.get("renewAt")) == (shown, shown)
+    status, kept = await api.call("GET", "/api/v1/credentials")
+    assert (status, kept["items"][0].get("endsAt")) == (200, shown)
+    status, unit = await api.call("GET", "/api/v1/units/web@eu-1", role="viewer")
+    assert (status, unit["status"]["objects"][0]["drift"][0].get("since")) == (200, shown)
+    assert (await api.call("GET", "/api/v1/status", role="viewer"))[0] == 200
 
 
 @pytest.mark.parametrize(

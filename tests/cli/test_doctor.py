@@ -62,6 +62,17 @@ class TestJudging:
         check = judge_end("credential eu-1: token", 1e9 + days * DAY, 1e9, "fleet cluster grant eu-1")
         assert (check.level, bool(check.next_step)) == (level, level is not Level.OK)
 
+    def test_a_certificate_without_an_end_is_good_in_each_time_zone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        last_second = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC).timestamp()  # RFC 5280 4.1.2.5
+        try:
+            for zone in ("Asia/Tokyo", "America/Los_Angeles"):
+                monkeypatch.setenv("TZ", zone)
+                time.tzset()
+                assert judge_end("server certificate of eu-1", last_second, 1e9, "renew it").level is Level.OK
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+
     def test_open_files_are_counted_against_clusters(self) -> None:
         assert judge_descriptors(1024, 50).level is Level.OK
         assert judge_descriptors(1024, 100).level is Level.WARN
