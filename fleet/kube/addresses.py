@@ -6,18 +6,18 @@ The hub's own configuration can allow lab addresses by CIDR; nothing in the repo
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
 import socket
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import psutil
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from fleet.errors import AddressRefused
+from fleet.kube.lookups import resolve
 from fleet.values import dataclass
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
@@ -126,16 +126,16 @@ def _plain(address: Address) -> Address:
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves by the system and refuses a name as a whole when any of its addresses is refused."""
+    """Resolves by the system, in `seconds`, and refuses a name as a whole when any of its addresses is refused."""
 
-    def __init__(self, rule: AddressRule) -> None:
-        self._rule = rule
+    def __init__(self, rule: AddressRule, seconds: float = 10.0) -> None:
+        self._rule, self._seconds = rule, seconds
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The addresses of a host; OSError where there are none, AddressRefused where one may not be dialled."""
-        addresses = await resolve(host, port, family)
+        addresses = await resolve(host, port, family, seconds=self._seconds)
         for address in addresses:
             self._rule.check(host, address)
         return [
@@ -152,10 +152,3 @@ class CheckedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-async def resolve(host: str, port: int, family: int = socket.AF_UNSPEC) -> Sequence[str]:
-    """The addresses of a host by the system's resolver, in its order."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -12,7 +12,7 @@ class KubeLimits:
     call_seconds: float = 60.0  # one call with its repeats; the API server itself gives up at 60
     list_seconds: float = 150.0  # a list with all its pages; what is older says little of now (R21)
     idle_seconds: float = 40.0  # no byte for so long ends a call
-    connect_seconds: float = 10.0
+    connect_seconds: float = 10.0  # for its address, and again for the connection
     read_tries: int = 4
     page_objects: int = 500
     answer_bytes: int = 64 << 20  # one answer, after decompression

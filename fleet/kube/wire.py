@@ -28,8 +28,9 @@ from python_socks import parse_proxy_url
 
 from fleet.errors import ClusterUnreachable
 from fleet.kube.access import Endpoint, Ticket, tls_context
-from fleet.kube.addresses import AddressRule, CheckedResolver, resolve
+from fleet.kube.addresses import AddressRule, CheckedResolver
 from fleet.kube.limits import KubeLimits
+from fleet.kube.lookups import resolve
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -166,14 +167,14 @@ class _DirectConnector(_ProvingConnector):
 class _ProxiedConnector(_ProvingConnector, ProxyConnector):
     """Through one proxy (http CONNECT or socks5). Names are resolved by the proxy; its own address is checked here."""
 
-    def through(self, proxy: str, rule: AddressRule) -> None:
-        """Say how the proxy is called and which addresses it may have; called once."""
-        self._proxy_name, self._rule = proxy, rule
+    def through(self, proxy: str, rule: AddressRule, seconds: float) -> None:
+        """Say how the proxy is called, which addresses it may have, and how long they are sought; called once."""
+        self._proxy_name, self._rule, self._lookup_seconds = proxy, rule, seconds
 
     async def _connect_via_proxy(
         self, host: str, port: int, ssl: ssl.SSLContext | None = None, timeout: float | None = None
     ) -> tuple[asyncio.Transport, ResponseHandler]:
-        addresses = await resolve(self._proxy_name, self._proxy_port)
+        addresses = await resolve(self._proxy_name, self._proxy_port, socket.AF_UNSPEC, seconds=self._lookup_seconds)
         for address in addresses:
             self._rule.check(self._proxy_name, address)
         self._proxy_host = addresses[0]
@@ -268,7 +269,9 @@ def _connector(
         "enable_cleanup_closed": sys.version_info < (3, 12),
     }
     if not endpoint.proxy:
-        return _DirectConnector(resolver=CheckedResolver(rule), socket_factory=_socket, **shared)
+        return _DirectConnector(
+            resolver=CheckedResolver(rule, limits.connect_seconds), socket_factory=_socket, **shared
+        )
     scheme, rest = endpoint.proxy.split("://", 1)
     kind, host, port, user, password = parse_proxy_url(f"{scheme.replace('socks5h', 'socks5')}://{rest}")
     connector = _ProxiedConnector(
@@ -280,7 +283,7 @@ def _connector(
         rdns=True,  # as kubectl: the proxy resolves names that may be known behind it alone
         **shared,
     )
-    connector.through(host, rule)
+    connector.through(host, rule, limits.connect_seconds)
     return connector
 
 
