@@ -14,7 +14,6 @@ from fleet.api.actions import operation_out
 from fleet.api.models_deeds import LeavingList, LeavingOut, OperationList
 from fleet.api.queries import WipeBody
 from fleet.api.route import Call, Route
-from fleet.controllers.roster import LEAVING
 from fleet.core.audit import AuditEntry
 from fleet.core.fleet import Mode
 from fleet.core.ids import ClusterName, UnitName
@@ -22,7 +21,7 @@ from fleet.core.leaving import Leave, Leaving, decode_leaving
 from fleet.core.status import Event, EventKind
 from fleet.core.wipe import WIPE, key_of
 from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid, StateDamaged
-from fleet.ports.state import OperationRow
+from fleet.ports.state import LEAVING, OperationRow
 
 
 async def _leaving(call: Call) -> Leaving:

@@ -12,11 +12,9 @@ from fleet.core.ids import ClusterName, UnitName
 from fleet.core.leaving import Leave, Leaving, decode_entries, decode_leaving, encode_entries, encode_leaving
 from fleet.core.release import units_that_left
 from fleet.errors import StateDamaged
-from fleet.ports.state import INSTALLATION, State
+from fleet.ports.state import INSTALLATION, LEAVING, State
 
-# Values of the state
-LEAVING = "leaving"
-ENTRIES = "entries"  # a broken file hides its clusters from a hub that starts
+ENTRIES = "entries"  # value of the state: a broken file hides its clusters from a hub that starts
 
 
 class Roster:

@@ -55,6 +55,15 @@ class Leaving:
         }
         return replace(self, units=now) if now != self.units else self
 
+    def open_wipes(self) -> Mapping[UnitName, Revision]:
+        """Units whose wipe is not over, by the commit that dropped them."""
+        return {name: leave.commit for name, leave in self.units.items() if leave.wipe and not leave.wiped}
+
+    def without_open_wipes(self) -> Leaving:
+        """The same where these are to be let go; what was wiped stays so."""
+        ended = {name: replace(self.units[name], wipe="") for name in self.open_wipes()}
+        return replace(self, units={**self.units, **ended})
+
     def with_entries(self, there: Container[ClusterName], known: Mapping[ClusterName, Cluster]) -> Leaving:
         """The same with the newest entry of each cluster that left, and with what that entry had suspended.
 

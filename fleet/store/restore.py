@@ -17,12 +17,23 @@ from pathlib import Path
 
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, OverlayName, UnitName
-from fleet.errors import BackupForeign, BackupOutdated, StateError, StateNewer, StateNotWritable, UsageInvalid
-from fleet.ports.state import BELIEVED, RECOVERED
+from fleet.core.leaving import Leaving, decode_leaving, encode_leaving
+from fleet.core.wipe import WIPE
+from fleet.errors import (
+    BackupForeign,
+    BackupOutdated,
+    StateDamaged,
+    StateError,
+    StateNewer,
+    StateNotWritable,
+    UsageInvalid,
+)
+from fleet.ports.state import BELIEVED, LEAVING, RECOVERED
 from fleet.ports.worker import UnitMemory
 from fleet.store.backup import Manifest, OpenedBackup, facts_of, unpack
 from fleet.store.crypto import DATABASE_FILE, KEY_FILE, write_key
-from fleet.store.encode import decode_memory, encode_memory
+from fleet.store.encode import decode_memory, decode_requests, encode_memory
+from fleet.store.hold_rules import VOID
 from fleet.store.lock import DirectoryLock
 from fleet.store.schema import known_schemas
 from fleet.store.sql import open_state
@@ -31,6 +42,7 @@ from fleet.values import dataclass
 
 _PREPARED = ".restore-"
 _SIDES = ("-wal", "-shm", "-journal")  # what SQLite may leave beside a database
+_SINCE = "a backup was restored meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +61,8 @@ async def restore_backup(
 ) -> Restored:
     """Put a backup into a data directory that no hub uses.
 
-    Raises StateInUse, BackupInvalid, BackupForeign, BackupOutdated, StateNewer, UsageInvalid, StateNotWritable; then
-    the directory holds what it held before.
+    Raises StateInUse, BackupInvalid, BackupForeign, BackupOutdated, StateNewer, StateDamaged, UsageInvalid,
+    StateNotWritable; then the directory holds what it held before.
     """
     lock = DirectoryLock(data_dir)
     try:
@@ -149,10 +161,33 @@ def _let_observe_only(connection: sqlite3.Connection, at: float) -> None:
     # Which of them were revoked since is not known (R38).
     connection.execute("UPDATE token SET revoked_at = ? WHERE revoked_at = 0", (at,))
     # What was asked for before may have been done since: it is not done a second time.
+    _end_wipes(connection, at)
     connection.execute(
-        "UPDATE operation SET outcome = 'superseded', message = ?, ended_at = ? WHERE outcome = ''",
-        ("a backup was restored meanwhile", at),
+        "UPDATE operation SET outcome = 'superseded', message = ?, ended_at = ? WHERE outcome = ''", (_SINCE, at)
     )
+
+
+def _end_wipes(connection: sqlite3.Connection, at: float) -> None:
+    """Let units go whose wipe is not over, and void what was approved of it; a new word has them wiped (V5, R42)."""
+    # Their keys are made of unit and commit: the same person could not give that word again.
+    connection.execute("UPDATE operation SET idempotency_key = '' WHERE outcome = '' AND kind = ?", (WIPE,))
+    kept = connection.execute("SELECT text FROM value WHERE name = ?", (f"hub/{LEAVING}",)).fetchone()
+    try:
+        leaving = decode_leaving(kept[0]) if kept is not None else Leaving()
+    except ValueError as error:
+        raise StateDamaged(
+            "what leaves the fleet cannot be read in the backup", why=str(error), next_step="restore another backup"
+        ) from error
+    wipes = leaving.open_wipes()
+    if not wipes:
+        return
+    rest = encode_leaving(leaving.without_open_wipes())
+    connection.execute("UPDATE value SET text = ? WHERE name = ?", (rest, f"hub/{LEAVING}"))
+    for hold, body in connection.execute("SELECT id, requests FROM hold WHERE decision = 'approved'").fetchall():
+        if any(each.deletions and wipes.get(each.unit) == each.commit for each in decode_requests(body)):
+            connection.execute(
+                "UPDATE hold SET decision = ?, decided_at = ?, reason = ? WHERE id = ?", (VOID, at, _SINCE, hold)
+            )
 
 
 def _units_in(connection: sqlite3.Connection) -> Iterator[tuple[ClusterName, OverlayName]]:

@@ -11,7 +11,6 @@ from fleet.controllers.claims import Claims
 from fleet.controllers.orders import HOLD_SECONDS, Orders
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.releases import Releases
-from fleet.controllers.roster import LEAVING
 from fleet.controllers.wipes import Wipes
 from fleet.core.fleet import Cluster, Fleet, Mode, Origin, Problem, Severity, Unknown
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
@@ -22,7 +21,7 @@ from fleet.core.rollout import Apply, Detach, UnitDesired
 from fleet.core.status import Health, HoldRequest, PendingDeletion, Sync, UnitReport
 from fleet.core.view import Head, View
 from fleet.core.wipe import WIPE, key_of
-from fleet.ports.state import Bells, HoldRow, OperationRow
+from fleet.ports.state import LEAVING, Bells, HoldRow, OperationRow
 from fleet.store.memory import MemoryState
 
 WEB = UnitName(OverlayName("web"), ClusterName("eu-1"))

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hubworld import AT_ONCE, SECONDS, HubWorld, cluster_file, config_map, make_world, namespace, overlay
 
+from fleet.cli.app import run
 from fleet.core.ids import UnitName
 
 WIPE = "/api/v1/units/web@eu-1:wipe"
@@ -183,6 +184,45 @@ async def test_a_wipe_outlives_the_hub_that_took_it(world: HubWorld) -> None:
 
 async def _wiping(world: HubWorld) -> bool:
     return any(unit["wipe"] for unit in await leaving(world))
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_wipe_that_a_backup_had_open_is_done_by_a_new_word_alone(
+    world: HubWorld, tmp_path: Path, again: bool
+) -> None:
+    commit(world, files())
+    backup, data = tmp_path / "fleet.tar", ["--data-dir", str(world.data_dir)]
+    async with world.run():
+        await left_while_suspended(world)
+        (operation,) = (await world.call("POST", WIPE, SAID))[1]["items"]
+        await resume(world)
+        hold = await open_hold(world)
+        assert (await world.call("POST", "/api/v1/clusters/eu-1:suspend", {"reason": "not yet"}))[0] == 200
+        await world.until(lambda: world.unit("web@eu-1").blocked_by, "suspended")
+        assert await approve(world, hold) == 200
+        assert await asyncio.to_thread(run, ["backup", str(backup), *data]) == 0
+    assert await asyncio.to_thread(run, ["restore", str(backup), *data, "--replace"]) == 0
+    async with world.run():
+        await world.until(lambda: world.opened.view.head.is_taken, "Git is read")
+        assert (await ended(world, operation["id"]))["outcome"] == "superseded"
+        assert [unit["wipe"] for unit in await leaving(world)] == [""]
+        if again:
+            (operation,) = (await world.call("POST", WIPE, SAID))[1]["items"]
+        await eventually(world, lambda: recovery(world), "it asks")
+        assert (await world.call("POST", "/api/v1/clusters/eu-1:resume", {"reason": "go"}))[0] == 200
+        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        if again:
+            hold = await open_hold(world)
+            assert here(world) >= GONE
+            assert await approve(world, hold) == 200
+            assert (await ended(world, operation["id"]))["outcome"] == "done"
+        await eventually(world, lambda: _none(world), "it is let go")
+        assert here(world) & GONE == (set() if again else GONE)
+
+
+async def recovery(world: HubWorld) -> bool:
+    """Whether all four units ask whether they may be written to."""
+    return len((await world.call("GET", "/api/v1/recovery"))[1]["items"]) == 4
 
 
 async def test_what_is_never_to_be_deleted_stays_without_our_marks(world: HubWorld) -> None:
