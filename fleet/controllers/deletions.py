@@ -226,16 +226,15 @@ class Deletions:
             per_unit,
             limit_clusters=limit_clusters,
             recent=self._judged.clusters_by_ref(overlay) if doomed else {},
-            barred=await self._barred(overlay, doomed, fresh) if doomed else NOTHING,
+            barred=self._barred(overlay, doomed) if doomed else NOTHING,
         )
         stay = {name: frozenset(move.ref for move in self.moves_of(name)) for name in per_unit}
         let = {name: refs - stay[name] for name, refs in verdict.permits.items() if losses[name].is_known}
         bundles = {name: result.bundle for name, result in fresh.items() if isinstance(result, Rendered)}
         self._judged = self._judged.with_permits(let, bundles)
         for name, refs in per_unit.items():
-            result = fresh[name]
-            if isinstance(result, Rendered) and (refs & verdict.held or name in self._judged.held):
-                self._judged = self._judged.with_held(name, result.bundle, refs & verdict.held, self._wall())
+            if refs & verdict.held or name in self._judged.held:
+                self._judged = self._judged.with_held(name, refs & verdict.held, self._wall())
         return {
             name: (given[name] - rejected) | (let[name] | losses[name].proven - stay[name] if name in let else NOTHING)
             for name in losses
@@ -308,7 +307,7 @@ class Deletions:
         for name, note in [(name, note) for name, note in self._judged.held.items() if name.overlay == overlay]:
             held = known.held.get(name)
             if held is None and name not in fresh:
-                self._judged = self._judged.with_held(name, None, NOTHING, note.at)
+                self._judged = self._judged.with_held(name, NOTHING, note.at)
                 continue
             told, newest = fresh.get(name) or held, fresh.get(name) or known.results.get(name)
             left = note.refs
@@ -319,23 +318,14 @@ class Deletions:
             if held is not None and report is not None and report.bundle == held.bundle:
                 left &= await self._holdings.owned(name, known)
             if left != note.refs:
-                self._judged = self._judged.with_held(name, None, left, note.at)
+                self._judged = self._judged.with_held(name, left, note.at)
 
-    async def _barred(
-        self, overlay: OverlayName, doomed: frozenset[ObjectRef], fresh: Mapping[UnitName, Result]
-    ) -> frozenset[ObjectRef]:
-        """Of what would go: what is held back and was rejected, or is judged again for the same result.
+    def _barred(self, overlay: OverlayName, doomed: frozenset[ObjectRef]) -> frozenset[ObjectRef]:
+        """Of what would go: what is held back on any cluster, for whichever result. An approval needs no permit.
 
         All of it where so much was permitted within the hour that no more could be remembered.
         """
-        if self._judged.is_full():
-            return doomed
-        barred = NOTHING
-        for name, note in self._judged.held.items():
-            result = fresh.get(name)
-            if name.overlay == overlay and isinstance(result, Rendered) and result.bundle == note.bundle:
-                barred |= note.refs & doomed
-        return barred | await self._rejected(overlay, doomed - barred)
+        return doomed if self._judged.is_full() else doomed & self._judged.held_of(overlay)
 
     async def _rejected(self, overlay: OverlayName, among: frozenset[ObjectRef]) -> frozenset[ObjectRef]:
         """Of these objects: what is held back for units of an overlay, and a person rejected since."""

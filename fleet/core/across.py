@@ -49,7 +49,7 @@ def judge_across(
     """Judge one overlay's deletions: the same one on more than `limit_clusters` clusters is held on all (R9).
 
     candidates: without what an earlier step of the rollout has proven; recent: clusters on which the same object was
-    permitted to go within the last hour, or is held back; they count. barred: what only a person's word lets go.
+    permitted to go within the last hour; they count. barred: what only a person's word lets go.
     """
     clusters: dict[ObjectRef, set[ClusterName]] = {}
     for unit, refs in candidates.items():

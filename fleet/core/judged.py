@@ -1,7 +1,7 @@
 """What was judged of deletions across clusters, as it is kept over restarts (R9, R22).
 
 What was permitted counts until it is gone and an hour longer, so that many small releases do not pass where one large
-one is held, also where a window or a suspension lets all of it go together; what was held back counts as long as it
+one is held, also where a window or a suspension lets all of it go together; what was held back is barred as long as it
 stands and nobody wants it again, so that it does not trickle out by later commits. What was renamed is told to its
 worker as long as the old object may be there.
 """
@@ -41,9 +41,8 @@ class Permitted:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """Deletions of one unit that wait for a person. bundle: the result that was judged; at: wall clock, first time."""
+    """Deletions of one unit that wait for a person. at: wall clock, first time."""
 
-    bundle: Digest
     at: float
     refs: Refs
 
@@ -97,13 +96,16 @@ class Judged:
         return sum(len(each.refs) for each in self.permitted) >= MOST_PERMITTED
 
     def clusters_by_ref(self, overlay: OverlayName) -> Mapping[ObjectRef, frozenset[ClusterName]]:
-        """Where each object of an overlay was permitted to go, or is held back."""
+        """Where each object of an overlay was permitted to go."""
         found: dict[ObjectRef, set[ClusterName]] = {}
-        permitted = ((each.unit, each.refs) for each in self.permitted)
-        for unit, refs in (*permitted, *((unit, held.refs) for unit, held in self.held.items())):
-            for ref in refs if unit.overlay == overlay else ():
-                found.setdefault(ref, set()).add(unit.cluster)
+        for each in self.permitted:
+            for ref in each.refs if each.unit.overlay == overlay else ():
+                found.setdefault(ref, set()).add(each.unit.cluster)
         return {ref: frozenset(clusters) for ref, clusters in found.items()}
+
+    def held_of(self, overlay: OverlayName) -> Refs:
+        """What of an overlay is held back, on whichever clusters."""
+        return NOTHING.union(*(note.refs for unit, note in self.held.items() if unit.overlay == overlay))
 
     def with_permits(self, permits: Mapping[UnitName, Refs], bundles: Mapping[UnitName, Digest]) -> Judged:
         """With what was permitted now, each by its bundle; what was permitted before it counts once."""
@@ -113,13 +115,12 @@ class Judged:
         permitted = (*(each for each in before if each.refs), *new)
         return self if permitted == self.permitted else replace(self, permitted=permitted)
 
-    def with_held(self, unit: UnitName, bundle: Digest | None, refs: Refs, now: float) -> Judged:
-        """With what of a unit waits for a person now. bundle: None keeps that of before."""
+    def with_held(self, unit: UnitName, refs: Refs, now: float) -> Judged:
+        """With what of a unit waits for a person now."""
         before = self.held.get(unit)
         held = {name: each for name, each in self.held.items() if name != unit}
         if refs:
-            digest = bundle or (before.bundle if before is not None else Digest(""))
-            held[unit] = HeldBack(digest, before.at if before is not None else now, refs)
+            held[unit] = HeldBack(before.at if before is not None else now, refs)
         return replace(self, held=held)
 
     def with_renames(self, unit: UnitName, renames: Renames) -> Judged:
@@ -144,9 +145,9 @@ def encode_judged(judged: Judged) -> str:
     permitted: dict[tuple[Digest, Refs, float | None], list[str]] = {}
     for each in judged.permitted:
         permitted.setdefault((each.bundle, each.refs, each.gone_at), []).append(str(each.unit))
-    groups: dict[Refs, list[tuple[str, Digest, float]]] = {}
+    groups: dict[Refs, list[tuple[str, float]]] = {}
     for unit, held in sorted(judged.held.items()):
-        groups.setdefault(held.refs, []).append((str(unit), held.bundle, held.at))
+        groups.setdefault(held.refs, []).append((str(unit), held.at))
     names: dict[Renames, list[str]] = {}
     for unit, renames in sorted(judged.renames.items()):
         names.setdefault(renames, []).append(str(unit))
@@ -167,10 +168,10 @@ def decode_judged(text: str) -> Judged:
         document = json.loads(text)
         permitted = tuple(each for row in document["permitted"] for each in _permitted(*row))
         held = {
-            UnitName.parse(unit): HeldBack(Digest(bundle), at, refs)
+            UnitName.parse(unit): HeldBack(at, refs)
             for units, keys in document["held"]
             for refs in (_refs(keys),)
-            for unit, bundle, at in units
+            for unit, *_, at in units  # as it was written before, with the result that was judged
         }
         renames = {
             UnitName.parse(unit): found

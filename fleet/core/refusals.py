@@ -133,6 +133,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a fleet file that does not parse", "R5", "board:Board.take_fleet", ""),
         ("another name of the fleet", "R4 R5", "roster:Roster.whole", "FleetRenamed"),
         ("a lost mirror keeps its promise", "R7", "commits:Commits._check_promise", "HistoryRewritten"),
+        ("what was asked about stays held", "R9", "deletions:Deletions._barred", "prune-budget"),
         ("what waits for its step takes", "R9 R16", "releases:Releases.release", ""),
         ("a person's word is for what was shown", "R24 R12", "orders:Orders._recovered", ""),
         ("a move is no deletion", "R9 R16", "holdings:Holdings.taken", ""),

@@ -21,7 +21,7 @@ permitted = st.builds(Permitted, st.sampled_from(UNITS), digests, at_least_one, 
 judged = st.builds(
     Judged,
     st.lists(permitted, max_size=6).map(tuple),
-    st.dictionaries(st.sampled_from(UNITS), st.builds(HeldBack, digests, moments, at_least_one)),
+    st.dictionaries(st.sampled_from(UNITS), st.builds(HeldBack, moments, at_least_one)),
 )
 there = st.dictionaries(st.sampled_from(UNITS), some_refs)
 

@@ -267,6 +267,10 @@ CASES: dict[str, Case] = {
         always("losses[name].is_known"), "controllers/test_deletions.py",
         "test_what_may_have_moved_to_a_unit_that_cannot_be_read_is_not_permitted_and_still_counts",
         "test_what_did_not_move_to_a_unit_that_can_be_read_is_permitted"),
+    "what was asked about stays held": case_of(
+        gives("NOTHING"), "controllers/test_stays_held.py",
+        "test_what_was_rejected_stays_though_its_list_changed_before_the_next_commit",
+        "test_twin_what_a_commit_wanted_again_and_a_later_one_drops_is_a_new_question"),
     "what waits for its step takes": case_of(
         swap("coming", "{}"), "controllers/test_commits.py",
         "test_what_moves_to_an_overlay_that_waits_for_its_step_is_no_deletion",
