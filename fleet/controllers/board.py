@@ -49,9 +49,9 @@ class Board:
         wall: Callable[[], float],
     ) -> None:
         self._state, self._view, self._bundle_of, self._vault = state, view, bundle_of, vault
-        self.books = Books(view)
         self.roster = Roster(state)
         self.identities = Identities()
+        self.books = Books(view, self.identities)
         self.deletions = Deletions(state, bundle_of, wall)
         self.publisher = Publisher(state)
         self.departures = Departures(state, view, self.books, self.roster, self.deletions, self.publisher)
@@ -147,7 +147,11 @@ class Board:
                 if fleet is not self._view.fleet:
                     continue
                 for name in list(self.books.dirty):
-                    self.publisher.put(name, self._part_of(name, fleet))
+                    part = self._part_of(name, fleet)
+                    if part is None and self.books.waits(name):
+                        self.publisher.drop(name)  # what it was only shown until now must not be applied
+                    else:
+                        self.publisher.put(name, part)
                     self.books.dirty.discard(name)
                 await self.publisher.reserve()
                 if fleet is self._view.fleet:  # else parts of one commit would go out with entries of the next (R6)

@@ -10,8 +10,9 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import replace
 
 from fleet.controllers.holdings import Known
+from fleet.controllers.identities import Identities
 from fleet.controllers.takers import Takers
-from fleet.core.fleet import Fleet
+from fleet.core.fleet import Fleet, Mode, Unit
 from fleet.core.ids import ClusterName, Digest, ObjectRef, UnitName
 from fleet.core.passage import Passages, Quarantine
 from fleet.core.quarantine import barred_by, told_of
@@ -24,8 +25,8 @@ from fleet.core.view import View
 class Books:
     """One instance per hub. What stands in several books is of one unit: it is dropped and renamed in all of them."""
 
-    def __init__(self, view: View) -> None:
-        self._view = view
+    def __init__(self, view: View, identities: Identities) -> None:
+        self._view, self._identities = view, identities
         self.results: dict[UnitName, Result] = {}  # the newest, released or not
         self.held: dict[UnitName, Rendered] = {}  # what each unit was told to hold last
         self.waiting: dict[UnitName, Rendered] = {}  # newest results that wait for their step or for a person
@@ -59,7 +60,8 @@ class Books:
         """Whether a unit keeps what it holds although it has a newer result.
 
         Where nothing is written, or a person syncs, a result that waits is shown all the same (as what a sync would
-        bring), unless it was taken back; it counts as held only once the cluster has it.
+        bring), unless it was taken back; it counts as held only once the cluster has it. Where only observing keeps the
+        first one away, it counts as held at once (`begins_with`).
         """
         return name in self.waiting and self.is_withheld(name, self.waiting[name])
 
@@ -90,12 +92,42 @@ class Books:
 
     def must_wait(self, name: UnitName, result: Rendered) -> bool:
         """Whether a result that is new is not to be held at once."""
-        fleet, held = self._view.fleet, self.held.get(name)
-        if fleet is None or name not in fleet.units or self.is_first or self.holds(name, result):
+        fleet = self._view.fleet
+        unit = fleet.units.get(name) if fleet is not None else None
+        if unit is None or self.holds(name, result):
             return False
-        unit = fleet.units[name]
-        is_shown_only = held is not None and not is_at_once(unit.overlay.rollout)
-        return self.goes_by_steps(name) or is_shown_only or self.is_barred(name, result)
+        if goes_by_itself(unit):
+            return not self.is_first and (self.goes_by_steps(name) or self.is_barred(name, result))
+        return not self.begins_with(unit, result, self._view.passages)
+
+    def begins_with(self, unit: Unit, result: Rendered, kept: Passages) -> bool:
+        """Whether a unit that does not go by itself holds a result before its cluster has it, so as to begin with it.
+
+        Where it goes by no steps; and where nothing of it was ever written, because it is only observed: `mode: manage`
+        writes first what was shown last, at once. Never what was taken back, nor while its rollout is stopped.
+        """
+        if is_stopped(kept, unit.name.overlay) or self.is_barred(unit.name, result, kept.quarantine):
+            return False
+        is_observed = unit.cluster.mode is Mode.OBSERVE
+        return is_at_once(unit.overlay.rollout) or (is_observed and not self.has_any(unit.name))
+
+    def has_any(self, name: UnitName) -> bool:
+        """Whether a result of a unit was ever applied in full on its cluster, or that is not known yet (R5)."""
+        report = self._view.units.get(name)
+        if report is not None:
+            return report.bundle is not None
+        return self._identities.of(name.cluster) is not None  # else nobody was there yet
+
+    def unfounded(self, newest: Mapping[UnitName, Rendered], kept: Passages) -> frozenset[UnitName]:
+        """Units that hold what was only shown, and may not begin with their newest result: they hold nothing."""
+        fleet, found = self._view.fleet, set[UnitName]()
+        for name, result in newest.items():
+            unit = fleet.units.get(name) if fleet is not None else None
+            if unit is None or name not in self.held or goes_by_itself(unit) or self.has_any(name):
+                continue
+            if not self.begins_with(unit, result, kept):
+                found.add(name)
+        return frozenset(found)
 
     def holds(self, name: UnitName, result: Result) -> bool:
         """Whether a unit was told to hold this very result last."""
@@ -182,6 +214,16 @@ class Books:
         for name in units:
             self.results.pop(name, None)
             self.waiting.pop(name, None)
+            self.dirty.add(name)
+
+    def hold_nothing(self, units: Iterable[UnitName]) -> None:
+        """Units that hold nothing any more; their newest results wait."""
+        for name in units:
+            self.held.pop(name, None)
+            self.permits.pop(name, None)
+            result = self.results.get(name)
+            if isinstance(result, Rendered):
+                self.waiting[name] = result
             self.dirty.add(name)
 
     def drop(self, unit: UnitName) -> None:

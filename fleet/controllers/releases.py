@@ -50,7 +50,9 @@ class Releases:
             now = {
                 name: fresh[name] for name in fresh if name not in waiting or not books.is_withheld(name, waiting[name])
             }
+            gone = books.unfounded(waiting, self._view.passages)
             again = await self._to_judge(building, fresh, now, {**fresh, **(back or {})})
+            again = {name: told for name, told in again.items() if name not in gone}
             if not fresh and not again:
                 self._view.rendering -= results.keys()
                 return
@@ -65,9 +67,10 @@ class Releases:
                 for name, result in fresh.items()
                 if isinstance(result, Rendered) and name not in waiting
             ]
-            if rows or self._deletions.values():
-                await self._state.put_released(rows, values=self._deletions.values())
+            if rows or gone or self._deletions.values():
+                await self._state.put_released(rows, gone=tuple(gone), values=self._deletions.values())
                 self._deletions.saved()
+            books.hold_nothing(gone)
             for row in rows:
                 books.held[row.unit] = Rendered(row.bundle, row.commit)
             for name, result in fresh.items():
@@ -145,10 +148,13 @@ class Releases:
             coming = {name: books.results[name] for name in both if name in books.results}
             permits = await self._permits_of(both, kept, self._view.rendering, coming)
             rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
+            newest = {**books.held, **books.waiting} if kept is not seen else {}
+            gone = books.unfounded(newest, kept) - both.keys()
             every = {**rollout_values(kept, seen), **values, **self._deletions.values()}
-            await self._state.put_released(rows, values=every, events=events)
+            await self._state.put_released(rows, gone=tuple(gone), values=every, events=events)
             self._deletions.saved()
             books.bar(kept)
+            books.hold_nothing(gone)
             books.held.update(both)
             books.dirty |= {*both, *(name for name in books.waiting if not books.goes_by_steps(name))}
             for name in chosen:

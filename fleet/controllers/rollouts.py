@@ -31,7 +31,7 @@ from fleet.core.rollout_facts import RowFacts
 from fleet.core.rollout_news import news_of
 from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, bound, carry_out, find, is_behind
 from fleet.core.status import Blocker, Event, EventKind, Standing
-from fleet.core.steps import goes_by_itself, goes_by_steps, is_at_once
+from fleet.core.steps import goes_by_itself, goes_by_steps
 from fleet.core.takeover import open_rows, settle, taken_back, with_release
 from fleet.core.turns import is_stopped, with_row
 from fleet.core.view import Outlook, View
@@ -341,21 +341,22 @@ class Rollouts:
         return True
 
     def _free(self, kept: Passages) -> Mapping[UnitName, Rendered]:
-        """What waits for no step any more: its overlay goes at once now, it is new, or its cluster has it already.
-
-        Never what was taken back; and where nothing is written or a person syncs, what waits is not held until then.
+        """What waits for no step any more: its overlay goes at once now, its unit may begin with it, or its cluster has
+        it. Never what was taken back.
         """
         free: dict[UnitName, Rendered] = {}
-        held, fleet = self._books.held, self._view.fleet
-        for name, result in self._books.waiting.items():
+        fleet, books = self._view.fleet, self._books
+        for name, result in books.waiting.items():
             unit = fleet.units.get(name) if fleet is not None else None
             if unit is None or goes_by_steps(unit) or result.bundle in kept.quarantine.get(name.overlay, ()):
                 continue
-            if goes_by_itself(unit) and is_stopped(kept, name.overlay):
-                continue
-            report = self._view.units.get(name)
-            is_there = report is not None and report.bundle == result.bundle
-            if is_at_once(unit.overlay.rollout) or name not in held or is_there:
+            if goes_by_itself(unit):
+                is_free = not is_stopped(kept, name.overlay)
+            else:
+                report = self._view.units.get(name)
+                is_there = report is not None and report.bundle == result.bundle
+                is_free = is_there or books.begins_with(unit, result, kept)
+            if is_free:
                 free[name] = result
         return free
 

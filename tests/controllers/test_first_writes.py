@@ -1,0 +1,206 @@
+"""Where nothing was ever written, `manage` begins with what is shown: the newest result, and never an earlier one."""
+
+from __future__ import annotations
+
+import pytest
+from controllers.rig import Brain, YesWorker
+from controllers.test_rollout_life import DEV, FIRST, SECOND, cluster, fleet_file, last, web
+from controllers.test_rollouts import order, report_ill, rollouts_of, settle, told
+
+from fleet.controllers.rollouts import Rollouts
+from fleet.core.ids import ClusterName, Digest, Identity, Revision, UnitName
+from fleet.core.status import Health, Report, Sync, UnitReport
+from fleet.ports.state import ReleasedBundle
+
+UNIT = UnitName.parse(f"web@{SECOND}")
+OBSERVED, MANAGED = cluster(SECOND, mode="observe"), cluster(SECOND)
+BY_HAND = {"sync": "{mode: manual}"}
+
+
+@pytest.fixture
+async def rollouts(brain: Brain) -> Rollouts:
+    """Web 1 is on dev-1 and prod-1, and shown on prod-2, which is only observed."""
+    made = rollouts_of(brain)
+    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **OBSERVED, **web("1")})
+    await rest(brain, made)
+    return made
+
+
+async def push(brain: Brain, files: dict[str, str | None], *, met: bool = True) -> None:
+    """A commit; prod-2 looks, if it is there, and has nothing of it."""
+    brain.repo.commit(files)
+    await brain.commits.fetch_once()
+    await brain.answer(SECOND)
+    if met:
+        await look_on(brain)
+
+
+async def look_on(brain: Brain) -> None:
+    """What the worker of prod-2 says, which applied nothing yet."""
+    worker = brain.workers.setdefault(SECOND, YesWorker(brain, SECOND))
+    worker.sequence += 1
+    now, name = brain.wall(), ClusterName(SECOND)
+    unit = UnitReport(UNIT, Revision(""), None, Sync.OUT_OF_SYNC, Health.MISSING, now)
+    identity = Identity(f"uid-{SECOND}")
+    await brain.intake.send(Report(name, 1, worker.sequence, now, 0, identity, True, "v1.36.3", units=(unit,)))
+
+
+async def rest(brain: Brain, rollouts: Rollouts) -> None:
+    """Look and answer until nothing moves any more; prod-2 applies nothing."""
+    for _ in range(20):
+        await rollouts.look()
+        if not await brain.answer(SECOND):
+            return
+    raise AssertionError("it never comes to rest")
+
+
+async def newer(brain: Brain, rollouts: Rollouts, *values: str, met: bool = True, **spec: str) -> str:
+    """Commits that change it, each on its way to its end; returns the newest result, which is shown."""
+    for value in values:
+        await push(brain, web(value, **spec), met=met)
+        await rest(brain, rollouts)
+    shown = newest(brain)
+    assert told(brain, SECOND) == shown
+    return shown
+
+
+def newest(brain: Brain) -> Digest:
+    return brain.board.books.results[UNIT].bundle
+
+
+async def restarted(brain: Brain) -> tuple[Brain, Rollouts]:
+    again = await brain.restart()
+    looks = rollouts_of(again)
+    await looks.start()
+    await again.commits.resume()
+    return again, looks
+
+
+@pytest.mark.parametrize("met", [True, False])
+async def test_a_cluster_that_was_only_observed_begins_with_the_newest_result_at_once(
+    brain: Brain, rollouts: Rollouts, met: bool
+) -> None:
+    """Also one that nobody could reach until then."""
+    if not met:
+        brain.view.forget(ClusterName(SECOND))
+        brain.board.identities.forget(ClusterName(SECOND))
+    shown = await newer(brain, rollouts, "2", "3", "4", met=met)
+    brain.repo.commit(MANAGED)
+    await brain.commits.fetch_once()
+    assert told(brain, SECOND) == shown
+    assert not brain.board.books.waiting, "it waits for a step"
+
+
+async def test_a_cluster_begins_with_the_newest_result_though_the_hub_was_started_anew(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    await newer(brain, rollouts, "2", "3")
+    again, looks = await restarted(brain)
+    shown = await newer(again, looks, "4")
+    last_one, _ = await restarted(again)
+    last_one.repo.commit(MANAGED)
+    await last_one.commits.fetch_once()
+    assert told(last_one, SECOND) == shown
+    assert not last_one.board.books.waiting
+    await last_one.close()
+
+
+async def test_what_an_earlier_version_noted_as_held_is_not_begun_with(brain: Brain, rollouts: Rollouts) -> None:
+    first = brain.board.books.held[UNIT]
+    shown = await newer(brain, rollouts, "2", "3")
+    await brain.state.put_released([ReleasedBundle(UNIT, first.commit, first.bundle)])
+    again, _ = await restarted(brain)
+    again.repo.commit(MANAGED)
+    await again.commits.fetch_once()
+    assert told(again, SECOND) == shown
+    await again.close()
+
+
+async def test_a_cluster_that_is_heard_of_late_begins_with_the_newest_result(brain: Brain, rollouts: Rollouts) -> None:
+    brain.view.units.pop(UNIT)
+    shown = await newer(brain, rollouts, "2", "3", met=False)
+    await look_on(brain)
+    await rollouts.look()
+    brain.repo.commit(MANAGED)
+    await brain.commits.fetch_once()
+    assert told(brain, SECOND) == shown
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_twin_a_cluster_that_has_an_earlier_result_keeps_it_until_its_step(
+    brain: Brain, rollouts: Rollouts, known: bool
+) -> None:
+    """Also where its report was lost: what it has is not known then."""
+    brain.repo.commit(MANAGED)
+    await brain.commits.fetch_once()
+    await settle(brain, rollouts)
+    had = told(brain, SECOND)
+    brain.repo.commit(OBSERVED)
+    await brain.commits.fetch_once()
+    if not known:
+        brain.view.units.pop(UNIT)
+    shown = await newer(brain, rollouts, "2", "3", met=False)
+    brain.repo.commit(MANAGED)
+    await brain.commits.fetch_once()
+    assert told(brain, SECOND) == had != shown
+    await settle(brain, rollouts)
+    assert told(brain, SECOND) == shown
+
+
+async def test_what_nobody_synced_goes_its_steps_once_it_goes_by_itself(brain: Brain, rollouts: Rollouts) -> None:
+    await push(brain, {**MANAGED, **web("2", **BY_HAND)})
+    await rest(brain, rollouts)
+    shown = await newer(brain, rollouts, "3", "4", **BY_HAND)
+    brain.repo.commit(web("4"))
+    await brain.commits.fetch_once()
+    assert brain.desired(str(UNIT)) is None, "it is told something before its step"
+    await rest(brain, rollouts)
+    assert told(brain, SECOND) == shown
+    assert last(brain).rows[UNIT.overlay].targets == {SECOND: shown}
+
+
+async def test_nothing_begins_with_a_result_whose_rollout_is_halted(brain: Brain, rollouts: Rollouts) -> None:
+    await push(brain, web("2"))
+    await rollouts.look()
+    await brain.answer(SECOND)
+    report_ill(brain, DEV)
+    await rollouts.look()
+    assert last(brain).halted is not None
+    assert told(brain, SECOND) == newest(brain), "it is shown all the same"
+    again, looks = await restarted(brain)
+    await push(again, MANAGED)
+    for _ in range(3):
+        await looks.look()
+        assert again.desired(str(UNIT)) is None
+    assert last(again).halted is not None
+    await order(again, "resume", last(again).commit)
+    await settle(again, looks)
+    assert told(again, SECOND) == newest(again)
+    await again.close()
+
+
+async def test_what_is_resumed_before_is_begun_with_at_once(brain: Brain, rollouts: Rollouts) -> None:
+    await push(brain, web("2"))
+    await rollouts.look()
+    await order(brain, "pause", last(brain).commit)
+    await rollouts.look()
+    assert UNIT not in brain.board.books.held
+    await order(brain, "resume", last(brain).commit)
+    await rest(brain, rollouts)
+    brain.repo.commit(MANAGED)
+    await brain.commits.fetch_once()
+    assert told(brain, SECOND) == newest(brain)
+
+
+async def test_nothing_begins_with_what_was_taken_back(brain: Brain, rollouts: Rollouts) -> None:
+    bad = await newer(brain, rollouts, "2")
+    await order(brain, "rollback", "web")
+    await rest(brain, rollouts)
+    brain.repo.commit(MANAGED)
+    await brain.commits.fetch_once()
+    await settle(brain, rollouts)
+    assert brain.desired(str(UNIT)) is None
+    assert "was taken back" in brain.view.waits[UNIT].reason
+    await brain.commit(web("3"))
+    await settle(brain, rollouts)
+    assert told(brain, SECOND) == newest(brain) != bad
