@@ -77,6 +77,11 @@ class Board:
         fleet = self._view.fleet
         return {**self.roster.leaving.clusters, **(fleet.clusters if fleet is not None else {})}
 
+    def has_gone(self, cluster: ClusterName) -> bool:
+        """Whether it is gone from the repo, and none of its units waits to be let go (R13)."""
+        fleet = self._view.fleet
+        return fleet is not None and has_left(cluster, fleet) and not self.roster.leaving.of_cluster(cluster)
+
     # The commit in force
 
     def take_fleet(self, fleet: Fleet) -> frozenset[UnitName] | None:

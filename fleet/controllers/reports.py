@@ -135,7 +135,10 @@ class Intake:
         self._bells.news.ring()
 
     async def forget(self, cluster: ClusterName) -> None:
-        """A cluster that left the repo and whose units are all let go."""
-        await self._state.forget_cluster(cluster)
-        self._view.forget(cluster)
-        self._claims.forget(cluster)
+        """A cluster that left the repo and whose units are all let go; one that is back by now stays as it is."""
+        async with self._board.publishing:  # what one that comes back meanwhile is told must not be forgotten with it
+            if not self._board.has_gone(cluster):
+                return
+            await self._state.forget_cluster(cluster)
+            self._view.forget(cluster)
+            self._claims.forget(cluster)

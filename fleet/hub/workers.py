@@ -12,7 +12,6 @@ import structlog
 
 from fleet.controllers.board import Board
 from fleet.controllers.reports import Intake
-from fleet.controllers.roster import has_left
 from fleet.core.ids import ClusterName
 from fleet.core.status import Report
 from fleet.core.view import View
@@ -54,18 +53,17 @@ class Workers:
                 for name in sorted(entries):
                     if name not in running or _is_over(running[name]):
                         running[name] = asyncio.create_task(self._supervised(name), name=f"worker {name}")
-                for name in [name for name in running if self._may_end(name)]:
-                    if await _ended(running, name):
+                for name in list(running):
+                    if self.board.has_gone(name) and await _ended(running, name):
                         gone.add(name)
-                gone -= {name for name in gone if name in entries or await _tried(self.intake.forget(name))}
+                for name in sorted(gone):
+                    # Ending others took its time: one that came back since is begun with the next look.
+                    is_back = name in self.board.entries()
+                    if is_back or (self.board.has_gone(name) and await _tried(self.intake.forget(name))):
+                        gone.discard(name)
                 await self._wait()
         finally:
             await _ended(running, *running)
-
-    def _may_end(self, name: ClusterName) -> bool:
-        """Gone from the repo, and none of its units waits to be let go (R13)."""
-        fleet = self.view.fleet
-        return fleet is not None and has_left(name, fleet) and not self.board.roster.leaving.of_cluster(name)
 
     async def _wait(self) -> None:
         try:

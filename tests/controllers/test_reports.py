@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from hubworld import AT_ONCE, cluster_file, config_map, overlay
 
 from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Identity, UnitName
+from fleet.core.rollout import Apply
 from fleet.core.status import HoldRequest, Report
 from fleet.errors import StateNotWritable
 from fleet.ports.state import OPEN, OperationRow
@@ -124,17 +126,68 @@ async def test_a_rename_lets_orders_be_read_again_under_the_new_name(brain: Brai
     assert brain.bells.orders.is_set()
 
 
+LEFT = ClusterName("eu-2")
+LEAVES, RETURNS = {"clusters/eu-2.yaml": None}, {"clusters/eu-2.yaml": FILES["clusters/eu-2.yaml"]}
+
+
+async def test_a_cluster_that_left_is_forgotten(brain: Brain) -> None:
+    await brain.commit(FILES)
+    await brain.commit(LEAVES)
+    await brain.intake.forget(LEFT)
+    assert await brain.state.identities() == {"eu-1": "uid-eu-1"}
+    assert (brain.board.identities.of(LEFT), brain.desired("web@eu-2")) == (None, None)
+    assert LEFT not in brain.view.clusters
+    assert brain.desired("web@eu-1") is not None
+
+
 async def test_a_cluster_that_cannot_be_forgotten_in_the_state_is_forgotten_nowhere(brain: Brain) -> None:
     await brain.commit(FILES)
+    await brain.commit(LEAVES)
 
     async def full(cluster: ClusterName) -> None:
         raise StateNotWritable("the state cannot be written", next_step="free space")
 
     brain.state.forget_cluster = full
     with pytest.raises(StateNotWritable):
-        await brain.intake.forget(ClusterName("eu-2"))
-    assert brain.board.identities.of(ClusterName("eu-2")) == "uid-eu-2"
-    assert ClusterName("eu-2") in brain.view.clusters
+        await brain.intake.forget(LEFT)
+    assert brain.board.identities.of(LEFT) == "uid-eu-2"
+    assert LEFT in brain.view.clusters
+
+
+async def test_a_cluster_that_came_back_is_not_forgotten(brain: Brain) -> None:
+    await brain.commit(FILES)
+    await brain.commit(LEAVES)
+    brain.repo.commit(RETURNS)
+    await brain.commits.fetch_once()
+    await brain.intake.forget(LEFT)
+    assert (await brain.state.identities())[LEFT] == brain.board.identities.of(LEFT) == "uid-eu-2"
+    assert isinstance(brain.desired("web@eu-2").action, Apply)
+
+
+async def test_a_cluster_that_comes_back_while_it_is_being_forgotten_gets_its_orders(brain: Brain) -> None:
+    await brain.commit(FILES)
+    await brain.commit(LEAVES)
+    forget, begun, may_end = brain.state.forget_cluster, asyncio.Event(), asyncio.Event()
+
+    async def slowly(cluster: ClusterName) -> None:
+        await forget(cluster)
+        begun.set()
+        await may_end.wait()
+
+    brain.state.forget_cluster = slowly
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(brain.intake.forget(LEFT))
+        await begun.wait()
+        brain.repo.commit(RETURNS)
+        fetch = tasks.create_task(brain.commits.fetch_once())
+        await asyncio.wait({fetch}, timeout=1)  # as far as it comes meanwhile
+        assert LEFT in brain.view.fleet.clusters
+        may_end.set()
+    assert isinstance(brain.desired("web@eu-2").action, Apply)
+    brain.workers.clear()
+    assert (await brain.answer())["eu-2"] == ["web@eu-2"]
+    await brain.board.publish()
+    assert await brain.state.identities() == {"eu-1": "uid-eu-1", "eu-2": "uid-eu-2"}
 
 
 async def test_news_reach_every_listener(brain: Brain) -> None:

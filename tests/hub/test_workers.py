@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from fleet.core.fleet import Fleet
-from fleet.core.ids import ClusterName, Revision
+from fleet.core.ids import ClusterName
 from fleet.core.status import Report
 from fleet.core.view import Head, View
+from fleet.errors import StateNotWritable
 from fleet.hub import supervise, workers
 from fleet.ports.state import Bells
 
@@ -46,9 +46,11 @@ class World:
             while self.looks == seen or self.bells.clusters.is_set():
                 await asyncio.sleep(0.005)
 
-    def _known(self) -> dict[ClusterName, None]:
+    @property
+    def renames(self) -> dict[ClusterName, ClusterName]:
+        """No cluster has another name now; each look asks this once."""
         self.looks += 1
-        return dict(self.entries)
+        return {}
 
     async def _begin(self, name: ClusterName) -> None:
         self.starts.append(name)
@@ -57,9 +59,9 @@ class World:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         view = View(Head("main"))
-        view.fleet = Fleet(Revision("a" * 40), "acme")
-        roster = SimpleNamespace(leaving=SimpleNamespace(of_cluster=lambda name: name in self.entries))
-        board = SimpleNamespace(entries=self._known, identities=SimpleNamespace(renames={}), roster=roster)
+        board = SimpleNamespace(
+            entries=lambda: dict(self.entries), identities=self, has_gone=lambda name: name not in self.entries
+        )
         made = workers.Workers(view, board, self, self.bells, self._begin, lambda: 0.0)
         task = asyncio.create_task(made.run())
         try:
@@ -101,6 +103,54 @@ async def test_none_starts_beside_one_that_did_not_end_in_time(monkeypatch: pyte
             assert world.starts == [EU, EU]
         finally:
             may_end.set()
+
+
+async def test_one_whose_cluster_comes_back_while_it_is_ended_is_started_and_not_forgotten() -> None:
+    world, is_ended, may_end = World(), asyncio.Event(), asyncio.Event()
+
+    async def slow(_: ClusterName) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_ended.set()
+            await may_end.wait()
+
+    world.start = slow
+    async with world.running():
+        try:
+            await eventually(lambda: world.starts)
+            world.entries.clear()
+            world.bells.clusters.set()
+            async with asyncio.timeout(30):
+                await is_ended.wait()
+            world.entries[EU] = None
+            may_end.set()
+            await world.look()
+            await world.look()
+            assert (world.starts, world.forgotten) == ([EU, EU], [])
+        finally:
+            may_end.set()
+
+
+async def test_one_whose_cluster_left_is_ended_and_forgotten_once_that_can_be_written_down() -> None:
+    world, tries = World(), []
+
+    async def forget(name: ClusterName) -> None:
+        tries.append(name)
+        if len(tries) == 1:
+            raise StateNotWritable("full")
+        world.forgotten.append(name)
+
+    world.forget = forget
+    async with world.running():
+        await eventually(lambda: world.starts)
+        world.entries.clear()
+        await world.look()
+        await eventually(lambda: tries)
+        await world.look()
+        await eventually(lambda: world.forgotten)
+        await world.look()
+        assert (tries, world.forgotten, world.starts) == ([EU, EU], [EU], [EU])
 
 
 @pytest.fixture
