@@ -61,7 +61,7 @@ async def compare(opened: Opened, asking: Asking | None) -> Comparison:
     live = None
     if asking is not None:
         await comparing.learn(woken)
-        live = await _looked(comparing, units, woken, both.after, opened.vault, asking, before)
+        live = await _looked(comparing, with_moves(units, held), woken, both.after, opened.vault, asking, before)
     if is_new:
         await opened.note(after.snapshot.revision)
     notes = () if sides.is_ancestor else (_note(before, after),)
@@ -91,7 +91,7 @@ async def _looked(
     from fleet.cli.planning_hub import hub_view
     from fleet.cli.planning_live import LiveUnit, concerned, look
 
-    changes = {name: UnitChange(name, How.CHANGES) for name in woken} | {unit.name: unit for unit in with_moves(units)}
+    changes = {name: UnitChange(name, How.CHANGES) for name in woken} | {unit.name: unit for unit in units}
     asked = [
         LiveUnit(unit, fleet.units[name], *sides.bundles[name])
         for name, unit in sorted(changes.items())

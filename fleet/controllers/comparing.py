@@ -59,14 +59,23 @@ class Comparing:
         return old is not None and old is self._after.units.get(name)
 
     async def held_beside(
-        self, changes: Iterable[UnitChange], also: Collection[UnitName] = ()
+        self,
+        changes: Iterable[UnitChange],
+        also: Collection[UnitName] = (),
+        *,
+        signs: Collection[Sign] = (Sign.CREATE, Sign.DELETE),
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
-        """What all units hold on the clusters where the change brings objects; generated names clash with nothing.
+        """What all units hold on the clusters where the change brings or drops objects, by the later commit.
 
-        also: units of the later commit that are wanted in any case.
+        Generated names clash with nothing, and units that cannot be built are left out. also: units of the later commit
+        that are wanted in any case; signs: DELETE alone is enough for `with_moves`. Raises RendererMissing,
+        RenderInterrupted.
         """
         clusters = {
-            change.name.cluster for change in changes for item in change.of_sign(Sign.CREATE) if not item.renamed_from
+            change.name.cluster
+            for change in changes
+            for item in change.objects
+            if item.sign in signs and (item.sign is Sign.CREATE or item.hook is None)
         }
         names = [name for name in self._after.units if name.cluster in clusters or name in also]
         results = await asyncio.gather(*(self._result(self._now, self._after.units[name]) for name in names))

@@ -30,7 +30,7 @@ from fleet.core.planning.approval import (
     judge_hold,
     next_approvals,
 )
-from fleet.core.planning.change import How, with_moves
+from fleet.core.planning.change import How, Sign, with_moves
 from fleet.core.planning.listing import Listed, digest_of_text, listed_of, plan_text
 from fleet.core.planning.settings import settings_of
 from fleet.core.results import Rendered
@@ -148,7 +148,9 @@ class PlanApprovals:
             before, after = await self.at(since), await self.at(now.commit)
             if was is None or was.commit != since:
                 was = (await asyncio.to_thread(load_fleet, before, None, None)).fleet
-            changes = await Comparing(self.renderer, before, after, was, now).changes()
+            comparing = Comparing(self.renderer, before, after, was, now)
+            changes = await comparing.changes()
+            units = with_moves(changes, await comparing.held_beside(changes, signs={Sign.DELETE}))
         except RefMissing as error:
             await self._pass_by(Revision(since), now.commit)
             log.warning("plan of the commit not known any more", commit=now.commit, since=since, why=error.why)
@@ -156,7 +158,6 @@ class PlanApprovals:
         except FleetError as error:
             log.warning("plan of the commit not computed", commit=now.commit, reason=error.reason, why=error.why)
             return False
-        units = with_moves(changes)
         touched = frozenset(unit.name for unit in units if unit.how is not How.SAME)
         settings = settings_of(was, now)
         digest = digest_of_text(plan_text(units, settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,7 +13,9 @@ from typing import Any
 import jsonschema
 import pytest
 from cli.planrepo import BASE, Repo, git
+from fixtures.layouts.documents import overlay
 
+from fleet.cli.plan import compare_commits
 from fleet.errors import UsageInvalid
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
@@ -151,6 +154,42 @@ def test_an_object_that_another_overlay_has_is_told_before_it_stops_both(repo: R
     repo.edit("overlays/dns/kustomization.yaml", "namespace: dns\n", "")
     repo.edit("overlays/dns/dns.yaml", '"name": "dns"', '"namespace": "shop", "name": "web"')
     assert "Claimed     Service shop/web would be in dns and web on 7 clusters: neither changes it" in repo.plan()[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, "moves to overlay data, which has it too and applies it from then on"),
+        ({"overlay.yaml": overlay({"all": True}, suspend={"reason": "later"})}, "moves to overlay data"),
+        ({"overlay.yaml": overlay({"all": True}, state="absent")}, "HOLD: asks a person"),
+        ({"kustomization.yaml": "resources: [nothing.yaml]\n"}, "HOLD: asks a person"),
+    ],
+    ids=["mended", "suspended: it takes it later", "twin: both give it up", "twin: what it has is not known"],
+)
+def test_a_double_claim_that_is_mended_is_a_move(repo: Repo, changed: dict[str, str], words: str) -> None:
+    data = {
+        "overlay.yaml": overlay({"all": True}),
+        "kustomization.yaml": "namespace: shop\nresources: [cache.yaml]\n",
+        "cache.yaml": (repo.root / BASE / "cache.yaml").read_text(),
+    }
+    repo.write({f"overlays/data/{name}": text for name, text in data.items()}, repo.origin)
+    repo.commit("two overlays claim it", repo.origin)
+    repo.git("pull", "-q", "--ff-only", "origin", "main")
+    repo.write({f"overlays/data/{name}": text for name, text in changed.items()})
+    repo.edit(f"{BASE}/kustomization.yaml", "[web.yaml, cache.yaml]", "[web.yaml]")
+    text = repo.plan()[1]
+    assert f"- PersistentVolumeClaim shop/cache  {words}" in text
+    assert ("Approve in advance" in text) is words.startswith("HOLD")
+
+
+def test_other_overlays_are_built_only_where_a_change_drops_or_brings_an_object(repo: Repo) -> None:
+    repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
+    assert asyncio.run(compare_commits(repo.root, "", "")).held == {}
+    gone = "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: cache}, $patch: delete}"
+    path = "overlays/web/dev/kustomization.yaml"
+    repo.write({path: (repo.root / path).read_text() + f"patches: [{{patch: '{gone}'}}]\n"})
+    held = asyncio.run(compare_commits(repo.root, "", "")).held
+    assert sorted(map(str, held)) == ["dns@dev-1", "dns@dev-2", "web@dev-1", "web@dev-2"]
 
 
 def test_a_broken_file_leaves_its_units_unknown_and_ends_with_2(repo: Repo) -> None:

@@ -18,7 +18,8 @@ from fleet.core.differences import entry_by_name
 from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
 from fleet.core.planning.approval import ApprovalState, PlanApproval, approvals_of_text, approvals_text
-from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange, with_moves
+from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
+from fleet.core.planning.fleet_plan import Comparison, SideWords, plan_of
 from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.results import Rendered
 from fleet.core.status import HoldRequest
@@ -33,6 +34,7 @@ from fleet.errors import (
     StateNotWritable,
 )
 from fleet.ports.render import Renderer
+from fleet.ports.source import Snapshot
 from fleet.ports.state import Bells, HoldRow
 from fleet.store.memory import MemoryState
 
@@ -156,6 +158,15 @@ async def test_approvals_that_no_commit_can_be_compared_for_any_more_are_void_an
     assert await state.get_value(COMPARED) == COMMIT
 
 
+async def approval_of(brain: Brain, before: Snapshot, after: Snapshot, was: Fleet, now: Fleet) -> PlanApproval:
+    """Of the plan between two commits, as `fleet plan` makes it."""
+    comparing = Comparing(brain.renderer, before, after, was, now)
+    units = await comparing.changes()
+    held, words = await comparing.held_beside(units), SideWords("")
+    digest = plan_of(Comparison(words, words, was, now, (), units, held)).digest
+    return approval(digest, units=frozenset(unit.name for unit in units))
+
+
 class FailsOnce:
     """The renderer of a hub; its first build breaks off."""
 
@@ -187,8 +198,7 @@ async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not
     now, after = brain.view.fleet, await brain.source.at(brain.view.head.commit)
     assert was is not None
     assert now is not None
-    units = with_moves(await Comparing(brain.renderer, before, after, was, now).changes())
-    made = approval(digest_of_text(plan_text(units)), units=frozenset(unit.name for unit in units))
+    made = await approval_of(brain, before, after, was, now)
     failing, renderer = [error] if isinstance(error, FetchFailed) else [], brain.renderer
     if isinstance(error, RenderInterrupted):
         renderer = FailsOnce(renderer, error)
@@ -230,15 +240,41 @@ async def test_an_approval_is_void_once_its_units_go_by_other_settings_than_were
     """The plan of the merge is the same: what both of its commits set is not in it."""
     files = {"fleet.yaml": fleet_file(), **clusters(), **overlay("overlays/web", OBJECTS)}
     await brain.commit({**files, **overlay("overlays/dns", DNS), **at_first})
+    assert await standing_after(brain, between, {**overlay("overlays/web", OBJECTS), **at_first}) == standing
+
+
+@pytest.mark.parametrize(
+    ("at_first", "between", "standing"),
+    [
+        (DNS, DNS | {"gone": OBJECTS["gone"]}, "void"),
+        (DNS | {"gone": OBJECTS["gone"]}, DNS, "void"),
+        (DNS, DNS | {"more": config_map("more", "1")}, "bound"),
+        (DNS | {"gone": OBJECTS["gone"]}, DNS | {"gone": OBJECTS["gone"], "more": config_map("more", "1")}, "bound"),
+    ],
+    ids=["has it too", "has it no more", "twin: never had it", "twin: has it all the time"],
+)
+async def test_a_deletion_is_not_the_move_that_it_becomes_once_another_overlay_has_the_object(
+    brain: Brain, at_first: dict[str, str], between: dict[str, str], standing: str
+) -> None:
+    await brain.commit({"fleet.yaml": fleet_file(), **clusters(), **overlay("overlays/web", OBJECTS)})
+    await brain.commit(overlay("overlays/dns", at_first))
+    now = overlay("overlays/dns", between)
+    assert await standing_after(brain, now, overlay("overlays/web", OBJECTS)) == standing
+
+
+async def standing_after(brain: Brain, between: dict[str, str], again: dict[str, str]) -> str:
+    """What becomes of an approval of web's dropping an object where main gets something in between.
+
+    again: what brings main back to where the branch of the change begins.
+    """
     was, before = brain.view.fleet, await brain.source.at(brain.view.head.commit)
-    assert was is not None
     dropped = {"overlays/web/kustomization.yaml": kustomization("web.yaml")}
-    await brain.commit(dropped)  # as a branch has it; main goes on without it
+    await brain.commit(dropped)  # as the branch has it
     now, after = brain.view.fleet, await brain.source.at(brain.view.head.commit)
+    assert was is not None
     assert now is not None
-    units = with_moves(await Comparing(brain.renderer, before, after, was, now).changes())
-    made = approval(digest_of_text(plan_text(units)), units=frozenset(unit.name for unit in units))
-    await brain.commit({**overlay("overlays/web", OBJECTS), **at_first})
+    made = await approval_of(brain, before, after, was, now)
+    await brain.commit(again)
     await brain.state.set_value(COMPARED, brain.view.head.commit)
     await brain.state.set_value(APPROVALS, approvals_text([made]))
     plans = replace(plans_on(brain.state, at=brain.source.at, renderer=brain.renderer), view=brain.view)
@@ -247,7 +283,7 @@ async def test_an_approval_is_void_once_its_units_go_by_other_settings_than_were
         assert brain.view.fleet is not None
         assert await plans.taken(brain.view.fleet, None)
     (found,) = await kept(brain.state)
-    assert found.standing.value == standing
+    return found.standing.value
 
 
 class Nothing:

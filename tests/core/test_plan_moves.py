@@ -9,13 +9,15 @@ from typing import Any
 
 import jsonschema
 from core.building import MARK, live_of, ref
-from core.test_change import config, fleet_of, plan, result, web
+from core.test_change import config, fleet_of, name_of, plan, result, web
 from core.test_plan_live import SETTING, seen
 
-from fleet.core.ids import OverlayName
+from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.planning.change import ObjectChange, Sign, UnitChange
 from fleet.core.planning.document import document_of
+from fleet.core.planning.fleet_plan import Claim, FleetPlan
 from fleet.core.planning.groups import groups_of
+from fleet.core.planning.listing import listed_of
 from fleet.core.planning.live_judge import judge_object
 from fleet.core.planning.words import FOLDED, lines_of, title_of, totals_of
 
@@ -60,6 +62,45 @@ def test_what_nobody_takes_over_stays_and_what_nobody_had_is_new() -> None:
     elsewhere, document = told([web(result(config("a")), None, OLD[0]), web(None, result(config("a")), NEW[1])])
     assert "+ ConfigMap shop/a" in elsewhere, "twin: on another cluster"
     assert document["summary"]["objects"]["create"] == 1
+
+
+def claim(name: str) -> dict[str, Any]:
+    return {**config(name), "kind": "PersistentVolumeClaim", "data": None}
+
+
+def test_what_another_overlay_of_the_cluster_has_too_moves_to_it_and_asks_nobody() -> None:
+    """Two claimed it and the change takes it from one: the hub hands it over, and deletes nothing (R16)."""
+    mended, data = web(result(config("a"), claim("data")), result(config("a"))), ref("data", "PersistentVolumeClaim")
+    fleet = fleet_of(*OLD, "dns@eu-1", "api@eu-1", "dns@eu-2")
+
+    def told_with(*holders: str) -> tuple[FleetPlan, list[str]]:
+        found = plan([mended], fleet, fleet, held={name_of(name): frozenset({data, ref("z")}) for name in holders})
+        (group,) = groups_of(found.units)
+        return found, list(lines_of(group, found, FOLDED))
+
+    found, lines = told_with("dns@eu-1")
+    assert lines == [
+        "- PersistentVolumeClaim shop/data  moves to overlay dns, which has it too and applies it from then on"
+    ]
+    assert (totals_of(found).created, totals_of(found).deleted, found.holds, found.claims) == (0, 0, (), ())
+    assert document_of(found)["groups"][0]["objects"][0]["movesTo"] == "dns"  # type: ignore[index, call-overload]
+    assert listed_of(found.text).doomed == {}
+    plain, lines = told_with("dns@eu-2")
+    assert lines == ["- PersistentVolumeClaim shop/data  HOLD: asks a person before it is deleted (precious-kind)"]
+    assert listed_of(plain.text).doomed == {mended.name: {data}}, "twin: on another cluster"
+    several, lines = told_with("dns@eu-1", "api@eu-1")
+    assert "moves to overlay api, which has it too" in lines[0]
+    assert several.claims == (Claim(data, (OverlayName("api"), OverlayName("dns")), (ClusterName("eu-1"),)),)
+    assert len({found.digest, plain.digest, several.digest}) == 3
+
+
+def test_who_gets_an_object_by_the_change_takes_it_and_nothing_is_created_by_that() -> None:
+    leaving = web(result(config("a"), config("b")), result(config("b")))
+    taking = web(result(config("c")), result(config("c"), config("a")), "api@eu-1")
+    held = {name_of("api@eu-1"): frozenset({ref("a"), ref("c")}), leaving.name: frozenset({ref("b")})}
+    found, alone = plan([leaving, taking], held=held), plan([leaving, taking])
+    assert found.units == alone.units
+    assert (totals_of(found).created, totals_of(found).deleted) == (0, 0)
 
 
 def test_an_object_that_is_taken_over_is_not_said_to_be_claimed_by_both_live() -> None:

@@ -177,6 +177,26 @@ async def test_another_target_set_is_another_plan(world: HubWorld) -> None:
         assert stands(world)
 
 
+async def test_what_another_overlay_has_too_is_handed_over_as_the_plan_says_and_nobody_is_asked(
+    world: HubWorld,
+) -> None:
+    """Both had the Namespace, and neither changed it; the twin, where no other has it, asks (above)."""
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        world.commit(overlay("overlays/dns", {"dns": config_map("dns", "1"), "ns": namespace("shop")}))
+        for name in CLUSTERS:
+            await world.until(lambda unit=f"dns@{name}": world.unit(unit).reason == "OwnedByOther", "both claim it")
+        plan = await planned(world, DROPPED)
+        assert plan.holds == ()
+        assert [change.moved_to for unit in plan.units for change in unit.objects] == ["dns", "dns"]
+        status, answer = await approve(world, plan)
+        assert (status, answer["title"]) == (409, f"plan {plan.digest[:7]} needs no approval")
+        await world.until_everywhere(world.commit(DROPPED))
+        assert await holds(world) == []
+        assert stands(world)
+        assert stands(world, "us-1")
+
+
 async def test_a_list_that_is_not_of_the_digest_is_refused_and_so_is_a_plan_that_deletes_nothing(
     world: HubWorld,
 ) -> None:

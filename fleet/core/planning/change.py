@@ -7,7 +7,7 @@ Secret whose name follows its content is one object under a new name, not one de
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -60,6 +60,7 @@ class ObjectChange:
     restart: Restart | None = None
     prune: PruneRule = PruneRule.ALLOWED  # for DELETE and CHANGE: what it says of its deletion, under its old name
     moved_to: str = ""  # for DELETE: the overlay that takes it over on this cluster
+    is_shared: bool = False  # and had it before the change too, so that no CREATE there says that it comes
     moved_from: str = ""  # for CREATE: the overlay that leaves this cluster, and of which it takes the object over
     comes_as: ObjectRef | None = None  # for DELETE: the name under which the same content is created
     fixed: tuple[str, ...] = ()  # fields that differ and that its kind never changes in place
@@ -322,19 +323,28 @@ def restart_of(ref: ObjectRef, before: Document, after: Document) -> Restart | N
     return Restart(None if ref.kind == "DaemonSet" else number_at(after, "spec", "replicas", default=1))
 
 
-def with_moves(changes: Iterable[UnitChange]) -> tuple[UnitChange, ...]:
-    """The same, with who takes an object over where another unit of its cluster drops it, or leaves with it (R16)."""
+def with_moves(changes: Iterable[UnitChange], held: Mapping[UnitName, Collection[ObjectRef]]) -> tuple[UnitChange, ...]:
+    """The same, with who takes an object over where another unit of its cluster drops it, or leaves with it (R16).
+
+    held: what units hold afterwards; of a cluster where anything is dropped, all that could be built.
+    """
     found = tuple(changes)
+    beside: dict[str, list[tuple[str, Collection[ObjectRef]]]] = {}
+    for name, refs in sorted(held.items()):
+        beside.setdefault(name.cluster, []).append((name.overlay, refs))
     takers: dict[tuple[str, ObjectRef], str] = {}
     givers: dict[tuple[str, ObjectRef], str] = {}
     for unit in found:
         takers |= {(unit.name.cluster, change.ref): unit.name.overlay for change in unit.of_sign(Sign.CREATE)}
         givers |= {(unit.name.cluster, ref): unit.name.overlay for ref in unit.kept}
-    return tuple(_moved(unit, takers, givers) for unit in found)
+    return tuple(_moved(unit, takers, givers, beside.get(unit.name.cluster, ())) for unit in found)
 
 
 def _moved(
-    unit: UnitChange, takers: Mapping[tuple[str, ObjectRef], str], givers: Mapping[tuple[str, ObjectRef], str]
+    unit: UnitChange,
+    takers: Mapping[tuple[str, ObjectRef], str],
+    givers: Mapping[tuple[str, ObjectRef], str],
+    beside: Sequence[tuple[str, Collection[ObjectRef]]],
 ) -> UnitChange:
     cluster = unit.name.cluster
     if unit.kept:
@@ -342,8 +352,11 @@ def _moved(
 
     def of(change: ObjectChange) -> ObjectChange:
         place = cluster, change.ref
-        if change.sign is Sign.DELETE and change.hook is None and place in takers:
-            return replace(change, moved_to=takers[place])
+        if change.sign is Sign.DELETE and change.hook is None:
+            if place in takers:
+                return replace(change, moved_to=takers[place])
+            if holder := next((overlay for overlay, refs in beside if change.ref in refs), ""):
+                return replace(change, moved_to=holder, is_shared=True)
         if change.sign is Sign.CREATE and change.hook is None and place in givers:
             return replace(change, moved_from=givers[place])
         return change

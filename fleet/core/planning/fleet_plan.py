@@ -87,8 +87,8 @@ class Comparison:
     files: tuple[str, ...]
     units: tuple[UnitChange, ...]
     held: Mapping[UnitName, frozenset[ObjectRef]] = field(default_factory=dict[UnitName, "frozenset[ObjectRef]"])
-    # What units hold afterwards: of those on the same clusters, so that an object that two of them want is found, and
-    # of those that are written for the first time.
+    # What units hold afterwards: of those on the same clusters, so that an object that two of them want is found, or
+    # that one of them has still when another drops it, and of those that are written for the first time.
     notes: tuple[str, ...] = ()
     live: LiveView | None = None
 
@@ -101,7 +101,7 @@ def plan_of(
     kube: minor version whose removed and deprecated APIs are told, 0: none; estimate: how long a course takes, by more
     than its steps.
     """
-    units = with_moves(sorted(found.units, key=lambda unit: unit.name))
+    units = with_moves(sorted(found.units, key=lambda unit: unit.name), found.held)
     settings = settings_of(found.before, found.after)
     text = plan_text(units, settings)
     known = {_words(problem) for problem in found.before.problems}
@@ -142,8 +142,13 @@ def _words(problem: Problem) -> tuple[str, str, str]:
 
 
 def _claims(held: Mapping[UnitName, frozenset[ObjectRef]], units: Iterable[UnitChange]) -> Iterator[Claim]:
-    """Objects that the change makes two units of a cluster want."""
-    gained = {(unit.name.cluster, change.ref) for unit in units for change in unit.of_sign(Sign.CREATE)}
+    """Objects that the change makes two units of a cluster want, or leaves to two others."""
+    gained = {
+        (unit.name.cluster, change.ref)
+        for unit in units
+        for change in unit.objects
+        if change.sign is Sign.CREATE or change.is_shared
+    }
     wants: dict[tuple[ClusterName, ObjectRef], set[OverlayName]] = {}
     for name, refs in held.items():
         for ref in refs:

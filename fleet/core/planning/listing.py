@@ -53,6 +53,8 @@ def _object(change: ObjectChange, unit: UnitChange) -> Json:
     if change.hook is not None:  # nothing of a hook is deleted by what drops or renames it
         sign = Sign.CHANGE if change.sign is Sign.DELETE else change.sign
         return [sign.value, change.ref.key, "", before, after]
+    if change.moved_to:  # it is no deletion, and must not be taken for one that was approved
+        return [change.sign.value, change.ref.key, "", before, after, change.moved_to]
     # What is made anew goes under its own name.
     was = change.renamed_from.key if change.renamed_from else change.ref.key if change.is_remade else ""
     return [change.sign.value, change.ref.key, was, before, after]
@@ -62,8 +64,8 @@ def _object(change: ObjectChange, unit: UnitChange) -> Json:
 class Listed:
     """What a plan's text says, as far as an approval needs it.
 
-    doomed: objects that go, by unit, generated names whose successor comes among them; leaving: units that are let go
-    of; units: all that it says something of.
+    doomed: objects that go, by unit, generated names whose successor comes among them, and none that moves; leaving:
+    units that are let go of; units: all that it says something of.
     """
 
     doomed: Mapping[UnitName, frozenset[ObjectRef]]
@@ -90,10 +92,10 @@ def listed_of(text: bytes) -> Listed:
             leaving.add(name)
         gone: set[ObjectRef] = set()
         for entry in parts[5]:
-            if not isinstance(entry, list) or len(entry) != 5:
+            if not isinstance(entry, list) or len(entry) not in (5, 6):
                 raise ValueError(f"an entry of {name} that says no object")
             sign, key, was = Sign(str(entry[0])), str(entry[1]), str(entry[2])
-            if sign is Sign.DELETE:
+            if sign is Sign.DELETE and len(entry) == 5:  # with one word more it moves there
                 gone.add(ObjectRef.from_key(key))
             elif was:
                 gone.add(ObjectRef.from_key(was))

@@ -55,7 +55,7 @@ def totals_of(plan: FleetPlan) -> Totals:
     restarts = [change.restart for change, _ in changes if change.restart is not None]
     return Totals(
         created=sum(change.sign is Sign.CREATE and not change.moved_from for change, _ in changes)
-        - sum(bool(change.moved_to) for change, _ in changes),
+        - sum(bool(change.moved_to) and not change.is_shared for change, _ in changes),
         changed=sum(change.sign is Sign.CHANGE for change, _ in changes),
         deleted=sum(is_deleted(change, unit) for change, unit in changes),
         pods=sum(restart.pods or 0 for restart in restarts),
@@ -304,7 +304,8 @@ def _deletion_words(change: ObjectChange, outcomes: Mapping[ObjectRef, str]) -> 
     if change.hook is not None:
         return "stays there: what a hook made goes by its hook-delete alone"
     if change.moved_to:
-        return f"moves to overlay {change.moved_to}"
+        shared = ", which has it too and applies it from then on" if change.is_shared else ""
+        return f"moves to overlay {change.moved_to}{shared}"
     if change.prune is PruneRule.DISABLED:
         return "kept: prune is disabled on it"
     if change.comes_as is not None and change.ref not in outcomes:
