@@ -14,6 +14,7 @@ from fleet.core.fleet import Fleet, OverlayState, Problem, Unit
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.planning.change import How, SideProblem, SideResult, Sign, UnitChange, change_of_unit
+from fleet.core.planning.renamed_clusters import under_new_names
 from fleet.core.results import EMPTY_BUNDLE, judge_rights
 from fleet.errors import FleetError, RendererMissing, RenderInterrupted
 from fleet.ports.render import Renderer, request_of
@@ -33,11 +34,14 @@ class _Input:
 
 
 class Comparing:
-    """Both commits with one renderer, so that what they share is built once."""
+    """Both commits with one renderer, so that what they share is built once.
+
+    Units of a renamed cluster are compared under its new name, each side made with the name that it gives (R2).
+    """
 
     def __init__(self, renderer: Renderer, was: Snapshot, now: Snapshot, before: Fleet, after: Fleet) -> None:
         self._renderer, self._was, self._now = renderer, was, now
-        self._before, self._after = before, after
+        self._before, self._after = under_new_names(before, after), after
         self._gate = asyncio.Semaphore(_IN_FLIGHT)
         self._turn = asyncio.Lock()
         self.bundles: dict[UnitName, tuple[Bundle | None, Bundle | None]] = {}  # of what differs, before and after

@@ -221,7 +221,7 @@ class Orders:
         for report in self.view.units.values():
             for request in report.holds:
                 wanted.setdefault((request.unit.overlay, request.commit), []).append(request)
-        for unit, leave in self.board.roster.falls().items():
+        for unit, leave in self.board.roster.falls_to_ask(self.view.fleet).items():
             request = HoldRequest(unit, leave.commit, FALL, leave.fall, ())
             wanted.setdefault((unit.overlay, leave.commit), []).append(request)
         for requests in wanted.values():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import structlog
 
@@ -30,7 +31,7 @@ from fleet.core.planning.approval import (
     judge_hold,
     next_approvals,
 )
-from fleet.core.planning.change import How, Sign, with_moves
+from fleet.core.planning.change import Sign, with_moves
 from fleet.core.planning.listing import Listed, digest_of_text, listed_of, plan_text
 from fleet.core.planning.settings import settings_of
 from fleet.core.results import Rendered
@@ -111,7 +112,7 @@ class PlanApprovals:
         entry = AuditEntry(now, actor, "plan-approved", object=f"plan {found}, {count} objects", reason=reason)
         await self.state.write(entry)
         try:
-            going = await self._read_live(listed.doomed)
+            going = await self._read_live(listed.doomed, listed.old_names)
             approval = PlanApproval(found, listed.units, going, listed.leaving, actor, reason, now, now + DAYS * 86_400)
             async with self.lock:
                 await self._check_to_come(listed)
@@ -158,9 +159,9 @@ class PlanApprovals:
         except FleetError as error:
             log.warning("plan of the commit not computed", commit=now.commit, reason=error.reason, why=error.why)
             return False
-        touched = frozenset(unit.name for unit in units if unit.how is not How.SAME)
         settings = settings_of(was, now)
-        digest = digest_of_text(plan_text(units, settings))
+        text = plan_text(units, settings)
+        digest, touched = digest_of_text(text), listed_of(text).units
         async with self.lock:
             approvals = await self._readable()
             later = next_approvals(
@@ -222,9 +223,9 @@ class PlanApprovals:
         """Raise PreconditionFailed where all that the plan takes away is gone from the commit in force."""
         fleet = self.view.fleet
         known = fleet.units if fleet is not None else dict[UnitName, Unit]()
-        if fleet is None or not listed.leaving.isdisjoint(known):
+        if fleet is None or any(listed.as_it_was(unit) in known for unit in listed.leaving):
             return
-        for unit, refs in listed.doomed.items():
+        for unit, refs in ((listed.as_it_was(unit), refs) for unit, refs in listed.doomed.items()):
             if unit not in known:
                 continue
             result = self.view.results.get(unit)
@@ -270,16 +271,25 @@ class PlanApprovals:
             await self.state.write(replace(entry, outcome="done"))
             await self._tell(f"approval of plan {short(new.digest)} by {new.by} {words}")
 
-    async def _read_live(self, doomed: Mapping[UnitName, frozenset[ObjectRef]]) -> tuple[Going, ...]:
-        """UID and content of all that would go; raises ClusterError where one of them cannot be read (R5, R9)."""
+    async def _read_live(
+        self,
+        doomed: Mapping[UnitName, frozenset[ObjectRef]],
+        old_names: Mapping[ClusterName, ClusterName] = MappingProxyType({}),
+    ) -> tuple[Going, ...]:
+        """UID and content of all that would go; raises ClusterError where one of them cannot be read (R5, R9).
+
+        old_names: of clusters that the change renames, by the new ones: so they are called until it is in force.
+        """
         fleet = self.view.fleet
         by_cluster: dict[ClusterName, list[tuple[UnitName, ObjectRef]]] = {}
         for unit, refs in sorted(doomed.items()):
-            if fleet is None or unit.cluster not in fleet.clusters:
+            names = (old_names.get(unit.cluster, unit.cluster), unit.cluster)
+            cluster = next((name for name in names if fleet is not None and name in fleet.clusters), None)
+            if cluster is None:
                 raise PreconditionFailed(
                     f"{unit} is not known to this hub", why="its cluster is in no commit that was taken over"
                 )
-            by_cluster.setdefault(unit.cluster, []).extend((unit, ref) for ref in sorted(refs))
+            by_cluster.setdefault(cluster, []).extend((unit, ref) for ref in sorted(refs))
         gate = asyncio.Semaphore(_READS_AT_ONCE)
 
         async def one(name: ClusterName) -> list[Going]:

@@ -115,6 +115,15 @@ class Roster:
         """Units whose leaving is held, with commit and reason (R8)."""
         return {name: leave for name, leave in self.leaving.units.items() if leave.fall}
 
+    def falls_to_ask(self, fleet: Fleet | None) -> Mapping[UnitName, Leave]:
+        """Those that a person is asked about: not while Git gives their cluster to an entry of another name (R2)."""
+        falls = self.falls()
+        if not falls or fleet is None:
+            return falls
+        there = {entry.identity for entry in fleet.clusters.values() if entry.identity is not None}
+        renamed = {name for name, entry in self.leaving.clusters.items() if entry.identity in there}
+        return {name: leave for name, leave in falls.items() if name.cluster not in renamed}
+
 
 def has_left(cluster: ClusterName, fleet: Fleet) -> bool:
     """Whether a commit says that a cluster is no more; a file that cannot be read says nothing of it (R5)."""

@@ -12,6 +12,7 @@ from fleet.core.planning.course import Course, Estimate, courses_of, least_of
 from fleet.core.planning.holds import HoldForecast, forecast_holds
 from fleet.core.planning.listing import digest_of_text, plan_text
 from fleet.core.planning.live import LiveView
+from fleet.core.planning.renamed_clusters import perhaps_renamed
 from fleet.core.planning.settings import SettingChange, settings_of
 from fleet.core.planning.unread import renamed, taken_unread
 from fleet.core.planning.woken import Woken, woken_in_all, woken_of
@@ -129,7 +130,7 @@ def plan_of(
         kube=kube,
         apis=judge_apis(coming, kube) if kube else (),
         problems=(*coming_problems, *taken_unread(found.before, found.after), *renamed(found.before, found.after)),
-        notes=found.notes,
+        notes=(*found.notes, *perhaps_renamed(found.before, found.after)),
         live=found.live,
         text=text,
         digest=digest_of_text(text),

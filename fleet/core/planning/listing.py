@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from fleet.core.documents import (
     Json,
@@ -10,10 +11,10 @@ from fleet.core.documents import (
     digest_of_bytes,
     parse,
 )
-from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.ids import ClusterName, Digest, ObjectRef, UnitName
 from fleet.core.objects import is_secret
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
-from fleet.core.planning.settings import SettingChange
+from fleet.core.planning.settings import SettingChange, is_rename
 from fleet.values import dataclass
 
 _SETTING = "setting"  # what such a line begins with, where that of a unit has its fate
@@ -65,12 +66,18 @@ class Listed:
     """What a plan's text says, as far as an approval needs it.
 
     doomed: objects that go, by unit, generated names whose successor comes among them, and none that moves; leaving:
-    units that are let go of; units: all that it says something of.
+    units that are let go of; units: all that it says something of, on renamed clusters by both names; old_names: of
+    these clusters, by the new one.
     """
 
     doomed: Mapping[UnitName, frozenset[ObjectRef]]
     leaving: frozenset[UnitName]
     units: frozenset[UnitName]
+    old_names: Mapping[ClusterName, ClusterName]
+
+    def as_it_was(self, unit: UnitName) -> UnitName:
+        """What a unit is called until the merge."""
+        return _as_it_was(unit, self.old_names)
 
 
 def listed_of(text: bytes) -> Listed:
@@ -78,9 +85,12 @@ def listed_of(text: bytes) -> Listed:
     doomed: dict[UnitName, frozenset[ObjectRef]] = {}
     leaving: set[UnitName] = set()
     units: set[UnitName] = set()
+    old_names: dict[ClusterName, ClusterName] = {}
     for line in text.split(b"\n") if text else []:
         parts = parse(line)
         if isinstance(parts, list) and len(parts) == 6 and parts[0] == _SETTING:
+            if is_rename(parts[1], parts[3]):
+                old_names[ClusterName(str(parts[5]))] = ClusterName(str(parts[4]))
             continue
         if not isinstance(parts, list) or len(parts) != 6 or not isinstance(parts[5], list):
             raise ValueError("a line that says no unit")
@@ -101,4 +111,9 @@ def listed_of(text: bytes) -> Listed:
                 gone.add(ObjectRef.from_key(was))
         if gone:
             doomed[name] = frozenset(gone)
-    return Listed(doomed, frozenset(leaving), frozenset(units))
+    units |= {_as_it_was(name, old_names) for name in units}
+    return Listed(doomed, frozenset(leaving), frozenset(units), old_names)
+
+
+def _as_it_was(unit: UnitName, old_names: Mapping[ClusterName, ClusterName]) -> UnitName:
+    return replace(unit, cluster=old_names.get(unit.cluster, unit.cluster))

@@ -16,6 +16,7 @@ from fleet.core.documents import Json, canonical
 from fleet.core.fleet import Cluster, Fleet, Origin, Overlay
 from fleet.core.ids import UnitName
 from fleet.core.planning.phrases import some_of
+from fleet.core.planning.renamed_clusters import renamed_clusters, under_new_names
 from fleet.values import dataclass
 
 # What builds something else is seen in its units, and who may what in them too: neither is told here.
@@ -31,7 +32,8 @@ class SettingChange:
     """One setting of the fleet, a cluster or an overlay that exists on both sides.
 
     scope: fleet, cluster or overlay; name: of the fleet as it was, the cluster or the overlay; path: as in the file;
-    before, after: the values, without the lines that they stand in.
+    before, after: the values, without the lines that they stand in. A cluster that is renamed has its name as a setting
+    under the old name, and all others under the new one.
     """
 
     scope: str
@@ -53,8 +55,10 @@ def settings_of(before: Fleet, after: Fleet) -> tuple[SettingChange, ...]:
     found: list[SettingChange] = []
     if before.unknown.everything is None and after.unknown.everything is None:
         found += _between("fleet", before.name, before, after, _OF_FLEET)
-    for name in sorted(before.clusters.keys() & after.clusters.keys()):
-        found += _between("cluster", name, before.clusters[name], after.clusters[name], _OF_CLUSTER)
+    found += (SettingChange("cluster", old, "name", old, new) for old, new in renamed_clusters(before, after).items())
+    entries = under_new_names(before, after).clusters
+    for name in sorted(entries.keys() & after.clusters.keys()):
+        found += _between("cluster", name, entries[name], after.clusters[name], _OF_CLUSTER)
     for name in sorted(before.overlays.keys() & after.overlays.keys()):
         found += _between("overlay", name, before.overlays[name], after.overlays[name], _OF_OVERLAY)
     return tuple(found)
@@ -69,11 +73,23 @@ def set_otherwise(changes: Iterable[SettingChange], units: Iterable[UnitName]) -
     return frozenset(unit for unit in units if "fleet" in names or unit.overlay in overlays or unit.cluster in clusters)
 
 
+def is_rename(scope: Json, path: Json) -> bool:
+    """Whether a change of this setting gives a cluster another name."""
+    return (scope, path) == ("cluster", "name")
+
+
 def setting_remarks(changes: Iterable[SettingChange]) -> Iterator[tuple[str, str]]:
     """One line for each setting that changes in the same way, with its heading word."""
     same: dict[tuple[str, str], list[str]] = {}
+    renames: list[str] = []
     for change in changes:
+        if is_rename(change.scope, change.path):
+            renames.append(f"{change.before} -> {change.after}")
+            continue
         same.setdefault((change.scope, change.words), []).append(change.name)
+    if renames:
+        whose = "its identity" if len(renames) == 1 else "their identities"
+        yield "Renamed", f"{some_of(renames)}: by {whose} in Git the same as before; record, marks and objects stay"
     for (scope, words), names in same.items():
         where = "fleet.yaml" if scope == "fleet" else f"{scope if len(names) == 1 else scope + 's'} {some_of(names)}"
         yield "Settings", f"{where}: {words}"

@@ -13,6 +13,7 @@ from fleet.core.fleet import Adopt, Fleet, SyncMode, Unit
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.planning.aside import is_written
 from fleet.core.planning.phrases import counted, on_clusters, some_of
+from fleet.core.planning.renamed_clusters import under_new_names
 from fleet.values import dataclass
 
 
@@ -58,8 +59,9 @@ class Woken:
 def woken_of(before: Fleet, after: Fleet) -> Mapping[UnitName, tuple[Begins, ...]]:
     """What begins in each unit of both commits, by what Git says; suspensions by command are not known here."""
     found: dict[UnitName, tuple[Begins, ...]] = {}
+    units = under_new_names(before, after).units
     for name, new in after.units.items():
-        old = before.units.get(name)
+        old = units.get(name)
         if old is None or (old is new and before.suspend == after.suspend):
             continue
         if is_written(new) and not _is_suspended(new, after) and (begins := tuple(_begins(old, new, before))):
