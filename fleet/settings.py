@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     helm: Path | None = Field(default=None, description="the helm for charts; unset: the one on PATH")
     events_kept: int = Field(default=100_000, ge=1_000, description="events of the timeline; the oldest go first")
     cache_limit_mib: int = Field(
-        default=2_048, ge=64, description="rendered results on disk; the longest unused go first"
+        default=2_048, ge=64, description="rendered results on disk; those unused longest go first, and none in use"
     )
     mirror_keep_days: float = Field(default=30.0, ge=1, description="mirrors of an earlier URL or branch go after this")
     otlp_endpoint: str = Field(default="", description="OTLP/HTTP endpoint for traces; empty: none are sent")

@@ -104,7 +104,8 @@ class _Lenient(DiskCache):
 
     async def put(self, key: Digest, value: bytes) -> None:
         with contextlib.suppress(StateNotWritable):
-            self._write(key, value)
+            if self._write(key, value):
+                self._sweep()
 
 
 class _Writer(pickle.Pickler):

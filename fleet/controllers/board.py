@@ -7,7 +7,7 @@ Desired changed. Which result a unit may have, and when, is decided in releases.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
 from fleet.controllers.books import Books
@@ -25,7 +25,7 @@ from fleet.core.guard import approved_at
 from fleet.core.ids import ClusterName, Digest, UnitName, short
 from fleet.core.objects import Bundle
 from fleet.core.release import Orders, plan_desired, plan_leaving_unit, plan_unit, plan_unknown_unit
-from fleet.core.results import Rendered, RenderProblem, Result
+from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result
 from fleet.core.rollout import Desired, UnitDesired
 from fleet.core.view import View
 from fleet.errors import StateDamaged, StateLost
@@ -166,17 +166,21 @@ class Board:
             entries = self.entries()
             self.publisher.publish(lambda name, parts, number: self._desired_of(entries.get(name), parts, number))
 
+    async def lost(self, results: Iterable[Rendered]) -> str:
+        """Why a worker could not read one of these results; "" where it can read them all."""
+        for digest in sorted({result.bundle for result in results} - {EMPTY_BUNDLE.digest}):
+            try:
+                await self._bundle_of(digest)
+            except StateDamaged as error:
+                return error.brief
+        return ""
+
     async def _look_for_held(self, name: UnitName) -> None:
         """Whether what a unit keeps is known here: a hub that lost its data knows it by its digest alone."""
         held = self.books.held.get(name)
         if held is None or not self.books.waits(name) or held.bundle in self._is_known:
             return
-        try:
-            await self._bundle_of(held.bundle)
-        except StateDamaged:
-            self._is_known[held.bundle] = False
-        else:
-            self._is_known[held.bundle] = True
+        self._is_known[held.bundle] = not await self.lost([held])
 
     def _part_of(self, name: UnitName, fleet: Fleet) -> UnitDesired | None:
         is_known = self.identities.of(name.cluster) is not None

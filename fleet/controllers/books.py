@@ -161,6 +161,14 @@ class Books:
             found[name] = found.get(name, frozenset()) | asked
         return found
 
+    def in_use(self) -> frozenset[Digest]:
+        """Bundles that must stay readable: what units hold or shall hold, and what a rollback goes back to (R17)."""
+        kept = self._view.passages
+        rows = [row for passage in kept.all for row in passage.rows.values()]
+        rows += [last.row for last in kept.last.values()]
+        books = (self.held, self.waiting, self.results, *(row.before for row in rows))
+        return frozenset(result.bundle for book in books for result in book.values() if isinstance(result, Rendered))
+
     def units_on(self, clusters: Iterable[ClusterName]) -> set[UnitName]:
         """All units of these clusters at the commit in force."""
         fleet, concerned = self._view.fleet, set(clusters)

@@ -32,7 +32,7 @@ from fleet.core.rollout_news import news_of
 from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, bound, carry_out, find, is_behind
 from fleet.core.status import Blocker, Event, EventKind, Standing
 from fleet.core.steps import goes_by_itself, goes_by_steps
-from fleet.core.takeover import open_rows, settle, taken_back, with_release
+from fleet.core.takeover import not_taken_back, open_rows, settle, taken_back, with_release
 from fleet.core.turns import is_stopped, with_row
 from fleet.core.view import Outlook, View
 from fleet.core.windows import shut_of
@@ -166,6 +166,11 @@ class Rollouts:
             if now.take_back and now.passage.halted is not None:
                 stop = now.passage.halted
                 taken = taken_back(kept, now.passage, self._books.held, stop, now.passage.rows)
+                if lost := await self._board.lost(taken.back.values()):
+                    stays = not_taken_back(now.passage, stop, passage.halted, lost)
+                    found[passage.commit] = now = replace(now, passage=stays)
+                    kept = settle(kept, self._with_before(now), wall)
+                    continue
                 kept = taken.kept
                 why = f"onFailure: rollback of {stop.overlay}: {stop.place}: {stop.reason}"
                 deeds.append(Deed(passage.commit, stop.by, why, taken.back, taken.stays))
@@ -255,6 +260,8 @@ class Rollouts:
         if where := barred_again(kept.quarantine, done.kept.quarantine, self._view.units.values()):
             message = f"{where} bars it still, and waits for a recovery: confirm that first (fleet recover)"
             done = Done(kept, "refused", message)
+        elif lost := await self._board.lost(done.back.values()):
+            done = Done(kept, "refused", f"nothing goes back: {lost}; revert it in Git")
         going = (fleet.units[name] for name in done.back if name in fleet.units)
         if shut := shut_of(going, self._wall()):
             done = replace(done, message=f"{done.message}; {shut}")

@@ -243,6 +243,13 @@ def taken_back(
     return replace(done, kept=_ended(kept, passage, stop, ended, ROLLED_BACK, barred))
 
 
+def not_taken_back(passage: Passage, stop: Stop, before: Stop | None, why: str) -> Passage:
+    """A failure whose policy asks for a rollback stays a halt, as not all can go back. before: the halt so far."""
+    stays = replace(stop, reason=f"{stop.reason}; not taken back: {why}; revert it in Git")
+    is_known = before is not None and replace(before, since=stays.since) == stays
+    return replace(passage, halted=before if is_known else stays)
+
+
 def aborted(kept: Passages, passage: Passage, stop: Stop) -> Passages:
     """Nothing more of it is released, under no commit; what was released stays, and so do overlays that are done."""
     barred = {name: [row.targets] for name, row in passage.rows.items() if not row.done}

@@ -142,6 +142,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
     gates = Gates(measure=adapters.measure, jobs=jobs, bells=bells, wall=wall)
     rollouts = Rollouts(state=state, board=board, releases=releases, view=view, bells=bells, gates=gates, wall=wall)
     await rollouts.start()  # before any result comes: what was taken back must be known
+    adapters.renderer.spare(board.books.in_use)
     start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, claims.claim, bells))
     workers = Workers(view=view, board=board, intake=intake, bells=bells, start=start, wall=wall)
     keeper = CredentialKeeper(renewer=adapters.renewer, state=state, view=view, bells=bells, wall=wall)

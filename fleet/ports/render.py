@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from fleet.core.fleet import Unit
@@ -81,13 +81,17 @@ class Renderer(Protocol):
         """A bundle rendered before, also by an earlier process; raises StateDamaged when it cannot be had."""
         ...
 
+    def spare(self, in_use: Callable[[], Collection[Digest]]) -> None:
+        """Keep these bundles readable, whatever else is rendered. in_use: as of RenderCache.spare, by bundle."""
+        ...
+
     async def close(self) -> None:
         """End the render workers."""
         ...
 
 
 class RenderCache(Protocol):
-    """Rendered results by input digest."""
+    """Rendered results: bundles by their own digest, all else by its input's."""
 
     async def get(self, key: Digest) -> bytes | None:
         """Return what was put, or None. A damaged entry is None, never shorter bytes (R5)."""
@@ -95,6 +99,13 @@ class RenderCache(Protocol):
 
     async def put(self, key: Digest, value: bytes) -> None:
         """Keep a value; raises StateNotWritable."""
+        ...
+
+    def spare(self, in_use: Callable[[], Collection[Digest]]) -> None:
+        """Drop nothing of what this names, whatever the limit. It is asked on the event loop, once before each sweep.
+
+        Where it raises, nothing is dropped.
+        """
         ...
 
 

@@ -14,6 +14,7 @@ import os
 import random
 import re
 import tempfile
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from fleet.core.ids import Digest
@@ -22,6 +23,8 @@ from fleet.errors import StateNotWritable
 _SEAL_BYTES = 32
 _NAME = re.compile(r"[0-9a-f]{64}\Z")
 _SWEEP_SHARE = 0.8  # a sweep goes below the cap, so that not every write sweeps
+_NEWEST_SHARE = 0.1  # beside what is in use, however much that is: what was just made is not in use yet
+_PAUSE_SHARE = 0.1  # at least so much comes before the next sweep
 DEFAULT_CAP_BYTES = 2 * 1024 * 1024 * 1024
 
 
@@ -34,6 +37,8 @@ class DiskCache:
         self._key = hmac.digest(key, b"render cache", hashlib.sha256)
         self._cap_bytes, self._count_every = cap_bytes, count_every
         self._size_bytes: int | None = None  # None: not counted yet
+        self._sweep_above_bytes = float(cap_bytes)
+        self._in_use: Callable[[], Collection[Digest]] = tuple
 
     async def get(self, key: Digest) -> bytes | None:
         """Return what was put, or None."""
@@ -41,7 +46,19 @@ class DiskCache:
 
     async def put(self, key: Digest, value: bytes) -> None:
         """Keep a value; raises StateNotWritable."""
-        await asyncio.to_thread(self._write, key, value)
+        if not await asyncio.to_thread(self._write, key, value):
+            return
+        try:
+            in_use = frozenset(self._in_use())  # here, as other threads may not look at what tasks change
+        except Exception as bug:  # it must fail no build, and what may go is not known (R5)
+            told = {"message": "rendered results are not swept", "exception": bug}
+            asyncio.get_running_loop().call_exception_handler(told)
+            return
+        await asyncio.to_thread(self._sweep, in_use)
+
+    def spare(self, in_use: Callable[[], Collection[Digest]]) -> None:
+        """See fleet.ports.render.RenderCache."""
+        self._in_use = in_use
 
     def _path(self, key: Digest) -> Path:
         if not _NAME.match(key):
@@ -66,7 +83,8 @@ class DiskCache:
             os.utime(path)  # the sweep takes what was used longest ago
         return value
 
-    def _write(self, key: Digest, value: bytes) -> None:
+    def _write(self, key: Digest, value: bytes) -> bool:
+        """Whether a sweep is due by now."""
         path = self._path(key)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,17 +105,16 @@ class DiskCache:
                 why=errno.errorcode.get(error.errno or 0, "input/output error"),
                 next_step="make room, or point the data directory elsewhere",
             ) from error
-        self._count(len(value) + _SEAL_BYTES)
+        return self._count(len(value) + _SEAL_BYTES)
 
-    def _count(self, added: int) -> None:
+    def _count(self, added: int) -> bool:
         if self._size_bytes is None:
             if random.randrange(self._count_every):
-                return
+                return False
             self._size_bytes = sum(size for _, size, _ in self._entries())
         else:
             self._size_bytes += added
-        if self._size_bytes > self._cap_bytes:
-            self._sweep()
+        return self._size_bytes > self._sweep_above_bytes
 
     def _entries(self) -> list[tuple[float, int, str]]:
         found: list[tuple[float, int, str]] = []
@@ -108,16 +125,22 @@ class DiskCache:
                     found.append((stat.st_mtime, stat.st_size, entry.path))
         return sorted(found)
 
-    def _sweep(self) -> None:
+    def _sweep(self, in_use: Collection[str] = ()) -> None:
+        """Drop what was used longest ago, and nothing that is in use: that may be more than the limit by itself."""
         entries = self._entries()
-        size = sum(entry[1] for entry in entries)
+        spared = sum(length for _, length, path in entries if Path(path).name in in_use)
+        size = sum(length for _, length, _ in entries)
+        goal = max(self._cap_bytes * _SWEEP_SHARE, spared + self._cap_bytes * _NEWEST_SHARE)
         for _, length, path in entries:
-            if size <= self._cap_bytes * _SWEEP_SHARE:
+            if size <= goal:
                 break
+            if Path(path).name in in_use:
+                continue
             with contextlib.suppress(OSError):
                 Path(path).unlink()
                 size -= length
         self._size_bytes = size
+        self._sweep_above_bytes = max(self._cap_bytes, size + self._cap_bytes * _PAUSE_SHARE)
 
 
 def _scanned(folder: Path | str) -> list[os.DirEntry[str]]:
@@ -142,3 +165,6 @@ class MemoryCache:
     async def put(self, key: Digest, value: bytes) -> None:
         """Keep a value."""
         self._entries[key] = value
+
+    def spare(self, in_use: Callable[[], Collection[Digest]]) -> None:
+        """Nothing is ever dropped."""

@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,9 +155,13 @@ class Renderer:
             raise StateDamaged(
                 f"the rendered result {digest[:12]} is not there",
                 why="it was swept from the cache, or its entry does not verify",
-                next_step="the next commit or a sync renders it again",
+                next_step="restart the hub: it renders again what Git says now",
             )
         return found
+
+    def spare(self, in_use: Callable[[], Collection[Digest]]) -> None:
+        """See fleet.ports.render.Renderer. What is in memory is spared, too: it was used last, without a look there."""
+        self._cache.spare(lambda: {*in_use(), *self._bundles})
 
     def learn(self, snapshot: Snapshot, request: RenderRequest, closure: Closure) -> None:
         """Take a closure of this commit that was read by an earlier process."""

@@ -41,7 +41,7 @@ from fleet.core.view import Head, View
 from fleet.errors import ClusterUnreachable
 from fleet.ports.state import Bells
 from fleet.reconcile.standing import judge_leave
-from fleet.render.cache import DiskCache
+from fleet.render.cache import DEFAULT_CAP_BYTES, DiskCache
 from fleet.render.service import Renderer
 from fleet.render.tools import Tool
 from fleet.source.mirror import Mirror, MirrorSettings
@@ -70,6 +70,7 @@ class Brain:
     tool: Tool
     state: MemoryState = field(default_factory=MemoryState)
     wall: Clock = field(default_factory=Clock)
+    cache_bytes: int = DEFAULT_CAP_BYTES
 
     def __post_init__(self) -> None:
         self.state.run_time = self.wall  # both go on as a test says
@@ -77,9 +78,10 @@ class Brain:
         self.bells = Bells()
         settings = MirrorSettings(str(self.repo.path), "main", allow_path=True)
         self.source = Mirror(settings, self.root / "mirror")
-        cache = DiskCache(self.root / "cache", KEY)
+        cache = DiskCache(self.root / "cache", KEY, cap_bytes=self.cache_bytes)
         self.renderer = Renderer(cache, self.state.vault, KEY, self.tool, None, 1, scratch=self.root / "scratch")
         self.board = Board(self.state, self.view, self.renderer.bundle, self.state.vault, self.wall)
+        self.renderer.spare(self.board.books.in_use)
         self.releases = Releases(self.state, self.view, self.board)
         self.claims = Claims(self.view, self.board, self.releases)
         traces = telemetry.Traces("", version="0")
@@ -110,7 +112,7 @@ class Brain:
     async def restart(self, *, lost_mirror: bool = False) -> Brain:
         await self.close()
         root = self.root / "again" if lost_mirror else self.root
-        made = Brain(root, self.repo, self.tool, self.state, self.wall)
+        made = Brain(root, self.repo, self.tool, self.state, self.wall, self.cache_bytes)
         made.view.restore(await self.state.cluster_reports(), await self.state.unit_reports())
         await made.board.start()
         made.workers = {name: YesWorker(made, name, sequence=worker.sequence) for name, worker in self.workers.items()}

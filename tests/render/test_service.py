@@ -17,9 +17,11 @@ from fleet.core.ids import Digest
 from fleet.core.objects import SEALED_PREFIX, unsealed
 from fleet.errors import DocumentInvalid, RenderFailed, StateDamaged, VariableUnknown
 from fleet.ports.render import RenderRequest
+from fleet.render import service
 from fleet.render.cache import DiskCache
 from fleet.render.service import Renderer
 
+APP = RenderRequest("app")
 SECRET = "hunter2-hunter2"
 WITH_SECRET = {
     "app/kustomization.yaml": (
@@ -193,6 +195,39 @@ async def test_a_bundle_whose_secrets_are_lost_is_built_again(make_renderer: Cal
     again = make_renderer(cache=first._cache, vault=MemoryVault())
     await again.render(commit(WITH_SECRET), RenderRequest("app"))
     assert again.stats.builds == 1
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+async def test_a_result_that_a_unit_holds_outlives_all_that_is_rendered_since(
+    make_renderer: Callable[..., Renderer], tmp_path: Path, is_held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_BUNDLE_BYTES", 1)
+    vault = MemoryVault()
+    renderer = make_renderer(cache=DiskCache(tmp_path / "cache", KEY, cap_bytes=20_000), vault=vault)
+    held = await renderer.render(commit(WITH_SECRET), RenderRequest("app", facts=facts(), substitute=True))
+    renderer = make_renderer(cache=DiskCache(tmp_path / "cache", KEY, cap_bytes=20_000), vault=vault)
+    renderer.spare(lambda: {held.digest} if is_held else ())
+    for number in range(8):
+        await renderer.render(commit({**SMALL, "app/settings.yaml": config_map(size=str(number) * 4000)}), APP)
+    again = make_renderer(cache=DiskCache(tmp_path / "cache", KEY), vault=vault)
+    if is_held:
+        assert await again.bundle(held.digest) == held
+    else:
+        with pytest.raises(StateDamaged, match="is not there"):
+            await again.bundle(held.digest)
+
+
+async def test_a_result_in_memory_is_not_swept_before_a_unit_holds_it(
+    make_renderer: Callable[..., Renderer], tmp_path: Path
+) -> None:
+    renderer = make_renderer(cache=DiskCache(tmp_path / "cache", KEY, cap_bytes=20_000))
+    renderer.spare(tuple)
+    found = [
+        await renderer.render(commit({**SMALL, "app/settings.yaml": config_map(size=str(number) * 4000)}), APP)
+        for number in range(8)
+    ]
+    again = make_renderer(cache=DiskCache(tmp_path / "cache", KEY))
+    assert [await again.bundle(bundle.digest) for bundle in found] == found
 
 
 async def test_digests_of_secrets_are_keyed(make_renderer: Callable[..., Renderer]) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from testbed.gitrepo import GitRepo
 
-from fleet.core.ids import ClusterName, Digest
+from fleet.core.ids import ClusterName, Digest, Revision, UnitName
 from fleet.core.status import Event, EventKind
+from fleet.hub.assembly import open_hub
+from fleet.ports.state import ReleasedBundle
 from fleet.settings import Settings
 from fleet.wiring import mirror_of, open_adapters
 
@@ -49,6 +51,21 @@ async def test_rendered_results_stay_below_their_limit(settings: Settings) -> No
     assert size <= 64 << 20
     assert await cache.get(names[-1]) is not None
     await adapters.close()
+
+
+async def test_what_a_unit_holds_stays_whatever_a_hub_renders(settings: Settings) -> None:
+    held, *others = [Digest(f"{n:064x}") for n in range(20)]
+    adapters = await open_adapters(settings)
+    await adapters.state.put_released([ReleasedBundle(UnitName.parse("web@eu-1"), Revision("c" * 40), held)])
+    await adapters.close()
+    opened = await open_hub(settings)
+    cache = opened.adapters.renderer._cache  # type: ignore[attr-defined]
+    await cache.put(held, b"held")
+    for name in others:
+        await cache.put(name, os.urandom(4 << 20))
+    assert await cache.get(held) == b"held"
+    assert await cache.get(others[0]) is None
+    await opened.adapters.close()
 
 
 async def test_a_mirror_of_an_earlier_url_goes_when_nobody_used_it_for_long(settings: Settings) -> None:
