@@ -60,8 +60,8 @@ class Books:
         """Whether a unit keeps what it holds although it has a newer result.
 
         Where nothing is written, or a person syncs, a result that waits is shown all the same (as what a sync would
-        bring), unless it was taken back; it counts as held only once the cluster has it. Where only observing keeps the
-        first one away, it counts as held at once (`begins_with`).
+        bring), unless it was taken back; it counts as held only once the cluster has it, or at once where the cluster
+        has none yet (`begins_with`).
         """
         return name in self.waiting and self.is_withheld(name, self.waiting[name])
 
@@ -103,13 +103,15 @@ class Books:
     def begins_with(self, unit: Unit, result: Rendered, kept: Passages) -> bool:
         """Whether a unit that does not go by itself holds a result before its cluster has it, so as to begin with it.
 
-        Where it goes by no steps; and where nothing of it was ever written, because it is only observed: `mode: manage`
-        writes first what was shown last, at once. Never what was taken back, nor while its rollout is stopped.
+        Where it goes by no steps; and where none was ever written in full: `mode: manage` and `sync.mode: auto` write
+        first what was shown last, at once. Never what was taken back, nor while its rollout is stopped, but for the
+        first one where a person syncs.
         """
-        if is_stopped(kept, unit.name.overlay) or self.is_barred(unit.name, result, kept.quarantine):
+        if self.is_barred(unit.name, result, kept.quarantine):
             return False
-        is_observed = unit.cluster.mode is Mode.OBSERVE
-        return is_at_once(unit.overlay.rollout) or (is_observed and not self.has_any(unit.name))
+        if is_stopped(kept, unit.name.overlay):
+            return unit.cluster.mode is not Mode.OBSERVE and unit.name not in self.held
+        return is_at_once(unit.overlay.rollout) or not self.has_any(unit.name)
 
     def has_any(self, name: UnitName) -> bool:
         """Whether a result of a unit was ever applied in full on its cluster, or that is not known yet (R5)."""
@@ -119,11 +121,14 @@ class Books:
         return self._identities.of(name.cluster) is not None  # else nobody was there yet
 
     def unfounded(self, newest: Mapping[UnitName, Rendered], kept: Passages) -> frozenset[UnitName]:
-        """Units that hold what was only shown, and may not begin with their newest result: they hold nothing."""
+        """Units that hold what was only shown as they are observed, and may not begin with their newest result.
+
+        They hold nothing. Where a person syncs, a part of what is held may be there.
+        """
         fleet, found = self._view.fleet, set[UnitName]()
         for name, result in newest.items():
             unit = fleet.units.get(name) if fleet is not None else None
-            if unit is None or name not in self.held or goes_by_itself(unit) or self.has_any(name):
+            if unit is None or name not in self.held or unit.cluster.mode is not Mode.OBSERVE or self.has_any(name):
                 continue
             if not self.begins_with(unit, result, kept):
                 found.add(name)

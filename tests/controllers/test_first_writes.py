@@ -147,16 +147,30 @@ async def test_twin_a_cluster_that_has_an_earlier_result_keeps_it_until_its_step
     assert told(brain, SECOND) == shown
 
 
-async def test_what_nobody_synced_goes_its_steps_once_it_goes_by_itself(brain: Brain, rollouts: Rollouts) -> None:
+async def test_what_nobody_synced_begins_with_the_newest_result_once_it_goes_by_itself(
+    brain: Brain, rollouts: Rollouts
+) -> None:
     await push(brain, {**MANAGED, **web("2", **BY_HAND)})
     await rest(brain, rollouts)
     shown = await newer(brain, rollouts, "3", "4", **BY_HAND)
     brain.repo.commit(web("4"))
     await brain.commits.fetch_once()
-    assert brain.desired(str(UNIT)) is None, "it is told something before its step"
-    await rest(brain, rollouts)
     assert told(brain, SECOND) == shown
-    assert last(brain).rows[UNIT.overlay].targets == {SECOND: shown}
+    assert not brain.board.books.waiting
+
+
+async def test_twin_what_somebody_synced_stays_until_its_step_once_it_goes_by_itself(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    await push(brain, MANAGED)
+    await settle(brain, rollouts)
+    had = told(brain, SECOND)
+    shown = await newer(brain, rollouts, "2", "3", met=False, **BY_HAND)
+    brain.repo.commit(web("3"))
+    await brain.commits.fetch_once()
+    assert told(brain, SECOND) == had != shown
+    await settle(brain, rollouts)
+    assert told(brain, SECOND) == shown
 
 
 async def test_nothing_begins_with_a_result_whose_rollout_is_halted(brain: Brain, rollouts: Rollouts) -> None:
