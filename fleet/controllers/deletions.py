@@ -148,8 +148,7 @@ class Deletions:
         given: what units may delete already by the very result that they are judged by again. Neither that nor what the
         notes say of it is judged anew, but for what a person rejected meanwhile; where it moves by now, `moves_of` says
         so, which goes before any permit.
-        guides: who went before each in its rollout, and who is judged with it. What those before lost is proven, and
-        counts on no number of clusters; what the others lose counts, released or not.
+        guides: who went before each in its rollout. What those lost is proven, and counts on no number of clusters.
         What may be a move (`moves_of`) is not permitted, and counts all the same.
         """
         self._forget({name for name in (*self._judged.renames, *self._moves) if name not in known.held}, fresh)
@@ -173,17 +172,8 @@ class Deletions:
             self._judged = self._judged.looked_at(left.get, self._gone_at, self._state.run_time())
             self._gone_at = {}
         permits = {name: self._given(name, fresh, loss, given or {}) for name, loss in losses.items()}
-        told = {name: result.bundle for name, result in fresh.items() if isinstance(result, Rendered)}
         for overlay, of_overlay in by_overlay.items():
-            lost = {name: loss.counted - permits[name] for name, loss in of_overlay.items()}
-            doomed = NOTHING.union(*lost.values())
-            ways = guides.beside({name: told[name] for name, refs in lost.items() if refs})
-            beside = {
-                name: await self._holdings.lost_on(name, way, doomed, known, wishes)
-                for name, way in ways.items()
-                if name not in of_overlay
-            }
-            permits |= await self._judge(overlay, of_overlay, beside, fresh, known, permits, limit_clusters)
+            permits |= await self._judge(overlay, of_overlay, fresh, known, permits, limit_clusters)
         self._to_go = self._judged.to_go()
         return permits
 
@@ -222,25 +212,24 @@ class Deletions:
         self,
         overlay: OverlayName,
         losses: Mapping[UnitName, Loss],
-        beside: Mapping[UnitName, frozenset[ObjectRef]],
         fresh: Mapping[UnitName, Result],
         known: Known,
         given: Mapping[UnitName, frozenset[ObjectRef]],
         limit_clusters: int,
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
-        """What the units of one overlay may delete, together (R9). beside: what others lose, which counts alone."""
+        """What the units of one overlay may delete, together (R9)."""
         per_unit = {name: loss.counted - given[name] for name, loss in losses.items()}
         await self._settle(overlay, fresh, known)
         rejected = await self._rejected(overlay, NOTHING.union(*(given[name] for name in losses)))
         doomed = NOTHING.union(*per_unit.values())
         verdict = judge_across(
-            {**beside, **per_unit},
+            per_unit,
             limit_clusters=limit_clusters,
             recent=self._judged.clusters_by_ref(overlay) if doomed else {},
             barred=self._barred(overlay, doomed) if doomed else NOTHING,
         )
         stay = {name: frozenset(move.ref for move in self.moves_of(name)) for name in per_unit}
-        let = {name: verdict.permits[name] - stay[name] for name in per_unit if losses[name].is_known}
+        let = {name: refs - stay[name] for name, refs in verdict.permits.items() if losses[name].is_known}
         bundles = {name: result.bundle for name, result in fresh.items() if isinstance(result, Rendered)}
         self._judged = self._judged.with_permits(let, bundles)
         for name, refs in per_unit.items():

@@ -14,7 +14,7 @@ from dataclasses import replace
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.moves import Taker, Unsure
 from fleet.core.objects import Bundle, BundleObject, Scope
-from fleet.core.proven import Guides, Way, proven_by
+from fleet.core.proven import Guides, proven_by
 from fleet.core.renames import renames_of
 from fleet.core.results import EMPTY_BUNDLE, Rendered, Result
 from fleet.core.status import UnitReport
@@ -174,22 +174,6 @@ class Holdings:
         else:
             self._pairs.move_to_end((before, after))
         return pairs
-
-    async def lost_on(
-        self, name: UnitName, way: Way, doomed: frozenset[ObjectRef], known: Known, wishes: Wishes
-    ) -> frozenset[ObjectRef]:
-        """What of `doomed` a unit lost by its step of a rollout, or shall lose; without moves and renames."""
-        before = way.before or known.held.get(name, NEVER)
-        try:
-            gone = doomed - await self.refs_of(way.target)
-            if gone:
-                gone &= await self.refs_of(before.bundle) if way.before is not None else await self.owned(name, known)
-            if gone:
-                gone -= (await self.taken(name, gone, wishes)).keys()
-                gone -= (await self.pairs_of(before.bundle, way.target)).keys()
-        except StateDamaged:  # not known is not nothing (R5); of what was released, the hub's notes say what may go
-            return doomed if way.before is None else NOTHING
-        return gone
 
     async def lost(
         self, overlay: OverlayName, guides: Guides, known: Known, found: dict[UnitName, frozenset[ObjectRef]]

@@ -59,21 +59,6 @@ def judge_across(
     return AcrossVerdict({unit: refs - held for unit, refs in candidates.items()}, held)
 
 
-def groups_of(
-    stage: Stage, changed: Collection[ClusterName], lead: ClusterName | None = None
-) -> tuple[tuple[ClusterName, ...], ...]:
-    """The clusters of a step whose deletions are judged together, in the order in which the groups go (R9).
-
-    All of those that change, however few of them go at a time; where one goes first, that one alone, because what it
-    loses is proven for the others. lead: which one that is, where it is not the first by name.
-    """
-    taken = tuple(name for name in stage.clusters if name in changed)
-    if not taken or not stage.step.one_first:
-        return (taken,)
-    first = lead or taken[0]
-    return (first,), tuple(name for name in taken if name != first)
-
-
 def permits_by_steps(
     candidates: Mapping[UnitName, frozenset[ObjectRef]],
     stages: Sequence[Stage],
@@ -87,7 +72,8 @@ def permits_by_steps(
     """
     groups: list[tuple[ClusterName, ...]] = []
     for stage in stages:
-        groups += groups_of(stage, changed)
+        taken = tuple(name for name in stage.clusters if name in changed)
+        groups += [taken[:1], taken[1:]] if stage.step.one_first else [taken]
     staged = {name for group in groups for name in group}
     groups.append(tuple({unit.cluster for unit in candidates} - staged))
     permits: dict[UnitName, frozenset[ObjectRef]] = {}

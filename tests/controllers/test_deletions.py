@@ -14,7 +14,6 @@ from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.moves import Unsure
 from fleet.core.objects import Bundle, Scope
-from fleet.core.proven import Way
 from fleet.core.results import Rendered
 from fleet.core.status import Health, HoldRequest, ObjectStatus, PendingDeletion, Sync, UnitReport
 from fleet.errors import StateDamaged
@@ -51,16 +50,12 @@ def web(*numbers: int) -> list[UnitName]:
 
 @dataclass
 class Guided:
-    """A `Guidebook` in which the same clusters went before all others. ways: of all that are judged together."""
+    """A `Guidebook` in which the same clusters went before all others."""
 
     guides: dict[ClusterName, Rendered] = field(default_factory=dict)
-    ways: dict[UnitName, Way] = field(default_factory=dict)
 
     def of(self, unit: UnitName, digest: Digest) -> dict[ClusterName, Rendered]:
         return {} if unit.cluster in self.guides else self.guides
-
-    def beside(self, told: Mapping[UnitName, Digest]) -> Mapping[UnitName, Way]:
-        return self.ways
 
 
 @dataclass
@@ -163,36 +158,6 @@ async def test_only_what_a_guide_deleted_by_this_result_is_proven(world: World, 
     if how == "deleted for another commit":
         world.says(guide, Rendered(WITHOUT.bundle, Revision("f" * 40)), Y)
     assert await world.release(others, WITHOUT) == (set(others) if how == "deleted" else set())
-
-
-@pytest.mark.parametrize("count", [3, 4])
-async def test_others_of_the_step_count_before_and_after_they_are_released(world: World, count: int) -> None:
-    """However they go, one by one: the verdict is the one on all of them; what went by a person's word counts on."""
-    units = web(*range(count))
-    for number, unit in enumerate(units):
-        world.guided.ways = {
-            other: Way(WITHOUT.bundle, WITH if place < number else None) for place, other in enumerate(units)
-        }
-        assert await world.release([unit], WITHOUT) == ({unit} if count == 3 else set())
-        world.says(unit, WITHOUT, Y)  # deleted by its permit, or approved
-        world.now += 7200
-
-
-@pytest.mark.parametrize("how", ["goes", "moves", "stays", "is not there", "cannot be read"])
-async def test_only_what_others_of_the_step_lose_counts(world: World, how: str) -> None:
-    one, *others = web(*range(4))
-    world.guided.ways = dict.fromkeys(others, Way(WITHOUT.bundle, None))
-    odd = others[-1]
-    if how == "moves":
-        taker = UnitName(OverlayName("more"), odd.cluster)
-        world.results[taker] = WITH
-    if how == "stays":
-        world.guided.ways[odd] = Way(WITH.bundle, None)
-    if how == "is not there":
-        world.says(odd, AGAIN, Y)
-    if how == "cannot be read":
-        world.guided.ways[odd] = Way(DAMAGED.bundle, None)
-    assert await world.release([one], WITHOUT) == (set() if how in ("goes", "cannot be read") else {one})
 
 
 async def test_a_restart_forgets_neither_what_was_permitted_nor_what_was_held(world: World) -> None:

@@ -8,7 +8,6 @@ from controllers.rig import Brain
 from hubworld import cluster_file, config_map, kustomization, overlay
 
 from fleet.controllers.rollouts import Rollouts
-from fleet.ports.state import OPEN
 
 CLUSTERS = ("dev-1", "dev-2", "prod-1", "prod-2", "prod-3", "prod-4", "prod-5")
 DEFAULT = "spec: {environments: [dev, prod]}"
@@ -135,68 +134,3 @@ async def test_an_object_that_comes_back_and_goes_again_is_proven_anew(brain: Br
         await settle(brain, rollouts)
         assert held(brain) == set()
     assert owning(brain, "one") == set()
-
-
-ONE_BY_ONE = "spec: {environments: [dev, prod], rollout: {steps: [{name: all, rest: true, maxParallel: 1}]}}"
-
-
-async def approve(brain: Brain) -> set[str]:
-    """A person lets go all that is asked about; of which units that is."""
-    await brain.orders.look()
-    open_now = [row for row in await brain.state.holds(decisions=OPEN) if not row.decision]
-    for row in open_now:
-        await brain.state.decide_hold(
-            row.id, list_digest=row.list_digest, decision="approved", actor="jo", reason="", at=brain.wall()
-        )
-    await brain.orders.look()
-    await brain.answer()
-    return {str(request.unit) for row in open_now for request in row.requests}
-
-
-async def test_a_step_is_judged_as_a_whole_however_few_of_it_go_at_a_time(brain: Brain) -> None:
-    """As its plan says: nothing is deleted before a person has seen it."""
-    rollouts = await begin(brain, ONE_BY_ONE)
-    await brain.commit(without("one"))
-    await settle(brain, rollouts)
-    assert owning(brain, "one") == set(CLUSTERS)
-    assert held(brain) == await approve(brain) == {f"web@{name}" for name in CLUSTERS}
-    assert owning(brain, "one") == set()
-
-
-async def test_what_a_person_lets_go_on_some_clusters_makes_no_room_for_others(brain: Brain) -> None:
-    """Also in a later hour, for a hub that began anew."""
-    rollouts = await begin(brain, ONE_BY_ONE)
-    await brain.commit(without("one"))
-    asked = set[str]()
-    while len(asked) < 5:
-        await settle(brain, rollouts, looks=1)
-        asked |= await approve(brain)
-    assert owning(brain, "one") == {name for name in CLUSTERS if f"web@{name}" not in asked}
-    brain.wall.now += 7200
-    again = await brain.restart()
-    made = rollouts_of(again)
-    await made.start()
-    await again.commits.fetch_once()
-    await again.answer()
-    await settle(again, made)
-    assert await approve(again) == {f"web@{name}" for name in CLUSTERS} - asked
-    assert owning(again, "one") == set()
-    await again.close()
-
-
-async def test_a_step_that_loses_it_on_few_clusters_goes_on_one_by_one(brain: Brain) -> None:
-    rollouts = rollouts_of(brain)
-    base = files(ONE_BY_ONE)
-    for environment in ("dev", "prod"):
-        base[f"overlays/web/{environment}/kustomization.yaml"] = kustomization(*(f"../{n}.yaml" for n in NAMES))
-    del base["overlays/web/kustomization.yaml"]
-    await brain.commit(base)
-    await settle(brain, rollouts)
-    less = kustomization(*(f"../{n}.yaml" for n in NAMES if n != "one"))
-    more = kustomization(*(f"../{n}.yaml" for n in NAMES), "../more.yaml")
-    changed = {"overlays/web/dev/kustomization.yaml": less, "overlays/web/prod/kustomization.yaml": more}
-    await brain.commit({**changed, "overlays/web/more.yaml": config_map("more", "1")})
-    await settle(brain, rollouts)
-    assert held(brain) == set()
-    assert owning(brain, "more") == {name for name in CLUSTERS if name.startswith("prod")}
-    assert owning(brain, "one") == owning(brain, "more")

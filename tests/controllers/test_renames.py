@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -15,7 +14,6 @@ from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.judged import Judged, decode_judged, encode_judged
 from fleet.core.objects import Bundle
-from fleet.core.proven import Way
 from fleet.core.results import Rendered
 from fleet.core.rollout import Rename
 from fleet.core.status import Health, ObjectStatus, Sync, UnitReport
@@ -50,9 +48,6 @@ class Guided:
 
     def of(self, unit: UnitName, digest: Digest) -> dict[ClusterName, Rendered]:
         return self.guides
-
-    def beside(self, told: Mapping[UnitName, Digest]) -> dict[UnitName, Way]:
-        return {}
 
 
 @dataclass

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from core.building import ref
-from core.test_change import HASHES, config, fleet_of, plan, printed, result, shrink, web
+from core.test_change import HASHES, config, plan, printed, result, web
 
-from fleet.core.fleet import Amount, Origin, RolloutPolicy, Step
 from fleet.core.planning.change import UnitChange
 
 OLD, NEW = (f"cfg-{suffix}" for suffix in HASHES[:2])
@@ -58,18 +56,3 @@ def test_what_goes_beside_an_old_name_that_asks_waits_with_it() -> None:
     (hold,) = plan([renamed(CONFIRM, CONFIRM, lost=1)]).holds
     assert (hold.reason, hold.refs) == ("prune-confirm", (ref(OLD), ref("d0")))
     assert plan([renamed({}, {}, lost=1)]).holds == ()
-
-
-@pytest.mark.parametrize("lost", [3, 6])
-def test_a_step_counts_as_a_whole_however_few_of_its_clusters_go_at_a_time(lost: int) -> None:
-    """`test_a_step_is_judged_as_a_whole_however_few_of_it_go_at_a_time` holds the hub to it."""
-    names = [f"web@eu-{index}" for index in range(6)]
-    fleet, step = fleet_of(*names), Step("all", Origin("fleet.yaml", 3), rest=True, max_parallel=Amount(number=1))
-    units = {
-        name: replace(unit, overlay=replace(unit.overlay, rollout=RolloutPolicy((step,))))
-        for name, unit in fleet.units.items()
-    }
-    one_by_one = replace(fleet, units=units)
-    changes = [shrink(name, left=20, lost=1) for name in names[:lost]]
-    held = {str(unit) for hold in plan(changes, one_by_one, one_by_one).holds for unit in hold.units}
-    assert held == (set(names) if lost == 6 else set())

@@ -6,11 +6,11 @@ from core.building import ref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.across import groups_of, judge_across, permits_by_steps
+from fleet.core.across import judge_across, permits_by_steps
 from fleet.core.fleet import Origin, Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Row
-from fleet.core.proven import beside_of, guides_of, proven_by
+from fleet.core.proven import guides_of, proven_by
 from fleet.core.results import Rendered
 from fleet.core.steps import Stage
 
@@ -80,24 +80,3 @@ def test_one_cluster_first_proves_for_the_others_only_what_it_loses_itself() -> 
     assert not any(permits_by_steps(others, stages, changed=NAMES, limit_clusters=3).values())
     assert all(permits_by_steps(others, stages, changed=NAMES[1:], limit_clusters=3).values())
     assert not any(permits_by_steps(all_of_them, (), changed=NAMES, limit_clusters=3).values())
-
-
-@given(landed=members, changed=members, lost=members, most=st.integers(1, 4))
-def test_one_by_one_a_step_is_judged_as_its_plan_judges_it(
-    landed: frozenset[ClusterName], changed: frozenset[ClusterName], lost: frozenset[ClusterName], most: int
-) -> None:
-    """Whoever landed already, and however few go at a time; where one goes first, that one is judged alone."""
-    dev, prod = STAGES
-    gone = ref("old")
-    row = Row(dict.fromkeys(sorted(changed), "new"), landed=dict.fromkeys(sorted(landed & changed), 1.0))
-    in_plan = {UnitName(OverlayName("web"), name): frozenset({gone}) for name in lost & changed & {*dev.clusters}}
-    permits = permits_by_steps(in_plan, (dev,), changed=changed, limit_clusters=most)
-    for unit in in_plan:
-        beside = {UnitName(unit.overlay, name) for name in beside_of(row, STAGES, unit.cluster)}
-        verdict = judge_across({name: in_plan[name] for name in beside & in_plan.keys()}, limit_clusters=most)
-        assert verdict.permits[unit] == permits[unit]
-    for name in changed & {*prod.clusters}:
-        went = sorted(landed & changed & {*prod.clusters})
-        groups = groups_of(prod, changed, went[0] if went else name)
-        assert groups[0] == ((went[0] if went else name),)
-        assert tuple(beside_of(row, STAGES, name)) == (groups[0] if name in groups[0] else groups[1])
