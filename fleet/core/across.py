@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
-from fleet.core.steps import Stage
+from fleet.core.steps import Stage, limit_of, unavailable_limit_of
 from fleet.values import dataclass
 
 FALL_SHARE = 0.25  # R8: this share of an overlay's clusters, and
@@ -68,23 +68,40 @@ def permits_by_steps(
 ) -> Mapping[UnitName, frozenset[ObjectRef]]:
     """What a rollout in which nothing goes wrong permits of one overlay's deletions, step after step, within an hour.
 
-    changed: all clusters of the overlay that the rollout takes; stages: none where it goes to all at once.
+    changed: all clusters of the overlay that the rollout takes; stages: none where it goes to all at once. What one
+    batch of a step loses counts for the next one of it, and proves nothing; what is held on any cluster is barred on
+    all that follow.
     """
-    groups: list[tuple[ClusterName, ...]] = []
-    for stage in stages:
-        taken = tuple(name for name in stage.clusters if name in changed)
-        groups += [taken[:1], taken[1:]] if stage.step.one_first else [taken]
-    staged = {name for group in groups for name in group}
-    groups.append(tuple({unit.cluster for unit in candidates} - staged))
+    steps = [batches for stage in stages for batches in _batches_of(stage, changed)]
+    staged = {name for batches in steps for batch in batches for name in batch}
+    steps.append([tuple({unit.cluster for unit in candidates} - staged)])
     permits: dict[UnitName, frozenset[ObjectRef]] = {}
-    proven, recent = frozenset[ObjectRef](), dict[ObjectRef, frozenset[ClusterName]]()
-    for group in groups:
-        asked = {unit: refs for unit, refs in candidates.items() if unit.cluster in group}
-        lost = proven if staged.issuperset(group) else frozenset[ObjectRef]()
-        unproven = {unit: refs - lost for unit, refs in asked.items()}
-        verdict = judge_across(unproven, limit_clusters=limit_clusters, recent=recent)
-        for unit, refs in verdict.permits.items():
-            permits[unit] = refs | (asked[unit] & lost)
-            proven |= permits[unit]
-            recent |= {ref: recent.get(ref, frozenset()) | {unit.cluster} for ref in refs}
+    proven, barred, recent = frozenset[ObjectRef](), frozenset[ObjectRef](), dict[ObjectRef, frozenset[ClusterName]]()
+    for batches in steps:
+        lost = proven
+        for batch in batches:
+            asked = {unit: refs for unit, refs in candidates.items() if unit.cluster in batch}
+            if not staged.issuperset(batch):
+                lost = frozenset[ObjectRef]()
+            unproven = {unit: refs - lost for unit, refs in asked.items()}
+            verdict = judge_across(unproven, limit_clusters=limit_clusters, recent=recent, barred=barred)
+            barred |= verdict.held
+            for unit, refs in verdict.permits.items():
+                permits[unit] = refs | (asked[unit] & lost)
+                proven |= permits[unit]
+                recent |= {ref: recent.get(ref, frozenset()) | {unit.cluster} for ref in refs}
     return permits
+
+
+def _batches_of(stage: Stage, changed: Collection[ClusterName]) -> Iterator[list[tuple[ClusterName, ...]]]:
+    """The changed clusters of a step, as they go together; a first one alone proves for the others.
+
+    Under a limit the first go together, and then one as soon as another is done.
+    """
+    step, taken = stage.step, tuple(name for name in stage.clusters if name in changed)
+    if step.one_first:
+        yield [taken[:1]]
+    rest = taken[1:] if step.one_first else taken
+    limits = limit_of(step.max_parallel, len(taken)), unavailable_limit_of(step.max_unavailable, len(taken))
+    most = min(limit or len(rest) for limit in limits)
+    yield [rest[:most], *((name,) for name in rest[most:])]

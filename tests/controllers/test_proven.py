@@ -134,3 +134,15 @@ async def test_an_object_that_comes_back_and_goes_again_is_proven_anew(brain: Br
         await settle(brain, rollouts)
         assert held(brain) == set()
     assert owning(brain, "one") == set()
+
+
+ONE_BY_ONE = "spec: {environments: [dev, prod], rollout: {steps: [{name: all, rest: true, maxParallel: 1}]}}"
+
+
+async def test_under_a_limit_the_first_clusters_of_a_step_delete_within_the_budget(brain: Brain) -> None:
+    """And those after them ask; of plans: `test_of_a_step_under_a_limit_those_are_held_that_the_hub_holds`."""
+    rollouts = await begin(brain, ONE_BY_ONE)
+    await brain.commit(without("one"))
+    await settle(brain, rollouts)
+    assert owning(brain, "one") == set(CLUSTERS[3:])
+    assert held(brain) == {f"web@{name}" for name in CLUSTERS[3:]}
