@@ -233,8 +233,9 @@ class Deletions:
         bundles = {name: result.bundle for name, result in fresh.items() if isinstance(result, Rendered)}
         self._judged = self._judged.with_permits(let, bundles)
         for name, refs in per_unit.items():
-            if refs & verdict.held or name in self._judged.held:
-                self._judged = self._judged.with_held(name, refs & verdict.held, self._wall())
+            held = refs & verdict.held | given[name] & rejected  # for them, too, whatever becomes of that word
+            if held or name in self._judged.held:
+                self._judged = self._judged.with_held(name, held, self._wall())
         return {
             name: (given[name] - rejected) | (let[name] | losses[name].proven - stay[name] if name in let else NOTHING)
             for name in losses
@@ -247,10 +248,14 @@ class Deletions:
         loss: Loss,
         given: Mapping[UnitName, frozenset[ObjectRef]],
     ) -> frozenset[ObjectRef]:
-        """What of a unit's loss was permitted by this very result, by an earlier process as far as it was noted."""
-        result = fresh[name]
+        """What of a unit's loss was permitted by this very result, by an earlier process as far as it was noted.
+
+        Not what it was asked about since: by another result, or by a person's word on others.
+        """
+        result, note = fresh[name], self._judged.held.get(name)
         noted = self._judged.permitted_by(name, result.bundle) if isinstance(result, Rendered) else NOTHING
-        return (given.get(name, NOTHING) | noted) & loss.gone if loss.is_known else NOTHING
+        permitted = given.get(name, NOTHING) | noted
+        return permitted & loss.gone - (note.refs if note is not None else NOTHING) if loss.is_known else NOTHING
 
     async def _left(self, known: Known) -> Mapping[UnitName, frozenset[ObjectRef]]:
         """Of units with open permits: what they have and shall not have. Without those of which that is not known."""

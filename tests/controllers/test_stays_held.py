@@ -49,6 +49,36 @@ async def test_what_was_rejected_stays_though_its_list_changed_before_the_next_c
         world.says(FOURTH[0], result, X)
 
 
+@pytest.fixture
+async def pending() -> World:
+    """Three clusters may delete x and have not yet, the fourth is held."""
+    made = World()
+    for unit in web(*range(6)):
+        made.says(unit, WITH, X, Y)
+    assert await made.release(THREE, WITHOUT) == set(THREE)
+    await hold_on(made, FOURTH)
+    return made
+
+
+async def test_a_result_that_permitted_it_once_permits_nothing_that_was_asked_about_since(pending: World) -> None:
+    first = THREE[:1]
+    assert await pending.release(first, NEITHER) == set(), "the fourth's question is its own"
+    assert await pending.release(first, WITHOUT) == set()
+    assert await pending.release(THREE[1:], WITHOUT) == set(THREE[1:]), "twin: nobody asked about those"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_a_rejection_took_back_stays_so_though_the_rejected_list_changed(
+    pending: World, restarted: bool
+) -> None:
+    await pending.ask(FOURTH, "rejected")
+    assert await pending.release(THREE, WITHOUT) == set()
+    await pending.ask(FOURTH, "", content="edited")
+    if restarted:
+        await pending.restart()
+    assert await pending.release(THREE, WITHOUT) == set()
+
+
 async def test_the_same_on_another_cluster_is_part_of_the_open_question(world: World) -> None:
     assert await world.release(web(4), AGAIN) == set()
 
