@@ -77,8 +77,7 @@ async def compare_commits(root: Path, base: str, head: str, *, live: Asking | No
 
     live: ask for the clusters too; None: nobody is asked.
 
-    Raises SourceError, UsageInvalid, RendererMissing, RenderInterrupted; what is wrong inside a commit is in the
-    result.
+    Raises SourceError, UsageInvalid, RendererMissing; what is wrong inside a commit is in the result.
     """
     # A dry-run needs the values of Secrets, which are kept nowhere: what holds any is built anew for it.
     async with opened(root, base, head, needs_values=live is not None) as sides:

@@ -16,7 +16,7 @@ from fleet.core.objects import Bundle
 from fleet.core.planning.change import How, SideProblem, SideResult, Sign, UnitChange, change_of_unit
 from fleet.core.planning.renamed_clusters import under_new_names
 from fleet.core.results import EMPTY_BUNDLE, judge_rights
-from fleet.errors import FleetError, RendererMissing, RenderInterrupted
+from fleet.errors import FleetError, RendererMissing
 from fleet.ports.render import Renderer, request_of
 from fleet.ports.source import Snapshot
 from fleet.values import dataclass
@@ -39,7 +39,18 @@ class Comparing:
     Units of a renamed cluster are compared under its new name, each side made with the name that it gives (R2).
     """
 
-    def __init__(self, renderer: Renderer, was: Snapshot, now: Snapshot, before: Fleet, after: Fleet) -> None:
+    def __init__(
+        self,
+        renderer: Renderer,
+        was: Snapshot,
+        now: Snapshot,
+        before: Fleet,
+        after: Fleet,
+        *,
+        passing: tuple[type[FleetError], ...] = (),
+    ) -> None:
+        """passing: errors that say nothing of a unit and are raised; others are what cannot be told of it."""
+        self._raised = RendererMissing, *passing
         self._renderer, self._was, self._now = renderer, was, now
         self._before, self._after = under_new_names(before, after), after
         self._gate = asyncio.Semaphore(_IN_FLIGHT)
@@ -50,7 +61,7 @@ class Comparing:
         """All units whose input differs, or that cannot be told afterwards; sorted by name.
 
         is_same: says of a unit of both commits that it is the very same, without looking at its input. Raises
-        RendererMissing, RenderInterrupted.
+        RendererMissing, and what passes.
         """
         unknown = {*self._before.unknown.units, *self._after.unknown.units}
         names = {*self._before.units, *self._after.units, *unknown}
@@ -72,8 +83,8 @@ class Comparing:
         """What all units hold on the clusters where the change brings or drops objects, by the later commit.
 
         Generated names clash with nothing, and units that cannot be built are left out. also: units of the later commit
-        that are wanted in any case; signs: DELETE alone is enough for `with_moves`. Raises RendererMissing,
-        RenderInterrupted.
+        that are wanted in any case; signs: DELETE alone is enough for `with_moves`. Raises RendererMissing, and what
+        passes.
         """
         clusters = {
             change.name.cluster
@@ -82,12 +93,13 @@ class Comparing:
             if item.sign in signs and (item.sign is Sign.CREATE or item.hook is None)
         }
         names = [name for name in self._after.units if name.cluster in clusters or name in also]
-        results = await asyncio.gather(*(self._result(self._now, self._after.units[name]) for name in names))
-        return {
-            name: frozenset(item.ref for item in result.objects)
-            for name, result in zip(names, results, strict=True)
-            if isinstance(result, Bundle)
-        }
+        held = await asyncio.gather(*(self._refs(self._after.units[name]) for name in names))
+        return {name: refs for name, refs in zip(names, held, strict=True) if refs is not None}
+
+    async def _refs(self, unit: Unit) -> frozenset[ObjectRef] | None:
+        """What a unit holds; its bundle is not kept: all of a fleet's together are gigabytes."""
+        result = await self._result(self._now, unit)
+        return frozenset(item.ref for item in result.objects) if isinstance(result, Bundle) else None
 
     async def learn(self, names: Iterable[UnitName]) -> None:
         """Have the bundles of these units too, which the same input makes on both sides; what fails has none."""
@@ -139,7 +151,7 @@ class Comparing:
         try:
             async with self._gate:
                 bundle = await self._renderer.render(snapshot, request_of(unit), remember=False)
-        except (RendererMissing, RenderInterrupted):  # what says nothing of the unit
+        except self._raised:
             raise
         except FleetError as error:
             why = f": {error.why}" if error.why else ""

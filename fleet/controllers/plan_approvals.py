@@ -37,13 +37,22 @@ from fleet.core.planning.settings import settings_of
 from fleet.core.results import Rendered
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
-from fleet.errors import FleetError, PreconditionFailed, RefMissing, RequestInvalid, StateDamaged, UsageInvalid
+from fleet.errors import (
+    FleetError,
+    PreconditionFailed,
+    RefMissing,
+    RenderInterrupted,
+    RequestInvalid,
+    StateDamaged,
+    StateError,
+    UsageInvalid,
+)
 from fleet.inventory.load import load_fleet
 from fleet.ports.kube import Connector
 from fleet.ports.render import Renderer
 from fleet.ports.source import Snapshot
 from fleet.ports.state import Bells, HoldRow, State
-from fleet.values import dataclass
+from fleet.values import dataclass, field
 
 log = structlog.get_logger("plan-approvals")
 APPROVALS = "plan-approvals"  # values of the state
@@ -54,6 +63,8 @@ OBJECTS_AT_MOST = 2_000
 READ_SECONDS = 12.0  # of one cluster
 ALL_SECONDS = 25.0  # of all of them: who asked waits 30 s for the answer
 _READS_AT_ONCE = 8
+TRIES = 5  # then a build that breaks off each time is what cannot be told of its unit
+_PASSING = (RenderInterrupted, StateError)  # what the machine did to a build, or to what is kept of it
 
 
 class _ReadsOnly:
@@ -77,6 +88,7 @@ class PlanApprovals:
     digest_key: bytes
     wall: Callable[[], float]
     lock: asyncio.Lock
+    tries: dict[Revision, int] = field(default_factory=dict[Revision, int])  # that failed, by commit
 
     async def all(self) -> tuple[PlanApproval, ...]:
         """All that are kept, the newest first; raises StateDamaged."""
@@ -149,7 +161,8 @@ class PlanApprovals:
             before, after = await self.at(since), await self.at(now.commit)
             if was is None or was.commit != since:
                 was = (await asyncio.to_thread(load_fleet, before, None, None)).fleet
-            comparing = Comparing(self.renderer, before, after, was, now)
+            passing = _PASSING if self.tries.get(now.commit, 0) < TRIES else ()
+            comparing = Comparing(self.renderer, before, after, was, now, passing=passing)
             changes = await comparing.changes()
             units = with_moves(changes, await comparing.held_beside(changes, signs={Sign.DELETE}))
         except RefMissing as error:
@@ -158,7 +171,9 @@ class PlanApprovals:
             return True
         except FleetError as error:
             log.warning("plan of the commit not computed", commit=now.commit, reason=error.reason, why=error.why)
+            self.tries[now.commit] = self.tries.get(now.commit, 0) + 1
             return False
+        self.tries.clear()
         settings = settings_of(was, now)
         text = plan_text(units, settings)
         digest, touched = digest_of_text(text), listed_of(text).units

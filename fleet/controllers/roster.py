@@ -121,7 +121,8 @@ class Roster:
         if not falls or fleet is None:
             return falls
         there = {entry.identity for entry in fleet.clusters.values() if entry.identity is not None}
-        renamed = {name for name, entry in self.leaving.clusters.items() if entry.identity in there}
+        left = {name: entry for name, entry in self.leaving.clusters.items() if name not in fleet.clusters}
+        renamed = {name for name, entry in left.items() if entry.identity in there}
         return {name: leave for name, leave in falls.items() if name.cluster not in renamed}
 
 

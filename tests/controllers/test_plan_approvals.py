@@ -167,11 +167,11 @@ async def approval_of(brain: Brain, before: Snapshot, after: Snapshot, was: Flee
     return approval(digest, units=frozenset(unit.name for unit in units))
 
 
-class FailsOnce:
-    """The renderer of a hub; its first build breaks off."""
+class Failing:
+    """The renderer of a hub; its first builds break off."""
 
-    def __init__(self, renderer: Renderer, error: FleetError) -> None:
-        self._renderer, self._errors = renderer, [error]
+    def __init__(self, renderer: Renderer, *errors: FleetError) -> None:
+        self._renderer, self._errors = renderer, [*errors]
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._renderer, name)
@@ -184,8 +184,8 @@ class FailsOnce:
 
 @pytest.mark.parametrize(
     "error",
-    [FetchFailed("the disk is full"), RenderInterrupted("kustomize was ended"), None],
-    ids=["once", "in a build", "twin: never"],
+    [FetchFailed("the disk is full"), RenderInterrupted("kustomize was ended"), StateNotWritable("disk full"), None],
+    ids=["once", "in a build", "after a build", "twin: never"],
 )
 async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not_with_the_next_commit(
     brain: Brain, error: FleetError | None
@@ -200,8 +200,8 @@ async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not
     assert now is not None
     made = await approval_of(brain, before, after, was, now)
     failing, renderer = [error] if isinstance(error, FetchFailed) else [], brain.renderer
-    if isinstance(error, RenderInterrupted):
-        renderer = FailsOnce(renderer, error)
+    if isinstance(error, RenderInterrupted | StateNotWritable):
+        renderer = Failing(renderer, error)
 
     async def at(commit: str):
         if failing:
@@ -217,6 +217,26 @@ async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not
     await brain.commits.fetch_once()
     (bound,) = await kept(brain.state)
     assert (bound.standing, bound.commit) == (ApprovalState.BOUND, brain.view.head.commit)
+
+
+async def test_a_build_that_breaks_off_each_time_stops_no_plan_for_ever(brain: Brain) -> None:
+    """Its own unit cannot be told then, so that the approval is void, and the next plan is one of its own."""
+    files = {"fleet.yaml": fleet_file(), **clusters(), **web("1")}
+    await brain.commit(files)
+    was = brain.view.fleet
+    await brain.commit(web("2"))
+    now = brain.view.fleet
+    assert was is not None
+    assert now is not None
+    await brain.state.set_value(COMPARED, was.commit)
+    await brain.state.set_value(APPROVALS, approvals_text([approval()]))
+    broken = Failing(brain.renderer, *[RenderInterrupted("kustomize was ended")] * 1000)
+    plans = replace(plans_on(brain.state, at=brain.source.at, renderer=broken), view=brain.view)
+    for _ in range(plan_approvals.TRIES):
+        assert not await plans.taken(now, was)
+        assert [item.standing for item in await kept(brain.state)] == [ApprovalState.WAITS]
+    assert await plans.taken(now, was)
+    assert await brain.state.get_value(COMPARED) == now.commit
 
 
 DNS = {"dns": config_map("dns", "1")}

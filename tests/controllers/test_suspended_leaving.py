@@ -12,6 +12,7 @@ from contracts.state_contract import StateWithVault
 from controllers.test_wipes import C1, C2, WEB, World, no_bundle
 
 from fleet.controllers.board import Board
+from fleet.controllers.roster import Roster
 from fleet.core.fleet import (
     Cluster,
     Connection,
@@ -25,8 +26,8 @@ from fleet.core.fleet import (
     Unit,
     Unknown,
 )
-from fleet.core.ids import Digest
-from fleet.core.leaving import Leave
+from fleet.core.ids import ClusterName, Digest, Identity
+from fleet.core.leaving import Leave, Leaving
 from fleet.core.objects import Bundle
 from fleet.core.results import EMPTY_BUNDLE
 from fleet.core.rollout import Detach, UnitDesired
@@ -116,6 +117,20 @@ def stops_on(hub: Leaves) -> list[str]:
     assert hub.view.fleet is not None
     entry = hub.view.fleet.clusters[WEB.cluster]
     return [stop.scope for stop in hub.board.standing.suspensions_at(WEB, entry)]
+
+
+@pytest.mark.parametrize(
+    ("name", "identity", "asked"), [("eu-1", "uid", True), ("eu-2", "uid", False), ("eu-2", "x", True)]
+)
+def test_a_fall_is_asked_about_but_where_git_gives_its_cluster_another_name(
+    name: str, identity: str, asked: bool
+) -> None:
+    """A cluster that is back without the overlay is no other name of itself."""
+    left = replace(ENTRY, identity=Identity("uid"))
+    roster = Roster(MemoryState())
+    roster.leaving = Leaving({WEB: Leave(C2, fall="4 of 12 clusters would leave")}, {left.name: left})
+    entry = replace(left, name=ClusterName(name), identity=Identity(identity))
+    assert bool(roster.falls_to_ask(Fleet(C2, "acme", clusters={entry.name: entry}))) is asked
 
 
 class Killed(Exception):
