@@ -18,7 +18,7 @@ from fleet.core.passage import Passages, Quarantine
 from fleet.core.quarantine import barred_by, told_of
 from fleet.core.results import Rendered, Result
 from fleet.core.steps import goes_by_itself, goes_by_steps, is_at_once
-from fleet.core.turns import is_stopped
+from fleet.core.turns import is_stopped, with_row
 from fleet.core.view import View
 
 
@@ -104,14 +104,15 @@ class Books:
         """Whether a unit that does not go by itself holds a result before its cluster has it, so as to begin with it.
 
         Where it goes by no steps; and where none was ever written in full: `mode: manage` and `sync.mode: auto` write
-        first what was shown last, at once. Never what was taken back, nor while its rollout is stopped, but for the
-        first one where a person syncs.
+        first what was shown last, at once. Never what was taken back, nor while its rollout is stopped; and where a
+        person syncs, not while a rollout is under way: `sync.mode: manual` for a while skips no step.
         """
-        if self.is_barred(unit.name, result, kept.quarantine):
+        if is_stopped(kept, unit.name.overlay) or self.is_barred(unit.name, result, kept.quarantine):
             return False
-        if is_stopped(kept, unit.name.overlay):
-            return unit.cluster.mode is not Mode.OBSERVE and unit.name not in self.held
-        return is_at_once(unit.overlay.rollout) or not self.has_any(unit.name)
+        if is_at_once(unit.overlay.rollout):
+            return True
+        is_led = unit.cluster.mode is not Mode.OBSERVE and with_row(kept, unit.name.overlay) is not None
+        return not is_led and not self.has_any(unit.name)
 
     def has_any(self, name: UnitName) -> bool:
         """Whether a result of a unit was ever applied in full on its cluster, or that is not known yet (R5)."""

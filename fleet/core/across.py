@@ -69,16 +69,15 @@ def permits_by_steps(
     """What a rollout in which nothing goes wrong permits of one overlay's deletions, step after step, within an hour.
 
     changed: all clusters of the overlay that the rollout takes; stages: none where it goes to all at once. What one
-    batch of a step loses counts for the next one of it, and proves nothing; what is held on any cluster is barred on
-    all that follow.
+    batch of a step loses counts for the next one of it, and proves nothing; what is held in one is in those after it.
     """
     steps = [batches for stage in stages for batches in _batches_of(stage, changed)]
     staged = {name for batches in steps for batch in batches for name in batch}
     steps.append([tuple({unit.cluster for unit in candidates} - staged)])
     permits: dict[UnitName, frozenset[ObjectRef]] = {}
-    proven, barred, recent = frozenset[ObjectRef](), frozenset[ObjectRef](), dict[ObjectRef, frozenset[ClusterName]]()
+    proven, recent = frozenset[ObjectRef](), dict[ObjectRef, frozenset[ClusterName]]()
     for batches in steps:
-        lost = proven
+        lost, barred = proven, frozenset[ObjectRef]()
         for batch in batches:
             asked = {unit: refs for unit, refs in candidates.items() if unit.cluster in batch}
             if not staged.issuperset(batch):
@@ -98,10 +97,11 @@ def _batches_of(stage: Stage, changed: Collection[ClusterName]) -> Iterator[list
 
     Under a limit the first go together, and then one as soon as another is done.
     """
-    step, taken = stage.step, tuple(name for name in stage.clusters if name in changed)
+    step, total = stage.step, len(stage.clusters)
+    taken = tuple(name for name in stage.clusters if name in changed)
     if step.one_first:
         yield [taken[:1]]
     rest = taken[1:] if step.one_first else taken
-    limits = limit_of(step.max_parallel, len(taken)), unavailable_limit_of(step.max_unavailable, len(taken))
+    limits = limit_of(step.max_parallel, total), unavailable_limit_of(step.max_unavailable, total)
     most = min(limit or len(rest) for limit in limits)
     yield [rest[:most], *((name,) for name in rest[most:])]

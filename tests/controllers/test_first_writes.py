@@ -173,6 +173,26 @@ async def test_twin_what_somebody_synced_stays_until_its_step_once_it_goes_by_it
     assert told(brain, SECOND) == shown
 
 
+async def test_an_overlay_by_hand_for_a_while_skips_no_step(brain: Brain) -> None:
+    """A person stops a new one at its first cluster so, and lets it go on."""
+    made = rollouts_of(brain)
+    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED}, met=False)
+    brain.repo.commit(web("1"))
+    await brain.commits.fetch_once()
+    await made.look()
+    assert told(brain, DEV) == newest(brain)
+    brain.repo.commit(web("1", **BY_HAND))
+    await brain.commits.fetch_once()
+    await look_on(brain)
+    for _ in range(3):
+        await made.look()
+    brain.repo.commit(web("1"))
+    await brain.commits.fetch_once()
+    assert brain.desired(str(UNIT)) is None, "it is told something before its step"
+    await settle(brain, made)
+    assert told(brain, SECOND) == newest(brain)
+
+
 async def test_nothing_begins_with_a_result_whose_rollout_is_halted(brain: Brain, rollouts: Rollouts) -> None:
     await push(brain, web("2"))
     await rollouts.look()
