@@ -34,6 +34,7 @@ from fleet.kube.lookups import resolve
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.tracing import Trace
 
     from fleet.kube.exchange import Headers
@@ -135,6 +136,13 @@ class _ProvingConnector(aiohttp.TCPConnector):
             why="no connection could be proven to reach the right cluster (R1)",
             next_step="see what stands in front of the API server",
         )
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        # Closed, TLS waits up to 30 s for the other side's last word: a cluster that is mute would keep a connection
+        # more for each call that was given up (R18).
+        if should_close:
+            protocol.abort()
+        super()._release(key, protocol, should_close=should_close)
 
     def _certificate_of(self, connection: Connection) -> str:
         protocol = connection.protocol

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import pytest
 from kube.hostile import SHORT, Asked, Reply, World, as_json, refusal
 
@@ -122,6 +123,23 @@ async def test_half_an_answer_is_no_answer(world: World, raw: bytes) -> None:
         for call in (kube.get(MAPS, "shop", "web"), kube.list(MAPS), kube.apply(MAPS, "shop", "web", b"{}")):
             with pytest.raises(AnswerInvalid):
                 await call
+
+
+async def test_a_connection_on_which_nobody_answers_is_gone_with_its_call(world: World) -> None:
+    """TLS waits for the last word of the other side for 30 s; who answers nothing does not say that one either."""
+
+    async def mute(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(30)
+
+    world.server.answer = mute
+    async with world.connected(limits=replace(SHORT, call_seconds=1)) as kube:
+        for _ in range(2):
+            with pytest.raises(ClusterTimeout):
+                await kube.get(MAPS, "shop", "a")
+            await asyncio.sleep(0.1)
+            ports = [one.raddr.port for one in psutil.Process().net_connections("tcp") if one.raddr]
+            assert world.server.port not in ports
 
 
 async def test_bytes_that_come_too_slowly_end_at_the_deadline(world: World) -> None:
