@@ -72,16 +72,14 @@ def permits_by_steps(
     batch of a step loses counts for the next one of it, and proves nothing; what is held in one is in those after it.
     """
     steps = [batches for stage in stages for batches in _batches_of(stage, changed)]
-    staged = {name for batches in steps for batch in batches for name in batch}
-    steps.append([tuple({unit.cluster for unit in candidates} - staged)])
+    rest = {unit.cluster for unit in candidates}.difference(*(batch for batches in steps for batch in batches))
     permits: dict[UnitName, frozenset[ObjectRef]] = {}
     proven, recent = frozenset[ObjectRef](), dict[ObjectRef, frozenset[ClusterName]]()
-    for batches in steps:
-        lost, barred = proven, frozenset[ObjectRef]()
+    for batches in (*steps, [tuple(rest)]):
+        lost = proven if batches in steps else frozenset[ObjectRef]()  # to what goes by no step nothing is proven
+        barred = frozenset[ObjectRef]()
         for batch in batches:
             asked = {unit: refs for unit, refs in candidates.items() if unit.cluster in batch}
-            if not staged.issuperset(batch):
-                lost = frozenset[ObjectRef]()
             unproven = {unit: refs - lost for unit, refs in asked.items()}
             verdict = judge_across(unproven, limit_clusters=limit_clusters, recent=recent, barred=barred)
             barred |= verdict.held

@@ -112,15 +112,15 @@ class Reflector:
                     await self._look_at_last()
                 self._is_doubted = False
                 with self._transport.watch_place() as is_free:
-                    if is_free:
-                        async with aclosing(self._watched()) as events:
-                            async for seen in events:
-                                self._version, self._proven, self._mute = seen.resource_version, True, 0
-                                age = self._clock() - self._told_at
-                                yield replace(seen, age=age) if age > _INSTANT_SECONDS else seen
-                    else:
+                    if not is_free:
                         await asyncio.sleep(self._until_relist())
                         self._version = ""
+                        continue
+                    async with aclosing(self._watched()) as events:
+                        async for seen in events:
+                            self._version, self._proven, self._mute = seen.resource_version, True, 0
+                            age = self._clock() - self._told_at
+                            yield replace(seen, age=age) if age > _INSTANT_SECONDS else seen
                 self._wait = 0.0
             except FleetError as trouble:
                 self._proven, self._is_doubted = False, True

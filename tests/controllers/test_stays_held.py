@@ -22,17 +22,23 @@ HOLDS[NEITHER.bundle] = set()
 
 
 @pytest.fixture
-async def world() -> World:
-    """Three clusters deleted x, the fourth is held, and the hour of the three is over."""
+async def pending() -> World:
+    """Three clusters may delete x and have not yet, the fourth is held."""
     made = World()
     for unit in web(*range(6)):
         made.says(unit, WITH, X, Y)
     assert await made.release(THREE, WITHOUT) == set(THREE)
-    for unit in THREE:
-        made.says(unit, WITHOUT, Y)
     await hold_on(made, FOURTH)
-    made.now += 3700
     return made
+
+
+@pytest.fixture
+def world(pending: World) -> World:
+    """The three deleted it, and their hour is over."""
+    for unit in THREE:
+        pending.says(unit, WITHOUT, Y)
+    pending.now += 3700
+    return pending
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -47,17 +53,6 @@ async def test_what_was_rejected_stays_though_its_list_changed_before_the_next_c
     for result in (AGAIN, WITHOUT, NEITHER):
         assert await world.release(FOURTH, result) == set()
         world.says(FOURTH[0], result, X)
-
-
-@pytest.fixture
-async def pending() -> World:
-    """Three clusters may delete x and have not yet, the fourth is held."""
-    made = World()
-    for unit in web(*range(6)):
-        made.says(unit, WITH, X, Y)
-    assert await made.release(THREE, WITHOUT) == set(THREE)
-    await hold_on(made, FOURTH)
-    return made
 
 
 async def test_a_result_that_permitted_it_once_permits_nothing_that_was_asked_about_since(pending: World) -> None:
