@@ -1,6 +1,7 @@
 """One supervised worker per cluster of the fleet: started when a cluster appears, ended when it was let go.
 
-One that is quarantined stays in its place and is not started again, until its cluster leaves or the hub is restarted.
+One that is quarantined stays in its place and is not started again, until the hub is restarted, or its cluster leaves
+with nothing that waits to be let go.
 """
 
 from __future__ import annotations
