@@ -31,7 +31,7 @@ class Begins(StrEnum):
 _WORDS = {
     Begins.WRITES: "first writes there (mode: manage), at once and without steps",
     Begins.RESUMES: "the suspension ends: what waited there is written",
-    Begins.BY_ITSELF: "what waited for a person's fleet sync goes by itself (sync.mode: auto), at once where nobody synced",
+    Begins.BY_ITSELF: "what waited for a person's fleet sync goes by itself (sync.mode: auto), at once where none came",
     Begins.DELETES: "what was kept until now is deleted (sync.prune: true); which objects is not listed offline",
     Begins.HEALS: "drift that was left is written over (sync.selfHeal: true)",
     Begins.ADOPTS: "objects that are there already and not ours are taken over",
