@@ -274,7 +274,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a build ends in time", "R28", "limits:_collect", "RenderTimeout"),
         ("output of a build", "R28", "limits:_collect", "RenderTooLarge"),
         ("memory of a build", "R28", "limits:_collect", "RenderTooLarge"),
-        ("input of a build", "R28", "service:_read_all", "RenderTooLarge"),
+        ("input of a build", "R28", "builder:_read_all", "RenderTooLarge"),
         ("a key of an object that is written twice", "R28", "parse:_value", "DocumentInvalid"),
         ("aliases and nesting of an object", "R28", "parse:_value", "DocumentInvalid"),
         ("a file that grows by aliases", "R28", "aliases:grown_at", "DocumentInvalid"),

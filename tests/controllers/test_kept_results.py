@@ -34,7 +34,7 @@ from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem
 from fleet.core.rollout import Apply
 from fleet.core.view import Head, View
 from fleet.errors import StateDamaged
-from fleet.render import service
+from fleet.render import results
 from fleet.render.tools import Tool
 
 DEV = UnitName.parse("web@dev-1")
@@ -44,7 +44,7 @@ ROLLBACK = f"{{steps: {STEPS}, onFailure: rollback}}"
 @pytest.fixture
 async def brain(tmp_path: Path, git_repo: GitRepo, tool: Tool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Brain]:
     """A hub whose cache holds a few results, and whose memory holds one."""
-    monkeypatch.setattr(service, "_BUNDLE_BYTES", 1)
+    monkeypatch.setattr(results, "_BUNDLE_BYTES", 1)
     git_repo.commit({"fleet.yaml": AT_ONCE})
     made = Brain(tmp_path, git_repo, tool, cache_bytes=20_000)
     await made.board.start()
@@ -65,7 +65,7 @@ async def rollouts(brain: Brain) -> Rollouts:
 async def render_others(brain: Brain) -> None:
     """As other overlays do over weeks."""
     for number in range(20):
-        await brain.renderer._cache.put(digest_of_bytes(b"other %d" % number), b"x" * 4_000)
+        await brain.renderer._results._cache.put(digest_of_bytes(b"other %d" % number), b"x" * 4_000)
 
 
 async def read(brain: Brain, digest: str) -> None:

@@ -183,12 +183,12 @@ async def test_another_tool_or_flag_misses_the_cache(
 ) -> None:
     renderer = make_renderer()
     other = dataclasses.replace(renderer.tool, digest="0" * 64)
-    cache, snapshot, request = renderer._cache, commit(FILES), RenderRequest("app")
+    cache, snapshot, request = renderer._results._cache, commit(FILES), RenderRequest("app")
     await renderer.render(snapshot, request)
-    again = make_renderer(cache=cache, vault=renderer._vault)
+    again = make_renderer(cache=cache, vault=renderer._builder._vault)
     await again.render(snapshot, request)
     assert again.stats.builds == 0
-    changed_tool = make_renderer(cache=cache, vault=renderer._vault, used=other)
+    changed_tool = make_renderer(cache=cache, vault=renderer._builder._vault, used=other)
     await changed_tool.render(snapshot, request)
     assert changed_tool.stats.builds == 1
     await again.render(snapshot, RenderRequest("app", components=("components/facts",)))

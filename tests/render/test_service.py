@@ -17,7 +17,7 @@ from fleet.core.ids import Digest
 from fleet.core.objects import SEALED_PREFIX, unsealed
 from fleet.errors import DocumentInvalid, RenderFailed, StateDamaged, VariableUnknown
 from fleet.ports.render import RenderRequest
-from fleet.render import service
+from fleet.render import results
 from fleet.render.cache import DiskCache
 from fleet.render.service import Renderer
 
@@ -185,14 +185,14 @@ async def test_texts_and_empty_values_of_a_secret_pass_before_substitution(world
     }
     for asked in ({}, {"substitute": True, "facts": facts()}):
         bundle = await world.render(texts, **asked)
-        clear = unsealed(bodies(bundle)["Secret/db"], world.renderer._vault.values)
+        clear = unsealed(bodies(bundle)["Secret/db"], world.renderer._builder._vault.values)
         assert clear["data"] == {"none": "", "pin": base64.b64encode(ODD.encode()).decode()}
 
 
 async def test_a_bundle_whose_secrets_are_lost_is_built_again(make_renderer: Callable[..., Renderer]) -> None:
     first = make_renderer()
     await first.render(commit(WITH_SECRET), RenderRequest("app"))
-    again = make_renderer(cache=first._cache, vault=MemoryVault())
+    again = make_renderer(cache=first._results._cache, vault=MemoryVault())
     await again.render(commit(WITH_SECRET), RenderRequest("app"))
     assert again.stats.builds == 1
 
@@ -201,7 +201,7 @@ async def test_a_bundle_whose_secrets_are_lost_is_built_again(make_renderer: Cal
 async def test_a_result_that_a_unit_holds_outlives_all_that_is_rendered_since(
     make_renderer: Callable[..., Renderer], tmp_path: Path, is_held: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "_BUNDLE_BYTES", 1)
+    monkeypatch.setattr(results, "_BUNDLE_BYTES", 1)
     vault = MemoryVault()
     renderer = make_renderer(cache=DiskCache(tmp_path / "cache", KEY, cap_bytes=20_000), vault=vault)
     held = await renderer.render(commit(WITH_SECRET), RenderRequest("app", facts=facts(), substitute=True))
@@ -386,7 +386,7 @@ async def test_variables_reach_the_values_of_secrets(world: World) -> None:
     secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {url: 'x://${host}'}\n"
     texts = {"app/kustomization.yaml": "resources: [db.yaml]\n", "app/db.yaml": secret}
     bundle = await world.render(texts, substitute=True, facts=facts(host="db.eu"))
-    clear = unsealed(bodies(bundle)["Secret/db"], world.renderer._vault.values)
+    clear = unsealed(bodies(bundle)["Secret/db"], world.renderer._builder._vault.values)
     assert base64.b64decode(str(clear["data"]["url"])) == b"x://db.eu"
 
 

@@ -43,7 +43,7 @@ async def test_the_oldest_events_go_first(settings: Settings) -> None:
 
 async def test_rendered_results_stay_below_their_limit(settings: Settings) -> None:
     adapters = await open_adapters(settings)
-    cache = adapters.renderer._cache  # type: ignore[attr-defined]
+    cache = adapters.renderer._results._cache  # type: ignore[attr-defined]
     names = [Digest(f"{n:064x}") for n in range(20)]
     for name in names:
         await cache.put(name, os.urandom(4 << 20))
@@ -59,7 +59,7 @@ async def test_what_a_unit_holds_stays_whatever_a_hub_renders(settings: Settings
     await adapters.state.put_released([ReleasedBundle(UnitName.parse("web@eu-1"), Revision("c" * 40), held)])
     await adapters.close()
     opened = await open_hub(settings)
-    cache = opened.adapters.renderer._cache  # type: ignore[attr-defined]
+    cache = opened.adapters.renderer._results._cache  # type: ignore[attr-defined]
     await cache.put(held, b"held")
     for name in others:
         await cache.put(name, os.urandom(4 << 20))

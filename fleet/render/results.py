@@ -1,0 +1,173 @@
+"""What was rendered, kept under the digest of its input: made once at a time, and not again until the input changes.
+
+Bundles used last lie in memory, all others in the cache. A failure is remembered as a result is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Iterable
+
+from fleet.core.documents import items_at, parse_document
+from fleet.core.ids import Digest
+from fleet.core.objects import Bundle, seals_of
+from fleet.errors import FleetError, RenderTimeout, Retry, StateDamaged
+from fleet.ports.render import RenderCache, Vault
+from fleet.render.jobs import bundle_of
+from fleet.render.stats import RenderStats
+from fleet.render.workers import copy_of
+
+_ERRORS = 20_000
+_BUNDLE_BYTES = 16 * 1024 * 1024  # bundles kept in memory, by their bodies
+_TIMEOUT_MEMO_SECONDS = 300.0
+
+
+class Results:
+    """Bundles by their own digest and by that of their input, and templates: builds that are still to be substituted.
+
+    needs_values: a result counts as there only while the vault holds the values of its Secrets.
+    """
+
+    def __init__(self, cache: RenderCache, vault: Vault, stats: RenderStats, *, needs_values: bool) -> None:
+        self._cache, self._vault, self._stats, self._needs_values = cache, vault, stats, needs_values
+        self._bundles: OrderedDict[Digest, Bundle] = OrderedDict()
+        self._bundle_bytes = 0
+        self._errors: OrderedDict[Digest, tuple[FleetError, float]] = OrderedDict()
+        self._running: dict[Digest, asyncio.Task[bytes]] = {}
+
+    async def bundle(self, digest: Digest) -> Bundle:
+        """The bundle with this digest; raises StateDamaged where it is not there whole."""
+        found = await self._kept(digest)
+        if found is None:
+            raise StateDamaged(
+                f"the rendered result {digest[:12]} is not there",
+                why="it was swept from the cache, or its entry does not verify",
+                next_step="restart the hub: it renders again what Git says now",
+            )
+        return found
+
+    def spare(self, in_use: Callable[[], Collection[Digest]]) -> None:
+        """Keep these in the cache, whatever comes. Also what is in memory: it was used last, without a look there."""
+        self._cache.spare(lambda: {*in_use(), *self._bundles})
+
+    async def bundle_at(self, key: Digest, make: Callable[[], Awaitable[bytes]]) -> Bundle:
+        """The bundle of an input: its digest is kept under the input's, the bundle itself under its own."""
+        pointer = await self._cache.get(key)
+        if pointer is not None and len(pointer) == 64:
+            bundle = await self._kept(Digest(pointer.decode()))
+            if bundle is not None:
+                self._stats.hits += 1
+                return bundle
+
+        async def keep() -> bytes:
+            block = await make()
+            bundle = self._remember(bundle_of(block))
+            await self._cache.put(bundle.digest, block)
+            await self._cache.put(key, bundle.digest.encode())
+            return bundle.digest.encode()
+
+        return await self.bundle(Digest((await self._once(key, keep)).decode()))
+
+    async def template_at(self, key: Digest, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The template of an input."""
+        kept = await self._cache.get(key)
+        if kept is not None and await self._template_is_whole(kept):
+            self._stats.hits += 1
+            return kept
+
+        async def keep() -> bytes:
+            block = await make()
+            await self._cache.put(key, block)
+            return block
+
+        return await self._once(key, keep)
+
+    async def close(self) -> None:
+        """Break off what is being made."""
+        for task in list(self._running.values()):
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _template_is_whole(self, block: bytes) -> bool:
+        return await self._has_secrets([str(seal) for seal in items_at(parse_document(block), "seals")])
+
+    async def _kept(self, digest: Digest) -> Bundle | None:
+        known = self._bundles.get(digest)
+        if known is not None:
+            self._bundles.move_to_end(digest)
+            return known
+        block = await self._cache.get(digest)
+        if block is None:
+            return None
+        try:
+            bundle = bundle_of(block)
+        except (ValueError, KeyError):
+            return None
+        if bundle.digest != digest:
+            return None
+        if self._needs_values and not await self._has_secrets(_seals(bundle)):
+            return None
+        return self._remember(bundle)
+
+    async def _has_secrets(self, seals: Iterable[str]) -> bool:
+        """Whether the vault still holds the values: a bundle that cannot be applied is built again instead."""
+        wanted = set(seals)
+        return not wanted or wanted <= (await self._vault.get(wanted)).keys()
+
+    def _remember(self, bundle: Bundle) -> Bundle:
+        if bundle.digest not in self._bundles:
+            self._bundle_bytes += _size_of(bundle)
+        self._bundles[bundle.digest] = bundle
+        self._bundles.move_to_end(bundle.digest)
+        while self._bundle_bytes > _BUNDLE_BYTES and len(self._bundles) > 1:
+            _, dropped = self._bundles.popitem(last=False)
+            self._bundle_bytes -= _size_of(dropped)
+        return bundle
+
+    async def _once(self, key: Digest, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Single flight, and a failure is kept until its input changes."""
+        self._raise_known(key)
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.create_task(self._guarded(key, make), name=f"render {key[:12]}")
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._ended(key, done))
+        # One caller's cancellation must not take the result from the others.
+        return await asyncio.shield(task)
+
+    def _ended(self, key: Digest, task: asyncio.Task[bytes]) -> None:
+        self._running.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # told to those who wait; nobody may be left
+
+    async def _guarded(self, key: Digest, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        try:
+            return await make()
+        except FleetError as error:
+            self._stats.failures += 1
+            if error.retry is Retry.SOON and not isinstance(error, RenderTimeout):
+                raise
+            self._errors[key] = (copy_of(error), asyncio.get_running_loop().time())
+            if len(self._errors) > _ERRORS:
+                self._errors.popitem(last=False)
+            raise
+
+    def _raise_known(self, key: Digest) -> None:
+        known = self._errors.get(key)
+        if known is None:
+            return
+        error, at = known
+        age = asyncio.get_running_loop().time() - at
+        if isinstance(error, RenderTimeout) and age > _TIMEOUT_MEMO_SECONDS:
+            del self._errors[key]
+            return
+        raise copy_of(error)
+
+
+def _size_of(bundle: Bundle) -> int:
+    return sum(len(made.body) + 300 for made in bundle.objects)
+
+
+def _seals(bundle: Bundle) -> list[str]:
+    return [seal for made in bundle.objects if made.ref.kind == "Secret" for seal in seals_of(made.document())]
