@@ -12,9 +12,10 @@ from fleet.api.models import rfc3339
 from fleet.api.models_deeds import Done, OperationList, OperationOut, SuspensionList, SuspensionOut
 from fleet.api.queries import IdentityBody, OpenQuery, ReasonBody, SuspendBody, SyncBody
 from fleet.api.route import Call, Route
+from fleet.api.scopes import known_scope, named_scope
 from fleet.core.fleet import Suspension
 from fleet.core.identities import identity_of
-from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
+from fleet.core.ids import ClusterName, Identity, UnitName
 from fleet.core.overrides import SYNC_OVERRIDE, named
 from fleet.core.passage import Passages
 from fleet.errors import FleetError, NotKnown, RequestInvalid
@@ -122,33 +123,8 @@ async def _approve(call: Call) -> OperationOut:
     return operation_out(given)
 
 
-def _named_scope(call: Call) -> str:
-    """The scope in the path."""
-    kind = call.request.match_info.get("kind", "fleet")
-    return "fleet" if kind == "fleet" else f"{kind[:-1]} {call.name}"
-
-
-def _scope_of(call: Call) -> str:
-    """The scope in the path, checked against the fleet."""
-    kind, name, fleet = call.request.match_info.get("kind", "fleet"), call.name, call.parts.view.fleet
-    if kind == "fleet":
-        return "fleet"
-    known = False
-    if fleet is not None:
-        match kind:
-            case "clusters":
-                known = ClusterName(name) in fleet.clusters
-            case "overlays":
-                known = OverlayName(name) in fleet.overlays
-            case _:
-                known = any(str(unit) == name for unit in fleet.units)
-    if not known:
-        raise NotKnown(f"there is no {kind[:-1]} {name}", next_step=f"fleet get {kind}")
-    return _named_scope(call)
-
-
 async def _suspend(call: Call) -> SuspensionOut:
-    body, scope = await call.body(SuspendBody), _scope_of(call)
+    body, scope = await call.body(SuspendBody), await known_scope(call)
     if body.until:
         try:
             moment = datetime.fromisoformat(body.until)
@@ -165,7 +141,7 @@ async def _suspend(call: Call) -> SuspensionOut:
 
 async def _resume(call: Call) -> Done:
     """Also of what left the repo meanwhile: it waits for this to be let go."""
-    body, scope = await call.body(ReasonBody), _named_scope(call)
+    body, scope = await call.body(ReasonBody), named_scope(call)
     if scope not in {suspension.scope for suspension in await call.parts.state.suspensions()}:
         raise NotKnown(
             f"{scope} is not suspended by command",

@@ -323,12 +323,13 @@ async def _promote(call: Call) -> OperationOut:
 
 
 async def _roll_back(call: Call) -> OperationOut:
-    body, fleet = await call.body(RollbackBody), call.parts.view.fleet
-    if fleet is None or OverlayName(call.name) not in fleet.overlays:
-        raise NotKnown(f"there is no overlay {call.name}", next_step="fleet get overlays")
+    body, fleet, overlay = await call.body(RollbackBody), call.parts.view.fleet, OverlayName(call.name)
+    latest = latest_of(call.parts.view.passages, overlay)
+    # One whose file does not parse is none of the commit in force, and its clusters are led all the same (R5).
+    if latest is None and (fleet is None or overlay not in fleet.overlays):
+        raise NotKnown(f"there is no overlay {overlay}", next_step="fleet get overlays")
     if not body.reason:
         raise RequestInvalid("a rollback needs a reason", next_step=_REASON)
-    latest = latest_of(call.parts.view.passages, OverlayName(call.name))
     target = f"{call.name} {body.to or '-'} {latest.commit if latest is not None else ''}".rstrip()
     return await _ask(call, "rollback", target, body.reason)
 

@@ -14,24 +14,15 @@ from fleet.api.actions import operation_out
 from fleet.api.models_deeds import LeavingList, LeavingOut, OperationList
 from fleet.api.queries import WipeBody
 from fleet.api.route import Call, Route
+from fleet.api.scopes import read_leaving
 from fleet.core.audit import AuditEntry
 from fleet.core.fleet import Mode
 from fleet.core.ids import ClusterName, UnitName
-from fleet.core.leaving import Leave, Leaving, decode_leaving
+from fleet.core.leaving import Leave, Leaving
 from fleet.core.status import Event, EventKind
 from fleet.core.wipe import WIPE, key_of
-from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid, StateDamaged
-from fleet.ports.state import LEAVING, OperationRow
-
-
-async def _leaving(call: Call) -> Leaving:
-    text = await call.parts.state.get_value(LEAVING)
-    try:
-        return decode_leaving(text) if text else Leaving()
-    except ValueError as error:
-        raise StateDamaged(
-            "what leaves the fleet cannot be read", why=str(error), next_step="restore a backup of the data directory"
-        ) from error
+from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid
+from fleet.ports.state import OperationRow
 
 
 def _objects(call: Call, unit: UnitName) -> list[str]:
@@ -42,7 +33,7 @@ def _objects(call: Call, unit: UnitName) -> list[str]:
 async def _list(call: Call) -> LeavingList:
     items = [
         LeavingOut(unit=str(unit), commit=leave.commit, fall=leave.fall, wipe=leave.wipe, objects=_objects(call, unit))
-        for unit, leave in sorted((await _leaving(call)).units.items())
+        for unit, leave in sorted((await read_leaving(call.parts)).units.items())
     ]
     return LeavingList(items=items, total=len(items))
 
@@ -53,7 +44,7 @@ async def _unit(call: Call) -> OperationList:
     except ValueError as error:
         raise RequestInvalid(str(error), next_step="fleet wipe OVERLAY@CLUSTER") from error
     fleet = call.parts.view.fleet
-    leaving = await _leaving(call)
+    leaving = await read_leaving(call.parts)
     if fleet is not None and unit in fleet.units:
         raise PreconditionFailed(
             f"Git wants {unit}",
@@ -72,7 +63,7 @@ async def _unit(call: Call) -> OperationList:
 
 async def _cluster(call: Call) -> OperationList:
     cluster, fleet = ClusterName(call.name), call.parts.view.fleet
-    leaving = await _leaving(call)
+    leaving = await read_leaving(call.parts)
     units = {unit: leaving.units[unit] for unit in leaving.of_cluster(cluster)}
     if fleet is not None and cluster in fleet.clusters:
         raise PreconditionFailed(

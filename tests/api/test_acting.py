@@ -9,10 +9,12 @@ import pytest
 from api.conftest import HEAD, Api
 
 from fleet.api.app import ROUTES
+from fleet.core.fleet import Origin, Problem, Severity, Unknown
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
+from fleet.core.leaving import Leave, Leaving, encode_leaving
 from fleet.core.recovery import words_of
 from fleet.core.status import ASKS_RECOVERY, Blocker, HoldRequest, PendingDeletion, Standing
-from fleet.ports.state import RECOVERED, HoldRow
+from fleet.ports.state import LEAVING, RECOVERED, HoldRow
 
 LIST = Digest("abcdef" + "0" * 58)
 
@@ -113,6 +115,48 @@ async def test_each_scope_is_suspended_and_resumed(api: Api, path: str, scope: s
     assert await api.state.suspensions() == ()
     assert (await api.call("POST", f"/api/v1/{path}:resume", {}, role="operator"))[0] == 404
     assert await actions_of(api) == ["suspend", "resume"]
+
+
+BROKEN = Problem(Severity.ERROR, "FieldUnknown", "spec.bogus", Origin("overlays/web/overlay.yaml", 3))
+OLD = UnitName.parse("old@eu-9")
+
+
+async def leads(api: Api, how: str) -> None:
+    """The hub leads old@eu-9, which the commit in force does not say."""
+    assert api.view.fleet is not None
+    match how:
+        case "leaves":
+            await api.state.set_value(LEAVING, encode_leaving(Leaving({OLD: Leave(HEAD)})))
+        case "kept":
+            unit = next(iter(api.view.fleet.units.values()))
+            api.view.kept = {OLD: replace(unit, name=OLD)}
+        case "hidden":
+            api.view.fleet = replace(api.view.fleet, unknown=Unknown(units={OLD: BROKEN}))
+        case "its files":
+            unknown = Unknown(clusters={OLD.cluster: BROKEN}, overlays={OLD.overlay: BROKEN})
+            api.view.fleet = replace(api.view.fleet, unknown=unknown)
+        case _:
+            api.put(str(OLD))
+
+
+@pytest.mark.parametrize("how", ["leaves", "kept", "hidden", "its files", "seen"])
+async def test_what_the_hub_leads_is_suspended_and_resumed_though_git_does_not_say_it(api: Api, how: str) -> None:
+    """It may be amid a wipe, or be healed as it was before its file broke (R5, R17)."""
+    paths = ["clusters/eu-9", "overlays/old", *(["units/old@eu-9"] if how != "its files" else [])]
+    for path in paths:
+        assert (await api.call("POST", f"/api/v1/{path}:suspend", {"reason": "x"}))[0] == 404
+    await leads(api, how)
+    for path in paths:
+        status, answer = await api.call("POST", f"/api/v1/{path}:suspend", {"reason": "wrong cluster"})
+        assert (status, answer.get("scope")) == (200, path.replace("s/", " "))
+        assert (await api.call("POST", f"/api/v1/{path}:resume", {}))[0] == 200
+    for path in ("clusters/old", "overlays/eu-9", "units/old@eu-1", "units/old", "clusters/eu-90"):
+        assert (await api.call("POST", f"/api/v1/{path}:suspend", {"reason": "x"}))[0] == 404
+
+
+async def test_what_leaves_and_cannot_be_read_keeps_nobody_from_stopping_the_rest(api: Api) -> None:
+    await api.state.set_value(LEAVING, "{")
+    assert (await api.call("POST", "/api/v1/clusters/eu-1:suspend", {"reason": "x"}))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 from api.conftest import HEAD, Api
 
@@ -82,6 +83,17 @@ async def test_a_rollback_is_bound_to_the_rollout_that_is_the_latest_when_it_is_
     api.view.passages = Passages((Passage(HEAD, api.now - 60, {WEB: row}, overlays=(WEB,)),))
     status, asked = await api.call("POST", "/api/v1/overlays/web:rollback", {"reason": "r"}, role="operator")
     assert (status, asked["target"]) == (202, f"web - {HEAD}")
+
+
+async def test_an_overlay_whose_file_broke_goes_back_where_a_rollout_of_it_is_known(api: Api) -> None:
+    assert api.view.fleet is not None
+    api.view.fleet = replace(api.view.fleet, overlays={}, units={})
+    assert (await api.call("POST", "/api/v1/overlays/web:rollback", {"reason": "r"}))[0] == 404
+    held = {ClusterName("eu-1"): Rendered(Digest("a"), Revision("1" * 40))}
+    row = Row(dict.fromkeys(held, "b"), before=held)
+    api.view.passages = Passages((Passage(HEAD, api.now - 60, {WEB: row}, overlays=(WEB,)),))
+    assert (await api.call("POST", "/api/v1/overlays/web:rollback", {"reason": "r"}))[0] == 202
+    assert (await api.call("POST", "/api/v1/overlays/nope:rollback", {"reason": "r"}))[0] == 404
 
 
 async def test_an_order_names_its_rollout_by_seven_digits_or_more(api: Api) -> None:

@@ -177,3 +177,39 @@ async def test_a_cluster_that_leaves_suspended_in_git_is_let_go_once_it_was_back
         await world.until_everywhere(world.repo.head())
         await world.until_everywhere(world.commit({"clusters/us-1.yaml": None}))
         await world.until(lambda: "us-1" not in world.opened.view.clusters, "let go")
+
+
+STEPPED = FLEET.replace("steps: []", "steps: [{{name: all, rest: true}}]")
+
+
+@pytest.mark.parametrize("scope", ["overlays/web", "units/web@eu-1"])
+async def test_an_overlay_whose_file_broke_is_stopped_by_its_name_and_goes_on_when_resumed(
+    world: HubWorld, scope: str
+) -> None:
+    world.commit(first_commit())
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        commit = world.commit({"overlays/web/overlay.yaml": "kind: ["})
+        await world.until(lambda: world.opened.view.head.commit == commit, "taken over")
+        await world.until(lambda: world.unit("web@eu-1").blocked_by, "kept")
+        assert (await world.call("POST", f"/api/v1/{scope}:suspend", {"reason": "disk swap"}))[0] == 200
+        await world.until(lambda: "disk swap" in str(world.unit("web@eu-1").blocked_by), "suspended")
+        before = world.marks()
+        drift(world, "web")
+        await seen(world, "web@eu-1", Sync.OUT_OF_SYNC)
+        assert world.writes(before) == {}
+        assert (await world.call("POST", f"/api/v1/{scope}:resume", {}))[0] == 200
+        await world.until(lambda: live(world, "web") == "1", "healed as before")
+
+
+async def test_an_overlay_whose_file_broke_goes_back_to_what_it_held_before(world: HubWorld) -> None:
+    world.commit({**first_commit(), "fleet.yaml": STEPPED.format(name="acme")})
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        bad = world.commit(overlay("overlays/web", {"web": config_map("web", "bad")}))
+        await world.until_everywhere(bad)
+        commit = world.commit({"overlays/web/overlay.yaml": "kind: ["})
+        await world.until(lambda: world.opened.view.head.commit == commit, "taken over")
+        await world.until(lambda: world.unit("web@eu-1").blocked_by, "kept")
+        assert (await world.call("POST", "/api/v1/overlays/web:rollback", {"reason": "crashes"}))[0] == 202
+        await world.until(lambda: live(world, "web") == live(world, "web", "us-1") == "1", "back")

@@ -18,6 +18,7 @@ from fleet.core.ids import UnitName
 WIPE = "/api/v1/units/web@eu-1:wipe"
 SAID = {"confirm": "web@eu-1", "reason": "retired"}
 GONE = {"web-a", "web-b", "web-c"}
+WAITS_SECONDS = 4  # longer than a suspend takes
 KEPT = config_map("kept", "1").replace("metadata: {", "metadata: {annotations: {fleet.internal/prune: disabled}, ")
 
 
@@ -336,3 +337,35 @@ async def test_a_cluster_that_left_is_wiped_by_its_name(world: HubWorld) -> None
             assert (await ended(world, item["id"]))["outcome"] == "done"
         assert not here(world, "eu-3") & (GONE | {"shop"})
         assert "shop" in here(world, "eu-1") & here(world, "eu-2")
+
+
+async def test_a_wipe_of_the_wrong_cluster_is_stopped_amid_it_and_goes_on_when_resumed(world: HubWorld) -> None:
+    """By the name of what left Git, as well as by that of the fleet (R17)."""
+    commit(world, files(web="[{names: [eu-3]}]"))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        await world.call("POST", "/api/v1/clusters/eu-3:suspend", {"reason": "to be wiped"})
+        await world.until(lambda: world.unit("web@eu-3").blocked_by, "suspended")
+        made = files(web="")
+        del made["clusters/eu-3.yaml"]
+        commit(world, made)
+        await eventually(world, lambda: leaving(world), "it leaves")
+        wipe = {"confirm": "web@eu-3", "reason": "sold"}
+        (operation,) = (await world.call("POST", "/api/v1/units/web@eu-3:wipe", wipe))[1]["items"]
+        assert (await world.call("POST", "/api/v1/clusters/eu-3:resume", {"reason": "go"}))[0] == 200
+        hold, eu = await open_hold(world), world.sim.cluster("eu-3")
+        eu.faults.add("error", code=429, retry_after=WAITS_SECONDS, verbs={"delete"}, count=1)
+        assert await approve(world, hold) == 200
+        await world.until(lambda: any(entry.code == 429 for entry in eu.ledger.since(0)), "the wipe is under way")
+        for path in ("units/web@eu-3", "clusters/eu-3", "overlays/web"):
+            assert (await world.call("POST", f"/api/v1/{path}:suspend", {"reason": "wrong cluster"}))[0] == 200
+        marks, left = world.marks(), here(world, "eu-3") & GONE
+        # Its report comes once the pass has ended, and so all that waited has had its turn.
+        await world.until(lambda: "wrong cluster" in str(world.unit("web@eu-3").blocked_by), "it says so")
+        assert left
+        assert here(world, "eu-3") & GONE == left
+        assert "eu-3" not in world.writes(marks, own_only=False)
+        for path in ("units/web@eu-3", "clusters/eu-3", "overlays/web"):
+            assert (await world.call("POST", f"/api/v1/{path}:resume", {"reason": "the right one"}))[0] == 200
+        assert (await ended(world, operation["id"]))["outcome"] == "done"
+        assert not here(world, "eu-3") & GONE
