@@ -249,10 +249,10 @@ def _own_texts(
     for shown in fields:
         followed = _followed(shown.field.desired, shown.field.live, renames)
         if followed:
-            texts += [f"follows {change.ref.kind} {plain_ref(change).name}" for change in followed]
+            follows = [f"follows {change.ref.kind} {plain_ref(change).name}" for change in followed]
+            texts += [text for text in follows if text not in texts]  # an env entry and its volume may follow the same
         else:
             texts += _field_words(shown, folding)
-    texts = list(dict.fromkeys(texts))  # an env entry and its volume may follow the same object
     if change.renamed_from is not None:
         if texts:
             texts[0] += f" (new name {change.ref.name})"
@@ -376,11 +376,9 @@ def _field_words(shown: ShownField, folding: Folding) -> list[str]:
 
 def _text_lines(before: str, after: str, limit: int) -> list[str]:
     """The lines of a text that differ, as a diff without context."""
-    lines = [
-        line[:_LINE_LENGTH]
-        for line in difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
-        if not line.startswith(("---", "+++", "@@"))
-    ]
+    diff = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0))
+    # Its two header lines go by their place: a line of the text may begin as they do.
+    lines = [line[:_LINE_LENGTH] for line in diff[2:] if not line.startswith("@@")]
     if not lines:
         return ["  line ends differ"]
     more = [f"  and {counted(len(lines) - limit, 'more line')}"] if len(lines) > limit else []
