@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from core.test_change import config, plan, result, web
 
 from fleet.core.planning.change import UnitChange
 from fleet.core.planning.document import document_of
-from fleet.core.planning.groups import groups_of
+from fleet.core.planning.groups import OVERLAYS_SHOWN, VARIANTS_SHOWN, groups_of
 from fleet.core.planning.listing import listed_of
 from fleet.core.planning.words import FOLDED, lines_of
 
@@ -89,3 +90,52 @@ def test_what_is_made_anew_counts_one_after_the_other_against_the_budget() -> No
 
     assert plan([all_of(3)]).holds == ()
     assert [hold.reason for hold in plan([all_of(4)]).holds] == ["prune-budget"]
+
+
+# Several units
+
+
+def setting(name: str, before: str, after: str, *, is_fixed: bool) -> UnitChange:
+    sides = [{**config("cfg", mode=value), **({"immutable": True} if is_fixed else {})} for value in (before, after)]
+    return web(result(sides[0]), result(sides[1]), name)
+
+
+FAILS = "data cannot be changed in place: the apply fails"
+
+
+@pytest.mark.parametrize(
+    "units",
+    [
+        [("web@c0", "b"), ("web@c1", "b")],
+        [(f"web@c{index}", f"b{index}") for index in range(VARIANTS_SHOWN + 2)],
+        [(f"o{index}@eu-1", "b") for index in range(OVERLAYS_SHOWN + 2)],
+    ],
+)
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_fails_on_one_unit_is_told_of_that_one_alone(units: list[tuple[str, str]], which: int) -> None:
+    def groups(fixed: set[int]) -> list[tuple[bool, set[str]]]:
+        changes = [setting(name, "a", after, is_fixed=at in fixed) for at, (name, after) in enumerate(units)]
+        found = plan(changes)
+        return [
+            (FAILS in "\n".join(lines_of(group, found, FOLDED)), {str(name) for name in group.units})
+            for group in groups_of(found.units)
+        ]
+
+    names = {name for name, _ in units}
+    alone = {units[which][0]}
+    assert sorted(groups({which})) == [(False, names - alone), (True, alone)]
+    assert groups(set()) == [(False, names)], "twin: it fails nowhere"
+    assert groups(set(range(len(units)))) == [(True, names)], "twin: it fails everywhere"
+
+
+def test_a_hook_that_is_left_as_it_is_is_told_apart_from_one_that_is_not() -> None:
+    hook = {"fleet.internal/hook": "PreSync"}
+    units = [
+        web(
+            *(result(config("k"), workload("q", app, **hook, **more)) for app in "ab"),
+            name,
+        )
+        for name, more in (("web@c0", {}), ("web@c1", {"fleet.internal/reconcile": "disabled"}))
+    ]
+    assert len(groups_of(units)) == 2
+    assert len(groups_of([units[1], replace(units[1], name=units[0].name)])) == 1, "twin: both are left"

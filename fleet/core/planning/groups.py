@@ -20,7 +20,7 @@ from fleet.core.planning.change import How, ObjectChange, SideProblem, Sign, Uni
 from fleet.values import dataclass, field
 
 _Values = tuple[str, bytes, bytes]  # path, before, after
-_End = tuple[str, str, bool, bool, str]
+_End = tuple[str, str, bool, bool, str, str, tuple[str, ...]]
 _General = tuple[str, str, str, tuple[str, ...], _End, tuple[_Values, ...]]
 
 VARIANTS_SHOWN = 3  # so many different values of one change are shown apart
@@ -155,10 +155,10 @@ def _content(change: ObjectChange) -> str:
 
 
 def _end(change: ObjectChange) -> _End:
-    """What becomes of an object that goes, moves or stays: by its own word, elsewhere, as a hook's, or left alone."""
+    """What becomes of an object: it goes by its own word, moves, stays as a hook's, is left alone, or cannot change."""
     prune = change.prune.value if change.sign is Sign.DELETE or change.is_remade else ""
     where = change.moved_to or change.moved_from
-    return prune, where, change.is_shared, change.comes_as is not None, change.hook or change.left
+    return prune, where, change.is_shared, change.comes_as is not None, change.hook or "", change.left, change.fixed
 
 
 def _exact_field(drift: FieldDrift) -> _Values:
