@@ -61,11 +61,14 @@ async def compare(opened: Opened, asking: Asking | None) -> Comparison:
     live = None
     if asking is not None:
         await comparing.learn(woken)
-        live = await _looked(comparing, with_moves(units, held), woken, both.after, opened.vault, asking, before)
+        live = await _looked(
+            comparing, with_moves(units, held, comparing.bundles), woken, both.after, opened.vault, asking, before
+        )
     if is_new:
         await opened.note(after.snapshot.revision)
     notes = () if sides.is_ancestor else (_note(before, after),)
-    return Comparison(_words(before), _words(after), *fleets, tuple(sorted(both.files)), units, held, notes, live)
+    files, bundles = tuple(sorted(both.files)), comparing.bundles
+    return Comparison(_words(before), _words(after), *fleets, files, units, held, notes, live, bundles)
 
 
 def _note(before: Side, after: Side) -> str:

@@ -10,6 +10,7 @@ import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from types import MappingProxyType
 
 from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
 from fleet.core.field_diff import FieldDrift, diff_documents
@@ -61,7 +62,7 @@ class ObjectChange:
     prune: PruneRule = PruneRule.ALLOWED  # for DELETE and CHANGE: what it says of its deletion, under its old name
     moved_to: str = ""  # for DELETE: the overlay that takes it over on this cluster
     is_shared: bool = False  # and had it before the change too, so that no CREATE there says that it comes
-    moved_from: str = ""  # for CREATE: the overlay that leaves this cluster, and of which it takes the object over
+    moved_from: str = ""  # for CREATE: the overlay that gives it up there; what differs is against its object
     comes_as: ObjectRef | None = None  # for DELETE: the name under which the same content is created
     fixed: tuple[str, ...] = ()  # fields that differ and that its kind never changes in place
     is_remade: bool = False  # for these it is deleted and made anew, as it asks for (R15)
@@ -323,32 +324,48 @@ def restart_of(ref: ObjectRef, before: Document, after: Document) -> Restart | N
     return Restart(None if ref.kind == "DaemonSet" else number_at(after, "spec", "replicas", default=1))
 
 
-def with_moves(changes: Iterable[UnitChange], held: Mapping[UnitName, Collection[ObjectRef]]) -> tuple[UnitChange, ...]:
+def with_moves(
+    changes: Iterable[UnitChange],
+    held: Mapping[UnitName, Collection[ObjectRef]],
+    bundles: Mapping[UnitName, tuple[Bundle | None, Bundle | None]] = MappingProxyType({}),
+) -> tuple[UnitChange, ...]:
     """The same, with who takes an object over where another unit of its cluster drops it, or leaves with it (R16).
 
-    held: what units hold afterwards; of a cluster where anything is dropped, all that could be built.
+    held: what units hold afterwards; of a cluster where anything is dropped, all that could be built. bundles: before
+    and after, of what differs: for what an object that moves changes by it, which no digest needs beside its content.
     """
     found = tuple(changes)
     beside: dict[str, list[tuple[str, Collection[ObjectRef]]]] = {}
     for name, refs in sorted(held.items()):
         beside.setdefault(name.cluster, []).append((name.overlay, refs))
-    takers: dict[tuple[str, ObjectRef], str] = {}
-    givers: dict[tuple[str, ObjectRef], str] = {}
+    takers: dict[_Place, str] = {}
+    givers: dict[_Place, tuple[str, BundleObject | None]] = {}
     for unit in found:
         takers |= {(unit.name.cluster, change.ref): unit.name.overlay for change in unit.of_sign(Sign.CREATE)}
-        givers |= {(unit.name.cluster, ref): unit.name.overlay for ref in unit.kept}
-    return tuple(_moved(unit, takers, givers, beside.get(unit.name.cluster, ())) for unit in found)
+        given = {*unit.kept, *(change.ref for change in unit.of_sign(Sign.DELETE) if change.hook is None)}
+        objects = _by_ref(bundles.get(unit.name, (None, None))[0] if given else None)
+        givers |= {(unit.name.cluster, ref): (unit.name.overlay, objects.get(ref)) for ref in given}
+    return tuple(
+        _moved(unit, takers, givers, beside.get(unit.name.cluster, ()), bundles.get(unit.name, (None, None))[1])
+        for unit in found
+    )
+
+
+_Place = tuple[str, ObjectRef]  # a cluster's name, and an object there
 
 
 def _moved(
     unit: UnitChange,
-    takers: Mapping[tuple[str, ObjectRef], str],
-    givers: Mapping[tuple[str, ObjectRef], str],
+    takers: Mapping[_Place, str],
+    givers: Mapping[_Place, tuple[str, BundleObject | None]],
     beside: Sequence[tuple[str, Collection[ObjectRef]]],
+    after: Bundle | None,
 ) -> UnitChange:
     cluster = unit.name.cluster
     if unit.kept:
         return replace(unit, kept=frozenset(ref for ref in unit.kept if (cluster, ref) not in takers))
+    is_taker = any((cluster, change.ref) in givers for change in unit.of_sign(Sign.CREATE))
+    mine = _by_ref(after if is_taker else None)
 
     def of(change: ObjectChange) -> ObjectChange:
         place = cluster, change.ref
@@ -358,8 +375,24 @@ def _moved(
             if holder := next((overlay for overlay, refs in beside if change.ref in refs), ""):
                 return replace(change, moved_to=holder, is_shared=True)
         if change.sign is Sign.CREATE and change.hook is None and place in givers:
-            return replace(change, moved_from=givers[place])
+            overlay, old = givers[place]
+            return _taken_over(replace(change, moved_from=overlay), old, mine.get(change.ref))
         return change
 
     objects = tuple(map(of, unit.objects))
     return unit if all(map(operator.is_, objects, unit.objects)) else replace(unit, objects=objects)
+
+
+def _by_ref(bundle: Bundle | None) -> Mapping[ObjectRef, BundleObject]:
+    return {item.ref: item for item in bundle.objects} if bundle is not None else {}
+
+
+def _taken_over(change: ObjectChange, old: BundleObject | None, new: BundleObject | None) -> ObjectChange:
+    """What changes of an object by its move. It is the same object, which is never deleted to be made anew (R16)."""
+    if old is None or new is None or old.digest == new.digest:
+        return change
+    found = _changed(old, new)
+    fixed = fixed_changes(old.document(), new.document()) if not found.left else ()
+    return replace(
+        change, fields=found.fields, images=found.images, restart=found.restart, left=found.left, fixed=fixed
+    )

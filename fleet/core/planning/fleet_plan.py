@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from fleet.core.fleet import Fleet, Problem, RolloutPolicy, Severity
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
+from fleet.core.objects import Bundle
 from fleet.core.planning.apis import ApiNotice, judge_apis
 from fleet.core.planning.change import How, Sign, UnitChange, with_moves
 from fleet.core.planning.course import Course, Estimate, courses_of, least_of
@@ -92,6 +93,9 @@ class Comparison:
     # that one of them has still when another drops it, and of those that are written for the first time.
     notes: tuple[str, ...] = ()
     live: LiveView | None = None
+    bundles: Mapping[UnitName, tuple[Bundle | None, Bundle | None]] = field(
+        default_factory=dict[UnitName, tuple[Bundle | None, Bundle | None]]
+    )  # before and after, of units that differ: for what an object that moves changes by it
 
 
 def plan_of(
@@ -102,7 +106,7 @@ def plan_of(
     kube: minor version whose removed and deprecated APIs are told, 0: none; estimate: how long a course takes, by more
     than its steps.
     """
-    units = with_moves(sorted(found.units, key=lambda unit: unit.name), found.held)
+    units = with_moves(sorted(found.units, key=lambda unit: unit.name), found.held, found.bundles)
     settings = settings_of(found.before, found.after)
     text = plan_text(units, settings)
     known = {_words(problem) for problem in found.before.problems}

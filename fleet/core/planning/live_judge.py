@@ -148,7 +148,10 @@ def _refusal(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
 
 
 def _fixed(seen: Seen, setting: Setting, why: str) -> LiveFinding:
-    """What becomes of an object that cannot be changed in place."""
+    """What becomes of an object that cannot be changed in place. What moves is never made anew (R16)."""
+    if seen.change.moved_from:
+        next_step = "a new name; or move it as it is"
+        return _finding(Danger.IMMUTABLE, seen, setting, f"the apply will fail, {why}", next_step)
     if not seen.options.replace or seen.options.prune is PruneRule.DISABLED:
         next_step = "a new name; or fleet.internal/replace: enabled"
         return _finding(Danger.IMMUTABLE, seen, setting, f"the apply will fail, {why}", next_step)

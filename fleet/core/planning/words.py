@@ -47,16 +47,16 @@ class Totals:
 
 
 def totals_of(plan: FleetPlan) -> Totals:
-    """What the hub does in all; a generated object under a new name is a change, an object that moves is neither."""
+    """What the hub does in all; a generated object under a new name is a change, and an object that moves is one where
+    a field of it differs."""
     written = [(unit, plan.after.units.get(unit.name)) for unit in plan.units]
     changes = [
         (change, unit) for found, unit in written if is_written(unit) for change in found.objects if not change.left
     ]
     restarts = [change.restart for change, _ in changes if change.restart is not None]
     return Totals(
-        created=sum(change.sign is Sign.CREATE and not change.moved_from for change, _ in changes)
-        - sum(bool(change.moved_to) and not change.is_shared for change, _ in changes),
-        changed=sum(change.sign is Sign.CHANGE for change, _ in changes),
+        created=sum(change.sign is Sign.CREATE and not change.moved_from for change, _ in changes),
+        changed=sum(change.sign is Sign.CHANGE or bool(change.moved_from and change.fields) for change, _ in changes),
         deleted=sum(is_deleted(change, unit) for change, unit in changes),
         pods=sum(restart.pods or 0 for restart in restarts),
         nodes=sum(restart.pods is None for restart in restarts),
@@ -233,7 +233,7 @@ def _own_texts(
         return
     if change.left:
         yield change.left
-    if change.moved_from:
+    if change.moved_from and not change.left:
         yield f"taken over from overlay {change.moved_from}"
     if change.fixed:
         yield _fixed_words(change, outcomes)
