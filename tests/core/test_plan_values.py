@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from typing import Any
 
 import pytest
-from core.test_change import config, plan, result, web
+from core.test_change import config, plan, result, web, workload
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,3 +71,28 @@ def test_every_line_that_comes_or_goes_is_told(before: list[str], after: list[st
             expected.update(f"  -{line}" for line in was.splitlines()[at:end])
             expected.update(f"  +{line}" for line in now.splitlines()[other:other_end])
     assert Counter(told({"text": was}, {"text": now})[1:]) == (expected or Counter(["  line ends differ"]))
+
+
+# Fields
+
+
+def test_a_text_of_many_lines_is_one_field_and_its_lines_are_counted_as_lines() -> None:
+    was, now = "\n".join(f"a{at}" for at in range(9)), "\n".join(f"b{at}" for at in range(9))
+    found = told({"text": was, "z": "1"}, {"text": now, "z": "2"}, FOLDED)
+    assert found == ["data.text:", *(f"  -a{at}" for at in range(6)), "  and 12 more lines", "data.z 1 -> 2"]
+    many = {f"k{at}": was for at in range(FOLDED.fields + 2)}
+    assert told(many, dict.fromkeys(many, now), FOLDED)[-1] == "and 2 more fields"
+
+
+def test_the_same_change_of_a_variable_of_two_containers_is_told_once() -> None:
+    def pods(value: str, other: str) -> dict[str, Any]:
+        containers = [{"name": name, "env": [{"name": "LOG", "value": value}]} for name in ("a", "b")]
+        containers[1]["env"] = [{"name": "LOG", "value": other}]
+        return workload(pod={"containers": containers})
+
+    def of(other: str) -> list[str]:
+        found = plan([web(result(pods("info", "info")), result(pods("debug", other)))])
+        return [line for group in groups_of(found.units) for line in lines_of(group, found, WHOLE)]
+
+    assert " ".join(of("debug")).count("env LOG info -> debug") == 1
+    assert "env LOG info -> warn" in " ".join(of("warn")), "twin: it is not the same"

@@ -245,22 +245,23 @@ def _own_texts(
     if item.contents > 1:
         yield f"content {_differs(item)}, {item.contents} results"
     fields = [shown for shown in item.fields if not _is_image(shown.field.path, images)]
-    texts: list[str] = []
+    told: list[tuple[str, ...]] = []  # of each field its lines
     for shown in fields:
         followed = _followed(shown.field.desired, shown.field.live, renames)
         if followed:
-            follows = [f"follows {change.ref.kind} {plain_ref(change).name}" for change in followed]
-            texts += [text for text in follows if text not in texts]  # an env entry and its volume may follow the same
+            told += [(f"follows {change.ref.kind} {plain_ref(change).name}",) for change in followed]
         else:
-            texts += _field_words(shown, folding)
+            told.append(tuple(_field_words(shown, folding)))
+    told = list(dict.fromkeys(told))  # an env entry and its volume may follow the same object
+    texts = [text for lines in told[: folding.fields] for text in lines]
     if change.renamed_from is not None:
         if texts:
             texts[0] += f" (new name {change.ref.name})"
         else:
             texts = [f"new name {change.ref.name}"]
-    yield from texts[: folding.fields]
-    if len(texts) > folding.fields:
-        yield f"and {counted(len(texts) - folding.fields, 'more field')}"
+    yield from texts
+    if len(told) > folding.fields:
+        yield f"and {counted(len(told) - folding.fields, 'more field')}"
 
 
 def _followed(before: Json, after: Json, renames: Mapping[tuple[str, str], ObjectChange]) -> list[ObjectChange] | None:
