@@ -7,12 +7,14 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from core.test_change import config, plan, result, web, workload
+from core.test_change import config, plan, result, secret, web, workload
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.core.documents import Json, canonical
+from fleet.core.field_diff import FieldDrift
 from fleet.core.planning.groups import groups_of
-from fleet.core.planning.words import FOLDED, WHOLE, Folding, lines_of
+from fleet.core.planning.words import FOLDED, WHOLE, Folding, field_in_words, lines_of
 
 
 def told(before: dict[str, str], after: dict[str, str], folding: Folding = WHOLE) -> list[str]:
@@ -96,3 +98,99 @@ def test_the_same_change_of_a_variable_of_two_containers_is_told_once() -> None:
 
     assert " ".join(of("debug")).count("env LOG info -> debug") == 1
     assert "env LOG info -> warn" in " ".join(of("warn")), "twin: it is not the same"
+
+
+# Values
+
+
+def drift(before: Json, after: Json, folding: Folding = FOLDED) -> str:
+    return field_in_words(FieldDrift("spec.x", before, after), folding).removeprefix("spec.x ")
+
+
+ARGS = ["serve", "--config=/etc/web/config.yaml", "--log-format=json", "--require-auth=true"]
+URL = "https://billing.internal.acme.example:8443/api/v2/orders"
+NGINX = (
+    "    location /admin { proxy_pass http://admin.internal.acme.example:80; proxy_set_header Host $host; auth_request"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (ARGS, [*ARGS[:-1], "--require-auth=false"], '…equire-auth=true"] -> …equire-auth=false"]'),
+        (f"{URL}?replicas=1", f"{URL}?replicas=0", "…rs?replicas=1 -> …rs?replicas=0"),
+        (URL, f"{URL}/old", "…pi/v2/orders -> …pi/v2/orders/old"),
+        ("3", 3, '"3" -> 3'),
+        ("true", True, '"true" -> true'),
+        ("", '""', '"" -> "\\"\\""'),
+        ("a", "a ", '"a" -> "a "'),
+        ("a b", "a\tb", '"a b" -> "a\\tb"'),
+        ("a b", "a\u00a0b", '"a b" -> "a\\xa0b"'),
+        ("ab", "a\u200bb", '"ab" -> "a\\u200bb"'),
+        # Twins: these are as they were.
+        (f"{URL}?replicas=1", "https://other", f"{URL[:47]}… -> https://other"),
+        ("30s", "10s", "30s -> 10s"),
+        ("", "10s", '"" -> 10s'),
+        ("a b", "a  b", "a b -> a  b"),
+        ([1], [2], "[1] -> [2]"),
+    ],
+)
+def test_a_value_is_told_apart_from_the_one_before(before: Json, after: Json, words: str) -> None:
+    assert drift(before, after) == words
+
+
+def test_a_long_line_is_told_apart_from_the_one_before() -> None:
+    was, now = (f"server {{\n{NGINX} {value};\n}}\n" for value in ("/auth", "off"))
+    words = ["data.conf:", "  -…uth_request /auth;", "  +…uth_request off;"]
+    assert told({"conf": was}, {"conf": now}, FOLDED) == words
+    assert drift(was, now) == "spec.x: -…uth_request /auth; +…uth_request off;"
+    whole = told({"conf": was}, {"conf": now})
+    assert whole == ["data.conf:", f"  -{NGINX} /auth;", f"  +{NGINX} off;"]
+    other = told({"conf": f"a\n{NGINX}{NGINX}"}, {"conf": "a\nb"}, FOLDED)
+    assert other == ["data.conf:", f"  -{NGINX[:98]}…", "  +b"], "twin: no other line begins so"
+
+
+LENGTHS = st.sampled_from([0, 34, 35, 36, 45, 46, 47, 48, 49, 98, 99, 100, 101, 120])
+BEGINNINGS = LENGTHS.map(lambda count: "".join(f"{at:03}" for at in range(50))[:count])
+ENDS = st.one_of(st.text('ab \t"\u00a0…目', max_size=4), st.text("abc", max_size=60))
+TEXTS = st.tuples(BEGINNINGS, ENDS).map("".join)
+VALUES: st.SearchStrategy[Json] = st.one_of(TEXTS, st.integers(0, 3), st.booleans(), st.just("1"), st.lists(TEXTS))
+
+
+@given(BEGINNINGS, VALUES, VALUES)
+def test_two_values_that_differ_are_told_by_two_texts_within_the_width(beginning: str, one: Json, other: Json) -> None:
+    for before, after in ((one, other), (f"{beginning}{one}", f"{beginning}{other}")):
+        if canonical(before) == canonical(after):
+            continue
+        was, now = drift(before, after).split(" -> ")
+        assert was != now
+        assert was.strip() == was
+        assert now.strip() == now
+        assert (was + now).isprintable()
+        assert max(len(was), len(now)) <= FOLDED.value_length
+        whole = [text if isinstance(text, str) else canonical(text).decode() for text in (before, after)]
+        if all(text.isprintable() and text.strip() == text for text in whole) and whole[0] != whole[1] and all(whole):
+            assert drift(before, after, WHOLE) == " -> ".join(whole)
+
+
+@given(BEGINNINGS, st.lists(st.text("abc", max_size=9), min_size=1, max_size=3), st.text("abc", max_size=9))
+def test_no_line_that_goes_is_told_as_one_that_comes(beginning: str, before: list[str], after: str) -> None:
+    was, now = [beginning + line for line in before], beginning + after
+    if now in was:
+        return
+    texts = [{"text": "\n".join(["first", *lines, "last"])} for lines in (was, [now])]
+    lines = told(*texts, FOLDED)[1:]
+    assert max(map(len, lines)) <= FOLDED.line_length + len("  ")
+    gone = {line[3:] for line in lines if line.startswith("  -")}
+    assert gone.isdisjoint({line[3:] for line in lines if line.startswith("  +")})
+    assert told(*texts, WHOLE)[1:] == [*(f"  -{line}" for line in was), f"  +{now}"]
+
+
+def test_no_width_tells_a_value_of_a_secret() -> None:
+    found = [
+        line
+        for folding in (FOLDED, WHOLE)
+        for group in groups_of([web(result(secret("s", URL + "?a")), result(secret("s", URL + "?b")))])
+        for line in lines_of(group, plan([]), folding)
+    ]
+    assert found == ["~ Secret shop/s  data.password changed"] * 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fleet.core.documents import Json, canonical
 from fleet.core.field_diff import FieldDrift
@@ -18,8 +18,8 @@ from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject, pla
 from fleet.core.planning.phrases import NAMES_SHOWN, counted, some_of
 from fleet.values import dataclass
 
-_VALUE_LENGTH, _LINE_LENGTH = 48, 100
 _LABEL_WIDTH = 44
+_KEPT = 12  # so much of what two texts begin with is shown before they differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,12 @@ class Folding:
     objects: int
     fields: int
     lines: int  # of a text of several lines
+    value_length: int = 48
+    line_length: int = 100  # of one such line, with its sign
 
 
 FOLDED = Folding(12, 6, 6)
-WHOLE = Folding(1_000_000, 1_000_000, 1_000_000)
+WHOLE = Folding(1_000_000, 1_000_000, 1_000_000, 1_000_000_000, 1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ def label_of(change: ObjectChange) -> str:
 
 def field_in_words(drift: FieldDrift, folding: Folding) -> str:
     """`spec.replicas 2 -> 3`, on one line."""
-    return " ".join(line.strip() for line in _field_words(ShownField(drift), folding))
+    return " ".join(line.removeprefix("  ") for line in _field_words(ShownField(drift), folding))
 
 
 def _label(item: ShownObject) -> str:
@@ -366,24 +368,30 @@ def _field_words(shown: ShownField, folding: Folding) -> list[str]:
     if drift.masked:
         return [f"{path} changed"]
     before, after = drift.desired, drift.live
+    length = folding.value_length
     if before is None:
-        return [f"{path} added: {_short(after)}"]
+        return [f"{path} added: {_cut(_text(after), length)}"]
     if after is None:
         return [f"{path} removed"]
     if isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
-        return [f"{path}:", *_text_lines(before, after, folding.lines)]
-    return [f"{path} {_short(before)} -> {_short(after)}"]
+        return [f"{path}:", *_text_lines(before, after, folding)]
+    one, other = _readable(before, after)
+    return [f"{path} {_within(one, [other], length)} -> {_within(other, [one], length)}"]
 
 
-def _text_lines(before: str, after: str, limit: int) -> list[str]:
+def _text_lines(before: str, after: str, folding: Folding) -> list[str]:
     """The lines of a text that differ, as a diff without context."""
     diff = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0))
     # Its two header lines go by their place: a line of the text may begin as they do.
-    lines = [line[:_LINE_LENGTH] for line in diff[2:] if not line.startswith("@@")]
+    lines = [(line[0], line[1:]) for line in diff[2:] if not line.startswith("@@")]
     if not lines:
         return ["  line ends differ"]
-    more = [f"  and {counted(len(lines) - limit, 'more line')}"] if len(lines) > limit else []
-    return [f"  {line}" for line in lines[:limit]] + more
+    other_side = {sign: [line for its, line in lines if its != sign] for sign in "-+"}
+    shown = [
+        f"  {sign}{_within(line, other_side[sign], folding.line_length - 1)}" for sign, line in lines[: folding.lines]
+    ]
+    left = len(lines) - len(shown)
+    return [*shown, f"  and {counted(left, 'more line')}"] if left else shown
 
 
 def _short_path(path: str) -> str:
@@ -392,10 +400,40 @@ def _short_path(path: str) -> str:
     return f"env {found[1]}" if found else path.replace("[name=", "[")
 
 
-def _short(value: Json) -> str:
-    text = value if isinstance(value, str) else canonical(value).decode()
-    text = text if text else '""'
-    return text if len(text) <= _VALUE_LENGTH else text[: _VALUE_LENGTH - 1] + "…"
+def _readable(before: Json, after: Json) -> tuple[str, str]:
+    """Two values as people write them, or as JSON has them where those look alike or are not seen whole."""
+    one, other = _text(before), _text(after)
+    if one != other and all(text.isprintable() and text == text.strip() for text in (one, other)):
+        return one, other
+    return _json(before), _json(after)
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) and value else canonical(value).decode()
+
+
+def _json(value: Json) -> str:
+    text = canonical(value).decode()
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _within(text: str, others: Iterable[str], length: int) -> str:
+    """A text within a length; where one of the others would look the same, without what both begin with."""
+    if len(text) <= length:
+        return text
+    alike = [_common(text, other) for other in others if other != text and _cut(other, length) == _cut(text, length)]
+    return _cut(f"…{text[max(alike) - _KEPT :]}" if alike else text, length)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    return next(
+        (at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), min(len(one), len(other))
+    )
 
 
 def _kinds(items: Sequence[ShownObject]) -> str:
