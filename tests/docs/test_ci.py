@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -112,7 +113,9 @@ def script_of(name: str) -> str:
     return "\n".join(document["fleet plan"]["script"])
 
 
-def run(name: str, repo: Repo, host: Host, *, path: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    name: str, repo: Repo, host: Host, *, path: str = "", user: int | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
     """As a runner does it: the variables that the host sets, and the checkout as working directory."""
     theirs = {
         "github": {
@@ -125,6 +128,7 @@ def run(name: str, repo: Repo, host: Host, *, path: str = "") -> subprocess.Comp
             "GITHUB_STEP_SUMMARY": str(repo.root.parent / "summary.md"),
         },
         "gitlab": {
+            "CI_PROJECT_DIR": str(repo.root),
             "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
             "CI_MERGE_REQUEST_IID": "7",
             "CI_API_V4_URL": host.address,
@@ -140,7 +144,11 @@ def run(name: str, repo: Repo, host: Host, *, path: str = "") -> subprocess.Comp
             "HOME": str(repo.root.parent),
             "FLEET_KUSTOMIZE": str(find_kustomize()),
             **theirs,
+            **more,
         },
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
         capture_output=True,
         text=True,
         check=False,
@@ -222,3 +230,58 @@ def test_a_job_that_may_not_comment_still_shows_the_plan(repo: Repo, host: Host)
     assert "the comment could not be written" in done.stdout
     assert "data.timeout 30s -> 10s" in (repo.root.parent / "summary.md").read_text()
     assert host.plans() == []
+
+
+IMAGE_USER = 65532
+
+
+@pytest.fixture
+def foreign(capsys: pytest.CaptureFixture[str]) -> Iterator[Repo]:
+    """A clone as a GitLab runner makes it: root's, and to be written by all. Its host is asked as the image's user."""
+    if os.geteuid() != 0:
+        pytest.skip("only root runs anything as another user")
+    with tempfile.TemporaryDirectory(prefix="fleet-ci-") as name:
+        place = Path(name)
+        repo = Repo(place, capsys)
+        place.chmod(0o755)
+        for path in (repo.root, *repo.root.rglob("*")):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+        for path in (repo.origin, *repo.origin.rglob("*")):
+            os.chown(path, IMAGE_USER, IMAGE_USER)
+        yield repo
+
+
+def as_image(repo: Repo, host: Host, **more: str) -> subprocess.CompletedProcess[str]:
+    """The job of GitLab, which leaves the image's user as it is; nobody has a home there.
+
+    Root's own environment may be closed to others: a tool stands in for fleet, and asks git as that does.
+    """
+    tool = repo.root.parent / "tools" / "fleet"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\necho "plan from $(git --git-dir=.git rev-parse "$3")"\n')
+    tool.chmod(0o755)
+    return run("gitlab", repo, host, path=str(tool.parent), user=IMAGE_USER, HOME="/", **more)
+
+
+@pytest.mark.timeout(240)
+def test_the_job_of_gitlab_runs_as_the_user_of_the_image_in_a_clone_of_root(foreign: Repo, host: Host) -> None:
+    base = git(foreign.root, "rev-parse", "origin/main")
+    done = as_image(foreign, host)
+    assert done.returncode == 0, done.stderr
+    assert f"plan from {base}" in done.stdout
+
+
+@pytest.mark.timeout(240)
+def test_a_base_that_cannot_be_fetched_is_said_in_the_note(foreign: Repo, host: Host) -> None:
+    assert as_image(foreign, host, CI_MERGE_REQUEST_TARGET_BRANCH_NAME="gone").returncode != 0
+    (body,) = host.plans()
+    assert "couldn't find remote ref" in body
+
+
+def test_the_job_of_github_runs_as_a_user_that_may_write_the_workspace() -> None:
+    """GitHub runs every step as the image's user, the checkout too, and the workspace is another's."""
+    user = re.search(r"^USER (\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert user is not None
+    assert int(user[1]) == IMAGE_USER
+    document = yaml.safe_load((ROOT / "docs" / "ci" / "github.yaml").read_text())
+    assert "--user 0" in document["jobs"]["plan"]["container"]["options"]
