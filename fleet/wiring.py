@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import structlog
+
 from fleet import __version__
 from fleet.core.ids import ClusterName
 from fleet.errors import UsageInvalid
@@ -39,6 +41,8 @@ from fleet.store.crypto import load_or_make_key
 from fleet.store.sql import open_state
 from fleet.telemetry import Traces
 from fleet.values import dataclass
+
+log = structlog.get_logger("hub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
             key,
             environment=environment,
             workers=settings.render_workers,
+            warn=_warn_of_builds,
         )
     except BaseException:
         await state.close()
@@ -134,6 +139,10 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
         webhook_secret=secret,
         limits=limits or WorkerLimits(),
     )
+
+
+def _warn_of_builds(could: str) -> None:
+    log.warning("builds are not shut in by the kernel", could=could, next_step="fleet doctor")
 
 
 def measure_of(settings: Settings, stored: Stored) -> HttpMeasure:

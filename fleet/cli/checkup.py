@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from statistics import median
 
+from fleet.render.measures import lacking
 from fleet.values import dataclass
 
 _MIB = 1 << 20
@@ -54,6 +55,18 @@ def judge_descriptors(limit: int, clusters: int) -> Check:
         Level.WARN,
         f"open files: {limit} allowed, {clusters} clusters may need {need}",
         f"raise the limit for the hub: ulimit -n {need}, or LimitNOFILE={need} in its unit",
+    )
+
+
+def judge_builds(measures: Sequence[str]) -> Check:
+    """What shuts builds in on this machine, as a render worker says it."""
+    could = lacking(measures)
+    if not could:
+        return Check(Level.OK, f"builds are shut in: {', '.join(measures)}")
+    return Check(
+        Level.WARN,
+        f"builds could {could}: this system does not let a process give it up",
+        "run the hub on Linux 5.13 or newer with seccomp and Landlock; see Builds in docs/operating.md",
     )
 
 

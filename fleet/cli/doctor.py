@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from fleet.cli.checkup import Check, Level, judge_descriptors, judge_disk
+from fleet.cli.checkup import Check, Level, judge_builds, judge_descriptors, judge_disk
 from fleet.cli.client import data_folder
 from fleet.cli.output import clean_line
 from fleet.errors import FleetError, HubUnreachable
@@ -39,6 +39,7 @@ def _checks(root: Path, folder: Path, ask_clusters: bool) -> Iterator[Check]:
     yield _python()
     yield _git()
     yield asyncio.run(_renderer())
+    yield asyncio.run(_builds())
     yield _hub()
     yield from _data_directory(folder, ask_clusters)
     yield _repo(root)
@@ -68,6 +69,21 @@ async def _renderer() -> Check:
         return _of(error)
     charts = f", charts by {helm.name} at {helm.path}" if helm else ""
     return Check(Level.OK, f"renderer {tool.name} at {tool.path}{charts}")
+
+
+async def _builds() -> Check:
+    from fleet.render.scratch import make_scratch
+    from fleet.render.workers import WorkerPool
+
+    scratch = make_scratch(None)
+    pool = WorkerPool(b"", scratch, (), 1)
+    try:
+        return judge_builds(await pool.measured())
+    except FleetError as error:
+        return _of(error)
+    finally:
+        await pool.close()
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _hub() -> Check:

@@ -1,8 +1,8 @@
 """What a render worker gives up before its first build, for itself and all its children (R27).
 
 Each measure is taken where the kernel allows it without privileges, and left out where not: the closure, the empty
-environment and the limits hold without them. Linux only: no network (a network namespace of its own), and sight of
-its own directory, the tool and Python alone (Landlock).
+environment and the limits hold without them. Linux only: a network namespace of its own, sight of its own directory,
+the tool and Python alone (Landlock), and no call that reaches other machines or processes (seccomp).
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import struct
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+from fleet.render.measures import NO_SOCKETS, OWN_FILES, OWN_NETWORK
+from fleet.render.seccomp import give_up_calls
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_NO_NEW_PRIVS = 38
@@ -32,16 +35,25 @@ def confine(*, scratch: Path, readable: Iterable[str]) -> list[str]:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_FSIZE, _FILE_BYTES)
     _lower(resource.RLIMIT_NOFILE, 4096)
-    taken = ["rlimits"]
     if not sys.platform.startswith("linux"):
-        return taken
+        return []
+    taken: list[str] = []
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0:
-        taken.append("no network")
+    if _own_network(libc):
+        taken.append(OWN_NETWORK)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        return taken
     python = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2] / "fleet"), *_SYSTEM)
     if _landlock(libc, str(scratch), (*readable, *python)):
-        taken.append("own files only")
+        taken.append(OWN_FILES)
+    if give_up_calls(libc, os.uname().machine):
+        taken.append(NO_SOCKETS)
     return taken
+
+
+def _own_network(libc: ctypes.CDLL) -> bool:
+    """A network that leads nowhere; an unprivileged process needs a user namespace for it, which may be forbidden."""
+    return libc.unshare(_CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0
 
 
 def _lower(what: int, limit: int) -> None:
@@ -61,8 +73,6 @@ def _landlock(libc: ctypes.CDLL, scratch: str, readable: Iterable[str]) -> bool:
         _allow(libc, ruleset, os.devnull, _READ_FILE | _WRITE_FILE)
         for path in readable:
             _allow(libc, ruleset, path, _READ)
-        if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-            return False
         return libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0
     finally:
         os.close(ruleset)

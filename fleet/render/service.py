@@ -57,17 +57,19 @@ class Renderer:
         helm: Helm | None = None,
         needs_values: bool = True,
         sample_share: float = SAMPLE_SHARE,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         """needs_values: False where nobody will ask for values of Secrets, so that a bundle is whole without them.
 
-        sample_share: of the builds with the slim schema are made twice and compared.
+        sample_share: of the builds with the slim schema are made twice and compared. warn: told once what builds could
+        do, where this system does not shut them in.
         """
         self._tool, self._helm = tool, helm
         self._scratch = make_scratch(scratch)
         self._own_scratch = scratch is None
         programs = (tool.path, helm.path) if helm else (tool.path,)
         readable = (*programs, *(os.path.realpath(path) for path in programs))
-        self._pool = WorkerPool(key, self._scratch, readable, workers)
+        self._pool = WorkerPool(key, self._scratch, readable, workers, warn)
         # Seals differ under another key, so that results kept under one must not answer under another.
         self._key_id = digest_of_bytes(b"render key " + key).encode()
         self._reader: Reader | None = None
@@ -83,10 +85,9 @@ class Renderer:
         """The binary that builds."""
         return self._tool
 
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """What the workers gave up (network, foreign files); empty before the first one started."""
-        return self._pool.measures
+    async def measured(self) -> tuple[str, ...]:
+        """What shuts builds in here (measures.py), as a worker says it; raises RenderInterrupted."""
+        return await self._pool.measured()
 
     async def render(self, snapshot: Snapshot, request: RenderRequest, *, remember: bool = True) -> Bundle:
         """See fleet.ports.render.Renderer."""
@@ -221,12 +222,13 @@ async def open_renderer(
     needs_values: bool = True,
     sample_share: float = SAMPLE_SHARE,
     remember_tool: bool = False,
+    warn: Callable[[str], None] | None = None,
 ) -> Renderer:
     """A Renderer with the tool of this machine; raises RendererMissing.
 
     key: the installation key, for seals. scratch: a directory of this process alone for the files of builds; better
     left out, so that they lie in memory where the system allows it. remember_tool: ask a binary that did not change
-    since (its inode, size and times) for its version once, and keep the answer in the cache.
+    since (its inode, size and times) for its version once, and keep the answer in the cache. warn: see Renderer.
     """
     tool, helm = await find_tool(environment, cache if remember_tool else None), await find_helm(environment)
     await asyncio.to_thread(sweep, scratch)
@@ -241,4 +243,5 @@ async def open_renderer(
         helm=helm,
         needs_values=needs_values,
         sample_share=sample_share,
+        warn=warn,
     )

@@ -16,6 +16,7 @@ import orjson
 from fleet.core.documents import items_at, parse_document
 from fleet.errors import FleetError, RenderInterrupted, RenderTimeout
 from fleet.render.jobs import Answer, answer_of, frame, lengths_of, lengths_size
+from fleet.render.measures import lacking
 from fleet.values import dataclass, field
 
 _START_SECONDS = 30.0
@@ -42,7 +43,8 @@ class WorkerPool:
     scratch: Path
     readable: tuple[str, ...]
     size: int
-    measures: tuple[str, ...] = ()  # what the workers gave up, for `fleet doctor`
+    warn: Callable[[str], None] | None = None  # told once what builds could do where the kernel does not shut them in
+    measures: tuple[str, ...] | None = None  # what the workers gave up; not known before the first one started
     _idle: list[_Process] = field(default_factory=list[_Process])
     _all: set[_Process] = field(default_factory=set[_Process])
     _turn: asyncio.Semaphore = field(init=False)
@@ -57,6 +59,13 @@ class WorkerPool:
         if self._ahead is None and not self._all:
             self._ahead = asyncio.create_task(self._start(), name="render worker ahead")
             await asyncio.sleep(0)  # until the process runs, which needs nothing of this one to load
+
+    async def measured(self) -> tuple[str, ...]:
+        """What the workers gave up; starts one where none ran yet. Raises RenderInterrupted."""
+        await self.start_ahead()
+        if self.measures is None and self._ahead is not None:
+            await asyncio.shield(self._ahead)
+        return self.measures or ()
 
     async def run(self, read: Callable[[], Awaitable[Sequence[bytes]]], seconds: float) -> Answer:
         """Have a job done; raises the FleetError that it ends in. A worker that vanishes is replaced once.
@@ -137,7 +146,9 @@ class WorkerPool:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
             await self._end(worker)
             raise RenderInterrupted("no render worker can be started", why=type(error).__name__) from error
-        self.measures = tuple(str(name) for name in items_at(said, "measures"))
+        is_first, self.measures = self.measures is None, tuple(str(name) for name in items_at(said, "measures"))
+        if is_first and self.warn is not None and (could := lacking(self.measures)):
+            self.warn(could)
         return worker
 
     async def _end(self, worker: _Process) -> None:

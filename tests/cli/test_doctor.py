@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from testbed.controlplane import ControlPlane
 
-from fleet.cli.checkup import Check, Level, judge_clocks, judge_descriptors, judge_disk, judge_end
+from fleet.cli.checkup import Check, Level, judge_builds, judge_clocks, judge_descriptors, judge_disk, judge_end
 from fleet.cli.doctor import doctor, size_of
 from fleet.cli.doctor_clusters import check_clusters
 from fleet.store.crypto import load_or_make_key
@@ -54,6 +54,12 @@ class TestJudging:
     def test_a_disk_is_short_before_it_is_full(self, free: int, level: Level) -> None:
         check = judge_disk(Path("/data"), free, 10 * GIB, {"cache": GIB, "mirror": 0})
         assert (check.level, "cache 1.0 GiB" in check.what, "mirror" in check.what) == (level, True, False)
+
+    def test_what_does_not_shut_builds_in_is_a_warning(self) -> None:
+        assert judge_builds(("own files only", "no sockets")).level is Level.OK
+        check = judge_builds(("own files only",))
+        assert (check.level, "builds could reach the network" in check.what) == (Level.WARN, True)
+        assert "docs/operating.md" in check.next_step
 
     @pytest.mark.parametrize(
         ("days", "level"), [(-1.0, Level.MISS), (0.0, Level.MISS), (13.9, Level.WARN), (14.1, Level.OK)]
@@ -198,6 +204,7 @@ class TestMachine:
         code, text = self.run(tmp_path / "data", tmp_path)
         assert code == 0, text
         assert "no hub has run here yet" in text
+        assert "ok    builds are shut in: own network, own files only, no sockets" in text
 
     def test_a_state_with_its_key_is_well_and_its_credentials_are_read(self, tmp_path: Path) -> None:
         self.make(tmp_path / "data")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import socket
 import subprocess
 import sys
 import time
@@ -13,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from render.world import SMALL, commit
+from render.world import SETTINGS, SMALL, commit, script_tool
 
-from fleet.core.ids import Digest
 from fleet.errors import (
     DocumentInvalid,
     PathEscapes,
@@ -28,11 +26,8 @@ from fleet.errors import (
 from fleet.ports.render import RenderRequest
 from fleet.render.limits import HubGone, RunLimits, run_limited
 from fleet.render.service import Renderer
-from fleet.render.tools import Tool
 
 MIB = 1024 * 1024
-_GIVING_UP_THE_NETWORK = (("unshare", "--net"), ("unshare", "--map-root-user", "--net"))
-SETTINGS = '"$2/settings.yaml"'  # in the directory that the tool is given
 
 
 def run(script: str, tmp_path: Path, parent_fd: int | None = None, **limits: float):
@@ -104,13 +99,6 @@ def test_the_build_ends_when_the_hub_is_gone(tmp_path: Path) -> None:
     with pytest.raises(HubGone):
         run("sleep 600", tmp_path, parent_fd=reader)
     os.close(reader)
-
-
-def script_tool(tmp_path: Path, body: str) -> Tool:
-    script = tmp_path / "kustomize"
-    script.write_text(f"#!/bin/sh\n{body}\n")
-    script.chmod(0o755)
-    return Tool(str(script), ("build",), "kustomize v5.9.9", "v5.9.9", Digest("1" * 64))
 
 
 async def test_a_hanging_build_is_a_timeout_and_the_next_one_works(
@@ -186,29 +174,6 @@ async def test_a_scratch_directory_that_is_gone_stops_one_build(make_renderer: C
     with pytest.raises(RenderInterrupted):
         await renderer.render(commit(other), RenderRequest("app"))
     assert len((await renderer.render(commit(other), RenderRequest("app"))).objects) == 1
-
-
-async def test_a_build_cannot_see_foreign_files(make_renderer: Callable[..., Renderer], tmp_path: Path) -> None:
-    secret = tmp_path / "hub-secret"
-    secret.write_text("hunter2")
-    look = f"/bin/cat {secret} >/dev/null 2>&1 && echo 'read foreign file' >&2 && exit 1\n/bin/cat {SETTINGS}"
-    renderer = make_renderer(used=script_tool(tmp_path, look))
-    bundle = await renderer.render(commit(SMALL), RenderRequest("app"))
-    if "own files only" not in renderer.measures:
-        pytest.skip("this kernel does not let a process give up files")
-    assert len(bundle.objects) == 1
-
-
-async def test_a_build_has_no_network(make_renderer: Callable[..., Renderer], tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        call = f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)"
-        reach = f'{sys.executable} -I -c "{call}" 2>/dev/null'
-        assert subprocess.run(["/bin/sh", "-c", reach], check=False).returncode == 0, "outside of a build it is reached"
-        look = f"{reach} && echo 'reached the network' >&2 && exit 1\n/bin/cat {SETTINGS}"
-        rendering = make_renderer(used=script_tool(tmp_path, look)).render(commit(SMALL), RenderRequest("app"))
-        if not any(subprocess.run([*line, "true"], check=False).returncode == 0 for line in _GIVING_UP_THE_NETWORK):
-            pytest.skip("this kernel does not let a process give up the network")
-        assert len((await rendering).objects) == 1
 
 
 async def test_an_input_beyond_its_limits_is_refused(make_renderer: Callable[..., Renderer]) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fleet.core.ids import Revision
+from fleet.core.ids import Digest, Revision
 from fleet.core.objects import Bundle
 from fleet.ports.render import RenderRequest
 from fleet.ports.source import TreeEntry
 from fleet.render.service import Renderer
+from fleet.render.tools import Tool
 
 
 def git_oid(content: bytes) -> str:
@@ -109,3 +110,12 @@ def bodies(bundle: Bundle) -> dict[str, Any]:
 
 
 SMALL = {"app/kustomization.yaml": "resources: [settings.yaml]\n", "app/settings.yaml": config_map(size="small")}
+SETTINGS = '"$2/settings.yaml"'  # its one file, in the directory that the tool is given
+
+
+def script_tool(tmp_path: Path, body: str) -> Tool:
+    """A shell script in the place of kustomize."""
+    script = tmp_path / "kustomize"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(0o755)
+    return Tool(str(script), ("build",), "kustomize v5.9.9", "v5.9.9", Digest("1" * 64))

@@ -15,6 +15,7 @@ _MIRROR = "source/test_mirror.py"
 _CONTRACT = "source/test_source_contract.py::TestPath"
 _REFUSALS = "render/test_refusals.py"
 _LIMITS = "render/test_limits.py"
+_CONFINE = "render/test_confine.py"
 _PARSE = "render/test_parse.py"
 _NO_URL = "test_everything_else_is_refused_with_a_remedy"
 _GOOD_URL = "test_https_and_ssh_are_taken_as_they_are"
@@ -152,12 +153,12 @@ CASES: dict[str, Case] = {
         "test_a_text_in_an_unknown_field_may_neither_lead_out_nor_be_an_address",
         "test_a_field_that_is_not_known_widens_the_closure_to_the_whole_commit"),
     "a build sees its own files": case_of(
-        gives("False"), _LIMITS, "test_a_build_cannot_see_foreign_files",
-        "test_a_process_that_ends_is_reported_whole"),
+        gives("False"), _CONFINE, "test_a_build_cannot_see_foreign_files", "test_a_build_starts_programs_and_threads"),
     "a build has no network": case_of(
-        never("libc.unshare(_CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0"), _LIMITS,
-        "test_a_build_has_no_network",
-        "test_a_process_that_ends_is_reported_whole"),
+        gives("False"), _CONFINE, "test_a_build_has_no_network", "test_a_build_starts_programs_and_threads"),
+    "a build makes no sockets": case_of(
+        gives("False"), _CONFINE, "test_a_build_makes_no_socket_of_any_kind",
+        "test_a_build_starts_programs_and_threads"),
     "a build ends in time": case_of(
         never("time.monotonic() > deadline"), _LIMITS, "test_a_process_that_hangs_is_ended_with_its_children",
         "test_a_process_that_ends_is_reported_whole"),
