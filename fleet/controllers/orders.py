@@ -130,8 +130,11 @@ class Orders:
             found = override_of(row, every, unit, fleet, self.board, self.view.passages, self.wall())
             if found.way is Way.REFUSED:
                 await end(self.state, row.id, "refused", found.why, self.wall())
-            # What waits for its step is released by the loop of rollouts, which rings when it did.
-            return SyncRequest(row.id, unit, override=True) if found.way is Way.SYNC else None
+            if found.way is not Way.SYNC:  # what waits for its step is released by the loop of rollouts, which rings
+                return None
+            # Named with it: a commit may be published before the next look at the orders withdraws this one.
+            bound = self.view.passages.overrides[row.id]
+            return SyncRequest(row.id, unit, override=True, bundle=bound.bundle)
         if self.board.books.waits(unit):
             link = self.view.waits.get(unit)
             chain = f"{link.state.value}: {link.reason}" if link is not None else "waits: for its step of the rollout"

@@ -119,6 +119,7 @@ GUARDS: tuple[Guard, ...] = (
         ("who came second writes nothing", "R23 R4", "standing:judge_leave", "OwnedByOther"),
         ("a parent hits the state that was judged", "R23 R4", "parent:_over", ""),
         ("a rival is not fought without end", "R17", "heal:Healer._count", "RivalManager"),
+        ("an override is for one result", "R17 R42", "standing:is_for", ""),
         ("what a team may not have is not new", "R29", "standing:judge_leave", "NotAllowedForTeam"),
         ("where a kind lives is asked at the write", "R29", "apply:Applier.refuse_forbidden", "NotAllowedForTeam"),
         ("what a team may not have it claims in vain", "R29 R16", "claims:_refs", ""),

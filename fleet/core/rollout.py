@@ -111,11 +111,15 @@ class UnitDesired:
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """`fleet sync` on a unit: one pass that also applies under manual sync; ends in the operation's result."""
+    """`fleet sync` on a unit: one pass that also applies under manual sync; ends in the operation's result.
+
+    override: it passes windows as well, never holds or identity, and is for one result alone: that of `bundle`.
+    """
 
     operation: str
     unit: UnitName
-    override: bool = False  # passes windows, never holds or identity
+    override: bool = False
+    bundle: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from fleet.core.status import WELL, Blocker, Health, OperationResult, Sync, Unit
 from fleet.ports.worker import JournalEntry, JournalState, UnitMemory
 from fleet.reconcile.memory import NOT_LISTED, LiveView, UnitState
 from fleet.reconcile.outbox import Outbox
-from fleet.reconcile.standing import bundle_of, judge_spared
+from fleet.reconcile.standing import bundle_of, is_for, judge_spared
 
 _ENDED_KEPT = 1000
 
@@ -107,11 +107,13 @@ class Orders:
         self._requests = wanted
 
     def request_of(self, name: UnitName) -> SyncRequest | None:
-        """The request that is open for a unit; of several, one that overrides."""
-        found = self._requests.get(name)
-        if not found:
-            return None
-        return next((request for request in found.values() if request.override), next(iter(found.values())))
+        """The request that is open for what a unit shall hold now; of several, one that overrides.
+
+        An override that was for an earlier result is ended by the hub.
+        """
+        unit, every = self.units.get(name), self._requests.get(name, {}).values()
+        found = [request for request in every if is_for(request, unit.desired if unit is not None else None)]
+        return next((request for request in found if request.override), next(iter(found), None))
 
     def end_all(self, name: UnitName, outcome: str, message: str) -> None:
         """End all open requests of a unit."""

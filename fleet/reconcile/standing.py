@@ -40,6 +40,11 @@ def bundle_of(desired: UnitDesired | None) -> Digest | None:
             return None
 
 
+def is_for(request: SyncRequest, desired: UnitDesired | None) -> bool:
+    """Whether a request is for what is ordered now: an override is for the one result that it was asked for (R42)."""
+    return not request.override or (request.bundle is not None and request.bundle == bundle_of(desired))
+
+
 def spared_by(desired: UnitDesired | None) -> str:
     """What keeps an object that its unit dropped, and that is never to be deleted."""
     by_policy = desired is not None and not desired.policy.sync.prune
@@ -121,6 +126,7 @@ def judge_leave(
     if desired is None or mode is Mode.OBSERVE:
         return Leave(apply=False, heal=False, prune=False, stopped=True)
     policy, unit = desired.policy, str(desired.unit)
+    request = request if request is not None and is_for(request, desired) else None
     stops: list[Blocker] = []  # no write at all
     waits: list[Blocker] = []  # nothing new
     if not confirmed:

@@ -7,8 +7,9 @@ from controllers.rig import Brain
 from controllers.test_rollouts import STEPS, clusters, order, result, rollouts_of, settle, told, web
 
 from fleet.controllers.rollouts import Rollouts
-from fleet.core.ids import UnitName
+from fleet.core.ids import ClusterName, UnitName
 from fleet.core.overrides import OVERRIDE_SECONDS
+from fleet.core.rollout import SyncRequest
 from fleet.ports.state import OperationRow
 
 SOAKS = STEPS.replace("[dev]}", "[dev], soak: 9h}")
@@ -132,3 +133,32 @@ async def test_what_nobody_approved_within_a_day_is_over_and_a_restart_forgets_n
     row = await brain.state.operation("op-1")
     assert row is not None
     assert (row.outcome, "within 24 h" in row.message) == ("refused", True)
+
+
+CLOSED = "{windows: [{kind: deny, schedule: '* * * * *', duration: 2m, timeZone: UTC}]}"
+
+
+async def test_a_cluster_is_told_which_result_an_override_is_for_before_a_newer_one_reaches_it(brain: Brain) -> None:
+    """A commit is published amid its fetch, and the override is withdrawn by the next look at the orders."""
+    made = rollouts_of(brain)
+    at_once = {path: text.replace(SOAKS, "[]") for path, text in fleet_file(1).items()}
+    await brain.commit({**at_once, **clusters(), **web("1", sync=CLOSED)})
+    await settle(brain, made)
+    await ask(brain)
+    await made.look()  # it is bound to what its cluster is told
+    await approve(brain)
+    await brain.orders.look()
+    asked_for = result(brain)
+    (request,) = requests_to(brain, "prod-1")
+    assert (request.override, request.bundle, told(brain, "prod-1")) == (True, asked_for, asked_for)
+    brain.repo.commit(web("2", sync=CLOSED))
+    await brain.commits.fetch_once()
+    (request,) = requests_to(brain, "prod-1")
+    assert request.bundle == asked_for != told(brain, "prod-1") == result(brain)
+    outcome, message = await go_on(brain, made, "prod-1")
+    assert (outcome, "is the newest now; ask anew" in message) == ("refused", True)
+
+
+def requests_to(brain: Brain, cluster: str) -> tuple[SyncRequest, ...]:
+    desired = brain.board.publisher.slot(ClusterName(cluster)).desired
+    return desired.requests if desired is not None else ()

@@ -389,7 +389,9 @@ async def test_a_closed_window_is_passed_by_override_alone(
     client = api_server.client()
     closed = SyncPolicy(validate=Validate.SCHEMA, windows=(Window(WindowKind.DENY, "* * * * *", 120, "Europe/Berlin"),))
     unit = hub.want("web", [config_map("a", shop)], sync=closed, send=False)
-    hub.send_desired(requests=[SyncRequest("op", unit, override=override)])
+    hub.send_desired(
+        requests=[SyncRequest("op", unit, override=override, bundle=hub.bundle_of([config_map("a", shop)]).digest)]
+    )
     async with hub.worker():
         await hub.until(lambda: hub.results, "ended")
         assert hub.results[0].outcome == ("done" if override else "refused")

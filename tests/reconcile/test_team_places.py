@@ -154,7 +154,8 @@ async def test_a_persons_sync_passes_no_limit_of_a_team(hub: Hub, client: Rest, 
     unit = hub.want("web", [rule(group, shop)], team=team(shop), sync=manual)
     async with hub.worker():
         await hub.until(lambda: is_refused(hub, unit), "refused")
-        hub.send_desired(requests=[SyncRequest("op", unit, override=True)])
+        asked = hub.bundle_of([rule(group, shop)]).digest
+        hub.send_desired(requests=[SyncRequest("op", unit, override=True, bundle=asked)])
         result = await hub.until(lambda: hub.results and hub.results[-1], "ended")
         assert (result.outcome, "NotAllowedForTeam" in result.message) == ("refused", True)
     assert not client.exists(f"/apis/{group}/v1/rules/allow-all")

@@ -264,6 +264,9 @@ CASES: dict[str, Case] = {
     "a suspended unit is not written to": case_of(
         swap("suspended_by(desired, since)", "[]"), _GUARDS, "test_suspended_writes_nothing_and_resumes",
         "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+    "an override is for one result": case_of(
+        gives("True"), "reconcile/test_overrides.py", "test_an_override_carries_no_other_result_than_its_own",
+        "test_an_override_passes_the_window_with_its_own_result"),
     "a parent that is left is known still": case_of(
         always("left is None"), _OLDER,
         "test_a_parent_that_a_finalizer_keeps_is_waited_for_and_is_no_loss",
