@@ -1,7 +1,8 @@
 """Reads the gates of rollouts beside the loop that judges them: each reading is a task with a deadline.
 
-Nothing here decides. A reading lies ready until the loop folds it in, and rings its bell; one that nobody waits for
-any more is cancelled.
+At most READS_AT_ONCE servers are asked at once, however many gates are due in one turn; each has its whole time from
+when its turn comes. Nothing here decides. A reading lies ready until the loop folds it in, and rings its bell; one that
+nobody waits for any more is cancelled.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fleet.ports.state import Bells
 log = structlog.get_logger("gates")
 _Key = tuple[Revision, OverlayName, str]  # commit, overlay, STEP/GATE
 _END_SECONDS = 2.0
+READS_AT_ONCE = 16  # over HTTP: 300 that begin in one turn of the loop hold up one another, and all else
 
 
 def _is_settled(state: GateState, found: Reading) -> bool:
@@ -43,6 +45,7 @@ class Gates:
         self._found: dict[_Key, Reading] = {}
         self._left: dict[_Key, tuple[Ask, Reading]] = {}  # Jobs that ended, until their reading is durable
         self._ending: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(READS_AT_ONCE)
 
     def readings(self, commit: Revision, overlay: OverlayName) -> Mapping[str, Reading]:
         """What was read last, by STEP/GATE."""
@@ -73,17 +76,22 @@ class Gates:
                 self._running[key] = (ask, task)
 
     async def _read(self, key: _Key, ask: Ask) -> None:
-        check = ask.gate.check
+        check, asked_at = ask.gate.check, ask.asked_at
         try:
             if isinstance(check, JobCheck):
                 found = await self._jobs.read(ask)
             else:
-                found = await self._measure.read(check, ask.seconds)
+                clock = asyncio.get_running_loop().time
+                began = clock() if self._slots.locked() else None
+                async with self._slots:
+                    if began is not None:  # else a window would count time before it was read at all
+                        asked_at += clock() - began
+                    found = await self._measure.read(check, ask.seconds)
         except Exception as error:  # the edge of a loop: a bug in one reading is no reading, and stops nobody else
             log.exception("a gate could not be read", gate=ask.gate.name, overlay=ask.overlay)
             found = Read(Word.NONE, f"{type(error).__name__} while it was read")
         self._running.pop(key, None)
-        self._found[key] = reading = Reading(found.word, found.text, self._wall(), ask.asked_at)
+        self._found[key] = reading = Reading(found.word, found.text, self._wall(), asked_at)
         if isinstance(check, JobCheck) and found.word is not Word.NONE:
             self._left[key] = ask, reading
         self._bells.rollouts.set()

@@ -28,6 +28,7 @@ from fleet.values import dataclass
 ANSWER_LIMIT_BYTES = 1 << 20
 _CONNECT_SECONDS = 5.0
 _LONGEST_HEADER = 16 << 10
+_CONTEXTS_KEPT = 64  # of authorities that credentials name; they change with these
 
 
 class _NoAnswer(Exception):
@@ -54,6 +55,8 @@ class HttpMeasure:
     def __init__(self, *, secure: Guard, plain: Guard, credentials: GateCredentials) -> None:
         self._guards = {"https": secure, "http": plain}
         self._credentials = credentials
+        self._trusted: dict[bytes, ssl.SSLContext] = {}  # by the authority that it trusts, b"" for the system's
+        self._making = asyncio.Lock()
 
     async def read(self, check: PrometheusCheck | HttpCheck, seconds: float) -> Read:
         """One reading; see `fleet.ports.gates.Measure`."""
@@ -89,7 +92,11 @@ class HttpMeasure:
                 raise _NoAnswer(f"credential {check.credential} is made for {secret.origin} alone, and not shown to it")
             headers["Authorization"] = secret.authorization
         connector = aiohttp.TCPConnector(
-            resolver=guard.resolver, use_dns_cache=False, limit=1, force_close=True, ssl=_trust(secret)
+            resolver=guard.resolver,
+            use_dns_cache=False,
+            limit=1,
+            force_close=True,
+            ssl=True if parts.scheme == "http" else await self._trust(secret.ca if secret is not None else b""),
         )
         async with (
             aiohttp.ClientSession(
@@ -109,6 +116,16 @@ class HttpMeasure:
                 raise _NoAnswer("its answer is packed, which was not asked for")
             is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
             return response.status, await _body(response), is_chunked or response.content_length is not None
+
+    async def _trust(self, ca: bytes) -> ssl.SSLContext:
+        """What verifies a server, made once: to read the authorities of a system takes 20 ms of a processor."""
+        async with self._making:
+            if ca not in self._trusted:
+                made = await asyncio.to_thread(_context, ca)
+                if len(self._trusted) >= _CONTEXTS_KEPT:
+                    del self._trusted[next(iter(self._trusted))]
+                self._trusted[ca] = made
+            return self._trusted[ca]
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
@@ -132,10 +149,8 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _trust(secret: Secret | None) -> ssl.SSLContext:
-    if secret is None or not secret.ca:
-        return ssl.create_default_context()
-    return ssl.create_default_context(cadata=secret.ca.decode("ascii"))
+def _context(ca: bytes) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=ca.decode("ascii")) if ca else ssl.create_default_context()
 
 
 def _words(error: Exception) -> str:

@@ -9,8 +9,8 @@ import pytest
 from controllers.rig import Brain
 from controllers.test_rollouts import clusters, fleet_file, web
 
-from fleet.controllers.gates import Gates
-from fleet.core.fleet import Gate, JobCheck, Origin
+from fleet.controllers.gates import READS_AT_ONCE, Gates
+from fleet.core.fleet import Gate, HttpCheck, JobCheck, Origin
 from fleet.core.gates import Ask, GateState, Read, Reading, Verdict, Word, opened
 from fleet.core.ids import ClusterName, Identity, OverlayName, Revision, UnitName
 from fleet.core.neighbours import Neighbour, neighbour_error
@@ -134,3 +134,51 @@ async def test_no_job_goes_to_a_cluster_on_which_another_installation_was_first(
     text = (await jobs.read(ASK)).text
     assert ("is another installation's, and gets no Job" in text) is is_elder, text
     assert ("not reached by its worker" in text) is not is_elder, "here nothing but the lease is missing"
+
+
+class Busy:
+    """A fake `Measure` that answers when it is let, and counts who asks it at once."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.seconds: list[float] = []
+        self.lets = asyncio.Semaphore(0)
+
+    async def read(self, check: HttpCheck, seconds: float) -> Read:
+        self.seconds.append(seconds)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await self.lets.acquire()
+        finally:
+            self.now -= 1
+        return Read(Word.GOOD, "ok")
+
+
+def many(count: int) -> tuple[list[Ask], Passages]:
+    gates = [Gate(f"g{number}", HttpCheck("https://a.example"), GATE.origin) for number in range(count)]
+    row = Row({ClusterName("dev-1"): "d"}, gates={f"dev/{gate.name}": opened(gate, 1.0) for gate in gates})
+    return [replace(ASK, gate=gate, seconds=10.0) for gate in gates], Passages((Passage(COMMIT, 0.0, {WEB: row}),))
+
+
+async def test_however_many_gates_are_due_at_once_a_few_are_read_at_a_time_each_with_its_whole_time() -> None:
+    measure, (asks, waits) = Busy(), many(100)
+    gates = Gates(measure=measure, jobs=None, bells=Bells(), wall=lambda: 1.0)  # type: ignore[arg-type]
+    gates.take(asks, waits)
+    await settle()
+    assert measure.now == measure.most == len(measure.seconds) == READS_AT_ONCE
+    gates.take([], Passages())  # those that wait for their turn are asked no more
+    await settle()
+    gates.take(asks[:1], waits)
+    await settle()
+    assert (measure.now, len(measure.seconds)) == (1, READS_AT_ONCE + 1)
+    gates.take(asks, waits)
+    for _ in asks:
+        measure.lets.release()
+    await settle()
+    found = gates.readings(COMMIT, WEB)
+    assert {reading.word for reading in found.values()} == {Word.GOOD}
+    assert (len(found), measure.most, set(measure.seconds)) == (len(asks), READS_AT_ONCE, {10.0})
+    first, late = found["dev/g0"], found[f"dev/g{len(asks) - 1}"]
+    assert first.asked_at == ASK.asked_at < late.asked_at, "a window counts from what was read"
+    await gates.close()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -135,6 +137,38 @@ async def test_an_untrusted_certificate_is_no_reading_and_its_authority_makes_it
         pem = authority.cert_pem.bytes().decode().replace("\n", "\n  ")
         (tmp_path / "prom.gate").write_text(f"url: {server.url}\ntoken: s3cret\nca: |\n  {pem}\n")
         assert await read(server, directory=tmp_path, credential="prom") == Read(Word.GOOD, "0")
+
+
+async def test_what_verifies_servers_is_made_once_for_each_authority_and_never_on_the_loop(
+    tmp_path: Path, server: BadServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    real, authority, context = (
+        ssl.create_default_context,
+        trustme.CA(),
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+    )
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def counted(*arguments: Any, **named: Any) -> ssl.SSLContext:
+        made.append(threading.get_ident())
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    measure = measure_of(tmp_path)
+    server.say("ok")
+    assert (await measure.read(HttpCheck(server.url), 5.0)).word is Word.GOOD
+    assert made == []
+    async with bad_server(ssl=context) as secure:
+        secure.say("ok")
+        pem = authority.cert_pem.bytes().decode().replace("\n", "\n  ")
+        (tmp_path / "own.gate").write_text(f"url: {secure.url}\ntoken: s3cret\nca: |\n  {pem}\n")
+        own, plain = HttpCheck(secure.url, credential="own"), HttpCheck(secure.url)
+        found = await asyncio.gather(*(measure.read(check, 5.0) for check in [own, plain] * 10))
+    assert {each.word for each in found[::2]} == {Word.GOOD}
+    assert {each.word for each in found[1::2]} == {Word.NONE}, "what trusts one server is no trust in another"
+    assert len(made) == 2
+    assert threading.get_ident() not in made
 
 
 async def test_a_credential_is_shown_to_its_own_server_alone(tmp_path: Path, server: BadServer) -> None:
