@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -18,6 +18,7 @@ _FROM = datetime(2024, 1, 1, tzinfo=UTC).timestamp()  # of a leap year: whether 
 _REACH_DAYS = 400
 _FAR_SECONDS = 50 * 366 * 86_400.0  # what lies beyond is never; a calendar ends somewhere
 _LOOKS = 10_000  # boundaries in that time: more than one an hour
+_GOES_BACK_SECONDS = 7200.0
 _REPEATED = 8  # starts that a clock change may give once more
 
 
@@ -129,9 +130,17 @@ def _end_of_active(window: Window, at: float) -> float | None:
 
 def _last_start(window: Window, at: float) -> float | None:
     """The latest start up to this time, itself included."""
-    after = datetime.fromtimestamp(int(at) + 1, UTC).astimezone(ZoneInfo(window.time_zone))
-    last = next(CronSim(window.schedule, after, reverse=True), None)
-    return last.timestamp() if last is not None else None
+    zone = ZoneInfo(window.time_zone)
+    after = datetime.fromtimestamp(int(at) + 1, UTC).astimezone(zone)
+    found = next(CronSim(window.schedule, after, reverse=True), None)
+    last = found.timestamp() if found is not None else None
+    if not after.fold:
+        return last
+    # In the hour that comes twice, the second time: what began later in it, the first time, lies behind, and is read
+    # as ahead by the words of the clock. No zone goes back by more than two hours.
+    early = datetime.fromtimestamp(at - _GOES_BACK_SECONDS, UTC).astimezone(zone)
+    begun = takewhile(lambda start: start <= at, (start.timestamp() for start in CronSim(window.schedule, early)))
+    return max([*begun, *([last] if last is not None else [])], default=None)
 
 
 def _next_start(window: Window, at: float) -> float | None:

@@ -69,6 +69,27 @@ def test_a_clock_change_inside_a_window_leaves_its_true_length() -> None:
     assert judge_windows(night, start) == Open(start + 4 * HOUR)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "zone", "start", "again"),
+    [
+        ("30 1 * * *", "America/New_York", "2025-11-02T05:30:00Z", "2025-11-02T06:00:00Z"),
+        ("30 2 * * *", BERLIN, "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z"),
+        ("45 1 * * *", "Australia/Lord_Howe", "2026-04-04T14:45:00Z", "2026-04-04T15:00:00Z"),  # half an hour
+        ("30 1 * * *", "Antarctica/Troll", "2026-10-24T23:30:00Z", "2026-10-25T01:00:00Z"),  # two hours
+    ],
+)
+def test_a_window_that_starts_in_the_hour_that_comes_twice_is_whole(
+    schedule: str, zone: str, start: str, again: str
+) -> None:
+    """again: when the clock goes back, to before the window's start by its words."""
+    denied, end = (deny(schedule, 4, zone),), at(start) + 4 * HOUR
+    for now in (at(start), at(again) - 1, at(again), at(again) + 29 * 60, end - 1):
+        verdict = judge_windows(denied, now)
+        assert (type(verdict), verdict.until) == (Closed, end), now
+    assert isinstance(judge_windows(denied, at(start) - 1), Open)
+    assert isinstance(judge_windows(denied, end), Open)
+
+
 def test_a_start_that_the_clock_skips_happens_after_the_gap() -> None:
     # On 29 March 2026 there is no 02:30 in Berlin.
     night = (allow("30 2 * * *", 1, BERLIN),)
@@ -141,11 +162,13 @@ def test_a_window_that_cannot_be_read_closes_and_says_why(window: Window, why: s
 
 @given(
     minutes=integers(0, 60 * 24 * 400),
-    schedule=sampled_from(["0 * * * *", "30 2 * * *", "15 1 * * 0", "0 0 1 * *", "*/20 3 * * *"]),
+    schedule=sampled_from(["0 * * * *", "30 1 * * *", "30 2 * * *", "15 1 * * 0", "0 0 1 * *", "*/20 3 * * *"]),
     length=integers(60, 40 * HOUR),
     zone=sampled_from(["UTC", BERLIN, "America/New_York", "Australia/Lord_Howe"]),
 )
 @example(minutes=0, schedule="0 * * * *", length=60, zone="UTC")
+@example(minutes=297 * 1440 + 70, schedule="30 2 * * *", length=4 * HOUR, zone=BERLIN)  # 02:10, the second time
+@example(minutes=304 * 1440 + 370, schedule="30 1 * * *", length=4 * HOUR, zone="America/New_York")
 def test_a_window_is_active_exactly_where_one_of_its_starts_lies_within_its_length(
     minutes: int, schedule: str, length: int, zone: str
 ) -> None:
