@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,140 @@ def test_copies_that_went_apart_are_without_explanation(tmp_path: Path) -> None:
     assert code == 1
     assert "web on 7 clusters: 2 different results" in text
     assert "  without explanation\n    ~ Service shop/api  spec.ports[port=80].name removed" in text
+
+
+def own_copies(of_cluster: Mapping[str, Sequence[Mapping[str, object]]], **spec: object) -> dict[str, str]:
+    """Clusters c1 to c5, of which some have a directory of their own with these documents beside `web` of the base."""
+    found = {path: text for path, text in files().items() if not path.startswith(("clusters/", "overlays/web/"))}
+    found["overlays/web/overlay.yaml"] = overlay({"all": True}, **spec)
+    base = [deployment("web", "reg.example/web:1", replicas=3)]
+    for number in range(1, 6):
+        name = f"c{number}"
+        documents = [*of_cluster[name], *([] if any(one["kind"] == "Deployment" for one in of_cluster[name]) else base)]
+        found[f"clusters/{name}.yaml"] = cluster(
+            name, "prod", variables={"domain": f"{name}.example", "tier": f"t{name}"}
+        )
+        found[f"overlays/web/{name}/kustomization.yaml"] = KUSTOMIZATION + "namespace: shop\nresources: [all.yaml]\n"
+        found[f"overlays/web/{name}/all.yaml"] = stream(documents)
+    return found
+
+
+def results(root: Path) -> list[list[str]]:
+    _, found = ask(root)
+    return [variant["clusters"] for variant in found["variants"]]
+
+
+def scaled(count: int) -> dict[str, object]:
+    return deployment("web", "reg.example/web:1", replicas=count)
+
+
+def held(**data: str) -> dict[str, object]:
+    return named("ConfigMap", "v1", "where", data=data)
+
+
+def key(value: str) -> dict[str, object]:
+    return named("Secret", "v1", "key", stringData={"password": value})
+
+
+SAME: dict[str, list[dict[str, object]]] = {name: [] for name in ("c1", "c2", "c3")}
+APART, TOGETHER = [["c1", "c2", "c3"], ["c4"], ["c5"]], [["c1", "c2", "c3"], ["c4", "c5"]]
+
+
+@pytest.mark.parametrize(
+    ("common", "four", "five", "expected"),
+    [
+        ([scaled(3)], scaled(5), scaled(70), APART),
+        ([], held(url="four"), held(url="five"), APART),
+        ([key("three")], key("four"), key("five"), APART),
+        ([scaled(3)], scaled(5), scaled(5), TOGETHER),
+        ([], held(url="other"), held(url="other"), TOGETHER),
+        ([key("three")], key("other"), key("other"), TOGETHER),
+    ],
+)
+def test_clusters_with_other_values_are_other_results_and_equal_copies_are_one(
+    tmp_path: Path,
+    common: list[dict[str, object]],
+    four: dict[str, object],
+    five: dict[str, object],
+    expected: list[list[str]],
+) -> None:
+    copies = {**dict.fromkeys(SAME, common), "c4": [four], "c5": [five]}
+    root = write(tmp_path, own_copies(copies))
+    assert results(root) == expected
+    if common == [scaled(3)]:
+        text = ask(root, output="table")[1]
+        assert ("spec.replicas 3 -> 70" in text) is (expected is APART)
+        assert "c4\n  without explanation\n    ~ Deployment shop/web  spec.replicas 3 -> 5\n" in text.replace(
+            " c5\n", "\n"
+        )
+
+
+def test_what_is_there_with_another_content_is_another_result_though_one_file_brings_it(tmp_path: Path) -> None:
+    shared = {
+        "overlays/web/more/kustomization.yaml": KUSTOMIZATION + "resources: [more.yaml]\n",
+        "overlays/web/more/more.yaml": stream([held(url="shared")]),
+    }
+    found = {**own_copies(dict.fromkeys(("c1", "c2", "c3", "c4", "c5"), ())), **shared}
+    for name in ("c4", "c5"):
+        path = f"overlays/web/{name}/kustomization.yaml"
+        found[path] = found[path].replace("[all.yaml]", "[all.yaml, ../more]")
+    assert results(write(tmp_path / "same", found)) == TOGETHER
+    patch = (
+        "patches:\n  - target: {kind: ConfigMap}\n    patch: |-\n      - {op: replace, path: /data/url, value: own}\n"
+    )
+    found["overlays/web/c5/kustomization.yaml"] += patch
+    assert results(write(tmp_path / "apart", found)) == APART
+
+
+@pytest.mark.parametrize(
+    "document", [held(url="https://${domain}/"), held(url="https://${domain}/${tier}"), key("at ${domain}")]
+)
+def test_what_differs_by_variables_alone_is_one_result(tmp_path: Path, document: dict[str, object]) -> None:
+    """No two clusters are alike, so that all others are compared with c1."""
+    copies = {f"c{number}": [document] for number in range(1, 6)}
+    assert results(write(tmp_path, own_copies(copies, substitute=True))) == [["c1"], ["c2", "c3", "c4", "c5"]]
+
+
+@pytest.mark.parametrize("document", [held(url="https://${domain}/${tier}"), key("at ${domain}"), held(url="same")])
+def test_what_is_there_with_other_values_of_variables_is_one_result(
+    tmp_path: Path, document: dict[str, object]
+) -> None:
+    changed = {
+        "overlays/web/overlay.yaml": overlay({"all": True}, substitute=True),
+        f"{PROD}/kustomization.yaml": KUSTOMIZATION + "namespace: shop\nresources: [../base, more.yaml]\n",
+        f"{PROD}/more.yaml": stream([document]),
+    }
+    for number in range(1, 6):
+        variables = {"domain": f"{number}.example", "tier": f"t{number}"}
+        changed[f"clusters/prod-{number}.yaml"] = cluster(f"prod-{number}", "prod", variables=variables)
+    dev, prod = sorted(results(write(tmp_path, {**files(), **changed})), key=len)
+    assert dev == ["dev-1", "dev-2"]
+    assert len(prod) == 5
+
+
+def test_a_field_that_comes_with_other_values_of_a_variable_is_one_result_that_says_so(tmp_path: Path) -> None:
+    def patched(base: str, value: str) -> str:
+        patch = f"      - {{op: add, path: /spec/externalName, value: '{value}'}}\n"
+        return f"{KUSTOMIZATION}resources: [{base}]\npatches:\n  - target: {{kind: Service}}\n    patch: |-\n{patch}"
+
+    changed = {
+        "overlays/web/overlay.yaml": overlay({"all": True}, substitute=True),
+        f"{PROD}/kustomization.yaml": patched("../base", "at.${domain}"),
+    }
+    for number in range(1, 6):
+        changed[f"clusters/prod-{number}.yaml"] = cluster(
+            f"prod-{number}", "prod", variables={"domain": f"{number}.example"}
+        )
+    code, text = ask(write(tmp_path / "alike", {**files(), **changed}), output="table")
+    assert code == 1
+    assert "2 different results" in text
+    line = "    ~ Service shop/web  spec.externalName added: at.1.example (differs by variable domain)"
+    assert line in text
+    changed["overlays/web/prod-4/kustomization.yaml"] = patched("../prod", "at.own")
+    _, text = ask(write(tmp_path / "apart", {**files(), **changed}), output="table")
+    assert "3 different results" in text
+    assert "spec.externalName added: at.own\n" in text.replace("   overlays/", "\n")
+    assert line in text, "the others are one result all the same"
 
 
 def test_a_unit_that_cannot_be_rendered_is_named_and_an_unknown_overlay_refused(tmp_path: Path) -> None:

@@ -178,12 +178,12 @@ def test_no_line_that_goes_is_told_as_one_that_comes(beginning: str, before: lis
     was, now = [beginning + line for line in before], beginning + after
     if now in was:
         return
-    texts = [{"text": "\n".join(["first", *lines, "last"])} for lines in (was, [now])]
-    lines = told(*texts, FOLDED)[1:]
+    old, new = ({"text": "\n".join(["first", *lines, "last"])} for lines in (was, [now]))
+    lines = told(old, new, FOLDED)[1:]
     assert max(map(len, lines)) <= FOLDED.line_length + len("  ")
     gone = {line[3:] for line in lines if line.startswith("  -")}
     assert gone.isdisjoint({line[3:] for line in lines if line.startswith("  +")})
-    assert told(*texts, WHOLE)[1:] == [*(f"  -{line}" for line in was), f"  +{now}"]
+    assert told(old, new, WHOLE)[1:] == [*(f"  -{line}" for line in was), f"  +{now}"]
 
 
 def test_no_width_tells_a_value_of_a_secret() -> None:
