@@ -29,6 +29,34 @@ _GRACE_SECONDS = 2.0
 _CHUNK = 1024 * 1024
 _LOOK_UP_SECONDS = 0.5
 
+# What git checks of each object that it gets, and what not: one commit that it refuses is in the way of all later ones,
+# of its own revert too, until the branch is rewritten. So only the form of objects counts, on which git and we rely. A
+# git that does not know one of these names says so and goes on.
+OBJECT_CHECKS = (
+    "fetch.fsckObjects=true",
+    "transfer.fsckObjects=true",
+    # Found in the history of honest repositories, and harmless.
+    "fetch.fsck.zeroPaddedFilemode=ignore",
+    "fetch.fsck.missingSpaceBeforeDate=ignore",
+    "fetch.fsck.badTimezone=ignore",
+    # Texts that nothing here reads, because nothing is ever checked out; too long a path is ours to refuse.
+    "fetch.fsck.nulInCommit=ignore",
+    "fetch.fsck.largePathname=ignore",
+    "fetch.fsck.gitattributesBlob=ignore",
+    "fetch.fsck.gitattributesLarge=ignore",
+    "fetch.fsck.gitattributesLineLength=ignore",
+    "fetch.fsck.gitattributesMissing=ignore",
+    "fetch.fsck.gitmodulesBlob=ignore",
+    "fetch.fsck.gitmodulesLarge=ignore",
+    "fetch.fsck.gitmodulesMissing=ignore",
+    "fetch.fsck.gitmodulesName=ignore",
+    "fetch.fsck.gitmodulesParse=ignore",
+    "fetch.fsck.gitmodulesPath=ignore",
+    "fetch.fsck.gitmodulesSymlink=ignore",
+    "fetch.fsck.gitmodulesUpdate=ignore",
+    "fetch.fsck.gitmodulesUrl=ignore",
+)
+
 # What no configuration file can change, because command-line configuration comes last.
 _SAFE_CONFIGURATION = (
     "protocol.allow=never",
@@ -43,12 +71,7 @@ _SAFE_CONFIGURATION = (
     "http.lowSpeedTime=30",
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
-    "fetch.fsckObjects=true",
-    "transfer.fsckObjects=true",
-    # Found in the history of honest repositories, and harmless.
-    "fetch.fsck.zeroPaddedFilemode=ignore",
-    "fetch.fsck.missingSpaceBeforeDate=ignore",
-    "fetch.fsck.badTimezone=ignore",
+    *OBJECT_CHECKS,
     "fetch.writeCommitGraph=false",
     "gc.auto=0",
     "maintenance.auto=false",

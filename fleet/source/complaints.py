@@ -15,7 +15,9 @@ from fleet.errors import (
 )
 
 SHALLOW = "because shallow roots are not allowed to be updated"
+_REFUSED_BY_CHECK = "fsck error"
 _LINE_LIMIT = 200
+_REFUSED_OBJECT = re.compile(r"^error: object (?P<object>[0-9a-f]{40,64}): (?P<check>[A-Za-z0-9]+): ", re.MULTILINE)
 _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 
 # In the order in which they are tried: phrase in git's (untranslated) words, error, why, next step.
@@ -109,10 +111,10 @@ _COMPLAINTS: tuple[tuple[str, type[SourceError], str, str], ...] = (
         "free space; the next fetch goes on by itself",
     ),
     (
-        "fsck error",
+        _REFUSED_BY_CHECK,
         GitHostRefused,
         "the Git host sent an object that git's own check refuses",
-        "look at the object with git fsck in a clone, and remove it from the history",
+        "find it in a clone by git log --all --find-object=ID, or git show ID, and rewrite the branch without it",
     ),
     (
         "dubious ownership",
@@ -154,6 +156,8 @@ def error_of_fetch(errors: str, *, where: str, branch: str, in_force: str) -> So
         )
     for phrase, error, why, next_step in _COMPLAINTS:
         if phrase in text:
+            if phrase == _REFUSED_BY_CHECK and (refused := _REFUSED_OBJECT.search(text)):
+                why = f"{why}: {refused['object']} ({refused['check']})"
             return error("the fleet repo could not be fetched", where=where, why=why, next_step=next_step)
     return FetchFailed(
         "the fleet repo could not be fetched",

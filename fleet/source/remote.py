@@ -13,6 +13,7 @@ from pathlib import Path
 from fleet.core.ids import Revision
 from fleet.errors import FetchFailed
 from fleet.ports.source import TreeEntry
+from fleet.source.command import OBJECT_CHECKS
 from fleet.source.complaints import last_words
 from fleet.source.snapshot import parse_tree
 from fleet.source.url import GitUrl, parse_url
@@ -23,10 +24,7 @@ _SAFE = (
     "protocol.allow=never",
     "submodule.recurse=false",
     "gc.auto=0",
-    "fetch.fsckObjects=true",  # no file of theirs may lie in a .git
-    "fetch.fsck.zeroPaddedFilemode=ignore",
-    "fetch.fsck.missingSpaceBeforeDate=ignore",
-    "fetch.fsck.badTimezone=ignore",
+    *OBJECT_CHECKS,  # no file of theirs may lie in a .git
 )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from testbed.gitrepo import GitRepo, Link
+from testbed.gitrepo import Content, GitRepo, Link, Submodule
 from testbed.gitserver import GitHttpServer, GitSshServer, HttpFault
 
 from fleet.core.ids import Revision
@@ -28,7 +28,7 @@ from fleet.errors import (
     SourceError,
 )
 from fleet.source.askpass import GitAuth
-from fleet.source.command import GitLimits
+from fleet.source.command import _SAFE_CONFIGURATION, GitLimits
 from fleet.source.mirror import Mirror, MirrorSettings
 from fleet.source.signatures import SignaturePolicy
 
@@ -332,6 +332,47 @@ class TestHostileRepository:
         snapshot = (await make_mirror().fetch()).snapshot
         assert (snapshot.read("escape"), snapshot.read("up")) == (b"/etc/passwd", b"../../x")
 
+    @pytest.mark.parametrize(
+        ("files", "message"),
+        [
+            pytest.param({"teams/x/.gitattributes": f"* a={'b' * 3000}\n"}, "long", id="attributes-line"),
+            pytest.param({"a/.gitattributes/b": "1"}, "folder", id="attributes-folder"),
+            pytest.param({"a/.gitattributes": Submodule()}, "submodule", id="attributes-submodule"),
+            pytest.param({".gitmodules": '[submodule "x"]\n\turl = -u./evil\n\tpath = s\n'}, "url", id="modules-url"),
+            pytest.param({".gitmodules": '[submodule "../x"]\n\turl = a\n\tpath = -s\n'}, "name", id="modules-name"),
+            pytest.param({".gitmodules": '[submodule "x"]\n\tupdate = !touch a\n'}, "run", id="modules-update"),
+            pytest.param({".gitmodules": Link("elsewhere")}, "link", id="modules-link"),
+            pytest.param({".gitmodules/b": "1"}, "folder", id="modules-folder"),
+            pytest.param({".gitmodules": "[submodule\n"}, "no configuration", id="modules-text"),
+            pytest.param({"a": "2"}, "a \0 in it", id="nul-in-message"),
+        ],
+    )
+    async def test_what_nothing_here_reads_is_in_nobodys_way(
+        self,
+        git_repo: GitRepo,
+        git_http: GitHttpServer,
+        make_mirror: MakeMirror,
+        files: dict[str, Content],
+        message: str,
+    ) -> None:
+        git_repo.commit({"a": "1"})
+        mirror = make_mirror(url=git_http.url(git_repo))
+        await mirror.fetch()
+        odd = git_repo.commit(files, message)
+        assert (await mirror.fetch()).snapshot.revision == odd
+        good = git_repo.commit({**dict.fromkeys(files), "a": "3"})
+        for each in (mirror, make_mirror(at="from the start", url=git_http.url(git_repo))):
+            fetched = await each.fetch()
+            assert (fetched.snapshot.revision, fetched.snapshot.read("a")) == (good, b"3")
+
+    async def test_a_check_that_this_git_does_not_know_is_no_error(
+        self, git_repo: GitRepo, make_mirror: MakeMirror, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        later = "fetch.fsck.checkOfALaterGit=ignore"
+        monkeypatch.setattr("fleet.source.command._SAFE_CONFIGURATION", (*_SAFE_CONFIGURATION, later))
+        revision = git_repo.commit({"a": "1"})
+        assert (await make_mirror().fetch()).snapshot.revision == revision
+
     async def test_an_object_that_gits_own_check_refuses_never_comes_in(
         self, git_repo: GitRepo, make_mirror: MakeMirror
     ) -> None:
@@ -350,7 +391,8 @@ class TestHostileRepository:
             *("commit-tree", "-p", "main", "-m", "evil", done.stdout.decode().strip()),
         ).strip()
         git_repo.reset(revision)
-        await _is_refused(mirror, GitHostRefused, "refuses")
+        tree = done.stdout.decode().strip()
+        await _is_refused(mirror, GitHostRefused, f"refuses: {tree} (hasDotdot)")
         assert await mirror.in_force() == first
 
 
