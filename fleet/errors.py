@@ -186,7 +186,7 @@ class RenderInterrupted(RenderError):
 
 
 class RenderTooLarge(RenderError):
-    """The build broke its memory, output, file or object limit (R28)."""
+    """The build broke its memory, output, file or object limit, or its kustomizations say too much (R28)."""
 
 
 class ResourceMissing(RenderError):

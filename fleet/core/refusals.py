@@ -277,6 +277,7 @@ GUARDS: tuple[Guard, ...] = (
         ("output of a build", "R28", "limits:_collect", "RenderTooLarge"),
         ("memory of a build", "R28", "limits:_collect", "RenderTooLarge"),
         ("input of a build", "R28", "builder:_read_all", "RenderTooLarge"),
+        ("kustomizations of a build", "R28", "closure:_Walk._spend", "RenderTooLarge"),
         ("a key of an object that is written twice", "R28", "parse:_value", "DocumentInvalid"),
         ("aliases and nesting of an object", "R28", "parse:_value", "DocumentInvalid"),
         ("a file that grows by aliases", "R28", "aliases:grown_at", "DocumentInvalid"),

@@ -7,6 +7,7 @@ a field that it does not know widens the closure to the whole commit.
 from __future__ import annotations
 
 import difflib
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -19,6 +20,7 @@ from fleet.errors import (
     PluginRefused,
     RemoteBaseRefused,
     RenderFailed,
+    RenderTooLarge,
     ResourceMissing,
 )
 from fleet.render.charts import chart_missing, find_chart
@@ -38,8 +40,15 @@ from fleet.render.tree import CommitTree, EscapesCommit, Place, What
 from fleet.render.workers import copy_of
 
 _REMEMBERED_FILES = 20_000
+_REMEMBERED_BYTES = 64 * 1024 * 1024
+_BYTES_PER_VISIT = 100  # of what a file says, beside its text: a mention with its line
 _NESTED_BASES = 64  # each takes a part of Python's own stack
 _FILE_LIMIT_BYTES = 1 << 20  # as for files of the inventory: both are parsed by the hub itself
+# Of one walk, in all files that decide what belongs to it: about a second of the hub's own loop, which nothing can
+# interrupt. Of the public repos that we test with, the largest has 460 values and 10 kB.
+VISITS_PER_WALK = 100_000
+BYTES_PER_WALK = 8 << 20
+_NEAR_NAMES, _NEAR_LENGTH = 500, 64  # that did-you-mean compares: its time grows with the square of a name's length
 
 
 class Reader:
@@ -47,6 +56,12 @@ class Reader:
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], Kustomization | FleetError] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def bytes_kept(self) -> int:
+        """About so much memory they take."""
+        return self._bytes
 
     def kustomization(self, tree: CommitTree, path: str) -> Kustomization:
         """Raises DocumentInvalid (without the file's name)."""
@@ -61,11 +76,17 @@ class Reader:
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = _parsed(tree.snapshot.read(path), field_name)
-            if len(self._known) > _REMEMBERED_FILES:
-                self._known.popitem(last=False)
+            self._bytes += _bytes_of(found)
+            while len(self._known) > _REMEMBERED_FILES or (self._bytes > _REMEMBERED_BYTES and len(self._known) > 1):
+                _, dropped = self._known.popitem(last=False)
+                self._bytes -= _bytes_of(dropped)
         if isinstance(found, FleetError):
             raise copy_of(found)
         return found
+
+
+def _bytes_of(found: Kustomization | FleetError) -> int:
+    return 0 if isinstance(found, FleetError) else found.size + _BYTES_PER_VISIT * found.visits
 
 
 def _parsed(raw: bytes, field_name: str) -> Kustomization | FleetError:
@@ -73,9 +94,11 @@ def _parsed(raw: bytes, field_name: str) -> Kustomization | FleetError:
         what = f"the file has {len(raw)} bytes, the limit is {_FILE_LIMIT_BYTES}"
         return DocumentInvalid(what, next_step="put parts of it into files or bases that it names")
     try:
-        return read_plugins(raw, field_name) if field_name else read_kustomization(raw)
+        found = read_plugins(raw, field_name) if field_name else read_kustomization(raw)
     except DocumentInvalid as error:
         return copy_of(error)  # without its trace, which holds all that was parsed
+    found.size = len(raw)
+    return found
 
 
 def read_closure(
@@ -101,6 +124,7 @@ class _Walk:
         self.closure = Closure("")
         self._facts: set[str] | None = set()
         self._depth = 0
+        self._visits_left, self._bytes_left = VISITS_PER_WALK, BYTES_PER_WALK
 
     def run(self, path: str, components: tuple[str, ...]) -> None:
         closure = self.closure
@@ -155,6 +179,7 @@ class _Walk:
         if directory in self.closure.kustomizations:
             return found
         self.closure.kustomizations[directory] = path
+        self._spend(found.visits, found.size, path)
         self._take(found, path, directory)
         return found
 
@@ -288,11 +313,26 @@ class _Walk:
                 plugins = self.reader.plugins(self.tree, path, mention.field)
             except DocumentInvalid as error:
                 raise _at_file(error, path) from None
+            self._spend(plugins.visits, plugins.size, path)
             self._take(plugins, path, directory)
         elif mention.field == "replacements.path":
             closure.read.add(path)
-            if CLUSTER_FACTS.encode() in self.tree.snapshot.read(path):
+            raw = self.tree.snapshot.read(path)
+            self._spend(0, len(raw), path)
+            if CLUSTER_FACTS.encode() in raw:
                 self._facts = None
+
+    def _spend(self, visits: int, size: int, path: str) -> None:
+        """Count a file before it is followed; raises RenderTooLarge. One that is named again is followed again."""
+        self._visits_left -= visits
+        self._bytes_left -= size
+        if self._visits_left < 0 or self._bytes_left < 0:
+            raise RenderTooLarge(
+                f"what {self.closure.root or 'the root'} is built on says too much",
+                where=path,
+                why=f"more than {VISITS_PER_WALK} values or {BYTES_PER_WALK} bytes in its kustomizations and bases",
+                next_step="split the overlay",
+            )
 
     def _resolve(self, directory: str, mention: Mention, path: str) -> Place:
         try:
@@ -331,7 +371,12 @@ class _Walk:
 
     def _near(self, text: str, absent: str, directory: str) -> str:
         parent, _, name = absent.rpartition("/")
-        near = difflib.get_close_matches(name, self.tree.names_in(parent), n=1, cutoff=0.7)
+        if len(name) > _NEAR_LENGTH:
+            return ""
+        names = [other for other in self.tree.names_in(parent) if len(other) <= _NEAR_LENGTH]
+        at = bisect_left(names, name)
+        around = names[max(at - _NEAR_NAMES // 2, 0) :][:_NEAR_NAMES]  # of very many those that begin alike
+        near = difflib.get_close_matches(name, around, n=1, cutoff=0.7)
         if not near:
             return ""
         start = text.rpartition("/")[0]

@@ -14,12 +14,12 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from fleet.core.documents import Json
 from fleet.errors import DocumentInvalid
-from fleet.render.parse import nodes_of, value_of
+from fleet.render.parse import Allowance, nodes_of, value_of, visits_of
 from fleet.values import dataclass, field
 
 FILE_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 CLUSTER_FACTS = "fleet-cluster"
-_NODES_PER_FILE = 50_000  # half a second of the hub's own loop
+_NODES_PER_FILE = 50_000  # half a second of the hub's own loop, and what the nodes of a file may grow to by aliases
 
 
 class Role(Enum):
@@ -69,18 +69,21 @@ class Kustomization:
     refusals: list[Refusal] = field(default_factory=list[Refusal])
     unknown: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     unknown_texts: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    patch_files: list[str] = field(default_factory=list[str])
+    patch_files: set[str] = field(default_factory=set[str])
     inline_merge_patch: bool = False
     openapi: bool = False
     order: dict[str, Json] = field(default_factory=dict[str, Json])  # sortOptions, buildMetadata: they act at a root
-    crds: list[str] = field(default_factory=list[str])
-    secret_files: list[str] = field(default_factory=list[str])
+    crds: set[str] = field(default_factory=set[str])
+    secret_files: set[str] = field(default_factory=set[str])
     secret_texts: list[str] = field(default_factory=list[str])
     charts: list[ChartUse] = field(default_factory=list[ChartUse])
     chart_home: str = "charts"
     facts: set[str] = field(default_factory=set[str])  # field paths of `fleet-cluster` that are used
     facts_mentions: int = 0  # how often the name stands in the file; more than `facts_known`: all facts count
     facts_known: int = 0
+    allowance: Allowance = field(default_factory=lambda: Allowance(_NODES_PER_FILE))  # texts inside of it included
+    size: int = 0  # of the file, in bytes
+    visits: int = 0  # of nodes, an alias counted each time: what it takes to follow all that it says
 
 
 _PLAIN_FIELDS = frozenset(
@@ -131,10 +134,10 @@ _BUILT_IN_PLUGINS: dict[str, tuple[str, ...]] = {
 def read_kustomization(raw: bytes) -> Kustomization:
     """Read the first document, as kustomize does; raises DocumentInvalid with its line."""
     found = Kustomization()
-    node = next(nodes_of(raw, limit=_NODES_PER_FILE), None)
+    node = next(nodes_of(raw, allowance=found.allowance), None)
     if node is None:
         return found
-    value_of(node, limit=_NODES_PER_FILE)
+    found.visits = visits_of(node, limit=_NODES_PER_FILE)
     if not isinstance(node, MappingNode):
         raise DocumentInvalid("a kustomization must be a mapping", where=f"line {_line(node)}")
     for name, key, item in _fields(node):
@@ -146,8 +149,8 @@ def read_kustomization(raw: bytes) -> Kustomization:
 def read_plugins(raw: bytes, field_name: str) -> Kustomization:
     """A file of generator or transformer configurations: its mentions, and refusals for all that is not built in."""
     found = Kustomization()
-    for node in nodes_of(raw, limit=_NODES_PER_FILE):
-        value_of(node, limit=_NODES_PER_FILE)
+    for node in nodes_of(raw, allowance=found.allowance):
+        found.visits += visits_of(node, limit=_NODES_PER_FILE - found.visits)
         _read_plugin(found, node, field_name, _line(node))
         found.facts_mentions += _mentions_of_facts(node)
     return found
@@ -164,7 +167,7 @@ def _read_field(found: Kustomization, name: str, key: ScalarNode, node: Node) ->
             named = list(_mentions(Role.FILE, name, node))
             found.mentions.extend(named)
             if name == "crds":
-                found.crds.extend(mention.text for mention in named)
+                found.crds.update(mention.text for mention in named)
         case "openapi":
             found.openapi = True
             found.mentions.extend(_under(node, "path", Role.FILE, "openapi.path"))
@@ -207,17 +210,17 @@ def _read_patch(found: Kustomization, item: Node, field_name: str) -> None:
         if name == "path":
             for mention in _scalars(Role.FILE, f"{field_name}.path", [node]):
                 found.mentions.append(mention)
-                found.patch_files.append(mention.text)
+                found.patch_files.add(mention.text)
         elif name == "patch" and isinstance(node, ScalarNode):
             found.inline_merge_patch |= not is_json_patch(node.value.encode())
 
 
 def _read_patch_text(found: Kustomization, mention: Mention) -> None:
-    if _is_inline(mention.text):
+    if _is_inline(found, mention.text):
         found.inline_merge_patch = True
         return
     found.mentions.append(mention)
-    found.patch_files.append(mention.text)
+    found.patch_files.add(mention.text)
 
 
 def _read_replacement(found: Kustomization, item: Node) -> None:
@@ -239,7 +242,7 @@ def _read_generator(found: Kustomization, item: Node, field_name: str, *, secret
                 text = mention.text if name != "files" else mention.text.rpartition("=")[2]
                 found.mentions.append(Mention(Role.FILE, text, mention.line, mention.field))
                 if secret:
-                    found.secret_files.append(text)
+                    found.secret_files.add(text)
         elif name == "literals" and secret:
             for literal in _items(node):
                 if isinstance(literal, ScalarNode):
@@ -275,11 +278,11 @@ def _read_chart(found: Kustomization, item: Node) -> None:
 
 
 def _read_plugin_text(found: Kustomization, mention: Mention) -> None:
-    if not _is_inline(mention.text):
+    if not _is_inline(found, mention.text):
         found.mentions.append(mention)
         return
-    for node in nodes_of(mention.text.encode()):
-        value_of(node, limit=_NODES_PER_FILE)
+    for node in nodes_of(mention.text.encode(), allowance=found.allowance):
+        found.visits += visits_of(node, limit=_NODES_PER_FILE - found.visits)
         _read_plugin(found, node, mention.field, mention.line)
 
 
@@ -305,7 +308,7 @@ def _read_plugin(found: Kustomization, node: Node, field_name: str, line: int) -
             item = fields[name]
             nodes = _items(item) if isinstance(item, SequenceNode) else [item]
             for mention in _scalars(Role.FILE, f"{field_name}: {kind}.{name}", nodes):
-                if not _is_inline(mention.text):
+                if not _is_inline(found, mention.text):
                     found.mentions.append(Mention(mention.role, mention.text, line, mention.field))
     found.inline_merge_patch |= kind.startswith("Patch")
 
@@ -370,13 +373,15 @@ def _line(node: Node) -> int:
     return node.start_mark.line + 1
 
 
-def _is_inline(text: str) -> bool:
+def _is_inline(found: Kustomization, text: str) -> bool:
     """kustomize first tries a text as YAML objects; a path is a plain scalar to YAML."""
     if "\n" not in text and ":" not in text and "{" not in text:
         return False
     try:
-        return any(not isinstance(node, ScalarNode) for node in nodes_of(text.encode()))
+        return any(not isinstance(node, ScalarNode) for node in nodes_of(text.encode(), allowance=found.allowance))
     except DocumentInvalid:
+        if found.allowance.is_exceeded():
+            raise
         return False
 
 

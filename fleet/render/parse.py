@@ -17,6 +17,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from fleet.core.documents import Document, Json
 from fleet.errors import DocumentInvalid
+from fleet.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,27 +64,43 @@ class _Parser(CSafeLoader):
 class _CountingParser(_Parser):
     """Stops at a number of nodes, before the rest is made."""
 
-    def __init__(self, raw: bytes, limit: int) -> None:
+    def __init__(self, raw: bytes, allowance: Allowance) -> None:
         super().__init__(raw)
-        self._limit = self._left = limit
+        self._allowance = allowance
 
     def resolve(self, kind: type[Node], value: object, implicit: object) -> str:
-        self._left -= 1
-        if self._left < 0:
-            raise DocumentInvalid(
-                "a document breaks the limits on YAML",
-                why=f"more than {self._limit} values",
-                next_step="split the file",
-            )
+        self._allowance.take(1)
         return super().resolve(kind, value, implicit)
 
 
-def nodes_of(raw: bytes, *, limit: int | None = None) -> Iterator[Node]:
+@dataclass(slots=True)
+class Allowance:
+    """How many nodes may be made, perhaps of several texts together."""
+
+    limit: int
+    used: int = 0
+
+    def take(self, count: int) -> None:
+        """Raises DocumentInvalid beyond the limit."""
+        self.used += count
+        if self.is_exceeded():
+            raise DocumentInvalid(
+                "a document breaks the limits on YAML",
+                why=f"more than {self.limit} values",
+                next_step="split the file",
+            )
+
+    def is_exceeded(self) -> bool:
+        """Whether more was asked for than there is."""
+        return self.used > self.limit
+
+
+def nodes_of(raw: bytes, *, allowance: Allowance | None = None) -> Iterator[Node]:
     """The documents of a stream as nodes, with their lines; raises DocumentInvalid with line and column.
 
-    limit: on nodes as they are written, where the time to make them matters.
+    allowance: for nodes as they are written, where the time or the memory to make them matters.
     """
-    parser = _Parser(raw) if limit is None else _CountingParser(raw, limit)
+    parser = _Parser(raw) if allowance is None else _CountingParser(raw, allowance)
     try:
         while parser.check_node():
             node = parser.get_node()
@@ -116,6 +133,13 @@ def documents(raw: bytes) -> list[Document]:
 def value_of(node: Node, *, limit: int = NODE_LIMIT) -> Json:
     """The JSON value of a node, merge keys not followed; raises DocumentInvalid beyond the limits (R28)."""
     return _value(node, 0, [limit])
+
+
+def visits_of(node: Node, *, limit: int) -> int:
+    """Of how many nodes its value is made, aliases counted each time they are used; raises DocumentInvalid."""
+    left = [limit]
+    _value(node, 0, left)
+    return limit - left[0]
 
 
 def scalar(text: str) -> Json:

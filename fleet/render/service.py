@@ -76,6 +76,7 @@ class Renderer:
         self._trees: OrderedDict[str, CommitTree] = OrderedDict()
         self._read: dict[str, dict[Place, Closure]] = {}  # of these trees
         self._index = ReverseIndex()
+        self._walking = asyncio.Lock()
         self.stats = RenderStats()
         self._results = Results(cache, vault, self.stats, needs_values=needs_values)
         self._builder = Builder(self._pool, vault, tool, helm, limits or RunLimits(), self.stats, sample_share)
@@ -91,8 +92,11 @@ class Renderer:
 
     async def render(self, snapshot: Snapshot, request: RenderRequest, *, remember: bool = True) -> Bundle:
         """See fleet.ports.render.Renderer."""
-        tree = self._tree(snapshot)
-        closure = self._closure(tree, request, remember=remember)
+        async with self._walking:
+            tree, walks = self._tree(snapshot), self.stats.walks
+            closure = self._closure(tree, request, remember=remember)
+            if self.stats.walks > walks:
+                await asyncio.sleep(0)  # many may be asked for at once: the loop gets its turn after each (R18)
         if closure.error is not None:
             raise copy_of(closure.error)
         build = Build(closure, facts_for(closure, request), request.substitute, request.compat)
@@ -187,6 +191,7 @@ class Renderer:
             self._reader = self._reader or Reader()
             charts = self._helm is not None
             closure = read_closure(tree, self._reader, request.path, request.components, charts=charts)
+            self.stats.walks += 1
         if closure.error is None or closure.error.retry is not Retry.SOON:
             read[place] = closure
         if remember:

@@ -13,6 +13,7 @@ class RenderStats:
     finishes: int = 0  # substitutions into a build
     hits: int = 0
     failures: int = 0
+    walks: int = 0  # closures that were read, not told from the commit before
     kustomize_cpu_seconds: float = 0.0
     slim_builds: int = 0
     slim_differences: int = 0  # samples that came out otherwise; above 0 the slim schema is not used any more

@@ -170,6 +170,9 @@ CASES: dict[str, Case] = {
     "input of a build": case_of(
         never("size > limits.input_bytes or len(paths) > limits.files"), _LIMITS,
         "test_an_input_beyond_its_limits_is_not_read_to_its_end", "test_a_process_that_ends_is_reported_whole"),
+    "kustomizations of a build": case_of(
+        never("self._visits_left < 0 or self._bytes_left < 0"), "render/test_walks.py",
+        "test_a_walk_ends_where_its_files_say_more_than_one_may", "test_a_large_overlay_of_many_bases_passes"),
     "a key of an object that is written twice": case_of(
         never("key in mapping"), _PARSE, _DUPLICATES, "test_any_value_comes_back_as_it_was"),
     "aliases and nesting of an object": case_of(
