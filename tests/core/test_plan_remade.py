@@ -130,12 +130,11 @@ def test_what_fails_on_one_unit_is_told_of_that_one_alone(units: list[tuple[str,
 
 def test_a_hook_that_is_left_as_it_is_is_told_apart_from_one_that_is_not() -> None:
     hook = {"fleet.internal/hook": "PreSync"}
-    units = [
-        web(
-            *(result(config("k"), workload("q", app, **hook, **more)) for app in "ab"),
-            name,
-        )
-        for name, more in (("web@c0", {}), ("web@c1", {"fleet.internal/reconcile": "disabled"}))
-    ]
+
+    def unit(name: str, **more: str) -> UnitChange:
+        before, after = (result(config("k"), workload("q", app, **hook, **more)) for app in "ab")
+        return web(before, after, name)
+
+    units = [unit("web@c0"), unit("web@c1", **{"fleet.internal/reconcile": "disabled"})]
     assert len(groups_of(units)) == 2
     assert len(groups_of([units[1], replace(units[1], name=units[0].name)])) == 1, "twin: both are left"

@@ -154,7 +154,8 @@ LENGTHS = st.sampled_from([0, 34, 35, 36, 45, 46, 47, 48, 49, 98, 99, 100, 101, 
 BEGINNINGS = LENGTHS.map(lambda count: "".join(f"{at:03}" for at in range(50))[:count])
 ENDS = st.one_of(st.text('ab \t"\u00a0…目', max_size=4), st.text("abc", max_size=60))
 TEXTS = st.tuples(BEGINNINGS, ENDS).map("".join)
-VALUES: st.SearchStrategy[Json] = st.one_of(TEXTS, st.integers(0, 3), st.booleans(), st.just("1"), st.lists(TEXTS))
+LISTS: st.SearchStrategy[Json] = st.lists(TEXTS).map(lambda texts: [*texts])
+VALUES: st.SearchStrategy[Json] = st.one_of(TEXTS, st.integers(0, 3), st.booleans(), st.just("1"), LISTS)
 
 
 @given(BEGINNINGS, VALUES, VALUES)
