@@ -17,6 +17,7 @@ from fleet.kube.access import Ticket
 from fleet.kube.answers import Asked, Reply, warnings_of
 from fleet.kube.limits import KubeLimits
 from fleet.kube.troubles import CONNECTION_ERRORS, error_of_connection
+from fleet.kube.weight import values_in
 from fleet.kube.wire import Line
 from fleet.values import dataclass
 
@@ -79,7 +80,7 @@ async def exchange(
             allow_redirects=False,
             timeout=line.write_timeout if write else line.read_timeout,
         ) as response:
-            return reply_of(response, await read_body(response, request.asked, limits.answer_bytes), request.asked)
+            return reply_of(response, await read_body(response, request.asked, limits), request.asked)
     except CONNECTION_ERRORS as error:
         raise error_of_connection(error, request.asked, line.endpoint.place, limits, write=write) from error
 
@@ -90,15 +91,16 @@ def reply_of(response: aiohttp.ClientResponse, body: bytes, asked: Asked) -> Rep
     after = headers.get("Retry-After")
     return Reply(
         status=response.status,
-        content_type=headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+        content_type=_type_of(response),
         retry_after=None if after is None else retry_after_of(after, time.time()),
         warnings=warnings_of(headers.getall("Warning"), secret=asked.secret) if "Warning" in headers else (),
         body=body,
     )
 
 
-async def read_body(response: aiohttp.ClientResponse, asked: Asked, limit_bytes: int) -> bytes:
-    """The whole body, opened; AnswerInvalid when it is larger than the limit or its gzip is broken."""
+async def read_body(response: aiohttp.ClientResponse, asked: Asked, limits: KubeLimits) -> bytes:
+    """The whole body, opened; AnswerInvalid when it is beyond a limit or its gzip is broken."""
+    limit_bytes = limits.answer_bytes
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
         response.close()
@@ -116,7 +118,14 @@ async def read_body(response: aiohttp.ClientResponse, asked: Asked, limit_bytes:
         parts.append(chunk)
     if opened is not None:
         opened.end()
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    if _type_of(response).endswith("json") and values_in(body, limits.answer_values) > limits.answer_values:
+        raise _invalid(asked, f"the answer holds more than {limits.answer_values} values")
+    return body
+
+
+def _type_of(response: aiohttp.ClientResponse) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 class _Gzip:

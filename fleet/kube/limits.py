@@ -18,6 +18,10 @@ class KubeLimits:
     answer_bytes: int = 64 << 20  # one answer, after decompression
     list_bytes: int = 512 << 20  # all pages of a list
     event_bytes: int = 8 << 20  # one line of a watch; objects reach 1.5 MB, managedFields come on top
+    # Values are what a JSON text makes when it is parsed (`fleet.kube.weight`): time on the hub's loop, and memory.
+    answer_values: int = 3_000_000  # 0.7 s and 230 MB at worst; 20 MiB of CRDs, with descriptions 60 MiB
+    list_values: int = 12_000_000  # 900 MB at worst; 20,000 Deployments, or 100,000 ConfigMaps
+    event_values: int = 500_000  # 0.1 s; the densest object of 1.5 MB, managedFields and all
     watch_seconds: float = 1800.0  # a watch is renewed after 0.75 to 1.25 times this, spread in time
     proof_seconds: float = 4.0  # the short first watch that proves a resumed position, spread likewise
     silence_seconds: float = 150.0  # bookmarks come about every 60 s (R19)

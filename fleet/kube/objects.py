@@ -18,6 +18,7 @@ from fleet.kube.exchange import JSON, METADATA, METADATA_LIST, Request
 from fleet.kube.paths import collection, is_secret, shown, single, with_query
 from fleet.kube.reflector import Reflector
 from fleet.kube.transport import Transport
+from fleet.kube.weight import values_in
 from fleet.ports.kube import Answer, Catalog, May, ObjectList, Seen, ServedKind
 
 _APPLY = "application/apply-patch+yaml"
@@ -253,7 +254,7 @@ class ClusterKube:
 
     async def _pages(self, kind: ServedKind, path: str, selector: str, accept: str, asked: Asked) -> ObjectList:
         found: list[Document] = []
-        token, total = "", 0
+        token, total, values = "", 0, 0
         for _ in range(_MOST_PAGES):
             query = {"limit": str(self._limits.page_objects), "labelSelector": selector, "continue": token}
             reply = await self._transport.read(
@@ -264,6 +265,11 @@ class ClusterKube:
             total += len(reply.body)
             if total > self._limits.list_bytes:
                 raise _no_list(asked, f"it is larger than {self._limits.list_bytes >> 20} MiB")
+            most = self._limits.list_values
+            # What texts in it may add to a rough count fills half of that at most.
+            values += values_in(reply.body, most - values, rough=most // 2 - values)
+            if values > most:
+                raise _no_list(asked, f"it holds more than {most} values")
             document = _list_of(reply, kind, asked, metadata_only=accept == METADATA_LIST)
             found += [_typed(item, kind) for item in _items(document, kind, asked)]
             following = text_at(document, "metadata", "continue")

@@ -43,6 +43,7 @@ from fleet.kube.framing import Lines
 from fleet.kube.paths import with_query
 from fleet.kube.transport import Transport
 from fleet.kube.troubles import CONNECTION_ERRORS
+from fleet.kube.weight import values_in
 from fleet.ports.kube import Changed, Listed, Lost, ObjectList, Proved, Removed, Seen
 from fleet.values import dataclass
 
@@ -291,6 +292,8 @@ class Reflector:
         return text_at(document_of(reply, self._asked), "metadata", "resourceVersion")
 
     def _seen(self, line: bytes) -> Changed | Removed | Proved:
+        if values_in(line, self._limits.event_values) > self._limits.event_values:
+            raise self._invalid(f"an event holds more than {self._limits.event_values} values")
         try:
             event = parse_document(line)
         except ValueError:

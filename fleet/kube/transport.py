@@ -252,7 +252,7 @@ class Transport:
             try:
                 reply = reply_of(response, b"", request.asked)
                 if reply.status != 200 or not reply.content_type.endswith("json"):
-                    body = await read_body(response, request.asked, self.limits.answer_bytes)
+                    body = await read_body(response, request.asked, self.limits)
                     reply = reply_of(response, body, request.asked)
             except BaseException:
                 response.close()

@@ -140,6 +140,23 @@ async def test_an_event_beyond_the_limit_ends_the_watch(world: World) -> None:
     assert "larger than 1 MiB" in lost.message
 
 
+async def test_an_event_of_very_many_values_ends_the_watch_unparsed(world: World) -> None:
+    bomb = event("MODIFIED", 11)[:-3] + b',"data":[' + b"[]," * 1_000_000 + b"[]]}}\n"
+    script = Script(stream(bomb), stream(event("MODIFIED", 12)))
+    async with followed(world, script) as following:
+        await following()
+        lost, after = await following(), await following()
+    assert isinstance(lost, Lost)
+    assert "more than 500000 values" in lost.message
+    assert (type(after), getattr(after, "resource_version", "")) == (Changed, "12")
+
+
+async def test_an_event_whose_texts_are_full_of_brackets_comes_through(world: World) -> None:
+    async with followed(world, Script(stream(event("MODIFIED", 11, data={"a": "[]," * 400_000})))) as following:
+        await following()
+        assert isinstance(await following(), Changed)
+
+
 async def test_a_mute_watch_is_noticed_and_said(world: World) -> None:
     async def mute_though_history_goes_on(script: Script, writer: asyncio.StreamWriter) -> None:
         script.version += 5

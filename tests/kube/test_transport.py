@@ -186,6 +186,51 @@ async def test_a_gzip_bomb_is_opened_no_further_than_the_limit(world: World) -> 
             await kube.list(MAPS)
 
 
+@pytest.mark.parametrize("status", [200, 404, 500])
+async def test_a_small_answer_that_becomes_very_many_values_is_refused_unparsed(world: World, status: int) -> None:
+    page = b'{"kind":"ConfigMapList","metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"a"},"data":['
+    packed = gzip.compress(page + b"[]," * ((24 << 20) // 3) + b"[]]}]}", 9)
+    assert len(packed) < 200_000
+    always(world, Reply(status, packed, {"Content-Encoding": "gzip"}))
+    async with world.connected(limits=replace(SHORT, read_tries=1)) as kube:
+        with pytest.raises(AnswerInvalid, match="more than 3000000 values"):
+            await kube.list(MAPS)
+
+
+async def test_a_list_is_refused_whose_pages_hold_too_many_values_together(world: World) -> None:
+    def page(*numbers: int, token: str = "") -> Reply:
+        items = [{"metadata": {"name": f"a{n}"}, "data": [0] * 60} for n in numbers]
+        return as_json({**configmaps(**{"continue": token}), "items": items})
+
+    always(world, page(1, 2, token="b"), page(3, 4, token="c"), page(5))
+    async with world.connected(limits=replace(SHORT, list_values=400)) as kube:
+        assert len((await kube.list(MAPS)).items) == 5
+    always(world, page(1, 2, token="b"), page(3, 4, token="c"), page(5, 6))
+    async with world.connected(limits=replace(SHORT, list_values=400)) as kube:
+        with pytest.raises(AnswerInvalid, match="more than 400 values"):
+            await kube.list(MAPS)
+
+
+async def test_texts_full_of_brackets_are_read_however_many(world: World) -> None:
+    dashboard = '{"title": "a \\", "panels": [' + "[]," * 250_000 + "{}]}"
+    items = [{"metadata": {"name": f"a{n}"}, "data": {"board.json": dashboard}} for n in range(7)]
+    first, last = ({**configmaps(**{"continue": token}), "items": items} for token in ("more", ""))
+    assert 7 * (dashboard.count("[") + dashboard.count(",")) > 3_000_000
+    always(world, as_json(first), as_json(last))
+    async with world.connected(limits=replace(SHORT, list_values=200)) as kube:
+        assert len((await kube.list(MAPS)).items) == 14
+
+
+async def test_a_page_of_large_definitions_is_read(world: World) -> None:
+    fields = {f"field{n}": {"type": "string", "enum": ["a", "b"]} for n in range(1000)}
+    spec = {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object", "properties": fields}}}]}
+    items = [{"metadata": {"name": f"a{n}"}, "spec": spec} for n in range(60)]
+    packed = gzip.compress(json.dumps({**configmaps(), "items": items}).encode(), 1)
+    always(world, Reply(body=packed, headers={"Content-Encoding": "gzip"}))
+    async with world.connected() as kube:
+        assert len((await kube.list(MAPS)).items) == 60
+
+
 async def test_a_list_packed_with_gzip_is_read(world: World) -> None:
     packed = gzip.compress(json.dumps(configmaps("a", "b")).encode())
     always(world, Reply(body=packed, headers={"Content-Encoding": "gzip"}))

@@ -101,6 +101,17 @@ CASES: dict[str, Case] = {
     "an answer has a size": case_of(
         never("size > limit_bytes"), _TRANSPORT, "test_a_huge_body_is_cut_at_the_limit",
         "test_a_list_packed_with_gzip_is_read"),
+    "an answer holds so many values": case_of(
+        never("_type_of(response).endswith('json') and values_in(body, limits.answer_values) > limits.answer_values"),
+        _TRANSPORT, "test_a_small_answer_that_becomes_very_many_values_is_refused_unparsed",
+        "test_texts_full_of_brackets_are_read_however_many test_a_page_of_large_definitions_is_read"),
+    "a list holds so many values": case_of(
+        never("values > most"), _TRANSPORT, "test_a_list_is_refused_whose_pages_hold_too_many_values_together",
+        "test_texts_full_of_brackets_are_read_however_many"),
+    "an event holds so many values": case_of(
+        never("values_in(line, self._limits.event_values) > self._limits.event_values"),
+        _REFLECTOR, "test_an_event_of_very_many_values_ends_the_watch_unparsed",
+        "test_an_event_whose_texts_are_full_of_brackets_comes_through"),
     "a mute watch is ended": case_of(
         drop("raise self._silent"), _REFLECTOR, "test_a_mute_watch_is_noticed_and_said",
         "test_a_watch_is_not_lost_where_nothing_happened_in_the_whole_cluster"),
