@@ -128,7 +128,7 @@ class Comparing:
         lost = self._before.unknown.covers(name) if old is None else None
         if lost is not None:
             sides = [SideResult("", _problem_of(lost)), sides[1]]
-        change = change_of_unit(name, *sides)
+        change = change_of_unit(name, sides[0], sides[1], new.overlay.ignore if new is not None else ())
         if change.how is How.UNKNOWN and sides[0] is not None and sides[0].result == change.problem:
             return None  # it fails as it did
         return change

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 from fleet.core.documents import Document, Json, parse_document
-from fleet.core.field_diff import FieldDrift, diff_documents, differences_of, drift_of
+from fleet.core.field_diff import FieldDrift, differences_of, drift_of
 from fleet.core.fieldset import (
     Absent,
     Entry,
@@ -44,7 +44,13 @@ def diff_fields(
     it (an API server's upgrade may): `dry_run_diff` tells. ignore: rules that concern the object.
     """
     if entry is None and not last_fields:
-        return tuple(drift for drift in diff_documents(desired, live) if drift.desired is not None or drift.masked)
+        is_hidden = is_secret(ref_of(desired)) or is_secret(ref_of(live))
+        told = [
+            drift_of(path, wanted, there, None, hidden=is_hidden)
+            for path, wanted, there in differences_of(desired, live)
+            if not is_ignored(path, live, ignore)
+        ]
+        return tuple(sorted((one for one in told if one.desired is not None or one.masked), key=lambda one: one.path))
     owned: frozenset[Path] = frozenset(paths(as_recorded(entry.fields, last_fields))) if entry else frozenset()
     if last_fields:
         before = frozenset(paths(parse_document(last_fields)))

@@ -122,6 +122,17 @@ def test_what_is_dropped_where_nothing_is_pruned_stays_and_is_said_to(repo: Repo
     assert "HOLD" not in text
 
 
+def test_what_the_repo_ignores_by_pointer_is_said_to_stay_and_restarts_nothing(repo: Repo) -> None:
+    rules = '[{"pointers": ["/spec/template/spec/containers/0/image"]}]'
+    repo.edit("overlays/web/overlay.yaml", '"spec": {', f'"spec": {{"ignoreDifferences": {rules}, ')
+    repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
+    code, text = repo.plan()
+    assert code == 1
+    kept = "Deployment shop/web keeps spec.template.spec.containers[name=web].image as it is there (ignoreDifferences)"
+    assert f"Ignored     web on 7 clusters: {kept}\n" in text
+    assert "In all      7 objects change, none is deleted, none is created\n" in text
+
+
 def test_a_share_is_of_all_clusters_of_a_step_and_what_is_not_waited_for_is_not_shown(repo: Repo) -> None:
     """As the hub takes it: it skips what comes behind the last step that has something to do."""
     steps = "[{name: prod, environments: [prod], maxParallel: 60%}, {name: ok, approve: 1}, {name: all, rest: true}]"

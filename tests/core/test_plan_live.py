@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from core.building import MARK, live_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Adopt
+from fleet.core.fleet import Adopt, IgnoreRule
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName
 from fleet.core.objects import ref_of
 from fleet.core.options import options_of
@@ -85,6 +86,40 @@ def test_an_edit_that_the_change_writes_over_is_drift_and_one_that_it_keeps_is_n
     assert "image" in lost.message
     kept = live_of(edited(BEFORE, "web:2", *image))  # by hand what the change says
     assert not list(judge_object(seen(kept), SETTING))
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("pointer", "managers", "is_lost"),
+    [
+        ("/spec/template/spec/containers/0/image", (), False),
+        ("/spec/template/spec/containers/1/image", (), True),
+        ("/metadata/annotations/acme.io~1checked", (), True),
+        ("/spec/template/spec/containers/0/image", ("somebody",), True),
+    ],
+)
+def test_an_edit_that_is_ignored_is_not_written_over(
+    pointer: str, managers: tuple[str, ...], is_lost: bool, known: bool
+) -> None:
+    image = ("spec", "template", "spec", "containers", 0, "image")
+    theirs = live_of(edited(BEFORE, "web:hotfix", *image))
+    if not known:
+        theirs["metadata"].pop("managedFields")
+    rules = (IgnoreRule(kind="Deployment", name="w*", pointers=(pointer,), managers=managers),)
+    found = [one for one in judge_object(seen(theirs), replace(SETTING, ignore=rules)) if one.danger is Danger.DRIFT]
+    assert bool(found) is is_lost
+    others = (IgnoreRule(kind="StatefulSet", pointers=(pointer,), managers=managers),)
+    assert dangers(judge_object(seen(theirs), replace(SETTING, ignore=others))) >= {Danger.DRIFT}, (
+        "twin: of other kinds"
+    )
+
+
+def test_an_edit_under_an_escaped_name_is_ignored_by_its_pointer() -> None:
+    before, after = (edited(BEFORE, {"acme.io/checked": text}, "metadata", "annotations") for text in "ab")
+    theirs = live_of(edited(BEFORE, {"acme.io/checked": "mine"}, "metadata", "annotations"))
+    rules = (IgnoreRule(pointers=("/metadata/annotations/acme.io~1checked",)),)
+    assert dangers(judge_object(seen(theirs, after, before), SETTING)) == {Danger.DRIFT}
+    assert not list(judge_object(seen(theirs, after, before), replace(SETTING, ignore=rules)))
 
 
 def test_where_the_base_is_not_there_yet_nothing_is_called_drift() -> None:

@@ -5,11 +5,10 @@ By what the change itself says: a suspension, mode or rule that comes with it is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from fleet.core.fleet import Fleet, IgnoreRule, Mode, SyncMode, Unit
+from fleet.core.fleet import Fleet, Mode, SyncMode, Unit
 from fleet.core.ids import ClusterName, OverlayName
-from fleet.core.ignore import rules_for
 from fleet.core.objects import PruneRule
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.phrases import on_clusters
@@ -64,18 +63,8 @@ def _reasons(change: UnitChange, unit: Unit, after: Fleet) -> Iterator[tuple[str
             break
     if unit.overlay.sync.mode is SyncMode.MANUAL:
         yield "By hand", "waits for a person's fleet sync (sync.mode: manual)"
-    for item in change.objects if unit.overlay.ignore else ():
-        if paths := _ignored(item, unit.overlay.ignore):
-            yield "Ignored", f"{item.ref} keeps {', '.join(paths)} as it is there (ignoreDifferences)"
+    for item in change.objects:
+        if item.ignored and not item.left:
+            yield "Ignored", f"{item.ref} keeps {', '.join(item.ignored)} as it is there (ignoreDifferences)"
     if not unit.overlay.sync.prune and any(_leaves(item) for item in change.objects):
         yield "Kept", "what the change drops stays there (sync.prune: false)"
-
-
-def _ignored(change: ObjectChange, rules: Sequence[IgnoreRule]) -> list[str]:
-    """Changed fields that are not written over what is there; a manager's part of them only its cluster can tell."""
-    if change.sign is not Sign.CHANGE or change.left:
-        return []
-    plain = [rule for rule in rules_for(change.ref, rules) if not rule.managers]
-    pointers = [f"{pointer}/" for rule in plain for pointer in rule.pointers]
-    paths = [drift.path for drift in change.fields]
-    return [path for path in paths if any(f"/{path.replace('.', '/')}/".startswith(pointer) for pointer in pointers)]

@@ -13,8 +13,11 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
-from fleet.core.field_diff import FieldDrift, diff_documents
+from fleet.core.field_diff import FieldDrift, diff_documents, differences_of
+from fleet.core.fieldset import Path, show
+from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.ignore import is_ignored, rules_for
 from fleet.core.objects import Bundle, BundleObject, HookPhase, PruneRule
 from fleet.core.planning.fixed import fixed_changes
 from fleet.core.renames import renames_of
@@ -67,6 +70,7 @@ class ObjectChange:
     fixed: tuple[str, ...] = ()  # fields that differ and that its kind never changes in place
     is_remade: bool = False  # for these it is deleted and made anew, as it asks for (R15)
     left: str = ""  # why the hub leaves it as it is, by the object's own word; "" where it does not
+    ignored: tuple[str, ...] = ()  # of these fields: what its overlay's rules leave as it is there
     hook: HookPhase | None = None  # it is a hook's object: where the change drops it, it stays (V1)
 
 
@@ -118,6 +122,7 @@ class UnitChange:
     problem: SideProblem | None = None
     inputs: tuple[Digest, Digest] = (Digest(""), Digest(""))  # as in SideResult, before and after
     hooks: tuple[tuple[HookPhase, ObjectRef], ...] = ()  # that run with it: all of the new result, changed or not
+    ignore: tuple[IgnoreRule, ...] = ()  # that are in force for it afterwards
 
     @property
     def drops_unlisted(self) -> bool:
@@ -129,8 +134,10 @@ class UnitChange:
         return [change for change in self.objects if change.sign is sign]
 
 
-def change_of_unit(name: UnitName, before: SideResult | None, after: SideResult | None) -> UnitChange:
-    """Compare one unit's two sides; None: it is not there. At least one is."""
+def change_of_unit(
+    name: UnitName, before: SideResult | None, after: SideResult | None, ignore: tuple[IgnoreRule, ...] = ()
+) -> UnitChange:
+    """Compare one unit's two sides; None: it is not there. At least one is. ignore: of its overlay, afterwards."""
     path_before, path_after = before.path if before else "", after.path if after else ""
     inputs = (before.inputs if before else Digest(""), after.inputs if after else Digest(""))
     was = before.result if before else None
@@ -143,13 +150,14 @@ def change_of_unit(name: UnitName, before: SideResult | None, after: SideResult 
         owned=owned,
         unknown_before=isinstance(was, SideProblem),
         inputs=inputs,
+        ignore=ignore,
     )
     if after is None:
         held = was.objects if isinstance(was, Bundle) else ()
         return replace(change, how=How.VANISHES, kept=frozenset(item.ref for item in held if not item.options.hook))
     if isinstance(after.result, SideProblem):
         return replace(change, how=How.UNKNOWN, problem=after.result)
-    objects = changes_of(was.objects if isinstance(was, Bundle) else (), after.result.objects)
+    objects = changes_of(was.objects if isinstance(was, Bundle) else (), after.result.objects, ignore)
     if objects:  # hooks run once for each result
         hooks = ((item.options.hook, item.ref) for item in after.result.objects if item.options.hook is not None)
         change = replace(change, hooks=tuple(sorted(hooks)))
@@ -159,7 +167,9 @@ def change_of_unit(name: UnitName, before: SideResult | None, after: SideResult 
     return replace(change, how=How.SAME if is_same else How.CHANGES, objects=objects)
 
 
-def changes_of(before: Sequence[BundleObject], after: Sequence[BundleObject]) -> tuple[ObjectChange, ...]:
+def changes_of(
+    before: Sequence[BundleObject], after: Sequence[BundleObject], ignore: Sequence[IgnoreRule] = ()
+) -> tuple[ObjectChange, ...]:
     """Objects that differ between two results, sorted by reference."""
     was, now = {item.ref: item for item in before}, {item.ref: item for item in after}
     lost = {ref: item for ref, item in was.items() if ref not in now}
@@ -167,8 +177,9 @@ def changes_of(before: Sequence[BundleObject], after: Sequence[BundleObject]) ->
     found: list[ObjectChange] = []
     for old, new in _renames(lost, gained):
         del lost[old.ref], gained[new.ref]
-        found.append(_changed(old, new))
-    found += [_changed(was[ref], item) for ref, item in now.items() if ref in was and was[ref].digest != item.digest]
+        found.append(_changed(old, new))  # which is created whole under its new name
+    both = [(was[ref], item) for ref, item in now.items() if ref in was]
+    found += [_changed(old, new, ignore) for old, new in both if old.digest != new.digest]
     found += [_created(item) for item in gained.values()]
     other_names = renames_of(before, after)
     found += [
@@ -243,7 +254,10 @@ def _created(item: BundleObject) -> ObjectChange:
     )
 
 
-def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
+def _changed(
+    old: BundleObject, new: BundleObject, ignore: Sequence[IgnoreRule] = (), *, is_moved: bool = False
+) -> ObjectChange:
+    """is_moved: another overlay gives it up: then it is never deleted to be made anew (R16)."""
     before, after = old.document(), new.document()
     is_renamed = old.ref != new.ref
     if is_renamed:  # the name is told apart from what made it change
@@ -251,10 +265,17 @@ def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
         before["metadata"] = metadata
     fixed: tuple[str, ...] = ()
     if new.options.hook is None and not is_renamed:
-        fixed = fixed_changes(before, after, is_replaced=new.options.replace)
+        fixed = fixed_changes(before, after, is_replaced=new.options.replace and not is_moved)
     left = _NOT_RECONCILED if not new.options.reconcile else _ONLY_IF_ABSENT if new.options.only_if_absent else ""
     if left:
         fixed = ()
+    restart, ignored = restart_of(new.ref, before, after) if not left else None, tuple[str, ...]()
+    if rules := rules_for(new.ref, ignore):
+        paths = {path: is_ignored(path, after, rules) for path, *_ in differences_of(before, after)}
+        written = [path for path, is_kept in paths.items() if not is_kept]
+        ignored = tuple(sorted(show(path) for path, is_kept in paths.items() if is_kept))
+        fixed = tuple(path for path in fixed if _is_within(written, path.split(".")))
+        restart = restart if _is_within(written, _POD_TEMPLATE) else None
     return ObjectChange(
         Sign.CHANGE,
         new.ref,
@@ -264,13 +285,23 @@ def _changed(old: BundleObject, new: BundleObject) -> ObjectChange:
         after=new.digest,
         renamed_from=old.ref if is_renamed else None,
         images=tuple(_image_changes(_images(before), _images(after))),
-        restart=restart_of(new.ref, before, after) if not left else None,
+        restart=restart,
         left=left,
+        ignored=ignored,
         prune=(old if is_renamed else new).options.prune,
         fixed=fixed,
-        is_remade=bool(fixed) and new.options.replace and new.options.prune is not PruneRule.DISABLED,
+        is_remade=bool(fixed) and new.options.replace and new.options.prune is not PruneRule.DISABLED and not is_moved,
         hook=new.options.hook if old.options.hook is not None else None,
     )
+
+
+_POD_TEMPLATE = ("spec", "template")
+
+
+def _is_within(paths: Iterable[Path], names: Sequence[str]) -> bool:
+    """Whether one of these fields is at that place, below it, or around it."""
+    place = tuple(f"f:{name}" for name in names)
+    return any(path[: len(place)] == place[: len(path)] for path in paths)
 
 
 def _image_changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[ImageChange]:
@@ -376,7 +407,7 @@ def _moved(
                 return replace(change, moved_to=holder, is_shared=True)
         if change.sign is Sign.CREATE and change.hook is None and place in givers:
             overlay, old = givers[place]
-            return _taken_over(replace(change, moved_from=overlay), old, mine.get(change.ref))
+            return _taken_over(replace(change, moved_from=overlay), old, mine.get(change.ref), unit.ignore)
         return change
 
     objects = tuple(map(of, unit.objects))
@@ -387,12 +418,11 @@ def _by_ref(bundle: Bundle | None) -> Mapping[ObjectRef, BundleObject]:
     return {item.ref: item for item in bundle.objects} if bundle is not None else {}
 
 
-def _taken_over(change: ObjectChange, old: BundleObject | None, new: BundleObject | None) -> ObjectChange:
-    """What changes of an object by its move. It is the same object, which is never deleted to be made anew (R16)."""
+def _taken_over(
+    change: ObjectChange, old: BundleObject | None, new: BundleObject | None, ignore: Sequence[IgnoreRule]
+) -> ObjectChange:
+    """What changes of an object by its move."""
     if old is None or new is None or old.digest == new.digest:
         return change
-    found = _changed(old, new)
-    fixed = fixed_changes(old.document(), new.document()) if not found.left else ()
-    return replace(
-        change, fields=found.fields, images=found.images, restart=found.restart, left=found.left, fixed=fixed
-    )
+    found = _changed(old, new, ignore, is_moved=True)
+    return replace(found, sign=change.sign, before=change.before, moved_from=change.moved_from)

@@ -18,7 +18,7 @@ from fleet.core.fleet import Adopt, IgnoreRule
 from fleet.core.guard import is_precious, prune_rule_of
 from fleet.core.hooks import collides
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
-from fleet.core.ignore import concerns
+from fleet.core.ignore import rules_for
 from fleet.core.objects import HookDelete, Mark, ObjectOptions, PruneRule, is_secret, ref_of
 from fleet.core.options import is_hook
 from fleet.core.parent import Parent
@@ -193,16 +193,13 @@ def _drift(seen: Seen, setting: Setting) -> Iterator[LiveFinding]:
 
 def _differing(body: Document, live: Document, ignore: Sequence[IgnoreRule]) -> list[FieldDrift]:
     """Fields that a body says and the live object says otherwise: those that we own, and those that others took."""
-    entry = own_entry(live)
-    found = list(diff_fields(body, live, entry, ignore)) if entry is not None else []
+    entry, rules = own_entry(live), rules_for(ref_of(live), ignore)
+    found = list(diff_fields(body, live, entry, rules)) if entry is not None else []
     known = {drift.path for drift in found}
-    pointers = {pointer for rule in ignore if concerns(rule, ref_of(live)) for pointer in rule.pointers}
     found += [
         drift
-        for drift in diff_fields(body, live, None)
-        if drift.path not in known
-        and f"/{drift.path.replace('.', '/')}" not in pointers
-        and (drift.masked or not is_same_value(drift.desired, drift.live))
+        for drift in diff_fields(body, live, None, rules)
+        if drift.path not in known and (drift.masked or not is_same_value(drift.desired, drift.live))
     ]
     return found
 
