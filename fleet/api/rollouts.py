@@ -171,6 +171,8 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
     elif passage.halted is not None:
         where = str(passage.halted.unit or passage.halted.place)
         state, why = "halted", f"{where}: {passage.halted.reason}".removeprefix(": ")
+        if passage.paused is not None:
+            why += f"; paused by {passage.paused.by}: {passage.paused.reason}"
     elif passage.paused is not None:
         state, why = "paused", f"{passage.paused.by}: {passage.paused.reason}"
     elif steps:

@@ -70,11 +70,12 @@ def _refused(row: OperationRow, unit: UnitName, board: Board, kept: Passages) ->
     if board.books.is_barred(unit, board.books.waiting[unit]):
         return "its newest result was taken back; an override does not bring it: fleet rollout resume"
     for passage in kept.all:
-        stop = passage.halted or passage.paused
-        if passage.outcome or unit.overlay not in passage.rows or stop is None:
+        if passage.outcome or unit.overlay not in passage.rows:
             continue
-        if stop.since > row.requested_at:  # who asks after that knows of it
-            return f"the rollout of {short(passage.commit)} was stopped after it was asked for: {stop.reason}; ask anew"
+        for stop in (passage.halted, passage.paused):
+            if stop is not None and stop.since > row.requested_at:  # who asks after that knows of it
+                why = f"was stopped after it was asked for: {stop.reason}; ask anew"
+                return f"the rollout of {short(passage.commit)} {why}"
     return ""
 
 

@@ -118,13 +118,16 @@ class Passage:
 
     @property
     def stopped(self) -> str:
-        """Why nothing of it is released now; "" where it goes on."""
+        """Why nothing of it is released now; "" where it goes on. A failure and a person may both have stopped it."""
         if self.outcome:
             return f"rollout {self.outcome}"
+        words: list[str] = []
         if self.halted is not None:
             at = f" at {self.halted.place}" if self.halted.place else ""
-            return f"rollout halted{at}: {self.halted.reason}"
-        return f"rollout paused by {self.paused.by}: {self.paused.reason}" if self.paused is not None else ""
+            words.append(f"halted{at}: {self.halted.reason}")
+        if self.paused is not None:
+            words.append(f"paused by {self.paused.by}: {self.paused.reason}")
+        return f"rollout {'; '.join(words)}" if words else ""
 
     def renamed(self, old: ClusterName, new: ClusterName) -> Passage:
         """The same where a cluster has another name."""

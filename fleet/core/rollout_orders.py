@@ -80,6 +80,8 @@ def carry_out(
             after, text = replace(passage, paused=stop), f"rollout of {name} paused: {order.reason}"
         case "resume":
             after, text = resumed(passage), f"rollout of {name} goes on"
+            if (still := after.paused) is not None:
+                text = f"the halt of {name} is lifted; still paused by {still.by}: {still.reason}; resume again"
         case "promote":
             if refused := _not_to_promote(order, passage, places := places_of(passage, facts, now)):
                 return Done(kept, "refused", f"rollout of {name} {refused}; ask anew")
@@ -163,9 +165,13 @@ def _seen_by(row: Row, step: str, who: str) -> Row:
 
 
 def resumed(passage: Passage) -> Passage:
-    """Go on after a halt or a pause; all that is on its way is judged again, with its whole time before it."""
+    """Go on after a halt or a pause; all that is on its way is judged again, with its whole time before it.
+
+    Where both stand the halt alone is lifted: what a person stopped is let go by a word about that.
+    """
     rows = {overlay: replace(asked_again(row), flying={}) for overlay, row in passage.rows.items()}
-    return replace(passage, halted=None, paused=None, rows=rows)
+    paused = passage.paused if passage.halted is not None else None
+    return replace(passage, halted=None, paused=paused, rows=rows)
 
 
 def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float) -> Passage:

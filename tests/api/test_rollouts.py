@@ -53,6 +53,17 @@ async def test_a_halted_rollout_names_its_unit(api: Api) -> None:
     assert one["failed"] == "web"
 
 
+async def test_a_rollout_that_is_halted_and_paused_says_both(api: Api) -> None:
+    halt = Stop("new pod crashes, exit 1", "hub", 1.0, UnitName(WEB, ClusterName("eu-1")))
+    give(api, halted=halt, paused=Stop("wait for the fair", "mara", 0.5))
+    _, one = await api.call("GET", NAME)
+    why = "web@eu-1: new pod crashes, exit 1; paused by mara: wait for the fair"
+    assert (one["state"], one["why"]) == ("halted", why)
+    give(api, paused=Stop("wait for the fair", "mara", 0.5))
+    _, one = await api.call("GET", NAME)
+    assert (one["state"], one["why"]) == ("paused", "mara: wait for the fair")
+
+
 async def test_what_went_back_is_told_with_the_commits_that_clusters_hold_again_and_counts_no_more(api: Api) -> None:
     held = {ClusterName(name): Rendered(Digest("a"), Revision(letter * 40)) for name, letter in ONCE.items()}
     row = Row(dict.fromkeys(held, "b"), before=held, done=True, back=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from controllers.rig import Brain
-from controllers.test_rollouts import STEPS, clusters, order, result, rollouts_of, settle, told, web
+from controllers.test_rollouts import STEPS, clusters, order, report_ill, result, rollouts_of, settle, told, web
 
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import ClusterName, UnitName
@@ -115,6 +115,24 @@ async def test_a_pause_that_came_later_ends_it_and_one_that_was_known_does_not(
         ("refused", True) if after else ("done", False)
     )
     assert (told(brain, "prod-1") == before) is after
+
+
+async def test_a_pause_that_came_later_ends_it_though_a_halt_was_known(brain: Brain, rollouts: Rollouts) -> None:
+    before = told(brain, "prod-1")
+    report_ill(brain, "dev-1")
+    await rollouts.look()
+    assert brain.view.passages.all[-1].halted is not None
+    await ask(brain)
+    await brain.orders.look()
+    await rollouts.look()
+    await order(brain, "pause", brain.view.head.commit)
+    await rollouts.look()
+    await approve(brain)
+    await brain.orders.look()
+    row = await brain.state.operation("op-1")
+    assert row is not None
+    assert (row.outcome, "stopped after it was asked for: because" in row.message) == ("refused", True)
+    assert told(brain, "prod-1") == before
 
 
 async def test_what_nobody_approved_within_a_day_is_over_and_a_restart_forgets_nothing(

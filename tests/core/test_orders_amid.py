@@ -36,6 +36,40 @@ def test_resume_gives_all_that_are_late_their_whole_time_again() -> None:
     assert world.last.halted is not None, "twin: their time is none without end"
 
 
+def resume(world: World) -> str:
+    order = RolloutOrder("op", "resume", HEAD, "kim", "mended", 0.0)
+    done = carry_out(order, world.kept, {}, {}, 0.0, 0.0)
+    world.kept = done.kept
+    return done.message
+
+
+def test_a_pause_is_not_lost_with_the_halt_that_came_after_it() -> None:
+    world = World(PROD)
+    world.look()
+    world.kept = replace(world.kept, all=(replace(world.last, paused=Stop("wait for the fair", "mara", 0.0)),))
+    assert world.last.stopped == "rollout paused by mara: wait for the fair"
+    world.look(600.0, web=world.facts(WEB, BUSY))
+    halted = world.last.halted
+    assert halted is not None
+    assert world.last.stopped == (
+        f"rollout halted at {halted.place}: {halted.reason}; paused by mara: wait for the fair"
+    )
+    assert resume(world) == (f"the halt of {HEAD[:7]} is lifted; still paused by mara: wait for the fair; resume again")
+    assert (world.last.halted, world.last.stopped) == (None, "rollout paused by mara: wait for the fair")
+    assert not world.look(601.0).releases
+    assert resume(world) == f"rollout of {HEAD[:7]} goes on"
+    assert world.last.stopped == ""
+
+
+@pytest.mark.parametrize("stop", ["halted", "paused"])
+def test_twin_one_stop_alone_is_lifted_by_one_resume(stop: str) -> None:
+    world = World(PROD)
+    world.look()
+    world.kept = replace(world.kept, all=(replace(world.last, **{stop: STOP}),))
+    assert resume(world) == f"rollout of {HEAD[:7]} goes on"
+    assert world.last.stopped == ""
+
+
 def halted_by_an_earlier_step() -> World:
     """All of dev was there, prod is on its way, and now dev-1 fails."""
     world = World(Step("dev", PROD.origin, environments=("dev",)), Step("one", PROD.origin, environments=("prod",)))
