@@ -61,7 +61,7 @@ def plan(
         return EXIT_ERROR
     from fleet.cli.plan_forms import write
 
-    write(found, output, sys.stdout)
+    write(found, output, sys.stdout, root)
     return code_of(found)
 
 

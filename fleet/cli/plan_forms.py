@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TextIO
 
 from fleet import __version__
@@ -18,8 +19,8 @@ from fleet.core.planning.words import FOLDED, WHOLE, Folding, heading, lines_of,
 _INDENT = "   "
 
 
-def write(found: FleetPlan, form: str, out: TextIO) -> None:
-    """Write it in one of the forms."""
+def write(found: FleetPlan, form: str, out: TextIO, root: Path) -> None:
+    """Write it in one of the forms; root: of the checkout that it is of."""
     match form:
         case "markdown":
             from fleet.core.planning.markdown import markdown_of
@@ -31,8 +32,9 @@ def write(found: FleetPlan, form: str, out: TextIO) -> None:
             show(document_of(found), "json", (), out)
         case "sarif":
             from fleet.core.planning.sarif import problems_of, sarif_of
+            from fleet.source.local import prefix_of
 
-            show(sarif_of(problems_of(found), __version__), "json", (), out)
+            show(sarif_of(problems_of(found), __version__, inside=prefix_of(root)), "json", (), out)
         case _:
             _write_terminal(found, out, WHOLE if form == "wide" else FOLDED)
 

@@ -21,6 +21,7 @@ from fleet.core.targets import ClusterIndex
 from fleet.errors import FleetError, KindNotServed, UsageInvalid
 from fleet.inventory.resolve import clusters_in_words
 from fleet.ports.render import request_of
+from fleet.source.local import prefix_of
 
 FORMS = ("table", "json", "yaml", "sarif")
 
@@ -43,7 +44,8 @@ def preflight(root: Path, kube: str, out: TextIO, *, output: str = "table") -> i
                 write_problem(problem, lambda path: _lines(checkout, path), out)
             out.write(_summary(checkout, minor, broken, len(problems) - broken, failed, len(unread)))
         case "sarif":
-            show(sarif_of([*problems, *unread], __version__), "json", (), out)
+            found = sarif_of([*problems, *unread], __version__, inside=prefix_of(root))
+            show(found, "json", (), out)
         case _:
             show(_report(minor, problems, failed, unread), output, (), out)
     return 1 if broken or failed or unread else 0

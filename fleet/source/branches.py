@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from fleet.errors import UsageInvalid
 from fleet.ports.source import PLAIN_MODES, TreeEntry
 from fleet.source.command import Done, GitCommand, GitLimits
 from fleet.source.indexing import put_entries
-from fleet.source.local import repository_of
+from fleet.source.local import prefix_of, repository_of
 
 _IDENT = re.compile(r"(?P<name>.*) <(?P<email>.*)> [0-9]+ [-+][0-9]{4}\Z")
 _WHO = ("GIT_AUTHOR_", "GIT_COMMITTER_")
@@ -31,8 +30,7 @@ class BranchWriter:
         if found is None:
             raise UsageInvalid(f"{root} is in no git repository", next_step="run this in a clone of the fleet repo")
         top, directory = found
-        prefix = os.path.relpath(root.resolve(), top)
-        self._prefix = "" if prefix == "." else f"{prefix}/"
+        self._prefix = f"{prefix}/" if (prefix := prefix_of(root)) else ""
         self._directory, self._environment = directory, dict(environment)
         self._scratch = Path(tempfile.mkdtemp(prefix="fleet-branch-"))
         self._git = self._command({"GIT_INDEX_FILE": str(self._scratch / "index"), "GIT_WORK_TREE": str(top)})

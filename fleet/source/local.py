@@ -248,8 +248,14 @@ def open_local(root: Path, environment: Mapping[str, str]) -> LocalRepo:
         settings["HOME"] = environment["HOME"]
     (scratch / "objects").mkdir()
     git = GitCommand(directory, environment=settings, configuration=("core.symlinks=true",))
-    prefix = os.path.relpath(root.resolve(), top)
-    return LocalRepo(git, top, directory, "" if prefix == "." else prefix, scratch)
+    return LocalRepo(git, top, directory, prefix_of(root), scratch)
+
+
+def prefix_of(root: Path) -> str:
+    """The path of a directory in the repository around it; "" at its top, and where there is none."""
+    found = repository_of(root.resolve())
+    prefix = os.path.relpath(root.resolve(), found[0]) if found else "."
+    return "" if prefix == "." else prefix
 
 
 def repository_of(directory: Path) -> tuple[Path, Path] | None:

@@ -13,9 +13,9 @@ from typing import Any
 import jsonschema
 import pytest
 from cli.planrepo import BASE, Repo, git
-from fixtures.layouts.documents import overlay
+from fixtures.layouts.documents import KUSTOMIZATION, named, overlay, stream
 
-from fleet.cli.plan import compare_commits
+from fleet.cli.plan import compare_commits, plan
 from fleet.errors import UsageInvalid
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
@@ -215,6 +215,26 @@ def test_a_broken_file_leaves_its_units_unknown_and_ends_with_2(repo: Repo) -> N
     assert (result["ruleId"], result["level"]) == ("ResourceMissing", "error")
     place = result["locations"][0]["physicalLocation"]
     assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == (f"{BASE}/kustomization.yaml", 4)
+
+
+def test_a_code_host_finds_a_file_with_a_space_in_a_fleet_repo_that_is_a_folder_of_another(repo: Repo) -> None:
+    (repo.root / "fl").mkdir()
+    repo.git("mv", "fleet.yaml", "clusters", "overlays", "fl")
+    base = f"fl/{BASE}/my dir"
+    repo.edit(f"fl/{BASE}/kustomization.yaml", "web.yaml,", '"my dir", web.yaml,')
+    repo.write(
+        {
+            f"{base}/kustomization.yaml": KUSTOMIZATION + "resources: [more.yaml]\n",
+            f"{base}/more.yaml": stream([named("ConfigMap", "v1", "more")]),
+        }
+    )
+    before = repo.commit("in a folder")
+    repo.edit(f"{base}/kustomization.yaml", "more.yaml", "none.yaml")
+    plan(repo.root / "fl", base=before, head="", kube="", output="sarif")
+    (result,) = json.loads(repo.capsys.readouterr().out)["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == f"fl/{BASE}/my%20dir/kustomization.yaml"
+    assert place["region"]["startLine"] == 3
 
 
 def test_a_problem_of_the_inventory_has_its_line_and_only_new_ones_are_told(repo: Repo) -> None:

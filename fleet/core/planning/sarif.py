@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 from fleet.core.documents import Document, Json
 from fleet.core.fleet import Origin, Problem, Severity
 from fleet.core.planning.fleet_plan import FleetPlan
 
-_PLACE = re.compile(r"(?P<path>[^:\s]+):(?P<line>\d+)")
+# `PATH:LINE` of an error: the directory that is built may stand before it, and another place or a word behind it.
+_PLACE = re.compile(r"(?:.*: )?(?P<path>.+?):(?P<line>\d+)(?=[\s,]|\Z)")
 
 
 def problems_of(plan: FleetPlan) -> tuple[Problem, ...]:
@@ -26,8 +28,11 @@ def problems_of(plan: FleetPlan) -> tuple[Problem, ...]:
     return (*plan.problems, *builds)
 
 
-def sarif_of(problems: Iterable[Problem], version: str) -> Document:
-    """One run of one tool; version: of fleet."""
+def sarif_of(problems: Iterable[Problem], version: str, *, inside: str = "") -> Document:
+    """One run of one tool; version: of fleet. A code host goes by URIs from the top of the repository.
+
+    inside: the path of the fleet repo in its repository; "": it is the whole.
+    """
     found = list(problems)
     rules: list[Json] = [{"id": reason} for reason in sorted({problem.reason for problem in found})]
     return {
@@ -36,15 +41,16 @@ def sarif_of(problems: Iterable[Problem], version: str) -> Document:
         "runs": [
             {
                 "tool": {"driver": {"name": "fleet", "version": version, "rules": rules}},
-                "results": [_result(problem) for problem in found],
+                "results": [_result(problem, inside) for problem in found],
             }
         ],
     }
 
 
-def _result(problem: Problem) -> Document:
+def _result(problem: Problem, inside: str) -> Document:
     parts = (problem.what, problem.why, problem.next_step and f"next: {problem.next_step}")
     text = ". ".join(part for part in parts if part)
+    path = "/".join(filter(None, (inside, problem.origin.path or "fleet.yaml")))
     region: Document = {"startLine": max(1, problem.origin.line)}
     if problem.column:
         region["startColumn"] = problem.column
@@ -54,11 +60,11 @@ def _result(problem: Problem) -> Document:
         "level": problem.severity.value,
         "message": {"text": text},
         "locations": [
-            {"physicalLocation": {"artifactLocation": {"uri": problem.origin.path or "fleet.yaml"}, "region": region}}
+            {"physicalLocation": {"artifactLocation": {"uri": quote(path, errors="surrogateescape")}, "region": region}}
         ],
     }
 
 
 def _origin(where: str) -> Origin:
-    place = _PLACE.search(where)
+    place = _PLACE.match(where)
     return Origin(place["path"], int(place["line"])) if place else Origin(where)
