@@ -66,7 +66,7 @@ def judge_builds(measures: Sequence[str]) -> Check:
     return Check(
         Level.WARN,
         f"builds could {could}: this system does not let a process give it up",
-        "run the hub on Linux 5.13 or newer with seccomp and Landlock; see Builds in docs/operating.md",
+        "see Builds in docs/operating.md for what the system must have",
     )
 
 

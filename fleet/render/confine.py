@@ -2,7 +2,7 @@
 
 Each measure is taken where the kernel allows it without privileges, and left out where not: the closure, the empty
 environment and the limits hold without them. Linux only: a network namespace of its own, sight of its own directory,
-the tool and Python alone (Landlock), and no call that reaches other machines or processes (seccomp).
+the tool and Python alone (Landlock), and no call that reaches other machines or looks into processes (seccomp).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which system calls a render worker gives up, for itself and all its children (R27): a seccomp filter.
 
-A build reads files, starts a program and writes to a pipe. What reaches other machines, other processes or the kernel's
-own parts answers EPERM; no privilege is needed for that, and no namespace that a container may not make. Where a call
-can be made in several ways all of them are named: io_uring would open sockets, and 32-bit calls have other numbers.
+A build reads files, starts a program and writes to a pipe. What reaches other machines, the memory of other processes
+or the kernel's own parts answers EPERM; no privilege is needed for that, and no namespace that a container may not
+make. Where a call can be made in several ways all of them are named: io_uring would open sockets, and calls of a
+32-bit program have other numbers, so that it finds none (ENOSYS). Signals stay: a build's own end is one.
 
 Source: seccomp(2), bpf(2) (classic), the kernel's syscall tables.
 """
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from fleet.values import dataclass
 
 _PR_SET_SECCOMP, _FILTER = 22, 2
-_KILL_PROCESS, _ERRNO, _ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
+_ERRNO, _ALLOW = 0x00050000, 0x7FFF0000
 # struct seccomp_data: the call's number, the architecture, and the low half of its first argument
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _LOAD, _IF_EQUAL, _IF_AT_LEAST, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -67,7 +68,7 @@ def filter_of(table: Table) -> bytes:
     lines = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_IF_EQUAL, 1, 0, table.audit),
-        (_RETURN, 0, 0, _KILL_PROCESS),
+        (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
         (_LOAD, 0, 0, _NUMBER),
         (_IF_AT_LEAST, deny + 1, 0, _X32),
         *((_IF_EQUAL, deny - place, 0, number) for place, number in enumerate(refused)),
@@ -91,10 +92,11 @@ class _Program(ctypes.Structure):
 def give_up_calls(libc: ctypes.CDLL, machine: str) -> bool:
     """Put the filter in force; False where the kernel has none, or nobody wrote down this machine's numbers.
 
-    The process must have given up new privileges before (PR_SET_NO_NEW_PRIVS). machine: as `uname -m` says it.
+    The process must have given up new privileges before (PR_SET_NO_NEW_PRIVS). machine: as `uname -m` says it, which
+    is the kernel's; a 32-bit Python on it has other numbers.
     """
     table = TABLES.get(machine)
-    if table is None:
+    if table is None or struct.calcsize("P") != 8:
         return False
     lines = filter_of(table)
     program = _Program(len(lines) // 8, lines)

@@ -86,10 +86,6 @@ class Renderer:
         """The binary that builds."""
         return self._tool
 
-    async def measured(self) -> tuple[str, ...]:
-        """What shuts builds in here (measures.py), as a worker says it; raises RenderInterrupted."""
-        return await self._pool.measured()
-
     async def render(self, snapshot: Snapshot, request: RenderRequest, *, remember: bool = True) -> Bundle:
         """See fleet.ports.render.Renderer."""
         async with self._walking:
