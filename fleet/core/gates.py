@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, assert_never
+from urllib.parse import urlsplit
 
 from fleet.core.documents import digest_of_bytes
 from fleet.core.fleet import Gate, HttpCheck, JobCheck, PrometheusCheck
@@ -93,6 +94,16 @@ States = Mapping[str, GateState]  # by `STEP/GATE`
 def key_of(step: str, gate: Gate) -> str:
     """How a row keeps the state of a gate; neither name holds a slash."""
     return f"{step}/{gate.name}"
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL, in one form; ValueError for none."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError(f"{url!r:.80} is no URL of a server")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def spec_of(gate: Gate) -> Digest:

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fleet.core.documents import Json
+from fleet.core.gates import origin_of
 from fleet.core.ids import is_dns_subdomain
 from fleet.errors import CredentialMissing, CredentialRefused
-from fleet.integrations.measure import origin_of
 from fleet.inventory.yamlfile import YamlRefused, read_documents
 from fleet.ports.gates import Secret
 

@@ -19,7 +19,7 @@ from yarl import URL
 
 import fleet
 from fleet.core.fleet import HttpCheck, PrometheusCheck
-from fleet.core.gates import Read, Word
+from fleet.core.gates import Read, Word, origin_of
 from fleet.core.measured import judge_http, judge_prometheus
 from fleet.errors import FleetError
 from fleet.ports.gates import GateCredentials, Secret
@@ -137,16 +137,6 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
             raise _NoAnswer(f"its answer is larger than {ANSWER_LIMIT_BYTES >> 20} MiB")
         parts.append(chunk)
     return b"".join(parts)
-
-
-def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL, in one form; ValueError for none."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError(f"{url!r:.80} is no URL of a server")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _context(ca: bytes) -> ssl.SSLContext:

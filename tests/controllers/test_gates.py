@@ -9,7 +9,7 @@ import pytest
 from controllers.rig import Brain
 from controllers.test_rollouts import clusters, fleet_file, web
 
-from fleet.controllers.gates import READS_AT_ONCE, Gates
+from fleet.controllers.gates import READS_AT_ONCE, READS_OF_ONE, Gates
 from fleet.core.fleet import Gate, HttpCheck, JobCheck, Origin
 from fleet.core.gates import Ask, GateState, Read, Reading, Verdict, Word, opened
 from fleet.core.ids import ClusterName, Identity, OverlayName, Revision, UnitName
@@ -137,15 +137,17 @@ async def test_no_job_goes_to_a_cluster_on_which_another_installation_was_first(
 
 
 class Busy:
-    """A fake `Measure` that answers when it is let, and counts who asks it at once."""
+    """A fake `Measure` that answers when it is let, and counts who asks it at once, and for which servers."""
 
     def __init__(self) -> None:
         self.now = self.most = 0
         self.seconds: list[float] = []
+        self.asked: list[str] = []
         self.lets = asyncio.Semaphore(0)
 
     async def read(self, check: HttpCheck, seconds: float) -> Read:
         self.seconds.append(seconds)
+        self.asked.append(check.url)
         self.now += 1
         self.most = max(self.most, self.now)
         try:
@@ -155,14 +157,16 @@ class Busy:
         return Read(Word.GOOD, "ok")
 
 
-def many(count: int) -> tuple[list[Ask], Passages]:
-    gates = [Gate(f"g{number}", HttpCheck("https://a.example"), GATE.origin) for number in range(count)]
+def many(count: int, servers: int) -> tuple[list[Ask], Passages]:
+    """Gates that are due together, one server after the other, each under more than one URL."""
+    urls = [f"https://s{number % servers}.example/{number}" for number in range(count)]
+    gates = [Gate(f"g{number}", HttpCheck(url), GATE.origin) for number, url in enumerate(urls)]
     row = Row({ClusterName("dev-1"): "d"}, gates={f"dev/{gate.name}": opened(gate, 1.0) for gate in gates})
     return [replace(ASK, gate=gate, seconds=10.0) for gate in gates], Passages((Passage(COMMIT, 0.0, {WEB: row}),))
 
 
 async def test_however_many_gates_are_due_at_once_a_few_are_read_at_a_time_each_with_its_whole_time() -> None:
-    measure, (asks, waits) = Busy(), many(100)
+    measure, (asks, waits) = Busy(), many(100, servers=20)
     gates = Gates(measure=measure, jobs=None, bells=Bells(), wall=lambda: 1.0)  # type: ignore[arg-type]
     gates.take(asks, waits)
     await settle()
@@ -181,4 +185,20 @@ async def test_however_many_gates_are_due_at_once_a_few_are_read_at_a_time_each_
     assert (len(found), measure.most, set(measure.seconds)) == (len(asks), READS_AT_ONCE, {10.0})
     first, late = found["dev/g0"], found[f"dev/g{len(asks) - 1}"]
     assert first.asked_at == ASK.asked_at < late.asked_at, "a window counts from what was read"
+    await gates.close()
+
+
+async def test_silent_servers_keep_no_gate_of_another_waiting() -> None:
+    """Whoever was due behind sixteen gates of one of them waited for its ten seconds, and behind 160 for 100."""
+    silent = READS_AT_ONCE // READS_OF_ONE - 1
+    measure, (asks, waits) = Busy(), many(160, servers=silent)
+    healthy = Gate("healthy", HttpCheck("https://fine.example"), GATE.origin)
+    (passage,) = waits.all
+    gates_of_row = {**passage.rows[WEB].gates, "dev/healthy": opened(healthy, 1.0)}
+    waits = Passages((replace(passage, rows={WEB: replace(passage.rows[WEB], gates=gates_of_row)}),))
+    gates = Gates(measure=measure, jobs=None, bells=Bells(), wall=lambda: 1.0)  # type: ignore[arg-type]
+    gates.take([*asks, replace(ASK, gate=healthy)], waits)
+    await settle()
+    assert measure.asked[-1] == "https://fine.example"
+    assert measure.now == silent * READS_OF_ONE + 1, "and of each of them no more than its share is asked"
     await gates.close()

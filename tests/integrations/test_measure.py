@@ -16,10 +16,10 @@ import trustme
 from badserver import BadServer, bad_server, vector
 
 from fleet.core.fleet import HttpCheck, PrometheusCheck
-from fleet.core.gates import Read, Word
+from fleet.core.gates import Read, Word, origin_of
 from fleet.errors import CredentialRefused
 from fleet.integrations.gate_credentials import NamedSecrets, is_gate_credential, secret_of
-from fleet.integrations.measure import Guard, HttpMeasure, origin_of
+from fleet.integrations.measure import Guard, HttpMeasure
 from fleet.kube.addresses import AddressRule, CheckedResolver
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
