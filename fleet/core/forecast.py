@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fleet.core.approving import missing_of
+from fleet.core.fleet import JobCheck
+from fleet.core.gates import Verdict, key_of
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.passage import Passage, Row
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
@@ -176,7 +178,7 @@ def forecast(passage: Passage, facts: Mapping[OverlayName, RowFacts], courses: C
             return Forecast(None, None, f"no forecast for {overlay}: {found}")
         ahead.append(found)
         words.append(_basis(overlay, found))
-        after = after or _not_counted(passage, row, row_facts)
+        after = after or _not_counted(passage, row, row_facts, now)
     if not ahead:
         return Forecast(None, None, "all steps are over; clusters that were left out follow")
     low, high = (max(_quantile(one, share) for one in ahead) for share in (LOW, HIGH))
@@ -203,19 +205,36 @@ def _basis(overlay: OverlayName, ahead: _Ahead) -> str:
     return f"from {count} of {known} earlier rollouts of {overlay}, the others were faster up to here"
 
 
-def _not_counted(passage: Passage, row: Row, facts: RowFacts) -> str:
+def _not_counted(passage: Passage, row: Row, facts: RowFacts, now: float) -> str:
     """What must come first and is in no course: approvals, gates, windows; "" for nothing."""
     for stage in facts.stages:
         if stage.name in row.passed:
             continue
         if missing_of(passage, row, stage):
             return f"once step {stage.name} is approved"
-        if stage.step.gates and stage.name not in row.opened:
+        if _measures_on(row, stage, now):
             return f"once the gates of step {stage.name} are passed"
         for name in _touched(row, stage):
             if (fact := facts.units.get(name)) is not None and fact.condition is Condition.WAITS:
                 return f"once {name} waits no more: {fact.why}"
     return ""
+
+
+def _measures_on(row: Row, stage: Stage, now: float) -> bool:
+    """Whether gates of a step may be passed later than its soak is over; those that fit into it add nothing."""
+    at = row.still.get(stage.name, now)
+    soak_left = max(0.0, row.calm.get(stage.name, at) + stage.step.soak_seconds - at)
+    for gate in stage.step.gates:
+        state = row.gates.get(key_of(stage.name, gate))
+        if state is not None and state.verdict is Verdict.PASSED:
+            continue
+        since = state.good_since if state is not None else None
+        window_left = gate.window_seconds - (at - since if since is not None else 0.0)
+        # The reading that ends a window comes up to an interval after it.
+        is_longer = not soak_left or window_left > soak_left + gate.interval_seconds
+        if is_longer or isinstance(gate.check, JobCheck):
+            return True
+    return False
 
 
 def _ahead(row: Row, facts: RowFacts, courses: Sequence[Course], now: float) -> _Ahead | str:

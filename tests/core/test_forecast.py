@@ -9,7 +9,7 @@ from core.played import HERE, Played, ask_all, fleet, steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.core.fleet import RolloutPolicy, Step
+from fleet.core.fleet import Gate, HttpCheck, JobCheck, RolloutPolicy, Step
 from fleet.core.forecast import (
     POINTS,
     Course,
@@ -21,6 +21,7 @@ from fleet.core.forecast import (
     forecast_of_plan,
     said,
 )
+from fleet.core.gates import GateState, Verdict, opened
 from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.passage import Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
@@ -107,6 +108,47 @@ def test_what_a_person_must_do_first_is_said_and_not_counted() -> None:
     assert "once step ok is approved (80 %" in said(found)
     waits = (Condition.WAITS, *BUSY[1:])
     assert forecast(passage(), {WEB: facts(*waits)}, {WEB: TEN}, 0.0).after.startswith("once c0 waits no more")
+
+
+HTTP = Gate("smoke", HttpCheck("https://shop.acme.io"), HERE, window_seconds=600.0)
+JOB = Gate("smoke", JobCheck("gates/smoke.yaml"), HERE)
+LONG = replace(HTTP, window_seconds=900.0)
+READS = opened(HTTP, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("gate", "state", "now", "is_said"),
+    [
+        (HTTP, None, 0.0, False),  # before its step is Healthy: it is measured while that soaks
+        (LONG, None, 0.0, True),
+        (JOB, None, 0.0, True),  # how long it runs, nobody knows
+        (HTTP, replace(READS, good_since=100.5), 400.0, False),  # it soaks for 300 s more
+        (HTTP, READS, 400.0, True),  # its window begins anew
+        (HTTP, replace(READS, good_since=350.0), 400.0, True),
+        (LONG, replace(READS, good_since=100.5), 400.0, True),
+        (JOB, READS, 400.0, True),
+        (JOB, replace(READS, verdict=Verdict.PASSED), 400.0, False),
+        (HTTP, replace(READS, good_since=300.0), 800.0, True),  # the soak is over
+        (HTTP, replace(READS, verdict=Verdict.PASSED), 800.0, False),
+    ],
+)
+def test_gates_that_last_longer_than_the_soak_are_said_and_not_counted(
+    gate: Gate, state: GateState | None, now: float, is_said: bool
+) -> None:
+    stage = Stage(Step("all", HERE, rest=True, soak_seconds=600.0, gates=(gate,)), tuple(NAMES))
+    soaks = {"opened": {"all": 0.0}, "calm": {"all": 100.0}} if now else {}
+    row = {**soaks, "gates": {"all/smoke": state} if state is not None else {}}
+    found = forecast(passage(**row), {WEB: facts(*BUSY, stages=(stage,))}, {WEB: TEN}, now)
+    assert found.after == ("once the gates of step all are passed" if is_said else "")
+    assert found.low is not None
+
+
+def test_the_gates_of_a_step_without_soak_are_said_for_as_long_as_they_are_read() -> None:
+    gate = replace(HTTP, window_seconds=0.0)
+    stage = Stage(Step("all", HERE, rest=True, gates=(gate,)), tuple(NAMES))
+    row = {"opened": {"all": 0.0}, "calm": {"all": 100.0}, "gates": {"all/smoke": opened(gate, 100.0)}}
+    found = forecast(passage(**row), {WEB: facts(*BUSY, stages=(stage,))}, {WEB: TEN}, 130.0)
+    assert said(found).startswith("ends in 0-1 s once the gates of step all are passed (80 %")
 
 
 @pytest.mark.parametrize("field", ["halted", "paused", "outcome"])
