@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fleet.core.documents import Json, canonical
 from fleet.core.field_diff import FieldDrift
 from fleet.core.planning.groups import groups_of
+from fleet.core.planning.markdown import markdown_of
 from fleet.core.planning.words import FOLDED, WHOLE, Folding, field_in_words, lines_of
 
 
@@ -195,3 +196,20 @@ def test_no_width_tells_a_value_of_a_secret() -> None:
         for line in lines_of(group, plan([]), folding)
     ]
     assert found == ["~ Secret shop/s  data.password changed"] * 2
+
+
+# A comment
+
+
+def test_a_comment_says_where_it_left_out_the_end_of_a_line() -> None:
+    def comment(repository: str, note: str) -> list[str]:
+        before, after = (result(workload(image=f"{repository}@sha256:{value * 64}")) for value in "ab")
+        return markdown_of(plan([web(before, after)], notes=(note,))).splitlines()
+
+    cut = comment(f"reg/{'x' * 199}", "y" * 601)
+    (line,) = [line for line in cut if line.startswith("! Deployment")]
+    assert (len(line), line[-1]) == (300, "…")
+    assert f"- **Note:** {'y' * 599}…" in cut
+    whole = "\n".join(comment("reg/x", "y" * 600))
+    assert f"reg/x@sha256:{'a' * 64} -> {'b' * 64}" in whole
+    assert "…" not in whole, "twin: nothing was left out"

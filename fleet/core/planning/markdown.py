@@ -13,7 +13,7 @@ from fleet.core.ids import short
 from fleet.core.planning.fleet_plan import FleetPlan
 from fleet.core.planning.groups import ChangeGroup, groups_of
 from fleet.core.planning.remarks import remarks
-from fleet.core.planning.words import FOLDED, Folding, heading, lines_of, summary, title_of
+from fleet.core.planning.words import FOLDED, Folding, heading, lines_of, summary, title_of, within
 
 LIMIT_BYTES = 60 * 1024  # GitHub takes 65,536 characters
 MARK = "<!-- fleet plan -->"  # by which a job finds the comment that it wrote before
@@ -53,7 +53,7 @@ def markdown_of(plan: FleetPlan, *, limit_bytes: int = LIMIT_BYTES) -> str:
 
 
 def _block(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> str:
-    lines = [line[:_LINE_LENGTH] for line in lines_of(group, plan, folding)]
+    lines = [within(line, _LINE_LENGTH) for line in lines_of(group, plan, folding)]
     title = f"\n**{_plain(title_of(group, plan))}**\n"
     return title + _fenced(lines) if lines else title
 
@@ -100,13 +100,13 @@ def _plain(text: str) -> str:
 
     Code hosts look for the latter in what is shown, so that no escape keeps them away; a space without width does.
     """
-    text = _printable(text)[:_WORDS_LENGTH]
+    text = within(_printable(text), _WORDS_LENGTH)
     return _LINKED.sub("\\g<0>\u200b", _SPECIAL.sub(r"\\\1", text))
 
 
 def _code(text: str) -> str:
     """A command to be copied, without anything added: hosts look for no mention and no link in code."""
-    text = _printable(text)[:_WORDS_LENGTH]
+    text = within(_printable(text), _WORDS_LENGTH)
     fence = _fence(text, 1)
     edge = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""  # which is not shown
     return f"{fence}{edge}{text}{edge}{fence}"

@@ -370,13 +370,13 @@ def _field_words(shown: ShownField, folding: Folding) -> list[str]:
     before, after = drift.desired, drift.live
     length = folding.value_length
     if before is None:
-        return [f"{path} added: {_cut(_text(after), length)}"]
+        return [f"{path} added: {within(_text(after), length)}"]
     if after is None:
         return [f"{path} removed"]
     if isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
         return [f"{path}:", *_text_lines(before, after, folding)]
     one, other = _readable(before, after)
-    return [f"{path} {_within(one, [other], length)} -> {_within(other, [one], length)}"]
+    return [f"{path} {_apart(one, [other], length)} -> {_apart(other, [one], length)}"]
 
 
 def _text_lines(before: str, after: str, folding: Folding) -> list[str]:
@@ -388,7 +388,7 @@ def _text_lines(before: str, after: str, folding: Folding) -> list[str]:
         return ["  line ends differ"]
     other_side = {sign: [line for its, line in lines if its != sign] for sign in "-+"}
     shown = [
-        f"  {sign}{_within(line, other_side[sign], folding.line_length - 1)}" for sign, line in lines[: folding.lines]
+        f"  {sign}{_apart(line, other_side[sign], folding.line_length - 1)}" for sign, line in lines[: folding.lines]
     ]
     left = len(lines) - len(shown)
     return [*shown, f"  and {counted(left, 'more line')}"] if left else shown
@@ -417,15 +417,18 @@ def _json(value: Json) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def _within(text: str, others: Iterable[str], length: int) -> str:
+def _apart(text: str, others: Iterable[str], length: int) -> str:
     """A text within a length; where one of the others would look the same, without what both begin with."""
     if len(text) <= length:
         return text
-    alike = [_common(text, other) for other in others if other != text and _cut(other, length) == _cut(text, length)]
-    return _cut(f"…{text[max(alike) - _KEPT :]}" if alike else text, length)
+    alike = [
+        _common(text, other) for other in others if other != text and within(other, length) == within(text, length)
+    ]
+    return within(f"…{text[max(alike) - _KEPT :]}" if alike else text, length)
 
 
-def _cut(text: str, length: int) -> str:
+def within(text: str, length: int) -> str:
+    """A text of at most so many characters, that says where its end was left out."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
