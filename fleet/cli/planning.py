@@ -19,7 +19,7 @@ from fleet.core.planning.change import How, UnitChange, with_moves
 from fleet.core.planning.fleet_plan import Comparison, SideWords
 from fleet.core.planning.woken import Begins, woken_of
 from fleet.errors import UsageInvalid
-from fleet.ports.render import request_of
+from fleet.ports.render import RenderRequest, request_of
 from fleet.render.index import Place, place_of
 from fleet.render.inputs import Closure
 from fleet.source.local import Side
@@ -123,6 +123,7 @@ def _learnt(
     built = [unit for unit in both.before.units.values() if unit.overlay.state is OverlayState.PRESENT]
     requests = {unit.name: request_of(unit) for unit in built}
     closures: dict[Place, Closure] = {}
+    failed: set[RenderRequest] = set()  # what else belongs to it is not known
     for request in requests.values():
         place = place_of(request)
         closure = known.closures.get(place) if known is not None else None
@@ -130,7 +131,9 @@ def _learnt(
             renderer.learn(both.was, request, closure)
         else:
             closure = renderer.closure(both.was, request)
-        if closure.error is None and not closure.widened:
+        if closure.error is not None:
+            failed.add(request)
+        elif not closure.widened:
             closures[place] = closure
-    touched = renderer.affected(both.files)
+    touched = renderer.affected(both.files) | failed
     return closures, lambda name: requests.get(name) not in touched

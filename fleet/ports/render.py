@@ -43,10 +43,16 @@ def request_of(unit: Unit) -> RenderRequest:
 
 @dataclass(frozen=True, slots=True)
 class RenderInputs:
-    """What a result is made from, by Git ids. files: of the build alone; all: with the facts that enter it."""
+    """What a result is made from, by Git ids. files: of the build alone; all: with the facts that enter it.
+
+    is_partial: it failed as it was read, so that other files may belong to it; is_whole: it is taken to be the whole
+    commit, as what belongs to it cannot be told.
+    """
 
     files: Digest
     all: Digest
+    is_partial: bool = False
+    is_whole: bool = False
 
 
 class Renderer(Protocol):

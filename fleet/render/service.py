@@ -158,7 +158,8 @@ class Renderer:
         closure = self._closure(self._tree(snapshot), request, remember=False)
         facts = request.facts if request.substitute else canonical(facts_for(closure, request))
         failed = str(closure.error) if closure.error else ""
-        return RenderInputs(closure.input_digest(), closure.input_digest(facts, failed.encode()))
+        digests = closure.input_digest(), closure.input_digest(facts, failed.encode())
+        return RenderInputs(*digests, is_partial=closure.error is not None, is_whole=bool(closure.widened))
 
     def closure(self, snapshot: Snapshot, request: RenderRequest) -> Closure:
         """What a build of this request can read, remembered as by `render`."""

@@ -219,6 +219,27 @@ async def test_a_comparison_that_fails_is_made_again_with_the_next_fetch_and_not
     assert (bound.standing, bound.commit) == (ApprovalState.BOUND, brain.view.head.commit)
 
 
+@pytest.mark.parametrize("beside", ["2", ""], ids=["changed and broken still", "twin: as it is"])
+async def test_what_is_broken_before_and_after_bars_no_approval_of_another_unit(brain: Brain, beside: str) -> None:
+    broken = overlay("overlays/bad", {"bad": config_map("bad", "1")})
+    broken["overlays/bad/kustomization.yaml"] += "patches: [{path: gone.yaml}]\n"
+    await brain.commit({"fleet.yaml": fleet_file(), **clusters(), **overlay("overlays/web", OBJECTS), **broken})
+    was, before = brain.view.fleet, await brain.source.at(brain.view.head.commit)
+    more = {"overlays/bad/bad.yaml": config_map("bad", beside)} if beside else {}
+    await brain.commit({"overlays/web/kustomization.yaml": kustomization("web.yaml"), **more})
+    now, after = brain.view.fleet, await brain.source.at(brain.view.head.commit)
+    assert was is not None
+    assert now is not None
+    made = await approval_of(brain, before, after, was, now)
+    touched = {str(name.overlay) for name in made.units}
+    assert touched == ({"web", "bad"} if beside else {"web"})
+    await brain.state.set_value(COMPARED, was.commit)
+    await brain.state.set_value(APPROVALS, approvals_text([made]))
+    plans = replace(plans_on(brain.state, at=brain.source.at, renderer=brain.renderer), view=brain.view)
+    assert await plans.taken(now, was)
+    assert [item.standing for item in await kept(brain.state)] == [ApprovalState.BOUND]
+
+
 async def test_a_build_that_breaks_off_each_time_stops_no_plan_for_ever(brain: Brain) -> None:
     """Its own unit cannot be told then, so that the approval is void, and the next plan is one of its own."""
     files = {"fleet.yaml": fleet_file(), **clusters(), **web("1")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from fleet.core.fleet import Fleet, Problem, RolloutPolicy, Severity
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
@@ -56,7 +56,9 @@ class FleetPlan:
     estimates: tuple[Estimate, ...] = ()  # of these courses
     kube: int = 0  # the minor version that `apis` were judged for; 0: none
     apis: tuple[ApiNotice, ...] = ()
-    problems: tuple[Problem, ...] = ()  # of the inventory, that the base does not have, or has and no plan can tell
+    problems: tuple[
+        Problem, ...
+    ] = ()  # of the inventory, that the base does not have, or has and no plan can tell past
     notes: tuple[str, ...] = ()
     live: LiveView | None = None  # None: no cluster was asked
     text: bytes = b""  # what the digest is of
@@ -110,7 +112,9 @@ def plan_of(
     settings = settings_of(found.before, found.after)
     text = plan_text(units, settings)
     known = {_words(problem) for problem in found.before.problems}
-    coming_problems = (problem for problem in found.after.problems if _words(problem) not in known)
+    coming_problems = (
+        problem for problem in found.after.problems if _words(problem) not in known or _hides(problem, found.files)
+    )
     claims = tuple(_claims(found.held, units))
     holds = forecast_holds(units, found.before, found.after)
     coming = ((change.ref, change.api_version) for unit in units for change in unit.objects if change.after)
@@ -139,6 +143,11 @@ def plan_of(
         text=text,
         digest=digest_of_text(text),
     )
+
+
+def _hides(problem: Problem, files: Collection[str]) -> bool:
+    """Whether what the change does to an entry cannot be told, because it was broken before and is still."""
+    return problem.severity is Severity.ERROR and problem.origin.path in files
 
 
 def _words(problem: Problem) -> tuple[str, str, str]:
