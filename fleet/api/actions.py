@@ -13,11 +13,11 @@ from fleet.api.models_deeds import Done, OperationList, OperationOut, Suspension
 from fleet.api.queries import IdentityBody, OpenQuery, ReasonBody, SuspendBody, SyncBody
 from fleet.api.route import Call, Route
 from fleet.api.scopes import known_scope, named_scope
-from fleet.core.fleet import Suspension
 from fleet.core.identities import identity_of
 from fleet.core.ids import ClusterName, Identity, UnitName
 from fleet.core.overrides import SYNC_OVERRIDE, named
 from fleet.core.passage import Passages
+from fleet.core.sync_policy import Suspension
 from fleet.errors import FleetError, NotKnown, RequestInvalid
 from fleet.ports.state import OperationRow
 from fleet.ports.worker import AuditEntry

@@ -8,8 +8,9 @@ from fleet.access.policy import Role
 from fleet.api.models_fleet import CommitProgress, CommitUnit
 from fleet.api.queries import CommitQuery
 from fleet.api.route import Call, Route
-from fleet.core.fleet import Severity, Unknown
+from fleet.core.fleet import Unknown
 from fleet.core.ids import Revision, UnitName, short
+from fleet.core.problems import Severity
 from fleet.core.status import WELL, Sync
 from fleet.core.summaries import is_at_head, unit_summary
 from fleet.core.view import View

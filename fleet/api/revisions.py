@@ -9,13 +9,14 @@ from fleet.api.holds import would_do
 from fleet.api.models import rfc3339
 from fleet.api.models_fleet import EndsSoon, EnvironmentRow, NeedsPerson, ProblemOut, RevisionOut, StatusOut
 from fleet.api.route import Call, Route
-from fleet.core.fleet import Problem, Suspension
 from fleet.core.fold import ClusterSummary, fold_fleet
 from fleet.core.overdue import overdue_of
+from fleet.core.problems import Problem
 from fleet.core.renewal import judge_ending
 from fleet.core.results import RenderProblem
 from fleet.core.status import Health, Sync
 from fleet.core.summaries import cluster_summary, units_by_cluster
+from fleet.core.sync_policy import Suspension
 from fleet.core.view import View
 from fleet.ports.state import OPEN, HoldRow
 from fleet.telemetry import trace_of

@@ -19,9 +19,10 @@ from fleet.cli.output import Item, clean_line, show
 from fleet.cli.problems import counted
 from fleet.core.blame import Fact, Leaf, Span, leaves_below
 from fleet.core.documents import canonical
-from fleet.core.fleet import Origin, OverlayState, Unit
+from fleet.core.fleet import OverlayState, Unit
 from fleet.core.ids import short
 from fleet.core.objects import Bundle, BundleObject, is_secret
+from fleet.core.problems import Origin
 from fleet.errors import FleetError, NotKnown, UsageInvalid
 from fleet.ports.source import CommitInfo
 from fleet.source.local import LocalRepo, open_local

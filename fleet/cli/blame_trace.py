@@ -34,9 +34,10 @@ from fleet.core.blame import (
     written_name,
 )
 from fleet.core.documents import Json, canonical, parse
-from fleet.core.fleet import Origin, Unit
+from fleet.core.fleet import Unit
 from fleet.core.ids import Revision
 from fleet.core.objects import SEALED_PREFIX, Bundle, BundleObject
+from fleet.core.problems import Origin
 from fleet.errors import DocumentInvalid, FleetError
 from fleet.ports.render import RenderRequest, Vault, request_of
 from fleet.ports.source import Snapshot, TreeEntry

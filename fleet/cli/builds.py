@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fleet.cli.checkout import local_renderer
-from fleet.core.fleet import Fleet, Origin, OverlayState, Problem, Severity, Unit
+from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.ids import Revision
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.results import RenderProblem, judge_rights
 from fleet.errors import FleetError, RendererMissing
 from fleet.ports.render import request_of

@@ -21,11 +21,12 @@ from fleet.cli.problems import counted, problem_item
 from fleet.core.blame import Span, leaves_below
 from fleet.core.documents import Json, canonical
 from fleet.core.field_diff import FieldDrift
-from fleet.core.fleet import Origin, Problem, Unit
+from fleet.core.fleet import Unit
 from fleet.core.ids import ClusterName, Digest, OverlayName
 from fleet.core.objects import Bundle, is_secret
 from fleet.core.planning.change import ObjectChange, Sign, changes_of
 from fleet.core.planning.words import FOLDED, clusters_in_words, field_in_words, label_of
+from fleet.core.problems import Origin, Problem
 from fleet.errors import FleetError, NotKnown, UsageInvalid
 from fleet.ports.render import request_of
 from fleet.render.inputs import Closure

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from fleet.cli.client import Client
-from fleet.core.fleet import RolloutPolicy
 from fleet.core.forecast import Course as Past
 from fleet.core.forecast import Leg
 from fleet.core.ids import OverlayName
 from fleet.core.planning.course import Course, Estimate, least_of
 from fleet.core.planning.estimate import estimate_of
+from fleet.core.rollout_policy import RolloutPolicy
 from fleet.errors import FleetError, NotKnown
 
 ASKED = 50  # overlays of one plan: each costs a call

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from fleet.core.fleet import Origin
 from fleet.core.ids import ObjectRef
+from fleet.core.problems import Origin
 from fleet.errors import DocumentInvalid
 from fleet.ports.source import Snapshot
 from fleet.render.parse import nodes_of

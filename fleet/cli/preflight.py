@@ -12,11 +12,12 @@ from fleet.cli.checkout import Checkout, local_renderer, open_checkout, render_a
 from fleet.cli.output import Item, show
 from fleet.cli.places import Places
 from fleet.cli.problems import counted, problem_item, worst_first, write_problem
-from fleet.core.fleet import Origin, OverlayState, Problem, Severity, Unit
+from fleet.core.fleet import OverlayState, Unit
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import Bundle
 from fleet.core.planning.apis import NEWEST_KNOWN, ApiNotice, judge_apis, minor_of
 from fleet.core.planning.sarif import sarif_of
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.targets import ClusterIndex
 from fleet.errors import FleetError, KindNotServed, UsageInvalid
 from fleet.inventory.resolve import clusters_in_words

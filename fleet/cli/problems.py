@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TextIO
 
 from fleet.cli.output import WIDTH, Item, clean
-from fleet.core.fleet import Problem
+from fleet.core.problems import Problem
 from fleet.errors import RenderError
 
 LinesOf = Callable[[str], list[str]]

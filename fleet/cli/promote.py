@@ -17,9 +17,10 @@ from fleet.cli.client import Client
 from fleet.cli.loop import run_quietly
 from fleet.cli.output import clean_line, say
 from fleet.cli.promote_places import Builds, check_left_behind, check_own, images_of, images_written, others_left
-from fleet.core.fleet import Fleet, Problem, Unit
+from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import OverlayName, short
 from fleet.core.nearest import hint
+from fleet.core.problems import Problem
 from fleet.core.promotion import (
     Evidence,
     Move,

@@ -12,7 +12,8 @@ from typing import TextIO
 
 from fleet.cli.output import Item, show
 from fleet.cli.problems import counted, problem_item, worst_first, write_problem
-from fleet.core.fleet import Fleet, Origin, Overlay, Problem, Severity, Unit
+from fleet.core.fleet import Fleet, Overlay, Unit
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.targets import ClusterIndex
 from fleet.errors import FleetError, UsageInvalid
 from fleet.inventory.load import load_fleet

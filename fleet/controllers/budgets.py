@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fleet.core.budgets import Budgets, decode_budgets, encode_budgets
-from fleet.core.fleet import Budget, Fleet
+from fleet.core.fleet import Fleet
+from fleet.core.sync_policy import Budget
 from fleet.errors import StateDamaged
 from fleet.ports.state import State
 

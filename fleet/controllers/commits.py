@@ -22,9 +22,10 @@ from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.releases import Releases
 from fleet.controllers.wanted import Wanted
-from fleet.core.fleet import Fleet, OverlayState, Problem, Severity, Unit
+from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
 from fleet.core.objects import Bundle
+from fleet.core.problems import Problem, Severity
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.results import (
     EMPTY_BUNDLE,

@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from fleet.core.fleet import Fleet, OverlayState, Problem, Unit
+from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.planning.change import How, SideProblem, SideResult, Sign, UnitChange, change_of_unit
 from fleet.core.planning.renamed_clusters import under_new_names
+from fleet.core.problems import Problem
 from fleet.core.results import EMPTY_BUNDLE, judge_rights
 from fleet.errors import FleetError, RendererMissing
 from fleet.ports.render import Renderer, RenderInputs, request_of

@@ -18,13 +18,15 @@ from typing import TypeVar
 from fleet.core.audit import AuditEntry
 from fleet.core.causes import judge_cause
 from fleet.core.documents import Document, canonical, mapping_at, text_at
-from fleet.core.fleet import Cluster, Fleet, JobCheck, Mode, Suspension
+from fleet.core.fleet import Cluster, Fleet, Mode
 from fleet.core.gate_jobs import is_run, job_document, judge_job
 from fleet.core.gates import Ask, Read, Word
 from fleet.core.ids import ClusterName, Identity, ObjectRef, UnitName
 from fleet.core.neighbours import is_left_alone
 from fleet.core.objects import Mark
+from fleet.core.rollout_policy import JobCheck
 from fleet.core.status import asks_recovery
+from fleet.core.sync_policy import Suspension
 from fleet.core.view import View
 from fleet.errors import ClusterError, Conflict, FleetError, Withdrawn
 from fleet.inventory.gate_jobs import read_job

@@ -15,10 +15,10 @@ from weakref import WeakValueDictionary
 import structlog
 
 from fleet.controllers.gate_jobs import GateJobs
-from fleet.core.fleet import JobCheck
 from fleet.core.gates import Ask, GateState, Read, Reading, Verdict, Word, key_of, origin_of
 from fleet.core.ids import OverlayName, Revision
 from fleet.core.passage import Passages
+from fleet.core.rollout_policy import JobCheck
 from fleet.ports.gates import Measure
 from fleet.ports.state import Bells
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from fleet.core.fleet import Cluster, Connection, Suspension
+from fleet.core.fleet import Cluster, Connection
 from fleet.core.identities import clashes_of, identity_of
 from fleet.core.ids import ClusterName, Identity
+from fleet.core.sync_policy import Suspension
 from fleet.errors import ClusterRenamed, IdentityMismatch
 from fleet.ports.kube import Connector, Fence, Kube
 from fleet.ports.state import Bells

@@ -12,12 +12,13 @@ from fleet.controllers.books import Books
 from fleet.controllers.identities import Identities
 from fleet.controllers.publishing import Publisher
 from fleet.controllers.roster import Roster
-from fleet.core.fleet import Cluster, Suspension, Unit
+from fleet.core.fleet import Cluster, Unit
 from fleet.core.guard import Approvals
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.recovery import Words
 from fleet.core.release import policy_of, scope_renamed, scopes_of
 from fleet.core.rollout import SyncRequest
+from fleet.core.sync_policy import Suspension
 from fleet.core.view import View
 
 

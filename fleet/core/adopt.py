@@ -31,11 +31,11 @@ from fleet.core.fieldset import (
     union,
     value_at,
 )
-from fleet.core.fleet import Adopt, IgnoreRule
 from fleet.core.ids import UnitName
 from fleet.core.ignore import is_ignored
 from fleet.core.objects import FIELD_MANAGER, HANDOVER_MANAGER, PART_OF_LABEL
 from fleet.core.options import PREFIX
+from fleet.core.sync_policy import Adopt, IgnoreRule
 from fleet.values import dataclass
 
 # Tools whose fields move to us. What others hold stays theirs: they may well go on writing it.

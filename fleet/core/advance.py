@@ -14,7 +14,6 @@ from enum import StrEnum
 from itertools import repeat
 
 from fleet.core.approving import asking, asks_for, ends_at, lapsed, missing_of, standing_still, unseen, without_asking
-from fleet.core.fleet import OnFailure
 from fleet.core.gates import Ask
 from fleet.core.gating import (
     GateView,
@@ -33,6 +32,7 @@ from fleet.core.gating import (
 from fleet.core.ids import ClusterName, OverlayName, UnitName, short
 from fleet.core.passage import Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts
+from fleet.core.rollout_policy import OnFailure
 from fleet.core.standings import Group, Load, groups_of, is_done, is_outrun, is_stopped, stamped
 from fleet.core.steps import Stage, limit_of, unavailable_limit_of
 from fleet.values import dataclass, field

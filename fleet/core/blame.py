@@ -14,8 +14,8 @@ from itertools import pairwise
 
 from fleet.core.documents import Json
 from fleet.core.field_diff import common_key
-from fleet.core.fleet import Origin
 from fleet.core.objects import Bundle, BundleObject
+from fleet.core.problems import Origin
 from fleet.values import dataclass
 
 Path = tuple[str | int, ...]  # keys and indexes from the root of a document

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from fleet.core.fleet import Budget
+from fleet.core.sync_policy import Budget
 from fleet.values import dataclass
 
 HOUR_SECONDS = 3600.0

@@ -23,9 +23,9 @@ from fleet.core.fieldset import (
     value_at,
 )
 from fleet.core.fingerprint import OwnEntry, as_recorded
-from fleet.core.fleet import IgnoreRule
 from fleet.core.ignore import is_ignored
 from fleet.core.objects import FIELD_MANAGER, is_secret, ref_of
+from fleet.core.sync_policy import IgnoreRule
 
 
 def diff_fields(

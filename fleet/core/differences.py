@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from fleet.core.fleet import Cluster, Connection, Fleet, Origin, OverlayState, Problem, Severity, Unknown
+from fleet.core.fleet import (
+    Cluster,
+    Connection,
+    Fleet,
+    OverlayState,
+    Unknown,
+)
 from fleet.core.ids import ClusterName, UnitName
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.errors import FleetRenamed
 
 

@@ -13,11 +13,11 @@ from functools import lru_cache
 
 from fleet.core.documents import Document, Json, canonical, digest_of, mapping_at, parse_document, text_at
 from fleet.core.fieldset import ABSENT, VOID, Absent, Path, item_keys, set_value, step, without
-from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest
 from fleet.core.ignore import dropped_by_pointers
 from fleet.core.objects import FIELD_MANAGER, split_api_version
 from fleet.core.record import FORM, Row, RowState
+from fleet.core.sync_policy import IgnoreRule
 from fleet.values import dataclass
 
 _EXISTS: Document = {".": {}}  # how `applied_fields` spells a map that we applied empty,

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fleet.core.approving import missing_of
-from fleet.core.fleet import JobCheck
 from fleet.core.gates import Verdict, key_of
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.passage import Passage, Row
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.rollout_policy import JobCheck
 from fleet.core.standings import away_since
 from fleet.core.steps import Stage, limit_of
 from fleet.values import dataclass

@@ -16,8 +16,8 @@ from typing import Any, assert_never
 from urllib.parse import urlsplit
 
 from fleet.core.documents import digest_of_bytes
-from fleet.core.fleet import Gate, HttpCheck, JobCheck, PrometheusCheck
 from fleet.core.ids import Digest, OverlayName, Revision
+from fleet.core.rollout_policy import Gate, HttpCheck, JobCheck, PrometheusCheck
 from fleet.values import dataclass
 
 READ_SECONDS = 10.0  # a server that is silent for longer says nothing

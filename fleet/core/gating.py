@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from fleet.core.fleet import Fleet, Gate, JobCheck
+from fleet.core.fleet import Fleet
 from fleet.core.gates import (
     READ_SECONDS,
     Ask,
@@ -31,6 +31,7 @@ from fleet.core.gates import (
 )
 from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.passage import Row
+from fleet.core.rollout_policy import Gate, JobCheck
 from fleet.core.standings import Group
 from fleet.core.steps import Stage
 from fleet.values import dataclass

@@ -12,10 +12,11 @@ from fnmatch import fnmatchcase
 
 from fleet.core.asked import Asked
 from fleet.core.documents import Document, text_at
-from fleet.core.fleet import Budget, TeamRights
+from fleet.core.fleet import TeamRights
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.inside import covers, takes_along
 from fleet.core.objects import BundleObject, PruneRule
+from fleet.core.sync_policy import Budget
 from fleet.errors import NotAllowedForTeam, RenderEmpty
 from fleet.values import dataclass
 

@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import Protocol
 
 from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, number_at, text_at
-from fleet.core.fleet import HealthRule
 from fleet.core.objects import split_api_version
 from fleet.core.status import Health, Kstatus
+from fleet.core.sync_policy import HealthRule
 from fleet.values import dataclass
 
 _SHOWN_AS: Mapping[Kstatus, Health] = {

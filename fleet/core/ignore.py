@@ -25,9 +25,9 @@ from fleet.core.fieldset import (
     touches,
     value_at,
 )
-from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import FIELD_MANAGER, HANDOVER_MANAGER, ref_of
+from fleet.core.sync_policy import IgnoreRule
 
 _IDENTITY = (("f:apiVersion",), ("f:kind",), ("f:metadata", "f:name"), ("f:metadata", "f:namespace"))
 

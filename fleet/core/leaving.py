@@ -11,8 +11,10 @@ from dataclasses import replace
 
 from fleet.core.differences import entry_by_name
 from fleet.core.documents import Json, canonical, mapping_at, number_at, parse_document, text_at
-from fleet.core.fleet import Cluster, Connection, Mode, Origin, Suspension
+from fleet.core.fleet import Cluster, Connection, Mode
 from fleet.core.ids import ClusterName, Identity, Revision, UnitName
+from fleet.core.problems import Origin
+from fleet.core.sync_policy import Suspension
 from fleet.values import dataclass, field
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from fleet.core.documents import Json, mapping_at, parse
-from fleet.core.fleet import HttpCheck, PrometheusCheck
 from fleet.core.gates import Read, Word
+from fleet.core.rollout_policy import HttpCheck, PrometheusCheck
 
 _MOST_SERIES = 1000
 _NOT_ASKED = frozenset({401, 403, 407, 408, 425, 429})  # who asked was refused or slowed: nothing about the change

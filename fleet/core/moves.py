@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from fleet.core.fleet import Problem, TeamRights, Unit, Unknown
+from fleet.core.fleet import TeamRights, Unit, Unknown
 from fleet.core.guard import list_of, may_hold
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
+from fleet.core.problems import Problem
 from fleet.core.results import RenderProblem, Result
 from fleet.core.rollout import Move
 from fleet.values import dataclass

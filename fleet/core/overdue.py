@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from fleet.core.fleet import Fleet, Origin, Suspension, Unit
+from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import UnitName
+from fleet.core.problems import Origin
+from fleet.core.sync_policy import Suspension
 from fleet.values import dataclass
 
 

@@ -12,11 +12,11 @@ from enum import StrEnum
 from typing import Protocol
 
 from fleet.core.fingerprint import SyncState, SyncVerdict
-from fleet.core.fleet import Adopt
 from fleet.core.guard import Doomed
 from fleet.core.ids import Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.objects import BundleObject, PruneRule
 from fleet.core.record import MarkKind, MarkVerdict, Row, RowState
+from fleet.core.sync_policy import Adopt
 from fleet.values import dataclass, field
 
 Kind = tuple[str, str]  # group, kind

@@ -14,7 +14,6 @@ from enum import StrEnum
 from functools import lru_cache
 
 from fleet.core.documents import Document, digest_of, digest_of_bytes, documents_at, mapping_at, text_at
-from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.ignore import concerns
 from fleet.core.objects import (
@@ -28,6 +27,7 @@ from fleet.core.objects import (
     split_api_version,
 )
 from fleet.core.options import is_hook
+from fleet.core.sync_policy import IgnoreRule
 from fleet.values import dataclass
 
 # What `Row.desired` and `Row.fingerprint` mean: rises when the same object gives another digest than before (another

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.documents import digest_of_bytes
-from fleet.core.fleet import Cluster, Fleet, OverlayState, Problem, Suspension, SyncMode, SyncPolicy, Unit
+from fleet.core.fleet import Cluster, Fleet, OverlayState, Unit
 from fleet.core.guard import UNREAD_TEAM, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.inside import covers
 from fleet.core.leaving import Leave
+from fleet.core.problems import Problem
 from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result
 from fleet.core.rollout import (
     Apply,
@@ -29,6 +30,7 @@ from fleet.core.rollout import (
     UnknownDesired,
 )
 from fleet.core.status import HoldRequest
+from fleet.core.sync_policy import Suspension, SyncMode, SyncPolicy
 from fleet.errors import IdentityUnknown
 from fleet.values import dataclass
 

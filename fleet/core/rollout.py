@@ -6,9 +6,16 @@ that is not in it means "keep as it is"; detaching is always said (R5, R36).
 
 from __future__ import annotations
 
-from fleet.core.fleet import Budget, Connection, HealthRule, IgnoreRule, Mode, Suspension, SyncPolicy, TeamRights
+from fleet.core.fleet import Connection, Mode, TeamRights
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
+from fleet.core.sync_policy import (
+    Budget,
+    HealthRule,
+    IgnoreRule,
+    Suspension,
+    SyncPolicy,
+)
 from fleet.values import dataclass, field
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from fleet.core.fleet import OnFailure
 from fleet.core.gates import Reading
 from fleet.core.ids import ClusterName
+from fleet.core.rollout_policy import OnFailure
 from fleet.core.steps import Stage
 from fleet.values import dataclass, field
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from fleet.core.fleet import Amount, Cluster, Environment, Mode, Origin, RolloutPolicy, Step, SyncMode, Unit
+from fleet.core.fleet import Cluster, Environment, Mode, Unit
 from fleet.core.ids import ClusterName
+from fleet.core.problems import Origin
+from fleet.core.rollout_policy import Amount, RolloutPolicy, Step
+from fleet.core.sync_policy import SyncMode
 from fleet.core.targets import matches
 from fleet.values import dataclass
 

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 
 from fleet.core.documents import Json, canonical
-from fleet.core.fleet import Cluster, Origin, Target, Variable
+from fleet.core.fleet import Cluster
 from fleet.core.ids import ClusterName
+from fleet.core.problems import Origin
+from fleet.core.selection import Target, Variable
 from fleet.values import dataclass, field
 
 RESERVED_CLUSTER_NAMES = ("base", "components")

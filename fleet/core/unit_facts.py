@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 
-from fleet.core.fleet import Fleet, OverlayState, Suspension, Unit
+from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.fold import Age, judge_age
 from fleet.core.ids import UnitName, short
 from fleet.core.passage import Quarantine, Quarantined
@@ -13,6 +13,7 @@ from fleet.core.release import scopes_of, unsaid_at
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, UnitFact
 from fleet.core.status import WELL, Blocker, Health, Report, Standing, Sync, UnitReport, asks_recovery
+from fleet.core.sync_policy import Suspension
 from fleet.errors import OwnedByOther
 
 _AS_SEEN = {**dict.fromkeys(WELL, Condition.WELL), Health.DEGRADED: Condition.BAD}  # before a release; all else: busy

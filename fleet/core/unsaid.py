@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from fleet.core.fleet import Cluster, Fleet, Origin, Overlay, Problem, Unit
+from fleet.core.fleet import Cluster, Fleet, Overlay, Unit
 from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.core.problems import Origin, Problem
 
 
 def unsaid_units(

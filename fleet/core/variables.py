@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from fleet.core.fleet import Cluster, Environment, Variable, Variables
+from fleet.core.fleet import Cluster, Environment
+from fleet.core.selection import Variable, Variables
 
 BUILT_IN = ("cluster_name", "cluster_environment", "cluster_location")
 BUILT_IN_LABEL_PREFIX = "cluster_label_"

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from fleet.core.fleet import Unit, Window, WindowKind
+from fleet.core.fleet import Unit
+from fleet.core.sync_policy import Window, WindowKind
 from fleet.values import dataclass
 
 _STEPS = 64  # boundaries looked at for the next change

@@ -18,9 +18,9 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 import fleet
-from fleet.core.fleet import HttpCheck, PrometheusCheck
 from fleet.core.gates import Read, Word, origin_of
 from fleet.core.measured import judge_http, judge_prometheus
+from fleet.core.rollout_policy import HttpCheck, PrometheusCheck
 from fleet.errors import FleetError
 from fleet.ports.gates import GateCredentials, Secret
 from fleet.values import dataclass

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
-from fleet.core.fleet import Cluster, Environment, OverlayUse, Problem, Severity
+from fleet.core.fleet import Cluster, Environment, OverlayUse
 from fleet.core.ids import ClusterName, Identity, OverlayName
 from fleet.core.nearest import nearest
+from fleet.core.problems import Problem, Severity
 from fleet.core.targets import RESERVED_CLUSTER_NAMES
 from fleet.inventory.content import contents
 from fleet.inventory.convert import FleetSettings

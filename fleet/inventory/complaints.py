@@ -9,8 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from fleet.core.fleet import Origin, Problem, Severity
 from fleet.core.nearest import hint, nearest
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.inventory.schema import STEP_INVALID, TARGET_INVALID
 from fleet.inventory.yamlfile import Loc, Spot
 

@@ -6,35 +6,32 @@ from dataclasses import replace
 
 from fleet.core.documents import Json
 from fleet.core.fleet import (
-    Adopt,
-    Amount,
-    Budget,
     Cluster,
     Connection,
     Environment,
-    HealthRule,
-    IgnoreNote,
-    IgnoreRule,
     Mode,
-    OnFailure,
-    Origin,
     Overlay,
     OverlayState,
     OverlayUse,
-    RolloutPolicy,
-    Step,
+    TeamRights,
+)
+from fleet.core.ids import ClusterName, Identity, OverlayName
+from fleet.core.problems import Origin
+from fleet.core.rollout_policy import Amount, OnFailure, RolloutPolicy, Step
+from fleet.core.selection import Target, Variable, Variables
+from fleet.core.sync_policy import (
+    Adopt,
+    Budget,
+    HealthRule,
+    IgnoreNote,
+    IgnoreRule,
     Suspension,
     SyncMode,
     SyncPolicy,
-    Target,
-    TeamRights,
     Validate,
-    Variable,
-    Variables,
     Window,
     WindowKind,
 )
-from fleet.core.ids import ClusterName, Identity, OverlayName
 from fleet.inventory import schema
 from fleet.inventory.gates import gate_of
 from fleet.inventory.texts import duration_seconds, share_of

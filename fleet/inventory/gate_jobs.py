@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fleet.core.documents import Document, text_at
-from fleet.core.fleet import Cluster, Gate, JobCheck, Problem, RolloutPolicy, Severity, TeamRights
+from fleet.core.fleet import Cluster, TeamRights
 from fleet.core.ids import ClusterName, is_dns_subdomain
+from fleet.core.problems import Problem, Severity
+from fleet.core.rollout_policy import Gate, JobCheck, RolloutPolicy
 from fleet.errors import StepInvalid
 from fleet.inventory.content import NoContent, contents
 from fleet.inventory.rights import teams_of

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fleet.core.fleet import Gate, HttpCheck, JobCheck, Origin, PrometheusCheck
+from fleet.core.problems import Origin
+from fleet.core.rollout_policy import Gate, HttpCheck, JobCheck, PrometheusCheck
 from fleet.inventory.gate_schema import GatePart
 
 

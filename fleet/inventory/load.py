@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from fleet.core.fleet import Fleet, Overlay, Problem, Unit, Unknown
+from fleet.core.fleet import Fleet, Overlay, Unit, Unknown
 from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.core.problems import Problem
 from fleet.core.targets import Holding
 from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
 from fleet.inventory.content import NoContent, contents

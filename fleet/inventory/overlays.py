@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
-from fleet.core.fleet import Origin, Overlay, OverlayState, Problem, Severity
+from fleet.core.fleet import Overlay, OverlayState
 from fleet.core.ids import OverlayName, is_dns_subdomain
 from fleet.core.nearest import nearest
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.inventory.convert import Draft, FleetSettings, rollout_of, silent_draft, sync_of
 from fleet.inventory.files import OVERLAY_FILE
 from fleet.inventory.layout import OverlayDirectory, default_name

@@ -12,9 +12,10 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from fleet.core.documents import Document, Json, text_at
-from fleet.core.fleet import Cluster, Origin, Problem, Severity
+from fleet.core.fleet import Cluster
 from fleet.core.ids import ClusterName, OverlayName, is_dns_label, is_dns_subdomain
 from fleet.core.nearest import hint, nearest
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.inventory import schema
 from fleet.inventory.complaints import problems_of
 from fleet.inventory.content import NoContent

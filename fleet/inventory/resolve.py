@@ -11,17 +11,15 @@ from dataclasses import replace
 
 from fleet.core.fleet import (
     Cluster,
-    Origin,
     Overlay,
     OverlayState,
     OverlayUse,
-    Problem,
-    Severity,
     TeamRights,
     Unit,
-    Variable,
 )
 from fleet.core.ids import UnitName
+from fleet.core.problems import Origin, Problem, Severity
+from fleet.core.selection import Variable
 from fleet.core.targets import (
     Choice,
     ClusterIndex,

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fleet.core.fleet import Adopt, Cluster, Origin, SyncMode, SyncPolicy, TeamRights, Validate, WindowKind
+from fleet.core.fleet import Cluster, TeamRights
+from fleet.core.problems import Origin
+from fleet.core.sync_policy import (
+    Adopt,
+    SyncMode,
+    SyncPolicy,
+    Validate,
+    WindowKind,
+)
 from fleet.inventory import schema
 from fleet.inventory.convert import sync_of
 from fleet.inventory.layout import matches_glob

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from fleet.core.fleet import Cluster, Environment, Overlay, Problem, RolloutPolicy, Severity, Step
+from fleet.core.fleet import Cluster, Environment, Overlay
 from fleet.core.ids import ClusterName
+from fleet.core.problems import Problem, Severity
+from fleet.core.rollout_policy import RolloutPolicy, Step
 from fleet.core.steps import stages_of, steps_without_clusters
 
 _WAITS = "new results of the overlay wait at this step; its clusters stay on what they hold"

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from fleet.core.fleet import Cluster, Environment, Overlay, OverlayUse, TeamRights, Variables
+from fleet.core.fleet import (
+    Cluster,
+    Environment,
+    Overlay,
+    OverlayUse,
+    TeamRights,
+)
 from fleet.core.ids import ClusterName
+from fleet.core.selection import Variables
 from fleet.core.targets import RESERVED_CLUSTER_NAMES, ClusterIndex
 from fleet.core.variables import built_in_variables, stage_variables, unit_variables
 from fleet.inventory.layout import Holdings

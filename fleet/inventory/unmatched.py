@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 
-from fleet.core.fleet import Origin, Overlay, Problem, Severity
+from fleet.core.fleet import Overlay
 from fleet.core.nearest import nearest
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.targets import ClusterIndex, Holding, join
 from fleet.inventory.surroundings import Surroundings
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from fleet.core.fleet import Overlay, Problem, Severity, SyncPolicy, Window, WindowKind
+from fleet.core.fleet import Overlay
+from fleet.core.problems import Problem, Severity
+from fleet.core.sync_policy import SyncPolicy, Window, WindowKind
 from fleet.core.windows import never_opens
 
 

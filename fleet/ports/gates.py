@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from fleet.core.fleet import HttpCheck, PrometheusCheck
 from fleet.core.gates import Read
+from fleet.core.rollout_policy import HttpCheck, PrometheusCheck
 from fleet.values import dataclass
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from fleet.core.audit import Link
-from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.status import Event, HoldRequest, Report, UnitReport
+from fleet.core.sync_policy import Suspension
 from fleet.ports.worker import Audit, Journal
 from fleet.values import dataclass, field
 

@@ -33,11 +33,11 @@ from fleet.core.adopt import (
 )
 from fleet.core.documents import Document, text_at
 from fleet.core.fingerprint import own_entry
-from fleet.core.fleet import Adopt
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.plan import Cause, Foreign, Step, UnitPlan, Wanted
 from fleet.core.record import judge_mark
 from fleet.core.status import EventKind
+from fleet.core.sync_policy import Adopt
 from fleet.errors import (
     ClusterError,
     Conflict,

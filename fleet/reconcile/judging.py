@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from fleet.core.documents import Document, documents_at, mapping_at, text_at
 from fleet.core.fingerprint import SyncState, judge_sync
-from fleet.core.fleet import HealthRule, IgnoreRule
 from fleet.core.health import ObjectHealth, judge_health
 from fleet.core.ids import Digest
 from fleet.core.objects import Mark
 from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState, judge_mark
 from fleet.core.status import Health, Kstatus
+from fleet.core.sync_policy import HealthRule, IgnoreRule
 from fleet.reconcile.memory import Live
 
 _COMPARABLE = (SyncState.IN_SYNC, SyncState.DRIFTED)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from fleet.core.documents import Document
 from fleet.core.field_diff import FieldDrift
-from fleet.core.fleet import IgnoreRule, TeamRights
+from fleet.core.fleet import TeamRights
 from fleet.core.guard import Doomed
 from fleet.core.health import ObjectHealth
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
@@ -19,6 +19,7 @@ from fleet.core.plan import Wanted
 from fleet.core.record import FORM, MarkVerdict, Row
 from fleet.core.rollout import UnitDesired
 from fleet.core.status import Blocker, HoldRequest, UnitReport
+from fleet.core.sync_policy import IgnoreRule
 from fleet.errors import NotAllowedForTeam
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import Deletion, UnitMemory

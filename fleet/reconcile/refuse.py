@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fleet.core.fleet import Adopt
 from fleet.core.plan import UnitPlan, Wanted
+from fleet.core.sync_policy import Adopt
 from fleet.core.unserved import why_unserved
 from fleet.errors import FleetError, KindNotServed, NamespaceMissing, OwnedByOther
 from fleet.reconcile.apply import Applier, refusal_of

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fleet.core.fingerprint import SyncState
-from fleet.core.fleet import Mode, SyncMode
+from fleet.core.fleet import Mode
 from fleet.core.fold import worst_health, worst_sync
 from fleet.core.ids import Digest, ObjectRef, Revision
 from fleet.core.record import FORM, Row, RowState
 from fleet.core.results import EMPTY_BUNDLE
 from fleet.core.rollout import Apply, Detach, Move, UnknownDesired
 from fleet.core.status import Blocker, Health, HoldRequest, ObjectStatus, Standing, Sync, UnitReport
+from fleet.core.sync_policy import SyncMode
 from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import NOT_LISTED, Drift, Live, UnitState, kind_of

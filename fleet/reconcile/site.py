@@ -12,13 +12,13 @@ import structlog
 
 from fleet.core.audit import AuditEntry
 from fleet.core.documents import Document
-from fleet.core.fleet import HealthRule, IgnoreRule
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.ignore import rules_for
 from fleet.core.objects import Bundle, BundleObject, Mark
 from fleet.core.record import Row
 from fleet.core.renames import renames_of
 from fleet.core.retry import Backoff, bounds_for, next_wait
+from fleet.core.sync_policy import HealthRule, IgnoreRule
 from fleet.errors import (
     AnswerInvalid,
     ClusterTimeout,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from fleet.core.documents import canonical
 from fleet.core.fieldset import intended
 from fleet.core.fingerprint import SyncState
-from fleet.core.fleet import Validate
 from fleet.core.ids import ObjectRef
 from fleet.core.order import Rank, rank_of
 from fleet.core.plan import Cause, Step, Wanted
 from fleet.core.record import RowState, plan_record
 from fleet.core.status import Kstatus
+from fleet.core.sync_policy import Validate
 from fleet.errors import AdmissionDenied, ClusterError, ImmutableField, NotChecked, NotFound, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.adopt import Adopter

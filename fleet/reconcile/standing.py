@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from fleet.core.fleet import Mode, SyncMode
+from fleet.core.fleet import Mode
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.rollout import Apply, Detach, Hold, SyncRequest, UnitDesired, UnknownDesired
 from fleet.core.status import ASKS_RECOVERY, Blocker, Standing
+from fleet.core.sync_policy import SyncMode
 from fleet.core.windows import Closed, judge_windows
 from fleet.errors import FleetError
 from fleet.values import dataclass

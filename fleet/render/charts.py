@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
-from fleet.core.fleet import Origin
+from fleet.core.problems import Origin
 from fleet.errors import ChartInvalid, FleetError, RemoteBaseRefused
 from fleet.render.kustomization import ChartUse
 from fleet.render.limits import RunLimits

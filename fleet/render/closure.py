@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from fleet.core.fleet import Origin
+from fleet.core.problems import Origin
 from fleet.errors import (
     DocumentInvalid,
     FleetError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from fleet.core.documents import Json, documents_at, text_at
-from fleet.core.fleet import Origin
+from fleet.core.problems import Origin
 from fleet.errors import DocumentInvalid
 from fleet.render.parse import nodes_of, value_of
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.audit import DELETED, START, AuditEntry, Head, Link, next_head, refs_by_unit
-from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.record import Row
 from fleet.core.release import scope_renamed
 from fleet.core.status import Event, Report, UnitReport
+from fleet.core.sync_policy import Suspension
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
 from fleet.ports.worker import Deletion, JournalEntry, JournalState, UnitMemory
 from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, listed_in, renewed_hold

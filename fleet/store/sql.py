@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from fleet.core.audit import AuditEntry, Head, Link
-from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.status import Event, Report, UnitReport
+from fleet.core.sync_policy import Suspension
 from fleet.errors import StateError
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
 from fleet.store import tables

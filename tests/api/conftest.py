@@ -19,8 +19,9 @@ from fleet.api.parts import ApiParts
 from fleet.controllers.ancestry import Ancestry
 from fleet.controllers.refusals import Refusals
 from fleet.core.field_diff import FieldDrift
-from fleet.core.fleet import Cluster, Fleet, Origin, Overlay, Unit
+from fleet.core.fleet import Cluster, Fleet, Overlay, Unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.problems import Origin
 from fleet.core.results import Rendered
 from fleet.core.status import Health, ObjectStatus, Report, Sync, UnitReport
 from fleet.core.view import Head, View

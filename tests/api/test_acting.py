@@ -9,9 +9,10 @@ import pytest
 from api.conftest import HEAD, Api
 
 from fleet.api.app import ROUTES
-from fleet.core.fleet import Origin, Problem, Severity, Unknown
+from fleet.core.fleet import Unknown
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.leaving import Leave, Leaving, encode_leaving
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.recovery import words_of
 from fleet.core.status import ASKS_RECOVERY, Blocker, HoldRequest, PendingDeletion, Standing
 from fleet.ports.state import LEAVING, RECOVERED, HoldRow

@@ -16,11 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleet.api.app import ROUTES
 from fleet.api.openapi import document_of
-from fleet.core.fleet import IgnoreNote, Origin, Problem, Severity, Suspension, Unknown
+from fleet.core.fleet import Unknown
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Stop
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.results import Rendered
 from fleet.core.status import Health, HoldRequest, Report, Sync
+from fleet.core.sync_policy import IgnoreNote, Suspension
 from fleet.ports.state import HoldRow, OperationRow
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -9,12 +9,13 @@ from dataclasses import replace
 from api.conftest import HEAD, Api
 
 from fleet.core.advance import Advance, StepState, StepView
-from fleet.core.fleet import Origin, Step
 from fleet.core.forecast import Course, Leg, encode_courses
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Last, Passage, Passages, Row, Stop
+from fleet.core.problems import Origin
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.rollout_policy import Step
 from fleet.core.status import Blocker, Standing
 from fleet.core.steps import Stage
 from fleet.core.view import Outlook

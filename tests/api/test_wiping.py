@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from api.conftest import HEAD, Api
 
-from fleet.core.fleet import Mode, Origin, Problem, Severity, Unknown
+from fleet.core.fleet import Mode, Unknown
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.leaving import Leave, Leaving, encode_leaving
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.ports.state import LEAVING
 
 OLD = UnitName.parse("old@eu-1")

@@ -10,10 +10,11 @@ from dataclasses import replace
 from bench.figures import Samples, Table, ratio
 
 from fleet.core.advance import Advance, advance
-from fleet.core.fleet import Amount, Origin, Step
 from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.passage import Passage, Row
+from fleet.core.problems import Origin
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.rollout_policy import Amount, Step
 from fleet.core.steps import Stage
 
 MOST_MS = 50.0

@@ -25,7 +25,7 @@ from reconcile.rig import CLUSTER, Hub
 from testbed.controlplane import ControlPlane
 from testbed.ledger import Request
 
-from fleet.core.fleet import SyncPolicy, Validate
+from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.store.sql import open_state
 
 WIDE = 16

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet.cli.init import init
-from fleet.core.fleet import Fleet, Severity
+from fleet.core.fleet import Fleet
+from fleet.core.problems import Severity
 from fleet.inventory.load import load_fleet
 from fleet.inventory.worktree import WorkingTree
 

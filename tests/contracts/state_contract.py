@@ -13,7 +13,6 @@ import pytest
 from fleet.core.asked import Asked
 from fleet.core.audit import AuditEntry
 from fleet.core.field_diff import FieldDrift
-from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.record import Row, RowState
 from fleet.core.status import (
@@ -29,6 +28,7 @@ from fleet.core.status import (
     Sync,
     UnitReport,
 )
+from fleet.core.sync_policy import Suspension
 from fleet.errors import NotKnown, PreconditionFailed, RequestInvalid
 from fleet.ports.render import Vault
 from fleet.ports.state import OPEN, HoldRow, OperationRow, ReleasedBundle, State, TokenRow

@@ -21,10 +21,11 @@ from fleet.controllers.refusals import Refusals
 from fleet.controllers.releases import Releases
 from fleet.controllers.reports import Intake
 from fleet.core.audit import AuditEntry
-from fleet.core.fleet import HttpCheck, Mode, PrometheusCheck
+from fleet.core.fleet import Mode
 from fleet.core.gates import Read
 from fleet.core.ids import ClusterName, Identity, ObjectRef, Revision, UnitName
 from fleet.core.rollout import Apply, Desired, Detach, UnitDesired
+from fleet.core.rollout_policy import HttpCheck, PrometheusCheck
 from fleet.core.status import (
     Blocker,
     Health,

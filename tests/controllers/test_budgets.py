@@ -7,9 +7,9 @@ from controllers.rig import Brain
 from hubworld import AT_ONCE, cluster_file, config_map, overlay
 
 from fleet.controllers.budgets import BUDGETS
-from fleet.core.fleet import Budget
 from fleet.core.planning.holds import stricter
 from fleet.core.rollout import Apply
+from fleet.core.sync_policy import Budget
 from fleet.errors import StateDamaged
 
 NAMES = [f"c{number}" for number in range(6)]

@@ -13,12 +13,12 @@ from hubworld import AT_ONCE, cluster_file, config_map, kustomization, overlay
 from testbed.gitrepo import Content, Link, Submodule
 
 from fleet.controllers.deletions import JUDGED
-from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Revision, UnitName
 from fleet.core.judged import decode_judged
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Report, Standing, Sync, UnitReport
+from fleet.core.sync_policy import Suspension
 from fleet.errors import FetchFailed, HistoryRewritten, StateNotWritable
 from fleet.ports.source import Fetched
 from fleet.ports.state import OPEN, RECOVERED

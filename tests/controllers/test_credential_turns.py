@@ -10,8 +10,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from fleet.controllers.credentials import CredentialKeeper
-from fleet.core.fleet import Cluster, Fleet, Origin
+from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, Identity, Revision
+from fleet.core.problems import Origin
 from fleet.core.view import Head, View
 from fleet.errors import ClusterTimeout
 from fleet.kube.credentials import NamedCredentials

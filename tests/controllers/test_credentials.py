@@ -18,8 +18,9 @@ from testbed.processes import Run
 
 from fleet.controllers.credentials import CredentialKeeper
 from fleet.core.audit import AuditEntry
-from fleet.core.fleet import Cluster, Fleet, Origin
+from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, Identity, Revision
+from fleet.core.problems import Origin
 from fleet.core.renewal import CredentialState, judge_ending
 from fleet.core.rights import ACCOUNT, grant_documents, rights_of
 from fleet.core.view import Head, View

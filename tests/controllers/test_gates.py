@@ -10,11 +10,12 @@ from controllers.rig import Brain
 from controllers.test_rollouts import clusters, fleet_file, web
 
 from fleet.controllers.gates import READS_AT_ONCE, READS_OF_ONE, Gates
-from fleet.core.fleet import Gate, HttpCheck, JobCheck, Origin
 from fleet.core.gates import Ask, GateState, Read, Reading, Verdict, Word, opened
 from fleet.core.ids import ClusterName, Identity, OverlayName, Revision, UnitName
 from fleet.core.neighbours import Neighbour, neighbour_error
 from fleet.core.passage import Passage, Passages, Row
+from fleet.core.problems import Origin
+from fleet.core.rollout_policy import Gate, HttpCheck, JobCheck
 from fleet.core.status import ASKS_RECOVERY, Blocker, Standing
 from fleet.ports.state import Bells
 

@@ -17,12 +17,15 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from fleet.core.fleet import Fleet, Origin, Overlay, RolloutPolicy, SyncMode, SyncPolicy, Unit
+from fleet.core.fleet import Fleet, Overlay, Unit
 from fleet.core.ids import Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Quarantined, Stop
+from fleet.core.problems import Origin
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, Detach
+from fleet.core.rollout_policy import RolloutPolicy
 from fleet.core.status import Health, ObjectStatus, Sync, UnitReport
+from fleet.core.sync_policy import SyncMode, SyncPolicy
 from fleet.store.memory import MemoryState
 
 UNITS = tuple(UnitName(OverlayName(name), EU.name) for name in ("a", "b", "c"))

@@ -9,10 +9,10 @@ import pytest
 from controllers.rig import Brain
 from hubworld import AT_ONCE, cluster_file, config_map, overlay
 
-from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Identity, UnitName
 from fleet.core.rollout import Apply
 from fleet.core.status import HoldRequest, Report
+from fleet.core.sync_policy import Suspension
 from fleet.errors import StateNotWritable
 from fleet.ports.state import OPEN, OperationRow
 

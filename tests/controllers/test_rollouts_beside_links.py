@@ -11,9 +11,9 @@ from controllers.test_rollouts import result, rollouts_of, settle, told
 from hubworld import config_map, overlay
 
 from fleet.controllers.rollouts import Rollouts
-from fleet.core.fleet import Suspension
 from fleet.core.ids import UnitName
 from fleet.core.status import Blocker, Health, Standing
+from fleet.core.sync_policy import Suspension
 
 NAMES = [f"prod-{n}" for n in range(5)]
 VOLUME = """apiVersion: v1

@@ -11,10 +11,10 @@ from controllers.test_rollouts import order, rollouts_of, settle, told
 from hubworld import config_map
 
 from fleet.controllers.rollouts import Rollouts
-from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.status import Health
+from fleet.core.sync_policy import Suspension
 
 BY_DEFAULT = (
     "apiVersion: fleet.internal/v1\nkind: Fleet\nmetadata: {name: default}\nspec:\n  environments: [dev, prod]\n"

@@ -18,19 +18,17 @@ from fleet.core.fleet import (
     Connection,
     Fleet,
     Mode,
-    Origin,
     Overlay,
-    Problem,
-    Severity,
-    Suspension,
     Unit,
     Unknown,
 )
 from fleet.core.ids import ClusterName, Digest, Identity
 from fleet.core.leaving import Leave, Leaving
 from fleet.core.objects import Bundle
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.results import EMPTY_BUNDLE
 from fleet.core.rollout import Detach, UnitDesired
+from fleet.core.sync_policy import Suspension
 from fleet.core.view import Head, View
 from fleet.ports.state import ReleasedBundle
 from fleet.store.memory import MemoryState

@@ -11,26 +11,21 @@ from fleet.controllers.board import Board
 from fleet.controllers.releases import Releases
 from fleet.core.documents import canonical, digest_of_bytes
 from fleet.core.fleet import (
-    Budget,
     Cluster,
     Fleet,
     Mode,
-    Origin,
     Overlay,
-    Problem,
-    Severity,
-    Suspension,
-    SyncMode,
-    SyncPolicy,
     Unit,
     Unknown,
 )
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle, BundleObject, Scope
 from fleet.core.passage import Passages, Quarantined, Stop
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, UnitDesired
 from fleet.core.status import Health, ObjectStatus, Sync, UnitReport
+from fleet.core.sync_policy import Budget, Suspension, SyncMode, SyncPolicy
 from fleet.core.view import Head, View
 from fleet.store.memory import MemoryState
 

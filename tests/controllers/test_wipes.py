@@ -12,10 +12,11 @@ from fleet.controllers.orders import HOLD_SECONDS, Orders
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.releases import Releases
 from fleet.controllers.wipes import Wipes
-from fleet.core.fleet import Cluster, Fleet, Mode, Origin, Problem, Severity, Unknown
+from fleet.core.fleet import Cluster, Fleet, Mode, Unknown
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave, Leaving, encode_leaving
 from fleet.core.objects import Bundle
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.results import EMPTY_BUNDLE
 from fleet.core.rollout import Apply, Detach, UnitDesired
 from fleet.core.status import Health, HoldRequest, PendingDeletion, Sync, UnitReport

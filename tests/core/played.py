@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fleet.core.advance import advance
-from fleet.core.fleet import Amount, Cluster, Origin, RolloutPolicy, Step
+from fleet.core.fleet import Cluster
 from fleet.core.forecast import Course, Forecast, course_of, forecast, is_through
 from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.passage import Passage, Row
+from fleet.core.problems import Origin
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.rollout_policy import Amount, RolloutPolicy, Step
 from fleet.core.steps import stages_of
 
 HERE = Origin("fleet.yaml", 1)

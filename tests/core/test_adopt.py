@@ -26,8 +26,8 @@ from fleet.core.adopt import (
     removal_patch,
 )
 from fleet.core.fieldset import Path, entries_of, paths, split, union
-from fleet.core.fleet import Adopt, IgnoreRule
 from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.core.sync_policy import Adopt, IgnoreRule
 
 FORMER = ("kubectl", "kubectl-create", "kubectl-client-side-apply", "helm", "argocd-controller", "kustomize-controller")
 OTHERS = ("kube-controller-manager", "vpa-updater", "kubectl-rollout", "fleet-handover")

@@ -8,11 +8,11 @@ import pytest
 from core.three_clusters import API, CLUSTERS, DEV, DEV_STEP, NEXT, OLD, ONE, PROD, TWO, WEB, World
 
 from fleet.core.advance import StepState
-from fleet.core.fleet import Amount, OnFailure, Step
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Stop, decode_passages, encode_passages
 from fleet.core.rollout_facts import Condition
 from fleet.core.rollout_orders import approved, promoted, resumed
+from fleet.core.rollout_policy import Amount, OnFailure, Step
 from fleet.core.takeover import settle
 
 HOUR = 3600.0

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis.strategies import builds, floats, integers, lists, sampled_from, tuples
 
 from fleet.core.budgets import HOUR_SECONDS, MOST, Budgets, decode_budgets, encode_budgets, stricter
-from fleet.core.fleet import Budget
+from fleet.core.sync_policy import Budget
 
 STRICT, LOOSE = Budget(), Budget(1000, 1.0, 1000, 1000)
 BUDGETS = builds(Budget, integers(0, 3), sampled_from([0.1, 0.25, 1.0]), integers(1, 3), integers(0, 3))

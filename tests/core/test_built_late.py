@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 from core.three_clusters import API, CLUSTERS, DEV, HEAD, NEXT, OLD, ONE, PROD, TWO, WEB, World
 
-from fleet.core.fleet import OnFailure, Origin, Step
 from fleet.core.ids import ClusterName, Digest, Revision, UnitName
 from fleet.core.passage import Passages, Stop, decode_last, decode_passages, encode_last, encode_passages
+from fleet.core.problems import Origin
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition
 from fleet.core.rollout_news import news_of
 from fleet.core.rollout_orders import RolloutOrder, carry_out
+from fleet.core.rollout_policy import OnFailure, Step
 from fleet.core.takeover import Wanted, open_rows, take_over, taken_back
 from fleet.core.turns import last_of
 from fleet.core.view import Outlook

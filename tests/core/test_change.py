@@ -14,18 +14,11 @@ from hypothesis import strategies as st
 
 from fleet.core.bundles import assemble
 from fleet.core.fleet import (
-    Amount,
-    Budget,
     Cluster,
     Environment,
     Fleet,
     Mode,
-    Origin,
     Overlay,
-    RolloutPolicy,
-    Step,
-    SyncPolicy,
-    Target,
     Unit,
 )
 from fleet.core.ids import Digest, Revision, UnitName
@@ -47,6 +40,10 @@ from fleet.core.planning.groups import VARIANTS_SHOWN, groups_of
 from fleet.core.planning.markdown import LIMIT_BYTES, markdown_of
 from fleet.core.planning.remarks import remarks
 from fleet.core.planning.words import FOLDED, WHOLE, heading, lines_of, summary, title_of, totals_of
+from fleet.core.problems import Origin
+from fleet.core.rollout_policy import Amount, RolloutPolicy, Step
+from fleet.core.selection import Target
+from fleet.core.sync_policy import Budget, SyncPolicy
 from fleet.errors import UsageInvalid
 
 HASHES = ("2457kbc5mc", "972mt7mgdb", "8tggktd256")

@@ -14,8 +14,8 @@ from fleet.core.diff import diff_fields, is_same_value, quantity_of
 from fleet.core.documents import canonical
 from fleet.core.field_diff import diff_documents, dry_run_diff
 from fleet.core.fingerprint import OwnEntry, own_entry
-from fleet.core.fleet import IgnoreRule
 from fleet.core.record import mark_body
+from fleet.core.sync_policy import IgnoreRule
 
 BODY: dict[str, Any] = {
     "apiVersion": "apps/v1",

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Gate, HttpCheck, Origin, Step
 from fleet.core.forecast import Course as Past
 from fleet.core.forecast import Leg
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.planning.course import Course, least_of
 from fleet.core.planning.estimate import estimate_of
+from fleet.core.problems import Origin
+from fleet.core.rollout_policy import Gate, HttpCheck, Step
 from fleet.core.steps import Stage, Staged
 
 HERE = Origin("fleet.yaml", 1)

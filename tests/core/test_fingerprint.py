@@ -22,9 +22,9 @@ from fleet.core.fingerprint import (
     own_entry,
     recorded_after,
 )
-from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest
 from fleet.core.record import RowState, mark_body
+from fleet.core.sync_policy import IgnoreRule
 
 V1 = "v1"
 BODY: dict[str, Any] = {

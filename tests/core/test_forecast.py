@@ -9,7 +9,6 @@ from core.played import HERE, Played, ask_all, fleet, steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Gate, HttpCheck, JobCheck, RolloutPolicy, Step
 from fleet.core.forecast import (
     POINTS,
     Course,
@@ -25,6 +24,13 @@ from fleet.core.gates import GateState, Verdict, opened
 from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.passage import Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.rollout_policy import (
+    Gate,
+    HttpCheck,
+    JobCheck,
+    RolloutPolicy,
+    Step,
+)
 from fleet.core.steps import Stage
 
 WEB = OverlayName("web")

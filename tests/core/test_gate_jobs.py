@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from fleet.core.fleet import Gate, JobCheck, Origin
 from fleet.core.gate_jobs import is_run, job_document, judge_job
 from fleet.core.gates import Ask, Word
 from fleet.core.ids import OverlayName, Revision
 from fleet.core.objects import INSTALLATION_LABEL, Mark
+from fleet.core.problems import Origin
+from fleet.core.rollout_policy import Gate, JobCheck
 
 MARK = Mark("acme", "5f0c", "web")
 GATE = Gate("smoke", JobCheck("gates/smoke.yaml"), Origin("fleet.yaml", 7))

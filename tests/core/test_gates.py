@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Gate, HttpCheck, JobCheck, Origin, PrometheusCheck
 from fleet.core.gates import (
     GateState,
     Reading,
@@ -26,6 +25,8 @@ from fleet.core.gates import (
     words_of,
 )
 from fleet.core.measured import judge_http, judge_prometheus
+from fleet.core.problems import Origin
+from fleet.core.rollout_policy import Gate, HttpCheck, JobCheck, PrometheusCheck
 
 HERE = Origin("fleet.yaml", 1)
 QUERY = PrometheusCheck("https://p", "up", below=0.5)

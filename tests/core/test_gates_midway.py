@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 from core.three_clusters import HERE, ONE, PROD, TWO, WEB, World
 
-from fleet.core.fleet import Fleet, Gate, JobCheck, PrometheusCheck, Step, Target
+from fleet.core.fleet import Fleet
 from fleet.core.gates import GateState
 from fleet.core.gating import folded, with_manifests, with_open
 from fleet.core.ids import ClusterName, Revision
 from fleet.core.passage import Row
 from fleet.core.rollout_facts import Condition
+from fleet.core.rollout_policy import Gate, JobCheck, PrometheusCheck, Step
+from fleet.core.selection import Target
 from fleet.core.steps import Stage
 
 SMOKE = Gate("smoke", JobCheck("gates/smoke.yaml"), HERE)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import booleans, integers, lists, sampled_from
 
 from fleet.core.asked import asked_of
-from fleet.core.fleet import Budget, TeamRights
+from fleet.core.fleet import TeamRights
 from fleet.core.guard import (
     UNREAD_TEAM,
     Approved,
@@ -26,6 +26,7 @@ from fleet.core.guard import (
 )
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.objects import PruneRule
+from fleet.core.sync_policy import Budget
 from fleet.errors import NotAllowedForTeam
 
 BUDGET = Budget(objects=8, share=0.25, share_from=8)

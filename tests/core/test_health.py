@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fleet.core.fleet import HealthRule
 from fleet.core.health import judge_health, shown_as
 from fleet.core.status import Health, Kstatus
+from fleet.core.sync_policy import HealthRule
 
 CURRENT, MOVING, FAILED = Kstatus.CURRENT, Kstatus.IN_PROGRESS, Kstatus.FAILED
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Cluster, Origin
+from fleet.core.fleet import Cluster
 from fleet.core.identities import clashes_of, identity_of
 from fleet.core.ids import ClusterName, Identity
+from fleet.core.problems import Origin
 
 NAMES = [ClusterName(f"c-{number}") for number in range(4)]
 known = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["x", "y", "z"]).map(Identity))

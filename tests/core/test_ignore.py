@@ -10,9 +10,9 @@ from core.building import MARK, entry, live_of, ref
 from hypothesis import given
 from hypothesis.strategies import sampled_from, sets
 
-from fleet.core.fleet import IgnoreRule
 from fleet.core.ignore import concerns, plan_handover, rules_for, strip_ignored
 from fleet.core.record import mark_body
+from fleet.core.sync_policy import IgnoreRule
 
 BODY: dict[str, Any] = {
     "apiVersion": "apps/v1",

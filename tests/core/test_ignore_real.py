@@ -11,9 +11,9 @@ from testbed.rest import Rest, path_of
 from testbed.workloads import deployment
 
 from fleet.core.fieldset import entries_of, holds
-from fleet.core.fleet import IgnoreRule
 from fleet.core.ignore import plan_handover, strip_ignored
 from fleet.core.record import mark_body
+from fleet.core.sync_policy import IgnoreRule
 
 REPLICAS = (IgnoreRule(kind="Deployment", pointers=("/spec/replicas",)),)
 IMAGE = (IgnoreRule(pointers=("/spec/template/spec/containers/0/image",)),)

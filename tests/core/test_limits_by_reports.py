@@ -12,13 +12,16 @@ from dataclasses import replace
 import pytest
 
 from fleet.core.advance import Advance, advance
-from fleet.core.fleet import Amount, Cluster, OnFailure, Origin, Overlay, Step, Suspension, Unit
+from fleet.core.fleet import Cluster, Overlay, Unit
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Row
+from fleet.core.problems import Origin
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.rollout_policy import Amount, OnFailure, Step
 from fleet.core.status import ASKS_RECOVERY, WELL, Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.core.steps import Stage
+from fleet.core.sync_policy import Suspension
 from fleet.core.unit_facts import fact_of
 from fleet.errors import OwnedByOther
 

@@ -6,7 +6,13 @@ from core.building import ref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Cluster, Origin, Overlay, Problem, Severity, TeamRights, Unit, Unknown
+from fleet.core.fleet import (
+    Cluster,
+    Overlay,
+    TeamRights,
+    Unit,
+    Unknown,
+)
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.moves import (
     Taker,
@@ -18,6 +24,7 @@ from fleet.core.moves import (
     unsure_on,
     whole_commit,
 )
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.results import Rendered, RenderProblem, Result
 
 HERE, COMMIT = Origin("overlays/zshop/overlay.yaml", 3), Revision("c" * 40)

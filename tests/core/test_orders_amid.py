@@ -9,12 +9,12 @@ from core.test_rollbacks import FIRST, SECOND
 from core.test_rollbacks import World as Hub
 from core.three_clusters import CLUSTERS, DEV, DEV_STEP, HEAD, ONE, ONLY_ONE, PROD, TWO, WEB, World
 
-from fleet.core.fleet import Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts
 from fleet.core.rollout_orders import RolloutOrder, bound, carry_out, promoted, resumed
+from fleet.core.rollout_policy import Step
 from fleet.core.takeover import aborted, settle, with_release
 
 API = OverlayName("api")

@@ -8,10 +8,10 @@ import pytest
 from core.three_clusters import DEV, NONE, ONE, ONLY_ONE, PROD, TWO, WEB, Conditions, World
 
 from fleet.core.advance import Advance, StepState
-from fleet.core.fleet import Amount, Gate, HttpCheck, Step
 from fleet.core.gates import Reading, Verdict, Word, expires_at
 from fleet.core.passage import Row, decode_passages, encode_passages
 from fleet.core.rollout_facts import Condition
+from fleet.core.rollout_policy import Amount, Gate, HttpCheck, Step
 
 AWAY, BUSY = Condition.AWAY, Condition.BUSY
 FIRST = replace(PROD, rest=False, environments=("prod",), max_parallel=Amount(number=1))

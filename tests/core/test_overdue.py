@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.core.fleet import Cluster, Fleet, IgnoreNote, Origin, Overlay, Suspension, Unit
+from fleet.core.fleet import Cluster, Fleet, Overlay, Unit
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName
 from fleet.core.overdue import moment_of, overdue_of
+from fleet.core.problems import Origin
+from fleet.core.sync_policy import IgnoreNote, Suspension
 
 NOW = moment_of("2026-11-26T12:00:00Z") or 0.0
 PAST, LATER = "2026-11-26T11:00:00Z", "2026-11-26T13:00:00Z"

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis.strategies import booleans, dictionaries, fixed_dictionaries, none, one_of, sampled_from, sets
 
 from fleet.core.fingerprint import SyncState
-from fleet.core.fleet import Adopt
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.objects import PruneRule
 from fleet.core.plan import Cause, Complete, Incomplete, Seen, UnitPlan, Wanted, plan_unit, prove_complete
 from fleet.core.record import MarkKind, Row, RowState
+from fleet.core.sync_policy import Adopt
 
 A, B, C = ref("a"), ref("b"), ref("c")
 KINDS = {("", "ConfigMap")}

@@ -9,8 +9,9 @@ import pytest
 from core.building import ref
 from core.test_change import HASHES, config, fleet_of, plan, printed, result, shrink, web
 
-from fleet.core.fleet import Amount, Origin, RolloutPolicy, Step
 from fleet.core.planning.change import UnitChange
+from fleet.core.problems import Origin
+from fleet.core.rollout_policy import Amount, RolloutPolicy, Step
 
 OLD, NEW = (f"cfg-{suffix}" for suffix in HASHES[:2])
 CONFIRM, DISABLED = {"fleet.internal/prune": "confirm"}, {"fleet.internal/prune": "disabled"}

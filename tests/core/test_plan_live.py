@@ -12,7 +12,6 @@ from core.building import MARK, live_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Adopt, IgnoreRule
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName
 from fleet.core.objects import ref_of
 from fleet.core.options import options_of
@@ -21,6 +20,7 @@ from fleet.core.planning.live import Danger, LiveFinding
 from fleet.core.planning.live_judge import Seen, Setting, judge_object, worst_findings
 from fleet.core.planning.room import judge_disruption, judge_quotas, selects
 from fleet.core.record import mark_body
+from fleet.core.sync_policy import Adopt, IgnoreRule
 from fleet.errors import AdmissionDenied, FleetError, Forbidden, ImmutableField, ObjectInvalid
 
 SETTING = Setting(OverlayName("web"), ClusterName("eu-1"), MARK, Adopt.NEVER, now=2e9)

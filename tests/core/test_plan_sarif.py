@@ -11,9 +11,9 @@ from core.test_change import plan, web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Origin, Problem, Severity
 from fleet.core.planning.change import SideProblem, SideResult
 from fleet.core.planning.sarif import problems_of, sarif_of
+from fleet.core.problems import Origin, Problem, Severity
 
 # A relative reference of RFC 3986 without query: no space, no colon in its first part, "%" before two hex digits alone.
 _PLACE = {

@@ -13,7 +13,6 @@ import pytest
 from core.test_change import config, fleet_of, plan, result, web, workload
 
 from fleet.core.documents import Json, canonical
-from fleet.core.fleet import Origin, Problem, Severity
 from fleet.core.ids import ClusterName
 from fleet.core.planning import groups
 from fleet.core.planning.change import UnitChange
@@ -22,6 +21,7 @@ from fleet.core.planning.groups import VARIANTS_SHOWN, groups_of
 from fleet.core.planning.live import ClusterLook, LiveView
 from fleet.core.planning.markdown import LIMIT_BYTES, markdown_of
 from fleet.core.planning.words import FOLDED, WHOLE, lines_of
+from fleet.core.problems import Origin, Problem, Severity
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
 OVERLAYS = ("crds", "logging", "network")

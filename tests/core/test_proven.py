@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.across import judge_across, permits_by_steps
-from fleet.core.fleet import Origin, Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Row
+from fleet.core.problems import Origin
 from fleet.core.proven import guides_of, proven_by
 from fleet.core.results import Rendered
+from fleet.core.rollout_policy import Step
 from fleet.core.steps import Stage
 
 HERE = Origin("fleet.yaml", 1)

@@ -12,7 +12,6 @@ from core.building import MARK, UNIT, bundle_object, live_of, ref, row
 from hypothesis import given
 from hypothesis.strategies import dictionaries, lists, sampled_from, text
 
-from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, PART_OF_LABEL, Mark
 from fleet.core.record import (
@@ -33,6 +32,7 @@ from fleet.core.record import (
     rebuild_record,
     record_digest,
 )
+from fleet.core.sync_policy import IgnoreRule
 
 BODY: dict[str, Any] = {
     "apiVersion": "apps/v1",

@@ -16,12 +16,8 @@ from fleet.core.fleet import (
     Connection,
     Fleet,
     Mode,
-    Origin,
     Overlay,
     OverlayState,
-    Problem,
-    Severity,
-    Suspension,
     TeamRights,
     Unit,
     Unknown,
@@ -29,6 +25,7 @@ from fleet.core.fleet import (
 from fleet.core.guard import UNREAD_TEAM, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave, Leaving, decode_leaving, encode_leaving
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.release import (
     Orders,
     is_part_of,
@@ -43,6 +40,7 @@ from fleet.core.release import (
 from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, facts_of
 from fleet.core.rollout import Apply, Detach, Hold, UnknownDesired
 from fleet.core.status import HoldRequest, PendingDeletion
+from fleet.core.sync_policy import Suspension
 
 HERE = Origin("fleet.yaml", 1)
 C1, C2 = Revision("1" * 40), Revision("2" * 40)

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from fleet.core.fleet import Cluster, Fleet, Origin, Problem, Severity, Unknown
+from fleet.core.fleet import Cluster, Fleet, Unknown
 from fleet.core.ids import ClusterName, Identity, ObjectRef, Revision, UnitName
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.listing import listed_of, plan_text
 from fleet.core.planning.renamed_clusters import perhaps_renamed, renamed_clusters, under_new_names
 from fleet.core.planning.settings import settings_of
+from fleet.core.problems import Origin, Problem, Severity
 
 P1, Q1 = ClusterName("p1"), ClusterName("q1")
 BROKEN = Problem(Severity.ERROR, "InventoryInvalid", "not YAML", Origin("clusters/x.yaml", 3))

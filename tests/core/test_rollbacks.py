@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from core.test_takeover import API, CLUSTERS, DEV, HERE, OLD, ONE, TWO, WEB, facts_of, look
 
-from fleet.core.fleet import Step
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Row, Stop, decode_last, decode_passages, encode_last, encode_passages
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition
 from fleet.core.rollout_orders import Done, RolloutOrder, carry_out, find
+from fleet.core.rollout_policy import Step
 from fleet.core.takeover import ENDED_KEPT, ROWS_KEPT, Wanted, settle, take_over, taken_back
 from fleet.core.turns import latest_of
 

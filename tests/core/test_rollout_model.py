@@ -10,27 +10,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fleet.core.advance import Advance, advance
-from fleet.core.fleet import (
-    Amount,
-    Cluster,
-    Gate,
-    HttpCheck,
-    OnFailure,
-    Origin,
-    Overlay,
-    RolloutPolicy,
-    Step,
-    Suspension,
-    Unit,
-)
+from fleet.core.fleet import Cluster, Overlay, Unit
 from fleet.core.gates import Reading, Verdict, Word, key_of
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Stop, decode_last, decode_passages, encode_last, encode_passages
+from fleet.core.problems import Origin
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.rollout_orders import approved, promoted, resumed
+from fleet.core.rollout_policy import (
+    Amount,
+    Gate,
+    HttpCheck,
+    OnFailure,
+    RolloutPolicy,
+    Step,
+)
 from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.core.steps import Stage, limit_of, stages_of, unavailable_limit_of
+from fleet.core.sync_policy import Suspension
 from fleet.core.takeover import ROWS_KEPT, Wanted, aborted, readmitted, settle, take_over, taken_back
 from fleet.core.turns import latest_of
 from fleet.core.unit_facts import fact_of, judged_by

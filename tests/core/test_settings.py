@@ -12,22 +12,17 @@ from fleet.core.fleet import (
     Environment,
     Fleet,
     Mode,
-    Origin,
     Overlay,
-    Problem,
-    RolloutPolicy,
-    Severity,
-    Step,
-    Suspension,
-    SyncMode,
-    SyncPolicy,
     Unknown,
-    Variable,
 )
 from fleet.core.ids import ClusterName, OverlayName, Revision
 from fleet.core.planning.listing import digest_of_text, listed_of, plan_text
 from fleet.core.planning.settings import setting_remarks, settings_of
 from fleet.core.planning.unread import taken_unread
+from fleet.core.problems import Origin, Problem, Severity
+from fleet.core.rollout_policy import RolloutPolicy, Step
+from fleet.core.selection import Variable
+from fleet.core.sync_policy import Suspension, SyncMode, SyncPolicy
 
 C1, C2 = ClusterName("c1"), ClusterName("c2")
 WEB, DNS = OverlayName("web"), OverlayName("dns")

@@ -24,13 +24,19 @@ from core.three_clusters import (
 )
 
 from fleet.core.advance import StepState, advance
-from fleet.core.fleet import Gate, HttpCheck, OnFailure, RolloutPolicy, Step
 from fleet.core.gates import Reading, Verdict, Word
 from fleet.core.ids import Digest, OverlayName, UnitName
 from fleet.core.passage import Passages, Stop
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout_facts import Condition, UnitFact
 from fleet.core.rollout_orders import approved, promoted, resumed
+from fleet.core.rollout_policy import (
+    Gate,
+    HttpCheck,
+    OnFailure,
+    RolloutPolicy,
+    Step,
+)
 from fleet.core.steps import stages_of
 from fleet.core.takeover import settle
 from fleet.core.unit_facts import judged_by

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis.strategies import lists, sampled_from, tuples
 
 import fleet.core.summaries as summaries
-from fleet.core.fleet import Cluster, Fleet, Origin, Overlay, Unit
+from fleet.core.fleet import Cluster, Fleet, Overlay, Unit
 from fleet.core.folded import Folded
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
+from fleet.core.problems import Origin
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.core.summaries import cluster_summary, unit_summary, units_by_cluster, units_by_overlay

@@ -8,12 +8,14 @@ from typing import Any
 
 from fleet.core.advance import Advance, advance
 from fleet.core.approving import missing_of
-from fleet.core.fleet import Cluster, OnFailure, Origin, RolloutPolicy, Step
+from fleet.core.fleet import Cluster
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantined, Stop
+from fleet.core.problems import Origin
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.rollout_orders import Done, RolloutOrder, carry_out
+from fleet.core.rollout_policy import OnFailure, RolloutPolicy, Step
 from fleet.core.steps import Stage, stages_of
 from fleet.core.takeover import Wanted, settle, take_over, taken_back
 

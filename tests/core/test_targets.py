@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Cluster, Origin, Target, Variable
+from fleet.core.fleet import Cluster
 from fleet.core.ids import ClusterName
+from fleet.core.problems import Origin
+from fleet.core.selection import Target, Variable
 from fleet.core.targets import (
     Choice,
     ClusterIndex,

@@ -6,9 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from fleet.core.fleet import Cluster, Fleet, Origin, Overlay, OverlayState, Problem, Severity, Unit, Unknown
+from fleet.core.fleet import (
+    Cluster,
+    Fleet,
+    Overlay,
+    OverlayState,
+    Unit,
+    Unknown,
+)
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Quarantine, Quarantined, Stop
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, UnitFact
 from fleet.core.status import Health, Report, Sync, UnitReport

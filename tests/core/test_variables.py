@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.core.fleet import Cluster, Environment, Origin, Variable
+from fleet.core.fleet import Cluster, Environment
 from fleet.core.ids import ClusterName
+from fleet.core.problems import Origin
+from fleet.core.selection import Variable
 from fleet.core.variables import built_in_variables, is_built_in, is_variable_name, stage_variables, unit_variables
 
 LAYERS = ("fleet", "environment", "overlay", "target", "cluster", "entry")

@@ -10,7 +10,7 @@ from cronsim import CronSim
 from hypothesis import example, given
 from hypothesis.strategies import integers, sampled_from
 
-from fleet.core.fleet import Window, WindowKind
+from fleet.core.sync_policy import Window, WindowKind
 from fleet.core.windows import Closed, Open, check_window, judge_windows, never_opens
 
 BERLIN = "Europe/Berlin"

@@ -13,7 +13,7 @@ from core.building import MARK, live_of, ref
 from core.test_change import config, fleet_of, plan, result, web
 
 from fleet.cli.planning_live import LiveUnit, concerned
-from fleet.core.fleet import Adopt, Fleet, Mode, Suspension, SyncMode, SyncPolicy
+from fleet.core.fleet import Fleet, Mode
 from fleet.core.ids import ClusterName, Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.parent import parent_of
@@ -24,6 +24,7 @@ from fleet.core.planning.phrases import Remark
 from fleet.core.planning.remarks import remarks
 from fleet.core.planning.woken import Begins, woken_of
 from fleet.core.planning.words import summary
+from fleet.core.sync_policy import Adopt, Suspension, SyncMode, SyncPolicy
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
 NAMES = ("dns@eu-1", "web@eu-1", "web@eu-2")

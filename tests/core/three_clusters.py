@@ -7,11 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from fleet.core.advance import Advance, advance
-from fleet.core.fleet import Cluster, Environment, Origin, RolloutPolicy, Step, Target
+from fleet.core.fleet import Cluster, Environment
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages
+from fleet.core.problems import Origin
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.rollout_policy import RolloutPolicy, Step
+from fleet.core.selection import Target
 from fleet.core.steps import stages_of
 from fleet.core.takeover import Wanted, settle, take_over
 

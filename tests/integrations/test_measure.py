@@ -15,8 +15,8 @@ import pytest
 import trustme
 from badserver import BadServer, bad_server, vector
 
-from fleet.core.fleet import HttpCheck, PrometheusCheck
 from fleet.core.gates import Read, Word, origin_of
+from fleet.core.rollout_policy import HttpCheck, PrometheusCheck
 from fleet.errors import CredentialRefused
 from fleet.integrations.gate_credentials import NamedSecrets, is_gate_credential, secret_of
 from fleet.integrations.measure import Guard, HttpMeasure

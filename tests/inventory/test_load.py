@@ -23,8 +23,11 @@ from inventory.snapshots import (
 )
 from testbed.gitrepo import Link, Submodule
 
-from fleet.core.fleet import Adopt, Amount, Mode, Severity, SyncMode, WindowKind
+from fleet.core.fleet import Mode
 from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.core.problems import Severity
+from fleet.core.rollout_policy import Amount
+from fleet.core.sync_policy import Adopt, SyncMode, WindowKind
 from fleet.core.targets import Holding
 from fleet.inventory.complaints import fields_at
 from fleet.inventory.content import NoContent

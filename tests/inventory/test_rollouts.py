@@ -7,18 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inventory.snapshots import KUSTOMIZATION, cluster, fleet, load, overlay, said, small_repo
 
-from fleet.core.fleet import (
+from fleet.core.fleet import Cluster, Environment
+from fleet.core.ids import ClusterName, OverlayName
+from fleet.core.problems import Origin
+from fleet.core.rollout_policy import (
     Amount,
-    Cluster,
-    Environment,
     Gate,
     OnFailure,
-    Origin,
     PrometheusCheck,
     RolloutPolicy,
     Step,
 )
-from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.steps import limit_of, stages_of, unavailable_limit_of
 from fleet.sim.workload_status import amount_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from inventory.snapshots import COMPONENT, KUSTOMIZATION, cluster, fleet, load, overlay, units_of
 
-from fleet.core.fleet import Adopt, WindowKind
 from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.core.sync_policy import Adopt, WindowKind
 
 TEAMS = """
 overlays: [{dirs: teams/*/*}, {dirs: overlays/*}]

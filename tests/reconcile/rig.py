@@ -16,13 +16,14 @@ from testbed.controlplane import ControlPlane
 from fleet.core.audit import AuditEntry, Head
 from fleet.core.bundles import assemble
 from fleet.core.documents import Document
-from fleet.core.fleet import Mode, SyncPolicy, Validate
+from fleet.core.fleet import Mode
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.objects import Bundle, bundle_digest
 from fleet.core.recovery import asked_of
 from fleet.core.rollout import Action, Apply, Desired, SyncRequest, UnitDesired, UnitPolicy
 from fleet.core.status import Event, EventKind, Health, OperationResult, Report, Sync, UnitReport
+from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.errors import StateDamaged
 from fleet.kube.connect import KubeConnector
 from fleet.kube.limits import KubeLimits

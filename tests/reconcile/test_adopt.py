@@ -22,10 +22,11 @@ from testbed.controlplane import ControlPlane
 from testbed.rest import path_of
 from testbed.workloads import deployment
 
-from fleet.core.fleet import Adopt, Mode, SyncPolicy
+from fleet.core.fleet import Mode
 from fleet.core.ids import UnitName
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Sync
+from fleet.core.sync_policy import Adopt, SyncPolicy
 from fleet.reconcile.limits import WorkerLimits
 from fleet.sim import Simulation
 

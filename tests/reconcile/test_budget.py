@@ -11,8 +11,8 @@ from simulated import SHOP, SimHub
 from testbed.controlplane import ControlPlane
 
 from fleet.core.documents import text_at
-from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.guard import Approved
+from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.errors import ImmutableField
 from fleet.reconcile.limits import WorkerLimits
 

@@ -9,10 +9,10 @@ from hypothesis.strategies import booleans, lists, one_of, sampled_from, sets, t
 from rig import config_map
 from simulated import SHOP, SimHub
 
-from fleet.core.fleet import Adopt, Suspension, SyncPolicy, Validate
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.plan import Disputed
 from fleet.core.rollout import Action, Apply, Detach, Hold, UnitDesired, UnitPolicy
+from fleet.core.sync_policy import Adopt, Suspension, SyncPolicy, Validate
 from fleet.ports.worker import UnitMemory
 from fleet.reconcile.claims import UnitClaims
 from fleet.reconcile.memory import UnitState

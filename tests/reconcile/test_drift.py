@@ -9,8 +9,8 @@ from rig import Hub, config_map
 from testbed.controlplane import ControlPlane
 from testbed.workloads import IMAGE, deployment
 
-from fleet.core.fleet import IgnoreRule, SyncPolicy, Validate
 from fleet.core.status import EventKind, Health, Sync
+from fleet.core.sync_policy import IgnoreRule, SyncPolicy, Validate
 
 NO_HEAL = SyncPolicy(validate=Validate.SCHEMA, self_heal=False)
 

@@ -7,10 +7,10 @@ import pytest
 from rig import Hub, config_map
 from testbed.controlplane import ControlPlane
 
-from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.ids import Digest
 from fleet.core.objects import Bundle
 from fleet.core.status import EventKind, Sync
+from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.errors import OwnedByOther, StateBusy, StateNotWritable
 from fleet.store.memory import MemoryJournal
 

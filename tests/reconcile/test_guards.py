@@ -7,12 +7,21 @@ import pytest
 from rig import Hub, JournalEntry, config_map, notes
 from testbed.controlplane import ControlPlane
 
-from fleet.core.fleet import Adopt, Mode, Suspension, SyncMode, SyncPolicy, Validate, Window, WindowKind
+from fleet.core.fleet import Mode
 from fleet.core.guard import Approved
 from fleet.core.ids import ClusterName, Identity, OverlayName, UnitName
 from fleet.core.rollout import Desired, Detach, SyncRequest, UnknownDesired
 from fleet.core.rollout import Hold as HoldOrder
 from fleet.core.status import EventKind, Health, Standing, Sync
+from fleet.core.sync_policy import (
+    Adopt,
+    Suspension,
+    SyncMode,
+    SyncPolicy,
+    Validate,
+    Window,
+    WindowKind,
+)
 from fleet.reconcile.limits import WorkerLimits
 from fleet.store.memory import MemoryJournal
 

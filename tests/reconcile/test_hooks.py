@@ -10,10 +10,10 @@ from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 from testbed.rest import Rest
 
-from fleet.core.fleet import Suspension
 from fleet.core.ids import Identity, OverlayName, UnitName
 from fleet.core.objects import Mark
 from fleet.core.record import mark_body
+from fleet.core.sync_policy import Suspension
 from fleet.ports.kube import Changed
 
 

@@ -10,8 +10,8 @@ import pytest
 from rig import config_map
 from simulated import SHOP, SimHub
 
-from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.status import EventKind, Sync
+from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.errors import Forbidden, ServerFailed
 from fleet.ports.kube import Catalog, ObjectList, ServedKind
 from fleet.reconcile import served

@@ -12,13 +12,13 @@ from rig import CLUSTER, config_map
 from simulated import SHOP, SimHub
 from two_hubs import WAITS_SECONDS, parent_on, settled, writes_since
 
-from fleet.core.fleet import Adopt, SyncPolicy
 from fleet.core.ids import Digest, Identity, ObjectRef, UnitName
 from fleet.core.objects import OWNER_ANNOTATION
 from fleet.core.record import PARENT_NAMESPACE
 from fleet.core.recovery import asked_of, given_of, shown_of
 from fleet.core.rollout import Detach
 from fleet.core.status import ASKS_RECOVERY
+from fleet.core.sync_policy import Adopt, SyncPolicy
 from fleet.store.memory import MemoryJournal
 
 BARRED = Digest("5f0c")

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from pydantic import TypeAdapter
 
-from fleet.core.fleet import Mode, SyncMode, SyncPolicy, Window, WindowKind
+from fleet.core.fleet import Mode
 from fleet.core.ids import Digest, Revision, UnitName
 from fleet.core.rollout import Action, Apply, Detach, SyncRequest, UnitDesired, UnitPolicy, UnknownDesired
+from fleet.core.sync_policy import SyncMode, SyncPolicy, Window, WindowKind
 from fleet.reconcile.standing import Leave, judge_leave
 
 UNIT = UnitName.parse("web@eu-1")

@@ -12,10 +12,10 @@ from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 
 from fleet.core.documents import text_at
-from fleet.core.fleet import Suspension
 from fleet.core.objects import OWNER_ANNOTATION
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind
+from fleet.core.sync_policy import Suspension
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.limits import WorkerLimits
 

@@ -12,13 +12,21 @@ from rig import config_map
 from simulated import SHOP, SimHub
 from two_hubs import SOON, WAITS_SECONDS, finding, owner_of, parent_on, refused, seen_there, settled, writes_since
 
-from fleet.core.fleet import Mode, Suspension, SyncMode, SyncPolicy, Validate, Window, WindowKind
+from fleet.core.fleet import Mode
 from fleet.core.ids import Digest, UnitName
 from fleet.core.neighbours import judge_parent
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION
 from fleet.core.parent import parse_parent
 from fleet.core.record import PARENT_NAMESPACE
 from fleet.core.rollout import Detach, Hold, UnknownDesired
+from fleet.core.sync_policy import (
+    Suspension,
+    SyncMode,
+    SyncPolicy,
+    Validate,
+    Window,
+    WindowKind,
+)
 from fleet.reconcile.limits import WorkerLimits
 
 

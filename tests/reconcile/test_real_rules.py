@@ -12,8 +12,8 @@ from testbed.controlplane import ControlPlane
 from testbed.rest import Refused
 
 from fleet.core.documents import text_at
-from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.status import EventKind
+from fleet.core.sync_policy import SyncPolicy, Validate
 
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -9,10 +9,10 @@ import pytest
 from rig import Hub, config_map
 from testbed.controlplane import ControlPlane
 
-from fleet.core.fleet import Suspension
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.rollout import Apply, Rename
 from fleet.core.status import Sync
+from fleet.core.sync_policy import Suspension
 
 NAMES = "abcdefghijkl"
 

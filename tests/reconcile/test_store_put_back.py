@@ -12,8 +12,8 @@ from rig import config_map
 from simulated import SHOP, SimHub
 from two_hubs import SOON
 
-from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.status import EventKind, Sync
+from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.kube.limits import KubeLimits
 from fleet.ports.kube import Listed
 from fleet.sim import Simulation

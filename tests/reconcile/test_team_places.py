@@ -12,9 +12,10 @@ from rig import CLUSTER, Hub, config_map
 from testbed.controlplane import ControlPlane
 from testbed.rest import Rest
 
-from fleet.core.fleet import Mode, SyncMode, SyncPolicy, TeamRights, Validate
+from fleet.core.fleet import Mode, TeamRights
 from fleet.core.ids import OverlayName, Revision, UnitName
 from fleet.core.rollout import Apply, SyncRequest, UnitDesired, UnitPolicy
+from fleet.core.sync_policy import SyncMode, SyncPolicy, Validate
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import UnitMemory
 from fleet.reconcile.apply import Applier, NotOurs

@@ -11,11 +11,11 @@ from rig import config_map, notes
 from simulated import SHOP, SimHub
 from testbed.workloads import job
 
-from fleet.core.fleet import Adopt, SyncPolicy, Validate
 from fleet.core.ids import Identity
 from fleet.core.record import PARENT_NAMESPACE
 from fleet.core.rollout import Detach
 from fleet.core.status import ASKS_RECOVERY, EventKind
+from fleet.core.sync_policy import Adopt, SyncPolicy, Validate
 from fleet.errors import OwnedByOther
 from fleet.kube.limits import KubeLimits
 from fleet.ports.kube import Catalog

@@ -13,9 +13,9 @@ from testbed.fates import fate
 from testbed.workloads import deployment, job
 
 from fleet.core.documents import Document, documents_at
-from fleet.core.fleet import SyncPolicy, Validate
 from fleet.core.record import RowState
 from fleet.core.status import EventKind, Health, Sync
+from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.reconcile.limits import WorkerLimits
 
 SERVER = SyncPolicy(validate=Validate.SERVER)

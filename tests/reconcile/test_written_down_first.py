@@ -11,7 +11,7 @@ from rig import config_map
 from simulated import SHOP, SimHub
 
 from fleet.core.audit import AuditEntry, Head
-from fleet.core.fleet import Adopt, SyncPolicy, Validate
+from fleet.core.sync_policy import Adopt, SyncPolicy, Validate
 from fleet.errors import StateNotWritable
 from fleet.reconcile.limits import WorkerLimits
 from fleet.sim import Simulation

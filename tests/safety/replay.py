@@ -24,7 +24,6 @@ from fleet.controllers.rollouts import Rollouts
 from fleet.core.asked import Asked, asked_of, still_asked
 from fleet.core.audit import AuditEntry
 from fleet.core.fingerprint import SyncState, SyncVerdict
-from fleet.core.fleet import Adopt
 from fleet.core.guard import Approved, GuardHold, judge_prune, list_of
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
 from fleet.core.plan import Seen, Wanted, plan_unit, prove_complete
@@ -41,6 +40,7 @@ from fleet.core.status import (
     Sync,
     UnitReport,
 )
+from fleet.core.sync_policy import Adopt
 from fleet.ports.state import OPEN
 from fleet.render.tools import find_tool
 

@@ -17,8 +17,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
-from fleet.core.fleet import Suspension
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
+from fleet.core.sync_policy import Suspension
 from fleet.errors import (
     BackupForeign,
     BackupInvalid,

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from fleet.core.fleet import Fleet, Mode, SyncMode, Unit
+from fleet.core.fleet import Fleet, Mode, Unit
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.objects import PruneRule
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.phrases import on_clusters
+from fleet.core.sync_policy import SyncMode
 
 
 def is_written(unit: Unit | None) -> bool:

@@ -15,12 +15,12 @@ from types import MappingProxyType
 from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
 from fleet.core.field_diff import FieldDrift, diff_documents, differences_of
 from fleet.core.fieldset import Path, show
-from fleet.core.fleet import IgnoreRule
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.ignore import is_ignored, rules_for
 from fleet.core.objects import Bundle, BundleObject, HookPhase, PruneRule
 from fleet.core.planning.fixed import fixed_changes
 from fleet.core.renames import renames_of
+from fleet.core.sync_policy import IgnoreRule
 from fleet.values import dataclass
 
 

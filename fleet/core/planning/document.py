@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from fleet.core.documents import Document, Json
 from fleet.core.field_diff import FieldDrift
-from fleet.core.fleet import Problem
 from fleet.core.ids import ObjectRef
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.course import CourseStep
@@ -15,6 +14,7 @@ from fleet.core.planning.groups import ChangeGroup, groups_of
 from fleet.core.planning.hook_runs import hook_runs
 from fleet.core.planning.live import LiveView
 from fleet.core.planning.words import totals_of
+from fleet.core.problems import Problem
 from fleet.core.steps import limit_of, unavailable_limit_of
 
 _ACTIONS = {Sign.CREATE: "create", Sign.CHANGE: "change", Sign.DELETE: "delete"}

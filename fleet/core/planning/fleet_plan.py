@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from fleet.core.fleet import Fleet, Problem, RolloutPolicy, Severity
+from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.planning.apis import ApiNotice, judge_apis
@@ -17,6 +17,8 @@ from fleet.core.planning.renamed_clusters import perhaps_renamed
 from fleet.core.planning.settings import SettingChange, settings_of
 from fleet.core.planning.unread import renamed, taken_unread
 from fleet.core.planning.woken import Woken, woken_in_all, woken_of
+from fleet.core.problems import Problem, Severity
+from fleet.core.rollout_policy import RolloutPolicy
 from fleet.values import dataclass, field
 
 

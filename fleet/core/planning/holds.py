@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from fleet.core.across import judge_fall, permits_by_steps
 from fleet.core.budgets import stricter
-from fleet.core.fleet import Budget, Fleet
+from fleet.core.fleet import Fleet
 from fleet.core.guard import Doomed, judge_prune, list_of
 from fleet.core.ids import ObjectRef, OverlayName, UnitName
 from fleet.core.objects import PruneRule
 from fleet.core.planning.aside import deletes, is_written
 from fleet.core.planning.change import How, Sign, UnitChange
 from fleet.core.steps import Stage, goes_by_steps, stages_of
+from fleet.core.sync_policy import Budget
 from fleet.values import dataclass
 
 

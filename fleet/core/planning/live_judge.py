@@ -14,7 +14,6 @@ from fleet.core.diff import diff_fields, is_same_value
 from fleet.core.documents import Document
 from fleet.core.field_diff import FieldDrift
 from fleet.core.fingerprint import own_entry
-from fleet.core.fleet import Adopt, IgnoreRule
 from fleet.core.guard import is_precious, prune_rule_of
 from fleet.core.hooks import collides
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
@@ -26,6 +25,7 @@ from fleet.core.planning.change import ObjectChange, Sign
 from fleet.core.planning.fixed import immutable_changes
 from fleet.core.planning.live import Danger, LiveFinding
 from fleet.core.record import MarkKind, judge_mark
+from fleet.core.sync_policy import Adopt, IgnoreRule
 from fleet.errors import FleetError, Forbidden, ImmutableField
 from fleet.values import dataclass, field
 

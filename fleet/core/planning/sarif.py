@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from fleet.core.documents import Document, Json
-from fleet.core.fleet import Origin, Problem, Severity
 from fleet.core.planning.fleet_plan import FleetPlan
+from fleet.core.problems import Origin, Problem, Severity
 
 # `PATH:LINE` of an error: the directory that is built may stand before it, and another place or a word behind it.
 _PLACE = re.compile(r"(?:.*: )?(?P<path>.+?):(?P<line>\d+)(?=[\s,]|\Z)")

@@ -13,10 +13,11 @@ from enum import Enum
 from typing import Any, cast
 
 from fleet.core.documents import Json, canonical
-from fleet.core.fleet import Cluster, Fleet, Origin, Overlay
+from fleet.core.fleet import Cluster, Fleet, Overlay
 from fleet.core.ids import UnitName
 from fleet.core.planning.phrases import some_of
 from fleet.core.planning.renamed_clusters import renamed_clusters, under_new_names
+from fleet.core.problems import Origin
 from fleet.values import dataclass
 
 # What builds something else is seen in its units, and who may what in them too: neither is told here.

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fleet.core.differences import still_called
-from fleet.core.fleet import Fleet, Problem, Severity
+from fleet.core.fleet import Fleet
+from fleet.core.problems import Problem, Severity
 
 
 def renamed(before: Fleet, after: Fleet) -> tuple[Problem, ...]:

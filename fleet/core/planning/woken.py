@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
-from fleet.core.fleet import Adopt, Fleet, SyncMode, Unit
+from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.planning.aside import is_written
 from fleet.core.planning.phrases import counted, on_clusters, some_of
 from fleet.core.planning.renamed_clusters import under_new_names
+from fleet.core.sync_policy import Adopt, SyncMode
 from fleet.values import dataclass
 
 
