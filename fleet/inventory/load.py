@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from fleet.core.fleet import Fleet, Overlay, Unit, Unknown
-from fleet.core.ids import ClusterName, OverlayName, UnitName
+from fleet.core.ids import OverlayName, UnitName
 from fleet.core.problems import Problem
 from fleet.core.targets import Holding
-from fleet.inventory.clusters import ClusterShelf, JoinedClusters, join_clusters, moved_clusters
-from fleet.inventory.content import NoContent, contents
+from fleet.inventory.clusters import JoinedClusters, join_clusters
+from fleet.inventory.content import contents
 from fleet.inventory.convert import FleetSettings, default_settings
 from fleet.inventory.detours import detours_of, misleading_to_clusters, without_strays
 from fleet.inventory.files import FLEET_FILE, OVERLAY_FILE, may_hold_clusters
 from fleet.inventory.gate_jobs import job_files, job_problems
 from fleet.inventory.layout import Holdings, Layout
+from fleet.inventory.memo import Memo, overlays_to_resolve, probes_of
 from fleet.inventory.overlays import Entry, JoinedOverlays, join_overlays, named_entry, needed_but_absent, read_entry
 from fleet.inventory.read import (
     FleetFileResult,
@@ -32,35 +33,8 @@ from fleet.inventory.resolve import Resolved, resolve
 from fleet.inventory.rollouts import empty_steps, unread_steps
 from fleet.inventory.surroundings import Surroundings
 from fleet.inventory.windows import shut_for_ever
-from fleet.ports.source import Snapshot, TreeEntry
-from fleet.values import dataclass, field
-
-
-@dataclass(slots=True)
-class _Memo:
-    """What the next load may build on. Never changed after the load that made it, but for what is keyed by content."""
-
-    fleet_entry: TreeEntry | None = None
-    fleet_result: FleetFileResult | None = None
-    settings: FleetSettings | None = None
-    shelf: ClusterShelf = field(default_factory=ClusterShelf)
-    clusters: JoinedClusters | None = None
-    overlay_files: dict[str, tuple[TreeEntry, OverlayFileResult]] = field(
-        default_factory=dict[str, "tuple[TreeEntry, OverlayFileResult]"]
-    )
-    # By directory: the name it had when it could be read last.
-    overlay_names: dict[str, OverlayName] = field(default_factory=dict[str, OverlayName])
-    holdings: dict[str, tuple[TreeEntry, Holding]] = field(default_factory=dict[str, "tuple[TreeEntry, Holding]"])
-    links: dict[TreeEntry, NoContent] = field(default_factory=dict[TreeEntry, NoContent])  # of this commit alone
-    # Of files behind links below clusters/, of this commit alone: whether a Cluster may be in them.
-    linked: dict[TreeEntry, bool] = field(default_factory=dict[TreeEntry, bool])
-    misleading: tuple[Problem, ...] = ()  # links in the place of directories of many
-    layout: Layout | None = None  # None: the next load must walk the tree
-    entries: dict[str, Entry] = field(default_factory=dict[str, Entry])  # by directory, or place in fleet.yaml
-    overlays: JoinedOverlays | None = None
-    incomplete: dict[ClusterName, Problem] = field(default_factory=dict[ClusterName, Problem])
-    resolved: dict[OverlayName, Resolved] = field(default_factory=dict[OverlayName, Resolved])
-    probes: dict[str, frozenset[OverlayName]] = field(default_factory=dict[str, "frozenset[OverlayName]"])
+from fleet.ports.source import Snapshot
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +43,7 @@ class Loaded:
 
     fleet: Fleet
     skipped: int
-    _memo: _Memo
+    _memo: Memo
 
     @property
     def clusters_directory(self) -> str | None:
@@ -90,10 +64,10 @@ class _Loading:
 
     def __init__(self, snapshot: Snapshot, previous: Loaded | None, changed: frozenset[str] | None) -> None:
         self.snapshot, self.previous = snapshot, previous
-        self.old = previous._memo if previous is not None else _Memo()  # pyright: ignore[reportPrivateUsage]
+        self.old = previous._memo if previous is not None else Memo()  # pyright: ignore[reportPrivateUsage]
         known = changed is not None and self.old.layout is not None
         self.changed: frozenset[str] | None = changed if known else None
-        self.new = _Memo(
+        self.new = Memo(
             overlay_files=self.old.overlay_files,
             overlay_names=self.old.overlay_names,
             holdings=self.old.holdings,
@@ -114,7 +88,7 @@ class _Loading:
         touched = self._layout(settings)
         refreshed = self._entries(settings, touched)
         overlays = self._join_overlays(refreshed)
-        again = self._dirty(overlays, clusters, refreshed)
+        again = None if refreshed is None else overlays_to_resolve(self.old, self.new, refreshed, self.changed or ())
         self._resolve(overlays, clusters, settings, again)
         return self._assemble(settings, clusters, overlays, again)
 
@@ -253,39 +227,6 @@ class _Loading:
         self.new.overlays = joined
         return joined
 
-    def _dirty(
-        self, overlays: JoinedOverlays, clusters: JoinedClusters, refreshed: set[str] | None
-    ) -> set[OverlayName] | None:
-        """The overlays to resolve anew; None for all."""
-        if refreshed is None or self.old.clusters is None or self.old.overlays is None:
-            return None
-        before = self.old.overlays
-        moved = moved_clusters(self.old.clusters, clusters)
-        if moved is None or bool(self.old.misleading) != bool(self.new.misleading):
-            return None
-        assert self.old.layout is not None  # else all were refreshed
-        assert self.new.layout is not None  # set by _layout
-        links = self.old.layout.links | self.new.layout.links
-        dirty = {entry.name for key in refreshed for entry in _both(self.old.entries, self.new.entries, key)}
-        if overlays is not before:
-            dirty |= before.overlays.keys() ^ overlays.overlays.keys()
-            dirty |= before.unknown.keys() ^ overlays.unknown.keys()
-        if moved:
-            dirty |= {use.name for joined in (self.old.clusters, clusters) for use in joined.uses_of(moved)}
-            dirty |= {
-                name
-                for name, resolved in self.old.resolved.items()
-                if any(unit.name.cluster in moved for unit in resolved.units)
-                or any(unit.cluster in moved for unit in resolved.unknown)
-            }
-        for path in self.changed or ():
-            directory = path.rpartition("/")[0]
-            dirty |= self.old.probes.get(directory, frozenset())
-            if path in links:
-                behind = (names for probed, names in self.old.probes.items() if f"{probed}/".startswith(f"{path}/"))
-                dirty |= frozenset[OverlayName]().union(*behind)
-        return dirty
-
     def _resolve(
         self,
         overlays: JoinedOverlays,
@@ -311,7 +252,7 @@ class _Loading:
                 self.new.resolved.pop(name, None)
             else:
                 self.new.resolved[name] = resolve(overlay, around, self._kustomizations(overlay))
-        self.new.probes = _probes(self.old, self.new.resolved, again)
+        self.new.probes = probes_of(self.old, self.new.resolved, again)
 
     def _kustomizations(self, overlay: Overlay) -> set[str]:
         layout = self.new.layout
@@ -393,22 +334,3 @@ class _Loading:
             for unit in self.new.resolved.get(name, Resolved()).units:
                 units[unit.name] = unit
         return units
-
-
-def _both(before: dict[str, Entry], after: dict[str, Entry], key: str) -> list[Entry]:
-    return [entry for entry in (before.get(key), after.get(key)) if entry is not None]
-
-
-def _probes(
-    old: _Memo, resolved: dict[OverlayName, Resolved], again: set[OverlayName] | None
-) -> dict[str, frozenset[OverlayName]]:
-    """Which overlays looked into which directories outside their own."""
-    probes = {} if again is None else dict(old.probes)
-    for name in resolved if again is None else again:
-        before = old.resolved[name].probed if again is not None and name in old.resolved else frozenset[str]()
-        after = resolved[name].probed if name in resolved else frozenset[str]()
-        for directory in before - after:
-            probes[directory] = probes[directory] - {name}
-        for directory in after - before:
-            probes[directory] = probes.get(directory, frozenset()) | {name}
-    return probes
