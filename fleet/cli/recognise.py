@@ -13,6 +13,7 @@ from fleet.core.documents import Document, Json, canonical, text_at
 from fleet.core.hints import ARGO_GROUP, FLUX_GROUP, Doubt, Manifest, read_hints
 from fleet.core.ids import is_dns_label
 from fleet.core.layouts import Kustomized, Proposal, ProposedCluster, ProposedOverlay, Target, propose
+from fleet.core.symlinks import EscapesCommit, What
 from fleet.errors import DocumentInvalid, UsageInvalid
 from fleet.inventory.schema import API_VERSION
 from fleet.inventory.worktree import WorkingTree
@@ -20,7 +21,7 @@ from fleet.inventory.yamlfile import YamlRefused, read_documents
 from fleet.ports.source import LINK_MODE
 from fleet.render.closure import Reader, read_closure
 from fleet.render.kustomization import FILE_NAMES, Role
-from fleet.render.tree import CommitTree, EscapesCommit, What
+from fleet.render.tree import CommitTree
 
 _MARKS = (FLUX_GROUP.encode(), ARGO_GROUP.encode(), b"source.extensions.fluxcd.io", API_VERSION.encode())
 _PLAIN = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)\Z)[A-Za-z][A-Za-z0-9_./-]*\Z", re.IGNORECASE)

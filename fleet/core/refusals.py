@@ -148,6 +148,7 @@ GUARDS: tuple[Guard, ...] = (
     ),
     *_part(
         "core",
+        ("a path or link out of the commit", "R27", "symlinks:follow", "PathEscapes"),
         ("may have been renamed", "R2 R13", "release:plan_leaving_unit", "IdentityUnknown"),
         ("another record than was shown", "R24 R12", "recovery:given_of", ""),
         ("what a team may not have", "R29", "results:judge_rights", "NotAllowedForTeam"),
@@ -265,7 +266,6 @@ GUARDS: tuple[Guard, ...] = (
         ("a cache entry that was changed", "R6", "cache:DiskCache._read", ""),
         ("a result of other files", "R6", "inputs:Closure.renewed", ""),
         ("an absolute path", "R27", "tree:CommitTree.resolve", "PathEscapes"),
-        ("a path or link out of the commit", "R27", "tree:CommitTree._walk", "PathEscapes"),
         ("a link to an absolute path", "R27", "tree:_target_of", "PathEscapes"),
         ("links without end", "R27 R28", "tree:CommitTree._target", "PathEscapes"),
         ("a file from the network", "R27", "remote:is_remote_file", "RemoteBaseRefused"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Flag, auto
 
+from fleet.core.symlinks import EscapesCommit, What, follow
 from fleet.core.targets import Holding
 from fleet.inventory.content import NoContent, contents
 from fleet.inventory.files import (
@@ -86,32 +87,26 @@ def without_strays(snapshot: Snapshot, detours: Mapping[str, Detour], ours: Iter
 
 def _end_of(snapshot: Snapshot, path: str, remembered: dict[TreeEntry, NoContent]) -> str | None:
     """The plain file to which a path leads through all links, or what may be a directory; None where it leads away."""
-    at: list[str] = []
-    todo, steps = path.split("/")[::-1], 0
-    while todo:
-        step = todo.pop()
-        if step in ("", "."):
-            continue
-        steps += 1
-        if steps > _STEP_LIMIT:
-            return None
-        if step == "..":
-            if not at:
-                return None
-            at.pop()
-            continue
-        here = "/".join([*at, step])
+
+    def what_at(here: str) -> What | None:
         entry = snapshot.tree.get(here)
         if entry is None:
-            at.append(step)
-        elif entry.mode == LINK_MODE:
-            target = _content(snapshot, here, remembered).target
-            if not target or target.startswith("/"):
-                return None
-            todo.extend(target.split("/")[::-1])
-        else:
-            return None if todo or entry.mode == SUBMODULE_MODE else here
-    return "/".join(at)
+            return What.DIRECTORY  # or nothing
+        if entry.mode == LINK_MODE:
+            return None
+        return What.SUBMODULE if entry.mode == SUBMODULE_MODE else What.FILE
+
+    def target_of(links: Sequence[str]) -> list[str]:
+        target = _content(snapshot, links[-1], remembered).target
+        if not target or target.startswith("/"):
+            raise EscapesCommit("no link that can be followed", links)
+        return [step for step in target.split("/") if step not in ("", ".")]
+
+    try:
+        end = follow(path.split("/"), what_at, target_of, _STEP_LIMIT)
+    except EscapesCommit:
+        return None
+    return end.path if end.what in (What.FILE, What.DIRECTORY) else None
 
 
 def _content(snapshot: Snapshot, path: str, remembered: dict[TreeEntry, NoContent]) -> NoContent:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from fleet.core.problems import Origin
+from fleet.core.symlinks import EscapesCommit, Place, What
 from fleet.errors import (
     DocumentInvalid,
     FleetError,
@@ -36,7 +37,7 @@ from fleet.render.kustomization import (
     read_plugins,
 )
 from fleet.render.remote import is_remote_file, is_repository, looks_remote
-from fleet.render.tree import CommitTree, EscapesCommit, Place, What
+from fleet.render.tree import CommitTree
 from fleet.render.workers import copy_of
 
 _REMEMBERED_FILES = 20_000

@@ -4,40 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from enum import Enum
 
+from fleet.core.symlinks import EscapesCommit, Place, What, follow
 from fleet.ports.source import LINK_MODE, LONGEST_LINK, SUBMODULE_MODE, Snapshot, TreeEntry
-from fleet.values import dataclass
 
 _LINK_LIMIT = 40
 _UNFOLLOWED = "\0"  # no target begins with it
 _STEP_LIMIT = 1000  # of one path, links included
-
-
-class EscapesCommit(Exception):
-    """A path or link that leaves the commit; `why` in words; `links` that were followed until then."""
-
-    def __init__(self, why: str, links: Sequence[str] = ()) -> None:
-        super().__init__(why)
-        self.why, self.links = why, tuple(links)
-
-
-class What(Enum):
-    """What a path leads to."""
-
-    FILE = "file"
-    DIRECTORY = "directory"
-    ABSENT = "absent"
-    SUBMODULE = "submodule"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a path leads: the real path; links that were followed; for ABSENT the first part that is not there."""
-
-    what: What
-    path: str
-    links: tuple[str, ...] = ()
 
 
 class CommitTree:
@@ -79,46 +52,23 @@ class CommitTree:
         if "\0" in text:
             raise EscapesCommit("a path with a zero byte")
         joined = posixpath.normpath(posixpath.join(directory, text)) if directory or text else "."
-        place = self._by_links.get(joined) or self._walk([] if joined == "." else joined.split("/"))
+        place = self._by_links.get(joined)
+        if place is None:
+            steps = [] if joined == "." else joined.split("/")
+            place = follow(steps, self._what_at, self._target, _STEP_LIMIT)
         if place.links:
             self._by_links[joined] = place
         return place
 
-    def _walk(self, todo: list[str]) -> Place:
-        at: list[str] = []
-        links: list[str] = []
-        todo, steps = todo[::-1], 0
-        while todo:
-            step = todo.pop()
-            steps += 1
-            if steps > _STEP_LIMIT:
-                raise EscapesCommit(f"a path of more than {_STEP_LIMIT} steps", links)
-            if step in ("", "."):
-                continue
-            if step == "..":
-                if not at:
-                    why = f"the link {links[-1]} leads out of the repo" if links else "it leads out of the repo"
-                    raise EscapesCommit(why, links)
-                at.pop()
-                continue
-            path = "/".join([*at, step])
-            entry = self.entries.get(path)
-            if entry is None:
-                if path not in self.directories:
-                    return Place(What.ABSENT, path, tuple(links))
-                at.append(step)
-            elif entry.mode == LINK_MODE:
-                links.append(path)
-                todo.extend(self._target(links).split("/")[::-1])
-            elif entry.mode == SUBMODULE_MODE:
-                return Place(What.SUBMODULE, path, tuple(links))
-            elif todo:
-                return Place(What.ABSENT, "/".join([path, *reversed(todo)]), tuple(links))
-            else:
-                return Place(What.FILE, path, tuple(links))
-        return Place(What.DIRECTORY, "/".join(at), tuple(links))
+    def _what_at(self, path: str) -> What | None:
+        entry = self.entries.get(path)
+        if entry is None:
+            return What.DIRECTORY if path in self.directories else What.ABSENT
+        if entry.mode == LINK_MODE:
+            return None
+        return What.SUBMODULE if entry.mode == SUBMODULE_MODE else What.FILE
 
-    def _target(self, links: Sequence[str]) -> str:
+    def _target(self, links: Sequence[str]) -> list[str]:
         link = links[-1]
         if len(links) > _LINK_LIMIT:
             raise EscapesCommit(f"more than {_LINK_LIMIT} links, the last is {link}", links)
@@ -128,7 +78,7 @@ class CommitTree:
             target = self._targets[oid] = _target_of(self.snapshot.read(link))
         if target.startswith(_UNFOLLOWED):
             raise EscapesCommit(f"the link {link} {target.removeprefix(_UNFOLLOWED)}", links)
-        return target
+        return target.split("/")
 
 
 def _target_of(raw: bytes) -> str:
