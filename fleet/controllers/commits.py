@@ -21,7 +21,7 @@ from fleet.controllers.convergence import Convergence
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.releases import Releases
-from fleet.controllers.wanted import Wanted
+from fleet.controllers.unit_requests import UnitRequests
 from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
 from fleet.core.objects import Bundle
@@ -78,7 +78,7 @@ class Commits:
         self._refusals, self._poll_seconds, self._wall = refusals, poll_seconds, wall
         self._plans = plans
         self._loaded: Loaded | None = None
-        self._wanted = Wanted()
+        self._requests = UnitRequests()
         self._promised = Revision("")  # in force before, and not in the mirror: the branch must still contain it (R7)
         self._unfinished = False  # a commit was taken over in part: the hub's own state could not be written
         self._is_refused = False  # the newest commit says nothing; the inventory before it is in force (R6)
@@ -272,7 +272,7 @@ class Commits:
         """Build once more what failed for a passing reason, as a build that took too long on a busy machine."""
         fleet, again = self._view.fleet, self._again
         self._again = set()
-        todo = {name: self._wanted.of_unit[name] for name in sorted(again) if name in self._wanted.of_unit}
+        todo = {name: self._requests.of_unit[name] for name in sorted(again) if name in self._requests.of_unit}
         if fleet is not None:
             try:
                 await self._render(snapshot, fleet, todo)
@@ -287,8 +287,8 @@ class Commits:
     ) -> dict[UnitName, RenderRequest]:
         """Units whose result must be found anew, with what to build for each; what broke off before is among them."""
         unused: list[RenderRequest] = []
-        for name in [name for name in self._wanted.of_unit if name not in fleet.units] if resolved or changed else []:
-            request = self._wanted.drop(name)
+        for name in [name for name in self._requests.of_unit if name not in fleet.units] if resolved or changed else []:
+            request = self._requests.drop(name)
             if request is not None:
                 unused.append(request)
         stale, self._again = self._again, set()
@@ -297,18 +297,18 @@ class Commits:
             request = request_of(unit)
             is_absent = unit.overlay.state is OverlayState.ABSENT
             was_absent = isinstance(result, Rendered) and result.bundle == EMPTY_BUNDLE.digest
-            if not self._wanted.is_as(name, request, unit.team) or result is None or is_absent != was_absent:
+            if not self._requests.is_as(name, request, unit.team) or result is None or is_absent != was_absent:
                 stale.add(name)
-                earlier = self._wanted.put(name, request, unit.team)
+                earlier = self._requests.put(name, request, unit.team)
                 if earlier is not None:
                     unused.append(earlier)
         if changed is None:
-            stale |= set(self._wanted.of_unit)  # nobody can say what differs; the render cache makes this cheap
+            stale |= set(self._requests.of_unit)  # nobody can say what differs; the render cache makes this cheap
         else:
             for request in self._renderer.affected(changed):
-                stale |= self._wanted.users.get(request, set())
+                stale |= self._requests.users.get(request, set())
         self._renderer.forget(unused)
-        return {name: self._wanted.of_unit[name] for name in sorted(stale) if name in self._wanted.of_unit}
+        return {name: self._requests.of_unit[name] for name in sorted(stale) if name in self._requests.of_unit}
 
     async def _render(self, snapshot: Snapshot, fleet: Fleet, todo: Mapping[UnitName, RenderRequest]) -> None:
         """Build each request once; release an overlay as soon as all its units are known.
@@ -369,7 +369,7 @@ class Commits:
             telemetry.RENDERS.labels("failed").inc()
             where = f" ({error.where})" if error.where else ""
             if error.retry is Retry.SOON:
-                self._again |= self._wanted.users.get(request, set())
+                self._again |= self._requests.users.get(request, set())
             problem = RenderProblem(error.reason, f"{error.brief}{where}", snapshot.revision, error.next_step)
             return self._refused(unit, problem)
         telemetry.RENDERS.labels("good").inc()
@@ -409,7 +409,7 @@ class Commits:
             if unit is None or not takes_values(unit):
                 continue
             if not changed.isdisjoint(_written(unit) | _written(was or unit)):
-                inputs = self._inputs_of(snapshot, unit, self._wanted.of_unit[name])
+                inputs = self._inputs_of(snapshot, unit, self._requests.of_unit[name])
                 found[name] = replace(result, inputs=inputs)
         return found
 

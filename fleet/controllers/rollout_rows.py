@@ -16,7 +16,7 @@ from fleet.core.quarantine import with_found
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import goes_by_steps, is_at_once, stages_of, steps_without_clusters
-from fleet.core.takeover import Wanted, drop_rows, open_rows, take_over
+from fleet.core.takeover import RolloutUnit, drop_rows, open_rows, take_over
 from fleet.core.turns import with_row
 from fleet.core.unit_facts import behind_of, fact_of, judged_by
 from fleet.core.unsaid import is_placed, unsaid_units
@@ -109,13 +109,13 @@ class Rows:
         for overlay, group in groups.items():
             if self.is_rendering(group.said):
                 continue
-            row, wanted = rows.get(overlay), dict[ClusterName, Wanted]()
+            row, wanted = rows.get(overlay), dict[ClusterName, RolloutUnit]()
             for unit, result in self._results_of(fleet, group):
                 if isinstance(judged := self._judged_by(unit, result, row), Rendered):
                     had = held.get(unit.name)
                     is_asked = row is None and had is not None and had.bundle == judged.bundle
                     is_well = not is_asked or self._is_well(fleet, unit, judged, kept)
-                    wanted[unit.name.cluster] = Wanted(judged, had, is_well)
+                    wanted[unit.name.cluster] = RolloutUnit(judged, had, is_well)
             kept = take_over(kept, overlay, wanted, fleet.commit, wall)
         return kept
 

@@ -24,7 +24,7 @@ _GENERATED = re.compile(r"(?P<base>.+)-[2456789bcdfghkmt]{10}\Z")  # kustomize's
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredObject:
     """One object of the bundle as this cluster knows it."""
 
     ref: ObjectRef  # without namespace where the kind has none on this cluster
@@ -129,7 +129,7 @@ class Cause(StrEnum):
 class Step:
     """One object to apply. seen: the live object it is applied over, None where there is none."""
 
-    wanted: Wanted
+    wanted: DesiredObject
     cause: Cause
     seen: Seen | None = None
 
@@ -138,7 +138,7 @@ class Step:
 class Foreign:
     """An object that exists and is not ours. `adopt` says whether it may be taken over, after a dry-run if NO_DIFF."""
 
-    wanted: Wanted
+    wanted: DesiredObject
     seen: Seen
     adopt: Adopt
 
@@ -174,7 +174,7 @@ class UnitPlan:
     disputed: list[Disputed] = field(default_factory=list[Disputed])
     released: list[ObjectRef] = field(default_factory=list[ObjectRef])
     skipped: list[ObjectRef] = field(default_factory=list[ObjectRef])  # reconcile: disabled
-    kind_missing: list[Wanted] = field(default_factory=list[Wanted])
+    kind_missing: list[DesiredObject] = field(default_factory=list[DesiredObject])
     terminating: list[ObjectRef] = field(default_factory=list[ObjectRef])  # to be made anew once they are gone
     unknown: list[ObjectRef] = field(default_factory=list[ObjectRef])  # the live view cannot tell
     moving: list[Disputed] = field(default_factory=list[Disputed])  # another unit wants it: it takes it over
@@ -193,7 +193,7 @@ class UnitPlan:
 
 def plan_unit(
     unit: UnitName,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[DesiredObject],
     rows: Mapping[ObjectRef, Row],
     live: LiveView,
     *,
@@ -218,7 +218,7 @@ def plan_unit(
     return plan
 
 
-def _place(plan: UnitPlan, item: Wanted, row: Row | None, live: LiveView, claims: Claims, adopt: Adopt) -> None:
+def _place(plan: UnitPlan, item: DesiredObject, row: Row | None, live: LiveView, claims: Claims, adopt: Adopt) -> None:
     """Sort one wanted object into the plan."""
     ref, overlay = item.ref, plan.unit.overlay
     if not item.source.options.reconcile:
@@ -253,7 +253,7 @@ def _place(plan: UnitPlan, item: Wanted, row: Row | None, live: LiveView, claims
         _place_seen(plan, item, row, seen, claims, adopt)
 
 
-def _place_seen(plan: UnitPlan, item: Wanted, row: Row | None, seen: Seen, claims: Claims, adopt: Adopt) -> None:
+def _place_seen(plan: UnitPlan, item: DesiredObject, row: Row | None, seen: Seen, claims: Claims, adopt: Adopt) -> None:
     """Sort one wanted object that is there, by whose mark it carries."""
     ref, known = item.ref, row is not None and bool(row.uid) and row.uid == seen.uid
     match seen.mark.kind:
@@ -284,7 +284,7 @@ def _place_seen(plan: UnitPlan, item: Wanted, row: Row | None, seen: Seen, claim
             plan.disputed.append(Disputed(ref, seen.mark.who, f"{ref} carries a mark that contradicts itself"))
 
 
-def _place_ours(plan: UnitPlan, item: Wanted, seen: Seen) -> None:
+def _place_ours(plan: UnitPlan, item: DesiredObject, seen: Seen) -> None:
     match seen.verdict.state:
         case SyncState.IN_SYNC:
             plan.unchanged.append(item.ref)
@@ -299,7 +299,12 @@ def _place_ours(plan: UnitPlan, item: Wanted, seen: Seen) -> None:
 
 
 def _doomed_of(
-    plan: UnitPlan, proof: Complete, left: Sequence[Row], live: LiveView, claims: Claims, wanted: Sequence[Wanted]
+    plan: UnitPlan,
+    proof: Complete,
+    left: Sequence[Row],
+    live: LiveView,
+    claims: Claims,
+    wanted: Sequence[DesiredObject],
 ) -> list[Doomed]:
     """Prune candidates among the rows that are no longer wanted. Only with the proof can this be asked."""
     if proof.unit != plan.unit:

@@ -25,7 +25,7 @@ QUARANTINED_KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RolloutUnit:
     """One unit that goes by steps: its newest result, and what it was told to hold last.
 
     is_well: whether it is known to be Healthy on that, where it holds the newest; asked where a row begins.
@@ -37,7 +37,7 @@ class Wanted:
 
 
 def take_over(
-    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, Wanted], head: Revision, wall: float
+    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, RolloutUnit], head: Revision, wall: float
 ) -> Passages:
     """Bring the row of one overlay in line with its newest results.
 
@@ -48,7 +48,7 @@ def take_over(
 
 
 def _taken_over(
-    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, Wanted], head: Revision, wall: float
+    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, RolloutUnit], head: Revision, wall: float
 ) -> Passages:
     barred = kept.quarantine.get(overlay, {})
     pending = {
@@ -90,7 +90,7 @@ def _taken_over(
 
 
 def _unproven(
-    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, Wanted], pending: Iterable[ClusterName]
+    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, RolloutUnit], pending: Iterable[ClusterName]
 ) -> dict[ClusterName, Rendered | None]:
     """Clusters that hold the newest result already, and are a part of the row that begins with it all the same.
 
@@ -130,7 +130,7 @@ def _ended_early(
 
 
 def _before(
-    row: Row, wanted: Mapping[ClusterName, Wanted], concerned: Container[ClusterName]
+    row: Row, wanted: Mapping[ClusterName, RolloutUnit], concerned: Container[ClusterName]
 ) -> dict[ClusterName, Rendered]:
     """What units go back to, once newer results took over.
 
@@ -306,7 +306,7 @@ def _with_barred(
 # Rows and passages
 
 
-def _targets(wanted: Mapping[ClusterName, Wanted], names: Iterable[ClusterName]) -> dict[ClusterName, Digest]:
+def _targets(wanted: Mapping[ClusterName, RolloutUnit], names: Iterable[ClusterName]) -> dict[ClusterName, Digest]:
     return {name: wanted[name].result.bundle for name in sorted(names)}
 
 
@@ -314,7 +314,7 @@ def _begin(
     kept: Passages,
     overlay: OverlayName,
     row: Row,
-    wanted: Mapping[ClusterName, Wanted],
+    wanted: Mapping[ClusterName, RolloutUnit],
     head: Revision,
     wall: float,
 ) -> Passages:
@@ -337,7 +337,7 @@ def _begin(
 
 
 def _built_late(
-    kept: Passages, shut: Passage, stop: Stop, overlay: OverlayName, row: Row, wanted: Mapping[ClusterName, Wanted]
+    kept: Passages, shut: Passage, stop: Stop, overlay: OverlayName, row: Row, wanted: Mapping[ClusterName, RolloutUnit]
 ) -> Passages:
     """Kept back as if it had been under way when all of its commit was stopped.
 

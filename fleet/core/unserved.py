@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
-from fleet.core.plan import Wanted
+from fleet.core.plan import DesiredObject
 
 
 def why_unserved(
-    item: Wanted, cluster: ClusterName, wanted: Iterable[tuple[OverlayName, Iterable[ObjectRef]]]
+    item: DesiredObject, cluster: ClusterName, wanted: Iterable[tuple[OverlayName, Iterable[ObjectRef]]]
 ) -> tuple[str, str]:
     """Reason and next step for one object. wanted: what each overlay holds on this cluster, as far as it is known."""
     what = f"kind {item.ref.kind} of {item.source.api_version} is not served"

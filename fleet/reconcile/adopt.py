@@ -34,7 +34,7 @@ from fleet.core.adopt import (
 from fleet.core.documents import Document, text_at
 from fleet.core.fingerprint import own_entry
 from fleet.core.ids import Digest, ObjectRef, UnitName
-from fleet.core.plan import Cause, Foreign, Step, UnitPlan, Wanted
+from fleet.core.plan import Cause, DesiredObject, Foreign, Step, UnitPlan
 from fleet.core.record import judge_mark
 from fleet.core.status import EventKind
 from fleet.core.sync_policy import Adopt
@@ -110,7 +110,7 @@ class Adopter:
             message = f"{count} taken over that {names} wrote minutes ago: stop {names}, or both go on changing them"
             self._site.outbox.tell(EventKind.NOTE, message, unit=unit.name)
 
-    async def take(self, unit: UnitState, item: Wanted, may: May) -> bool:
+    async def take(self, unit: UnitState, item: DesiredObject, may: May) -> bool:
         """Take over one object that `choose` allowed; False where that failed, with the trouble noted.
 
         may: asked just before each write of it (R17).
@@ -171,16 +171,16 @@ class Adopter:
         if groups and not outcome.reason:
             outcome.reason, outcome.message, outcome.next_step = foreign_line(unit.name, groups, plan.foreign[0].adopt)
 
-    def _is_allowed(self, unit: UnitState, item: Wanted) -> bool:
+    def _is_allowed(self, unit: UnitState, item: DesiredObject) -> bool:
         live = unit.contact.get(item.ref)
         if live is None or live.document is None:
             return False
         return self._allowed.get((unit.name, item.ref)) == (item.digest, live.resource_version)
 
-    async def _read(self, unit: UnitState, items: list[Wanted], adopt: Adopt) -> dict[ObjectRef, Document]:
+    async def _read(self, unit: UnitState, items: list[DesiredObject], adopt: Adopt) -> dict[ObjectRef, Document]:
         """The objects as they are; their metadata, which first contact brought, where nothing more is needed."""
         found: dict[ObjectRef, Document] = {}
-        unread: dict[tuple[str, str, str], list[Wanted]] = defaultdict(list)
+        unread: dict[tuple[str, str, str], list[DesiredObject]] = defaultdict(list)
         for item in items:
             live = unit.contact.get(item.ref)
             is_enough = adopt is Adopt.ALWAYS and not self._site.rules(unit, item.ref)
@@ -199,7 +199,7 @@ class Adopter:
         return found
 
     async def _judge(
-        self, unit: UnitState, item: Wanted, document: Document, adopt: Adopt, warned: list[Writer]
+        self, unit: UnitState, item: DesiredObject, document: Document, adopt: Adopt, warned: list[Writer]
     ) -> bool:
         """Whether the object may be taken over; where it may not, why is noted as its trouble."""
         site, ref = self._site, item.ref
@@ -240,7 +240,7 @@ class Adopter:
         warned += active[:1]
         return True
 
-    async def _difference(self, unit: UnitState, item: Wanted, live: Document) -> ObjectForeign | None:
+    async def _difference(self, unit: UnitState, item: DesiredObject, live: Document) -> ObjectForeign | None:
         """What taking the object over would change, asked of the server; None: nothing. Dry-runs store nothing."""
         site, ref = self._site, item.ref
         served, owners = self._applier.served(item), ", ".join(owners_of(live)) or "nobody named"
@@ -265,7 +265,9 @@ class Adopter:
         left = extras_left(whole, tried, extras)
         return _differs(unit, ref, f"{shown_paths(left or extras)} is set by {owners} and not in Git")
 
-    async def _move(self, unit: UnitState, item: Wanted, document: Document, may: May) -> tuple[Document, Document]:
+    async def _move(
+        self, unit: UnitState, item: DesiredObject, document: Document, may: May
+    ) -> tuple[Document, Document]:
         """Move the fields; the object as it is then, and the body for it.
 
         Where the object changed meanwhile, `always` reads it again.

@@ -17,7 +17,7 @@ from fleet.core.fingerprint import content_of, own_entry, recorded_after
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.ignore import plan_handover, strip_ignored
 from fleet.core.objects import HANDOVER_MANAGER, is_secret, seals_of, unsealed
-from fleet.core.plan import Wanted
+from fleet.core.plan import DesiredObject
 from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState, judge_mark, mark_body
 from fleet.core.retry import REFUSALS, Backoff, next_wait
 from fleet.errors import (
@@ -74,7 +74,7 @@ class Applier:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    async def write(self, unit: UnitState, wanted: Wanted, may: May, *, adopted: Document | None = None) -> bool:
+    async def write(self, unit: UnitState, wanted: DesiredObject, may: May, *, adopted: Document | None = None) -> bool:
         """Make one object as desired; False when that failed, with the trouble noted in the unit.
 
         The record must hold the object already (R12). What ends the session is raised.
@@ -109,7 +109,7 @@ class Applier:
         unit.troubles.pop(ref, None)
         return True
 
-    async def try_out(self, unit: UnitState, wanted: Wanted) -> Answer:
+    async def try_out(self, unit: UnitState, wanted: DesiredObject) -> Answer:
         """What an apply with force would make of the object; stores nothing."""
         site, ref = self._site, wanted.ref
         served = self.served(wanted)
@@ -127,7 +127,7 @@ class Applier:
         body = await self.body(unit, wanted, current, now)
         return await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, dry_run=True)
 
-    async def try_anew(self, unit: UnitState, wanted: Wanted) -> None:
+    async def try_anew(self, unit: UnitState, wanted: DesiredObject) -> None:
         """Raise ClusterError where the server would not take the object as a new one; stores nothing.
 
         Under a name that nobody has, because the object is still there. What its names or addresses alone make invalid
@@ -140,7 +140,7 @@ class Applier:
         with contextlib.suppress(ObjectInvalid, Conflict, NotChecked):
             await self._site.kube.apply(served, wanted.ref.namespace, name, orjson.dumps(document), dry_run=True)
 
-    async def is_in_sync(self, unit: UnitState, wanted: Wanted, live: Document) -> bool:
+    async def is_in_sync(self, unit: UnitState, wanted: DesiredObject, live: Document) -> bool:
         """Ask the arbiter, and remember an answer of yes. A dry-run stores nothing (design, section 6.3)."""
         site, ref = self._site, wanted.ref
         served = self.served(wanted)
@@ -164,14 +164,16 @@ class Applier:
         site.journal.jot(JournalEntry(put=(new,)))
         return seen.comparable or self.agree(wanted, seen)
 
-    def agree(self, wanted: Wanted, seen: Live) -> bool:
+    def agree(self, wanted: DesiredObject, seen: Live) -> bool:
         """Remember the arbiter's yes for what cannot be compared by fields; True."""
         verdicts = {f"{wanted.digest}/{seen.fingerprint}": True}
         self._site.verdicts.update(verdicts)
         self._site.journal.jot(JournalEntry(verdicts=verdicts))
         return True
 
-    async def body(self, unit: UnitState, wanted: Wanted, live: Document | None, uid: str, version: str = "") -> Body:
+    async def body(
+        self, unit: UnitState, wanted: DesiredObject, live: Document | None, uid: str, version: str = ""
+    ) -> Body:
         """The document to send: marked, ignored fields left out, Secret values put back, preconditions in."""
         site, ref = self._site, wanted.ref
         document = await self.plain_body(unit, wanted)
@@ -191,14 +193,14 @@ class Applier:
             document = unsealed(document, await site.library.secrets(seals))
         return Body(document, orjson.dumps(document))
 
-    async def plain_body(self, unit: UnitState, wanted: Wanted) -> Document:
+    async def plain_body(self, unit: UnitState, wanted: DesiredObject) -> Document:
         """The marked document, Secret values sealed, before anything of this cluster is put in or left out."""
         site = self._site
         assert unit.bundle is not None  # wanted objects come from a bundle
         source = await site.library.object(unit.bundle, wanted.source)
         return mark_body(source.document(), site.mark(unit.name))
 
-    def is_troubled(self, unit: UnitState, wanted: Wanted) -> bool:
+    def is_troubled(self, unit: UnitState, wanted: DesiredObject) -> bool:
         """Whether an object was refused as it is wanted now, and its next try is not due yet."""
         trouble = unit.troubles.get(wanted.ref)
         return trouble is not None and trouble.digest == wanted.digest and trouble.next_at > self._site.clock()
@@ -234,7 +236,7 @@ class Applier:
         unit.troubles[ref] = found
         return found
 
-    async def _write(self, unit: UnitState, wanted: Wanted, may: May) -> tuple[Answer, Body]:
+    async def _write(self, unit: UnitState, wanted: DesiredObject, may: May) -> tuple[Answer, Body]:
         site, ref = self._site, wanted.ref
         served = self.served(wanted)
         live = site.view.find(ref)
@@ -260,7 +262,7 @@ class Applier:
     async def _write_over(
         self,
         unit: UnitState,
-        wanted: Wanted,
+        wanted: DesiredObject,
         served: ServedKind,
         current: Document,
         may: May,
@@ -312,14 +314,16 @@ class Applier:
         await site.audited(unit, ref, "force", uid=uid, reason=reason, outcome="done", after=uid)
         return answer
 
-    async def _create(self, unit: UnitState, wanted: Wanted, served: ServedKind, may: May) -> tuple[Answer, Body]:
+    async def _create(
+        self, unit: UnitState, wanted: DesiredObject, served: ServedKind, may: May
+    ) -> tuple[Answer, Body]:
         """Apply an object that the server just said is not there."""
         body = await self.body(unit, wanted, None, "", ABSENT_VERSION)
         ref = wanted.ref
         return await self._site.kube.apply(served, ref.namespace, ref.name, body.raw, may=may), body
 
     async def _hand_over(
-        self, unit: UnitState, wanted: Wanted, served: ServedKind, current: Document, may: May
+        self, unit: UnitState, wanted: DesiredObject, served: ServedKind, current: Document, may: May
     ) -> Document:
         """Give fields that became ignored to their own manager first, or our next apply would delete them."""
         site, ref = self._site, wanted.ref
@@ -348,7 +352,7 @@ class Applier:
             unit.contact[ref] = self._site.judge(unit, ref, current)
             raise NotOurs(error)
 
-    def _note(self, unit: UnitState, wanted: Wanted, answer: Answer, body: Body) -> None:
+    def _note(self, unit: UnitState, wanted: DesiredObject, answer: Answer, body: Body) -> None:
         """Take the answer as the new row and the new live state; nothing is compared."""
         site, ref = self._site, wanted.ref
         rules = site.rules(unit, ref)
@@ -368,7 +372,7 @@ class Applier:
         if answer.warnings:
             unit.warnings[ref] = answer.warnings
 
-    def refuse_forbidden(self, unit: UnitState, wanted: Wanted) -> None:
+    def refuse_forbidden(self, unit: UnitState, wanted: DesiredObject) -> None:
         """Raise NotOurs where the unit's team may not have the object in its place on this cluster (R29).
 
         Asked at each write too: the cluster may have said where it keeps the kind since the list was made.
@@ -381,7 +385,7 @@ class Applier:
         if error is not None:
             raise NotOurs(error)
 
-    def served(self, wanted: Wanted) -> ServedKind:
+    def served(self, wanted: DesiredObject) -> ServedKind:
         """The kind that an object is written at; raises KindNotServed."""
         served = self._site.served(wanted.ref, wanted.source.version)
         if served is None or not serves(served, wanted.source.version):

@@ -12,7 +12,7 @@ from fleet.core.documents import Document
 from fleet.core.field_diff import FieldDrift
 from fleet.core.fingerprint import SyncState, own_entry
 from fleet.core.ids import ObjectRef
-from fleet.core.plan import Wanted
+from fleet.core.plan import DesiredObject
 from fleet.core.record import MarkKind, RowState, mark_body
 from fleet.core.status import EventKind
 from fleet.errors import RivalManager, StateBusy, StateDamaged
@@ -57,14 +57,14 @@ class Healer:
         """Whether a unit may heal an object now. What two overlays want neither of them changes (R16)."""
         return self._may_heal(unit) and not self._site.claims.others(ref, unit.name.overlay)
 
-    def _drifted(self, unit: UnitState, item: Wanted, live: Live) -> bool:
+    def _drifted(self, unit: UnitState, item: DesiredObject, live: Live) -> bool:
         if live.mark.kind is MarkKind.LABEL_LOST:
             return True
         row = unit.rows.get(item.ref)
         state = sync_of(row, item.digest, live, self._site.verdicts)
         return live.mark.kind is MarkKind.OURS and state is SyncState.DRIFTED
 
-    async def _heal(self, unit: UnitState, item: Wanted, live: Live | None) -> None:
+    async def _heal(self, unit: UnitState, item: DesiredObject, live: Live | None) -> None:
         site, ref = self._site, item.ref
         before = live.document if live else None
         try:
@@ -75,13 +75,13 @@ class Healer:
             site.retry(unit, error)  # its bundle cannot be read now: the unit's own pass reports it
         site.wake(unit.name)
 
-    async def tell(self, unit: UnitState, item: Wanted, before: Document | None, *, was_gone: bool) -> None:
+    async def tell(self, unit: UnitState, item: DesiredObject, before: Document | None, *, was_gone: bool) -> None:
         """Count a heal and tell it with its fields; `before` is the live object that drifted, where it was seen."""
         fields = await self.fields_of(unit, item, before) if before else ()
         self._count(unit, item.ref, fields)
         self._tell(unit, item.ref, was_gone, fields)
 
-    async def explain(self, unit: UnitState, item: Wanted, live: Live) -> tuple[FieldDrift, ...]:
+    async def explain(self, unit: UnitState, item: DesiredObject, live: Live) -> tuple[FieldDrift, ...]:
         """The fields that differ at an object that stays drifted; computed once per live state.
 
         A heal that runs, or ran since the plan was made, tells its drift itself.
@@ -97,7 +97,7 @@ class Healer:
         unit.drifts[item.ref] = Drift(live.resource_version, fields)
         return fields
 
-    async def fields_of(self, unit: UnitState, item: Wanted, live: Document) -> tuple[FieldDrift, ...]:
+    async def fields_of(self, unit: UnitState, item: DesiredObject, live: Document) -> tuple[FieldDrift, ...]:
         """Field, both values, manager, since when (R32: values of Secrets never)."""
         site, row = self._site, unit.rows.get(item.ref)
         assert unit.bundle is not None  # wanted objects come from a bundle

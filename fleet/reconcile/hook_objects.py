@@ -13,7 +13,7 @@ from fleet.core.guard import Approved, Doomed, judge_hook_deletion, prune_rule_o
 from fleet.core.hooks import held_back
 from fleet.core.ids import ObjectRef, OverlayName
 from fleet.core.options import is_hook
-from fleet.core.plan import Claims, Wanted
+from fleet.core.plan import Claims, DesiredObject
 from fleet.core.record import MarkKind, MarkVerdict, judge_mark
 from fleet.core.rollout import Apply
 from fleet.errors import Conflict, OwnedByOther, PruneStuck
@@ -88,7 +88,7 @@ class HookObjects:
     async def create(
         self,
         unit: UnitState,
-        hook: Wanted,
+        hook: DesiredObject,
         served: ServedKind,
         live: Document | None,
         claims: Claims,

@@ -27,7 +27,7 @@ from fleet.core.hooks import (
 )
 from fleet.core.ids import Digest, ObjectRef, is_at_or_before
 from fleet.core.objects import HookDelete, HookPhase
-from fleet.core.plan import Claims, Wanted
+from fleet.core.plan import Claims, DesiredObject
 from fleet.core.record import MarkKind
 from fleet.core.status import EventKind, Kstatus
 from fleet.errors import ClusterError, KindNotServed, PruneStuck, ReconcileError, Withdrawn
@@ -182,7 +182,7 @@ class HookRunner:
             return True
         return live.resource_version != started and is_at_or_before(live.resource_version, started)
 
-    async def _find(self, unit: UnitState, hook: Wanted, claims: Claims) -> Live | None:
+    async def _find(self, unit: UnitState, hook: DesiredObject, claims: Claims) -> Live | None:
         """A hook's object as read by name, None where it is gone; raises NotOurs and ClusterError."""
         served = self._site.served(hook.ref, hook.source.version)
         if served is None:
@@ -194,7 +194,7 @@ class HookRunner:
         document = await self._objects.read(unit, hook.ref, served, claims)
         return self._site.see(unit, hook.ref, document) if document is not None else None
 
-    async def _start(self, unit: UnitState, hook: Wanted, outcome: Outcome, claims: Claims) -> bool:
+    async def _start(self, unit: UnitState, hook: DesiredObject, outcome: Outcome, claims: Claims) -> bool:
         """Start one hook, unless its unit may not be written to any more; False where that failed: noted in the unit.
 
         What stands under its name is read: the view may not show it, since watches that went on after a restart tell
@@ -246,7 +246,7 @@ class HookRunner:
         site.outbox.tell(EventKind.NOTE, f"hook {ref} started", unit=unit.name, ref=ref)
         return True
 
-    def _is_cleared(self, unit: UnitState, hook: Wanted) -> bool:
+    def _is_cleared(self, unit: UnitState, hook: DesiredObject) -> bool:
         """Whether what an earlier run left goes before this hook runs."""
         owed = owed_in(unit.memory.done_hooks)
         return HookDelete.BEFORE_CREATION in hook.source.options.hook_delete or any(it.ref == hook.ref for it in owed)
@@ -265,7 +265,7 @@ class HookRunner:
             await self._remember(unit, [], forget=[_BEGUN + key])
 
     async def _bring(
-        self, unit: UnitState, hook: Wanted, served: ServedKind, live: Document | None, claims: Claims, may: May
+        self, unit: UnitState, hook: DesiredObject, served: ServedKind, live: Document | None, claims: Claims, may: May
     ) -> Answer | None:
         """Apply a hook's object, so that it runs once, whenever this is cut off; None where it came and went."""
         assert unit.bundle is not None

@@ -15,7 +15,7 @@ from fleet.core.guard import Doomed
 from fleet.core.health import ObjectHealth
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import PruneRule
-from fleet.core.plan import Wanted
+from fleet.core.plan import DesiredObject
 from fleet.core.record import FORM, MarkVerdict, Row
 from fleet.core.rollout import UnitDesired
 from fleet.core.status import Blocker, HoldRequest, UnitReport
@@ -141,11 +141,11 @@ class UnitState:
     memory: UnitMemory
     desired: UnitDesired | None = None  # None: in no Desired; kept as it is
     rows: dict[ObjectRef, Row] = field(default_factory=dict[ObjectRef, Row])
-    wanted: dict[ObjectRef, Wanted] = field(default_factory=dict[ObjectRef, Wanted])
+    wanted: dict[ObjectRef, DesiredObject] = field(default_factory=dict[ObjectRef, DesiredObject])
     bundle: Digest | None = None  # whose objects are in `wanted`
     troubles: dict[ObjectRef, Trouble] = field(default_factory=dict[ObjectRef, Trouble])
     reverts: dict[ObjectRef, Reverts] = field(default_factory=dict[ObjectRef, Reverts])
-    hooks: tuple[Wanted, ...] = ()  # of the bundle; no part of the desired state
+    hooks: tuple[DesiredObject, ...] = ()  # of the bundle; no part of the desired state
     contact: dict[ObjectRef, Live | None] = field(default_factory=dict[ObjectRef, Live | None])  # unlabelled ones
     theirs_at: float = 0.0  # loop time at which those of `contact` are read again that count as they are
     doomed: dict[ObjectRef, tuple[str, Doomed]] = field(default_factory=dict[ObjectRef, tuple[str, Doomed]])
@@ -153,7 +153,9 @@ class UnitState:
     replaced: set[ObjectRef] = field(default_factory=set[ObjectRef])  # that may go, and count as no deletion
     waves_since: dict[int, float] = field(default_factory=dict[int, float])  # wave -> loop time
     drifts: dict[ObjectRef, Drift] = field(default_factory=dict[ObjectRef, Drift])
-    misplaced: dict[ObjectRef, Wanted] = field(default_factory=dict[ObjectRef, Wanted])  # without their namespace
+    misplaced: dict[ObjectRef, DesiredObject] = field(
+        default_factory=dict[ObjectRef, DesiredObject]
+    )  # without their namespace
     disputed: frozenset[ObjectRef] = frozenset()  # that another has or claims too, by the last plan
     forbidden: dict[ObjectRef, NotAllowedForTeam] = field(default_factory=dict[ObjectRef, NotAllowedForTeam])  # R29
     managers: dict[ObjectRef, tuple[str, ...]] = field(default_factory=dict[ObjectRef, tuple[str, ...]])  # of strangers

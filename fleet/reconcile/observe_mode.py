@@ -9,7 +9,7 @@ from fleet.core.documents import Document
 from fleet.core.field_diff import FieldDrift, diff_documents
 from fleet.core.health import judge_health
 from fleet.core.objects import is_secret
-from fleet.core.plan import Wanted
+from fleet.core.plan import DesiredObject
 from fleet.core.status import Health, ObjectStatus, Sync
 from fleet.errors import ClusterError
 from fleet.reconcile.apply import ENDS_SESSION
@@ -32,7 +32,7 @@ class Comparer:
         """Read every object of the unit's kinds and namespaces, and say what differs."""
         site = self._site
         outcome = Outcome(leave, judged=True)
-        groups: dict[tuple[str, str, str], list[Wanted]] = defaultdict(list)
+        groups: dict[tuple[str, str, str], list[DesiredObject]] = defaultdict(list)
         for item in unit.wanted.values():
             groups[item.ref.group, item.ref.kind, item.ref.namespace].append(item)
         statuses: list[ObjectStatus] = []
@@ -54,7 +54,7 @@ class Comparer:
         site.wake_at(unit.name, site.clock() + OBSERVE_SECONDS * (1 + site.random() / 10))
         return outcome
 
-    async def _status(self, unit: UnitState, item: Wanted, live: Document | None) -> ObjectStatus:
+    async def _status(self, unit: UnitState, item: DesiredObject, live: Document | None) -> ObjectStatus:
         if live is None:
             return ObjectStatus(item.ref, Sync.OUT_OF_SYNC, Health.MISSING, "is not there")
         assert unit.bundle is not None

@@ -13,7 +13,7 @@ from fleet.core.guard import judge_place
 from fleet.core.hooks import split_hooks
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import BundleObject, ref_of
-from fleet.core.plan import Wanted
+from fleet.core.plan import DesiredObject
 from fleet.core.record import desired_digest_of
 from fleet.core.rollout import UnitDesired
 from fleet.errors import NotAllowedForTeam
@@ -33,7 +33,7 @@ async def read_bundle(site: Site, unit: UnitState, desired: UnitDesired) -> None
         return
     bundle = await site.library.bundle(digest)
     mark, rules = site.mark(unit.name), desired.policy.ignore
-    found: list[tuple[BundleObject, Wanted]] = []
+    found: list[tuple[BundleObject, DesiredObject]] = []
     unit.misplaced, unit.forbidden = {}, {}
     for obj in bundle.objects:
         served = site.served(obj.ref, obj.version)
@@ -44,7 +44,7 @@ async def read_bundle(site: Site, unit: UnitState, desired: UnitDesired) -> None
                 unit.forbidden[ref] = error
         source = replace(obj, ref=ref, body=b"")
         is_served = served is not None and serves(served, obj.version)
-        item = Wanted(ref, source, desired_digest_of(obj, mark, rules), is_served)
+        item = DesiredObject(ref, source, desired_digest_of(obj, mark, rules), is_served)
         if served is not None and served.namespaced and not ref.namespace:
             unit.misplaced[ref] = item
         found.append((source, item))
@@ -73,7 +73,7 @@ def beyond_team(site: Site, desired: UnitDesired | None, ref: ObjectRef) -> NotA
     return judge_place(ref, team, where=f"cluster {site.cluster}") if team is not None else None
 
 
-async def read_live(site: Site, items: Sequence[Wanted]) -> dict[ObjectRef, Document]:
+async def read_live(site: Site, items: Sequence[DesiredObject]) -> dict[ObjectRef, Document]:
     """The live objects of one kind and namespace that exist: a few by name, more by one list. Raises ClusterError."""
     first = items[0].ref
     served = site.served(first, items[0].source.version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet.core.plan import UnitPlan, Wanted
+from fleet.core.plan import DesiredObject, UnitPlan
 from fleet.core.sync_policy import Adopt
 from fleet.core.unserved import why_unserved
 from fleet.errors import FleetError, KindNotServed, NamespaceMissing, OwnedByOther
@@ -60,7 +60,7 @@ class Refuser:
                 where = f"cluster {self._site.cluster}"
                 self._note(unit, item, KindNotServed(f"{item.ref} waits", where=where, why=why, next_step=step))
 
-    def _note(self, unit: UnitState, item: Wanted, error: FleetError) -> None:
+    def _note(self, unit: UnitState, item: DesiredObject, error: FleetError) -> None:
         trouble = unit.troubles.get(item.ref)
         if trouble is None or trouble.digest != item.digest or trouble.next_at <= self._site.clock():
             self._applier.trouble(unit, item.ref, item.digest, error)

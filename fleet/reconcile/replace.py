@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fleet.core.guard import Approved, Doomed, judge_force
 from fleet.core.ids import UnitName
-from fleet.core.plan import Wanted
+from fleet.core.plan import DesiredObject
 from fleet.core.record import plan_record
 from fleet.core.rollout import Apply
 from fleet.core.status import EventKind
@@ -34,7 +34,7 @@ class Replacer:
         self._site, self._applier, self._pruner = site, applier, pruner
         self._turns: dict[UnitName, asyncio.Lock] = {}
 
-    async def replace(self, unit: UnitState, item: Wanted, outcome: Outcome) -> bool:
+    async def replace(self, unit: UnitState, item: DesiredObject, outcome: Outcome) -> bool:
         """Delete and create one object that refused a change; False where it must wait or may not."""
         site, ref = self._site, item.ref
         try:
@@ -59,7 +59,7 @@ class Replacer:
             site.outbox.tell(EventKind.NOTE, f"{ref} was deleted and made anew", unit=unit.name, ref=ref)
         return done
 
-    async def _make_room(self, unit: UnitState, item: Wanted, outcome: Outcome) -> bool:
+    async def _make_room(self, unit: UnitState, item: DesiredObject, outcome: Outcome) -> bool:
         """Delete the object in the state that was judged; True once it is gone. Raises ClusterError."""
         desired = unit.desired
         if desired is None or (trouble := unit.troubles.get(item.ref)) is None:

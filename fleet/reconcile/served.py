@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fleet.core.documents import text_at
-from fleet.core.plan import Wanted
+from fleet.core.plan import DesiredObject
 from fleet.errors import ClusterError, Forbidden, KindNotServed
 from fleet.ports.kube import Catalog, ServedKind
 from fleet.reconcile.apply import ENDS_SESSION
@@ -124,7 +124,7 @@ def left_behind(site: Site, unit: UnitState) -> set[Kind]:
     return kinds
 
 
-def _is_elsewhere(site: Site, item: Wanted) -> bool:
+def _is_elsewhere(site: Site, item: DesiredObject) -> bool:
     """Whether an object is applied at another version than the one at which its kind is followed."""
     view, served = site.view.kinds.get(kind_of(item.ref)), site.catalog.find(item.ref.group, item.ref.kind)
     version = item.source.version

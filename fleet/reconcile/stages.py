@@ -13,7 +13,7 @@ from fleet.core.fieldset import intended
 from fleet.core.fingerprint import SyncState
 from fleet.core.ids import ObjectRef
 from fleet.core.order import Rank, rank_of
-from fleet.core.plan import Cause, Step, Wanted
+from fleet.core.plan import Cause, DesiredObject, Step
 from fleet.core.record import RowState, plan_record
 from fleet.core.status import Kstatus
 from fleet.core.sync_policy import Validate
@@ -208,7 +208,7 @@ class Stages:
         site.wake_at(unit.name, since + limit)
         return False
 
-    def is_current(self, unit: UnitState, item: Wanted) -> bool:
+    def is_current(self, unit: UnitState, item: DesiredObject) -> bool:
         """Whether an object is applied as desired and well."""
         row, live = unit.rows.get(item.ref), self._site.view.find(item.ref)
         if item.source.options.only_if_absent:

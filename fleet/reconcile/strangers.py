@@ -9,7 +9,7 @@ from dataclasses import replace
 from fleet.core.adopt import owners_of
 from fleet.core.health import ObjectHealth, shown_as
 from fleet.core.ids import ObjectRef
-from fleet.core.plan import Wanted
+from fleet.core.plan import DesiredObject
 from fleet.core.status import Kstatus
 from fleet.errors import ClusterError
 from fleet.reconcile.apply import ENDS_SESSION
@@ -63,7 +63,7 @@ class Strangers:
         if not theirs:
             return
         is_due = site.clock() >= unit.theirs_at
-        places: dict[tuple[str, str, str], list[Wanted]] = defaultdict(list)
+        places: dict[tuple[str, str, str], list[DesiredObject]] = defaultdict(list)
         for item in theirs:
             if is_due or item.ref in met:
                 places[item.ref.group, item.ref.kind, item.ref.namespace].append(item)

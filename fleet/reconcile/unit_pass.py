@@ -17,11 +17,11 @@ from fleet.core.plan import (
     Cause,
     Claims,
     Complete,
+    DesiredObject,
     Incomplete,
     Seen,
     Step,
     UnitPlan,
-    Wanted,
     plan_unit,
     prove_complete,
 )
@@ -265,7 +265,7 @@ class UnitPass:
 
         await site.pace.each(asked, ask)
 
-    async def _at_its_version(self, unit: UnitState, wanted: Wanted, served: ServedKind | None) -> Live | None:
+    async def _at_its_version(self, unit: UnitState, wanted: DesiredObject, served: ServedKind | None) -> Live | None:
         """The live object. Where it is watched at another version than we apply, no dry-run can compare it: it is read.
 
         Once it is in sync as read, so it is as watched, for as long as it stays the same.

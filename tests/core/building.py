@@ -8,7 +8,7 @@ from fleet.core.documents import canonical, digest_of_bytes
 from fleet.core.fingerprint import SyncState, SyncVerdict
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.objects import BundleObject, Mark, ObjectOptions, Scope
-from fleet.core.plan import Seen, Wanted
+from fleet.core.plan import DesiredObject, Seen
 from fleet.core.record import MarkKind, MarkVerdict, Row, RowState, mark_body
 
 UNIT = UnitName(OverlayName("web"), ClusterName("eu-1"))
@@ -30,8 +30,8 @@ def bundle_object(of: ObjectRef, *, generated_from: str = "", **options: Any) ->
     return BundleObject(of, "v1", scope, body, digest_of_bytes(body), ObjectOptions(**options), generated_from)
 
 
-def wanted(of: ObjectRef, *, digest: str = "new", served: bool = True, **options: Any) -> Wanted:
-    return Wanted(of, bundle_object(of, **options), Digest(digest), served)
+def wanted(of: ObjectRef, *, digest: str = "new", served: bool = True, **options: Any) -> DesiredObject:
+    return DesiredObject(of, bundle_object(of, **options), Digest(digest), served)
 
 
 def row(of: ObjectRef, *, uid: str = "u1", state: RowState = RowState.APPLIED, desired: str = "new") -> Row:

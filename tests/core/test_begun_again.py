@@ -14,7 +14,7 @@ from fleet.core.problems import Origin
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition
 from fleet.core.rollout_policy import Gate, HttpCheck, OnFailure, Step
-from fleet.core.takeover import ENDED_KEPT, ROWS_KEPT, Wanted, aborted, readmitted, settle, take_over, taken_back
+from fleet.core.takeover import ENDED_KEPT, ROWS_KEPT, RolloutUnit, aborted, readmitted, settle, take_over, taken_back
 
 DEV_STEP = Step("dev", Origin("fleet.yaml", 1), environments=("dev",))
 STOP = Stop("test", "jo", 0.0)
@@ -44,7 +44,7 @@ def let_in(
     world.kept = readmitted(world.kept, HEAD)
     for overlay in overlays:
         wanted = {
-            name: Wanted(Rendered(Digest("1"), HEAD), world.held[UnitName(overlay, name)], is_well=name not in ill)
+            name: RolloutUnit(Rendered(Digest("1"), HEAD), world.held[UnitName(overlay, name)], is_well=name not in ill)
             for name in CLUSTERS
         }
         world.kept = take_over(world.kept, overlay, wanted, head, 0.0)
@@ -118,7 +118,9 @@ def test_twin_one_that_is_ill_on_what_it_held_before_holds_nothing_up() -> None:
     world.target[WEB] = "2"
     world.held[UnitName(WEB, DEV)] = Rendered(Digest("2"), HEAD)  # what it had is what it shall have
     wanted = {
-        name: Wanted(Rendered(Digest("2"), HEAD if name == DEV else NEXT), world.held[UnitName(WEB, name)], name != DEV)
+        name: RolloutUnit(
+            Rendered(Digest("2"), HEAD if name == DEV else NEXT), world.held[UnitName(WEB, name)], name != DEV
+        )
         for name in CLUSTERS
     }
     world.kept = take_over(world.kept, WEB, wanted, NEXT, 0.0)
@@ -216,7 +218,7 @@ def ended_since(kept: Passages, count: int) -> Passages:
     """So many rollouts of another overlay began and ended since."""
     for number in range(count):
         commit = Revision(f"{number:040x}")
-        wanted = {name: Wanted(Rendered(Digest(f"o{number}"), commit), OLD) for name in CLUSTERS}
+        wanted = {name: RolloutUnit(Rendered(Digest(f"o{number}"), commit), OLD) for name in CLUSTERS}
         kept = take_over(kept, OverlayName("other"), wanted, commit, 1.0 + number)
         passage = next(one for one in kept.all if one.commit == commit)
         row = replace(passage.rows[OverlayName("other")], done=True, before=dict.fromkeys(CLUSTERS, OLD))

@@ -16,7 +16,7 @@ from fleet.core.rollout_facts import Condition
 from fleet.core.rollout_news import news_of
 from fleet.core.rollout_orders import RolloutOrder, carry_out
 from fleet.core.rollout_policy import OnFailure, Step
-from fleet.core.takeover import Wanted, open_rows, take_over, taken_back
+from fleet.core.takeover import RolloutUnit, open_rows, take_over, taken_back
 from fleet.core.turns import last_of
 from fleet.core.view import Outlook
 
@@ -220,8 +220,8 @@ def api_is_done() -> World:
 
 def joins(world: World, digest: str, head: Revision = HEAD) -> None:
     """One more cluster is built api for."""
-    wanted = {name: Wanted(Rendered(Digest("1"), head), world.held[UnitName(API, name)]) for name in CLUSTERS}
-    wanted[NEW] = Wanted(Rendered(Digest(digest), head), None)
+    wanted = {name: RolloutUnit(Rendered(Digest("1"), head), world.held[UnitName(API, name)]) for name in CLUSTERS}
+    wanted[NEW] = RolloutUnit(Rendered(Digest(digest), head), None)
     world.kept = take_over(world.kept, API, wanted, head, 20.0)
 
 

@@ -13,7 +13,7 @@ from hypothesis.strategies import booleans, dictionaries, fixed_dictionaries, no
 from fleet.core.fingerprint import SyncState
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.objects import PruneRule
-from fleet.core.plan import Cause, Complete, Incomplete, Seen, UnitPlan, Wanted, plan_unit, prove_complete
+from fleet.core.plan import Cause, Complete, DesiredObject, Incomplete, Seen, UnitPlan, plan_unit, prove_complete
 from fleet.core.record import MarkKind, Row, RowState
 from fleet.core.sync_policy import Adopt
 
@@ -45,7 +45,7 @@ class Claims:
 
 
 def plan(
-    items: list[Wanted],
+    items: list[DesiredObject],
     rows: list[Row] = [],  # noqa: B006
     live: dict[ObjectRef, Seen | None] | None = None,
     *,
@@ -223,7 +223,7 @@ def test_an_object_that_does_not_carry_exactly_our_mark_is_never_a_candidate(the
 
 def test_a_generated_name_with_a_successor_is_a_replacement() -> None:
     old, new = ref("web-cfg-fhc4t7m2k8"), ref("web-cfg-9dk2b5c6ht")
-    item = Wanted(new, bundle_object(new, generated_from="web-cfg"), Digest("new"))
+    item = DesiredObject(new, bundle_object(new, generated_from="web-cfg"), Digest("new"))
     made = plan([item], [row(old), row(C)], {new: None, old: seen(), C: seen()})
     assert [(found.old, found.new) for found in made.replacements] == [(old, new)]
     assert made.doomed is not None

@@ -14,7 +14,7 @@ from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition
 from fleet.core.rollout_orders import Done, RolloutOrder, carry_out, find
 from fleet.core.rollout_policy import Step
-from fleet.core.takeover import ENDED_KEPT, ROWS_KEPT, Wanted, settle, take_over, taken_back
+from fleet.core.takeover import ENDED_KEPT, ROWS_KEPT, RolloutUnit, settle, take_over, taken_back
 from fleet.core.turns import latest_of
 
 UI = OverlayName("ui")
@@ -37,7 +37,7 @@ class World:
         self.wall += 10.0
         for name in overlays:
             self.newest[name] = Rendered(Digest(digest), commit)
-            wanted = {cluster: Wanted(self.newest[name], held) for cluster, held in self.held[name].items()}
+            wanted = {cluster: RolloutUnit(self.newest[name], held) for cluster, held in self.held[name].items()}
             self.kept = take_over(self.kept, name, wanted, commit, self.wall)
 
     def look(self, times: int = 1) -> list[str]:

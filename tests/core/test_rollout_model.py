@@ -29,7 +29,7 @@ from fleet.core.rollout_policy import (
 from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.core.steps import Stage, limit_of, stages_of, unavailable_limit_of
 from fleet.core.sync_policy import Suspension
-from fleet.core.takeover import ROWS_KEPT, Wanted, aborted, readmitted, settle, take_over, taken_back
+from fleet.core.takeover import ROWS_KEPT, RolloutUnit, aborted, readmitted, settle, take_over, taken_back
 from fleet.core.turns import latest_of
 from fleet.core.unit_facts import fact_of, judged_by
 
@@ -448,10 +448,10 @@ class Rollouts(RuleBasedStateMachine):
         report = self.reports[unit]
         return report.bundle == self.held[unit].bundle and report.health is Health.HEALTHY
 
-    def wanted(self, overlay: OverlayName) -> dict[ClusterName, Wanted]:
+    def wanted(self, overlay: OverlayName) -> dict[ClusterName, RolloutUnit]:
         units = {name: UnitName(overlay, name) for name in CLUSTERS}
         return {
-            name: Wanted(judged, self.held[unit])
+            name: RolloutUnit(judged, self.held[unit])
             for name, unit in units.items()
             if isinstance(judged := self.judged(unit), Rendered)
         }

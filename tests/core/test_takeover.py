@@ -17,7 +17,7 @@ from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.rollout_orders import Done, RolloutOrder, carry_out
 from fleet.core.rollout_policy import OnFailure, RolloutPolicy, Step
 from fleet.core.steps import Stage, stages_of
-from fleet.core.takeover import Wanted, settle, take_over, taken_back
+from fleet.core.takeover import RolloutUnit, settle, take_over, taken_back
 
 HERE = Origin("fleet.yaml", 1)
 DEV, ONE, TWO = ClusterName("dev"), ClusterName("prod-1"), ClusterName("prod-2")
@@ -47,8 +47,8 @@ def facts_of(
     return RowFacts(stages_of(RolloutPolicy(steps), CLUSTERS, ()).stages, units, 60.0, **more)
 
 
-def wanted(target: str, *names: ClusterName, held: Rendered | None = OLD) -> dict[ClusterName, Wanted]:
-    return {name: Wanted(Rendered(Digest(target), HEAD), held) for name in names or CLUSTERS}
+def wanted(target: str, *names: ClusterName, held: Rendered | None = OLD) -> dict[ClusterName, RolloutUnit]:
+    return {name: RolloutUnit(Rendered(Digest(target), HEAD), held) for name in names or CLUSTERS}
 
 
 def order(kept: Passages, kind: str, target: str = HEAD, facts: Mapping[OverlayName, RowFacts] | None = None) -> Done:
@@ -188,7 +188,7 @@ def test_a_bad_result_stays_away_from_one_cluster_though_another_goes_back_to_it
 def test_a_revert_concerns_only_the_clusters_that_moved() -> None:
     kept, held = after_dev()
     newer = Revision("c" * 40)
-    back = {name: Wanted(Rendered(OLD.bundle, newer), held[name]) for name in CLUSTERS}  # a commit that reverts it
+    back = {name: RolloutUnit(Rendered(OLD.bundle, newer), held[name]) for name in CLUSTERS}  # a commit that reverts it
     kept = take_over(kept, WEB, back, newer, 1.0)
     assert set(kept.all[-1].rows[WEB].targets) == {DEV}
 
@@ -227,10 +227,10 @@ def after_prod_one() -> Passages:
     return settle(kept, replace(passage, rows={WEB: row}), 0.0)
 
 
-def newer(*names: ClusterName) -> dict[ClusterName, Wanted]:
+def newer(*names: ClusterName) -> dict[ClusterName, RolloutUnit]:
     """Results of a newer commit. Who is new holds nothing, as far as is known."""
     held = {DEV: FIRST, ONE: FIRST, TWO: OLD}
-    return {name: Wanted(Rendered(Digest("2"), NEWER), held.get(name)) for name in names}
+    return {name: RolloutUnit(Rendered(Digest("2"), NEWER), held.get(name)) for name in names}
 
 
 def back_of(kept: Passages, *holds: ClusterName) -> Mapping[UnitName, Rendered]:
@@ -260,7 +260,7 @@ def test_a_unit_whose_build_fails_at_a_newer_commit_goes_back_to_what_it_held() 
 def test_a_cluster_that_left_and_comes_back_with_nothing_has_nothing_to_go_back_to() -> None:
     left = take_over(after_prod_one(), WEB, newer(DEV, TWO), NEWER, 1.0)
     assert UnitName(WEB, ONE) not in back_of(left, DEV), "what it held was let go"
-    again = {**newer(DEV, TWO), ONE: Wanted(Rendered(Digest("2"), NEWER), None)}
+    again = {**newer(DEV, TWO), ONE: RolloutUnit(Rendered(Digest("2"), NEWER), None)}
     same = take_over(left, WEB, again, NEWER, 2.0)
     assert ONE in same.all[-1].rows[WEB].targets
     assert ONE not in same.all[-1].rows[WEB].before
@@ -279,9 +279,9 @@ def aborted_late(*, held: str = "0") -> Passages:
     return take_over(kept, API, joining(held), HEAD, 1.0)
 
 
-def joining(target: str, head: Revision = HEAD) -> dict[ClusterName, Wanted]:
-    there = {name: Wanted(Rendered(Digest(target), head), OLD) for name in CLUSTERS}
-    return {**there, ClusterName("prod-9"): Wanted(Rendered(Digest(target), head), None)}
+def joining(target: str, head: Revision = HEAD) -> dict[ClusterName, RolloutUnit]:
+    there = {name: RolloutUnit(Rendered(Digest(target), head), OLD) for name in CLUSTERS}
+    return {**there, ClusterName("prod-9"): RolloutUnit(Rendered(Digest(target), head), None)}
 
 
 def test_a_commit_that_was_aborted_bars_nothing_that_clusters_of_another_overlay_hold_already() -> None:

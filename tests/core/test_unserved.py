@@ -4,7 +4,7 @@ import pytest
 
 from fleet.core.bundles import assemble
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName
-from fleet.core.plan import Wanted
+from fleet.core.plan import DesiredObject
 from fleet.core.unserved import why_unserved
 
 EU = ClusterName("eu-1")
@@ -15,9 +15,9 @@ CERTIFICATE = {
 }
 
 
-def wanted(document: dict) -> Wanted:
+def wanted(document: dict) -> DesiredObject:
     source = assemble([document], key=b"k" * 32).objects[0]
-    return Wanted(source.ref, source, Digest("d"), served=False)
+    return DesiredObject(source.ref, source, Digest("d"), served=False)
 
 
 def definition(name: str) -> ObjectRef:

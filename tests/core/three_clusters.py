@@ -16,7 +16,7 @@ from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.rollout_policy import RolloutPolicy, Step
 from fleet.core.selection import Target
 from fleet.core.steps import stages_of
-from fleet.core.takeover import Wanted, settle, take_over
+from fleet.core.takeover import RolloutUnit, settle, take_over
 
 HERE = Origin("fleet.yaml", 1)
 DEV, ONE, TWO = ClusterName("dev-1"), ClusterName("prod-1"), ClusterName("prod-2")
@@ -49,7 +49,7 @@ class World:
         """A result of every cluster but some."""
         self.target[overlay] = target
         wanted = {
-            name: Wanted(Rendered(Digest(target), head), self.held[UnitName(overlay, name)])
+            name: RolloutUnit(Rendered(Digest(target), head), self.held[UnitName(overlay, name)])
             for name in CLUSTERS
             if name not in without
         }

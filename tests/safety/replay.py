@@ -26,7 +26,7 @@ from fleet.core.audit import AuditEntry
 from fleet.core.fingerprint import SyncState, SyncVerdict
 from fleet.core.guard import Approved, GuardHold, judge_prune, list_of
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
-from fleet.core.plan import Seen, Wanted, plan_unit, prove_complete
+from fleet.core.plan import DesiredObject, Seen, plan_unit, prove_complete
 from fleet.core.record import MarkKind, MarkVerdict, Row, RowState
 from fleet.core.rollout import Apply, Desired, Detach, UnitDesired
 from fleet.core.status import (
@@ -139,7 +139,7 @@ class ModelWorker:
             known = self._brain.view.units.get(name)
             return known or UnitReport(name, order.commit, None, Sync.UNKNOWN, Health.UNKNOWN, now)
         rows = self.rows.setdefault(name, {})
-        wanted = [Wanted(item.ref, item, item.digest) for item in bundle.objects]
+        wanted = [DesiredObject(item.ref, item, item.digest) for item in bundle.objects]
         live = {ref: self._look(ref, name, bundle) for ref in {*rows, *(item.ref for item in wanted)}}
         proof = prove_complete(
             name, bundle=bundle.digest, expected=order.action.bundle,
@@ -165,7 +165,7 @@ class ModelWorker:
         verdict = SyncVerdict(SyncState.IN_SYNC if same else SyncState.CHANGED)
         return Seen(mark, verdict, thing.uid, "1", thing.digest)
 
-    def _apply(self, name: UnitName, wanted: Wanted) -> None:
+    def _apply(self, name: UnitName, wanted: DesiredObject) -> None:
         known = self.things.get(wanted.ref)
         self._births += known is None
         uid = known.uid if known is not None else f"{self._cluster}-{self._births}"
@@ -203,7 +203,9 @@ class ModelWorker:
             return replace(verdict.hold, doomed=(*verdict.hold.doomed, *verdict.waiting))
         return None
 
-    def _report(self, order: UnitDesired, action: Apply, wanted: list[Wanted], hold: GuardHold | None) -> UnitReport:
+    def _report(
+        self, order: UnitDesired, action: Apply, wanted: list[DesiredObject], hold: GuardHold | None
+    ) -> UnitReport:
         name, now = order.unit, self._brain.wall()
         objects = tuple(ObjectStatus(ref, Sync.SYNCED, Health.HEALTHY) for ref in self.rows[name])
         holds: tuple[HoldRequest, ...] = ()

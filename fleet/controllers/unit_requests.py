@@ -12,7 +12,7 @@ from fleet.values import dataclass, field
 
 
 @dataclass(slots=True)
-class Wanted:
+class UnitRequests:
     """Of the commit in force."""
 
     of_unit: dict[UnitName, RenderRequest] = field(default_factory=dict[UnitName, RenderRequest])
