@@ -19,8 +19,9 @@ from fleet.core.rollout import Apply
 from fleet.errors import Conflict, OwnedByOther, PruneStuck
 from fleet.ports.kube import Answer, May, ServedKind
 from fleet.reconcile.apply import ABSENT_VERSION, Applier, NotOurs, refusal_of
+from fleet.reconcile.deletion import Deleter, created_at
+from fleet.reconcile.holds import Holds
 from fleet.reconcile.memory import UnitState
-from fleet.reconcile.prune import Pruner, created_at
 from fleet.reconcile.site import Site
 
 _STALE_TRIES = 3
@@ -29,8 +30,8 @@ _STALE_TRIES = 3
 class HookObjects:
     """Hook objects of all units of one site."""
 
-    def __init__(self, site: Site, applier: Applier, pruner: Pruner) -> None:
-        self._site, self._applier, self._pruner = site, applier, pruner
+    def __init__(self, site: Site, applier: Applier, deleter: Deleter, holds: Holds) -> None:
+        self._site, self._applier, self._deleter, self._holds = site, applier, deleter, holds
 
     def claimants(self, unit: UnitState, ref: ObjectRef, claims: Claims) -> frozenset[OverlayName]:
         """Other overlays that want this object or hold it in their record (R16)."""
@@ -55,7 +56,7 @@ class HookObjects:
         if ref not in unit.rows:
             return
         if await self._site.kube.get(served, ref.namespace, ref.name, metadata_only=True) is None:
-            await self._pruner.found_gone(unit, [ref])
+            await self._deleter.found_gone(unit, [ref])
             return
         raise PruneStuck(
             f"hook {ref} was not started: it was an ordinary object of this overlay until now",
@@ -170,10 +171,10 @@ class HookObjects:
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
         content = content_of(live, key=self._site.key)
         doomed = Doomed(ref, text_at(live, "metadata", "uid"), content, prune_rule_of(live))
-        doomed = await self._pruner.with_inside(unit, doomed, approved)
+        doomed = await self._holds.with_inside(unit, doomed, approved)
         verdict = judge_hook_deletion(doomed, approved=approved)
         if verdict.hold is not None:
-            await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
+            await self._holds.ask_for(unit, doomed, verdict.hold, created_at(live))
             return False
         unit.replace_holds.pop(ref, None)
         if not verdict.allowed:

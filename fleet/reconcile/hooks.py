@@ -34,9 +34,10 @@ from fleet.errors import ClusterError, KindNotServed, PruneStuck, ReconcileError
 from fleet.ports.kube import Answer, May, ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier, NotOurs
+from fleet.reconcile.deletion import Deleter
+from fleet.reconcile.holds import Holds
 from fleet.reconcile.hook_objects import HookObjects
 from fleet.reconcile.memory import Live, Trouble, UnitState
-from fleet.reconcile.prune import Pruner
 from fleet.reconcile.site import UNKNOWN_RESULT, Site
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ _NO_DIGEST = Digest("")
 class HookRunner:
     """Hooks of any unit of one site."""
 
-    def __init__(self, site: Site, applier: Applier, pruner: Pruner) -> None:
+    def __init__(self, site: Site, applier: Applier, deleter: Deleter, holds: Holds) -> None:
         self._site, self._applier = site, applier
-        self._objects = HookObjects(site, applier, pruner)
+        self._objects = HookObjects(site, applier, deleter, holds)
         self._started: dict[ObjectRef, str] = {}  # the resourceVersion that the start of a hook made
 
     async def run(self, unit: UnitState, phase: HookPhase, outcome: Outcome, claims: Claims) -> bool:

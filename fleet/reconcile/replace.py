@@ -18,8 +18,9 @@ from fleet.core.status import EventKind
 from fleet.errors import ClusterError, Withdrawn
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.deletion import Deleter, as_read, created_at
+from fleet.reconcile.holds import Holds
 from fleet.reconcile.memory import UnitState
-from fleet.reconcile.prune import Pruner, created_at
 from fleet.reconcile.questions import remember_asked
 from fleet.reconcile.site import Site
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 class Replacer:
     """Replacements of all units of one site."""
 
-    def __init__(self, site: Site, applier: Applier, pruner: Pruner) -> None:
-        self._site, self._applier, self._pruner = site, applier, pruner
+    def __init__(self, site: Site, applier: Applier, deleter: Deleter, holds: Holds) -> None:
+        self._site, self._applier, self._deleter, self._holds = site, applier, deleter, holds
         self._turns: dict[UnitName, asyncio.Lock] = {}
 
     async def replace(self, unit: UnitState, item: DesiredObject, outcome: Outcome) -> bool:
@@ -70,12 +71,12 @@ class Replacer:
         if live is None:
             return True
         approved = desired.action.approved if isinstance(desired.action, Apply) else frozenset[Approved]()
-        doomed = await self._pruner.with_inside(unit, self._pruner.as_read(Doomed(ref), live), approved)
+        doomed = await self._holds.with_inside(unit, as_read(Doomed(ref), live, site.key), approved)
         verdict = judge_force(
             item.source,
             reason=reason,
-            owned=self._pruner.owned(unit, {ref}),
-            recent=self._pruner.recent(unit, {ref}),
+            owned=self._deleter.owned(unit, {ref}),
+            recent=self._deleter.recent(unit, {ref}),
             budget=desired.policy.budget,
             approved=approved,
             before=unit.memory.asked,
@@ -85,7 +86,7 @@ class Replacer:
             return False
         if verdict.hold is not None:
             await remember_asked(site, unit, verdict.hold)
-            await self._pruner.ask_for(unit, doomed, verdict.hold, created_at(live))
+            await self._holds.ask_for(unit, doomed, verdict.hold, created_at(live))
             return False
         if not verdict.allowed:
             return False
@@ -95,4 +96,4 @@ class Replacer:
             return leave.apply and leave.prune  # nothing is deleted by an order that is not the newest
 
         await self._applier.try_anew(unit, item)  # what admits objects is asked after their fixed fields are compared
-        return await self._pruner.delete(unit, ref, f"replaced: {reason}", may, doomed)
+        return await self._deleter.delete(unit, ref, f"replaced: {reason}", may, doomed)

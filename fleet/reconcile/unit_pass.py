@@ -38,9 +38,12 @@ from fleet.ports.kube import ServedKind
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.adopt import Adopter
 from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.deletion import Deleter
 from fleet.reconcile.heal import Healer
+from fleet.reconcile.holds import Holds
 from fleet.reconcile.hooks import HookRunner
 from fleet.reconcile.judging import sync_of
+from fleet.reconcile.losses import Losses
 from fleet.reconcile.memory import Live, UnitState, kind_of
 from fleet.reconcile.parent import Parents
 from fleet.reconcile.prune import Pruner
@@ -102,12 +105,14 @@ class UnitPass:
         lull: Callable[[UnitState], Awaitable[None]],
     ) -> None:
         self._site, self._applier, self._look, self._lull = site, applier, look, lull
-        self._pruner, self._parents = Pruner(site, applier), Parents(site)
+        losses = Losses(site)
+        deleter, holds = Deleter(site, losses), Holds(site, losses)
+        self._pruner, self._parents = Pruner(site, applier, deleter, holds), Parents(site)
         self._strangers = Strangers(site, self._parents)
-        self._hooks = HookRunner(site, applier, self._pruner)
+        self._hooks = HookRunner(site, applier, deleter, holds)
         self._adopter, self._refuser = Adopter(site, applier), Refuser(site, applier)
         self._reverifier = Reverifier(site.limits, site.clock, site.random)
-        self._stages = Stages(site, applier, healer, Replacer(site, applier, self._pruner), self._adopter)
+        self._stages = Stages(site, applier, healer, Replacer(site, applier, deleter, holds), self._adopter)
 
     async def run(self, unit: UnitState, outcome: Outcome, claims: Claims) -> None:
         """One pass. ClusterErrors of single objects become troubles of theirs; what ends the session is raised."""

@@ -208,7 +208,7 @@ CASES: dict[str, Case] = {
         gives("None"), "reconcile/test_hooks.py", "test_ordinary_objects_that_are_called_hooks_stay_as_they_are",
         "test_a_hook_of_ones_own_runs_for_each_bundle_and_goes_as_it_says"),
     "what was judged is what goes": case_of(
-        never("judged is not None and live is not None and (self.as_read(judged, live) != judged)"),
+        never("judged is not None and live is not None and (as_read(judged, live, site.key) != judged)"),
         "reconcile/test_in_flight.py", "test_what_changes_after_its_deletion_was_judged_is_judged_anew",
         "reconcile/test_guards.py::test_deletions_beyond_the_budget_are_held_with_the_exact_list_until_approved"),
     "a kind that came since counts": case_of(
@@ -221,11 +221,11 @@ CASES: dict[str, Case] = {
         "test_what_comes_amid_the_pass_that_deletes_the_rest_is_asked_about",
         "test_what_goes_by_the_same_list_is_not_inside_as_well"),
     "what Git still wants goes along": case_of(
-        swap("{*refs, *_on_their_way(unit)}", "unit.rows.keys()"), _GOES_WITH,
+        swap("{*refs, *on_their_way(unit)}", "unit.rows.keys()"), _GOES_WITH,
         "test_what_git_still_wants_in_a_namespace_goes_along_and_is_in_no_plan",
         "test_what_goes_by_the_same_list_is_not_inside_as_well"),
     "what is wanted again is on no list": case_of(
-        swap("{*agreed, *_on_their_way(unit)}", "unit.rows.keys()"), _GOES_WITH,
+        swap("{*agreed, *on_their_way(unit)}", "unit.rows.keys()"), _GOES_WITH,
         "test_what_is_wanted_again_after_the_approval_does_not_go_along",
         "test_what_goes_by_the_same_list_is_not_inside_as_well"),
     "what is replaced is admitted as a new one": case_of(
@@ -233,7 +233,7 @@ CASES: dict[str, Case] = {
         "test_what_a_policy_would_not_admit_as_a_new_one_is_not_deleted_to_be_made_anew",
         "reconcile/test_budget.py::test_a_binding_to_another_role_is_made_anew_where_it_may_be"),
     "what is replaced goes as it was judged": case_of(
-        swap("self._pruner.delete(unit, ref, f'replaced: {reason}', may, doomed)", "self._pruner.delete(unit, ref, reason, may)"),
+        swap("self._deleter.delete(unit, ref, f'replaced: {reason}', may, doomed)", "self._deleter.delete(unit, ref, reason, may)"),
         _BUDGET, "test_what_is_replaced_goes_in_the_state_that_was_judged",
         "reconcile/test_workloads.py::test_an_immutable_field_is_reported_and_nothing_is_recreated"),
     "what is replaced at once counts together": case_of(
