@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from fleet.core.adopt import (
     Takeable,
@@ -49,13 +48,12 @@ from fleet.errors import (
     WriterActive,
 )
 from fleet.ports.kube import May
-from fleet.reconcile.apply import ADOPTABLE, ENDS_SESSION, Applier
+from fleet.reconcile.apply import ADOPTABLE, Applier
 from fleet.reconcile.memory import UnitState
+from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.reading import read_live
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site, outcome_of
-
-if TYPE_CHECKING:
-    from fleet.reconcile.unit_pass import Outcome
 
 JSON_PATCH = "application/json-patch+json"
 _STALE_TRIES = 3

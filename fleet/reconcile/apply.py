@@ -6,53 +6,41 @@ over fields of our own last applied set (R17). A write without an answer is read
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 
 import orjson
 
 from fleet.core.conflicts import Conflicting, Contested, ForceOnce, judge_conflict
 from fleet.core.documents import Document, mapping_at, text_at
-from fleet.core.fingerprint import content_of, own_entry, recorded_after
+from fleet.core.fingerprint import recorded_after
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.ignore import plan_handover, strip_ignored
 from fleet.core.objects import HANDOVER_MANAGER, is_secret, seals_of, unsealed
 from fleet.core.plan import DesiredObject
-from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState, judge_mark, mark_body
+from fleet.core.record import MarkKind, Row, RowState, judge_mark, mark_body
 from fleet.core.retry import REFUSALS, Backoff, next_wait
 from fleet.errors import (
     ClusterError,
     Conflict,
     FieldConflict,
     FleetError,
-    IdentityMismatch,
-    IdentityUnreadable,
     KindNotServed,
-    NotAllowedForTeam,
-    NotChecked,
     NotFound,
-    ObjectForeign,
     ObjectInvalid,
-    OwnedByOther,
     ReconcileError,
-    Released,
     Retry,
-    StateNotWritable,
     TooManyRequests,
     Withdrawn,
 )
 from fleet.ports.kube import Answer, May, ServedKind
-from fleet.ports.worker import JournalEntry
 from fleet.reconcile.judging import as_done, live_after
-from fleet.reconcile.memory import Live, Trouble, UnitState
+from fleet.reconcile.memory import Trouble, UnitState
+from fleet.reconcile.not_ours import NotOurs, refusal_of
 from fleet.reconcile.reading import beyond_team
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import UNKNOWN_RESULT, Site, outcome_of, serves
 from fleet.values import dataclass
 
-# After these nobody knows whether a write landed.
-# These concern the whole cluster: the connection ends and is proven anew.
-ENDS_SESSION = (IdentityMismatch, IdentityUnreadable, OwnedByOther)
-ENDS = (*ENDS_SESSION, StateNotWritable)  # with what concerns the whole hub
 _STALE_TRIES = 3
 ADOPTABLE = (MarkKind.UNMARKED, MarkKind.COPIED)  # what may be taken over where `sync.adopt` asks for it
 # No object is ever at this resourceVersion (the store's numbers begin above it): an apply that carries it creates, and
@@ -107,68 +95,6 @@ class Applier:
             site.in_flight.discard(ref)
             site.unstash(ref)
         unit.troubles.pop(ref, None)
-        return True
-
-    async def try_out(self, unit: UnitState, wanted: DesiredObject) -> Answer:
-        """What an apply with force would make of the object; stores nothing."""
-        site, ref = self._site, wanted.ref
-        served = self.served(wanted)
-        live, row = site.view.find(ref), unit.rows.get(ref)
-        uid = row.uid if row is not None and live is not None else ""
-        body = await self.body(unit, wanted, live.document if live else None, uid)
-        try:
-            return await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, dry_run=True)
-        except (Conflict, ObjectInvalid):
-            current = await site.kube.get(served, ref.namespace, ref.name)
-            now = text_at(current, "metadata", "uid") if current is not None else ""
-            if now == uid:
-                raise
-        site.verify(ref)  # another incarnation than the record's: by a watch that was slow, or an answer that was lost
-        body = await self.body(unit, wanted, current, now)
-        return await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, dry_run=True)
-
-    async def try_anew(self, unit: UnitState, wanted: DesiredObject) -> None:
-        """Raise ClusterError where the server would not take the object as a new one; stores nothing.
-
-        Under a name that nobody has, because the object is still there. What its names or addresses alone make invalid
-        says nothing, and no more does what cannot be tried.
-        """
-        served = self.served(wanted)
-        body = await self.body(unit, wanted, None, "", ABSENT_VERSION)
-        name = f"{wanted.ref.name[:50].rstrip('-.')}-{wanted.digest[:6]}"
-        document = {**body.document, "metadata": {**mapping_at(body.document, "metadata"), "name": name}}
-        with contextlib.suppress(ObjectInvalid, Conflict, NotChecked):
-            await self._site.kube.apply(served, wanted.ref.namespace, name, orjson.dumps(document), dry_run=True)
-
-    async def is_in_sync(self, unit: UnitState, wanted: DesiredObject, live: Document) -> bool:
-        """Ask the arbiter, and remember an answer of yes. A dry-run stores nothing (design, section 6.3)."""
-        site, ref = self._site, wanted.ref
-        served = self.served(wanted)
-        body = await self.body(unit, wanted, live, text_at(live, "metadata", "uid"))
-        answer = await site.kube.apply(served, ref.namespace, ref.name, body.raw, force=True, dry_run=True)
-        ours, theirs = own_entry(live), own_entry(answer.object)
-        same_content = content_of(live, key=site.key) == content_of(answer.object, key=site.key)
-        # Equal values that we do not own yet are no drift, but only an apply makes them ours.
-        if not same_content or ours is None or theirs is None or ours.fields != theirs.fields:
-            return False
-        row = unit.rows.get(ref) or Row(unit.name, ref, RowState.APPLIED)
-        if row.form != FORM and unit.memory.bundle == unit.bundle:
-            # Spelled by an earlier version still: only this version's own bundle may be recorded as of its form.
-            return self.agree(wanted, site.see(unit, ref, live))
-        rules = site.rules(unit, ref)
-        new = recorded_after(row, body.document, live, wanted.digest, rules=rules, key=site.key, at=site.wall())
-        site.put_row(unit, new)
-        seen = site.see(unit, ref, live)
-        new = as_done(new, seen)
-        site.put_row(unit, new)
-        site.journal.jot(JournalEntry(put=(new,)))
-        return seen.comparable or self.agree(wanted, seen)
-
-    def agree(self, wanted: DesiredObject, seen: Live) -> bool:
-        """Remember the arbiter's yes for what cannot be compared by fields; True."""
-        verdicts = {f"{wanted.digest}/{seen.fingerprint}": True}
-        self._site.verdicts.update(verdicts)
-        self._site.journal.jot(JournalEntry(verdicts=verdicts))
         return True
 
     async def body(
@@ -396,50 +322,6 @@ class Applier:
                 next_step="bring its CustomResourceDefinition along, or in an overlay this one depends on",
             )
         return served
-
-
-class NotOurs(Exception):
-    """A refusal about one object's mark or place, kept apart from the fence's OwnedByOther, which ends the session."""
-
-    def __init__(self, error: ReconcileError | NotAllowedForTeam) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def refusal_of(ref: ObjectRef, verdict: MarkVerdict, *, moved: bool) -> ReconcileError | None:
-    """Why a live object is left alone (R4, R16); None where this unit may write it.
-
-    moved: the record of this unit holds exactly this object, taken over from the unit that had it before.
-    """
-    match verdict.kind:
-        case MarkKind.OURS | MarkKind.LABEL_LOST:
-            return None
-        case MarkKind.OTHER_UNIT:
-            if moved:
-                return None
-            return OwnedByOther(
-                f"{ref} belongs to overlay {verdict.who}",
-                why="two overlays may not claim one object",
-                next_step=f"take it out of one of the two overlays; {verdict.who} keeps it meanwhile",
-            )
-        case MarkKind.OTHER_INSTALLATION | MarkKind.FORGED:
-            return OwnedByOther(
-                f"{ref} carries the mark of {verdict.who}",
-                why="another installation manages it",
-                next_step="let the other installation detach it, or take it out of the overlay",
-            )
-        case MarkKind.ANNOTATION_LOST:
-            return Released(
-                f"{ref} was released: our annotation was taken off",
-                why="someone removed fleet.internal/owner from it",
-                next_step="put the annotation back to manage it again, or take the object out of the overlay",
-            )
-        case MarkKind.UNMARKED | MarkKind.COPIED:
-            return ObjectForeign(
-                f"{ref} exists already and is not ours",
-                why="it carries no mark of this installation",
-                next_step="set sync.adopt to ifNoDiff or always for this overlay, or take the object out of it",
-            )
 
 
 def _field_conflict(ref: ObjectRef, fields: tuple[Contested, ...]) -> FieldConflict:

@@ -15,9 +15,9 @@ from fleet.core.status import EventKind
 from fleet.errors import ClusterError, Conflict, ServerFailed
 from fleet.ports.kube import Catalog, May
 from fleet.ports.worker import JournalEntry
-from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.parent import Parents
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
 
 _LEFT_SECONDS = 2.0  # between two looks at a parent that a finalizer keeps

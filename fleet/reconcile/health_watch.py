@@ -11,8 +11,8 @@ from fleet.core.health import ObjectHealth
 from fleet.core.ids import ObjectRef
 from fleet.core.status import Kstatus
 from fleet.errors import ClusterError, Forbidden
-from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import Live, UnitState
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
 
 _WORKLOADS = frozenset(

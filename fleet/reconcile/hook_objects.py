@@ -18,10 +18,11 @@ from fleet.core.record import MarkKind, MarkVerdict, judge_mark
 from fleet.core.rollout import Apply
 from fleet.errors import Conflict, OwnedByOther, PruneStuck
 from fleet.ports.kube import Answer, May, ServedKind
-from fleet.reconcile.apply import ABSENT_VERSION, Applier, NotOurs, refusal_of
+from fleet.reconcile.apply import ABSENT_VERSION, Applier
 from fleet.reconcile.deletion import Deleter, created_at
 from fleet.reconcile.holds import Holds
 from fleet.reconcile.memory import UnitState
+from fleet.reconcile.not_ours import NotOurs, refusal_of
 from fleet.reconcile.site import Site
 
 _STALE_TRIES = 3

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from fleet.core.documents import Document
 from fleet.core.hooks import (
@@ -33,15 +32,15 @@ from fleet.core.status import EventKind, Kstatus
 from fleet.errors import ClusterError, KindNotServed, PruneStuck, ReconcileError, Withdrawn
 from fleet.ports.kube import Answer, May, ServedKind
 from fleet.ports.worker import JournalEntry
-from fleet.reconcile.apply import ENDS_SESSION, Applier, NotOurs
+from fleet.reconcile.apply import Applier
 from fleet.reconcile.deletion import Deleter
 from fleet.reconcile.holds import Holds
 from fleet.reconcile.hook_objects import HookObjects
 from fleet.reconcile.memory import Live, Trouble, UnitState
+from fleet.reconcile.not_ours import NotOurs
+from fleet.reconcile.outcome import Outcome
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import UNKNOWN_RESULT, Site
-
-if TYPE_CHECKING:
-    from fleet.reconcile.unit_pass import Outcome
 
 _BEGUN, _MADE, _STARTED, _FAILED = "begun ", "made ", "started ", "failed "
 _NO_DIGEST = Digest("")

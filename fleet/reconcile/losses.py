@@ -33,7 +33,7 @@ from fleet.core.losses import (
 from fleet.core.status import HoldRequest
 from fleet.errors import ClusterError
 from fleet.ports.kube import Catalog, ServedKind
-from fleet.reconcile.apply import ENDS_SESSION
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
 from fleet.values import dataclass
 

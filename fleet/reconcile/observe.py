@@ -18,9 +18,9 @@ from fleet.core.objects import INSTALLATION_LABEL, ref_of
 from fleet.core.record import MarkKind
 from fleet.errors import AnswerInvalid, ClusterError
 from fleet.ports.kube import Changed, Kube, Listed, Lost, Proved, Removed, Seen, ServedKind
-from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import NOT_LISTED, Kind, KindView, Live, LiveView
 from fleet.reconcile.places import Places
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.values import dataclass, field
 
 _LOOK_FIRST_SECONDS = 0.5

@@ -12,12 +12,12 @@ from fleet.core.objects import is_secret
 from fleet.core.plan import DesiredObject
 from fleet.core.status import Health, ObjectStatus, Sync
 from fleet.errors import ClusterError
-from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import UnitState
+from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.reading import read_live
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave
-from fleet.reconcile.unit_pass import Outcome
 
 OBSERVE_SECONDS = 60.0  # between two comparisons of a unit
 

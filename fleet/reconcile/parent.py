@@ -22,8 +22,9 @@ from fleet.core.record import PARENT_NAMESPACE, installation_hash, parent_name
 from fleet.errors import ClusterError, Conflict, FleetError, NotFound, ObjectInvalid, Withdrawn
 from fleet.ports.kube import May, ServedKind
 from fleet.ports.worker import JournalEntry
-from fleet.reconcile.apply import ABSENT_VERSION, ENDS, ENDS_SESSION
+from fleet.reconcile.apply import ABSENT_VERSION
 from fleet.reconcile.memory import UnitState
+from fleet.reconcile.session_errors import ENDS, ENDS_SESSION
 from fleet.reconcile.site import Site
 
 _STALE_TRIES = 3

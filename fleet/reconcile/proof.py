@@ -8,9 +8,9 @@ from fleet.core.documents import Document, text_at
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import ref_of
 from fleet.errors import FleetError
-from fleet.reconcile.apply import ENDS
 from fleet.reconcile.memory import Kind, KindView
 from fleet.reconcile.observe import Observer
+from fleet.reconcile.session_errors import ENDS
 from fleet.reconcile.site import Site
 
 

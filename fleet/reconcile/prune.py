@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from fleet.core.documents import text_at
 from fleet.core.guard import (
@@ -27,16 +26,15 @@ from fleet.core.record import RowState
 from fleet.core.rollout import Apply, Rename
 from fleet.core.status import EventKind
 from fleet.errors import ClusterError, Conflict, Withdrawn
-from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.apply import Applier
 from fleet.reconcile.deletion import Deleter, as_read, created_at
 from fleet.reconcile.holds import Holds
 from fleet.reconcile.memory import Trouble, UnitState
+from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.questions import forget_settled, remember_asked
 from fleet.reconcile.renames import renamed
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
-
-if TYPE_CHECKING:
-    from fleet.reconcile.unit_pass import Outcome
 
 _WAITS = ("", "stays until its successor, and all of the unit, is Healthy")
 

@@ -6,8 +6,9 @@ from fleet.core.plan import DesiredObject, UnitPlan
 from fleet.core.sync_policy import Adopt
 from fleet.core.unserved import why_unserved
 from fleet.errors import FleetError, KindNotServed, NamespaceMissing, OwnedByOther
-from fleet.reconcile.apply import Applier, refusal_of
+from fleet.reconcile.apply import Applier
 from fleet.reconcile.memory import UnitState
+from fleet.reconcile.not_ours import refusal_of
 from fleet.reconcile.site import Site
 
 

@@ -7,7 +7,6 @@ stands, and nothing is recreated.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from fleet.core.guard import Approved, Doomed, judge_force
 from fleet.core.ids import UnitName
@@ -17,22 +16,23 @@ from fleet.core.rollout import Apply
 from fleet.core.status import EventKind
 from fleet.errors import ClusterError, Withdrawn
 from fleet.ports.worker import JournalEntry
-from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.apply import Applier
 from fleet.reconcile.deletion import Deleter, as_read, created_at
+from fleet.reconcile.dry_run import DryRuns
 from fleet.reconcile.holds import Holds
 from fleet.reconcile.memory import UnitState
+from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.questions import remember_asked
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
-
-if TYPE_CHECKING:
-    from fleet.reconcile.unit_pass import Outcome
 
 
 class Replacer:
     """Replacements of all units of one site."""
 
-    def __init__(self, site: Site, applier: Applier, deleter: Deleter, holds: Holds) -> None:
-        self._site, self._applier, self._deleter, self._holds = site, applier, deleter, holds
+    def __init__(self, site: Site, applier: Applier, dry_runs: DryRuns, deleter: Deleter, holds: Holds) -> None:
+        self._site, self._applier, self._dry_runs = site, applier, dry_runs
+        self._deleter, self._holds = deleter, holds
         self._turns: dict[UnitName, asyncio.Lock] = {}
 
     async def replace(self, unit: UnitState, item: DesiredObject, outcome: Outcome) -> bool:
@@ -95,5 +95,5 @@ class Replacer:
             leave = outcome.may()
             return leave.apply and leave.prune  # nothing is deleted by an order that is not the newest
 
-        await self._applier.try_anew(unit, item)  # what admits objects is asked after their fixed fields are compared
+        await self._dry_runs.try_anew(unit, item)  # what admits objects is asked after their fixed fields are compared
         return await self._deleter.delete(unit, ref, f"replaced: {reason}", may, doomed)

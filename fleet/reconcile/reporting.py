@@ -17,9 +17,9 @@ from fleet.core.sync_policy import SyncMode
 from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import NOT_LISTED, Drift, Live, UnitState, kind_of
+from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import bundle_of, judge_spared, spared_by
-from fleet.reconcile.unit_pass import Outcome
 
 
 def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> UnitReport:

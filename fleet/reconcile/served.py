@@ -13,8 +13,8 @@ from fleet.core.documents import text_at
 from fleet.core.plan import DesiredObject
 from fleet.errors import ClusterError, Forbidden, KindNotServed
 from fleet.ports.kube import Catalog, ServedKind
-from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.memory import Kind, UnitState, kind_of
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site, serves
 
 DEFINITION: Kind = ("apiextensions.k8s.io", "CustomResourceDefinition")

@@ -20,7 +20,7 @@ from fleet.core.rollout import Detach, UnitDesired
 from fleet.core.status import WELL, EventKind, Health, Sync, UnitReport
 from fleet.errors import FleetError
 from fleet.ports.worker import JournalEntry, UnitMemory
-from fleet.reconcile.apply import ENDS, Applier
+from fleet.reconcile.apply import Applier
 from fleet.reconcile.detach import Detacher
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
@@ -29,16 +29,18 @@ from fleet.reconcile.memory import Kind, KindView, UnitState, kind_of
 from fleet.reconcile.observe import Observer
 from fleet.reconcile.observe_mode import Comparer
 from fleet.reconcile.orders import Orders
+from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.parent import ParentLooks
 from fleet.reconcile.places import Places
 from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.reporting import awaited_links, report_of
 from fleet.reconcile.served import discover_anew, is_doubted, left_behind, outdated, pause_of
+from fleet.reconcile.session_errors import ENDS
 from fleet.reconcile.sightings import Sightings, hook_refs, token_key
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave, bundle_of, judge_leave, leave_left
-from fleet.reconcile.unit_pass import Outcome, UnitPass
+from fleet.reconcile.unit_pass import UnitPass
 
 _CONFIG_MAPS: Kind = ("", "ConfigMap")  # always followed: it holds the parents, and proves that the cluster is there
 _PASSING = ("WaveWaits", "HookRuns", "IdentityUnknown")  # reasons that go by themselves

@@ -6,7 +6,6 @@ Nothing here waits: a wave that may not start yet is left for the pass that the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from fleet.core.documents import canonical
 from fleet.core.fieldset import intended
@@ -20,24 +19,26 @@ from fleet.core.sync_policy import Validate
 from fleet.errors import AdmissionDenied, ClusterError, ImmutableField, NotChecked, NotFound, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.adopt import Adopter
-from fleet.reconcile.apply import ENDS_SESSION, Applier
+from fleet.reconcile.apply import Applier
+from fleet.reconcile.dry_run import DryRuns
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import UnitState
+from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.replace import Replacer
 from fleet.reconcile.served import DEFINITION
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
-
-if TYPE_CHECKING:
-    from fleet.reconcile.unit_pass import Outcome
 
 
 class Stages:
     """Writes of all units of one site, stage by stage."""
 
-    def __init__(self, site: Site, applier: Applier, healer: Healer, replacer: Replacer, adopter: Adopter) -> None:
-        self._site, self._applier, self._healer, self._replacer = site, applier, healer, replacer
-        self._adopter = adopter
+    def __init__(
+        self, site: Site, applier: Applier, dry_runs: DryRuns, healer: Healer, replacer: Replacer, adopter: Adopter
+    ) -> None:
+        self._site, self._applier, self._dry_runs, self._healer = site, applier, dry_runs, healer
+        self._replacer, self._adopter = replacer, adopter
 
     async def record(self, unit: UnitState, steps: Sequence[Step]) -> None:
         """Old united with new, durable before the first write (R12); nothing where the list stays the same."""
@@ -67,7 +68,7 @@ class Stages:
             if ref in unit.validated or not self._can_validate(ref, steps):
                 return
             try:
-                await self._applier.try_out(unit, step.wanted)
+                await self._dry_runs.try_out(unit, step.wanted)
             except ENDS_SESSION:
                 raise
             except NotFound:

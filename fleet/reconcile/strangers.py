@@ -12,11 +12,11 @@ from fleet.core.ids import ObjectRef
 from fleet.core.plan import DesiredObject
 from fleet.core.status import Kstatus
 from fleet.errors import ClusterError
-from fleet.reconcile.apply import ENDS_SESSION
 from fleet.reconcile.contact import Contacts
 from fleet.reconcile.memory import Live, UnitState
 from fleet.reconcile.parent import Parents
 from fleet.reconcile.reading import read_live
+from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
 
 

@@ -19,7 +19,6 @@ from fleet.core.status import EventKind
 from fleet.errors import FleetError, IdentityMismatch, Retry, StateNotWritable
 from fleet.ports.kube import Catalog, Connector, Fence, Kube
 from fleet.ports.worker import Audit, AuditEntry, Feed, Journal, JournalEntry, JournalState, Sink
-from fleet.reconcile.apply import ENDS
 from fleet.reconcile.claims import UnitClaims
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import LiveView
@@ -31,6 +30,7 @@ from fleet.reconcile.parent import look_at_parents
 from fleet.reconcile.recover import rebuild_units
 from fleet.reconcile.rush import Rush, Share
 from fleet.reconcile.session import Session
+from fleet.reconcile.session_errors import ENDS
 from fleet.reconcile.site import Library, Site
 
 _CLOSE_SECONDS = 2.0

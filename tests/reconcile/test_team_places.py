@@ -18,8 +18,9 @@ from fleet.core.rollout import Apply, SyncRequest, UnitDesired, UnitPolicy
 from fleet.core.sync_policy import SyncMode, SyncPolicy, Validate
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import UnitMemory
-from fleet.reconcile.apply import Applier, NotOurs
+from fleet.reconcile.apply import Applier
 from fleet.reconcile.memory import UnitState
+from fleet.reconcile.not_ours import NotOurs
 from fleet.reconcile.reading import read_bundle
 
 ANY: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

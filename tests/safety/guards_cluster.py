@@ -229,7 +229,7 @@ CASES: dict[str, Case] = {
         "test_what_is_wanted_again_after_the_approval_does_not_go_along",
         "test_what_goes_by_the_same_list_is_not_inside_as_well"),
     "what is replaced is admitted as a new one": case_of(
-        drop("await self._applier.try_anew"), "reconcile/test_real_rules.py",
+        drop("await self._dry_runs.try_anew"), "reconcile/test_real_rules.py",
         "test_what_a_policy_would_not_admit_as_a_new_one_is_not_deleted_to_be_made_anew",
         "reconcile/test_budget.py::test_a_binding_to_another_role_is_made_anew_where_it_may_be"),
     "what is replaced goes as it was judged": case_of(
