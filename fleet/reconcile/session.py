@@ -1,4 +1,4 @@
-"""One connection's lifetime: follows kinds, turns events into heals and passes, and runs at most one pass per unit.
+"""One connection's lifetime: turns events into heals and passes, and runs at most one pass per unit.
 
 Every task of a session ends with it. What concerns the cluster as a whole (another identity, a lost lease, state that
 cannot be written) ends the session; what concerns one object, kind or unit does not.
@@ -14,35 +14,31 @@ from typing import Any
 
 from fleet.core.documents import Document
 from fleet.core.fleet import Mode
-from fleet.core.ids import ObjectRef, UnitName, is_before
-from fleet.core.record import PARENT_NAMESPACE, RowState, installation_hash
-from fleet.core.rollout import Detach, UnitDesired
+from fleet.core.ids import ObjectRef, UnitName
+from fleet.core.rollout import Detach
 from fleet.core.status import WELL, EventKind, Health, Sync, UnitReport
 from fleet.errors import FleetError
 from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.reconcile.apply import Applier
 from fleet.reconcile.detach import Detacher
+from fleet.reconcile.followed import FollowedKinds
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import quiet_live
-from fleet.reconcile.memory import Kind, KindView, UnitState, kind_of
-from fleet.reconcile.observe import Observer
+from fleet.reconcile.memory import UnitState, kind_of
 from fleet.reconcile.observe_mode import Comparer
 from fleet.reconcile.orders import Orders
 from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.parent import ParentLooks
-from fleet.reconcile.places import Places
 from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.reporting import awaited_links, report_of
-from fleet.reconcile.served import discover_anew, is_doubted, left_behind, outdated, pause_of
+from fleet.reconcile.served import is_doubted, left_behind
 from fleet.reconcile.session_errors import ENDS
-from fleet.reconcile.sightings import Sightings, hook_refs, token_key
+from fleet.reconcile.sightings import Sightings, hook_refs
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import Leave, bundle_of, judge_leave, leave_left
 from fleet.reconcile.unit_pass import UnitPass
 
-_CONFIG_MAPS: Kind = ("", "ConfigMap")  # always followed: it holds the parents, and proves that the cluster is there
 _PASSING = ("WaveWaits", "HookRuns", "IdentityUnknown")  # reasons that go by themselves
 _WINDOW_SECONDS = 15.0
 _PASSES_AT_ONCE = 16
@@ -53,22 +49,19 @@ class Session:
     """Runs until the connection must be made anew."""
 
     def __init__(self, make_site: Callable[[Session], Site], orders: Orders, resume: dict[str, str]) -> None:
-        self._orders, self._resume = orders, resume
+        self._orders = orders
         self._tasks: asyncio.TaskGroup | None = None
         self._due = asyncio.Event()
         self._running: set[UnitName] = set()
         self._reported: set[UnitName] = set()  # in this session: before that nothing vouches for a unit (R21)
         self._timers: list[tuple[float, UnitName]] = []
-        self._streams: dict[Kind, asyncio.Task[None]] = {}
         self.site = make_site(self)
         site = self.site
-        selector = f"fleet.internal/installation={installation_hash(site.installation)}"
-        self._places = Places(site.kube, selector, self._namespaces_of)
         self._applier, self._health = Applier(site), HealthWatch(site)
         self._healer = Healer(site, self._applier, lambda unit: self._leave(unit).heal)
-        self._sightings = Sightings(site, self._healer, self._health, site.claims.wanter, orders.reach)
-        self._observer = Observer(site.kube, site.view, selector, self._sightings, self.spawn, self._places)
-        self._passes = UnitPass(site, self._applier, self._healer, self._observer.look, self._lull)
+        sightings = Sightings(site, self._healer, self._health, site.claims.wanter, orders.reach)
+        self._kinds = FollowedKinds(site, sightings, resume, self.spawn, self._start)
+        self._passes = UnitPass(site, self._applier, self._healer, self._kinds.observer.look, self._lull)
         self._detacher = Detacher(site)
         self._looks = ParentLooks(site, lambda: orders.mode is Mode.MANAGE)
         self._comparer = Comparer(site)
@@ -80,9 +73,9 @@ class Session:
             self._tasks = tasks
             self._looks.tell()
             tasks.create_task(self._health.run(), name="health")
-            tasks.create_task(SlowProof(self.site, self._observer).run(), name="proof lists")
+            tasks.create_task(SlowProof(self.site, self._kinds.observer).run(), name="proof lists")
             tasks.create_task(self._looks.run(), name="parents of others")
-            self._follow({_CONFIG_MAPS, *(kind_of(ref) for unit in self.site.units.values() for ref in unit.rows)})
+            self._kinds.begin()
             self.wake(None)
             await self._schedule()
 
@@ -92,6 +85,10 @@ class Session:
             work.close()
             return
         self._tasks.create_task(work, name=name)
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        assert self._tasks is not None  # a session that runs
+        return self._tasks.create_task(work, name=name)
 
     def _age(self) -> float:
         """Seconds since when all that is known of the cluster is known: of the stream that said something longest ago.
@@ -176,7 +173,7 @@ class Session:
                     if isinstance(error, ENDS):
                         raise
                     continue  # its own pass reports it
-                self._follow({kind_of(ref) for ref in (*unit.refs(), *hook_refs(unit))})
+                self._kinds.follow({kind_of(ref) for ref in (*unit.refs(), *hook_refs(unit))})
 
     async def _pass(self, unit: UnitState) -> None:
         site = self.site
@@ -243,10 +240,10 @@ class Session:
         if wanted is not None:
             kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
             for kind in left_behind(self.site, unit):
-                self._unfollow(kind)
-            self._follow(kinds)
+                self._kinds.unfollow(kind)
+            self._kinds.follow(kinds)
         if is_doubted(self.site, unit):
-            await self._discover_anew(unit, told)
+            await self._kinds.discover_anew(unit, told)
         outcome = Outcome(leave, told, lambda left: leave_left(left, self._leave(unit), told, unit.desired))
         await self._passes.run(unit, outcome, self.site.claims)
         if stop := self.site.neighbours.stop(unit.name):
@@ -360,81 +357,13 @@ class Session:
             since=unit.blocked_since,
         )
 
-    # Kinds
-
-    def _follow(self, kinds: set[Kind]) -> None:
-        """Watch these kinds, from where the journal says if it knows."""
-        site = self.site
-        for kind in sorted(kinds):
-            served = site.catalog.find(*kind)
-            if served is None or kind in site.view.kinds or not {"list", "watch"} <= served.verbs:
-                continue
-            served = served.at(site.version_of(kind) or served.version)
-            view = site.view.kinds[kind] = KindView(served)
-            since = self._resume.pop(token_key(kind), "")
-            if since and not self._fill(view, kind, since):
-                since = ""
-            assert self._tasks is not None  # a session that runs
-            work = self._observer.follow(served, since)
-            self._streams[kind] = self._tasks.create_task(work, name=f"follow {kind[1]}")
-        self._places.move()
-
-    def _unfollow(self, kind: Kind) -> None:
-        """Watch a kind no more, and forget what was seen of it."""
-        self._streams.pop(kind).cancel()
-        del self.site.view.kinds[kind]
-
-    def _namespaces_of(self, kind: Kind) -> frozenset[str]:
-        """Where a kind has objects of ours, or shall have."""
-        units = self.site.units.values()
-        found = {ref.namespace for unit in units for ref in (*unit.refs(), *hook_refs(unit)) if kind_of(ref) == kind}
-        return frozenset(found | ({PARENT_NAMESPACE} if kind == _CONFIG_MAPS else set()))
-
-    def _fill(self, view: KindView, kind: Kind, since: str) -> bool:
-        """Take the journal's word for a kind whose watch resumes: its token says that all was well then.
-
-        It says nothing of what we wrote after it, and the event of that write tells nothing new.
-        """
-        site = self.site
-        for unit in site.units.values():
-            for ref, row in unit.rows.items():
-                if kind_of(ref) != kind or row.state is RowState.DONE:
-                    continue
-                is_after = is_before(since, row.resource_version)
-                if row.state is not RowState.APPLIED or not row.fingerprint or is_after:
-                    view.rows.clear()
-                    return False
-                view.rows[ref] = quiet_live(row)
-        return True
-
-    async def _discover_anew(self, unit: UnitState, told: UnitDesired) -> None:
-        """Kinds and versions may have come or gone: asked when a definition was established, else seldom."""
-        site = self.site
-        due = site.catalog_at + pause_of(site, self._sightings.defined_at)
-        if site.clock() < due:
-            self.wake_at(unit.name, due)
-            return
-        if await discover_anew(site):
-            for kind in outdated(site):
-                self._unfollow(kind)
-            self.wake(None)
-        if bundle_of(told) is not None:
-            await read_bundle(self.site, unit, told)
-            self._follow({kind_of(ref) for ref in (*unit.refs(), *hook_refs(unit))})
-        if is_doubted(site, unit):
-            self.wake_at(unit.name, site.clock() + pause_of(site, self._sightings.defined_at))
-
     def verify(self, ref: ObjectRef) -> None:
         """Read an object of the record by name, soon."""
-        view = self.site.view.kinds.get(kind_of(ref))
-        if view is not None:
-            self._observer.verify(view.served, ref)
+        self._kinds.verify(ref)
 
     def arrived(self, ref: ObjectRef, document: Document) -> None:
         """Take an event that waited until the object was written."""
-        view = self.site.view.kinds.get(kind_of(ref))
-        if view is not None:
-            self._observer.take(view, document)
+        self._kinds.arrived(ref, document)
 
 
 def _is_new(unit: UnitState) -> bool:
