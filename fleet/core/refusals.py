@@ -245,7 +245,7 @@ GUARDS: tuple[Guard, ...] = (
         ("no option and no helper as a URL", "R25 R26", "url:parse_url", "GitUrlRefused"),
         ("git follows no redirect", "R25", "command:_SAFE_CONFIGURATION", "GitHostRefused"),
         ("git verifies its host", "R25", "command:_SAFE_CONFIGURATION", "GitHostRefused"),
-        ("git checks what it gets", "R25 R28", "command:_SAFE_CONFIGURATION", "GitHostRefused"),
+        ("git checks what it gets", "R25 R28", "command:OBJECT_CHECKS", "GitHostRefused"),
         ("git sees nothing of the hub's environment", "R25 R32", "command:GitCommand._start", ""),
         ("ssh knows its host", "R25", "askpass:_ssh_command", "GitHostRefused"),
         ("a branch is a plain name", "R26", "url:check_branch", "GitUrlRefused"),
