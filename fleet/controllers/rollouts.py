@@ -30,10 +30,11 @@ from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.rollout_news import news_of
 from fleet.core.rollout_orders import KINDS, PREFIX, Done, RolloutOrder, bound, carry_out, find, is_behind
-from fleet.core.status import Blocker, Event, EventKind, Standing
+from fleet.core.rollout_waits import waits_of
+from fleet.core.status import Event, EventKind
 from fleet.core.steps import goes_by_itself, goes_by_steps
 from fleet.core.takeover import not_taken_back, open_rows, settle, taken_back, with_release
-from fleet.core.turns import is_stopped, with_row
+from fleet.core.turns import is_stopped
 from fleet.core.view import Outlook, View
 from fleet.core.windows import shut_of
 from fleet.errors import StateDamaged
@@ -127,17 +128,9 @@ class Rollouts:
     async def look(self) -> float | None:
         """Decide everything once; returns when time alone changes something, on the hub's clock."""
         operations = await self._state.operations(open_only=True, limit=10_000)
-        unheard: list[str] = []  # promotions: a step whose clusters were not heard yet may begin
-        for row in self._bound(operations):
-            if (fleet := self._view.fleet) is None or row.id in self._view.passages.carried:
-                continue
-            if row.kind == PROMOTE and self._is_deaf(fleet):
-                unheard.append(row.target.partition(" ")[0])
-            elif is_behind(row.kind, row.target, unheard, self._view.passages):
-                continue
-            elif not await self._carry_out(row, fleet):
-                # What it was decided on is another thing now: it comes again, before what was ordered after it.
-                return self._now()
+        unheard = await self._carry_out_all(operations)
+        if unheard is None:
+            return self._now()
         await self._histories.read(open_rows(self._view.passages) | {name.overlay for name in self._books.waiting})
         # From here until what was decided is released, nothing that is decided on can change.
         fleet, wall = self._view.fleet, self._wall()
@@ -155,25 +148,7 @@ class Rollouts:
             self._started_at = self._clock()
             await self._end_carried(kept)
             return self._now() + DEAF_LOOK_SECONDS
-        found: dict[Revision, Advance] = {}
-        deeds: list[Deed] = []
-        for passage in kept.all:
-            if passage.outcome:
-                continue
-            now = advance(passage, self._with_readings(passage, facts), self._now(), wall)
-            found[passage.commit] = now
-            kept = settle(kept, self._with_before(now), wall)
-            if now.take_back and now.passage.halted is not None:
-                stop = now.passage.halted
-                taken = taken_back(kept, now.passage, self._books.held, stop, now.passage.rows)
-                if lost := await self._board.lost(taken.back.values()):
-                    stays = not_taken_back(now.passage, stop, passage.halted, lost)
-                    found[passage.commit] = now = replace(now, passage=stays)
-                    kept = settle(kept, self._with_before(now), wall)
-                    continue
-                kept = taken.kept
-                why = f"onFailure: rollback of {stop.overlay}: {stop.place}: {stop.reason}"
-                deeds.append(Deed(passage.commit, stop.by, why, taken.back, taken.stays))
+        kept, found, deeds = await self._advanced(kept, facts, wall)
         outlook = Outlook(facts, self._histories.known, self._now(), wall)
         kept, ahead = self._ahead(kept, operations, fleet)
 
@@ -247,6 +222,24 @@ class Rollouts:
             for row in every
         ]
 
+    async def _carry_out_all(self, operations: Sequence[OperationRow]) -> list[str] | None:
+        """People's orders, the oldest first; the rollouts whose promotion waits until their clusters were heard.
+
+        None where what one of them was decided on is another thing now: it comes again, before what was ordered after
+        it.
+        """
+        unheard: list[str] = []  # a step whose clusters were not heard yet may begin
+        for row in self._bound(operations):
+            if (fleet := self._view.fleet) is None or row.id in self._view.passages.carried:
+                continue
+            if row.kind == PROMOTE and self._is_deaf(fleet):
+                unheard.append(row.target.partition(" ")[0])
+            elif is_behind(row.kind, row.target, unheard, self._view.passages):
+                continue
+            elif not await self._carry_out(row, fleet):
+                return None
+        return unheard
+
     async def _carry_out(self, row: OperationRow, fleet: Fleet) -> bool:
         """One person's order; it ends once, as done or refused (V5), and is carried out once, whoever is killed.
 
@@ -282,6 +275,31 @@ class Rollouts:
                 return False
             self._tell(told)
         return True
+
+    async def _advanced(
+        self, kept: Passages, facts: Mapping[OverlayName, RowFacts], wall: float
+    ) -> tuple[Passages, dict[Revision, Advance], list[Deed]]:
+        """Each rollout that is open, one step on; and what goes back where one failed."""
+        found: dict[Revision, Advance] = {}
+        deeds: list[Deed] = []
+        for passage in kept.all:
+            if passage.outcome:
+                continue
+            now = advance(passage, self._with_readings(passage, facts), self._now(), wall)
+            found[passage.commit] = now
+            kept = settle(kept, self._with_before(now), wall)
+            if now.take_back and now.passage.halted is not None:
+                stop = now.passage.halted
+                taken = taken_back(kept, now.passage, self._books.held, stop, now.passage.rows)
+                if lost := await self._board.lost(taken.back.values()):
+                    stays = not_taken_back(now.passage, stop, passage.halted, lost)
+                    found[passage.commit] = now = replace(now, passage=stays)
+                    kept = settle(kept, self._with_before(now), wall)
+                    continue
+                kept = taken.kept
+                why = f"onFailure: rollback of {stop.overlay}: {stop.place}: {stop.reason}"
+                deeds.append(Deed(passage.commit, stop.by, why, taken.back, taken.stays))
+        return kept, found, deeds
 
     def _with_before(self, now: Advance) -> Passage:
         """Each release remembers what the unit held before, to go back to."""
@@ -381,44 +399,10 @@ class Rollouts:
         self._bells.news.ring()
 
     def _show(self, found: Mapping[Revision, Advance], outlook: Outlook) -> None:
-        kept = self._view.passages
-        waits: dict[UnitName, Blocker] = {}
-        for commit, now in found.items():
-            scope, describe = f"rollout {short(commit)}", f"fleet describe rollout {short(commit)}"
-            for unit, why in now.waits.items():
-                earlier = self._view.waits.get(unit)
-                since = earlier.since if earlier is not None and earlier.reason == why else self._wall()
-                waits[unit] = Blocker(Standing.WAITS, scope, why, since, "", describe)
-            halted = now.passage.halted
-            if halted is not None and halted.unit is not None:
-                why = f"halted the rollout of {short(commit)}: {halted.reason}"
-                waits[halted.unit] = Blocker(Standing.HALTED, scope, why, halted.since, "", describe)
-        for unit, result in self._books.waiting.items():
-            entry = kept.quarantine.get(unit.overlay, {}).get(result.bundle)
-            if entry is not None:
-                commit, stop = short(entry.commit), entry.stop
-                why = f"{commit} was taken back by {stop.by}: {stop.reason}"
-                resume = f'fleet rollout resume {commit} --reason "..."'
-                waits[unit] = Blocker(Standing.HALTED, f"rollout {commit}", why, stop.since, "", resume)
-            elif (
-                unit not in waits and self._books.waits(unit) and (stopped := _stopped(kept, unit, result)) is not None
-            ):
-                # It stands still, and goes by no steps now, or its commit was stopped: no row says anything of it.
-                commit = short(stopped.commit)
-                describe = f"fleet describe rollout {commit}"
-                after = f'fleet rollout resume {commit} --reason "..."' if stopped.shut else describe
-                stop = stopped.halted or stopped.paused or stopped.ended
-                since = stop.since if stop is not None else self._wall()
-                why = f"{commit} waits: {stopped.stopped}"
-                waits[unit] = Blocker(Standing.WAITS, f"rollout {commit}", why, since, "", after)
-        self._view.advances, self._view.waits, self._view.outlook = found, waits, outlook
-        self._view.version += 1
-
-
-def _stopped(kept: Passages, unit: UnitName, result: Rendered) -> Passage | None:
-    """The rollout that a unit waits for which no row leads."""
-    shut = (one for one in kept.all if one.shut and one.commit == result.commit)
-    return with_row(kept, unit.overlay) or next(shut, None)
+        view, books = self._view, self._books
+        waits = waits_of(found, view.passages, books.waiting, books.waits, view.waits, self._wall())
+        view.advances, view.waits, view.outlook = found, waits, outlook
+        view.version += 1
 
 
 def _is_unbound(row: OperationRow) -> bool:
