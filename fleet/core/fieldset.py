@@ -67,17 +67,21 @@ def entries_of(live: Document) -> tuple[Entry, ...]:
     )
 
 
+# Longer ones than an API server writes are not read: as JSON in a text, they are many values that nobody counted (R18).
+_LONGEST = 8192
+
+
 @lru_cache(maxsize=8192)
 def item_keys(element: str) -> dict[str, Json]:
     """The key values of a `k:{…}` element. Shared: do not change it."""
-    value = parse(element[2:].encode())
+    value = parse(element[2:].encode()) if len(element) <= _LONGEST else None
     return value if isinstance(value, dict) else {}
 
 
 @lru_cache(maxsize=8192)
 def set_value(element: str) -> Json:
-    """The value of a `v:…` element."""
-    return parse(element[2:].encode())
+    """The value of a `v:…` element; its own spelling, which is no value of a set, where it is too long to be read."""
+    return parse(element[2:].encode()) if len(element) <= _LONGEST else element
 
 
 def step(value: Json | Absent, element: str) -> Json | Absent:

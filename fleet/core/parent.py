@@ -23,6 +23,7 @@ _BUNDLE = "fleet.internal/bundle-digest"
 _COMMIT = "fleet.internal/commit"
 _QUARANTINED = "fleet.internal/quarantined"
 _AUDIT = "fleet.internal/audit-head"
+_LONGEST = 256 << 10  # of all annotations of an object together, as an API server has it
 _GENERATION_DIGITS = 15  # whoever may edit a ConfigMap writes any number
 
 
@@ -170,11 +171,13 @@ def _kind_of(text: str) -> tuple[str, str]:
 
 
 def _quarantined(notes: Document) -> tuple[Digest, ...] | None:
-    raw = notes.get(_QUARANTINED)
-    if raw is None:
+    raw = text_at(notes, _QUARANTINED)
+    if _QUARANTINED not in notes:
         return ()
+    if len(raw) > _LONGEST:
+        return None
     try:
-        value = parse(str(raw).encode())
+        value = parse(raw.encode())
     except ValueError:
         return None
     if not isinstance(value, list):

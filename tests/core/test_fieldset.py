@@ -9,7 +9,20 @@ from core.building import entry, fields_of
 from hypothesis import given
 from hypothesis.strategies import dictionaries, integers, recursive, sampled_from, text
 
-from fleet.core.fieldset import ABSENT, entries_of, holds, intended, leaves, paths, show, touches, value_at, without
+from fleet.core.fieldset import (
+    ABSENT,
+    entries_of,
+    holds,
+    intended,
+    item_keys,
+    leaves,
+    paths,
+    set_value,
+    show,
+    touches,
+    value_at,
+    without,
+)
 
 NAME = 'k:{"name":"web"}'
 FIELDS: dict[str, Any] = {
@@ -115,3 +128,16 @@ def test_what_is_intended_holds_each_field_of_the_body_and_nothing_else() -> Non
     assert holds(own, ("f:ports", 'k:{"port":1}', "f:port"))  # a list stands as a whole
     assert not holds(own, ("f:data", "f:b"))
     assert not holds(own, ("f:metadata", "f:name"))
+
+
+def test_an_element_that_is_longer_than_any_of_an_api_server_is_not_read() -> None:
+    bomb = "[" + "[]," * 3000 + "[]]"
+    assert item_keys(f'k:{{"name":{bomb}}}') == {}
+    assert set_value(f"v:{bomb}") == f"v:{bomb}"
+    assert value_at({"a": [[[]] * 3001]}, ("f:a", f"v:{bomb}")) is ABSENT
+
+
+def test_twin_an_element_as_long_as_names_are_is_read() -> None:
+    name = "x" * 4000
+    assert item_keys(f'k:{{"name":"{name}","port":80}}') == {"name": name, "port": 80}
+    assert set_value(f'v:"{name}"') == name

@@ -58,6 +58,7 @@ def test_it_is_written_only_when_the_list_or_the_bundle_changes() -> None:
         ("fleet.internal/record-generation", "many"),
         ("fleet.internal/record-digest", ""),
         ("fleet.internal/quarantined", "[1"),
+        ("fleet.internal/quarantined", "[" + "0," * 200_000 + "0]"),
     ],
 )
 def test_a_damaged_parent_is_none(annotation: str, value: str) -> None:

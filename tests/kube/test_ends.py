@@ -34,6 +34,11 @@ def certificate(end: datetime) -> bytes:
     return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
+def test_what_is_too_long_for_a_token_is_not_read() -> None:
+    assert token_ends(token(exp=END, more="x" * 20_000)).at == END
+    assert token_ends(token(exp=END, more="x" * 100_000)).at == 0.0
+
+
 def test_a_token_ends_when_it_says_so() -> None:
     said = token_ends(token(exp=END, iat=ISSUED))
     assert (said.what, said.at, said.issued) == ("token", END, ISSUED)
