@@ -66,8 +66,13 @@ class Books:
         return name in self.waiting and self.is_withheld(name, self.waiting[name])
 
     def is_withheld(self, name: UnitName, result: Rendered) -> bool:
-        """Whether a result that waits is not even shown: its step comes, or it was taken back."""
-        return self.goes_by_steps(name) or self.is_barred(name, result)
+        """Whether a result that waits is not even shown: it was taken back, or its unit goes by itself.
+
+        What is told to such a unit is written; so it is released first, also where it waits for no step any more.
+        """
+        fleet = self._view.fleet
+        unit = fleet.units.get(name) if fleet is not None else None
+        return (unit is not None and goes_by_itself(unit)) or self.is_barred(name, result)
 
     def is_shown_only(self, name: UnitName) -> bool:
         """Whether its newest result waits for a person, and is shown all the same."""

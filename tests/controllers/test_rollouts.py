@@ -278,6 +278,29 @@ async def test_what_was_taken_back_stays_away_whatever_becomes_of_the_steps(
     assert held(brain) == {result(brain)} != {before}
 
 
+@pytest.mark.parametrize("value", ["3", "2"])
+async def test_what_waited_for_a_step_is_told_only_once_it_is_released_though_the_steps_are_gone(
+    brain: Brain, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """The same commit may bring a newer result, "3", and a build takes its time."""
+    before = told(brain, "prod-1")
+    await brain.commit(web("2"))
+    await rollouts.look()
+    seen, render = {before}, brain.renderer.render
+
+    async def slowly(*given, **named):
+        seen.add(told(brain, "prod-1"))
+        return await render(*given, **named)
+
+    monkeypatch.setattr(brain.renderer, "render", slowly)
+    brain.repo.commit({"fleet.yaml": fleet_file("{steps: []}"), **web(value)})
+    await brain.commits.fetch_once()
+    assert seen == {before}, "it is told what no commit in force has for it"
+    assert told(brain, "prod-1") in {row.bundle for row in await brain.state.released() if row.unit.cluster == "prod-1"}
+    await settle(brain, rollouts)
+    assert held(brain) == {result(brain)} != {before}
+
+
 async def test_what_waits_is_shown_while_nothing_is_written_and_waits_again_afterwards(
     brain: Brain, rollouts: Rollouts
 ) -> None:
