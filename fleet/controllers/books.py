@@ -17,7 +17,7 @@ from fleet.core.ids import ClusterName, Digest, ObjectRef, UnitName
 from fleet.core.passage import Passages, Quarantine
 from fleet.core.quarantine import barred_by, told_of
 from fleet.core.results import Rendered, Result
-from fleet.core.steps import goes_by_itself, goes_by_steps, is_at_once
+from fleet.core.steps import goes_by_itself, goes_by_steps
 from fleet.core.turns import is_stopped, with_row
 from fleet.core.view import View
 
@@ -108,14 +108,12 @@ class Books:
     def begins_with(self, unit: Unit, result: Rendered, kept: Passages) -> bool:
         """Whether a unit that does not go by itself holds a result before its cluster has it, so as to begin with it.
 
-        Where it goes by no steps; and where none was ever written in full: `mode: manage` and `sync.mode: auto` write
-        first what was shown last, at once. Never what was taken back, nor while its rollout is stopped; and where a
-        person syncs, not while a rollout is under way: `sync.mode: manual` for a while skips no step.
+        Where none was ever written in full: `mode: manage` and `sync.mode: auto` write first what was shown last, at
+        once. Never what was taken back, nor while its rollout is stopped; and where a person syncs, not while a rollout
+        is under way: `sync.mode: manual` for a while skips no step.
         """
         if is_stopped(kept, unit.name.overlay) or self.is_barred(unit.name, result, kept.quarantine):
             return False
-        if is_at_once(unit.overlay.rollout):
-            return True
         is_led = unit.cluster.mode is not Mode.OBSERVE and with_row(kept, unit.name.overlay) is not None
         return not is_led and not self.has_any(unit.name)
 

@@ -116,6 +116,37 @@ async def test_what_an_earlier_version_noted_as_held_is_not_begun_with(brain: Br
     await again.close()
 
 
+@pytest.mark.parametrize("spec", [{}, BY_HAND])
+async def test_what_was_only_shown_while_there_were_no_steps_is_never_written_for_what_is_held(
+    brain: Brain, rollouts: Rollouts, spec: dict[str, str]
+) -> None:
+    """It has web 1, and is told nothing else before web 3 comes to its step: web 2 was never there."""
+    await push(brain, MANAGED)
+    await settle(brain, rollouts)
+    had = told(brain, SECOND)
+    await push(brain, MANAGED if spec else OBSERVED, met=False)
+    await newer(brain, rollouts, "2", met=False, rollout="{steps: []}", **spec)
+    brain.repo.commit({**MANAGED, **web("3")})
+    await brain.commits.fetch_once()
+    assert told(brain, SECOND) == had
+    await settle(brain, rollouts)
+    assert told(brain, SECOND) == newest(brain) != had
+
+
+async def test_twin_what_was_shown_goes_at_once_where_there_are_still_no_steps(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    await push(brain, MANAGED)
+    await settle(brain, rollouts)
+    await push(brain, OBSERVED, met=False)
+    shown = await newer(brain, rollouts, "2", met=False, rollout="{steps: []}")
+    brain.repo.commit(MANAGED)
+    await brain.commits.fetch_once()
+    await rollouts.look()
+    assert told(brain, SECOND) == shown
+    assert not brain.board.books.waiting
+
+
 async def test_a_cluster_that_is_heard_of_late_begins_with_the_newest_result(brain: Brain, rollouts: Rollouts) -> None:
     brain.view.units.pop(UNIT)
     shown = await newer(brain, rollouts, "2", "3", met=False)
