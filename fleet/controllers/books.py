@@ -127,14 +127,21 @@ class Books:
     def unfounded(self, newest: Mapping[UnitName, Rendered], kept: Passages) -> frozenset[UnitName]:
         """Units that hold what was only shown as they are observed, and may not begin with their newest result.
 
-        They hold nothing. Where a person syncs, a part of what is held may be there.
+        They hold nothing. So do those that hold what was taken back since, and are not known to have it. Where a person
+        syncs, a part of what is held may be there.
         """
         fleet, found = self._view.fleet, set[UnitName]()
         for name, result in newest.items():
             unit = fleet.units.get(name) if fleet is not None else None
-            if unit is None or name not in self.held or unit.cluster.mode is not Mode.OBSERVE or self.has_any(name):
+            if unit is None or name not in self.held or unit.cluster.mode is not Mode.OBSERVE:
                 continue
-            if not self.begins_with(unit, result, kept):
+            if self.has_any(name):
+                held, report = self.held[name], self._view.units.get(name)
+                is_there = report is not None and report.bundle == held.bundle
+                is_unfounded = not is_there and self.is_barred(name, held, kept.quarantine)
+            else:
+                is_unfounded = not self.begins_with(unit, result, kept)
+            if is_unfounded:
                 found.add(name)
         return frozenset(found)
 

@@ -257,8 +257,12 @@ async def test_what_is_resumed_before_is_begun_with_at_once(brain: Brain, rollou
     assert told(brain, SECOND) == newest(brain)
 
 
-async def test_nothing_begins_with_what_was_taken_back(brain: Brain, rollouts: Rollouts) -> None:
+@pytest.mark.parametrize("known", [True, False])
+async def test_nothing_begins_with_what_was_taken_back(brain: Brain, rollouts: Rollouts, known: bool) -> None:
+    """Also where its report was lost: it is not known to have it."""
     bad = await newer(brain, rollouts, "2")
+    if not known:
+        brain.view.units.pop(UNIT)
     await order(brain, "rollback", "web")
     await rest(brain, rollouts)
     brain.repo.commit(MANAGED)
