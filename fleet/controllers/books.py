@@ -256,7 +256,13 @@ class Books:
             book.pop(unit, None)
 
     def rename(self, old: ClusterName, new: ClusterName) -> None:
-        """What units of a cluster hold goes along to its new name; what waited there is looked at anew."""
+        """What units of a cluster hold goes along to its new name; what waited there is looked at anew.
+
+        What was noted for the new name before it was known to be the same cluster gives way, as it does in the state.
+        """
+        for name in [name for name in self.held if name.cluster == new]:
+            self.held.pop(name)
+            self.permits.pop(name, None)
         for name in [name for name in self.held if name.cluster == old]:
             self.held[replace(name, cluster=new)] = self.held.pop(name)
             if name in self.permits:
