@@ -16,6 +16,7 @@ from fleet.core.proven import Guidebook
 from fleet.core.quarantine import with_found, with_other_inputs
 from fleet.core.results import Rendered, Result
 from fleet.core.status import Event, asks_recovery
+from fleet.core.steps import goes_by_itself
 from fleet.core.view import View
 from fleet.ports.state import ReleasedBundle, State
 
@@ -173,6 +174,21 @@ class Releases:
             await self.release({}, back)  # what stays by a result that is none any more, and what goes that is back
         await self._board.publish()
         return True
+
+    async def synced(self, name: UnitName) -> None:
+        """A person's sync was carried out: the unit holds what it has by its report, also where a commit overtook it.
+
+        Nothing is so of a unit that goes by itself. Raises StateError.
+        """
+        fleet, report, seen = self._view.fleet, self._view.units.get(name), self._view.passages
+        unit = fleet.units.get(name) if fleet is not None else None
+        if unit is None or goes_by_itself(unit) or report is None or report.bundle is None:
+            return
+        has, waiting = Rendered(report.bundle, report.commit), self._books.waiting.get(name)
+        if waiting is not None and waiting.bundle == has.bundle:
+            await self.let({name: waiting}, seen, seen, {})
+        elif not self._books.holds(name, has):
+            await self.let({}, seen, seen, {}, back={name: has})
 
     async def take_rollouts(self) -> None:
         """Take over all rollouts as they are durable. Raises StateError."""

@@ -14,6 +14,7 @@ from fleet.controllers.claims import Claims
 from fleet.controllers.convergence import Convergence
 from fleet.controllers.last_words import end
 from fleet.controllers.refusals import Refusals
+from fleet.controllers.releases import Releases
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.refusal_log import Boundary, Refusal
@@ -33,6 +34,7 @@ class Intake:
         view: View,
         state: State,
         board: Board,
+        releases: Releases,
         claims: Claims,
         bells: Bells,
         convergence: Convergence,
@@ -40,7 +42,7 @@ class Intake:
         wall: Callable[[], float],
     ) -> None:
         self._view, self._state, self._bells = view, state, bells
-        self._board, self._claims = board, claims
+        self._board, self._releases, self._claims = board, releases, claims
         self._convergence, self._refusals, self._wall = convergence, refusals, wall
         self._holding: set[UnitName] = set()  # units that asked for a hold when they reported last
 
@@ -62,6 +64,8 @@ class Intake:
             else:
                 await self._convergence.heard(unit)
         for ended in report.operations:  # a worker says it again until it is heard
+            if ended.outcome == "done":
+                await self._note_synced(ended.operation)
             await end(self._state, ended.operation, ended.outcome, ended.message, report.at)
         holding = {unit.unit for unit in report.units if unit.holds}
         reported = {unit.unit for unit in report.units}
@@ -75,6 +79,12 @@ class Intake:
         self._bells.rollouts.set()
         if report.events or report.units:
             self._bells.news.ring()
+
+    async def _note_synced(self, operation: str) -> None:
+        """What a sync brought is held before the sync is over, so that a hub that is killed between hears it again."""
+        row = await self._state.operation(operation)
+        if row is not None and row.kind == "sync" and not row.outcome:
+            await self._releases.synced(UnitName.parse(row.target))
 
     def _refused(self, report: Report) -> list[Refusal]:
         """What this report refuses that the one before did not: a refusal that stays is counted once."""

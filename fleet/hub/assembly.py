@@ -95,6 +95,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         view=view,
         state=state,
         board=board,
+        releases=releases,
         claims=claims,
         bells=bells,
         convergence=convergence,

@@ -89,8 +89,8 @@ class Brain:
         self.convergence = Convergence(self.view, self.state, traces, self.wall)
         self.refusals = Refusals(self.state, self.wall)
         self.intake = Intake(
-            view=self.view, state=self.state, board=self.board, claims=self.claims, bells=self.bells,
-            convergence=self.convergence, refusals=self.refusals, wall=self.wall,
+            view=self.view, state=self.state, board=self.board, releases=self.releases, claims=self.claims,
+            bells=self.bells, convergence=self.convergence, refusals=self.refusals, wall=self.wall,
         )  # fmt: skip
         self.commits = Commits(
             source=self.source, renderer=self.renderer, board=self.board, releases=self.releases, view=self.view,

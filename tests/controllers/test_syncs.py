@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 from controllers.rig import Brain
-from hubworld import cluster_file, config_map, overlay
+from hubworld import AT_ONCE, cluster_file, config_map, overlay
 
 from fleet.controllers.orders import SYNC_SECONDS
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.overrides import OVERRIDE_SECONDS
-from fleet.core.status import UnitReport
+from fleet.core.status import OperationResult, UnitReport
 from fleet.ports.state import OperationRow
 
 EU_9, WEB = ClusterName("eu-9"), UnitName.parse("web@eu-9")
@@ -101,6 +101,28 @@ async def test_a_hub_that_was_away_for_long_carries_no_sync_out_that_waited(
     await again.orders.look()
     assert (await outcome(again))[0] == word
     assert is_told(again) is not bool(word)
+    await again.close()
+
+
+@pytest.mark.parametrize("outcome", ["done", "superseded"])
+async def test_what_a_person_synced_is_held_though_a_commit_came_before_its_report(asked: Brain, outcome: str) -> None:
+    """So it is what its cluster keeps until its step, once the overlay goes by itself; what was not synced is not."""
+    first, synced = asked.board.books.held[WEB], asked.board.books.results[WEB]
+    asked.repo.commit(web("3"))
+    await asked.commits.fetch_once()
+    unit = replace(asked.view.units[WEB], bundle=synced.bundle, commit=synced.commit)
+    worker, known = asked.workers[EU_9], asked.view.clusters[EU_9]
+    ended = (OperationResult("op-1", outcome),)
+    report = replace(known, sequence=worker.sequence + 1, at=asked.wall(), reachable=True, units=(unit,))
+    await asked.intake.send(replace(report, operations=ended))
+    again = await asked.restart()
+    await again.commits.resume()
+    files = overlay("overlays/web", {"web": config_map("web", "3")})
+    again.repo.commit({**files, "fleet.yaml": AT_ONCE.replace("rollout: {steps: []}", "")})
+    await again.commits.fetch_once()
+    desired = again.desired("web@eu-9")
+    assert desired is not None
+    assert desired.action.bundle == (synced if outcome == "done" else first).bundle
     await again.close()
 
 
