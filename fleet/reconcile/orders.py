@@ -9,7 +9,7 @@ from dataclasses import replace
 from fleet.core.fleet import Mode
 from fleet.core.ids import Identity, UnitName
 from fleet.core.recovery import shown_of
-from fleet.core.rollout import Desired, Detach, SyncRequest, UnknownDesired
+from fleet.core.rollout import Desired, Detach, SyncRequest, UnitDesired, UnknownDesired
 from fleet.core.status import WELL, Blocker, Health, OperationResult, Sync, UnitReport
 from fleet.ports.worker import JournalEntry, JournalState, UnitMemory
 from fleet.reconcile.memory import NOT_LISTED, LiveView, UnitState
@@ -116,9 +116,21 @@ class Orders:
         return next((request for request in found if request.override), next(iter(found), None))
 
     def end_all(self, name: UnitName, outcome: str, message: str) -> None:
-        """End all open requests of a unit."""
+        """End all open requests of a unit, whatever they are for."""
         for request in self._requests.pop(name, {}).values():
             self.end(request, outcome, message)
+
+    def end_carried(self, unit: UnitState, told: UnitDesired | None, outcome: str, message: str) -> None:
+        """End the requests that a pass was about; told: what it carried out.
+
+        An override for another result, or for what is ordered only since then, was not, and goes on until the hub
+        withdraws it or a pass of its own ends it.
+        """
+        every = self._requests.get(unit.name, {})
+        for request in list(every.values()):
+            if is_for(request, told) and is_for(request, unit.desired):
+                del every[request.operation]
+                self.end(request, outcome, message)
 
     def end(self, request: SyncRequest, outcome: str, message: str) -> None:
         """End one request, once."""

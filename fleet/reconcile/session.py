@@ -286,16 +286,8 @@ class Session:
             return
         if self._orders.mode is Mode.OBSERVE:
             self._orders.end_all(unit.name, "refused", "the cluster is in mode observe: nothing is written")
-        elif links := (*outcome.leave.blockers, *awaited_links(unit)):
-            chain = "; ".join(f"{item.state.value}: {item.reason}" for item in links)
-            self._orders.end_all(unit.name, "refused", chain)
-        elif outcome.settled:
-            self._orders.end_all(unit.name, "done", f"{unit.changed} objects written")
-        elif outcome.reason and outcome.reason not in _PASSING:
-            self._orders.end_all(unit.name, "refused", f"{outcome.reason}: {outcome.message}")
-        elif unit.troubles:
-            trouble = next(iter(unit.troubles.values()))
-            self._orders.end_all(unit.name, "refused", f"{trouble.reason}: {trouble.message}")
+        elif found := _ended_by(unit, outcome):
+            self._orders.end_carried(unit, outcome.told or unit.desired, *found)
 
     def _set_timers(self, unit: UnitState, started: float) -> None:
         """Passes that time alone makes due: retries, and windows that open.
@@ -364,6 +356,20 @@ class Session:
     def arrived(self, ref: ObjectRef, document: Document) -> None:
         """Take an event that waited until the object was written."""
         self._kinds.arrived(ref, document)
+
+
+def _ended_by(unit: UnitState, outcome: Outcome) -> tuple[str, str] | None:
+    """How what a pass was asked for ended, and why; None: it goes on with the next pass."""
+    if links := (*outcome.leave.blockers, *awaited_links(unit)):
+        return "refused", "; ".join(f"{item.state.value}: {item.reason}" for item in links)
+    if outcome.settled:
+        return "done", f"{unit.changed} objects written"
+    if outcome.reason and outcome.reason not in _PASSING:
+        return "refused", f"{outcome.reason}: {outcome.message}"
+    if unit.troubles:
+        trouble = next(iter(unit.troubles.values()))
+        return "refused", f"{trouble.reason}: {trouble.message}"
+    return None
 
 
 def _is_new(unit: UnitState) -> bool:
