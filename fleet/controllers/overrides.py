@@ -14,7 +14,8 @@ from fleet.core.fleet import Fleet
 from fleet.core.ids import Digest, Revision, UnitName, short
 from fleet.core.overrides import OVERRIDE_SECONDS, Override, judge_override, named
 from fleet.core.passage import Passages
-from fleet.core.results import Rendered
+from fleet.core.results import Rendered, RenderProblem
+from fleet.core.status import Standing
 from fleet.ports.state import OperationRow
 
 APPROVE_KIND = "approve-override"  # target: the operation that it approves
@@ -47,6 +48,8 @@ def override_of(
     """What becomes of an override now. every: all open operations; kept: all rollouts; now: wall clock."""
     bound, newest = kept.overrides.get(row.id), _brought(unit, board)
     refused = _refused(row, unit, board, kept)
+    if bound is not None and not bound.bundle:
+        refused = _why_nothing(unit, board)
     if stops := board.standing.suspensions_of(fleet.units[unit]):
         refused = refused or f"suspended: {stops[0].reason}"
     if bound is not None and bound.bundle != newest.bundle:
@@ -61,6 +64,15 @@ def override_of(
         is_bound=bound is not None,
         refused=refused,
     )
+
+
+def _why_nothing(unit: UnitName, board: Board) -> str:
+    """Why there is nothing that an override of a unit could bring, now or when it was bound: in words, for a person."""
+    match board.books.results.get(unit):
+        case RenderProblem(reason=reason, message=message):
+            return f"{Standing.WAITS.value}: {reason}: {message}"
+        case _:
+            return f"{unit} had no result that it could bring when it was asked for; ask anew"
 
 
 def _refused(row: OperationRow, unit: UnitName, board: Board, kept: Passages) -> str:

@@ -180,3 +180,37 @@ async def test_a_cluster_is_told_which_result_an_override_is_for_before_a_newer_
 def requests_to(brain: Brain, cluster: str) -> tuple[SyncRequest, ...]:
     desired = brain.board.publisher.slot(ClusterName(cluster)).desired
     return desired.requests if desired is not None else ()
+
+
+@pytest.mark.parametrize("approvals", [0, 1])
+async def test_an_override_of_a_unit_that_was_never_built_is_refused_with_its_problem(
+    brain: Brain, approvals: int
+) -> None:
+    """There is no result that its cluster could be told with it: it stayed open for a day. Nobody is asked for it."""
+    made = rollouts_of(brain)
+    files = web("1")
+    broken = {path: "resources: [missing.yaml]\n" for path in files if path.endswith("kustomization.yaml")}
+    assert broken
+    await brain.commit({**fleet_file(approvals), **clusters(), **files, **broken})
+    await settle(brain, made)
+    await ask(brain)
+    outcome, message = await go_on(brain, made)
+    assert (outcome, message.startswith("waits: ResourceMissing: ")) == ("refused", True)
+    assert "missing.yaml" in message
+    assert await log(brain) == [("ann", "prod-1", "op-1", f"refused: {message}")]
+
+
+async def test_an_override_of_a_unit_that_broke_is_told_to_its_cluster_with_what_it_holds(brain: Brain) -> None:
+    made = rollouts_of(brain)
+    at_once = {path: text.replace(SOAKS, "[]") for path, text in fleet_file(0).items()}
+    await brain.commit({**at_once, **clusters(), **web("1")})
+    await settle(brain, made)
+    held = told(brain, "prod-1")
+    files = web("1")
+    await brain.commit({path: "resources: [missing.yaml]\n" for path in files if path.endswith("kustomization.yaml")})
+    await settle(brain, made)
+    await ask(brain)
+    await made.look()
+    await brain.orders.look()
+    (request,) = requests_to(brain, "prod-1")
+    assert (request.override, request.bundle) == (True, held)
