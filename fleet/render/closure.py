@@ -98,7 +98,7 @@ def _parsed(raw: bytes, field_name: str) -> Kustomization | FleetError:
         found = read_plugins(raw, field_name) if field_name else read_kustomization(raw)
     except DocumentInvalid as error:
         return copy_of(error)  # without its trace, which holds all that was parsed
-    found.size = len(raw)
+    found.size, found.visits = len(raw), max(found.visits, found.allowance.used)  # that of texts inside of it too
     return found
 
 

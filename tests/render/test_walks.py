@@ -71,6 +71,15 @@ def test_texts_within_a_file_share_its_limit(field: str) -> None:
     assert few.error is None
 
 
+def test_texts_within_files_count_for_the_walk() -> None:
+    inline = "patchesStrategicMerge:\n- |\n  a: [" + "x," * 40_000 + "]\n"
+    closure, reads = walked(
+        bases(100, 0) | {f"b{number}/kustomization.yaml": f"# {number}\n{inline}" for number in range(100)}
+    )
+    assert isinstance(closure.error, RenderTooLarge)
+    assert len(reads) == 4
+
+
 def test_did_you_mean_compares_few_and_short_names(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[str] = []
     original = difflib.get_close_matches
