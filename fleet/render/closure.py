@@ -33,6 +33,7 @@ from fleet.render.kustomization import (
     Kustomization,
     Mention,
     Role,
+    is_text,
     read_kustomization,
     read_plugins,
 )
@@ -292,7 +293,7 @@ class _Walk:
             self._visit(directory)
         except PathMissing as error:
             raise ResourceMissing(
-                f"{mention.text} cannot be built",
+                f"{_shown(mention)} cannot be built",
                 where=str(origin),
                 why=f"{directory or 'the root'} holds no kustomization.yaml",
                 next_step=error.next_step,
@@ -344,7 +345,7 @@ class _Walk:
             if is_repository(mention.text):
                 raise _remote(mention, origin) from None
             raise PathEscapes(
-                f"{mention.text} is not in this repo",
+                f"{_shown(mention)} is not in this repo",
                 where=str(origin),
                 why=error.why,
                 next_step="name a file of this repo",
@@ -358,7 +359,7 @@ class _Walk:
             why = f"{place.path} is a submodule, and submodules are not fetched"
         elif place.what is What.DIRECTORY and mention.role is Role.PLUGIN:
             return PluginRefused(
-                f"{mention.field}: {mention.text} is refused",
+                f"{mention.field}: {_shown(mention)} is refused",
                 where=str(origin),
                 why="a directory of plugins is built first, so that what would be run cannot be read beforehand",
                 next_step="name the file of the configuration",
@@ -368,7 +369,7 @@ class _Walk:
             next_step = f"did you mean {near}? Else {next_step}" if near else next_step
         else:
             why = f"it is a {place.what.value}, and {mention.field} takes the other"
-        return ResourceMissing(f"{mention.text} cannot be read", where=str(origin), why=why, next_step=next_step)
+        return ResourceMissing(f"{_shown(mention)} cannot be read", where=str(origin), why=why, next_step=next_step)
 
     def _near(self, text: str, absent: str, directory: str) -> str:
         parent, _, name = absent.rpartition("/")
@@ -409,12 +410,16 @@ def _at_file(error: DocumentInvalid, path: str) -> DocumentInvalid:
     return DocumentInvalid(error.what, where=where, why=error.why, next_step=error.next_step)
 
 
+def _shown(mention: Mention) -> str:
+    return f"a text in {mention.field}, taken for a path," if is_text(mention.text) else mention.text
+
+
 def _remote(mention: Mention, origin: Origin) -> RemoteBaseRefused:
     return RemoteBaseRefused(
-        f"{mention.text} is refused",
+        f"{_shown(mention)} is refused",
         where=str(origin),
         why="kustomize would fetch it from the network, where it can change without a commit",
-        next_step=f"fleet vendor base '{mention.text}', and name the copy"
+        next_step=f"fleet vendor base '{_shown(mention)}', and name the copy"
         if is_repository(mention.text)
         else "copy it into the repo and name the copy",
     )

@@ -107,6 +107,8 @@ _PLAIN_FIELDS = frozenset(
 _CHART_WORDS = frozenset({"name", "version", "repo", "releasename", "namespace", "nametemplate", "kubeversion"})
 _CHART_PLAIN = frozenset({"valuesinline", "valuesmerge", "includecrds", "skiphooks", "skiptests", "debug", "devel"})
 _CHART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_PLAIN_KIND = re.compile("[A-Za-z]+")
+_NAMES = frozenset(("apiVersion", "kind", "metadata", "op", "path", "from"))  # in a patch
 _PLUGIN_FIELDS = frozenset(("generators", "transformers", "validators"))
 # Built-in plugins and the fields in which they name files; the chart generator is left out on purpose.
 _BUILT_IN_PLUGINS: dict[str, tuple[str, ...]] = {
@@ -206,21 +208,53 @@ def _read_field(found: Kustomization, name: str, key: ScalarNode, node: Node) ->
 
 
 def _read_patch(found: Kustomization, item: Node, field_name: str) -> None:
-    for name, _, node in _fields(item):
+    fields = _fields(item)
+    target = next((node for name, _, node in fields if name == "target"), None)
+    for name, _, node in fields:
         if name == "path":
             for mention in _scalars(Role.FILE, f"{field_name}.path", [node]):
                 found.mentions.append(mention)
                 found.patch_files.add(mention.text)
         elif name == "patch" and isinstance(node, ScalarNode):
             found.inline_merge_patch |= not is_json_patch(node.value.encode())
+            _hide_patch(found, node.value, _nodes_in(found, node.value), target)
 
 
 def _read_patch_text(found: Kustomization, mention: Mention) -> None:
-    if _is_inline(found, mention.text):
+    nodes = _inline_nodes(found, mention.text)
+    if is_text(mention.text):
+        _hide_patch(found, mention.text, nodes)  # also where it is no YAML, so that it is taken for a path
+    if _holds_objects(nodes):
         found.inline_merge_patch = True
         return
     found.mentions.append(mention)
     found.patch_files.add(mention.text)
+
+
+def _hide_patch(found: Kustomization, text: str, nodes: list[Node] | None, target: Node | None = None) -> None:
+    """Take what an inline patch may put into a Secret for text that must be in no message (R32).
+
+    nodes: the text as YAML; None where it is none, so that nobody knows what of it is a value.
+    """
+    kind = _text({name: node for name, _, node in _fields(target)}.get("kind"))
+    is_known = target is None or (_PLAIN_KIND.fullmatch(kind) and kind != "Secret")  # kustomize takes it for a pattern
+    texts: list[str] = []
+    if nodes is None:
+        texts = [part.strip() for line in text.splitlines() for part in (line, line.partition(":")[2])]
+    elif not is_known or "Secret" in text:
+        values = [value for node in nodes for value, _ in _all_texts(_without_names(node))]
+        texts = [part for value in values for part in (value, *value.splitlines())]
+    found.secret_texts.extend(part for part in texts if len(part) > 3)  # as of files of Secrets
+
+
+def _without_names(node: Node) -> Node:
+    """A patch without what says where it belongs, and a list of operations without what they do and where."""
+    if isinstance(node, SequenceNode):
+        return SequenceNode(node.tag, [_without_names(item) for item in node.value])
+    if isinstance(node, MappingNode):
+        kept = [pair for pair in node.value if not isinstance(pair[0], ScalarNode) or pair[0].value not in _NAMES]
+        return MappingNode(node.tag, kept)
+    return node
 
 
 def _read_replacement(found: Kustomization, item: Node) -> None:
@@ -310,7 +344,12 @@ def _read_plugin(found: Kustomization, node: Node, field_name: str, line: int) -
             for mention in _scalars(Role.FILE, f"{field_name}: {kind}.{name}", nodes):
                 if not _is_inline(found, mention.text):
                     found.mentions.append(Mention(mention.role, mention.text, line, mention.field))
-    found.inline_merge_patch |= kind.startswith("Patch")
+    if kind.startswith("Patch"):
+        found.inline_merge_patch = True
+        for name in ("patch", "jsonop", "patches", "paths"):
+            for text, _ in _all_texts(fields.get(name)):
+                if name != "paths" or is_text(text):
+                    _hide_patch(found, text, _nodes_in(found, text), fields.get("target"))
 
 
 def is_json_patch(patch: bytes) -> bool:
@@ -373,16 +412,32 @@ def _line(node: Node) -> int:
     return node.start_mark.line + 1
 
 
+def is_text(path: str) -> bool:
+    """Whether what stands for a path looks like a text that was meant to be inline, with values in it (R32)."""
+    return "\n" in path or ": " in path or "{" in path
+
+
 def _is_inline(found: Kustomization, text: str) -> bool:
     """kustomize first tries a text as YAML objects; a path is a plain scalar to YAML."""
-    if "\n" not in text and ":" not in text and "{" not in text:
-        return False
+    return _holds_objects(_inline_nodes(found, text))
+
+
+def _inline_nodes(found: Kustomization, text: str) -> list[Node] | None:
+    return _nodes_in(found, text) if "\n" in text or ":" in text or "{" in text else []
+
+
+def _holds_objects(nodes: list[Node] | None) -> bool:
+    return any(not isinstance(node, ScalarNode) for node in nodes or ())
+
+
+def _nodes_in(found: Kustomization, text: str) -> list[Node] | None:
+    """A text inside of a kustomization as YAML, None where it is none; they count as the file's own."""
     try:
-        return any(not isinstance(node, ScalarNode) for node in nodes_of(text.encode(), allowance=found.allowance))
+        return list(nodes_of(text.encode(), allowance=found.allowance))
     except DocumentInvalid:
         if found.allowance.is_exceeded():
             raise
-        return False
+        return None
 
 
 def _mentions_of_facts(node: Node) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import orjson
 
 from fleet.errors import DocumentInvalid, DuplicateObject, FleetError, RenderFailed, ResourceMissing
+from fleet.render.parse import Allowance, nodes_of
 
 _LONGEST = 600
 _DEPRECATED = re.compile(r"^# Warning:.*$\n?", re.MULTILINE)
@@ -15,8 +16,15 @@ _DEPRECATED = re.compile(r"^# Warning:.*$\n?", re.MULTILINE)
 _LOGGED = re.compile(
     r"""^[EW]\d{4} .*?\] "command failed" err=(?:(?P<text>"(?:[^"\\]|\\.)*")|<\n(?P<block>.*?)\n\s*>)""", re.M | re.S
 )
-# kustomize prints whole generator configurations, literals included, between backquotes.
-_CONFIGURATION = re.compile(r"with config: `.*?`", re.DOTALL)
+# kustomize prints whole configurations, literals and patches included, between backquotes, which may be in them too.
+_CONFIGURATION = re.compile(r"with config: `.*`(?=:|$)", re.DOTALL)
+# So it does with an inline patch that is none, and with one that it takes for the path of a file.
+_PATCH = re.compile(r'from \[patch: (?P<text>"(?:[^"\\]|\\.)*")\]', re.DOTALL)
+_PATCH_FOR_A_PATH = re.compile(
+    r"(?:with config: `.*)?(?:open|evalsymlink failure on) (?P<text>[^\n{]*[\n{].*): no such file or directory",
+    re.DOTALL,
+)
+_NODES_OF_A_PATCH = 50_000
 # Where it cannot write an object as YAML, it prints all of it.
 _DUMP = re.compile(r"map\[string\]interface \{\}\{.*\}: ", re.DOTALL)
 _LITERAL = re.compile(r"literal source(s)? .*?, expected", re.DOTALL)
@@ -29,7 +37,7 @@ _HELM = re.compile(r"Error: (?P<why>(?:(?!Error: ).)*?): unable to run: '", re.D
 _UNKNOWN_FIELD = re.compile(r'unknown field "(?P<field>[^"]+)"')
 
 
-def error_of(stderr: bytes, *, directory: str, root: str, secrets: Iterable[str], facts: bool) -> FleetError:
+def error_of(stderr: bytes, *, directory: str, root: str, secrets: Collection[str], facts: bool) -> FleetError:
     """The error for a failed build.
 
     directory: the temporary directory that stands for the repo's root. root: the unit's path. secrets: texts that
@@ -79,8 +87,14 @@ def error_of(stderr: bytes, *, directory: str, root: str, secrets: Iterable[str]
     )
 
 
-def _cleaned(text: str, directory: str, secrets: Iterable[str]) -> str:
+def _cleaned(text: str, directory: str, secrets: Collection[str]) -> str:
     text = _LOGGED.sub(_unlogged, _DEPRECATED.sub("", text))
+    hidden = [secret for secret in secrets if len(secret) > 3]
+    text = _PATCH.sub(lambda found: _shown(found, _unquoted(found["text"]), hidden, "from an inline patch"), text)
+    text = _PATCH_FOR_A_PATH.sub(
+        lambda found: _shown(found, found["text"].replace(f"{directory}/", ""), hidden, "an inline patch is no patch"),
+        text,
+    )
     text = _CONFIGURATION.sub("", text)
     text = _DUMP.sub("", text)
     text = _LITERAL.sub("literal source, expected", text)
@@ -98,6 +112,27 @@ def _unlogged(line: re.Match[str]) -> str:
         return str(orjson.loads(line["text"]))
     except orjson.JSONDecodeError:
         return line["text"]
+
+
+def _shown(found: re.Match[str], patch: str, hidden: Iterable[str], words: str) -> str:
+    """What kustomize says with the text of a patch, or in words where that may hold a value of a Secret."""
+    if "Secret" in found[0] or not _is_yaml(patch) or any(secret in patch for secret in hidden):
+        return f"{words} (hidden: it may hold values of a Secret)"
+    return found[0]
+
+
+def _is_yaml(text: str) -> bool:
+    try:
+        return bool(list(nodes_of(text.encode(), allowance=Allowance(_NODES_OF_A_PATCH))))
+    except DocumentInvalid:
+        return False
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return str(orjson.loads(text))
+    except orjson.JSONDecodeError:  # Go quotes a little otherwise than JSON
+        return text
 
 
 def _first_file(text: str, root: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -147,6 +148,46 @@ async def test_no_error_shows_a_secret_value(world: World, kustomization: str) -
         ),
     }
     assert "hunter2" not in str(await failure(world, texts))
+
+
+VALUE = "hunter2-s3cr3t-value"
+NO_NAME = f"apiVersion: v1\nkind: Secret\nstringData:\n  password: {VALUE}\n"
+BAD_INDENT = f"apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n stringData:\n  password: {VALUE}\n"
+BAD_OPERATIONS = f"- op: add\n  path: /stringData/a\n value: {VALUE}\n"
+PLUGIN = "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: p}\ntarget: {kind: Secret}\n"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"patches": [{"patch": NO_NAME}]},
+        {"patches": [{"patch": BAD_INDENT}]},
+        {"patches": [{"patch": BAD_OPERATIONS, "target": {"kind": "Secret"}}]},
+        {"patches": [{"patch": BAD_OPERATIONS, "target": {"kind": "ConfigMap"}}]},
+        {"patches": [{"patch": NO_NAME.replace("Secret", "Se.*"), "target": {"kind": "Se.*"}}]},
+        {"patches": [{"patch": NO_NAME.replace(VALUE, f"'\"{VALUE}`: x'")}]},
+        {"patchesStrategicMerge": [NO_NAME]},
+        {"patchesStrategicMerge": [BAD_INDENT]},
+        {"patchesStrategicMerge": [NO_NAME.replace(VALUE, f"a//b/../{VALUE}")]},
+        {"patchesStrategicMerge": [json.dumps({"kind": "Secret", "stringData": {"a": f"a//b/../{VALUE}"}})]},
+        {"patchesStrategicMerge": [json.dumps({"kind": "Secret", "stringData": {"a": VALUE}}).rstrip("}")]},
+        {"patchesJson6902": [{"patch": BAD_OPERATIONS, "target": {"version": "v1", "kind": "Secret", "name": "s"}}]},
+        {"transformers": [f"{PLUGIN}patch: {json.dumps(NO_NAME)}\n"]},
+        {"transformers": [f"{PLUGIN}patch: {json.dumps(BAD_OPERATIONS)}\n"]},
+    ],
+)
+async def test_no_error_shows_a_value_of_an_inline_patch_of_a_secret(world: World, fields: dict[str, object]) -> None:
+    error = await failure(world, app(config_map(), json.dumps({"resources": ["settings.yaml"], **fields})))
+    assert "s3cr3t" not in str(error)
+    assert any(word in f"{error.what} {error.why}" for word in ("patch", "not valid YAML"))
+
+
+@pytest.mark.parametrize("field", ["patches", "patchesStrategicMerge"])
+async def test_an_inline_patch_of_anything_else_is_shown(world: World, field: str) -> None:
+    patch = "apiVersion: apps/v1\nkind: Deployment\nspec:\n  replicas: 7\n"
+    entry = {"patch": patch} if field == "patches" else patch
+    error = await failure(world, app(config_map(), json.dumps({"resources": ["settings.yaml"], field: [entry]})))
+    assert "replicas: 7" in error.why
 
 
 async def test_base64_that_is_none_is_named_without_its_value(world: World) -> None:

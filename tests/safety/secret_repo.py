@@ -46,6 +46,24 @@ BAD: dict[str, dict[str, str]] = {
         "    {apiVersion: v1, kind: Secret, metadata: {name: other}, stringData: {p: SEED}}\n",
         secret_yaml=_GOOD,
     ),
+    "patch-without-name": _with(
+        f"{_ONE}patches:\n- patch: |-\n    apiVersion: v1\n    kind: Secret\n    stringData:\n      password: SEED\n",
+        secret_yaml=_GOOD,
+    ),
+    "patch-with-bad-indent": _with(
+        f"{_ONE}patches:\n- patch: |-\n    apiVersion: v1\n    kind: Secret\n    metadata:\n      name: s\n"
+        "     stringData:\n      password: SEED\n",
+        secret_yaml=_GOOD,
+    ),
+    "operations-with-bad-indent": _with(
+        f"{_ONE}patches:\n- target: {{kind: Secret}}\n  patch: |-\n    - op: add\n      path: /stringData/a\n"
+        "     value: SEED\n",
+        secret_yaml=_GOOD,
+    ),
+    "inline-merge": _with(
+        f"{_ONE}patchesStrategicMerge:\n- |-\n  apiVersion: v1\n  kind: Secret\n  stringData:\n    password: SEED\n",
+        secret_yaml=_GOOD,
+    ),
     "replacement": _with(
         f"{_ONE}replacements:\n- source: {{kind: Secret, name: s, fieldPath: stringData.password}}\n"
         "  targets: [{select: {kind: ConfigMap}, fieldPaths: [data.missing]}]\n",
