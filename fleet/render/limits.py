@@ -100,7 +100,7 @@ def _collect(
         parts[stream.fileno()] = []
     if parent_fd is not None:
         poller.register(parent_fd, 0)  # only hang-up is reported
-    left, open_fds = limits.output_bytes, set(parts)
+    left, open_fds, look_at = limits.output_bytes, set(parts), 0.0
     while open_fds:
         for fd, _ in poller.poll(_LOOK_SECONDS * 1000):
             if fd == parent_fd:
@@ -113,8 +113,12 @@ def _collect(
                 open_fds.discard(fd)
         if left < 0:
             raise _too_large("output", limits.output_bytes)
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise _too_long(limits)
+        if now < look_at:
+            continue
+        look_at = now + _LOOK_SECONDS
         if open_fds and _resident_bytes(process.pid) > limits.memory_bytes:
             raise _too_large("memory", limits.memory_bytes)
     return b"".join(parts[process.stdout.fileno()]), b"".join(parts[process.stderr.fileno()])
@@ -136,12 +140,20 @@ def _too_large(what: str, limit: int) -> RenderTooLarge:
     )
 
 
-def _resident_bytes(pid: int) -> int:
-    """0 where the system does not tell."""
+def _resident_bytes(group: int) -> int:
+    """What all processes of a group hold, as helm beside kustomize; 0 where the system does not tell."""
+    total = 0
     try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
-    except (OSError, IndexError):
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - many times a second
+    except OSError:
         return 0
+    for pid in pids:
+        try:
+            if os.getpgid(pid) == group:
+                total += int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
+        except (OSError, IndexError):
+            continue  # it ended meanwhile
+    return total
 
 
 def _peak_bytes(usage: resource.struct_rusage) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import yaml
 from yaml import CSafeLoader
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NESTING_LIMIT = 100
+DOCUMENT_NODES = 1_000_000  # of one document: 300 MiB, and twice what the largest object that is taken can have
 NODE_LIMIT = 4_000_000  # visits, so that an alias counts each time it is used
 _PLAIN = "?"
 _STR = "tag:yaml.org,2002:str"
@@ -69,7 +70,10 @@ class _CountingParser(_Parser):
         self._allowance = allowance
 
     def resolve(self, kind: type[Node], value: object, implicit: object) -> str:
-        self._allowance.take(1)
+        allowance = self._allowance
+        allowance.used += 1
+        if allowance.used > allowance.limit:  # not by a call: this is done for each node
+            allowance.refuse()
         return super().resolve(kind, value, implicit)
 
 
@@ -80,25 +84,22 @@ class Allowance:
     limit: int
     used: int = 0
 
-    def take(self, count: int) -> None:
-        """Raises DocumentInvalid beyond the limit."""
-        self.used += count
-        if self.is_exceeded():
-            raise DocumentInvalid(
-                "a document breaks the limits on YAML",
-                why=f"more than {self.limit} values",
-                next_step="split the file",
-            )
+    def refuse(self) -> NoReturn:
+        """Raises DocumentInvalid."""
+        raise DocumentInvalid(
+            "a document breaks the limits on YAML", why=f"more than {self.limit} values", next_step="split the file"
+        )
 
     def is_exceeded(self) -> bool:
         """Whether more was asked for than there is."""
         return self.used > self.limit
 
 
-def nodes_of(raw: bytes, *, allowance: Allowance | None = None) -> Iterator[Node]:
+def nodes_of(raw: bytes, *, allowance: Allowance | None = None, anew: bool = False) -> Iterator[Node]:
     """The documents of a stream as nodes, with their lines; raises DocumentInvalid with line and column.
 
-    allowance: for nodes as they are written, where the time or the memory to make them matters.
+    allowance: for nodes as they are written, where the time or the memory to make them matters. anew: each document
+    has all of it, because the one before is let go.
     """
     parser = _Parser(raw) if allowance is None else _CountingParser(raw, allowance)
     try:
@@ -106,6 +107,8 @@ def nodes_of(raw: bytes, *, allowance: Allowance | None = None) -> Iterator[Node
             node = parser.get_node()
             if node is not None:
                 yield node
+            if allowance is not None and anew:
+                allowance.used = 0
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -119,7 +122,7 @@ def documents(raw: bytes) -> list[Document]:
     """All objects of a stream; empty documents are left out. Raises DocumentInvalid for anything else."""
     found: list[Document] = []
     budget = [NODE_LIMIT]
-    for node in nodes_of(raw):
+    for node in nodes_of(raw, allowance=Allowance(DOCUMENT_NODES), anew=True):
         value = _value(node, 0, budget)
         if isinstance(value, dict):
             found.append(value)

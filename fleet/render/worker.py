@@ -230,7 +230,15 @@ def _defined(job: BuildJob, files: Mapping[str, bytes]) -> dict[tuple[str, str],
 def _failure(job: BuildJob, files: Mapping[str, bytes], stderr: bytes, directory: str) -> FleetError:
     from fleet.render.locate import first_fault, places_of, secret_texts  # as below: a worker starts sooner
 
-    hidden = {*job.secret_texts, *secret_texts(files, job.secret_files)}
+    hidden, too_large = secret_texts(files, job.secret_files)
+    if too_large:
+        return RenderFailed(
+            "kustomize refuses it",
+            where=too_large[0],
+            why="what it says is hidden: this file is too large to be searched for values of Secrets",
+            next_step="split the file",
+        )
+    hidden.update(job.secret_texts)
     error = error_of(stderr, directory=directory, root=job.root, secrets=hidden, facts=job.facts is not None)
     if job.uses_charts:
         return error  # templates of charts are no YAML to look for faults in

@@ -77,6 +77,18 @@ def test_memory_is_watched(tmp_path: Path) -> None:
         run(script, tmp_path, memory_bytes=64 * MIB)
 
 
+@pytest.mark.parametrize(("size", "is_ended"), [(60_000_000, True), (1_000_000, False)])
+def test_memory_of_children_is_watched_in_sum(tmp_path: Path, size: int, is_ended: bool) -> None:
+    child = f"python3 -c 'import time; held = bytearray({size}); time.sleep({20 if is_ended else 0.3})'"
+    script = f"{child} & {child} & {child} & wait"
+    limit = 120 * MIB  # more than two have
+    if is_ended:
+        with pytest.raises(RenderTooLarge, match="memory"):
+            run(script, tmp_path, memory_bytes=limit, seconds=15)
+    else:
+        assert run(script, tmp_path, memory_bytes=limit, seconds=15).returncode == 0
+
+
 def test_what_the_system_ended_beyond_the_limit_is_too_large(tmp_path: Path) -> None:
     script = "exec python3 -c 'import os; held = bytearray({}); os.kill(os.getpid(), 9)' >&- 2>&-"
     # A child's peak begins with what its parent held: other tests may have held much in this process.
