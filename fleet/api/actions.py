@@ -13,6 +13,7 @@ from fleet.api.models_deeds import Done, OperationList, OperationOut, Suspension
 from fleet.api.queries import IdentityBody, OpenQuery, ReasonBody, SuspendBody, SyncBody
 from fleet.api.route import Call, Route
 from fleet.api.scopes import known_scope, named_scope
+from fleet.core.audit import AuditEntry
 from fleet.core.identities import identity_of
 from fleet.core.ids import ClusterName, Identity, UnitName
 from fleet.core.overrides import SYNC_OVERRIDE, named
@@ -20,7 +21,6 @@ from fleet.core.passage import Passages
 from fleet.core.sync_policy import Suspension
 from fleet.errors import FleetError, NotKnown, RequestInvalid
 from fleet.ports.state import OperationRow
-from fleet.ports.worker import AuditEntry
 
 APPROVE_OVERRIDE = "approve-override"  # kind: its target is the operation that it approves
 _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")

@@ -12,13 +12,14 @@ import random
 from collections.abc import Callable
 
 from fleet.cancelling import end_if_asked
+from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Identity
 from fleet.core.retry import REFUSALS, Backoff, next_wait
 from fleet.core.rollout import Desired
 from fleet.core.status import EventKind
 from fleet.errors import FleetError, IdentityMismatch, Retry, StateNotWritable
 from fleet.ports.kube import Catalog, Connector, Fence, Kube
-from fleet.ports.worker import Audit, AuditEntry, Feed, Journal, JournalEntry, JournalState, Sink
+from fleet.ports.worker import Audit, Feed, Journal, JournalEntry, JournalState, Sink
 from fleet.reconcile.claims import UnitClaims
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import LiveView

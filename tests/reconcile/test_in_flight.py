@@ -11,7 +11,7 @@ from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 
 from fleet.core.documents import text_at
-from fleet.core.rollout import Approved
+from fleet.core.guard import Approved
 
 
 def path(shop: str, name: str) -> str:

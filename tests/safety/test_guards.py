@@ -44,6 +44,7 @@ def test_what_is_switched_off_stands_in_the_code() -> None:
         assert rewritten(source, qualname, CASES[guard.name].off) != source, guard.name
 
 
+@pytest.mark.timeout(300)  # it collects half of all tests
 def test_every_attack_and_every_twin_is_a_test() -> None:
     named = {test for case in CASES.values() for test in (*case.attacks, *case.twins)}
     assert all(case.attacks and case.twins for case in CASES.values())
