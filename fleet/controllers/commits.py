@@ -57,14 +57,16 @@ class Commits:
         poll_seconds: float,
         wall: Callable[[], float],
         plans: PlanApprovals | None = None,
+        builders: int = 2,
     ) -> None:
+        """builders: how many builds the renderer makes at one time."""
         self._source, self._view = source, view
         self._board, self._books, self._releases = board, board.books, releases
         self._state, self._bells, self._convergence, self._traces = state, bells, convergence, traces
         self._refusals, self._poll_seconds, self._wall = refusals, poll_seconds, wall
         self._plans = plans
         self._loaded: Loaded | None = None
-        self._rendering = Rendering(renderer, releases, board.books, bells, refusals)
+        self._rendering = Rendering(renderer, releases, board.books, bells, refusals, builders)
         self._promised = Revision("")  # in force before, and not in the mirror: the branch must still contain it (R7)
         self._unfinished = False  # a commit was taken over in part: the hub's own state could not be written
         self._is_refused = False  # the newest commit says nothing; the inventory before it is in force (R6)

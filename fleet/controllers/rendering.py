@@ -31,24 +31,30 @@ from fleet.core.results import (
     judge_rights,
     takes_values,
 )
-from fleet.errors import FleetError, RenderInterrupted, Retry, StateError
+from fleet.errors import FleetError, RenderInterrupted, RenderTimeout, Retry, StateError
 from fleet.ports.render import Renderer, RenderRequest, request_of
 from fleet.ports.source import Snapshot
 from fleet.ports.state import Bells
 
 log = structlog.get_logger("commits")
-RENDERS_IN_FLIGHT = 16
+RENDERS_IN_FLIGHT = 8  # overlays, or twice the builders; those that have begun are always awaited
+BUILD_SECONDS = 120.0  # then nothing more is begun to be built before Git is asked again
 _PAUSE_OF_RELEASE = 4.0  # times what one took, before the next one of a commit
 
 
 class Rendering:
     """Results of all units of the commit in force."""
 
-    def __init__(self, renderer: Renderer, releases: Releases, books: Books, bells: Bells, refusals: Refusals) -> None:
+    def __init__(
+        self, renderer: Renderer, releases: Releases, books: Books, bells: Bells, refusals: Refusals, builders: int
+    ) -> None:
+        """builders: how many builds the renderer makes at one time."""
         self._renderer, self._releases, self._books = renderer, releases, books
-        self._bells, self._refusals = bells, refusals
+        self._bells, self._refusals, self._builders = bells, refusals, builders
         self._requests = UnitRequests()
         self._again: set[UnitName] = set()  # their builds failed for a passing reason
+        self._slow: set[OverlayName] = set()  # their last build ran into its time limit
+        self._build_until = 0.0  # on the monotonic clock
 
     def stale(
         self, fleet: Fleet, resolved: frozenset[UnitName], changed: frozenset[str] | None
@@ -81,13 +87,19 @@ class Rendering:
     async def render(self, snapshot: Snapshot, fleet: Fleet, todo: Mapping[UnitName, RenderRequest]) -> None:
         """Build each request once; release an overlay as soon as all its units are known.
 
+        Git is asked again after that. So that slow builds of a few hold up no newer commit, suspension or sync of all
+        others (R17), none is begun after `BUILD_SECONDS`: what is not built by then counts as a build that broke off,
+        which keeps its units on what they hold, and is built with the next fetch. The first commit of an empty state is
+        built as a whole: it goes to all clusters together.
+
         A release costs in proportion to all units of the clusters it concerns; those of a very large fleet are made
         fewer, so that they take a fifth of the time at most.
         """
         by_overlay: dict[OverlayName, dict[UnitName, RenderRequest]] = {}
         for name, request in todo.items():
             by_overlay.setdefault(name.overlay, {})[name] = request
-        gate = asyncio.Semaphore(RENDERS_IN_FLIGHT)
+        gate = asyncio.Semaphore(max(RENDERS_IN_FLIGHT, 2 * self._builders))
+        self._build_until = time.monotonic() + (float("inf") if self._books.is_first else BUILD_SECONDS)
         releasing = asyncio.Lock()
         ready: dict[UnitName, Result] = {}
         left = len(todo)
@@ -109,11 +121,31 @@ class Rendering:
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                for overlay, units in by_overlay.items():
-                    tasks.create_task(one_overlay(units), name=f"render {overlay}")
+                for overlay in self._in_turn(fleet, by_overlay):
+                    tasks.create_task(one_overlay(by_overlay[overlay]), name=f"render {overlay}")
         except* StateError as group:
             error = group.exceptions[0]  # the state's trouble is the same for all overlays
             raise error from None
+
+    def _in_turn(
+        self, fleet: Fleet, overlays: Mapping[OverlayName, Mapping[UnitName, RenderRequest]]
+    ) -> list[OverlayName]:
+        """Teams take turns, each with what broke off before at its end; last comes what ran into its time limit."""
+        self._slow &= {name.overlay for name in self._requests.of_unit} if self._slow else set()
+        broke_off = {
+            overlay
+            for overlay, units in overlays.items()
+            for result in map(self._books.results.get, units)
+            if isinstance(result, RenderProblem) and result.reason == RenderInterrupted.__name__
+        }
+        turns: dict[tuple[bool, str], int] = {}
+        places: dict[OverlayName, tuple[bool, int, bool, OverlayName]] = {}
+        for overlay in sorted(overlays, key=lambda name: (name in broke_off, name)):
+            team = fleet.units[next(iter(overlays[overlay]))].team
+            whose = (overlay in self._slow, team.name if team is not None else "")
+            turns[whose] = turns.get(whose, 0) + 1
+            places[overlay] = (overlay in self._slow, turns[whose], overlay in broke_off, overlay)
+        return sorted(overlays, key=places.__getitem__)
 
     @property
     def failed_for_now(self) -> bool:
@@ -157,11 +189,14 @@ class Rendering:
         except FleetError as error:
             telemetry.RENDERS.labels("failed").inc()
             where = f" ({error.where})" if error.where else ""
+            if isinstance(error, RenderTimeout):
+                self._slow.add(unit.name.overlay)
             if error.retry is Retry.SOON:
                 self._again |= self._requests.users.get(request, set())
             problem = RenderProblem(error.reason, f"{error.brief}{where}", snapshot.revision, error.next_step)
             return self._refused(unit, problem)
         telemetry.RENDERS.labels("good").inc()
+        self._slow.discard(unit.name.overlay)
         problem = judge_rights(unit, bundle, snapshot.revision)
         if problem:
             return self._refused(unit, problem)
@@ -170,6 +205,8 @@ class Rendering:
 
     async def _built(self, snapshot: Snapshot, request: RenderRequest) -> Bundle:
         try:
+            if time.monotonic() > self._build_until:
+                return await self._renderer.render(snapshot, request, only_kept=True)
             return await self._renderer.render(snapshot, request)
         except FleetError:
             raise

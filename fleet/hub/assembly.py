@@ -128,6 +128,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         poll_seconds=settings.poll_seconds,
         wall=wall,
         plans=plans,
+        builders=settings.render_workers,
     )
     orders = Orders(state, board, releases, claims, view, bells, refusals, wall, plans)
     jobs = GateJobs(

@@ -58,10 +58,13 @@ class RenderInputs:
 class Renderer(Protocol):
     """Builds each input once. Errors are RenderError or PathMissing, with file and line where they are known."""
 
-    async def render(self, snapshot: Snapshot, request: RenderRequest, *, remember: bool = True) -> Bundle:
+    async def render(
+        self, snapshot: Snapshot, request: RenderRequest, *, remember: bool = True, only_kept: bool = False
+    ) -> Bundle:
         """From the cache, or by one build per input digest (concurrent callers share it).
 
         remember: False for a commit that is only looked at, so that `affected` goes on to speak of the one in force.
+        only_kept: build nothing; RenderInterrupted where that would be needed.
         """
         ...
 

@@ -17,10 +17,11 @@ from fleet.ports.render import RenderCache, Vault
 from fleet.render.jobs import bundle_of
 from fleet.render.stats import RenderStats
 from fleet.render.workers import copy_of
+from fleet.values import dataclass
 
 _ERRORS = 20_000
 _BUNDLE_BYTES = 16 * 1024 * 1024  # bundles kept in memory, by their bodies
-_TIMEOUT_MEMO_SECONDS = 300.0
+_TIMEOUT_SECONDS, _TIMEOUT_SECONDS_MOST = 300.0, 3600.0  # before what ran into its limit is built again
 
 
 class Results:
@@ -33,7 +34,7 @@ class Results:
         self._cache, self._vault, self._stats, self._needs_values = cache, vault, stats, needs_values
         self._bundles: OrderedDict[Digest, Bundle] = OrderedDict()
         self._bundle_bytes = 0
-        self._errors: OrderedDict[Digest, tuple[FleetError, float]] = OrderedDict()
+        self._errors: OrderedDict[Digest, _Failure] = OrderedDict()
         self._running: dict[Digest, asyncio.Task[bytes]] = {}
 
     async def bundle(self, digest: Digest) -> Bundle:
@@ -126,7 +127,7 @@ class Results:
         return bundle
 
     async def _once(self, key: Digest, make: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Single flight, and a failure is kept until its input changes."""
+        """Single flight, and a failure is kept until its input changes; one of time alone for ever longer."""
         self._raise_known(key)
         task = self._running.get(key)
         if task is None:
@@ -143,26 +144,36 @@ class Results:
 
     async def _guarded(self, key: Digest, make: Callable[[], Awaitable[bytes]]) -> bytes:
         try:
-            return await make()
+            made = await make()
         except FleetError as error:
             self._stats.failures += 1
             if error.retry is Retry.SOON and not isinstance(error, RenderTimeout):
                 raise
-            self._errors[key] = (copy_of(error), asyncio.get_running_loop().time())
+            until, pause = float("inf"), 0.0
+            if isinstance(error, RenderTimeout):
+                known = self._errors.get(key)
+                pause = min(2 * known.pause if known is not None else _TIMEOUT_SECONDS, _TIMEOUT_SECONDS_MOST)
+                until = asyncio.get_running_loop().time() + pause
+            self._errors[key] = _Failure(copy_of(error), until, pause)
             if len(self._errors) > _ERRORS:
                 self._errors.popitem(last=False)
             raise
+        self._errors.pop(key, None)
+        return made
 
     def _raise_known(self, key: Digest) -> None:
         known = self._errors.get(key)
-        if known is None:
-            return
-        error, at = known
-        age = asyncio.get_running_loop().time() - at
-        if isinstance(error, RenderTimeout) and age > _TIMEOUT_MEMO_SECONDS:
-            del self._errors[key]
-            return
-        raise copy_of(error)
+        if known is not None and asyncio.get_running_loop().time() <= known.until:
+            raise copy_of(known.error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """until: on the loop's clock; pause: the seconds up to there, 0.0 for what only another input mends."""
+
+    error: FleetError
+    until: float
+    pause: float
 
 
 def _size_of(bundle: Bundle) -> int:

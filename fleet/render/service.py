@@ -10,7 +10,7 @@ import asyncio
 import os
 import shutil
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from fleet.core.documents import Document, canonical, digest_of_bytes, items_at, mapping_at, parse, parse_document
 from fleet.core.ids import Digest
 from fleet.core.objects import Bundle
-from fleet.errors import RenderEmpty, Retry
+from fleet.errors import RenderEmpty, RenderInterrupted, Retry
 from fleet.ports.render import RenderCache, RenderInputs, RenderRequest, Vault
 from fleet.ports.source import Snapshot
 from fleet.render.builder import Build, Builder
@@ -86,7 +86,9 @@ class Renderer:
         """The binary that builds."""
         return self._tool
 
-    async def render(self, snapshot: Snapshot, request: RenderRequest, *, remember: bool = True) -> Bundle:
+    async def render(
+        self, snapshot: Snapshot, request: RenderRequest, *, remember: bool = True, only_kept: bool = False
+    ) -> Bundle:
         """See fleet.ports.render.Renderer."""
         async with self._walking:
             tree, walks = self._tree(snapshot), self.stats.walks
@@ -104,9 +106,10 @@ class Renderer:
             _FORMAT, self._key_id, *tools, canonical(build.facts), b"s" if build.template else b""
         )
         if not request.substitute:
-            bundle = await self._results.bundle_at(key, lambda: self._builder.build(tree.snapshot, build))
+            made = _unless(only_kept, request.path, lambda: self._builder.build(tree.snapshot, build))
+            bundle = await self._results.bundle_at(key, made)
         else:
-            bundle = await self._finished(tree, build, key, request)
+            bundle = await self._finished(tree, build, key, request, only_kept=only_kept)
         if not bundle.objects and not request.allow_empty:
             raise RenderEmpty(
                 f"{request.path} renders no object",
@@ -197,9 +200,12 @@ class Renderer:
                 self._index.put(request, closure)
         return closure
 
-    async def _finished(self, tree: CommitTree, build: Build, key: Digest, request: RenderRequest) -> Bundle:
+    async def _finished(
+        self, tree: CommitTree, build: Build, key: Digest, request: RenderRequest, *, only_kept: bool
+    ) -> Bundle:
         """Substitution: one build for all clusters, then one cheap step per distinct set of the values in use."""
-        template = await self._results.template_at(key, lambda: self._builder.build(tree.snapshot, build))
+        made = _unless(only_kept, request.path, lambda: self._builder.build(tree.snapshot, build))
+        template = await self._results.template_at(key, made)
         parsed = parse_document(template)
         variables = mapping_at(parse(request.facts), "variables")
         names = {str(name) for name in items_at(parsed, "names")}
@@ -207,9 +213,21 @@ class Renderer:
         finish_key = digest_of_bytes(b"finish " + key.encode() + canonical(used))
         seals = tuple(str(seal) for seal in items_at(parsed, "seals"))
         values = used if names <= used.keys() else variables
-        return await self._results.bundle_at(
-            finish_key, lambda: self._builder.finish(template, values, seals, request.path)
+        finished = _unless(only_kept, request.path, lambda: self._builder.finish(template, values, seals, request.path))
+        return await self._results.bundle_at(finish_key, finished)
+
+
+def _unless(only_kept: bool, path: str, make: Callable[[], Awaitable[bytes]]) -> Callable[[], Awaitable[bytes]]:
+    """What makes a result, or says that it is not to be made now."""
+
+    async def refuse() -> bytes:
+        raise RenderInterrupted(
+            f"{path} is not built yet",
+            why="builds before it took so long that Git is asked again first",
+            next_step="it is built after the next fetch",
         )
+
+    return refuse if only_kept else make
 
 
 async def open_renderer(

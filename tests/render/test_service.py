@@ -15,7 +15,7 @@ from render.world import KEY, SMALL, MemoryVault, World, bodies, commit, config_
 
 from fleet.core.ids import Digest
 from fleet.core.objects import SEALED_PREFIX, unsealed
-from fleet.errors import DocumentInvalid, RenderFailed, StateDamaged, VariableUnknown
+from fleet.errors import DocumentInvalid, RenderFailed, RenderInterrupted, RenderTimeout, StateDamaged, VariableUnknown
 from fleet.ports.render import RenderRequest
 from fleet.render import results
 from fleet.render.cache import DiskCache
@@ -75,6 +75,37 @@ async def test_a_failed_build_is_not_repeated_until_its_input_changes(world: Wor
         await world.render({**broken, "elsewhere.txt": "x"})
     assert world.renderer.stats.builds == 1
     assert len((await world.render(SMALL)).objects) == 1
+
+
+async def test_what_runs_into_its_time_limit_is_built_again_ever_later(
+    make_renderer: Callable[..., Renderer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, loop, now = make_renderer()._results, asyncio.get_running_loop(), [1e6]
+    tries: list[float] = []
+
+    async def make() -> bytes:
+        tries.append(now[0])
+        raise RenderTimeout("too long")
+
+    monkeypatch.setattr(loop, "time", lambda: now[0])
+    for _ in range(4 * 60):
+        with pytest.raises(RenderTimeout):
+            await kept.bundle_at(Digest("0" * 64), make)
+        now[0] += 60.0
+    minutes = [round((one - tries[0]) / 60) for one in tries]
+    assert minutes == [0, 6, 17, 38, 79, 140, 201], "5, 10, 20 and 40 minutes, then an hour, each up to the next ask"
+
+
+async def test_what_is_asked_for_only_where_it_is_kept_is_not_built(world: World) -> None:
+    requests = [APP, RenderRequest("app", facts=facts(size="1"), substitute=True)]
+    for request in requests:
+        with pytest.raises(RenderInterrupted, match="not built yet"):
+            await world.renderer.render(commit(SMALL), request, only_kept=True)
+    assert (world.renderer.stats.builds, world.renderer.stats.finishes) == (0, 0)
+    built = [await world.renderer.render(commit(SMALL), request) for request in requests]
+    assert [await world.renderer.render(commit(SMALL), request, only_kept=True) for request in requests] == built
+    other = RenderRequest("app", facts=facts("eu-2", size="2"), substitute=True)
+    assert (await world.renderer.render(commit(SMALL), other, only_kept=True)).digest == built[1].digest
 
 
 async def test_a_restart_renders_nothing(make_renderer: Callable[..., Renderer], tmp_path: Path) -> None:
