@@ -22,8 +22,8 @@ from fleet.core.gates import GateState
 from fleet.core.gating import GateView
 from fleet.core.ids import OverlayName, UnitName
 from fleet.core.passage import Passage, Passages
-from fleet.core.rollout_orders import PREFIX, SHORTEST, about_of, bound, find, taken_back_by
-from fleet.core.turns import latest_of, rows_of
+from fleet.core.rollout_orders import BRING_BACK, PREFIX, SHORTEST, about_of, bound, find, taken_back_by
+from fleet.core.turns import is_led, latest_of, rows_of
 from fleet.core.view import View
 from fleet.errors import NotKnown, RequestInvalid
 from fleet.ports.state import OperationRow
@@ -328,8 +328,9 @@ async def _roll_back(call: Call) -> OperationOut:
     body, fleet, overlay = await call.body(RollbackBody), call.parts.view.fleet, OverlayName(call.name)
     latest = latest_of(call.parts.view.passages, overlay)
     # One whose file does not parse is none of the commit in force, and its clusters are led all the same (R5).
-    if latest is None and (fleet is None or overlay not in fleet.overlays):
-        raise NotKnown(f"there is no overlay {overlay}", next_step="fleet get overlays")
+    if not (is_led(overlay, latest, fleet) if fleet is not None else latest):
+        why, next_step = ("it left Git", BRING_BACK) if latest is not None else ("", "fleet get overlays")
+        raise NotKnown(f"there is no overlay {overlay}", why=why, next_step=next_step)
     if not body.reason:
         raise RequestInvalid("a rollback needs a reason", next_step=_REASON)
     target = f"{call.name} {body.to or '-'} {latest.commit if latest is not None else ''}".rstrip()

@@ -249,7 +249,7 @@ class Rollouts:
             return True
         seen = self._view.passages
         kept, facts = self._rows.known(fleet, self._wall())
-        done = carry_out(order, kept, facts, self._books.held, self._wall(), self._now())
+        done = carry_out(order, kept, facts, self._books.held, self._wall(), self._now(), fleet)
         if where := barred_again(kept.quarantine, done.kept.quarantine, self._view.units.values()):
             message = f"{where} bars it still, and waits for a recovery: confirm that first (fleet recover)"
             done = Done(kept, "refused", message)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.approving import missing_of
+from fleet.core.fleet import Fleet
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Row, Stop
@@ -17,11 +18,12 @@ from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import Stage
 from fleet.core.takeover import NAMED, aborted, readmitted, settle, taken_back
-from fleet.core.turns import latest_of
+from fleet.core.turns import is_led, latest_of
 from fleet.values import dataclass, field
 
 PREFIX = "rollout-"
 SHORTEST = 7  # digits that name a commit in an order: as many as are shown
+BRING_BACK = "revert the commit that dropped it"
 KINDS = ("pause", "resume", "promote", "abort", "approve", "rollback")
 
 
@@ -61,11 +63,15 @@ def carry_out(
     held: Mapping[UnitName, Rendered],
     wall: float,
     now: float,
+    fleet: Fleet | None = None,
 ) -> Done:
-    """Carry one order out; one that does not fit is refused in words. now: on the hub's own clock."""
+    """Carry one order out; one that does not fit is refused in words.
+
+    now: on the hub's own clock; fleet: what the commit in force says, None where no overlay ever leaves it.
+    """
     stop = Stop(order.reason, order.actor, wall)
     if order.kind == "rollback":
-        return _roll_back(order, kept, held, stop)
+        return _roll_back(order, kept, held, stop, fleet)
     commit, _, step = order.target.partition(" ")
     passage = find(kept, commit)
     if order.kind == "resume" and (barred := _barred(kept, passage, commit)) is not None:
@@ -102,12 +108,16 @@ def carry_out(
     return Done(settle(kept, after, wall), "done", text, passage.commit)
 
 
-def _roll_back(order: RolloutOrder, kept: Passages, held: Mapping[UnitName, Rendered], stop: Stop) -> Done:
+def _roll_back(
+    order: RolloutOrder, kept: Passages, held: Mapping[UnitName, Rendered], stop: Stop, fleet: Fleet | None
+) -> Done:
     """The overlay's latest rollout is taken back, once and no older one after it (R42)."""
     word, to, asked_of = [*order.target.split(" "), "-", "-"][:3]
     overlay, passage = OverlayName(word), latest_of(kept, OverlayName(word))
     if passage is None:
         return Done(kept, "refused", f"nothing is known that {overlay} could go back to; revert the commit in Git")
+    if fleet is not None and not is_led(overlay, passage, fleet):
+        return Done(kept, "refused", f"{overlay} left Git, and holds nothing to go back from; {BRING_BACK}")
     if asked_of != "-" and passage.commit != asked_of:
         why = f"{overlay} is on its way with {short(passage.commit)} by now, not with {short(Revision(asked_of))}"
         return Done(kept, "refused", f"{why}; ask again to take that back")

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from fleet.core.ids import ClusterName, OverlayName
+from fleet.core.fleet import Fleet
+from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Last, Passage, Passages, Row
 
 LAST_KEPT = 2_000  # overlays with such a row
@@ -25,6 +26,18 @@ def latest_of(kept: Passages, overlay: OverlayName) -> Passage | None:
     known = next((one for one in kept.all if one.commit == last.commit), None)
     known = known or Passage(last.commit, last.started_at, overlays=(overlay,), outcome="done")
     return replace(known, rows={**known.rows, overlay: _joined(last.row, known.rows.get(overlay))})
+
+
+def is_led(overlay: OverlayName, latest: Passage | None, fleet: Fleet) -> bool:
+    """Whether an overlay is led by this commit: it says it, or hides what becomes of a cluster that its rollout was on.
+
+    One that left on purpose has nothing to go back to, and what it held must not be barred where it comes again.
+    latest: see `latest_of`.
+    """
+    row = latest.rows[overlay] if latest is not None else Row({})
+    return overlay in fleet.overlays or any(
+        fleet.unknown.covers(UnitName(overlay, name)) is not None for name in {*row.targets, *row.before}
+    )
 
 
 def _is_newer(found: Passage, overlay: OverlayName, last: Last) -> bool:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from api.conftest import HEAD, Api
 
 from fleet.core.advance import Advance, StepState, StepView
+from fleet.core.fleet import Unknown
 from fleet.core.forecast import Course, Leg, encode_courses
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Last, Passage, Passages, Row, Stop
-from fleet.core.problems import Origin
+from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.rollout_policy import Step
@@ -22,6 +23,7 @@ from fleet.core.view import Outlook
 
 WEB = OverlayName("web")
 NAME = f"/api/v1/rollouts/{HEAD[:7]}"
+BROKEN = Problem(Severity.ERROR, "FieldUnknown", "spec.bogus", Origin("overlays/web/overlay.yaml", 3))
 ONCE = {"eu-1": "1", "eu-2": "2", "eu-3": "2"}  # clusters, and the digit of the commit that each held before
 
 
@@ -104,8 +106,20 @@ async def test_an_overlay_whose_file_broke_goes_back_where_a_rollout_of_it_is_kn
     held = {ClusterName("eu-1"): Rendered(Digest("a"), Revision("1" * 40))}
     row = Row(dict.fromkeys(held, "b"), before=held)
     api.view.passages = Passages((Passage(HEAD, api.now - 60, {WEB: row}, overlays=(WEB,)),))
-    assert (await api.call("POST", "/api/v1/overlays/web:rollback", {"reason": "r"}))[0] == 202
-    assert (await api.call("POST", "/api/v1/overlays/nope:rollback", {"reason": "r"}))[0] == 404
+    status, problem = await api.call("POST", "/api/v1/overlays/web:rollback", {"reason": "r"})
+    assert (status, "left Git" in problem["detail"]) == (404, True), "it was dropped on purpose"
+    hides = (
+        Unknown(overlays={WEB: BROKEN}),
+        Unknown(incomplete={ClusterName("eu-1"): BROKEN}),
+        Unknown(unnamed=(BROKEN,)),
+    )
+    for unknown in hides:
+        api.view.fleet = replace(api.view.fleet, unknown=unknown)
+        assert (await api.call("POST", "/api/v1/overlays/web:rollback", {"reason": "r"}))[0] == 202, unknown
+        assert (await api.call("POST", "/api/v1/overlays/nope:rollback", {"reason": "r"}))[0] == 404
+    for elsewhere in (Unknown(overlays={OverlayName("ui"): BROKEN}), Unknown(incomplete={ClusterName("us-1"): BROKEN})):
+        api.view.fleet = replace(api.view.fleet, unknown=elsewhere)
+        assert (await api.call("POST", "/api/v1/overlays/web:rollback", {"reason": "r"}))[0] == 404, elsewhere
 
 
 async def test_an_order_names_its_rollout_by_seven_digits_or_more(api: Api) -> None:

@@ -399,3 +399,35 @@ async def test_what_goes_back_to_its_newest_result_waits_for_nothing(brain: Brai
     await rollouts.look()
     assert told(brain, "dev-1") == before
     assert not brain.board.books.waiting
+
+
+async def test_an_overlay_that_left_git_since_it_was_asked_is_not_rolled_back_nor_barred(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    """It ended as done, on clusters where nothing changed; and what had left was barred once it came again."""
+    await brain.commit(web("2"))
+    await settle(brain, rollouts)
+    second = result(brain)
+    await brain.commit(dict.fromkeys(web("2")))
+    await order(brain, "rollback", "web")
+    await settle(brain, rollouts)
+    row = await brain.state.operation("op-rollback-web")
+    assert row is not None
+    why = "web left Git, and holds nothing to go back from; revert the commit that dropped it"
+    assert (row.outcome, row.message, brain.view.passages.quarantine) == ("refused", why, {})
+    await brain.commit(web("2"))
+    await settle(brain, rollouts)
+    assert held(brain) == {second}
+
+
+async def test_an_overlay_whose_file_broke_since_it_was_asked_goes_back(brain: Brain, rollouts: Rollouts) -> None:
+    first = held(brain)
+    await brain.commit(web("2"))
+    await settle(brain, rollouts)
+    assert held(brain) != first
+    await brain.commit({"overlays/web/overlay.yaml": "kind: ["})
+    await order(brain, "rollback", "web")
+    await settle(brain, rollouts)
+    row = await brain.state.operation("op-rollback-web")
+    assert row is not None
+    assert (row.outcome, held(brain)) == ("done", first)
