@@ -30,12 +30,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from fleet.controllers.commits import IN_FORCE
-from fleet.core.fleet import Mode, SyncMode
+from fleet.core.fleet import Mode
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage
 from fleet.core.results import Rendered
 from fleet.core.rollout import Apply, Desired, Detach, UnitDesired
 from fleet.core.status import Health, ObjectStatus, OperationResult, Report, Sync, UnitReport
+from fleet.core.sync_policy import SyncMode
 from fleet.core.turns import is_stopped
 from fleet.ports.state import OperationRow
 from fleet.store.memory import MemoryState
