@@ -38,7 +38,8 @@ from fleet.ports.state import Bells
 
 log = structlog.get_logger("commits")
 RENDERS_IN_FLIGHT = 8  # overlays, or twice the builders; those that have begun are always awaited
-BUILD_SECONDS = 120.0  # then nothing more is begun to be built before Git is asked again
+BUILD_SECONDS = 120.0  # then nothing more is begun before Git is asked again, where
+TIMEOUTS = 2  # so many builds of a take ran into their time limit
 _PAUSE_OF_RELEASE = 4.0  # times what one took, before the next one of a commit
 
 
@@ -54,6 +55,7 @@ class Rendering:
         self._requests = UnitRequests()
         self._again: set[UnitName] = set()  # their builds failed for a passing reason
         self._slow: set[OverlayName] = set()  # their last build ran into its time limit
+        self._timeouts = 0  # of this take
         self._build_until = 0.0  # on the monotonic clock
 
     def stale(
@@ -87,10 +89,10 @@ class Rendering:
     async def render(self, snapshot: Snapshot, fleet: Fleet, todo: Mapping[UnitName, RenderRequest]) -> None:
         """Build each request once; release an overlay as soon as all its units are known.
 
-        Git is asked again after that. So that slow builds of a few hold up no newer commit, suspension or sync of all
-        others (R17), none is begun after `BUILD_SECONDS`: what is not built by then counts as a build that broke off,
-        which keeps its units on what they hold, and is built with the next fetch. The first commit of an empty state is
-        built as a whole: it goes to all clusters together.
+        Git is asked again after that. So that builds of a few that run into their time limit hold up no newer commit,
+        suspension or sync of all others (R17), none is begun `BUILD_SECONDS` after them: what is not built by then
+        counts as a build that broke off, which keeps its units on what they hold, and is built with the next fetch. The
+        first commit of an empty state is built as a whole: it goes to all clusters together.
 
         A release costs in proportion to all units of the clusters it concerns; those of a very large fleet are made
         fewer, so that they take a fifth of the time at most.
@@ -99,7 +101,10 @@ class Rendering:
         for name, request in todo.items():
             by_overlay.setdefault(name.overlay, {})[name] = request
         gate = asyncio.Semaphore(max(RENDERS_IN_FLIGHT, 2 * self._builders))
-        self._build_until = time.monotonic() + (float("inf") if self._books.is_first else BUILD_SECONDS)
+        self._timeouts, self._build_until = (
+            0,
+            time.monotonic() + (float("inf") if self._books.is_first else BUILD_SECONDS),
+        )
         releasing = asyncio.Lock()
         ready: dict[UnitName, Result] = {}
         left = len(todo)
@@ -191,6 +196,7 @@ class Rendering:
             where = f" ({error.where})" if error.where else ""
             if isinstance(error, RenderTimeout):
                 self._slow.add(unit.name.overlay)
+                self._timeouts += 1
             if error.retry is Retry.SOON:
                 self._again |= self._requests.users.get(request, set())
             problem = RenderProblem(error.reason, f"{error.brief}{where}", snapshot.revision, error.next_step)
@@ -205,7 +211,7 @@ class Rendering:
 
     async def _built(self, snapshot: Snapshot, request: RenderRequest) -> Bundle:
         try:
-            if time.monotonic() > self._build_until:
+            if self._timeouts >= TIMEOUTS and time.monotonic() > self._build_until:
                 return await self._renderer.render(snapshot, request, only_kept=True)
             return await self._renderer.render(snapshot, request)
         except FleetError:

@@ -223,7 +223,7 @@ def _unless(only_kept: bool, path: str, make: Callable[[], Awaitable[bytes]]) ->
     async def refuse() -> bytes:
         raise RenderInterrupted(
             f"{path} is not built yet",
-            why="builds before it took so long that Git is asked again first",
+            why="builds before it ran into their time limit, so that Git is asked again first",
             next_step="it is built after the next fetch",
         )
 

@@ -102,7 +102,7 @@ async def test_what_was_not_built_in_time_is_built_by_the_next_fetches_with_no_n
     assert commit in brain.view.converged
 
 
-async def test_twin_builds_that_take_long_and_end_are_all_released_by_one_fetch_and_once(brain: Brain) -> None:
+async def test_builds_that_take_long_and_end_are_all_released_by_one_fetch_and_once(brain: Brain, brief: None) -> None:
     await brain.commit(files("1", [*SLOW, "web"]))
     slow, released = Slow(brain), list[UnitName]()
     slow.mended, real = True, brain.releases.release
@@ -133,12 +133,25 @@ async def test_a_restart_takes_from_the_cache_what_was_built_however_late_it_is(
     brain: Brain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await brain.commit(files("1", [*SLOW, "web"]))
+    monkeypatch.setattr(rendering, "TIMEOUTS", 0)
     monkeypatch.setattr(rendering, "BUILD_SECONDS", -1.0)
     again = await brain.restart()
     await again.commits.resume()
     assert reasons(again) == {"Rendered": 21}
     assert again.renderer.stats.builds == 0
     await again.close()
+
+
+async def test_what_is_built_in_time_is_built_by_each_of_many_commits_that_change_it_all(
+    brain: Brain, brief: None
+) -> None:
+    calm = [f"calm-{number:02}" for number in range(12)]
+    await brain.commit(files("1", [*SLOW[:2], *calm]))
+    Slow(brain)
+    for number in range(2, 5):
+        commit = await brain.commit(files(str(number), [*SLOW[:2], *calm]))
+        behind = [name for name in calm if brain.desired(f"{name}@eu-1").commit != commit]
+        assert behind == []
 
 
 async def test_an_object_that_moves_to_an_overlay_that_is_not_built_in_time_is_no_deletion(
@@ -182,6 +195,7 @@ async def test_a_rollout_skips_no_step_of_what_was_not_built_in_time(
     clusters = {path: text for name in ("dev-1", "prod-1") for path, text in cluster(name).items()}
     await brain.commit({**fleet_file(), **clusters, **overlay("overlays/web", {"web": config_map("web", "1")})})
     await settle(brain, rollouts)
+    monkeypatch.setattr(rendering, "TIMEOUTS", 0)
     monkeypatch.setattr(rendering, "BUILD_SECONDS", -1.0)
     before = {name: brain.board.books.held[UnitName.parse(f"web@{name}")] for name in ("dev-1", "prod-1")}
     commit = await brain.commit(overlay("overlays/web", {"web": config_map("web", "2")}))
