@@ -178,17 +178,28 @@ class Releases:
     async def synced(self, name: UnitName) -> None:
         """A person's sync was carried out: the unit holds what it has by its report, also where a commit overtook it.
 
-        Nothing is so of a unit that goes by itself. Raises StateError.
+        Nothing is so of a unit that goes by itself, and nothing comes back that was taken back. What is held changes
+        meanwhile, and rollouts do: it is looked at until it is so. Raises StateError.
         """
-        fleet, report, seen = self._view.fleet, self._view.units.get(name), self._view.passages
+        books, is_let = self._books, False
+        while not is_let and (has := self._synced_to(name)) is not None:
+            seen, waiting = self._view.passages, books.waiting.get(name)
+            if waiting is not None and waiting.bundle == has.bundle:
+                await self.let({name: waiting}, seen, seen, {})
+            else:
+                is_let = await self.let({}, seen, seen, {}, back={name: has})
+
+    def _synced_to(self, name: UnitName) -> Rendered | None:
+        """What a unit that a person syncs has by its report and does not hold yet; None: there is nothing to note."""
+        fleet, report = self._view.fleet, self._view.units.get(name)
         unit = fleet.units.get(name) if fleet is not None else None
         if unit is None or goes_by_itself(unit) or report is None or report.bundle is None:
-            return
-        has, waiting = Rendered(report.bundle, report.commit), self._books.waiting.get(name)
-        if waiting is not None and waiting.bundle == has.bundle:
-            await self.let({name: waiting}, seen, seen, {})
-        elif not self._books.holds(name, has):
-            await self.let({}, seen, seen, {}, back={name: has})
+            return None
+        has = Rendered(report.bundle, report.commit)
+        known = self._books.results.get(name)
+        if isinstance(known, Rendered) and known.bundle == has.bundle:
+            has = known
+        return None if self._books.holds(name, has) or self._books.is_barred(name, has) else has
 
     async def take_rollouts(self) -> None:
         """Take over all rollouts as they are durable. Raises StateError."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from controllers.rig import Brain
@@ -11,6 +13,8 @@ from hubworld import AT_ONCE, cluster_file, config_map, overlay
 from fleet.controllers.orders import SYNC_SECONDS
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.overrides import OVERRIDE_SECONDS
+from fleet.core.passage import Quarantined, Stop
+from fleet.core.results import Rendered
 from fleet.core.status import OperationResult, UnitReport
 from fleet.ports.state import OperationRow
 
@@ -183,3 +187,68 @@ async def test_a_sync_from_before_the_clock_was_put_back_waits_for_a_fetch_of_it
     await asked.commits.fetch_once()
     await asked.orders.look()
     assert [request.operation for request in standing.requests] == ["op-2"]
+
+
+async def end_with(brain: Brain, synced: Rendered) -> None:
+    """The worker says that the sync is done, and with what its cluster is."""
+    unit = replace(brain.view.units[WEB], bundle=synced.bundle, commit=synced.commit)
+    worker, known = brain.workers[EU_9], brain.view.clusters[EU_9]
+    worker.sequence += 1
+    over = (OperationResult("op-1", "done"),)
+    said = replace(known, sequence=worker.sequence, at=brain.wall(), reachable=True, units=(unit,), operations=over)
+    await brain.intake.send(said)
+
+
+@pytest.fixture
+async def synced(asked: Brain) -> Rendered:
+    found = asked.board.books.results[WEB]
+    assert isinstance(found, Rendered)
+    return found
+
+
+async def test_what_was_synced_is_held_though_its_report_comes_amid_the_release_of_a_later_commit(
+    asked: Brain, synced: Rendered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, amid, go_on = asked.releases._permits_of, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any, **options: Any) -> Any:
+        amid.set()
+        await go_on.wait()
+        return await real(*arguments, **options)
+
+    monkeypatch.setattr(asked.releases, "_permits_of", slow)
+    asked.repo.commit(web("3"))
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(asked.commits.fetch_once())
+        await amid.wait()
+        tasks.create_task(end_with(asked, synced))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        go_on.set()
+    assert (await outcome(asked))[0] == "done"
+    assert asked.board.books.held[WEB].bundle == synced.bundle
+
+
+async def test_what_was_synced_is_held_though_a_rollout_goes_on_just_then(asked: Brain, synced: Rendered) -> None:
+    asked.repo.commit(web("3"))
+    await asked.commits.fetch_once()
+    books = asked.board.books
+    async with asyncio.TaskGroup() as tasks, books.changing:
+        tasks.create_task(end_with(asked, synced))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        books.bar(replace(asked.view.passages, carried={"op-2": ("done", "")}))
+    assert (await outcome(asked))[0] == "done"
+    assert books.held[WEB].bundle == synced.bundle
+
+
+async def test_what_was_taken_back_is_not_held_for_the_sync_that_brought_it_before(
+    asked: Brain, synced: Rendered
+) -> None:
+    books, stop = asked.board.books, Stop("broken", "ann", 1.0)
+    first = books.held[WEB]
+    taken_back = Quarantined(commit=synced.commit, stop=stop)
+    books.bar(replace(asked.view.passages, quarantine={WEB.overlay: {synced.bundle: taken_back}}))
+    await end_with(asked, synced)
+    assert (await outcome(asked))[0] == "done"
+    assert books.held[WEB] == first
