@@ -279,6 +279,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a build ends in time", "R28", "limits:_collect", "RenderTimeout"),
         ("output of a build", "R28", "limits:_collect", "RenderTooLarge"),
         ("memory of a build", "R28", "limits:_collect", "RenderTooLarge"),
+        ("processes of a build", "R28", "limits:_collect", "RenderTooLarge"),
         ("input of a build", "R28", "builder:_read_all", "RenderTooLarge"),
         ("kustomizations of a build", "R28", "closure:_Walk._spend", "RenderTooLarge"),
         ("a key of an object that is written twice", "R28", "parse:_value", "DocumentInvalid"),

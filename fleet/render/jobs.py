@@ -125,6 +125,7 @@ def build_job(header: Document) -> BuildJob:
             output_bytes=int(limits["output_bytes"]),
             input_bytes=int(limits["input_bytes"]),
             files=int(limits["files"]),
+            processes=int(limits["processes"]),
         ),
     )
 

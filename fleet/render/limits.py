@@ -32,6 +32,7 @@ class RunLimits:
     output_bytes: int = 64 * 1024 * 1024
     input_bytes: int = 256 * 1024 * 1024
     files: int = 50_000
+    processes: int = 64  # at one time; kustomize is one, and helm beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def run_limited(
         process.returncode = os.waitstatus_to_exitcode(status)
         # The system may be quicker than our own look; what is beyond the limit is the input's fault all the same.
         if process.returncode == -signal.SIGKILL and _peak_bytes(usage) > limits.memory_bytes:
-            raise _too_large("memory", limits.memory_bytes)
+            raise _too_large("memory", _mib(limits.memory_bytes))
         return Finished(process.returncode, stdout, stderr, usage.ru_utime + usage.ru_stime)
     finally:
         _end(process)
@@ -112,15 +113,18 @@ def _collect(
                 poller.unregister(fd)
                 open_fds.discard(fd)
         if left < 0:
-            raise _too_large("output", limits.output_bytes)
+            raise _too_large("output", _mib(limits.output_bytes))
         now = time.monotonic()
         if now > deadline:
             raise _too_long(limits)
         if now < look_at:
             continue
         look_at = now + _LOOK_SECONDS
-        if open_fds and _resident_bytes(process.pid) > limits.memory_bytes:
-            raise _too_large("memory", limits.memory_bytes)
+        processes, resident = _used(process.pid)
+        if open_fds and resident > limits.memory_bytes:
+            raise _too_large("memory", _mib(limits.memory_bytes))
+        if processes > limits.processes:
+            raise _too_large("processes", f"{limits.processes}")
     return b"".join(parts[process.stdout.fileno()]), b"".join(parts[process.stderr.fileno()])
 
 
@@ -132,28 +136,33 @@ def _too_long(limits: RunLimits) -> RenderTimeout:
     )
 
 
-def _too_large(what: str, limit: int) -> RenderTooLarge:
+def _mib(size: int) -> str:
+    return f"{size // (1024 * 1024)} MiB"
+
+
+def _too_large(what: str, limit: str) -> RenderTooLarge:
     return RenderTooLarge(
         f"kustomize used more {what} than it may",
-        why=f"the limit is {limit // (1024 * 1024)} MiB; it was ended",
+        why=f"the limit is {limit}; it was ended",
         next_step="split the overlay",
     )
 
 
-def _resident_bytes(group: int) -> int:
-    """What all processes of a group hold, as helm beside kustomize; 0 where the system does not tell."""
-    total = 0
+def _used(group: int) -> tuple[int, int]:
+    """How many processes a group has, as helm beside kustomize, and what they hold; zeros where that is not told."""
+    processes = total = 0
     try:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - many times a second
     except OSError:
-        return 0
+        return 0, 0
     for pid in pids:
         try:
             if os.getpgid(pid) == group:
+                processes += 1
                 total += int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
         except (OSError, IndexError):
             continue  # it ended meanwhile
-    return total
+    return processes, total
 
 
 def _peak_bytes(usage: resource.struct_rusage) -> int:

@@ -89,6 +89,16 @@ def test_memory_of_children_is_watched_in_sum(tmp_path: Path, size: int, is_ende
         assert run(script, tmp_path, memory_bytes=limit, seconds=15).returncode == 0
 
 
+def test_processes_are_counted_and_all_of_them_are_ended(tmp_path: Path) -> None:
+    marker = f"{tmp_path}/marker"
+    many = f"i=0; while [ $i -lt 200 ]; do (: {marker}; sleep 600) & i=$((i+1)); done; wait"
+    with pytest.raises(RenderTooLarge, match=r"more processes than it may.*the limit is 20;"):
+        run(many, tmp_path, processes=20)
+    eventually(lambda: not children_of(marker))
+    few = run("for i in 1 2 3 4 5; do (sleep 0.2; echo $i) & done; wait", tmp_path, processes=20)
+    assert sorted(few.stdout.split()) == [b"1", b"2", b"3", b"4", b"5"]
+
+
 def test_what_the_system_ended_beyond_the_limit_is_too_large(tmp_path: Path) -> None:
     script = "exec python3 -c 'import os; held = bytearray({}); os.kill(os.getpid(), 9)' >&- 2>&-"
     # A child's peak begins with what its parent held: other tests may have held much in this process.

@@ -165,7 +165,10 @@ CASES: dict[str, Case] = {
     "output of a build": case_of(
         never("left < 0"), _LIMITS, "test_endless_output_is_cut_off", "test_a_process_that_ends_is_reported_whole"),
     "memory of a build": case_of(
-        never("open_fds and _resident_bytes(process.pid) > limits.memory_bytes"), _LIMITS, "test_memory_is_watched",
+        never("open_fds and resident > limits.memory_bytes"), _LIMITS, "test_memory_is_watched",
+        "test_a_process_that_ends_is_reported_whole"),
+    "processes of a build": case_of(
+        never("processes > limits.processes"), _LIMITS, "test_processes_are_counted_and_all_of_them_are_ended",
         "test_a_process_that_ends_is_reported_whole"),
     "input of a build": case_of(
         never("size > limits.input_bytes or len(paths) > limits.files"), _LIMITS,

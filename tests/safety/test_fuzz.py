@@ -20,7 +20,7 @@ from fleet.kube.yamltree import read_yaml
 from fleet.render.kustomization import read_kustomization
 from fleet.render.parse import documents
 
-SHORT = {"inventory": 3_000, "closure": 10_000, "kubeconfig": 10_000, "watch": 10_000, "webhook": 10_000}
+SHORT = {"inventory": 10_000, "closure": 10_000, "kubeconfig": 10_000, "watch": 10_000, "webhook": 10_000}
 pytestmark = pytest.mark.timeout(600)  # on a machine with much else to do
 
 
