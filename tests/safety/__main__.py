@@ -24,6 +24,7 @@ from typing import Any
 import structlog
 from safety import calm, flips, fuzz, fuzz_targets, generators, kills, replay, sweep
 from safety.faster import run_faster
+from safety.level import Level, left_over
 from safety.schedules import Schedule
 from safety.stamp import Stamp
 
@@ -170,9 +171,10 @@ async def run_all(jobs: Sequence[Job], out: Path, of: int) -> int:
     for number, (name, run) in enumerate(jobs, 1):
         if any(json.loads(line)["run"] == name for line in out.read_text().splitlines()):
             continue
-        began = time.perf_counter()  # some make time.monotonic faster
+        began, before = time.perf_counter(), Level()  # some make time.monotonic faster
         try:
             found = await run()
+            found["violations"] = [*found["violations"], *await left_over(before)]
         except Exception as error:  # a run that does not end well is a finding, the next one goes on
             kind, _, _ = name.partition(",")
             found = {"kind": kind, "met": False, "violations": [f"did not end: {type(error).__name__}: {error}"]}

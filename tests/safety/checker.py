@@ -1,4 +1,4 @@
-"""Judges a finished run by V1-V8 from what the clusters saw and what lies on disk; it shares no code with the product.
+"""Judges a finished run by V1-V7 from what the clusters saw and what lies on disk; it shares no code with the product.
 
 The script says what a person did and when: what each commit drops, what was approved. Everything else is read from the
 request ledgers, the clusters' own histories, and by plain SQL from the hub's database.
