@@ -88,7 +88,9 @@ class Reader:
 
 
 def _bytes_of(found: Kustomization | FleetError) -> int:
-    return 0 if isinstance(found, FleetError) else found.size + _BYTES_PER_VISIT * found.visits
+    if isinstance(found, FleetError):
+        return 0
+    return found.size + _BYTES_PER_VISIT * found.visits + sum(map(len, found.secret_texts))
 
 
 def _parsed(raw: bytes, field_name: str) -> Kustomization | FleetError:

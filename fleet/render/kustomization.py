@@ -75,7 +75,7 @@ class Kustomization:
     order: dict[str, Json] = field(default_factory=dict[str, Json])  # sortOptions, buildMetadata: they act at a root
     crds: set[str] = field(default_factory=set[str])
     secret_files: set[str] = field(default_factory=set[str])
-    secret_texts: list[str] = field(default_factory=list[str])
+    secret_texts: set[str] = field(default_factory=set[str])
     charts: list[ChartUse] = field(default_factory=list[ChartUse])
     chart_home: str = "charts"
     facts: set[str] = field(default_factory=set[str])  # field paths of `fleet-cluster` that are used
@@ -107,6 +107,7 @@ _PLAIN_FIELDS = frozenset(
 _CHART_WORDS = frozenset({"name", "version", "repo", "releasename", "namespace", "nametemplate", "kubeversion"})
 _CHART_PLAIN = frozenset({"valuesinline", "valuesmerge", "includecrds", "skiphooks", "skiptests", "debug", "devel"})
 _CHART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_BYTES_OF_ONE = 100  # of a text inside of a file: a long one counts as several values
 _PLAIN_KIND = re.compile("[A-Za-z]+")
 _NAMES = frozenset(("apiVersion", "kind", "metadata", "op", "path", "from"))  # in a patch
 _PLUGIN_FIELDS = frozenset(("generators", "transformers", "validators"))
@@ -242,9 +243,9 @@ def _hide_patch(found: Kustomization, text: str, nodes: list[Node] | None, targe
     if nodes is None:
         texts = [part.strip() for line in text.splitlines() for part in (line, line.partition(":")[2])]
     elif not is_known or "Secret" in text:
-        values = [value for node in nodes for value, _ in _all_texts(_without_names(node))]
+        values = {value for node in nodes for value, _ in _all_texts(_without_names(node))}
         texts = [part for value in values for part in (value, *value.splitlines())]
-    found.secret_texts.extend(part for part in texts if len(part) > 3)  # as of files of Secrets
+    found.secret_texts.update(part for part in texts if len(part) > 3)  # as of files of Secrets
 
 
 def _without_names(node: Node) -> Node:
@@ -280,7 +281,7 @@ def _read_generator(found: Kustomization, item: Node, field_name: str, *, secret
         elif name == "literals" and secret:
             for literal in _items(node):
                 if isinstance(literal, ScalarNode):
-                    found.secret_texts.append(literal.value.partition("=")[2])
+                    found.secret_texts.add(literal.value.partition("=")[2])
 
 
 def _read_chart_globals(found: Kustomization, node: Node) -> None:
@@ -431,13 +432,38 @@ def _holds_objects(nodes: list[Node] | None) -> bool:
 
 
 def _nodes_in(found: Kustomization, text: str) -> list[Node] | None:
-    """A text inside of a kustomization as YAML, None where it is none; they count as the file's own."""
+    """A text inside of a kustomization as YAML, None where it is none.
+
+    Its nodes count as the file's own, each time it is used: those that are written, as many for a long text, and all
+    that its aliases stand for. Raises DocumentInvalid beyond what a file may have.
+    """
+    found.allowance.used += len(text) // _BYTES_OF_ONE
+    if found.allowance.is_exceeded():
+        found.allowance.refuse()
     try:
-        return list(nodes_of(text.encode(), allowance=found.allowance))
+        nodes = list(nodes_of(text.encode(), allowance=found.allowance))
     except DocumentInvalid:
         if found.allowance.is_exceeded():
             raise
         return None
+    _follow(found, nodes)
+    return nodes
+
+
+def _follow(found: Kustomization, nodes: Iterable[Node]) -> None:
+    """Count what nodes stand for; one that holds itself stands for more than there may be."""
+    ahead, inside = list[Node](), list(nodes)
+    while inside or ahead:
+        found.visits += len(inside)
+        if found.visits > _NODES_PER_FILE:
+            found.allowance.refuse()
+        ahead += inside
+        node = ahead.pop()
+        inside = []
+        if isinstance(node, SequenceNode):
+            inside = node.value
+        elif isinstance(node, MappingNode):
+            inside = [part for pair in node.value for part in pair]
 
 
 def _mentions_of_facts(node: Node) -> int:

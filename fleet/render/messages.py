@@ -21,7 +21,8 @@ _CONFIGURATION = re.compile(r"with config: `.*`(?=:|$)", re.DOTALL)
 # So it does with an inline patch that is none, and with one that it takes for the path of a file.
 _PATCH = re.compile(r'from \[patch: (?P<text>"(?:[^"\\]|\\.)*")\]', re.DOTALL)
 _PATCH_FOR_A_PATH = re.compile(
-    r"(?:with config: `.*)?(?:open|evalsymlink failure on) (?P<text>[^\n{]*[\n{].*): no such file or directory",
+    r"(?:with config: `.*)?(?:open|evalsymlink failure on) (?P<text>[^\n{]*[\n{].*)"
+    r": (?:no such file or directory|file name too long|not a directory|invalid argument)",
     re.DOTALL,
 )
 _NODES_OF_A_PATCH = 50_000

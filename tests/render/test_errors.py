@@ -171,6 +171,8 @@ PLUGIN = "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: p}\ntarg
         {"patchesStrategicMerge": [NO_NAME.replace(VALUE, f"a//b/../{VALUE}")]},
         {"patchesStrategicMerge": [json.dumps({"kind": "Secret", "stringData": {"a": f"a//b/../{VALUE}"}})]},
         {"patchesStrategicMerge": [json.dumps({"kind": "Secret", "stringData": {"a": VALUE}}).rstrip("}")]},
+        {"patchesStrategicMerge": [NO_NAME.replace(VALUE, f"{'n' * 260}\n  url: postgres://shop:{VALUE}@db/x")]},
+        {"patchesStrategicMerge": [NO_NAME.replace(VALUE, f"{'n' * 5_000}\n  url: postgres://shop:{VALUE}@db/x")]},
         {"patchesJson6902": [{"patch": BAD_OPERATIONS, "target": {"version": "v1", "kind": "Secret", "name": "s"}}]},
         {"transformers": [f"{PLUGIN}patch: {json.dumps(NO_NAME)}\n"]},
         {"transformers": [f"{PLUGIN}patch: {json.dumps(BAD_OPERATIONS)}\n"]},

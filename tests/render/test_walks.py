@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from itertools import islice, permutations
 
@@ -69,6 +70,39 @@ def test_texts_within_a_file_share_its_limit(field: str) -> None:
     assert isinstance(walked({"app/kustomization.yaml": f"{field}:\n{inline * 6}"})[0].error, DocumentInvalid)
     few = walked({"app/kustomization.yaml": f"patchesStrategicMerge:\n{inline * 5}"})[0]
     assert few.error is None
+
+
+def bomb(depth: int) -> str:
+    """A Secret of a few bytes whose aliases stand for 8 ** depth values."""
+    levels = [f"l{number}: &l{number} [{', '.join([f'*l{number - 1}'] * 8)}]" for number in range(1, depth)]
+    return "\n".join(["kind: Secret", "l0: &l0 [value, value, value, value, value, value, value, value]", *levels])
+
+
+def within(field: str, text: str) -> dict[str, str]:
+    plugin = {"apiVersion": "builtin", "kind": "PatchTransformer", "metadata": {"name": "p"}, "patch": text}
+    entry = {"patches": {"patch": text}, "patchesStrategicMerge": text, "transformers": json.dumps(plugin)}[field]
+    return {"app/kustomization.yaml": json.dumps({field: [entry]})}
+
+
+@pytest.mark.parametrize("field", ["patches", "patchesStrategicMerge", "transformers"])
+def test_what_aliases_of_a_text_within_a_file_stand_for_is_counted(field: str) -> None:
+    for text in (bomb(6), bomb(30), "kind: Secret\na: &a [*a]\n", "kind: Secret\nb: &b {c: *b}\n"):
+        assert isinstance(walked(within(field, text))[0].error, DocumentInvalid)
+    sound = walked(within(field, bomb(3)))[0]
+    assert sound.error is None
+    assert "value" in sound.secret_texts
+
+
+@pytest.mark.parametrize("use", ["patches:\n{uses}", "patchesStrategicMerge:\n{uses}"])
+def test_a_long_text_that_is_used_again_and_again_is_not_kept_again(use: str) -> None:
+    item = "- patch: *t\n" if use.startswith("patches:") else "- *t\n"
+    long = "kind: Secret\n  " + "".join(f"k{number}: value-{number}\n  " for number in range(1_500))
+    head = f"namePrefix: &t |\n  {long}\n"
+    closure = walked({"app/kustomization.yaml": head + use.format(uses=item * 5)})[0]
+    assert closure.error is None
+    assert sum(map(len, closure.secret_texts)) < 3 * len(long)
+    many = walked({"app/kustomization.yaml": head + use.format(uses=item * 200)})[0]
+    assert isinstance(many.error, DocumentInvalid)
 
 
 def test_texts_within_files_count_for_the_walk() -> None:
