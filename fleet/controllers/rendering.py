@@ -39,7 +39,7 @@ from fleet.ports.state import Bells
 log = structlog.get_logger("commits")
 RENDERS_IN_FLIGHT = 8  # overlays, or twice the builders; those that have begun are always awaited
 BUILD_SECONDS = 120.0  # then nothing more is begun before Git is asked again, where
-TIMEOUTS = 2  # so many builds of a take ran into their time limit
+BROKEN_OFF = 2  # so many builds of a take ran into their time limit, or were ended from outside
 _PAUSE_OF_RELEASE = 4.0  # times what one took, before the next one of a commit
 
 
@@ -54,8 +54,8 @@ class Rendering:
         self._bells, self._refusals, self._builders = bells, refusals, builders
         self._requests = UnitRequests()
         self._again: set[UnitName] = set()  # their builds failed for a passing reason
-        self._slow: set[OverlayName] = set()  # their last build ran into its time limit
-        self._timeouts = 0  # of this take
+        self._slow: set[OverlayName] = set()  # their last build ran into its time limit, or was ended from outside
+        self._broken_off = 0  # builds of this take
         self._build_until = 0.0  # on the monotonic clock
 
     def stale(
@@ -89,7 +89,7 @@ class Rendering:
     async def render(self, snapshot: Snapshot, fleet: Fleet, todo: Mapping[UnitName, RenderRequest]) -> None:
         """Build each request once; release an overlay as soon as all its units are known.
 
-        Git is asked again after that. So that builds of a few that run into their time limit hold up no newer commit,
+        Git is asked again after that. So that builds of a few that run into their limits hold up no newer commit,
         suspension or sync of all others (R17), none is begun `BUILD_SECONDS` after them: what is not built by then
         counts as a build that broke off, which keeps its units on what they hold, and is built with the next fetch. The
         first commit of an empty state is built as a whole: it goes to all clusters together.
@@ -101,10 +101,8 @@ class Rendering:
         for name, request in todo.items():
             by_overlay.setdefault(name.overlay, {})[name] = request
         gate = asyncio.Semaphore(max(RENDERS_IN_FLIGHT, 2 * self._builders))
-        self._timeouts, self._build_until = (
-            0,
-            time.monotonic() + (float("inf") if self._books.is_first else BUILD_SECONDS),
-        )
+        self._broken_off = 0
+        self._build_until = time.monotonic() + (float("inf") if self._books.is_first else BUILD_SECONDS)
         releasing = asyncio.Lock()
         ready: dict[UnitName, Result] = {}
         left = len(todo)
@@ -135,7 +133,7 @@ class Rendering:
     def _in_turn(
         self, fleet: Fleet, overlays: Mapping[OverlayName, Mapping[UnitName, RenderRequest]]
     ) -> list[OverlayName]:
-        """Teams take turns, each with what broke off before at its end; last comes what ran into its time limit."""
+        """Teams take turns, each with what broke off before at its end; last comes what ran into its limits."""
         self._slow &= {name.overlay for name in self._requests.of_unit} if self._slow else set()
         broke_off = {
             overlay
@@ -194,9 +192,9 @@ class Rendering:
         except FleetError as error:
             telemetry.RENDERS.labels("failed").inc()
             where = f" ({error.where})" if error.where else ""
-            if isinstance(error, RenderTimeout):
+            if isinstance(error, RenderTimeout) or (error.retry is Retry.SOON and not self._is_cut):
                 self._slow.add(unit.name.overlay)
-                self._timeouts += 1
+                self._broken_off += 1
             if error.retry is Retry.SOON:
                 self._again |= self._requests.users.get(request, set())
             problem = RenderProblem(error.reason, f"{error.brief}{where}", snapshot.revision, error.next_step)
@@ -209,9 +207,14 @@ class Rendering:
         inputs = self._inputs_of(snapshot, unit, request) if holds_secret(bundle) else Digest("")
         return Rendered(bundle.digest, snapshot.revision, inputs)
 
+    @property
+    def _is_cut(self) -> bool:
+        """Whether nothing more is begun before Git is asked again."""
+        return self._broken_off >= BROKEN_OFF and time.monotonic() > self._build_until
+
     async def _built(self, snapshot: Snapshot, request: RenderRequest) -> Bundle:
         try:
-            if self._timeouts >= TIMEOUTS and time.monotonic() > self._build_until:
+            if self._is_cut:
                 return await self._renderer.render(snapshot, request, only_kept=True)
             return await self._renderer.render(snapshot, request)
         except FleetError:

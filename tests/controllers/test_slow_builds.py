@@ -15,7 +15,7 @@ from fleet.controllers import rendering
 from fleet.core.ids import UnitName
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply
-from fleet.errors import RenderTimeout
+from fleet.errors import RenderError, RenderInterrupted, RenderTimeout
 
 WEB = UnitName.parse("web@eu-1")
 SLOW = [f"slow-{number:02}" for number in range(20)]
@@ -31,9 +31,9 @@ def files(value: str, names: list[str]) -> dict[str, str]:
 class Slow:
     """Builds of these overlays end in their time limit, two at one time, until they are `mended`."""
 
-    def __init__(self, brain: Brain) -> None:
+    def __init__(self, brain: Brain, error: type[RenderError] = RenderTimeout) -> None:
         self.real, self.begun, self.mended = brain.renderer.render, list[str](), False
-        self.workers, self.seconds = asyncio.Semaphore(2), 0.05
+        self.workers, self.seconds, self.error = asyncio.Semaphore(2), 0.05, error
         brain.renderer.render = self.render
 
     async def render(self, snapshot: Any, request: Any, **options: Any) -> Any:
@@ -44,7 +44,7 @@ class Slow:
         self.begun.append(name)
         async with self.workers:
             await asyncio.sleep(self.seconds)
-        raise RenderTimeout(f"{request.path}: kustomize ran longer than 60 s")
+        raise self.error(f"{request.path}: kustomize was ended")
 
 
 def reasons(brain: Brain) -> dict[str, int]:
@@ -83,6 +83,17 @@ async def test_a_newer_commit_is_in_force_and_released_though_builds_before_it_n
     assert slow.begun[0] == "web", "what failed by time comes after what did not"
     timed_out = {f"slow-{number:02}" for number in range(rendering.RENDERS_IN_FLIGHT)}
     assert not timed_out & set(slow.begun), "what ran into its limit comes last"
+
+
+async def test_builds_that_the_system_ends_are_cut_off_as_well(brain: Brain, brief: None) -> None:
+    await brain.commit(files("1", [*SLOW, "web"]))
+    slow = Slow(brain, RenderInterrupted)
+    await brain.commit(files("2", SLOW))
+    assert len(slow.begun) == rendering.RENDERS_IN_FLIGHT
+    slow.begun.clear()
+    second = await brain.commit({"overlays/web/web.yaml": config_map("web", "2")})
+    assert slow.begun[0] == "web"
+    assert brain.desired("web@eu-1").commit == second
 
 
 async def test_what_was_not_built_in_time_is_built_by_the_next_fetches_with_no_new_commit(
@@ -133,7 +144,7 @@ async def test_a_restart_takes_from_the_cache_what_was_built_however_late_it_is(
     brain: Brain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await brain.commit(files("1", [*SLOW, "web"]))
-    monkeypatch.setattr(rendering, "TIMEOUTS", 0)
+    monkeypatch.setattr(rendering, "BROKEN_OFF", 0)
     monkeypatch.setattr(rendering, "BUILD_SECONDS", -1.0)
     again = await brain.restart()
     await again.commits.resume()
@@ -195,7 +206,7 @@ async def test_a_rollout_skips_no_step_of_what_was_not_built_in_time(
     clusters = {path: text for name in ("dev-1", "prod-1") for path, text in cluster(name).items()}
     await brain.commit({**fleet_file(), **clusters, **overlay("overlays/web", {"web": config_map("web", "1")})})
     await settle(brain, rollouts)
-    monkeypatch.setattr(rendering, "TIMEOUTS", 0)
+    monkeypatch.setattr(rendering, "BROKEN_OFF", 0)
     monkeypatch.setattr(rendering, "BUILD_SECONDS", -1.0)
     before = {name: brain.board.books.held[UnitName.parse(f"web@{name}")] for name in ("dev-1", "prod-1")}
     commit = await brain.commit(overlay("overlays/web", {"web": config_map("web", "2")}))
