@@ -93,8 +93,10 @@ def report(out: Path) -> str:
     """The page of docs/ from a file of results."""
     found = {line["guard"]: line for line in map(json.loads, out.read_text().splitlines())}
     rows = [guard for guard in GUARDS if found.get(guard.name, {}).get("verdict") == "missed"]
+    at = {found[guard.name]["commit"] for guard in rows}
+    when = f"all at {min(at)}" if len(at) == 1 else "not all at one commit"
     lines = [
-        f"{len(GUARDS)} guards, {len(rows)} of them missed when they were switched off.",
+        f"{len(GUARDS)} guards, {len(rows)} of them missed when they were switched off, {when}.",
         "",
         "| rules | guard | decides | says | switched off | then fails |",
         "|---|---|---|---|---|---|",
