@@ -19,6 +19,7 @@ from fleet.kube.access import FixedAccess
 from fleet.kube.answers import Asked, Reply, document_of, error_of, is_absent, warnings_of
 from fleet.kube.framing import Lines
 from fleet.kube.kubeconfig import Trust, access_from, read_kubeconfig
+from fleet.kube.limits import KubeLimits
 from fleet.kube.reflector import Reflector
 from fleet.ports.kube import Changed, Proved, Removed
 from fleet.ports.source import LINK_MODE, TreeEntry
@@ -320,7 +321,7 @@ _SECRET = Asked("read Secret n/a", "eu-1", secret=True)
 
 def _frames() -> Callable[[bytes], str]:
     reflector = Reflector.__new__(Reflector)  # its decoder alone: nothing is asked of a server
-    reflector._asked, reflector._version = _ASKED, "10"
+    reflector._asked, reflector._version, reflector._limits = _ASKED, "10", KubeLimits()
 
     def check(data: bytes) -> str:
         size = 1 + data[0] % 97 if data else 1
