@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from fleet.controllers.commits import IN_FORCE
+from fleet.controllers.rollouts import DEAF_SECONDS
 from fleet.core.fleet import Mode
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage
@@ -77,6 +78,9 @@ class Holding(RuleBasedStateMachine):
         self.away: set[str] = set()
         # What was said
         self.ordered: dict[Key, Digest] = {}  # what a unit was told to write last
+        self.ordered_at: dict[Key, int] = {}  # at which commit
+        self.known: dict[Key, set[Digest]] = {}  # what it was told to write at any time
+        self.returned: set[Key] = set()  # of clusters that left, or were called otherwise, and may be back
         self.ever: dict[Key, set[Digest]] = {}  # what was shown there at any time
         self.settled: set[Key] = set()  # of which the hub knew what is there when it looked last
         self.proven: dict[Key, Digest] = {}  # what it was Healthy on, as reported last
@@ -86,6 +90,8 @@ class Holding(RuleBasedStateMachine):
         self.backs: set[tuple[Key, Digest]] = set()  # what rollbacks on record bring again
         self.passed: set[str] = set()  # overlays of which a person promoted the rollout
         self.words = 0
+        self.lost: set[Key] = set()  # whose last report no process of the hub has
+        self.ended: set[str] = set()  # syncs that a worker carried out: it does so once
         self.open: dict[str, tuple[str, str, set[tuple[str, Digest]]]] = {}  # orders: kind, target, what an abort bars
         self.booked: dict[Key, Digest] = {}  # what was held at the last look
         self.earlier: tuple[Any, ...] | None = None  # what was so before the newest commit came into force
@@ -98,7 +104,11 @@ class Holding(RuleBasedStateMachine):
         return self.now
 
     def make(self) -> None:
+        before = self.process.reports if self.processes else []
+        self.lost |= {key_of(unit.unit) for reports in before for report in reports for unit in report.units}
+        self.ended = set()
         self.processes += 1
+        self.born = self.now
         self.process = Process(self.durable, self.watch)
         self.hub = Hub(self.process, self.branch, self.clock, self.processes)
         self.sequences: dict[str, int] = {}
@@ -215,6 +225,8 @@ class Holding(RuleBasedStateMachine):
             if result is not None and key not in self.has and self.is_shown(key):
                 self.shown[key] = result
                 self.ever.setdefault(key, set()).add(result)
+            if before is not None and before.entries[key[1]].name != repo.entries[key[1]].name:
+                self.returned.add(key)
 
     def goes(self, key: Key) -> bool:
         """Whether a unit goes by itself, and nobody stopped it."""
@@ -284,7 +296,10 @@ class Holding(RuleBasedStateMachine):
             reachable=True, version="v1.36.3", units=tuple(units), operations=tuple(ended),
             full=is_full and desired is not None, began_at=self.began[entry],
         )  # fmt: skip
+        self.ended |= {each.operation for each in ended}
+        self.lost |= {key_of(unit.unit) for unit in units}
         await hub.intake.send(report)
+        self.lost -= {key_of(unit.unit) for unit in units}
         for unit in units:
             if unit.health is Health.HEALTHY and unit.bundle is not None:
                 self.proven[key_of(unit.unit)] = unit.bundle
@@ -306,7 +321,7 @@ class Holding(RuleBasedStateMachine):
                 book.pop(key, None)
             self.objects[key] = frozenset()
             return UnitReport(part.unit, part.commit, None, Sync.SYNCED, Health.HEALTHY, self.now, detached=True)
-        is_asked = any(each.unit == part.unit for each in desired.requests)
+        is_asked = any(each.unit == part.unit and each.operation not in self.ended for each in desired.requests)
         if (
             how != "stale"
             and isinstance(action, Apply)
@@ -343,7 +358,8 @@ class Holding(RuleBasedStateMachine):
     @rule()
     def look(self) -> None:
         self.do(self.hub.rollouts.look)
-        self.settled = {key_of(name) for name in self.hub.view.units}
+        if self.now - self.born >= DEAF_SECONDS:
+            self.settled = {key_of(name) for name in self.hub.view.units}
 
     @rule(
         kind=st.sampled_from(["pause", "resume", "resume", "abort", "promote", "rollback", "rollback"]),
@@ -426,15 +442,18 @@ class Holding(RuleBasedStateMachine):
             "what waited does not wait"
         )
         for key, bundle in self.told_by(after):
-            assert was.get(key, bundle) == bundle, f"{key} is told something else after a restart"
+            if self.is_led(key):
+                assert was.get(key, bundle) == bundle, f"{key} is told something else after a restart"
         self.is_well = True
 
     def led(self, book: Mapping[UnitName, Rendered]) -> dict[UnitName, Rendered]:
-        """Those that rollouts lead: what others hold goes by what their clusters say."""
+        """Those of units that rollouts lead: what others hold goes by what their clusters say."""
+        return {name: one for name, one in book.items() if self.is_led(key_of(name))}
+
+    def is_led(self, key: Key) -> bool:
+        """Whether a unit goes by itself, and not at once: what else waits, the next look or a new process releases."""
         assert self.force is not None
-        by_steps = [overlay for overlay, policy in self.force.policies.items() if policy.rollout != "at once"]
-        keys = {key for key in KEYS if key[0] in by_steps and not self.is_shown(key)}
-        return {name: one for name, one in book.items() if key_of(name) in keys}
+        return self.force.policies[key[0]].rollout != "at once" and not self.is_shown(key)
 
     def told_by(self, hub: Hub) -> Iterator[tuple[Key, Digest]]:
         for entry in NAMES:
@@ -465,16 +484,23 @@ class Holding(RuleBasedStateMachine):
         assert self.force is not None
         before, newest = self.ordered.get(key), self.force.result(key)
         note(f"{key}: {told(before)} -> {told(bundle)}, newest {told(newest)}, has {told(self.has.get(key))}")
-        self.ordered[key] = bundle
+        self.ordered[key], self.ordered_at[key] = bundle, self.force.number
+        is_known = bundle in self.known.get(key, set())
+        self.known.setdefault(key, set()).add(bundle)
         if self.has.get(key) == bundle or (key, bundle) in self.backs:
             self.backs.discard((key, bundle))
             return
+        is_known |= bundle in self.ever.get(key, set())
+        assert (key[0], bundle) not in self.barred, f"{key} is told {told(bundle)}, which was taken back"
+        if key in self.lost and is_known:
+            return  # the hub was killed before it had kept what its cluster said
+        if key in self.returned and is_known:
+            return  # it left, was not let go, and keeps what it was told then
         is_begun = key not in self.has and key in self.shown  # it begins with what was shown there last
         shown = {self.shown.get(key)} if key in self.settled else self.ever.get(key, set())
         assert bundle == newest or (is_begun and bundle in shown), (
             f"{key} is told {told(bundle)}, which no commit in force has for it"
         )
-        assert (key[0], bundle) not in self.barred, f"{key} is told {told(bundle)}, which was taken back"
         if self.is_first or (is_begun and key not in self.settled):
             return
         is_stopped_now = is_stopped(self.hub.view.passages, OverlayName(key[0]))
@@ -496,12 +522,12 @@ class Holding(RuleBasedStateMachine):
             if (overlay, newest) in self.barred:
                 continue
             assert self.ordered.get(other) == newest, f"{key} goes before {other}"
-            if self.since[other] == self.since[key]:
+            if self.since[other] == self.since[key] <= self.ordered_at[other]:
                 assert self.proven.get(other) == newest, f"{key} goes, and {other} was not Healthy yet"
 
     def is_permitted(self, key: Key, action: Apply, *, is_over: bool) -> None:
         assert self.force is not None
-        permits = action.permits - {move.ref for move in action.moves}
+        permits = action.permits & self.objects[key] - {move.ref for move in action.moves}
         assert not permits & refs_in(action.bundle), f"{key} may delete what it holds"
         newest = self.force.result(key)
         is_settled = is_over and not self.open
@@ -568,6 +594,9 @@ class Holding(RuleBasedStateMachine):
         """Once everybody is well and nobody stops anything, the newest commit is everywhere."""
         self.away.clear()
         self.process.dies_after = None
+        for _ in range(3):
+            self.now += DEAF_SECONDS
+            self.all_work(1)  # what people ordered meanwhile
         last = self.branch[-1]
         named = {name: Entry(entry.name or name.lower()) for name, entry in last.entries.items()}
         good = {name: Policy("steps", "auto") for name in OVERLAYS}
