@@ -98,7 +98,11 @@ async def test_another_name_of_the_fleet_is_not_taken_over(world: HubWorld, rest
     if restart:
         async with world.run():
             await refuses_the_name(world, files)
-    assert world.writes(before) == {"eu-1": ["patch configmaps web"], "us-1": ["patch configmaps web"]}
+    # Whichever pass of `free` comes next hands over the field that it ignores, by two writes.
+    writes = {
+        name: [one for one in found if one != "patch configmaps free"] for name, found in world.writes(before).items()
+    }
+    assert writes == {"eu-1": ["patch configmaps web"], "us-1": ["patch configmaps web"]}
 
 
 async def refuses_the_name(world: HubWorld, files: dict[str, str]) -> None:
