@@ -171,7 +171,7 @@ def test_what_an_object_changes_by_its_move_is_told_and_counted(stays: bool) -> 
     if stays:
         assert said(found, "- Deployment shop/web") == ["moves to overlay shop"]
     plain = moving(("web@eu-1", result(IS, config("a")), left), ("shop@eu-1", None, result(IS)))
-    assert said(plain, "+ Deployment shop/web") == ["taken over from overlay web", "image reg/web:2"], "twin"
+    assert said(plain, "+ Deployment shop/web") == ["taken over from overlay web"], "twin"
     assert summary(plain) == "0 objects change, none is deleted, none is created"
 
 

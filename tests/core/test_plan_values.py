@@ -11,6 +11,7 @@ from core.test_change import config, plan, result, secret, web, workload
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.cli.output import clean_line
 from fleet.core.documents import Json, canonical
 from fleet.core.field_diff import FieldDrift
 from fleet.core.planning.groups import groups_of
@@ -46,6 +47,18 @@ def test_only_where_all_lines_are_the_same_the_line_ends_differ() -> None:
     assert told({"args": "a\r\nb"}, {"args": "a\nb"}) == ["data.args:", "  line ends differ"]
     assert told({"args": "a\nb"}, {"args": "a\nb\n"}) == ["data.args:", "  line ends differ"]
     assert "  line ends differ" not in told({"args": "a\n---\nb"}, {"args": "a\nb"})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("\tb", " b"), ("b\u200b", "b\u200c"), ("b ", "b"), ("b\t", "b"), ("a b", "a\u2009b")]
+)
+def test_lines_that_look_alike_are_told_by_two_texts(one: str, other: str) -> None:
+    gone, come = told({"args": f"{one}\nx"}, {"args": f"{other}\nx"})[1:]
+    assert gone.startswith('  -"')
+    assert come.startswith('  +"')
+    for shown in (clean_line, str.strip, lambda text: "".join(filter(str.isprintable, text))):
+        assert shown(gone[3:]) != shown(come[3:])
+    assert told({"args": f"{one}\nx"}, {"args": "c\nx"})[2] == "  +c", "twin: what looks otherwise is not quoted"
 
 
 def test_the_same_lines_of_two_texts_are_told_of_both() -> None:

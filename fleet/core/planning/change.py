@@ -422,7 +422,9 @@ def _taken_over(
     change: ObjectChange, old: BundleObject | None, new: BundleObject | None, ignore: Sequence[IgnoreRule]
 ) -> ObjectChange:
     """What changes of an object by its move."""
-    if old is None or new is None or old.digest == new.digest:
+    if old is None or new is None:
         return change
+    if old.digest == new.digest:
+        return replace(change, images=())
     found = _changed(old, new, ignore, is_moved=True)
     return replace(found, sign=change.sign, before=change.before, moved_from=change.moved_from)

@@ -386,9 +386,13 @@ def _text_lines(before: str, after: str, folding: Folding) -> list[str]:
     lines = [(line[0], line[1:]) for line in diff[2:] if not line.startswith("@@")]
     if not lines:
         return ["  line ends differ"]
-    other_side = {sign: [line for its, line in lines if its != sign] for sign in "-+"}
+    alike: dict[str, set[str]] = {}
+    for _, line in lines:
+        alike.setdefault(_look(line), set()).add(line)
+    told = [(sign, _json(line) if len(alike[_look(line)]) > 1 else line) for sign, line in lines]
+    other_side = {sign: [line for its, line in told if its != sign] for sign in "-+"}
     shown = [
-        f"  {sign}{_apart(line, other_side[sign], folding.line_length - 1)}" for sign, line in lines[: folding.lines]
+        f"  {sign}{_apart(line, other_side[sign], folding.line_length - 1)}" for sign, line in told[: folding.lines]
     ]
     left = len(lines) - len(shown)
     return [*shown, f"  and {counted(left, 'more line')}"] if left else shown
@@ -410,6 +414,11 @@ def _readable(before: Json, after: Json) -> tuple[str, str]:
 
 def _text(value: Json) -> str:
     return value if isinstance(value, str) and value else canonical(value).decode()
+
+
+def _look(line: str) -> str:
+    """What is seen of a line for sure: not which white space it has, and where, nor what is not printable."""
+    return "".join(char for char in line if char.isprintable() and not char.isspace())
 
 
 def _json(value: Json) -> str:
