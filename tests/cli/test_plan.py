@@ -21,14 +21,6 @@ from fleet.errors import UsageInvalid
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
 
 
-@pytest.fixture
-def repo(
-    real_kustomize: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Repo:
-    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
-    return Repo(tmp_path, capsys)
-
-
 def test_a_change_in_the_working_tree_reads_as_a_reviewer_needs_it(repo: Repo) -> None:
     repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
     repo.edit(f"{BASE}/web.env", "30s", "10s")

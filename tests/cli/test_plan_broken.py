@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from cli.planrepo import BASE, Repo
 
 KUSTOMIZATION = f"{BASE}/kustomization.yaml"
-
-
-@pytest.fixture
-def repo(
-    real_kustomize: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Repo:
-    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
-    return Repo(tmp_path, capsys)
 
 
 def break_main(repo: Repo, how: str) -> None:

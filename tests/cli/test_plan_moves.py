@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
 from cli.planrepo import BASE, Repo
 
 KEPT = "spec.selector cannot be changed in place: the apply fails"
-
-
-@pytest.fixture
-def repo(
-    real_kustomize: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Repo:
-    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
-    return Repo(tmp_path, capsys)
 
 
 def edit(repo: Repo, path: str) -> None:

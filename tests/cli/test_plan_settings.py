@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from cli.planrepo import BASE, Repo
 from fixtures.layouts.documents import cluster, overlay
@@ -12,14 +10,6 @@ from fleet.cli.approve_plan import approve_plan
 from fleet.cli.client import Client
 from fleet.cli.plan import plan
 from fleet.errors import PreconditionFailed, UsageInvalid
-
-
-@pytest.fixture
-def repo(
-    real_kustomize: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Repo:
-    monkeypatch.setenv("FLEET_KUSTOMIZE", real_kustomize)
-    return Repo(tmp_path, capsys)
 
 
 def on_main(repo: Repo, changed: dict[str, str | None]) -> None:

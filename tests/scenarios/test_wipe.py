@@ -67,6 +67,16 @@ async def left_while_suspended(world: HubWorld, after: dict[str, str] | None = N
     await eventually(world, lambda: leaving(world), "it leaves")
 
 
+async def cluster_left_while_suspended(world: HubWorld) -> None:
+    await world.until_everywhere(world.repo.head())
+    await world.call("POST", "/api/v1/clusters/eu-3:suspend", {"reason": "to be wiped"})
+    await world.until(lambda: world.unit("web@eu-3").blocked_by, "suspended")
+    made = files(web="")
+    del made["clusters/eu-3.yaml"]
+    commit(world, made)
+    await eventually(world, lambda: leaving(world), "it leaves")
+
+
 async def resume(world: HubWorld) -> None:
     assert (await world.call("POST", "/api/v1/units/web@eu-1:resume", {"reason": "go"}))[0] == 200
 
@@ -320,13 +330,7 @@ async def test_what_another_overlay_takes_over_is_not_deleted(world: HubWorld) -
 async def test_a_cluster_that_left_is_wiped_by_its_name(world: HubWorld) -> None:
     commit(world, files(web="[{names: [eu-3]}]"))
     async with world.run():
-        await world.until_everywhere(world.repo.head())
-        await world.call("POST", "/api/v1/clusters/eu-3:suspend", {"reason": "to be wiped"})
-        await world.until(lambda: world.unit("web@eu-3").blocked_by, "suspended")
-        made = files(web="")
-        del made["clusters/eu-3.yaml"]
-        commit(world, made)
-        await eventually(world, lambda: leaving(world), "it leaves")
+        await cluster_left_while_suspended(world)
         status, answer = await world.call("POST", "/api/v1/clusters/eu-3:wipe", {"confirm": "eu-3", "reason": "sold"})
         assert status == 202
         assert {item["target"] for item in answer["items"]} == {"web@eu-3", "shop@eu-3"}
@@ -343,13 +347,7 @@ async def test_a_wipe_of_the_wrong_cluster_is_stopped_amid_it_and_goes_on_when_r
     """By the name of what left Git, as well as by that of the fleet (R17)."""
     commit(world, files(web="[{names: [eu-3]}]"))
     async with world.run():
-        await world.until_everywhere(world.repo.head())
-        await world.call("POST", "/api/v1/clusters/eu-3:suspend", {"reason": "to be wiped"})
-        await world.until(lambda: world.unit("web@eu-3").blocked_by, "suspended")
-        made = files(web="")
-        del made["clusters/eu-3.yaml"]
-        commit(world, made)
-        await eventually(world, lambda: leaving(world), "it leaves")
+        await cluster_left_while_suspended(world)
         wipe = {"confirm": "web@eu-3", "reason": "sold"}
         (operation,) = (await world.call("POST", "/api/v1/units/web@eu-3:wipe", wipe))[1]["items"]
         assert (await world.call("POST", "/api/v1/clusters/eu-3:resume", {"reason": "go"}))[0] == 200
