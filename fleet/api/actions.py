@@ -58,7 +58,10 @@ async def _sync(call: Call) -> OperationOut:
     people = "one other person" if needed == 1 else f"{needed} other people"
     key = call.request.headers.get("Idempotency-Key", "")
     if key and not _KEY.match(key):
-        raise RequestInvalid("the Idempotency-Key is not 1 to 200 printable characters")
+        raise RequestInvalid(
+            "the Idempotency-Key is not 1 to 200 printable characters",
+            next_step="make one key for each request, as a UUID, or leave the header out",
+        )
     now = call.parts.wall()
     about = {"unit": str(unit), "cluster": unit.cluster, "reason": body.reason}
     if body.override:
@@ -211,7 +214,7 @@ async def _operations(call: Call) -> OperationList:
 async def _operation(call: Call) -> OperationOut:
     row = await call.parts.state.operation(call.name)
     if row is None:
-        raise NotKnown(f"there is no operation {call.name}")
+        raise NotKnown(f"there is no operation {call.name}", next_step="fleet get operations")
     return operation_out(row, call.parts.view.passages)
 
 

@@ -56,6 +56,7 @@ log = structlog.get_logger("api")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ANONYMOUS = "anonymous"
 _caller: ContextVar[str] = ContextVar("caller", default=ANONYMOUS)  # who sent the request that is being answered
+_SEE = "see /openapi.json"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -140,7 +141,7 @@ async def _answer(request: web.Request, handler: Handler, parts: ApiParts) -> we
         refused, response = _refusal_of(error), _plain_problem(error)
     except (ValueError, UnicodeError) as error:  # malformed input that a parser below noticed (R41)
         log.info("malformed request", path=path, kind=type(error).__name__)
-        refused = RequestInvalid("the request cannot be read", next_step="see /openapi.json")
+        refused = RequestInvalid("the request cannot be read", next_step=_SEE)
         response = problem_of(refused)
     except Exception:  # the edge of a request: a bug is answered, logged and concerns this request alone
         log.exception("request failed", path=path)
@@ -169,12 +170,14 @@ def problem_of(error: FleetError) -> web.Response:
 
 def _refusal_of(error: web.HTTPException) -> FleetError | None:
     """What the web server refused by itself; a path or method that is not there is nobody's attack."""
-    return RequestInvalid(error.reason) if error.status >= 400 and error.status not in (404, 405) else None
+    return (
+        RequestInvalid(error.reason, next_step=_SEE) if error.status >= 400 and error.status not in (404, 405) else None
+    )
 
 
 def _plain_problem(error: web.HTTPException) -> web.Response:
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-    return _problem({"type": "urn:fleet:RequestInvalid", "title": error.reason}, error.status, headers)
+    return _problem({"type": "urn:fleet:RequestInvalid", "title": error.reason, "next": _SEE}, error.status, headers)
 
 
 def _problem(body: dict[str, str], status: int, headers: dict[str, str] | None = None) -> web.Response:

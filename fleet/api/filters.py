@@ -21,7 +21,10 @@ def selects(selector: str) -> Callable[[Mapping[str, str]], bool]:
     while position < len(selector):
         found = _REQUIREMENT.match(selector, position)
         if found is None or found.end() == position or selector[found.end() : found.end() + 1] not in ("", ","):
-            raise RequestInvalid(f"the label selector is not understood from {selector[position:]!r} on")
+            raise RequestInvalid(
+                f"the label selector is not understood from {selector[position:]!r} on",
+                next_step="write it as kubectl does: env=prod,tier!=db, or env in (dev,staging)",
+            )
         tests.append(_test_of(bool(found[1]), found[2], found[3] or found[5] or "", found[4] or found[6] or ""))
         position = found.end() + 1
     return lambda labels: all(test(labels) for test in tests)

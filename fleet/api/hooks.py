@@ -15,7 +15,10 @@ async def _git(call: Call) -> web.Response:
         case WebhookVerdict.OFF:
             raise NotKnown("this hub takes no webhooks", next_step="set FLEET_WEBHOOK_SECRET_FILE")
         case WebhookVerdict.TOO_LARGE:
-            raise RequestInvalid("the webhook's body is larger than 1 MiB")
+            raise RequestInvalid(
+                "the webhook's body is larger than 1 MiB",
+                next_step="let the Git host send push events alone; the hub fetches by itself meanwhile",
+            )
         case WebhookVerdict.ACCEPTED:
             call.parts.bells.fetch.set()
             return web.Response(status=202, text="fetching\n")

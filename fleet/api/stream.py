@@ -69,7 +69,10 @@ _rollouts = _Rollouts()
 async def _stream(call: Call) -> web.StreamResponse:
     after = call.request.headers.get("Last-Event-ID", call.request.query.get("after", ""))
     if after and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise RequestInvalid("Last-Event-ID is no number")
+        raise RequestInvalid(
+            "Last-Event-ID is no number",
+            next_step="send the id of the last event read, or none to begin with what is new",
+        )
     if _open_streams.locked():
         raise RequestInvalid(
             f"{STREAMS_LIMIT} streams are open already", next_step="close some, or poll /api/v1/events"

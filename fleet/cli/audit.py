@@ -85,4 +85,9 @@ def _read(path: Path) -> str:
     try:
         return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise UsageInvalid("a file cannot be read", where=str(path), why=error.strerror or "") from error
+        raise UsageInvalid(
+            "a file cannot be read",
+            where=str(path),
+            why=error.strerror or "",
+            next_step="name the file of an export, or - for standard input",
+        ) from error

@@ -31,12 +31,16 @@ def revision_of(root: Path, name: str) -> str:
     if _REVISION.match(name):
         return name
     if name.startswith("-"):
-        raise UsageInvalid(f"{name} is no commit")
+        raise UsageInvalid(f"{name} is no commit", next_step="give a commit id, HEAD or a branch")
     command = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise UsageInvalid(f"git cannot be asked for {name}", why=type(error).__name__) from error
+        raise UsageInvalid(
+            f"git cannot be asked for {name}",
+            why=type(error).__name__,
+            next_step="see whether git runs here (git --version), or give a commit id",
+        ) from error
     if found.returncode != 0:
         raise UsageInvalid(
             f"{name} names no commit here", where=str(root.resolve()), next_step="give a commit id, HEAD or a branch"

@@ -73,7 +73,9 @@ class Client:
             parts = urlsplit(self.url)
             _ = parts.port
         except ValueError as error:
-            raise UsageInvalid(f"{self.url} is no address of a hub", why=str(error)) from error
+            raise UsageInvalid(
+                f"{self.url} is no address of a hub", why=str(error), next_step="write https://HOST[:PORT]"
+            ) from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageInvalid(f"{self.url} is no address of a hub", next_step="write https://HOST[:PORT]")
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:

@@ -22,7 +22,11 @@ def add(root: Path, name: str, *, context: str, environment: str, location: str,
     known = open_checkout(root).fleet
     if name in known.clusters:
         entry = known.clusters[name]  # pyright: ignore[reportArgumentType]
-        raise UsageInvalid(f"there is a cluster {name} already", where=str(entry.origin))
+        raise UsageInvalid(
+            f"there is a cluster {name} already",
+            where=str(entry.origin),
+            next_step="edit that file, or take another name",
+        )
     version, identity = asyncio.run(_read(name, context))
     twin = next((entry for entry in known.clusters.values() if entry.identity == identity), None)
     if twin is not None:

@@ -116,7 +116,10 @@ class _Comparison:
     async def _compared(self, item: BundleObject) -> Difference:
         place = self._place(item)
         if place is None:
-            raise KindNotServed(f"kind {item.ref.kind} is not served")
+            raise KindNotServed(
+                f"kind {item.ref.kind} is not served",
+                next_step="see whether its CRD is installed there: kubectl get crd",
+            )
         kind, ref = place[0], item.ref
         listed = self.listed.get(place)
         live = listed.get(ref.name) if listed is not None else await self.kube.get(kind, ref.namespace, ref.name)

@@ -80,7 +80,7 @@ def grant(root: Path, wish: Wish, *, output: str) -> int:
     if output not in ("table", "yaml"):
         raise UsageInvalid(f"-o {output} is not for grant", next_step="table or yaml")
     if wish.read_only + wish.cluster_admin + wish.revoke > 1:
-        raise UsageInvalid("--read-only, --cluster-admin and --revoke exclude each other")
+        raise UsageInvalid("--read-only, --cluster-admin and --revoke exclude each other", next_step="give one of them")
     checkout = open_checkout(root)
     cluster = next((one for one in checkout.fleet.clusters.values() if one.name == wish.name), None)
     if cluster is None and wish.revoke and wish.context:  # it left the repo, and what was granted goes last

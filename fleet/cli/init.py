@@ -122,9 +122,13 @@ def init(root: Path, out: TextIO, *, name: str = "default", explain: bool = Fals
     explain: say what was not understood. Raises UsageInvalid, nothing written, if any of ours is there.
     """
     if not is_dns_label(name):
-        raise UsageInvalid(f"{name!r} is no name", why="lower-case letters, digits and -, at most 63")
+        raise UsageInvalid(
+            f"{name!r} is no name",
+            why="lower-case letters, digits and -, at most 63",
+            next_step="give another one with --name",
+        )
     if root.exists() and not root.is_dir():
-        raise UsageInvalid(f"{root} is no directory")
+        raise UsageInvalid(f"{root} is no directory", next_step="name a directory, or one that is not there yet")
     if root.exists():
         from fleet.cli.recognise import has_kustomizations, write_recognised
         from fleet.inventory.worktree import WorkingTree

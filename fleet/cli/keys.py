@@ -42,7 +42,9 @@ def credential_add(client: Client, name: str, file: Path) -> int:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        raise UsageInvalid(f"{file} cannot be read", why=type(error).__name__) from error
+        raise UsageInvalid(
+            f"{file} cannot be read", why=type(error).__name__, next_step="name a kubeconfig, or - for standard input"
+        ) from error
     client.call("PUT", f"/api/v1/credentials/{name}", {"kubeconfig": text})
     say(f"credential {name} is kept, encrypted")
     return 0

@@ -56,5 +56,7 @@ def _control(method: str, path: str, body: dict[str, Any] | None = None) -> dict
     finally:
         connection.close()
     if response.status >= 400:
-        raise UsageInvalid(str(answer.get("detail", f"HTTP {response.status}")), where=url)
+        raise UsageInvalid(
+            str(answer.get("detail", f"HTTP {response.status}")), where=url, next_step="fleet sim --help"
+        )
     return answer

@@ -87,7 +87,9 @@ def make_repo(folder: Path, clusters: int) -> list[str]:
     order = {environment.name: number for number, environment in enumerate(fleet.environments)}
     names = sorted(fleet.clusters, key=lambda name: (order.get(fleet.clusters[name].environment, 99), name))
     if clusters < 1 or clusters > len(names):
-        raise UsageInvalid(f"the example has 1 to {len(names)} clusters")
+        raise UsageInvalid(
+            f"the example has 1 to {len(names)} clusters", next_step=f"give --clusters between 1 and {len(names)}"
+        )
     _drop(folder, {str(name) for name in names[clusters:]})
     _git(folder, "init", "-q", "-b", "main")
     _git(folder, "add", ".")

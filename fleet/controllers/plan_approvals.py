@@ -302,7 +302,9 @@ class PlanApprovals:
             cluster = next((name for name in names if fleet is not None and name in fleet.clusters), None)
             if cluster is None:
                 raise PreconditionFailed(
-                    f"{unit} is not known to this hub", why="its cluster is in no commit that was taken over"
+                    f"{unit} is not known to this hub",
+                    why="its cluster is in no commit that was taken over",
+                    next_step="merge the cluster first, and approve a plan made after that",
                 )
             by_cluster.setdefault(cluster, []).extend((unit, ref) for ref in sorted(refs))
         gate = asyncio.Semaphore(_READS_AT_ONCE)
@@ -335,7 +337,9 @@ class PlanApprovals:
         expected = entry.identity or self.identity_of(entry.name)
         if expected is None:
             raise PreconditionFailed(
-                f"{entry.name} was never met", why="which cluster it is is not known, so nothing on it can be approved"
+                f"{entry.name} was never met",
+                why="which cluster it is is not known, so nothing on it can be approved",
+                next_step=f"fleet describe cluster {entry.name}, and approve again once it was reached",
             )
         found: list[Going] = []
         try:

@@ -55,7 +55,11 @@ def flatten(documents: Iterable[Document]) -> list[Document]:
         if kind.endswith("List") and isinstance(document.get("items"), list):
             for item in items_at(document, "items"):
                 if not isinstance(item, dict):
-                    raise DocumentInvalid(f"an item of a {kind} is no object", why="a list holds only objects")
+                    raise DocumentInvalid(
+                        f"an item of a {kind} is no object",
+                        why="a list holds only objects",
+                        next_step="correct the file that holds the list",
+                    )
                 typed = {"apiVersion": text_at(document, "apiVersion"), "kind": kind.removesuffix("List"), **item}
                 flat.extend(flatten([typed if kind != "List" else item]))
         elif not _is_local(document):

@@ -33,7 +33,11 @@ class NamedSecrets:
     async def secret(self, name: str) -> Secret:
         """As it stands now; raises CredentialMissing, CredentialRefused."""
         if not is_dns_subdomain(name):  # also keeps the name inside the directory
-            raise CredentialMissing(f"there is no credential {name!r:.80}", why="no credential can have this name")
+            raise CredentialMissing(
+                f"there is no credential {name!r:.80}",
+                why="no credential can have this name",
+                next_step="correct the name; those there are: fleet credential list",
+            )
         raw = None
         if self._directory is not None:
             raw = await asyncio.to_thread(_read, self._directory / f"{name}.gate")

@@ -85,7 +85,11 @@ class Library:
         for known in (digest, *reversed(self._bundles)):
             if found := self._body(known, source):
                 return found
-        raise StateDamaged(f"{source.ref} is not in bundle {digest[:12]}", why="the store gave another bundle")
+        raise StateDamaged(
+            f"{source.ref} is not in bundle {digest[:12]}",
+            why="the store gave another bundle",
+            next_step="restart the hub; if it says so again, restore the data directory from a backup",
+        )
 
     def _body(self, digest: Digest, source: BundleObject) -> BundleObject | None:
         bundle, bodies = self._bundles[digest], self._bodies.get(digest)

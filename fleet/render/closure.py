@@ -150,7 +150,12 @@ class _Walk:
             place = self.tree.resolve("", path)
         except EscapesCommit as error:
             self._note_links(error.links)
-            raise PathEscapes(f"{path} is not in this repo", where=path, why=error.why) from None
+            raise PathEscapes(
+                f"{path} is not in this repo",
+                where=path,
+                why=error.why,
+                next_step="correct the path, or the link that it goes through",
+            ) from None
         self._note(place)
         if place.what is not What.DIRECTORY:
             raise PathMissing(

@@ -142,7 +142,11 @@ def read_kustomization(raw: bytes) -> Kustomization:
         return found
     found.visits = visits_of(node, limit=_NODES_PER_FILE)
     if not isinstance(node, MappingNode):
-        raise DocumentInvalid("a kustomization must be a mapping", where=f"line {_line(node)}")
+        raise DocumentInvalid(
+            "a kustomization must be a mapping",
+            where=f"line {_line(node)}",
+            next_step="begin it with fields, as resources:",
+        )
     for name, key, item in _fields(node):
         _read_field(found, name, key, item)
     found.facts_mentions = _mentions_of_facts(node)

@@ -115,7 +115,9 @@ def nodes_of(raw: bytes, *, allowance: Allowance | None = None, anew: bool = Fal
         problem = str(getattr(error, "problem", "") or getattr(error, "reason", "") or "it cannot be read")
         raise DocumentInvalid("not valid YAML", where=where, why=problem, next_step="correct the file") from None
     except (UnicodeDecodeError, RecursionError):
-        raise DocumentInvalid("not valid YAML", why="not UTF-8, or nested too deeply") from None
+        raise DocumentInvalid(
+            "not valid YAML", why="not UTF-8, or nested too deeply", next_step="correct the file"
+        ) from None
 
 
 def documents(raw: bytes) -> list[Document]:
@@ -128,7 +130,10 @@ def documents(raw: bytes) -> list[Document]:
             found.append(value)
         elif value is not None:
             raise DocumentInvalid(
-                "a document is no mapping", where=f"line {node.start_mark.line + 1}", why="each must be an object"
+                "a document is no mapping",
+                where=f"line {node.start_mark.line + 1}",
+                why="each must be an object",
+                next_step="correct the file",
             )
     return found
 
@@ -152,7 +157,11 @@ def scalar(text: str) -> Json:
     if text in _WORDS:
         return _WORDS[text]
     if text in _NOT_JSON:
-        raise DocumentInvalid(f"{text} is no JSON number", why="Kubernetes objects hold no infinities")
+        raise DocumentInvalid(
+            f"{text} is no JSON number",
+            why="Kubernetes objects hold no infinities",
+            next_step="write a number, or put it in quotes",
+        )
     if not text or text[0] not in "+-.0123456789":
         return text
     return _number(text)

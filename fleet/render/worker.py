@@ -103,7 +103,13 @@ def _answer(parts: Sequence[bytes], key: bytes, scratch: Path) -> list[bytes]:
     except FleetError as error:
         return error_parts(error)
     except RecursionError:
-        return error_parts(RenderFailed("the build broke off", why="nested too deeply for the render worker"))
+        return error_parts(
+            RenderFailed(
+                "the build broke off",
+                why="nested too deeply for the render worker",
+                next_step="nest its documents less deeply",
+            )
+        )
     except (OSError, MemoryError) as error:
         return error_parts(_broken_off(error))
 
@@ -112,7 +118,11 @@ def _broken_off(error: OSError | MemoryError) -> RenderError:
     """A name that no system takes is the input's fault; memory, space or a directory that is gone may come back."""
     why = f"{type(error).__name__} in the render worker"
     if isinstance(error, OSError) and error.errno in _ERRNOS_OF_INPUT:
-        return RenderFailed("the build broke off", why=f"{why}: {os.strerror(error.errno)}")
+        return RenderFailed(
+            "the build broke off",
+            why=f"{why}: {os.strerror(error.errno)}",
+            next_step="correct the name, link or size among its files that this system does not take",
+        )
     return RenderInterrupted("the build broke off", why=why, next_step=_AGAIN)
 
 

@@ -21,6 +21,7 @@ from fleet.values import dataclass, field
 
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 15.0  # for parsing and checking, beyond what kustomize itself may take
+_ROOM = "free memory and processes there, and ask again; a hub does by itself"
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from fleet.render.worker import main; main()"
 
@@ -83,6 +84,7 @@ class WorkerPool:
                     raise RenderTimeout(
                         f"the render worker did not answer within {seconds + _GRACE_SECONDS:g} s",
                         why="it was ended and will be replaced",
+                        next_step="ask again; a hub does by itself, with the next fetch",
                     ) from None
                 except (OSError, asyncio.IncompleteReadError, ValueError) as error:
                     await self._end(worker)
@@ -121,7 +123,7 @@ class WorkerPool:
 
     async def _start(self) -> _Process:
         if self._closed:
-            raise RenderInterrupted("the renderer is closed")
+            raise RenderInterrupted("the renderer is closed", next_step="it is built again at the next start")
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -137,7 +139,9 @@ class WorkerPool:
                 start_new_session=True,  # Ctrl-C is the hub's to answer
             )
         except OSError as error:
-            raise RenderInterrupted("no render worker can be started", why=type(error).__name__) from error
+            raise RenderInterrupted(
+                "no render worker can be started", why=type(error).__name__, next_step=_ROOM
+            ) from error
         hello = orjson.dumps({"scratch": str(self.scratch), "readable": list(self.readable)})
         worker = _Process(process)
         self._all.add(worker)
@@ -145,7 +149,9 @@ class WorkerPool:
             said = parse_document((await worker.ask([hello, self.key], _START_SECONDS))[0])
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
             await self._end(worker)
-            raise RenderInterrupted("no render worker can be started", why=type(error).__name__) from error
+            raise RenderInterrupted(
+                "no render worker can be started", why=type(error).__name__, next_step=_ROOM
+            ) from error
         is_first, self.measures = self.measures is None, tuple(str(name) for name in items_at(said, "measures"))
         if is_first and self.warn is not None and (could := lacking(self.measures)):
             self.warn(could)

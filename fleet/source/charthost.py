@@ -66,7 +66,12 @@ def _get(address: str, limit: int) -> bytes:
             "the chart cannot be fetched", where=address, why=why, next_step="check --repo and your network"
         ) from error
     if len(content) > limit:
-        raise FetchFailed("the answer is too large", where=address, why=f"the limit is {limit >> 20} MiB")
+        raise FetchFailed(
+            "the answer is too large",
+            where=address,
+            why=f"the limit is {limit >> 20} MiB",
+            next_step="helm pull it by hand, then fleet vendor chart --file ARCHIVE",
+        )
     return content
 
 

@@ -151,7 +151,7 @@ def unpack(file: Path, key: bytes | None, folder: Path) -> OpenedBackup:
         with file.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:") as archive:
             return _unpack(archive, file, key, folder)
     except FileNotFoundError as error:
-        raise UsageInvalid(f"there is no file {file}") from error
+        raise UsageInvalid(f"there is no file {file}", next_step="name a file that fleet backup made") from error
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise _invalid(file, f"it does not read as one: {error}") from error
     except OSError as error:
