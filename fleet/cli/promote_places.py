@@ -18,7 +18,7 @@ from fleet.errors import PromotionRefused
 from fleet.inventory.edit import Kustomization, read_kustomization
 from fleet.inventory.files import KUSTOMIZATION_NAMES
 from fleet.render.closure import Reader, read_closure
-from fleet.render.kustomization import Role
+from fleet.render.mentions import Role
 from fleet.render.tree import CommitTree
 from fleet.values import dataclass, field
 

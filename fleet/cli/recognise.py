@@ -20,7 +20,7 @@ from fleet.inventory.worktree import WorkingTree
 from fleet.inventory.yamlfile import YamlRefused, read_documents
 from fleet.ports.source import LINK_MODE
 from fleet.render.closure import Reader, read_closure
-from fleet.render.kustomization import FILE_NAMES, Role
+from fleet.render.mentions import FILE_NAMES, Role
 from fleet.render.tree import CommitTree
 
 _MARKS = (FLUX_GROUP.encode(), ARGO_GROUP.encode(), b"source.extensions.fluxcd.io", API_VERSION.encode())

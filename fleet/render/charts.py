@@ -15,8 +15,8 @@ from pathlib import Path
 
 from fleet.core.problems import Origin
 from fleet.errors import ChartInvalid, FleetError, RemoteBaseRefused
-from fleet.render.kustomization import ChartUse
 from fleet.render.limits import RunLimits
+from fleet.render.mentions import ChartUse
 from fleet.render.tree import CommitTree
 from fleet.values import dataclass
 

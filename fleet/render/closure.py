@@ -25,18 +25,10 @@ from fleet.errors import (
     ResourceMissing,
 )
 from fleet.render.charts import chart_missing, find_chart
+from fleet.render.inline import is_text
 from fleet.render.inputs import Closure
-from fleet.render.kustomization import (
-    CLUSTER_FACTS,
-    FILE_NAMES,
-    ChartUse,
-    Kustomization,
-    Mention,
-    Role,
-    is_text,
-    read_kustomization,
-    read_plugins,
-)
+from fleet.render.kustomization import read_kustomization, read_plugins
+from fleet.render.mentions import CLUSTER_FACTS, FILE_NAMES, ChartUse, Kustomization, Mention, Role
 from fleet.render.remote import is_remote_file, is_repository, looks_remote
 from fleet.render.tree import CommitTree
 from fleet.render.workers import copy_of

@@ -13,9 +13,10 @@ import orjson
 
 from fleet.core.documents import Json
 from fleet.errors import RenderTooLarge
+from fleet.render.inline import is_json_patch
 from fleet.render.jobs import BuildJob
-from fleet.render.kustomization import CLUSTER_FACTS, is_json_patch
 from fleet.render.limits import Finished, run_limited
+from fleet.render.mentions import CLUSTER_FACTS
 from fleet.render.schema import schema_for
 from fleet.values import dataclass
 
