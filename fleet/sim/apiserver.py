@@ -10,6 +10,7 @@ import dataclasses
 import gzip
 import hashlib
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -18,7 +19,6 @@ from aiohttp import web
 from fleet.core.documents import Document, Json, text_at
 from fleet.core.objects import OWNER_ANNOTATION
 from fleet.sim import discovery, patch, rules, virtual
-from fleet.sim.access import ANONYMOUS
 from fleet.sim.calls import (
     Call,
     applied_document_of,
@@ -29,11 +29,11 @@ from fleet.sim.calls import (
     grace_seconds_of,
     write_options_of,
 )
+from fleet.sim.front import Front, json_answer
 from fleet.sim.kinds import Kind, built_ins, server_version
-from fleet.sim.ledger import WRITES, Met
+from fleet.sim.ledger import Met
 from fleet.sim.objects import Preconditions, Written
 from fleet.sim.reads import Form, encode, filter_of, make_list
-from fleet.sim.requests import target_of
 from fleet.sim.statuses import (
     ApiError,
     bad_request,
@@ -65,78 +65,16 @@ class ApiServer:
 
     def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster
+        self.front = Front(cluster.faults, cluster.ledger, self._answer, _finish)
         self._discovery: dict[str, tuple[int, bytes]] = {}
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request; never raises but for a connection that is gone."""
-        query = request.query
-        target = target_of(request.method, request.path, query)
-        agent = request.headers.get("User-Agent", "")
-        call = Call(request, target, query, ANONYMOUS, agent, [])
-        code = 0
-        try:
-            response = await self._answer(call)
-            code = response.status
-        except ApiError as problem:
-            response = _failure(problem)
-            code = problem.code
-        finally:
-            if code or target.verb != "watch":
-                self._record(call, code)
-        if isinstance(response, web.Response):
-            _finish(request, response, call.warnings)
-            if target.verb == "list" and self._cluster.faults.hit("half_list", target, agent):
-                return await _cut_in_half(request, response)
-            if (drip := self._cluster.faults.hit("drip", target, agent)) is not None:
-                return await self._cluster.faults.dripped(request, response, drip)
-        return response
-
-    def _record(self, call: Call, code: int) -> None:
-        target = call.target
-        if target.verb == "watch" and code == 200:
-            return  # recorded when it began
-        resource = f"{target.resource}/{target.subresource}" if target.subresource else target.resource
-        self._cluster.ledger.add(
-            verb=target.verb,
-            group=target.group,
-            resource=resource or target.path,
-            namespace=target.namespace if target.resource != "namespaces" else "",
-            name=target.name,
-            agent=call.agent,
-            code=code,
-            dry_run=call.dry_run,
-            query=dict(call.query),
-            landed=call.landed,
-            met=call.met,
-        )
-
     async def _answer(self, call: Call) -> web.StreamResponse:
-        faults = self._cluster.faults
-        early = await faults.before(call.target, call.agent, paged="continue" in call.query)
-        if early is not None:
-            return early
-        transport = call.request.transport
-        if transport is None or transport.is_closing():
-            # A fault held it longer than its client lived: what a dead hub sent lands no more.
-            raise ApiError(500, "InternalError", "the client is gone")
         user = self._cluster.access.user_of(call.request.headers.get("Authorization", ""))
         if user is None:
             raise unauthorized()
         call.user = user
         self._cluster.access.check(user, call.target)
-        if not call.target.is_resource:
-            return self._path(call)
-        response = await self._resource(call)
-        call.landed = call.target.verb in WRITES and not call.dry_run
-        loses = faults.tripwire is not None and await faults.tripwire("after", call.target, call.agent)
-        if loses or faults.loses(call.target, call.agent):
-            # The write has landed; the client waits until its own deadline or the end of the fault.
-            if not loses:
-                await faults.held()
-            transport = call.request.transport
-            if transport is not None:
-                transport.abort()
-        return response
+        return await self._resource(call) if call.target.is_resource else self._path(call)
 
     # Paths that are no resources
 
@@ -145,7 +83,7 @@ class ApiServer:
         if path in _HEALTH or path.rpartition("/")[0] in _HEALTH:
             return web.Response(body=b"ok", content_type="text/plain")
         if path == "/version":
-            return _json(server_version())
+            return json_answer(server_version())
         if path in {"/api", "/apis"}:
             return self._groups(call, core=path == "/api")
         parts = path.strip("/").split("/")
@@ -153,13 +91,13 @@ class ApiServer:
         if parts[0] == "apis" and len(parts) == 2:
             found = discovery.group(registry, parts[1])
             if found is not None:
-                return _json(found)
+                return json_answer(found)
         if parts[0] in {"api", "apis"} and len(parts) == (2 if parts[0] == "api" else 3):
             listed = discovery.resource_list(registry, "" if parts[0] == "api" else parts[1], parts[-1])
             if listed is not None:
-                return _json(listed)
+                return json_answer(listed)
         if path == "/openapi/v3":
-            return _json(discovery.schema_index(registry))
+            return json_answer(discovery.schema_index(registry))
         return web.Response(status=404, body=b"404 page not found\n", content_type="text/plain")
 
     def _groups(self, call: Call, *, core: bool) -> web.Response:
@@ -177,7 +115,7 @@ class ApiServer:
                     return web.Response(status=304, headers={"ETag": etag, "Vary": "Accept"})
                 media = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
                 return web.Response(body=known[1], headers={"Content-Type": media, "Vary": "Accept", "ETag": etag})
-        return _json(discovery.core_versions(self._cluster.address) if core else discovery.group_list(registry))
+        return json_answer(discovery.core_versions(self._cluster.address) if core else discovery.group_list(registry))
 
     # Resources
 
@@ -226,11 +164,14 @@ class ApiServer:
         objects = self._cluster.objects
         namespace = self._namespace(call, kind)
         if target.subresource and target.subresource != "status":
-            return _json(virtual.read(self._cluster, kind, namespace, target.name, target.subresource))
-        row = self._cluster.stale_row(kind, namespace, target, call.agent) or objects.row(kind, namespace, target.name)
+            return json_answer(virtual.read(self._cluster, kind, namespace, target.name, target.subresource))
+        stale = self._cluster.faults.hit("stale", target, call.agent)
+        if stale is None:
+            row = objects.row(kind, namespace, target.name)
+        else:
+            row = self._cluster.past_row(kind, (namespace, target.name), stale.versions)
         raw = encode(kind, row, form_of(call))
-        if kind.resource == "namespaces" and target.name == "kube-system":
-            raw = self._cluster.disguised(raw, target, call.agent)
+        raw = self._cluster.disguised(raw, target, call.agent)
         return web.Response(body=raw, content_type="application/json")
 
     def _list(self, call: Call, kind: Kind) -> web.Response:
@@ -241,22 +182,8 @@ class ApiServer:
     async def _watch(self, call: Call, kind: Kind) -> web.StreamResponse:
         wanted = filter_of(kind, self._namespace(call, kind), call.query, call.target.name)
 
-        def started(code: int) -> None:
-            target = call.target
-            self._cluster.ledger.add(
-                verb="watch",
-                group=target.group,
-                resource=target.resource,
-                namespace=target.namespace,
-                name=target.name,
-                agent=call.agent,
-                code=code,
-                dry_run=False,
-                query=dict(call.query),
-            )
-
         return await self._cluster.watches.serve(
-            call.request, kind, wanted, form_of(call), call.query, self._cluster.faults, started
+            call, kind, wanted, form_of(call), self._cluster.faults, partial(self.front.record, call)
         )
 
     async def _write(self, call: Call, kind: Kind) -> web.Response:
@@ -287,7 +214,9 @@ class ApiServer:
             written = self._cluster.objects.create(kind, namespace, document, options)
         else:
             if target.subresource and target.subresource != "status":
-                return _json(virtual.write(self._cluster, kind, namespace, target, lambda _old: document, options))
+                return json_answer(
+                    virtual.write(self._cluster, kind, namespace, target, lambda _old: document, options)
+                )
             written = self._cluster.objects.replace(kind, namespace, target.name, document, options, target.subresource)
         return self._written(call, kind, written)
 
@@ -309,7 +238,7 @@ class ApiServer:
                 self._cluster.access.check(call.user, dataclasses.replace(target, verb="create"))
             self._cluster.access.check_grant(call.user, target, document)
             if target.subresource and target.subresource != "status":
-                return _json(virtual.apply(self._cluster, kind, namespace, target, document, options))
+                return json_answer(virtual.apply(self._cluster, kind, namespace, target, document, options))
             written = objects.apply(kind, namespace, target.name, document, options, target.subresource)
             made = self._cluster.store.get(kind.resource, (namespace, target.name))
             plain = not (written.warnings or call.dry_run or text_at(document, "metadata", "resourceVersion"))
@@ -319,7 +248,7 @@ class ApiServer:
             return self._written(call, kind, written)
         change = patch.reader(media, body, kind)
         if target.subresource and target.subresource != "status":
-            return _json(virtual.write(self._cluster, kind, namespace, target, change, options))
+            return json_answer(virtual.write(self._cluster, kind, namespace, target, change, options))
         written = objects.change(kind, namespace, target.name, change, options, target.subresource)
         return self._written(call, kind, written)
 
@@ -332,7 +261,7 @@ class ApiServer:
                 "apiVersion": "meta.k8s.io/v1",
                 "metadata": document["metadata"],
             }
-        return _json(document, status=201 if written.created else 200)
+        return json_answer(document, status=201 if written.created else 200)
 
     def _delete(self, call: Call, kind: Kind, namespace: str, body: bytes) -> web.Response:
         asked = delete_options_of(call, body)
@@ -365,12 +294,14 @@ class ApiServer:
 
     def _deleted(self, kind: Kind, document: Document, gone: bool) -> web.Response:
         if not gone or kind.resource in rules.RETURN_DELETED:
-            return _json(document)
+            return json_answer(document)
         details: Document = {"name": text_at(document, "metadata", "name")}
         if kind.group:
             details["group"] = kind.group
         details |= {"kind": kind.plural, "uid": text_at(document, "metadata", "uid")}
-        return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+        return json_answer(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        )
 
     def _delete_collection(self, call: Call, kind: Kind, namespace: str, body: bytes) -> web.Response:
         asked = delete_options_of(call, body)
@@ -391,37 +322,15 @@ class ApiServer:
         return web.Response(body=raw, content_type="application/json")
 
 
-def _json(document: Document, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
-
-
-def _failure(problem: ApiError) -> web.Response:
-    response = _json(problem.document(), problem.code)
-    if problem.retry_after:
-        response.headers["Retry-After"] = str(problem.retry_after)
-    return response
-
-
-def _finish(request: web.BaseRequest, response: web.Response, warnings: list[str]) -> None:
+def _finish(call: Call, response: web.Response) -> None:
     headers = response.headers
     headers["Audit-Id"] = secrets.token_hex(16)
     headers.setdefault("Cache-Control", "no-cache, private")
-    for text in warnings:
+    for text in call.warnings:
         escaped = text.replace("\\", "\\\\").replace('"', '\\"')
         headers.add("Warning", f'299 - "{escaped}"')
     body = response.body
-    if isinstance(body, bytes) and len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+    if isinstance(body, bytes) and len(body) > _GZIP_FROM and "gzip" in call.request.headers.get("Accept-Encoding", ""):
         response.body = gzip.compress(body, 1)
         headers["Content-Encoding"] = "gzip"
         headers["Vary"] = "Accept-Encoding"
-
-
-async def _cut_in_half(request: web.BaseRequest, response: web.Response) -> web.StreamResponse:
-    body = response.body
-    raw = body if isinstance(body, bytes) else b""
-    cut = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(raw))})
-    await cut.prepare(request)
-    await cut.write(raw[: len(raw) // 2])
-    if request.transport is not None:
-        request.transport.close()
-    return cut

@@ -14,7 +14,7 @@ from fleet.core.documents import Document, Json, parse, text_at
 from fleet.sim import patch
 from fleet.sim.access import User
 from fleet.sim.kinds import Kind
-from fleet.sim.ledger import NOTHING_MET, Met
+from fleet.sim.ledger import NOTHING_MET, WRITES, Met
 from fleet.sim.objects import WriteOptions
 from fleet.sim.reads import Form
 from fleet.sim.requests import Target, truth
@@ -43,6 +43,10 @@ class Call:
     def dry_run(self) -> bool:
         """Whether nothing is to be stored."""
         return "All" in self.request.query.getall("dryRun", [])
+
+    def was_answered(self, status: int) -> None:
+        """Note what came of it: a write that succeeded has landed."""
+        self.landed = self.target.verb in WRITES and not self.dry_run and status < 400
 
 
 _METADATA_FORMS = ("as=PartialObjectMetadata;", "as=PartialObjectMetadataList;")

@@ -9,16 +9,11 @@ from collections.abc import Mapping
 from random import Random
 
 import orjson
-from aiohttp import StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.web_protocol import RequestHandler
 
 from fleet.core.documents import Document, documents_at, mapping_at, parse_document, text_at
 from fleet.sim import births, virtual
 from fleet.sim.access import Access, User, service_account
 from fleet.sim.apiserver import ApiServer
-from fleet.sim.calls import MAX_BODY_BYTES
 from fleet.sim.controllers import Controllers
 from fleet.sim.faults import Faults
 from fleet.sim.kinds import Kind, Registry
@@ -26,7 +21,9 @@ from fleet.sim.ledger import Ledger
 from fleet.sim.objects import Objects, WriteOptions, Written
 from fleet.sim.patch import merge_patch
 from fleet.sim.pods import default_container
+from fleet.sim.port import Port
 from fleet.sim.requests import Target
+from fleet.sim.statuses import not_found
 from fleet.sim.storage import Row, Snapshot, Store
 from fleet.sim.watch import Watches
 
@@ -60,14 +57,10 @@ class SimCluster:
         self.token = births.token()
         self.access.tokens[self.token] = ADMIN
         self.logs: dict[tuple[str, str], str] = {}
-        self.port = 0
         self.authority_pem = ""
         self.controllers = Controllers(self, manager=controllers, ready_seconds=ready_seconds)
-        self._server: web.Server | None = None
-        self._listener: asyncio.Server | None = None
-        self._is_opening = False
-        self._context: ssl.SSLContext | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._port = Port(name, self.faults)
+        self._beat: asyncio.Task[None] | None = None
         self._false_identity = births.new_uid(random)
         self._seed(controllers=controllers)
 
@@ -92,6 +85,11 @@ class SimCluster:
     def identity(self) -> str:
         """UID of the kube-system namespace."""
         return text_at(self.get("", "Namespace", "", "kube-system") or {}, "metadata", "uid")
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before it does."""
+        return self._port.number
 
     @property
     def address(self) -> str:
@@ -204,98 +202,37 @@ class SimCluster:
     # Faults that change what is read
 
     def disguised(self, raw: bytes, target: Target, agent: str) -> bytes:
-        """kube-system with a false UID while the identity fault is on."""
-        if not self.faults.active or self.faults.hit("identity", target, agent) is None:
-            return raw
-        document = parse_document(raw)
-        mapping_at(document, "metadata")["uid"] = self._false_identity
-        return orjson.dumps(document)
+        """An object that was read, with a false UID where it is the cluster's identity and that fault is on."""
+        return self.faults.disguised(raw, target, agent, self._false_identity)
 
-    def stale_row(self, kind: Kind, namespace: str, target: Target, agent: str) -> Row | None:
-        """An earlier state of an object while stale reads are on; None for the newest."""
-        if not self.faults.active:
-            return None
-        fault = self.faults.hit("stale", target, agent)
-        if fault is None:
-            return None
-        version = max(self.store.compacted, self.store.version - fault.versions)
-        return self.store.rows_at(kind.resource, version).get((namespace, target.name))
+    def past_row(self, kind: Kind, key: tuple[str, str], versions: int) -> Row:
+        """An object (by namespace and name) as it was so many writes ago; raises ApiError 404 where it was not."""
+        version = max(self.store.compacted, self.store.version - versions)
+        row = self.store.rows_at(kind.resource, version).get(key)
+        if row is None:
+            raise not_found(kind.plural, kind.group, key[1])
+        return row
 
     # Serving
 
     async def start(self, context: ssl.SSLContext, port: int = 0) -> None:
         """Listen on loopback."""
-        self._context = context
-        self._server = web.Server(
-            ApiServer(self).handle, request_factory=_request, access_log=None, handler_cancellation=True
-        )
-        await self._listen(port)
-        self.faults.on_change.append(self._follow_faults)
-        self._start(self.watches.beat(), f"{self.name} bookmarks")
+        await self._port.open(ApiServer(self).front, context, port)
+        self._beat = asyncio.get_running_loop().create_task(self.watches.beat(), name=f"{self.name} bookmarks")
         self.controllers.start()
-
-    def _start(self, work: object, name: str) -> None:
-        if asyncio.iscoroutine(work):
-            task = asyncio.get_running_loop().create_task(work, name=name)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _listen(self, port: int) -> None:
-        if self._server is None:
-            return
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            self._server, "127.0.0.1", port, ssl=self._context, reuse_address=True, backlog=512
-        )
-        self.port = self._listener.sockets[0].getsockname()[1]
-
-    def _follow_faults(self) -> None:
-        refuse = self.faults.has("refuse")
-        if refuse and self._listener is not None:
-            self._listener.close()
-            self._listener = None
-            self.cut()
-        elif not refuse and self._listener is None and self._server is not None and not self._is_opening:
-            self._is_opening = True
-            self._start(self._open_again(), f"{self.name} listener")
-
-    async def _open_again(self) -> None:
-        try:
-            await self._listen(self.port)
-        finally:
-            self._is_opening = False
-        self._follow_faults()  # the port may be refused again meanwhile
 
     def cut(self) -> None:
         """Break all open connections."""
         self.watches.close_all()
-        if self._server is not None:
-            for protocol in tuple(self._server.connections):
-                if protocol.transport is not None:
-                    protocol.transport.abort()
+        self._port.cut()
 
     async def stop(self) -> None:
         """Close the port and everything open."""
         self.controllers.stop()
         self.faults.clear()
         self.watches.close_all()
-        for task in tuple(self._tasks):
-            task.cancel()
+        if self._beat is not None:
+            self._beat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await task
-        if self._listener is not None:
-            self._listener.close()
-        if self._server is not None:
-            await self._server.shutdown(0.1)
-            self._server = None
-
-
-def _request(
-    message: RawRequestMessage,
-    payload: StreamReader,
-    protocol: RequestHandler,
-    writer: AbstractStreamWriter,
-    task: asyncio.Task[None],
-) -> web.BaseRequest:
-    loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES + 1)
+                await self._beat
+        await self._port.close()

@@ -19,16 +19,16 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
+import orjson
 from aiohttp import web
 
-from fleet.core.documents import Document
+from fleet.core.documents import Document, mapping_at, parse_document
 from fleet.sim.requests import Target
 from fleet.sim.statuses import ApiError, expired, forbidden, unauthorized
 from fleet.values import dataclass, field
 
 if TYPE_CHECKING:
-    from fleet.sim.kinds import Kind
-    from fleet.sim.watch import Watcher
+    from fleet.sim.watch import Stream
 
 KINDS = frozenset(
     [
@@ -196,7 +196,17 @@ class Faults:
             raise expired("The provided continue parameter is too old to display a consistent list result.")
         return None
 
-    async def dripped(self, request: web.BaseRequest, response: web.Response, fault: Fault) -> web.StreamResponse:
+    async def delivered(
+        self, request: web.BaseRequest, response: web.Response, target: Target, agent: str
+    ) -> web.StreamResponse:
+        """The answer as it goes out: whole, broken off in the middle, or byte by byte."""
+        if target.verb == "list" and self.hit("half_list", target, agent):
+            return await _cut_in_half(request, response)
+        if (drip := self.hit("drip", target, agent)) is not None:
+            return await self._dripped(request, response, drip)
+        return response
+
+    async def _dripped(self, request: web.BaseRequest, response: web.Response, fault: Fault) -> web.StreamResponse:
         """The same answer, one byte after the other; at once from where the fault has ended."""
         body = response.body
         raw = body if isinstance(body, bytes) else b""
@@ -219,16 +229,33 @@ class Faults:
         """Whether the answer to this write shall be lost after the write has landed."""
         return bool(self.active) and target.verb in _WRITES and self.hit("lost_write", target, agent) is not None
 
-    def on_watch(self, watcher: Watcher, request: web.BaseRequest, kind: Kind) -> None:
+    def disguised(self, raw: bytes, target: Target, agent: str, uid: str) -> bytes:
+        """What a read gives: kube-system, by which a cluster is known, with another UID while that fault is on."""
+        is_identity = (target.verb, target.resource, target.name) == ("get", "namespaces", "kube-system")
+        if not is_identity or target.subresource or self.hit("identity", target, agent) is None:
+            return raw
+        document = parse_document(raw)
+        mapping_at(document, "metadata")["uid"] = uid
+        return orjson.dumps(document)
+
+    def on_watch(self, stream: Stream, target: Target, agent: str) -> None:
         """Apply the faults that concern a watch as it opens."""
-        if not self.active:
-            return
-        target = Target(request.path, "watch", kind.group, kind.version, "", kind.plural)
-        if self.hit("silent", target):
-            watcher.hush()
-        if (drip := self.hit("drip", target)) is not None:
-            watcher.drip_seconds = drip.seconds
-        if self.hit("truncated", target):
-            watcher.truncate = True
-        if self.hit("expired", target):
-            watcher.expire()
+        if self.hit("silent", target, agent):
+            stream.hush()
+        if (drip := self.hit("drip", target, agent)) is not None:
+            stream.drip_seconds = drip.seconds
+        if self.hit("truncated", target, agent):
+            stream.truncate = True
+        if self.hit("expired", target, agent):
+            stream.expire()
+
+
+async def _cut_in_half(request: web.BaseRequest, response: web.Response) -> web.StreamResponse:
+    body = response.body
+    raw = body if isinstance(body, bytes) else b""
+    cut = web.StreamResponse(status=response.status, headers={**response.headers, "Content-Length": str(len(raw))})
+    await cut.prepare(request)
+    await cut.write(raw[: len(raw) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return cut

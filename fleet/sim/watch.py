@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 
 from fleet.core.documents import Document, mapping_at
+from fleet.sim.calls import Call
 from fleet.sim.kinds import Kind
 from fleet.sim.reads import Filter, Form, encode, invalid_version, with_version
 from fleet.sim.requests import truth
@@ -35,32 +36,16 @@ def line(kind: str, raw: bytes) -> bytes:
     return b'{"type":"%s","object":%s}\n' % (kind.encode(), raw)
 
 
-class Watcher:
-    """One open watch. `push` is called by the store, `run` writes until the client, the time or a fault ends it."""
+class Stream:
+    """The way out of one open watch, with its faults. `run` writes until the client, the time or a fault ends it."""
 
-    def __init__(self, store: Store, kind: Kind, wanted: Filter, form: Form, *, bookmarks: bool) -> None:
-        self._store, self._kind, self._wanted, self._form = store, kind, wanted, form
-        self.bookmarks = bookmarks
+    def __init__(self) -> None:
         self._queue: deque[bytes] = deque()
         self._wake: asyncio.Future[None] | None = None
         self.closed = False
         self.silent = False
         self.truncate = False  # a fault: break off in the middle of the next line
         self.drip_seconds = 0.0  # a fault: each byte comes so long after the one before
-        self._seen = store.version
-        self._asked = 0  # what came to be until then is not said
-
-    @property
-    def resource(self) -> str:
-        """What is watched, as the store names it."""
-        return self._kind.resource
-
-    def push(self, event: Event) -> None:
-        """Take an event of the watched resource, if it concerns this watch."""
-        self._seen = event.version
-        sent = self._line_of(event) if event.version > self._asked else None
-        if sent is not None:
-            self.send(sent)
 
     def send(self, raw: bytes) -> None:
         """Queue bytes; a reader too far behind is closed."""
@@ -89,9 +74,60 @@ class Watcher:
     def expire(self) -> None:
         """Say 410 and end: what a client gets whose version is compacted away."""
         self._queue.clear()
-        problem = expired(f"too old resource version: 1 ({self._store.version})")
+        problem = expired("The resourceVersion for the provided watch is too old.")
         self.send(line("ERROR", orjson.dumps(problem.document())))
         self.close()
+
+    async def run(self, response: web.StreamResponse) -> None:
+        """Write until closed."""
+        while True:
+            if self._queue:
+                batch = b"".join(self._queue)
+                self._queue.clear()
+                if self.truncate:
+                    half = len(batch) // 2
+                    await response.write(batch[: half + 1] if batch[half - 1 : half] == b"\n" else batch[:half])
+                    return
+                await self._write(response, batch)
+                continue
+            if self.closed:
+                return
+            self._wake = asyncio.get_running_loop().create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
+
+    async def _write(self, response: web.StreamResponse, batch: bytes) -> None:
+        if not self.drip_seconds:
+            await response.write(batch)
+            return
+        for at in range(len(batch)):
+            await response.write(batch[at : at + 1])
+            await asyncio.sleep(self.drip_seconds)
+
+
+class Watcher(Stream):
+    """One open watch of a store, which calls `push`."""
+
+    def __init__(self, store: Store, kind: Kind, wanted: Filter, form: Form, *, bookmarks: bool) -> None:
+        super().__init__()
+        self._store, self._kind, self._wanted, self._form = store, kind, wanted, form
+        self.bookmarks = bookmarks
+        self._seen = store.version
+        self._asked = 0  # what came to be until then is not said
+
+    @property
+    def resource(self) -> str:
+        """What is watched, as the store names it."""
+        return self._kind.resource
+
+    def push(self, event: Event) -> None:
+        """Take an event of the watched resource, if it concerns this watch."""
+        self._seen = event.version
+        sent = self._line_of(event) if event.version > self._asked else None
+        if sent is not None:
+            self.send(sent)
 
     def _line_of(self, event: Event) -> bytes | None:
         wanted, before, after = self._wanted, event.before, event.after
@@ -148,33 +184,6 @@ class Watcher:
             if sent is not None:
                 self._queue.append(sent)
 
-    async def run(self, response: web.StreamResponse) -> None:
-        """Write until closed."""
-        while True:
-            if self._queue:
-                batch = b"".join(self._queue)
-                self._queue.clear()
-                if self.truncate:
-                    await response.write(batch[: len(batch) // 2])
-                    return
-                await self._write(response, batch)
-                continue
-            if self.closed:
-                return
-            self._wake = asyncio.get_running_loop().create_future()
-            try:
-                await self._wake
-            finally:
-                self._wake = None
-
-    async def _write(self, response: web.StreamResponse, batch: bytes) -> None:
-        if not self.drip_seconds:
-            await response.write(batch)
-            return
-        for at in range(len(batch)):
-            await response.write(batch[at : at + 1])
-            await asyncio.sleep(self.drip_seconds)
-
 
 class Watches:
     """All open watches of one cluster; sends their bookmarks on one timer."""
@@ -205,15 +214,15 @@ class Watches:
 
     async def serve(
         self,
-        request: web.BaseRequest,
+        call: Call,
         kind: Kind,
         wanted: Filter,
         form: Form,
-        query: Mapping[str, str],
         faults: Faults,
         started: Callable[[int], None],
     ) -> web.StreamResponse:
         """Answer one watch request."""
+        query = call.query
         bookmarks = truth(query.get("allowWatchBookmarks"))
         initial = truth(query.get("sendInitialEvents"))
         _check_options(query, initial=initial)
@@ -234,10 +243,10 @@ class Watches:
         stop_listening = self._store.listen(kind.resource, watcher.push)
         self.open.add(watcher)
         timers = _timers(watcher, seconds)
-        faults.on_watch(watcher, request, kind)
+        faults.on_watch(watcher, call.target, call.agent)
         try:
             started(200)
-            writer = await response.prepare(request)
+            writer = await response.prepare(call.request)
             if writer is not None:
                 writer.send_headers()  # at once: a quiet watch has no first chunk to carry them
             await watcher.run(response)

@@ -137,6 +137,40 @@ async def test_a_stale_read_shows_the_past(client: Any, cluster: SimCluster) -> 
     assert (await client.call("GET", f"{MAPS}/a")).body["data"] == {"x": "2"}
 
 
+@pytest.mark.parametrize(("was", "code"), [(False, 404), (True, 200)])
+async def test_a_stale_read_does_not_see_what_was_not_yet(
+    client: Any, cluster: SimCluster, was: bool, code: int
+) -> None:
+    before = cluster.store.version
+    await client.apply(f"{MAPS}/a", config_map(x="1"))
+    cluster.faults.add("stale", versions=0 if was else cluster.store.version - before)
+    assert (await client.call("GET", f"{MAPS}/a")).code == code
+
+
+async def test_a_fault_of_streams_can_be_for_one_client_alone(client: Any, cluster: SimCluster) -> None:
+    await client.apply(f"{MAPS}/a", config_map(x="1"))
+    cluster.faults.add("expired", agent="nobody")
+    assert orjson.loads(await watch_line(client))["type"] == "ADDED"
+    cluster.faults.add("expired", agent="tester")
+    headers = {"Authorization": f"Bearer {client.token}", "User-Agent": "tester/1"}
+    async with client.session.get(f"{client.url}{MAPS}?watch=1", headers=headers, timeout=short(5)) as stream:
+        assert orjson.loads(await stream.content.readline())["type"] == "ERROR"
+
+
+async def test_a_truncated_watch_does_not_end_between_two_lines_that_are_as_long(
+    client: Any, cluster: SimCluster
+) -> None:
+    for name in "ab":
+        await client.apply(f"{MAPS}/{name}", config_map(name, x="1"))
+    cluster.faults.add("truncated", count=1)
+    headers = {"Authorization": f"Bearer {client.token}"}
+    url = f"{client.url}{MAPS}?watch=1"
+    async with client.session.get(url, headers=headers, timeout=short(5)) as stream:
+        raw = await stream.read()
+    assert raw
+    assert not raw.endswith(b"\n")
+
+
 async def test_a_fault_of_one_cluster_leaves_the_other_alone() -> None:
     async with Simulation(["a", "b"], seed=1) as sim:
         sim.cluster("a").faults.add("error", code=503)
