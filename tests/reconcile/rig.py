@@ -263,6 +263,21 @@ class LateAnswers:
         return answer
 
 
+class Deaf:
+    """A connection whose watches tell nothing any more once `ears` are shut."""
+
+    def __init__(self, kube: Any, ears: asyncio.Event) -> None:
+        self._kube, self._shut = kube, ears
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def follow(self, kind: Any, **options: Any) -> Any:
+        async for seen in self._kube.follow(kind, **options):
+            if not self._shut.is_set():
+                yield seen
+
+
 def describe(unit: UnitReport) -> str:
     """A unit as a failing test shows it."""
     lines = [f"{unit.unit} {unit.sync} {unit.health} {unit.reason} {unit.message} {unit.blocked_by} {unit.holds}"]
@@ -284,4 +299,4 @@ def notes(**annotations: str) -> dict[str, dict[str, str]]:
     return {"annotations": {f"fleet.internal/{name.replace('_', '-')}": value for name, value in annotations.items()}}
 
 
-__all__ = ["CLUSTER", "Document", "Hub", "JournalEntry", "JournalState", "config_map", "describe", "notes"]
+__all__ = ["CLUSTER", "Deaf", "Document", "Hub", "JournalEntry", "JournalState", "config_map", "describe", "notes"]

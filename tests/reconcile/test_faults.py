@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
-from rig import Hub, config_map
+from rig import Deaf, Hub, config_map
 from testbed.controlplane import ControlPlane
 
 from fleet.core.ids import Digest
@@ -111,21 +110,6 @@ async def test_a_lost_lease_ends_all_writing(hub: Hub, api_server: ControlPlane,
         assert client.get(path(shop, "a"))["data"] == {"a": "x"}
         hub.lost = False
         await hub.until(lambda: hub.told(EventKind.HEALED), "goes on with a lease", 60)
-
-
-class Deaf:
-    """A connection whose watches tell nothing any more once `ears` are shut."""
-
-    def __init__(self, kube: Any, ears: asyncio.Event) -> None:
-        self._kube, self._shut = kube, ears
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._kube, name)
-
-    async def follow(self, kind: Any, **options: Any) -> Any:
-        async for seen in self._kube.follow(kind, **options):
-            if not self._shut.is_set():
-                yield seen
 
 
 @pytest.mark.parametrize("validate", [Validate.SERVER, Validate.SCHEMA])
