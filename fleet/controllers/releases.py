@@ -154,6 +154,14 @@ class Releases:
             every = {**rollout_values(kept, seen), **values, **self._deletions.values()}
             await self._state.put_released(rows, gone=tuple(gone), values=every, events=events)
             self._deletions.saved()
+            # What shall come again by a person's word keeps what is in it, also where that may go by what is held.
+            let_in = {
+                name
+                for name, result in books.waiting.items()
+                if name in books.permits
+                if books.is_barred(name, result, seen.quarantine) and not books.is_barred(name, result, kept.quarantine)
+            }
+            books.unjudged |= let_in
             books.bar(kept)
             books.hold_nothing(gone)
             books.held.update(both)
@@ -170,7 +178,7 @@ class Releases:
                 else:
                     books.waiting.pop(name, None)
             self._board.departures.look_beside(both)
-        if back or self._deletions.waits_on({name.cluster for name in both}):
+        if back or let_in or self._deletions.waits_on({name.cluster for name in both}):
             await self.release({}, back)  # what stays by a result that is none any more, and what goes that is back
         await self._board.publish()
         return True

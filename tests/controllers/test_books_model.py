@@ -131,6 +131,7 @@ class Holding(RuleBasedStateMachine):
             self.run(self.begin())
         self.watch(is_over=True)
         self.check()
+        self.watch(is_over=True)  # once more, with the orders that ended by this
         self.is_well = True
 
     async def begin(self) -> None:
@@ -188,13 +189,16 @@ class Holding(RuleBasedStateMachine):
     def commit_of_a_policy(self, name: str, policy: Policy) -> None:
         self.commit({name: policy}, {}, {}, {}, True)
 
-    @rule(name=overlays, version=st.integers(1, 4), looks=st.integers(1, 2))
-    def commit_that_is_taken_back(self, name: str, version: int, looks: int) -> None:
-        """By a person, on its way or once it is everywhere."""
+    @rule(name=overlays, version=st.integers(1, 4), looks=st.integers(1, 2), is_let_in=st.booleans())
+    def commit_that_is_taken_back(self, name: str, version: int, looks: int, is_let_in: bool) -> None:
+        """By a person, on its way or once it is everywhere; and maybe let in again before anything went back."""
         self.commit_everywhere(name, version)
         self.look()
         self.all_work(looks)
         self.order("rollback", 0, name)
+        if is_let_in and not self.open:
+            self.order("resume", 0, name)
+            self.look()
 
     def push(self, repo: Repo) -> None:
         self.branch.append(replace(repo, number=len(self.branch) + 1))
@@ -531,7 +535,8 @@ class Holding(RuleBasedStateMachine):
         assert not permits & refs_in(action.bundle), f"{key} may delete what it holds"
         newest = self.force.result(key)
         is_settled = is_over and not self.open
-        if is_settled and newest is not None and (key[0], newest) not in self.barred:
+        barred = self.hub.view.passages.quarantine.get(OverlayName(key[0]), {})  # with what was not released anywhere
+        if is_settled and newest is not None and newest not in barred:
             assert not permits & refs_in(newest), f"{key} may delete what its newest result has"
 
     def is_synced(self, key: Key, bundle: Digest) -> None:

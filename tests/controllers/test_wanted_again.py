@@ -26,6 +26,7 @@ from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, UnitDesired
 from fleet.core.status import Health, ObjectStatus, Sync, UnitReport
 from fleet.core.sync_policy import Budget, Suspension, SyncMode, SyncPolicy
+from fleet.core.takeover import readmitted
 from fleet.core.view import Head, View
 from fleet.store.memory import MemoryState
 
@@ -233,11 +234,44 @@ async def test_what_is_only_shown_of_a_unit_that_a_person_syncs_stays_once_anoth
     assert hub.told(A) == (DROPPED.digest, set(), {"x"})
 
 
+@pytest.mark.parametrize(("newest", "permits", "moves"), [(FIRST, set[str](), {"x"}), (LATER, {"x"}, set[str]())])
+async def test_what_was_shown_for_a_person_to_sync_keeps_what_it_has_once_its_unit_goes_by_itself(
+    hub: Hub, newest: Bundle, permits: set[str], moves: set[str]
+) -> None:
+    hub.manual = frozenset({A})
+    await hub.commit("c2", a=result(newest, "c2"))
+    assert hub.told_bundle(A) == newest.digest
+    hub.manual = frozenset()
+    hub.board.take_fleet(fleet("c3"))
+    await hub.board.publish()  # as a commit is told before anything of it is built
+    assert hub.told(A) == (DROPPED.digest, set(), set())
+    await hub.commit("c3", a=result(newest, "c2"))
+    assert hub.told(A) == (DROPPED.digest, permits, moves)
+
+
 async def test_what_only_a_result_that_was_taken_back_has_goes(hub: Hub) -> None:
     entry = Quarantined(Revision("c2"), Stop("crashes", "mara", 1.0), frozenset({EU.name}))
     hub.view.passages = Passages(quarantine={A.overlay: {FIRST.digest: entry}})
     await hub.commit("c2", a=result(FIRST, "c2"))
     assert hub.told(A) == (DROPPED.digest, {"x"}, set())
+
+
+@pytest.mark.parametrize(("let_in", "permits", "moves"), [("c2", set[str](), {"x"}), ("c9", {"x"}, set[str]())])
+async def test_what_a_result_has_that_a_person_lets_in_again_stays(
+    hub: Hub, let_in: str, permits: set[str], moves: set[str]
+) -> None:
+    """Before the rollout that brings it moves; the word about another commit is the twin."""
+    stop, at = Stop("crashes", "mara", 1.0), frozenset({EU.name})
+    barred = {
+        FIRST.digest: Quarantined(Revision("c2"), stop, at),
+        ALONE.digest: Quarantined(Revision("c9"), stop, at),
+    }
+    hub.view.passages = Passages(quarantine={A.overlay: barred})
+    await hub.commit("c2", a=result(FIRST, "c2"))
+    assert hub.told(A) == (DROPPED.digest, {"x"}, set())
+    seen = hub.view.passages
+    assert await hub.releases.let({}, seen, readmitted(seen, Revision(let_in)), {})
+    assert hub.told(A) == (DROPPED.digest, permits, moves)
 
 
 async def test_a_build_that_fails_takes_nothing_from_what_was_judged(hub: Hub) -> None:
