@@ -23,10 +23,11 @@ from fleet.core.differences import changed_clusters, changed_units, other_polici
 from fleet.core.fleet import Cluster, Fleet, Unit
 from fleet.core.guard import approved_at
 from fleet.core.ids import ClusterName, Digest, UnitName, short
+from fleet.core.moves import whole_commit
 from fleet.core.objects import Bundle
 from fleet.core.release import Orders, plan_desired, plan_leaving_unit, plan_unit, plan_unknown_unit
 from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result
-from fleet.core.rollout import Desired, UnitDesired
+from fleet.core.rollout import Desired, Move, UnitDesired
 from fleet.core.view import View
 from fleet.errors import StateDamaged, StateLost
 from fleet.ports.render import Vault
@@ -198,7 +199,7 @@ class Board:
             permits=self.books.permits_of(name),
             approved=approved_at(self.standing.approved, name, asked) if asked is not None else frozenset(),
             renames=self.deletions.renames_of(name),
-            moves=self.deletions.moves_of(name),
+            moves=self._moves_of(name),
             waits=self.departures.waits(name),
             suspensions=(*self.standing.suspensions, *self.identities.stops(fleet.clusters)),
             unproven=self.identities.unproven(name.cluster, fleet.clusters) if may_be_renamed else (),
@@ -216,6 +217,11 @@ class Board:
             part = None
         told = self.books.quarantined.get(name)
         return replace(part, quarantined=told) if part is not None and told else part
+
+    def _moves_of(self, name: UnitName) -> frozenset[Move]:
+        """What a unit dropped, and stays."""
+        moves = self.deletions.moves_of(name)
+        return moves | whole_commit(self.books.unsettled_of(name) - {move.ref for move in moves})
 
     def _desired_of(self, entry: Cluster | None, parts: Parts, sequence: int) -> Desired | None:
         fleet = self._view.fleet

@@ -159,7 +159,19 @@ class Books:
         permits = self.permits_to_come if self.is_shown_only(name) else self.permits
         return permits.get(name, frozenset())
 
+    def unsettled_of(self, name: UnitName) -> frozenset[ObjectRef]:
+        """What may be deleted by what a unit is told, and its newest result may have: that was told until now.
+
+        It was shown for a person to sync, or observed; its unit goes by itself since, or it was taken back. What goes
+        by what the unit held before is judged again, and until then all of it stays.
+        """
+        return self.permits.get(name, frozenset()) if name in self.permits_to_come and self.waits(name) else frozenset()
+
     # What is so of several
+
+    def unsettled(self) -> set[UnitName]:
+        """Units whose newest result was told until now, and waits."""
+        return {name for name in self.permits_to_come if self.waits(name)}
 
     def pending(self) -> dict[UnitName, frozenset[ObjectRef]]:
         """What units may still delete by what they hold: what the hub permitted, and what a person is asked about.

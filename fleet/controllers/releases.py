@@ -102,8 +102,12 @@ class Releases:
         books.results.update(same)
 
     async def settle(self) -> None:
-        """A commit is known as a whole: what waited for other units to be known is judged again, and published."""
+        """A commit is known as a whole: what waited for other units to be known is judged again, and published.
+
+        So is what may go by what a unit is told again, as it goes by itself now and its newest result waits.
+        """
         self._board.departures.look_again()
+        self._books.unjudged |= self._books.unsettled()
         await self.release({})
         await self._board.publish()
 
@@ -161,8 +165,8 @@ class Releases:
                 if name in books.permits
                 if books.is_barred(name, result, seen.quarantine) and not books.is_barred(name, result, kept.quarantine)
             }
-            books.unjudged |= let_in
             books.bar(kept)
+            books.unjudged |= let_in | books.unsettled()
             books.hold_nothing(gone)
             books.held.update(both)
             books.dirty |= {*both, *(name for name in books.waiting if not books.goes_by_steps(name))}
@@ -178,7 +182,7 @@ class Releases:
                 else:
                     books.waiting.pop(name, None)
             self._board.departures.look_beside(both)
-        if back or let_in or self._deletions.waits_on({name.cluster for name in both}):
+        if back or books.unjudged or self._deletions.waits_on({name.cluster for name in both}):
             await self.release({}, back)  # what stays by a result that is none any more, and what goes that is back
         await self._board.publish()
         return True

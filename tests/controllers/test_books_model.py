@@ -200,6 +200,16 @@ class Holding(RuleBasedStateMachine):
             self.order("resume", 0, name)
             self.look()
 
+    @rule(name=overlays, dropping=st.integers(1, 4), newest=st.integers(1, 4))
+    def by_hand_for_a_while(self, name: str, dropping: int, newest: int) -> None:
+        """A person syncs an overlay while something of it is on its way, and it goes by itself again after that."""
+        policy = self.branch[-1].policies[name]
+        self.commit_everywhere(name, dropping)
+        self.look()
+        self.commit_of_a_policy(name, replace(policy, sync="manual"))
+        self.commit_everywhere(name, newest)
+        self.commit_of_a_policy(name, replace(policy, sync="auto"))
+
     def push(self, repo: Repo) -> None:
         self.branch.append(replace(repo, number=len(self.branch) + 1))
 

@@ -244,9 +244,17 @@ async def test_what_was_shown_for_a_person_to_sync_keeps_what_it_has_once_its_un
     hub.manual = frozenset()
     hub.board.take_fleet(fleet("c3"))
     await hub.board.publish()  # as a commit is told before anything of it is built
-    assert hub.told(A) == (DROPPED.digest, set(), set())
+    assert hub.told(A) == (DROPPED.digest, set(), {"x"})
     await hub.commit("c3", a=result(newest, "c2"))
     assert hub.told(A) == (DROPPED.digest, permits, moves)
+
+
+async def test_what_was_shown_for_a_person_to_sync_keeps_nothing_once_it_is_taken_back(hub: Hub) -> None:
+    hub.manual = frozenset({A})
+    await hub.commit("c2", a=result(FIRST, "c2"))
+    seen, entry = hub.view.passages, Quarantined(Revision("c2"), Stop("crashes", "mara", 1.0), frozenset({EU.name}))
+    assert await hub.releases.let({}, seen, Passages(quarantine={A.overlay: {FIRST.digest: entry}}), {})
+    assert hub.told(A) == (DROPPED.digest, {"x"}, set())
 
 
 async def test_what_only_a_result_that_was_taken_back_has_goes(hub: Hub) -> None:
