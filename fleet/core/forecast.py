@@ -169,7 +169,10 @@ def forecast(passage: Passage, facts: Mapping[OverlayName, RowFacts], courses: C
     after = ""
     for overlay, row in sorted(passage.rows.items()):
         row_facts = facts.get(overlay)
-        if row.done or (row_facts is not None and is_through(row, row_facts.stages)):
+        if row.done:
+            continue
+        if row_facts is not None and is_through(row, row_facts.stages):
+            after = after or _not_counted(passage, row, row_facts, now)  # of a step that takes no clusters
             continue
         if row_facts is None:
             return Forecast(None, None, f"no forecast: not all is known of {overlay}")
@@ -179,6 +182,8 @@ def forecast(passage: Passage, facts: Mapping[OverlayName, RowFacts], courses: C
         ahead.append(found)
         words.append(_basis(overlay, found))
         after = after or _not_counted(passage, row, row_facts, now)
+    if not ahead and after:
+        return Forecast(None, None, f"all clusters have it; over {after}")
     if not ahead:
         return Forecast(None, None, "all steps are over; clusters that were left out follow")
     low, high = (max(_quantile(one, share) for one in ahead) for share in (LOW, HIGH))

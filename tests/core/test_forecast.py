@@ -157,6 +157,39 @@ def test_the_gates_of_a_step_without_soak_are_said_for_as_long_as_they_are_read(
     assert said(found).startswith("ends in 0-1 s once the gates of step all are passed (80 %")
 
 
+@pytest.mark.parametrize(
+    ("last", "passed", "words"),
+    [
+        (
+            Step("smoke", HERE, gates=(HTTP,)),
+            {"all"},
+            "all clusters have it; over once the gates of step smoke are passed",
+        ),
+        (Step("ok", HERE, approvals=1), {"all"}, "all clusters have it; over once step ok is approved"),
+        (
+            Step("smoke", HERE, gates=(HTTP,)),
+            {"all", "smoke"},
+            "all steps are over; clusters that were left out follow",
+        ),
+    ],
+)
+def test_a_last_step_that_takes_no_clusters_is_not_over_before_it_is(last: Step, passed: set[str], words: str) -> None:
+    stages = (Stage(Step("all", HERE, rest=True), tuple(NAMES)), Stage(last))
+    well = facts(*(Condition.WELL,) * 4, stages=stages)
+    assert said(forecast(passage(passed=frozenset(passed)), {WEB: well}, {WEB: TEN}, 100.0)) == words
+
+
+def test_a_last_step_with_gates_is_said_beside_an_overlay_that_has_clusters_left() -> None:
+    stages = (Stage(Step("all", HERE, rest=True), tuple(NAMES)), Stage(Step("smoke", HERE, gates=(HTTP,))))
+    api = OverlayName("api")
+    through = Row(dict.fromkeys(NAMES, "new"), passed=frozenset({"all"}))
+    both = replace(passage(), rows={api: through, **passage().rows})
+    of_api = facts(*(Condition.WELL,) * 4, stages=stages)
+    found = forecast(both, {WEB: facts(*BUSY), api: of_api}, {WEB: TEN}, 0.0)
+    assert found.low is not None
+    assert found.after == "once the gates of step smoke are passed"
+
+
 @pytest.mark.parametrize("field", ["halted", "paused", "outcome"])
 def test_of_what_does_not_go_on_no_end_is_forecast(field: str) -> None:
     stopped = replace(passage(), **{field: "aborted" if field == "outcome" else Stop("crash", "hub", 0.0)})
