@@ -94,6 +94,8 @@ def carry_out(
             meant = {overlay: facts[overlay] for overlay, place in places.items() if _is_meant(order, place)}
             after = promoted(passage, meant, now)
             text = f"rollout of {name} goes {_promotion_of(passage, after)}: {order.reason}"
+            if (still := after.paused) is not None:
+                text = f"{text}; still paused by {still.by}: {still.reason}; resume it"
             if after == passage:
                 why = "an approval is missing, a step cannot be done, or nothing of it was released yet"
                 way = "promote passes none of these (fleet suspend unit leaves a unit out)"
@@ -180,8 +182,7 @@ def resumed(passage: Passage) -> Passage:
     Where both stand the halt alone is lifted: what a person stopped is let go by a word about that.
     """
     rows = {overlay: replace(asked_again(row), flying={}) for overlay, row in passage.rows.items()}
-    paused = passage.paused if passage.halted is not None else None
-    return replace(passage, halted=None, paused=paused, rows=rows)
+    return _going_on(passage, rows)
 
 
 def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float) -> Passage:
@@ -189,7 +190,7 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float
 
     Where units fail in other steps alone, go on without these, and past none. Never past an approval that is missing,
     nor past a step that cannot be done, or that the row did not begin: that is what another overlay's failure, or a
-    pause, keeps it from.
+    pause, keeps it from. Where it is halted and paused the halt alone is lifted, as when it is resumed.
     """
     rows = dict(passage.rows)
     for overlay, row, fact in _known(passage, facts):
@@ -207,7 +208,13 @@ def promoted(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float
         slow = {name for name in changed if _is_slow(fact.units[name])}
         passed = row.passed | {stage.name} if stage is not None else row.passed
         rows[overlay] = replace(row, passed=passed, excused=row.excused | slow | failed)
-    return passage if rows == passage.rows else replace(passage, rows=rows, halted=None, paused=None)
+    return passage if rows == passage.rows else _going_on(passage, rows)
+
+
+def _going_on(passage: Passage, rows: Mapping[OverlayName, Row]) -> Passage:
+    """With these rows, and without its halt; without its pause where that alone stood."""
+    paused = passage.paused if passage.halted is not None else None
+    return replace(passage, halted=None, paused=paused, rows=rows)
 
 
 def places_of(passage: Passage, facts: Mapping[OverlayName, RowFacts], now: float) -> dict[OverlayName, str]:

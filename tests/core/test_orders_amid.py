@@ -353,6 +353,32 @@ def test_promote_lifts_nothing_that_stopped_the_rollout_after_it_was_asked_for(k
     assert (after.outcome, after.kept.all[-1].stopped) == ("done", ""), "twin: who asks after that knows of it"
 
 
+def test_promote_lifts_the_halt_and_leaves_the_pause_that_stood_beside_it() -> None:
+    world = World()
+    world.look()
+    world.kept = replace(world.kept, all=(replace(world.last, paused=Stop("wait for the fair", "mara", 0.0)),))
+    world.look(600.0, web=world.facts(WEB, {DEV: Condition.BUSY}))
+    facts = {WEB: world.facts(WEB, {DEV: Condition.BUSY})}
+    order = RolloutOrder("o", "promote", HEAD, "jo", "hurry", 601.0)
+    done = carry_out(order, world.kept, facts, world.held, 602.0, 602.0)
+    assert done.message.endswith(": hurry; still paused by mara: wait for the fair; resume it")
+    assert (done.kept.all[-1].halted, done.kept.all[-1].stopped) == (None, "rollout paused by mara: wait for the fair")
+    world.kept = done.kept
+    assert not world.look(603.0).releases
+    assert resume(world) == f"rollout of {HEAD[:7]} goes on"
+    assert world.last.stopped == ""
+
+
+def test_twin_promote_goes_past_a_halt_that_stands_alone() -> None:
+    world = World(PROD)
+    world.look()
+    world.look(600.0, web=world.facts(WEB, BUSY))
+    order = RolloutOrder("o", "promote", HEAD, "jo", "hurry", 601.0)
+    done = carry_out(order, world.kept, {WEB: world.facts(WEB, BUSY)}, world.held, 602.0, 602.0)
+    assert done.message.endswith(": hurry")
+    assert done.kept.all[-1].stopped == ""
+
+
 @pytest.mark.parametrize("is_done", [True, False], ids=["an overlay that is done", "twin: one under way"])
 def test_abort_bars_nothing_of_an_overlay_that_is_done(is_done: bool) -> None:
     world = World(overlays=(WEB, API))
