@@ -474,7 +474,7 @@ class StateLost(StateError):
 
 
 class KeyMissing(StateError):
-    """The key of the encrypted store is missing or another one."""
+    """A key of the encrypted store is missing or another one."""
 
 
 # Access (R37-R42)

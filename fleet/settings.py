@@ -55,7 +55,9 @@ class Settings(BaseSettings):
     signers: Path | None = Field(default=None, description="allowed signers; with it each commit must be signed")
     allow_address: Words = Field(default=(), description="relaxes R31: CIDRs of lab addresses that are allowed")
     webhook_secret_file: Path | None = Field(default=None, description="secret of /hooks/git; unset: off")
-    key_file: Path | None = Field(default=None, description="key of the encrypted store; unset: made once")
+    key_file: Path | None = Field(
+        default=None, description="keys of the encrypted store, one a line, the first seals; unset: made once"
+    )
     render_workers: int = Field(default=2, ge=1, le=16, description="processes that run kustomize")
     allow_charts: bool = Field(default=False, description="build helmCharts from archives inside the commit (R27)")
     helm: Path | None = Field(default=None, description="the helm for charts; unset: the one on PATH")

@@ -64,6 +64,13 @@ CREDENTIAL_ENDS = Gauge(
     "fleet_credential_ends_timestamp_seconds", "When the credential of a cluster ends", ["cluster"], registry=REGISTRY
 )
 RENEWALS = Counter("fleet_credential_renewals_total", "Tokens renewed, by outcome", ["outcome"], registry=REGISTRY)
+OLD_KEYS = Gauge(
+    "fleet_old_keys",
+    "Keys beside the one that seals the store, by whether an entry needs them",
+    ["needed"],
+    registry=REGISTRY,
+)
+UNREADABLE_ENTRIES = Gauge("fleet_unreadable_entries", "Encrypted entries that no key opens", registry=REGISTRY)
 REVERIFIED = Counter(
     "fleet_reverified_total", "Objects compared anew because another version recorded them", registry=REGISTRY
 )

@@ -26,7 +26,7 @@ from fleet.ports.gates import Measure
 from fleet.ports.kube import Connector, Renewer
 from fleet.ports.render import Renderer, Vault
 from fleet.ports.source import Source
-from fleet.ports.state import State
+from fleet.ports.state import Keys, State
 from fleet.ports.worker import Feed, Sink
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.rush import Rush
@@ -37,7 +37,7 @@ from fleet.settings import Settings
 from fleet.source.askpass import GitAuth
 from fleet.source.mirror import Mirror, MirrorSettings
 from fleet.source.signatures import SignaturePolicy
-from fleet.store.crypto import load_or_make_key
+from fleet.store.crypto import find_key, load_or_make_key
 from fleet.store.sql import open_state
 from fleet.telemetry import Traces
 from fleet.values import dataclass
@@ -50,6 +50,7 @@ class Adapters:
     """Everything of a hub that touches the outside."""
 
     state: State
+    keys: Keys
     vault: Vault
     source: Source
     renderer: Renderer
@@ -108,15 +109,15 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
     environment["FLEET_ALLOW_CHARTS"] = str(settings.allow_charts)
     if settings.helm is not None:
         environment["FLEET_HELM"] = str(settings.helm)
-    key = await asyncio.to_thread(load_or_make_key, settings.data_dir, environment)
+    found = await asyncio.to_thread(load_or_make_key, settings.data_dir, environment)
     source = mirror_of(settings)
     secret = await asyncio.to_thread(_secret_of, settings.webhook_secret_file)
-    state = await open_state(settings.data_dir, key, event_cap=settings.events_kept)
+    state = await open_state(settings.data_dir, found.key, older=found.older, event_cap=settings.events_kept)
     try:
         renderer = await open_renderer(
-            DiskCache(settings.data_dir / "cache", key, cap_bytes=settings.cache_limit_mib << 20),
+            DiskCache(settings.data_dir / "cache", state.root, cap_bytes=settings.cache_limit_mib << 20),
             state.vault,
-            key,
+            state.root,
             environment=environment,
             workers=settings.render_workers,
             warn=_warn_of_builds,
@@ -127,6 +128,7 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
     credentials = NamedCredentials(settings.credentials, state.credential)
     return Adapters(
         state=state,
+        keys=state.keys(lambda: find_key(settings.data_dir, environment)),
         vault=state.vault,
         source=source,
         renderer=renderer,
@@ -135,7 +137,7 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
         renewer=TokenRenewer(credentials, allowed=settings.allowed_networks()),
         ownership=LocalOwnership(state),
         traces=Traces(settings.otlp_endpoint, version=__version__),
-        digest_key=hmac.digest(key, b"object digests", "sha256"),
+        digest_key=hmac.digest(state.root, b"object digests", "sha256"),
         webhook_secret=secret,
         limits=limits or WorkerLimits(),
     )

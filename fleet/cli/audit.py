@@ -21,6 +21,7 @@ def verify(data_dir: Path | None, heads: Sequence[Path], export: Path | None, ou
     """Print what is not as it was written, and up to which entry the end is proven; 1 if anything is wrong."""
     from fleet.store.audit import read_log
     from fleet.store.crypto import audit_key, find_key
+    from fleet.store.inspect import root_of
 
     directory = _directory(data_dir)
     found = find_key(directory, os.environ)
@@ -32,7 +33,7 @@ def verify(data_dir: Path | None, heads: Sequence[Path], export: Path | None, ou
         )
     witnesses = [head for path in heads for head in heads_in(_read(path))]
     links, stored = read_log(directory) if export is None else _exported(export)
-    verdict = verify_chain(audit_key(found.key), links, stored=stored, witnesses=witnesses)
+    verdict = verify_chain(audit_key(root_of(directory, found)), links, stored=stored, witnesses=witnesses)
     for fault in verdict.faults:
         out.write(f"{clean(fault.message)}\n")
     number = verdict.head.number

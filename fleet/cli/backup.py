@@ -49,9 +49,7 @@ def restore(file: Path, *, data_dir: Path | None, replace: bool, upgrade: bool) 
     folder = data_dir or data_folder()
     found = find_key(folder, os.environ)
     now = time.time()
-    restored = asyncio.run(
-        restore_backup(file, folder, found.key if found else None, replace_state=replace, upgrade=upgrade, at=now)
-    )
+    restored = asyncio.run(restore_backup(file, folder, found, replace_state=replace, upgrade=upgrade, at=now))
     manifest = restored.manifest
     made = datetime.fromtimestamp(manifest.made_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     say(

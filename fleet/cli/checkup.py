@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from statistics import median
 
+from fleet.ports.state import UNREADABLE
 from fleet.render.measures import lacking
 from fleet.values import dataclass
 
@@ -133,3 +134,16 @@ def _days(seconds: float) -> str:
 
 def _size(size: int) -> str:
     return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / _MIB:.1f} MiB"
+
+
+def judge_keys(needs: Mapping[str, int], unreadable: Sequence[str]) -> Iterator[Check]:
+    """What the keys beside the one that seals are needed for. needs: entries of the store by key, by its name."""
+    for name, count in needs.items():
+        if count:
+            step = "leave it in the key file; a running hub seals them anew within seconds"
+            yield Check(Level.WARN, f"key {name} is needed: {count} entries of the store lie under it", step)
+        else:
+            yield Check(Level.OK, f"key {name} is needed no more by any entry: take it out of the key file")
+    if unreadable:
+        what = f"{len(unreadable)} entries of the store open with no key: {', '.join(unreadable[:3])}"
+        yield Check(Level.MISS, what, UNREADABLE)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from fleet.cli.checkup import Check, Level, judge_builds, judge_descriptors, judge_disk
+from fleet.cli.checkup import Check, Level, judge_builds, judge_descriptors, judge_disk, judge_keys
 from fleet.cli.client import data_folder
 from fleet.cli.output import clean_line
 from fleet.errors import FleetError, HubUnreachable
@@ -135,15 +135,14 @@ def size_of(path: Path) -> int:
 def _state(folder: Path, ask_clusters: bool) -> Iterator[Check]:
     from fleet.cli.doctor_clusters import check_clusters
     from fleet.settings import Settings
-    from fleet.store.backup import name_of_key
-    from fleet.store.crypto import find_key
+    from fleet.store.crypto import find_key, name_of_key
     from fleet.store.inspect import inspect_state
     from fleet.store.tables import SCHEMA
 
     lost = "put the kept copy of the key there, or fleet restore a backup that holds it"
     try:
         found = find_key(folder, os.environ)
-        facts = inspect_state(folder, found.key if found else None)
+        facts = inspect_state(folder, found)
     except FleetError as error:
         yield _of(error)
         return
@@ -156,6 +155,9 @@ def _state(folder: Path, ask_clusters: bool) -> Iterator[Check]:
         yield Check(Level.MISS, f"key {name_of_key(found.key)} ({found.where}) does not open the state", lost)
     else:
         yield Check(Level.OK, f"key {name_of_key(found.key)} ({found.where}); keep a copy of it elsewhere")
+        if facts is not None:
+            needs = {name: facts.older.get(name, 0) for name in map(name_of_key, found.older)}
+            yield from judge_keys(needs, facts.unreadable)
     if facts is not None:
         stored.update(facts.credentials)
         what = f"state of {facts.installation or 'an installation without a commit yet'}: {facts.clusters} clusters, "

@@ -17,6 +17,7 @@ import orjson
 from fleet.core.ids import ObjectRef, UnitName
 from fleet.values import dataclass
 
+KEY_TURNED = "turn-key"  # action: all entries of the store are sealed anew under another key
 _HEAD = re.compile(r"\b([1-9][0-9]{0,17}):([0-9a-f]{64})\b")
 
 

@@ -31,6 +31,7 @@ class Boundary(StrEnum):
     UNIT = "unit"  # an object on a cluster
     DELETION = "deletion"  # held for a person
     API = "api"
+    HUB = "hub"  # what its own configuration names
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from fleet.controllers.credentials import CredentialKeeper
 from fleet.controllers.gate_jobs import GateJobs
 from fleet.controllers.gates import Gates
 from fleet.controllers.identities import OneToOne
+from fleet.controllers.keys import KeyKeeper
 from fleet.controllers.orders import Orders
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
@@ -148,6 +149,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
     start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, claims.claim, bells))
     workers = Workers(view=view, board=board, intake=intake, bells=bells, start=start, wall=wall)
     keeper = CredentialKeeper(renewer=adapters.renewer, state=state, view=view, bells=bells, wall=wall)
+    keys = KeyKeeper(adapters.keys, state, refusals.note, wall)
     tokens = Tokens(state, wall)
     parts = ApiParts(
         view=view,
@@ -171,6 +173,7 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
             Service("rollouts", rollouts.run),
             Service("refusals", refusals.run),
             Service("credentials", keeper.run),
+            Service("keys", keys.run),
         ),
         troubles=troubles,
         probe=adapters.ownership.prove,

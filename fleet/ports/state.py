@@ -21,6 +21,9 @@ LEAVING = "leaving"  # value: what left the repo and is not let go yet, see core
 RECOVERED = "recovered-clusters"  # value: whose rebuilt records a person confirmed (R24), see core/recovery.py
 BELIEVED = "believed-clusters"  # value: those of them that were taken for what the clusters hold
 
+# What to do where an encrypted entry opens with no key.
+UNREADABLE = "add its key below the first line of the key file, or give the credential again: fleet credential add"
+
 
 @dataclass(frozen=True, slots=True)
 class ReleasedBundle:
@@ -96,6 +99,35 @@ class EventRow:
 
     id: int
     event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStanding:
+    """How the encrypted entries stand to the keys; keys are named, never told.
+
+    needed, free: keys beside the one that seals which some entry still lies under, or none does any more. unreadable:
+    entries that no key opens. count: of entries that this turn sealed anew.
+    """
+
+    sealing: str
+    where: str
+    needed: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    count: int = 0
+    is_due: bool = False  # something is to be turned
+
+
+class Keys(Protocol):
+    """The keys of the encrypted store, which are exchanged while it is in use."""
+
+    async def look(self) -> KeyStanding:
+        """How the keys lie now where they are read from; raises KeyMissing where they cannot be taken."""
+        ...
+
+    async def turn(self) -> KeyStanding:
+        """Take the keys of the last look, and seal every entry under the first; safe to be killed and begun again."""
+        ...
 
 
 class State(Audit, Protocol):

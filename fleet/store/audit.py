@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from fleet.core.audit import (
     DELETED,
+    KEY_TURNED,
     START,
     AuditEntry,
     Head,
@@ -38,7 +39,10 @@ from fleet.store.trouble import state_error_of
 _HEAD = "audit-head"
 _DECIDED = {"hold-approved": "approved", "hold-rejected": "rejected"}  # to the decision that the hold's row holds then
 _MADE = "gate-job"  # earlier versions ended it with the UID of what was made
-_BEGUN = ("delete", "adopt", "force", "renew-credential", _MADE, "gate-job-delete", *_DECIDED)  # before and after
+# Written before and after.
+_BEGUN = (
+    "delete", "adopt", "force", "renew-credential", _MADE, "gate-job-delete", KEY_TURNED, *_DECIDED,
+)  # fmt: skip
 _LOOK_BACK = 2_000  # of these before the end of the log: what a killed hub had begun is among its newest
 _ROLLBACK = "rollback"  # so too, for all units of an overlay before any of them goes back: however many these are
 _COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fleet import __version__
 from fleet.errors import BackupForeign, BackupInvalid, StateError, StateNotWritable, UsageInvalid
 from fleet.ports.state import INSTALLATION
-from fleet.store.crypto import DATABASE_FILE, KEY_FILE, FoundKey
+from fleet.store.crypto import DATABASE_FILE, KEY_FILE, FoundKey, name_of_key
 from fleet.store.trouble import state_error_of
 from fleet.values import dataclass
 
@@ -68,11 +68,6 @@ class Facts:
     clusters: int
 
 
-def name_of_key(key: bytes) -> str:
-    """Twelve hex digits that tell keys apart."""
-    return hmac.digest(key, b"fleet/key name", hashlib.sha256).hex()[:12]
-
-
 def make_backup(
     data_dir: Path, file: Path, found: FoundKey, *, with_key: bool, left_out: Sequence[str], at: float
 ) -> Manifest:
@@ -93,7 +88,7 @@ def make_backup(
         _copy(database, copy)
         facts = facts_of(copy)
         members = {DATABASE_FILE: _member(copy)}
-        key = (found.key.hex() + "\n").encode()
+        key = "".join(f"{each.hex()}\n" for each in found.keys).encode()
         if with_key:
             members[KEY_FILE] = Member(size=len(key), sha256=hashlib.sha256(key).hexdigest())
         manifest = Manifest(
@@ -138,18 +133,18 @@ class OpenedBackup:
     """A backup whose manifest and files were verified, and its database laid out in a folder of its own."""
 
     manifest: Manifest
-    key: bytes
+    keys: tuple[bytes, ...]  # the first seals
     brings_key: bool
 
 
-def unpack(file: Path, key: bytes | None, folder: Path) -> OpenedBackup:
+def unpack(file: Path, found: FoundKey | None, folder: Path) -> OpenedBackup:
     """Verify a backup and put its database into `folder`; raises BackupInvalid, BackupForeign, UsageInvalid.
 
-    key: the key of this machine; None where it has none, then the backup must bring its own.
+    found: the keys of this machine; None where it has none, then the backup must bring its own.
     """
     try:
         with file.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:") as archive:
-            return _unpack(archive, file, key, folder)
+            return _unpack(archive, file, found, folder)
     except FileNotFoundError as error:
         raise UsageInvalid(f"there is no file {file}", next_step="name a file that fleet backup made") from error
     except (tarfile.TarError, EOFError, ValueError) as error:
@@ -163,7 +158,7 @@ def unpack(file: Path, key: bytes | None, folder: Path) -> OpenedBackup:
         ) from error
 
 
-def _unpack(archive: tarfile.TarFile, file: Path, key: bytes | None, folder: Path) -> OpenedBackup:
+def _unpack(archive: tarfile.TarFile, file: Path, found: FoundKey | None, folder: Path) -> OpenedBackup:
     written = _small(archive, MANIFEST, file)
     seal = _small(archive, SEAL, file)
     try:
@@ -174,21 +169,21 @@ def _unpack(archive: tarfile.TarFile, file: Path, key: bytes | None, folder: Pat
         raise _invalid(file, f"its form {manifest.format} is not known to fleet {__version__}; fleet {manifest.fleet}")
     brought = None
     if KEY_FILE in manifest.files:
-        brought = _key_of(_checked(_small(archive, KEY_FILE, file), manifest.files[KEY_FILE], KEY_FILE, file), file)
-    if key is None and brought is None:
+        brought = _keys_of(_checked(_small(archive, KEY_FILE, file), manifest.files[KEY_FILE], KEY_FILE, file), file)
+    keys = found.keys if found is not None else brought or ()
+    if not keys:
         raise BackupForeign(
             "the key of this backup is not here",
             where=str(file),
             why=f"it was made under key {manifest.key}, and does not hold it",
             next_step="put the kept copy of the key into FLEET_KEY_FILE or the data directory, and restore again",
         )
-    used = key if key is not None else brought
-    assert used is not None  # one of them is there
-    if name_of_key(used) != manifest.key or (brought is not None and brought != used):
+    used = next((key for key in keys if name_of_key(key) == manifest.key), None)
+    if used is None or (brought is not None and brought[0] != used):
         raise BackupForeign(
             "the backup is of another installation",
             where=str(file),
-            why=f"it was made under key {manifest.key}; here is key {name_of_key(used)}",
+            why=f"it was made under key {manifest.key}; here is key {name_of_key(keys[0])}",
             next_step="restore it where its own key is, or into an empty data directory with that key",
         )
     if not hmac.compare_digest(seal, _seal(used, written)):
@@ -203,7 +198,7 @@ def _unpack(archive: tarfile.TarFile, file: Path, key: bytes | None, folder: Pat
         expected = manifest.files[DATABASE_FILE]
         if (size, digest.hexdigest()) != (expected.size, expected.sha256):
             raise _invalid(file, f"{DATABASE_FILE} in it is damaged")
-    return OpenedBackup(manifest, used, brings_key=key is None)
+    return OpenedBackup(manifest, keys, brings_key=found is None)
 
 
 def _small(archive: tarfile.TarFile, name: str, file: Path) -> bytes:
@@ -227,9 +222,9 @@ def _checked(content: bytes, expected: Member, name: str, file: Path) -> bytes:
     return content
 
 
-def _key_of(content: bytes, file: Path) -> bytes:
+def _keys_of(content: bytes, file: Path) -> tuple[bytes, ...]:
     try:
-        return bytes.fromhex(content.decode("ascii").strip())
+        return tuple(bytes.fromhex(line) for line in content.decode("ascii").split())
     except ValueError as error:
         raise _invalid(file, f"{KEY_FILE} in it is damaged") from error
 

@@ -1,16 +1,18 @@
 """Encryption at rest: AES-256-GCM under a key that is made at the first start and never stored beside its data rows.
 
-The name of an entry is bound to it as associated data, so that no entry can be put in another's place. The key for
-the store is derived from the installation's own key, which others may derive theirs from.
+The name of an entry is bound to it as associated data, so that no entry can be put in another's place. Where the key is
+read from there may be several: the first seals, the others only open, until `rotation` has sealed all anew.
 """
 
 from __future__ import annotations
 
 import base64
+import hmac
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -19,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fleet.errors import KeyMissing, StateDamaged, StateNotWritable
-from fleet.values import dataclass
+from fleet.values import dataclass, field
 
 KEY_BYTES = 32
 KEY_FILE = "key"
@@ -27,15 +29,16 @@ DATABASE_FILE = "state.db"
 _NONCE_BYTES = 12
 
 
-def load_or_make_key(directory: Path, env: Mapping[str, str]) -> bytes:
-    """The installation's key (32 bytes): `FLEET_KEY`, else the file `FLEET_KEY_FILE`, else `<directory>/key`.
+def load_or_make_key(directory: Path, env: Mapping[str, str]) -> FoundKey:
+    """The key of the store (32 bytes): `FLEET_KEY`, else the file `FLEET_KEY_FILE`, else `<directory>/key`.
 
-    Text forms are 64 hex digits or base64. Only `<directory>/key` is ever made, with mode 0600, and only where no
-    state lies yet: a lost key never turns into a new one behind an existing database. Raises KeyMissing.
+    Text forms are 64 hex digits or base64, one key a line. Only `<directory>/key` is ever made, with mode 0600,
+    and only where no state lies yet: a lost key never turns into a new one behind an existing database. Raises
+    KeyMissing.
     """
     found = find_key(directory, env)
     if found is not None:
-        return found.key
+        return found
     path = directory / KEY_FILE
     if (directory / DATABASE_FILE).exists():
         raise KeyMissing(
@@ -44,82 +47,117 @@ def load_or_make_key(directory: Path, env: Mapping[str, str]) -> bytes:
             why="the database beside it was written with a key that is not there",
             next_step="put the kept copy of the key back, or move the data directory away and run fleet recover",
         )
-    return _make(path)
+    return FoundKey(_make(path), str(path))
 
 
 @dataclass(frozen=True, slots=True)
 class FoundKey:
-    """A key and, in words, the place it was found in."""
+    """Keys and, in words, the place they were found in. key: seals; older: only open what was sealed before."""
 
-    key: bytes
+    key: bytes = field(repr=False)
     where: str
+    older: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """All of them, the one that seals first."""
+        return (self.key, *self.older)
+
+
+def name_of_key(key: bytes) -> str:
+    """Twelve hex digits that tell keys apart."""
+    return hmac.digest(key, b"fleet/key name", "sha256").hex()[:12]
 
 
 def find_key(directory: Path, env: Mapping[str, str]) -> FoundKey | None:
     """The key by the same rule, never made; None where there is none. Raises KeyMissing on one that does not read."""
     if text := env.get("FLEET_KEY", ""):
-        return FoundKey(_parse(text, "environment variable FLEET_KEY"), "environment variable FLEET_KEY")
+        return _parse(text, "environment variable FLEET_KEY")
     if named := env.get("FLEET_KEY_FILE", ""):
-        return FoundKey(_read(Path(named), private=False), named)
+        return _read(Path(named), private=False)
     path = directory / KEY_FILE
-    return FoundKey(_read(path, private=True), str(path)) if path.exists() else None
+    return _read(path, private=True) if path.exists() else None
 
 
-def write_key(directory: Path, key: bytes) -> None:
-    """Put a key into a data directory that has none, mode 0600; raises StateNotWritable."""
-    _write(directory / KEY_FILE, key)
+def write_key(directory: Path, keys: Sequence[bytes]) -> None:
+    """Put keys into a data directory that has none, mode 0600; raises StateNotWritable."""
+    _write(directory / KEY_FILE, keys)
 
 
 def audit_key(key: bytes) -> bytes:
-    """The key of the audit log's chain, from the installation's own."""
+    """The key of the audit log's chain, from the root of the installation."""
     return _derived(key, b"fleet/audit")
 
 
 class Cipher:
-    """Seals and opens values by name."""
+    """Seals and opens values by name. keys: the first seals, all of them open."""
 
-    def __init__(self, key: bytes) -> None:
-        self._aead = AESGCM(_derived(key, b"fleet/store"))
+    def __init__(self, *keys: bytes) -> None:
+        self.turn(keys)
+
+    def turn(self, keys: Sequence[bytes]) -> None:
+        """Use these keys from now on, in whatever thread."""
+        self.keys = tuple(keys)
+        self._aeads = tuple(AESGCM(_derived(key, b"fleet/store")) for key in keys)
 
     def seal(self, name: str, value: bytes) -> bytes:
         """Encrypt a value for this name; each call gives other bytes."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._aead.encrypt(nonce, value, name.encode())
+        return nonce + self._aeads[0].encrypt(nonce, value, name.encode())
 
     def open(self, name: str, sealed: bytes) -> bytes:
-        """The value; raises StateDamaged when it was not sealed for this name under this key, or was changed."""
-        try:
-            return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.encode())
-        except (InvalidTag, ValueError) as error:
-            raise StateDamaged(
-                "an encrypted entry does not verify",
-                where=name,
-                why="it was changed on disk, or belongs to another name or key",
-                next_step="add the credential again, or restore the data directory from a backup",
-            ) from error
+        """The value; raises StateDamaged when it was sealed for another name, under no key of these, or was changed."""
+        return self.open_with(name, sealed)[1]
+
+    def open_with(self, name: str, sealed: bytes) -> tuple[int, bytes]:
+        """Which key opens it, by its place among them, and the value; raises StateDamaged."""
+        for place, aead in enumerate(self._aeads):
+            with suppress(InvalidTag, ValueError):
+                return place, aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.encode())
+        raise StateDamaged(
+            "an encrypted entry does not verify",
+            where=name,
+            why="it was changed on disk, or belongs to another name or key",
+            next_step="put its key below the first line of the key file, add the credential again, or restore a backup",
+        )
 
 
 def _derived(key: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose).derive(key)
 
 
-def _parse(text: str, where: str) -> bytes:
-    text = text.strip()
+def _parse(text: str, where: str) -> FoundKey:
+    """One key a line, or a word; each as 64 hex digits or base64. What does not read is never shown."""
+    keys: list[bytes] = []
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        place = f"{where}:{number}" if len(lines) > 1 else where
+        keys += (_key_of(word, place) for word in line.split())
+    if not keys:
+        raise _does_not_read(where)
+    return FoundKey(keys[0], where, tuple(key for key in dict.fromkeys(keys) if key != keys[0]))
+
+
+def _key_of(word: str, where: str) -> bytes:
     try:
-        key = bytes.fromhex(text) if len(text) == 2 * KEY_BYTES else base64.b64decode(text, validate=True)
+        key = bytes.fromhex(word) if len(word) == 2 * KEY_BYTES else base64.b64decode(word, validate=True)
     except ValueError:
         key = b""
-    if len(key) == KEY_BYTES:
-        return key
-    raise KeyMissing(
+    if len(key) != KEY_BYTES:
+        raise _does_not_read(where)
+    return key
+
+
+def _does_not_read(where: str) -> KeyMissing:
+    return KeyMissing(
         "the key of the encrypted store does not read",
         where=where,
-        why="it must be 32 bytes as 64 hex digits or base64",
-        next_step="put the kept copy of the key there",
+        why="it must be 32 bytes as 64 hex digits or base64, one key a line",
+        next_step="put the kept copy of the key there: openssl rand -hex 32 makes a new one, for the line above it",
     )
 
 
-def _read(path: Path, *, private: bool) -> bytes:
+def _read(path: Path, *, private: bool) -> FoundKey:
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="ascii")
@@ -142,24 +180,24 @@ def _read(path: Path, *, private: bool) -> bytes:
 
 
 def _make(path: Path) -> bytes:
-    return _write(path, secrets.token_bytes(KEY_BYTES))
+    return _write(path, [secrets.token_bytes(KEY_BYTES)])
 
 
-def _write(path: Path, key: bytes) -> bytes:
+def _write(path: Path, keys: Sequence[bytes]) -> bytes:
     draft = path.with_suffix(".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft.unlink(missing_ok=True)
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(key.hex() + "\n")
+            file.writelines(f"{key.hex()}\n" for key in keys)
             file.flush()
             os.fsync(file.fileno())
         # Only a whole key ever carries the name; of two first starts the one that links first wins for both.
         try:
             os.link(draft, path)
         except FileExistsError:
-            return _read(path, private=True)
+            return _read(path, private=True).key
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
@@ -169,4 +207,4 @@ def _write(path: Path, key: bytes) -> bytes:
             why=error.strerror or type(error).__name__,
             next_step="make the data directory writable",
         ) from error
-    return key
+    return keys[0]

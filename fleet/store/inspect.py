@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 from fleet.errors import StateDamaged, StateError
 from fleet.ports.state import INSTALLATION
-from fleet.store.crypto import DATABASE_FILE, Cipher
-from fleet.store.sealed import KEY_CHECK
+from fleet.store.crypto import DATABASE_FILE, Cipher, FoundKey, name_of_key
+from fleet.store.rotation import SEALED_TABLES
+from fleet.store.sealed import KEY_CHECK, KEY_ROOT, KEY_TURN
+from fleet.store.tables import CREDENTIALS
 from fleet.store.trouble import state_error_of
 from fleet.values import dataclass, field
+
+_VALUE = "SELECT text FROM value WHERE name = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +30,18 @@ class StateFacts:
     audit_entries: int
     key_opens: bool
     credentials: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
+    older: Mapping[str, int] = field(default_factory=dict[str, int])  # entries that need a key beside the first, by key
+    unreadable: tuple[str, ...] = ()  # entries that no key opens
 
 
-def inspect_state(data_dir: Path, key: bytes | None) -> StateFacts | None:
+def inspect_state(data_dir: Path, found: FoundKey | None) -> StateFacts | None:
     """Read the facts; None where there is no state yet. Blocking; raises StateError, StateDamaged."""
     path = data_dir / DATABASE_FILE
     if not path.exists():
         return None
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
-            return _read(connection, key)
+            return _read(connection, found)
     except sqlite3.Error as error:
         raise state_error_of(error, str(path)) or StateError(
             "the state database cannot be read",
@@ -44,28 +51,58 @@ def inspect_state(data_dir: Path, key: bytes | None) -> StateFacts | None:
         ) from error
 
 
-def _read(connection: sqlite3.Connection, key: bytes | None) -> StateFacts:
+def _read(connection: sqlite3.Connection, found: FoundKey | None) -> StateFacts:
     def one(query: str, *values: str) -> str:
         row = connection.execute(query, values).fetchone()
         return str(row[0]) if row else ""
 
-    opens, credentials = False, dict[str, bytes]()
-    check = one("SELECT text FROM value WHERE name = ?", KEY_CHECK)
-    if key is not None:
-        cipher = Cipher(key)
-        try:
-            if check:
-                cipher.open(KEY_CHECK, bytes.fromhex(check))
-            opens = True
-            for name, sealed in connection.execute("SELECT name, sealed FROM credential ORDER BY name"):
-                credentials[name] = cipher.open(f"credential/{name}", sealed)
-        except (StateDamaged, ValueError):
-            opens, credentials = False, {}
+    opens, credentials, older, unreadable = False, dict[str, bytes](), Counter[str](), list[str]()
+    check, several = one(_VALUE, KEY_CHECK), one(_VALUE, KEY_TURN)
+    if found is not None:
+        cipher = Cipher(*found.keys)
+        in_use = _in_use(cipher, check, several)
+        opens = in_use is not None and in_use <= set(map(name_of_key, found.keys))
+        older.update(name for name in in_use or () if name != name_of_key(found.key))
+        for table, prefix in SEALED_TABLES if opens else ():
+            for name, sealed in connection.execute(f"SELECT name, sealed FROM {table.name} ORDER BY name"):  # noqa: S608
+                try:
+                    place, value = cipher.open_with(f"{prefix}/{name}", sealed)
+                except StateDamaged:
+                    unreadable.append(f"{prefix} {name}")
+                    continue
+                older.update([name_of_key(found.keys[place])] if place else [])
+                if table is CREDENTIALS:
+                    credentials[name] = value
     return StateFacts(
         schema=one("SELECT version_num FROM alembic_version"),
-        installation=one("SELECT text FROM value WHERE name = ?", f"hub/{INSTALLATION}"),
+        installation=one(_VALUE, f"hub/{INSTALLATION}"),
         clusters=int(one("SELECT count(*) FROM cluster_identity")),
         audit_entries=int(one("SELECT count(*) FROM audit")),
         key_opens=opens,
         credentials=credentials,
+        older=older,
+        unreadable=tuple(unreadable),
     )
+
+
+def root_of(data_dir: Path, found: FoundKey) -> bytes:
+    """What the chain of the audit log is derived from; the first key where no state is here that tells another."""
+    path = data_dir / DATABASE_FILE
+    if not path.exists():
+        return found.key
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+            row = connection.execute(_VALUE, (KEY_ROOT,)).fetchone()
+        return found.key if row is None else Cipher(*found.keys).open(KEY_ROOT, bytes.fromhex(row[0]))
+    except (sqlite3.Error, StateDamaged, ValueError):
+        return found.key  # a log of another key, or of none, does not verify under it
+
+
+def _in_use(cipher: Cipher, check: str, several: str) -> set[str] | None:
+    """Names of the keys that entries lie under, of which the check is one; None where it cannot be told."""
+    try:
+        place, _ = cipher.open_with(KEY_CHECK, bytes.fromhex(check)) if check else (0, b"")
+        names = cipher.open(KEY_TURN, bytes.fromhex(several)).decode().split() if several else []
+    except (StateDamaged, ValueError):
+        return None
+    return {name_of_key(cipher.keys[place]), *names}

@@ -31,7 +31,7 @@ from fleet.errors import (
 from fleet.ports.state import BELIEVED, LEAVING, RECOVERED
 from fleet.ports.worker import UnitMemory
 from fleet.store.backup import Manifest, OpenedBackup, facts_of, unpack
-from fleet.store.crypto import DATABASE_FILE, KEY_FILE, write_key
+from fleet.store.crypto import DATABASE_FILE, KEY_FILE, FoundKey, write_key
 from fleet.store.encode import decode_memory, decode_requests, encode_memory
 from fleet.store.hold_rules import VOID
 from fleet.store.lock import DirectoryLock
@@ -57,7 +57,7 @@ class Restored:
 
 
 async def restore_backup(
-    file: Path, data_dir: Path, key: bytes | None, *, replace_state: bool, upgrade: bool, at: float
+    file: Path, data_dir: Path, found: FoundKey | None, *, replace_state: bool, upgrade: bool, at: float
 ) -> Restored:
     """Put a backup into a data directory that no hub uses.
 
@@ -75,7 +75,7 @@ async def restore_backup(
             )
         _sweep(data_dir)
         with tempfile.TemporaryDirectory(prefix=_PREPARED, dir=data_dir) as folder:
-            opened = unpack(file, key, Path(folder))
+            opened = unpack(file, found, Path(folder))
             manifest = opened.manifest
             _check_schema(manifest, file, upgrade=upgrade)
             if present:
@@ -130,13 +130,13 @@ def _check_same(data_dir: Path, manifest: Manifest, file: Path) -> None:
 
 async def _prepare(folder: Path, opened: OpenedBackup, at: float) -> tuple[Sequence[str], Sequence[str]]:
     """Bring the copy to this schema, prove the key, and let it observe only; tokens revoked, scopes suspended."""
-    state = await open_state(folder, opened.key)
+    state = await open_state(folder, opened.keys[0], older=opened.keys[1:])
     revoked = [row.name for row in await state.tokens() if row.is_in_force(at)]
     suspended = sorted(suspension.scope for suspension in await state.suspensions())
     await state.close()
     with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection, connection:
         _let_observe_only(connection, at)
-    state = await open_state(folder, opened.key)
+    state = await open_state(folder, opened.keys[0], older=opened.keys[1:])
     made = opened.manifest.made_at
     await state.write(
         AuditEntry(at, "fleet restore", "restore", reason=f"state of a backup from {at - made:.0f} s ago")
@@ -228,7 +228,7 @@ def _put_in_place(folder: Path, data_dir: Path, opened: OpenedBackup, at: float)
     try:
         kept = _set_aside(database, data_dir / f"{DATABASE_FILE}.replaced-{at:.0f}")
         if opened.brings_key and not (data_dir / KEY_FILE).exists():
-            write_key(data_dir, opened.key)
+            write_key(data_dir, opened.keys)
         (folder / DATABASE_FILE).replace(database)
         handle = os.open(data_dir, os.O_RDONLY)
         try:

@@ -21,7 +21,7 @@ from fleet.errors import StateError
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
 from fleet.store import tables
 from fleet.store.audit import SqlAudit
-from fleet.store.crypto import DATABASE_FILE, Cipher, audit_key
+from fleet.store.crypto import DATABASE_FILE, Cipher, FoundKey, audit_key
 from fleet.store.database import Database
 from fleet.store.encode import decode_cluster, decode_unit
 from fleet.store.events import EVENT_CAP, append_events, page_of_events, values_of_event
@@ -32,14 +32,18 @@ from fleet.store.lock import DirectoryLock
 from fleet.store.operations import SqlOperations
 from fleet.store.puts import Puts
 from fleet.store.rename import rename_cluster
+from fleet.store.rotation import SqlKeys
 from fleet.store.run_time import RUN_TIME, run_time_from
 from fleet.store.schema import prepare_database
 from fleet.store.sealed import SqlCredentials, SqlVault, check_key, say_chained
 
 
-async def open_state(directory: Path, key: bytes, *, event_cap: int = EVENT_CAP) -> SqlState:
+async def open_state(
+    directory: Path, key: bytes, *, older: Sequence[bytes] = (), event_cap: int = EVENT_CAP
+) -> SqlState:
     """Open the state of a data directory, made with mode 0700 if absent; it is ours until `close`.
 
+    key: seals; older: keys that only open what is there.
     Raises StateInUse, StateNewer, StateDamaged, StateNotWritable, KeyMissing; then the directory is free again.
     """
     lock = await asyncio.to_thread(DirectoryLock, directory)
@@ -51,10 +55,10 @@ async def open_state(directory: Path, key: bytes, *, event_cap: int = EVENT_CAP)
         lock.release()
         raise
     try:
-        cipher = Cipher(key)
-        chained = await check_key(database, cipher, where=str(path))
-        audit = SqlAudit(database, audit_key(key))
-        await audit.open(where=str(path), begin=None if chained else partial(say_chained, cipher=cipher))
+        cipher = Cipher(key, *older)
+        bound = await check_key(database, cipher, where=str(path))
+        audit = SqlAudit(database, audit_key(bound.root))
+        await audit.open(where=str(path), begin=None if bound.is_chained else partial(say_chained, cipher=cipher))
         known, kept = await database.read(lambda connection: (_known_units(connection), _value(connection, RUN_TIME)))
         run_time = run_time_from(kept)
     except BaseException:
@@ -62,7 +66,7 @@ async def open_state(directory: Path, key: bytes, *, event_cap: int = EVENT_CAP)
         lock.release()
         raise
     lane = Lane(database, known_units=known, event_cap=event_cap)
-    return SqlState(database, cipher, lane, lock, audit, run_time)
+    return SqlState(database, cipher, lane, lock, audit, run_time, root=bound.root, where=str(path))
 
 
 class SqlState:
@@ -76,7 +80,12 @@ class SqlState:
         lock: DirectoryLock,
         audit: SqlAudit,
         run_time: Callable[[], float],
+        *,
+        root: bytes,
+        where: str,
     ) -> None:
+        self.root = root  # what digests and names are derived from, whichever key seals the store
+        self._cipher, self._where = cipher, where
         self._database, self._lane, self._lock, self._audit = database, lane, lock, audit
         self.run_time = run_time
         self._holds = SqlHolds(database)
@@ -87,6 +96,10 @@ class SqlState:
     def journal(self, cluster: ClusterName) -> SqlJournal:
         """The journal of one cluster's worker."""
         return SqlJournal(cluster, self._database, self._lane, self.run_time)
+
+    def keys(self, read: Callable[[], FoundKey | None]) -> SqlKeys:
+        """What brings this store to another key; read: finds the keys where they lie now."""
+        return SqlKeys(self._database, self._cipher, where=self._where, read=read)
 
     async def keep_run_time(self) -> None:
         """Durable when this returns."""

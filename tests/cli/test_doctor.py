@@ -25,7 +25,7 @@ from testbed.controlplane import ControlPlane
 from fleet.cli.checkup import Check, Level, judge_builds, judge_clocks, judge_descriptors, judge_disk, judge_end
 from fleet.cli.doctor import doctor, size_of
 from fleet.cli.doctor_clusters import check_clusters
-from fleet.store.crypto import load_or_make_key
+from fleet.store.crypto import find_key, load_or_make_key, name_of_key
 from fleet.store.sql import open_state
 
 DAY = 86_400.0
@@ -194,7 +194,7 @@ class TestMachine:
     @staticmethod
     def make(data: Path) -> None:
         async def state() -> None:
-            opened = await open_state(data, load_or_make_key(data, {}))
+            opened = await open_state(data, load_or_make_key(data, {}).key)
             await opened.put_credential("eu-1", kubeconfig(ca=trustme.CA().cert_pem.bytes(), token="t"), 1.0)
             await opened.close()
 
@@ -261,6 +261,29 @@ class TestMachine:
         (folder / "url").write_text("http://127.0.0.1:9\n")
         code, text = self.run(tmp_path / "data", tmp_path)
         assert (code, "warn  the hub at http://127.0.0.1:9 does not answer" in text) == (0, True)
+
+    def test_a_key_beside_the_one_that_seals_is_needed_until_no_entry_lies_under_it(self, tmp_path: Path) -> None:
+        data = tmp_path / "data"
+        self.make(data)
+        old = (data / "key").read_text().strip()
+        new = "ab" * 32
+        (data / "key").write_text(f"{new}\n{old}\n")
+        code, text = self.run(data, tmp_path)
+        name = name_of_key(bytes.fromhex(old))
+        assert (code, f"warn  key {name} is needed: 2 entries" in text) == (0, True), text
+
+        async def turn() -> None:
+            state = await open_state(data, bytes.fromhex(new), older=[bytes.fromhex(old)])
+            keys = state.keys(lambda: find_key(data, {}))
+            await keys.look()
+            await keys.turn()
+            await state.close()
+
+        asyncio.run(turn())
+        code, text = self.run(data, tmp_path)
+        assert (code, f"ok    key {name} is needed no more by any entry" in text) == (0, True), text
+        assert old not in text
+        assert new not in text
 
     async def test_beside_a_running_hub_all_is_well_and_the_clusters_are_asked(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

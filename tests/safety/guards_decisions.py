@@ -21,6 +21,7 @@ _RETRY = "core/test_retry.py"
 _BUNDLES = "core/test_bundles.py"
 _WEBHOOK = "core/test_webhook.py"
 _OPENING = "store/test_opening.py"
+_ROTATION = "store/test_rotation.py"
 _STATE = "store/test_state_contract.py::TestMemory"
 _COMMITS = "controllers/test_commits.py"
 _ENTRIES = "scenarios/test_entries_and_identities.py"
@@ -332,6 +333,17 @@ CASES: dict[str, Case] = {
     "another key": case_of(
         drop("raise KeyMissing"), _OPENING, "test_another_key_is_refused_and_the_right_one_still_works",
         "test_a_state_that_was_closed_opens_again"),
+    "a key that entries need amid an exchange": case_of(
+        drop("raise KeyMissing"), _ROTATION, "test_a_third_key_may_come_before_the_second_is_through",
+        "test_entries_are_sealed_anew_in_use_and_the_old_key_may_go"),
+    "a key that entries need stays": case_of(
+        drop("raise self._refused('the file does not hold"), _ROTATION,
+        "test_keys_without_one_that_entries_need_are_refused_and_the_old_ones_stay",
+        "test_a_key_that_no_entry_needs_goes_without_a_word"),
+    "keys in use are written down first": case_of(
+        drop("await self._database.write(lambda connection: begin_turn"), _ROTATION,
+        "test_a_hub_that_is_killed_at_any_commit_leaves_every_entry_to_one_of_the_keys",
+        "test_keys_that_did_not_change_change_nothing"),
     "an audit log that was cut": case_of(
         never("(head or START) != last"), "store/test_audit.py", "test_what_was_done_to_the_table_is_found",
         "test_a_log_from_before_the_chain_is_sealed_by_the_upgrade_and_goes_on"),

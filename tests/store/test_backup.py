@@ -73,7 +73,8 @@ def take(data: Path, file: Path, *, with_key: bool = False, key: bytes = KEY) ->
 async def restored(
     file: Path, to: Path, key: bytes | None = KEY, *, replace: bool = False, upgrade: bool = False
 ) -> Restored:
-    return await restore_backup(file, to, key, replace_state=replace, upgrade=upgrade, at=20.0)
+    found = FoundKey(key, "data/key") if key else None
+    return await restore_backup(file, to, found, replace_state=replace, upgrade=upgrade, at=20.0)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -133,14 +133,14 @@ async def test_database_and_side_files_are_the_owners_alone(tmp_path: Path) -> N
 
 class TestKey:
     def test_the_first_start_makes_a_private_key_and_the_next_finds_it(self, tmp_path: Path) -> None:
-        key = load_or_make_key(tmp_path / "data", {})
+        key = load_or_make_key(tmp_path / "data", {}).key
         assert len(key) == 32
-        assert load_or_make_key(tmp_path / "data", {}) == key
+        assert load_or_make_key(tmp_path / "data", {}).key == key
         assert (tmp_path / "data" / "key").stat().st_mode & 0o777 == 0o600
         assert [file.name for file in (tmp_path / "data").iterdir()] == ["key"]
 
     async def test_a_lost_key_is_not_replaced_behind_an_existing_database(self, tmp_path: Path) -> None:
-        await _make_state(tmp_path, load_or_make_key(tmp_path, {}))
+        await _make_state(tmp_path, load_or_make_key(tmp_path, {}).key)
         (tmp_path / "key").unlink()
         with pytest.raises(KeyMissing) as refused:
             load_or_make_key(tmp_path, {})
@@ -156,9 +156,11 @@ class TestKey:
     def test_environment_and_named_file_come_before_the_directory(self, tmp_path: Path) -> None:
         named = tmp_path / "mounted"
         named.write_text("ab" * 32 + "\n")
-        assert load_or_make_key(tmp_path, {"FLEET_KEY_FILE": str(named)}) == b"\xab" * 32
+        assert load_or_make_key(tmp_path, {"FLEET_KEY_FILE": str(named)}).key == b"\xab" * 32
         in_base64 = "zc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc0="
-        assert load_or_make_key(tmp_path, {"FLEET_KEY": in_base64, "FLEET_KEY_FILE": str(named)}) == b"\xcd" * 32
+        assert load_or_make_key(tmp_path, {"FLEET_KEY": in_base64, "FLEET_KEY_FILE": str(named)}).key == b"\xcd" * 32
+        both = load_or_make_key(tmp_path, {"FLEET_KEY": f"{in_base64} {'ab' * 32}"})
+        assert both.keys == (b"\xcd" * 32, b"\xab" * 32)
         assert not (tmp_path / "key").exists()
 
     @pytest.mark.parametrize("text", ["", "short", "zz" * 32, "ab" * 31])

@@ -39,7 +39,7 @@ async def restored(tmp_path: Path, leaving: str, *approved: HoldRequest) -> SqlS
     await state.close()
     key, file = FoundKey(KEY, "data/key"), tmp_path / "b.tar"
     make_backup(tmp_path / "data", file, key, with_key=False, left_out=(), at=10.0)
-    await restore_backup(file, tmp_path / "other", KEY, replace_state=False, upgrade=False, at=20.0)
+    await restore_backup(file, tmp_path / "other", key, replace_state=False, upgrade=False, at=20.0)
     return await open_state(tmp_path / "other", KEY)
 
 

@@ -1,0 +1,121 @@
+"""From one key of the store to another, while the store is in use and wherever the hub may be killed.
+
+Before an entry lies under the new key it is written down which keys entries lie under (`key-turn`); a start without one
+of them is refused. Entries are sealed anew some at a time; the key check and the root follow last, with the word that
+all is done. Whoever comes back after a kill at any point holds keys that open every entry, and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from sqlalchemy import Connection, Table, select
+
+from fleet.errors import KeyMissing, StateDamaged
+from fleet.ports.state import KeyStanding
+from fleet.store.crypto import Cipher, FoundKey, name_of_key
+from fleet.store.database import Database
+from fleet.store.sealed import KEY_CHECK, KEY_ROOT, KEY_TURN, begin_turn, keys_in_use, put_sealed, sealed_value
+from fleet.store.tables import CREDENTIALS, VALUES, VAULT
+
+SEALED_TABLES = ((CREDENTIALS, "credential"), (VAULT, "vault"))
+_ROWS_AT_ONCE = 64  # of one transaction: others wait for no more than these
+
+
+class SqlKeys:
+    """`fleet.ports.state.Keys` in the database. read: finds the keys where they lie now."""
+
+    def __init__(self, database: Database, cipher: Cipher, *, where: str, read: Callable[[], FoundKey | None]) -> None:
+        self._database, self._cipher, self._where, self._read = database, cipher, where, read
+        self._found: FoundKey | None = None  # what `turn` is to take
+        self._unreadable: tuple[str, ...] = ()
+
+    async def look(self) -> KeyStanding:
+        """What the file asks for now; raises KeyMissing where it cannot be taken, and then nothing changes."""
+        found = await asyncio.to_thread(self._read)
+        if found is None:
+            raise self._refused("the key of the encrypted store is gone", self._where, "the hub goes on with its copy")
+        in_use = await self._in_use()
+        names = set(map(name_of_key, found.keys))
+        if absent := [name for name in in_use if name not in names]:
+            why = f"entries of the store need key {absent[0]}, and the hub goes on with its copy until it ends"
+            raise self._refused("the file does not hold a key that is needed", found.where, why, absent[0])
+        self._found = found
+        is_due = in_use != (name_of_key(found.key),) or found.keys != self._cipher.keys
+        return self._standing(found, in_use, 0, is_due=is_due)
+
+    async def turn(self) -> KeyStanding:
+        """Take what was looked at last, and seal all entries anew under its first key."""
+        found = self._found
+        assert found is not None, "look first"
+        in_use = await self._in_use()
+        new = Cipher(*found.keys)
+        if in_use != (name_of_key(found.key),):
+            await self._database.write(lambda connection: begin_turn(connection, new, in_use))
+        self._cipher.turn(found.keys)  # what is sealed from here on is under it
+        count, unreadable = 0, list[str]()
+        for table, prefix in SEALED_TABLES:
+            after: str | None = ""
+            while after is not None:
+                last = after
+                after, done, lost = await self._database.write(
+                    lambda connection, table=table, prefix=prefix, last=last: self._seal_anew(
+                        connection, table, prefix, last
+                    )
+                )
+                count += done
+                unreadable += lost
+        await self._database.write(self._finish)
+        self._unreadable = tuple(unreadable)
+        return self._standing(found, await self._in_use(), count, is_due=False)
+
+    def _seal_anew(
+        self, connection: Connection, table: Table, prefix: str, after: str
+    ) -> tuple[str | None, int, list[str]]:
+        """The next rows; returns the last of them, None at the end, how many were sealed anew, and what opens not."""
+        query = select(table.c.name, table.c.sealed).where(table.c.name > after).order_by(table.c.name)
+        rows = connection.execute(query.limit(_ROWS_AT_ONCE)).all()
+        count, unreadable = 0, list[str]()
+        for name, sealed in rows:
+            try:
+                place, value = self._cipher.open_with(f"{prefix}/{name}", sealed)
+            except StateDamaged:
+                unreadable.append(f"{prefix} {name}")
+                continue
+            if place:
+                again = self._cipher.seal(f"{prefix}/{name}", value)
+                connection.execute(table.update().where(table.c.name == name).values(sealed=again))
+                count += 1
+        return (rows[-1].name if len(rows) == _ROWS_AT_ONCE else None), count, unreadable
+
+    def _finish(self, connection: Connection) -> None:
+        """The check and the root last: a start without the old key is refused until here."""
+        for name in (KEY_CHECK, KEY_ROOT):
+            if (found := sealed_value(connection, name)) is not None:
+                put_sealed(connection, self._cipher, name, self._cipher.open(name, bytes.fromhex(found)))
+        connection.execute(VALUES.delete().where(VALUES.c.name == KEY_TURN))
+
+    async def _in_use(self) -> tuple[str, ...]:
+        """Names of the keys that entries lie under."""
+
+        def names(connection: Connection) -> tuple[str, ...]:
+            if several := keys_in_use(connection, self._cipher, self._where):
+                return several
+            found = sealed_value(connection, KEY_CHECK)
+            assert found is not None, "it was proven when the state was opened"
+            place, _ = self._cipher.open_with(KEY_CHECK, bytes.fromhex(found))
+            return (name_of_key(self._cipher.keys[place]),)
+
+        return await self._database.read(names)
+
+    def _standing(self, found: FoundKey, in_use: tuple[str, ...], count: int, *, is_due: bool) -> KeyStanding:
+        older = tuple(map(name_of_key, found.older))
+        needed = tuple(name for name in older if name in in_use)
+        free = () if is_due else tuple(name for name in older if name not in in_use)
+        return KeyStanding(name_of_key(found.key), found.where, needed, free, self._unreadable, count, is_due)
+
+    def _refused(self, what: str, where: str, why: str, key: str = "") -> KeyMissing:
+        key = key or name_of_key(self._cipher.keys[0])
+        step = f"put key {key} back, below the first line where that is a new one; fleet doctor says when it may go"
+        return KeyMissing(what, where=where, why=why, next_step=step)

@@ -1,0 +1,323 @@
+"""The key of the store is exchanged while it is in use: at each moment every entry opens, or a start is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.cli.audit import verify
+from fleet.core.audit import AuditEntry
+from fleet.errors import BackupForeign, KeyMissing, StateDamaged
+from fleet.store.backup import make_backup
+from fleet.store.crypto import DATABASE_FILE, Cipher, FoundKey, find_key, name_of_key
+from fleet.store.inspect import inspect_state
+from fleet.store.restore import restore_backup
+from fleet.store.rotation import SqlKeys
+from fleet.store.sealed import KEY_ROOT
+from fleet.store.sql import SqlState, open_state
+from fleet.store.tables import CREDENTIALS
+
+OLD, NEW, THIRD = b"o" * 32, b"n" * 32, b"t" * 32
+CREDENTIALS_KEPT = {f"eu-{number}": f"kubeconfig {number}".encode() for number in range(150)}
+SECRETS_KEPT = {f"fleet-sealed:{number}": f"secret {number}".encode() for number in range(70)}
+
+
+def said(*keys: bytes) -> FoundKey:
+    return FoundKey(keys[0], "/etc/fleet/key", keys[1:])
+
+
+async def make_state(folder: Path, key: bytes = OLD) -> None:
+    state = await open_state(folder, key)
+    for name, value in CREDENTIALS_KEPT.items():
+        await state.put_credential(name, value, 1.0)
+    await state.vault.put(SECRETS_KEPT)
+    await state.write(AuditEntry(1.0, "jo", "accept-identity", "eu-1"))
+    await state.close()
+
+
+async def exchange(state: SqlState, *keys: bytes) -> SqlKeys:
+    turner = state.keys(lambda: said(*keys))
+    assert (await turner.look()).is_due
+    await turner.turn()
+    return turner
+
+
+async def check_whole(state: SqlState) -> None:
+    for name, value in CREDENTIALS_KEPT.items():
+        assert await state.credential(name) == value
+    assert await state.vault.get(SECRETS_KEPT) == SECRETS_KEPT
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "data"
+    asyncio.run(make_state(folder))
+    return folder
+
+
+@pytest.fixture
+def data(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "data"))
+
+
+async def test_entries_are_sealed_anew_in_use_and_the_old_key_may_go(data: Path) -> None:
+    state = await open_state(data, OLD)
+    turner = state.keys(lambda: said(NEW, OLD))
+    due = await turner.look()
+    assert (due.is_due, due.needed, due.free) == (True, (name_of_key(OLD),), ())
+    done = await turner.turn()
+    assert (done.count, done.needed, done.free) == (220, (), (name_of_key(OLD),))
+    assert not (await turner.look()).is_due
+    await check_whole(state)
+    root = state.root
+    await state.close()
+    with pytest.raises(KeyMissing):
+        await open_state(data, OLD)
+    state = await open_state(data, NEW)
+    await check_whole(state)
+    assert state.root == root  # so that no result, digest or head of the audit log changes
+    await state.close()
+
+
+async def test_a_state_from_before_there_was_a_root_keeps_the_key_that_it_was_written_under_as_one(data: Path) -> None:
+    with closing(sqlite3.connect(data / DATABASE_FILE)) as connection, connection:
+        connection.execute("DELETE FROM value WHERE name = ?", (KEY_ROOT,))
+    state = await open_state(data, NEW, older=[OLD])
+    assert state.root == OLD
+    turner = state.keys(lambda: said(NEW, OLD))
+    assert (await turner.look()).is_due
+    await turner.turn()
+    await state.close()
+    state = await open_state(data, NEW)
+    assert state.root == OLD
+    await state.close()
+
+
+async def test_keys_that_did_not_change_change_nothing(data: Path) -> None:
+    state = await open_state(data, OLD)
+    turner = state.keys(lambda: said(OLD))
+    before = (data / "state.db-wal").read_bytes()
+    standing = await turner.look()
+    assert (standing.is_due, standing.needed, standing.free) == (False, (), ())
+    assert (data / "state.db-wal").read_bytes() == before
+    await state.close()
+
+
+async def snapshots_of(data: Path, to: Path, turn: Callable[[SqlState], Any]) -> list[Path]:
+    """What a hub that is killed before each of its commits, or after the last, leaves behind."""
+    state = await open_state(data, OLD)
+    database: Any = state._database
+    write, found = database.write, list[Path]()
+
+    def keep() -> None:
+        folder = to / str(len(found))
+        folder.mkdir(parents=True)
+        for file in data.glob(f"{DATABASE_FILE}*"):
+            if not file.name.endswith("-shm"):  # the machine's memory, which goes with it
+                shutil.copy2(file, folder)
+        found.append(folder)
+
+    async def watched(change: Callable[..., object]) -> object:
+        keep()
+        return await write(change)
+
+    database.write = watched
+    await turn(state)
+    keep()
+    database.write = write
+    await state.close()
+    return found
+
+
+async def test_a_start_with_one_of_both_keys_says_that_both_are_needed(data: Path, tmp_path: Path) -> None:
+    moments = await snapshots_of(data, tmp_path / "killed", lambda state: exchange(state, NEW, OLD))
+    for key in (OLD, NEW):
+        with pytest.raises(KeyMissing, match="being exchanged") as refused:
+            await open_state(moments[len(moments) // 2], key)
+        assert "both keys" in refused.value.next_step
+    with pytest.raises(KeyMissing, match="under another key"):  # where none is: the words of a lost key
+        await open_state(moments[-1], THIRD)
+
+
+async def is_whole_or_refused(folder: Path, keys: tuple[bytes, ...]) -> bool:
+    """Whether these keys open the state; then it must be whole."""
+    try:
+        state = await open_state(folder, keys[0], older=keys[1:])
+    except KeyMissing as refused:
+        assert min(refused.where, refused.why, refused.next_step) > ""  # noqa: PT017
+        return False
+    await check_whole(state)
+    await state.close()
+    return True
+
+
+async def test_a_hub_that_is_killed_at_any_commit_leaves_every_entry_to_one_of_the_keys(
+    data: Path, tmp_path: Path
+) -> None:
+    moments = await snapshots_of(data, tmp_path / "killed", lambda state: exchange(state, NEW, OLD))
+    assert len(moments) >= 7
+    opened: list[tuple[bool, bool]] = []
+    for moment in moments:
+        alone = []
+        for keys in ((OLD,), (NEW,)):
+            copy = Path(shutil.copytree(moment, tmp_path / "one"))
+            alone.append(await is_whole_or_refused(copy, keys))
+            shutil.rmtree(copy)
+        opened.append((alone[0], alone[1]))
+        # Both, in whichever order, open all of it, and the next start goes on to the end.
+        for keys in ((OLD, NEW), (NEW, OLD)):
+            copy = Path(shutil.copytree(moment, tmp_path / "both"))
+            assert await is_whole_or_refused(copy, keys)
+            state = await open_state(copy, keys[0], older=keys[1:])
+            turner = state.keys(lambda keys=keys: said(*keys))
+            if (await turner.look()).is_due:
+                assert (await turner.turn()).free == (name_of_key(keys[1]),)
+            await check_whole(state)
+            await state.close()
+            assert await is_whole_or_refused(copy, keys[:1])
+            shutil.rmtree(copy)
+    # The old key alone until the first commit, the new one alone after the last, and neither between.
+    assert opened == [(True, False), *[(False, False)] * (len(moments) - 2), (False, True)]
+
+
+async def test_what_is_written_meanwhile_lies_under_the_new_key(data: Path) -> None:
+    state = await open_state(data, OLD)
+
+    async def renew(name: str) -> None:
+        await state.put_credential(name, b"renewed", 2.0)
+        assert await state.renew_credential(name, b"renewed", CREDENTIALS_KEPT[name], 3.0)
+        await state.vault.put({f"fleet-sealed:of-{name}": b"made meanwhile"})
+
+    await asyncio.gather(exchange(state, NEW, OLD), *(renew(name) for name in sorted(CREDENTIALS_KEPT)))
+    await check_whole(state)
+    await state.close()
+    facts = inspect_state(data, said(NEW, OLD))
+    assert facts is not None
+    assert (dict(facts.older), facts.unreadable, facts.key_opens) == ({}, (), True)
+    assert await is_whole_or_refused(data, (NEW,))
+
+
+async def test_keys_without_one_that_entries_need_are_refused_and_the_old_ones_stay(data: Path) -> None:
+    state = await open_state(data, OLD)
+    turner = state.keys(lambda: said(NEW))
+    with pytest.raises(KeyMissing, match=name_of_key(OLD)) as refused:
+        await turner.look()
+    assert all((refused.value.where, refused.value.why, refused.value.next_step))
+    await state.put_credential("us-1", b"given meanwhile", 2.0)
+    await check_whole(state)
+    await state.close()
+    assert await is_whole_or_refused(data, (OLD,))
+
+
+async def test_a_key_that_no_entry_needs_goes_without_a_word(data: Path) -> None:
+    state = await open_state(data, OLD)
+    await exchange(state, NEW, OLD)
+    turner = state.keys(lambda: said(NEW))
+    standing = await turner.turn() if (await turner.look()).is_due else await turner.look()
+    assert (standing.needed, standing.free, standing.unreadable) == ((), (), ())
+    await check_whole(state)
+    await state.close()
+
+
+async def test_a_file_that_is_gone_or_does_not_read_leaves_the_keys_as_they_are(data: Path) -> None:
+    named = data.parent / "key"
+    state = await open_state(data, OLD)
+    turner = state.keys(lambda: find_key(data, {"FLEET_KEY_FILE": str(named)}))
+    for text in (None, "", f"{NEW.hex()}\n{OLD.hex()[:40]}\n"):
+        if text is not None:
+            named.write_text(text)
+        with pytest.raises(KeyMissing) as refused:
+            await turner.look()
+        assert refused.value.next_step
+        assert OLD.hex()[:40] not in str(refused.value)
+    assert refused.value.where == f"{named}:2"
+    with pytest.raises(KeyMissing, match="gone"):
+        await state.keys(lambda: None).look()
+    await check_whole(state)
+    named.write_text(f"\n{NEW.hex()}\n\n{OLD.hex()}\n")  # the same with blank lines is taken
+    assert (await turner.look()).is_due
+    await state.close()
+
+
+async def test_an_entry_that_opens_with_no_key_is_named_and_keeps_no_other_waiting(data: Path) -> None:
+    state = await open_state(data, OLD)
+    foreign = Cipher(THIRD).seal("credential/eu-7", CREDENTIALS_KEPT["eu-7"])
+    row = CREDENTIALS.update().where(CREDENTIALS.c.name == "eu-7").values(sealed=foreign)
+    await state._database.write(lambda connection: connection.execute(row).rowcount)
+    turner = await exchange(state, NEW, OLD)
+    standing = await turner.look()
+    assert (standing.unreadable, standing.free) == (("credential eu-7",), (name_of_key(OLD),))
+    with pytest.raises(StateDamaged, match="credential/eu-7") as refused:
+        await state.credential("eu-7")
+    assert "key file" in refused.value.next_step
+    facts = inspect_state(data, said(NEW, OLD))
+    assert facts is not None
+    assert facts.unreadable == ("credential eu-7",)
+    assert len(facts.credentials) == len(CREDENTIALS_KEPT) - 1
+    # Its key below the first line brings it back.
+    await exchange(state, NEW, THIRD)
+    await check_whole(state)
+    await state.close()
+    assert await is_whole_or_refused(data, (NEW,))
+
+
+async def test_a_third_key_may_come_before_the_second_is_through(data: Path, tmp_path: Path) -> None:
+    moments = await snapshots_of(data, tmp_path / "killed", lambda state: exchange(state, NEW, OLD))
+    midway = moments[len(moments) // 2]
+    assert not await is_whole_or_refused(Path(shutil.copytree(midway, tmp_path / "a")), (THIRD, OLD))
+    state = await open_state(midway, THIRD, older=(NEW, OLD))
+    await state.close()
+    assert not await is_whole_or_refused(midway, (THIRD, OLD))
+    state = await open_state(midway, THIRD, older=(NEW, OLD))
+    with pytest.raises(KeyMissing):
+        await state.keys(lambda: said(THIRD, NEW)).look()
+    turner = state.keys(lambda: said(THIRD, NEW, OLD))
+    assert (await turner.look()).is_due
+    assert set((await turner.turn()).free) == {name_of_key(NEW), name_of_key(OLD)}
+    await state.close()
+    assert await is_whole_or_refused(midway, (THIRD,))
+
+
+async def test_the_audit_log_is_proven_across_the_exchange(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = await open_state(data, OLD)
+    await exchange(state, NEW, OLD)
+    await state.write(AuditEntry(2.0, "jo", "accept-identity", "eu-2"))
+    await state.close()
+    monkeypatch.setenv("FLEET_KEY", NEW.hex())
+    assert verify(data, (), None, io.StringIO()) == 0
+    monkeypatch.setenv("FLEET_KEY", THIRD.hex())
+    assert verify(data, (), None, io.StringIO()) == 1
+
+
+async def test_a_backup_of_before_is_restored_with_its_key_among_the_others(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "before.tar"
+    make_backup(data, file, said(OLD), with_key=False, left_out=(), at=10.0)
+
+    async def restored(name: str, *keys: bytes) -> Path:
+        folder = tmp_path / name
+        await restore_backup(file, folder, said(*keys), replace_state=False, upgrade=False, at=20.0)
+        return folder
+
+    with pytest.raises(BackupForeign, match=name_of_key(OLD)):
+        await restored("alone", NEW)
+    folder = await restored("both", NEW, OLD)
+    assert await is_whole_or_refused(folder, (NEW, OLD))
+
+
+async def test_a_backup_with_its_keys_amid_an_exchange_brings_all_of_them(data: Path, tmp_path: Path) -> None:
+    moments = await snapshots_of(data, tmp_path / "killed", lambda state: exchange(state, NEW, OLD))
+    midway, file, to = moments[len(moments) // 2], tmp_path / "midway.tar", tmp_path / "restored"
+    make_backup(midway, file, said(NEW, OLD), with_key=True, left_out=(), at=10.0)
+    await restore_backup(file, to, None, replace_state=False, upgrade=False, at=20.0)
+    found = find_key(to, {})
+    assert found is not None
+    assert await is_whole_or_refused(to, found.keys)
+    assert not await is_whole_or_refused(to, (OLD,))
