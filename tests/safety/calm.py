@@ -18,7 +18,16 @@ from random import Random
 from typing import Any
 
 from hubworld import cluster_file, config_map, make_world, overlay
-from safety.checker import CALM_SECONDS, SETTLED_SECONDS, Shown, false_alarm, false_calm, unmeasured, v6_delays
+from safety.checker import (
+    CALM_SECONDS,
+    SETTLED_SECONDS,
+    Shown,
+    false_alarm,
+    false_calm,
+    silences,
+    unmeasured,
+    v6_delays,
+)
 from safety.reference import config, everywhere, live
 from safety.rig import Rig
 
@@ -38,6 +47,8 @@ FAULTS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "cut": ({"kind": "truncated"},),
 }
 _ANSWER = frozenset({"forbidden", "mute"})  # something true is heard of these all the same
+_SLOW = "late-drip"  # its watch says the truth late: it is deaf for what changed and is not told yet
+_ASKED = "cut"  # its watch alone is sick: a hub that begins anew lists and reads, and hears the truth
 WELL = ("well-1", "well-2")
 NAMES = ("a", "b", "c")
 TIMES = 8.0
@@ -117,8 +128,6 @@ class Calm:
             for fault in FAULTS[name]:
                 cluster.faults.add(**fault)
             cluster.cut()
-            if name not in _ANSWER:
-                self._deaf[name] = [(begin, begin + self.seconds)]
         await asyncio.sleep(random.uniform(6.0, 30.0))
         for name in self.clusters:
             rig.world.sim.cluster(name).drift("", "ConfigMap", "default", "a", {"data": {"a": "by hand"}})
@@ -132,6 +141,11 @@ class Calm:
             number += 1
             self.delays.append(await self._news(rig, str(number)))
             await asyncio.sleep(_COMMIT_SECONDS)
+        for name in set(self.clusters) - _ANSWER:
+            words = _words(rig, name) if name == _ASKED else []
+            self._deaf[name] = silences(begin, begin + self.seconds, words)
+        if _SLOW in self._deaf:
+            self._deaf[_SLOW] = self._truth.spans().get(f"web@{_SLOW}", [])
 
     async def _news(self, rig: Rig, value: str) -> float:
         """Seconds until a commit is on all clusters that it concerns."""
@@ -155,6 +169,18 @@ class Calm:
                         if one["metadata"]["name"].startswith("web@")
                     ]
             await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _words(rig: Rig, cluster: str) -> list[float]:
+    """When a cluster answered how what the unit consists of stands: in a whole list, or one by one."""
+    asked = rig.world.sim.cluster(cluster).ledger.since()
+    mine = [one for one in asked if one.resource == "configmaps" and one.code in (200, 201)]
+    return [
+        one.moment
+        for one in mine
+        if (one.verb, one.namespace, one.query.get("limit", "")) == ("list", "", "500")
+        or (one.verb in ("get", "patch") and one.namespace == "default")
+    ]
 
 
 class Truth:

@@ -7,6 +7,7 @@ request ledgers, the clusters' own histories, and by plain SQL from the hub's da
 from __future__ import annotations
 
 import base64
+import itertools
 import sqlite3
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -122,6 +123,12 @@ def false_calm(shown: Iterable[Shown], wrong: Mapping[str, Spans], deaf: Mapping
                 text = f"false calm: {one.unit} was shown {said} {one.moment - begin:.0f} s after its last true word"
                 found.setdefault((one.unit, "deaf"), text)
     return list(found.values())
+
+
+def silences(begin: float, end: float, words: Iterable[float]) -> list[tuple[float, float]]:
+    """The spans between two moments in which nothing true was heard; words: when something was."""
+    moments = [begin, *sorted(moment for moment in words if begin < moment < end), end]
+    return list(itertools.pairwise(moments))
 
 
 def false_alarm(shown: Iterable[Shown], well: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from safety.checker import (
     false_alarm,
     false_calm,
     judge,
+    silences,
     unmeasured,
     v6_delays,
     v7_secrets,
@@ -104,6 +105,15 @@ def test_what_is_shown_in_time_or_of_another_cluster_or_as_unknown_is_none() -> 
     assert false_calm([*in_time, *shown("Unknown", "Unknown", 300.0)], wrong, deaf) == []
     assert false_calm(shown("OutOfSync", "Missing", 300.0), wrong, deaf) == []
     assert false_calm(shown("Synced", "Healthy", 300.0), {"web@us-1": [(0.0, 400.0)]}, {"us-1": [(0.0, 400.0)]}) == []
+
+
+def test_a_true_word_begins_the_time_anew_and_does_not_end_the_silence() -> None:
+    assert silences(100.0, 600.0, []) == [(100.0, 600.0)]
+    deaf = {"eu-1": silences(100.0, 600.0, [700.0, 350.0, 50.0])}
+    assert deaf == {"eu-1": [(100.0, 350.0), (350.0, 600.0)]}
+    assert false_calm(shown("Synced", "Healthy", 355.0, 500.0), {}, deaf) == []
+    assert "190 s after its last true word" in false_calm(shown("Synced", "Healthy", 540.0), {}, deaf)[0]
+    assert "245 s after its last true word" in false_calm(shown("Synced", "Healthy", 345.0), {}, deaf)[0]
 
 
 def test_a_well_cluster_that_was_shown_unknown_is_a_false_alarm() -> None:
