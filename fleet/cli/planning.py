@@ -19,7 +19,7 @@ from fleet.core.planning.change import How, UnitChange, with_moves
 from fleet.core.planning.fleet_plan import Comparison, SideWords
 from fleet.core.planning.woken import Begins, woken_of
 from fleet.errors import UsageInvalid
-from fleet.ports.render import RenderRequest, request_of
+from fleet.ports.render import request_of
 from fleet.render.index import Place, place_of
 from fleet.render.inputs import Closure
 from fleet.source.local import Side
@@ -120,20 +120,21 @@ def _learnt(
     renderer: Renderer, both: Both, known: Read | None
 ) -> tuple[Mapping[Place, Closure], Callable[[UnitName], bool]]:
     """The closures of the base that another command may take over, and which units no changed file touches."""
-    built = [unit for unit in both.before.units.values() if unit.overlay.state is OverlayState.PRESENT]
-    requests = {unit.name: request_of(unit) for unit in built}
+    built = {name: unit for name, unit in both.before.units.items() if unit.overlay.state is OverlayState.PRESENT}
+    places = {name: place_of(unit) for name, unit in built.items()}
     closures: dict[Place, Closure] = {}
-    failed: set[RenderRequest] = set()  # what else belongs to it is not known
-    for request in requests.values():
-        place = place_of(request)
-        closure = known.closures.get(place) if known is not None else None
-        if closure is not None:
-            renderer.learn(both.was, request, closure)
-        else:
-            closure = renderer.closure(both.was, request)
+    failed: set[Place] = set()  # what else belongs to it is not known
+    if known is not None:
+        wanted = set(places.values())
+        closures = {place: closure for place, closure in known.closures.items() if place in wanted}
+        renderer.learn(both.was, closures)
+    for name, place in places.items():
+        if place in closures or place in failed:
+            continue
+        closure = renderer.closure(both.was, request_of(built[name]))
         if closure.error is not None:
-            failed.add(request)
+            failed.add(place)
         elif not closure.widened:
             closures[place] = closure
-    touched = renderer.affected(both.files) | failed
-    return closures, lambda name: requests.get(name) not in touched
+    touched = failed.union(renderer.places(both.files))
+    return closures, lambda name: places.get(name) not in touched

@@ -138,12 +138,16 @@ class Renderer:
         """See fleet.ports.render.Renderer."""
         self._results.spare(in_use)
 
-    def learn(self, snapshot: Snapshot, request: RenderRequest, closure: Closure) -> None:
-        """Take a closure of this commit that was read by an earlier process."""
+    def learn(self, snapshot: Snapshot, closures: Mapping[Place, Closure]) -> None:
+        """Take closures of this commit that were read by an earlier process."""
         self._tree(snapshot)
-        self._read[snapshot.revision][place_of(request)] = closure
-        self._index.ask(request)
-        self._index.put(request, closure)
+        self._read[snapshot.revision].update(closures)
+        for place, closure in closures.items():
+            self._index.put(place, closure)
+
+    def places(self, changed: frozenset[str]) -> Collection[Place]:
+        """The places of `affected`, and of closures that were learnt."""
+        return self._index.places(changed)
 
     async def expect_builds(self) -> None:
         """Say that something will most likely be built, so that a worker loads meanwhile."""
@@ -197,7 +201,7 @@ class Renderer:
         if remember:
             self._index.ask(request)
             if closure is not known:
-                self._index.put(request, closure)
+                self._index.put(place, closure)
         return closure
 
     async def _finished(

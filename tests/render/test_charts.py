@@ -18,7 +18,7 @@ from fleet.errors import ChartInvalid, FleetError, PathEscapes, PluginRefused, R
 from fleet.ports.render import RenderRequest
 from fleet.render.charts import Room, read_archive, unpack_charts
 from fleet.render.closure import Reader, read_closure
-from fleet.render.index import ReverseIndex
+from fleet.render.index import ReverseIndex, place_of
 from fleet.render.limits import RunLimits
 from fleet.render.service import Renderer
 from fleet.render.tools import Helm, Tool, find_helm
@@ -99,7 +99,7 @@ def test_a_file_that_an_unpacked_chart_gets_is_a_change_of_its_unit() -> None:
     before = read_closure(CommitTree(commit(files)), Reader(), "app", charts=True)
     assert before.error is None
     index.ask(request)
-    index.put(request, before)
+    index.put(place_of(request), before)
     assert index.affected(frozenset({added})) == {request}
     assert before.renewed(CommitTree(commit({**files, added: "x"}))) is None
     assert before.renewed(CommitTree(commit({**files, "parts/other/new.yaml": "x"}))) is before
