@@ -7,15 +7,15 @@ import io
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from fleet.cli.audit import verify
 from fleet.core.audit import AuditEntry
-from fleet.errors import BackupForeign, KeyMissing, StateDamaged
+from fleet.errors import BackupForeign, KeyMissing, StateDamaged, StateNotWritable
 from fleet.store.backup import make_backup
 from fleet.store.crypto import DATABASE_FILE, Cipher, FoundKey, find_key, name_of_key
 from fleet.store.inspect import inspect_state
@@ -186,6 +186,31 @@ async def test_a_hub_that_is_killed_at_any_commit_leaves_every_entry_to_one_of_t
             shutil.rmtree(copy)
     # The old key alone until the first commit, the new one alone after the last, and neither between.
     assert opened == [(True, False), *[(False, False)] * (len(moments) - 2), (False, True)]
+
+
+async def test_an_exchange_that_the_disk_breaks_off_goes_on_at_the_next_look(data: Path) -> None:
+    state = await open_state(data, OLD)
+    turner, database = state.keys(lambda: said(NEW, OLD)), cast("Any", state._database)
+    write, broken = database.write, 0
+    while (await turner.look()).is_due:
+        left = broken
+
+        async def fails(change: Callable[..., object]) -> object:
+            nonlocal left
+            if not left:
+                raise StateNotWritable("the state cannot be written", why="the disk is full", next_step="free space")
+            left -= 1
+            return await write(change)
+
+        database.write = fails
+        with suppress(StateNotWritable):
+            await turner.turn()
+        database.write = write
+        await check_whole(state)
+        broken += 1
+    assert broken >= 7
+    await state.close()
+    assert await is_whole_or_refused(data, (NEW,))
 
 
 async def test_what_is_written_meanwhile_lies_under_the_new_key(data: Path) -> None:
