@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 
 import structlog
 from aiohttp import web
@@ -38,7 +37,7 @@ from fleet.api import (
 )
 from fleet.api.openapi import document_of
 from fleet.api.parts import ApiParts
-from fleet.api.route import BODY_LIMIT_BYTES, Call, Route
+from fleet.api.route import BODY_LIMIT_BYTES, CALLER, Call, Route
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.errors import (
     AccessError,
@@ -55,7 +54,6 @@ from fleet.errors import (
 log = structlog.get_logger("api")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ANONYMOUS = "anonymous"
-_caller: ContextVar[str] = ContextVar("caller", default=ANONYMOUS)  # who sent the request that is being answered
 _SEE = "see /openapi.json"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HEADERS = {
@@ -98,7 +96,7 @@ def _handler_of(route: Route, parts: ApiParts) -> Handler:
             caller = Caller(ANONYMOUS, Role.VIEWER, "")
         else:
             caller = await parts.tokens.caller_of(request.headers.get("Authorization", ""))
-            _caller.set(caller.name)
+            request[CALLER] = caller.name
             demand(caller, route.role, f"{route.method} {route.path}")
         answer = await route.handler(Call(request, parts, caller))
         if isinstance(answer, BaseModel):
@@ -132,7 +130,6 @@ async def _answer(request: web.Request, handler: Handler, parts: ApiParts) -> we
     # The method is any token that a client may think of; as a label it would grow without end.
     method = request.method if request.method in _METHODS else "other"
     refused: FleetError | None = None
-    _caller.set(ANONYMOUS)
     try:
         response = await handler(request)
     except FleetError as error:
@@ -147,7 +144,7 @@ async def _answer(request: web.Request, handler: Handler, parts: ApiParts) -> we
         log.exception("request failed", path=path)
         response = _problem({"type": "urn:fleet:Bug", "title": "a bug of the hub; its log has the trace"}, 500)
     if refused is not None:
-        place = {"actor": _caller.get(), "object": f"{method} {path}"}
+        place = {"actor": request.get(CALLER, ANONYMOUS), "object": f"{method} {path}"}
         parts.refused(Refusal(Boundary.API, refused.reason, refused.brief, **place))
     telemetry.HTTP_REQUESTS.labels(method, path, str(response.status)).inc()
     if not response.prepared:

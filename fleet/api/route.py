@@ -17,6 +17,7 @@ from fleet.values import dataclass
 M = TypeVar("M", bound=BaseModel)
 BODY_LIMIT_BYTES = 1 << 20  # R39, R41
 BODY_SECONDS = 30.0
+CALLER = web.RequestKey("caller", str)  # the name of who sent the request, once it is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Server-sent events of the timeline: `Last-Event-ID` resumes, the token is checked again all the time (R37).
 
+A stream whose place another caller got ends as one whose token was revoked, within 5 s: its client comes again (R41).
 Beside the timeline each rollout under way is sent whole, as event `rollout` without an id, when what it waits for
 changes: at the beginning of a stream, then at most once a second.
 """
@@ -8,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
@@ -20,20 +22,65 @@ from fleet.api.timeline import event_out
 from fleet.core.view import View
 from fleet.errors import NotAuthenticated, RequestInvalid
 from fleet.ports.state import Ring
+from fleet.values import dataclass
 
 CHECK_SECONDS = 4.0  # a revoked token ends its streams within 5 s (R35, R38)
-STREAMS_LIMIT = 500
+STREAMS_LIMIT = 400  # of the 512 connections
 PAGE = 200
 BATCH_SECONDS = 0.15  # the store writes events in batches of 100 ms
 SLOW_SECONDS = 10.0  # a reader that takes longer is dropped; Last-Event-ID gives it what it missed (R41)
 ROLLOUT_SECONDS = 1.0
-_open_streams = asyncio.Semaphore(STREAMS_LIMIT)
 # What passes by itself, and is no news.
 _AGES = {
     "age_seconds": True,
     "forecast": {"after_seconds", "before_seconds", "ends_after", "ends_before"},
     "steps": {"__all__": {"held_up_by": {"__all__": {"age_seconds"}}, "gates": {"__all__": {"age_seconds"}}}},
 }
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """One open stream."""
+
+    is_kept: bool = True  # False: another caller got it
+
+
+class Places:
+    """Who has a stream open. Where all are taken, the caller with the most gives the oldest to one who has fewer."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, list[_Place]] = {}
+
+    @contextmanager
+    def taken_by(self, caller: str) -> Generator[_Place]:
+        """A place until the end of the block, or until another gets it. Raises RequestInvalid."""
+        if sum(map(len, self._taken.values())) >= STREAMS_LIMIT:
+            self._give_way_to(caller)
+        place = _Place()
+        self._taken.setdefault(caller, []).append(place)
+        try:
+            yield place
+        finally:
+            if place.is_kept:
+                self._give_up(caller, place)
+
+    def _give_way_to(self, caller: str) -> None:
+        largest = max(self._taken, key=lambda each: len(self._taken[each]))
+        own = len(self._taken.get(caller, ()))
+        if len(self._taken[largest]) <= own + 1:  # else the two would take it from each other for ever
+            raise RequestInvalid(
+                f"{STREAMS_LIMIT} streams are open already",
+                why=f"{own} of them are of {caller}, and nobody has more than {len(self._taken[largest])}",
+                next_step="close some, or poll /api/v1/events",
+            )
+        place = self._taken[largest][0]
+        place.is_kept = False
+        self._give_up(largest, place)
+
+    def _give_up(self, caller: str, place: _Place) -> None:
+        self._taken[caller].remove(place)
+        if not self._taken[caller]:
+            del self._taken[caller]
 
 
 class _Rollouts:
@@ -63,6 +110,7 @@ def _texts_of(shown: RolloutOut) -> tuple[str, str]:
     return shown.model_dump_json(exclude=_AGES), shown.model_dump_json(by_alias=True)
 
 
+_places = Places()
 _rollouts = _Rollouts()
 
 
@@ -73,14 +121,14 @@ async def _stream(call: Call) -> web.StreamResponse:
             "Last-Event-ID is no number",
             next_step="send the id of the last event read, or none to begin with what is new",
         )
-    if _open_streams.locked():
-        raise RequestInvalid(
-            f"{STREAMS_LIMIT} streams are open already", next_step="close some, or poll /api/v1/events"
-        )
-    async with _open_streams, sse_response(call.request, send_timeout=SLOW_SECONDS) as response:
-        last = int(after) if after else await _newest(call)
+    with _places.taken_by(call.caller.name) as place:
+        return await _tell_news(call, int(after) if after else await _newest(call), place)
+
+
+async def _tell_news(call: Call, last: int, place: _Place) -> web.StreamResponse:
+    async with sse_response(call.request, send_timeout=SLOW_SECONDS) as response:
         told: dict[str, str] = {}
-        while response.is_connected():
+        while response.is_connected() and place.is_kept:
             try:
                 await call.parts.tokens.caller_of(call.request.headers.get("Authorization", ""))
             except NotAuthenticated:

@@ -1,40 +1,125 @@
 """Who may come in to the API, how long a request may take to be said, and how slowly an answer may be taken (R41).
 
-Stands before the web server's own protocol: a connection too many is closed at once, and one that does not finish the
-head of its first request in time as well, or takes too little of what waits for it. What is idle between requests the
-server's keepalive closes.
+Stands before the web server's own protocol. One that does not finish the head of its first request in time is closed,
+and so is one that takes too little of what waits for it. What is idle between requests the server's keepalive closes.
+Where all places are taken, a newcomer gets the place of whoever can best do without it: nobody is kept out, the probes
+of Kubernetes least of all, by connections that ask nothing, that show no token, or that are all of one token. There is
+no limit by address: all people behind one proxy have the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 import structlog
+from aiohttp import web
 
-from fleet.values import dataclass
+from fleet.api.route import CALLER
+from fleet.values import dataclass, field
 
 _END_OF_HEAD = b"\r\n\r\n"
 _LEAST_BYTES = 16_384  # that a reader takes in `taking_seconds` while an answer waits for it
 
 log = structlog.get_logger("hub")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def who_goes(callers: Sequence[str]) -> int | None:
+    """Which of these requests under way makes place for a newcomer; None if each is of another caller.
+
+    callers: who sent each, "" for nobody that is known, the longest here first.
+    """
+    if "" in callers:
+        return callers.index("")
+    name, count = max(Counter(callers).items(), key=lambda each: each[1], default=("", 0))
+    return callers.index(name) if count > 1 else None
 
 
 @dataclass(slots=True)
 class Door:
-    """Counts the open connections of one listener. Call it to make the protocol of the next one."""
+    """Keeps the open connections of one listener. Set up, call it to make the protocol of the next one."""
 
-    make: Callable[[], asyncio.BaseProtocol]  # of the web server, within
+    runner: web.AppRunner  # of what is served; not set up yet
     most: int = 512
     head_seconds: float = 30.0
     taking_seconds: float = 30.0
-    open: int = 0
+    put_out: int = 0  # for a newcomer
     refused: int = 0
+    _guests: dict[asyncio.BaseProtocol, _Guest] = field(default_factory=dict["asyncio.BaseProtocol", "_Guest"])
+    _resting: dict[_Guest, None] = field(default_factory=dict["_Guest", None])  # the longest at rest first
 
     def __call__(self) -> asyncio.Protocol:
         """The protocol of one connection."""
         return _Guest(self)
+
+    async def set_up(self) -> None:
+        """Once, before the first connection."""
+        self.runner.app.middlewares.insert(0, self.watch)
+        await self.runner.setup()
+
+    @property
+    def open(self) -> int:
+        """How many are in."""
+        return len(self._guests)
+
+    def callers(self) -> list[str]:
+        """Who sent the newest request of each, "" for nobody that is known; the longest here first."""
+        return [guest.caller for guest in self._guests.values()]
+
+    @web.middleware
+    async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The outermost middleware of what is served: tells which connections have a request under way, and whose."""
+        guest = self._guests.get(request.protocol)
+        if guest is None:
+            return await handler(request)
+        guest.asks(request)
+        try:
+            return await handler(request)
+        finally:
+            guest.asks(None)
+
+    def lets_in(self, guest: _Guest) -> asyncio.Protocol | None:
+        """Give it a place, if need be that of another, and the protocol within; None if there is no place."""
+        if len(self._guests) >= self.most and not self._makes_place():
+            self.refused += 1
+            _tell("connections refused", self.refused)
+            return None
+        server = self.runner.server
+        assert server is not None  # made when it was set up
+        within = server()
+        self._guests[within] = guest
+        return within
+
+    def sees(self, guest: _Guest) -> None:
+        """Take note of what it does now."""
+        self._resting.pop(guest, None)
+        if guest.is_at_rest:
+            self._resting[guest] = None
+
+    def lets_out(self, within: asyncio.BaseProtocol, guest: _Guest) -> None:
+        """Its place is free; repeat-safe."""
+        self._guests.pop(within, None)
+        self._resting.pop(guest, None)
+
+    def _makes_place(self) -> bool:
+        goes = next(iter(self._resting), None)
+        if goes is None:
+            found = who_goes(self.callers())
+            goes = list(self._guests.values())[found] if found is not None else None
+        if goes is None:
+            return False
+        self.put_out += 1
+        _tell("connections closed for newcomers", self.put_out)
+        goes.put_out()
+        return True
+
+
+def _tell(what: str, count: int) -> None:
+    if count.bit_count() == 1:  # the 1st, 2nd, 4th …: a flood must not flood the log (R43)
+        log.warning(what, count=count)
 
 
 class _Guest(asyncio.Protocol):
@@ -47,21 +132,44 @@ class _Guest(asyncio.Protocol):
         self._late: asyncio.TimerHandle | None = None
         self._slow: asyncio.TimerHandle | None = None
         self._tail = b""
+        self._request: web.Request | None = None
+        self._caller = ""
+        self._is_in = False  # a request may end after its connection
+
+    @property
+    def is_at_rest(self) -> bool:
+        """It is in, has no request under way, and no answer waits for it."""
+        return self._is_in and self._request is None and self._slow is None
+
+    @property
+    def caller(self) -> str:
+        """Who sent the request under way, or the last one; "" if nobody that is known."""
+        return self._caller if self._request is None else self._request.get(CALLER, "")
+
+    def asks(self, request: web.Request | None) -> None:
+        """Its request begins; None: it ended."""
+        self._caller, self._request = self.caller, request
+        self._door.sees(self)
+
+    def put_out(self) -> None:
+        """Close it at once; its place is free."""
+        if self._within is not None and self._transport is not None:
+            self._is_in = False
+            self._door.lets_out(self._within, self)
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         door, transport = self._door, cast("asyncio.Transport", transport)
-        if door.open >= door.most:
-            door.refused += 1
-            if door.refused.bit_count() == 1:  # the 1st, 2nd, 4th …: a flood must not flood the log (R43)
-                log.warning("connections refused", open=door.open, refused=door.refused)
+        within = door.lets_in(self)
+        if within is None:
             transport.abort()
             return
-        door.open += 1
         self._late = asyncio.get_running_loop().call_later(door.head_seconds, transport.abort)
         self._transport = transport
         transport.set_write_buffer_limits(high=0)  # else a small answer that nobody takes is never told of
-        self._within = cast("asyncio.Protocol", door.make())
-        self._within.connection_made(transport)
+        self._within, self._is_in = within, True
+        door.sees(self)
+        within.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         if self._late is not None:
@@ -72,6 +180,7 @@ class _Guest(asyncio.Protocol):
             else:
                 self._tail = self._tail[-3:]
         if self._within is not None:
+            self._door.sees(self)  # what has just begun to ask is the last to make place
             self._within.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -82,17 +191,20 @@ class _Guest(asyncio.Protocol):
             self._late.cancel()
         self._took_all()
         if self._within is not None:
-            self._door.open -= 1
+            self._is_in = False
+            self._door.lets_out(self._within, self)
             self._within.connection_lost(exc)
 
     def pause_writing(self) -> None:
         if self._within is not None and self._transport is not None:
             self._wait_for(self._transport)
+            self._door.sees(self)
             self._within.pause_writing()
 
     def resume_writing(self) -> None:
         self._took_all()
         if self._within is not None:
+            self._door.sees(self)
             self._within.resume_writing()
 
     def _wait_for(self, transport: asyncio.Transport) -> None:

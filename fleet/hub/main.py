@@ -98,11 +98,11 @@ async def _drain(hub: Hub, doors: list[Listening]) -> None:
 
 async def _serve(app: web.Application, listen: tuple[str, int], doors: list[Listening]) -> str:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0)
-    await runner.setup()
+    door = Door(runner)
+    await door.set_up()
     host, port = listen
-    assert runner.server is not None  # made by setup
     try:
-        listener = await asyncio.get_running_loop().create_server(Door(runner.server), host, port, backlog=256)
+        listener = await asyncio.get_running_loop().create_server(door, host, port, backlog=256)
     except OSError as error:
         await runner.cleanup()
         raise UsageInvalid(

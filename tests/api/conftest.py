@@ -46,6 +46,7 @@ class Api:
     url: str = ""
     now: float = 1_800_000_000.0
     trouble: str = ""
+    parts: ApiParts = field(init=False)
     keys: dict[str, str] = field(default_factory=dict)
 
     async def call(
@@ -117,6 +118,7 @@ async def api() -> AsyncIterator[Api]:
             check_kubeconfig=check_kubeconfig, ready=lambda: made.trouble, refused=made.refusals.note,
             webhook_secret=SECRET, ancestry=Ancestry(Line()),
         )  # fmt: skip
+        made.parts = parts
         for name in view.fleet.units:
             made.put(str(name))
         for name in view.fleet.clusters:

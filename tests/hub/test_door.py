@@ -1,4 +1,4 @@
-"""Connections to the API: a limit on how many, on how long the head of a request may take, and on who takes nothing."""
+"""Connections to the API: who makes place where all is taken, how long a head may take, and who takes nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fleet.hub.door import Door
+from fleet.api.route import CALLER
+from fleet.hub.door import Door, who_goes
 
 ASK = b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n"
 ASK_MUCH = b"GET /much HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n"
@@ -31,13 +34,29 @@ async def served(**limits: float) -> AsyncIterator[tuple[int, Door]]:
     async def some(_: web.Request) -> web.Response:
         return web.Response(body=bytes(40_000))
 
+    async def listen(request: web.Request) -> web.StreamResponse:
+        if name := request.query.get("as", ""):
+            request[CALLER] = name
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"news")
+        await asyncio.Event().wait()
+        return response
+
+    async def read(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(await request.read())
+        return response
+
     app.router.add_get("/", answer)
+    app.router.add_get("/listen", listen)
+    app.router.add_post("/read", read)
     app.router.add_get("/much", much)
     app.router.add_get("/some", some)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    assert runner.server is not None
-    door = Door(runner.server, **limits)  # type: ignore[arg-type]
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    door = Door(runner, **limits)  # type: ignore[arg-type]
+    await door.set_up()
     listener = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
     try:
         yield listener.sockets[0].getsockname()[1], door
@@ -60,25 +79,143 @@ async def said(port: int, *parts: bytes) -> tuple[bytes, asyncio.StreamReader, a
         return b"", reader, writer
 
 
-async def test_a_connection_too_many_is_closed_and_the_open_ones_go_on() -> None:
-    async with served(most=3) as (port, door):
-        kept = [await said(port, ASK) for _ in range(3)]
-        assert [line for line, _, _ in kept] == [b"HTTP/1.1 200 OK"] * 3
-        refused, _, writer = await said(port, ASK)
-        assert (refused, door.refused) == (b"", 1)
-        writer.close()
-        reader, writer = kept[0][1:]
+def listens(caller: str) -> bytes:
+    return f"GET /listen?as={caller} HTTP/1.1\r\nHost: hub\r\n\r\n".encode()
+
+
+async def is_closed(reader: asyncio.StreamReader) -> bool:
+    """Whether the connection ends, once all that was sent is read."""
+    try:
         async with asyncio.timeout(20):
+            await reader.read()
+    except ConnectionError:
+        pass
+    return True
+
+
+Kept = list[tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]]
+
+
+async def all_said(port: int, *asked: bytes) -> Kept:
+    """One connection for each, in this order; all are answered."""
+    kept = [await said(port, each) for each in asked]
+    assert [line for line, _, _ in kept] == [b"HTTP/1.1 200 OK"] * len(asked)
+    return kept
+
+
+async def goes_on(one: tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]) -> bool:
+    """Whether a second request on the same connection is answered."""
+    _, reader, writer = one
+    async with asyncio.timeout(20):
+        try:
             await reader.readuntil(b"well")
-            writer.write(ASK)  # the same connection again
-            assert (await reader.readline()).strip() == b"HTTP/1.1 200 OK"
+            writer.write(ASK)
+            return (await reader.readline()).strip() == b"HTTP/1.1 200 OK"
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return False
+
+
+def leave(*guests: Kept) -> None:
+    for kept in guests:
+        for _, _, writer in kept:
             writer.close()
-            while door.open == 3:
-                await asyncio.sleep(0.01)
+
+
+async def test_connections_at_rest_keep_nobody_out_the_longest_at_rest_makes_place() -> None:
+    async with served(most=3) as (port, door):
+        resting = await all_said(port, ASK, ASK, ASK)
+        await resting[0][1].readuntil(b"well")
+        resting[0][2].write(ASK)  # the first one here asks again: now the second one has rested the longest
+        assert (await resting[0][1].readline()).strip() == b"HTTP/1.1 200 OK"
+        probes = await all_said(port, ASK)
+        assert (door.put_out, door.refused, door.open) == (1, 0, 3)
+        assert [await goes_on(one) for one in (*resting, *probes)] == [True, False, True, True]
+        leave(resting, probes)
+
+
+async def test_connections_that_say_nothing_or_half_a_head_keep_nobody_out() -> None:
+    async with served(most=3) as (port, door):
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        silent[1][1].write(ASK[:-2])
+        while door.open < 3:
+            await asyncio.sleep(0.01)
+        probes = await all_said(port, ASK, ASK, ASK, ASK)
+        assert (door.put_out, door.refused) == (4, 0)
+        leave(probes)
+        for reader, writer in silent:
+            assert await is_closed(reader)
+            writer.close()
+
+
+async def test_bodies_without_end_of_strangers_keep_nobody_out() -> None:
+    async with served(most=2) as (port, door):
+        slow = await all_said(port, *[b"POST /read HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\n1"] * 2)
+        leave(await all_said(port, ASK))
+        assert (door.put_out, door.refused) == (1, 0)
+        assert await is_closed(slow[0][1])
+        slow[1][2].write(b"23456789")  # the other one has its place, and is answered
+        async with asyncio.timeout(20):
+            await slow[1][1].readuntil(b"123456789")
+        leave(slow)
+
+
+async def test_one_token_keeps_nobody_out_and_those_with_one_connection_stay() -> None:
+    async with served(most=4) as (port, door):
+        streams = await all_said(port, listens("al"), *[listens("greedy")] * 3)
+        probes = await all_said(port, ASK)
+        assert (door.put_out, door.refused) == (1, 0)
+        assert await is_closed(streams[1][1])  # the oldest of the three
+        assert door.callers() == ["al", "greedy", "greedy", ""]
+        leave(streams, probes)
+
+
+async def test_300_people_behind_one_proxy_keep_their_streams_while_strangers_knock() -> None:
+    async with served(most=310) as (port, door):
+        streams = await all_said(port, *[listens(f"p{number}") for number in range(300)])
+        strangers = [await said(port, ASK) for _ in range(50)]
+        assert {line for line, _, _ in strangers} == {b"HTTP/1.1 200 OK"}
+        assert (door.put_out, door.refused) == (40, 0)
+        assert [name for name in door.callers() if name] == [f"p{number}" for number in range(300)]
+        leave(streams, strangers)
+
+
+async def test_where_each_request_under_way_is_of_another_caller_the_newcomer_is_refused() -> None:
+    async with served(most=2) as (port, door):
+        streams = await all_said(port, listens("al"), listens("bo"))
         line, _, writer = await said(port, ASK)
-        assert line == b"HTTP/1.1 200 OK"
-        for one in (writer, *(writer for _, _, writer in kept[1:])):
-            one.close()
+        assert (line, door.refused, door.put_out) == (b"", 1, 0)
+        writer.close()
+        leave(streams[:1])
+        while door.open == 2:
+            await asyncio.sleep(0.01)
+        leave(await all_said(port, ASK), streams[1:])
+
+
+@pytest.mark.parametrize(
+    ("callers", "goes"),
+    [
+        ([], None),
+        (["al"], None),
+        (["al", "bo", "cy"], None),
+        (["al", ""], 1),
+        (["al", "al", "al", ""], 3),
+        (["al", "bo", "bo"], 1),
+        (["al", "bo", "al", "bo", "bo"], 1),
+    ],
+)
+def test_who_makes_place_by_examples(callers: list[str], goes: int | None) -> None:
+    assert who_goes(callers) == goes
+
+
+@given(st.lists(st.sampled_from(["", "al", "bo", "cy"]), max_size=9))
+def test_who_makes_place_is_a_stranger_or_has_the_most(callers: list[str]) -> None:
+    goes = who_goes(callers)
+    if goes is None:
+        assert len({"", *callers}) == len(callers) + 1
+    else:
+        name = callers[goes]
+        assert callers.index(name) == goes
+        assert name == "" or ("" not in callers and callers.count(name) == max(map(callers.count, callers)) > 1)
 
 
 async def test_a_head_that_is_not_said_in_time_is_cut() -> None:
