@@ -136,9 +136,10 @@ async def _suspend(call: Call) -> SuspensionOut:
         if moment.tzinfo is None:
             raise RequestInvalid("until has no time zone", next_step="write RFC 3339, as 2026-11-25T18:00:00Z")
     suspension = Suspension(body.reason, call.caller.name, body.until, scope)
-    await _audit(call, "suspend", scope=scope, reason=body.reason)
+    await _audit(call, "suspend", outcome="", scope=scope, reason=body.reason)
     await call.parts.state.put_suspension(scope, suspension)
     call.parts.bells.orders.set()
+    await _audit(call, "suspend", scope=scope, reason=body.reason)
     return SuspensionOut(scope=scope, reason=body.reason, owner=call.caller.name, until=body.until)
 
 
@@ -151,9 +152,10 @@ async def _resume(call: Call) -> Done:
             why="a suspension that is written in Git is lifted in Git",
             next_step="fleet describe " + scope,
         )
-    await _audit(call, "resume", scope=scope, reason=body.reason)
+    await _audit(call, "resume", outcome="", scope=scope, reason=body.reason)
     await call.parts.state.put_suspension(scope, None)
     call.parts.bells.orders.set()
+    await _audit(call, "resume", scope=scope, reason=body.reason)
     return Done(message=f"{scope} goes on")
 
 
@@ -190,9 +192,11 @@ async def _accept_identity(call: Call) -> Done:
             why="entries and identities are one to one (R2)",
             next_step=f"fleet cluster identity {taken[0]}; where entries swap clusters, write both identities into Git",
         )
-    await _audit(call, "accept-identity", cluster=name, identity=body.identity, reason=body.reason)
+    about = {"cluster": name, "identity": body.identity, "reason": body.reason}
+    await _audit(call, "accept-identity", outcome="", **about)
     await call.parts.state.record_identity(name, Identity(body.identity))
     call.parts.bells.orders.set()
+    await _audit(call, "accept-identity", **about)
     return Done(message=f"{name} has the identity {body.identity} from now on")
 
 

@@ -51,9 +51,10 @@ async def _revoke_token(call: Call) -> Done:
     missing = NotKnown(f"there is no token {call.name} in force", next_step="fleet token list")
     if not any(call.name in (row.id, row.name) and not row.revoked_at for row in await call.parts.state.tokens()):
         raise missing
-    await _audit(call, "revoke-token", f"token {call.name}")
+    await _audit(call, "revoke-token", f"token {call.name}", outcome="")
     if not await call.parts.tokens.revoke(call.name):
         raise missing
+    await _audit(call, "revoke-token", f"token {call.name}")
     return Done(message=f"token {call.name} is revoked")
 
 
@@ -63,9 +64,10 @@ async def _put_credential(call: Call) -> CredentialOut:
         raise RequestInvalid(f"{call.name} is no name for a credential", next_step="use a-z, 0-9 and -")
     call.parts.check_kubeconfig(call.name, body.kubeconfig.encode())
     now = call.parts.wall()
-    await _audit(call, "put-credential", f"credential {call.name}")
+    await _audit(call, "put-credential", f"credential {call.name}", outcome="")
     await call.parts.state.put_credential(call.name, body.kubeconfig.encode(), now)
     call.parts.bells.orders.set()
+    await _audit(call, "put-credential", f"credential {call.name}")
     return CredentialOut(name=call.name, added_at=rfc3339(now))
 
 
@@ -83,14 +85,15 @@ async def _remove_credential(call: Call) -> Done:
     missing = NotKnown(f"there is no credential {call.name} in the store", next_step="fleet credential list")
     if call.name not in await call.parts.state.credentials():
         raise missing
-    await _audit(call, "remove-credential", f"credential {call.name}")
+    await _audit(call, "remove-credential", f"credential {call.name}", outcome="")
     if not await call.parts.state.remove_credential(call.name):
         raise missing
+    await _audit(call, "remove-credential", f"credential {call.name}")
     return Done(message=f"credential {call.name} is removed")
 
 
-async def _audit(call: Call, action: str, what: str) -> None:
-    entry = AuditEntry(call.parts.wall(), call.caller.name, action, object=what, outcome="done")
+async def _audit(call: Call, action: str, what: str, *, outcome: str = "done") -> None:
+    entry = AuditEntry(call.parts.wall(), call.caller.name, action, object=what, outcome=outcome)
     await call.parts.state.write(entry)
 
 

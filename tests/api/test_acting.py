@@ -115,7 +115,7 @@ async def test_each_scope_is_suspended_and_resumed(api: Api, path: str, scope: s
     assert (await api.call("POST", f"/api/v1/{path}:resume", {}, role="operator"))[0] == 200
     assert await api.state.suspensions() == ()
     assert (await api.call("POST", f"/api/v1/{path}:resume", {}, role="operator"))[0] == 404
-    assert await actions_of(api) == ["suspend", "resume"]
+    assert await actions_of(api) == ["suspend", "suspend", "resume", "resume"]
 
 
 BROKEN = Problem(Severity.ERROR, "FieldUnknown", "spec.bogus", Origin("overlays/web/overlay.yaml", 3))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from api.conftest import HEAD, Api
-from api.test_acting import LIST, with_hold
+from api.test_acting import KUBECONFIG, LIST, with_hold
 from api.test_wiping import SAID, WIPE, leaves
 
 from fleet.access.policy import Role
@@ -50,9 +50,17 @@ async def accepts_an_identity(api: Api) -> tuple[str, str, Any]:
     return "POST", "/api/v1/clusters/eu-1:acceptIdentity", {"identity": "new", "reason": "restored"}
 
 
+async def suspends(api: Api) -> tuple[str, str, Any]:
+    return "POST", "/api/v1/fleet:suspend", {"reason": "incident"}
+
+
 async def resumes(api: Api) -> tuple[str, str, Any]:
     await api.call("POST", "/api/v1/fleet:suspend", {"reason": "incident"})
     return "POST", "/api/v1/fleet:resume", {"reason": "over"}
+
+
+async def keeps_a_credential(api: Api) -> tuple[str, str, Any]:
+    return "PUT", "/api/v1/credentials/eu-1", {"kubeconfig": KUBECONFIG}
 
 
 async def removes_a_credential(api: Api) -> tuple[str, str, Any]:
@@ -120,6 +128,44 @@ async def test_the_log_says_that_something_is_done_only_once_it_is(api: Api, ord
     method, path, body = await order(api)
     assert (await api.call(method, path, body))[0] == 202
     assert [link.entry.outcome for link in await api.state.audit_entries()] == said
+
+
+@pytest.mark.parametrize(
+    ("order", "deed"),
+    [
+        (suspends, "put_suspension"),
+        (resumes, "put_suspension"),
+        (accepts_an_identity, "record_identity"),
+        (keeps_a_credential, "put_credential"),
+        (removes_a_credential, "remove_credential"),
+    ],
+)
+async def test_what_could_not_be_done_stays_an_attempt_in_the_log(
+    api: Api, order: Order, deed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise StateNotWritable("it cannot be written", why="the disk is full", next_step="free space")
+
+    method, path, body = await order(api)
+    said = len(await api.state.audit_entries())
+    with monkeypatch.context() as patch:
+        patch.setattr(api.state, deed, full)
+        assert (await api.call(method, path, body))[0] == 503
+    assert [link.entry.outcome for link in await api.state.audit_entries()][said:] == [""]
+    assert (await api.call(method, path, body))[0] < 300
+    assert [link.entry.outcome for link in await api.state.audit_entries()][said:] == ["", "", "done"]
+
+
+async def test_the_log_says_that_a_token_is_revoked_only_once_it_is(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_: object) -> bool:
+        return False  # somebody else was faster
+
+    method, path, body = await revokes_a_token(api)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(api.tokens), "revoke", unknown)
+        assert (await api.call(method, path, body))[0] == 404
+    assert (await api.call(method, path, body))[0] == 200
+    assert [link.entry.outcome for link in await api.state.audit_entries()] == ["", "", "done"]
 
 
 async def test_an_override_that_is_not_kept_is_refused_in_the_log_too(api: Api) -> None:

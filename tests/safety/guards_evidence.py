@@ -41,7 +41,7 @@ CASES: dict[str, Case] = {
         drop("await _audit(call, SYNC_OVERRIDE, outcome='asked'"), _API, _ORDER,
         "api/test_acting.py::test_an_override_needs_a_reason_and_is_audited"),
     "an identity is written down first": case_of(
-        drop("await _audit(call, 'accept-identity'"), _API, _ORDER,
+        drop("await _audit(call, 'accept-identity', outcome=''"), _API, _ORDER,
         "api/test_acting.py::test_an_identity_is_accepted_for_one_entry_only"),
     "a token is written down first": case_of(
         drop("await state.write(entry)"), _API, _ORDER,
