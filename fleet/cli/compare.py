@@ -25,7 +25,8 @@ from fleet.core.fleet import Unit
 from fleet.core.ids import ClusterName, Digest, OverlayName
 from fleet.core.objects import Bundle, is_secret
 from fleet.core.planning.change import ObjectChange, Sign, changes_of
-from fleet.core.planning.words import FOLDED, clusters_in_words, field_in_words, label_of
+from fleet.core.planning.field_words import FOLDED, field_in_words
+from fleet.core.planning.words import clusters_in_words, label_of
 from fleet.core.problems import Origin, Problem
 from fleet.errors import FleetError, NotKnown, UsageInvalid
 from fleet.ports.render import request_of

@@ -11,10 +11,11 @@ from fleet import __version__
 from fleet.cli.output import clean, clean_line, show
 from fleet.cli.problems import worst_first, write_problem
 from fleet.core.ids import short
+from fleet.core.planning.field_words import FOLDED, WHOLE, Folding
 from fleet.core.planning.fleet_plan import FleetPlan
 from fleet.core.planning.groups import groups_of
 from fleet.core.planning.remarks import remarks
-from fleet.core.planning.words import FOLDED, WHOLE, Folding, heading, lines_of, summary, title_of
+from fleet.core.planning.words import heading, lines_of, summary, title_of
 
 _INDENT = "   "
 

@@ -35,11 +35,12 @@ from fleet.core.planning.change import (
     changes_of,
 )
 from fleet.core.planning.document import document_of
+from fleet.core.planning.field_words import FOLDED, WHOLE
 from fleet.core.planning.fleet_plan import Comparison, FleetPlan, SideWords, plan_of
 from fleet.core.planning.groups import VARIANTS_SHOWN, groups_of
 from fleet.core.planning.markdown import LIMIT_BYTES, markdown_of
 from fleet.core.planning.remarks import remarks
-from fleet.core.planning.words import FOLDED, WHOLE, heading, lines_of, summary, title_of, totals_of
+from fleet.core.planning.words import heading, lines_of, summary, title_of, totals_of
 from fleet.core.problems import Origin
 from fleet.core.rollout_policy import Amount, RolloutPolicy, Step
 from fleet.core.selection import Target

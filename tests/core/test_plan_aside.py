@@ -12,9 +12,10 @@ from core.test_change import config, name_of, plan, result, web, workload
 
 from fleet.core.planning.change import UnitChange, change_of_unit
 from fleet.core.planning.document import document_of
+from fleet.core.planning.field_words import FOLDED
 from fleet.core.planning.groups import groups_of
 from fleet.core.planning.remarks import remarks
-from fleet.core.planning.words import FOLDED, lines_of, totals_of
+from fleet.core.planning.words import lines_of, totals_of
 from fleet.core.sync_policy import IgnoreRule
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())

@@ -12,10 +12,11 @@ from core.test_change import config, fleet_of, name_of, plan, result, web
 from fleet.core.fleet import Mode
 from fleet.core.planning.change import How, Sign, UnitChange, change_of_unit
 from fleet.core.planning.document import document_of
+from fleet.core.planning.field_words import FOLDED
 from fleet.core.planning.groups import groups_of
 from fleet.core.planning.listing import listed_of
 from fleet.core.planning.remarks import remarks
-from fleet.core.planning.words import FOLDED, lines_of, totals_of
+from fleet.core.planning.words import lines_of, totals_of
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
 

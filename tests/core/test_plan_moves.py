@@ -17,11 +17,12 @@ from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.objects import Bundle, ObjectOptions
 from fleet.core.planning.change import ObjectChange, SideResult, Sign, UnitChange
 from fleet.core.planning.document import document_of
+from fleet.core.planning.field_words import FOLDED
 from fleet.core.planning.fleet_plan import Claim, FleetPlan
 from fleet.core.planning.groups import groups_of
 from fleet.core.planning.listing import listed_of
 from fleet.core.planning.live_judge import judge_object
-from fleet.core.planning.words import FOLDED, lines_of, summary, title_of, totals_of
+from fleet.core.planning.words import lines_of, summary, title_of, totals_of
 from fleet.errors import ImmutableField
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())

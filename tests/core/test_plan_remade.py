@@ -13,9 +13,10 @@ from core.test_change import config, plan, result, web
 
 from fleet.core.planning.change import UnitChange
 from fleet.core.planning.document import document_of
+from fleet.core.planning.field_words import FOLDED
 from fleet.core.planning.groups import OVERLAYS_SHOWN, VARIANTS_SHOWN, groups_of
 from fleet.core.planning.listing import listed_of
-from fleet.core.planning.words import FOLDED, lines_of
+from fleet.core.planning.words import lines_of
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())
 REPLACE = {"fleet.internal/replace": "enabled"}

@@ -17,10 +17,11 @@ from fleet.core.ids import ClusterName
 from fleet.core.planning import groups
 from fleet.core.planning.change import UnitChange
 from fleet.core.planning.document import document_of
+from fleet.core.planning.field_words import FOLDED, WHOLE
 from fleet.core.planning.groups import VARIANTS_SHOWN, groups_of
 from fleet.core.planning.live import ClusterLook, LiveView
 from fleet.core.planning.markdown import LIMIT_BYTES, markdown_of
-from fleet.core.planning.words import FOLDED, WHOLE, lines_of
+from fleet.core.planning.words import lines_of
 from fleet.core.problems import Origin, Problem, Severity
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "plan.json").read_text())

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from fleet.cli.output import clean_line
 from fleet.core.documents import Json, canonical
 from fleet.core.field_diff import FieldDrift
+from fleet.core.planning.field_words import FOLDED, WHOLE, Folding, field_in_words
 from fleet.core.planning.groups import groups_of
 from fleet.core.planning.markdown import markdown_of
-from fleet.core.planning.words import FOLDED, WHOLE, Folding, field_in_words, lines_of
+from fleet.core.planning.words import lines_of
 
 
 def told(before: dict[str, str], after: dict[str, str], folding: Folding = WHOLE) -> list[str]:

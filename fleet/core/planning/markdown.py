@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 
 from fleet.core.ids import short
+from fleet.core.planning.field_words import FOLDED, Folding, within
 from fleet.core.planning.fleet_plan import FleetPlan
 from fleet.core.planning.groups import ChangeGroup, groups_of
 from fleet.core.planning.remarks import remarks
-from fleet.core.planning.words import FOLDED, Folding, heading, lines_of, summary, title_of, within
+from fleet.core.planning.words import heading, lines_of, summary, title_of
 from fleet.core.problems import Severity
 
 LIMIT_BYTES = 60 * 1024  # GitHub takes 65,536 characters

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from fleet.core.documents import Json, canonical
-from fleet.core.field_diff import FieldDrift
+from fleet.core.documents import Json
 from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, ObjectRef, short
 from fleet.core.objects import PruneRule
 from fleet.core.planning.aside import is_deleted, is_written
 from fleet.core.planning.change import How, ImageChange, ObjectChange, Sign
+from fleet.core.planning.field_words import Folding, field_lines
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
-from fleet.core.planning.groups import ChangeGroup, ShownField, ShownObject, plain_ref
+from fleet.core.planning.groups import ChangeGroup, ShownObject, plain_ref
 from fleet.core.planning.phrases import NAMES_SHOWN, counted, some_of
 from fleet.values import dataclass
 
 _LABEL_WIDTH = 44
-_KEPT = 12  # so much of what two texts begin with is shown before they differ
-
-
-@dataclass(frozen=True, slots=True)
-class Folding:
-    """How much of a group is written out; what is not is counted."""
-
-    objects: int
-    fields: int
-    lines: int  # of a text of several lines
-    value_length: int = 48
-    line_length: int = 100  # of one such line, with its sign
-
-
-FOLDED = Folding(12, 6, 6)
-WHOLE = Folding(1_000_000, 1_000_000, 1_000_000, 1_000_000_000, 1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +182,6 @@ def label_of(change: ObjectChange) -> str:
     return f"{change.sign.value} {plain_ref(change)}"
 
 
-def field_in_words(drift: FieldDrift, folding: Folding) -> str:
-    """`spec.replicas 2 -> 3`, on one line."""
-    return " ".join(line.removeprefix("  ") for line in _field_words(ShownField(drift), folding))
-
-
 def _label(item: ShownObject) -> str:
     more = f" and {len(item.others)} more" if item.others else ""
     return label_of(item.change) + more
@@ -253,7 +231,7 @@ def _own_texts(
         if followed:
             told += [(f"follows {change.ref.kind} {plain_ref(change).name}",) for change in followed]
         else:
-            told.append(tuple(_field_words(shown, folding)))
+            told.append(tuple(field_lines(shown, folding)))
     told = list(dict.fromkeys(told))  # an env entry and its volume may follow the same object
     texts = [text for lines in told[: folding.fields] for text in lines]
     if change.renamed_from is not None:
@@ -358,94 +336,6 @@ def _restart_words(item: ShownObject) -> str:
     if counts:
         return f"restarts {counted(counts[0], 'pod')}" if counts[0] else ""
     return "restarts a pod on each node" if item.pods else ""
-
-
-def _field_words(shown: ShownField, folding: Folding) -> list[str]:
-    drift = shown.field
-    path = _short_path(drift.path)
-    if shown.variants > 1:
-        return [f"{path} differs from cluster to cluster, {shown.variants} values"]
-    if drift.masked:
-        return [f"{path} changed"]
-    before, after = drift.desired, drift.live
-    length = folding.value_length
-    if before is None:
-        return [f"{path} added: {within(_text(after), length)}"]
-    if after is None:
-        return [f"{path} removed"]
-    if isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
-        return [f"{path}:", *_text_lines(before, after, folding)]
-    one, other = _readable(before, after)
-    return [f"{path} {_apart(one, [other], length)} -> {_apart(other, [one], length)}"]
-
-
-def _text_lines(before: str, after: str, folding: Folding) -> list[str]:
-    """The lines of a text that differ, as a diff without context."""
-    diff = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0))
-    # Its two header lines go by their place: a line of the text may begin as they do.
-    lines = [(line[0], line[1:]) for line in diff[2:] if not line.startswith("@@")]
-    if not lines:
-        return ["  line ends differ"]
-    alike: dict[str, set[str]] = {}
-    for _, line in lines:
-        alike.setdefault(_look(line), set()).add(line)
-    told = [(sign, _json(line) if len(alike[_look(line)]) > 1 else line) for sign, line in lines]
-    other_side = {sign: [line for its, line in told if its != sign] for sign in "-+"}
-    shown = [
-        f"  {sign}{_apart(line, other_side[sign], folding.line_length - 1)}" for sign, line in told[: folding.lines]
-    ]
-    left = len(lines) - len(shown)
-    return [*shown, f"  and {counted(left, 'more line')}"] if left else shown
-
-
-def _short_path(path: str) -> str:
-    path = path.removeprefix("spec.template.spec.").removeprefix("spec.jobTemplate.spec.template.spec.")
-    found = re.fullmatch(r"(?:initContainers|containers)\[name=[^\]]+\]\.env\[name=([^\]]+)\](?:\.value)?", path)
-    return f"env {found[1]}" if found else path.replace("[name=", "[")
-
-
-def _readable(before: Json, after: Json) -> tuple[str, str]:
-    """Two values as people write them, or as JSON has them where those look alike or are not seen whole."""
-    one, other = _text(before), _text(after)
-    if one != other and all(text.isprintable() and text == text.strip() for text in (one, other)):
-        return one, other
-    return _json(before), _json(after)
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) and value else canonical(value).decode()
-
-
-def _look(line: str) -> str:
-    """What is seen of a line for sure: not which white space it has, and where, nor what is not printable."""
-    return "".join(char for char in line if char.isprintable() and not char.isspace())
-
-
-def _json(value: Json) -> str:
-    text = canonical(value).decode()
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def _apart(text: str, others: Iterable[str], length: int) -> str:
-    """A text within a length; where one of the others would look the same, without what both begin with."""
-    if len(text) <= length:
-        return text
-    alike = [
-        _common(text, other) for other in others if other != text and within(other, length) == within(text, length)
-    ]
-    return within(f"…{text[max(alike) - _KEPT :]}" if alike else text, length)
-
-
-def within(text: str, length: int) -> str:
-    """A text of at most so many characters, that says where its end was left out."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _common(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
-    return next(
-        (at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), min(len(one), len(other))
-    )
 
 
 def _kinds(items: Sequence[ShownObject]) -> str:
