@@ -23,7 +23,7 @@ from fleet.core.leaving import Leave
 from fleet.core.overrides import OVERRIDE_SECONDS, Way
 from fleet.core.recovery import Words, asked_of, given_of, text_of, without_words, words_of
 from fleet.core.refusal_log import Boundary, Refusal
-from fleet.core.release import is_part_of, list_digest_of
+from fleet.core.release import has_any, is_part_of, list_digest_of
 from fleet.core.rollout import SyncRequest
 from fleet.core.status import HoldRequest
 from fleet.core.view import View
@@ -175,7 +175,7 @@ class Orders:
         for row in holds:
             requests = wanted.get((OverlayName(row.overlay), row.commit))
             if requests is None:
-                if not self._is_being_wiped(row, now):
+                if not self._is_being_wiped(row, now) and not self._is_under_way(row, now):
                     await self.state.close_hold(row.id, now)
                     settled = False
             elif row.decision == "approved" and now < row.expires_at and is_part_of(requests, row.requests):
@@ -210,6 +210,25 @@ class Orders:
             for request in row.requests
             if request.deletions and (leave := leaving.get(request.unit)) is not None
         )
+
+    def _is_under_way(self, row: HoldRow, now: float) -> bool:
+        """Whether a unit that is told the commit of an approved list has something of it still.
+
+        Its worker asks no more once it was told of the approval; but a try may fail, and a window or a suspension stop
+        the rest: what is left stays approved (R9), so that it goes on with no further word (V4).
+        """
+        if row.decision != "approved" or now >= row.expires_at:
+            return False
+        return any(
+            self._commit_told(request.unit) == request.commit and has_any(report, request.deletions)
+            for request in row.requests
+            if (report := self.view.units.get(request.unit)) is not None
+        )
+
+    def _commit_told(self, unit: UnitName) -> Revision | None:
+        """The commit of what a unit is told to hold; what this process has not read yet it was told before."""
+        told = self.board.books.told(unit) or self.board.books.held.get(unit)
+        return told.commit if told is not None else None
 
     def _count(self, overlay: OverlayName, commit: Revision, requests: Sequence[HoldRequest]) -> None:
         """A list that nobody was asked about before: once for each guard that stopped a part of it."""

@@ -70,7 +70,8 @@ class Intake:
         holding = {unit.unit for unit in report.units if unit.holds}
         reported = {unit.unit for unit in report.units}
         wiped = any(leave.wipe for unit, leave in self._board.roster.leaving.units.items() if unit in reported)
-        if holding or self._holding & reported or report.operations or wiped:
+        approved = any(unit in reported for unit, _ in self._board.standing.approved)  # it may be carried out by now
+        if holding or self._holding & reported or report.operations or wiped or approved:
             self._bells.orders.set()
         self._holding = (self._holding - reported) | holding
         for event in report.events:

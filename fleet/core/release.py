@@ -29,7 +29,7 @@ from fleet.core.rollout import (
     UnitPolicy,
     UnknownDesired,
 )
-from fleet.core.status import HoldRequest
+from fleet.core.status import HoldRequest, PendingDeletion, UnitReport
 from fleet.core.sync_policy import Suspension, SyncMode, SyncPolicy
 from fleet.errors import IdentityUnknown
 from fleet.values import dataclass
@@ -242,6 +242,12 @@ def is_part_of(asked: Iterable[HoldRequest], approved: Iterable[HoldRequest]) ->
             if inside is None or not covers(inside, item.inside):
                 return False
     return True
+
+
+def has_any(report: UnitReport, deletions: Iterable[PendingDeletion]) -> bool:
+    """Whether a unit still has one of these very objects; one that its cluster does not show now may be there (R5)."""
+    uids = {status.ref: status.uid for status in report.objects}
+    return any(uids.get(item.ref) in ("", item.uid) for item in deletions)
 
 
 def list_digest_of(requests: Iterable[HoldRequest]) -> Digest:

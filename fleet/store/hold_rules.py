@@ -52,10 +52,12 @@ def decided_hold(known: HoldRow, *, list_digest: Digest, decision: str, actor: s
 
 
 def closed_hold(known: HoldRow, at: float) -> HoldRow:
-    """The hold when nothing is to be deleted any more; a rejection stays one."""
+    """The hold when it asks for nothing any more, or its approval's time is over; a rejection stays one."""
     if known.decision in {"rejected", VOID}:
         return known
-    return replace(known, decision=VOID, decided_at=at, reason="nothing is to be deleted any more")
+    is_over = known.decision == "approved" and at >= known.expires_at
+    reason = "the approval expired" if is_over else "nothing is to be deleted any more"
+    return replace(known, decision=VOID, decided_at=at, reason=reason)
 
 
 Listed = tuple[str, str, str]  # unit, object (ref key) and UID

@@ -16,7 +16,8 @@ from fleet.core.guard import Approved, approved_at
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.leaving import Leave
 from fleet.core.objects import Bundle
-from fleet.core.status import Health, HoldRequest, PendingDeletion, Sync, UnitReport
+from fleet.core.results import Rendered
+from fleet.core.status import Health, HoldRequest, ObjectStatus, PendingDeletion, Sync, UnitReport
 from fleet.core.view import Head, View
 from fleet.ports.state import Bells, HoldRow
 from fleet.store.memory import MemoryState
@@ -123,3 +124,62 @@ async def test_what_was_void_is_not_asked_again_because_nobody_judged_it() -> No
     await world.decided("approved")
     assert (await world.settle(*JUDGED)).decision == "void"
     assert (await world.settle(*ANEW)).decision == "void"
+
+
+STILL = ObjectStatus(GONE.ref, Sync.OUT_OF_SYNC, Health.HEALTHY, uid="uid")
+OWNING = [replace(one, objects=(STILL,)) for one in JUDGED]
+
+
+def told(world: World, commit: Revision) -> None:
+    world.board.books.results.update((report.unit, Rendered(Digest("b"), commit)) for report in JUDGED)
+
+
+async def test_what_was_approved_stays_so_while_a_unit_has_it_still_and_asks_no_more() -> None:
+    """Its first try failed, or a suspension came amid it."""
+    world = World()
+    told(world, COMMIT)
+    before = await world.decided("approved")
+    assert await world.settle(*OWNING) == before
+    assert await world.settle(JUDGED[0]) == before, "the other one is not done"
+    unseen = replace(OWNING[1], objects=(replace(STILL, uid=""),))
+    assert await world.settle(unseen) == before, "what its cluster does not show may be there"
+    assert approvals_of(await world.state.holds())[OTHER, COMMIT]
+
+
+async def test_what_was_approved_stays_so_in_a_process_that_has_read_no_commit_yet() -> None:
+    world = World()
+    before = await world.decided("approved")
+    world.board.books.held.update((report.unit, Rendered(Digest("b"), COMMIT)) for report in JUDGED)
+    assert await world.settle(*OWNING) == before
+
+
+@pytest.mark.parametrize("how", ["done", "another object", "a later commit", "expired", "left the repo"])
+async def test_twin_an_approval_is_over_once_it_is_carried_out_or_cannot_be_any_more(how: str) -> None:
+    world = World()
+    told(world, COMMIT)
+    await world.decided("approved")
+    now = OWNING
+    if how == "done":
+        now = JUDGED
+    if how == "another object":
+        now = [replace(one, objects=(replace(STILL, uid="new"),)) for one in OWNING]
+    if how == "a later commit":
+        told(world, LATER)
+    if how == "expired":
+        world.at += HOLD_SECONDS
+    if how == "left the repo":
+        world.board.books.results.clear()
+    row = await world.settle(*now)
+    words = "the approval expired" if how == "expired" else "nothing is to be deleted any more"
+    assert (row.decision, row.reason) == ("void", words)
+
+
+@pytest.mark.parametrize("decision", ["", "approved"])
+async def test_twin_what_is_left_and_asks_by_another_live_state_is_asked_about_anew(decision: str) -> None:
+    world = World()
+    told(world, COMMIT)
+    await world.decided(decision)
+    other = replace(GONE, content=Digest("edited"))
+    asks = replace(OWNING[0], holds=(HoldRequest(UNIT, COMMIT, "precious-kind", "m", (other,)),))
+    row = await world.settle(asks, OWNING[1])
+    assert (row.decision, row.requests) == ("", asks.holds)

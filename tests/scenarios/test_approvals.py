@@ -151,3 +151,49 @@ async def test_an_approval_of_what_is_not_to_be_deleted_any_more_is_void_after_a
         while await decision_of(world, hold) != "void":
             assert asyncio.get_running_loop().time() < end, world.describe()
         assert is_there(world) == (how == "wanted again")
+
+
+@pytest.mark.parametrize("code", [409, 403, 500])
+async def test_what_was_approved_is_tried_again_after_a_try_that_failed_and_nobody_is_asked_anew(
+    world: HubWorld, code: int
+) -> None:
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        hold = await hold_of(world, world.commit(DROP))
+        fault = world.sim.cluster("prod-1").faults.add("error", verbs={"delete"}, name="shop", code=code, count=1)
+        await approve(world, hold)
+        await world.until(lambda: fault.hits, "the first try failed")
+        await world.until(lambda: not is_there(world), "deleted by another try")
+        assert not await open_holds(world)
+        _, log = await world.call("GET", "/api/v1/audit?limit=500")
+        assert [entry["outcome"] for entry in log["items"] if entry["action"] == "hold-approved"].count("done") == 1
+        assert {entry["approver"] for entry in log["items"] if entry["action"] == "delete"} == {"local-admin"}
+
+
+MANY = [f"c{number:02}" for number in range(30)]
+
+
+async def test_what_a_suspension_leaves_of_an_approved_list_goes_on_when_it_is_over(world: HubWorld) -> None:
+    cluster = world.sim.cluster("prod-1")
+
+    def left() -> int:
+        return sum(cluster.get("", "ConfigMap", "default", name) is not None for name in MANY)
+
+    world.commit(overlay(SHOP, {name: config_map(name, "1") for name in MANY}))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        commit = world.commit({f"{SHOP}/kustomization.yaml": kustomization(*(f"{name}.yaml" for name in MANY[:5]))})
+        hold = await hold_of(world, commit)
+        slow = cluster.faults.add("slow", verbs={"delete"}, seconds=0.5)
+        await approve(world, hold)
+        await world.until(lambda: left() < len(MANY), "some are gone")
+        await suspend(world)
+        some = left()
+        assert 5 < some < len(MANY)
+        assert await decision_of(world, hold) == "approved"
+        cluster.faults.remove(slow)
+        await resume(world)
+        await world.until(lambda: left() == 5, "the rest is gone")
+        assert not await open_holds(world)
+        while await decision_of(world, hold) != "void":
+            await asyncio.sleep(0.01)
