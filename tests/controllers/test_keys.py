@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from structlog.testing import capture_logs
 
 from fleet import telemetry
@@ -16,6 +18,7 @@ from fleet.errors import KeyMissing
 from fleet.ports.state import KeyStanding
 from fleet.store.sql import SqlState, open_state
 
+ALERTS = Path(__file__).parents[2] / "docs" / "alerts.yaml"
 DUE = KeyStanding("aaaa", "/etc/fleet/key", needed=("bbbb",), is_due=True)
 DONE = KeyStanding("aaaa", "/etc/fleet/key", free=("bbbb",), count=3)
 
@@ -84,6 +87,16 @@ async def test_keys_that_cannot_be_taken_are_refused_each_time_and_logged_once(s
     assert [(one.boundary, one.reason, one.object) for one in refused] == [("hub", "KeyMissing", "/etc/fleet/key")] * 3
     assert [(log["event"], log["next_step"]) for log in logs] == [("a key is missing", "put it back")] * 2
     assert lock.turns == 0
+
+
+async def test_an_alert_pages_while_the_next_start_would_be_refused(state: SqlState) -> None:
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    expr = next(rule["expr"] for rule in rules if rule["alert"] == "FleetKeyRefused")
+    (boundary,) = re.findall(r'boundary="(\w+)"', expr)
+    missing = KeyMissing("a key is missing", where="/etc/fleet/key", why="it is needed", next_step="put it back")
+    refused, _ = await looked(state, Lock(missing, missing))
+    assert [one.boundary for one in refused] == [boundary] * 2
+    assert telemetry.UNREADABLE_ENTRIES._name in expr
 
 
 async def test_entries_that_open_with_no_key_are_refused_by_name(state: SqlState) -> None:
