@@ -53,6 +53,14 @@ class ObjectRef:
         return cls(group, kind, namespace, name)
 
 
+def names_no_object(key: str) -> bool:
+    """Whether a stored key has a slash in one of its parts: earlier versions took over such names from clusters.
+
+    No API server holds such an object, and nobody could address it: it is as if it had never been written.
+    """
+    return key.count("/") > 3
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class UnitName:
     """One overlay on one cluster, written `overlay@cluster`."""

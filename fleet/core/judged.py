@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
+from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName, names_no_object
 from fleet.core.rollout import Rename
 from fleet.values import dataclass, field
 
@@ -171,12 +171,13 @@ def decode_judged(text: str) -> Judged:
             UnitName.parse(unit): HeldBack(at, refs)
             for units, keys in document["held"]
             for refs in (_refs(keys),)
+            if refs
             for unit, *_, at in units  # as it was written before, with the result that was judged
         }
         renames = {
             UnitName.parse(unit): found
             for units, each in document.get("renames", ())  # not there before there were any
-            for found in (frozenset(_rename(*parts) for parts in each),)
+            for found in (frozenset(_rename(*parts) for parts in each if not any(map(names_no_object, parts))),)
             for unit in units
         }
     except (KeyError, TypeError, AttributeError) as error:
@@ -199,7 +200,7 @@ def _keys(refs: Refs) -> list[str]:
 
 
 def _refs(keys: Iterable[str]) -> Refs:
-    return frozenset(map(ObjectRef.from_key, keys))
+    return frozenset(ObjectRef.from_key(key) for key in keys if not names_no_object(key))
 
 
 def _rename(old: str, new: str, said_by: str) -> Rename:

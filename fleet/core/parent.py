@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from fleet import __version__
 from fleet.core.documents import Document, canonical, digest_of, mapping_at, parse, text_at
-from fleet.core.ids import Digest, ObjectRef, Revision
+from fleet.core.ids import Digest, ObjectRef, Revision, is_dns_subdomain
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION, Mark
 from fleet.core.record import PARENT_NAMESPACE, applyset_id, installation_hash, owner_text, parent_name, record_digest
 from fleet.values import dataclass
@@ -139,7 +139,7 @@ def salvage_parent(live: Document, installation: str, identity: str) -> Parent |
         if overlay and _applyset(live) == applyset_id(parent_name(overlay), text_at(live, "metadata", "namespace")):
             return None
         overlay = name.removeprefix(parent_name("")) if name.startswith(parent_name("")) else ""
-    return _read(notes, Mark(installation, identity, overlay)) if overlay else None
+    return _read(notes, Mark(installation, identity, overlay)) if is_dns_subdomain(overlay) else None
 
 
 def _applyset(live: Document) -> str:

@@ -33,7 +33,7 @@ class _Kinds:
 
     def add(self, kind: ServedKind, group: str) -> None:
         """Take over what a group lists; what leads out of the cluster's own paths makes the group unknown."""
-        if not is_place(kind.group, kind.version, kind.plural):
+        if not is_place(kind.group, kind.version, kind.plural, kind.kind):
             self.unknown.add(group)
             return
         self.found.setdefault((kind.group, kind.kind), []).append(kind)

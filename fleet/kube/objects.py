@@ -15,7 +15,7 @@ from fleet.errors import AnswerInvalid, ClusterTimeout, Expired, Forbidden
 from fleet.kube.answers import Asked, Reply, document_of, error_of, is_absent, printable
 from fleet.kube.discovery import discover
 from fleet.kube.exchange import JSON, METADATA, METADATA_LIST, Request
-from fleet.kube.paths import collection, is_secret, shown, single, with_query
+from fleet.kube.paths import collection, is_named, is_secret, shown, single, with_query
 from fleet.kube.reflector import Reflector
 from fleet.kube.transport import Transport
 from fleet.kube.weight import values_in
@@ -303,7 +303,7 @@ def _lists(document: Document, kind: ServedKind) -> bool:
 
 def _items(document: Document, kind: ServedKind, asked: Asked) -> list[Document]:
     items = items_at(document, "items")
-    whole = [item for item in items if isinstance(item, dict) and text_at(item, "metadata", "name")]
+    whole = [item for item in items if isinstance(item, dict) and is_named(item)]
     if len(whole) != len(items) or not isinstance(document["items"], list | None):
         raise _no_list(asked, "it holds items that are no objects")
     named = {text_at(item, "kind") for item in whole} - {"", kind.kind, _METADATA_KIND}
@@ -319,7 +319,7 @@ def _whole(
     found, metadata = text_at(document, "kind"), mapping_at(document, "metadata")
     is_kind = found in ("", kind.kind) or (metadata_only and found == _METADATA_KIND)
     is_there = not kind.namespaced or text_at(metadata, "namespace") in ("", namespace)
-    if not is_kind or not is_there or text_at(metadata, "name") != name:
+    if not is_kind or not is_there or text_at(metadata, "name") != name or not is_named(document):
         shown_as = " ".join(part for part in (found or "document", text_at(metadata, "name")) if part)
         raise AnswerInvalid(
             f"cannot {asked.what}",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import quote, urlencode
 
+from fleet.core.documents import Document, mapping_at
 from fleet.core.ids import is_dns_label, is_dns_subdomain
 from fleet.errors import AnswerInvalid, ObjectInvalid
 from fleet.ports.kube import ServedKind
@@ -17,10 +18,21 @@ from fleet.ports.kube import ServedKind
 _HARMLESS = re.compile(r"[A-Za-z0-9._:-]+").fullmatch
 
 
-def is_place(group: str, version: str, plural: str = "-") -> bool:
+def is_place(group: str, version: str, plural: str = "-", kind: str = "") -> bool:
     """Whether what a cluster says of a kind is one segment of a path each, and so stays within its own."""
     is_group = not group or is_dns_subdomain(group)
-    return is_group and is_dns_label(version) and _is_segment(plural)
+    return is_group and is_dns_label(version) and _is_segment(plural) and (not kind or _is_segment(kind))
+
+
+def is_named(document: Document) -> bool:
+    """Whether what an answer says is an object that any API server could hold: its names are one segment each.
+
+    Others become no reference: its key would not read back, in the state of all clusters.
+    """
+    metadata = mapping_at(document, "metadata")
+    name, namespace = metadata.get("name"), metadata.get("namespace", "")
+    is_here = isinstance(namespace, str) and (not namespace or _can_be_named(namespace))
+    return is_here and isinstance(name, str) and _can_be_named(name)
 
 
 @lru_cache(maxsize=4096)
@@ -69,9 +81,13 @@ def _is_segment(text: str) -> bool:
 def _segment(name: str, kind: ServedKind) -> str:
     if _is_segment(name):
         return name
-    if name in ("", ".", "..") or "/" in name or "%" in name:
+    if not _can_be_named(name):
         raise _refused(kind, name, "a name is one path segment without / and %")
     return quote(name, safe=":~")
+
+
+def _can_be_named(name: str) -> bool:
+    return name not in ("", ".", "..") and "/" not in name and "%" not in name
 
 
 def _refused(kind: ServedKind, name: str, why: str) -> ObjectInvalid:

@@ -40,7 +40,7 @@ from fleet.errors import AnswerInvalid, ClusterUnreachable, Expired, FleetError,
 from fleet.kube.answers import Asked, document_of, error_of, error_of_event
 from fleet.kube.exchange import METADATA_LIST, Request
 from fleet.kube.framing import Lines
-from fleet.kube.paths import with_query
+from fleet.kube.paths import is_named, with_query
 from fleet.kube.transport import Transport
 from fleet.kube.troubles import CONNECTION_ERRORS
 from fleet.kube.weight import values_in
@@ -304,6 +304,8 @@ class Reflector:
         version = text_at(seen, "metadata", "resourceVersion")
         if not version:
             raise self._invalid("an event has no resourceVersion")
+        if kind != "BOOKMARK" and not is_named(seen):
+            raise self._invalid("an event is about no object that can be there")
         goes_back = may_be_before if kind == "BOOKMARK" else is_before  # of an event without a number nothing is known
         if goes_back(version, self._version):
             raise self._gone_back(f"{kind} says {version} after {self._version}")

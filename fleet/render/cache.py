@@ -69,6 +69,10 @@ class DiskCache:
         return hmac.digest(self._key, key.encode() + value, hashlib.sha256)
 
     def _read(self, key: Digest) -> bytes | None:
+        if not _NAME.match(key):
+            return (
+                None  # nothing was put under it: a cluster's parent object may say anything to a hub that lost its data
+            )
         path = self._path(key)
         try:
             entry = path.read_bytes()

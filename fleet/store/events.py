@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, select
 
-from fleet.core.ids import ClusterName, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.ids import ClusterName, ObjectRef, OverlayName, Revision, UnitName, names_no_object
 from fleet.core.status import Event, EventKind
 from fleet.ports.state import EventRow
 from fleet.store.database import Database
@@ -40,7 +40,7 @@ def _event_row(row: Row[Any]) -> EventRow:
         unit=unit,
         message=row.message,
         commit=Revision(row.revision) if row.revision else None,
-        ref=ObjectRef.from_key(row.object) if row.object else None,
+        ref=ObjectRef.from_key(row.object) if row.object and not names_no_object(row.object) else None,
     )
     return EventRow(row.id, event)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName, names_no_object
 from fleet.core.record import Row, RowState
 from fleet.errors import StateDamaged, StateNotWritable
 from fleet.ports.worker import Deletion, JournalEntry, JournalState
@@ -75,12 +75,13 @@ class SqlJournal:
         epoch = connection.execute(select(counters.c.number).where(counters.c.name == f"epoch/{cluster}")).scalar()
         columns = [column for column in rows.columns if column.name != "cluster"]
         return JournalState(
-            rows=tuple(_row(cluster, values) for values in of(rows, *columns)),
+            rows=tuple(_row(cluster, values) for values in of(rows, *columns) if not names_no_object(values.object)),
             units=tuple(decode_memory(body) for (body,) in of(units, units.c.body)),
             resume=dict(of(resume, resume.c.kind, resume.c.resource_version).all()),
             deletions=tuple(
                 Deletion(UnitName(OverlayName(one.overlay), cluster), ObjectRef.from_key(one.object), one.at)
                 for one in of(deletions, deletions)
+                if not names_no_object(one.object)
             ),
             identity=Identity(identity) if identity else None,
             epoch=epoch or 0,

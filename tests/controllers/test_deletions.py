@@ -287,6 +287,16 @@ async def test_notes_that_cannot_be_read_stop_the_hub(world: World) -> None:
         await world.restart()
 
 
+async def test_an_object_that_no_key_can_name_does_not_stop_the_next_start(world: World) -> None:
+    """As an earlier version reported it, of a cluster that answers what no API server does."""
+    bad = ObjectRef("", "ConfigMap", "shop", "a/b")
+    (unit, *others) = web(0, 1, 2)
+    world.says(unit, WITH, X, Y, bad)
+    assert await world.release([unit, *others], WITHOUT) == {unit, *others}
+    await world.restart()
+    assert await world.release([unit, *others], WITHOUT) == {unit, *others}, "what it said beside it stands"
+
+
 # A bundle that cannot be read is not one that holds nothing (R5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from core.building import ref
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.judged import HOUR_SECONDS, HeldBack, Judged, Permitted, decode_judged, encode_judged
+from fleet.core.rollout import Rename
 
 REFS = [ref("x"), ref("y"), ref("z")]
 UNITS = [UnitName(OverlayName(overlay), ClusterName(cluster)) for overlay in ("a", "b") for cluster in ("c1", "c2")]
@@ -41,6 +43,25 @@ def test_what_was_written_before_still_counts_for_its_hour() -> None:
     text = '{"permitted":[["a@c1",100.0,["/ConfigMap/shop/x"]]],"held":[]}'
     (one,) = decode_judged(text).permitted
     assert (str(one.unit), one.gone_at, len(one.refs)) == ("a@c1", 100.0, 1)
+
+
+@given(judged)
+def test_what_an_earlier_version_took_over_from_a_cluster_costs_nothing_but_itself(one: Judged) -> None:
+    """It let in names with a slash: such a key has more parts than it was made of."""
+    bad, unit = ref("a/b"), UNITS[0]
+    more = Judged(
+        (
+            *(replace(each, refs=each.refs | {bad}) for each in one.permitted),
+            Permitted(unit, Digest("d3"), frozenset({bad})),
+        ),
+        {unit: HeldBack(held.at, held.refs | {bad}) for unit, held in one.held.items()},
+        {unit: frozenset({Rename(ref("x"), ref("y"), Digest("d1")), Rename(bad, ref("y"), Digest("d1"))})},
+    )
+    again = decode_judged(encode_judged(more))
+    assert again.held == one.held
+    assert Counter(each for each in again.permitted if each.refs) == Counter(one.permitted)
+    assert again.renames == {unit: {Rename(ref("x"), ref("y"), Digest("d1"))}}
+    assert decode_judged(encode_judged(Judged(held={unit: HeldBack(1.0, frozenset({bad}))}))).held == {}
 
 
 @given(judged, there, moments)

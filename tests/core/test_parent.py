@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis.strategies import integers, lists, sampled_from, text
 
 from fleet.core.ids import Digest, ObjectRef, Revision
-from fleet.core.parent import is_parent, parent_document, parent_of, parse_parent
+from fleet.core.objects import Mark
+from fleet.core.parent import is_parent, parent_document, parent_of, parse_parent, salvage_parent
 from fleet.core.record import applyset_id, record_digest
 
 REFS = [ref("a"), ref("b", "Deployment", "apps"), ref("c", namespace="other"), ObjectRef("", "Namespace", "", "shop")]
+
+GOOD = Revision("3f9c1ab")
 
 
 def a_parent(**changes):
@@ -65,3 +68,18 @@ def test_a_damaged_parent_is_none(annotation: str, value: str) -> None:
     document = parent_document(a_parent())
     document["metadata"]["annotations"][annotation] = value
     assert parse_parent(document) is None
+
+
+@pytest.mark.parametrize("overlay", ["web@eu-1", "Web", "a/b", ".", ""])
+def test_what_no_overlay_can_be_called_is_no_parent_of_a_unit(overlay: str) -> None:
+    document = parent_document(parent_of(Mark("acme", "5f0c", overlay), REFS, generation=1, bundle=None, commit=GOOD))
+    assert salvage_parent(document, "acme", "5f0c") is None
+    document["metadata"]["annotations"]["fleet.internal/owner"] = ""
+    assert salvage_parent(document, "acme", "5f0c") is None
+
+
+@pytest.mark.parametrize("overlay", ["web", "teams.shop.web", "a" * 250])
+def test_a_parent_whose_owner_was_changed_is_still_that_of_its_overlay(overlay: str) -> None:
+    """The twin."""
+    document = parent_document(parent_of(Mark("acme", "5f0c", overlay), REFS, generation=1, bundle=None, commit=GOOD))
+    assert salvage_parent(document, "acme", "5f0c") == parse_parent(document)

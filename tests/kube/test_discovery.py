@@ -108,6 +108,29 @@ async def test_the_older_form_gives_the_same_and_a_group_that_fails_is_unknown(w
     assert {key for key in catalog.kinds if not key[0]} == {("", "Pod")}
 
 
+@pytest.mark.parametrize("kind", ["Config/Map", "../Deployment", "Deployment?x=", ".."])
+@pytest.mark.parametrize("form", ["aggregated", "older"])
+async def test_a_kind_whose_name_no_key_can_hold_is_unknown(world: World, form: str, kind: str) -> None:
+    bad = group("apps", version("v1", resource("deployments", kind, group="apps")))
+    answers = {"/api": CORE, "/apis": {"kind": "APIGroupDiscoveryList", "items": [bad]}}
+    if form == "older":
+        named = [{"name": "deployments", "namespaced": True, "kind": kind, "verbs": ["get"]}]
+        answers = older_form(**{"/apis/apps/v1": {"kind": "APIResourceList", "resources": named}})
+    serving(world, answers)
+    async with world.connected() as kube:
+        catalog = await kube.discover()
+    assert (catalog.is_unsure("apps", kind), catalog.find("apps", kind)) == (True, None)
+    assert catalog.find("", "Pod") is not None
+
+
+async def test_what_has_only_subresources_and_so_no_kind_makes_no_group_unknown(world: World) -> None:
+    apps = group("apps", version("v1", resource("scales", ""), resource("deployments", "Deployment", group="apps")))
+    serving(world, {"/api": CORE, "/apis": {"kind": "APIGroupDiscoveryList", "items": [apps]}})
+    async with world.connected() as kube:
+        catalog = await kube.discover()
+    assert (catalog.unknown, catalog.find("apps", "Deployment") is not None) == (frozenset(), True)
+
+
 ELSEWHERE = "../../../../prod/apis/apps/v1/deployments"
 
 

@@ -319,6 +319,9 @@ async def test_an_html_502_is_a_status_and_no_event(world: World) -> None:
         assert isinstance(await following(), Changed)
 
 
+_UNNAMED = ("name-of-two", "no-name", "empty-name", "place-of-two")
+
+
 @pytest.mark.parametrize(
     "watch",
     [
@@ -327,12 +330,27 @@ async def test_an_html_502_is_a_status_and_no_event(world: World) -> None:
         stream(b"no json at all\n"),
         stream(json.dumps({"type": "ADDED", "object": {"metadata": {}}}).encode() + b"\n"),
         stream(event("SURPRISE", 11)),
+        stream(event("ADDED", 11, "a/b")),
+        stream(event("DELETED", 11, "..")),
+        stream(event("MODIFIED", 11, "")),
+        stream(event("ADDED", 11, metadata={"name": "a", "namespace": "x/y", "resourceVersion": "11"})),
         stream(json.dumps({"type": "ERROR", "object": {"code": 500, "message": "etcd"}}).encode() + b"\n"),
         stream(stay=0, end=False),
         replies(Reply(200, b"<html></html>", {"Content-Type": "text/html"})),
         replies(refusal(429, "TooManyRequests", "later")),
     ],
-    ids=["ends-at-once", "half-event", "no-json", "no-version", "unknown-type", "error", "cut", "html", "429"],
+    ids=[
+        "ends-at-once",
+        "half-event",
+        "no-json",
+        "no-version",
+        "unknown-type",
+        *_UNNAMED,
+        "error",
+        "cut",
+        "html",
+        "429",
+    ],
 )
 async def test_a_broken_watch_is_said_and_tried_again_after_a_pause(world: World, watch: Watch) -> None:
     script = Script(watch, watch, stream(event("MODIFIED", 12)))

@@ -59,6 +59,15 @@ def configmaps(*names: str, **metadata: Any) -> dict[str, Any]:
     }
 
 
+UNNAMED: list[dict[str, Any]] = [
+    {"name": "a/b"},
+    {"name": ".."},
+    {"name": "a%2fb"},
+    {"name": 1},
+    {"namespace": "shop"},
+    {"name": "a", "namespace": "shop/till"},
+    {"name": "a", "namespace": {"/": "shop"}},
+]  # what no API server lets in
 _OF_OTHERS = ("another-kind", "metadata-alone", "another-group", "items-of-another-kind")
 
 
@@ -398,8 +407,19 @@ async def test_410_between_two_pages_lists_once_more_from_the_start(world: World
         {**configmaps(), "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"},
         {**configmaps(), "apiVersion": "apps/v1"},
         {**configmaps(), "items": [{"kind": "Secret", "metadata": {"name": "a"}}]},
+        *({**configmaps(), "items": [{"metadata": metadata}]} for metadata in UNNAMED),
     ],
-    ids=["status", "no-items", "no-version", "no-objects", "no-list", "endless", "more-left", *_OF_OTHERS],
+    ids=[
+        "status",
+        "no-items",
+        "no-version",
+        "no-objects",
+        "no-list",
+        "endless",
+        "more-left",
+        *_OF_OTHERS,
+        *map(str, UNNAMED),
+    ],
 )
 async def test_what_is_not_surely_a_list_is_not_read_as_an_empty_one(world: World, document: Any) -> None:
     always(world, as_json(document))
@@ -415,6 +435,7 @@ async def test_what_is_not_surely_a_list_is_not_read_as_an_empty_one(world: Worl
         ({**configmaps("a"), "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}, True),
         (configmaps("a"), True),  # a server that has no such form
         ({**configmaps(), "items": [{"kind": "ConfigMap", "metadata": {"name": "a"}}]}, False),
+        ({**configmaps(), "items": [{"metadata": {"name": "system:a b~", "namespace": "shop"}}]}, False),
     ],
 )
 async def test_a_list_in_any_form_that_a_server_has_is_one(world: World, document: Any, metadata_only: bool) -> None:

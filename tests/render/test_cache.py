@@ -46,6 +46,15 @@ async def test_a_damaged_entry_is_a_miss(tmp_path: Path, damage: str) -> None:
     assert await cache.get(TWO) == b"the other value"
 
 
+@pytest.mark.parametrize("key", ["", "b1", "../../../etc/passwd", "A" * 64, "a" * 65, f"{'a' * 62}/.", f"{'a' * 63}\0"])
+async def test_what_is_no_digest_is_a_miss_as_any_that_nobody_put(tmp_path: Path, key: str) -> None:
+    """A hub that lost its data reads digests off the clusters, and whoever may edit a ConfigMap there writes them."""
+    cache = DiskCache(tmp_path, KEY)
+    assert await cache.get(Digest(key)) is None
+    with pytest.raises(ValueError, match="no digest"):
+        await cache.put(Digest(key), b"value")
+
+
 async def test_an_entry_under_another_key_is_a_miss(tmp_path: Path) -> None:
     await DiskCache(tmp_path, KEY).put(ONE, b"value")
     assert await DiskCache(tmp_path, b"another").get(ONE) is None

@@ -33,6 +33,7 @@ _HUB_REFUSES = "test_the_hub_refuses_with_rule_and_line"
 _PERSON_MAY = "test_a_person_may_use_all_of_these"
 _REFUSED_ADDRESS = "test_such_an_address_is_refused_with_the_reason"
 _OTHERS_DIALLED = "test_private_and_public_addresses_are_dialled"
+_BROKEN_WATCH = "test_a_broken_watch_is_said_and_tried_again_after_a_pause"
 _NO_LIST = "test_what_is_not_surely_a_list_is_not_read_as_an_empty_one"
 
 CASES: dict[str, Case] = {
@@ -70,9 +71,15 @@ CASES: dict[str, Case] = {
         never("len(whole) != len(items) or not isinstance(document['items'], list | None)"), _TRANSPORT, _NO_LIST,
         "test_an_empty_list_is_an_empty_list"),
     "an answer is about the object": case_of(
-        never("not is_kind or not is_there or text_at(metadata, 'name') != name"), _TRANSPORT,
+        never("not is_kind or not is_there or text_at(metadata, 'name') != name or (not is_named(document))"), _TRANSPORT,
         "test_a_document_that_is_not_the_object_says_nothing_of_it",
         "test_an_object_in_any_form_that_a_server_has_is_it"),
+    "an object has a name that can be": case_of(
+        gives("True"), _TRANSPORT, f"{_NO_LIST} kube/test_reflector.py::{_BROKEN_WATCH}",
+        "test_a_list_in_any_form_that_a_server_has_is_one"),
+    "an event is about an object": case_of(
+        never("kind != 'BOOKMARK' and (not is_named(seen))"), _REFLECTOR, _BROKEN_WATCH,
+        "test_a_list_comes_first_and_the_watch_goes_on_from_it"),
     "a list is of its kind": case_of(
         gives("True"), _TRANSPORT, _NO_LIST, "test_a_list_in_any_form_that_a_server_has_is_one"),
     "items of another kind": case_of(
@@ -87,8 +94,9 @@ CASES: dict[str, Case] = {
     "a kind stays in its cluster's paths": case_of(
         gives("True"), "kube/test_discovery.py",
         "test_a_kind_that_leads_out_of_its_clusters_paths_is_unknown_and_never_asked_for "
-        "test_a_version_that_leads_out_of_its_clusters_paths_is_not_asked_for",
-        "test_the_names_of_metrics_are_places_too"),
+        "test_a_version_that_leads_out_of_its_clusters_paths_is_not_asked_for "
+        "test_a_kind_whose_name_no_key_can_hold_is_unknown",
+        "test_what_has_only_subresources_and_so_no_kind_makes_no_group_unknown test_the_names_of_metrics_are_places_too"),
     "a delete carries UID and version": case_of(
         swap("{'uid': uid}", "{}"), "kube/test_kube_contract.py::TestRealApiServer", "test_a_delete_hits_only_what_it_means",
         "test_a_finalizer_keeps_the_object_and_that_is_said"),

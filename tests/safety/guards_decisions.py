@@ -27,6 +27,7 @@ _COMMITS = "controllers/test_commits.py"
 _ENTRIES = "scenarios/test_entries_and_identities.py"
 _ANYTHING_ELSE = "test_anything_else_stays_and_says_why"
 _MAY_GO = "test_what_is_recorded_and_still_ours_may_be_deleted_with_its_preconditions"
+_NOTHING_ELSE = "test_what_an_earlier_version_took_over_from_a_cluster_costs_nothing_but_itself"
 _TEAM = "test_a_team_holds_only_its_kinds_and_namespaces"
 
 CASES: dict[str, Case] = {
@@ -42,6 +43,14 @@ CASES: dict[str, Case] = {
     "a file name is a name": case_of(
         gives("True"), _CREDENTIALS, "test_a_name_cannot_leave_the_directory",
         "test_a_file_comes_before_the_store_and_a_change_is_seen_at_once"),
+    "a key that names no object is passed over": case_of(
+        gives("False"), "core/test_judged.py",
+        f"{_NOTHING_ELSE} store/test_durability.py::{_NOTHING_ELSE}",
+        "store/test_durability.py::test_a_row_that_was_damaged_here_is_still_said test_what_is_written_is_read_again"),
+    "a parent object is of an overlay": case_of(
+        swap("is_dns_subdomain(overlay)", "overlay"), "core/test_parent.py",
+        "test_what_no_overlay_can_be_called_is_no_parent_of_a_unit",
+        "test_a_parent_whose_owner_was_changed_is_still_that_of_its_overlay"),
     "an object of nobody's": case_of(
         swap("plan.foreign.append(Foreign(item, seen, adopt))", "plan.change.append(Step(item, Cause.CHANGED, seen))"),
         _PLAN, "test_an_unmarked_object_is_foreign_and_carries_the_rule_for_adoption",

@@ -121,6 +121,10 @@ CASES: dict[str, Case] = {
         never("not hmac.compare_digest(seal, self._seal(key, value))"), "render/test_cache.py",
         "test_a_damaged_entry_is_a_miss test_an_entry_under_another_key_is_a_miss",
         "test_what_was_put_comes_back_also_in_another_process"),
+    "what is no digest has no entry": case_of(
+        never("not _NAME.match(key)"), "render/test_cache.py",
+        "test_what_is_no_digest_is_a_miss_as_any_that_nobody_put",
+        "test_what_was_put_comes_back_also_in_another_process"),
     "a result of other files": case_of(
         gives("self"), "render/test_inputs.py",
         "test_a_change_builds_once_and_the_way_back_builds_nothing test_a_new_file_that_shadows_is_seen",

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from sqlalchemy import Connection, select
 
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName
-from fleet.errors import StateBusy, StateError, StateNotWritable
-from fleet.ports.worker import JournalEntry
+from fleet.errors import StateBusy, StateDamaged, StateError, StateNotWritable
+from fleet.ports.worker import Deletion, JournalEntry
 from fleet.store import database as database_of
 from fleet.store import lane, tables
 from fleet.store.database import Database
@@ -172,6 +173,27 @@ async def test_the_timeline_keeps_the_newest_events(tmp_path: Path) -> None:
     newer = await state.add_events([event("next")])
     assert newer[0].id > kept[-1].id
     await state.close()
+
+
+async def test_what_an_earlier_version_took_over_from_a_cluster_costs_nothing_but_itself(state: SqlState) -> None:
+    """It let in names with a slash: their keys do not read back."""
+    good, bad = row("a"), row("a/b")
+    gone = [Deletion(each.unit, each.ref, state.run_time()) for each in (good, bad)]
+    await state.journal(EU1).commit(JournalEntry(put=(good, bad), deletions=tuple(gone)))
+    await state.add_events([replace(event("released"), ref=each.ref) for each in (good, bad)])
+    loaded = await state.journal(EU1).load()
+    assert (loaded.rows, [each.ref for each in loaded.deletions]) == ((good,), [good.ref])
+    assert [each.event.ref for each in await state.events()] == [good.ref, None]
+
+
+async def test_a_row_that_was_damaged_here_is_still_said(state: SqlState, tmp_path: Path) -> None:
+    """The twin: a record that may be a part only."""
+    await state.journal(EU1).commit(JournalEntry(put=(row("a"),)))
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute("UPDATE journal_row SET object = 'ConfigMap/shop/a'")
+        connection.commit()
+    with pytest.raises(StateDamaged, match="does not read back"):
+        await state.journal(EU1).load()
 
 
 async def test_one_callers_bug_is_not_the_failure_of_those_who_share_its_commit(tmp_path: Path) -> None:
