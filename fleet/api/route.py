@@ -38,7 +38,7 @@ class Call:
         return _checked(model, dict(self.request.query), "query")
 
     async def raw_body(self) -> bytes:
-        """All of the body, as it came. Raises RequestInvalid where it takes too long (R41)."""
+        """All of the body, as it came. Raises RequestInvalid where it takes too long, or its sender left (R41)."""
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 return await self.request.read()
@@ -46,6 +46,8 @@ class Call:
             raise RequestInvalid(
                 f"the body did not arrive within {BODY_SECONDS:.0f} s", next_step="send it again, over a better way"
             ) from None
+        except ConnectionError:
+            raise RequestInvalid("the connection ended amid the body", next_step="send it again") from None
 
     async def body(self, model: type[M]) -> M:
         """The JSON body, checked; an empty one counts as {}. Raises RequestInvalid."""

@@ -210,6 +210,20 @@ async def test_a_stream_whose_reader_takes_nothing_ends_and_is_no_bug(
     assert logs == []
 
 
+async def test_a_sender_that_leaves_amid_its_body_is_refused_and_is_no_bug(api: Api) -> None:
+    place, before = urlsplit(api.url), await refusals_in(api)
+    with capture_logs() as logs:
+        _, writer = await asyncio.open_connection(place.hostname, place.port)
+        writer.write(b"POST /hooks/git HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n1")
+        await writer.drain()
+        writer.close()
+        async with asyncio.timeout(20):
+            while len(found := await refusals_in(api)) == len(before):
+                await asyncio.sleep(0.01)
+    assert found[-1][2].startswith("RequestInvalid (R41): the connection ended amid the body")
+    assert [each for each in logs if each["log_level"] == "error"] == []
+
+
 # The webhook
 
 
