@@ -141,6 +141,37 @@ def test_a_share_is_of_all_clusters_of_a_step_and_what_is_not_waited_for_is_not_
     assert "Rollout     web: prod 5, 3 at a time > ok, an approval > all 2\n" in repo.plan()[1]
 
 
+def test_the_gates_of_a_step_are_told_where_it_measures_something(repo: Repo) -> None:
+    gates = (
+        "[{name: errors, prometheus: {url: 'https://prom.acme.io', query: up, below: 0.01}, window: 5m, retries: 1}, "
+        "{name: smoke, job: {path: checks/smoke.yaml}}]"
+    )
+    steps = f"[{{name: dev, environments: [dev], gates: {gates}}}, {{name: all, rest: true}}]"
+    smoke = '{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "smoke", "namespace": "shop"}}'
+    repo.write({"checks/smoke.yaml": smoke})
+    repo.edit("fleet.yaml", "[dev, prod]", f"[dev, prod], rollout: {{steps: {steps}}}")
+    repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
+    document = repo.document()
+    jsonschema.validate(document, SCHEMA)
+    dev, rest = document["rollout"][0]["steps"]
+    told = [tuple(gate[key] for key in ("name", "type", "wants", "windowSeconds", "retries")) for gate in dev["gates"]]
+    assert told == [
+        ("errors", "prometheus", "below 0.01 for 5m00s", 300, 1),
+        ("smoke", "job", "checks/smoke.yaml completes", 0, 2),
+    ]
+    assert all(0 < gate["intervalSeconds"] < gate["timeoutSeconds"] for gate in dev["gates"])
+    assert rest["gates"] == []
+    assert "Rollout     web: dev 2, gate errors, gate smoke > all 5" in repo.plan()[1]
+
+
+def test_twin_a_gate_of_a_step_that_changes_nothing_is_not_waited_for(repo: Repo) -> None:
+    gate = "{name: errors, prometheus: {url: 'https://prom.acme.io', query: up, below: 0.01}}"
+    steps = f"[{{name: dev, environments: [dev], gates: [{gate}]}}, {{name: all, rest: true}}]"
+    repo.edit("fleet.yaml", "[dev, prod]", f"[dev, prod], rollout: {{steps: {steps}}}")
+    repo.write({"overlays/web/prod-1/kustomization.yaml": "resources: [../base]\ncommonAnnotations: {a: b}\n"})
+    assert "gate" not in next(line for line in repo.plan()[1].splitlines() if line.startswith("Rollout"))
+
+
 def test_secrets_are_changed_or_unchanged_in_every_form(repo: Repo) -> None:
     repo.edit(f"{BASE}/key.env", "correct-horse", "battery-staple")
     for output in ("terminal", "wide", "markdown", "json", "sarif"):

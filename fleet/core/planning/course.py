@@ -141,6 +141,8 @@ def _step_words(found: CourseStep) -> Iterator[str]:
         limits.append(f"soak {span_of(step.soak_seconds)}")
     if step.approvals:
         limits.append("an approval" if step.approvals == 1 else f"{step.approvals} approvals")
+    if count or not step.takes_clusters:
+        limits += [f"gate {gate.name}" for gate in step.gates]
     if step.one_first and count > 1:
         yield f"{found.stage.name} 1"
         count -= 1

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from fleet.core.documents import Document, Json
 from fleet.core.field_diff import FieldDrift
+from fleet.core.gates import kind_of, wants_of
 from fleet.core.ids import ObjectRef
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.course import CourseStep
@@ -15,6 +16,7 @@ from fleet.core.planning.hook_runs import hook_runs
 from fleet.core.planning.live import LiveView
 from fleet.core.planning.words import totals_of
 from fleet.core.problems import Problem
+from fleet.core.rollout_policy import Gate
 from fleet.core.steps import limit_of, unavailable_limit_of
 
 _ACTIONS = {Sign.CREATE: "create", Sign.CHANGE: "change", Sign.DELETE: "delete"}
@@ -162,6 +164,19 @@ def _step(found: CourseStep) -> Document:
         "maxUnavailable": unavailable_limit_of(step.max_unavailable, count),
         "soakSeconds": step.soak_seconds,
         "approvals": step.approvals,
+        "gates": [_gate(gate) for gate in step.gates],
+    }
+
+
+def _gate(gate: Gate) -> Document:
+    return {
+        "name": gate.name,
+        "type": kind_of(gate),
+        "wants": wants_of(gate),
+        "intervalSeconds": gate.interval_seconds,
+        "windowSeconds": gate.window_seconds,
+        "timeoutSeconds": gate.timeout_seconds,
+        "retries": gate.retries,
     }
 
 
