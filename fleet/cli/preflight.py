@@ -11,7 +11,7 @@ from fleet import __version__
 from fleet.cli.checkout import Checkout, local_renderer, open_checkout, render_all
 from fleet.cli.output import Item, show
 from fleet.cli.places import Places
-from fleet.cli.problems import counted, problem_item, worst_first, write_problem
+from fleet.cli.problems import counted, file_lines, problem_item, worst_first, write_problem
 from fleet.core.fleet import OverlayState, Unit
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import Bundle
@@ -40,9 +40,9 @@ def preflight(root: Path, kube: str, out: TextIO, *, output: str = "table") -> i
     match output:
         case "table":
             for problem in problems:
-                write_problem(problem, lambda path: _lines(checkout, path), out)
+                write_problem(problem, lambda path: file_lines(checkout.tree, path), out)
             for problem in unread:
-                write_problem(problem, lambda path: _lines(checkout, path), out)
+                write_problem(problem, lambda path: file_lines(checkout.tree, path), out)
             out.write(_summary(checkout, minor, broken, len(problems) - broken, failed, len(unread)))
         case "sarif":
             found = sarif_of([*problems, *unread], __version__, inside=prefix_of(root))
@@ -88,10 +88,6 @@ def _problem(notice: ApiNotice, origin: Origin, units: Sequence[Unit], index: Cl
         why="" if origin.line else "where it is written cannot be told: this is what is built",
         effect=f"{', '.join(overlays)} {clusters_in_words(clusters, index)}",
     )
-
-
-def _lines(checkout: Checkout, path: str) -> list[str]:
-    return checkout.tree.read(path).decode(errors="replace").splitlines() if path in checkout.tree.tree else []
 
 
 def _summary(checkout: Checkout, minor: int, broken: int, deprecated: int, failed: int, unread: int) -> str:

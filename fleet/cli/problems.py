@@ -9,6 +9,7 @@ from typing import TextIO
 from fleet.cli.output import WIDTH, Item, clean
 from fleet.core.problems import Problem
 from fleet.errors import RenderError
+from fleet.ports.source import PLAIN_MODES, Snapshot
 
 LinesOf = Callable[[str], list[str]]
 _FIELD = 8
@@ -28,6 +29,14 @@ def write_problem(problem: Problem, lines_of: LinesOf, out: TextIO) -> None:
         if text:
             _write_field(name, text, out)
     out.write("\n")
+
+
+def file_lines(snapshot: Snapshot, path: str) -> list[str]:
+    """The lines of a file; [] of what is none: links and submodules."""
+    entry = snapshot.tree.get(path)
+    if entry is None or entry.mode not in PLAIN_MODES:
+        return []
+    return snapshot.read(path).decode(errors="replace").splitlines()
 
 
 def _write_frame(problem: Problem, lines: list[str], out: TextIO) -> None:

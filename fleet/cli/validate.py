@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from fleet.cli.output import Item, show
-from fleet.cli.problems import counted, problem_item, worst_first, write_problem
+from fleet.cli.problems import counted, file_lines, problem_item, worst_first, write_problem
 from fleet.core.fleet import Fleet, Overlay, Unit
 from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.targets import ClusterIndex
@@ -19,7 +19,7 @@ from fleet.errors import FleetError, UsageInvalid
 from fleet.inventory.load import load_fleet
 from fleet.inventory.resolve import clusters_in_words
 from fleet.inventory.worktree import WorkingTree
-from fleet.ports.source import LINK_MODE, Snapshot
+from fleet.ports.source import Snapshot
 from fleet.render.closure import Reader, read_closure
 from fleet.render.inputs import Closure
 from fleet.render.tools import charts_allowed
@@ -50,7 +50,7 @@ def validate(root: Path, out: TextIO, *, output: str = "table", checks: Sequence
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
     if output == "table":
         for problem in problems:
-            write_problem(problem, lambda path: _lines(tree, path), out)
+            write_problem(problem, lambda path: file_lines(tree, path), out)
         out.write(
             f"{counted(errors, 'error')}, {counted(len(problems) - errors, 'warning')} in "
             f"{counted(len(fleet.clusters), 'cluster')}, {counted(len(fleet.overlays), 'overlay')}, "
@@ -75,13 +75,6 @@ def _report(fleet: Fleet, problems: Sequence[Problem], errors: int, skipped: int
             "skippedDocuments": skipped,
         },
     }
-
-
-def _lines(tree: Snapshot, path: str) -> list[str]:
-    entry = tree.tree.get(path)
-    if entry is None or entry.mode == LINK_MODE:
-        return []
-    return tree.read(path).decode(errors="replace").splitlines()
 
 
 def build_problems(snapshot: Snapshot, fleet: Fleet) -> list[Problem]:
@@ -116,7 +109,7 @@ def _build_problem(
     overlay = units[0].overlay
     origin = _origin_of(error.where or units[0].path)
     label = "; ".join(part for part in (error.why, error.next_step.partition(" Else ")[0]) if part)
-    line = (_lines(snapshot, origin.path)[origin.line - 1 : origin.line] or [""])[0] if origin.line else ""
+    line = (file_lines(snapshot, origin.path)[origin.line - 1 : origin.line] or [""])[0] if origin.line else ""
     mention = error.what.partition(" ")[0]
     column = line.find(mention) + 1
     return Problem(
@@ -159,7 +152,7 @@ def _from(snapshot: Snapshot, closure: Closure, origin: Origin) -> tuple[Origin,
     if not file or directory == closure.root:
         return ()
     last = directory.rpartition("/")[2]
-    for number, line in enumerate(_lines(snapshot, file), start=1):
+    for number, line in enumerate(file_lines(snapshot, file), start=1):
         if last and line.strip().removeprefix("- ").strip("\"' ").rstrip("/").endswith(last):
             return (Origin(file, number),)
     return (Origin(file),)

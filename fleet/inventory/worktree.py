@@ -1,22 +1,26 @@
 """A checkout as a snapshot: the files of a directory as they lie there, for commands that need no Git.
 
 What Git would not see as content is left out: `.git`, and the hidden caches of tools at the root. Ignored files are
-seen, because a build in this directory would see them too.
+seen, because a build in this directory would see them too. What lies in a submodule, or in any other repository in
+here, is not seen: no commit of this one holds it, and whoever fetches a commit has nothing of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fleet.core.ids import Revision
 from fleet.errors import UsageInvalid
-from fleet.ports.source import LINK_MODE, PLAIN_MODES, TreeEntry
+from fleet.ports.source import LINK_MODE, PLAIN_MODES, SUBMODULE_MODE, TreeEntry
 
 FILE_LIMIT = 200_000
+_MODULES_LIMIT_BYTES = 1 << 20
+_MODULE_PATH = re.compile(r"^\s*path\s*=(.*)$", re.MULTILINE)
 READ_LIMIT_BYTES = 64 << 20
 _SKIPPED = frozenset({".git", ".venv", "node_modules", "__pycache__", ".terraform", ".mypy_cache", ".pytest_cache"})
 
@@ -42,13 +46,15 @@ class WorkingTree:
 
     @property
     def tree(self) -> Mapping[str, TreeEntry]:
-        """All files and links by path, sorted."""
+        """All files, links and submodules by path, sorted."""
         return self._tree
 
     def read(self, path: str) -> bytes:
-        """The content of a file, or the target of a link; KeyError if it is not in the tree."""
+        """The content of a file, or the target of a link; KeyError if it is not in the tree, or is a submodule."""
         entry = self._tree[path]
         full = self.root / path
+        if entry.mode == SUBMODULE_MODE:
+            raise KeyError(path)
         if entry.mode == LINK_MODE:
             return os.fsencode(full.readlink())
         with full.open("rb") as file:
@@ -61,10 +67,16 @@ class WorkingTree:
 
 def _entries(root: Path) -> Iterator[tuple[str, TreeEntry]]:
     found: list[tuple[str, TreeEntry]] = []
+    named = _submodules(root)
     for here, directories, files in os.walk(root):
+        place = Path(here)
+        prefix = place.relative_to(root).as_posix()
+        if place != root and (place in named or ".git" in files or ".git" in directories):
+            directories.clear()
+            found.append((prefix, _identified(SUBMODULE_MODE, prefix)))
+            continue
         links = [name for name in directories if Path(here, name).is_symlink()]
         directories[:] = sorted(name for name in directories if name not in _SKIPPED and name not in links)
-        prefix = Path(here).relative_to(root).as_posix()
         for name in (*files, *links):
             path = name if prefix == "." else f"{prefix}/{name}"
             entry = _entry(root / path, path)
@@ -88,5 +100,21 @@ def _entry(full: Path, path: str) -> TreeEntry | None:
         mode = PLAIN_MODES[bool(facts.st_mode & stat.S_IXUSR)]
     else:
         return None  # sockets and devices are no content
-    text = f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0{facts.st_ino}"
+    return _identified(mode, f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0{facts.st_ino}")
+
+
+def _identified(mode: str, text: str) -> TreeEntry:
     return TreeEntry(mode, hashlib.sha1(text.encode(errors="surrogateescape"), usedforsecurity=False).hexdigest())
+
+
+def _submodules(root: Path) -> frozenset[Path]:
+    """Directories that the repository around calls submodules: one that was never fetched is an empty directory."""
+    for top in (root, *root.parents):
+        if (top / ".git").exists():
+            try:
+                with (top / ".gitmodules").open(encoding="utf-8", errors="replace") as file:
+                    text = file.read(_MODULES_LIMIT_BYTES)
+            except OSError:
+                return frozenset()
+            return frozenset((top / path.strip().strip('"')) for path in _MODULE_PATH.findall(text))
+    return frozenset()

@@ -57,6 +57,27 @@ error[ResourceMissing] web cannot be rendered on eu-1
     )
 
 
+@pytest.mark.parametrize("marker", [".git", "own.txt"], ids=["a submodule", "twin: a directory"])
+def test_a_submodule_is_said_to_be_one_and_what_is_in_it_counts_for_nothing(tmp_path: Path, marker: str) -> None:
+    """As the hub has it, which fetches no submodule."""
+    files = small_repo() | {
+        "overlays/web/prod/kustomization.yaml": "resources:\n  - ../../../vendor\n",
+        "vendor/kustomization.yaml": "resources: [a.yaml]\n",
+        "vendor/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: default}\n",
+        f"vendor/{marker}": "gitdir: ../.git/modules/vendor\n",
+        "clusters/more/eu-9.yaml": cluster("eu-9"),
+        f"clusters/more/{marker}": "gitdir: ../../.git/modules/more\n",
+    }
+    code, text = run(write(tmp_path, files))
+    if marker == "own.txt":
+        assert code == 0
+        return
+    assert code == 1
+    assert "clusters/more cannot be read: it is a submodule" in text
+    assert "vendor is a submodule, and submodules are not fetched; put it into the repo, or correct the line" in text
+    assert "2 errors, 0 warnings in 2 clusters" in text
+
+
 def test_units_that_fail_alike_are_told_once(tmp_path: Path) -> None:
     files = small_repo() | {"overlays/web/kustomization.yaml": "resources: [../../lost]\n"}
     files |= {f"clusters/d{number}.yaml": cluster(f"d{number}", "{environment: dev}") for number in range(5)}
