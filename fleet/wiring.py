@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -71,7 +70,11 @@ class Adapters:
         await asyncio.to_thread(self.traces.close)
 
     def worker_of(
-        self, feed_of: Callable[[ClusterName], Feed], sink: Sink, connector: Connector
+        self,
+        feed_of: Callable[[ClusterName], Feed],
+        sink: Sink,
+        connector: Connector,
+        wall: Callable[[], float],
     ) -> Callable[[ClusterName], Awaitable[None]]:
         """A function that runs one cluster's worker until it is cancelled, under an epoch of its own (R23)."""
 
@@ -89,7 +92,7 @@ class Adapters:
                     connector=connector,
                     fence=fence,
                     limits=self.limits,
-                    wall=time.time,
+                    wall=wall,
                     digest_key=self.digest_key,
                     rush=rush,
                 )

@@ -16,7 +16,7 @@ from testbed.gitrepo import Content, GitRepo
 from fleet.api.progress import commit_progress
 from fleet.core.ids import UnitName
 from fleet.core.status import UnitReport
-from fleet.hub.assembly import OpenedHub, open_hub
+from fleet.hub.assembly import Clocks, OpenedHub, open_hub
 from fleet.hub.main import run_hub
 from fleet.reconcile.limits import WorkerLimits
 from fleet.settings import Settings
@@ -71,6 +71,19 @@ def overlay(
 
 
 @dataclass(slots=True)
+class Ahead:
+    """The clocks of a hub that a test sets forward; between two such times they go on like all clocks."""
+
+    seconds: float = 0.0
+
+    def wall(self) -> float:
+        return time.time() + self.seconds
+
+    def steady(self) -> float:
+        return time.monotonic() + self.seconds
+
+
+@dataclass(slots=True)
 class HubWorld:
     """Everything a test of the whole hub needs; `run` starts the hub, as often as a test wants."""
 
@@ -78,6 +91,8 @@ class HubWorld:
     repo: GitRepo
     sim: Simulation
     settings: dict[str, Any] = field(default_factory=dict)
+    limits: WorkerLimits = QUICK
+    ahead: Ahead = field(default_factory=Ahead)
     opened: OpenedHub = field(init=False)
     url: str = ""
     token: str = ""
@@ -108,7 +123,8 @@ class HubWorld:
     async def run(self, *, kill: bool = False) -> AsyncIterator[HubWorld]:
         """The hub runs within the block. kill: it is ended abruptly, its adapters are closed without a flush."""
         self.write_credentials()
-        self.opened = await open_hub(self.make_settings(), limits=QUICK)
+        clocks = Clocks(self.ahead.wall, self.ahead.steady)
+        self.opened = await open_hub(self.make_settings(), limits=self.limits, clocks=clocks)
         stop, ready = asyncio.Event(), asyncio.Event()
 
         async def started(url: str) -> None:
@@ -149,7 +165,22 @@ class HubWorld:
         await self.until(lambda: self.progress(commit).done, f"{commit[:7]} everywhere", seconds)
 
     def progress(self, commit: str) -> Any:
-        return commit_progress(self.opened.view, commit, time.time())
+        return commit_progress(self.opened.view, commit, self.ahead.wall())
+
+    async def pass_time(self, seconds: float) -> None:
+        """Set the hub's clocks forward. Afterwards the worker of each cluster that is reached has spoken by them, and
+        rollouts were judged by that: of more than two minutes they see for a moment that nobody spoke. `limits` says
+        how soon workers speak.
+        """
+        view = self.opened.view
+        self.ahead.seconds += seconds
+        now, reached = self.ahead.wall(), [name for name, known in view.clusters.items() if known.reachable]
+        await self.until(
+            lambda: all(view.clusters[name].at >= now for name in reached), f"words {seconds:g} s later", 120
+        )
+        heard = self.ahead.wall()
+        self.opened.bells.rollouts.set()
+        await self.until(lambda: view.outlook.wall >= heard, f"a look {seconds:g} s later", 120)
 
     def unit(self, name: str) -> UnitReport | None:
         return self.opened.view.units.get(UnitName.parse(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -45,6 +46,17 @@ LOCAL_ADMIN = "local-admin"
 
 
 @dataclass(frozen=True, slots=True)
+class Clocks:
+    """What time it is for a hub. Deadlines of requests are not by these, but by the loop.
+
+    wall: seconds since the epoch; steady: seconds that only go on, by which rollouts wait, soak and lose patience.
+    """
+
+    wall: Callable[[], float] = time.time
+    steady: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
 class OpenedHub:
     """A hub that is ready to run, with what its starter may want to look at."""
 
@@ -71,18 +83,20 @@ def write_private(path: Path, text: str) -> None:
         file.write(text + "\n")
 
 
-async def open_hub(settings: Settings, *, limits: WorkerLimits | None = None) -> OpenedHub:
+async def open_hub(
+    settings: Settings, *, limits: WorkerLimits | None = None, clocks: Clocks | None = None
+) -> OpenedHub:
     """Open a hub; raises StateError, RendererMissing, UsageInvalid, GitUrlRefused."""
     adapters = await open_adapters(settings, limits=limits)
     try:
-        return await _assemble(settings, adapters)
+        return await _assemble(settings, adapters, clocks or Clocks())
     except BaseException:
         await adapters.close()
         raise
 
 
-async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
-    state, wall = adapters.state, time.time
+async def _assemble(settings: Settings, adapters: Adapters, clocks: Clocks) -> OpenedHub:
+    state, wall = adapters.state, clocks.wall
     view = View(Head(settings.branch), relaxed=settings.relaxed())
     view.restore(await state.cluster_reports(), await state.unit_reports())
     bells, troubles = Bells(), Troubles()
@@ -143,10 +157,19 @@ async def _assemble(settings: Settings, adapters: Adapters) -> OpenedHub:
         wall=wall,
     )
     gates = Gates(measure=adapters.measure, jobs=jobs, bells=bells, wall=wall)
-    rollouts = Rollouts(state=state, board=board, releases=releases, view=view, bells=bells, gates=gates, wall=wall)
+    rollouts = Rollouts(
+        state=state,
+        board=board,
+        releases=releases,
+        view=view,
+        bells=bells,
+        gates=gates,
+        wall=wall,
+        clock=clocks.steady,
+    )
     await rollouts.start()  # before any result comes: what was taken back must be known
     adapters.renderer.spare(board.books.in_use)
-    start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, claims.claim, bells))
+    start = adapters.worker_of(board.feed, intake, OneToOne(adapters.connector, claims.claim, bells), wall)
     workers = Workers(view=view, board=board, intake=intake, bells=bells, start=start, wall=wall)
     keeper = CredentialKeeper(renewer=adapters.renewer, state=state, view=view, bells=bells, wall=wall)
     keys = KeyKeeper(adapters.keys, state, refusals.note, wall)

@@ -1,42 +1,50 @@
-"""The shows of a rollout in their short form; the long one is `python -m shows`, its report docs/rollouts.md."""
+"""The shows of a rollout on 60 simulated clusters and three real control planes; their report: docs/rollouts.md.
+
+A hub that is killed is a process of its own. After it one hub and one fleet serve all other shows, each of which begins
+with a commit that all clusters hold.
+"""
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hubworld import make_world
-from shows import good_and_bad, kills, slow_region
-from shows.fleets import names_of
+import pytest_asyncio
+from shows import away, good_and_bad, kills, slow_region
+from shows.fleets import ShowFleet, make_fleet
 from testbed.controlplane import ControlPlane
 
-pytestmark = pytest.mark.timeout(400)  # whole hubs, killed and started again
+pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 
 
-async def test_a_good_change_passes_and_a_crashing_one_hits_one_canary_and_is_taken_back(
-    tmp_path: Path, real_cluster: ControlPlane
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet(
+    tmp_path_factory: pytest.TempPathFactory, ready_planes: tuple[ControlPlane, ...]
+) -> AsyncIterator[ShowFleet]:
+    """Its hub runs."""
+    async with make_fleet(tmp_path_factory.mktemp("shows"), ready_planes) as made, made.world.run():
+        yield made
+
+
+async def test_a_hub_killed_again_and_again_tells_the_history_of_a_calm_one(
+    tmp_path: Path, ready_planes: tuple[ControlPlane, ...]
 ) -> None:
-    async with make_world(tmp_path, names_of(10)) as world:
-        await good_and_bad.show(world, {"eu-dev-91": real_cluster}, f"web-{uuid.uuid4().hex[:8]}")
+    """The first here: it wants the control planes for its own hub. With 50 kills: `python -m shows kills`."""
+    async with make_fleet(tmp_path, ready_planes) as fleet:
+        await kills.show(fleet, kills=6, seed=7)
 
 
-async def test_a_change_that_is_slow_in_one_region_halts_at_its_step(tmp_path: Path) -> None:
-    async with make_world(tmp_path, names_of(10)) as world:
-        await slow_region.show(world, patience=4)
+async def test_a_good_change_passes_and_a_crashing_one_hits_one_canary_and_is_taken_back(fleet: ShowFleet) -> None:
+    await good_and_bad.show(fleet)
 
 
-async def test_a_hub_killed_again_and_again_tells_the_history_of_a_calm_one(tmp_path: Path) -> None:
-    histories = []
-    for count in (0, 4):
-        (tmp_path / str(count)).mkdir()
-        async with make_world(tmp_path / str(count), names_of(6)) as world:
-            histories.append(await kills.history_of(world, count, seed=7))
-    (calm, none), (killed, some) = histories
-    assert (none, some) == (0, 4)
-    assert kills.shape_of(killed) == kills.shape_of(calm)
-    released, marks = kills.shape_of(calm)
-    assert sorted(released) == sorted(names_of(6))
-    assert [text for text in marks if "is over" in text] == [
-        f"web COMMIT: step {step} is over" for step in ("dev", "ok", "staging", "prod")
-    ]
+async def test_a_change_that_is_slow_in_one_region_halts_at_its_step(fleet: ShowFleet) -> None:
+    await slow_region.show(fleet)
+
+
+async def test_a_fifth_away_from_the_start_and_back_after_a_day_of_the_hubs_clocks_follows_by_itself(
+    fleet: ShowFleet,
+) -> None:
+    """Those away are simulated: no real API server can be told that it is tomorrow."""
+    await away.show(fleet)

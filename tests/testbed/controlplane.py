@@ -9,15 +9,18 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import os
 import secrets
 import shutil
+import signal
 import ssl
 import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -207,6 +210,17 @@ class ControlPlane:
     def api_server_pid(self) -> int | None:
         """For a test that freezes it (SIGSTOP) to see a silent server."""
         return self.run.pid_of(f"{self.name}-kube-apiserver")
+
+    @contextmanager
+    def kubelet_stands_still(self) -> Iterator[None]:
+        """Within the block no pod starts and none becomes Ready, as on a node that is overloaded."""
+        pid = self.run.pid_of(f"{self.name}-kwok")
+        assert pid is not None, f"{self.name} has no controllers"
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def renew_server_certificate(self, *, not_after: datetime | None = None) -> None:
         """Write a new server certificate; a running API server serves it within a minute, a restarted one at once."""

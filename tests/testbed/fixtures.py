@@ -70,6 +70,20 @@ def real_fleet(testbed_run: Run) -> ControlPlaneFleet:
     return ControlPlaneFleet.start(testbed_run, FLEET, controllers_in=(FULL,))
 
 
+@pytest.fixture(scope="module")
+def ready_planes(testbed_run: Run) -> Iterator[tuple[ControlPlane, ...]]:
+    """Three control planes with controllers: `real_cluster`, and two that end with the module.
+
+    Unlike `real_cluster` they are not cleared of a hub before each test: a hub may live through a module's tests.
+    """
+    require("kube-controller-manager", "kube-scheduler", "kwok")
+    names = (FULL, *(f"own-{uuid.uuid4().hex[:8]}" for _ in range(2)))
+    fleet = ControlPlaneFleet.start(testbed_run, names, controllers_in=names)
+    yield tuple(fleet.planes.values())
+    for name in names[1:]:
+        fleet[name].stop()
+
+
 @pytest.fixture(scope="session")
 def older_api_server(testbed_run: Run) -> ControlPlane:
     """One API server of the oldest minor that fleet supports, without controllers."""
