@@ -197,9 +197,13 @@ class Watches:
         while True:
             await asyncio.sleep(self._bookmark_seconds)
             self._store.prune()
-            for watcher in tuple(self.open):
-                if watcher.bookmarks:
-                    watcher.bookmark()
+            self.bookmark_all()
+
+    def bookmark_all(self) -> None:
+        """Tell all watches that want to know how far they are, now."""
+        for watcher in tuple(self.open):
+            if watcher.bookmarks:
+                watcher.bookmark()
 
     def close_all(self) -> None:
         """End every watch (a restart of the server, a fault)."""
