@@ -29,6 +29,7 @@ from fleet.core.planning.approval import (
     approvals_of_text,
     approvals_text,
     judge_hold,
+    lists_any,
     next_approvals,
 )
 from fleet.core.planning.change import Sign, with_moves
@@ -51,7 +52,7 @@ from fleet.inventory.load import load_fleet
 from fleet.ports.kube import Connector
 from fleet.ports.render import Renderer
 from fleet.ports.source import Snapshot
-from fleet.ports.state import Bells, HoldRow, State
+from fleet.ports.state import OPEN, Bells, HoldRow, State
 from fleet.values import dataclass, field
 
 log = structlog.get_logger("plan-approvals")
@@ -204,12 +205,23 @@ class PlanApprovals:
             for index, approval in enumerate(approvals):
                 for row in undecided:
                     verdict = judge_hold(later[index], row.requests, now=self.wall())
-                    if isinstance(verdict, Covered):
+                    if isinstance(verdict, Covered) and (rejected := await self._rejection_of(approval)):
+                        later[index] = later[index].voided(f"hold {rejected} was rejected since it was given")
+                    elif isinstance(verdict, Covered):
                         decided |= await self._approve_hold(row, approval)
                     elif isinstance(verdict, Broken):
                         later[index] = later[index].voided(verdict.why)
             await self._take(approvals, tuple(later))
         return decided
+
+    async def _rejection_of(self, approval: PlanApproval) -> str:
+        """The hold by which a person rejected since then anything of what was approved; "" where nobody did.
+
+        One of its own commit came after it, whatever the clock says.
+        """
+        rows = await self.state.holds(decisions={*OPEN, "rejected"})
+        since = (row for row in rows if row.commit == approval.commit or row.rejected_at >= approval.at)
+        return next((row.id for row in since if row.rejected_at and lists_any(approval, row.requests)), "")
 
     async def _approve_hold(self, row: HoldRow, approval: PlanApproval) -> bool:
         """In the name of who approved the plan; false where somebody was faster (R42)."""

@@ -56,7 +56,10 @@ OPEN = frozenset({"", "approved"})  # decisions of a hold that still stands befo
 
 @dataclass(frozen=True, slots=True)
 class HoldRow:
-    """One hold per overlay and commit, its exact list, and how it ended."""
+    """One hold per overlay and commit, its exact list, and how it ended.
+
+    rejected_at: when a person rejected it last, by whichever list; 0.0 where nobody did, or a person approved it since.
+    """
 
     id: str  # "h-31"
     overlay: str
@@ -69,6 +72,7 @@ class HoldRow:
     decided_by: str = ""
     decided_at: float = 0.0
     reason: str = ""
+    rejected_at: float = 0.0
 
     @property
     def is_open(self) -> bool:

@@ -16,8 +16,8 @@ VOID = "void"
 def renewed_hold(known: HoldRow, now: HoldRow) -> HoldRow:
     """The hold after its overlay and commit asked again with `now` (whose `created_at` is the time of asking).
 
-    The same list keeps a decision that is in force; another list, or an approval that expired, asks anew (R9). A
-    hold that was void opens again.
+    The same list keeps a decision that is in force; another list, or an approval that expired, asks anew (R9), and of
+    a rejected one that stays known. A hold that was void opens again.
     """
     same_list = known.list_digest == now.list_digest
     expired = known.decision == "approved" and now.created_at >= known.expires_at
@@ -25,7 +25,8 @@ def renewed_hold(known: HoldRow, now: HoldRow) -> HoldRow:
         return replace(known, requests=now.requests)
     if same_list and known.decision == "":
         return replace(known, requests=now.requests, expires_at=now.expires_at)
-    return replace(now, id=known.id, decision="", decided_by="", decided_at=0.0, reason="")
+    asked = replace(now, id=known.id, decision="", decided_by="", decided_at=0.0, reason="")
+    return replace(asked, rejected_at=known.rejected_at)
 
 
 def decided_hold(known: HoldRow, *, list_digest: Digest, decision: str, actor: str, reason: str, at: float) -> HoldRow:
@@ -48,7 +49,8 @@ def decided_hold(known: HoldRow, *, list_digest: Digest, decision: str, actor: s
             why="the live objects may have changed since its list was made",
             next_step="fleet get holds shows the renewed one",
         )
-    return replace(known, decision=decision, decided_by=actor, decided_at=at, reason=reason)
+    rejected_at = at if decision == "rejected" else 0.0
+    return replace(known, decision=decision, decided_by=actor, decided_at=at, reason=reason, rejected_at=rejected_at)
 
 
 def closed_hold(known: HoldRow, at: float) -> HoldRow:

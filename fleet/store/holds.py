@@ -112,6 +112,7 @@ def _values(hold: HoldRow) -> dict[str, Any]:
         "decided_by": hold.decided_by,
         "decided_at": hold.decided_at,
         "reason": hold.reason,
+        "rejected_at": hold.rejected_at,
     }
 
 
@@ -128,4 +129,5 @@ def _hold(row: Any) -> HoldRow:
         decided_by=row.decided_by,
         decided_at=row.decided_at,
         reason=row.reason,
+        rejected_at=row.rejected_at,
     )

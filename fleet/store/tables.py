@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0004"  # the newest migration; a database that says so is opened without looking at migrations
+SCHEMA = "0005"  # the newest migration; a database that says so is opened without looking at migrations
 
 METADATA = MetaData()
 
@@ -147,6 +147,7 @@ HOLDS = Table(
     Column("decided_by", String, nullable=False),
     Column("decided_at", Float, nullable=False),
     Column("reason", String, nullable=False),
+    Column("rejected_at", Float, nullable=False, server_default="0"),
     UniqueConstraint("id", name="hold_id"),
     UniqueConstraint("overlay", "revision", name="hold_of_commit"),
 )

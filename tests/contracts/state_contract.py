@@ -548,6 +548,20 @@ class StateContract:
         assert (await state.put_hold(hold(at=20.0))).decision == "rejected"
         assert await state.holds(decisions=OPEN) == ()
 
+    async def test_a_rejection_stays_known_whatever_is_asked_later_until_a_person_approves(
+        self, state: StateWithVault
+    ) -> None:
+        opened = await state.put_hold(hold())
+        await state.decide_hold(opened.id, list_digest=Digest("d1"), decision="rejected", actor="jo", reason="", at=11)
+        changed = await state.put_hold(hold(digest="d2", at=20.0))
+        assert (changed.decision, changed.decided_by, changed.rejected_at) == ("", "", 11.0)
+        await state.close_hold(opened.id, 12.0)
+        assert (await state.put_hold(hold(digest="d3", at=20.0))).rejected_at == 11.0
+        approved = await state.decide_hold(
+            opened.id, list_digest=Digest("d3"), decision="approved", actor="al", reason="", at=21.0
+        )
+        assert (approved.rejected_at, (await state.put_hold(hold(digest="d4", at=30.0))).rejected_at) == (0.0, 0.0)
+
     # Tokens, credentials, vault
 
     async def test_tokens_are_found_by_digest_and_revoked_once(self, state: StateWithVault) -> None:

@@ -17,12 +17,20 @@ from fleet.controllers.plan_approvals import APPROVALS, COMPARED, MOST, PlanAppr
 from fleet.core.differences import entry_by_name
 from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
-from fleet.core.planning.approval import ApprovalState, PlanApproval, approvals_of_text, approvals_text
+from fleet.core.planning.approval import (
+    ApprovalState,
+    Going,
+    PlanApproval,
+    approvals_of_text,
+    approvals_text,
+    next_approvals,
+)
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.fleet_plan import Comparison, SideWords, plan_of
 from fleet.core.planning.listing import digest_of_text, plan_text
+from fleet.core.release import list_digest_of
 from fleet.core.results import Rendered
-from fleet.core.status import HoldRequest
+from fleet.core.status import HoldRequest, PendingDeletion
 from fleet.core.view import Head, View
 from fleet.errors import (
     ClusterUnreachable,
@@ -35,7 +43,7 @@ from fleet.errors import (
 )
 from fleet.ports.render import Renderer
 from fleet.ports.source import Snapshot
-from fleet.ports.state import Bells, HoldRow
+from fleet.ports.state import OPEN, Bells, HoldRow
 from fleet.store.memory import MemoryState
 
 WEB, BEFORE, COMMIT = UnitName.parse("web@eu-1"), Revision("b" * 40), Revision("c" * 40)
@@ -376,3 +384,80 @@ async def test_clusters_that_say_nothing_are_waited_for_once_and_not_one_by_one(
     with pytest.raises(PreconditionFailed, match="3 of 3 clusters"):
         await plans_on(MemoryState(), connector=slow, clusters=CLUSTERS)._read_live(DOOMED)
     assert slow.ended == 3
+
+
+# What a person rejected since
+
+HELD = ObjectRef("", "Namespace", "", "shop")
+TWO = (WEB, UnitName.parse("web@eu-2"))
+
+
+def asked_by(*units: UnitName, now: float, commit: Revision = COMMIT) -> HoldRow:
+    gone = tuple(
+        HoldRequest(u, commit, "precious-kind", "", (PendingDeletion(HELD, f"u-{u.cluster}", Digest("c")),))
+        for u in units
+    )
+    return HoldRow("", str(units[0].overlay), commit, now, list_digest_of(gone), gone, now + 9e5)
+
+
+async def said(state: MemoryState, row: HoldRow, decision: str, at: float) -> None:
+    await state.decide_hold(
+        row.id, list_digest=row.list_digest, decision=decision, actor="bob", reason="keep it", at=at
+    )
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("standing", [ApprovalState.WAITS, ApprovalState.BOUND])
+@pytest.mark.parametrize("word", ["rejected", ""])
+async def test_a_later_rejection_goes_before_an_approved_plan_though_another_cluster_asks_anew(
+    word: str, standing: ApprovalState, restarted: bool
+) -> None:
+    """The hold is open before its commit could be compared, or the plan did not cover it whole."""
+    state = MemoryState()
+    going = tuple(Going(u, HELD, f"u-{u.cluster}", Digest("c")) for u in TWO)
+    given = approval(going=going, units=frozenset(TWO), standing=standing)
+    await state.set_value(APPROVALS, approvals_text([replace(given, commit=COMMIT) if standing == "bound" else given]))
+    plans = plans_on(state, units=TWO)
+    row = await state.put_hold(asked_by(WEB, now=plans.wall()))
+    if word:
+        await said(state, row, word, plans.wall())
+    if standing is ApprovalState.WAITS:
+        bound = next_approvals([given], commit=COMMIT, digest=given.digest, units=TWO, now=plans.wall())
+        await state.set_value(APPROVALS, approvals_text(bound))
+    await state.put_hold(asked_by(*TWO, now=plans.wall()))
+    if restarted:
+        plans = plans_on(state, units=TWO)
+    assert await plans.decide(await state.holds(decisions=OPEN)) == (not word)
+    (now,), (kept_one,) = await state.holds(), await kept(state)
+    assert now.decision == ("" if word else "approved")
+    assert kept_one.void == ("hold h-1 was rejected since it was given" if word else "")
+    assert not await plans.decide(await state.holds(decisions=OPEN)), "and stays so"
+
+
+@pytest.mark.parametrize(
+    ("commit", "at", "word", "is_approved"),
+    [
+        (BEFORE, 5.0, "rejected", False),
+        (COMMIT, 5.0, "rejected", False),
+        (COMMIT, 0.5, "rejected", False),
+        (BEFORE, 0.5, "rejected", True),
+        (BEFORE, 5.0, "approved", True),
+        (BEFORE, 5.0, "", True),
+    ],
+    ids=["since", "its own", "its own, by a clock that was set back", "twin: before", "twin: approved", "twin: open"],
+)
+async def test_a_rejection_of_a_part_of_a_plan_is_one_of_the_plan(
+    commit: Revision, at: float, word: str, is_approved: bool
+) -> None:
+    """What an approval lists besides, on another overlay, is asked about as well."""
+    state, api = MemoryState(), UnitName.parse("api@eu-1")
+    going = tuple(Going(u, HELD, f"u-{u.cluster}", Digest("c")) for u in (WEB, api))
+    bound = approval(going=going, units=frozenset({WEB, api}), standing=ApprovalState.BOUND, commit=COMMIT)
+    await state.set_value(APPROVALS, approvals_text([bound]))
+    row = await state.put_hold(asked_by(WEB, now=0.1, commit=commit))
+    if word:
+        await said(state, row, word, at)
+    plans = plans_on(state)
+    asks = await state.put_hold(asked_by(api, now=plans.wall()))
+    await plans.decide([asks])
+    assert ((await state.hold(asks.id)).decision == "approved") == is_approved

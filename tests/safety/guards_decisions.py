@@ -281,6 +281,10 @@ CASES: dict[str, Case] = {
         gives("NOTHING"), "controllers/test_stays_held.py",
         "test_what_was_rejected_stays_though_its_list_changed_before_the_next_commit",
         "test_twin_what_a_commit_wanted_again_and_a_later_one_drops_is_a_new_question"),
+    "a rejection goes before a plan": case_of(
+        gives("''"), "controllers/test_plan_approvals.py",
+        "test_a_later_rejection_goes_before_an_approved_plan_though_another_cluster_asks_anew",
+        "test_holds_are_looked_at_while_a_commit_is_compared"),
     "what waits for its step takes": case_of(
         swap("coming", "{}"), "controllers/test_commits.py",
         "test_what_moves_to_an_overlay_that_waits_for_its_step_is_no_deletion",
@@ -366,6 +370,10 @@ CASES: dict[str, Case] = {
         swap("known.decision == 'approved' and now.created_at >= known.expires_at", "False"), _STATE,
         "test_an_approval_that_expired_asks_anew",
         "test_an_approval_survives_asking_again_and_is_void_for_another_list"),
+    "a rejection is known over another list": case_of(
+        swap("known.rejected_at", "0.0"), _STATE,
+        "test_a_rejection_stays_known_whatever_is_asked_later_until_a_person_approves",
+        "test_a_rejected_list_stays_rejected"),
     "a key that others may read": case_of(
         never("private and stat.S_IMODE(mode) & 63"), _OPENING, "store/test_opening.py::TestKey::test_a_key_that_others_may_read_is_refused",
         "store/test_opening.py::TestKey::test_the_first_start_makes_a_private_key_and_the_next_finds_it"),

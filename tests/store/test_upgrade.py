@@ -115,6 +115,17 @@ def test_an_upgrade_that_is_killed_leaves_the_first_schema_whole(first_schema: P
     prepare_database(first_schema)
 
 
+async def test_who_rejected_a_hold_before_has_rejected_it(first_schema: Path) -> None:
+    with closing(sqlite3.connect(first_schema)) as connection, connection:
+        for number, decision in enumerate(("rejected", "approved", ""), 1):
+            values = (number, f"h-{number}", f"o-{number}", "c", 1.0, "d", b"[]", 9.0, decision, "jo", 5.0, "")
+            connection.execute(f"INSERT INTO hold VALUES ({', '.join('?' * len(values))})", values)
+    prepare_database(first_schema)
+    with closing(sqlite3.connect(first_schema)) as connection:
+        found = connection.execute("SELECT decision, rejected_at FROM hold ORDER BY number").fetchall()
+    assert found == [("rejected", 5.0), ("approved", 0.0), ("", 0.0)]
+
+
 async def test_records_of_before_read_as_of_their_form(first_schema: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{first_schema}")
     found = sa.MetaData()

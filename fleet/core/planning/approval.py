@@ -150,6 +150,16 @@ def judge_hold(approval: PlanApproval, requests: Sequence[HoldRequest], *, now: 
     return Covered()
 
 
+def lists_any(approval: PlanApproval, requests: Iterable[HoldRequest]) -> bool:
+    """Whether a hold is about anything that an approval lets go, an object or a unit."""
+    going = {(one.unit, one.ref) for one in approval.going}
+    return any(
+        any((request.unit, item.ref) in going for item in request.deletions)
+        or (not request.deletions and request.unit in approval.leaving)
+        for request in requests
+    )
+
+
 def _differs(going: Going | None, unit: UnitName, deletion: PendingDeletion) -> str:
     """Why what would go is not what was approved; "" where it is."""
     if going is None:
