@@ -12,7 +12,7 @@ from fleet.core.fleet import Fleet, Unit, Unknown
 from fleet.core.gating import with_manifests
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Passages, Quarantine, Row
-from fleet.core.quarantine import with_found
+from fleet.core.quarantine import barred_by, with_found
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import goes_by_steps, is_at_once, stages_of, steps_without_clusters
@@ -168,7 +168,6 @@ class Rows:
         own = {unit.name.cluster: unit.cluster for unit in group.all() if is_placed(unit)}
         among = own if policy.own_steps else fleet.clusters
         empty = steps_without_clusters(policy, among.values())
-        quarantine = kept.quarantine.get(first.name, {})
         staged = stages_of(policy, clusters, fleet.environments)
         stages = with_manifests(staged.stages, fleet)
         units = {
@@ -177,13 +176,16 @@ class Rows:
         }
         # A step whose clusters refuse what they should have now proves nothing: it is not one without a change.
         untouched = [
-            stage for stage in stages if quarantine and not any(name in row.targets for name in stage.clusters)
+            stage
+            for stage in stages
+            if kept.quarantine.get(first.name) and not any(name in row.targets for name in stage.clusters)
         ]
         barred = {
             name: units[name].why
             for stage in untouched
             for name in stage.clusters
-            if units[name].target in quarantine and not units[name].released
+            if not units[name].released
+            if barred_by(kept.quarantine, UnitName(first.name, name), (units[name].target,)) is not None
         }
         missing = {name: result.message for name, (_, result) in steps.items() if isinstance(result, RenderProblem)}
         return RowFacts(
@@ -213,7 +215,7 @@ class Rows:
             report=self.view.units.get(unit.name),
             cluster=self.view.clusters.get(unit.name.cluster),
             suspensions=self.board.standing.suspensions_of(unit),
-            quarantine=quarantine.get(unit.name.overlay, {}),
+            quarantine=quarantine,
             behind=behind_of(
                 unit,
                 fleet,

@@ -25,7 +25,7 @@ from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
 from fleet.core.overrides import Way
 from fleet.core.passage import Passage, Passages
-from fleet.core.quarantine import barred_again
+from fleet.core.quarantine import barred_again, barred_by
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import RowFacts
 from fleet.core.rollout_news import news_of
@@ -373,7 +373,9 @@ class Rollouts:
         fleet, books = self._view.fleet, self._books
         for name, result in books.waiting.items():
             unit = fleet.units.get(name) if fleet is not None else None
-            if unit is None or goes_by_steps(unit) or result.bundle in kept.quarantine.get(name.overlay, ()):
+            if unit is None or goes_by_steps(unit):
+                continue
+            if barred_by(kept.quarantine, name, (result.bundle,)) is not None:
                 continue
             if goes_by_itself(unit):
                 is_free = not is_stopped(kept, name.overlay)

@@ -24,6 +24,8 @@ _COMMIT = "fleet.internal/commit"
 _QUARANTINED = "fleet.internal/quarantined"
 _AUDIT = "fleet.internal/audit-head"
 _LONGEST = 256 << 10  # of all annotations of an object together, as an API server has it
+_DIGEST_LENGTH = 64
+_MOST_BARRED = 100  # more than is ever written
 _GENERATION_DIGITS = 15  # whoever may edit a ConfigMap writes any number
 
 
@@ -182,4 +184,4 @@ def _quarantined(notes: Document) -> tuple[Digest, ...] | None:
         return None
     if not isinstance(value, list):
         return None
-    return tuple(Digest(item) for item in value if isinstance(item, str))
+    return tuple(Digest(item) for item in value if isinstance(item, str) and len(item) <= _DIGEST_LENGTH)[:_MOST_BARRED]

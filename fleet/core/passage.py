@@ -139,11 +139,19 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A result that was rolled back or aborted: under no commit does it come back without a person."""
+    """A result that was rolled back or aborted: under no commit does it come back without a person.
+
+    clusters: whose result it was; found: only the parent objects there say so, and no cluster speaks for another.
+    """
 
     commit: Revision
     stop: Stop
-    clusters: frozenset[ClusterName] = frozenset()  # whose result it was
+    clusters: frozenset[ClusterName] = frozenset()
+    found: bool = False
+
+    def bars(self, cluster: ClusterName) -> bool:
+        """Whether it is kept back there."""
+        return not self.found or cluster in self.clusters
 
     def renamed(self, old: ClusterName, new: ClusterName) -> Quarantined:
         """The same where a cluster has another name."""
@@ -211,7 +219,7 @@ def encode_passages(kept: Passages) -> str:
             "passages": [_passage(passage) for passage in kept.all],
             "quarantine": {
                 overlay: {
-                    digest: [entry.commit, _stop(entry.stop), sorted(entry.clusters)]
+                    digest: [entry.commit, _stop(entry.stop), sorted(entry.clusters), *([True] if entry.found else [])]
                     for digest, entry in entries.items()
                 }
                 for overlay, entries in kept.quarantine.items()
@@ -234,9 +242,10 @@ def decode_passages(text: str) -> Passages:
                     digest: Quarantined(
                         Revision(commit),
                         _some_stop(stop),
-                        frozenset(ClusterName(name) for names in clusters for name in names),
+                        frozenset(ClusterName(name) for names in more[:1] for name in names),
+                        found=more[1:] == [True],
                     )
-                    for digest, (commit, stop, *clusters) in entries.items()
+                    for digest, (commit, stop, *more) in entries.items()
                 }
                 for overlay, entries in document["quarantine"].items()
             },

@@ -7,25 +7,29 @@ Secret are of no use to it if the installation's key was lost as well: beside th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from fleet.core.ids import ClusterName, Digest, Revision, UnitName
+from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantine, Quarantined, Stop
 from fleet.core.results import Rendered, Result
 from fleet.core.status import UnitReport
 
 TOLD = 10  # of one unit: its parent object has 256 KiB for all annotations, and each is 64 characters
 
+MOST_FOUND = 1_000  # of one cluster, for units that have no result: parent objects there may name any overlay
+
 
 def barred_by(quarantine: Quarantine, unit: UnitName, names: Iterable[str]) -> Quarantined | None:
     """Why a result, by any of its names, does not come to a unit: it was taken back, in this overlay.
 
-    An overlay that is renamed is another one: barring its results too would keep back what a revert of that brings,
-    and its clusters' objects would belong to neither.
+    What only parent objects say is so on their own clusters. An overlay that is renamed is another one: barring its
+    results too would keep back what a revert of that brings, and its clusters' objects would belong to neither.
     """
     entries = quarantine.get(unit.overlay, {})
-    return next((entries[name] for name in names if name in entries), None)
+    found = (entries[name] for name in names if name in entries)
+    return next((entry for entry in found if entry.bars(unit.cluster)), None)
 
 
 def told_of(quarantine: Quarantine) -> Mapping[UnitName, tuple[Digest, ...]]:
@@ -39,25 +43,33 @@ def told_of(quarantine: Quarantine) -> Mapping[UnitName, tuple[Digest, ...]]:
 
 
 def with_found(
-    kept: Passages, reports: Iterable[UnitReport], results: Mapping[UnitName, Result], wall: float
+    kept: Passages, reports: Collection[UnitReport], results: Mapping[UnitName, Result], wall: float
 ) -> Passages:
     """Bar what parents say was taken back and this hub does not know; only units that wait for a recovery tell it.
 
-    A result with a Secret is barred by what it is made from too, and what is barred by that alone, as one whose key was
-    lost is, by its digest as it is now: all that asks whether something is barred goes by that.
+    Each bars it on its own cluster: whoever administers that writes there what he likes, and speaks for no other. What
+    the hub took back stands on all clusters that were to have it. A result with a Secret is barred by what it is made
+    from too, and what is barred by that alone, as one whose key was lost is, by its digest as it is now: all that asks
+    whether something is barred goes by that.
     """
-    quarantine = dict(kept.quarantine)
+    quarantine, others = dict(kept.quarantine), Counter[ClusterName]()
+    if any(report.quarantined for report in reports):
+        others = _counted(kept.quarantine, results)
     for report in reports:
         for digest in report.quarantined:
             unit, entries = report.unit, dict(quarantine.get(report.unit.overlay, {}))
             known, result = entries.get(digest), results.get(unit)
             if known is not None and unit.cluster in known.clusters:
                 continue
+            if unit not in results:  # of no overlay that is known there yet: it may come, and may be a made-up one
+                if others[unit.cluster] >= MOST_FOUND:
+                    continue
+                others[unit.cluster] += 1
             newest = result if isinstance(result, Rendered) and digest in result.names else None
             # Never the commit in force: that one is good. Until its own is known, a result is named by its digest.
             commit = newest.commit if newest is not None else Revision(digest)
-            stop = Stop("it was taken back before the hub lost its data", "an earlier hub", wall)
-            entry = known or Quarantined(commit, stop)
+            stop = Stop("its parent object on the cluster says so", "an earlier hub", wall)
+            entry = known or Quarantined(commit, stop, found=True)
             entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})
             quarantine[unit.overlay] = entries
     two_names = [
@@ -71,6 +83,17 @@ def with_found(
     return kept if quarantine == kept.quarantine else replace(kept, quarantine=quarantine)
 
 
+def _counted(quarantine: Quarantine, results: Mapping[UnitName, Result]) -> Counter[ClusterName]:
+    """How much was found of each cluster's units that have no result."""
+    return Counter(
+        cluster
+        for overlay, entries in quarantine.items()
+        for entry in entries.values()
+        for cluster in (entry.clusters if entry.found else ())
+        if UnitName(overlay, cluster) not in results
+    )
+
+
 def _by_both_names(
     entries: Mapping[str, Quarantined], result: Rendered, cluster: ClusterName
 ) -> Mapping[str, Quarantined]:
@@ -79,12 +102,14 @@ def _by_both_names(
     Both are of one commit, so that a person lets in both or none.
     """
     named, made = entries.get(result.bundle), entries.get(result.inputs)
-    if made is not None:
-        named = replace(named or made, clusters=(named.clusters if named is not None else frozenset()) | {cluster})
+    if made is not None and made.bars(cluster):
+        there = named or replace(made, clusters=frozenset[ClusterName]())
+        named = replace(there, clusters=there.clusters | {cluster}, found=there.found and made.found)
     if named is None or cluster not in named.clusters:
         return entries
-    others = made.clusters if made is not None else frozenset[ClusterName]()
-    return {**entries, result.bundle: named, result.inputs: replace(named, clusters=others | {cluster})}
+    others = made or replace(named, clusters=frozenset[ClusterName]())
+    both = replace(named, clusters=others.clusters | {cluster}, found=named.found and others.found)
+    return {**entries, result.bundle: named, result.inputs: both}
 
 
 def with_other_inputs(kept: Passages, before: Mapping[UnitName, Result], now: Mapping[UnitName, Result]) -> Passages:
@@ -104,19 +129,26 @@ def with_other_inputs(kept: Passages, before: Mapping[UnitName, Result], now: Ma
         if left := entry.clusters - {unit.cluster}:
             others[old.inputs] = replace(entry, clusters=left)
         there = others.get(result.inputs, replace(entry, clusters=frozenset[ClusterName]()))
-        quarantine[unit.overlay] = {**others, result.inputs: replace(entry, clusters=there.clusters | {unit.cluster})}
+        moved = replace(entry, clusters=there.clusters | {unit.cluster}, found=entry.found and there.found)
+        quarantine[unit.overlay] = {**others, result.inputs: moved}
     return kept if quarantine == kept.quarantine else replace(kept, quarantine=quarantine)
 
 
 def barred_again(before: Quarantine, after: Quarantine, reports: Iterable[UnitReport]) -> str:
-    """A cluster whose parent object still bars what an order would let in again, "" for none.
+    """A cluster whose parent object still bars what an order would let in again, where it lets in nothing else.
 
     Such a unit waits for a recovery: until a person confirms it nothing is written there, and the next look would bar
-    the result anew.
+    the result there anew. "" where the order lets in anything on another cluster, or nothing at all.
     """
+    told: dict[tuple[OverlayName, str], set[ClusterName]] = {}
     for report in reports:
-        unit = report.unit
-        freed = before.get(unit.overlay, {}).keys() - after.get(unit.overlay, {}).keys()
-        if freed & set(report.quarantined):
-            return unit.cluster
-    return ""
+        for digest in report.quarantined:
+            told.setdefault((report.unit.overlay, digest), set()).add(report.unit.cluster)
+    where = ""
+    for overlay, entries in before.items():
+        for digest in entries.keys() - after.get(overlay, {}).keys():
+            entry, still = entries[digest], told.get((overlay, digest), set[ClusterName]())
+            if not entry.found or entry.clusters - still:
+                return ""
+            where = min(still)
+    return where

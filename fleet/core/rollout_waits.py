@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from fleet.core.advance import Advance
 from fleet.core.ids import Revision, UnitName, short
 from fleet.core.passage import Passage, Passages
+from fleet.core.quarantine import barred_by
 from fleet.core.results import Rendered
 from fleet.core.status import Blocker, Standing
 from fleet.core.turns import with_row
@@ -36,8 +37,7 @@ def waits_of(
             why = f"halted the rollout of {short(commit)}: {halted.reason}"
             waits[halted.unit] = Blocker(Standing.HALTED, scope, why, halted.since, "", describe)
     for unit, result in waiting.items():
-        entry = kept.quarantine.get(unit.overlay, {}).get(result.bundle)
-        if entry is not None:
+        if (entry := barred_by(kept.quarantine, unit, (result.bundle,))) is not None:
             commit, stop = short(entry.commit), entry.stop
             why = f"{commit} was taken back by {stop.by}: {stop.reason}"
             resume = f'fleet rollout resume {commit} --reason "..."'

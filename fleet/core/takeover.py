@@ -13,6 +13,7 @@ from dataclasses import replace
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
+from fleet.core.quarantine import barred_by
 from fleet.core.results import Rendered
 from fleet.core.turns import earlier_turn, is_changed_since, last_of, rows_of, with_row, without_who_came_anew
 from fleet.values import dataclass
@@ -50,11 +51,11 @@ def take_over(
 def _taken_over(
     kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, RolloutUnit], head: Revision, wall: float
 ) -> Passages:
-    barred = kept.quarantine.get(overlay, {})
     pending = {
         name
         for name, unit in wanted.items()
-        if (unit.held is None or unit.held.bundle != unit.result.bundle) and unit.result.bundle not in barred
+        if unit.held is None or unit.held.bundle != unit.result.bundle
+        if barred_by(kept.quarantine, UnitName(overlay, name), (unit.result.bundle,)) is None
     }
     passage = with_row(kept, overlay)
     row = passage.rows[overlay] if passage is not None else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.fold import Age, judge_age
 from fleet.core.ids import UnitName, short
-from fleet.core.passage import Quarantine, Quarantined
+from fleet.core.passage import Quarantine
 from fleet.core.quarantine import barred_by
 from fleet.core.release import scopes_of, unsaid_at
 from fleet.core.results import Rendered, RenderProblem, Result
@@ -74,14 +74,14 @@ def fact_of(
     report: UnitReport | None,
     cluster: Report | None,
     suspensions: Sequence[Suspension],
-    quarantine: Mapping[str, Quarantined],
+    quarantine: Quarantine,
     behind: str,
     now: float,
     is_unspoken: bool = False,
 ) -> UnitFact:
     """One unit's fact.
 
-    held: what it was told to hold last; cluster: the last word of its cluster; quarantine: of its overlay, by digest;
+    held: what it was told to hold last; cluster: the last word of its cluster; quarantine: all that was taken back;
     behind: the unit it depends on that is not released yet, "" for none; now: wall clock, for the age of the report;
     is_unspoken: the report is of an earlier worker or connection, and whoever looks at the cluster now has not judged
     the unit: then the cluster's fresh word says nothing of it (R5, R21).
@@ -98,8 +98,7 @@ def fact_of(
         first = suspensions[0]
         by = f" by {first.owner}" if first.owner else ""
         condition, why = Condition.STOPPED, f"suspended{by}: {first.reason}"
-    elif not released and target in quarantine:
-        entry = quarantine[target]
+    elif not released and (entry := barred_by(quarantine, unit.name, (target,))) is not None:
         condition, why = Condition.STOPPED, f"{entry.commit[:7]} was taken back by {entry.stop.by}: {entry.stop.reason}"
     elif not is_here:
         message = cluster.message if cluster is not None else ""

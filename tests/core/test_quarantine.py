@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantined, Stop, decode_passages, encode_passages
-from fleet.core.quarantine import TOLD, barred_again, barred_by, told_of, with_found, with_other_inputs
+from fleet.core.quarantine import MOST_FOUND, TOLD, barred_again, barred_by, told_of, with_found, with_other_inputs
 from fleet.core.results import Rendered
 from fleet.core.status import Health, Sync, UnitReport
-from fleet.core.takeover import readmitted
+from fleet.core.takeover import RolloutUnit, readmitted, take_over
 
 WEB = OverlayName("web")
 STOP = Stop("it breaks", "jo", 1.0)
@@ -54,11 +56,64 @@ def test_it_is_named_by_the_commit_that_would_bring_it_again() -> None:
 
 
 def test_what_a_cluster_bars_until_its_recovery_is_not_let_in_again_before() -> None:
-    before = {WEB: {"d1": Quarantined(Revision("c1"), STOP), "d2": Quarantined(Revision("c2"), STOP)}}
-    after = {WEB: {"d2": Quarantined(Revision("c2"), STOP)}}
-    assert barred_again(before, after, [report("a", "d2"), report("b", "d1")]) == "b"
-    assert barred_again(before, after, [report("a", "d2"), report("b")]) == ""
-    assert barred_again(before, before, [report("b", "d1")]) == ""
+    kept = with_found(Passages(), [report("a", "d2"), report("b", "d1")], {}, 5.0).quarantine
+    after = {WEB: {"d2": kept[WEB]["d2"]}}
+    assert barred_again(kept, after, [report("a", "d2"), report("b", "d1")]) == "b"
+    assert barred_again(kept, after, [report("a", "d2"), report("b")]) == ""
+    assert barred_again(kept, kept, [report("b", "d1")]) == ""
+
+
+def test_one_cluster_that_bars_a_result_keeps_it_from_no_other_that_a_person_lets_it_in_on() -> None:
+    both = with_found(Passages(), [report("a", "d1"), report("b", "d1")], {}, 5.0).quarantine
+    assert barred_again(both, {}, [report("b", "d1")]) == "", "a asks nothing any more"
+    own = {WEB: {"d1": Quarantined(Revision("c1"), STOP, frozenset({ClusterName("b")}))}}
+    assert barred_again(own, {}, [report("b", "d1")]) == ""
+    freed = with_found(Passages(), [report("b", "d1")], {}, 9.0).quarantine
+    assert (barred_by(freed, web("a"), ("d1",)), barred_by(freed, web("b"), ("d1",)) is not None) == (None, True)
+
+
+def test_what_only_a_parent_says_is_barred_on_its_own_cluster_alone() -> None:
+    kept = with_found(Passages(), [report("a", "d1")], {web("b"): made("d1")}, 5.0)
+    assert decode_passages(encode_passages(kept)) == kept
+    assert barred_by(kept.quarantine, web("a"), ("d1",)) is not None
+    assert barred_by(kept.quarantine, web("b"), ("d1",)) is None
+    wanted = {ClusterName(name): RolloutUnit(made("d1"), made("d0")) for name in ("a", "b")}
+    (passage,) = take_over(kept, WEB, wanted, Revision("c7"), 5.0).all
+    assert set(passage.rows[WEB].targets) == {"b"}
+    assert told_of(kept.quarantine) == {web("a"): ("d1",)}, "it stays there over another loss"
+
+
+def test_after_a_loss_all_clusters_whose_parents_say_so_bar_it_and_what_the_hub_took_back_is_barred_everywhere() -> (
+    None
+):
+    """The twin."""
+    lost = with_found(Passages(), [report("a", "d1"), report("b", "d1")], {}, 5.0)
+    assert all(barred_by(lost.quarantine, web(name), ("d1",)) is not None for name in ("a", "b"))
+    known = with_found(known_of_web(), [report("b", "d1")], {}, 5.0)
+    assert all(barred_by(known.quarantine, web(name), ("d1",)) is not None for name in ("a", "b", "c"))
+    assert known.quarantine[WEB]["d1"].clusters == {"a", "b"}
+
+
+def test_neither_name_of_a_result_that_one_parent_bars_bars_the_other_on_another_cluster() -> None:
+    results = {web("a"): made("d1", "i1"), web("b"): made("d1", "i1")}
+    kept = with_found(Passages(), [report("a", "i1")], results, 5.0)
+    assert barred_by(kept.quarantine, web("a"), ("d1",)) is not None
+    assert barred_by(kept.quarantine, web("b"), ("d1", "i1")) is None
+    moved = with_other_inputs(kept, results, {web("a"): made("d1", "i2"), web("b"): made("d1", "i2")})
+    assert barred_by(moved.quarantine, web("a"), ("i2",)) is not None
+    assert barred_by(moved.quarantine, web("b"), ("d1", "i2")) is None
+    own = with_found(known_of_web(), [report("a", "i1")], results, 5.0)
+    assert barred_by(own.quarantine, web("b"), ("i1",)) is not None, "another name of what the hub took back"
+
+
+def test_of_units_that_nobody_has_a_result_of_so_much_is_kept_of_each_cluster() -> None:
+    names = [OverlayName(f"made-up-{number}") for number in range(MOST_FOUND)]
+    said = [replace(report("a", "d1", "d2"), unit=UnitName(name, ClusterName("a"))) for name in names]
+    kept = Passages()
+    for _ in range(2):
+        kept = with_found(kept, [*said, report("a", "d3"), report("b", "d4")], {web("a"): made("d9")}, 5.0)
+    assert sum(map(len, kept.quarantine.values())) == MOST_FOUND + 2
+    assert set(kept.quarantine[WEB]) == {"d3", "d4"}, "neither its own units nor another cluster's count there"
 
 
 def test_a_form_from_before_clusters_were_kept_is_read() -> None:

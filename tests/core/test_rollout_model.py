@@ -439,7 +439,7 @@ class Rollouts(RuleBasedStateMachine):
             Unit(unit, overlay.directory, HERE, (), {}, overlay, CLUSTERS[unit.cluster]), result=self.judged(unit),
             held=self.held[unit], report=self.reports[unit], cluster=cluster,
             suspensions=(Suspension("test", "jo"),) if unit.cluster in self.suspended else (),
-            quarantine=self.kept.quarantine.get(unit.overlay, {}), behind="", now=100.0,
+            quarantine=self.kept.quarantine, behind="", now=100.0,
         )  # fmt: skip
         return replace(found, available=found.available and self.condition[unit] is Condition.WELL)
 

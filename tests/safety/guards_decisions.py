@@ -43,6 +43,13 @@ CASES: dict[str, Case] = {
     "a file name is a name": case_of(
         gives("True"), _CREDENTIALS, "test_a_name_cannot_leave_the_directory",
         "test_a_file_comes_before_the_store_and_a_change_is_seen_at_once"),
+    "what one cluster bars no other does": case_of(
+        gives("True"), "core/test_quarantine.py",
+        "test_what_only_a_parent_says_is_barred_on_its_own_cluster_alone "
+        "test_neither_name_of_a_result_that_one_parent_bars_bars_the_other_on_another_cluster "
+        "scenarios/test_lost_quarantine.py::test_what_one_cluster_says_was_taken_back_is_kept_from_no_other",
+        "test_after_a_loss_all_clusters_whose_parents_say_so_bar_it_and_what_the_hub_took_back_is_barred_everywhere "
+        "scenarios/test_lost_quarantine.py::test_it_does_not_come_back_after_the_loss_until_a_person_lets_it_in"),
     "a key that names no object is passed over": case_of(
         gives("False"), "core/test_judged.py",
         f"{_NOTHING_ELSE} store/test_durability.py::{_NOTHING_ELSE}",

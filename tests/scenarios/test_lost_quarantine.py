@@ -93,6 +93,50 @@ async def test_it_does_not_come_back_after_the_loss_until_a_person_lets_it_in(wo
         assert value_on(world, "prod-1") == "1", f"{second} begins at its first step"
 
 
+def passed(world: HubWorld) -> set[str]:
+    """The steps that are over of what is under way."""
+    going = (one for one in world.opened.view.passages.all if not one.outcome)
+    return {step for one in going for row in one.rows.values() for step in row.passed}
+
+
+def say_taken_back(world: HubWorld, cluster: str, *digests: str) -> None:
+    """As whoever administers a cluster writes into the parent object there: by a hub that came later than this one."""
+    sim, parent = world.sim.cluster(cluster), ("", "ConfigMap", "fleet-system", "unit-web")
+    notes: Any = sim.get(*parent)["metadata"]["annotations"]  # type: ignore[index]
+    generation = int(notes["fleet.internal/record-generation"]) + 1000
+    said = {
+        "fleet.internal/record-generation": str(generation),
+        "fleet.internal/quarantined": orjson.dumps(list(digests)).decode(),
+    }
+    sim.drift(*parent, {"metadata": {"annotations": said}})
+
+
+@pytest.mark.parametrize("confirms", [False, True])
+async def test_what_one_cluster_says_was_taken_back_is_kept_from_no_other(world: HubWorld, confirms: bool) -> None:
+    async with world.run():
+        files = {f"clusters/{name}.yaml": cluster_file(name, name.split("-")[0]) for name in CLUSTERS}
+        world.commit(files | overlay("overlays/web", {"web": config_map("web", "1")}) | {"fleet.yaml": FLEET})
+        await world.until_everywhere(world.repo.head())
+        second = world.commit({"overlays/web/web.yaml": config_map("web", "2")})
+        await world.until(lambda: value_on(world, "dev-1") == "2", "dev-1 at 2")
+        await world.until(lambda: "dev" in passed(world), "its step is over")
+        digest = world.unit("web@dev-1").bundle
+        assert digest is not None
+    say_taken_back(world, "dev-1", digest)
+    async with world.run():
+        await world.until(lambda: world.unit("web@dev-1").quarantined, "asks")
+        if confirms:
+            assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+            await world.until(lambda: not world.unit("web@dev-1").quarantined, "confirmed")
+        view = world.opened.view
+        assert not any("was taken back" in link.reason for unit, link in view.waits.items() if unit.cluster != "dev-1")
+        await world.call("POST", f"/api/v1/rollouts/{second}:approve", {"step": "ok", "reason": "seen on dev-1"})
+        await world.until(lambda: value_on(world, "prod-1") == "2", "on to prod-1")
+        # On its own cluster it is barred, under whichever commit.
+        assert view.passages.quarantine["web"][digest].clusters == {"dev-1"}
+        assert value_on(world, "dev-1") == "2", "and nothing goes back by it"
+
+
 async def test_what_was_not_taken_back_goes_on_after_the_loss(world: HubWorld) -> None:
     """The harmless twin."""
     async with world.run():
