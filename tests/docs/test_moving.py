@@ -108,6 +108,17 @@ def told(shell: subprocess.Popen[str]) -> str:
     return run_line(shell, "fleet status || true; fleet get units; fleet history --limit 20")
 
 
+def wait_in_vain(shell: subprocess.Popen[str], line: str) -> None:
+    """The reader's wait for what only a person can decide, then a look at it.
+
+    All that comes by itself has come, so a second shows what the page's half minute does.
+    """
+    assert "fleet wait --commit HEAD --timeout 30s || fleet describe unit " in line
+    said = run_line(shell, line.replace("--timeout 30s", "--timeout 1s"))
+    assert line.rpartition(" ")[2] in said
+    assert "OutOfSync" in said, said
+
+
 def former(live: dict[str, Any]) -> set[str]:
     """Managers other than fleet and parts of the cluster that own fields of an object."""
     names = {entry["manager"] for entry in live["metadata"]["managedFields"] if not entry.get("subresource")}
@@ -147,7 +158,7 @@ def test_moving_from_argo_cd_goes_as_its_page_says(
     lines = commands_of(page)
     halfway, rest = from_section("Take over the rest", page), from_section("Going back", page)
     last = from_section("When it stays", page)
-    said = walk(shell, lines[:halfway], home)
+    said = walk(shell, lines[: halfway - 1], home)
     explained = said["fleet init --explain"]
     assert "redis runs chart redis, which cannot be taken over" in explained
     assert "root runs argocd, which cannot be taken over" in explained
@@ -159,6 +170,8 @@ def test_moving_from_argo_cd_goes_as_its_page_says(
     assert "identity proven with the new token" in said["fleet cluster grant eu-1 --context eu-1 --yes"]
     web = next(d for d in objects if d["kind"] == "ConfigMap" and d["metadata"]["name"] == "web")
     until(lambda: len(marked(plane, objects)) == 11, lambda: told(shell))
+    wait_in_vain(shell, lines[halfway - 1])
+    assert len(marked(plane, objects)) == 11
     assert client.get(path_of(web))["data"] == {"level": "debug"}
     front = client.get("/api/v1/namespaces/web/services/web")
     assert front["metadata"]["annotations"]["fleet.internal/prune"] == "disabled"
@@ -203,11 +216,13 @@ def test_moving_from_flux_goes_as_its_page_says(
     lines = commands_of(page)
     halfway, rest = from_section("Take over the rest", page), from_section("Going back", page)
     last = from_section("When it stays", page)
-    said = walk(shell, lines[:halfway], home)
+    said = walk(shell, lines[: halfway - 1], home)
     assert "apps changes what apps/web builds: postBuild" in said["fleet init --explain"]
     compared = said["fleet diff eu-1 --context eu-1 || test $? = 1"]
     assert "data.zone  live debug.example  repo acme.example" in compared
-    until(lambda: len(marked(plane, objects)) >= 3, lambda: told(shell))
+    until(lambda: len(marked(plane, objects)) == 3, lambda: told(shell))
+    wait_in_vain(shell, lines[halfway - 1])
+    assert len(marked(plane, objects)) == 3
     kustomizations = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations"
     assert all(item["spec"]["suspend"] for item in client.get(kustomizations)["items"])
 
@@ -262,13 +277,15 @@ def test_moving_from_kubectl_and_helm_goes_as_its_page_says(
     lines = commands_of(page)
     halfway, rest = from_section("Take over the rest", page), from_section("Going back", page)
     last, leave = from_section("When it stays", page), from_section("Leaving fleet", page)
-    said = walk(shell, lines[:halfway], home)
+    said = walk(shell, lines[: halfway - 1], home)
     compared = said["fleet diff eu-1 --context eu-1 || test $? = 1"]
     assert (
         "metrics@eu-1: 0 different, 2 equal\n2 not ours, owned by helm (2): sync.adopt ifNoDiff takes the 2" in compared
     )
     assert "data.level  live debug  repo info" in compared
     until(lambda: len(marked(plane, objects)) == 5, lambda: told(shell))
+    wait_in_vain(shell, lines[halfway - 1])
+    assert len(marked(plane, objects)) == 5
 
     walk(shell, lines[halfway:rest], home)
     assert len(marked(plane, objects)) == 6
