@@ -14,13 +14,13 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography import x509
 
 from fleet.cli.checkup import Check, Level, judge_clocks, judge_end, judge_renewed
+from fleet.core.clocks import skew_of
 from fleet.core.renewal import Place, renewal_due
 from fleet.errors import AddressRefused, FleetError
 from fleet.kube.access import Ticket, tls_context
@@ -150,7 +150,7 @@ def _answer(
     finally:
         if connection is not None:
             connection.close()
-    return _skew(said, before, after), certificate.not_valid_after_utc.timestamp()
+    return skew_of(said, before, after), certificate.not_valid_after_utc.timestamp()
 
 
 def _dialled(host: str, port: int, rule: AddressRule) -> socket.socket:
@@ -163,14 +163,3 @@ def _dialled(host: str, port: int, rule: AddressRule) -> socket.socket:
         with contextlib.suppress(OSError):
             return socket.create_connection((address, port), timeout=_ASK_SECONDS)
     return socket.create_connection((addresses[-1], port), timeout=_ASK_SECONDS)
-
-
-def _skew(said: str, before: float, after: float) -> float | None:
-    """Seconds by which a Date header is ahead of our clock; None where there is none. It knows whole seconds only."""
-    try:
-        there = parsedate_to_datetime(said).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if there + 1 < before:
-        return there + 1 - before
-    return max(0.0, there - after)

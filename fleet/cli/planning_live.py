@@ -127,6 +127,10 @@ class _Reads:
         self.discover, self.get, self.list = kube.discover, kube.get, kube.list
         self.identity, self.version = kube.identity, kube.version
 
+    def now(self) -> float:
+        """Now, by the cluster's own clock: for what it has dated."""
+        return time.time() + self._kube.clock_ahead
+
     async def try_out(self, kind: ServedKind, ref: ObjectRef, body: Document) -> None:
         """Server-side dry-run: the server judges and stores nothing."""
         await self._kube.apply(kind, ref.namespace, ref.name, canonical(body), force=True, dry_run=True)
@@ -182,7 +186,7 @@ class _Looking:
             if unit.keeps_no_more:
                 self._add(*await self._goes(reads, catalog, unit.after, parent, mark))
         setting = Setting(
-            name.overlay, name.cluster, mark, overlay.sync.adopt, overlay.ignore, holds_base, now=time.time()
+            name.overlay, name.cluster, mark, overlay.sync.adopt, overlay.ignore, holds_base, now=reads.now()
         )
         seen = await asyncio.gather(
             *(self._object(reads, catalog, unit, change, setting) for change in unit.change.objects)

@@ -166,7 +166,8 @@ class GateJobs:
             if pods is not None:
                 selector = f"batch.kubernetes.io/job-name={place.ref.name}"
                 found = await place.kube.list(pods, namespace=place.ref.namespace, selector=selector)
-                cause = judge_cause(live, (), found.items, self.wall()).cause
+                there = self.wall() + place.kube.clock_ahead
+                cause = judge_cause(live, (), found.items, there).cause
                 return cause.message if cause is not None else ""
         return ""
 

@@ -132,8 +132,8 @@ def judge_adoption(
 ) -> Takeable | TooFresh | Untakeable:
     """Judge an unmarked object (or its metadata alone) under `ifNoDiff` or `always`.
 
-    now: wall clock; quiet_seconds: a writer within them counts as active. Only writes that change something leave a
-    time behind, so that a tool which merely watches is not seen.
+    now: by the cluster's clock; quiet_seconds: a writer within them counts as active. Only writes that change something
+    leave a time behind, so that a tool which merely watches is not seen.
     """
     if owners := documents_at(live, "metadata", "ownerReferences"):
         return Untakeable(f"{text_at(owners[0], 'kind')} {text_at(owners[0], 'name')}")

@@ -41,7 +41,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class CauseVerdict:
-    """The cause, if there is one now; again_at: wall clock at which waiting alone may make one."""
+    """The cause, if there is one now; again_at: time, by the same clock, at which waiting alone may make one."""
 
     cause: Cause | None = None
     again_at: float | None = None
@@ -63,19 +63,19 @@ class _Trouble:
 
 
 def judge_cause(
-    workload: Document, replica_sets: Iterable[Document], pods: Iterable[Document], now_wall: float
+    workload: Document, replica_sets: Iterable[Document], pods: Iterable[Document], now_there: float
 ) -> CauseVerdict:
     """Find the cause among the pods of a Deployment, StatefulSet, DaemonSet, ReplicaSet or Job.
 
-    replica_sets and pods may be all of the namespace: only what the workload owns counts. now_wall: seconds since
-    the epoch, for pods that are unschedulable only for a while.
+    replica_sets and pods may be all of the namespace: only what the workload owns counts. now_there: seconds since
+    the epoch by the cluster's clock, for pods that are unschedulable only for a while.
     """
     new, old = _pods_of(workload, list(replica_sets), list(pods))
     again: list[float] = []
     found: list[tuple[_Trouble, Document]] = []
     for pod in new:
         since = _unschedulable_since(pod)
-        if since is not None and now_wall < since + UNSCHEDULABLE_SECONDS:
+        if since is not None and now_there < since + UNSCHEDULABLE_SECONDS:
             again.append(since + UNSCHEDULABLE_SECONDS)
             continue
         trouble = _trouble_of(pod)

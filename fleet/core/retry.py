@@ -43,7 +43,7 @@ def bounds_for(error: FleetError, usual: Backoff) -> Backoff:
 def retry_after_of(header: str, now: float) -> float | None:
     """Seconds that a Retry-After header asks for (RFC 9110 10.2.3: a number or an HTTP date), at most 120.
 
-    now: wall-clock seconds since the epoch. None where there is no usable value.
+    now: seconds since the epoch, by the clock of who asks. None where there is no usable value.
     """
     text = header.strip()
     if text.isascii() and text.isdigit():

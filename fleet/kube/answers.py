@@ -62,6 +62,7 @@ class Reply:
     retry_after: float | None
     warnings: tuple[str, ...]
     body: bytes
+    date: str = ""  # the Date header: the server's clock
 
 
 @dataclass(frozen=True, slots=True)

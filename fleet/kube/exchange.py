@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import fleet
+from fleet.core.clocks import moment_of
 from fleet.core.retry import retry_after_of
 from fleet.errors import AnswerInvalid
 from fleet.kube.access import Ticket
@@ -88,13 +89,14 @@ async def exchange(
 def reply_of(response: aiohttp.ClientResponse, body: bytes, asked: Asked) -> Reply:
     """Status and the few headers that count."""
     headers = response.headers
-    after = headers.get("Retry-After")
+    after, date = headers.get("Retry-After"), headers.get("Date", "")
     return Reply(
         status=response.status,
         content_type=_type_of(response),
-        retry_after=None if after is None else retry_after_of(after, time.time()),
+        retry_after=None if after is None else retry_after_of(after, moment_of(date) or time.time()),
         warnings=warnings_of(headers.getall("Warning"), secret=asked.secret) if "Warning" in headers else (),
         body=body,
+        date=date,
     )
 
 

@@ -52,6 +52,11 @@ class ClusterKube:
         return self._transport.identity
 
     @property
+    def clock_ahead(self) -> float:
+        """How far the cluster's clock is ahead of ours."""
+        return self._transport.ahead
+
+    @property
     def version(self) -> str:
         """The API server's version, as "v1.36.3"; "" where it is hidden."""
         return self._version

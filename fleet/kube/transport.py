@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
@@ -19,6 +20,7 @@ from prometheus_client import Counter
 from yarl import URL
 
 from fleet import telemetry
+from fleet.core.clocks import ahead_by
 from fleet.core.ids import Identity
 from fleet.core.retry import wait_before_repeat
 from fleet.errors import FleetError, TooManyRequests, Unauthorized, Withdrawn
@@ -59,6 +61,7 @@ class Transport:
         self._identity_request = Request("GET", IDENTITY_TARGET, self._identity.asked, accept=METADATA)
         self._proving = asyncio.Lock()
         self._watches = 0  # places that are taken
+        self.ahead = 0.0  # seconds that the server's clock is ahead of ours
         self._counters: dict[tuple[str, str], Counter] = {}
         self._session = Session(cluster, access, rule or AddressRule(), self._prove_line, self.limits)
 
@@ -155,9 +158,10 @@ class Transport:
     async def _prove_line(self, line: Line) -> None:
         # Called inside another call, which has its deadline and its place in the gate. The line may be an old one by
         # now: nothing of another line's credential goes over it.
-        request = self._identity_request
+        request, asked_at = self._identity_request, time.time()
         reply = await exchange(line, line.headers.of(request), request, self.limits)
         self._count(request.method, reply)
+        self.ahead = ahead_by(self.ahead, reply.date, asked_at, time.time())
         self._identity.judge(reply, line.endpoint.place)
 
     # One call
@@ -216,6 +220,9 @@ class Transport:
 
     def _leave(self, request: Request, reply: Reply | None, began: float, *, write: bool) -> None:
         self._count(request.method, reply)
+        if reply is not None:
+            now = time.time()
+            self.ahead = ahead_by(self.ahead, reply.date, now - (self._clock() - began), now)
         if reply is not None and reply.status in _CONGESTED:
             self._gate.leave_congested((reply.retry_after or 0.0) * (1 + random.random() / 4))
         elif reply is None or (reply.status >= 500 and not write):  # a write's 500 may be a webhook's

@@ -147,6 +147,14 @@ class Kube(Protocol):
         """The API server's version, as "v1.36.3"."""
         ...
 
+    @property
+    def clock_ahead(self) -> float:
+        """Seconds by which the cluster's clock is ahead of ours; 0.0 where they are about the same.
+
+        What the cluster dates is compared with our own time only where this is taken off.
+        """
+        ...
+
     async def discover(self, *, fresh: bool = False) -> Catalog:
         """What the cluster serves; cached until `fresh`."""
         ...

@@ -201,7 +201,7 @@ class Adopter:
     ) -> bool:
         """Whether the object may be taken over; where it may not, why is noted as its trouble."""
         site, ref = self._site, item.ref
-        verdict = judge_adoption(document, adopt, now=site.wall(), quiet_seconds=site.limits.adopt_quiet_seconds)
+        verdict = judge_adoption(document, adopt, now=site.wall_there(), quiet_seconds=site.limits.adopt_quiet_seconds)
         match verdict:
             case Untakeable(owner):
                 error = OwnedByOther(

@@ -216,7 +216,7 @@ def as_read(item: Doomed, live: Document, key: bytes) -> Doomed:
 
 
 def created_at(document: Document) -> float:
-    """creationTimestamp as wall clock; 0.0 where there is none."""
+    """creationTimestamp by the cluster's clock; 0.0 where there is none."""
     try:
         return datetime.fromisoformat(text_at(document, "metadata", "creationTimestamp")).timestamp()
     except ValueError:

@@ -6,6 +6,7 @@ What keeps coming back is healed ever more slowly, and its other writer is named
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from fleet.core.diff import diff_fields
 from fleet.core.documents import Document
@@ -104,7 +105,8 @@ class Healer:
         source = await site.library.object(unit.bundle, item.source)
         desired = mark_body(source.document(), site.mark(unit.name))
         rules = site.rules(unit, item.ref)
-        return diff_fields(desired, live, own_entry(live), rules, last_fields=row.fields if row else b"")
+        fields = diff_fields(desired, live, own_entry(live), rules, last_fields=row.fields if row else b"")
+        return tuple(replace(one, since=site.as_ours(one.since)) for one in fields)
 
     def _tell(self, unit: UnitState, ref: ObjectRef, was_gone: bool, fields: tuple[FieldDrift, ...]) -> None:
         known = unit.drifts.pop(ref, None)

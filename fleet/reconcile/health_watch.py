@@ -79,7 +79,7 @@ class HealthWatch:
         kinds = site.served(ObjectRef("apps", "ReplicaSet", "", ""))
         if ref.kind == "Deployment" and kinds is not None and found.items:
             sets = (await site.kube.list(kinds, namespace=ref.namespace, selector=selector)).items
-        verdict = judge_cause(document, sets, found.items, site.wall())
+        verdict = judge_cause(document, sets, found.items, site.wall_there())
         self._tell(unit, live, with_cause(live.own_health, verdict.cause))
 
     def _tell(self, unit: UnitState, live: Live, health: ObjectHealth) -> None:

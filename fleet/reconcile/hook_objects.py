@@ -175,7 +175,8 @@ class HookObjects:
         doomed = await self._holds.with_inside(unit, doomed, approved)
         verdict = judge_hook_deletion(doomed, approved=approved)
         if verdict.hold is not None:
-            await self._holds.ask_for(unit, doomed, verdict.hold, created_at(live))
+            created = self._site.as_ours(created_at(live))
+            await self._holds.ask_for(unit, doomed, verdict.hold, created)
             return False
         unit.replace_holds.pop(ref, None)
         if not verdict.allowed:

@@ -180,7 +180,7 @@ class Pruner:
             if not self._deleter.is_ours(unit, item.ref):
                 continue
             unit.doomed[item.ref] = (text_at(document, "metadata", "resourceVersion"), read)
-            unit.created[item.ref] = created_at(document)
+            unit.created[item.ref] = self._site.as_ours(created_at(document))
             found.append(read)
         return found
 

@@ -86,7 +86,7 @@ class Replacer:
             return False
         if verdict.hold is not None:
             await remember_asked(site, unit, verdict.hold)
-            await self._holds.ask_for(unit, doomed, verdict.hold, created_at(live))
+            await self._holds.ask_for(unit, doomed, verdict.hold, site.as_ours(created_at(live)))
             return False
         if not verdict.allowed:
             return False

@@ -158,6 +158,14 @@ class Site:
     owners: dict[ObjectRef, UnitName] = field(default_factory=dict[ObjectRef, UnitName])  # by the record
     polls: dict[UnitName, float] = field(default_factory=dict[UnitName, float])  # loop time of the one that is set
 
+    def wall_there(self) -> float:
+        """Now, by the cluster's own clock: for what it has dated."""
+        return self.wall() + self.kube.clock_ahead
+
+    def as_ours(self, there: float) -> float:
+        """A time that the cluster wrote down, by our clock; 0.0 is none."""
+        return there - self.kube.clock_ahead if there else there
+
     def mark(self, unit: UnitName) -> Mark:
         """The mark of a unit's objects."""
         return Mark(self.installation, self.identity, unit.overlay)

@@ -9,7 +9,6 @@ import base64
 import secrets
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from random import Random
 
 from fleet.core.documents import Document, Json, at, documents_at, items_at, mapping_at, text_at
@@ -18,11 +17,6 @@ from fleet.sim.statuses import Cause, invalid_of
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 NODE_PORTS = (30000, 32767)
-
-
-def now() -> str:
-    """The time as objects carry it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def new_uid(random: Random) -> str:
@@ -151,7 +145,7 @@ class Allocator:
                 self.ports.discard(number)
 
 
-def born(resource: str, document: Document) -> None:
+def born(resource: str, document: Document, now: str) -> None:
     """What the create strategy and admission of a kind add to a new object."""
     match resource:
         case "pods":
@@ -169,7 +163,7 @@ def born(resource: str, document: Document) -> None:
             _finalizer(document, "kubernetes.io/pvc-protection")
         case "persistentvolumes":
             _finalizer(document, "kubernetes.io/pv-protection")
-            mapping_at(document, "status")["lastPhaseTransitionTime"] = now()
+            mapping_at(document, "status")["lastPhaseTransitionTime"] = now
         case "nodes":
             spec = mapping_at(document, "spec")
             taint: Document = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
@@ -229,8 +223,3 @@ def _job(document: Document) -> None:
 def token() -> str:
     """A bearer token nobody can guess."""
     return secrets.token_urlsafe(24)
-
-
-def later(seconds: int) -> str:
-    """The time some seconds from now, as objects carry it."""
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,6 +14,7 @@ from fleet.core.documents import Document, documents_at, mapping_at, parse_docum
 from fleet.sim import births, virtual
 from fleet.sim.access import Access, User, service_account
 from fleet.sim.apiserver import ApiServer
+from fleet.sim.clock import Clock
 from fleet.sim.controllers import Controllers
 from fleet.sim.faults import Faults
 from fleet.sim.kinds import Kind, Registry
@@ -49,9 +50,10 @@ class SimCluster:
         self.random = random
         self.store = Store(history=history)
         self.registry = Registry()
-        self.objects = Objects(self.store, self.registry, random)
-        self.access = Access(self.store)
         self.faults = Faults()
+        self.clock = Clock(self.faults)
+        self.objects = Objects(self.store, self.registry, random, self.clock)
+        self.access = Access(self.store)
         self.ledger = Ledger(name, limit=ledger_limit)
         self.watches = Watches(self.store, bookmark_seconds=bookmark_seconds)
         self.token = births.token()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from fleet.core.documents import Document, at
-from fleet.sim import births
 
 
-def condition(kind: str, status: str, reason: str, message: str) -> Document:
+def condition(kind: str, status: str, reason: str, message: str, *, now: str) -> Document:
     """One that begins now."""
     return {
         "type": kind,
         "status": status,
         "reason": reason,
         "message": message,
-        "lastTransitionTime": births.now(),
+        "lastTransitionTime": now,
     }
 
 

@@ -263,9 +263,12 @@ class Controllers:
         kind = self._cluster.kind("apiextensions.k8s.io", "CustomResourceDefinition")
 
         def change(old: Document) -> Document:
+            now = self._cluster.clock.now()
             conditions: list[Json] = [
-                condition("NamesAccepted", "True", "NoConflicts", "no conflicts found"),
-                condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
+                condition("NamesAccepted", "True", "NoConflicts", "no conflicts found", now=now),
+                condition(
+                    "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now=now
+                ),
             ]
             names = mapping_at(old, "spec", "names")
             status: Document = {**mapping_at(old, "status"), "conditions": conditions, "acceptedNames": names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.core.documents import Document, Json, items_at, mapping_at, text_at
-from fleet.sim import births, crds, rules
+from fleet.sim import crds, rules
 from fleet.sim.kinds import Kind
 from fleet.sim.statuses import conflict
 from fleet.values import dataclass
@@ -27,7 +27,7 @@ class Deletion:
 
 
 def plan_delete(
-    kind: Kind, document: Document, preconditions: Preconditions, propagation: str, grace_seconds: int | None
+    kind: Kind, document: Document, preconditions: Preconditions, propagation: str, grace_seconds: int | None, now: str
 ) -> Deletion:
     """Judge a delete of this object; raises ApiError 409 where a precondition fails."""
     _check_preconditions(kind, document, preconditions)
@@ -38,7 +38,7 @@ def plan_delete(
     held_by_spec = kind.resource == "namespaces" and items_at(document, "spec", "finalizers")
     if not finalizers and not graceful and not held_by_spec:
         if kind.resource == "pods":
-            metadata |= {"deletionTimestamp": births.now(), "deletionGracePeriodSeconds": 0}
+            metadata |= {"deletionTimestamp": now, "deletionGracePeriodSeconds": 0}
             metadata["generation"] = number_of(metadata, "generation") + 1
         return Deletion({**document, "metadata": metadata}, gone=True)
     already = "deletionTimestamp" in metadata
@@ -46,7 +46,7 @@ def plan_delete(
     if not finalizers:
         metadata.pop("finalizers")
     if not already:
-        metadata["deletionTimestamp"] = births.now()
+        metadata["deletionTimestamp"] = now
         if kind.resource != "namespaces":
             metadata["deletionGracePeriodSeconds"] = graceful
         if number_of(metadata, "generation"):

@@ -43,7 +43,7 @@ class Deployments:
         owned = self._owners.owned(deployment, sets)
         new = next((one for one in owned if label_of(one, "pod-template-hash") == mark), None)
         old = [one for one in owned if one is not new]
-        self._owners.status(kind, key, deployment_status(deployment, new, old))
+        self._owners.status(kind, key, deployment_status(deployment, new, old, self._cluster.clock.now()))
         self._forget(spec, old, sets)
 
     def _new_replica_set(self, deployment: Document, kind: Kind, mark: str, revision: int) -> None:

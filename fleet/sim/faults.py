@@ -10,13 +10,16 @@ expired       410 to every watch and continue token                  identity   
 unauthorized  401 to every request                                   forbidden   403 to every request
 stale         reads answer from `versions` writes ago                lost_write  writes land, their answer never comes
 drip          each answer and event comes one byte in `seconds`
+clock         the servers' clock is `seconds` ahead, or behind where they are negative: Date, and what they date
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import orjson
@@ -47,6 +50,7 @@ KINDS = frozenset(
         "stale",
         "lost_write",
         "drip",
+        "clock",
     ]
 )
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
@@ -156,6 +160,15 @@ class Faults:
         for listener in self.on_change:
             listener()
 
+    @property
+    def ahead(self) -> float:
+        """Seconds by which the clock of the cluster's servers is off."""
+        return sum(fault.seconds for fault in self.active if fault.kind == "clock")
+
+    def date(self) -> dict[str, str]:
+        """The Date header, where the clock is off."""
+        return {"Date": formatdate(time.time() + self.ahead, usegmt=True)} if self.ahead else {}
+
     def has(self, kind: str) -> bool:
         """Whether such a fault is on, whatever it concerns."""
         return any(fault.kind == kind for fault in self.active)
@@ -200,6 +213,7 @@ class Faults:
         self, request: web.BaseRequest, response: web.Response, target: Target, agent: str
     ) -> web.StreamResponse:
         """The answer as it goes out: whole, broken off in the middle, or byte by byte."""
+        response.headers.update(self.date())
         if target.verb == "list" and self.hit("half_list", target, agent):
             return await _cut_in_half(request, response)
         if (drip := self.hit("drip", target, agent)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
@@ -95,29 +96,30 @@ class Namespaces:
             if held
             else ("All content-preserving finalizers finished")
         )
+        made = partial(condition, now=self._cluster.clock.now())
         conditions = [
-            condition(
+            made(
                 "NamespaceDeletionDiscoveryFailure",
                 "False",
                 "ResourcesDiscovered",
                 "All resources successfully discovered",
             ),
-            condition(
+            made(
                 "NamespaceDeletionGroupVersionParsingFailure",
                 "False",
                 "ParsedGroupVersions",
                 "All legacy kube types successfully parsed",
             ),
-            condition(
+            made(
                 "NamespaceDeletionContentFailure",
                 "False",
                 "ContentDeleted",
                 "All content successfully deleted, may be waiting on finalization",
             ),
-            condition(
+            made(
                 "NamespaceContentRemaining", "True", "SomeResourcesRemain", f"Some resources are remaining: {content}"
             ),
-            condition(
+            made(
                 "NamespaceFinalizersRemaining",
                 "True" if held else "False",
                 "SomeFinalizersRemain" if held else "ContentHasNoFinalizers",

@@ -10,6 +10,7 @@ from random import Random
 
 from fleet.core.documents import Document, at, items_at, mapping_at, text_at
 from fleet.sim import births, crds, fieldset, managed, rules
+from fleet.sim.clock import Clock
 from fleet.sim.codec import Notes
 from fleet.sim.conversion import to_version
 from fleet.sim.defaults import default
@@ -65,8 +66,8 @@ class Written:
 class Objects:
     """All reads and writes of one cluster."""
 
-    def __init__(self, store: Store, registry: Registry, random: Random) -> None:
-        self.store, self.registry, self.random = store, registry, random
+    def __init__(self, store: Store, registry: Registry, random: Random, clock: Clock) -> None:
+        self.store, self.registry, self.random, self.clock = store, registry, random, clock
         self.allocator = births.Allocator(random)
         self.injectors: list[Callable[[Kind, Document], None]] = []  # mutating admission, as by a webhook
 
@@ -191,7 +192,7 @@ class Objects:
                 {},
                 ManagerId("before-first-apply", UPDATE, kind.api_version, subresource),
                 version=kind.api_version,
-                time=births.now(),
+                time=self.clock.now(),
                 reset=rules.resets(kind, subresource),
             )
         applied = self._applied(kind, live, body, managers, options, subresource)
@@ -252,7 +253,9 @@ class Objects:
         document = self.document(kind, row)
         if kind.resource == "namespaces" and name in {"default", "kube-system", "kube-public"}:
             raise forbidden("namespaces", "", name, "this namespace may not be deleted")
-        planned = plan_delete(kind, document, preconditions or Preconditions(), propagation, grace_seconds)
+        planned = plan_delete(
+            kind, document, preconditions or Preconditions(), propagation, grace_seconds, self.clock.now()
+        )
         if not dry_run:
             if planned.gone:
                 self._remove(kind, (namespace, name), document)
@@ -281,7 +284,7 @@ class Objects:
         for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
             metadata.pop(key, None)
         metadata["uid"] = births.new_uid(self.random)
-        metadata["creationTimestamp"] = births.now()
+        metadata["creationTimestamp"] = self.clock.now()
         document["metadata"] = metadata
         document = rules.keep(kind, document, None, "")
         generation = rules.next_generation(kind, document, None, "")
@@ -300,14 +303,14 @@ class Objects:
                 {},
                 manager,
                 version=kind.api_version,
-                time=births.now(),
+                time=self.clock.now(),
                 reset=rules.resets(kind, ""),
             )
         else:
             manager = ManagerId(options.manager, APPLY, "", "")
             if manager in managers:
-                managers[manager].time = births.now()
-        births.born(kind.resource, document)
+                managers[manager].time = self.clock.now()
+        births.born(kind.resource, document, self.clock.now())
         if kind.resource == crds.RESOURCE:
             document = crds.with_stored_version(document)
         for inject in self.injectors:
@@ -372,7 +375,7 @@ class Objects:
             metadata["generation"] = generation
         for inject in self.injectors:
             inject(kind, document)
-        time = births.now()
+        time = self.clock.now()
         if managers is None:
             managers = self._owners(kind, document, old, options, subresource, time)
         elif not same:

@@ -8,7 +8,6 @@ import orjson
 from aiohttp import web
 
 from fleet.core.documents import Document, at, mapping_at, number_at, text_at
-from fleet.sim import births
 from fleet.sim.access import User
 from fleet.sim.causes import invalid
 from fleet.sim.kinds import Kind
@@ -192,7 +191,7 @@ def _who(cluster: SimCluster, kind: Kind, body: Document, user: User) -> web.Res
             status = {"authenticated": True, "user": {"username": found.name, "groups": [*found.groups]}}
         return _answer({**body, "metadata": {}, "status": status}, 201)
     info: Document = {"username": user.name, "groups": [*user.groups]}
-    return _answer({**body, "metadata": {"creationTimestamp": births.now()}, "status": {"userInfo": info}}, 201)
+    return _answer({**body, "metadata": {"creationTimestamp": cluster.clock.now()}, "status": {"userInfo": info}}, 201)
 
 
 def _token(cluster: SimCluster, target: Target, body: Document) -> web.Response:
@@ -205,8 +204,8 @@ def _token(cluster: SimCluster, target: Target, body: Document) -> web.Response:
     made: Document = {
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",
-        "metadata": {"name": target.name, "namespace": target.namespace, "creationTimestamp": births.now()},
+        "metadata": {"name": target.name, "namespace": target.namespace, "creationTimestamp": cluster.clock.now()},
         "spec": {**mapping_at(body, "spec"), "expirationSeconds": seconds},
-        "status": {"token": token, "expirationTimestamp": births.later(seconds)},
+        "status": {"token": token, "expirationTimestamp": cluster.clock.later(seconds)},
     }
     return _answer(made, 201)

@@ -235,7 +235,7 @@ class Watches:
             raise invalid_version(version)
         watcher = Watcher(self._store, kind, wanted, form, bookmarks=bookmarks)
         response = web.StreamResponse(
-            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private", **faults.date()}
         )
         response.enable_chunked_encoding()
         try:

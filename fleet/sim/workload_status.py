@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 import orjson
 
 from fleet.core.documents import Document, Json, documents_at, mapping_at, number_at, text_at
-from fleet.sim import births
 from fleet.sim.fates import is_ready
 
 _HASH_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -61,8 +61,7 @@ def with_claims(template: Document, claims: list[Document], name: str, index: in
     return {**template, "spec": {**spec, "volumes": volumes}}
 
 
-def _condition(kind: str, status: str, reason: str, message: str) -> Document:
-    now = births.now()
+def _condition(kind: str, status: str, reason: str, message: str, *, now: str) -> Document:
     return {
         "type": kind,
         "status": status,
@@ -86,7 +85,7 @@ def keep_times(new: Document, old: Document) -> Document:
     return {**new, "conditions": conditions} if conditions else new
 
 
-def deployment_status(deployment: Document, new: Document | None, old: list[Document]) -> Document:
+def deployment_status(deployment: Document, new: Document | None, old: list[Document], now: str) -> Document:
     """The status of a Deployment from its ReplicaSets, with kubectl's two conditions."""
     every = ([new] if new is not None else []) + old
     wanted = number_at(deployment, "spec", "replicas")
@@ -110,15 +109,14 @@ def deployment_status(deployment: Document, new: Document | None, old: list[Docu
     enough = ready >= wanted - amount_of(strategy.get("maxUnavailable"), wanted, up=False)
     name = f'"{name_of(new)}"' if new is not None else f'"{name_of(deployment)}"'
     complete = updated == wanted and total == wanted and ready >= wanted and new is not None
+    made = partial(_condition, now=now)
     conditions: list[Json] = [
-        _condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+        made("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
         if enough
-        else _condition(
-            "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."
-        ),
-        _condition("Progressing", "True", "NewReplicaSetAvailable", f"ReplicaSet {name} has successfully progressed.")
+        else made("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."),
+        made("Progressing", "True", "NewReplicaSetAvailable", f"ReplicaSet {name} has successfully progressed.")
         if complete
-        else _condition("Progressing", "True", "ReplicaSetUpdated", f"ReplicaSet {name} is progressing."),
+        else made("Progressing", "True", "ReplicaSetUpdated", f"ReplicaSet {name} is progressing."),
     ]
     status["conditions"] = conditions
     return status
@@ -148,9 +146,9 @@ def stateful_status(document: Document, pods: list[Document], mark: str) -> Docu
     return status
 
 
-def job_status(job: Document, active: int, done: int, failed: int, wanted: int, tries: int) -> Document:
+def job_status(job: Document, active: int, done: int, failed: int, wanted: int, tries: int, now: str) -> Document:
     """The status of a Job from the counts of its pods."""
-    now = births.now()
+    condition = partial(_job_condition, now=now)
     status: Document = {
         "startTime": text_at(job, "status", "startTime") or now,
         "terminating": 0,
@@ -163,17 +161,16 @@ def job_status(job: Document, active: int, done: int, failed: int, wanted: int, 
     if done >= wanted:
         why = ("CompletionsReached", "Reached expected number of succeeded pods")
         status |= {
-            "conditions": [_job_condition("SuccessCriteriaMet", *why), _job_condition("Complete", *why)],
+            "conditions": [condition("SuccessCriteriaMet", *why), condition("Complete", *why)],
             "completionTime": now,
         }
     elif failed > tries:
         why = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
-        status["conditions"] = [_job_condition("FailureTarget", *why), _job_condition("Failed", *why)]
+        status["conditions"] = [condition("FailureTarget", *why), condition("Failed", *why)]
     return status
 
 
-def _job_condition(kind: str, reason: str, message: str) -> Document:
-    now = births.now()
+def _job_condition(kind: str, reason: str, message: str, *, now: str) -> Document:
     return {
         "type": kind,
         "status": "True",

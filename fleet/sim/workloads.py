@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fleet.core.documents import Document, documents_at, items_at, mapping_at, number_at, text_at
-from fleet.sim import births
 from fleet.sim.deployments import Deployments
 from fleet.sim.fates import Fate, fate_of, finished_status, is_ready, last_words, status_of
 from fleet.sim.namespaces import MANAGER, SOON
@@ -104,7 +103,7 @@ class Workloads:
             return
         fate = fate_of(pod)
         crashed = fate is Fate.CRASH
-        status = status_of(pod, fate, births.now(), restarts if crashed else 0)
+        status = status_of(pod, fate, self._cluster.clock.now(), restarts if crashed else 0)
         if crashed:
             self._cluster.logs[key] = last_words(pod) + "\n"
         self._cluster.objects.change(kind, *key, lambda old: {**old, "status": status}, KUBELET, "status")
@@ -212,14 +211,15 @@ class Workloads:
             if is_ready(pod) or _is_crashing(pod):
                 place = key_of(pod)
                 self._controllers.later(self.ready_seconds, lambda place=place: self._finish(place))
-        self._owners.status(kind, key, job_status(job, len(active), len(done), len(failed), wanted, tries))
+        now = self._cluster.clock.now()
+        self._owners.status(kind, key, job_status(job, len(active), len(done), len(failed), wanted, tries, now))
 
     def _finish(self, key: Key) -> None:
         kind = self._owners.kind("", "Pod")
         pod = self._cluster.objects.find(kind, *key)
         if pod is None or text_at(pod, "status", "phase") in {"Succeeded", "Failed"}:
             return
-        status = finished_status(pod, births.now(), succeeded=fate_of(pod) is not Fate.CRASH)
+        status = finished_status(pod, self._cluster.clock.now(), succeeded=fate_of(pod) is not Fate.CRASH)
         self._cluster.objects.change(kind, *key, lambda old: {**old, "status": status}, KUBELET, "status")
 
     def _claim(self, key: Key) -> None:

@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from dataclasses import replace
+from email.utils import formatdate
 from typing import Any
 
 import psutil
@@ -316,6 +317,27 @@ async def test_retry_after_is_obeyed_by_reads_and_holds_the_next_write(world: Wo
         await kube.apply(MAPS, "shop", "web", b"{}")
         assert time.monotonic() - began >= 0.9
     assert len(world.server.seen("PATCH")) == 2
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0, 0.0])
+async def test_retry_after_as_a_date_is_meant_by_the_clock_of_who_says_it(world: World, ahead: float) -> None:
+    there = time.time() + ahead
+    after, date = formatdate(there + 2, usegmt=True), formatdate(there, usegmt=True)
+    always(world, refusal(429, "TooManyRequests", "slow down", Retry_After=after, Date=date), as_json(WEB))
+    async with world.connected(limits=replace(SHORT, read_tries=1)) as kube:
+        with pytest.raises(TooManyRequests) as caught:
+            await kube.get(MAPS, "shop", "web")
+    assert caught.value.retry_after == 2
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0, 2.0, 0.0])
+async def test_how_far_the_clock_of_a_server_is_off_is_known_from_its_answers(world: World, ahead: float) -> None:
+    date = formatdate(time.time() + ahead, usegmt=True)
+    always(world, as_json(WEB, Date=date))
+    async with world.connected() as kube:
+        assert kube.clock_ahead == 0.0  # none of its answers had a date
+        await kube.get(MAPS, "shop", "web")
+        assert abs(kube.clock_ahead - (ahead if abs(ahead) > 5 else 0.0)) < 5
 
 
 async def test_missing_rights_do_not_storm_and_are_no_absence(world: World) -> None:

@@ -47,7 +47,7 @@ async def test_what_became_well_while_another_was_asked_about_is_not_asked_about
         served=lambda ref: PODS if ref.kind == "Pod" else None,
         kube=SimpleNamespace(list=listed),
         limits=SimpleNamespace(watch_seconds=0.0),
-        wall=lambda: 0.0,
+        wall_there=lambda: 0.0,
         wake=lambda unit: None,
     )
     watch = HealthWatch(site)

@@ -247,6 +247,10 @@ def _cut(_: Rig, cluster: SimCluster, random: Random) -> Callable[[], None]:
     return lambda: None
 
 
+def _clock(rig: Rig, cluster: SimCluster, random: Random) -> Callable[[], None]:
+    return _fault("clock", seconds=random.choice([-7200.0, 7200.0]))(rig, cluster, random)
+
+
 _NEMESES: dict[str, Nemesis] = {
     "kill": _kill,
     "drift": _drift,
@@ -263,6 +267,7 @@ _NEMESES: dict[str, Nemesis] = {
     "silent": _stream_fault("silent"),
     "drip": _stream_fault("drip", seconds=0.05),
     "expired": _fault("expired"),
+    "clock": _clock,
     "forbidden": _fault("forbidden", verbs=("patch", "delete"), agent="fleet", count=3),
     "stale": _fault("stale", versions=5, agent="fleet"),
     "lost write": _fault("lost_write", agent="fleet", count=3),

@@ -6,7 +6,8 @@ they come and no faster than they are read, a token as it was sent; for a client
 not, it shows one of the same name from the same authority.
 
 `stale` answers from the real history: the list of that one object at an exact earlier resourceVersion. `versions`
-counts the revisions of etcd, which all that is stored in it moves on.
+counts the revisions of etcd, which all that is stored in it moves on. `clock` moves the times that the server
+wrote down as they are read.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import ssl
 import tempfile
 import uuid
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,7 @@ from fleet.core.documents import parse_document, text_at
 from fleet.core.objects import OWNER_ANNOTATION
 from fleet.sim.calls import Call, body_of, delete_options_of
 from fleet.sim.faults import Faults
-from fleet.sim.front import Front, json_answer
+from fleet.sim.front import Front
 from fleet.sim.ledger import WRITES, Ledger, Met
 from fleet.sim.port import Port
 from fleet.sim.statuses import ApiError, not_found
@@ -128,6 +131,7 @@ class FaultProxy:
             headers = _headers_of(answer.headers)
             if call.target.verb == "delete":
                 call.met = _met_at_last(call.met, answer, raw)
+            raw = moved(raw, self.faults.ahead)
             if answer.status == 200:
                 raw = self.faults.disguised(raw, call.target, call.agent, self._false_identity)
             return web.Response(status=answer.status, headers=headers, body=raw)
@@ -137,8 +141,8 @@ class FaultProxy:
             headers = _headers_of(answer.headers)
             if answer.status != 200:
                 return web.Response(status=answer.status, headers=headers, body=await answer.read())
-            stream = _Passing()
-            response = web.StreamResponse(headers=headers)
+            stream = _Passing(self.faults)
+            response = web.StreamResponse(headers={**headers, **self.faults.date()})
             response.enable_chunked_encoding()
             self.faults.on_watch(stream, call.target, call.agent)
             self._front.record(call, 200)
@@ -162,6 +166,8 @@ class FaultProxy:
     def _request(self, call: Call, body: bytes) -> dict[str, Any]:
         url = URL(self.plane.url + call.request.raw_path, encoded=True)
         headers = _headers_of(call.request.headers)
+        if self.faults.ahead:
+            headers["Accept-Encoding"] = "identity"  # so that it can be read here
         return {"method": call.request.method, "url": url, "headers": headers, "data": body or None}
 
     def _session(self, call: Call | None = None) -> aiohttp.ClientSession:
@@ -210,7 +216,8 @@ class FaultProxy:
         if not listed["items"]:
             raise not_found(target.resource, target.group, target.name)
         kinds = {"kind": listed["kind"].removesuffix("List"), "apiVersion": listed["apiVersion"]}
-        return json_answer({**kinds, **listed["items"][0]})
+        found = json.dumps({**kinds, **listed["items"][0]}).encode()
+        return web.Response(body=moved(found, self.faults.ahead), content_type="application/json")
 
     async def _read(self, path: str, query: Mapping[str, str], *, accept: str = "application/json") -> tuple[int, Any]:
         """The proxy's own look, as administrator: no entry of the ledger."""
@@ -219,11 +226,28 @@ class FaultProxy:
             return answer.status, json.loads(await answer.read())
 
 
+_DATED = re.compile(
+    rb'("(?:creationTimestamp|deletionTimestamp|time|startTime|completionTime|startedAt|finishedAt|renewTime|'
+    rb'last[A-Za-z]*Time|firstTimestamp|lastTimestamp|eventTime)": ?")(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)'
+)
+
+
+def moved(raw: bytes, seconds: float) -> bytes:
+    """What the server dated, by a clock that is so far ahead."""
+
+    def later(found: re.Match[bytes]) -> bytes:
+        moment = datetime.fromisoformat(found[2].decode()) + timedelta(seconds=seconds)
+        return found[1] + moment.isoformat(timespec="seconds").encode()
+
+    return _DATED.sub(later, raw) if seconds else raw
+
+
 class _Passing(Stream):
     """A watch that is handed on; the next piece is read when the last one has been taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Faults) -> None:
         super().__init__()
+        self._faults, self._rest = faults, b""  # a line that has not come to its end
         self.is_broken = False
         self.size = 0  # bytes that were read from the server behind
         self._taken = asyncio.Event()
@@ -234,6 +258,11 @@ class _Passing(Stream):
 
     async def pass_on(self, chunk: bytes) -> None:
         self.size += len(chunk)
+        if self._faults.ahead or self._rest:
+            lines, _, self._rest = (self._rest + chunk).rpartition(b"\n")
+            if not lines:
+                return
+            chunk = moved(lines + b"\n", self._faults.ahead)
         self._taken.clear()
         self.send(chunk)
         if not (self.silent or self.closed):

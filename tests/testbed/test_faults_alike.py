@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -327,6 +329,39 @@ async def lost_write(place: Place) -> Any:
     place.faults.add("lost_write")
     words = [await place.applies(), (await place.live("a"))["data"]["a"], await place.deletes("b")]
     return [*words, await place.live("b"), place.asked("patch") | place.asked("delete")]
+
+
+@case(["2", 2, 2, 2, 0, 0])
+async def clock(place: Place) -> Any:
+    """In hours: what is written, what a watch says, what the client finds; then all is right again."""
+    place.faults.add("clock", seconds=7200)
+    applied = await place.applies()
+    read = await place.kube.get(place.maps, place.space, "a")
+    watched: list[int] = []
+    async with asyncio.timeout(15), aclosing(place.kube.follow(place.maps, namespace=place.space)) as events:
+        async for seen in events:
+            if isinstance(seen, Listed):
+                await place.put("a", "new")
+            elif isinstance(seen, Changed):
+                watched = [hours(last_written(seen.object))]
+                break
+    ahead = round(place.kube.clock_ahead / 3600)
+    place.faults.clear()
+    await place.put("e", "1")
+    made = await place.kube.get(place.maps, place.space, "e")
+    assert read is not None
+    assert made is not None
+    right = made["metadata"]["creationTimestamp"]
+    return [applied, hours(last_written(read)), *watched, ahead, hours(right), round(place.kube.clock_ahead)]
+
+
+def last_written(live: Any) -> str:
+    return max(entry["time"] for entry in live["metadata"]["managedFields"])
+
+
+def hours(text: str) -> int:
+    """How far a time is ahead of ours."""
+    return round((datetime.fromisoformat(text).timestamp() - time.time()) / 3600)
 
 
 @pytest.mark.parametrize("name", CASES)
