@@ -169,6 +169,11 @@ class Books:
 
     # What is so of several
 
+    @property
+    def may_delete(self) -> bool:
+        """Whether something was permitted that may still come."""
+        return any(self.permits.values()) or any(self.permits_to_come.values())
+
     def unsettled(self) -> set[UnitName]:
         """Units whose newest result was told until now, and waits."""
         return {name for name in self.permits_to_come if self.waits(name)}

@@ -7,6 +7,7 @@ commits nor a restart pass where one large commit is held.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping
 
 from fleet.controllers.holdings import NEVER, NOTHING, Holdings, Known, Wishes
@@ -20,7 +21,7 @@ from fleet.core.results import Rendered, Result
 from fleet.core.rollout import Move, Rename
 from fleet.core.status import UnitReport
 from fleet.errors import StateDamaged
-from fleet.ports.state import State
+from fleet.ports.state import OPEN, State
 from fleet.values import dataclass
 
 JUDGED = "judged-deletions"  # value of the state
@@ -94,11 +95,6 @@ class Deletions:
     def moves_of(self, unit: UnitName) -> frozenset[Move]:
         """What a unit dropped by what was judged of it last, and other units take, or may: it stays."""
         return self._moves.get(unit, frozenset())
-
-    @property
-    def are_on_their_way(self) -> bool:
-        """Whether something was permitted that may still come."""
-        return bool(self._to_go)
 
     def waits_on(self, clusters: Container[ClusterName]) -> bool:
         """Whether something that a unit of these clusters dropped waits for others."""
@@ -217,10 +213,17 @@ class Deletions:
         given: Mapping[UnitName, frozenset[ObjectRef]],
         limit_clusters: int,
     ) -> Mapping[UnitName, frozenset[ObjectRef]]:
-        """What the units of one overlay may delete, together (R9)."""
-        per_unit = {name: loss.counted - given[name] for name, loss in losses.items()}
+        """What the units of one overlay may delete, together (R9).
+
+        An earlier step proves nothing of what a person rejected on a cluster of it, or was asked about there and did
+        not approve yet.
+        """
         await self._settle(overlay, fresh, known)
-        rejected = await self._rejected(overlay, NOTHING.union(*(given[name] for name in losses)))
+        concerned = NOTHING.union(*(loss.proven | given[name] for name, loss in losses.items()))
+        rejected, unsettled = await self._words_on(overlay, concerned, known)
+        proven = {name: loss.proven - unsettled for name, loss in losses.items()}
+        per_unit = {name: loss.counted | loss.proven - proven[name] for name, loss in losses.items()}
+        per_unit = {name: refs - given[name] for name, refs in per_unit.items()}
         doomed = NOTHING.union(*per_unit.values())
         verdict = judge_across(
             per_unit,
@@ -237,7 +240,7 @@ class Deletions:
             if held or name in self._judged.held:
                 self._judged = self._judged.with_held(name, held, self._wall())
         return {
-            name: (given[name] - rejected) | (let[name] | losses[name].proven - stay[name] if name in let else NOTHING)
+            name: (given[name] - rejected) | (let[name] | proven[name] - stay[name] if name in let else NOTHING)
             for name in losses
         }
 
@@ -332,21 +335,35 @@ class Deletions:
         """
         return doomed if self._judged.is_full() else doomed & self._judged.held_of(overlay)
 
-    async def _rejected(self, overlay: OverlayName, among: frozenset[ObjectRef]) -> frozenset[ObjectRef]:
-        """Of these objects: what is held back for units of an overlay, and a person rejected since."""
+    async def _words_on(
+        self, overlay: OverlayName, among: frozenset[ObjectRef], known: Known
+    ) -> tuple[frozenset[ObjectRef], frozenset[ObjectRef]]:
+        """Of these objects: what a person rejected on a cluster of an overlay, and that with what nobody approved yet.
+
+        Of what is held back there, and of what workers ask about. Where a hold asks by another list since, a rejection
+        counts still, and an approval no more.
+        """
         held = {name: note for name, note in self._judged.held.items() if name.overlay == overlay}
-        if not any(note.refs & among for note in held.values()):
-            return NOTHING
-        decisions: dict[tuple[UnitName, ObjectRef], str] = {}
-        decided = await self._state.holds(decisions={"approved", "rejected"})
-        rows = [row for row in decided if row.overlay == overlay]
-        for row in sorted(rows, key=lambda row: row.decided_at):
+        since = {(name, ref): note.at for name, note in held.items() for ref in note.refs & among}
+        reports = (report for name, report in known.reports.items() if name.overlay == overlay) if among else ()
+        holds = [hold for report in reports for hold in report.holds]
+        asked_by = {
+            (hold.unit, item.ref): hold.commit for hold in holds for item in hold.deletions if item.ref in among
+        }
+        if not since and not asked_by:
+            return NOTHING, NOTHING
+        rows = [row for row in await self._state.holds(decisions={*OPEN, "rejected"}) if row.overlay == overlay]
+        words, waits = dict[tuple[UnitName, ObjectRef], str](), set[tuple[UnitName, ObjectRef]]()
+        for row in sorted(rows, key=lambda row: row.rejected_at or row.decided_at):
+            at, word = row.rejected_at or row.decided_at, "rejected" if row.rejected_at else row.decision
             for request in row.requests:
-                note = held.get(request.unit)
-                if note is not None and row.decided_at >= note.at:
-                    listed = (item.ref for item in request.deletions)
-                    decisions |= {(request.unit, ref): row.decision for ref in listed if ref in note.refs}
-        return frozenset(ref for (_, ref), decision in decisions.items() if decision == "rejected") & among
+                listed = [(request.unit, item.ref) for item in request.deletions]
+                counts = [of for of in listed if asked_by.get(of) == request.commit or at >= since.get(of, math.inf)]
+                words |= dict.fromkeys(counts, word)
+                waits.update(listed if not row.decision else ())
+        rejected = frozenset(ref for (_, ref), word in words.items() if word == "rejected")
+        unsettled = (of for of in {*since, *asked_by} if words.get(of) != "approved" or of in waits)
+        return rejected, frozenset(ref for _, ref in unsettled)
 
     async def _renames(self, name: UnitName, bundle: Digest, known: Known) -> frozenset[Rename]:
         """What a unit holds under another name by this result: of what it was told to hold last, and of what it had.

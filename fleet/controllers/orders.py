@@ -80,9 +80,10 @@ class Orders:
             released_falls_of(holds, self.board.roster.falls()),
             recovered,
         )
-        if self.board.deletions.are_on_their_way:
-            rejected = await self.state.holds(decisions={"rejected"})
-            await self.releases.reject({row.id: OverlayName(row.overlay) for row in rejected})
+        if self.board.books.may_delete:
+            rows = await self.state.holds(decisions={"", "rejected"})
+            rejected = {(row.id, row.rejected_at): OverlayName(row.overlay) for row in rows if row.rejected_at}
+            await self.releases.reject(rejected)
         for cluster, identity in (await self.state.identities()).items():
             self.claims.record(ClusterName(cluster), Identity(identity))
         await self.board.publish()

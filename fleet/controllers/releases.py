@@ -27,7 +27,7 @@ class Releases:
     def __init__(self, state: State, view: View, board: Board) -> None:
         self._state, self._view, self._board = state, view, board
         self._books, self._deletions = board.books, board.deletions
-        self._rejected = frozenset[str]()  # holds of which that was looked at
+        self._rejected = frozenset[tuple[str, float]]()  # rejections of which that was looked at
 
     async def release(self, results: Mapping[UnitName, Result], back: Mapping[UnitName, Result] | None = None) -> None:
         """Take results of one overlay or more: judge their deletions, write them down, publish.
@@ -111,8 +111,8 @@ class Releases:
         await self.release({})
         await self._board.publish()
 
-    async def reject(self, holds: Mapping[str, OverlayName]) -> None:
-        """Judge again what overlays may delete of which a person rejected a hold; by its id, all that stand rejected.
+    async def reject(self, holds: Mapping[tuple[str, float], OverlayName]) -> None:
+        """Judge again what overlays may delete of which a person rejected a hold; by its id and when, all there are.
 
         Other clusters of the overlay may have been permitted the same deletion, and not have done it yet.
         """

@@ -140,6 +140,7 @@ GUARDS: tuple[Guard, ...] = (
         ("another name of the fleet", "R4 R5", "roster:Roster.whole", "FleetRenamed"),
         ("a lost mirror keeps its promise", "R7", "commits:Commits._check_promise", "HistoryRewritten"),
         ("what was asked about stays held", "R9", "deletions:Deletions._barred", "prune-budget"),
+        ("no proof goes past a person's word", "R9", "deletions:Deletions._judge", "prune-budget"),
         ("a rejection goes before a plan", "R9 R42", "plan_approvals:PlanApprovals._rejection_of", ""),
         ("what waits for its step takes", "R9 R16", "releases:Releases.release", ""),
         ("a person's word is for what was shown", "R24 R12", "orders:Orders._recovered", ""),

@@ -288,6 +288,10 @@ CASES: dict[str, Case] = {
         gives("NOTHING"), "controllers/test_stays_held.py",
         "test_what_was_rejected_stays_though_its_list_changed_before_the_next_commit",
         "test_twin_what_a_commit_wanted_again_and_a_later_one_drops_is_a_new_question"),
+    "no proof goes past a person's word": case_of(
+        swap("loss.proven - unsettled", "loss.proven"), "controllers/test_words_and_steps.py",
+        "test_an_earlier_step_proves_nothing_of_what_a_person_rejected_there_or_has_not_decided",
+        "test_twin_what_was_approved_and_is_half_carried_out_goes_on_there_and_on_the_next_step"),
     "a rejection goes before a plan": case_of(
         gives("''"), "controllers/test_plan_approvals.py",
         "test_a_later_rejection_goes_before_an_approved_plan_though_another_cluster_asks_anew",
