@@ -31,13 +31,18 @@ class Claims:
         """Take an identity for an entry (R2).
 
         If it is another entry's, that one is returned, and whether it left the repo: then the cluster was renamed,
-        which `Identities.renames` says from now on. If this one left the repo, it never reached its cluster before the
-        other one did, and has nothing there to let go. Else both entries are stopped. Raises StateError.
+        which `Identities.renames` says from now on. If either left the repo and never reached the cluster, it has
+        nothing there to let go, and nothing to be carried over. Else both entries are stopped. Raises StateError.
         """
         board, identities = self._board, self._board.identities
         fleet, stopped = self._view.fleet, set(identities.shared.values())
         unknown = fleet.unknown if fleet is not None else Unknown()
-        others = identities.claim(cluster, identity, board.entries(), unknown.identities)
+        entries = dict(board.entries())
+        for name in identities.unreached(identity, entries, lambda one: fleet is not None and has_left(one, fleet)):
+            if name != cluster:
+                del entries[name]
+                await self._end(name)
+        others = identities.claim(cluster, identity, entries, unknown.identities)
         there = [name for name in others if fleet is None or not has_left(name, fleet)]
         owner = next(iter(there or others), None)
         is_gone = owner is not None and not there
@@ -45,9 +50,8 @@ class Claims:
             identities.renames[owner] = cluster
             return owner, True
         if owner is not None and fleet is not None and has_left(cluster, fleet):
-            for unit in board.roster.leaving.of_cluster(cluster) if identities.of(cluster) is None else ():
-                await board.departures.end(unit)
-            await board.publish()
+            if identities.of(cluster) is None:
+                await self._end(cluster)
             return owner, False
         if owner is not None:
             identities.shared[cluster] = owner
@@ -57,6 +61,12 @@ class Claims:
             board.books.dirty |= concerned
             await board.publish()
         return (owner, False) if owner is not None else None
+
+    async def _end(self, cluster: ClusterName) -> None:
+        """An entry that left the repo, and of which nothing is on any cluster."""
+        for unit in self._board.roster.leaving.of_cluster(cluster):
+            await self._board.departures.end(unit)
+        await self._board.publish()
 
     async def rename(self, old: ClusterName, new: ClusterName) -> None:
         """Carry all that is known of a cluster over to its new name. Raises StateError, and then nothing changed."""

@@ -40,6 +40,13 @@ class Identities:
         """Entries that are this cluster: by Git, by the records, or by what answered for them."""
         return [name for name, entry in entries.items() if identity_of(entry, self.recorded, self.proven) == identity]
 
+    def unreached(
+        self, identity: Identity, entries: Mapping[ClusterName, Cluster], left: Callable[[ClusterName], bool]
+    ) -> list[ClusterName]:
+        """Entries that left the repo and are this cluster by Git's word alone: they never had it, and leave nothing."""
+        mine = [name for name in self.whose(identity, entries) if left(name)]
+        return [name for name in mine if name not in self.recorded and name not in self.proven]
+
     def claim(
         self,
         cluster: ClusterName,

@@ -290,3 +290,43 @@ async def test_a_renamed_entry_with_its_identity_in_git_is_kept_until_it_was_rea
         await world.until(lambda: is_well(world, "web@us-9"), "renamed", 60)
         assert owner_of(world, "us-1") == mark
         assert world.writes(before) == {}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_an_entry_that_was_renamed_twice_keeps_its_record_over_a_name_that_never_reached_it(
+    world: HubWorld, restarts: bool
+) -> None:
+    world.commit(first_commit())
+
+    def declared(entry: str, credential: str) -> str:
+        identity = world.sim.cluster("us-1").identity
+        return cluster_file(entry, identity=identity, connection=f"{{credential: {credential}}}")
+
+    async def first_name_is_kept() -> None:
+        await world.until(lambda: (unit := world.unit("web@us-1")) and unit.blocked_by, "kept")
+
+    async def second_rename() -> None:
+        give(world, "later", "us-1")
+        world.commit({"clusters/us-9.yaml": None, "clusters/us-7.yaml": declared("us-7", "later")})
+        await world.until(lambda: is_well(world, "web@us-7"), "renamed", 60)
+        gone = {"us-1", "us-9"}
+        await world.until(lambda: not gone & {str(name) for name in world.opened.view.clusters}, "the others are over")
+        assert not world.unit("web@us-7").blocked_by
+        assert (await world.call("GET", "/api/v1/recovery"))[1]["items"] == []
+        assert owner_of(world, "us-1") == mark
+        assert world.writes(before) == {}
+        third = world.commit({"overlays/web/one.yaml": config_map("one", "2", "shop")})
+        await world.until_everywhere(third)
+        assert world.writes(before) == {name: ["patch configmaps one"] for name in ("eu-1", "us-1")}
+
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        before, mark = world.marks(), owner_of(world, "us-1")
+        world.commit({"clusters/us-1.yaml": None, "clusters/us-9.yaml": declared("us-9", "no-such-thing")})
+        await first_name_is_kept()
+        if not restarts:
+            await second_rename()
+    if restarts:
+        async with world.run():
+            await first_name_is_kept()
+            await second_rename()
