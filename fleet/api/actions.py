@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 
 from fleet.access.policy import Role
 from fleet.api.filters import not_ours
 from fleet.api.models import rfc3339
 from fleet.api.models_deeds import Done, OperationList, OperationOut, SuspensionList, SuspensionOut
-from fleet.api.queries import IdentityBody, OpenQuery, ReasonBody, SuspendBody, SyncBody
+from fleet.api.queries import IdentityBody, OpenQuery, ReasonBody, ResumeBody, SuspendBody, SyncBody
 from fleet.api.route import Call, Route
 from fleet.api.scopes import known_scope, named_scope
 from fleet.core.audit import AuditEntry
+from fleet.core.fleet import Fleet
 from fleet.core.identities import identity_of
 from fleet.core.ids import ClusterName, Identity, UnitName
 from fleet.core.overrides import SYNC_OVERRIDE, named
 from fleet.core.passage import Passages
 from fleet.core.sync_policy import Suspension
-from fleet.errors import FleetError, NotKnown, RequestInvalid
+from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid
 from fleet.ports.state import OperationRow
 
 APPROVE_OVERRIDE = "approve-override"  # kind: its target is the operation that it approves
@@ -136,27 +138,55 @@ async def _suspend(call: Call) -> SuspensionOut:
         if moment.tzinfo is None:
             raise RequestInvalid("until has no time zone", next_step="write RFC 3339, as 2026-11-25T18:00:00Z")
     suspension = Suspension(body.reason, call.caller.name, body.until, scope)
-    await _audit(call, "suspend", outcome="", scope=scope, reason=body.reason)
-    await call.parts.state.put_suspension(scope, suspension)
+    words = f"{body.reason} (until {body.until})" if body.until else body.reason
+    await _audit(call, "suspend", outcome="", scope=scope, reason=words)
+    await call.parts.state.put_suspension(suspension)
     call.parts.bells.orders.set()
-    await _audit(call, "suspend", scope=scope, reason=body.reason)
+    await _audit(call, "suspend", scope=scope, reason=words)
     return SuspensionOut(scope=scope, reason=body.reason, owner=call.caller.name, until=body.until)
 
 
 async def _resume(call: Call) -> Done:
-    """Also of what left the repo meanwhile: it waits for this to be let go."""
-    body, scope = await call.body(ReasonBody), named_scope(call)
-    if scope not in {suspension.scope for suspension in await call.parts.state.suspensions()}:
+    """Also of what left the repo meanwhile: it waits for this to be let go. Another's is lifted by name alone (R17)."""
+    body, scope = await call.body(ResumeBody), named_scope(call)
+    if body.owner and body.all:
+        raise RequestInvalid("it is one owner's suspension or everybody's", next_step="give --owner or --all")
+    standing = {each.owner: each for each in await call.parts.state.suspensions() if each.scope == scope}
+    if not standing:
         raise NotKnown(
             f"{scope} is not suspended by command",
             why="a suspension that is written in Git is lifted in Git",
             next_step="fleet describe " + scope,
         )
-    await _audit(call, "resume", outcome="", scope=scope, reason=body.reason)
-    await call.parts.state.put_suspension(scope, None)
+    owner = body.owner or call.caller.name
+    lifted = tuple(standing) if body.all else (owner,)
+    if not standing.keys() & set(lifted):
+        raise PreconditionFailed(
+            f"{scope} is not suspended by {owner}",
+            why=_said(standing.values()),
+            next_step=f"ask; then {next(iter(standing.values())).next_step}, or --all",
+        )
+    words = "; ".join(filter(None, (f"was {_said(standing[each] for each in lifted)}", body.reason)))
+    await _audit(call, "resume", outcome="", scope=scope, reason=words)
+    await call.parts.state.lift_suspensions(scope, lifted)
     call.parts.bells.orders.set()
-    await _audit(call, "resume", scope=scope, reason=body.reason)
-    return Done(message=f"{scope} goes on")
+    await _audit(call, "resume", scope=scope, reason=words)
+    by_others = [each for each in standing.values() if each.owner not in lifted]
+    left = [*by_others, *_in_git(call.parts.view.fleet, scope)]
+    return Done(message=f"{scope} stays {_said(left)}; {left[0].next_step}" if left else f"{scope} goes on")
+
+
+def _in_git(fleet: Fleet | None, scope: str) -> list[Suspension]:
+    """What Git says of this very scope."""
+    if fleet is None:
+        return []
+    entries = (*fleet.clusters.values(), *fleet.overlays.values())
+    said = (fleet.suspend, *(entry.suspend for entry in entries))
+    return [each for each in said if each is not None and each.scope == scope]
+
+
+def _said(suspensions: Iterable[Suspension]) -> str:
+    return ", and ".join(map(str, suspensions))
 
 
 async def _suspensions(call: Call) -> SuspensionList:
@@ -254,10 +284,10 @@ ROUTES = (
           answer=OperationOut, status=202),
     Route("POST", _SCOPED + ":suspend", "Stop writes to this scope", Role.OPERATOR, _suspend, body=SuspendBody,
           answer=SuspensionOut),
-    Route("POST", _SCOPED + ":resume", "Let this scope go on", Role.OPERATOR, _resume, body=ReasonBody, answer=Done),
+    Route("POST", _SCOPED + ":resume", "Let this scope go on", Role.OPERATOR, _resume, body=ResumeBody, answer=Done),
     Route("POST", "/api/v1/fleet:suspend", "Stop writes to all clusters", Role.OPERATOR, _suspend, body=SuspendBody,
           answer=SuspensionOut),
-    Route("POST", "/api/v1/fleet:resume", "Let the fleet go on", Role.OPERATOR, _resume, body=ReasonBody, answer=Done),
+    Route("POST", "/api/v1/fleet:resume", "Let the fleet go on", Role.OPERATOR, _resume, body=ResumeBody, answer=Done),
     Route("POST", "/api/v1/fleet:refresh", "Ask Git now", Role.OPERATOR, _refresh, answer=Done, status=202),
     Route("POST", "/api/v1/clusters/{name}:acceptIdentity", "Accept another identity", Role.ADMIN, _accept_identity,
           body=IdentityBody, answer=Done),

@@ -84,6 +84,13 @@ class ReasonBody(ApiModel):
     reason: str = Field("", max_length=500)
 
 
+class ResumeBody(ReasonBody):
+    """Whose suspension is lifted: the caller's own, another's, or everybody's."""
+
+    owner: str = Field("", max_length=100, description='"" for the caller')
+    all: bool = False
+
+
 class WipeBody(ApiModel):
     """The name of what is wiped, once more, and why."""
 

@@ -55,9 +55,10 @@ def suspend(client: Client, scope: str, name: str, *, reason: str, until: str) -
     return 0
 
 
-def resume(client: Client, scope: str, name: str, *, reason: str) -> int:
-    """Let a scope go on."""
-    answer = client.call("POST", _scope_path(scope, name) + ":resume", {"reason": reason})
+def resume(client: Client, scope: str, name: str, *, reason: str, owner: str, everybodys: bool) -> int:
+    """Lift the suspensions of a scope that are the caller's own, or as said."""
+    body = {"reason": reason, "owner": owner, "all": everybodys}
+    answer = client.call("POST", _scope_path(scope, name) + ":resume", body)
     say(answer["message"])
     return 0
 

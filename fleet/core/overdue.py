@@ -59,8 +59,7 @@ def overdue_of(
 
 
 def _suspended(each: Suspension, now: float) -> Overdue | None:
-    following = f"fleet resume {each.scope}" if each.origin is None else _edit(each.origin)
-    return _judge(each.until, f"{each.scope} still suspended", each.reason, each.owner, following, now)
+    return _judge(each.until, f"{each.scope} still suspended", each.reason, each.owner, each.next_step, now)
 
 
 def _judge(until: str, what: str, reason: str, owner: str, following: str, now: float) -> Overdue | None:

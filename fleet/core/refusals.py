@@ -325,6 +325,7 @@ GUARDS: tuple[Guard, ...] = (
         "api",
         ("the list that was seen", "R9", "holds:_approve", "PreconditionFailed"),
         ("a recovery of the list that was seen", "R24", "recovery:_confirm", "PreconditionFailed"),
+        ("a suspension that is another's", "R17", "actions:_resume", "PreconditionFailed"),
         ("an identity that is another's", "R2", "actions:_accept_identity", "RequestInvalid"),
         ("a wipe of what may be wanted again", "R5", "wipe:_check", "PreconditionFailed"),
         ("a decision on a hold is written down first", "R43", "holds:_decide", ""),

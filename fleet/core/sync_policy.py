@@ -73,6 +73,17 @@ class Suspension:
     scope: str = ""  # "fleet", "cluster eu-1", "overlay web", "unit web@eu-1"
     origin: Origin | None = None  # None: by command
 
+    @property
+    def next_step(self) -> str:
+        """How anybody lifts it."""
+        if self.origin is not None:
+            return f"edit {self.origin}"
+        return f"fleet resume {self.scope}" + (f" --owner {self.owner}" if self.owner else "")
+
+    def __str__(self) -> str:
+        """Who stopped it, and why."""
+        return f"suspended by {self.owner}: {self.reason}" if self.owner else f"suspended: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class IgnoreRule:

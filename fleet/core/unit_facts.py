@@ -95,9 +95,7 @@ def fact_of(
     if isinstance(result, RenderProblem):
         condition, why = Condition.STOPPED, result.message
     elif suspensions:
-        first = suspensions[0]
-        by = f" by {first.owner}" if first.owner else ""
-        condition, why = Condition.STOPPED, f"suspended{by}: {first.reason}"
+        condition, why = Condition.STOPPED, str(suspensions[0])
     elif not released and (entry := barred_by(quarantine, unit.name, (target,))) is not None:
         condition, why = Condition.STOPPED, f"{entry.commit[:7]} was taken back by {entry.stop.by}: {entry.stop.reason}"
     elif not is_here:

@@ -269,12 +269,16 @@ class State(Audit, Protocol):
         """One operation."""
         ...
 
-    async def put_suspension(self, scope: str, suspension: Suspension | None) -> None:
-        """Set (or with None lift) a suspension by command; scope as in Suspension.scope."""
+    async def put_suspension(self, suspension: Suspension) -> None:
+        """Set a suspension by command; it replaces that of the same scope and owner, and no other."""
+        ...
+
+    async def lift_suspensions(self, scope: str, owners: Collection[str]) -> None:
+        """Lift the suspensions of a scope by these owners, all or none; repeat-safe."""
         ...
 
     async def suspensions(self) -> tuple[Suspension, ...]:
-        """All suspensions by command."""
+        """All suspensions by command, by scope and owner."""
         ...
 
     async def put_hold(self, row: HoldRow) -> HoldRow:

@@ -95,10 +95,8 @@ def suspended_by(desired: UnitDesired, since: float) -> list[Blocker]:
     """One link of the chain for each suspension of a unit."""
     links: list[Blocker] = []
     for item in desired.policy.suspensions:
-        by = f" by {item.owner}" if item.owner else ""
-        resume = f"fleet resume {item.scope}" if item.origin is None else f"edit {item.origin}"
-        reason, scope = f"suspended{by}: {item.reason}", item.scope or str(desired.unit)
-        links.append(Blocker(Standing.SUSPENDED, scope, reason, since, item.until, resume))
+        scope = item.scope or str(desired.unit)
+        links.append(Blocker(Standing.SUSPENDED, scope, str(item), since, item.until, item.next_step))
     return links
 
 

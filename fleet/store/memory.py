@@ -99,7 +99,7 @@ class MemoryState:
         self._audit: list[Link] = []
         self._audit_key = secrets.token_bytes(32)
         self._operations: dict[str, OperationRow] = {}
-        self._suspensions: dict[str, Suspension] = {}
+        self._suspensions: dict[tuple[str, str], Suspension] = {}  # by scope and owner
         self._holds: dict[str, HoldRow] = {}
         self._tokens: dict[str, TokenRow] = {}
         self._credentials: dict[str, tuple[bytes, float]] = {}
@@ -164,9 +164,10 @@ class MemoryState:
         if identity is not None:
             self._identities[new] = identity
         await self.put_released([replace(row, unit=replace(row.unit, cluster=new)) for row in kept])
-        for scope in list(self._suspensions):
+        for scope, owner in list(self._suspensions):
             if (renamed := scope_renamed(scope, old, new)) != scope:
-                self._suspensions.setdefault(renamed, replace(self._suspensions.pop(scope), scope=renamed))
+                moved = replace(self._suspensions.pop((scope, owner)), scope=renamed)
+                self._suspensions.setdefault((renamed, owner), moved)
         self._values.update(values)
 
     def put_reports(self, reports: Sequence[Report]) -> None:
@@ -298,15 +299,18 @@ class MemoryState:
         """One operation."""
         return self._operations.get(operation)
 
-    async def put_suspension(self, scope: str, suspension: Suspension | None) -> None:
-        """Set or lift a suspension by command."""
-        self._suspensions.pop(scope, None)
-        if suspension is not None:
-            self._suspensions[scope] = replace(suspension, scope=scope, origin=None)
+    async def put_suspension(self, suspension: Suspension) -> None:
+        """Set or replace what its owner said of its scope."""
+        self._suspensions[suspension.scope, suspension.owner] = replace(suspension, origin=None)
+
+    async def lift_suspensions(self, scope: str, owners: Collection[str]) -> None:
+        """Lift what these said of this scope."""
+        for owner in owners:
+            self._suspensions.pop((scope, owner), None)
 
     async def suspensions(self) -> tuple[Suspension, ...]:
         """All suspensions by command."""
-        return tuple(self._suspensions[scope] for scope in sorted(self._suspensions))
+        return tuple(self._suspensions[key] for key in sorted(self._suspensions))
 
     async def put_hold(self, row: HoldRow) -> HoldRow:
         """Open or renew; a new hold without id gets the next `h-N`."""

@@ -39,12 +39,13 @@ def _rename_memories(connection: Connection, cluster: ClusterName) -> None:
 
 
 def _rename_scopes(connection: Connection, old: ClusterName, new: ClusterName) -> None:
-    """Who is suspended stays suspended; where both names are, the new one's word stands."""
+    """What is suspended stays suspended; where somebody stopped it under both names, the word on the new one stands."""
     table = tables.SUSPENSIONS
-    scopes = set(connection.execute(select(table.c.scope)).scalars())
-    for scope in scopes:
+    keys = {(row.scope, row.owner) for row in connection.execute(select(table.c.scope, table.c.owner))}
+    for scope, owner in keys:
         renamed = scope_renamed(scope, old, new)
-        if renamed in scopes and renamed != scope:
-            connection.execute(table.delete().where(table.c.scope == scope))
+        this = (table.c.scope == scope, table.c.owner == owner)
+        if (renamed, owner) in keys and renamed != scope:
+            connection.execute(table.delete().where(*this))
         elif renamed != scope:
-            connection.execute(table.update().where(table.c.scope == scope).values(scope=renamed))
+            connection.execute(table.update().where(*this).values(scope=renamed))

@@ -283,19 +283,23 @@ class SqlState:
         """One operation."""
         return await self._operations.one(operation)
 
-    async def put_suspension(self, scope: str, suspension: Suspension | None) -> None:
-        """Set or lift a suspension by command."""
+    async def put_suspension(self, suspension: Suspension) -> None:
+        """Set or replace what its owner said of its scope."""
         puts = Puts()
-        if suspension is None:
-            puts.drop(tables.SUSPENSIONS, scope)
-        else:
-            values = {"reason": suspension.reason, "owner": suspension.owner, "until": suspension.until}
-            puts.put(tables.SUSPENSIONS, {"scope": scope, **values})
+        fields = ("scope", "reason", "owner", "until")
+        puts.put(tables.SUSPENSIONS, {name: getattr(suspension, name) for name in fields})
+        await self._database.put(puts)
+
+    async def lift_suspensions(self, scope: str, owners: Collection[str]) -> None:
+        """Lift what these said of this scope, in one write."""
+        puts = Puts()
+        for owner in owners:
+            puts.drop(tables.SUSPENSIONS, scope, owner)
         await self._database.put(puts)
 
     async def suspensions(self) -> tuple[Suspension, ...]:
         """All suspensions by command."""
-        query = select(tables.SUSPENSIONS).order_by(tables.SUSPENSIONS.c.scope)
+        query = select(tables.SUSPENSIONS).order_by(tables.SUSPENSIONS.c.scope, tables.SUSPENSIONS.c.owner)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return tuple(Suspension(row.reason, row.owner, row.until, row.scope) for row in rows)
 

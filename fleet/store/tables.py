@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0005"  # the newest migration; a database that says so is opened without looking at migrations
+SCHEMA = "0006"  # the newest migration; a database that says so is opened without looking at migrations
 
 METADATA = MetaData()
 
@@ -128,7 +128,7 @@ SUSPENSIONS = Table(
     METADATA,
     Column("scope", String, primary_key=True),
     Column("reason", String, nullable=False),
-    Column("owner", String, nullable=False),
+    Column("owner", String, primary_key=True),
     Column("until", String, nullable=False),
 )
 

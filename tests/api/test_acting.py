@@ -15,6 +15,7 @@ from fleet.core.leaving import Leave, Leaving, encode_leaving
 from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.recovery import words_of
 from fleet.core.status import ASKS_RECOVERY, Blocker, HoldRequest, PendingDeletion, Standing
+from fleet.core.sync_policy import Suspension
 from fleet.ports.state import LEAVING, RECOVERED, HoldRow
 
 LIST = Digest("abcdef" + "0" * 58)
@@ -116,6 +117,62 @@ async def test_each_scope_is_suspended_and_resumed(api: Api, path: str, scope: s
     assert await api.state.suspensions() == ()
     assert (await api.call("POST", f"/api/v1/{path}:resume", {}, role="operator"))[0] == 404
     assert await actions_of(api) == ["suspend", "suspend", "resume", "resume"]
+
+
+async def test_nobody_replaces_or_lifts_the_suspension_of_another_unseen(api: Api) -> None:
+    """An incident is not over because somebody's nightly job is (R17)."""
+    path, until = "/api/v1/fleet:", "2027-01-16T00:00:00Z"
+    await api.call("POST", path + "suspend", {"reason": "etcd incident"}, role="operator")
+    await api.call("POST", path + "suspend", {"reason": "nightly job", "until": until}, role="admin")
+    assert [(each.owner, each.reason) for each in await api.state.suspensions()] == [
+        ("t-admin", "nightly job"), ("t-operator", "etcd incident"),
+    ]  # fmt: skip
+    said = "fleet stays suspended by t-operator: etcd incident; fleet resume fleet --owner t-operator"
+    assert await api.call("POST", path + "resume", {"reason": "job over"}) == (200, {"message": said})
+    assert [each.reason for each in await api.state.suspensions()] == ["etcd incident"]
+    status, problem = await api.call("POST", path + "resume", {})
+    assert (status, problem["detail"]) == (409, "suspended by t-operator: etcd incident")
+    assert problem["next"] == "ask; then fleet resume fleet --owner t-operator, or --all"
+    assert (await api.call("POST", path + "resume", {"owner": "t-nobody"}))[0] == 409
+    assert (await api.call("POST", path + "resume", {"owner": "t-operator", "all": True}))[0] == 422
+    assert [each.reason for each in await api.state.suspensions()] == ["etcd incident"]
+    assert [link.entry.reason for link in await api.state.audit_entries() if link.entry.outcome == "done"] == [
+        "etcd incident", f"nightly job (until {until})", "was suspended by t-admin: nightly job; job over",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [{"owner": "t-operator"}, {"all": True}])
+async def test_the_suspension_of_another_is_lifted_once_that_is_said(api: Api, body: dict) -> None:
+    await api.call("POST", "/api/v1/fleet:suspend", {"reason": "etcd incident"}, role="operator")
+    assert await api.call("POST", "/api/v1/fleet:resume", body) == (200, {"message": "fleet goes on"})
+    assert await api.state.suspensions() == ()
+
+
+async def test_all_suspensions_of_a_scope_are_lifted_at_once_and_no_other(api: Api) -> None:
+    for path in ("fleet", "clusters/eu-1"):
+        for role in ("operator", "admin"):
+            await api.call("POST", f"/api/v1/{path}:suspend", {"reason": role}, role=role)
+    assert (await api.call("POST", "/api/v1/clusters/eu-1:resume", {"all": True}))[0] == 200
+    assert [(each.scope, each.owner) for each in await api.state.suspensions()] == [
+        ("fleet", "t-admin"), ("fleet", "t-operator"),
+    ]  # fmt: skip
+
+
+async def test_a_suspension_that_is_said_again_is_the_newer_one(api: Api) -> None:
+    for reason in ("disk swap", "longer"):
+        assert (await api.call("POST", "/api/v1/fleet:suspend", {"reason": reason}))[0] == 200
+    assert [each.reason for each in await api.state.suspensions()] == ["longer"]
+
+
+async def test_what_git_suspends_as_well_is_named_when_a_command_is_lifted(api: Api) -> None:
+    assert api.view.fleet is not None
+    freeze = Suspension("freeze", "t-admin", "", "fleet", Origin("fleet.yaml", 9))
+    api.view.fleet = replace(api.view.fleet, suspend=freeze)
+    for path in ("fleet", "clusters/eu-1"):
+        await api.call("POST", f"/api/v1/{path}:suspend", {"reason": "x"})
+    said = "fleet stays suspended by t-admin: freeze; edit fleet.yaml:9"
+    assert (await api.call("POST", "/api/v1/fleet:resume", {}))[1] == {"message": said}
+    assert (await api.call("POST", "/api/v1/clusters/eu-1:resume", {}))[1] == {"message": "cluster eu-1 goes on"}
 
 
 BROKEN = Problem(Severity.ERROR, "FieldUnknown", "spec.bogus", Origin("overlays/web/overlay.yaml", 3))

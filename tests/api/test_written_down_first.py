@@ -134,7 +134,7 @@ async def test_the_log_says_that_something_is_done_only_once_it_is(api: Api, ord
     ("order", "deed"),
     [
         (suspends, "put_suspension"),
-        (resumes, "put_suspension"),
+        (resumes, "lift_suspensions"),
         (accepts_an_identity, "record_identity"),
         (keeps_a_credential, "put_credential"),
         (removes_a_credential, "remove_credential"),

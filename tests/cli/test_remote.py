@@ -180,6 +180,11 @@ async def test_actions_say_what_they_did(fleet: Command, world: HubWorld) -> Non
     assert (await fleet("refresh"))[1] == "Git is asked now\n"
     assert (await fleet("suspend", "unit", "web@eu-1", "--reason", "x"))[0] == 0
     assert (await fleet("resume", "unit", "web@eu-1"))[1] == "unit web@eu-1 goes on\n"
+    for lifts in (("--owner", "local-admin"), ("--all",)):
+        assert (await fleet("suspend", "cluster", "eu-2", "--reason", "x"))[0] == 0
+        code, _, problem = await fleet("resume", "cluster", "eu-2", "--owner", "jo")
+        assert (code, "fleet resume cluster eu-2 --owner local-admin, or --all" in problem) == (1, True)
+        assert (await fleet("resume", "cluster", "eu-2", *lifts))[1] == "cluster eu-2 goes on\n"
     assert (await fleet("suspend", "planet", "earth", "--reason", "x"))[0] == 2
     identity = world.sim.cluster("eu-1").identity
     assert (await fleet("cluster", "identity", "eu-1"))[1] == identity + "\n"

@@ -272,7 +272,9 @@ class StateContract:
         state.journal(old).jot(JournalEntry(put=(row("b"),)))
         state.put_reports([report(old, units=(unit_report(cluster=old),)), report(new), report(US1)])
         for scope in (f"cluster {old}", f"unit web@{old}", "unit web@deu-1", "fleet"):
-            await state.put_suspension(scope, Suspension("why", "jo", "", scope))
+            await state.put_suspension(Suspension("why", "jo", "", scope))
+        await state.put_suspension(Suspension("mine", "al", "", f"cluster {old}"))
+        await state.put_suspension(Suspension("said of the new name", "jo", "", f"cluster {new}"))
         await state.rename_cluster(old, new, {"leaving": "nobody"})
         await state.flush()
 
@@ -286,8 +288,10 @@ class StateContract:
         assert len((await state.journal(US1).load()).rows) == 1
         assert await state.released() == (replace(held, unit=replace(held.unit, cluster=new)),)
         assert [one.cluster for one in await state.cluster_reports()] == [US1]
-        scopes = {one.scope for one in await state.suspensions()}
-        assert scopes == {f"cluster {new}", f"unit web@{new}", "unit web@deu-1", "fleet"}
+        assert {(one.scope, one.owner, one.reason) for one in await state.suspensions()} == {
+            (f"cluster {new}", "al", "mine"), (f"cluster {new}", "jo", "said of the new name"),
+            (f"unit web@{new}", "jo", "why"), ("unit web@deu-1", "jo", "why"), ("fleet", "jo", "why"),
+        }  # fmt: skip
         assert await state.get_value("leaving") == "nobody"
 
     # Reports
@@ -448,12 +452,15 @@ class StateContract:
         assert await state.operations(before="op-9") == ()
 
     async def test_suspensions_are_set_replaced_and_lifted(self, state: StateWithVault) -> None:
-        await state.put_suspension("cluster eu-1", Suspension("disk swap", "jo", "", "cluster eu-1"))
-        await state.put_suspension("cluster eu-1", Suspension("longer", "jo", "", "cluster eu-1"))
-        await state.put_suspension("fleet", Suspension("freeze", "al", "2026-12-31T00:00:00Z", "fleet"))
+        await state.put_suspension(Suspension("disk swap", "jo", "", "cluster eu-1"))
+        await state.put_suspension(Suspension("longer", "jo", "", "cluster eu-1"))
+        await state.put_suspension(Suspension("freeze", "al", "2026-12-31T00:00:00Z", "fleet"))
+        await state.put_suspension(Suspension("a look", "al", "", "cluster eu-1"))
+        assert [one.reason for one in await state.suspensions()] == ["a look", "longer", "freeze"]
+        await state.lift_suspensions("cluster eu-1", ["al", "nobody"])
         assert [one.reason for one in await state.suspensions()] == ["longer", "freeze"]
-        await state.put_suspension("cluster eu-1", None)
-        await state.put_suspension("cluster eu-1", None)
+        await state.lift_suspensions("cluster eu-1", ["jo"])
+        await state.lift_suspensions("cluster eu-1", ["jo"])
         assert [one.scope for one in await state.suspensions()] == ["fleet"]
 
     # Holds

@@ -89,11 +89,11 @@ async def test_a_sync_of_a_unit_that_waits_for_its_step_is_refused_with_the_reas
 
 async def test_a_suspension_reaches_its_scope_alone_and_is_lifted(brain: Brain) -> None:
     await brain.commit(FILES)
-    await brain.state.put_suspension("cluster eu-1", Suspension("disk swap", "jo", "", "cluster eu-1"))
+    await brain.state.put_suspension(Suspension("disk swap", "jo", "", "cluster eu-1"))
     await brain.orders.look()
     assert await brain.answer() == {"eu-1": ["web@eu-1"]}
     assert [each.reason for each in brain.desired("web@eu-1").policy.suspensions] == ["disk swap"]
-    await brain.state.put_suspension("cluster eu-1", None)
+    await brain.state.lift_suspensions("cluster eu-1", ["jo"])
     await brain.orders.look()
     assert brain.desired("web@eu-1").policy.suspensions == ()
 
@@ -110,7 +110,7 @@ async def test_a_suspension_reaches_its_scope_also_where_the_rest_cannot_be_writ
     asks = HoldRequest(unit.unit, unit.commit, "prune-budget", "would delete 30 objects", ())
     await brain.intake.send(replace(report, units=(replace(unit, holds=(asks,)),)))
     brain.state.put_hold = refuse
-    await brain.state.put_suspension("fleet", Suspension("incident", "jo", "", "fleet"))
+    await brain.state.put_suspension(Suspension("incident", "jo", "", "fleet"))
     with pytest.raises(StateNotWritable):
         await brain.orders.look()
     assert [each.reason for each in brain.desired("web@eu-1").policy.suspensions] == ["incident"]

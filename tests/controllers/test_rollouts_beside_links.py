@@ -72,15 +72,17 @@ async def test_a_fleet_that_is_resumed_goes_on_where_it_stood_before_any_worker_
     await look(brain, rollouts)
     first = UnitName.parse("web@prod-0")
     brain.view.units[first] = replace(brain.view.units[first], health=Health.PROGRESSING)
-    await brain.state.put_suspension("fleet", Suspension("incident", "jo", "", "fleet"))
+    await brain.state.put_suspension(Suspension("incident", "jo", "", "fleet"))
     await brain.orders.look()
-    links = (Blocker(Standing.SUSPENDED, "fleet", "suspended by jo: incident", 1.0, "", "fleet resume fleet"),)
+    links = (
+        Blocker(Standing.SUSPENDED, "fleet", "suspended by jo: incident", 1.0, "", "fleet resume fleet --owner jo"),
+    )
     for name in NAMES:
         unit = UnitName.parse(f"web@{name}")
         brain.view.units[unit] = replace(brain.view.units[unit], blocked_by=links)
     await rollouts.look()
     assert on(brain) == NAMES[:1]
-    await brain.state.put_suspension("fleet", None)
+    await brain.state.lift_suspensions("fleet", ["jo"])
     await brain.orders.look()
     for _ in range(3):
         await rollouts.look()

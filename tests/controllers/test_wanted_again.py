@@ -305,7 +305,7 @@ async def test_a_restart_judges_what_is_held_while_a_newer_result_waits(
 
 async def test_a_restart_knows_what_a_person_suspended_before_anything_is_told(hub: Hub) -> None:
     stopped = Suspension("night", "mara", scope="cluster eu-1")
-    await hub.state.put_suspension(stopped.scope, stopped)
+    await hub.state.put_suspension(stopped)
     later = await begun(hub.state)
     assert later.board.standing.suspensions == (stopped,)
     await later.commit("c1", a=result(DROPPED, "c1"))

@@ -40,7 +40,7 @@ def test_what_is_past_its_time_is_listed_wherever_it_was_said() -> None:
             ("fleet", "edit fleet.yaml:1"),
             ("cluster eu-1", "edit fleet.yaml:2"),
             ("overlay web", "edit fleet.yaml:3"),
-            ("unit web@eu-1", "fleet resume unit web@eu-1"),
+            ("unit web@eu-1", "fleet resume unit web@eu-1 --owner mara"),
         )
     } | {
         (

@@ -406,6 +406,9 @@ CASES: dict[str, Case] = {
     "the list that was seen": case_of(
         never("not row.list_digest.startswith(body.list_digest)"), "api/test_acting.py",
         "test_a_hold_is_approved_by_its_list_once", "test_a_sync_is_written_down_and_rings_and_a_repeated_key_is_the_same_operation"),
+    "a suspension that is another's": case_of(
+        swap("(owner,)", "tuple(standing)"), "api/test_acting.py",
+        "test_nobody_replaces_or_lifts_the_suspension_of_another_unseen", "test_each_scope_is_suspended_and_resumed"),
     "an identity that is another's": case_of(
         never("taken"), "api/test_acting.py", "test_an_identity_is_accepted_for_one_entry_only",
         "test_each_scope_is_suspended_and_resumed"),

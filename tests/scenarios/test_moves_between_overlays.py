@@ -259,8 +259,9 @@ async def test_an_overlay_that_is_renamed_goes_by_its_steps(world: HubWorld) -> 
 
 def says_so(world: HubWorld, unit: str) -> bool:
     report = world.unit(unit)
+    following = "fleet resume unit web@prod-1 --owner local-admin"
     return any(
-        (link.state, link.scope, link.next) == (Standing.SUSPENDED, "unit web@prod-1", "fleet resume unit web@prod-1")
+        (link.state, link.scope, link.next) == (Standing.SUSPENDED, "unit web@prod-1", following)
         and "moves here from web, which is suspended by local-admin: freeze" in link.reason
         for link in (report.blocked_by if report else ())
     )

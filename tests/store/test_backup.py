@@ -59,7 +59,7 @@ async def data(tmp_path: Path) -> Path:
     await state.put_released([ReleasedBundle(EDGE, Revision("c" * 40), Digest("d" * 64))])
     await state.add_operation(OperationRow("op-1", "sync", "web@eu-1", "jo", 5.0, idempotency_key="k1"))
     await state.add_token(TokenRow("t-1", "ci", "admin", TOKEN, 1.0, 9999.0))
-    await state.put_suspension("overlay web", Suspension("incident", "jo", "", "overlay web"))
+    await state.put_suspension(Suspension("incident", "jo", "", "overlay web"))
     await state.close()
     return folder
 

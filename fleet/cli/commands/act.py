@@ -42,11 +42,19 @@ def suspend(scope: str, name: str = "", *, reason: Reason, until: str = "", hub:
     return handler(Client(hub), scope, name, reason=reason, until=until)
 
 
-def resume(scope: str, name: str = "", *, reason: Reason = "", hub: Hub = "") -> int:
-    """Let a suspended scope go on."""
+def resume(
+    scope: str,
+    name: str = "",
+    *,
+    owner: Annotated[str, Parameter("--owner", help="lift what this one suspended; left out: what you did")] = "",
+    everybodys: Annotated[bool, Parameter("--all", negative="", help="lift what anybody suspended")] = False,
+    reason: Reason = "",
+    hub: Hub = "",
+) -> int:
+    """Let a suspended scope go on: lifts your own suspension, and says whose still stand."""
     from fleet.cli.act import resume as handler
 
-    return handler(Client(hub), scope, name, reason=reason)
+    return handler(Client(hub), scope, name, reason=reason, owner=owner, everybodys=everybodys)
 
 
 def approve(
