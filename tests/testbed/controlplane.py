@@ -192,10 +192,10 @@ class ControlPlane:
             known = json.loads(state.read_text())
             return cls(run, **{**known, "flags": tuple(known["flags"])})
 
-    def stop(self) -> None:
-        """End its processes; what it stored stays in etcd."""
+    def stop(self, *, kill: bool = False) -> None:
+        """End its processes; what it stored stays in etcd. kill: the API server too, which else waits for watches."""
         for program in ("kwok", "kube-scheduler", "kube-controller-manager", "kube-apiserver"):
-            self.run.stop(f"{self.name}-{program}", kill=program != "kube-apiserver")
+            self.run.stop(f"{self.name}-{program}", kill=kill or program != "kube-apiserver")
 
     def start_api_server(self, *, wait: bool = True) -> None:
         """Start the API server (again) on the same port with the same data."""

@@ -81,7 +81,7 @@ def ready_planes(testbed_run: Run) -> Iterator[tuple[ControlPlane, ...]]:
     fleet = ControlPlaneFleet.start(testbed_run, names, controllers_in=names)
     yield tuple(fleet.planes.values())
     for name in names[1:]:
-        fleet[name].stop()
+        fleet[name].stop(kill=True)
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +112,7 @@ def own_api_server(testbed_run: Run) -> Iterator[Callable[..., ControlPlane]]:
 
     yield start
     for plane in started:
-        plane.stop()
+        plane.stop(kill=True)  # nobody asks it again
 
 
 @pytest.fixture
