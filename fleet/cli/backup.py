@@ -58,7 +58,7 @@ def restore(file: Path, *, data_dir: Path | None, replace: bool, upgrade: bool) 
     )
     if restored.kept is not None:
         say(f"The state that was there is kept as {restored.kept}")
-    _say_left_out(manifest.left_out, "The hub also needs")
+    _say_left_out(manifest.left_out, "Left out of the backup, and the hub may need it")
     if restored.revoked:
         names = ", ".join(restored.revoked)
         say(f"Its tokens are revoked, as some may have been since: {names}. The hub's own is made anew at its start;")

@@ -311,6 +311,7 @@ GUARDS: tuple[Guard, ...] = (
         ("an approval that comes too late", "R9", "hold_rules:decided_hold", "PreconditionFailed"),
         ("an approval that expired", "R9", "hold_rules:renewed_hold", ""),
         ("a rejection is known over another list", "R9", "hold_rules:renewed_hold", ""),
+        ("a backup that the keys here do not open", "R24 R32", "backup:make_backup", "KeyMissing"),
         ("a key that others may read", "R32", "crypto:_read", "KeyMissing"),
         ("a token of a backup is over", "R38 R24", "restore:_let_observe_only", ""),
         ("an entry in another's place", "R32", "crypto:Cipher.open_with", "StateDamaged"),

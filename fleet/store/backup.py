@@ -21,9 +21,10 @@ from typing import BinaryIO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fleet import __version__
-from fleet.errors import BackupForeign, BackupInvalid, StateError, StateNotWritable, UsageInvalid
+from fleet.errors import BackupForeign, BackupInvalid, KeyMissing, StateError, StateNotWritable, UsageInvalid
 from fleet.ports.state import INSTALLATION
-from fleet.store.crypto import DATABASE_FILE, KEY_FILE, FoundKey, name_of_key
+from fleet.store.crypto import DATABASE_FILE, KEY_BYTES, KEY_FILE, FoundKey, name_of_key
+from fleet.store.inspect import inspect_state
 from fleet.store.trouble import state_error_of
 from fleet.values import dataclass
 
@@ -59,22 +60,13 @@ class Manifest(BaseModel):
     files: dict[str, Member]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a database says of itself."""
-
-    schema: str
-    installation: str
-    clusters: int
-
-
 def make_backup(
     data_dir: Path, file: Path, found: FoundKey, *, with_key: bool, left_out: Sequence[str], at: float
 ) -> Manifest:
     """Write a backup of a data directory to `file` (0600), which must not exist; blocking, also beside a running hub.
 
-    left_out: what else the hub uses, in words. Raises UsageInvalid, StateDamaged, StateNotWritable; then there is no
-    file.
+    left_out: what else the hub uses, in words. Raises UsageInvalid, KeyMissing, StateDamaged, StateNotWritable; then
+    there is no file.
     """
     database = data_dir / DATABASE_FILE
     if not database.exists():
@@ -86,7 +78,16 @@ def make_backup(
     with _writing(file), tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
         copy = Path(folder) / DATABASE_FILE
         _copy(database, copy)
-        facts = facts_of(copy)
+        facts = inspect_state(copy.parent, found)
+        assert facts is not None, "it was just copied"
+        if not facts.key_opens:
+            raise KeyMissing(
+                "the backup could not be read by the keys that are here",
+                where=found.where,
+                why="entries of the state lie under another key",
+                next_step="put that key below the first line: fleet doctor",
+            )
+        needed = (name_of_key(found.key), *facts.older)  # the first opens the seal, the others entries
         members = {DATABASE_FILE: _member(copy)}
         key = "".join(f"{each.hex()}\n" for each in found.keys).encode()
         if with_key:
@@ -99,7 +100,7 @@ def make_backup(
             made_at=at,
             clusters=facts.clusters,
             key=name_of_key(found.key),
-            left_out=(*([] if with_key else [f"key {name_of_key(found.key)} ({found.where})"]), *left_out),
+            left_out=(*(() if with_key else [f"key {name} ({found.where})" for name in needed]), *left_out),
             files=members,
         )
         written = manifest.model_dump_json(indent=1).encode()
@@ -119,13 +120,11 @@ def make_backup(
     return manifest
 
 
-def facts_of(path: Path) -> Facts:
-    """What a database says of itself; raises StateDamaged."""
-    with _reading(path) as connection:
-        schema = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+def installation_of(database: Path) -> str:
+    """Whose state it is, "" where it does not say; raises StateError. Leaves nothing beside a database at rest."""
+    with _reading(database) as connection:
         named = connection.execute("SELECT text FROM value WHERE name = ?", (f"hub/{INSTALLATION}",)).fetchone()
-        clusters = connection.execute("SELECT count(*) FROM cluster_identity").fetchone()
-    return Facts(str(schema[0]) if schema else "", str(named[0]) if named else "", int(clusters[0]))
+    return str(named[0]) if named else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ class OpenedBackup:
     """A backup whose manifest and files were verified, and its database laid out in a folder of its own."""
 
     manifest: Manifest
-    keys: tuple[bytes, ...]  # the first seals
+    keys: tuple[bytes, ...]  # of this machine, the first of which seals, and those that it brings
     brings_key: bool
 
 
@@ -167,23 +166,23 @@ def _unpack(archive: tarfile.TarFile, file: Path, found: FoundKey | None, folder
         raise _invalid(file, "its manifest does not read") from error
     if manifest.format != FORMAT or set(manifest.files) not in ({DATABASE_FILE}, {DATABASE_FILE, KEY_FILE}):
         raise _invalid(file, f"its form {manifest.format} is not known to fleet {__version__}; fleet {manifest.fleet}")
-    brought = None
+    brought: tuple[bytes, ...] = ()
     if KEY_FILE in manifest.files:
         brought = _keys_of(_checked(_small(archive, KEY_FILE, file), manifest.files[KEY_FILE], KEY_FILE, file), file)
-    keys = found.keys if found is not None else brought or ()
-    if not keys:
+    trusted = found.keys if found is not None else brought
+    if not trusted:
         raise BackupForeign(
             "the key of this backup is not here",
             where=str(file),
             why=f"it was made under key {manifest.key}, and does not hold it",
             next_step="put the kept copy of the key into FLEET_KEY_FILE or the data directory, and restore again",
         )
-    used = next((key for key in keys if name_of_key(key) == manifest.key), None)
-    if used is None or (brought is not None and brought[0] != used):
+    used = next((key for key in trusted if name_of_key(key) == manifest.key), None)
+    if used is None:
         raise BackupForeign(
             "the backup is of another installation",
             where=str(file),
-            why=f"it was made under key {manifest.key}; here is key {name_of_key(keys[0])}",
+            why=f"it was made under key {manifest.key}; here is key {name_of_key(trusted[0])}",
             next_step="restore it where its own key is, or into an empty data directory with that key",
         )
     if not hmac.compare_digest(seal, _seal(used, written)):
@@ -198,7 +197,7 @@ def _unpack(archive: tarfile.TarFile, file: Path, found: FoundKey | None, folder
         expected = manifest.files[DATABASE_FILE]
         if (size, digest.hexdigest()) != (expected.size, expected.sha256):
             raise _invalid(file, f"{DATABASE_FILE} in it is damaged")
-    return OpenedBackup(manifest, keys, brings_key=found is None)
+    return OpenedBackup(manifest, tuple(dict.fromkeys((*trusted, *brought))), brings_key=found is None)
 
 
 def _small(archive: tarfile.TarFile, name: str, file: Path) -> bytes:
@@ -224,9 +223,12 @@ def _checked(content: bytes, expected: Member, name: str, file: Path) -> bytes:
 
 def _keys_of(content: bytes, file: Path) -> tuple[bytes, ...]:
     try:
-        return tuple(bytes.fromhex(line) for line in content.decode("ascii").split())
+        keys = tuple(bytes.fromhex(line) for line in content.decode("ascii").split())
     except ValueError as error:
         raise _invalid(file, f"{KEY_FILE} in it is damaged") from error
+    if {*map(len, keys)} != {KEY_BYTES}:
+        raise _invalid(file, f"{KEY_FILE} in it holds no keys")
+    return keys
 
 
 def _invalid(file: Path, why: str) -> BackupInvalid:

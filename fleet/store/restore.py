@@ -30,7 +30,7 @@ from fleet.errors import (
 )
 from fleet.ports.state import BELIEVED, LEAVING, RECOVERED
 from fleet.ports.worker import UnitMemory
-from fleet.store.backup import Manifest, OpenedBackup, facts_of, unpack
+from fleet.store.backup import Manifest, OpenedBackup, installation_of, unpack
 from fleet.store.crypto import DATABASE_FILE, KEY_FILE, FoundKey, write_key
 from fleet.store.encode import decode_memory, decode_requests, encode_memory
 from fleet.store.hold_rules import VOID
@@ -116,7 +116,7 @@ def _check_schema(manifest: Manifest, file: Path, *, upgrade: bool) -> None:
 def _check_same(data_dir: Path, manifest: Manifest, file: Path) -> None:
     """Refuse to replace the state of another installation; one that does not read cannot say, and is kept aside."""
     try:
-        here = facts_of(data_dir / DATABASE_FILE).installation
+        here = installation_of(data_dir / DATABASE_FILE)
     except StateError:
         return
     if here and manifest.installation and here != manifest.installation:
@@ -129,14 +129,20 @@ def _check_same(data_dir: Path, manifest: Manifest, file: Path) -> None:
 
 
 async def _prepare(folder: Path, opened: OpenedBackup, at: float) -> tuple[Sequence[str], Sequence[str]]:
-    """Bring the copy to this schema, prove the key, and let it observe only; tokens revoked, scopes suspended."""
-    state = await open_state(folder, opened.keys[0], older=opened.keys[1:])
+    """Bring the copy to this schema and under this machine's first key, which alone opens it then, and let it observe
+    only; tokens revoked, scopes suspended.
+    """
+    key, *older = opened.keys
+    state = await open_state(folder, key, older=older)
+    keys = state.keys(lambda: FoundKey(key, str(folder), tuple(older)))
+    if (await keys.look()).is_due:
+        await keys.turn()
     revoked = [row.name for row in await state.tokens() if row.is_in_force(at)]
     suspended = sorted(suspension.scope for suspension in await state.suspensions())
     await state.close()
     with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection, connection:
         _let_observe_only(connection, at)
-    state = await open_state(folder, opened.keys[0], older=opened.keys[1:])
+    state = await open_state(folder, key)
     made = opened.manifest.made_at
     await state.write(
         AuditEntry(at, "fleet restore", "restore", reason=f"state of a backup from {at - made:.0f} s ago")

@@ -364,6 +364,9 @@ CASES: dict[str, Case] = {
         drop("raise self._refused('the file does not hold"), _ROTATION,
         "test_keys_without_one_that_entries_need_are_refused_and_the_old_ones_stay",
         "test_a_key_that_no_entry_needs_goes_without_a_word"),
+    "a backup that the keys here do not open": case_of(
+        never("not facts.key_opens"), _ROTATION, "test_a_backup_that_the_keys_here_do_not_open_is_none",
+        "test_a_backup_names_each_key_that_it_needs"),
     "keys in use are written down first": case_of(
         drop("await self._database.write(lambda connection: begin_turn"), _ROTATION,
         "test_a_hub_that_is_killed_at_any_commit_leaves_every_entry_to_one_of_the_keys",

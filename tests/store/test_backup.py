@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -209,8 +210,29 @@ async def test_a_damaged_file_is_refused_and_nothing_is_written(data: Path, tmp_
 
 
 async def test_a_backup_under_another_key_is_refused(data: Path, tmp_path: Path) -> None:
-    take(data, tmp_path / "b.tar", key=b"x" * 32)
-    await _is_refused(tmp_path / "b.tar", data, BackupForeign)
+    await (await open_state(tmp_path / "theirs", b"x" * 32)).close()
+    for with_key in (False, True):  # what it brings is not trusted where this machine has keys
+        file = tmp_path / f"{with_key}.tar"
+        take(tmp_path / "theirs", file, key=b"x" * 32, with_key=with_key)
+        await _is_refused(file, data, BackupForeign)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"abcd\n", b"no hex\n"])
+async def test_a_backup_whose_keys_do_not_read_is_refused(data: Path, tmp_path: Path, content: bytes) -> None:
+    take(data, tmp_path / "b.tar")
+    with tarfile.open(tmp_path / "b.tar") as archive:
+        files = json.loads(archive.extractfile("manifest.json").read())["files"]
+    files["key"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    changed = rewritten(tmp_path / "b.tar", {"files": files})
+    with tarfile.open(changed) as source, tarfile.open(tmp_path / "c.tar", "w") as target:
+        for member in source.getmembers():
+            if member.name == DATABASE_FILE:
+                target.addfile(sized("key", len(content)), io.BytesIO(content))
+            target.addfile(member, source.extractfile(member))
+    for key in (None, KEY):
+        with pytest.raises(BackupInvalid, match="key in it"):
+            await restored(tmp_path / "c.tar", tmp_path / "empty", key)
+    assert tree(tmp_path / "empty") == {}
 
 
 async def _is_refused(file: Path, data: Path, expected: type[FleetError]) -> None:

@@ -337,12 +337,50 @@ async def test_a_backup_of_before_is_restored_with_its_key_among_the_others(data
     assert await is_whole_or_refused(folder, (NEW, OLD))
 
 
-async def test_a_backup_with_its_keys_amid_an_exchange_brings_all_of_them(data: Path, tmp_path: Path) -> None:
+async def taken(data: Path, file: Path, *keys: bytes, with_key: bool = False) -> tuple[str, ...]:
+    """A backup; what it says that it left out."""
+    made = await asyncio.to_thread(make_backup, data, file, said(*keys), with_key=with_key, left_out=(), at=10.0)
+    return made.left_out
+
+
+async def test_a_backup_names_each_key_that_it_needs(data: Path, tmp_path: Path) -> None:
+    def words(*keys: bytes) -> tuple[str, ...]:
+        return tuple(f"key {name_of_key(key)} (/etc/fleet/key)" for key in keys)
+
+    assert await taken(data, tmp_path / "one.tar", OLD) == words(OLD)
+    assert await taken(data, tmp_path / "free.tar", OLD, THIRD) == words(OLD)
+    # Given and not yet turned to: entries lie under the old one, the seal is under the new one.
+    assert await taken(data, tmp_path / "given.tar", NEW, OLD) == words(NEW, OLD)
     moments = await snapshots_of(data, tmp_path / "killed", lambda state: exchange(state, NEW, OLD))
-    midway, file, to = moments[len(moments) // 2], tmp_path / "midway.tar", tmp_path / "restored"
-    make_backup(midway, file, said(NEW, OLD), with_key=True, left_out=(), at=10.0)
-    await restore_backup(file, to, None, replace_state=False, upgrade=False, at=20.0)
-    found = find_key(to, {})
-    assert found is not None
-    assert await is_whole_or_refused(to, found.keys)
-    assert not await is_whole_or_refused(to, (OLD,))
+    assert await taken(moments[len(moments) // 2], tmp_path / "midway.tar", NEW, OLD) == words(NEW, OLD)
+    assert await taken(moments[-1], tmp_path / "done.tar", NEW, OLD) == words(NEW)
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+async def test_a_backup_that_the_keys_here_do_not_open_is_none(data: Path, tmp_path: Path, with_key: bool) -> None:
+    moments = await snapshots_of(data, tmp_path / "killed", lambda state: exchange(state, NEW, OLD))
+    midway, folder = moments[len(moments) // 2], tmp_path / "backups"
+    folder.mkdir()
+    for moment, keys in ((moments[0], (NEW,)), (midway, (NEW,)), (midway, (OLD,)), (moments[-1], (OLD, THIRD))):
+        with pytest.raises(KeyMissing) as refused:
+            await taken(moment, folder / "b.tar", *keys, with_key=with_key)
+        assert all((refused.value.where, refused.value.why, refused.value.next_step))
+        assert list(folder.iterdir()) == []
+    await taken(midway, folder / "b.tar", OLD, NEW, with_key=with_key)
+
+
+async def test_what_is_restored_lies_under_the_first_key_of_the_machine_alone(data: Path, tmp_path: Path) -> None:
+    moments = await snapshots_of(data, tmp_path / "killed", lambda state: exchange(state, NEW, OLD))
+    for number, moment in enumerate((moments[0], moments[len(moments) // 2], moments[-1])):
+        for with_key, here in ((False, (NEW, OLD)), (True, (NEW,)), (True, (THIRD, NEW)), (True, ())):
+            file, to = tmp_path / f"{number}.{with_key}.{len(here)}.tar", tmp_path / f"{number}.{with_key}.{here[:1]}"
+            await taken(moment, file, NEW, OLD, with_key=with_key)
+            found = said(*here) if here else None
+            await restore_backup(file, to, found, replace_state=False, upgrade=False, at=20.0)
+            file.unlink()
+            assert not await is_whole_or_refused(to, (OLD,))
+            assert await is_whole_or_refused(to, here[:1] or (NEW,))
+            if not here:
+                kept = find_key(to, {})
+                assert kept is not None
+                assert kept.keys == (NEW, OLD)
