@@ -17,6 +17,7 @@ from fleet.values import dataclass
 M = TypeVar("M", bound=BaseModel)
 BODY_LIMIT_BYTES = 1 << 20  # R39, R41
 BODY_SECONDS = 30.0
+_UNKNOWN = "extra_forbidden"  # pydantic's word
 CALLER = web.RequestKey("caller", str)  # the name of who sent the request, once it is known
 
 
@@ -88,10 +89,17 @@ def _checked(model: type[M], values: dict[str, str], place: str) -> M:
 
 def _invalid(error: ValidationError, place: str) -> RequestInvalid:
     # The input itself is left out: it may hold a credential (R32).
-    problems = [
-        f"{'.'.join(str(step) for step in item['loc']) or place}: {item['msg']}"
+    found = [
+        (".".join(str(step) for step in item["loc"]) or place, item["type"], item["msg"])
         for item in error.errors(include_input=False, include_url=False)
     ]
+    unknown = [name for name, kind, _ in found if kind == _UNKNOWN]
+    problems = [f"{name}: {said}" for name, kind, said in found if kind != _UNKNOWN]
+    if unknown:
+        problems.insert(0, "it has fields that are not known")
     return RequestInvalid(
-        f"the {place} is not as described", why="; ".join(problems[:5]), next_step="see /openapi.json"
+        f"the {place} is not as described",
+        where=", ".join(unknown[:5]),  # the client's own words: the audit log takes none of it (R43)
+        why="; ".join(problems[:5]),
+        next_step="see /openapi.json",
     )

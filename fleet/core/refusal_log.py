@@ -6,7 +6,8 @@ counted, and the count stands in the next entry. Pure but for what it remembers;
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from enum import StrEnum
 
 from fleet.core.audit import AuditEntry
@@ -16,9 +17,12 @@ from fleet.values import dataclass
 REPEAT_SECONDS = 3600.0  # the same refusal again
 CHANGED_SECONDS = 60.0  # the same with other words
 HOUR_SECONDS = 3600.0
-ENTRIES_AN_HOUR = 500
+ENTRIES_AN_HOUR = 500  # of all boundaries but the API
+API_ENTRIES_AN_HOUR = 250
+CALLER_ENTRIES_AN_HOUR = 25  # of one caller of the API for one reason: nobody can use up what others' entries need
 KEPT = 5000
 _LONGEST_TEXT = 500
+_Share = tuple[str, ...]
 
 
 class Boundary(StrEnum):
@@ -60,12 +64,21 @@ class _Told:
     more: int = 0
 
 
+def _shares_of(refusal: Refusal) -> Mapping[_Share, int]:
+    """What an entry is taken from, with how many entries that gives in an hour."""
+    if refusal.boundary is not Boundary.API:
+        return {("",): ENTRIES_AN_HOUR}
+    own = (Boundary.API, refusal.actor, refusal.reason)
+    return {(Boundary.API,): API_ENTRIES_AN_HOUR, own: CALLER_ENTRIES_AN_HOUR}
+
+
 class RefusalLog:
     """Remembers what was written lately."""
 
     def __init__(self) -> None:
         self._told: OrderedDict[tuple[str, ...], _Told] = OrderedDict()
-        self._hour, self._written, self._passed_over = 0.0, 0, 0
+        self._hour, self._passed_over = 0.0, 0
+        self._written = Counter[_Share]()  # in this hour
 
     def take(self, refusal: Refusal, now: float) -> AuditEntry | None:
         """The entry to write; None for a failure that keeps no rule, and for what was written lately."""
@@ -77,7 +90,7 @@ class RefusalLog:
         if told is not None and 0 <= now - told.at < (REPEAT_SECONDS if told.words == words else CHANGED_SECONDS):
             told.more += 1
             return None
-        if not self._may_write(now):
+        if not self._may_write(refusal, now):
             return None
         self._told[key] = _Told(now, words)
         self._told.move_to_end(key)
@@ -85,13 +98,15 @@ class RefusalLog:
             self._told.popitem(last=False)
         return self._entry(refusal, told.more if told else 0, now)
 
-    def _may_write(self, now: float) -> bool:
+    def _may_write(self, refusal: Refusal, now: float) -> bool:
         if not 0 <= now - self._hour < HOUR_SECONDS:
-            self._hour, self._written = now, 0
-        if self._written >= ENTRIES_AN_HOUR:
+            self._hour = now
+            self._written.clear()
+        shares = _shares_of(refusal)
+        if any(self._written[share] >= most for share, most in shares.items()):
             self._passed_over += 1
             return False
-        self._written += 1
+        self._written.update(shares.keys())
         return True
 
     def _entry(self, refusal: Refusal, more: int, now: float) -> AuditEntry:

@@ -210,6 +210,15 @@ async def test_a_stream_whose_reader_takes_nothing_ends_and_is_no_bug(
     assert logs == []
 
 
+async def test_fields_that_are_not_known_are_named_to_their_sender_and_are_one_entry_of_the_log(api: Api) -> None:
+    for number in range(5):
+        api.now += 61
+        status, problem = await api.call("GET", f"/api/v1/units?x{number}=1", role="viewer")
+        assert (status, problem["where"]) == (422, f"x{number}")
+    said = "RequestInvalid (R41): the query is not as described: it has fields that are not known"
+    assert await refusals_in(api) == [("t-viewer", "GET /api/v1/units", said)]
+
+
 async def test_a_sender_that_leaves_amid_its_body_is_refused_and_is_no_bug(api: Api) -> None:
     place, before = urlsplit(api.url), await refusals_in(api)
     with capture_logs() as logs:

@@ -4,6 +4,8 @@ from hypothesis import given
 from hypothesis.strategies import floats, integers, lists, sampled_from, tuples
 
 from fleet.core.refusal_log import (
+    API_ENTRIES_AN_HOUR,
+    CALLER_ENTRIES_AN_HOUR,
     CHANGED_SECONDS,
     ENTRIES_AN_HOUR,
     HOUR_SECONDS,
@@ -73,6 +75,34 @@ def test_a_flood_of_different_refusals_is_bounded_and_says_how_many_were_left_ou
     later = log.take(refusal(cluster="late"), 1.0 + HOUR_SECONDS)
     assert later is not None
     assert later.reason.endswith(f"; {2 * ENTRIES_AN_HOUR} other refusals were only counted")
+
+
+def asked(reason: str, number: int, actor: str = "dash") -> Refusal:
+    return Refusal(Boundary.API, reason, f"x{number}: not known", actor=actor, object=f"GET /api/v1/{number}")
+
+
+def test_no_caller_of_the_api_uses_up_the_entries_of_others_nor_those_of_its_own_worse_deeds() -> None:
+    log = RefusalLog()
+    entries = [log.take(asked("RequestInvalid", number), 1.0) for number in range(2000)]
+    assert sum(entry is not None for entry in entries) == CALLER_ENTRIES_AN_HOUR
+    assert log.take(asked("NotAllowed", 1), 2.0)
+    assert log.take(asked("RequestInvalid", 1, "jo"), 2.0)
+    assert log.take(Refusal(Boundary.GIT, "HistoryRewritten", "the branch was rewritten"), 2.0)
+    assert log.take(refusal(), 2.0)
+    assert log.take(asked("RequestInvalid", 1), 1.0 + HOUR_SECONDS)
+
+
+def test_all_callers_together_leave_the_other_boundaries_all_of_their_entries() -> None:
+    log = RefusalLog()
+    knocks = [asked("NotAllowed", number, f"ci-{number % 90}") for number in range(3000)]
+    assert sum(log.take(each, 1.0) is not None for each in knocks) == API_ENTRIES_AN_HOUR
+    others = [refusal(cluster=f"c-{number}") for number in range(ENTRIES_AN_HOUR)]
+    assert all(log.take(each, 2.0) for each in others)
+
+
+def test_an_hour_of_different_clumsy_requests_of_a_person_is_written_as_a_whole() -> None:
+    log = RefusalLog()
+    assert all(log.take(asked("NotAllowed", number), 60.0 * number) for number in range(CALLER_ENTRIES_AN_HOUR))
 
 
 def test_a_clock_that_goes_back_silences_nothing_for_good() -> None:
