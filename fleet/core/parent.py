@@ -26,6 +26,7 @@ _AUDIT = "fleet.internal/audit-head"
 _LONGEST = 256 << 10  # of all annotations of an object together, as an API server has it
 _DIGEST_LENGTH = 64
 _MOST_BARRED = 100  # more than is ever written
+MOST_GENERATION = 10**12  # no hub writes so often; what it writes above is read as well
 _GENERATION_DIGITS = 15  # whoever may edit a ConfigMap writes any number
 
 
@@ -47,6 +48,14 @@ class Parent:
     quarantined: tuple[Digest, ...] = ()
     audit: str = ""
 
+    def goes_on_from(self, known: int) -> int:
+        """The generation of a record that is rebuilt by this parent; known: of what was known of it, 0 for nothing.
+
+        Not any number that somebody wrote there: what is written next can still be read, and is higher than any that is
+        in an older state.
+        """
+        return max(1, known, min(self.generation, MOST_GENERATION))  # it was met: it is asked about once
+
     @property
     def said(self) -> Digest:
         """What a hub that lost its data finds by it."""
@@ -58,6 +67,12 @@ class Parent:
             return False
         mine, theirs = (self.mark, self.record, self.bundle), (other.mark, other.record, other.bundle)
         return mine == theirs and self.quarantined == other.quarantined and self.kinds == other.kinds
+
+
+def next_generation(known: int) -> int:
+    """The generation that is written after this one; never one that cannot be read."""
+    after = known + 1
+    return after if len(str(after)) <= _GENERATION_DIGITS else MOST_GENERATION + 1
 
 
 def parent_of(

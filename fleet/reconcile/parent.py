@@ -17,7 +17,7 @@ from fleet.core.documents import Document, mapping_at, text_at
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.neighbours import ParentSeen, Whose, judge_parent, parent_error
 from fleet.core.objects import INSTALLATION_LABEL
-from fleet.core.parent import PARENT_LABEL, parent_document, parent_of
+from fleet.core.parent import PARENT_LABEL, next_generation, parent_document, parent_of
 from fleet.core.record import PARENT_NAMESPACE, installation_hash, parent_name
 from fleet.errors import ClusterError, Conflict, FleetError, NotFound, ObjectInvalid, Withdrawn
 from fleet.ports.kube import May, ServedKind
@@ -56,7 +56,7 @@ class Parents:
         parent = parent_of(
             site.mark(unit.name),
             unit.rows,
-            generation=unit.memory.parent_generation + 1,
+            generation=next_generation(unit.memory.parent_generation),
             bundle=unit.memory.bundle,
             commit=unit.memory.commit,
             quarantined=_quarantined(unit),

@@ -41,7 +41,8 @@ async def rebuild_units(
     found: list[UnitState] = []
     for parent, is_damaged in parents.items():
         name = UnitName(OverlayName(parent.mark.overlay), site.cluster)
-        if not _is_newer(parent, known.get(name)):
+        before = known.get(name)
+        if not _is_newer(parent, before):
             continue
         live: list[Document] = []
         for kind in parent.kinds if parent.kinds or parent.record == record_digest(()) else every:
@@ -61,7 +62,7 @@ async def rebuild_units(
             name,
             bundle=parent.bundle or None,
             commit=parent.commit,
-            parent_generation=max(1, parent.generation),  # it was met: it is asked about once
+            parent_generation=parent.goes_on_from(before.memory.parent_generation if before is not None else 0),
             confirmed=False,
             quarantined=parent.quarantined,
         )

@@ -9,7 +9,15 @@ from hypothesis.strategies import integers, lists, sampled_from, text
 
 from fleet.core.ids import Digest, ObjectRef, Revision
 from fleet.core.objects import Mark
-from fleet.core.parent import is_parent, parent_document, parent_of, parse_parent, salvage_parent
+from fleet.core.parent import (
+    MOST_GENERATION,
+    is_parent,
+    next_generation,
+    parent_document,
+    parent_of,
+    parse_parent,
+    salvage_parent,
+)
 from fleet.core.record import applyset_id, record_digest
 
 REFS = [ref("a"), ref("b", "Deployment", "apps"), ref("c", namespace="other"), ObjectRef("", "Namespace", "", "shop")]
@@ -68,6 +76,27 @@ def test_a_damaged_parent_is_none(annotation: str, value: str) -> None:
     document = parent_document(a_parent())
     document["metadata"]["annotations"][annotation] = value
     assert parse_parent(document) is None
+
+
+@given(written=integers(0, 10**15 - 1), known=integers(0, 10**9), more=integers(0, 50))
+def test_whatever_generation_somebody_writes_what_follows_is_read_and_higher(
+    written: int, known: int, more: int
+) -> None:
+    generation = a_parent(generation=written).goes_on_from(known)
+    assert generation >= max(1, known)
+    for _ in range(more):
+        before, generation = generation, next_generation(generation)
+        assert generation > before
+    found = parse_parent(parent_document(a_parent(generation=generation)))
+    assert found is not None
+    assert found.generation == generation
+
+
+def test_a_generation_that_an_earlier_version_took_over_whole_is_followed_by_one_that_is_read() -> None:
+    for known in (10**15 - 1, 10**15, 10**15 + 7):
+        found = parse_parent(parent_document(a_parent(generation=next_generation(known))))
+        assert found is not None
+        assert found.generation == MOST_GENERATION + 1
 
 
 def test_more_than_is_ever_written_is_not_read_as_taken_back() -> None:

@@ -309,6 +309,30 @@ async def test_a_lost_state_is_found_out_by_a_parent_that_somebody_changed(
         assert not asks(first, unit), "a word is for good"
 
 
+async def test_an_older_state_is_still_found_out_after_somebody_wrote_the_highest_generation(first: SimHub) -> None:
+    unit = await settled(first, "web")
+    note(first, record_generation="9" * 15)
+    first.units.clear()
+    async with first.worker():
+        await first.until(lambda: asks(first, unit), "asked")
+        first.send_desired(recovered=first.shown())
+        await first.until_well(unit)
+        await first.until(lambda: generation_on(first) < 10**15 - 1, "written over")
+        assert not first.units[unit].warnings
+    earlier, before = copy.deepcopy(first.journal), generation_on(first)
+    first.want("web", [config_map("a", SHOP, {"a": "2"}), config_map("x", SHOP)], commit="b")
+    first.units.clear()
+    async with first.worker():  # the twin: what is as new as its cluster asks nobody
+        await first.until_well(unit)
+        assert not asks(first, unit)
+        await first.until(lambda: generation_on(first) > before, "one more of its own")
+    first.journal = earlier
+    first.units.clear()
+    async with first.worker():
+        await first.until(lambda: asks(first, unit), "asked again")
+        assert not first.units[unit].warnings, "nobody changed it"
+
+
 async def test_what_was_damaged_is_said_to_who_confirms_it(first: SimHub) -> None:
     unit = await settled(first, "web")
     note(first, owner="nonsense")
