@@ -8,7 +8,7 @@ all is done. Whoever comes back after a kill at any point holds keys that open e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from sqlalchemy import Connection, Table, select
 
@@ -22,6 +22,8 @@ from fleet.store.tables import CREDENTIALS, VALUES, VAULT
 SEALED_TABLES = ((CREDENTIALS, "credential"), (VAULT, "vault"))
 _ROWS_AT_ONCE = 64  # of one transaction: others wait for no more than these
 
+_Entry = tuple[str, str]  # its kind and name, which stand before what is sealed
+
 
 class SqlKeys:
     """`fleet.ports.state.Keys` in the database. read: finds the keys where they lie now."""
@@ -29,7 +31,10 @@ class SqlKeys:
     def __init__(self, database: Database, cipher: Cipher, *, where: str, read: Callable[[], FoundKey | None]) -> None:
         self._database, self._cipher, self._where, self._read = database, cipher, where, read
         self._found: FoundKey | None = None  # what `turn` is to take
-        self._unreadable: tuple[str, ...] = ()
+        # What a pass through all entries found, and for which keys: a note says less, entries may come without one.
+        self._passed: tuple[bytes, ...] = ()
+        self._under: frozenset[str] = frozenset()
+        self._unreadable: tuple[_Entry, ...] = ()
 
     async def look(self) -> KeyStanding:
         """What the file asks for now; raises KeyMissing where it cannot be taken, and then nothing changes."""
@@ -41,20 +46,38 @@ class SqlKeys:
         if absent := [name for name in in_use if name not in names]:
             why = f"entries of the store need key {absent[0]}, and the hub goes on with its copy until it ends"
             raise self._refused("the file does not hold a key that is needed", found.where, why, absent[0])
+        await self._pass(found.keys)
         self._found = found
-        is_due = in_use != (name_of_key(found.key),) or found.keys != self._cipher.keys
-        return self._standing(found, in_use, 0, is_due=is_due)
+        return self._standing(found, in_use, 0)
+
+    async def _pass(self, keys: tuple[bytes, ...]) -> None:
+        """Which keys entries need: all at the first look with these keys, then those again that opened with none."""
+        is_known, known, cipher = keys == self._passed, self._unreadable, Cipher(*keys)
+        if is_known and not known:
+            return
+
+        def go(connection: Connection) -> tuple[frozenset[str], tuple[_Entry, ...]]:
+            under, unreadable = set[str](), list[_Entry]()
+            for entry, sealed in _those(connection, known) if is_known else _all(connection):
+                try:
+                    under.add(name_of_key(keys[cipher.open_with("/".join(entry), sealed)[0]]))
+                except StateDamaged:
+                    unreadable.append(entry)
+            return frozenset(under), tuple(unreadable)
+
+        under, self._unreadable = await self._database.read(go)
+        self._passed, self._under = keys, self._under | under if is_known else under
 
     async def turn(self) -> KeyStanding:
         """Take what was looked at last, and seal all entries anew under its first key."""
         found = self._found
         assert found is not None, "look first"
         in_use = await self._in_use()
-        new = Cipher(*found.keys)
-        if in_use != (name_of_key(found.key),):
-            await self._database.write(lambda connection: begin_turn(connection, new, in_use))
+        new, needed = Cipher(*found.keys), (*in_use, *sorted(self._under))
+        if {*needed} != {name_of_key(found.key)}:
+            await self._database.write(lambda connection: begin_turn(connection, new, needed))
         self._cipher.turn(found.keys)  # what is sealed from here on is under it
-        count, unreadable = 0, list[str]()
+        count, unreadable = 0, list[_Entry]()
         for table, prefix in SEALED_TABLES:
             after: str | None = ""
             while after is not None:
@@ -67,21 +90,21 @@ class SqlKeys:
                 count += done
                 unreadable += lost
         await self._database.write(self._finish)
-        self._unreadable = tuple(unreadable)
-        return self._standing(found, await self._in_use(), count, is_due=False)
+        self._passed, self._under, self._unreadable = found.keys, frozenset(), tuple(unreadable)
+        return self._standing(found, await self._in_use(), count)
 
     def _seal_anew(
         self, connection: Connection, table: Table, prefix: str, after: str
-    ) -> tuple[str | None, int, list[str]]:
+    ) -> tuple[str | None, int, list[_Entry]]:
         """The next rows; returns the last of them, None at the end, how many were sealed anew, and what opens not."""
         query = select(table.c.name, table.c.sealed).where(table.c.name > after).order_by(table.c.name)
         rows = connection.execute(query.limit(_ROWS_AT_ONCE)).all()
-        count, unreadable = 0, list[str]()
+        count, unreadable = 0, list[_Entry]()
         for name, sealed in rows:
             try:
                 place, value = self._cipher.open_with(f"{prefix}/{name}", sealed)
             except StateDamaged:
-                unreadable.append(f"{prefix} {name}")
+                unreadable.append((prefix, name))
                 continue
             if place:
                 again = self._cipher.seal(f"{prefix}/{name}", value)
@@ -109,13 +132,30 @@ class SqlKeys:
 
         return await self._database.read(names)
 
-    def _standing(self, found: FoundKey, in_use: tuple[str, ...], count: int, *, is_due: bool) -> KeyStanding:
+    def _standing(self, found: FoundKey, in_use: tuple[str, ...], count: int) -> KeyStanding:
         older = tuple(map(name_of_key, found.older))
-        needed = tuple(name for name in older if name in in_use)
-        free = () if is_due else tuple(name for name in older if name not in in_use)
-        return KeyStanding(name_of_key(found.key), found.where, needed, free, self._unreadable, count, is_due)
+        needed = tuple(name for name in older if name in in_use or name in self._under)
+        is_due = bool(needed) or found.keys != self._cipher.keys
+        free = () if is_due else older
+        unreadable = tuple(map(" ".join, self._unreadable))
+        return KeyStanding(name_of_key(found.key), found.where, needed, free, unreadable, count, is_due)
 
     def _refused(self, what: str, where: str, why: str, key: str = "") -> KeyMissing:
         key = key or name_of_key(self._cipher.keys[0])
         step = f"put key {key} back, below the first line where that is a new one; fleet doctor says when it may go"
         return KeyMissing(what, where=where, why=why, next_step=step)
+
+
+def _all(connection: Connection) -> Iterator[tuple[_Entry, bytes]]:
+    for table, prefix in SEALED_TABLES:
+        for name, sealed in connection.execute(select(table.c.name, table.c.sealed).order_by(table.c.name)):
+            yield (prefix, name), sealed
+
+
+def _those(connection: Connection, entries: Iterable[_Entry]) -> Iterator[tuple[_Entry, bytes]]:
+    """Of these entries the ones that are still there."""
+    tables = {prefix: table for table, prefix in SEALED_TABLES}
+    for prefix, name in entries:
+        table = tables[prefix]
+        if (sealed := connection.execute(select(table.c.sealed).where(table.c.name == name)).scalar()) is not None:
+            yield (prefix, name), sealed

@@ -274,9 +274,7 @@ async def test_a_file_that_is_gone_or_does_not_read_leaves_the_keys_as_they_are(
 
 async def test_an_entry_that_opens_with_no_key_is_named_and_keeps_no_other_waiting(data: Path) -> None:
     state = await open_state(data, OLD)
-    foreign = Cipher(THIRD).seal("credential/eu-7", CREDENTIALS_KEPT["eu-7"])
-    row = CREDENTIALS.update().where(CREDENTIALS.c.name == "eu-7").values(sealed=foreign)
-    await state._database.write(lambda connection: connection.execute(row).rowcount)
+    await put_under(state, THIRD, "eu-7")
     turner = await exchange(state, NEW, OLD)
     standing = await turner.look()
     assert (standing.unreadable, standing.free) == (("credential eu-7",), (name_of_key(OLD),))
@@ -292,6 +290,89 @@ async def test_an_entry_that_opens_with_no_key_is_named_and_keeps_no_other_waiti
     await check_whole(state)
     await state.close()
     assert await is_whole_or_refused(data, (NEW,))
+
+
+async def put_under(state: SqlState, key: bytes, name: str) -> None:
+    """An entry that nothing notes: what a restore by hand, or another program, leaves."""
+    row = CREDENTIALS.update().where(CREDENTIALS.c.name == name)
+    sealed = Cipher(key).seal(f"credential/{name}", CREDENTIALS_KEPT[name])
+    await state._database.write(lambda connection: connection.execute(row.values(sealed=sealed)).rowcount)
+
+
+@pytest.mark.parametrize("how", ["given anew", "removed"])
+async def test_an_entry_that_opened_with_no_key_is_named_until_it_does_or_goes(data: Path, how: str) -> None:
+    state = await open_state(data, OLD)
+    await put_under(state, THIRD, "eu-7")
+    await put_under(state, THIRD, "eu-8")
+    turner = await exchange(state, NEW, OLD)
+    assert (await turner.look()).unreadable == ("credential eu-7", "credential eu-8")
+    if how == "removed":
+        await state.remove_credential("eu-7")
+    else:
+        await state.put_credential("eu-7", CREDENTIALS_KEPT["eu-7"], 2.0)
+    standing = await turner.look()
+    assert (standing.unreadable, standing.is_due) == (("credential eu-8",), False)
+    await state.close()
+
+
+async def test_an_entry_that_opens_with_no_key_is_named_at_the_first_look_after_a_start(data: Path) -> None:
+    state = await open_state(data, OLD)
+    await put_under(state, THIRD, "eu-7")
+    await state.close()
+    state = await open_state(data, OLD)
+    standing = await state.keys(lambda: said(OLD)).look()
+    assert (standing.unreadable, standing.is_due) == (("credential eu-7",), False)
+    await state.close()
+
+
+async def test_a_key_that_an_entry_needs_without_a_note_is_never_said_to_be_free(data: Path) -> None:
+    state = await open_state(data, OLD)
+    await put_under(state, THIRD, "eu-7")
+    await state.close()
+    state = await open_state(data, OLD, older=[THIRD])
+    turner, database = state.keys(lambda: said(OLD, THIRD)), cast("Any", state._database)
+    due = await turner.look()
+    assert (due.is_due, due.needed, due.free) == (True, (name_of_key(THIRD),), ())
+    write = database.write
+
+    async def full(change: Callable[..., object]) -> object:
+        raise StateNotWritable("the state cannot be written", why="the disk is full", next_step="free space")
+
+    database.write = full
+    with pytest.raises(StateNotWritable):
+        await turner.turn()
+    database.write = write
+    due = await turner.look()
+    assert (due.is_due, due.needed, due.free) == (True, (name_of_key(THIRD),), ())
+    done = await turner.turn()
+    assert (done.count, done.needed, done.free) == (1, (), (name_of_key(THIRD),))
+    await check_whole(state)
+    await state.close()
+
+
+async def test_a_key_given_later_whose_sealing_the_disk_breaks_off_is_not_said_to_be_free(data: Path) -> None:
+    state = await open_state(data, OLD)
+    await put_under(state, THIRD, "eu-7")
+    turner, database = state.keys(lambda: said(OLD, THIRD)), cast("Any", state._database)
+    assert (await turner.look()).is_due
+    write, left = database.write, 0
+
+    async def fails(change: Callable[..., object]) -> object:
+        nonlocal left
+        if not left:
+            raise StateNotWritable("the state cannot be written", why="the disk is full", next_step="free space")
+        left -= 1
+        return await write(change)
+
+    for commits in (0, 1):
+        left, database.write = commits, fails
+        with pytest.raises(StateNotWritable):
+            await turner.turn()
+        database.write = write
+        due = await turner.look()
+        assert (due.is_due, due.needed, due.free) == (True, (name_of_key(THIRD),), ())
+    assert not await is_whole_or_refused(Path(shutil.copytree(data, data.parent / "copy")), (OLD,))
+    await state.close()
 
 
 async def test_a_third_key_may_come_before_the_second_is_through(data: Path, tmp_path: Path) -> None:
