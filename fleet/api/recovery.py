@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fleet.access.policy import Role
 from fleet.api.models_deeds import Done, RecoveryList, RecoveryOut
 from fleet.api.queries import RecoverBody
@@ -46,11 +48,14 @@ async def _confirm(call: Call) -> Done:
             why=f"you saw {body.list_digest}, it is {list_digest_of(asked)[:6]}",
             next_step="fleet recover",
         )
-    for cluster in clusters:
-        entry = AuditEntry(now, call.caller.name, "recover", cluster=cluster, reason="record rebuilt from the cluster")
+    why = "record rebuilt from the cluster"
+    entries = [AuditEntry(now, call.caller.name, "recover", cluster=cluster, reason=why) for cluster in clusters]
+    for entry in entries:
         await state.write(entry)
     await state.change_value(RECOVERED, lambda said: with_words(said, asked))
     call.parts.bells.orders.set()
+    for entry in entries:
+        await state.write(replace(entry, outcome="done"))
     when = "" if view.head.is_taken else ", once Git was read"
     return Done(message=f"the hub writes to {', '.join(clusters)} again{when}")
 

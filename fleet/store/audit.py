@@ -41,7 +41,11 @@ _DECIDED = {"hold-approved": "approved", "hold-rejected": "rejected"}  # to the 
 _MADE = "gate-job"  # earlier versions ended it with the UID of what was made
 # Written before and after.
 _BEGUN = (
+    # by workers
     "delete", "adopt", "force", "renew-credential", _MADE, "gate-job-delete", KEY_TURNED, *_DECIDED,
+    # by people
+    "suspend", "resume", "accept-identity", "recover", "approve-override", "plan-approved", "plan-bound", "plan-void",
+    "create-token", "revoke-token", "put-credential", "remove-credential",
 )  # fmt: skip
 _LOOK_BACK = 2_000  # of these before the end of the log: what a killed hub had begun is among its newest
 _ROLLBACK = "rollback"  # so too, for all units of an overlay before any of them goes back: however many these are
@@ -179,16 +183,16 @@ def _seal_all(connection: Connection, key: bytes) -> None:
 
 
 def _end_begun(connection: Connection, key: bytes, now: float) -> None:
-    """Each of these has a last word (V5): what became of what a killed hub had begun on a cluster is not known.
+    """Each of these has a last word (V5): what became of what a killed hub had begun is not known.
 
     What became of a decision is: it stands in the hold's row, or it was not made. So it is with a rollback: what a
     unit shall hold stands in its row.
     """
     newest = select(AUDIT).where(AUDIT.c.action.in_(_BEGUN)).order_by(AUDIT.c.id.desc()).limit(_LOOK_BACK)
-    begun: dict[tuple[str, Listed], AuditEntry] = {}
+    begun: dict[tuple[str, str, Listed], AuditEntry] = {}
     for row in reversed(connection.execute(newest).mappings().all()):
         entry = _link(row).entry
-        about = (entry.action, _about(replace(entry, uid="") if entry.action == _MADE else entry))
+        about = (entry.action, entry.cluster, _about(replace(entry, uid="") if entry.action == _MADE else entry))
         if entry.outcome:
             begun.pop(about, None)
         else:

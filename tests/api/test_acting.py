@@ -280,6 +280,7 @@ async def test_a_recovery_is_confirmed_for_the_list_that_was_seen(api: Api) -> N
     status, done = await api.call("POST", "/api/v1/fleet:recover", confirm)
     assert (status, done["message"]) == (200, "the hub writes to eu-1 again")
     assert list(words_of(await api.state.get_value(RECOVERED) or "")) == ["eu-1"]
+    assert [link.entry.outcome for link in await api.state.audit_entries()] == ["", "done"] * 2
 
 
 # Identities, tokens, credentials

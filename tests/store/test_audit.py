@@ -187,6 +187,25 @@ async def test_what_a_killed_hub_had_begun_gets_its_last_word_once(data: Path) -
     assert check(data)[0] == 0
 
 
+async def test_what_people_had_asked_for_as_the_hub_was_killed_gets_its_last_word_once(data: Path) -> None:
+    state = await open_state(data, KEY)
+    actions = ("suspend", "resume", "accept-identity", "recover", "approve-override", "plan-approved", "create-token",
+               "revoke-token", "put-credential", "remove-credential")  # fmt: skip
+    begun = [replace(entry(1), actor="al", action=action, outcome="") for action in actions]
+    ended = [replace(one, cluster="eu-9") for one in begun]
+    for one in (*begun, *ended, *(replace(one, outcome="done") for one in ended)):
+        await state.write(one)
+    await state.close()
+    for _ in range(2):
+        state = await open_state(data, KEY)
+        last = [link.entry for link in (await state.audit_entries(after=3 * len(actions), limit=100))]
+        await state.close()
+        assert [(one.action, one.cluster, one.outcome) for one in last] == [
+            (action, entry(1).cluster, "unknown: HubEnded") for action in actions
+        ]
+    assert check(data)[0] == 0
+
+
 async def test_what_a_killed_hub_had_begun_of_gates_gets_its_last_word_and_what_had_ended_gets_none(data: Path) -> None:
     state = await open_state(data, KEY)
     made, gone = (replace(entry(1), action=action, outcome="") for action in ("gate-job", "gate-job-delete"))
