@@ -180,12 +180,13 @@ class SuspensionList(Page):
 
 
 class RecoveryOut(ApiModel):
-    """A unit whose record was rebuilt from the cluster and waits for a person."""
+    """A unit whose record was rebuilt from the cluster and waits for a person. then: what follows if Git lacks it."""
 
     cluster: str
     unit: str
     objects: int
     commit: str = ""
+    then: str = ""
 
 
 class RecoveryList(Page):

@@ -9,6 +9,7 @@ from fleet.api.models_deeds import Done, RecoveryList, RecoveryOut
 from fleet.api.queries import RecoverBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry
+from fleet.core.ids import UnitName
 from fleet.core.recovery import asked_of, list_digest_of, with_words
 from fleet.core.status import asks_recovery
 from fleet.core.view import View
@@ -23,10 +24,18 @@ def _waiting(view: View) -> list[RecoveryOut]:
             unit=str(name),
             objects=len(report.objects),
             commit=report.commit,
+            then=_then(view, name),
         )
         for name, report in sorted(view.units.items())
         if asks_recovery(report)
     ]
+
+
+def _then(view: View, unit: UnitName) -> str:
+    """What is unlike the rest of what follows from a person's word."""
+    fleet = view.fleet
+    is_gone = fleet is not None and unit not in fleet.units and fleet.unknown.covers(unit) is None
+    return "not in Git: it is let go, and its objects stay" if is_gone else ""
 
 
 async def _list(call: Call) -> RecoveryList:

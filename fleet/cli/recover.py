@@ -18,8 +18,10 @@ def recover(client: Client, *, confirm: bool, seen: str) -> int:
     if not items:
         sys.stdout.write("No cluster waits for a recovery.\n")
         return 0
-    rows = [[item["unit"], str(item["objects"]), item.get("commit", "")[:7] or "-"] for item in items]
-    table(rows, ("UNIT", "OBJECTS", "COMMIT"), sys.stdout)
+    rows = [
+        [item["unit"], str(item["objects"]), item.get("commit", "")[:7] or "-", item.get("then", "")] for item in items
+    ]
+    table(rows, ("UNIT", "OBJECTS", "COMMIT", "THEN"), sys.stdout)
     if not confirm:
         sys.stdout.write(
             "\nThis is what the hub found by its marks; its state was lost, or another cluster was accepted. "

@@ -107,6 +107,7 @@ class Board:
             return frozenset()
         changed = changed_units(before, fleet)
         self.roster.take(fleet, {*self.books.held, *(before.units if before is not None else ())})
+        self.departures.find(fleet, [name for each in self._view.clusters.values() for name in each.unordered])
         self.books.leave(self.roster.leaving.units)
         self.books.dirty |= changed
         self.books.dirty |= self._keep(before, fleet)

@@ -11,8 +11,10 @@ from fleet.controllers.books import Books
 from fleet.controllers.deletions import Deletions
 from fleet.controllers.publishing import Publisher
 from fleet.controllers.roster import Roster
-from fleet.core.fleet import Fleet
+from fleet.core.fleet import Fleet, Mode
 from fleet.core.ids import UnitName
+from fleet.core.release import units_that_left
+from fleet.core.status import asks_recovery
 from fleet.core.view import View
 from fleet.errors import StateDamaged
 from fleet.ports.state import State
@@ -27,6 +29,29 @@ class Departures:
         self._state, self._view, self._books = state, view, books
         self._roster, self._deletions, self._publisher = roster, deletions, publisher
         self._waits: dict[UnitName, str] = {}
+
+    def find(self, fleet: Fleet, unordered: Iterable[UnitName]) -> bool:
+        """Note what workers hold and no order names: Git dropped it, and the hub that knew it is lost (R13).
+
+        It leaves as what a commit drops does; its worker lets go of nothing before a person confirmed what was found
+        (R24). Not where nothing is written: an entry that is managed later is found then. Whether there is any.
+        """
+        found = self._unknown(fleet, unordered)
+        if not found:
+            return False
+        overlays = {name.overlay for name in found}
+        alike = {name for each in self._view.clusters.values() for name in each.unordered if name.overlay in overlays}
+        asking = {report.unit for report in self._view.units.values() if report.unit.overlay in overlays}
+        asking = {name for name in asking if asks_recovery(self._view.units[name])}
+        self._books.dirty |= self._roster.find(fleet, found, units_that_left(alike | asking, fleet))
+        return True
+
+    def _unknown(self, fleet: Fleet, unordered: Iterable[UnitName]) -> frozenset[UnitName]:
+        """Those of which this hub knows nothing, where it writes."""
+        entries = {**self._roster.leaving.clusters, **fleet.clusters}
+        held = (name for name in unordered if name not in fleet.units and name.cluster in entries)
+        managed = (name for name in held if entries[name.cluster].mode is Mode.MANAGE)
+        return units_that_left(managed, fleet) - self._roster.leaving.units.keys()
 
     def waits(self, unit: UnitName) -> str:
         """Why a unit is not let go yet, "" where it may go."""

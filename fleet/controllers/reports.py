@@ -67,6 +67,9 @@ class Intake:
             if ended.outcome == "done":
                 await self._note_synced(ended.operation)
             await end(self._state, ended.operation, ended.outcome, ended.message, report.at)
+        fleet = self._view.fleet
+        if fleet is not None and self._board.departures.find(fleet, report.unordered):
+            self._bells.orders.set()
         holding = {unit.unit for unit in report.units if unit.holds}
         reported = {unit.unit for unit in report.units}
         wiped = any(leave.wipe for unit, leave in self._board.roster.leaving.units.items() if unit in reported)

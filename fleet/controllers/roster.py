@@ -87,6 +87,22 @@ class Roster:
         leaving = replace(self.leaving, units={**self.leaving.units, **leaves})
         self.leaving = leaving.with_entries(after.clusters, self._before)
 
+    def find(self, fleet: Fleet, found: frozenset[UnitName], asking: frozenset[UnitName]) -> frozenset[UnitName]:
+        """Note units that leave although no commit of this hub ever had them; returns all whose leaving this changes.
+
+        asking: those that Git does not have and that wait for a person's word, of which none was let go yet. A fall is
+        judged among these alone, clusters come one by one, and who was allowed to go before stays so: what one cluster
+        invents holds up nothing that leaves elsewhere (R8).
+        """
+        every = asking | found
+        before, falls = judge_fall(every - found, every - found), judge_fall(every, every)
+        fell = {name for name in every & self.leaving.units.keys() if name.overlay in falls.keys() - before.keys()}
+        old = {name: replace(self.leaving.units[name], fall=falls[name.overlay]) for name in fell}
+        new = {name: Leave(fleet.commit, falls.get(name.overlay, "")) for name in found}
+        leaving = replace(self.leaving, units={**self.leaving.units, **old, **new})
+        self.leaving = leaving.with_entries(fleet.clusters, self._before)
+        return found | fell
+
     def let_go(self, unit: UnitName) -> None:
         """A unit that was detached."""
         self.leaving = self.leaving.without(frozenset({unit}))

@@ -66,7 +66,7 @@ class Claims(Protocol):
         ...
 
     def keeps(self, overlay: OverlayName) -> bool:
-        """Whether an overlay gives nothing up now, although it wants it no more: a person suspended it (R17)."""
+        """Whether an overlay gives nothing up now, although it wants it no more: it waits for a person (R17, R24)."""
         ...
 
 
@@ -275,7 +275,7 @@ def _place_seen(plan: UnitPlan, item: DesiredObject, row: Row | None, seen: Seen
                 message = f"{ref} belongs to overlay {other}, whose objects are not known now"
                 plan.disputed.append(Disputed(ref, other, message))
             elif claims.keeps(other):
-                plan.awaited.append(Disputed(ref, other, f"{ref} moves here once overlay {other} is resumed"))
+                plan.awaited.append(Disputed(ref, other, f"{ref} moves here once overlay {other} gives it up"))
             else:
                 plan.change.append(Step(item, Cause.MOVED, seen))
         case MarkKind.OTHER_INSTALLATION:

@@ -195,6 +195,8 @@ class Report:
     # When it began to look at the cluster, this time: it vouches for what it reported of units since, and for nothing
     # that an earlier worker, or an earlier connection, knew (R21).
     began_at: float = 0.0
+    # Of what it holds, units that no order of now names: one that is not built yet, or one that Git does not have.
+    unordered: tuple[UnitName, ...] = ()
     known_at: float = 0.0  # how the cluster stood then is known; the watches are believed a little longer than that
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.plan import Cause, Disputed, Step
 from fleet.core.rollout import Detach
+from fleet.core.status import Blocker, Standing
 from fleet.reconcile.memory import Awaited, UnitState
 from fleet.reconcile.standing import bundle_of, suspended_by
 
@@ -70,16 +71,21 @@ class UnitClaims:
         return isinstance(unit.desired.action, Detach) if wanted is None else unit.bundle == wanted
 
     def keeps(self, overlay: OverlayName) -> bool:
-        """Whether an overlay is suspended here: nothing of what it has is written to, whoever wants it (R17)."""
+        """Whether nothing of what an overlay has here is written to, whoever wants it.
+
+        It is suspended (R17), or its record waits for a person (R24): what it has was shown to nobody yet.
+        """
         unit = self._units.get(UnitName(overlay, self._cluster))
-        return unit is not None and unit.desired is not None and bool(unit.desired.policy.suspensions)
+        if unit is None or unit.desired is None:
+            return False
+        return bool(unit.desired.policy.suspensions) or not unit.memory.confirmed
 
     def keeps_back(self, step: Step) -> bool:
         """Whether an object that was to be taken over is kept now by the unit that has it."""
         return step.cause is Cause.MOVED and step.seen is not None and self.keeps(OverlayName(step.seen.mark.who))
 
     def awaited(self, items: Iterable[Disputed]) -> dict[UnitName, Awaited]:
-        """Objects that are to be taken over from suspended units, by these units; with what stops each of them."""
+        """Objects that are to be taken over once who has them gives them up, by these units; with what stops each."""
         refs: dict[UnitName, list[ObjectRef]] = {}
         for item in items:
             refs.setdefault(UnitName(OverlayName(item.who), self._cluster), []).append(item.ref)
@@ -87,6 +93,9 @@ class UnitClaims:
         for name, kept in refs.items():
             unit = self._units.get(name)
             stops = suspended_by(unit.desired, unit.blocked_since) if unit and unit.desired else []
+            if unit and not unit.memory.confirmed:  # asked about there, not here
+                reason, next_step = "not confirmed yet: its record was rebuilt", f"fleet describe unit {name}"
+                stops.append(Blocker(Standing.HELD, str(name), reason, unit.blocked_since, "", next_step))
             if stops:
                 found[name] = Awaited(tuple(kept), stops[0])
         return found

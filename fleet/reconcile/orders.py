@@ -32,6 +32,7 @@ class Orders:
         self._requests: dict[UnitName, dict[str, SyncRequest]] = {}
         self._ended: OrderedDict[str, OperationResult] = OrderedDict()
         self._full_sent = False
+        outbox.unordered = self._unordered
         for memory in state.units:
             self.units[memory.unit] = UnitState(memory.unit, memory)
         for row in state.rows:
@@ -141,6 +142,9 @@ class Orders:
         while len(self._ended) > _ENDED_KEPT:
             self._ended.popitem(last=False)
         self._outbox.end_operation(result)
+
+    def _unordered(self) -> tuple[UnitName, ...]:
+        return tuple(name for name, unit in self.units.items() if unit.desired is None) if self.desired else ()
 
     def forget(self, unit: UnitState) -> None:
         """A unit that was detached."""

@@ -44,6 +44,7 @@ class Outbox:
     epoch: int = 0
     began_at: float = 0.0
     age: Callable[[], float] = field(default=lambda: 0.0)  # seconds since how the cluster stood is known
+    unordered: Callable[[], tuple[UnitName, ...]] = field(default=lambda: ())  # see Report
     desired_sequence: int = 0
     units: dict[UnitName, UnitReport] = field(default_factory=dict[UnitName, UnitReport])
     _sequence: int = 0  # rises over restarts of the worker too: it starts at the wall clock's milliseconds (R36)
@@ -153,6 +154,7 @@ class Outbox:
                 operations=operations,
                 events=events,
                 full=full,
+                unordered=self.unordered(),
             )
         )
         for name in names:

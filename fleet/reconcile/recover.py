@@ -7,20 +7,22 @@ earlier time, or is of another cluster says less than a parent does. Memory that
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from fleet.core.documents import Document
-from fleet.core.ids import OverlayName, UnitName
+from fleet.core.documents import Document, text_at
+from fleet.core.ids import OverlayName, UnitName, is_dns_subdomain
 from fleet.core.neighbours import Whose, judge_parent
-from fleet.core.objects import INSTALLATION_LABEL
-from fleet.core.parent import Parent, is_parent, parse_parent, salvage_parent
-from fleet.core.record import PARENT_NAMESPACE, installation_hash, rebuild_record, record_digest
-from fleet.errors import Forbidden, ServerFailed
+from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION
+from fleet.core.parent import PARENT_LABEL, Parent, is_parent, parse_parent, salvage_parent
+from fleet.core.record import PARENT_NAMESPACE, installation_hash, owner_text, rebuild_record, record_digest
+from fleet.errors import AnswerInvalid, Forbidden, ServerFailed
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import JournalEntry, UnitMemory
 from fleet.reconcile.memory import Kind, UnitState
 from fleet.reconcile.site import Site
+
+MOST_UNITS = 2000  # of one cluster
 
 
 async def rebuild_units(
@@ -37,13 +39,13 @@ async def rebuild_units(
     parents = _ours(site, documents)
     namespaces = {name for parent in parents for name in parent.namespaces}
     every = tuple(sorted({kind for parent in parents for kind in parent.kinds}))
-    lists: dict[Kind, tuple[Document, ...]] = {}
+    told = {UnitName(OverlayName(parent.mark.overlay), site.cluster): parent for parent in parents}
+    newer = {name: parent for name, parent in told.items() if _is_newer(parent, known.get(name))}
+    _refuse_inventions(site, newer.keys() | known.keys(), newer)
+    lists: dict[Kind, Mapping[str, Sequence[Document]]] = {}
     found: list[UnitState] = []
-    for parent, is_damaged in parents.items():
-        name = UnitName(OverlayName(parent.mark.overlay), site.cluster)
+    for name, parent in newer.items():
         before = known.get(name)
-        if not _is_newer(parent, before):
-            continue
         live: list[Document] = []
         for kind in parent.kinds if parent.kinds or parent.record == record_digest(()) else every:
             if kind not in lists:
@@ -55,8 +57,9 @@ async def rebuild_units(
                         why=f"API group {kind[0]} does not answer: it is not known which {kind[1]} objects there are",
                         next_step="kubectl get apiservices; it is tried again",
                     )
-                lists[kind] = await _owned(site, of_kind, selector, namespaces) if of_kind else ()
-            live += [document for document in lists[kind] if not is_parent(document)]
+                listed = await _owned(site, of_kind, selector, namespaces) if of_kind else ()
+                lists[kind] = _by_owner(listed)
+            live += lists[kind].get(owner_text(parent.mark), ())
         rebuilt = rebuild_record(name, parent.mark, live, expected=parent.record, at=site.wall())
         memory = UnitMemory(
             name,
@@ -70,7 +73,7 @@ async def rebuild_units(
         # Said to the person who confirms, until the parent is written again.
         if not rebuilt.complete:
             unit.parent_trouble = f"{len(rebuilt.rows)} objects were found, not the list that its parent object names"
-        if is_damaged:
+        if parents[parent]:
             more = f"; {unit.parent_trouble}" if unit.parent_trouble else ""
             unit.parent_trouble = f"its parent object was changed by somebody: what was taken back may be missing{more}"
         for row in rebuilt.rows:
@@ -86,13 +89,36 @@ async def rebuild_units(
     return found
 
 
+def _by_owner(listed: Iterable[Document]) -> Mapping[str, Sequence[Document]]:
+    """Objects by what they say of their owner: each is looked at by the unit alone that it names."""
+    found: dict[str, list[Document]] = {}
+    for document in listed:
+        if not is_parent(document):
+            found.setdefault(text_at(document, "metadata", "annotations", OWNER_ANNOTATION), []).append(document)
+    return found
+
+
+def _refuse_inventions(site: Site, units: Collection[UnitName], newer: Collection[UnitName]) -> None:
+    """A cluster can invent parents; the hub keeps and shows what they tell, for ever if it must. Raises AnswerInvalid.
+
+    Part of them would be none the better: what is not rebuilt would be written to as if nothing had been there.
+    """
+    if len(units) > MOST_UNITS and newer:
+        raise AnswerInvalid(
+            f"the records of {len(newer)} units cannot be rebuilt",
+            where=f"cluster {site.cluster}",
+            why=f"with those that are known there would be {len(units)}, and at most {MOST_UNITS} are taken",
+            next_step=f"kubectl -n {PARENT_NAMESPACE} get configmaps -l {PARENT_LABEL}; delete what fleet did not make",
+        )
+
+
 def _ours(site: Site, documents: Sequence[Document]) -> dict[Parent, bool]:
-    """What our parents say, and whether somebody damaged them."""
+    """What our parents say, and whether somebody damaged them. What can be no overlay's we never wrote."""
     found: dict[Parent, bool] = {}
     for document in documents:
         if judge_parent(document, site.installation, site.identity).whose is Whose.OURS:
             parent = salvage_parent(document, site.installation, site.identity)
-            if parent is not None:
+            if parent is not None and is_dns_subdomain(parent.mark.overlay):
                 found[parent] = parse_parent(document) != parent
     return found
 

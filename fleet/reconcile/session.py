@@ -328,6 +328,9 @@ class Session:
         if not unit.memory.confirmed and self._orders.is_confirmed(unit, self.site.identity):
             unit.memory = replace(unit.memory, confirmed=True)
             await self.site.journal.commit(JournalEntry(units=(unit.memory,)))
+            for other in self.site.units.values():  # what it kept back until now may move
+                if unit.name in other.awaits:
+                    self.wake(other.name)
 
     # What may be done, and who wants what
 

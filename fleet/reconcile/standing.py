@@ -100,6 +100,15 @@ def suspended_by(desired: UnitDesired, since: float) -> list[Blocker]:
     return links
 
 
+def rebuilt_link(desired: UnitDesired, since: float) -> Blocker:
+    """Why nothing is written of a unit whose record no person confirmed yet (R12, R24)."""
+    lost = "the hub's state was lost, is older than the cluster, or another cluster was accepted"
+    reason = f"its record was rebuilt from the cluster: {lost}"
+    if isinstance(desired.action, Detach):
+        reason += "; it is not in Git: once that is confirmed it is let go, and its objects stay"
+    return Blocker(Standing.HELD, f"cluster {desired.unit.cluster}", reason, since, "", ASKS_RECOVERY)
+
+
 def judge_leave(
     desired: UnitDesired | None,
     *,
@@ -129,9 +138,7 @@ def judge_leave(
     stops: list[Blocker] = []  # no write at all
     waits: list[Blocker] = []  # nothing new
     if not confirmed:
-        lost = "the hub's state was lost, is older than the cluster, or another cluster was accepted"
-        reason = f"its record was rebuilt from the cluster: {lost}"
-        stops.append(Blocker(Standing.HELD, f"cluster {desired.unit.cluster}", reason, since, "", ASKS_RECOVERY))
+        stops.append(rebuilt_link(desired, since))
     if other is not None and not isinstance(desired.action, Detach):  # to be let go is the way out of it
         stops.append(other)
     stops += suspended_by(desired, since)

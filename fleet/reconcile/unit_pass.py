@@ -104,9 +104,10 @@ class UnitPass:
         outcome.incomplete = plan.incomplete
         outcome.refuse(unit.forbidden)
         unit.wait = 0.0
-        if error := judge_empty(
+        error = judge_empty(
             unit.name, wanted=len(unit.wanted), owned=len(unit.rows), allow_empty=told.policy.allow_empty
-        ):
+        )
+        if error is not None and wanted_bundle is not None:  # what nobody knows is not empty (R5)
             outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
             return False
         return await self._carry_out(unit, plan, outcome, claims)

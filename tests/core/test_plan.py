@@ -140,7 +140,7 @@ def test_what_a_suspended_unit_has_is_not_taken_over_until_it_is_resumed() -> No
     theirs = {A: seen(SyncState.CHANGED, MarkKind.OTHER_UNIT, who="api"), B: None}
     made = plan([wanted(A), wanted(B)], live=theirs, claims=Claims(known=frozenset({api}), suspended=frozenset({api})))
     assert [(item.ref, item.who, item.message) for item in made.awaited] == [
-        (A, "api", "ConfigMap shop/a moves here once overlay api is resumed")
+        (A, "api", "ConfigMap shop/a moves here once overlay api gives it up")
     ]
     assert ([step.wanted.ref for step in made.create], made.change, made.disputed) == ([B], [], [])
     other = Claims(known=frozenset({api}), suspended=frozenset({OverlayName("db")}))

@@ -27,6 +27,7 @@ _NEIGHBOURS = "reconcile/test_neighbours.py"
 _RENAMES = "reconcile/test_renames.py"
 _TROUBLES = "reconcile/test_troubles.py"
 _OLDER = "reconcile/test_older_state.py"
+_LOST = "scenarios/test_lost_overlays.py"
 _NOT_THE_SAME = "test_what_is_not_the_same_is_a_deletion_whatever_the_hub_says"
 _RENAMED = "test_all_objects_of_a_unit_get_other_names_without_a_hold_and_count_as_no_deletion"
 _HUB_REFUSES = "test_the_hub_refuses_with_rule_and_line"
@@ -272,6 +273,18 @@ CASES: dict[str, Case] = {
         swap("salvage_parent(document, site.installation, site.identity)", "parse_parent(document)"), _OLDER,
         "test_a_lost_state_is_found_out_by_a_parent_that_somebody_changed",
         "test_a_copy_of_a_parent_and_what_others_left_ask_nobody"),
+    "a parent of what can be no overlay": case_of(
+        swap("is_dns_subdomain(parent.mark.overlay)", "True"), _LOST,
+        "test_units_that_a_cluster_invents_cost_that_cluster_alone",
+        "test_what_git_dropped_before_a_new_hub_read_it_is_shown_and_let_go_once_that_is_confirmed"),
+    "units that a cluster invents": case_of(
+        never("len(units) > MOST_UNITS and newer"), _LOST,
+        "test_more_units_than_any_cluster_has_are_not_taken_from_it",
+        "test_units_that_a_cluster_invents_cost_that_cluster_alone"),
+    "what waits for a person's word is not taken over": case_of(
+        swap("not unit.memory.confirmed", "False"), _LOST,
+        "test_an_overlay_that_was_renamed_meanwhile_hands_its_objects_over_once_that_is_confirmed",
+        "test_what_git_dropped_before_a_new_hub_read_it_is_shown_and_let_go_once_that_is_confirmed"),
     "a record that nobody was shown": case_of(
         gives("True"), _OLDER,
         "test_a_word_that_waits_is_not_for_a_later_loss_nor_for_a_unit_that_nobody_was_shown",
