@@ -15,7 +15,7 @@ from fleet.core.ids import OverlayName, UnitName, is_dns_subdomain
 from fleet.core.neighbours import Whose, judge_parent
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION
 from fleet.core.parent import PARENT_LABEL, Parent, is_parent, parse_parent, salvage_parent
-from fleet.core.record import PARENT_NAMESPACE, installation_hash, owner_text, rebuild_record, record_digest
+from fleet.core.record import PARENT_NAMESPACE, RowState, installation_hash, owner_text, rebuild_record, record_digest
 from fleet.errors import AnswerInvalid, Forbidden, ServerFailed
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import JournalEntry, UnitMemory
@@ -76,12 +76,15 @@ async def rebuild_units(
         if parents[parent]:
             more = f"; {unit.parent_trouble}" if unit.parent_trouble else ""
             unit.parent_trouble = f"its parent object was changed by somebody: what was taken back may be missing{more}"
+        if before is not None:  # what ended and vanished is in no list of the cluster
+            unit.rows.update((ref, row) for ref, row in before.rows.items() if row.state is RowState.DONE)
         for row in rebuilt.rows:
             unit.rows[row.ref] = row
         found.append(unit)
     if found:
         rows = tuple(row for unit in found for row in unit.rows.values())
-        drop = tuple((unit.name, ref) for unit in found if unit.name in known for ref in known[unit.name].rows)
+        stale = {unit.name: known[unit.name].rows.keys() - unit.rows for unit in found if unit.name in known}
+        drop = tuple((name, ref) for name, refs in stale.items() for ref in refs)
         memories = {unit.name: replace(unit.memory, confirmed=False) for unit in (*known.values(), *found)}
         await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(memories.values())))
         for unit in known.values():

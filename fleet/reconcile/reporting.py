@@ -53,11 +53,19 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
         holds=_holds_of(unit),
         warnings=tuple(
             [f"{ref}: {text}" for ref, texts in sorted(unit.warnings.items()) for text in texts]
+            + _not_run(unit)
             + ([unit.parent_trouble] if unit.parent_trouble else [])
         ),
         quarantined=() if memory.confirmed else memory.quarantined,
         unjudged=_unjudged(unit, mode),
     )
+
+
+def _not_run(unit: UnitState) -> list[str]:
+    """Jobs of which nobody knows whether they ran before the record was rebuilt, and how to run them (R22)."""
+    assumed = [ref for ref, row in sorted(unit.rows.items()) if row.state is RowState.DONE and not row.uid]
+    why = "may have run before its record was lost: it is not run again; change any field of it in Git to run it"
+    return [f"{ref}: {why}" for ref in assumed if ref in unit.wanted]
 
 
 def _ordered(unit: UnitState) -> Revision:
@@ -150,7 +158,7 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
         if view is not None and view.unknown not in ("", NOT_LISTED):
             reason, why = view.unknown, view.message
     elif row is not None and row.state is RowState.DONE:
-        health, why = Health.HEALTHY, "ended, and removed itself"
+        health, why = Health.HEALTHY, "ended, and removed itself" if row.uid else "may have run before; see the warning"
     else:
         health, why = Health.MISSING, "is not there"
     if row is not None and row.state is RowState.RELEASED:

@@ -11,14 +11,15 @@ from dataclasses import replace
 
 from fleet import telemetry
 from fleet.core.ids import UnitName
-from fleet.core.plan import Step
-from fleet.core.record import FORM, RowState
+from fleet.core.plan import DesiredObject, Step
+from fleet.core.record import FORM, Row, RowState
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.limits import WorkerLimits
-from fleet.reconcile.memory import UnitState
+from fleet.reconcile.memory import UnitState, kind_of
 from fleet.reconcile.site import Site
 
 _TURN_SECONDS = 0.1
+_JOB = ("batch", "Job")
 
 
 class Reverifier:
@@ -61,15 +62,28 @@ class Reverifier:
 
 
 def carry_done(site: Site, unit: UnitState) -> None:
-    """A Job that ended and vanished stays done for its commit, however another version spells it."""
+    """A Job that ended and vanished stays done for its commit, however another version spells it.
+
+    What was applied in full has a row for each object; a record that was rebuilt knows alone what is there (R12).
+    Nobody knows whether such a Job ran: twice may do harm (R22), and a row without a UID says that it was not run.
+    """
     if not unit.holds_commit:
         return
     for ref, item in unit.wanted.items():
         row = unit.rows.get(ref)
-        if row is not None and row.state is RowState.DONE and row.form != FORM and row.desired != item.digest:
+        if row is None and kind_of(ref) == _JOB and _is_absent(site, item):
+            assumed = Row(unit.name, ref, RowState.DONE, desired=item.digest, since=site.wall())
+            site.put_row(unit, assumed)
+            site.journal.jot(JournalEntry(put=(assumed,)))
+        elif row is not None and row.state is RowState.DONE and row.form != FORM and row.desired != item.digest:
             carried = replace(row, desired=item.digest, form=FORM)
             site.put_row(unit, carried)
             site.journal.jot(JournalEntry(put=(carried,)))
+
+
+def _is_absent(site: Site, item: DesiredObject) -> bool:
+    ref = item.ref
+    return item.source.options.reconcile and site.view.is_known(ref) and site.view.find(ref) is None
 
 
 def is_outdated(unit: UnitState, step: Step) -> bool:

@@ -285,6 +285,10 @@ CASES: dict[str, Case] = {
         swap("not unit.memory.confirmed", "False"), _LOST,
         "test_an_overlay_that_was_renamed_meanwhile_hands_its_objects_over_once_that_is_confirmed",
         "test_what_git_dropped_before_a_new_hub_read_it_is_shown_and_let_go_once_that_is_confirmed"),
+    "a Job that may have run is not run again": case_of(
+        never("row is None and kind_of(ref) == _JOB and _is_absent(site, item)"),
+        "scenarios/test_lost_jobs.py", "test_a_job_that_ended_and_vanished_does_not_run_again_after_a_recovery",
+        "test_a_job_that_is_new_in_the_commit_runs_after_a_recovery"),
     "a record that nobody was shown": case_of(
         gives("True"), _OLDER,
         "test_a_word_that_waits_is_not_for_a_later_loss_nor_for_a_unit_that_nobody_was_shown",
