@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from statistics import median
 
-from fleet.ports.state import UNREADABLE
+from fleet.ports.state import BOTH_KEYS, UNREADABLE
 from fleet.render.measures import lacking
 from fleet.values import dataclass
 
@@ -134,6 +134,16 @@ def _days(seconds: float) -> str:
 
 def _size(size: int) -> str:
     return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / _MIB:.1f} MiB"
+
+
+def judge_lost_key(here: str, names: Sequence[str], missing: Sequence[str]) -> Check:
+    """Why the state does not open. here: the key that is, in words; names: of all that it needs, as far as it says."""
+    lack = f"key {', '.join(missing)}" if missing else "another key"
+    if len(names) > 1:
+        return Check(Level.MISS, f"the key is being exchanged, and the state needs {lack} as well", BOTH_KEYS)
+    what = f"{here} does not open the state" if here else "the key of the encrypted store is gone"
+    step = "put the kept copy of the key there, or fleet restore a backup that holds it"
+    return Check(Level.MISS, f"{what}: the state needs {lack}", step)
 
 
 def judge_keys(needs: Mapping[str, int], unreadable: Sequence[str]) -> Iterator[Check]:

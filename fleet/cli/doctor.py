@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from fleet.cli.checkup import Check, Level, judge_builds, judge_descriptors, judge_disk, judge_keys
+from fleet.cli.checkup import Check, Level, judge_builds, judge_descriptors, judge_disk, judge_keys, judge_lost_key
 from fleet.cli.client import data_folder
 from fleet.cli.output import clean_line
 from fleet.errors import FleetError, HubUnreachable
@@ -139,7 +139,6 @@ def _state(folder: Path, ask_clusters: bool) -> Iterator[Check]:
     from fleet.store.inspect import inspect_state
     from fleet.store.tables import SCHEMA
 
-    lost = "put the kept copy of the key there, or fleet restore a backup that holds it"
     try:
         found = find_key(folder, os.environ)
         facts = inspect_state(folder, found)
@@ -149,10 +148,10 @@ def _state(folder: Path, ask_clusters: bool) -> Iterator[Check]:
     stored: dict[str, bytes] = {}
     if found is None and facts is None:
         yield Check(Level.OK, "key not made yet: the first start makes it; keep a copy then")
-    elif found is None:
-        yield Check(Level.MISS, "the key of the encrypted store is gone", lost)
-    elif facts is not None and not facts.key_opens:
-        yield Check(Level.MISS, f"key {name_of_key(found.key)} ({found.where}) does not open the state", lost)
+    elif found is None or (facts is not None and not facts.keys.all_here):
+        here = "" if found is None else f"key {name_of_key(found.key)} ({found.where})"
+        assert facts is not None, "without a key and a state there is nothing to open"
+        yield judge_lost_key(here, facts.keys.names, facts.keys.missing)
     else:
         yield Check(Level.OK, f"key {name_of_key(found.key)} ({found.where}); keep a copy of it elsewhere")
         if facts is not None:

@@ -23,6 +23,8 @@ BELIEVED = "believed-clusters"  # value: those of them that were taken for what 
 
 # What to do where an encrypted entry opens with no key.
 UNREADABLE = "add its key below the first line of the key file, or give the credential again: fleet credential add"
+# What to do where entries lie under two keys and one is not here.
+BOTH_KEYS = "put both keys into the key file, the new one first, until fleet doctor says that the old one may go"
 
 
 @dataclass(frozen=True, slots=True)

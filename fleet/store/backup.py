@@ -80,11 +80,12 @@ def make_backup(
         _copy(database, copy)
         facts = inspect_state(copy.parent, found)
         assert facts is not None, "it was just copied"
-        if not facts.key_opens:
+        if not facts.keys.all_here:
+            missing = ", ".join(facts.keys.missing) or "another one"
             raise KeyMissing(
                 "the backup could not be read by the keys that are here",
                 where=found.where,
-                why="entries of the state lie under another key",
+                why=f"entries of the state lie under key {missing}",
                 next_step="put that key below the first line: fleet doctor",
             )
         needed = (name_of_key(found.key), *facts.older)  # the first opens the seal, the others entries

@@ -12,7 +12,7 @@ from fleet.errors import StateDamaged, StateError
 from fleet.ports.state import INSTALLATION
 from fleet.store.crypto import DATABASE_FILE, Cipher, FoundKey, name_of_key
 from fleet.store.rotation import SEALED_TABLES
-from fleet.store.sealed import KEY_CHECK, KEY_ROOT, KEY_TURN
+from fleet.store.sealed import KEY_CHECK, KEY_NAMES, KEY_ROOT, KeysInUse, keys_in_use
 from fleet.store.tables import CREDENTIALS
 from fleet.store.trouble import state_error_of
 from fleet.values import dataclass, field
@@ -28,7 +28,7 @@ class StateFacts:
     installation: str
     clusters: int
     audit_entries: int
-    key_opens: bool
+    keys: KeysInUse
     credentials: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
     older: Mapping[str, int] = field(default_factory=dict[str, int])  # entries that need a key beside the first, by key
     unreadable: tuple[str, ...] = ()  # entries that no key opens
@@ -56,14 +56,12 @@ def _read(connection: sqlite3.Connection, found: FoundKey | None) -> StateFacts:
         row = connection.execute(query, values).fetchone()
         return str(row[0]) if row else ""
 
-    opens, credentials, older, unreadable = False, dict[str, bytes](), Counter[str](), list[str]()
-    check, several = one(_VALUE, KEY_CHECK), one(_VALUE, KEY_TURN)
-    if found is not None:
-        cipher = Cipher(*found.keys)
-        in_use = _in_use(cipher, check, several)
-        opens = in_use is not None and in_use <= set(map(name_of_key, found.keys))
-        older.update(name for name in in_use or () if name != name_of_key(found.key))
-        for table, prefix in SEALED_TABLES if opens else ():
+    credentials, older, unreadable = dict[str, bytes](), Counter[str](), list[str]()
+    cipher = Cipher(*(found.keys if found is not None else ()))
+    in_use = keys_in_use(cipher, one(_VALUE, KEY_CHECK), one(_VALUE, KEY_NAMES))
+    if found is not None and in_use.all_here:
+        older.update(name for name in in_use.names if name != name_of_key(found.key))
+        for table, prefix in SEALED_TABLES:
             for name, sealed in connection.execute(f"SELECT name, sealed FROM {table.name} ORDER BY name"):  # noqa: S608
                 try:
                     place, value = cipher.open_with(f"{prefix}/{name}", sealed)
@@ -78,7 +76,7 @@ def _read(connection: sqlite3.Connection, found: FoundKey | None) -> StateFacts:
         installation=one(_VALUE, f"hub/{INSTALLATION}"),
         clusters=int(one("SELECT count(*) FROM cluster_identity")),
         audit_entries=int(one("SELECT count(*) FROM audit")),
-        key_opens=opens,
+        keys=in_use,
         credentials=credentials,
         older=older,
         unreadable=tuple(unreadable),
@@ -96,13 +94,3 @@ def root_of(data_dir: Path, found: FoundKey) -> bytes:
         return found.key if row is None else Cipher(*found.keys).open(KEY_ROOT, bytes.fromhex(row[0]))
     except (sqlite3.Error, StateDamaged, ValueError):
         return found.key  # a log of another key, or of none, does not verify under it
-
-
-def _in_use(cipher: Cipher, check: str, several: str) -> set[str] | None:
-    """Names of the keys that entries lie under, of which the check is one; None where it cannot be told."""
-    try:
-        place, _ = cipher.open_with(KEY_CHECK, bytes.fromhex(check)) if check else (0, b"")
-        names = cipher.open(KEY_TURN, bytes.fromhex(several)).decode().split() if several else []
-    except (StateDamaged, ValueError):
-        return None
-    return {name_of_key(cipher.keys[place]), *names}

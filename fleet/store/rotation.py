@@ -1,7 +1,7 @@
 """From one key of the store to another, while the store is in use and wherever the hub may be killed.
 
-Before an entry lies under the new key it is written down which keys entries lie under (`key-turn`); a start without one
-of them is refused. Entries are sealed anew some at a time; the key check and the root follow last, with the word that
+Before an entry lies under the new key its name is noted beside the old one's (`key-names`); a start without a noted key
+is refused. Entries are sealed anew some at a time; the key check and the root follow last, with the word that
 all is done. Whoever comes back after a kill at any point holds keys that open every entry, and goes on.
 """
 
@@ -16,8 +16,8 @@ from fleet.errors import KeyMissing, StateDamaged
 from fleet.ports.state import KeyStanding
 from fleet.store.crypto import Cipher, FoundKey, name_of_key
 from fleet.store.database import Database
-from fleet.store.sealed import KEY_CHECK, KEY_ROOT, KEY_TURN, begin_turn, keys_in_use, put_sealed, sealed_value
-from fleet.store.tables import CREDENTIALS, VALUES, VAULT
+from fleet.store.sealed import KEY_CHECK, KEY_ROOT, note_keys, proven_keys, put_sealed, stored_value
+from fleet.store.tables import CREDENTIALS, VAULT
 
 SEALED_TABLES = ((CREDENTIALS, "credential"), (VAULT, "vault"))
 _ROWS_AT_ONCE = 64  # of one transaction: others wait for no more than these
@@ -75,7 +75,7 @@ class SqlKeys:
         in_use = await self._in_use()
         new, needed = Cipher(*found.keys), (*in_use, *sorted(self._under))
         if {*needed} != {name_of_key(found.key)}:
-            await self._database.write(lambda connection: begin_turn(connection, new, needed))
+            await self._database.write(lambda connection: note_keys(connection, new, needed))
         self._cipher.turn(found.keys)  # what is sealed from here on is under it
         count, unreadable = 0, list[_Entry]()
         for table, prefix in SEALED_TABLES:
@@ -115,22 +115,13 @@ class SqlKeys:
     def _finish(self, connection: Connection) -> None:
         """The check and the root last: a start without the old key is refused until here."""
         for name in (KEY_CHECK, KEY_ROOT):
-            if (found := sealed_value(connection, name)) is not None:
+            if (found := stored_value(connection, name)) is not None:
                 put_sealed(connection, self._cipher, name, self._cipher.open(name, bytes.fromhex(found)))
-        connection.execute(VALUES.delete().where(VALUES.c.name == KEY_TURN))
+        note_keys(connection, self._cipher, ())
 
     async def _in_use(self) -> tuple[str, ...]:
         """Names of the keys that entries lie under."""
-
-        def names(connection: Connection) -> tuple[str, ...]:
-            if several := keys_in_use(connection, self._cipher, self._where):
-                return several
-            found = sealed_value(connection, KEY_CHECK)
-            assert found is not None, "it was proven when the state was opened"
-            place, _ = self._cipher.open_with(KEY_CHECK, bytes.fromhex(found))
-            return (name_of_key(self._cipher.keys[place]),)
-
-        return await self._database.read(names)
+        return await self._database.read(lambda connection: proven_keys(connection, self._cipher, self._where).names)
 
     def _standing(self, found: FoundKey, in_use: tuple[str, ...], count: int) -> KeyStanding:
         older = tuple(map(name_of_key, found.older))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 
 from sqlalchemy import Connection, select
 
 from fleet.errors import KeyMissing, StateDamaged
+from fleet.ports.state import BOTH_KEYS
 from fleet.store.crypto import Cipher, name_of_key
 from fleet.store.database import Database
 from fleet.store.puts import Puts
@@ -15,12 +17,11 @@ from fleet.store.tables import AUDIT, CREDENTIALS, VALUES, VAULT
 from fleet.values import dataclass, field
 
 KEY_CHECK = "key-check"  # under the key of all entries; while they lie under two, under the old one
-KEY_TURN = "key-turn"  # only then: names of all keys that entries may lie under, sealed under the new one
+KEY_NAMES = "key-names"  # in clear, as they tell nothing: names of all keys that entries may lie under
 KEY_ROOT = "key-root"  # what names of Secret values and the chain of the audit log are derived from, for good
 _BEFORE_CHAIN, _CHAINED = b"fleet", b"fleet+chain"  # what is sealed there: nobody without the key can say it
 _NAMES_PER_QUERY = 500
 _KEY_BACK = "put the kept copy of the key back, or move the data directory away and run fleet recover"
-_BOTH = "put both keys into the key file, the new one first, until fleet doctor says that the old one may go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,33 @@ class Bound:
     root: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class KeysInUse:
+    """Names of the keys that entries may lie under. missing: of these are not here; said: by the check, if it opens."""
+
+    names: tuple[str, ...]
+    missing: tuple[str, ...]
+    said: bytes | None
+
+    @property
+    def all_here(self) -> bool:
+        """Whether the keys that are here open the state."""
+        return not self.missing and self.said is not None
+
+
+def keys_in_use(cipher: Cipher, check: str, noted: str) -> KeysInUse:
+    """What check and note say, each read on its own; a state from before there were notes has the check alone."""
+    here, said = tuple(map(name_of_key, cipher.keys)), None
+    by_check = here[:1]  # of a state that was never in use
+    if check:
+        by_check = ()
+        with suppress(StateDamaged, ValueError):
+            place, said = cipher.open_with(KEY_CHECK, bytes.fromhex(check))
+            by_check = (here[place],)
+    names = tuple(dict.fromkeys((*noted.split(), *by_check)))
+    return KeysInUse(names, tuple(name for name in names if name not in here), said if check else b"")
+
+
 async def check_key(database: Database, cipher: Cipher, *, where: str) -> Bound:
     """Prove that these keys open all that the database holds, or bind it at the first start.
 
@@ -38,7 +66,7 @@ async def check_key(database: Database, cipher: Cipher, *, where: str) -> Bound:
     """
 
     def check(connection: Connection) -> Bound:
-        found = sealed_value(connection, KEY_CHECK)
+        found = stored_value(connection, KEY_CHECK)
         if found is None:
             if used := [t.name for t in (AUDIT, CREDENTIALS, VAULT) if connection.execute(select(t).limit(1)).first()]:
                 raise StateDamaged(
@@ -47,19 +75,20 @@ async def check_key(database: Database, cipher: Cipher, *, where: str) -> Bound:
                     why=f"its key check is missing, and it has rows in {', '.join(used)}",
                     next_step="restore the data directory from a backup, or move it away and run fleet recover",
                 )
+            note_keys(connection, cipher, ())
             say_chained(connection, cipher)
             put_sealed(connection, cipher, KEY_ROOT, cipher.keys[0])
             return Bound(is_chained=True, root=cipher.keys[0])
-        turning = sealed_value(connection, KEY_TURN) is not None
-        place, said = _opened(cipher, KEY_CHECK, found, where, turning=turning)
-        needed = keys_in_use(connection, cipher, where) or (name_of_key(cipher.keys[place]),)
-        known = sealed_value(connection, KEY_ROOT)
-        root = cipher.keys[place] if known is None else _opened(cipher, KEY_ROOT, known, where)[1]
+        in_use = proven_keys(connection, cipher, where)
+        known = stored_value(connection, KEY_ROOT)
         if known is None:
+            root = cipher.keys[cipher.open_with(KEY_CHECK, bytes.fromhex(found))[0]]
             put_sealed(connection, cipher, KEY_ROOT, root)
-        if place:
-            begin_turn(connection, cipher, needed)
-        return Bound(is_chained=said != _BEFORE_CHAIN, root=root)
+        else:
+            root = cipher.open(KEY_ROOT, bytes.fromhex(known))
+        if name_of_key(cipher.keys[0]) not in (stored_value(connection, KEY_NAMES) or "").split():
+            note_keys(connection, cipher, in_use.names)
+        return Bound(is_chained=in_use.said != _BEFORE_CHAIN, root=root)
 
     return await database.write(check)
 
@@ -69,30 +98,33 @@ def say_chained(connection: Connection, cipher: Cipher) -> None:
     put_sealed(connection, cipher, KEY_CHECK, _CHAINED)
 
 
-def keys_in_use(connection: Connection, cipher: Cipher, where: str) -> tuple[str, ...]:
-    """Names of the keys that entries lie under while it is more than one; raises KeyMissing where one is not here."""
-    found = sealed_value(connection, KEY_TURN)
-    if found is None:
-        return ()
-    names = tuple(_opened(cipher, KEY_TURN, found, where, turning=True)[1].decode().split())
-    if absent := sorted(set(names) - set(map(name_of_key, cipher.keys))):
+def proven_keys(connection: Connection, cipher: Cipher, where: str) -> KeysInUse:
+    """Names of the keys that entries may lie under; raises KeyMissing where one of them is not here."""
+    check, noted = (stored_value(connection, name) or "" for name in (KEY_CHECK, KEY_NAMES))
+    in_use = keys_in_use(cipher, check, noted)
+    if in_use.missing or in_use.said is None:
+        why, next_step = "the database was written under another key", _KEY_BACK
+        if len(in_use.names) > 1:
+            why, next_step = "its key is being exchanged, and entries may lie under a key that is not here", BOTH_KEYS
         raise KeyMissing(
-            "a key that entries of the store need is not here",
+            "the key does not open the encrypted store",
             where=where,
-            why=f"they are being sealed anew, and some may still lie under key {', '.join(absent)}",
-            next_step=f"put {absent[0]} back below the first line of the key file, until fleet doctor says it may go",
+            why=": ".join((why, ", ".join(in_use.missing))) if in_use.missing else why,
+            next_step=next_step,
         )
-    return names
+    return in_use
 
 
-def begin_turn(connection: Connection, cipher: Cipher, needed: Iterable[str]) -> None:
+def note_keys(connection: Connection, cipher: Cipher, needed: Iterable[str]) -> None:
     """Say, before an entry lies under the first key, under which others some do: no start goes without one of them."""
     names = dict.fromkeys((*needed, name_of_key(cipher.keys[0])))
-    put_sealed(connection, cipher, KEY_TURN, " ".join(names).encode())
+    puts = Puts()
+    puts.put(VALUES, {"name": KEY_NAMES, "text": " ".join(names)})
+    puts.write(connection)
 
 
-def sealed_value(connection: Connection, name: str) -> str | None:
-    """One of the sealed values of the store itself, as it lies there."""
+def stored_value(connection: Connection, name: str) -> str | None:
+    """One of the values of the store itself, as it lies there."""
     return connection.execute(select(VALUES.c.text).where(VALUES.c.name == name)).scalar()
 
 
@@ -101,18 +133,6 @@ def put_sealed(connection: Connection, cipher: Cipher, name: str, value: bytes) 
     puts = Puts()
     puts.put(VALUES, {"name": name, "text": cipher.seal(name, value).hex()})
     puts.write(connection)
-
-
-def _opened(cipher: Cipher, name: str, found: str, where: str, *, turning: bool = False) -> tuple[int, bytes]:
-    try:
-        return cipher.open_with(name, bytes.fromhex(found))
-    except (StateDamaged, ValueError) as error:
-        why, next_step = "the database was written under another key", _KEY_BACK
-        if turning:
-            why, next_step = "its key is being exchanged, and entries lie under another one as well", _BOTH
-        raise KeyMissing(
-            "the key does not open the encrypted store", where=where, why=why, next_step=next_step
-        ) from error
 
 
 class SqlVault:

@@ -285,6 +285,38 @@ class TestMachine:
         assert old not in text
         assert new not in text
 
+    def test_a_key_that_is_missing_is_named_and_amid_an_exchange_both_are_asked_for(self, tmp_path: Path) -> None:
+        data = tmp_path / "data"
+        self.make(data)
+        file = data / "key"
+        old, new = file.read_text().strip(), "ab" * 32
+        names = {key: name_of_key(bytes.fromhex(key)) for key in (old, new)}
+
+        def lacks(key: str, *, put: str) -> str:
+            file.write_text(put)
+            file.chmod(0o600)
+            code, text = self.run(data, tmp_path)
+            assert (code, text.count("MISS")) == (1, 1), text
+            line = next(line for line in text.splitlines() if line.startswith("MISS"))
+            assert f"needs key {names[key]}" in line
+            return line + text.partition(line)[2].partition("\n")[2].partition("\n")[0]
+
+        assert "kept copy" in lacks(old, put=new)
+        file.unlink()
+        code, text = self.run(data, tmp_path)
+        assert (code, f"key of the encrypted store is gone: the state needs key {names[old]}" in text) == (1, True), (
+            text
+        )
+
+        async def begin() -> None:  # and end before an entry was sealed anew
+            await (await open_state(data, bytes.fromhex(new), older=[bytes.fromhex(old)])).close()
+
+        asyncio.run(begin())
+        assert "both keys" in lacks(old, put=new)
+        assert "both keys" in lacks(new, put=old)
+        file.write_text(f"{new}\n{old}\n")
+        assert self.run(data, tmp_path)[0] == 0
+
     async def test_beside_a_running_hub_all_is_well_and_the_clusters_are_asked(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

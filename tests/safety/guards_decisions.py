@@ -358,17 +358,17 @@ CASES: dict[str, Case] = {
         drop("raise KeyMissing"), _OPENING, "test_another_key_is_refused_and_the_right_one_still_works",
         "test_a_state_that_was_closed_opens_again"),
     "a key that entries need amid an exchange": case_of(
-        drop("raise KeyMissing"), _ROTATION, "test_a_third_key_may_come_before_the_second_is_through",
+        never("in_use.missing or in_use.said is None"), _ROTATION, "test_a_third_key_may_come_before_the_second_is_through",
         "test_entries_are_sealed_anew_in_use_and_the_old_key_may_go"),
     "a key that entries need stays": case_of(
         drop("raise self._refused('the file does not hold"), _ROTATION,
         "test_keys_without_one_that_entries_need_are_refused_and_the_old_ones_stay",
         "test_a_key_that_no_entry_needs_goes_without_a_word"),
     "a backup that the keys here do not open": case_of(
-        never("not facts.key_opens"), _ROTATION, "test_a_backup_that_the_keys_here_do_not_open_is_none",
+        never("not facts.keys.all_here"), _ROTATION, "test_a_backup_that_the_keys_here_do_not_open_is_none",
         "test_a_backup_names_each_key_that_it_needs"),
     "keys in use are written down first": case_of(
-        drop("await self._database.write(lambda connection: begin_turn"), _ROTATION,
+        drop("await self._database.write(lambda connection: note_keys"), _ROTATION,
         "test_a_hub_that_is_killed_at_any_commit_leaves_every_entry_to_one_of_the_keys",
         "test_keys_that_did_not_change_change_nothing"),
     "an audit log that was cut": case_of(

@@ -21,7 +21,7 @@ from fleet.store.crypto import DATABASE_FILE, Cipher, FoundKey, find_key, name_o
 from fleet.store.inspect import inspect_state
 from fleet.store.restore import restore_backup
 from fleet.store.rotation import SqlKeys
-from fleet.store.sealed import KEY_ROOT
+from fleet.store.sealed import KEY_NAMES, KEY_ROOT
 from fleet.store.sql import SqlState, open_state
 from fleet.store.tables import CREDENTIALS
 
@@ -139,12 +139,20 @@ async def snapshots_of(data: Path, to: Path, turn: Callable[[SqlState], Any]) ->
 
 async def test_a_start_with_one_of_both_keys_says_that_both_are_needed(data: Path, tmp_path: Path) -> None:
     moments = await snapshots_of(data, tmp_path / "killed", lambda state: exchange(state, NEW, OLD))
-    for key in (OLD, NEW):
-        with pytest.raises(KeyMissing, match="being exchanged") as refused:
+    for key, lacks in ((OLD, NEW), (NEW, OLD)):
+        with pytest.raises(KeyMissing, match=f"being exchanged.* {name_of_key(lacks)}") as refused:
             await open_state(moments[len(moments) // 2], key)
         assert "both keys" in refused.value.next_step
-    with pytest.raises(KeyMissing, match="under another key"):  # where none is: the words of a lost key
+    # Where none is: the words of a lost key, by its name.
+    with pytest.raises(KeyMissing, match=f"under another key: {name_of_key(NEW)}"):
         await open_state(moments[-1], THIRD)
+    with closing(sqlite3.connect(moments[0] / DATABASE_FILE)) as connection, connection:  # of before keys were noted
+        connection.execute("DELETE FROM value WHERE name = ?", (KEY_NAMES,))
+    with pytest.raises(KeyMissing, match="under another key"):
+        await open_state(moments[0], THIRD)
+    assert await is_whole_or_refused(moments[0], (OLD,))
+    with pytest.raises(KeyMissing, match=f"under another key: {name_of_key(OLD)}"):  # from the next start on it is
+        await open_state(moments[0], THIRD)
 
 
 async def is_whole_or_refused(folder: Path, keys: tuple[bytes, ...]) -> bool:
@@ -226,7 +234,7 @@ async def test_what_is_written_meanwhile_lies_under_the_new_key(data: Path) -> N
     await state.close()
     facts = inspect_state(data, said(NEW, OLD))
     assert facts is not None
-    assert (dict(facts.older), facts.unreadable, facts.key_opens) == ({}, (), True)
+    assert (dict(facts.older), facts.unreadable, facts.keys.all_here) == ({}, (), True)
     assert await is_whole_or_refused(data, (NEW,))
 
 
