@@ -118,7 +118,7 @@ async def open_adapters(settings: Settings, *, limits: WorkerLimits | None = Non
     state = await open_state(settings.data_dir, found.key, older=found.older, event_cap=settings.events_kept)
     try:
         renderer = await open_renderer(
-            DiskCache(settings.data_dir / "cache", state.root, cap_bytes=settings.cache_limit_mib << 20),
+            DiskCache(settings.data_dir / "cache", found.key, cap_bytes=settings.cache_limit_mib << 20),
             state.vault,
             state.root,
             environment=environment,

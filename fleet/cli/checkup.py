@@ -153,7 +153,10 @@ def judge_keys(needs: Mapping[str, int], unreadable: Sequence[str]) -> Iterator[
             step = "leave it in the key file; a running hub seals them anew within seconds"
             yield Check(Level.WARN, f"key {name} is needed: {count} entries of the store lie under it", step)
         else:
-            yield Check(Level.OK, f"key {name} is needed no more by any entry: take it out of the key file")
+            what = (
+                f"key {name} is needed no more by any entry: take it out of the key file, and keep the first key of all"
+            )
+            yield Check(Level.OK, f"{what} elsewhere")
     if unreadable:
         what = f"{len(unreadable)} entries of the store open with no key: {', '.join(unreadable[:3])}"
         yield Check(Level.MISS, what, UNREADABLE)

@@ -81,7 +81,9 @@ class KeyKeeper:
                 key=standing.sealing,
                 sealed_anew=standing.count,
                 needed_no_more=", ".join(standing.free),
-                next_step="take what is needed no more out of the key file" if standing.free else "",
+                next_step="take it out of the key file, and keep the first key of all elsewhere"
+                if standing.free
+                else "",
             )
         if standing.unreadable:
             what = f"{len(standing.unreadable)} entries of the store open with no key"

@@ -84,13 +84,14 @@ def _read(connection: sqlite3.Connection, found: FoundKey | None) -> StateFacts:
 
 
 def root_of(data_dir: Path, found: FoundKey) -> bytes:
-    """What the chain of the audit log is derived from; the first key where no state is here that tells another."""
+    """What the chain of the audit log is derived from; the oldest key where no state tells."""
     path = data_dir / DATABASE_FILE
+    oldest = found.keys[-1]
     if not path.exists():
-        return found.key
+        return oldest
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
             row = connection.execute(_VALUE, (KEY_ROOT,)).fetchone()
-        return found.key if row is None else Cipher(*found.keys).open(KEY_ROOT, bytes.fromhex(row[0]))
+        return oldest if row is None else Cipher(*found.keys).open(KEY_ROOT, bytes.fromhex(row[0]))
     except (sqlite3.Error, StateDamaged, ValueError):
-        return found.key  # a log of another key, or of none, does not verify under it
+        return oldest  # a log of another key, or of none, does not verify under it

@@ -77,8 +77,9 @@ async def check_key(database: Database, cipher: Cipher, *, where: str) -> Bound:
                 )
             note_keys(connection, cipher, ())
             say_chained(connection, cipher)
-            put_sealed(connection, cipher, KEY_ROOT, cipher.keys[0])
-            return Bound(is_chained=True, root=cipher.keys[0])
+            root = cipher.keys[-1]  # after a lost state the first key that there was, if it was given again
+            put_sealed(connection, cipher, KEY_ROOT, root)
+            return Bound(is_chained=True, root=root)
         in_use = proven_keys(connection, cipher, where)
         known = stored_value(connection, KEY_ROOT)
         if known is None:

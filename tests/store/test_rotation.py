@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from fleet.cli.audit import verify
+from fleet.cli.audit import export, verify
 from fleet.core.audit import AuditEntry
 from fleet.errors import BackupForeign, KeyMissing, StateDamaged, StateNotWritable
 from fleet.store.backup import make_backup
@@ -85,6 +85,35 @@ async def test_entries_are_sealed_anew_in_use_and_the_old_key_may_go(data: Path)
     await check_whole(state)
     assert state.root == root  # so that no result, digest or head of the audit log changes
     await state.close()
+
+
+async def test_a_lost_state_begins_anew_with_the_root_that_the_last_line_gives(data: Path, tmp_path: Path) -> None:
+    for keys, root in (((NEW, OLD), OLD), ((OLD, NEW), NEW), ((NEW,), NEW)):
+        folder = tmp_path / f"{keys}"
+        state = await open_state(folder, keys[0], older=keys[1:])
+        assert state.root == root
+        await state.put_credential("eu-1", b"kubeconfig", 1.0)
+        standing = await state.keys(lambda keys=keys: said(*keys)).look()
+        assert (standing.is_due, standing.needed) == (False, ())
+        await state.close()
+        state = await open_state(folder, keys[0])  # the line may go at once: the state holds it
+        assert state.root == root
+        await state.close()
+
+
+async def test_an_exported_log_is_proven_without_the_state_by_the_first_key(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = await open_state(data, OLD)
+    await exchange(state, NEW, OLD)
+    await state.write(AuditEntry(2.0, "jo", "accept-identity", "eu-2"))
+    await state.close()
+    exported = tmp_path / "log.jsonl"
+    with exported.open("w") as file:
+        export(data, file)
+    for lines, code in ((f"{NEW.hex()} {OLD.hex()}", 0), (OLD.hex(), 0), (NEW.hex(), 1)):
+        monkeypatch.setenv("FLEET_KEY", lines)
+        assert verify(tmp_path / "empty", (), exported, io.StringIO()) == code
 
 
 async def test_a_state_from_before_there_was_a_root_keeps_the_key_that_it_was_written_under_as_one(data: Path) -> None:
