@@ -27,6 +27,7 @@ KEY_BYTES = 32
 KEY_FILE = "key"
 DATABASE_FILE = "state.db"
 _NONCE_BYTES = 12
+_FILE_LIMIT_BYTES = 4096  # some sixty keys
 
 
 def load_or_make_key(directory: Path, env: Mapping[str, str]) -> FoundKey:
@@ -159,15 +160,19 @@ def _does_not_read(where: str) -> KeyMissing:
 
 def _read(path: Path, *, private: bool) -> FoundKey:
     try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="ascii")
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would keep us here
+        try:
+            mode = os.fstat(handle).st_mode
+            content = os.read(handle, _FILE_LIMIT_BYTES + 1) if stat.S_ISREG(mode) else b""
+        finally:
+            os.close(handle)
+        text = content.decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyMissing(
-            "the key of the encrypted store cannot be read",
-            where=str(path),
-            why=type(error).__name__,
-            next_step="check that the file is there and readable by the hub",
-        ) from error
+        raise _cannot_be_read(path, type(error).__name__) from error
+    if not stat.S_ISREG(mode):
+        raise _cannot_be_read(path, "it is no regular file, and is read again and again")
+    if len(content) > _FILE_LIMIT_BYTES:
+        raise _cannot_be_read(path, f"it is larger than {_FILE_LIMIT_BYTES} bytes")
     # A mounted secret has the mode its volume gives it; the file that fleet made itself stays private.
     if private and stat.S_IMODE(mode) & 0o077:
         raise KeyMissing(
@@ -177,6 +182,15 @@ def _read(path: Path, *, private: bool) -> FoundKey:
             next_step=f"chmod 600 {path}, and make new credentials if others could read it",
         )
     return _parse(text, str(path))
+
+
+def _cannot_be_read(path: Path, why: str) -> KeyMissing:
+    return KeyMissing(
+        "the key of the encrypted store cannot be read",
+        where=str(path),
+        why=why,
+        next_step="check that the file is there, holds keys alone, and is readable by the hub",
+    )
 
 
 def _make(path: Path) -> bytes:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from threading import Thread
 
 from sqlalchemy import Connection, Table, select
 
@@ -21,6 +23,7 @@ from fleet.store.tables import CREDENTIALS, VAULT
 
 SEALED_TABLES = ((CREDENTIALS, "credential"), (VAULT, "vault"))
 _ROWS_AT_ONCE = 64  # of one transaction: others wait for no more than these
+_FILE_SECONDS = 5.0  # for a small file
 
 _Entry = tuple[str, str]  # its kind and name, which stand before what is sealed
 
@@ -30,6 +33,7 @@ class SqlKeys:
 
     def __init__(self, database: Database, cipher: Cipher, *, where: str, read: Callable[[], FoundKey | None]) -> None:
         self._database, self._cipher, self._where, self._read = database, cipher, where, read
+        self._reading: asyncio.Future[FoundKey | None] | None = None
         self._found: FoundKey | None = None  # what `turn` is to take
         # What a pass through all entries found, and for which keys: a note says less, entries may come without one.
         self._passed: tuple[bytes, ...] = ()
@@ -38,7 +42,7 @@ class SqlKeys:
 
     async def look(self) -> KeyStanding:
         """What the file asks for now; raises KeyMissing where it cannot be taken, and then nothing changes."""
-        found = await asyncio.to_thread(self._read)
+        found = await self._read_in_time()
         if found is None:
             raise self._refused("the key of the encrypted store is gone", self._where, "the hub goes on with its copy")
         in_use = await self._in_use()
@@ -67,6 +71,17 @@ class SqlKeys:
 
         under, self._unreadable = await self._database.read(go)
         self._passed, self._under = keys, self._under | under if is_known else under
+
+    async def _read_in_time(self) -> FoundKey | None:
+        """One read at a time, in a thread that keeps no end of the hub waiting: a mount that hangs has no deadline."""
+        if self._reading is None:
+            self._reading = asyncio.wrap_future(_in_thread(self._read))
+        await asyncio.wait({self._reading}, timeout=_FILE_SECONDS)
+        if not self._reading.done():
+            why = f"what was asked for {_FILE_SECONDS:g} s ago has not come, and the hub goes on with its copy"
+            raise self._refused("the key of the encrypted store was not read in time", self._where, why)
+        done, self._reading = self._reading, None
+        return done.result()
 
     async def turn(self) -> KeyStanding:
         """Take what was looked at last, and seal all entries anew under its first key."""
@@ -135,6 +150,19 @@ class SqlKeys:
         key = key or name_of_key(self._cipher.keys[0])
         step = f"put key {key} back, below the first line where that is a new one; fleet doctor says when it may go"
         return KeyMissing(what, where=where, why=why, next_step=step)
+
+
+def _in_thread(read: Callable[[], FoundKey | None]) -> Future[FoundKey | None]:
+    answer = Future[FoundKey | None]()
+
+    def work() -> None:
+        try:
+            answer.set_result(read())
+        except Exception as error:  # whatever it is, it is raised where the answer is waited for
+            answer.set_exception(error)
+
+    Thread(target=work, name="key", daemon=True).start()
+    return answer
 
 
 def _all(connection: Connection) -> Iterator[tuple[_Entry, bytes]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import FleetError, KeyMissing, StateDamaged, StateInUse, StateNewer
-from fleet.store.crypto import load_or_make_key
+from fleet.store.crypto import find_key, load_or_make_key
 from fleet.store.sql import open_state
 
 KEY = b"k" * 32
@@ -152,6 +152,29 @@ class TestKey:
         (tmp_path / "key").chmod(0o644)
         with pytest.raises(KeyMissing, match="0644"):
             load_or_make_key(tmp_path, {})
+
+    @pytest.mark.parametrize("what", ["pipe", "folder", "device", "too large"])
+    def test_what_is_no_small_file_is_no_key(self, tmp_path: Path, what: str) -> None:
+        named = tmp_path / "named"
+        if what == "pipe":
+            os.mkfifo(named)
+        elif what == "folder":
+            named.mkdir()
+        elif what == "device":
+            named = Path("/dev/zero")
+        else:
+            named.write_text("ab" * 32 + "\n" * 4096)
+        with pytest.raises(KeyMissing, match=r"no regular file|larger") as refused:
+            find_key(tmp_path, {"FLEET_KEY_FILE": str(named)})
+        assert _explains(refused.value)
+
+    def test_a_file_behind_a_link_with_many_keys_is_read(self, tmp_path: Path) -> None:
+        (tmp_path / "..data").mkdir()
+        (tmp_path / "..data" / "key").write_text("".join(f"{number:064x}\n" for number in range(1, 61)))
+        (tmp_path / "named").symlink_to("..data/key")  # as the kubelet mounts a Secret
+        found = find_key(tmp_path, {"FLEET_KEY_FILE": str(tmp_path / "named")})
+        assert found is not None
+        assert len(found.keys) == 60
 
     def test_environment_and_named_file_come_before_the_directory(self, tmp_path: Path) -> None:
         named = tmp_path / "mounted"

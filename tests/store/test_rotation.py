@@ -6,6 +6,9 @@ import asyncio
 import io
 import shutil
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 from fleet.cli.audit import export, verify
 from fleet.core.audit import AuditEntry
 from fleet.errors import BackupForeign, KeyMissing, StateDamaged, StateNotWritable
+from fleet.store import rotation
 from fleet.store.backup import make_backup
 from fleet.store.crypto import DATABASE_FILE, Cipher, FoundKey, find_key, name_of_key
 from fleet.store.inspect import inspect_state
@@ -307,6 +311,55 @@ async def test_a_file_that_is_gone_or_does_not_read_leaves_the_keys_as_they_are(
     named.write_text(f"\n{NEW.hex()}\n\n{OLD.hex()}\n")  # the same with blank lines is taken
     assert (await turner.look()).is_due
     await state.close()
+
+
+async def test_a_key_that_is_not_read_in_time_is_said_and_read_once_it_comes(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = await open_state(data, OLD)
+    comes, asked = threading.Event(), list[float]()
+
+    def hangs() -> FoundKey:
+        asked.append(1.0)
+        comes.wait(30)
+        return said(OLD)
+
+    turner = state.keys(hangs)
+    monkeypatch.setattr(rotation, "_FILE_SECONDS", 0.05)
+    for _ in range(3):  # as many threads as files
+        with pytest.raises(KeyMissing, match="not read in time") as refused:
+            await turner.look()
+        assert refused.value.next_step
+    assert len(asked) == 1
+    await check_whole(state)
+    comes.set()
+    monkeypatch.setattr(rotation, "_FILE_SECONDS", 30.0)
+    assert not (await turner.look()).is_due
+    assert not (await turner.look()).is_due
+    assert len(asked) == 2
+    await state.close()
+
+
+def test_a_key_that_is_never_read_keeps_no_end_waiting(data: Path) -> None:
+    script = f"""
+import asyncio, pathlib, time
+from fleet.errors import KeyMissing
+from fleet.store import rotation
+from fleet.store.sql import open_state
+
+async def main():
+    rotation._FILE_SECONDS = 0.05
+    state = await open_state(pathlib.Path({str(data)!r}), {OLD!r})
+    try:
+        await state.keys(lambda: time.sleep(600)).look()
+    except KeyMissing:
+        print("said")
+    await state.close()
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "said\n"
 
 
 async def test_an_entry_that_opens_with_no_key_is_named_and_keeps_no_other_waiting(data: Path) -> None:
