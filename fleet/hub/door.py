@@ -3,7 +3,8 @@
 Stands before the web server's own protocol. One that does not finish the head of its first request in time is closed,
 and so is one that takes too little of what waits for it. What is idle between requests the server's keepalive closes.
 Where all places are taken, a newcomer gets the place of whoever can best do without it: nobody is kept out, the probes
-of Kubernetes least of all, by connections that ask nothing, that show no token, or that are all of one token. There is
+of Kubernetes least of all, by connections that ask nothing, that show no token, or that are all of one token, nor by
+newcomers without end: each has a moment to say its request, in which those of strangers make place before it. There is
 no limit by address: all people behind one proxy have the same.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
 from typing import cast
 
 import structlog
@@ -27,15 +29,25 @@ log = structlog.get_logger("hub")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def who_goes(callers: Sequence[str]) -> int | None:
-    """Which of these requests under way makes place for a newcomer; None if each is of another caller.
+class Doing(Enum):
+    """What a connection does."""
 
-    callers: who sent each, "" for nobody that is known, the longest here first.
+    RESTS = "rests"  # it was answered, or says no head for too long
+    COMES = "comes"  # it has just come, or has just begun to ask again
+    ASKS = "asks"  # its request is under way, or what answers it waits
+
+
+def who_goes(guests: Sequence[tuple[Doing, str]]) -> int | None:
+    """Which of these connections makes place for a newcomer; None if each has a request of another caller under way.
+
+    guests: what each does, and who sent its request, "" for nobody that is known; the longest at it first.
     """
-    if "" in callers:
-        return callers.index("")
-    name, count = max(Counter(callers).items(), key=lambda each: each[1], default=("", 0))
-    return callers.index(name) if count > 1 else None
+    for expendable in ((Doing.RESTS, None), (Doing.ASKS, ""), (Doing.COMES, None)):
+        for index, (doing, caller) in enumerate(guests):
+            if expendable in ((doing, None), (doing, caller)):
+                return index
+    name, count = max(Counter(caller for _, caller in guests).items(), key=lambda each: each[1], default=("", 0))
+    return guests.index((Doing.ASKS, name)) if count > 1 else None
 
 
 @dataclass(slots=True)
@@ -45,6 +57,7 @@ class Door:
     runner: web.AppRunner  # of what is served; not set up yet
     most: int = 512
     head_seconds: float = 30.0
+    coming_seconds: float = 2.0  # for a head before it makes place for the next newcomer
     taking_seconds: float = 30.0
     put_out: int = 0  # for a newcomer
     refused: int = 0
@@ -105,15 +118,14 @@ class Door:
         self._resting.pop(guest, None)
 
     def _makes_place(self) -> bool:
-        goes = next(iter(self._resting), None)
-        if goes is None:
-            found = who_goes(self.callers())
-            goes = list(self._guests.values())[found] if found is not None else None
-        if goes is None:
+        begun_after = asyncio.get_running_loop().time() - self.coming_seconds
+        guests = [*self._resting, *(guest for guest in self._guests.values() if guest not in self._resting)]
+        found = who_goes([(guest.doing(begun_after), guest.caller) for guest in guests])
+        if found is None:
             return False
         self.put_out += 1
         _tell("connections closed for newcomers", self.put_out)
-        goes.put_out()
+        guests[found].put_out()
         return True
 
 
@@ -133,6 +145,7 @@ class _Guest(asyncio.Protocol):
         self._slow: asyncio.TimerHandle | None = None
         self._tail = b""
         self._request: web.Request | None = None
+        self._begun: float | None = None  # when it came, or began to say what no request is yet
         self._caller = ""
         self._is_in = False  # a request may end after its connection
 
@@ -146,9 +159,15 @@ class _Guest(asyncio.Protocol):
         """Who sent the request under way, or the last one; "" if nobody that is known."""
         return self._caller if self._request is None else self._request.get(CALLER, "")
 
+    def doing(self, begun_after: float) -> Doing:
+        """begun_after: what began to ask before this, and does not yet, is at rest."""
+        if not self.is_at_rest:
+            return Doing.ASKS
+        return Doing.COMES if self._begun is not None and self._begun > begun_after else Doing.RESTS
+
     def asks(self, request: web.Request | None) -> None:
         """Its request begins; None: it ended."""
-        self._caller, self._request = self.caller, request
+        self._caller, self._request, self._begun = self.caller, request, None
         self._door.sees(self)
 
     def put_out(self) -> None:
@@ -168,7 +187,7 @@ class _Guest(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=0)  # else a small answer that nobody takes is never told of
         self._within, self._is_in = within, True
-        door.sees(self)
+        self._begins()
         within.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -180,7 +199,7 @@ class _Guest(asyncio.Protocol):
             else:
                 self._tail = self._tail[-3:]
         if self._within is not None:
-            self._door.sees(self)  # what has just begun to ask is the last to make place
+            self._begins()
             self._within.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -206,6 +225,11 @@ class _Guest(asyncio.Protocol):
         if self._within is not None:
             self._door.sees(self)
             self._within.resume_writing()
+
+    def _begins(self) -> None:
+        if self._begun is None and self._request is None:  # once: a head in many pieces is none sooner
+            self._begun = asyncio.get_running_loop().time()
+            self._door.sees(self)
 
     def _wait_for(self, transport: asyncio.Transport) -> None:
         seconds, left = self._door.taking_seconds, transport.get_write_buffer_size()

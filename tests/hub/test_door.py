@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.api.route import CALLER
-from fleet.hub.door import Door, who_goes
+from fleet.hub.door import Doing, Door, who_goes
 
 ASK = b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n"
 ASK_MUCH = b"GET /much HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n"
+SLOW_BODY = b"POST /read HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\n1"
 ASK_SOME = b"GET /some HTTP/1.1\r\nHost: hub\r\n\r\n"
 MUCH_BYTES = 16 << 20  # more than the kernel keeps for a reader
 
@@ -134,7 +135,7 @@ async def test_connections_at_rest_keep_nobody_out_the_longest_at_rest_makes_pla
 
 
 async def test_connections_that_say_nothing_or_half_a_head_keep_nobody_out() -> None:
-    async with served(most=3) as (port, door):
+    async with served(most=3, coming_seconds=0.0) as (port, door):
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         silent[1][1].write(ASK[:-2])
         while door.open < 3:
@@ -149,7 +150,7 @@ async def test_connections_that_say_nothing_or_half_a_head_keep_nobody_out() -> 
 
 async def test_bodies_without_end_of_strangers_keep_nobody_out() -> None:
     async with served(most=2) as (port, door):
-        slow = await all_said(port, *[b"POST /read HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\n1"] * 2)
+        slow = await all_said(port, *[SLOW_BODY] * 2)
         leave(await all_said(port, ASK))
         assert (door.put_out, door.refused) == (1, 0)
         assert await is_closed(slow[0][1])
@@ -157,6 +158,61 @@ async def test_bodies_without_end_of_strangers_keep_nobody_out() -> None:
         async with asyncio.timeout(20):
             await slow[1][1].readuntil(b"123456789")
         leave(slow)
+
+
+async def test_a_newcomer_keeps_its_place_until_its_head_is_here_while_strangers_send_bodies_without_end() -> None:
+    async with served(most=3) as (port, door):
+        slow = await all_said(port, *[SLOW_BODY] * 3)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)  # it says its head later
+        slow += await all_said(port, *[SLOW_BODY] * 5)
+        assert (door.put_out, door.refused) == (6, 0)
+        writer.write(ASK)
+        assert (await reader.readline()).strip() == b"HTTP/1.1 200 OK"
+        for one in slow[:6]:
+            assert await is_closed(one[1])
+        writer.close()
+        leave(slow)
+
+
+async def test_who_begins_to_ask_again_keeps_its_place_until_its_head_is_here() -> None:
+    async with served(most=2) as (port, _):
+        resting = await all_said(port, ASK)
+        await resting[0][1].readuntil(b"well")
+        slow = await all_said(port, SLOW_BODY)
+        resting[0][2].write(ASK[:9])
+        slow += await all_said(port, SLOW_BODY)
+        assert await is_closed(slow[0][1])
+        resting[0][2].write(ASK[9:])
+        assert (await resting[0][1].readline()).strip() == b"HTTP/1.1 200 OK"
+        leave(resting, slow)
+
+
+async def test_a_newcomer_that_says_no_head_in_its_moment_makes_place_before_a_body_under_way() -> None:
+    async with served(most=2, coming_seconds=0.0) as (port, door):
+        slow = await all_said(port, SLOW_BODY)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for piece in (ASK[:1], ASK[1:9]):  # and no later for what it says piece by piece
+            writer.write(piece)
+        while door.open < 2:
+            await asyncio.sleep(0)
+        probes = await all_said(port, ASK)
+        assert await is_closed(reader)
+        slow[0][2].write(b"23456789")
+        async with asyncio.timeout(20):
+            await slow[0][1].readuntil(b"123456789")
+        writer.close()
+        leave(slow, probes)
+
+
+async def test_newcomers_that_say_nothing_keep_nobody_out_of_what_people_have_under_way() -> None:
+    async with served(most=4) as (port, door):
+        streams = await all_said(port, listens("al"), listens("al"))
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(9)]
+        probes = await all_said(port, ASK)
+        assert (door.refused, door.callers()[:2]) == (0, ["al", "al"])
+        for _, writer in silent:
+            writer.close()
+        leave(streams, probes)
 
 
 async def test_one_token_keeps_nobody_out_and_those_with_one_connection_stay() -> None:
@@ -191,31 +247,44 @@ async def test_where_each_request_under_way_is_of_another_caller_the_newcomer_is
         leave(await all_said(port, ASK), streams[1:])
 
 
+RESTS, COMES, ASKS = Doing.RESTS, Doing.COMES, Doing.ASKS
+
+
 @pytest.mark.parametrize(
-    ("callers", "goes"),
+    ("guests", "goes"),
     [
         ([], None),
-        (["al"], None),
-        (["al", "bo", "cy"], None),
-        (["al", ""], 1),
-        (["al", "al", "al", ""], 3),
-        (["al", "bo", "bo"], 1),
-        (["al", "bo", "al", "bo", "bo"], 1),
+        ([(ASKS, "al")], None),
+        ([(ASKS, "al"), (ASKS, "bo"), (ASKS, "cy")], None),
+        ([(ASKS, "al"), (ASKS, "")], 1),
+        ([(ASKS, "al"), (ASKS, "al"), (ASKS, "al"), (ASKS, "")], 3),
+        ([(ASKS, "al"), (ASKS, "bo"), (ASKS, "bo")], 1),
+        ([(ASKS, "al"), (ASKS, "bo"), (ASKS, "al"), (ASKS, "bo"), (ASKS, "bo")], 1),
+        ([(COMES, ""), (ASKS, ""), (RESTS, "al"), (RESTS, "")], 2),
+        ([(COMES, ""), (ASKS, "al"), (ASKS, ""), (ASKS, "")], 2),
+        ([(COMES, "al"), (COMES, ""), (ASKS, "al"), (ASKS, "al")], 0),
     ],
 )
-def test_who_makes_place_by_examples(callers: list[str], goes: int | None) -> None:
-    assert who_goes(callers) == goes
+def test_who_makes_place_by_examples(guests: list[tuple[Doing, str]], goes: int | None) -> None:
+    assert who_goes(guests) == goes
 
 
-@given(st.lists(st.sampled_from(["", "al", "bo", "cy"]), max_size=9))
-def test_who_makes_place_is_a_stranger_or_has_the_most(callers: list[str]) -> None:
-    goes = who_goes(callers)
+@given(st.lists(st.tuples(st.sampled_from(Doing), st.sampled_from(["", "al", "bo", "cy"])), max_size=9))
+def test_who_makes_place_rests_or_is_a_stranger_or_just_came_or_has_the_most(guests: list[tuple[Doing, str]]) -> None:
+    goes = who_goes(guests)
     if goes is None:
-        assert len({"", *callers}) == len(callers) + 1
-    else:
-        name = callers[goes]
-        assert callers.index(name) == goes
-        assert name == "" or ("" not in callers and callers.count(name) == max(map(callers.count, callers)) > 1)
+        assert {ASKS} >= {doing for doing, _ in guests}
+        assert len({"", *(caller for _, caller in guests)}) == len(guests) + 1
+        return
+    doing, caller = guests[goes]
+    assert guests.index(guests[goes]) == goes
+    if doing is not RESTS:
+        assert RESTS not in {each for each, _ in guests}
+    if doing is COMES:
+        assert (ASKS, "") not in guests
+    if doing is ASKS and caller:
+        assert {doing for doing, _ in guests} == {ASKS}
+        assert guests.count((ASKS, caller)) == max(map(guests.count, guests)) > 1
 
 
 async def test_a_head_that_is_not_said_in_time_is_cut() -> None:
