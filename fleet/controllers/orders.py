@@ -25,7 +25,7 @@ from fleet.core.recovery import Words, asked_of, given_of, text_of, without_word
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import has_any, is_part_of, list_digest_of
 from fleet.core.rollout import SyncRequest
-from fleet.core.status import HoldRequest
+from fleet.core.status import HoldRequest, asks_recovery
 from fleet.core.view import View
 from fleet.ports.state import BELIEVED, OPEN, RECOVERED, Bells, HoldRow, OperationRow, State
 from fleet.values import dataclass
@@ -175,7 +175,10 @@ class Orders:
         settled = True
         for row in holds:
             requests = wanted.get((OverlayName(row.overlay), row.commit))
-            if requests is None:
+            if self._is_rebuilt(row):
+                await self.state.close_hold(row.id, now)
+                settled = False
+            elif requests is None:
                 if not self._is_being_wiped(row, now) and not self._is_under_way(row, now):
                     await self.state.close_hold(row.id, now)
                     settled = False
@@ -225,6 +228,16 @@ class Orders:
             for request in row.requests
             if (report := self.view.units.get(request.unit)) is not None
         )
+
+    def _is_rebuilt(self, row: HoldRow) -> bool:
+        """Whether a unit of an approved list has a record that waits for a person: all is asked anew (R12, R24).
+
+        A state that is older than what the clusters hold may lack that it was rejected since.
+        """
+        if row.decision != "approved":
+            return False
+        reports = [self.view.units.get(request.unit) for request in row.requests if request.deletions]
+        return any(report is not None and asks_recovery(report) for report in reports)
 
     def _commit_told(self, unit: UnitName) -> Revision | None:
         """The commit of what a unit is told to hold; what this process has not read yet it was told before."""

@@ -52,12 +52,11 @@ from fleet.inventory.load import load_fleet
 from fleet.ports.kube import Connector
 from fleet.ports.render import Renderer
 from fleet.ports.source import Snapshot
-from fleet.ports.state import OPEN, Bells, HoldRow, State
+from fleet.ports.state import APPROVALS, OPEN, Bells, HoldRow, State
 from fleet.values import dataclass, field
 
 log = structlog.get_logger("plan-approvals")
-APPROVALS = "plan-approvals"  # values of the state
-COMPARED = "commit-compared"  # the last commit whose plan was held against them
+COMPARED = "commit-compared"  # value of the state: the last commit whose plan was held against them
 DAYS = 3
 MOST = 100  # kept at once; void and expired ones make room
 OBJECTS_AT_MOST = 2_000

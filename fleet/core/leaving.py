@@ -57,13 +57,9 @@ class Leaving:
         }
         return replace(self, units=now) if now != self.units else self
 
-    def open_wipes(self) -> Mapping[UnitName, Revision]:
-        """Units whose wipe is not over, by the commit that dropped them."""
-        return {name: leave.commit for name, leave in self.units.items() if leave.wipe and not leave.wiped}
-
     def without_open_wipes(self) -> Leaving:
-        """The same where these are to be let go; what was wiped stays so."""
-        ended = {name: replace(self.units[name], wipe="") for name in self.open_wipes()}
+        """The same where what is to be wiped is to be let go; what was wiped stays so."""
+        ended = {name: replace(leave, wipe="") for name, leave in self.units.items() if leave.wipe and not leave.wiped}
         return replace(self, units={**self.units, **ended})
 
     def with_entries(self, there: Container[ClusterName], known: Mapping[ClusterName, Cluster]) -> Leaving:

@@ -19,6 +19,7 @@ from fleet.values import dataclass, field
 INSTALLATION = "installation"  # value: the name of the first Fleet that was in force; marks and backups carry it
 LEAVING = "leaving"  # value: what left the repo and is not let go yet, see core/leaving.py
 RECOVERED = "recovered-clusters"  # value: whose rebuilt records a person confirmed (R24), see core/recovery.py
+APPROVALS = "plan-approvals"  # value: of plans, before their merge, see core/planning/approval.py
 BELIEVED = "believed-clusters"  # value: those of them that were taken for what the clusters hold
 
 # What to do where an encrypted entry opens with no key.

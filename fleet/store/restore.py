@@ -18,6 +18,7 @@ from pathlib import Path
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.leaving import Leaving, decode_leaving, encode_leaving
+from fleet.core.planning.approval import ApprovalState, approvals_of_text, approvals_text
 from fleet.core.wipe import WIPE
 from fleet.errors import (
     BackupForeign,
@@ -28,11 +29,11 @@ from fleet.errors import (
     StateNotWritable,
     UsageInvalid,
 )
-from fleet.ports.state import BELIEVED, LEAVING, RECOVERED
+from fleet.ports.state import APPROVALS, BELIEVED, LEAVING, RECOVERED
 from fleet.ports.worker import UnitMemory
 from fleet.store.backup import Manifest, OpenedBackup, installation_of, unpack
 from fleet.store.crypto import DATABASE_FILE, KEY_FILE, FoundKey, write_key
-from fleet.store.encode import decode_memory, decode_requests, encode_memory
+from fleet.store.encode import decode_memory, encode_memory
 from fleet.store.hold_rules import VOID
 from fleet.store.lock import DirectoryLock
 from fleet.store.schema import known_schemas
@@ -167,14 +168,15 @@ def _let_observe_only(connection: sqlite3.Connection, at: float) -> None:
     # Which of them were revoked since is not known (R38).
     connection.execute("UPDATE token SET revoked_at = ? WHERE revoked_at = 0", (at,))
     # What was asked for before may have been done since: it is not done a second time.
-    _end_wipes(connection, at)
+    _end_wipes(connection)
+    _void_approvals(connection, at)
     connection.execute(
         "UPDATE operation SET outcome = 'superseded', message = ?, ended_at = ? WHERE outcome = ''", (_SINCE, at)
     )
 
 
-def _end_wipes(connection: sqlite3.Connection, at: float) -> None:
-    """Let units go whose wipe is not over, and void what was approved of it; a new word has them wiped (V5, R42)."""
+def _end_wipes(connection: sqlite3.Connection) -> None:
+    """Let units go whose wipe is not over; a new word has them wiped, and its approval (V5, R42)."""
     # Their keys are made of unit and commit: the same person could not give that word again.
     connection.execute("UPDATE operation SET idempotency_key = '' WHERE outcome = '' AND kind = ?", (WIPE,))
     kept = connection.execute("SELECT text FROM value WHERE name = ?", (f"hub/{LEAVING}",)).fetchone()
@@ -184,16 +186,23 @@ def _end_wipes(connection: sqlite3.Connection, at: float) -> None:
         raise StateDamaged(
             "what leaves the fleet cannot be read in the backup", why=str(error), next_step="restore another backup"
         ) from error
-    wipes = leaving.open_wipes()
-    if not wipes:
-        return
     rest = encode_leaving(leaving.without_open_wipes())
     connection.execute("UPDATE value SET text = ? WHERE name = ?", (rest, f"hub/{LEAVING}"))
-    for hold, body in connection.execute("SELECT id, requests FROM hold WHERE decision = 'approved'").fetchall():
-        if any(each.deletions and wipes.get(each.unit) == each.commit for each in decode_requests(body)):
-            connection.execute(
-                "UPDATE hold SET decision = ?, decided_at = ?, reason = ? WHERE id = ?", (VOID, at, _SINCE, hold)
-            )
+
+
+def _void_approvals(connection: sqlite3.Connection, at: float) -> None:
+    """Void what was approved, holds and plans: which of it was rejected since is not known (R9, R12)."""
+    connection.execute(
+        "UPDATE hold SET decision = ?, decided_at = ?, reason = ? WHERE decision = 'approved'", (VOID, at, _SINCE)
+    )
+    kept = connection.execute("SELECT text FROM value WHERE name = ?", (f"hub/{APPROVALS}",)).fetchone()
+    try:
+        approvals = approvals_of_text(kept[0]) if kept is not None else ()
+    except ValueError:
+        return  # none of it counts: the hub says so
+    void = [each if each.standing is ApprovalState.VOID else each.voided(_SINCE) for each in approvals]
+    text = approvals_text(void) if void else ""
+    connection.execute("UPDATE value SET text = ? WHERE name = ?", (text, f"hub/{APPROVALS}"))
 
 
 def _units_in(connection: sqlite3.Connection) -> Iterator[tuple[ClusterName, OverlayName]]:

@@ -13,7 +13,7 @@ from hubworld import config_map, kustomization, overlay
 
 from fleet.controllers import plan_approvals
 from fleet.controllers.comparing import Comparing
-from fleet.controllers.plan_approvals import APPROVALS, COMPARED, MOST, PlanApprovals
+from fleet.controllers.plan_approvals import COMPARED, MOST, PlanApprovals
 from fleet.core.differences import entry_by_name
 from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
@@ -43,7 +43,7 @@ from fleet.errors import (
 )
 from fleet.ports.render import Renderer
 from fleet.ports.source import Snapshot
-from fleet.ports.state import OPEN, Bells, HoldRow
+from fleet.ports.state import APPROVALS, OPEN, Bells, HoldRow
 from fleet.store.memory import MemoryState
 
 WEB, BEFORE, COMMIT = UnitName.parse("web@eu-1"), Revision("b" * 40), Revision("c" * 40)

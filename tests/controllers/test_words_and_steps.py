@@ -16,7 +16,7 @@ from controllers.test_stays_held import decide
 
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import ClusterName, Digest, Identity, UnitName
-from fleet.core.status import HoldRequest, Report
+from fleet.core.status import ASKS_RECOVERY, Blocker, HoldRequest, Report, Standing
 from fleet.ports.state import HoldRow
 
 DEV, PROD = tuple(f"dev-{number}" for number in range(1, 6)), tuple(f"prod-{number}" for number in range(1, 6))
@@ -33,11 +33,12 @@ class World:
     rollouts: Rollouts
     hold: HoldRequest  # by which the fifth asked
 
-    async def fifth(self, *holds: HoldRequest) -> None:
-        """It asks for these, and has deleted nothing."""
+    async def fifth(self, *holds: HoldRequest, found: Blocker | None = None) -> None:
+        """It asks for these, has deleted nothing, and says that this stops it."""
         worker, known = self.brain.workers["dev-5"], self.brain.view.units[LAST]
         worker.sequence += 1
-        asks = replace(known, holds=holds)
+        kept = tuple(link for link in known.blocked_by if link.next != ASKS_RECOVERY)
+        asks = replace(known, holds=holds, blocked_by=(*kept, *((found,) if found is not None else ())))
         await self.brain.intake.send(
             Report(
                 ClusterName("dev-5"), 1, worker.sequence, self.brain.wall(), worker.seen, Identity("uid-dev-5"), True,
@@ -130,6 +131,26 @@ async def test_a_rejection_takes_back_what_an_earlier_step_has_proven(
     await (world.edited("again") if is_asked_anew else world.brain.orders.look())
     left = {name for name in PROD if world.brain.desired(f"web@{name}").action.permits & refs}
     assert left == (set() if word else set(PROD))
+
+
+@pytest.mark.parametrize("of", ["web@dev-5", "web@dev-1"])
+async def test_of_a_unit_whose_record_was_rebuilt_all_that_was_approved_is_asked_anew(world: World, of: str) -> None:
+    """The state may be older than what a person rejected since (R12, R24). A confirmed record alone lets nothing go."""
+    await world.fifth()  # it was told, and its try failed
+    assert world.brain.desired("web@dev-5").action.approved
+    found = Blocker(Standing.HELD, "its cluster", "its record was rebuilt", 0.0, "", ASKS_RECOVERY)
+    if of == "web@dev-5":
+        await world.fifth(found=found)
+    else:
+        name = UnitName.parse(of)
+        world.brain.view.units[name] = replace(world.brain.view.units[name], blocked_by=(found,))
+        await world.brain.orders.look()
+    assert {row.decision for row in await world.brain.state.holds()} == {"void"}
+    await world.fifth()
+    assert not world.brain.desired("web@dev-5").action.approved
+    await world.fifth(world.hold)
+    await decide(world.brain, await world.asked(), "approved")
+    assert world.brain.desired("web@dev-5").action.approved
 
 
 @pytest.mark.parametrize("how", ["failed", "restarted", "away"])

@@ -292,6 +292,10 @@ CASES: dict[str, Case] = {
         swap("loss.proven - unsettled", "loss.proven"), "controllers/test_words_and_steps.py",
         "test_an_earlier_step_proves_nothing_of_what_a_person_rejected_there_or_has_not_decided",
         "test_twin_what_was_approved_and_is_half_carried_out_goes_on_there_and_on_the_next_step"),
+    "of a record that was rebuilt all is asked anew": case_of(
+        gives("False"), "controllers/test_words_and_steps.py",
+        "test_of_a_unit_whose_record_was_rebuilt_all_that_was_approved_is_asked_anew",
+        "test_twin_what_was_approved_and_is_half_carried_out_goes_on_there_and_on_the_next_step"),
     "a rejection goes before a plan": case_of(
         gives("''"), "controllers/test_plan_approvals.py",
         "test_a_later_rejection_goes_before_an_approved_plan_though_another_cluster_asks_anew",

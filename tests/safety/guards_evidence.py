@@ -46,6 +46,9 @@ CASES: dict[str, Case] = {
     "a token is written down first": case_of(
         drop("await state.write(entry)"), _API, _ORDER,
         "api/test_acting.py::test_a_token_is_shown_once_and_works_until_it_is_revoked"),
+    "an approval of a backup is over": case_of(
+        drop("_void_approvals(connection, at)"), "store/test_restored_approvals.py",
+        "test_what_was_approved_in_a_backup_is_void", "test_twin_what_was_not_approved_stays_as_it_was"),
     "a token of a backup is over": case_of(
         drop("connection.execute('UPDATE token"), "store/test_backup.py",
         "test_no_token_of_a_backup_is_in_force_and_what_is_suspended_is_said",

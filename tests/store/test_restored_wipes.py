@@ -51,10 +51,6 @@ async def leaving_of(state: SqlState) -> Leaving:
     return decode_leaving(await state.get_value(LEAVING) or "")
 
 
-async def decisions(state: SqlState) -> dict[str, str]:
-    return {row.overlay: row.decision for row in await state.holds()}
-
-
 async def test_a_wipe_that_a_backup_had_open_needs_a_new_word_and_a_new_approval(tmp_path: Path) -> None:
     others = Leave(C2, fall="most of it", wipe="op-2 by mara")
     state = await restored(tmp_path, encode_leaving(Leaving({WEB: ASKED, EDGE: others})), request(WEB, C1))
@@ -73,17 +69,6 @@ async def test_a_wipe_that_was_over_stays_over(tmp_path: Path) -> None:
     over = Leaving({WEB: replace(ASKED, wiped=True)})
     state = await restored(tmp_path, encode_leaving(over), request(WEB, C1))
     assert await leaving_of(state) == over
-    assert await decisions(state) == {"web": "approved"}
-    await state.close()
-
-
-async def test_what_was_approved_of_anything_else_stays_so(tmp_path: Path) -> None:
-    """Of another unit, of another commit, and that a unit may leave at all, which lists nothing."""
-    falls = UnitName(OverlayName("shop"), WEB.cluster)
-    leaving = Leaving({WEB: ASKED, falls: ASKED, EDGE: Leave(C1)})
-    requests = (request(EDGE, C1), request(WEB, C2), replace(request(falls, C1), deletions=()))
-    state = await restored(tmp_path, encode_leaving(leaving), *requests)
-    assert await decisions(state) == dict.fromkeys(("edge", "web", "shop"), "approved")
     await state.close()
 
 
