@@ -19,7 +19,7 @@ from fleet.core.objects import Bundle
 from fleet.core.proven import Guidebook
 from fleet.core.results import Rendered, Result
 from fleet.core.rollout import Move, Rename
-from fleet.core.status import UnitReport
+from fleet.core.status import HoldRequest, UnitReport
 from fleet.errors import StateDamaged
 from fleet.ports.state import OPEN, State
 from fleet.values import dataclass
@@ -340,29 +340,32 @@ class Deletions:
     ) -> tuple[frozenset[ObjectRef], frozenset[ObjectRef]]:
         """Of these objects: what a person rejected on a cluster of an overlay, and that with what nobody approved yet.
 
-        Of what is held back there, and of what workers ask about. Where a hold asks by another list since, a rejection
-        counts still, and an approval no more.
+        Of what is held back there, of what workers ask about, and of what stands in a hold whose workers began anew and
+        have not judged yet what to ask (R5). Where a hold asks by another list since, a rejection counts still, and an
+        approval no more.
         """
+        if not among:
+            return NOTHING, NOTHING
         held = {name: note for name, note in self._judged.held.items() if name.overlay == overlay}
         since = {(name, ref): note.at for name, note in held.items() for ref in note.refs & among}
-        reports = (report for name, report in known.reports.items() if name.overlay == overlay) if among else ()
+        reports = (report for name, report in known.reports.items() if name.overlay == overlay)
         holds = [hold for report in reports for hold in report.holds]
         asked_by = {
             (hold.unit, item.ref): hold.commit for hold in holds for item in hold.deletions if item.ref in among
         }
-        if not since and not asked_by:
-            return NOTHING, NOTHING
         rows = [row for row in await self._state.holds(decisions={*OPEN, "rejected"}) if row.overlay == overlay]
         words, waits = dict[tuple[UnitName, ObjectRef], str](), set[tuple[UnitName, ObjectRef]]()
         for row in sorted(rows, key=lambda row: row.rejected_at or row.decided_at):
             at, word = row.rejected_at or row.decided_at, "rejected" if row.rejected_at else row.decision
             for request in row.requests:
-                listed = [(request.unit, item.ref) for item in request.deletions]
+                listed = [(request.unit, item.ref) for item in request.deletions if item.ref in among]
+                if word == "rejected" and _is_unjudged(request, known):
+                    asked_by |= {of: request.commit for of in listed if of not in asked_by}
                 counts = [of for of in listed if asked_by.get(of) == request.commit or at >= since.get(of, math.inf)]
                 words |= dict.fromkeys(counts, word)
                 waits.update(listed if not row.decision else ())
         rejected = frozenset(ref for (_, ref), word in words.items() if word == "rejected")
-        unsettled = (of for of in {*since, *asked_by} if words.get(of) != "approved" or of in waits)
+        unsettled = (of for of in {*since, *asked_by, *waits} if words.get(of) != "approved" or of in waits)
         return rejected, frozenset(ref for _, ref in unsettled)
 
     async def _renames(self, name: UnitName, bundle: Digest, known: Known) -> frozenset[Rename]:
@@ -384,3 +387,11 @@ class Deletions:
             if (await self._holdings.pairs_of(each.said_by, bundle)).get(each.old) == follows:
                 found.add(Rename(each.old, follows, each.said_by))
         return frozenset(found)
+
+
+def _is_unjudged(request: HoldRequest, known: Known) -> bool:
+    """Whether the unit that asked for it has still to say whether it does: its worker began anew (R5)."""
+    report, held = known.reports.get(request.unit), known.held.get(request.unit)
+    if report is None:
+        return held is not None and held.commit == request.commit
+    return report.unjudged == request.commit

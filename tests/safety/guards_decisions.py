@@ -292,6 +292,11 @@ CASES: dict[str, Case] = {
         swap("loss.proven - unsettled", "loss.proven"), "controllers/test_words_and_steps.py",
         "test_an_earlier_step_proves_nothing_of_what_a_person_rejected_there_or_has_not_decided",
         "test_twin_what_was_approved_and_is_half_carried_out_goes_on_there_and_on_the_next_step"),
+    "a word counts for who has not judged yet": case_of(
+        gives("False"), "controllers/test_words_model.py",
+        "test_a_later_step_deletes_what_is_proven_and_nothing_that_a_person_has_not_approved_elsewhere",
+        "controllers/test_words_and_steps.py"
+        "::test_twin_what_was_approved_and_is_half_carried_out_goes_on_there_and_on_the_next_step"),
     "of a record that was rebuilt all is asked anew": case_of(
         gives("False"), "controllers/test_words_and_steps.py",
         "test_of_a_unit_whose_record_was_rebuilt_all_that_was_approved_is_asked_anew",
