@@ -192,6 +192,11 @@ class UnitState:
         return ref in self.doomed and self.doomed[ref][1].prune is PruneRule.DISABLED
 
     @property
+    def has_record(self) -> bool:
+        """Whether anything of it is known, or was found on the cluster."""
+        return bool(self.rows or self.memory.bundle or self.memory.parent_generation)
+
+    @property
     def holds_commit(self) -> bool:
         """Whether what is wanted was applied in full before: this bundle, or the same commit's by another version."""
         if self.memory.bundle is None or self.desired is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from fleet.core.fleet import Mode
@@ -29,6 +29,7 @@ class Orders:
         self.due: set[UnitName] = set()  # units whose next pass shall begin
         self.dependants: dict[UnitName, list[UnitName]] = {}  # of a unit: those that wait for it
         self._unjudged: set[UnitName] = set()
+        self._newcomers: set[UnitName] = set()  # that came while records of others here waited for a person
         self._requests: dict[UnitName, dict[str, SyncRequest]] = {}
         self._ended: OrderedDict[str, OperationResult] = OrderedDict()
         self._full_sent = False
@@ -59,9 +60,7 @@ class Orders:
         other_policies: set[UnitName] = set()
         claims_less = False
         for name, item in mentioned.items():
-            unit = self.units.get(name)
-            if unit is None:
-                unit = self.units[name] = UnitState(name, UnitMemory(name))
+            unit = self.units.get(name) or self.begin(name)
             if (unit.desired is not item and unit.desired != item) or mode_changed:
                 if unit.desired is None or unit.desired.policy != item.policy:
                     unit.blocked_since = self._wall()
@@ -88,6 +87,14 @@ class Orders:
                 self.dependants.setdefault(needed, []).append(name)
         self._take_requests(desired)
         return True
+
+    def begin(self, name: UnitName) -> UnitState:
+        """A unit of which nothing is known. While records of others here wait for a person, it waits as well (R24)."""
+        waits = any(not unit.memory.confirmed for unit in self.units.values())
+        if waits:
+            self._newcomers.add(name)
+        unit = self.units[name] = UnitState(name, UnitMemory(name, confirmed=not waits))
+        return unit
 
     def _take_requests(self, desired: Desired) -> None:
         wanted: dict[UnitName, dict[str, SyncRequest]] = {}
@@ -168,6 +175,9 @@ class Orders:
 
     def adopt(self, rebuilt: list[UnitState]) -> None:
         """Records rebuilt from the cluster (R24), so that no unit's counts; what is ordered for them stays ordered."""
+        self._newcomers = {name for name, unit in self.units.items() if unit.memory.confirmed}  # since they were read
+        for name in self._newcomers:
+            self.units[name].memory = replace(self.units[name].memory, confirmed=False)
         for unit in rebuilt:
             before = self.units.get(unit.name)
             unit.desired = before.desired if before else None
@@ -175,10 +185,22 @@ class Orders:
         self.due.update(self.units)
 
     def is_confirmed(self, unit: UnitState, identity: Identity) -> bool:
-        """Whether the record of a unit counts, or a person was shown this very one and said so."""
+        """Whether the record of a unit counts, or a person was shown this very one and said so.
+
+        A newcomer has none: it goes on at the latest when nobody waits any more for whom it waits.
+        """
         if unit.memory.confirmed or self.desired is None:
             return unit.memory.confirmed
+        if unit.name in self.freed():
+            return True
         return shown_of(unit.name, unit.memory.bundle, identity) in self.desired.recovered
+
+    def freed(self) -> Collection[UnitName]:
+        """Newcomers that wait for nobody any more: every record that was rebuilt is confirmed."""
+        waits = self._newcomers and any(
+            not unit.memory.confirmed for name, unit in self.units.items() if name not in self._newcomers
+        )
+        return () if waits else self._newcomers
 
     def start_over(self) -> None:
         """A new session: what was only known by its connection is forgotten."""

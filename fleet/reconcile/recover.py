@@ -87,8 +87,8 @@ async def rebuild_units(
         drop = tuple((name, ref) for name, refs in stale.items() for ref in refs)
         memories = {unit.name: replace(unit.memory, confirmed=False) for unit in (*known.values(), *found)}
         await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(memories.values())))
-        for unit in known.values():
-            unit.memory = memories[unit.name]
+        for name in known.keys() & memories.keys():  # one that came meanwhile is not among these
+            known[name].memory = memories[name]
     return found
 
 

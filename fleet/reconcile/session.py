@@ -18,7 +18,7 @@ from fleet.core.ids import ObjectRef, UnitName
 from fleet.core.rollout import Detach
 from fleet.core.status import WELL, EventKind, Health, Sync, UnitReport
 from fleet.errors import FleetError
-from fleet.ports.worker import JournalEntry, UnitMemory
+from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import Applier
 from fleet.reconcile.detach import Detacher
 from fleet.reconcile.followed import FollowedKinds
@@ -220,10 +220,8 @@ class Session:
         if unit.desired is None or isinstance(unit.desired.action, Detach):
             self._orders.forget(unit)
             return
-        now = self.site.wall()
-        self.site.units[unit.name] = UnitState(
-            unit.name, UnitMemory(unit.name), unit.desired, blocked_since=now, pending_since=now
-        )
+        begun, now = self._orders.begin(unit.name), self.site.wall()
+        begun.desired, begun.blocked_since, begun.pending_since = unit.desired, now, now
         self.wake(unit.name)
 
     async def _one_pass(self, unit: UnitState) -> Outcome:
@@ -331,6 +329,8 @@ class Session:
             for other in self.site.units.values():  # what it kept back until now may move
                 if unit.name in other.awaits:
                     self.wake(other.name)
+            for name in self._orders.freed():
+                self.wake(name)
 
     # What may be done, and who wants what
 
@@ -342,6 +342,7 @@ class Session:
             desired,
             mode=self._orders.mode,
             confirmed=self._orders.is_confirmed(unit, self.site.identity),
+            has_record=unit.has_record,
             request=self._orders.request_of(unit.name),
             waits_for=waits,
             other=self.site.neighbours.blocker(unit.name, unit.blocked_since),

@@ -100,10 +100,11 @@ def suspended_by(desired: UnitDesired, since: float) -> list[Blocker]:
     return links
 
 
-def rebuilt_link(desired: UnitDesired, since: float) -> Blocker:
-    """Why nothing is written of a unit whose record no person confirmed yet (R12, R24)."""
+def rebuilt_link(desired: UnitDesired, since: float, *, has_record: bool) -> Blocker:
+    """Why nothing is written of a unit whose record no person confirmed yet, or of a new one beside it (R12, R24)."""
     lost = "the hub's state was lost, is older than the cluster, or another cluster was accepted"
-    reason = f"its record was rebuilt from the cluster: {lost}"
+    what = "its record was" if has_record else "it is new here, and waits as other records here were"
+    reason = f"{what} rebuilt from the cluster: {lost}"
     if isinstance(desired.action, Detach):
         reason += "; it is not in Git: once that is confirmed it is let go, and its objects stay"
     return Blocker(Standing.HELD, f"cluster {desired.unit.cluster}", reason, since, "", ASKS_RECOVERY)
@@ -114,6 +115,7 @@ def judge_leave(
     *,
     mode: Mode,
     confirmed: bool,
+    has_record: bool = True,
     request: SyncRequest | None,
     waits_for: Sequence[UnitName],
     other: Blocker | None = None,
@@ -125,11 +127,11 @@ def judge_leave(
 ) -> Leave:
     """Say what may be done to a unit.
 
-    confirmed: its record is the worker's own, or a person confirmed it (R12, R24); waits_for: units it depends on
-    that are not Healthy at their commit; other: that it is another installation's (R23); removed_after: units that
-    depend on it and still own objects; spared: why of these that keep some for good; forbidden: objects of its bundle
-    that its team may not have here (R29): then nothing of the bundle is new and nothing goes, as where its build is
-    refused; now: wall clock; since: when the unit last was free.
+    confirmed: its record is the worker's own, or a person confirmed it (R12, R24); has_record: `UnitState.has_record`;
+    waits_for: units it depends on that are not Healthy at their commit; other: that it is another installation's (R23);
+    removed_after: units that depend on it and still own objects; spared: why of these that keep some for
+    good; forbidden: objects of its bundle that its team may not have here (R29): then nothing of the bundle is new and
+    nothing goes, as where its build is refused; now: wall clock; since: when the unit last was free.
     """
     if desired is None or mode is Mode.OBSERVE:
         return Leave(apply=False, heal=False, prune=False, stopped=True)
@@ -138,7 +140,7 @@ def judge_leave(
     stops: list[Blocker] = []  # no write at all
     waits: list[Blocker] = []  # nothing new
     if not confirmed:
-        stops.append(rebuilt_link(desired, since))
+        stops.append(rebuilt_link(desired, since, has_record=has_record))
     if other is not None and not isinstance(desired.action, Detach):  # to be let go is the way out of it
         stops.append(other)
     stops += suspended_by(desired, since)

@@ -19,6 +19,7 @@ from fleet.core.recovery import asked_of, given_of, shown_of
 from fleet.core.rollout import Detach
 from fleet.core.status import ASKS_RECOVERY
 from fleet.core.sync_policy import Adopt, SyncPolicy
+from fleet.ports.worker import JournalEntry
 from fleet.store.memory import MemoryJournal
 
 BARRED = Digest("5f0c")
@@ -76,6 +77,47 @@ async def test_an_earlier_data_directory_put_back_observes_until_a_person_says_s
         first.send_desired(recovered=first.shown())
         await first.until_well(api)
         await first.until(lambda: first.cluster.get("", "ConfigMap", SHOP, "x") is None, "its record is the cluster's")
+
+
+async def test_what_is_new_while_records_wait_goes_on_once_these_are_confirmed(first: SimHub) -> None:
+    """The word may be older than the newcomer: it was for all that waited."""
+    web, api, first.journal = await left_behind(first)
+    first.want("web", [config_map("a", SHOP)], commit="a", permits=())
+    async with first.worker():
+        await first.until(lambda: asks(first, web, api), "asked")
+        word, mark = first.shown(), first.cluster.ledger.sequence
+        late = first.want("late", [config_map("late", SHOP)], commit="d")
+        await first.until(lambda: asks(first, late), "it waits as well")
+        assert "it is new here" in first.units[late].blocked_by[0].reason
+        await asyncio.sleep(WAITS_SECONDS)
+        assert writes_since(first, mark) == []
+        first.send_desired(recovered=word)
+        await first.until_well(late)
+        after = first.want("after", [config_map("after", SHOP)], commit="e", send=False)
+        first.send_desired()
+        await first.until_well(after)
+
+
+async def test_what_comes_while_records_are_read_anew_waits_with_them(
+    first: SimHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web, api, first.journal = await left_behind(first)
+    first.want("web", [config_map("a", SHOP)], commit="a", permits=())
+    mark, commit, late = first.cluster.ledger.sequence, MemoryJournal.commit, UnitName.parse(f"late@{CLUSTER}")
+
+    async def slow(journal: MemoryJournal, entry: JournalEntry) -> None:
+        if len(entry.units) > 1 and late not in first._parts:
+            first.want("late", [config_map("late", SHOP)], commit="d")
+            await asyncio.sleep(WAITS_SECONDS)
+        await commit(journal, entry)
+
+    monkeypatch.setattr(MemoryJournal, "commit", slow)
+    async with first.worker():
+        await first.until(lambda: asks(first, web, api, late), "all of them wait")
+        await asyncio.sleep(WAITS_SECONDS)
+        assert writes_since(first, mark) == []
+        first.send_desired(recovered=first.shown())
+        await first.until_well(late)
 
 
 @pytest.mark.parametrize("restarts", [False, True])

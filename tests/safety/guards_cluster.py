@@ -289,6 +289,11 @@ CASES: dict[str, Case] = {
         never("row is None and kind_of(ref) == _JOB and _is_absent(site, item)"),
         "scenarios/test_lost_jobs.py", "test_a_job_that_ended_and_vanished_does_not_run_again_after_a_recovery",
         "test_a_job_that_is_new_in_the_commit_runs_after_a_recovery"),
+    "what is new beside records that wait": case_of(
+        swap("any(not unit.memory.confirmed for unit in self.units.values())", "False"),
+        "scenarios/test_new_after_a_loss.py",
+        "test_what_is_new_on_a_cluster_that_waits_for_a_person_waits_as_well",
+        "test_what_is_new_on_a_cluster_that_lost_nothing_comes_at_once"),
     "a record that nobody was shown": case_of(
         gives("True"), _OLDER,
         "test_a_word_that_waits_is_not_for_a_later_loss_nor_for_a_unit_that_nobody_was_shown",
