@@ -227,6 +227,7 @@ class Releases:
         books = self._books
         async with books.changing:
             fleet = self._view.fleet
+            kept = with_found(self._view.passages, self._view.units.values(), books.results, wall)
             found = {
                 name: Rendered(report.bundle, report.commit)
                 for name, report in self._view.units.items()
@@ -234,10 +235,9 @@ class Releases:
                 if name in books.held or (fleet is not None and name in fleet.units)
                 if name in books.waiting
                 or not isinstance(result := books.results.get(name), Rendered)
-                or books.is_barred(name, result)
+                or books.is_barred(name, result, kept.quarantine)
             }
             rows = [ReleasedBundle(name, held.commit, held.bundle) for name, held in found.items()]
-            kept = with_found(self._view.passages, self._view.units.values(), books.results, wall)
             await self._state.put_released(rows, values={**values, **rollout_values(kept, self._view.passages)})
             books.bar(kept)
             books.held.update(found)

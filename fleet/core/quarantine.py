@@ -14,7 +14,7 @@ from dataclasses import replace
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantine, Quarantined, Stop
 from fleet.core.results import Rendered, Result
-from fleet.core.status import UnitReport
+from fleet.core.status import UnitReport, asks_recovery
 
 TOLD = 10  # of one unit: its parent object has 256 KiB for all annotations, and each is 64 characters
 
@@ -48,39 +48,60 @@ def with_found(
     """Bar what parents say was taken back and this hub does not know; only units that wait for a recovery tell it.
 
     Each bars it on its own cluster: whoever administers that writes there what he likes, and speaks for no other. What
-    the hub took back stands on all clusters that were to have it. A result with a Secret is barred by what it is made
-    from too, and what is barred by that alone, as one whose key was lost is, by its digest as it is now: all that asks
-    whether something is barred goes by that.
+    the hub took back stands on all clusters that were to have it, but where they were not reached: so it is barred too
+    where the hub does not know either what was done, and is asked to believe what it finds.
+
+    A result with a Secret is barred by what it is made from too, and what is barred by that alone, as one whose key was
+    lost is, by its digest as it is now: all that asks whether something is barred goes by that.
     """
     quarantine, others = dict(kept.quarantine), Counter[ClusterName]()
     if any(report.quarantined for report in reports):
         others = _counted(kept.quarantine, results)
     for report in reports:
-        for digest in report.quarantined:
-            unit, entries = report.unit, dict(quarantine.get(report.unit.overlay, {}))
-            known, result = entries.get(digest), results.get(unit)
-            if known is not None and unit.cluster in known.clusters:
-                continue
-            if unit not in results:  # of no overlay that is known there yet: it may come, and may be a made-up one
-                if others[unit.cluster] >= MOST_FOUND:
-                    continue
-                others[unit.cluster] += 1
-            newest = result if isinstance(result, Rendered) and digest in result.names else None
-            # Never the commit in force: that one is good. Until its own is known, a result is named by its digest.
-            commit = newest.commit if newest is not None else Revision(digest)
-            stop = Stop("its parent object on the cluster says so", "an earlier hub", wall)
-            entry = known or Quarantined(commit, stop, found=True)
-            entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})
-            quarantine[unit.overlay] = entries
-    two_names = [
+        if report.quarantined:
+            entries = _with_said(quarantine.get(report.unit.overlay, {}), report, results, others, wall)
+            if entries:
+                quarantine[report.unit.overlay] = entries
+    concerned = [
         (unit, one)
         for unit, one in (results.items() if quarantine else ())
-        if unit.overlay in quarantine and isinstance(one, Rendered) and one.inputs
+        if unit.overlay in quarantine and isinstance(one, Rendered)
     ]
+    asking = {report.unit for report in reports if asks_recovery(report)} if concerned else set[UnitName]()
+    two_names = [(unit, one) for unit, one in concerned if one.inputs]
+    unsure = [(unit, one) for unit, one in concerned if unit in asking]
     for _ in range(2):  # what one cluster's result is barred by is a name of another one's
+        for unit, result in unsure:
+            quarantine[unit.overlay] = _where_it_is_not_known(quarantine[unit.overlay], result, unit.cluster)
         for unit, result in two_names:
             quarantine[unit.overlay] = _by_both_names(quarantine[unit.overlay], result, unit.cluster)
     return kept if quarantine == kept.quarantine else replace(kept, quarantine=quarantine)
+
+
+def _with_said(
+    before: Mapping[str, Quarantined],
+    report: UnitReport,
+    results: Mapping[UnitName, Result],
+    others: Counter[ClusterName],
+    wall: float,
+) -> Mapping[str, Quarantined]:
+    """The entries of an overlay with what one parent says. others: how much was found of units without a result."""
+    unit, entries, result = report.unit, dict(before), results.get(report.unit)
+    for digest in report.quarantined:
+        known = entries.get(digest)
+        if known is not None and unit.cluster in known.clusters:
+            continue
+        if unit not in results:  # of no overlay that is known there yet: it may come, and may be a made-up one
+            if others[unit.cluster] >= MOST_FOUND:
+                continue
+            others[unit.cluster] += 1
+        newest = result if isinstance(result, Rendered) and digest in result.names else None
+        # Never the commit in force: that one is good. Until its own is known, a result is named by its digest.
+        commit = newest.commit if newest is not None else Revision(digest)
+        stop = Stop("its parent object on the cluster says so", "an earlier hub", wall)
+        entry = known or Quarantined(commit, stop, found=True)
+        entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})
+    return entries
 
 
 def _counted(quarantine: Quarantine, results: Mapping[UnitName, Result]) -> Counter[ClusterName]:
@@ -92,6 +113,18 @@ def _counted(quarantine: Quarantine, results: Mapping[UnitName, Result]) -> Coun
         for cluster in (entry.clusters if entry.found else ())
         if UnitName(overlay, cluster) not in results
     )
+
+
+def _where_it_is_not_known(
+    entries: Mapping[str, Quarantined], result: Rendered, cluster: ClusterName
+) -> Mapping[str, Quarantined]:
+    """The entries, where what another cluster's parent bars is the newest result of one whose record was rebuilt."""
+    there = {
+        name: replace(entries[name], clusters=entries[name].clusters | {cluster})
+        for name in result.names
+        if name in entries and not entries[name].bars(cluster)
+    }
+    return {**entries, **there} if there else entries
 
 
 def _by_both_names(
@@ -141,14 +174,17 @@ def barred_again(before: Quarantine, after: Quarantine, reports: Iterable[UnitRe
     the result there anew. "" where the order lets in anything on another cluster, or nothing at all.
     """
     told: dict[tuple[OverlayName, str], set[ClusterName]] = {}
+    asking: dict[OverlayName, set[ClusterName]] = {}  # which bar it as long as one of those says it
     for report in reports:
+        if asks_recovery(report):
+            asking.setdefault(report.unit.overlay, set()).add(report.unit.cluster)
         for digest in report.quarantined:
             told.setdefault((report.unit.overlay, digest), set()).add(report.unit.cluster)
     where = ""
     for overlay, entries in before.items():
         for digest in entries.keys() - after.get(overlay, {}).keys():
             entry, still = entries[digest], told.get((overlay, digest), set[ClusterName]())
-            if not entry.found or entry.clusters - still:
+            if not still or not entry.found or entry.clusters - still - asking.get(overlay, set()):
                 return ""
             where = min(still)
     return where

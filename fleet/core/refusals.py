@@ -162,6 +162,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a path or link out of the commit", "R27", "symlinks:follow", "PathEscapes"),
         ("may have been renamed", "R2 R13", "release:plan_leaving_unit", "IdentityUnknown"),
         ("what one cluster bars no other does", "R22 R24", "passage:Quarantined.bars", ""),
+        ("what was taken back where nobody was told", "R22 R24", "quarantine:_where_it_is_not_known", ""),
         ("another record than was shown", "R24 R12", "recovery:given_of", ""),
         ("what a team may not have", "R29", "results:judge_rights", "NotAllowedForTeam"),
         ("what leaves is let go, not deleted", "R13", "release:plan_leaving_unit", ""),

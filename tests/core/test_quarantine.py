@@ -11,7 +11,7 @@ from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Quarantined, Stop, decode_passages, encode_passages
 from fleet.core.quarantine import MOST_FOUND, TOLD, barred_again, barred_by, told_of, with_found, with_other_inputs
 from fleet.core.results import Rendered
-from fleet.core.status import Health, Sync, UnitReport
+from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Standing, Sync, UnitReport
 from fleet.core.takeover import RolloutUnit, readmitted, take_over
 
 WEB = OverlayName("web")
@@ -92,6 +92,34 @@ def test_after_a_loss_all_clusters_whose_parents_say_so_bar_it_and_what_the_hub_
     known = with_found(known_of_web(), [report("b", "d1")], {}, 5.0)
     assert all(barred_by(known.quarantine, web(name), ("d1",)) is not None for name in ("a", "b", "c"))
     assert known.quarantine[WEB]["d1"].clusters == {"a", "b"}
+
+
+def asks(cluster: str, *digests: str) -> UnitReport:
+    """As one does whose record was rebuilt."""
+    link = Blocker(Standing.HELD, f"cluster {cluster}", "its record was rebuilt", 1.0, "", ASKS_RECOVERY)
+    return replace(report(cluster, *digests), blocked_by=(link,))
+
+
+def test_where_the_hub_knows_no_more_what_was_done_a_result_that_another_parent_bars_is_barred_too() -> None:
+    results = {web("a"): made("d1", "i1"), web("b"): made("d1", "i1"), web("c"): made("d2")}
+    lost = with_found(Passages(), [asks("a", "i1", "d7"), asks("b"), asks("c")], results, 5.0)
+    assert with_found(lost, [asks("a", "i1", "d7"), asks("b"), asks("c")], results, 9.0) == lost
+    assert all(barred_by(lost.quarantine, web("b"), (name,)) is not None for name in ("d1", "i1"))
+    assert barred_by(lost.quarantine, web("b"), ("d7",)) is None, "no commit brings that there"
+    assert barred_by(lost.quarantine, web("c"), ("d1", "d2")) is None
+    later = with_found(lost, [report("a"), report("b")], results, 9.0)
+    assert later == lost, "and it stays barred once a person confirmed what is there"
+    late = with_found(with_found(Passages(), [asks("a", "d1")], results, 5.0), [asks("b")], results, 9.0)
+    assert barred_by(late.quarantine, web("b"), ("d1",)) is not None, "of a cluster that comes back later"
+
+
+def test_what_such_a_cluster_would_bar_again_at_the_next_look_is_not_let_in_before() -> None:
+    results = {web(name): made("d1") for name in ("a", "b")}
+    both = [asks("a", "d1"), asks("b")]
+    kept = with_found(Passages(), both, results, 5.0).quarantine
+    assert barred_again(kept, {}, both) == "a"
+    assert barred_again(kept, {}, [report("a"), asks("b")]) == "", "nobody says it any more"
+    assert barred_again(kept, {}, [asks("a", "d1"), report("b")]) == "", "it is let in on b"
 
 
 def test_neither_name_of_a_result_that_one_parent_bars_bars_the_other_on_another_cluster() -> None:

@@ -50,6 +50,12 @@ CASES: dict[str, Case] = {
         "scenarios/test_lost_quarantine.py::test_what_one_cluster_says_was_taken_back_is_kept_from_no_other",
         "test_after_a_loss_all_clusters_whose_parents_say_so_bar_it_and_what_the_hub_took_back_is_barred_everywhere "
         "scenarios/test_lost_quarantine.py::test_it_does_not_come_back_after_the_loss_until_a_person_lets_it_in"),
+    "what was taken back where nobody was told": case_of(
+        gives("entries"), "core/test_quarantine.py",
+        "test_where_the_hub_knows_no_more_what_was_done_a_result_that_another_parent_bars_is_barred_too "
+        "scenarios/test_lost_quarantine.py::test_it_does_not_come_after_the_loss_to_a_cluster_that_was_not_told_of_it",
+        "test_what_only_a_parent_says_is_barred_on_its_own_cluster_alone "
+        "scenarios/test_lost_quarantine.py::test_what_was_not_taken_back_goes_on_after_the_loss"),
     "a key that names no object is passed over": case_of(
         gives("False"), "core/test_judged.py",
         f"{_NOTHING_ELSE} store/test_durability.py::{_NOTHING_ELSE}",

@@ -12,6 +12,7 @@ import pytest
 from hubworld import HubWorld, cluster_file, config_map, make_world, overlay
 
 from fleet.core.results import Rendered
+from fleet.core.status import asks_recovery
 
 CLUSTERS = ("dev-1", "prod-1")
 FLEET = (
@@ -135,6 +136,61 @@ async def test_what_one_cluster_says_was_taken_back_is_kept_from_no_other(world:
         # On its own cluster it is barred, under whichever commit.
         assert view.passages.quarantine["web"][digest].clusters == {"dev-1"}
         assert value_on(world, "dev-1") == "2", "and nothing goes back by it"
+
+
+def keeps_back(world: HubWorld, cluster: str) -> bool:
+    """Whether web waits there as it was taken back."""
+    return any(
+        unit.cluster == cluster and "was taken back" in link.reason for unit, link in world.opened.view.waits.items()
+    )
+
+
+async def confirm(world: HubWorld, clusters: tuple[str, ...]) -> None:
+    view = world.opened.view
+
+    def asking() -> set[str]:
+        return {name.cluster for name, unit in view.units.items() if asks_recovery(unit)}
+
+    await world.until(lambda: asking() == set(clusters), f"{clusters} ask")
+    assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+    await world.until(lambda: not asking(), "confirmed")
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_it_does_not_come_after_the_loss_to_a_cluster_that_was_not_told_of_it(
+    world: HubWorld, together: bool
+) -> None:
+    async with world.run():
+        files = {f"clusters/{name}.yaml": cluster_file(name, name.split("-")[0]) for name in CLUSTERS}
+        world.commit(files | overlay("overlays/web", {"web": config_map("web", "1")}) | {"fleet.yaml": FLEET})
+        await world.until_everywhere(world.repo.head())
+        world.commit({"overlays/web/web.yaml": config_map("web", "2")})
+        await world.until(lambda: value_on(world, "dev-1") == "2", "dev-1 at 2")
+        await world.until(lambda: world.opened.view.advances, "under way")
+        world.sim.cluster("prod-1").faults.add("refuse")
+        await world.call("POST", "/api/v1/overlays/web:rollback", {"reason": "it breaks"})
+        await world.until(lambda: value_on(world, "dev-1") == "1", "dev-1 back at 1")
+        await world.until(lambda: told_on(world, "dev-1"), "written to dev-1")
+        assert not told_on(world, "prod-1")
+    shutil.rmtree(world.data_dir)
+    marks = world.marks()
+    if together:
+        world.sim.cluster("prod-1").faults.clear()
+    async with world.run():
+        if together:
+            await confirm(world, CLUSTERS)
+        else:
+            await confirm(world, CLUSTERS[:1])
+            world.sim.cluster("prod-1").faults.clear()
+            await confirm(world, CLUSTERS[1:])
+        await world.until(lambda: all(keeps_back(world, name) for name in CLUSTERS), "waits for a person on both")
+        await world.until(lambda: all(told_on(world, name) for name in CLUSTERS), "and both parents say so")
+        assert {value_on(world, name) for name in CLUSTERS} == {"1"}
+        assert not world.writes(marks)
+        (named,) = {entry.commit for entry in world.opened.view.passages.quarantine["web"].values()}
+        await world.call("POST", f"/api/v1/rollouts/{named}:resume", {"reason": "it was the database"})
+        await world.until(lambda: value_on(world, "dev-1") == "2", "let in")
+        assert value_on(world, "prod-1") == "1", "from its first step"
 
 
 async def test_what_was_not_taken_back_goes_on_after_the_loss(world: HubWorld) -> None:
