@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from fleet import telemetry
 from fleet.controllers.board import Board
@@ -23,7 +24,7 @@ from fleet.core.leaving import Leave
 from fleet.core.overrides import OVERRIDE_SECONDS, Way
 from fleet.core.recovery import Words, asked_of, given_of, text_of, without_words, words_of
 from fleet.core.refusal_log import Boundary, Refusal
-from fleet.core.release import has_any, is_part_of, list_digest_of
+from fleet.core.release import is_part_of, list_digest_of, still_there
 from fleet.core.rollout import SyncRequest
 from fleet.core.status import HoldRequest, asks_recovery
 from fleet.core.view import View
@@ -169,21 +170,23 @@ class Orders:
         now = self.wall()
         wanted = self._requests_by_hold()
         unjudged = {name: report.unjudged for name, report in self.view.units.items() if report.unjudged is not None}
-        known = await self.state.holds(decisions={*OPEN, "rejected"} if unjudged else OPEN)
+        known = await self.state.holds(decisions={*OPEN, "rejected"} if unjudged or wanted else OPEN)
         add_unjudged(wanted, unjudged, known, now)
         holds = tuple(row for row in known if row.is_open)
         settled = True
-        for row in holds:
-            requests = wanted.get((OverlayName(row.overlay), row.commit))
-            if self._is_rebuilt(row):
+        for row in known:
+            of = OverlayName(row.overlay), row.commit
+            requests, is_rebuilt = wanted.get(of), self._is_rebuilt(row)
+            is_asked = requests is not None or self._is_being_wiped(row, now) or self._is_under_way(row, now)
+            if is_rebuilt or (row.is_open and not is_asked):
                 await self.state.close_hold(row.id, now)
                 settled = False
-            elif requests is None:
-                if not self._is_being_wiped(row, now) and not self._is_under_way(row, now):
-                    await self.state.close_hold(row.id, now)
-                    settled = False
-            elif row.decision == "approved" and now < row.expires_at and is_part_of(requests, row.requests):
-                del wanted[OverlayName(row.overlay), row.commit]
+            if requests is None or (row.decision == "approved" and now >= row.expires_at):
+                continue
+            if row.decision == "approved" and not is_rebuilt and is_part_of(requests, row.requests):
+                del wanted[of]
+            else:
+                wanted[of] = sorted((*requests, *self._rest_of(row, requests)), key=lambda request: request.unit)
         for (overlay, commit), requests in sorted(wanted.items()):
             digest = list_digest_of(requests)
             if not any((row.overlay, row.commit, row.list_digest) == (overlay, commit, digest) for row in holds):
@@ -216,18 +219,28 @@ class Orders:
         )
 
     def _is_under_way(self, row: HoldRow, now: float) -> bool:
-        """Whether a unit that is told the commit of an approved list has something of it still.
+        """Whether something of an approved list is left.
 
         Its worker asks no more once it was told of the approval; but a try may fail, and a window or a suspension stop
         the rest: what is left stays approved (R9), so that it goes on with no further word (V4).
         """
-        if row.decision != "approved" or now >= row.expires_at:
-            return False
-        return any(
-            self._commit_told(request.unit) == request.commit and has_any(report, request.deletions)
-            for request in row.requests
-            if (report := self.view.units.get(request.unit)) is not None
-        )
+        return row.decision == "approved" and now < row.expires_at and bool(self._rest_of(row, ()))
+
+    def _rest_of(self, row: HoldRow, asked: Sequence[HoldRequest]) -> list[HoldRequest]:
+        """What units that are told the commit of a list have of it still, and do not ask about.
+
+        With it a list is whole at once where another cluster asks: no approval of the one is void by that of the other
+        (R9, V4). Of a record that was rebuilt nothing is left of any list.
+        """
+        rest: list[HoldRequest] = []
+        for request in row.requests:
+            report = self.view.units.get(request.unit)
+            if report is None or asks_recovery(report) or self._commit_told(request.unit) != request.commit:
+                continue
+            anew = {item.ref for one in asked if one.unit == request.unit for item in one.deletions}
+            left = still_there(report, (item for item in request.deletions if item.ref not in anew))
+            rest += [replace(request, deletions=left)] if left else []
+        return rest
 
     def _is_rebuilt(self, row: HoldRow) -> bool:
         """Whether a unit of an approved list has a record that waits for a person: all is asked anew (R12, R24).

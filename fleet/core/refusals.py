@@ -146,6 +146,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a lost mirror keeps its promise", "R7", "commits:Commits._check_promise", "HistoryRewritten"),
         ("what was asked about stays held", "R9", "deletions:Deletions._barred", "prune-budget"),
         ("no proof goes past a person's word", "R9", "deletions:Deletions._judge", "prune-budget"),
+        ("what is left of a list is shown", "R9", "orders:Orders._rest_of", ""),
         ("a word counts for who has not judged yet", "R5 R9", "deletions:_is_unjudged", "prune-budget"),
         ("of a record that was rebuilt all is asked anew", "R9 R12 R24", "orders:Orders._is_rebuilt", ""),
         ("a rejection goes before a plan", "R9 R42", "plan_approvals:PlanApprovals._rejection_of", ""),

@@ -244,10 +244,10 @@ def is_part_of(asked: Iterable[HoldRequest], approved: Iterable[HoldRequest]) ->
     return True
 
 
-def has_any(report: UnitReport, deletions: Iterable[PendingDeletion]) -> bool:
-    """Whether a unit still has one of these very objects; one that its cluster does not show now may be there (R5)."""
+def still_there(report: UnitReport, deletions: Iterable[PendingDeletion]) -> tuple[PendingDeletion, ...]:
+    """Which of these very objects a unit has still; one that its cluster does not show now may be there (R5)."""
     uids = {status.ref: status.uid for status in report.objects}
-    return any(uids.get(item.ref) in ("", item.uid) for item in deletions)
+    return tuple(item for item in deletions if uids.get(item.ref) in ("", item.uid))
 
 
 def list_digest_of(requests: Iterable[HoldRequest]) -> Digest:

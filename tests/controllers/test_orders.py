@@ -182,4 +182,5 @@ async def test_twin_what_is_left_and_asks_by_another_live_state_is_asked_about_a
     other = replace(GONE, content=Digest("edited"))
     asks = replace(OWNING[0], holds=(HoldRequest(UNIT, COMMIT, "precious-kind", "m", (other,)),))
     row = await world.settle(asks, OWNING[1])
-    assert (row.decision, row.requests) == ("", asks.holds)
+    assert (row.decision, row.requests[0], len(row.requests)) == ("", asks.holds[0], 2)
+    assert (row.requests[1].unit, row.requests[1].deletions[0].content) == (OWNING[1].unit, GONE.content)

@@ -133,6 +133,55 @@ async def test_a_rejection_takes_back_what_an_earlier_step_has_proven(
     assert left == (set() if word else set(PROD))
 
 
+async def asks(world: World, cluster: str) -> HoldRequest:
+    """The own guard of a cluster that was told holds its `one`."""
+    brain, name = world.brain, UnitName.parse(f"web@{cluster}")
+    known, told = brain.view.units[name], brain.board.books.told(name)
+    assert told is not None
+    (uid,) = [status.uid for status in known.objects if status.ref.name == "one"]
+    item = replace(world.hold.deletions[0], uid=uid)
+    hold = HoldRequest(name, told.commit, "prune-budget", "would delete one", (item,))
+    worker = brain.workers[cluster]
+    worker.sequence += 1
+    report = replace(known, bundle=told.bundle, commit=told.commit, holds=(hold,))
+    await brain.intake.send(
+        Report(
+            name.cluster, 1, worker.sequence, brain.wall(), worker.seen, Identity(f"uid-{cluster}"), True,
+            units=(report,),
+        )
+    )  # fmt: skip
+    await brain.orders.look()
+    return hold
+
+
+@pytest.mark.parametrize("word", ["approved", "rejected"])
+async def test_another_clusters_question_shows_what_is_left_of_an_approved_list_until_all_is_decided(
+    world: World, word: str
+) -> None:
+    """The fifth is suspended amid it, and asks for nothing; both would take the other's approval in turns."""
+    await world.fifth()
+    await world.go_on("dev-5", *PROD)
+    of_prod = await asks(world, "prod-1")
+    assert of_prod.commit == world.hold.commit
+    for _ in range(2):
+        row = await world.asked()
+        assert [str(request.unit) for request in row.requests] == ["web@dev-5", "web@prod-1"]
+        await world.brain.orders.look()
+    await decide(world.brain, row, word)
+    for _ in range(2):
+        await world.brain.orders.look()
+        assert [row.decision for row in await world.brain.state.holds()] == [word]
+    approved = [bool(world.brain.desired(f"web@{name}").action.approved) for name in ("dev-5", "prod-1")]
+    assert approved == [word == "approved"] * 2
+
+
+async def test_twin_what_is_gone_of_an_approved_list_is_in_no_further_question(world: World) -> None:
+    await world.go_on(*PROD)
+    assert owning(world.brain, "one") == set(PROD)
+    await asks(world, "prod-1")
+    assert [str(request.unit) for request in (await world.asked()).requests] == ["web@prod-1"]
+
+
 @pytest.mark.parametrize("of", ["web@dev-5", "web@dev-1"])
 async def test_of_a_unit_whose_record_was_rebuilt_all_that_was_approved_is_asked_anew(world: World, of: str) -> None:
     """The state may be older than what a person rejected since (R12, R24). A confirmed record alone lets nothing go."""

@@ -298,6 +298,10 @@ CASES: dict[str, Case] = {
         swap("loss.proven - unsettled", "loss.proven"), "controllers/test_words_and_steps.py",
         "test_an_earlier_step_proves_nothing_of_what_a_person_rejected_there_or_has_not_decided",
         "test_twin_what_was_approved_and_is_half_carried_out_goes_on_there_and_on_the_next_step"),
+    "what is left of a list is shown": case_of(
+        gives("[]"), "controllers/test_words_and_steps.py",
+        "test_another_clusters_question_shows_what_is_left_of_an_approved_list_until_all_is_decided",
+        "test_twin_what_is_gone_of_an_approved_list_is_in_no_further_question"),
     "a word counts for who has not judged yet": case_of(
         gives("False"), "controllers/test_words_model.py",
         "test_a_later_step_deletes_what_is_proven_and_nothing_that_a_person_has_not_approved_elsewhere",
