@@ -62,6 +62,7 @@ class UnitMemory:
     parent_digest: Digest = Digest("")  # of what was written to the parent object
     done_hooks: tuple[str, ...] = ()  # "<bundle digest>/<ref key>"
     confirmed: bool = True  # False: the record was rebuilt from the cluster and waits for confirmation (R12)
+    settled: bool = True  # False: not since its record was rebuilt or put back: nobody knows which Jobs ran since (R22)
     audit_head: str = ""  # of the audit log after the last destructive action in this unit
     form: int = FORM  # of the version that recorded `bundle`
     quarantined: tuple[Digest, ...] = ()  # as the parent object says them

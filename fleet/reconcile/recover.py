@@ -67,6 +67,7 @@ async def rebuild_units(
             commit=parent.commit,
             parent_generation=parent.goes_on_from(before.memory.parent_generation if before is not None else 0),
             confirmed=False,
+            settled=False,
             quarantined=parent.quarantined,
         )
         unit = UnitState(name, memory)
@@ -85,7 +86,10 @@ async def rebuild_units(
         rows = tuple(row for unit in found for row in unit.rows.values())
         stale = {unit.name: known[unit.name].rows.keys() - unit.rows for unit in found if unit.name in known}
         drop = tuple((name, ref) for name, refs in stale.items() for ref in refs)
-        memories = {unit.name: replace(unit.memory, confirmed=False) for unit in (*known.values(), *found)}
+        memories = {
+            unit.name: replace(unit.memory, confirmed=False, settled=unit.memory.settled and not unit.has_record)
+            for unit in (*known.values(), *found)
+        }
         await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(memories.values())))
         for name in known.keys() & memories.keys():  # one that came meanwhile is not among these
             known[name].memory = memories[name]

@@ -64,26 +64,33 @@ class Reverifier:
 def carry_done(site: Site, unit: UnitState) -> None:
     """A Job that ended and vanished stays done for its commit, however another version spells it.
 
-    What was applied in full has a row for each object; a record that was rebuilt knows alone what is there (R12).
-    Nobody knows whether such a Job ran: twice may do harm (R22), and a row without a UID says that it was not run.
+    A record that was rebuilt knows alone what is there (R12), and one that was put back what was there then. Until its
+    unit has settled nobody knows which absent Jobs ran, whatever the commit: twice may do harm (R22), and a row without
+    a UID says that it was not run.
     """
-    if not unit.holds_commit:
-        return
     for ref, item in unit.wanted.items():
         row = unit.rows.get(ref)
-        if row is None and kind_of(ref) == _JOB and _is_absent(site, item):
-            assumed = Row(unit.name, ref, RowState.DONE, desired=item.digest, since=site.wall())
-            site.put_row(unit, assumed)
-            site.journal.jot(JournalEntry(put=(assumed,)))
-        elif row is not None and row.state is RowState.DONE and row.form != FORM and row.desired != item.digest:
-            carried = replace(row, desired=item.digest, form=FORM)
-            site.put_row(unit, carried)
-            site.journal.jot(JournalEntry(put=(carried,)))
+        if row is not None and row.desired == item.digest:
+            continue
+        if not unit.memory.settled and _may_have_run(site, unit, item, row):
+            done = Row(unit.name, ref, RowState.DONE, desired=item.digest, since=site.wall())
+        elif row is not None and row.state is RowState.DONE and row.form != FORM and unit.holds_commit:
+            done = replace(row, desired=item.digest, form=FORM)
+        else:
+            continue
+        site.put_row(unit, done)
+        site.journal.jot(JournalEntry(put=(done,)))
 
 
-def _is_absent(site: Site, item: DesiredObject) -> bool:
+def _may_have_run(site: Site, unit: UnitState, item: DesiredObject, row: Row | None) -> bool:
+    """Whether it is a Job that is not there, and the record says neither that it was there nor that we deleted it."""
     ref = item.ref
-    return item.source.options.reconcile and site.view.is_known(ref) and site.view.find(ref) is None
+    if kind_of(ref) != _JOB or not item.source.options.reconcile:
+        return False
+    if row is None and any(gone.ref == ref for gone in unit.deletions):
+        return False  # to be made anew, as it is replaced
+    says_nothing = row is None or row.state in (RowState.INTENDED, RowState.DONE)
+    return says_nothing and site.view.is_known(ref) and site.view.find(ref) is None
 
 
 def is_outdated(unit: UnitState, step: Step) -> bool:

@@ -244,9 +244,9 @@ class UnitPass:
                 site.prunes_wait.add(unit.name)
             else:
                 await self._pruner.prune(unit, plan, outcome, healthy=self._stages.all_current(unit))
-        if new or unit.memory.commit != told.commit:
+        if new or unit.memory.commit != told.commit or not unit.memory.settled:
             form = FORM if new else unit.memory.form
-            unit.memory = replace(unit.memory, bundle=unit.bundle, commit=told.commit, form=form)
+            unit.memory = replace(unit.memory, bundle=unit.bundle, commit=told.commit, form=form, settled=True)
             site.journal.jot(JournalEntry(units=(unit.memory,)))
             if new:
                 unit.applied_at = applied_at

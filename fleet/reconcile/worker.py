@@ -141,6 +141,8 @@ class Worker:
             if rebuilt := await rebuild_units(session.site, orders.units, parents):
                 orders.adopt(rebuilt)
                 session.site.own_all()
+            if not all(unit.memory.settled for unit in orders.units.values()):
+                resume.clear()  # an earlier state's: what is gone since would be seen once more as it was
             self._connected(kube)
             await self._work(session)
         finally:

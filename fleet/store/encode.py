@@ -249,6 +249,7 @@ def _memory(value: Document) -> UnitMemory:
         quarantined=tuple(map(Digest, _texts(value, "quarantined"))),
         done_hooks=_texts(value, "done_hooks"),
         confirmed=value.get("confirmed") is not False,
+        settled=value.get("settled", value.get("confirmed")) is not False,  # what was written before said none
         form=_count(value, "form") or 1,  # what was written before said none
         asked=tuple(Asked(_ref(_document(each, "ref")), _text(each, "reason")) for each in _documents(value, "asked")),
     )

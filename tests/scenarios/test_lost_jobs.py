@@ -52,14 +52,43 @@ async def test_a_job_that_ended_and_vanished_does_not_run_again_after_a_recovery
         assert not is_there(world, "migrate")
         unit = world.unit("web@eu-1")
         assert unit is not None
-        assert any("not run again; change any field of it in Git to run it" in each for each in unit.warnings)
+        assert any(
+            "not run again; once the unit is applied in full, change any field" in each for each in unit.warnings
+        )
         world.commit({"overlays/web/job.yaml": job("migrate", "b")})
         await world.until(lambda: is_there(world, "migrate"), "as its warning says")
 
 
-async def test_a_job_that_is_new_in_the_commit_runs_after_a_recovery(world: HubWorld) -> None:
+async def test_nor_does_it_where_git_changed_something_else_meanwhile(world: HubWorld) -> None:
+    world.commit({"overlays/web/web.yaml": config_map("web", "2")})
+    async with world.run():
+        await recover(world)
+        unit = world.unit("web@eu-1")
+        assert not is_there(world, "migrate")
+        assert unit is not None
+        assert any("migrate: may have run" in each for each in unit.warnings)
+        there = world.sim.cluster("eu-1").get("", "ConfigMap", "default", "web")
+        assert there is not None
+        assert there["data"] == {"a": "2"}, "the rest goes on"
+
+
+async def test_one_that_came_with_a_commit_meanwhile_waits_for_an_edit_and_a_later_one_runs(world: HubWorld) -> None:
     world.commit(overlay("overlays/web", {"web": config_map("web", "1"), "next": job("next")}))
     async with world.run():
         await recover(world)
-        await world.until(lambda: is_there(world, "next"), "a new one runs")
+        unit = world.unit("web@eu-1")
+        assert not is_there(world, "next"), "a hub that was lost amid its rollout may have run it"
+        assert unit is not None
+        assert any("next: may have run" in each for each in unit.warnings)
+        files = {"web": config_map("web", "1"), "next": job("next", "b"), "later": job("later")}
+        world.commit(overlay("overlays/web", files))
+        await world.until(lambda: is_there(world, "next") and is_there(world, "later"), "both run")
+        assert not is_there(world, "migrate")
+
+
+async def test_a_job_runs_after_a_recovery_where_its_overlay_was_on_no_cluster(world: HubWorld) -> None:
+    world.commit(overlay("overlays/api", {"api": config_map("api", "1"), "fill": job("fill")}))
+    async with world.run():
+        await recover(world)
+        await world.until(lambda: is_there(world, "fill"), "it runs")
         assert not is_there(world, "migrate")

@@ -117,6 +117,7 @@ async def test_what_is_restored_is_what_was_there_but_only_observes(data: Path, 
     assert await state.credential("eu-1") == b"seeded-credential-7f3a"
     journal = await state.journal(EU).load()
     assert {unit.unit: unit.confirmed for unit in journal.units} == {WEB: False, EDGE: False}
+    assert not any(unit.settled for unit in journal.units), "nobody knows which Jobs ran since"
     assert journal.resume == {}
     assert await state.get_value(RECOVERED) is None
     operation = await state.operation("op-1")

@@ -1,0 +1,146 @@
+"""Jobs that are not there and that no record knows: run as ever, but where the record was rebuilt and never settled."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rig import CLUSTER, config_map
+from simulated import SHOP, SimHub
+
+from fleet.core.ids import Digest, ObjectRef, OverlayName, UnitName
+from fleet.core.record import RowState
+from fleet.core.sync_policy import SyncPolicy, Validate
+from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
+from fleet.reconcile.limits import WorkerLimits
+from fleet.reconcile.memory import UnitState
+from fleet.reconcile.reverify import carry_done
+from fleet.sim import Simulation
+from fleet.store.encode import decode_memory, encode_memory
+
+COMPLETE = {"status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}}
+SEED = ObjectRef("batch", "Job", SHOP, "seed")
+NO_DRY_RUNS = SyncPolicy(validate=Validate.SCHEMA)
+
+
+@pytest.fixture
+def hub(sim: Simulation) -> SimHub:
+    hub = SimHub(sim)  # type: ignore[arg-type]
+    hub.limits = WorkerLimits(theirs_seconds=0.2)
+    return hub
+
+
+def job(image: str = "a", **notes: str) -> dict[str, Any]:
+    metadata = {"name": SEED.name, "namespace": SHOP, "annotations": notes}
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": image}]}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": {"spec": pod}}}
+
+
+def is_there(hub: SimHub) -> bool:
+    return hub.cluster.get("batch", "Job", SHOP, SEED.name) is not None
+
+
+async def test_one_that_is_made_if_absent_is_made_once_somebody_elses_is_gone(hub: SimHub) -> None:
+    hub.cluster.create(job(), manager="kubectl")
+    hub.cluster.drift("batch", "Job", SHOP, SEED.name, COMPLETE)
+    mine = job(**{"fleet.internal/reconcile": "ifAbsent"})
+    unit = hub.want("web", [mine, config_map("c", SHOP)], sync=NO_DRY_RUNS)
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.cluster.remove("batch", "Job", SHOP, SEED.name)
+        await hub.until(lambda: is_there(hub), "made")
+        assert not hub.units[unit].warnings
+
+
+@pytest.mark.parametrize("is_settled", [True, False])
+async def test_one_without_a_row_is_run_unless_the_record_was_rebuilt_and_not_settled(
+    hub: SimHub, *, is_settled: bool
+) -> None:
+    unit = hub.want("web", [job(), config_map("c", SHOP)], sync=NO_DRY_RUNS)
+    async with hub.worker():
+        await hub.until_well(unit)
+    hub.cluster.remove("batch", "Job", SHOP, SEED.name)
+    memory = (await hub.journal.load()).units[0]
+    left = JournalEntry(
+        drop=((unit, SEED),), units=(replace(memory, settled=is_settled),)
+    )  # as an earlier prune leaves
+    await hub.journal.commit(left)
+    hub.units.clear()
+    async with hub.worker():
+        await hub.until_well(unit)
+        if is_settled:
+            await hub.until(lambda: is_there(hub), "run")
+        assert is_there(hub) is is_settled
+        assert bool(hub.units[unit].warnings) is not is_settled
+    assert (await hub.journal.load()).units[0].settled
+
+
+@pytest.mark.parametrize("state", [RowState.DONE, RowState.INTENDED])
+async def test_what_an_earlier_state_knew_of_another_commits_job_does_not_run_this_ones(
+    hub: SimHub, state: RowState
+) -> None:
+    unit = hub.want("web", [job(), config_map("c", SHOP)], sync=NO_DRY_RUNS)
+    async with hub.worker():
+        await hub.until_well(unit)
+    hub.cluster.remove("batch", "Job", SHOP, SEED.name)
+    loaded = await hub.journal.load()
+    row = next(row for row in loaded.rows if row.ref == SEED)
+    row = replace(row, state=state) if state is RowState.DONE else replace(row, state=state, uid="", desired="")
+    await hub.journal.commit(JournalEntry(put=(row,), units=(replace(loaded.units[0], settled=False),)))
+    hub.units.clear()
+    hub.want("web", [job("b"), config_map("c", SHOP)], sync=NO_DRY_RUNS, commit="b")
+    async with hub.worker():
+        await hub.until_well(unit)
+        assert not is_there(hub)
+        assert hub.units[unit].warnings
+        hub.want("web", [job("c"), config_map("c", SHOP)], sync=NO_DRY_RUNS, commit="c")
+        await hub.until(lambda: is_there(hub), "as its warning says")
+
+
+async def test_one_that_is_replaced_is_run_although_its_record_was_rebuilt(hub: SimHub) -> None:
+    note = {"fleet.internal/replace": "enabled"}
+    unit = hub.want("web", [job(**note), config_map("c", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+    hub.cluster.drift("batch", "Job", SHOP, SEED.name, {"metadata": {"finalizers": ["example.test/slow"]}})
+    memory = (await hub.journal.load()).units[0]
+    await hub.journal.commit(JournalEntry(units=(replace(memory, settled=False),)))
+    hub.units.clear()
+    hub.want("web", [job("b", **note), config_map("c", SHOP)], commit="b")
+    async with hub.worker():
+        await hub.until(lambda: hub.asked("delete", SEED.name), "deleted")
+        await asyncio.sleep(0)
+        hub.cluster.drift("batch", "Job", SHOP, SEED.name, {"metadata": {"finalizers": None}})
+        await hub.until_well(unit)
+        assert is_there(hub)
+        assert not hub.units[unit].warnings
+
+
+@pytest.mark.parametrize("we_deleted", [True, False])
+def test_what_we_deleted_is_not_taken_for_one_that_may_have_run(*, we_deleted: bool) -> None:
+    name = UnitName(OverlayName("web"), CLUSTER)
+    unit = UnitState(name, UnitMemory(name, settled=False))
+    unit.deletions = [Deletion(name, SEED, 1.0)] if we_deleted else []
+    wanted = SimpleNamespace(
+        digest=Digest("1" * 64), ref=SEED, source=SimpleNamespace(options=SimpleNamespace(reconcile=True))
+    )
+    unit.wanted[SEED] = wanted  # type: ignore[assignment]
+    view = SimpleNamespace(is_known=lambda ref: True, find=lambda ref: None)
+    site: Any = SimpleNamespace(journal=SimpleNamespace(jot=lambda entry: None), view=view, wall=lambda: 1.0)
+    site.put_row = lambda unit, put: unit.rows.update({put.ref: put})
+    carry_done(site, unit)
+    assert (SEED in unit.rows) is not we_deleted
+
+
+async def test_a_unit_that_waited_for_a_person_before_an_upgrade_counts_as_not_settled(hub: SimHub) -> None:
+    unit = hub.want("web", [config_map("c", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+    memory = (await hub.journal.load()).units[0]
+    for confirmed in (True, False):
+        written = encode_memory(replace(memory, confirmed=confirmed)).replace(b'"settled":true,', b"")
+        assert b"settled" not in written
+        assert decode_memory(written).settled is confirmed
