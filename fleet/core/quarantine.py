@@ -18,6 +18,10 @@ from fleet.core.status import UnitReport, asks_recovery
 
 TOLD = 10  # of one unit: its parent object has 256 KiB for all annotations, and each is 64 characters
 
+KEPT = 20_000  # of one overlay
+
+MOST_SAID = 100  # found of one unit: as many as one reading of its parent object gives
+
 MOST_FOUND = 1_000  # of one cluster, for units that have no result: parent objects there may name any overlay
 
 
@@ -87,6 +91,7 @@ def _with_said(
 ) -> Mapping[str, Quarantined]:
     """The entries of an overlay with what one parent says. others: how much was found of units without a result."""
     unit, entries, result = report.unit, dict(before), results.get(report.unit)
+    names = result.names if isinstance(result, Rendered) else ()
     for digest in report.quarantined:
         known = entries.get(digest)
         if known is not None and unit.cluster in known.clusters:
@@ -95,13 +100,37 @@ def _with_said(
             if others[unit.cluster] >= MOST_FOUND:
                 continue
             others[unit.cluster] += 1
-        newest = result if isinstance(result, Rendered) and digest in result.names else None
+        newest = result if isinstance(result, Rendered) and digest in names else None
         # Never the commit in force: that one is good. Until its own is known, a result is named by its digest.
         commit = newest.commit if newest is not None else Revision(digest)
         stop = Stop("its parent object on the cluster says so", "an earlier hub", wall)
         entry = known or Quarantined(commit, stop, found=True)
         entries[digest] = replace(entry, clusters=entry.clusters | {unit.cluster})
-    return entries
+    if len(entries) == len(before):
+        return entries
+    return _without_old(entries, unit.cluster, {*report.quarantined, *names})
+
+
+def _without_old(
+    entries: Mapping[str, Quarantined], cluster: ClusterName, now: Collection[str]
+) -> Mapping[str, Quarantined]:
+    """The entries, with no more of what a parent object said at earlier readings than there is room for.
+
+    Whoever administers its cluster may write others there before each. now: what it says, and its unit would get.
+    """
+    mine = [name for name, entry in entries.items() if entry.found and cluster in entry.clusters]
+    gone = set([name for name in mine if name not in now][: max(0, len(mine) - MOST_SAID)])
+    left = {
+        name: replace(entry, clusters=entry.clusters - {cluster}) if name in gone else entry
+        for name, entry in entries.items()
+    }
+    return {name: entry for name, entry in left.items() if name not in gone or entry.clusters}
+
+
+def newest_of(entries: Mapping[str, Quarantined]) -> Mapping[str, Quarantined]:
+    """An overlay's newest, as many as are kept. What only parent objects say goes before what the hub took back."""
+    old = set(sorted(entries, key=lambda name: not entries[name].found)[: max(0, len(entries) - KEPT)])
+    return {name: entry for name, entry in entries.items() if name not in old} if old else entries
 
 
 def _counted(quarantine: Quarantine, results: Mapping[UnitName, Result]) -> Counter[ClusterName]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
-from fleet.core.quarantine import barred_by
+from fleet.core.quarantine import barred_by, newest_of
 from fleet.core.results import Rendered
 from fleet.core.turns import earlier_turn, is_changed_since, last_of, rows_of, with_row, without_who_came_anew
 from fleet.values import dataclass
@@ -22,7 +22,6 @@ ABORTED, ROLLED_BACK = "aborted", "rolled back"
 ENDED_KEPT = 50
 ROWS_KEPT = 5  # of the latest passages that ended; of each overlay its latest row besides: a rollback needs it
 NAMED = 5  # units in one line
-QUARANTINED_KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +299,7 @@ def _with_barred(
             known = entries.pop(digest, None)  # the newest stands last
             others = known.clusters if known is not None else frozenset[ClusterName]()
             entries[digest] = Quarantined(passage.commit, stop, others | names)
-        quarantine[overlay] = dict(list(entries.items())[-QUARANTINED_KEPT:])
+        quarantine[overlay] = newest_of(entries)
     return replace(kept, quarantine=quarantine)
 
 

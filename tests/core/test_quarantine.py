@@ -8,11 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
-from fleet.core.passage import Passages, Quarantined, Stop, decode_passages, encode_passages
-from fleet.core.quarantine import MOST_FOUND, TOLD, barred_again, barred_by, told_of, with_found, with_other_inputs
+from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop, decode_passages, encode_passages
+from fleet.core.quarantine import (
+    KEPT,
+    MOST_FOUND,
+    MOST_SAID,
+    TOLD,
+    barred_again,
+    barred_by,
+    newest_of,
+    told_of,
+    with_found,
+    with_other_inputs,
+)
 from fleet.core.results import Rendered
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Standing, Sync, UnitReport
-from fleet.core.takeover import RolloutUnit, readmitted, take_over
+from fleet.core.takeover import RolloutUnit, aborted, readmitted, take_over
 
 WEB = OverlayName("web")
 STOP = Stop("it breaks", "jo", 1.0)
@@ -142,6 +153,46 @@ def test_of_units_that_nobody_has_a_result_of_so_much_is_kept_of_each_cluster() 
         kept = with_found(kept, [*said, report("a", "d3"), report("b", "d4")], {web("a"): made("d9")}, 5.0)
     assert sum(map(len, kept.quarantine.values())) == MOST_FOUND + 2
     assert set(kept.quarantine[WEB]) == {"d3", "d4"}, "neither its own units nor another cluster's count there"
+
+
+def test_of_a_unit_that_says_others_at_each_reading_the_last_hundred_are_kept() -> None:
+    results = {web(name): made("d9", "i9") for name in ("a", "b", "h")}
+    kept = with_found(known_of_web(), [report("a", "d2"), report("h", "i9"), report("b", "x3-5")], results, 5.0)
+    for reading in range(5):
+        said = [report("h", *(f"x{reading}-{number}" for number in range(MOST_SAID)))]
+        kept = with_found(kept, said, results, 5.0)
+        assert with_found(kept, said, results, 9.0) == kept
+        mine = {name for name, entry in kept.quarantine[WEB].items() if "h" in entry.clusters}
+        assert mine == {*said[0].quarantined, "d9", "i9"}, "and the newest result there stays barred"
+    assert set(kept.quarantine[WEB]) == {*mine, "d1", "d2", "x3-5"}, (
+        "what others say stands, and what the hub took back"
+    )
+    assert kept.quarantine[WEB]["x3-5"].clusters == {"b"}
+
+
+def test_an_honest_parent_that_says_a_few_at_each_reading_keeps_those_from_before() -> None:
+    """The twin."""
+    kept = Passages()
+    for reading in range(MOST_SAID // TOLD):
+        said = tuple(f"x{reading}-{number}" for number in range(TOLD))
+        kept = with_found(kept, [report(name, *said) for name in ("a", "b")], {}, 5.0)
+    assert all(entry.clusters == {"a", "b"} for entry in kept.quarantine[WEB].values())
+    assert len(kept.quarantine[WEB]) == MOST_SAID
+
+
+def test_what_parents_say_takes_no_place_of_what_the_hub_took_back() -> None:
+    own = Quarantined(Revision("c1"), STOP, frozenset({ClusterName("a")}))
+    found = replace(own, found=True)
+    many = {"d1": own, **{f"x{number}": found for number in range(KEPT + 5)}, "d2": own}
+    left = newest_of(many)
+    assert (len(left), list(left)[:2], list(left)[-1]) == (KEPT, ["d1", "x7"], "d2")
+    taken_back = {f"d{number}": own for number in range(KEPT + 5)}
+    assert list(newest_of(taken_back)) == list(taken_back)[5:], "the twin: its own newest"
+    assert newest_of({"d1": own, "x1": found}) == {"d1": own, "x1": found}
+    going = Passage(Revision("c7"), 1.0, {WEB: Row({ClusterName("a"): "d3"})})
+    kept = aborted(Passages((going,), {WEB: many}), going, STOP)
+    assert len(kept.quarantine[WEB]) == KEPT
+    assert all(barred_by(kept.quarantine, web("b"), (name,)) is not None for name in ("d1", "d2", "d3"))
 
 
 def test_a_form_from_before_clusters_were_kept_is_read() -> None:
