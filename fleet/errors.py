@@ -310,7 +310,10 @@ class TooManyRequests(ClusterError):
 
 
 class Withdrawn(ClusterError):
-    """A write that waited its turn was not sent: its unit was suspended, held or taken over meanwhile (R17)."""
+    """A write that waited its turn was not sent: its unit was suspended, held or taken over meanwhile (R17).
+
+    Or a person rejected the deletion that it is (R9).
+    """
 
     retry = Retry.SOON
 

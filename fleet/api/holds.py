@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fleet.access.policy import Role
@@ -12,7 +13,7 @@ from fleet.api.queries import ApproveBody, OpenQuery, ReasonBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry, hold_text
 from fleet.core.ids import ClusterName, Digest
-from fleet.core.status import Event, EventKind
+from fleet.core.status import Event, EventKind, HoldRequest
 from fleet.errors import FleetError, NotKnown, PreconditionFailed, RequestInvalid
 from fleet.ports.state import OPEN, HoldRow
 
@@ -32,9 +33,8 @@ def would_do(row: HoldRow) -> str:
     return f"would {' and '.join(words)}"
 
 
-def hold_out(row: HoldRow) -> HoldOut:
-    """As the API shows it."""
-    deletions = [
+def _deletions_of(requests: Sequence[HoldRequest]) -> list[HoldDeletion]:
+    return [
         HoldDeletion(
             unit=str(request.unit),
             object=str(deletion.ref),
@@ -44,9 +44,14 @@ def hold_out(row: HoldRow) -> HoldOut:
             reason=request.reason,
             message=request.message,
         )
-        for request in row.requests
+        for request in requests
         for deletion in request.deletions
     ]
+
+
+def hold_out(row: HoldRow, before: HoldRow | None = None) -> HoldOut:
+    """As the API shows it. before: as it was before a rejection, which leaves what can stay."""
+    deletions = _deletions_of(row.requests)
     return HoldOut(
         metadata=Metadata(name=row.id, creation_timestamp=rfc3339(row.created_at)),
         overlay=row.overlay,
@@ -61,6 +66,7 @@ def hold_out(row: HoldRow) -> HoldOut:
         decision=row.decision,
         decided_by=row.decided_by,
         reason=row.reason,
+        gone=[one for one in _deletions_of(before.requests) if one not in deletions] if before is not None else [],
     )
 
 
@@ -97,11 +103,11 @@ async def _reject(call: Call) -> HoldOut:
     body, row = await call.body(ReasonBody), await _find(call)
     if not body.reason:
         raise RequestInvalid("a rejection needs a reason", next_step='add --reason "..."')
-    return hold_out(await _decide(call, row, "rejected", body.reason))
+    return hold_out(await _decide(call, row, "rejected", body.reason), before=row)
 
 
 async def _decide(call: Call, row: HoldRow, decision: str, reason: str) -> HoldRow:
-    """Decide once (R42); the audit log has the attempt before it counts, and then how it went (R43)."""
+    """Decide once (R42), or reject what was approved; the audit log has the attempt before, and how it went (R43)."""
     state, now = call.parts.state, call.parts.wall()
     entry = AuditEntry(
         at=now,
@@ -133,6 +139,7 @@ ROUTES = (
     Route("GET", "/api/v1/holds/{name}", "One hold with its exact list", Role.VIEWER, _one, answer=HoldOut),
     Route("POST", "/api/v1/holds/{name}:approve", "Approve exactly this list", Role.OPERATOR, _approve,
           body=ApproveBody, answer=HoldOut),
-    Route("POST", "/api/v1/holds/{name}:reject", "Keep what the hold would delete", Role.OPERATOR, _reject,
-          body=ReasonBody, answer=HoldOut),
+    Route("POST", "/api/v1/holds/{name}:reject",
+          "Keep what the hold would delete; of an approved one, what is not gone yet",
+          Role.OPERATOR, _reject, body=ReasonBody, answer=HoldOut),
 )  # fmt: skip

@@ -39,6 +39,10 @@ class HoldOut(ApiModel):
     decision: str = ""
     decided_by: str = ""
     reason: str = ""
+    gone: list[HoldDeletion] = Field(
+        default_factory=list[HoldDeletion],
+        description="In the answer to a rejection of what was approved: what had gone or was on its way.",
+    )
 
 
 class EventOut(ApiModel):

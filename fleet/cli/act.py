@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from fleet.cli.client import Client
-from fleet.cli.output import EXIT_FAILURE, EXIT_TIMEOUT, say
+from fleet.cli.output import EXIT_FAILURE, EXIT_TIMEOUT, say, table
 from fleet.errors import HubUnreachable, UsageInvalid
 
 Item = dict[str, Any]
@@ -83,9 +83,15 @@ def approve_override(client: Client, operation: str, *, reason: str) -> int:
 
 
 def reject(client: Client, hold: str, *, reason: str) -> int:
-    """Keep what the hold would delete."""
-    client.call("POST", f"/api/v1/holds/{hold}:reject", {"reason": reason})
-    say(f"{hold} rejected: nothing is deleted; it comes back with the next commit")
+    """Keep what the hold would delete; of an approved one, what is not gone yet."""
+    answer = client.call("POST", f"/api/v1/holds/{hold}:reject", {"reason": reason})
+    if not (gone := answer.get("gone")):
+        say(f"{hold} rejected: nothing is deleted; it comes back with the next commit")
+        return 0
+    say(f"{hold} rejected after it was approved: what is left stays; it comes back with the next commit")
+    rows = [[one["unit"], one["object"], "had gone or was on its way"] for one in gone]
+    rows += [[one["unit"], one["object"], "is deleted no more"] for one in answer["deletions"]]
+    table(rows, ("UNIT", "OBJECT", "NOW"), sys.stdout)
     return 0
 
 

@@ -182,3 +182,6 @@ def _hold(item: Item) -> None:
         say(f"approve    fleet approve {name} --list {digest}        {does}, or asks again")
         say(f'reject     fleet reject {name} --reason "..."       keeps it; asked again with the next commit')
         say(f"for good   {back}")
+    elif item["decision"] == "approved":
+        sys.stdout.write("\n")
+        say(f'take back  fleet reject {name} --reason "..."       keeps what is not gone yet')

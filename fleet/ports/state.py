@@ -294,7 +294,12 @@ class State(Audit, Protocol):
     async def decide_hold(
         self, hold: str, *, list_digest: Digest, decision: str, actor: str, reason: str, at: float
     ) -> HoldRow:
-        """Approve or reject, once. Raises NotKnown, PreconditionFailed (other list, expired, decided already)."""
+        """Approve or reject, once; a rejection overrules an approval, and the hold is about the rest then (R9).
+
+        The rest is what the audit log has no deletion of that was begun or is done, and `write` lets none begin any
+        more: either word comes first. Raises NotKnown, PreconditionFailed (other list, expired, decided already, all
+        gone).
+        """
         ...
 
     async def holds(self, *, decisions: Collection[str] | None = None) -> tuple[HoldRow, ...]:

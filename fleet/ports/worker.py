@@ -120,5 +120,8 @@ class Audit(Protocol):
     """Append-only, chained evidence."""
 
     async def write(self, entry: AuditEntry) -> Head:
-        """Durable when this returns the new head; raises StateNotWritable, and then the action must not happen."""
+        """Durable when this returns the new head; raises StateNotWritable, and then the action must not happen.
+
+        So with Withdrawn: it begins a deletion that a person rejected.
+        """
         ...

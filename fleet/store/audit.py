@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from fleet.core.audit import (
     DELETED,
@@ -31,7 +31,7 @@ from fleet.errors import StateDamaged, StateError
 from fleet.store.crypto import DATABASE_FILE
 from fleet.store.database import Database
 from fleet.store.encode import decode_requests
-from fleet.store.hold_rules import Listed, listed_in
+from fleet.store.hold_rules import Listed, about_of, listed_in, withhold
 from fleet.store.puts import Puts
 from fleet.store.tables import AUDIT, HOLDS, RELEASED, VALUES
 from fleet.store.trouble import state_error_of
@@ -49,6 +49,7 @@ _BEGUN = (
 )  # fmt: skip
 _LOOK_BACK = 2_000  # of these before the end of the log: what a killed hub had begun is among its newest
 _ROLLBACK = "rollback"  # so too, for all units of an overlay before any of them goes back: however many these are
+_KNOWN_LISTS = 8
 _COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table
 
 
@@ -85,7 +86,7 @@ class SqlAudit:
 
         head = await self._database.write(append)
         if entry.outcome:
-            self._approvers.pop(_about(entry), None)
+            self._approvers.pop(about_of(entry), None)
         return head
 
     async def entries(self, *, after: int, limit: int) -> tuple[Link, ...]:
@@ -108,27 +109,44 @@ class SqlAudit:
         return refs_by_unit((row.unit, row.object) for row in rows)
 
     def _approved(self, connection: Connection, entry: AuditEntry) -> AuditEntry:
-        """The entry with the name of who approved this deletion, kept from its beginning until its end."""
+        """The entry with the name of who approved this deletion, kept from its beginning until its end.
+
+        Raises Withdrawn where it begins what a person rejected: in one transaction with that word, or after it (R9).
+        """
         if entry.approver or not entry.uid:
             return entry
-        about = _about(entry)
+        about = about_of(entry)
         if entry.outcome:
             return replace(entry, approver=self._approvers.get(about, ""))
-        overlay = entry.unit.partition("@")[0]
-        query = select(HOLDS).where(HOLDS.c.overlay == overlay, HOLDS.c.decision == "approved")
-        for hold in connection.execute(query).all():
-            key = (hold.id, hold.list_digest)
-            if key not in self._listed:
-                requests: tuple[HoldRequest, ...] = decode_requests(hold.requests)
-                self._listed = {key: listed_in(requests)}  # one hold is carried out at a time, as a rule
-            if about in self._listed[key]:
+        approved = HOLDS.c.decision == "approved"
+        rejected = and_(HOLDS.c.decision == "rejected", HOLDS.c.revision == entry.commit)
+        query = select(HOLDS).where(HOLDS.c.overlay == entry.unit.partition("@")[0], or_(approved, rejected))
+        holds = [(hold, self._list_of(hold)) for hold in connection.execute(query).all()]
+        for hold, listed in holds:
+            if hold.decision == "rejected":
+                withhold(entry, hold.id, hold.decided_by, hold.revision, listed)
+        for hold, listed in holds:
+            if hold.decision == "approved" and about in listed:
                 self._approvers[about] = hold.decided_by
                 return replace(entry, approver=hold.decided_by)
         return entry
 
+    def _list_of(self, hold: Any) -> frozenset[Listed]:
+        key = (hold.id, hold.list_digest)
+        if key not in self._listed:
+            if len(self._listed) >= _KNOWN_LISTS:
+                self._listed.clear()
+            requests: tuple[HoldRequest, ...] = decode_requests(hold.requests)
+            self._listed[key] = listed_in(requests)
+        return self._listed[key]
 
-def _about(entry: AuditEntry) -> Listed:
-    return entry.unit, entry.object, entry.uid
+
+def deletions_for(connection: Connection, overlay: str, commit: str) -> list[AuditEntry]:
+    """What workers began or ended to delete of an overlay for a commit, oldest first."""
+    query = select(AUDIT).where(
+        AUDIT.c.action == "delete", AUDIT.c.revision == commit, AUDIT.c.unit.startswith(f"{overlay}@", autoescape=True)
+    )
+    return [_link(row).entry for row in connection.execute(query.order_by(AUDIT.c.id)).mappings().all()]
 
 
 def read_log(directory: Path) -> tuple[Iterator[Link], Head | None]:
@@ -192,7 +210,7 @@ def _end_begun(connection: Connection, key: bytes, now: float) -> None:
     begun: dict[tuple[str, str, Listed], AuditEntry] = {}
     for row in reversed(connection.execute(newest).mappings().all()):
         entry = _link(row).entry
-        about = (entry.action, entry.cluster, _about(replace(entry, uid="") if entry.action == _MADE else entry))
+        about = (entry.action, entry.cluster, about_of(replace(entry, uid="") if entry.action == _MADE else entry))
         if entry.outcome:
             begun.pop(about, None)
         else:
@@ -215,12 +233,13 @@ def _open_rollbacks(connection: Connection) -> list[AuditEntry]:
 
 def _is_decided(connection: Connection, begun: AuditEntry) -> bool:
     """Whether the decision that this entry begins was made: by this person, at its moment."""
-    query = select(HOLDS.c.id, HOLDS.c.list_digest).where(
+    query = select(HOLDS.c.id).where(
         HOLDS.c.decision == _DECIDED[begun.action],
         HOLDS.c.decided_by == begun.actor,
         HOLDS.c.decided_at == begun.at,
     )
-    return any(begun.object == hold_text(row.id, row.list_digest) for row in connection.execute(query))
+    # Of which list was proven then; a rejection of what was approved leaves the hold with the rest of it.
+    return any(begun.object.startswith(hold_text(row.id, "")) for row in connection.execute(query))
 
 
 def _is_back(connection: Connection, begun: AuditEntry) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
+from fleet.core.audit import DELETED, AuditEntry
 from fleet.core.ids import Digest
+from fleet.core.release import list_digest_of
 from fleet.core.status import HoldRequest
-from fleet.errors import NotKnown, PreconditionFailed
+from fleet.errors import NotKnown, PreconditionFailed, Withdrawn
 from fleet.ports.state import HoldRow
 
 VOID = "void"
+Listed = tuple[str, str, str]  # unit, object (ref key) and UID
 
 
 def renewed_hold(known: HoldRow, now: HoldRow) -> HoldRow:
@@ -29,9 +32,27 @@ def renewed_hold(known: HoldRow, now: HoldRow) -> HoldRow:
     return replace(asked, rejected_at=known.rejected_at)
 
 
-def decided_hold(known: HoldRow, *, list_digest: Digest, decision: str, actor: str, reason: str, at: float) -> HoldRow:
-    """The hold after a person's word. Raises PreconditionFailed (other list, expired, decided already)."""
-    if known.decision:
+def overrules(known: HoldRow, decision: str) -> bool:
+    """Whether this word goes before the one that was said: a rejection before an approval, and never the reverse."""
+    return known.decision == "approved" and decision == "rejected"
+
+
+def decided_hold(
+    known: HoldRow,
+    *,
+    list_digest: Digest,
+    decision: str,
+    actor: str,
+    reason: str,
+    at: float,
+    gone: Container[Listed] = frozenset(),
+) -> HoldRow:
+    """The hold after a person's word. Raises PreconditionFailed (other list, expired, decided already, all is gone).
+
+    gone: of a word that overrules, what has gone or is on its way: the hold is about the rest from then on.
+    """
+    later = overrules(known, decision)
+    if known.decision and not later:
         raise PreconditionFailed(
             f"hold {known.id} is decided already",
             why=f"{known.decision} by {known.decided_by or 'fleet'}",
@@ -43,14 +64,54 @@ def decided_hold(known: HoldRow, *, list_digest: Digest, decision: str, actor: s
             why="what would be deleted changed since it was shown",
             next_step=f"look again with fleet describe hold {known.id}, and approve that list",
         )
-    if at >= known.expires_at:
+    if at >= known.expires_at and not later:
         raise PreconditionFailed(
             f"hold {known.id} has expired",
             why="the live objects may have changed since its list was made",
             next_step="fleet get holds shows the renewed one",
         )
     rejected_at = at if decision == "rejected" else 0.0
-    return replace(known, decision=decision, decided_by=actor, decided_at=at, reason=reason, rejected_at=rejected_at)
+    said = replace(known, decision=decision, decided_by=actor, decided_at=at, reason=reason, rejected_at=rejected_at)
+    return _without(said, gone) if later else said
+
+
+def _without(hold: HoldRow, gone: Container[Listed]) -> HoldRow:
+    left: list[HoldRequest] = []
+    for request in hold.requests:
+        stay = tuple(item for item in request.deletions if (str(request.unit), item.ref.key, item.uid) not in gone)
+        if stay or not request.deletions:
+            left.append(replace(request, deletions=stay))
+    if not left:
+        raise PreconditionFailed(
+            f"nothing is left of hold {hold.id} that could stay",
+            why="all that was approved has gone or is on its way",
+            next_step="put it back in Git; fleet rollout pause stops what later steps would delete",
+        )
+    if left == list(hold.requests):
+        return hold
+    return replace(hold, requests=tuple(left), list_digest=list_digest_of(left))
+
+
+def gone_by(entries: Iterable[AuditEntry]) -> frozenset[Listed]:
+    """What has gone or is on its way by the audit log's entries of deletions, oldest first.
+
+    What failed stays, and so does what nobody knows the end of: the hold goes on naming it.
+    """
+    outcomes = {about_of(entry): entry.outcome for entry in entries if entry.action == "delete"}
+    return frozenset(about for about, outcome in outcomes.items() if outcome in ("", *DELETED))
+
+
+def withhold(entry: AuditEntry, hold: str, by: str, commit: str, listed: Container[Listed]) -> None:
+    """Raise Withdrawn where an entry begins a deletion that a person rejected by then, for this very commit (R9).
+
+    Its worker may not have been told yet that an approval was taken back. hold: a rejected one, by whom, and its list.
+    """
+    if entry.action == "delete" and not entry.outcome and entry.commit == commit and about_of(entry) in listed:
+        raise Withdrawn(
+            f"{entry.object} of {entry.unit} is not deleted",
+            why=f"{by} rejected hold {hold}",
+            next_step=f"fleet describe hold {hold}",
+        )
 
 
 def closed_hold(known: HoldRow, at: float) -> HoldRow:
@@ -62,7 +123,9 @@ def closed_hold(known: HoldRow, at: float) -> HoldRow:
     return replace(known, decision=VOID, decided_at=at, reason=reason)
 
 
-Listed = tuple[str, str, str]  # unit, object (ref key) and UID
+def about_of(entry: AuditEntry) -> Listed:
+    """The very object that an entry is about."""
+    return entry.unit, entry.object, entry.uid
 
 
 def listed_in(requests: Iterable[HoldRequest]) -> frozenset[Listed]:

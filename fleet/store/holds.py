@@ -1,4 +1,4 @@
-"""Holds in the database: one per overlay and commit, decided once."""
+"""Holds in the database: one per overlay and commit; what was approved may be rejected yet."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from sqlalchemy import Connection, select
 
 from fleet.core.ids import Digest, Revision
 from fleet.ports.state import HoldRow
+from fleet.store.audit import deletions_for
 from fleet.store.database import Database
 from fleet.store.encode import decode_requests, encode_requests
-from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, renewed_hold
+from fleet.store.hold_rules import closed_hold, decided_hold, gone_by, hold_unknown, overrules, renewed_hold
 from fleet.store.tables import COUNTERS, HOLDS
 
 
@@ -41,16 +42,19 @@ class SqlHolds:
     async def decide(
         self, hold: str, *, list_digest: Digest, decision: str, actor: str, reason: str, at: float
     ) -> HoldRow:
-        """Approve or reject, once."""
+        """Approve or reject, once; a rejection overrules an approval, for what is not deleted yet."""
 
         def decide(connection: Connection) -> HoldRow:
+            known = _one(connection, hold)
+            begun = deletions_for(connection, known.overlay, known.commit) if overrules(known, decision) else ()
             decided = decided_hold(
-                _one(connection, hold),
+                known,
                 list_digest=list_digest,
                 decision=decision,
                 actor=actor,
                 reason=reason,
                 at=at,
+                gone=gone_by(begun),
             )
             _update(connection, decided)
             return decided

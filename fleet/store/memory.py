@@ -19,7 +19,17 @@ from fleet.core.status import Event, Report, UnitReport
 from fleet.core.sync_policy import Suspension
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
 from fleet.ports.worker import Deletion, JournalEntry, JournalState, UnitMemory
-from fleet.store.hold_rules import closed_hold, decided_hold, hold_unknown, listed_in, renewed_hold
+from fleet.store.hold_rules import (
+    about_of,
+    closed_hold,
+    decided_hold,
+    gone_by,
+    hold_unknown,
+    listed_in,
+    overrules,
+    renewed_hold,
+    withhold,
+)
 from fleet.store.operation_rules import repeated_operation
 from fleet.store.run_time import RUN_TIME, run_time_from
 from fleet.store.vault import MemoryVault
@@ -243,8 +253,11 @@ class MemoryState:
 
     async def write(self, entry: AuditEntry) -> Head:
         """Append one audit entry."""
+        for hold in self._holds.values():
+            if hold.decision == "rejected":
+                withhold(entry, hold.id, hold.decided_by, hold.commit, listed_in(hold.requests))
         if entry.uid and not entry.approver:
-            about = (entry.unit, entry.object, entry.uid)
+            about = about_of(entry)
             approved = [hold for hold in self._holds.values() if hold.decision == "approved"]
             named = (hold.decided_by for hold in approved if about in listed_in(hold.requests))
             entry = replace(entry, approver=next(named, ""))
@@ -323,11 +336,19 @@ class MemoryState:
     async def decide_hold(
         self, hold: str, *, list_digest: Digest, decision: str, actor: str, reason: str, at: float
     ) -> HoldRow:
-        """Approve or reject, once."""
+        """Approve or reject, once; a rejection overrules an approval, for what is not deleted yet."""
         known = self._hold(hold)
-        return self._keep(
-            decided_hold(known, list_digest=list_digest, decision=decision, actor=actor, reason=reason, at=at)
+        begun = (link.entry for link in self._audit if link.entry.commit == known.commit)
+        decided = decided_hold(
+            known,
+            list_digest=list_digest,
+            decision=decision,
+            actor=actor,
+            reason=reason,
+            at=at,
+            gone=gone_by(begun if overrules(known, decision) else ()),
         )
+        return self._keep(decided)
 
     async def holds(self, *, decisions: Collection[str] | None = None) -> tuple[HoldRow, ...]:
         """Newest first."""

@@ -310,7 +310,7 @@ class SqlState:
     async def decide_hold(
         self, hold: str, *, list_digest: Digest, decision: str, actor: str, reason: str, at: float
     ) -> HoldRow:
-        """Approve or reject, once."""
+        """Approve or reject, once; a rejection overrules an approval, for what is not deleted yet."""
         return await self._holds.decide(
             hold, list_digest=list_digest, decision=decision, actor=actor, reason=reason, at=at
         )

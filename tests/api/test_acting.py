@@ -9,6 +9,7 @@ import pytest
 from api.conftest import HEAD, Api
 
 from fleet.api.app import ROUTES
+from fleet.core.audit import AuditEntry
 from fleet.core.fleet import Unknown
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
 from fleet.core.leaving import Leave, Leaving, encode_leaving
@@ -16,6 +17,7 @@ from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.recovery import words_of
 from fleet.core.status import ASKS_RECOVERY, Blocker, HoldRequest, PendingDeletion, Standing
 from fleet.core.sync_policy import Suspension
+from fleet.errors import Withdrawn
 from fleet.ports.state import LEAVING, RECOVERED, HoldRow
 
 LIST = Digest("abcdef" + "0" * 58)
@@ -259,6 +261,59 @@ async def test_a_rejection_needs_a_reason_and_shuts_the_door_for_an_approval(api
     assert (await api.call("POST", f"/api/v1/holds/{hold}:reject", {}))[0] == 422
     assert (await api.call("POST", f"/api/v1/holds/{hold}:reject", {"reason": "keep"}))[0] == 200
     assert (await api.call("POST", f"/api/v1/holds/{hold}:approve", {"listDigest": LIST}))[0] == 409
+
+
+async def with_approved(api: Api) -> tuple[str, list[AuditEntry]]:
+    """A hold on three clusters that a person approved; what their workers write as they begin."""
+    ref = ObjectRef("", "Namespace", "", "shop")
+    units = [UnitName.parse(f"web@eu-{number}") for number in (1, 2, 3)]
+    requests = tuple(
+        HoldRequest(
+            unit, HEAD, "precious-kind", "would delete", (PendingDeletion(ref, str(unit), Digest("d"), 0.0, ()),)
+        )
+        for unit in units
+    )
+    row = await api.state.put_hold(HoldRow("", "web", HEAD, api.now, LIST, requests, api.now + 3600))
+    assert (await api.call("POST", f"/api/v1/holds/{row.id}:approve", {"listDigest": LIST}, role="operator"))[0] == 200
+    begun = [AuditEntry(api.now, "w", "delete", unit=str(u), object=ref.key, uid=str(u), commit=HEAD) for u in units]
+    return row.id, begun
+
+
+async def test_a_rejection_takes_an_approval_back_and_says_what_had_gone_and_what_stays(api: Api) -> None:
+    hold, begun = await with_approved(api)
+    await api.state.write(begun[0])
+    path = f"/api/v1/holds/{hold}:reject"
+    assert (await api.call("POST", path, {"reason": "the wrong list"}, role="viewer"))[0] == 403
+    api.parts.bells.orders.clear()
+    status, answer = await api.call("POST", path, {"reason": "the wrong list"}, role="operator")
+    assert (status, answer["decision"], answer["decidedBy"]) == (200, "rejected", "t-operator")
+    assert [one["unit"] for one in answer["gone"]] == ["web@eu-1"]
+    assert [one["unit"] for one in answer["deletions"]] == ["web@eu-2", "web@eu-3"]
+    assert api.parts.bells.orders.is_set()
+    entries = [link.entry for link in await api.state.audit_entries() if link.entry.action == "hold-rejected"]
+    assert [(one.actor, one.reason, one.outcome) for one in entries] == [
+        ("t-operator", "the wrong list", ""),
+        ("t-operator", "the wrong list", "done"),
+    ]
+    for entry in begun[1:]:
+        with pytest.raises(Withdrawn):
+            await api.state.write(entry)
+    _, seen = await api.call("GET", f"/api/v1/holds/{hold}")
+    assert (seen["deletions"], seen["gone"]) == (answer["deletions"], [])
+    for again in (("reject", {"reason": "x"}), ("approve", {"listDigest": answer["listDigest"]})):
+        assert (await api.call("POST", f"/api/v1/holds/{hold}:{again[0]}", again[1]))[0] == 409
+
+
+async def test_a_rejection_after_all_has_gone_is_refused_and_says_so(api: Api) -> None:
+    hold, begun = await with_approved(api)
+    for entry in begun:
+        await api.state.write(entry)
+    status, problem = await api.call("POST", f"/api/v1/holds/{hold}:reject", {"reason": "x"}, role="operator")
+    assert (status, problem["type"]) == (409, "urn:fleet:PreconditionFailed")
+    assert "has gone or is on its way" in str(problem)
+    entries = [link.entry for link in await api.state.audit_entries() if link.entry.action == "hold-rejected"]
+    assert [one.outcome for one in entries] == ["", "refused: PreconditionFailed"]
+    assert (await api.call("GET", f"/api/v1/holds/{hold}"))[1]["decision"] == "approved"
 
 
 # Recoveries

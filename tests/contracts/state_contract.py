@@ -15,6 +15,7 @@ from fleet.core.audit import AuditEntry
 from fleet.core.field_diff import FieldDrift
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.record import Row, RowState
+from fleet.core.release import list_digest_of
 from fleet.core.status import (
     Blocker,
     Event,
@@ -29,7 +30,7 @@ from fleet.core.status import (
     UnitReport,
 )
 from fleet.core.sync_policy import Suspension
-from fleet.errors import NotKnown, PreconditionFailed, RequestInvalid
+from fleet.errors import NotKnown, PreconditionFailed, RequestInvalid, Withdrawn
 from fleet.ports.render import Vault
 from fleet.ports.state import OPEN, HoldRow, OperationRow, ReleasedBundle, State, TokenRow
 from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
@@ -118,6 +119,32 @@ def report(cluster: ClusterName = EU1, sequence: int = 1, **changes: object) -> 
 
 def hold(overlay: str = "web", *, digest: str = "d1", at: float = 10.0, expires: float = 1000.0) -> HoldRow:
     return HoldRow("", overlay, COMMIT, at, Digest(digest), (hold_request(overlay),), expires)
+
+
+def begun(number: int) -> AuditEntry:
+    """A worker begins to delete its part of what `approved_of_five` lists."""
+    ref = ObjectRef("", "Namespace", "", "shop")
+    return AuditEntry(
+        12.0, "worker", "delete", unit=f"web@eu-{number}", object=ref.key, uid=f"uid-{number}", commit=COMMIT
+    )
+
+
+async def approved_of_five(state: StateWithVault) -> HoldRow:
+    (item,) = hold_request().deletions
+    requests = tuple(
+        replace(
+            hold_request(), unit=UnitName.parse(f"web@eu-{number}"), deletions=(replace(item, uid=f"uid-{number}"),)
+        )
+        for number in range(1, 6)
+    )
+    opened = await state.put_hold(replace(hold(), requests=requests, list_digest=list_digest_of(requests)))
+    return await state.decide_hold(
+        opened.id, list_digest=opened.list_digest, decision="approved", actor="jo", reason="", at=11.0
+    )
+
+
+async def decided(state: StateWithVault, row: HoldRow, word: str, *, at: float) -> HoldRow:
+    return await state.decide_hold(row.id, list_digest=row.list_digest, decision=word, actor="al", reason="", at=at)
 
 
 def operation(name: str, *, key: str = "", actor: str = "jo") -> OperationRow:
@@ -528,17 +555,23 @@ class StateContract:
             )
         assert (await state.holds())[0].decision == ""
 
-    async def test_of_two_decisions_at_once_one_wins(self, state: StateWithVault) -> None:
+    @pytest.mark.parametrize("words", [("approved",) * 3, ("rejected",) * 3, ("approved", "rejected", "approved")])
+    async def test_of_decisions_at_once_one_wins_and_it_is_the_rejection(
+        self, state: StateWithVault, words: tuple[str, ...]
+    ) -> None:
         opened = await state.put_hold(hold())
         answers = await asyncio.gather(
             *(
                 state.decide_hold(opened.id, list_digest=Digest("d1"), decision=word, actor="jo", reason="", at=11.0)
-                for word in ("approved", "rejected", "approved")
+                for word in words
             ),
             return_exceptions=True,
         )
-        assert sum(isinstance(answer, HoldRow) for answer in answers) == 1
-        assert sum(isinstance(answer, PreconditionFailed) for answer in answers) == 2
+        made = [answer.decision for answer in answers if isinstance(answer, HoldRow)]
+        assert sorted(set(made)) == sorted(made), "no word counts twice"
+        assert sum(isinstance(answer, PreconditionFailed) for answer in answers) == 3 - len(made)
+        assert ("rejected" in made) == ("rejected" in words)
+        assert (await state.holds())[0].decision == max(words)
 
     async def test_a_closed_hold_is_no_longer_open_and_opens_again_when_asked(self, state: StateWithVault) -> None:
         opened = await state.put_hold(hold())
@@ -568,6 +601,78 @@ class StateContract:
             opened.id, list_digest=Digest("d3"), decision="approved", actor="al", reason="", at=21.0
         )
         assert (approved.rejected_at, (await state.put_hold(hold(digest="d4", at=30.0))).rejected_at) == (0.0, 0.0)
+
+    async def test_a_rejection_overrules_an_approval_for_what_is_not_deleted_yet(self, state: StateWithVault) -> None:
+        approved = await approved_of_five(state)
+        assert [(await state.write(begun(number))).number for number in (1, 2, 3)] == [1, 2, 3]
+        await state.write(replace(begun(1), outcome="done"))
+        await state.write(replace(begun(3), outcome="failed: Forbidden"))
+        said = await decided(state, approved, "rejected", at=13.0)
+        assert [str(one.unit) for one in said.requests] == ["web@eu-3", "web@eu-4", "web@eu-5"]
+        assert (said.decision, said.decided_by, said.rejected_at) == ("rejected", "al", 13.0)
+        assert said.list_digest == list_digest_of(said.requests)
+        again = await state.put_hold(replace(said, created_at=20.0))  # as its workers ask once they are told
+        assert (again, await state.holds(decisions=OPEN)) == (said, ())
+
+    async def test_an_approval_overrules_no_rejection_and_no_word_is_said_twice(self, state: StateWithVault) -> None:
+        approved = await approved_of_five(state)
+        with pytest.raises(PreconditionFailed, match="decided already"):
+            await decided(state, approved, "approved", at=12.0)
+        said = await decided(state, approved, "rejected", at=13.0)
+        for word in ("approved", "rejected"):
+            with pytest.raises(PreconditionFailed, match="decided already"):
+                await decided(state, said, word, at=14.0)
+        assert await state.hold(said.id) == said
+        await state.close_hold((await state.put_hold(hold("api"))).id, 12.0)
+        with pytest.raises(PreconditionFailed, match="decided already"):
+            await state.decide_hold(
+                "h-2", list_digest=Digest("d1"), decision="rejected", actor="al", reason="", at=13.0
+            )
+
+    async def test_a_rejection_of_another_list_or_of_what_has_all_gone_overrules_nothing(
+        self, state: StateWithVault
+    ) -> None:
+        approved = await approved_of_five(state)
+        with pytest.raises(PreconditionFailed, match="another list"):
+            await decided(state, replace(approved, list_digest=Digest("d9")), "rejected", at=13.0)
+        for number in range(1, 6):
+            await state.write(begun(number))
+        with pytest.raises(PreconditionFailed, match="nothing is left"):
+            await decided(state, approved, "rejected", at=13.0)
+        assert await state.hold(approved.id) == approved
+
+    async def test_what_was_rejected_does_not_begin_to_be_deleted(self, state: StateWithVault) -> None:
+        approved = await approved_of_five(state)
+        await state.write(begun(1))
+        await decided(state, approved, "rejected", at=13.0)
+        with pytest.raises(Withdrawn, match="is not deleted"):
+            await state.write(begun(2))
+        await state.write(replace(begun(1), outcome="done"))  # it began before
+        last = (await state.audit_entries())[-1].entry
+        assert (last.uid, last.outcome, last.approver) == ("uid-1", "done", "jo" if last.approver else "")
+        for harmless in (
+            replace(begun(2), uid="uid-x"),  # made anew since
+            replace(begun(2), commit="b" * 40),  # asked about anew
+            replace(begun(2), unit="web@eu-9"),
+            replace(begun(2), action="adopt"),
+        ):
+            await state.write(harmless)
+        assert len(await state.audit_entries()) == 6
+
+    async def test_a_deletion_and_a_rejection_at_once_are_each_before_or_after_the_other(
+        self, state: StateWithVault
+    ) -> None:
+        approved = await approved_of_five(state)
+        wishes = [state.write(begun(number)) for number in range(1, 6)]
+        answers = await asyncio.gather(
+            *wishes[:2], decided(state, approved, "rejected", at=13.0), *wishes[2:], return_exceptions=True
+        )
+        said = answers.pop(2)
+        assert isinstance(said, HoldRow)
+        stay = {deletion.uid for request in said.requests for deletion in request.deletions}
+        gone = {link.entry.uid for link in await state.audit_entries()}
+        assert (stay | gone, stay & gone) == ({f"uid-{number}" for number in range(1, 6)}, set())
+        assert sum(isinstance(answer, Withdrawn) for answer in answers) == len(stay)
 
     # Tokens, credentials, vault
 

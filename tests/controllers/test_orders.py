@@ -11,6 +11,7 @@ from fleet.controllers.claims import Claims
 from fleet.controllers.orders import FALL, HOLD_SECONDS, Orders, approvals_of, released_falls_of
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.releases import Releases
+from fleet.core.audit import AuditEntry
 from fleet.core.fleet import Fleet
 from fleet.core.guard import Approved, approved_at
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
@@ -110,6 +111,31 @@ async def test_a_unit_that_was_judged_and_asks_for_nothing_is_on_its_hold_no_mor
     now = await world.settle(JUDGED[0])
     assert now.decision == after
     assert (now.list_digest == before.list_digest) == (decision == "approved")
+
+
+async def test_what_was_approved_and_then_rejected_is_approved_to_no_worker_and_stays_rejected() -> None:
+    world = World()
+    told(world, COMMIT)
+    approved = await world.decided("approved")
+    assert set(world.board.standing.approved) == {(UNIT, COMMIT), (OTHER, COMMIT)}
+    ref = GONE.ref.key
+    begun = AuditEntry(world.at, "w", "delete", unit=str(UNIT), object=ref, uid=GONE.uid, commit=COMMIT)
+    await world.state.write(begun)
+    await world.state.write(replace(begun, outcome="done"))
+    await world.state.decide_hold(
+        approved.id, list_digest=approved.list_digest, decision="rejected", actor="al", reason="", at=world.at
+    )
+    row = await world.settle(JUDGED[0], OWNING[1])
+    assert (row.decision, world.board.standing.approved) == ("rejected", {})
+    again = await world.settle(JUDGED[0], ASKING[1])  # what is left is asked about again, and is rejected already
+    assert (again, world.board.standing.approved) == (row, {})
+    later = await world.settle(
+        JUDGED[0],
+        replace(
+            ASKING[1], holds=(HoldRequest(OTHER, COMMIT, "precious-kind", "m", (GONE, replace(GONE, uid="another"))),)
+        ),
+    )
+    assert (later.decision, world.board.standing.approved) == ("", {})
 
 
 async def test_an_approval_ends_with_its_time_while_its_units_are_not_judged() -> None:

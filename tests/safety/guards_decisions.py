@@ -397,12 +397,23 @@ CASES: dict[str, Case] = {
         never("known.list_digest != list_digest"), _STATE, "test_a_decision_on_another_list_or_after_the_end_is_refused",
         "test_a_hold_is_one_per_overlay_and_commit"),
     "an approval that comes too late": case_of(
-        never("at >= known.expires_at"), _STATE, "test_a_decision_on_another_list_or_after_the_end_is_refused",
+        never("at >= known.expires_at and (not later)"), _STATE, "test_a_decision_on_another_list_or_after_the_end_is_refused",
         "test_a_hold_is_one_per_overlay_and_commit"),
     "an approval that expired": case_of(
         swap("known.decision == 'approved' and now.created_at >= known.expires_at", "False"), _STATE,
         "test_an_approval_that_expired_asks_anew",
         "test_an_approval_survives_asking_again_and_is_void_for_another_list"),
+    "a rejection is never overruled": case_of(
+        swap("known.decision == 'approved' and decision == 'rejected'", "True"), _STATE,
+        "test_an_approval_overrules_no_rejection_and_no_word_is_said_twice",
+        "test_a_rejection_overrules_an_approval_for_what_is_not_deleted_yet"),
+    "a rejection of what has all gone": case_of(
+        never("not left"), _STATE, "test_a_rejection_of_another_list_or_of_what_has_all_gone_overrules_nothing",
+        "test_a_rejection_overrules_an_approval_for_what_is_not_deleted_yet"),
+    "a deletion that was rejected does not begin": case_of(
+        never("entry.action == 'delete' and (not entry.outcome) and (entry.commit == commit) and (about_of(entry) in listed)"),
+        _STATE, "test_what_was_rejected_does_not_begin_to_be_deleted",
+        "reconcile/test_taken_back.py::test_what_was_rejected_meanwhile_stays_without_trouble_and_the_rest_goes"),
     "a rejection is known over another list": case_of(
         swap("known.rejected_at", "0.0"), _STATE,
         "test_a_rejection_stays_known_whatever_is_asked_later_until_a_person_approves",

@@ -16,7 +16,8 @@ from sqlalchemy import create_engine
 
 from fleet.cli.audit import export, verify
 from fleet.core.audit import AuditEntry, Head, hold_text, rollback_text, verify_chain
-from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
+from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.status import HoldRequest, PendingDeletion
 from fleet.errors import KeyMissing, StateDamaged
 from fleet.ports.state import HoldRow, ReleasedBundle
 from fleet.store import schema
@@ -247,6 +248,33 @@ async def test_a_decision_that_a_killed_hub_had_begun_was_made_or_not(data: Path
         await state.close()
         texts = [hold_text(row.id, row.list_digest) for row in rows]
         assert last == [(texts[0], "done"), (texts[1], "failed: HubEnded")]
+
+
+async def test_a_rejection_of_what_was_approved_was_made_though_the_hub_was_killed_right_after(data: Path) -> None:
+    """It leaves the hold with another list than the one that was rejected."""
+    state = await open_state(data, KEY)
+    ref, units = ObjectRef("", "ConfigMap", "shop", "c"), [UnitName.parse("web@eu-1"), UnitName.parse("web@eu-2")]
+    commit = Revision("c" * 40)
+    requests = tuple(
+        HoldRequest(unit, commit, "prune-budget", "m", (PendingDeletion(ref, str(unit), Digest("d"), 0.0, ()),))
+        for unit in units
+    )
+    row = await state.put_hold(HoldRow("", "web", commit, 1.0, Digest("list"), requests, 9e9))
+    for word, at in (("approved", 2.0), ("rejected", 4.0)):
+        begun = replace(entry(1), at=at, actor="jo", action=f"hold-{word}", outcome="", unit="", uid="")
+        await state.write(replace(begun, object=hold_text(row.id, row.list_digest)))
+        made = await state.decide_hold(row.id, list_digest=row.list_digest, decision=word, actor="jo", reason="", at=at)
+        if word == "approved":
+            await state.write(replace(begun, outcome="done", object=hold_text(row.id, row.list_digest)))
+            one = replace(begun, action="delete", unit=str(units[0]), object=ref.key, uid=str(units[0]), commit=commit)
+            await state.write(one)
+            assert (await state.audit_entries())[-1].entry.approver == "jo"
+    assert made.list_digest != row.list_digest
+    await state.close()
+    state = await open_state(data, KEY)
+    last = [(link.entry.action, link.entry.outcome) for link in (await state.audit_entries())[4:]]
+    await state.close()
+    assert sorted(last) == [("delete", "unknown: HubEnded"), ("hold-rejected", "done")]
 
 
 async def test_a_rollback_that_a_killed_hub_had_begun_went_back_or_not(data: Path) -> None:

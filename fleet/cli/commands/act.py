@@ -86,7 +86,7 @@ def approve(
 
 
 def reject(hold: str, *, reason: Reason, hub: Hub = "") -> int:
-    """Keep what a hold would delete."""
+    """Keep what a hold would delete; of an approved one, what is not gone yet."""
     from fleet.cli.act import reject as handler
 
     return handler(Client(hub), hold, reason=reason)
