@@ -355,15 +355,15 @@ class Deletions:
         }
         rows = [row for row in await self._state.holds(decisions={*OPEN, "rejected"}) if row.overlay == overlay]
         words, waits = dict[tuple[UnitName, ObjectRef], str](), set[tuple[UnitName, ObjectRef]]()
-        for row in sorted(rows, key=lambda row: row.rejected_at or row.decided_at):
-            at, word = row.rejected_at or row.decided_at, "rejected" if row.rejected_at else row.decision
-            for request in row.requests:
-                listed = [(request.unit, item.ref) for item in request.deletions if item.ref in among]
-                if word == "rejected" and _is_unjudged(request, known):
-                    asked_by |= {of: request.commit for of in listed if of not in asked_by}
-                counts = [of for of in listed if asked_by.get(of) == request.commit or at >= since.get(of, math.inf)]
-                words |= dict.fromkeys(counts, word)
-                waits.update(listed if not row.decision else ())
+        said = [(row.rejected_at, "rejected", request) for row in rows for request in row.rejected]
+        said += [(row.decided_at, row.decision, request) for row in rows for request in row.requests]
+        for at, word, request in sorted(said, key=lambda one: one[0]):
+            listed = [(request.unit, item.ref) for item in request.deletions if item.ref in among]
+            if word == "rejected" and _is_unjudged(request, known):
+                asked_by |= {of: request.commit for of in listed if of not in asked_by}
+            counts = [of for of in listed if asked_by.get(of) == request.commit or at >= since.get(of, math.inf)]
+            words |= dict.fromkeys(counts, word)
+            waits.update(listed if not word else ())
         rejected = frozenset(ref for (_, ref), word in words.items() if word == "rejected")
         unsettled = (of for of in {*since, *asked_by, *waits} if words.get(of) != "approved" or of in waits)
         return rejected, frozenset(ref for _, ref in unsettled)

@@ -82,7 +82,7 @@ class Orders:
             recovered,
         )
         if self.board.books.may_delete:
-            rows = await self.state.holds(decisions={"", "rejected"})
+            rows = await self.state.holds(decisions={*OPEN, "rejected"})
             rejected = {(row.id, row.rejected_at): OverlayName(row.overlay) for row in rows if row.rejected_at}
             await self.releases.reject(rejected)
         for cluster, identity in (await self.state.identities()).items():

@@ -220,7 +220,7 @@ class PlanApprovals:
         """
         rows = await self.state.holds(decisions={*OPEN, "rejected"})
         since = (row for row in rows if row.commit == approval.commit or row.rejected_at >= approval.at)
-        return next((row.id for row in since if row.rejected_at and lists_any(approval, row.requests)), "")
+        return next((row.id for row in since if lists_any(approval, row.rejected)), "")
 
     async def _approve_hold(self, row: HoldRow, approval: PlanApproval) -> bool:
         """In the name of who approved the plan; false where somebody was faster (R42)."""

@@ -61,7 +61,7 @@ OPEN = frozenset({"", "approved"})  # decisions of a hold that still stands befo
 class HoldRow:
     """One hold per overlay and commit, its exact list, and how it ended.
 
-    rejected_at: when a person rejected it last, by whichever list; 0.0 where nobody did, or a person approved it since.
+    rejected: what a person rejected by any list, and nobody approved since; rejected_at: when the last of it was.
     """
 
     id: str  # "h-31"
@@ -76,6 +76,7 @@ class HoldRow:
     decided_at: float = 0.0
     reason: str = ""
     rejected_at: float = 0.0
+    rejected: tuple[HoldRequest, ...] = ()
 
     @property
     def is_open(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 from fleet.core.audit import DELETED, AuditEntry
@@ -29,7 +29,7 @@ def renewed_hold(known: HoldRow, now: HoldRow) -> HoldRow:
     if same_list and known.decision == "":
         return replace(known, requests=now.requests, expires_at=now.expires_at)
     asked = replace(now, id=known.id, decision="", decided_by="", decided_at=0.0, reason="")
-    return replace(asked, rejected_at=known.rejected_at)
+    return replace(asked, rejected=known.rejected, rejected_at=known.rejected_at)
 
 
 def overrules(known: HoldRow, decision: str) -> bool:
@@ -70,9 +70,24 @@ def decided_hold(
             why="the live objects may have changed since its list was made",
             next_step="fleet get holds shows the renewed one",
         )
-    rejected_at = at if decision == "rejected" else 0.0
-    said = replace(known, decision=decision, decided_by=actor, decided_at=at, reason=reason, rejected_at=rejected_at)
-    return _without(said, gone) if later else said
+    shown = _without(known, gone) if later else known
+    rejected, rejected_at = _not_shown(known.rejected, shown.requests), known.rejected_at
+    if decision == "rejected":
+        rejected, rejected_at = (*rejected, *shown.requests), at
+    said = replace(shown, decision=decision, decided_by=actor, decided_at=at, reason=reason)
+    return replace(said, rejected=rejected, rejected_at=rejected_at if rejected else 0.0)
+
+
+def _not_shown(rejected: Iterable[HoldRequest], listed: Sequence[HoldRequest]) -> tuple[HoldRequest, ...]:
+    """What was rejected, without what a list shows: a word is for that alone (R9)."""
+    shown = {(request.unit, item.ref) for request in listed for item in request.deletions}
+    units = {request.unit for request in listed if not request.deletions}
+    rest: list[HoldRequest] = []
+    for request in rejected:
+        left = tuple(item for item in request.deletions if (request.unit, item.ref) not in shown)
+        if left or (not request.deletions and request.unit not in units):
+            rest.append(replace(request, deletions=left))
+    return tuple(rest)
 
 
 def _without(hold: HoldRow, gone: Container[Listed]) -> HoldRow:

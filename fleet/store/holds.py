@@ -117,6 +117,7 @@ def _values(hold: HoldRow) -> dict[str, Any]:
         "decided_at": hold.decided_at,
         "reason": hold.reason,
         "rejected_at": hold.rejected_at,
+        "rejected": encode_requests(hold.rejected) if hold.rejected else None,
     }
 
 
@@ -134,4 +135,5 @@ def _hold(row: Any) -> HoldRow:
         decided_at=row.decided_at,
         reason=row.reason,
         rejected_at=row.rejected_at,
+        rejected=decode_requests(row.rejected) if row.rejected else (),
     )

@@ -148,6 +148,7 @@ HOLDS = Table(
     Column("decided_at", Float, nullable=False),
     Column("reason", String, nullable=False),
     Column("rejected_at", Float, nullable=False, server_default="0"),
+    Column("rejected", LargeBinary, nullable=True),
     UniqueConstraint("id", name="hold_id"),
     UniqueConstraint("overlay", "revision", name="hold_of_commit"),
 )

@@ -674,6 +674,22 @@ class StateContract:
         assert (stay | gone, stay & gone) == ({f"uid-{number}" for number in range(1, 6)}, set())
         assert sum(isinstance(answer, Withdrawn) for answer in answers) == len(stay)
 
+    async def test_a_rejection_is_of_what_its_list_showed_and_an_approval_takes_back_no_more(
+        self, state: StateWithVault
+    ) -> None:
+        one, two = hold_request(), replace(hold_request(), unit=unit("web", ClusterName("eu-2")))
+        both = replace(hold(digest="d2", at=20.0), requests=(one, two))
+        opened = await state.put_hold(hold())
+        await state.decide_hold(opened.id, list_digest=Digest("d1"), decision="rejected", actor="jo", reason="", at=11)
+        assert (await state.put_hold(both)).rejected == (one,)
+        await state.decide_hold(opened.id, list_digest=Digest("d2"), decision="rejected", actor="jo", reason="", at=21)
+        (row,) = await state.holds()
+        assert (row.rejected, row.rejected_at) == ((one, two), 21.0)
+        await state.put_hold(replace(both, requests=(two,), list_digest=Digest("d3")))
+        await state.decide_hold(opened.id, list_digest=Digest("d3"), decision="approved", actor="al", reason="", at=31)
+        (row,) = await state.holds()
+        assert (row.decision, row.rejected, row.rejected_at) == ("approved", (one,), 21.0)
+
     # Tokens, credentials, vault
 
     async def test_tokens_are_found_by_digest_and_revoked_once(self, state: StateWithVault) -> None:

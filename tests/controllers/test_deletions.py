@@ -160,6 +160,30 @@ async def test_only_what_a_guide_deleted_by_this_result_is_proven(world: World, 
     assert await world.release(others, WITHOUT) == (set(others) if how == "deleted" else set())
 
 
+@pytest.mark.parametrize("of", [Y, X])
+async def test_a_rejection_takes_back_what_it_listed_and_nothing_that_was_asked_about_after_it(
+    world: World, of: ObjectRef
+) -> None:
+    """Where it listed that very object, the harmless twin takes it back."""
+    first, asking, last = web(0, 1, 2)
+    assert await world.release([first, asking, last], WITHOUT) == {first, asking, last}
+    for unit in (first, asking, last):
+        world.says(unit, WITHOUT, X, Y)
+
+    def request(unit: UnitName, ref: ObjectRef) -> HoldRequest:
+        return HoldRequest(unit, WITHOUT.commit, "prune-budget", "", (PendingDeletion(ref, "u", Digest("live")),))
+
+    world.reports[first] = replace(world.reports[first], holds=(request(first, of),))
+    before, later = (request(first, of),), (request(first, of), request(asking, X))
+    row = await world.state.put_hold(HoldRow("", WEB, WITHOUT.commit, world.now, Digest("1"), before, world.now + 9e9))
+    await world.state.decide_hold(
+        row.id, list_digest=Digest("1"), decision="rejected", actor="jo", reason="", at=world.now + 1
+    )
+    world.reports[asking] = replace(world.reports[asking], holds=(later[1],))
+    await world.state.put_hold(HoldRow("", WEB, WITHOUT.commit, world.now, Digest("2"), later, world.now + 9e9))
+    assert await world.release([last], WITHOUT) == (set() if of == X else {last})
+
+
 async def test_a_restart_forgets_neither_what_was_permitted_nor_what_was_held(world: World) -> None:
     first, then = web(0, 1, 2), web(3, 4, 5)
     assert await world.release(first, WITHOUT) == set(first)

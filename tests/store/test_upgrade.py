@@ -122,8 +122,8 @@ async def test_who_rejected_a_hold_before_has_rejected_it(first_schema: Path) ->
             connection.execute(f"INSERT INTO hold VALUES ({', '.join('?' * len(values))})", values)
     prepare_database(first_schema)
     with closing(sqlite3.connect(first_schema)) as connection:
-        found = connection.execute("SELECT decision, rejected_at FROM hold ORDER BY number").fetchall()
-    assert found == [("rejected", 5.0), ("approved", 0.0), ("", 0.0)]
+        found = connection.execute("SELECT decision, rejected_at, rejected FROM hold ORDER BY number").fetchall()
+    assert found == [("rejected", 5.0, b"[]"), ("approved", 0.0, None), ("", 0.0, None)]
 
 
 async def test_records_of_before_read_as_of_their_form(first_schema: Path) -> None:

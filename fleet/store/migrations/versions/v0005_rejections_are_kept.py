@@ -11,4 +11,5 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("hold", sa.Column("rejected_at", sa.Float(), nullable=False, server_default="0"))
-    op.execute("UPDATE hold SET rejected_at = decided_at WHERE decision = 'rejected'")
+    op.add_column("hold", sa.Column("rejected", sa.LargeBinary(), nullable=True))
+    op.execute("UPDATE hold SET rejected_at = decided_at, rejected = requests WHERE decision = 'rejected'")
