@@ -181,7 +181,6 @@ class UnitPlan:
     awaited: list[Disputed] = field(default_factory=list[Disputed])  # to be taken over, once who has it gives it up
     gone: list[ObjectRef] = field(default_factory=list[ObjectRef])  # not wanted and not there: drop the row
     let_go: list[ObjectRef] = field(default_factory=list[ObjectRef])  # no longer ours: drop the row, delete nothing
-    freed: list[ObjectRef] = field(default_factory=list[ObjectRef])  # left to who makes it only where it is absent
     replacements: list[Replacement] = field(default_factory=list[Replacement])
     doomed: list[Doomed] | None = None  # None: not known which, see `incomplete`
     incomplete: str = ""
@@ -332,7 +331,7 @@ def _doomed_of(
             who = ", ".join(sorted(takers))
             plan.moving.append(Disputed(ref, who, f"{ref} moves to overlay {who}"))
         elif others:
-            plan.freed.append(ref)  # they leave it as it is, and so would wait for it for ever
+            plan.let_go.append(ref)  # they leave it as it is, and so would wait for it for ever
         else:
             new = _successor(ref, successors)
             if new is not None:

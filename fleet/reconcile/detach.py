@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
+
+from fleet.core.documents import Document, documents_at, mapping_at, text_at
 from fleet.core.ids import ObjectRef
+from fleet.core.objects import FIELD_MANAGER, INSTALLATION_LABEL, OWNER_ANNOTATION, PART_OF_LABEL
 from fleet.core.plan import Claims
+from fleet.core.record import judge_mark
 from fleet.core.status import EventKind
-from fleet.errors import ClusterError, ServerFailed
+from fleet.errors import ClusterError, Conflict, ServerFailed
 from fleet.ports.kube import Catalog, May
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.parent import Parents
 from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
-from fleet.reconcile.unmark import unmark
 
 _LEFT_SECONDS = 2.0  # between two looks at a parent that a finalizer keeps
 
@@ -94,4 +98,37 @@ class Detacher:
         served = site.served(ref, row.version) or catalog.find(ref.group, ref.kind)
         if served is None:
             return  # the kind itself is gone, and its objects with it
-        await unmark(site, unit, ref, served, may)
+        live = await site.kube.get(served, ref.namespace, ref.name)
+        if live is None or not judge_mark(live, site.mark(unit.name), known_uid=row.uid).ours:
+            return
+        patch = _unmarking(live)
+        try:
+            await site.kube.patch(served, ref.namespace, ref.name, patch, "application/json-patch+json", may=may)
+        except Conflict:
+            site.wake_at(unit.name, site.clock() + 0.5)
+            raise
+
+
+def _unmarking(live: Document) -> bytes:
+    """A JSON patch that takes labels, annotation and our field manager's entries off, on this very state."""
+    metadata = mapping_at(live, "metadata")
+    operations: list[Document] = [
+        {"op": "test", "path": "/metadata/uid", "value": text_at(metadata, "uid")},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": text_at(metadata, "resourceVersion")},
+    ]
+    labels, notes = mapping_at(metadata, "labels"), mapping_at(metadata, "annotations")
+    for name in labels.keys() & {INSTALLATION_LABEL, PART_OF_LABEL}:
+        removal: Document = {"op": "remove", "path": f"/metadata/labels/{_escaped(name)}"}
+        operations.append(removal)
+    if OWNER_ANNOTATION in notes:
+        operations.append({"op": "remove", "path": f"/metadata/annotations/{_escaped(OWNER_ANNOTATION)}"})
+    managers = documents_at(metadata, "managedFields")
+    for index in reversed(range(len(managers))):
+        entry = managers[index]
+        if entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply":
+            operations.append({"op": "remove", "path": f"/metadata/managedFields/{index}"})
+    return orjson.dumps(operations)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

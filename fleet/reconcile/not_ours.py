@@ -29,7 +29,7 @@ def refusal_of(ref: ObjectRef, verdict: MarkVerdict, *, moved: bool) -> Reconcil
             return OwnedByOther(
                 f"{ref} belongs to overlay {verdict.who}",
                 why="two overlays may not claim one object",
-                next_step="take it out of one of the two overlays; it stays as it is meanwhile",
+                next_step=f"take it out of one of the two overlays; {verdict.who} keeps it meanwhile",
             )
         case MarkKind.OTHER_INSTALLATION | MarkKind.FORGED:
             return OwnedByOther(

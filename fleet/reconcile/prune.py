@@ -35,7 +35,6 @@ from fleet.reconcile.questions import forget_settled, remember_asked
 from fleet.reconcile.renames import renamed
 from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
-from fleet.reconcile.unmark import unmark
 
 _WAITS = ("", "stays until its successor, and all of the unit, is Healthy")
 
@@ -53,7 +52,6 @@ class Pruner:
         assert plan.doomed is not None
         await deleter.found_gone(unit, plan.gone)
         deleter.forget(unit, plan.let_go)
-        await self._free(unit, plan.freed, outcome)
         forget_settled(self._site, unit)
         action = told.action
         permits = action.permits if isinstance(action, Apply) else frozenset[ObjectRef]()
@@ -116,33 +114,6 @@ class Pruner:
         if done:
             text = f"deleted {list_of(done)}"
             self._site.outbox.tell(EventKind.PRUNED, text, unit=unit.name, commit=told.commit)
-
-    async def _free(self, unit: UnitState, refs: Sequence[ObjectRef], outcome: Outcome) -> None:
-        """Take our mark off what is left to another unit: that of an overlay which is gone would stay for good."""
-        site, overlay, freed = self._site, unit.name.overlay, list[ObjectRef]()
-
-        def may(ref: ObjectRef) -> bool:
-            is_left = bool(site.claims.others(ref, overlay)) and not site.claims.takers(ref, overlay)
-            return ref in unit.rows and is_left and site.all_read() and outcome.may().prune
-
-        async def free(ref: ObjectRef) -> None:
-            row = unit.rows.get(ref)
-            served = site.served(ref, row.version) if row is not None else None
-            if served is None or not may(ref):
-                return
-            try:
-                await unmark(site, unit, ref, served, lambda: may(ref))
-                freed.append(ref)
-            except ENDS_SESSION:
-                raise
-            except Withdrawn:
-                return
-            except ClusterError as error:
-                outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
-                site.retry(unit, error)
-
-        await site.pace.each(refs, free)
-        self._deleter.forget(unit, freed)
 
     def _refused(self, unit: UnitState, ref: ObjectRef) -> Trouble | None:
         """Why the last deletion of it failed, while the next try is not due yet."""

@@ -158,7 +158,7 @@ def test_an_object_moves_between_units_without_being_deleted() -> None:
     assert [found.who for found in given_up.moving] == ["api"]
     passive = Claims({A: frozenset({api})}, frozenset({api}), passive=frozenset({api}))
     left = plan([], [row(A)], {A: seen()}, claims=passive)
-    assert (left.doomed, left.moving, left.let_go, left.freed) == ([], [], [], [A])
+    assert (left.doomed, left.moving, left.let_go) == ([], [], [A])
     after = plan([], [row(A)], {A: seen(mark=MarkKind.OTHER_UNIT, who="api")})
     assert after.doomed == []
     assert after.let_go == [A]
@@ -302,7 +302,6 @@ def places_of(made: UnitPlan) -> dict[ObjectRef, int]:
         *made.unknown,
         *made.gone,
         *made.let_go,
-        *made.freed,
     ]
     return {ref_: found.count(ref_) for ref_ in found}
 

@@ -148,7 +148,7 @@ class ModelWorker:
         plan = plan_unit(name, wanted, rows, live, claims=claims, adopt=Adopt.NEVER, complete=proof)
         for step in (*plan.create, *plan.change):
             self._apply(name, step.wanted)
-        for ref in (*plan.gone, *plan.let_go, *plan.freed):
+        for ref in (*plan.gone, *plan.let_go):
             rows.pop(ref)
         digests = {item.ref: item.digest for item in wanted}
         self._asked[name] = still_asked(self._asked.get(name, ()), rows, digests.get)
