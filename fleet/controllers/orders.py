@@ -268,6 +268,8 @@ class Orders:
     def _requests_by_hold(self) -> dict[tuple[OverlayName, Revision], list[HoldRequest]]:
         wanted: dict[tuple[OverlayName, Revision], list[HoldRequest]] = {}
         for report in self.view.units.values():
+            if report.holds and asks_recovery(report):
+                continue  # of a record that was rebuilt all is asked anew, once a person confirmed it
             for request in report.holds:
                 wanted.setdefault((request.unit.overlay, request.commit), []).append(request)
         for unit, leave in self.board.roster.falls_to_ask(self.view.fleet).items():

@@ -18,7 +18,17 @@ from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.leaving import Leave
 from fleet.core.objects import Bundle
 from fleet.core.results import Rendered
-from fleet.core.status import Health, HoldRequest, ObjectStatus, PendingDeletion, Sync, UnitReport
+from fleet.core.status import (
+    ASKS_RECOVERY,
+    Blocker,
+    Health,
+    HoldRequest,
+    ObjectStatus,
+    PendingDeletion,
+    Standing,
+    Sync,
+    UnitReport,
+)
 from fleet.core.view import Head, View
 from fleet.ports.state import Bells, HoldRow
 from fleet.store.memory import MemoryState
@@ -136,6 +146,15 @@ async def test_what_was_approved_and_then_rejected_is_approved_to_no_worker_and_
         ),
     )
     assert (later.decision, world.board.standing.approved) == ("", {})
+
+
+async def test_of_a_record_that_waits_for_a_person_nothing_is_asked_and_no_hold_opens_and_closes_in_turns() -> None:
+    link = Blocker(Standing.HELD, "cluster eu-1", "its record was rebuilt", 1.0, "", ASKS_RECOVERY)
+    world = World()
+    await world.decided("approved")
+    rebuilt = [replace(one, blocked_by=(link,)) for one in ASKING]
+    assert [(await world.settle(*rebuilt)).decision for _ in range(3)] == ["void"] * 3
+    assert (await world.settle(*ASKING)).decision == "", "asked anew once it was confirmed"
 
 
 async def test_an_approval_ends_with_its_time_while_its_units_are_not_judged() -> None:
