@@ -64,10 +64,7 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
 def _not_run(unit: UnitState) -> list[str]:
     """Jobs of which nobody knows whether they ran before the record was rebuilt, and how to run them (R22)."""
     assumed = [ref for ref, row in sorted(unit.rows.items()) if row.state is RowState.DONE and not row.uid]
-    why = (
-        "may have run before its record was lost: it is not run again; "
-        "once the unit is applied in full, change any field of it in Git to run it"
-    )
+    why = "may have run before its record was lost: it is not run again; change any field of it in Git to run it"
     return [f"{ref}: {why}" for ref in assumed if ref in unit.wanted]
 
 

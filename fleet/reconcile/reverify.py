@@ -66,13 +66,16 @@ def carry_done(site: Site, unit: UnitState) -> None:
 
     A record that was rebuilt knows alone what is there (R12), and one that was put back what was there then. Until its
     unit has settled nobody knows which absent Jobs ran, whatever the commit: twice may do harm (R22), and a row without
-    a UID says that it was not run.
+    a UID says that it was not run. One that Git changes after a person could read that is run: others of the unit may
+    wait for it, so that it settles no sooner.
     """
     for ref, item in unit.wanted.items():
         row = unit.rows.get(ref)
         if row is not None and row.desired == item.digest:
+            if row.state is RowState.DONE and not row.uid and unit.memory.confirmed:
+                unit.not_run.add(ref)
             continue
-        if not unit.memory.settled and _may_have_run(site, unit, item, row):
+        if not unit.memory.settled and ref not in unit.not_run and _may_have_run(site, unit, item, row):
             done = Row(unit.name, ref, RowState.DONE, desired=item.digest, since=site.wall())
         elif row is not None and row.state is RowState.DONE and row.form != FORM and unit.holds_commit:
             done = replace(row, desired=item.digest, form=FORM)
@@ -87,7 +90,7 @@ def _may_have_run(site: Site, unit: UnitState, item: DesiredObject, row: Row | N
     ref = item.ref
     if kind_of(ref) != _JOB or not item.source.options.reconcile:
         return False
-    if row is None and any(gone.ref == ref for gone in unit.deletions):
+    if any(gone.ref == ref for gone in unit.deletions):
         return False  # to be made anew, as it is replaced
     says_nothing = row is None or row.state in (RowState.INTENDED, RowState.DONE)
     return says_nothing and site.view.is_known(ref) and site.view.find(ref) is None

@@ -12,7 +12,7 @@ from rig import CLUSTER, config_map
 from simulated import SHOP, SimHub
 
 from fleet.core.ids import Digest, ObjectRef, OverlayName, UnitName
-from fleet.core.record import RowState
+from fleet.core.record import Row, RowState
 from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
 from fleet.reconcile.limits import WorkerLimits
@@ -119,8 +119,10 @@ async def test_one_that_is_replaced_is_run_although_its_record_was_rebuilt(hub: 
         assert not hub.units[unit].warnings
 
 
+@pytest.mark.parametrize("state", [None, RowState.INTENDED])
 @pytest.mark.parametrize("we_deleted", [True, False])
-def test_what_we_deleted_is_not_taken_for_one_that_may_have_run(*, we_deleted: bool) -> None:
+def test_what_we_deleted_is_not_taken_for_one_that_may_have_run(*, we_deleted: bool, state: RowState | None) -> None:
+    """An intended one: it was to be made anew, and that failed."""
     name = UnitName(OverlayName("web"), CLUSTER)
     unit = UnitState(name, UnitMemory(name, settled=False))
     unit.deletions = [Deletion(name, SEED, 1.0)] if we_deleted else []
@@ -131,8 +133,56 @@ def test_what_we_deleted_is_not_taken_for_one_that_may_have_run(*, we_deleted: b
     view = SimpleNamespace(is_known=lambda ref: True, find=lambda ref: None)
     site: Any = SimpleNamespace(journal=SimpleNamespace(jot=lambda entry: None), view=view, wall=lambda: 1.0)
     site.put_row = lambda unit, put: unit.rows.update({put.ref: put})
+    if state is not None:
+        unit.rows[SEED] = Row(name, SEED, state)
     carry_done(site, unit)
-    assert (SEED in unit.rows) is not we_deleted
+    is_done = SEED in unit.rows and unit.rows[SEED].state is RowState.DONE
+    assert is_done is not we_deleted
+
+
+@pytest.mark.parametrize("is_confirmed", [True, False])
+def test_one_that_git_changes_after_it_was_said_that_it_is_not_run_is_run(*, is_confirmed: bool) -> None:
+    name = UnitName(OverlayName("web"), CLUSTER)
+    unit = UnitState(name, UnitMemory(name, settled=False, confirmed=is_confirmed))
+    view = SimpleNamespace(is_known=lambda ref: True, find=lambda ref: None)
+    site: Any = SimpleNamespace(journal=SimpleNamespace(jot=lambda entry: None), view=view, wall=lambda: 1.0)
+    site.put_row = lambda unit, put: unit.rows.update({put.ref: put})
+    options = SimpleNamespace(options=SimpleNamespace(reconcile=True))
+    for digest in ("1", "1", "2"):
+        unit.wanted[SEED] = SimpleNamespace(  # type: ignore[assignment]
+            digest=Digest(digest * 64), ref=SEED, source=options
+        )
+        carry_done(site, unit)
+    assert unit.rows[SEED].desired == Digest(("1" if is_confirmed else "2") * 64)
+
+
+async def test_a_job_for_which_the_rest_of_its_unit_waits_runs_once_git_changes_it(hub: SimHub) -> None:
+    late = config_map("late", SHOP, annotations={"fleet.internal/wave": "1"})
+    waits = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "waits", "namespace": SHOP},
+        "spec": {
+            "selector": {"matchLabels": {"app": "waits"}},
+            "template": {
+                "metadata": {"labels": {"app": "waits"}},
+                "spec": {"containers": [{"name": "c", "image": "crash"}]},
+            },
+        },
+    }
+    unit = hub.want("web", [job(), config_map("c", SHOP)], sync=NO_DRY_RUNS)
+    async with hub.worker():
+        await hub.until_well(unit)
+    hub.cluster.remove("batch", "Job", SHOP, SEED.name)
+    memory = (await hub.journal.load()).units[0]
+    await hub.journal.commit(JournalEntry(drop=((unit, SEED),), units=(replace(memory, settled=False),)))
+    hub.units.clear()
+    hub.want("web", [job("b"), waits, late], sync=NO_DRY_RUNS, commit="b")
+    async with hub.worker():
+        await hub.until(lambda: bool(hub.units.get(unit) and hub.units[unit].warnings), "warned")
+        assert not is_there(hub)
+        hub.want("web", [job("c"), waits, late], sync=NO_DRY_RUNS, commit="c")
+        await hub.until(lambda: is_there(hub), "run, though the unit never settled")
 
 
 async def test_a_unit_that_waited_for_a_person_before_an_upgrade_counts_as_not_settled(hub: SimHub) -> None:
