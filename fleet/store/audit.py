@@ -50,6 +50,7 @@ _BEGUN = (
 _LOOK_BACK = 2_000  # of these before the end of the log: what a killed hub had begun is among its newest
 _ROLLBACK = "rollback"  # so too, for all units of an overlay before any of them goes back: however many these are
 _KNOWN_LISTS = 8
+_KNOWN_APPROVERS = 10_000
 _COLUMNS = {"commit": "revision"}  # of AuditEntry's fields that are called otherwise in the table
 
 
@@ -59,7 +60,7 @@ class SqlAudit:
     def __init__(self, database: Database, key: bytes) -> None:
         self._database, self._key = database, key
         self._listed: dict[tuple[str, str], frozenset[Listed]] = {}  # by hold and digest of its list
-        self._approvers: dict[Listed, str] = {}  # of deletions that were begun and have not ended
+        self._approvers: dict[Listed, str] = {}  # of deletions that were begun, the last of them
 
     async def open(self, *, where: str, begin: Callable[[Connection], None] | None) -> None:
         """Prove the end of the log, and end what a killed hub had begun.
@@ -84,10 +85,7 @@ class SqlAudit:
             _insert(connection, link)
             return link.head
 
-        head = await self._database.write(append)
-        if entry.outcome:
-            self._approvers.pop(about_of(entry), None)
-        return head
+        return await self._database.write(append)
 
     async def entries(self, *, after: int, limit: int) -> tuple[Link, ...]:
         """A page, oldest first."""
@@ -125,8 +123,12 @@ class SqlAudit:
         for hold, listed in holds:
             if hold.decision == "rejected":
                 withhold(entry, hold.id, hold.decided_by, hold.revision, listed)
+        # Kept past the first last word: that it is gone may be seen beside the answer, when the hold is closed already.
+        self._approvers.pop(about, None)
         for hold, listed in holds:
             if hold.decision == "approved" and about in listed:
+                if len(self._approvers) >= _KNOWN_APPROVERS:
+                    del self._approvers[next(iter(self._approvers))]
                 self._approvers[about] = hold.decided_by
                 return replace(entry, approver=hold.decided_by)
         return entry

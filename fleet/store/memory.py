@@ -260,7 +260,9 @@ class MemoryState:
             about = about_of(entry)
             approved = [hold for hold in self._holds.values() if hold.decision == "approved"]
             named = (hold.decided_by for hold in approved if about in listed_in(hold.requests))
-            entry = replace(entry, approver=next(named, ""))
+            begun = (link.entry for link in reversed(self._audit) if about_of(link.entry) == about)
+            last = (one.approver for one in begun if not one.outcome)
+            entry = replace(entry, approver=next(last if entry.outcome else named, ""))
         head = next_head(self._audit_key, self._audit[-1].head if self._audit else START, entry)
         self._audit.append(Link(head.number, entry, head.seal))
         return head

@@ -23,6 +23,7 @@ from fleet.ports.state import HoldRow, ReleasedBundle
 from fleet.store import schema
 from fleet.store.audit import read_log
 from fleet.store.crypto import Cipher, audit_key
+from fleet.store.memory import MemoryState
 from fleet.store.sealed import KEY_CHECK
 from fleet.store.sql import open_state
 
@@ -248,6 +249,35 @@ async def test_a_decision_that_a_killed_hub_had_begun_was_made_or_not(data: Path
         await state.close()
         texts = [hold_text(row.id, row.list_digest) for row in rows]
         assert last == [(texts[0], "done"), (texts[1], "failed: HubEnded")]
+
+
+@pytest.mark.parametrize("made", ["approved", "never approved", "approved, then by another word"])
+@pytest.mark.parametrize("kind", ["sql", "memory"])
+async def test_each_word_of_a_deletion_names_who_approved_it_however_late_it_comes(
+    data: Path, kind: str, made: str
+) -> None:
+    """That the object is gone is seen by its worker beside the answer, once its hold is closed."""
+    state = await open_state(data, KEY) if kind == "sql" else MemoryState()
+    unit, ref, commit = UnitName.parse("web@eu-1"), ObjectRef("", "Namespace", "", "shop"), Revision("c" * 40)
+    request = HoldRequest(unit, commit, "precious-kind", "m", (PendingDeletion(ref, "u1", Digest("d"), 0.0, ()),))
+    row = await state.put_hold(HoldRow("", "web", commit, 1.0, Digest("list"), (request,), 9e9))
+    if made != "never approved":
+        await state.decide_hold(row.id, list_digest=row.list_digest, decision="approved", actor="jo", reason="", at=2.0)
+    begun = replace(entry(1), action="delete", outcome="", unit=str(unit), object=ref.key, uid="u1", commit=commit)
+    for outcome in ("", "failed: Conflict", "", "done"):
+        await state.write(replace(begun, outcome=outcome))
+    await state.close_hold(row.id, 3.0)
+    if made == "approved, then by another word":  # the same object by a permit of a later commit
+        await state.write(replace(begun, commit=Revision("d" * 40)))
+    await state.write(replace(begun, outcome="gone"))
+    named = [link.entry.approver for link in await state.audit_entries() if link.entry.action == "delete"]
+    await state.close()
+    words = {
+        "approved": ["jo"] * 5,
+        "never approved": [""] * 5,
+        "approved, then by another word": ["jo"] * 4 + ["", ""],
+    }
+    assert named == words[made]
 
 
 async def test_a_rejection_of_what_was_approved_was_made_though_the_hub_was_killed_right_after(data: Path) -> None:
