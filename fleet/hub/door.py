@@ -78,10 +78,6 @@ class Door:
         """How many are in."""
         return len(self._guests)
 
-    def callers(self) -> list[str]:
-        """Who sent the newest request of each, "" for nobody that is known; the longest here first."""
-        return [guest.caller for guest in self._guests.values()]
-
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The outermost middleware of what is served: tells which connections have a request under way, and whose."""
