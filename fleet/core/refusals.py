@@ -113,7 +113,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a parent of what can be no overlay", "R24 R18", "recover:_ours", ""),
         ("units that a cluster invents", "R18 R24", "recover:_refuse_inventions", "AnswerInvalid"),
         ("a Job that may have run is not run again", "R22", "reverify:carry_done", ""),
-        ("what is new beside records that wait", "R24 R12", "orders:Orders.begin", ""),
+        ("what is new beside records that wait", "R24 R12", "orders:Orders.has_waiting", ""),
         ("a record that nobody was shown", "R24 R12", "orders:Orders.is_confirmed", ""),
         ("what waits for a person's word is not taken over", "R24 R16", "claims:UnitClaims.keeps", ""),
         ("all is validated before the first write", "R14", "stages:Stages.are_valid", ""),

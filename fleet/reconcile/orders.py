@@ -58,9 +58,9 @@ class Orders:
         self._outbox.answer(desired.sequence)
         mentioned = {item.unit: item for item in desired.units}
         other_policies: set[UnitName] = set()
-        claims_less = False
+        claims_less, waits = False, self.has_waiting()
         for name, item in mentioned.items():
-            unit = self.units.get(name) or self.begin(name)
+            unit = self.units.get(name) or self.begin(name, waits=waits)
             if (unit.desired is not item and unit.desired != item) or mode_changed:
                 if unit.desired is None or unit.desired.policy != item.policy:
                     unit.blocked_since = self._wall()
@@ -88,9 +88,12 @@ class Orders:
         self._take_requests(desired)
         return True
 
-    def begin(self, name: UnitName) -> UnitState:
-        """A unit of which nothing is known. While records of others here wait for a person, it waits as well (R24)."""
-        waits = any(not unit.memory.confirmed for unit in self.units.values())
+    def has_waiting(self) -> bool:
+        """Whether a record here waits for a person: then nothing new is begun beside it (R24)."""
+        return any(not unit.memory.confirmed for unit in self.units.values())
+
+    def begin(self, name: UnitName, *, waits: bool) -> UnitState:
+        """A unit of which nothing is known. waits: as `has_waiting` says, asked once for many."""
         if waits:
             self._newcomers.add(name)
         unit = self.units[name] = UnitState(name, UnitMemory(name, confirmed=not waits))

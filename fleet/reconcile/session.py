@@ -220,7 +220,7 @@ class Session:
         if unit.desired is None or isinstance(unit.desired.action, Detach):
             self._orders.forget(unit)
             return
-        begun, now = self._orders.begin(unit.name), self.site.wall()
+        begun, now = self._orders.begin(unit.name, waits=self._orders.has_waiting()), self.site.wall()
         begun.desired, begun.blocked_since, begun.pending_since = unit.desired, now, now
         self.wake(unit.name)
 
