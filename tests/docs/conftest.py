@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docs.walk import BIN
+from docs.walk import BIN, ENDED
 
 
 @pytest.fixture
@@ -41,6 +41,8 @@ def shell(own_environment: dict[str, str], tmp_path: Path) -> Iterator[subproces
         text=True,
         start_new_session=True,
     )
+    assert process.stdin is not None
+    process.stdin.write(f"trap 'echo {ENDED}' EXIT\n")
     yield process
     try:
         os.killpg(process.pid, signal.SIGTERM)

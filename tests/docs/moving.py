@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -154,6 +155,20 @@ def define(plane: ControlPlane, *kinds: tuple[str, str, str]) -> None:
         document = named("CustomResourceDefinition", "apiextensions.k8s.io/v1", name, spec=spec)
         client.apply(document)
         client.wait(f"/apis/{group}/{version}/{plural}", lambda seen: "items" in seen)
+
+
+def until_collected(plane: ControlPlane, *kinds: tuple[str, str, str]) -> None:
+    """Wait until the garbage collector follows kinds that were just defined: it looks for new ones twice a minute.
+
+    Before that it knows no object's owner, and takes those whose owner was orphaned for left behind.
+    """
+    client, gone = plane.client(), {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": str(uuid.uuid4())}
+    probes = [named(kind, f"{group}/{version}", "probe") for group, version, kind in kinds]
+    for probe in probes:
+        probe["metadata"] |= {"namespace": "default", "ownerReferences": [gone]}
+        client.apply(probe)
+    for probe in probes:
+        client.wait(path_of(probe), lambda seen: not seen, seconds=90)
 
 
 def built(root: Path, directory: str, values: Mapping[str, str] | None = None) -> Documents:

@@ -122,3 +122,12 @@ def test_the_scripted_demo_tells_its_story_and_checks_it(own_environment: dict[s
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "./try test" in commands_of(ROOT / "README.md")
     assert "exec ./try test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_a_line_that_fails_is_told_although_what_runs_in_the_background_holds_the_output(
+    shell: subprocess.Popen[str],
+) -> None:
+    run_line(shell, "sleep 60 &")
+    assert run_line(shell, "echo fine") == "fine\n"
+    with pytest.raises(AssertionError, match="'echo why; false' failed:\nwhy"):
+        run_line(shell, "echo why; false")

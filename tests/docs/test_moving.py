@@ -33,6 +33,7 @@ from docs.moving import (
     flux_repo,
     kubectl_repo,
     make_old,
+    until_collected,
 )
 
 PAGES = ROOT / "docs" / "moving"
@@ -132,7 +133,8 @@ def test_moving_from_argo_cd_goes_as_its_page_says(
     page, files, client = PAGES / "argocd.md", argocd_repo(), plane.client()
     write(tmp_path, files)
     commit_all(shell, files)
-    define(plane, ("argoproj.io", "v1alpha1", "Application"), ("argoproj.io", "v1alpha1", "ApplicationSet"))
+    kinds = [("argoproj.io", "v1alpha1", kind) for kind in ("Application", "ApplicationSet")]
+    define(plane, *kinds)
     client.make_namespace("argocd")
     applied = argocd_objects()
     for document in applied.values():
@@ -188,6 +190,7 @@ def test_moving_from_argo_cd_goes_as_its_page_says(
         assert "argocd.argoproj.io/tracking-id" not in live["metadata"]["annotations"]
     walk(shell, lines[rest:last], home)
     assert "automated" not in client.get(path_of(applied["argocd/web.yaml"]))["spec"]["syncPolicy"]
+    until_collected(plane, *kinds)
     walk(shell, lines[last:], home)
     left = client.get("/apis/argoproj.io/v1alpha1/namespaces/argocd/applications")["items"]
     assert [item["metadata"]["name"] for item in left] == ["redis"]
