@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import InitVar
 from enum import StrEnum
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from fleet.values import dataclass, field
 
 Kind = tuple[str, str]  # group, kind
 _GENERATED = re.compile(r"(?P<base>.+)-[2456789bcdfghkmt]{10}\Z")  # kustomize's suffix: its encoding of hex digits
+_SEAL = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,14 @@ class Claims(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Proof that a unit's deletions may be computed at all. Made by `prove_complete`, and nowhere else."""
+    """Proof that a unit's deletions may be computed at all. `prove_complete` alone can make one: it has the seal."""
 
     unit: UnitName
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a proof is made by prove_complete, from what it proves")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ def prove_complete(
         kinds = ", ".join(sorted({kind for _, kind in missing}))
         told = f"the cluster has not told yet which {kinds} objects there are"
         return Incomplete(f"{told}: its {why}" if why else told)
-    return Complete(unit)
+    return Complete(unit, _SEAL)
 
 
 class Cause(StrEnum):

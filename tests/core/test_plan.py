@@ -53,7 +53,7 @@ def plan(
     adopt: Adopt = Adopt.NEVER,
     complete: Complete | Incomplete | None = None,
 ) -> UnitPlan:
-    proof = complete or Complete(UNIT)
+    proof = complete or prove()
     return plan_unit(
         UNIT, items, {item.ref: item for item in rows}, live or {}, claims=claims, adopt=adopt, complete=proof
     )
@@ -237,7 +237,7 @@ def test_a_name_that_only_looks_generated_is_counted() -> None:
     assert [found.replaced for found in made.doomed] == [False]
 
 
-def prove(**changes: object) -> Complete | Incomplete:
+def prove(unit: UnitName = UNIT, **changes: object) -> Complete | Incomplete:
     facts: dict[str, object] = {
         "bundle": BUNDLE,
         "expected": BUNDLE,
@@ -245,22 +245,34 @@ def prove(**changes: object) -> Complete | Incomplete:
         "rows": [row(A)],
         "confirmed": True,
     }
-    return prove_complete(UNIT, **{**facts, **changes})  # type: ignore[arg-type]
+    return prove_complete(unit, **{**facts, **changes})  # type: ignore[arg-type]
 
 
 def test_a_proof_needs_desired_lists_and_record_complete() -> None:
-    assert prove() == Complete(UNIT)
+    assert isinstance(prove(), Complete)
     for change in ({"bundle": None}, {"expected": Digest("other")}, {"listed": set()}, {"confirmed": False}):
         found = prove(**change)
         assert isinstance(found, Incomplete)
         assert found.reason
 
 
+def test_nobody_but_its_prover_makes_a_proof_nor_turns_one_into_another_units() -> None:
+    found = prove()
+    assert isinstance(found, Complete)
+    for seal in (None, object(), found):
+        with pytest.raises(TypeError, match="prove_complete"):
+            Complete(UNIT, seal)
+    with pytest.raises(TypeError, match="seal"):
+        Complete(UNIT)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="seal"):
+        replace(found, unit=UnitName(OverlayName("api"), ClusterName("eu-1")))
+
+
 def test_a_group_that_does_not_answer_is_named_as_what_a_proof_waits_for() -> None:
     found = prove(listed=set(), silent={A.group})
     assert isinstance(found, Incomplete)
     assert "does not answer" in found.reason
-    assert prove(silent={A.group}) == Complete(UNIT)  # listed all the same
+    assert isinstance(prove(silent={A.group}), Complete)  # listed all the same
 
 
 def test_without_a_proof_there_is_not_even_a_list_of_deletions() -> None:
@@ -270,7 +282,7 @@ def test_without_a_proof_there_is_not_even_a_list_of_deletions() -> None:
 
 
 def test_a_proof_of_another_unit_proves_nothing() -> None:
-    other = Complete(UnitName(OverlayName("api"), ClusterName("eu-1")))
+    other = prove(UnitName(OverlayName("api"), ClusterName("eu-1")))
     with pytest.raises(ValueError, match="api@eu-1"):
         plan([], [row(A)], {A: seen()}, complete=other)
 
@@ -323,7 +335,7 @@ def test_every_object_is_in_exactly_one_place_and_only_our_own_is_doomed(
     api = OverlayName("api")
     claims = Claims({of: frozenset({api}) for of in claimed}, frozenset({api}))
     records = [replace(row(of), state=state) for of, state in rows.items()]
-    proof = Complete(UNIT) if is_complete else Incomplete("not known")
+    proof = prove() if is_complete else Incomplete("not known")
     made = plan([wanted(of) for of in sorted(items)], records, live, claims=claims, complete=proof)
     expected = items | set(rows) if is_complete else items
     assert places_of(made) == dict.fromkeys(expected, 1)
