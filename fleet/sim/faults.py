@@ -225,14 +225,17 @@ class Faults:
         body = response.body
         raw = body if isinstance(body, bytes) else b""
         slow = web.StreamResponse(status=response.status, headers=response.headers)
-        await slow.prepare(request)
         at = 0
-        while at < len(raw) and fault in self.active:
-            await slow.write(raw[at : at + 1])
-            at += 1
-            await asyncio.sleep(fault.seconds)
-        await slow.write(raw[at:])
-        await slow.write_eof()
+        try:
+            await slow.prepare(request)
+            while at < len(raw) and fault in self.active:
+                await slow.write(raw[at : at + 1])
+                at += 1
+                await asyncio.sleep(fault.seconds)
+            await slow.write(raw[at:])
+            await slow.write_eof()
+        except ConnectionError:
+            pass  # the client did not wait for it: that is what the fault is for
         return slow
 
     async def held(self) -> None:

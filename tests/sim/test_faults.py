@@ -70,6 +70,25 @@ async def test_a_half_list_breaks_off(client: Any, cluster: SimCluster) -> None:
     assert (await client.call("GET", MAPS)).code == 200
 
 
+async def test_a_dripping_answer_comes_whole_to_who_waits_for_it(client: Any, cluster: SimCluster) -> None:
+    await client.apply(f"{MAPS}/a", config_map(a="1"))
+    cluster.faults.add("drip", seconds=0.0, verbs={"get"})
+    assert (await client.call("GET", f"{MAPS}/a")).body["data"] == {"a": "1"}
+
+
+async def test_a_client_that_leaves_a_dripping_answer_is_no_failure_of_the_server(
+    client: Any, cluster: SimCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.faults.add("drip", seconds=0.0)
+    headers = {"Authorization": f"Bearer {client.token}"}
+    async with client.session.get(f"{client.url}/openapi/v2", headers=headers) as answer:
+        await answer.content.readexactly(1)
+        cluster.cut()  # with the next byte on its way
+        with pytest.raises(aiohttp.ClientError):
+            await answer.read()
+    assert [record.getMessage() for record in caplog.records if record.name == "aiohttp.server"] == []
+
+
 async def watch_line(client: Any, query: str = "watch=1&timeoutSeconds=5") -> bytes:
     headers = {"Authorization": f"Bearer {client.token}"}
     async with client.session.get(f"{client.url}{MAPS}?{query}", headers=headers, timeout=short(5)) as stream:
