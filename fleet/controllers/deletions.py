@@ -232,7 +232,8 @@ class Deletions:
             barred=self._barred(overlay, doomed) if doomed else NOTHING,
         )
         stay = {name: frozenset(move.ref for move in self.moves_of(name)) for name in per_unit}
-        let = {name: refs - stay[name] for name, refs in verdict.permits.items() if losses[name].is_known}
+        free = {name for name, loss in losses.items() if loss.is_known} - self._judged.crowded(per_unit)
+        let = {name: refs - stay[name] for name, refs in verdict.permits.items() if name in free}
         bundles = {name: result.bundle for name, result in fresh.items() if isinstance(result, Rendered)}
         self._judged = self._judged.with_permits(let, bundles)
         for name, refs in per_unit.items():

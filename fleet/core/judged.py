@@ -9,6 +9,7 @@ worker as long as the old object may be there.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from fleet.values import dataclass, field
 
 HOUR_SECONDS = 3600.0
 MOST_PERMITTED = 20_000  # deletions that are remembered; nothing more is permitted meanwhile
+MOST_OF_ONE = MOST_PERMITTED // 10  # of them, of one cluster: its report says what it has, and may say anything
 MOST_RENAMES = 20_000  # on their way; what is renamed beyond that counts as deleted
 Refs = frozenset[ObjectRef]
 NOTHING = Refs()
@@ -94,6 +96,18 @@ class Judged:
     def is_full(self) -> bool:
         """Whether so much was permitted that no more can be remembered."""
         return sum(len(each.refs) for each in self.permitted) >= MOST_PERMITTED
+
+    def crowded(self, wanted: Mapping[UnitName, Refs]) -> frozenset[UnitName]:
+        """Units of clusters that would lose more than is remembered of one, with all that was permitted there before.
+
+        Nothing of that is permitted by itself: no cluster takes the room of the others (R18).
+        """
+        counts = Counter[ClusterName]()
+        for each in self.permitted:
+            counts[each.unit.cluster] += len(each.refs - wanted.get(each.unit, NOTHING))
+        for unit, refs in wanted.items():
+            counts[unit.cluster] += len(refs)
+        return frozenset(unit for unit in wanted if counts[unit.cluster] > MOST_OF_ONE)
 
     def clusters_by_ref(self, overlay: OverlayName) -> Mapping[ObjectRef, frozenset[ClusterName]]:
         """Where each object of an overlay was permitted to go."""

@@ -162,6 +162,7 @@ GUARDS: tuple[Guard, ...] = (
         "core",
         ("a path or link out of the commit", "R27", "symlinks:follow", "PathEscapes"),
         ("may have been renamed", "R2 R13", "release:plan_leaving_unit", "IdentityUnknown"),
+        ("no cluster takes the room of the others", "R18 R9", "judged:Judged.crowded", "prune-budget"),
         ("what one cluster bars no other does", "R22 R24", "passage:Quarantined.bars", ""),
         ("what was taken back where nobody was told", "R22 R24", "quarantine:_where_it_is_not_known", ""),
         ("another record than was shown", "R24 R12", "recovery:given_of", ""),

@@ -12,6 +12,7 @@ from fleet.controllers.deletions import JUDGED, Deletions
 from fleet.controllers.holdings import Known
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.judged import MOST_OF_ONE, MOST_PERMITTED
 from fleet.core.moves import Unsure
 from fleet.core.objects import Bundle, Scope
 from fleet.core.results import Rendered
@@ -20,7 +21,7 @@ from fleet.errors import StateDamaged
 from fleet.ports.state import HoldRow
 from fleet.store.memory import MemoryState
 
-X, Y = ref("x"), ref("y")
+X, Y, Z = ref("x"), ref("y"), ref("z")
 WEB = OverlayName("web")
 WITH, WITHOUT = Rendered(Digest("with"), Revision("c" * 40)), Rendered(Digest("without"), Revision("d" * 40))
 AGAIN = Rendered(Digest("again"), Revision("e" * 40))  # another result without x
@@ -303,6 +304,32 @@ async def test_so_many_deletions_within_an_hour_that_none_more_can_be_remembered
     monkeypatch.setattr("fleet.core.judged.MOST_PERMITTED", 2)
     assert await world.release(web(0, 1), WITHOUT) == set(web(0, 1))
     assert await world.release(web(2), WITHOUT) == set()
+
+
+async def test_a_cluster_that_says_it_has_more_than_all_others_keeps_no_deletion_of_theirs(world: World) -> None:
+    """Be it that nobody confirmed its record yet (R18): what it may delete is for it alone to ask."""
+    (large, *others) = web(0, 1, 2)
+    world.says(large, WITH, X, Y, *(ref(f"made-up-{number}") for number in range(MOST_PERMITTED)))
+    is_let = await world.release([large], WITHOUT)
+    assert await world.release(others, WITHOUT) == set(others)
+    assert is_let == set()
+    await world.restart()
+    assert await world.release([large, *others], WITHOUT) == set(others)
+
+
+async def test_twin_a_cluster_within_its_share_may_delete_all_of_it(world: World) -> None:
+    (large, *others) = web(0, 1, 2)
+    more = [ref(f"more-{number}") for number in range(MOST_OF_ONE - 1)]
+    world.says(large, WITH, X, Y, *more)
+    assert await world.release([large, *others], WITHOUT) == {large, *others}
+    assert world.permits[large] == {X, *more}
+    world.says(large, AGAIN, Y, Z)
+    assert await world.release([large], WITHOUT) == set()
+    assert world.permits[large] == frozenset(), "no more than that within the hour"
+    world.now += 3700
+    world.says(large, AGAIN, Y, Z)
+    await world.release([large], WITHOUT)
+    assert world.permits[large] == {Z}
 
 
 async def test_notes_that_cannot_be_read_stop_the_hub(world: World) -> None:

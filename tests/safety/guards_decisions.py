@@ -287,9 +287,13 @@ CASES: dict[str, Case] = {
         gives("frozenset()"), _COMMITS, "test_an_object_that_moves_to_another_overlay_is_no_deletion",
         "test_a_deletion_on_three_clusters_is_permitted_and_counts_for_an_hour"),
     "a bundle that cannot be had is not empty": case_of(
-        always("losses[name].is_known"), "controllers/test_deletions.py",
+        always("loss.is_known"), "controllers/test_deletions.py",
         "test_what_may_have_moved_to_a_unit_that_cannot_be_read_is_not_permitted_and_still_counts",
         "test_what_did_not_move_to_a_unit_that_can_be_read_is_permitted"),
+    "no cluster takes the room of the others": case_of(
+        gives("frozenset()"), "controllers/test_deletions.py",
+        "test_a_cluster_that_says_it_has_more_than_all_others_keeps_no_deletion_of_theirs",
+        "test_twin_a_cluster_within_its_share_may_delete_all_of_it"),
     "what was asked about stays held": case_of(
         gives("NOTHING"), "controllers/test_stays_held.py",
         "test_what_was_rejected_stays_though_its_list_changed_before_the_next_commit",
