@@ -29,10 +29,10 @@ from fleet.sim.calls import (
     grace_seconds_of,
     write_options_of,
 )
+from fleet.sim.deletion import Preconditions
 from fleet.sim.front import Front, json_answer
 from fleet.sim.kinds import Kind, built_ins, server_version
 from fleet.sim.ledger import Met
-from fleet.sim.objects import Preconditions, Written
 from fleet.sim.reads import Form, encode, filter_of, make_list
 from fleet.sim.statuses import (
     ApiError,
@@ -43,6 +43,7 @@ from fleet.sim.statuses import (
     unauthorized,
     unsupported_media,
 )
+from fleet.sim.writes import Written
 
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster

@@ -15,10 +15,10 @@ from fleet.sim import patch
 from fleet.sim.access import User
 from fleet.sim.kinds import Kind
 from fleet.sim.ledger import NOTHING_MET, WRITES, Met
-from fleet.sim.objects import WriteOptions
 from fleet.sim.reads import Form
 from fleet.sim.requests import Target, truth
 from fleet.sim.statuses import ApiError, Cause, bad_request, invalid_of, unsupported_media
+from fleet.sim.writes import WriteOptions
 from fleet.values import dataclass
 
 MAX_BODY_BYTES = 3 * 1024 * 1024

@@ -19,7 +19,7 @@ from fleet.sim.controllers import Controllers
 from fleet.sim.faults import Faults
 from fleet.sim.kinds import Kind, Registry
 from fleet.sim.ledger import Ledger
-from fleet.sim.objects import Objects, WriteOptions, Written
+from fleet.sim.objects import Objects
 from fleet.sim.patch import merge_patch
 from fleet.sim.pods import default_container
 from fleet.sim.port import Port
@@ -27,6 +27,7 @@ from fleet.sim.requests import Target
 from fleet.sim.statuses import not_found
 from fleet.sim.storage import Row, Snapshot, Store
 from fleet.sim.watch import Watches
+from fleet.sim.writes import WriteOptions, Written
 
 ADMIN = User("admin", ("system:masters", "system:authenticated"))
 _NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")

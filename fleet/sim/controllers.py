@@ -17,10 +17,10 @@ from fleet.sim.conditions import condition
 from fleet.sim.grants import RBAC, Grants
 from fleet.sim.kinds import Kind
 from fleet.sim.namespaces import MANAGER, SOON, Namespaces
-from fleet.sim.objects import WriteOptions
 from fleet.sim.statuses import ApiError
 from fleet.sim.storage import Event, Key
 from fleet.sim.workloads import Workloads
+from fleet.sim.writes import WriteOptions
 
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster

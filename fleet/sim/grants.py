@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
 from fleet.sim.namespaces import MANAGER, SOON
-from fleet.sim.objects import WriteOptions
 from fleet.sim.selectors import label_test
 from fleet.sim.storage import Event, Key
+from fleet.sim.writes import WriteOptions
 
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster

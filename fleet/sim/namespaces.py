@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from fleet.core.documents import Document, Json, documents_at, items_at, mapping_at, text_at
 from fleet.sim.conditions import condition, kept
 from fleet.sim.kinds import Kind
-from fleet.sim.objects import WriteOptions
 from fleet.sim.statuses import ApiError
 from fleet.sim.storage import Event, Key
+from fleet.sim.writes import WriteOptions
 
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster

@@ -9,25 +9,21 @@ from collections.abc import Callable
 from random import Random
 
 from fleet.core.documents import Document, at, items_at, mapping_at, text_at
-from fleet.sim import births, crds, fieldset, managed, rules
+from fleet.sim import births, crds, field_owners, managed, rules
 from fleet.sim.clock import Clock
 from fleet.sim.codec import Notes
 from fleet.sim.conversion import to_version
 from fleet.sim.defaults import default
 from fleet.sim.deletion import Preconditions, plan_delete
-from fleet.sim.immutable import finalizer_causes
-from fleet.sim.intake import decoded, gvk_of, place, place_of, read
+from fleet.sim.intake import decoded, gvk_of, place, read
 from fleet.sim.kinds import Kind, Registry
 from fleet.sim.managed import APPLY, UPDATE, ManagerId
-from fleet.sim.names import metadata_causes
 from fleet.sim.pods import tolerate
-from fleet.sim.schema import zero
 from fleet.sim.statuses import (
     MODIFIED,
     ApiError,
     Cause,
     already_exists,
-    apply_conflict,
     bad_request,
     conflict,
     forbidden,
@@ -35,32 +31,9 @@ from fleet.sim.statuses import (
     not_found,
 )
 from fleet.sim.storage import Key, Row, Store
-from fleet.sim.typecheck import TypedError, check
-from fleet.sim.validation import validate, warnings_of
-from fleet.values import dataclass, field
+from fleet.sim.writes import WriteOptions, Written, check_uid, is_deletable, judge, warnings_for
 
-_REPLICAS = ("f:spec", "f:replicas")
 Change = Callable[[Document], Document]
-
-
-@dataclass(frozen=True, slots=True)
-class WriteOptions:
-    """How to write: who, whether for real, and what to do with unknown fields (Warn, Strict, Ignore)."""
-
-    manager: str = "unknown"
-    dry_run: bool = False
-    force: bool = False
-    validation: str = "Warn"
-    trusted: bool = False  # by our own controllers: what they write is well-formed, and is not judged again
-
-
-@dataclass(slots=True)
-class Written:
-    """The answer to a write: the object at the version asked for, whether it is new, and warnings."""
-
-    object: Document
-    created: bool = False
-    warnings: list[str] = field(default_factory=lambda: [])
 
 
 class Objects:
@@ -167,8 +140,8 @@ class Objects:
         return self._apply_over(kind, self.document(kind, row), body, options, subresource)
 
     def _apply_new(self, kind: Kind, namespace: str, name: str, body: Document, options: WriteOptions) -> Written:
-        empty = _empty(kind)
-        applied = self._applied(kind, empty, body, {}, options, "")
+        empty = field_owners.empty(kind)
+        applied = field_owners.applied(kind, empty, body, {}, options, "")
         document = applied.object
         uid = text_at(document, "metadata", "uid")
         if uid:
@@ -186,7 +159,7 @@ class Objects:
         managers = managed.read(old)
         if not managers:
             managers = managed.update(
-                _empty(kind),
+                field_owners.empty(kind),
                 live,
                 kind.type,
                 {},
@@ -195,47 +168,13 @@ class Objects:
                 time=self.clock.now(),
                 reset=rules.resets(kind, subresource),
             )
-        applied = self._applied(kind, live, body, managers, options, subresource)
+        applied = field_owners.applied(kind, live, body, managers, options, subresource)
         notes = Notes()
         document = decoded(kind, applied.object, notes, applied=True)
         place(kind, text_at(old, "metadata", "namespace"), text_at(old, "metadata", "name"), document)
         return self._update(
             kind, document, old, options, subresource, managers=applied.managers, same=applied.same, notes=notes
         )
-
-    def _applied(
-        self,
-        kind: Kind,
-        live: Document,
-        body: Document,
-        managers: managed.Managers,
-        options: WriteOptions,
-        subresource: str,
-    ) -> managed.Applied:
-        try:
-            check(body, kind.type)
-        except TypedError as problem:
-            raise ApiError(
-                500, "", f"failed to create typed patch object ({place_of(body)}; {gvk_of(body)}): {problem}"
-            ) from None
-        manager = ManagerId(options.manager, APPLY, "", subresource)
-        try:
-            return managed.apply(
-                live,
-                body,
-                kind.type,
-                managers,
-                manager,
-                version=kind.api_version,
-                force=options.force,
-                reset=rules.resets(kind, subresource),
-            )
-        except managed.ApplyConflict as clash:
-            causes = [
-                Cause("FieldManagerConflict", f"conflict with {managed.print_manager(one.manager)}", one.path)
-                for one in clash.conflicts
-            ]
-            raise apply_conflict(str(clash), causes) from None
 
     def delete(
         self,
@@ -297,7 +236,7 @@ class Objects:
         if managers is None:
             manager = ManagerId(options.manager, operation, kind.api_version, "")
             managers = managed.update(
-                _empty(kind),
+                field_owners.empty(kind),
                 managed.bare(document),
                 kind.type,
                 {},
@@ -316,7 +255,7 @@ class Objects:
         for inject in self.injectors:
             inject(kind, document)
         if not options.trusted:
-            self._judge(kind, document, None, "")
+            judge(kind, document, None, "")
         if kind.resource == "services":
             self.allocator.fill(document, None, dry_run=options.dry_run)
         standing = self.store.get(kind.resource, (namespace, name))
@@ -328,7 +267,7 @@ class Objects:
         document = managed.write(document, managers)
         if not options.dry_run:
             self._put(kind, (namespace, name), document)
-        return Written(document, created=True, warnings=_warnings(kind, document, notes, options))
+        return Written(document, created=True, warnings=warnings_for(kind, document, notes, options))
 
     def _update(
         self,
@@ -350,7 +289,7 @@ class Objects:
         version = text_at(metadata, "resourceVersion")
         if version and version != "0" and version != text_at(was, "resourceVersion"):
             raise conflict(kind.plural, kind.group, name, MODIFIED)
-        self._check_uid(kind, metadata, was, patching=patching)
+        check_uid(kind, metadata, was, patching=patching)
         for key in (
             "uid",
             "creationTimestamp",
@@ -377,24 +316,24 @@ class Objects:
             inject(kind, document)
         time = self.clock.now()
         if managers is None:
-            managers = self._owners(kind, document, old, options, subresource, time)
+            managers = field_owners.owners_after(kind, document, old, options, subresource, time)
         elif not same:
             mine = managers.get(ManagerId(options.manager, APPLY, "", subresource))
             if mine is not None:
                 mine.time = time
         if not options.trusted:
-            self._judge(kind, document, old, subresource)
+            judge(kind, document, old, subresource)
         new = managed.bare(document)
-        if new == managed.bare(old) and _same_owners(managers, managed.read(old)):
-            return Written(old, warnings=_warnings(kind, document, notes, options))
+        if new == managed.bare(old) and field_owners.are_same(managers, managed.read(old)):
+            return Written(old, warnings=warnings_for(kind, document, notes, options))
         new = managed.write(new, managers)
-        if "deletionTimestamp" in was and not items_at(new, "metadata", "finalizers") and _deletable(kind, new):
+        if "deletionTimestamp" in was and not items_at(new, "metadata", "finalizers") and is_deletable(kind, new):
             if not options.dry_run:
                 self._remove(kind, (namespace, name), new)
-            return Written(new, warnings=_warnings(kind, document, notes, options))
+            return Written(new, warnings=warnings_for(kind, document, notes, options))
         if not options.dry_run:
             self._put(kind, (namespace, name), new)
-        return Written(new, warnings=_warnings(kind, document, notes, options))
+        return Written(new, warnings=warnings_for(kind, document, notes, options))
 
     def _grow(self, kind: Kind, document: Document, old: Document, *, dry_run: bool) -> None:
         """What strategies and admission do on an update."""
@@ -407,63 +346,6 @@ class Objects:
                 births.count_templates(document, old)
             case _:
                 pass
-
-    def _owners(
-        self, kind: Kind, document: Document, old: Document, options: WriteOptions, subresource: str, time: str
-    ) -> managed.Managers:
-        sent = at(document, "metadata", "managedFields")
-        before = managed.read(old)
-        if not subresource and isinstance(sent, list):
-            if not sent or sent == [{}]:
-                return {}
-            try:
-                before = managed.read(document) or before
-            except managed.ManagedFieldsInvalid:
-                before = managed.read(old)
-        if not before:
-            return {}
-        if subresource == "scale" and not any(fieldset.owns(entry.fields, _REPLICAS) for entry in before.values()):
-            return before  # the Scale had no owners, so nobody becomes one
-        return managed.update(
-            managed.bare(old),
-            managed.bare(document),
-            kind.type,
-            before,
-            ManagerId(options.manager, UPDATE, kind.api_version, subresource),
-            version=kind.api_version,
-            time=time,
-            reset=rules.resets(kind, subresource),
-        )
-
-    def _judge(self, kind: Kind, document: Document, old: Document | None, subresource: str) -> None:
-        causes = metadata_causes(kind.resource, document, custom=kind.custom is not None)
-        if kind.custom is not None:
-            causes += crds.causes(kind, document, old, subresource)
-        else:
-            causes += validate(kind, document, old, subresource)
-        if old is not None:
-            causes += finalizer_causes(document, old)
-        if causes:
-            raise invalid(kind, text_at(document, "metadata", "name"), causes)
-
-    @staticmethod
-    def _check_uid(kind: Kind, metadata: Document, was: Document, *, patching: bool) -> None:
-        uid = text_at(metadata, "uid")
-        if not uid or uid == text_at(was, "uid"):
-            return
-        name = text_at(was, "name")
-        if patching:
-            cause = Cause("FieldValueInvalid", f'Invalid value: "{uid}": field is immutable', "metadata.uid")
-            raise invalid(kind, name, [cause, cause])
-        place = f"{text_at(was, 'namespace')}/{name}" if kind.namespaced else name
-        raise conflict(
-            kind.plural,
-            kind.group,
-            name,
-            f"StorageError: invalid object, Code: 4, Key: /registry/{kind.plural}/{place}, ResourceVersion: 0, "
-            f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
-            f"UID in object meta: {text_at(was, 'uid')}",
-        )
 
     def _admit_to_namespace(self, kind: Kind, namespace: str, name: str) -> None:
         if not kind.namespaced:
@@ -489,31 +371,3 @@ class Objects:
         self.store.delete(kind.resource, key)
         if kind.resource == "services":
             self.allocator.release(document)
-
-
-def _empty(kind: Kind) -> Document:
-    if kind.custom is not None:
-        return {"apiVersion": kind.api_version, "kind": kind.kind}
-    return zero(kind.type)
-
-
-def _same_owners(left: managed.Managers, right: managed.Managers) -> bool:
-    if left is right:
-        return True
-    return left.keys() == right.keys() and all(
-        entry.fields == right[key].fields and entry.version == right[key].version for key, entry in left.items()
-    )
-
-
-def _deletable(kind: Kind, document: Document) -> bool:
-    if kind.resource == "namespaces":
-        return not items_at(document, "spec", "finalizers")
-    grace = at(document, "metadata", "deletionGracePeriodSeconds")
-    return grace in (None, 0)
-
-
-def _warnings(kind: Kind, document: Document, notes: Notes, options: WriteOptions) -> list[str]:
-    if options.trusted:
-        return []
-    told = [f'unknown field "{path}"' for path in notes.unknown] if options.validation == "Warn" else []
-    return told + warnings_of(kind, document)

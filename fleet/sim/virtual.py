@@ -11,9 +11,10 @@ from fleet.core.documents import Document, at, mapping_at, number_at, text_at
 from fleet.sim.access import User
 from fleet.sim.causes import invalid
 from fleet.sim.kinds import Kind
-from fleet.sim.objects import Change, WriteOptions
+from fleet.sim.objects import Change
 from fleet.sim.requests import Target
 from fleet.sim.statuses import invalid_of, no_such_resource
+from fleet.sim.writes import WriteOptions
 
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster

@@ -14,7 +14,6 @@ from fleet.core.documents import Document, documents_at, items_at, mapping_at, n
 from fleet.sim.deployments import Deployments
 from fleet.sim.fates import Fate, fate_of, finished_status, is_ready, last_words, status_of
 from fleet.sim.namespaces import MANAGER, SOON
-from fleet.sim.objects import WriteOptions
 from fleet.sim.owners import Owners, is_deleting, key_of
 from fleet.sim.statuses import ApiError
 from fleet.sim.storage import Event, Key
@@ -27,6 +26,7 @@ from fleet.sim.workload_status import (
     template_hash,
     with_claims,
 )
+from fleet.sim.writes import WriteOptions
 
 if TYPE_CHECKING:
     from fleet.sim.cluster import SimCluster
