@@ -172,7 +172,7 @@ class UnitState:
     spared: tuple[ObjectRef, ...] = ()  # dropped, and never to be deleted by us, as somebody asked (R10)
     created: dict[ObjectRef, float] = field(default_factory=dict[ObjectRef, float])  # of objects that would be deleted
     deletions: list[Deletion] = field(default_factory=list[Deletion])  # of the last hour
-    not_run: set[ObjectRef] = field(default_factory=set[ObjectRef])  # Jobs of which a person was told so, see reverify
+    told: set[ObjectRef] = field(default_factory=set[ObjectRef])  # Jobs: reported that a change runs them, see reverify
     applied_at: float = 0.0
     changed: int = 0  # objects written for the bundle in force
     blocked_since: float = 0.0  # wall clock since which the unit is not free

@@ -93,7 +93,7 @@ async def rebuild_units(
         await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(memories.values())))
         for name in known.keys() & memories.keys():  # one that came meanwhile is not among these
             known[name].memory = memories[name]
-            known[name].not_run.clear()
+            known[name].told.clear()
     return found
 
 

@@ -18,6 +18,7 @@ from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import NOT_LISTED, Drift, Live, UnitState, kind_of
 from fleet.reconcile.outcome import Outcome
+from fleet.reconcile.reverify import not_run, runs_once_changed
 from fleet.reconcile.site import Site
 from fleet.reconcile.standing import bundle_of, judge_spared, spared_by
 
@@ -63,9 +64,8 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
 
 def _not_run(unit: UnitState) -> list[str]:
     """Jobs of which nobody knows whether they ran before the record was rebuilt, and how to run them (R22)."""
-    assumed = [ref for ref, row in sorted(unit.rows.items()) if row.state is RowState.DONE and not row.uid]
-    why = "may have run before its record was lost: it is not run again; change any field of it in Git to run it"
-    return [f"{ref}: {why}" for ref in assumed if ref in unit.wanted]
+    why, how = "may have run before its record was lost: it is not run again", "change any field of it in Git to run it"
+    return [f"{ref}: {why}; {how}" if runs_once_changed(unit, ref) else f"{ref}: {why}" for ref in not_run(unit)]
 
 
 def _ordered(unit: UnitState) -> Revision:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fleet import telemetry
-from fleet.core.ids import UnitName
+from fleet.core.ids import ObjectRef, UnitName
 from fleet.core.plan import DesiredObject, Step
 from fleet.core.record import FORM, Row, RowState
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import UnitState, kind_of
 from fleet.reconcile.site import Site
+from fleet.reconcile.standing import bundle_of
 
 _TURN_SECONDS = 0.1
 _JOB = ("batch", "Job")
@@ -66,16 +67,14 @@ def carry_done(site: Site, unit: UnitState) -> None:
 
     A record that was rebuilt knows alone what is there (R12), and one that was put back what was there then. Until its
     unit has settled nobody knows which absent Jobs ran, whatever the commit: twice may do harm (R22), and a row without
-    a UID says that it was not run. One that Git changes after a person could read that is run: others of the unit may
-    wait for it, so that it settles no sooner.
+    a UID says that it was not run. One that Git changes after that was reported is run (`runs_once_changed`): others
+    of the unit may wait for it, so that it settles no sooner.
     """
     for ref, item in unit.wanted.items():
         row = unit.rows.get(ref)
         if row is not None and row.desired == item.digest:
-            if row.state is RowState.DONE and not row.uid and unit.memory.confirmed:
-                unit.not_run.add(ref)
             continue
-        if not unit.memory.settled and ref not in unit.not_run and _may_have_run(site, unit, item, row):
+        if not unit.memory.settled and ref not in unit.told and _may_have_run(site, unit, item, row):
             done = Row(unit.name, ref, RowState.DONE, desired=item.digest, since=site.wall())
         elif row is not None and row.state is RowState.DONE and row.form != FORM and unit.holds_commit:
             done = replace(row, desired=item.digest, form=FORM)
@@ -83,6 +82,27 @@ def carry_done(site: Site, unit: UnitState) -> None:
             continue
         site.put_row(unit, done)
         site.journal.jot(JournalEntry(put=(done,)))
+
+
+def not_run(unit: UnitState) -> list[ObjectRef]:
+    """Jobs that count as done although nobody knows whether they ran."""
+    rows = sorted(unit.rows.items())
+    return [ref for ref, row in rows if row.state is RowState.DONE and not row.uid and ref in unit.wanted]
+
+
+def runs_once_changed(unit: UnitState, ref: ObjectRef) -> bool:
+    """Whether a report may say of a Job that is not run: change it in Git to run it.
+
+    Not while its unit waits for a person, nor where a newer commit is ordered already: what that brings may have run,
+    and nobody had read anything as it was made.
+    """
+    is_newest = unit.bundle == bundle_of(unit.desired) and unit.rows[ref].desired == unit.wanted[ref].digest
+    return unit.memory.settled or ref in unit.told or (unit.memory.confirmed and is_newest)
+
+
+def note_told(unit: UnitState) -> None:
+    """A report was made: from now on a change in Git runs each of which it says so."""
+    unit.told.update(ref for ref in not_run(unit) if runs_once_changed(unit, ref))
 
 
 def _may_have_run(site: Site, unit: UnitState, item: DesiredObject, row: Row | None) -> bool:

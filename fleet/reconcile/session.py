@@ -32,6 +32,7 @@ from fleet.reconcile.parent import ParentLooks
 from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
 from fleet.reconcile.reporting import awaited_links, report_of
+from fleet.reconcile.reverify import note_told
 from fleet.reconcile.served import is_doubted, left_behind
 from fleet.reconcile.session_errors import ENDS
 from fleet.reconcile.sightings import Sightings, hook_refs
@@ -256,6 +257,7 @@ class Session:
         unit.held_since = (unit.held_since or site.wall()) if held else 0.0
         report = report_of(site, unit, outcome, self._orders.mode)
         before, unit.report = unit.report, report
+        note_told(unit)
         is_new = unit.name not in self._reported
         if is_new or before is None or replace(before, observed_at=report.observed_at) != report:
             self._reported.add(unit.name)

@@ -11,13 +11,16 @@ import pytest
 from rig import CLUSTER, config_map
 from simulated import SHOP, SimHub
 
-from fleet.core.ids import Digest, ObjectRef, OverlayName, UnitName
+from fleet.core.ids import Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.record import Row, RowState
+from fleet.core.rollout import Apply, UnitDesired
+from fleet.core.status import UnitReport
 from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.memory import UnitState
-from fleet.reconcile.reverify import carry_done
+from fleet.reconcile.outbox import Outbox
+from fleet.reconcile.reverify import carry_done, not_run, note_told, runs_once_changed
 from fleet.sim import Simulation
 from fleet.store.encode import decode_memory, encode_memory
 
@@ -123,16 +126,13 @@ async def test_one_that_is_replaced_is_run_although_its_record_was_rebuilt(hub: 
 @pytest.mark.parametrize("we_deleted", [True, False])
 def test_what_we_deleted_is_not_taken_for_one_that_may_have_run(*, we_deleted: bool, state: RowState | None) -> None:
     """An intended one: it was to be made anew, and that failed."""
-    name = UnitName(OverlayName("web"), CLUSTER)
-    unit = UnitState(name, UnitMemory(name, settled=False))
+    unit, site = recovered()
+    name = unit.name
     unit.deletions = [Deletion(name, SEED, 1.0)] if we_deleted else []
     wanted = SimpleNamespace(
         digest=Digest("1" * 64), ref=SEED, source=SimpleNamespace(options=SimpleNamespace(reconcile=True))
     )
     unit.wanted[SEED] = wanted  # type: ignore[assignment]
-    view = SimpleNamespace(is_known=lambda ref: True, find=lambda ref: None)
-    site: Any = SimpleNamespace(journal=SimpleNamespace(jot=lambda entry: None), view=view, wall=lambda: 1.0)
-    site.put_row = lambda unit, put: unit.rows.update({put.ref: put})
     if state is not None:
         unit.rows[SEED] = Row(name, SEED, state)
     carry_done(site, unit)
@@ -140,36 +140,66 @@ def test_what_we_deleted_is_not_taken_for_one_that_may_have_run(*, we_deleted: b
     assert is_done is not we_deleted
 
 
-@pytest.mark.parametrize("is_confirmed", [True, False])
-def test_one_that_git_changes_after_it_was_said_that_it_is_not_run_is_run(*, is_confirmed: bool) -> None:
+ONE, TWO, THREE = Digest("1" * 64), Digest("2" * 64), Digest("3" * 64)
+
+
+def recovered(*, is_confirmed: bool = True) -> tuple[UnitState, Any]:
+    """A unit whose record was rebuilt, with a Job that is not there, and its site."""
     name = UnitName(OverlayName("web"), CLUSTER)
     unit = UnitState(name, UnitMemory(name, settled=False, confirmed=is_confirmed))
     view = SimpleNamespace(is_known=lambda ref: True, find=lambda ref: None)
     site: Any = SimpleNamespace(journal=SimpleNamespace(jot=lambda entry: None), view=view, wall=lambda: 1.0)
     site.put_row = lambda unit, put: unit.rows.update({put.ref: put})
+    return unit, site
+
+
+def pass_over(unit: UnitState, site: Any, wanted: Digest, *, ordered: Digest | None = None) -> bool:
+    """Whether the report of a pass over a bundle with this Job says how to run it; `ordered` came amid it."""
     options = SimpleNamespace(options=SimpleNamespace(reconcile=True))
-    for digest in ("1", "1", "2"):
-        unit.wanted[SEED] = SimpleNamespace(  # type: ignore[assignment]
-            digest=Digest(digest * 64), ref=SEED, source=options
-        )
-        carry_done(site, unit)
-    assert unit.rows[SEED].desired == Digest(("1" if is_confirmed else "2") * 64)
+    unit.wanted[SEED] = SimpleNamespace(digest=wanted, ref=SEED, source=options)  # type: ignore[assignment]
+    unit.bundle = wanted
+    unit.desired = UnitDesired(unit.name, Revision("a" * 40), Apply(ordered or wanted))
+    carry_done(site, unit)
+    says = SEED in not_run(unit) and runs_once_changed(unit, SEED)
+    note_told(unit)
+    return says
 
 
-async def test_a_job_for_which_the_rest_of_its_unit_waits_runs_once_git_changes_it(hub: SimHub) -> None:
+@pytest.mark.parametrize("is_confirmed", [True, False])
+def test_one_that_git_changes_after_it_was_said_that_it_is_not_run_is_run(*, is_confirmed: bool) -> None:
+    unit, site = recovered(is_confirmed=is_confirmed)
+    assert pass_over(unit, site, ONE) is is_confirmed
+    pass_over(unit, site, TWO)
+    assert unit.rows[SEED].desired == (ONE if is_confirmed else TWO)
+
+
+def test_one_that_git_had_changed_before_anybody_could_read_that_is_not_run() -> None:
+    unit, site = recovered()
+    assert not pass_over(unit, site, ONE, ordered=TWO)
+    assert pass_over(unit, site, TWO)
+    assert unit.rows[SEED].desired == TWO
+    pass_over(unit, site, THREE)
+    assert unit.rows[SEED].desired == TWO, "it is left to be run"
+
+
+def waits_for_nothing() -> list[dict[str, Any]]:
+    """What keeps a unit from settling: a wave behind a Deployment that never stands."""
     late = config_map("late", SHOP, annotations={"fleet.internal/wave": "1"})
+    template = {
+        "metadata": {"labels": {"app": "waits"}},
+        "spec": {"containers": [{"name": "c", "image": "app:crash"}]},
+    }
     waits = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "waits", "namespace": SHOP},
-        "spec": {
-            "selector": {"matchLabels": {"app": "waits"}},
-            "template": {
-                "metadata": {"labels": {"app": "waits"}},
-                "spec": {"containers": [{"name": "c", "image": "crash"}]},
-            },
-        },
+        "spec": {"selector": {"matchLabels": {"app": "waits"}}, "template": template},
     }
+    return [waits, late]
+
+
+async def lose(hub: SimHub) -> UnitName:
+    """The Job of this unit ended and went, and of its record, which was rebuilt, nothing tells of it."""
     unit = hub.want("web", [job(), config_map("c", SHOP)], sync=NO_DRY_RUNS)
     async with hub.worker():
         await hub.until_well(unit)
@@ -177,12 +207,36 @@ async def test_a_job_for_which_the_rest_of_its_unit_waits_runs_once_git_changes_
     memory = (await hub.journal.load()).units[0]
     await hub.journal.commit(JournalEntry(drop=((unit, SEED),), units=(replace(memory, settled=False),)))
     hub.units.clear()
-    hub.want("web", [job("b"), waits, late], sync=NO_DRY_RUNS, commit="b")
+    hub.want("web", [job("b"), *waits_for_nothing()], sync=NO_DRY_RUNS, commit="b")
+    return unit
+
+
+async def test_a_job_for_which_the_rest_of_its_unit_waits_runs_once_git_changes_it(hub: SimHub) -> None:
+    unit = await lose(hub)
     async with hub.worker():
         await hub.until(lambda: bool(hub.units.get(unit) and hub.units[unit].warnings), "warned")
         assert not is_there(hub)
-        hub.want("web", [job("c"), waits, late], sync=NO_DRY_RUNS, commit="c")
+        hub.want("web", [job("c"), *waits_for_nothing()], sync=NO_DRY_RUNS, commit="c")
         await hub.until(lambda: is_there(hub), "run, though the unit never settled")
+    assert not (await hub.journal.load()).units[0].settled
+
+
+async def test_one_that_git_changes_as_soon_as_the_first_report_says_so_is_run(
+    hub: SimHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lose(hub)
+    put, said = Outbox.put_unit, list[str]()
+
+    def put_and_change(outbox: Outbox, report: UnitReport) -> None:
+        put(outbox, report)
+        if report.warnings and not said:
+            hub.want("web", [job("c"), *waits_for_nothing()], sync=NO_DRY_RUNS, commit="c")
+        said.extend(report.warnings)
+
+    monkeypatch.setattr(Outbox, "put_unit", put_and_change)
+    async with hub.worker():
+        await hub.until(lambda: is_there(hub), "run")
+    assert "change any field" in said[0]
 
 
 async def test_a_unit_that_waited_for_a_person_before_an_upgrade_counts_as_not_settled(hub: SimHub) -> None:

@@ -286,7 +286,7 @@ CASES: dict[str, Case] = {
         "test_an_overlay_that_was_renamed_meanwhile_hands_its_objects_over_once_that_is_confirmed",
         "test_what_git_dropped_before_a_new_hub_read_it_is_shown_and_let_go_once_that_is_confirmed"),
     "a Job that may have run is not run again": case_of(
-        never("not unit.memory.settled and ref not in unit.not_run and _may_have_run(site, unit, item, row)"),
+        never("not unit.memory.settled and ref not in unit.told and _may_have_run(site, unit, item, row)"),
         "scenarios/test_lost_jobs.py", "test_a_job_that_ended_and_vanished_does_not_run_again_after_a_recovery",
         "test_a_job_runs_after_a_recovery_where_its_overlay_was_on_no_cluster"),
     "what is new beside records that wait": case_of(
