@@ -227,19 +227,22 @@ class Orders:
         return row.decision == "approved" and now < row.expires_at and bool(self._rest_of(row, ()))
 
     def _rest_of(self, row: HoldRow, asked: Sequence[HoldRequest]) -> list[HoldRequest]:
-        """What units that are told the commit of a list have of it still, and do not ask about.
+        """What units that are told the commit of an approved list have of it still, and do not ask about.
 
         With it a list is whole at once where another cluster asks: no approval of the one is void by that of the other
-        (R9, V4). Of a record that was rebuilt nothing is left of any list.
+        (R9, V4). Of a record that was rebuilt nothing is left of any list; and what was never approved its worker asks
+        for itself as long as it is to go: a person is asked about nothing else.
         """
         rest: list[HoldRequest] = []
         for request in row.requests:
+            if row.decision != "approved" and not request.left:
+                continue
             report = self.view.units.get(request.unit)
             if report is None or asks_recovery(report) or self._commit_told(request.unit) != request.commit:
                 continue
             anew = {item.ref for one in asked if one.unit == request.unit for item in one.deletions}
             left = still_there(report, (item for item in request.deletions if item.ref not in anew))
-            rest += [replace(request, deletions=left)] if left else []
+            rest += [replace(request, deletions=left, left=True)] if left else []
         return rest
 
     def _is_rebuilt(self, row: HoldRow) -> bool:

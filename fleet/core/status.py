@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from fleet.core.field_diff import FieldDrift
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName
-from fleet.values import dataclass
+from fleet.values import dataclass, field
 
 
 class Kstatus(StrEnum):
@@ -94,13 +94,18 @@ class PendingDeletion:
 
 @dataclass(frozen=True, slots=True)
 class HoldRequest:
-    """A worker asks for permits: the exact list and the guard that stopped it."""
+    """A worker asks for permits: the exact list and the guard that stopped it.
+
+    left: of a list that was approved and is no more: its worker, which was told of that, need not have asked since. It
+    is no part of what makes two requests equal.
+    """
 
     unit: UnitName
     commit: Revision
     reason: str  # "precious-kind", "prune-budget", "sharp-fall", "prune-confirm"
     message: str
     deletions: tuple[PendingDeletion, ...]
+    left: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

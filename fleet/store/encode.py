@@ -224,6 +224,7 @@ def _hold_request(value: Document) -> HoldRequest:
         reason=_text(value, "reason"),
         message=_text(value, "message"),
         deletions=tuple(map(_deletion, _documents(value, "deletions"))),
+        left=value.get("left") is True,
     )
 
 

@@ -102,9 +102,9 @@ def _without(hold: HoldRow, gone: Container[Listed]) -> HoldRow:
             why="all that was approved has gone or is on its way",
             next_step="put it back in Git; fleet rollout pause stops what later steps would delete",
         )
-    if left == list(hold.requests):
-        return hold
-    return replace(hold, requests=tuple(left), list_digest=list_digest_of(left))
+    # Their workers ask again once they are told.
+    requests = tuple(replace(request, left=bool(request.deletions)) for request in left)
+    return replace(hold, requests=requests, list_digest=list_digest_of(requests))
 
 
 def gone_by(entries: Iterable[AuditEntry]) -> frozenset[Listed]:

@@ -219,13 +219,54 @@ async def test_twin_an_approval_is_over_once_it_is_carried_out_or_cannot_be_any_
     assert (row.decision, row.reason) == ("void", words)
 
 
-@pytest.mark.parametrize("decision", ["", "approved"])
-async def test_twin_what_is_left_and_asks_by_another_live_state_is_asked_about_anew(decision: str) -> None:
+async def test_twin_what_is_left_and_asks_by_another_live_state_is_asked_about_anew() -> None:
     world = World()
     told(world, COMMIT)
-    await world.decided(decision)
+    await world.decided("approved")
     other = replace(GONE, content=Digest("edited"))
     asks = replace(OWNING[0], holds=(HoldRequest(UNIT, COMMIT, "precious-kind", "m", (other,)),))
-    row = await world.settle(asks, OWNING[1])
-    assert (row.decision, row.requests[0], len(row.requests)) == ("", asks.holds[0], 2)
-    assert (row.requests[1].unit, row.requests[1].deletions[0].content) == (OWNING[1].unit, GONE.content)
+    for _ in range(2):
+        row = await world.settle(asks, OWNING[1])
+        assert (row.decision, row.requests[0], len(row.requests)) == ("", asks.holds[0], 2)
+        assert (row.requests[1].unit, row.requests[1].deletions[0].content) == (OWNING[1].unit, GONE.content)
+    both = [replace(one, holds=asked.holds) for one, asked in zip(OWNING, ASKING, strict=True)]
+    await world.settle(*both)
+    row = await world.settle(both[0], OWNING[1])
+    assert row.requests == ASKING[0].holds, "once its worker asked by itself, what that says is so"
+
+
+async def test_twin_a_list_that_was_approved_and_then_rejected_stays_so_while_its_workers_ask_one_after_the_other() -> (
+    None
+):
+    world = World()
+    told(world, COMMIT)
+    row = await world.decided("approved")
+    both = [replace(one, holds=asked.holds) for one, asked in zip(OWNING, ASKING, strict=True)]
+    await world.settle(*OWNING)
+    await world.state.decide_hold(
+        row.id, list_digest=row.list_digest, decision="rejected", actor="al", reason="", at=world.at
+    )
+    for reports in ([both[0], OWNING[1]], both):
+        assert (await world.settle(*reports)).decision == "rejected"
+
+
+@pytest.mark.parametrize("decision", ["", "rejected"])
+async def test_a_question_goes_on_with_what_is_asked_still_and_not_with_what_a_worker_stopped_asking_for(
+    decision: str,
+) -> None:
+    """As where somebody writes `prune: disabled` on an object, or another overlay takes it: it is there, and stays."""
+    world, more = World(), replace(GONE, ref=replace(GONE.ref, name="more"))
+    told(world, COMMIT)
+    has = (STILL, replace(STILL, ref=more.ref))
+    ask = [HoldRequest(one.unit, COMMIT, "precious-kind", "m", (GONE, more)) for one in JUDGED]
+    both = [replace(one, objects=has, holds=(asked,)) for one, asked in zip(JUDGED, ask, strict=True)]
+    row = await world.settle(*both)
+    if decision:
+        await world.state.decide_hold(
+            row.id, list_digest=row.list_digest, decision=decision, actor="jo", reason="", at=world.at
+        )
+    less = replace(ask[0], deletions=(GONE,))
+    row = await world.settle(replace(both[0], holds=(less,)))
+    assert (row.decision, row.requests) == ("", (less, ask[1]))
+    row = await world.settle(replace(both[0], holds=()))
+    assert row.requests == (ask[1],)
