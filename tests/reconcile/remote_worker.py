@@ -23,7 +23,7 @@ from fleet.core.status import Report
 from fleet.kube.connect import KubeConnector
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.worker import Worker
-from fleet.store.memory import MemoryJournal
+from fleet.store.memory_journal import MemoryJournal
 
 DESIRED, BUNDLE, REPORT = TypeAdapter(Desired), TypeAdapter(Bundle), TypeAdapter(Report)
 

@@ -31,7 +31,7 @@ from fleet.ports.kube import Changed
 from fleet.ports.worker import JournalEntry, JournalState
 from fleet.reconcile.limits import WorkerLimits
 from fleet.reconcile.worker import Worker
-from fleet.store.memory import MemoryJournal
+from fleet.store.memory_journal import MemoryJournal
 
 CLUSTER = ClusterName("eu-1")
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")

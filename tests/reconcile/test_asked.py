@@ -14,7 +14,7 @@ from fleet.core.ids import ObjectRef, UnitName
 from fleet.core.rollout import Apply, Rename
 from fleet.core.status import HoldRequest
 from fleet.sim import Simulation
-from fleet.store.memory import MemoryJournal
+from fleet.store.memory_journal import MemoryJournal
 
 SHOP, HOUR = "default", 3600.0
 NAMES = [f"c{number:02}" for number in range(40)]

@@ -11,7 +11,7 @@ from fleet.core.objects import Bundle
 from fleet.core.status import EventKind, Sync
 from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.errors import OwnedByOther, StateBusy, StateNotWritable
-from fleet.store.memory import MemoryJournal
+from fleet.store.memory_journal import MemoryJournal
 
 
 def path(shop: str, name: str) -> str:

@@ -23,7 +23,7 @@ from fleet.core.sync_policy import (
     WindowKind,
 )
 from fleet.reconcile.limits import WorkerLimits
-from fleet.store.memory import MemoryJournal
+from fleet.store.memory_journal import MemoryJournal
 
 SCHEMA = SyncPolicy(validate=Validate.SCHEMA)
 NO_DIFF = SyncPolicy(validate=Validate.SCHEMA, adopt=Adopt.IF_NO_DIFF)

@@ -22,7 +22,7 @@ from fleet.core.record import PARENT_NAMESPACE
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Health, Sync
 from fleet.reconcile.limits import WorkerLimits
-from fleet.store.memory import MemoryJournal
+from fleet.store.memory_journal import MemoryJournal
 
 
 async def test_an_overlay_of_the_same_name_is_of_who_was_there_first_and_nothing_is_written(

@@ -20,7 +20,7 @@ from fleet.core.rollout import Detach
 from fleet.core.status import ASKS_RECOVERY
 from fleet.core.sync_policy import Adopt, SyncPolicy
 from fleet.ports.worker import JournalEntry
-from fleet.store.memory import MemoryJournal
+from fleet.store.memory_journal import MemoryJournal
 
 BARRED = Digest("5f0c")
 GENERATION = "fleet.internal/record-generation"

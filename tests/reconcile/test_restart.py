@@ -16,7 +16,7 @@ from fleet.core.record import RowState
 from fleet.core.status import EventKind, Health, Sync
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.sightings import token_key
-from fleet.store.memory import MemoryJournal
+from fleet.store.memory_journal import MemoryJournal
 
 
 def writes(plane: ControlPlane, mark) -> list:

@@ -21,7 +21,7 @@ from fleet.kube.limits import KubeLimits
 from fleet.ports.kube import Catalog
 from fleet.reconcile.limits import WorkerLimits
 from fleet.sim import Simulation
-from fleet.store.memory import MemoryJournal
+from fleet.store.memory_journal import MemoryJournal
 
 
 @pytest.fixture
