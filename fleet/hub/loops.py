@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from fleet import telemetry
-from fleet.cancelling import end_if_asked
+from fleet.cancelling import end_if_asked, in_own_task
 from fleet.core.retry import Backoff, next_wait
 from fleet.errors import FleetError, StateError, StateNotWritable
 from fleet.values import dataclass, field
@@ -63,7 +63,7 @@ async def keep_running(
         steady = loop.call_later(STEADY_SECONDS, troubles.clear, service.name)
         began = loop.time()
         try:
-            await service.run()
+            await in_own_task(service.run)
             return
         except FleetError as error:
             troubles.put(service.name, error)

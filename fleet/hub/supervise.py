@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from fleet import telemetry
-from fleet.cancelling import end_if_asked
+from fleet.cancelling import end_if_asked, in_own_task
 from fleet.core.ids import ClusterName
 from fleet.errors import FleetError, StateError, WorkerFailed
 
@@ -37,7 +37,7 @@ async def supervise(
     while True:
         began = loop.time()
         try:
-            await start()
+            await in_own_task(start)
         except* StateError as group:
             log.error("worker stopped: the hub's own state", cluster=name, why=str(group.exceptions[0]))
         except* Exception as group:  # the edge of a loop: reported with its trace, and nobody else stops (R18)

@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
+from functools import partial
 
-from fleet.cancelling import end_if_asked
+from fleet.cancelling import end_if_asked, in_own_task
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, Identity
 from fleet.core.retry import REFUSALS, Backoff, next_wait
@@ -104,7 +105,7 @@ class Worker:
             self._reconnect.clear()
             started = asyncio.get_running_loop().time()
             try:
-                await self._one_session(orders, resume, state)
+                await in_own_task(partial(self._one_session, orders, resume, state))
                 wait = 0.0
                 continue
             except FleetError as error:

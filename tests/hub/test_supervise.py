@@ -13,21 +13,31 @@ from fleet.hub.loops import Service, Troubles, keep_running
 from fleet.hub.supervise import BUGS_UNTIL_QUARANTINE, supervise
 
 EU = ClusterName("eu-1")
+GROUPED = pytest.mark.parametrize("grouped", [False, True])
 
 
 class Worker:
-    """A fake worker: each start does the next thing of its script, then runs until cancelled."""
+    """A fake worker: each start does the next thing of its script, then runs until cancelled.
 
-    def __init__(self, *script: BaseException) -> None:
+    grouped: its errors are those of a task of it, which it only waits for, as those of a real worker are.
+    """
+
+    def __init__(self, *script: BaseException, grouped: bool = False) -> None:
         self.script, self.starts, self.told, self.pauses = list(script), 0, [], []
-        self.running = asyncio.Event()
+        self.grouped, self.running = grouped, asyncio.Event()
 
     async def start(self) -> None:
         self.starts += 1
-        if self.script:
-            raise self.script.pop(0)
+        if self.script and self.grouped:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.fail())
+        elif self.script:
+            await self.fail()
         self.running.set()
         await asyncio.Event().wait()
+
+    async def fail(self) -> None:
+        raise self.script.pop(0)
 
     async def tell(self, failure: WorkerFailed) -> None:
         self.told.append(failure)
@@ -60,16 +70,18 @@ async def test_a_bug_is_told_and_the_worker_starts_again() -> None:
     assert "secret-value" not in str(worker.told[0])
 
 
-async def test_three_bugs_in_a_row_quarantine_it() -> None:
-    worker = Worker(*[RuntimeError(str(number)) for number in range(9)])
+@GROUPED
+async def test_three_bugs_in_a_row_quarantine_it(grouped: bool) -> None:
+    worker = Worker(*[RuntimeError(str(number)) for number in range(9)], grouped=grouped)
     await asyncio.wait_for(worker.run(), 5)
     assert worker.starts == BUGS_UNTIL_QUARANTINE == 3
     assert "stands still" in worker.told[-1].what
     assert worker.pauses == sorted(worker.pauses)
 
 
-async def test_the_hubs_own_state_is_no_bug_of_the_worker() -> None:
-    worker = Worker(*[StateNotWritable("full") for _ in range(5)])
+@GROUPED
+async def test_the_hubs_own_state_is_no_bug_of_the_worker(grouped: bool) -> None:
+    worker = Worker(*[StateNotWritable("full") for _ in range(5)], grouped=grouped)
     async with running(worker.run()), asyncio.timeout(5):
         await worker.running.wait()
     assert (worker.starts, worker.told) == (6, [])
@@ -135,9 +147,10 @@ async def test_what_fails_as_it_is_ended_is_not_started_again(kind: str, error: 
             await asyncio.sleep(0)
 
 
+@GROUPED
 @pytest.mark.parametrize("trouble", [StateNotWritable("the state cannot be written", why="disk full"), KeyError("x")])
-async def test_a_loop_that_fails_is_shown_and_runs_again(trouble: Exception) -> None:
-    worker, troubles, shown = Worker(trouble), Troubles(), []
+async def test_a_loop_that_fails_is_shown_and_runs_again(trouble: Exception, grouped: bool) -> None:
+    worker, troubles, shown = Worker(trouble, grouped=grouped), Troubles(), []
 
     async def pause(seconds: float) -> None:
         shown.append((seconds, troubles.why()))
@@ -148,4 +161,4 @@ async def test_a_loop_that_fails_is_shown_and_runs_again(trouble: Exception) -> 
     assert worker.starts == 2
     assert shown[0][0] >= 1.0
     assert "commits: " in shown[0][1]
-    assert ("disk full" in shown[0][1]) == isinstance(trouble, StateNotWritable)
+    assert ("disk full" in shown[0][1]) == (isinstance(trouble, StateNotWritable) and not grouped)

@@ -11,6 +11,7 @@ from rig import config_map
 from simulated import SHOP, SimHub
 
 from fleet.core.audit import AuditEntry, Head
+from fleet.core.fleet import Connection
 from fleet.core.sync_policy import Adopt, SyncPolicy, Validate
 from fleet.errors import StateNotWritable
 from fleet.reconcile.limits import WorkerLimits
@@ -102,3 +103,28 @@ async def test_a_worker_ends_though_the_log_fails_as_it_is_ended(hub: FullHub, f
         async with asyncio.timeout(10):
             await stack.aclose()
     assert data_of(hub) == {"a": "1"}
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_worker_connects_elsewhere_though_the_log_fails_as_its_session_ends(hub: FullHub, fails: bool) -> None:
+    async def write(entry: AuditEntry) -> Head:
+        if entry.action != "delete" or hub.tried.is_set():
+            return await SimHub.write(hub, entry)
+        hub.tried.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if fails:
+                raise StateNotWritable("the audit log cannot be written") from None
+            raise
+        raise AssertionError
+
+    hub.write = write
+    unit = hub.want("web", [config_map("a", SHOP), config_map("x", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.want("web", [config_map("a", SHOP)], commit="b")
+        async with asyncio.timeout(20):
+            await hub.tried.wait()
+        hub.send_desired(connection=Connection(credential="another"))
+        await hub.until(lambda: data_of(hub) is None, "goes on by the new connection")

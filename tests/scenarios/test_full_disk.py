@@ -19,6 +19,9 @@ import aiohttp
 import pytest
 from hubworld import HubWorld, cluster_file, config_map, kustomization, make_world, overlay
 
+from fleet.core.retry import Backoff
+from fleet.errors import StateNotWritable
+
 SECONDS = 60.0
 
 
@@ -123,3 +126,34 @@ def both() -> dict[str, str]:
 
 def status_of(found: tuple[int, Any], name: str) -> str:
     return found[1]["status"][name]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_the_hub_goes_on_taking_commits_after_what_it_released_could_not_be_written(
+    world: HubWorld, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """The loop of the commits ended for good, as if it had been asked to: no revert in Git came through any more."""
+    monkeypatch.setattr("fleet.hub.loops.BACKOFF", Backoff(0.05, 0.1))
+
+    def shop(value: str) -> dict[str, str]:
+        both = (overlay(f"overlays/{name}", {"cm": config_map(name, value)}) for name in ("shop", "web"))
+        return {path: text for files in both for path, text in files.items()}
+
+    world.commit({"clusters/eu-1.yaml": cluster_file("eu-1"), **shop("1")})
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        state, failures = world.opened.adapters.state, [fails]
+        put, tried = state.put_released, asyncio.Event()
+
+        async def once(rows: Any, **options: Any) -> Any:
+            if rows:
+                tried.set()
+                if failures and failures.pop():
+                    raise StateNotWritable("the state cannot be written", why="the disk is full")
+            return await put(rows, **options)
+
+        monkeypatch.setattr(state, "put_released", once)
+        world.commit(shop("2"))
+        async with asyncio.timeout(SECONDS):
+            await tried.wait()
+        await world.until_everywhere(world.commit(shop("3")))
