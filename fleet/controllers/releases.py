@@ -6,6 +6,7 @@ A result that waits for its step or for a person is let go by a rollout (`let`),
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Mapping, Sequence
+from dataclasses import replace
 
 from fleet.controllers.board import Board
 from fleet.controllers.rollout_store import read_rollouts
@@ -13,7 +14,7 @@ from fleet.controllers.rollout_store import values_of as rollout_values
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.passage import Passages
 from fleet.core.proven import Guidebook
-from fleet.core.quarantine import with_found, with_other_inputs
+from fleet.core.quarantine import with_found, with_known, with_other_inputs
 from fleet.core.results import Rendered, Result
 from fleet.core.status import Event, asks_recovery
 from fleet.core.steps import goes_by_itself
@@ -39,7 +40,7 @@ class Releases:
         async with books.changing:
             building = self._view.rendering - results.keys()
             same = {name: result for name, result in results.items() if books.results.get(name) == result}
-            await self._made_anew(same)
+            await self._bar_again(same, results)
             fresh = {name: books.results[name] for name in books.unjudged & books.results.keys()}
             fresh |= {name: result for name, result in results.items() if books.results.get(name) != result}
             waiting = {
@@ -92,10 +93,14 @@ class Releases:
             self._board.departures.look_beside(results)
         await self._board.publish()
 
-    async def _made_anew(self, same: Mapping[UnitName, Result]) -> None:
-        """Results that stay, and may be made from other files by now: what was taken back stays barred by those."""
+    async def _bar_again(self, same: Mapping[UnitName, Result], results: Mapping[UnitName, Result]) -> None:
+        """What was taken back stays barred, before it is asked what of these results may be held.
+
+        same: those that stay, and may be made from other files by now: by those too. Others may be what a cluster gets
+        that was confirmed while that was not known.
+        """
         books, seen = self._books, self._view.passages
-        kept = with_other_inputs(seen, books.results, same)
+        kept = with_known(with_other_inputs(seen, books.results, same), results)
         if kept is not seen:
             await self._state.put_released((), values=rollout_values(kept, seen))
             books.bar(kept)
@@ -222,12 +227,20 @@ class Releases:
         """Units that wait for a recovery were told to hold what they hold (R24), durable together with `values`.
 
         A state from a backup may know older bundles, and what waits for its step would go back to them. What their
-        parents bar is barred here from now on: a worker says it no more once it is confirmed. wall: for people.
+        parents bar is barred here from now on: a worker says it no more once it is confirmed. What is kept from a unit
+        by others' parents is known once its result is: it is noted where a build failed, or goes on. wall: for people.
         """
         books = self._books
         async with books.changing:
             fleet = self._view.fleet
             kept = with_found(self._view.passages, self._view.units.values(), books.results, wall)
+            unsure = {
+                name
+                for name, report in self._view.units.items()
+                if name.cluster in clusters and asks_recovery(report) and fleet is not None and name in fleet.units
+                if name in self._view.rendering or not isinstance(books.results.get(name), Rendered)
+            }
+            kept = kept if kept.unsure >= unsure else replace(kept, unsure=kept.unsure | unsure)
             found = {
                 name: Rendered(report.bundle, report.commit)
                 for name, report in self._view.units.items()

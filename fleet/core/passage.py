@@ -183,6 +183,8 @@ class Passages:
     carried: by operation, outcome and message of orders that are carried out, until the operation itself is ended.
     overrides: by operation, the one result that an open override brings; a digest of "" for nothing.
     last: for a rollback, of overlays whose latest passage ended long ago.
+    unsure: units whose record a person confirmed while it was not known what they get: once it is, what the parent
+    object of another cluster bars is kept from them too.
     """
 
     all: tuple[Passage, ...] = ()
@@ -190,6 +192,7 @@ class Passages:
     carried: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     overrides: Mapping[str, Rendered] = field(default_factory=dict[str, Rendered])
     last: Mapping[OverlayName, Last] = field(default_factory=dict[OverlayName, Last])
+    unsure: frozenset[UnitName] = frozenset()
 
     def renamed(self, old: ClusterName, new: ClusterName) -> Passages:
         """The same where a cluster has another name: its way, what it goes back to and what is barred there go along.
@@ -203,7 +206,8 @@ class Passages:
         last = {overlay: one.renamed(old, new) for overlay, one in self.last.items()}
         last = last if last != self.last else self.last
         every = tuple(one.renamed(old, new) for one in self.all)
-        moved = replace(self, all=every, quarantine=quarantine, last=last)
+        unsure = frozenset(replace(unit, cluster=new) if unit.cluster == old else unit for unit in self.unsure)
+        moved = replace(self, all=every, quarantine=quarantine, last=last, unsure=unsure)
         return self if moved == self else moved
 
 
@@ -226,6 +230,7 @@ def encode_passages(kept: Passages) -> str:
             },
             "carried": {operation: list(ended) for operation, ended in kept.carried.items()},
             "overrides": {operation: [bound.bundle, bound.commit] for operation, bound in kept.overrides.items()},
+            "unsure": sorted(map(str, kept.unsure)),
         },
         separators=(",", ":"),
     )
@@ -251,6 +256,7 @@ def decode_passages(text: str) -> Passages:
             },
             {operation: (outcome, message) for operation, (outcome, message) in document.get("carried", {}).items()},
             {operation: Rendered(*bound) for operation, bound in document.get("overrides", {}).items()},
+            unsure=frozenset(map(UnitName.parse, document.get("unsure", ()))),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"rollouts are not in the form they were written in: {error}") from error

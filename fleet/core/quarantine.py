@@ -82,6 +82,22 @@ def with_found(
     return kept if quarantine == kept.quarantine else replace(kept, quarantine=quarantine)
 
 
+def with_known(kept: Passages, results: Mapping[UnitName, Result]) -> Passages:
+    """Bar what comes to units that were confirmed before it was known, where another cluster's parent bars it.
+
+    results: as they are known now; a unit of which that is so is like all others from then on.
+    """
+    found = [(unit, one) for unit in kept.unsure if isinstance(one := results.get(unit), Rendered)]
+    if not found:
+        return kept
+    quarantine = dict(kept.quarantine)
+    for unit, result in found:
+        if unit.overlay in quarantine:
+            entries = _where_it_is_not_known(quarantine[unit.overlay], result, unit.cluster)
+            quarantine[unit.overlay] = _by_both_names(entries, result, unit.cluster) if result.inputs else entries
+    return replace(kept, quarantine=quarantine, unsure=kept.unsure.difference(unit for unit, _ in found))
+
+
 def _with_said(
     before: Mapping[str, Quarantined],
     report: UnitReport,

@@ -165,6 +165,7 @@ GUARDS: tuple[Guard, ...] = (
         ("no cluster takes the room of the others", "R18 R9", "judged:Judged.crowded", "prune-budget"),
         ("what one cluster bars no other does", "R22 R24", "passage:Quarantined.bars", ""),
         ("what was taken back where nobody was told", "R22 R24", "quarantine:_where_it_is_not_known", ""),
+        ("what was taken back where it was not built yet", "R22 R24", "quarantine:with_known", ""),
         ("another record than was shown", "R24 R12", "recovery:given_of", ""),
         ("what a team may not have", "R29", "results:judge_rights", "NotAllowedForTeam"),
         ("what leaves is let go, not deleted", "R13", "release:plan_leaving_unit", ""),

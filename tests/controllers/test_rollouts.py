@@ -154,6 +154,26 @@ async def test_what_a_parent_bars_is_barred_before_its_unit_is_confirmed_though_
     await made.close()
 
 
+@pytest.mark.parametrize("is_built", [False, True])
+async def test_a_unit_is_noted_that_is_confirmed_while_its_newest_result_is_being_built_and_no_other(
+    brain: Brain, rollouts: Rollouts, is_built: bool
+) -> None:
+    name = UnitName.parse("web@dev-1")
+    asks = Blocker(Standing.HELD, "cluster dev-1", "its record was rebuilt", brain.wall(), "", ASKS_RECOVERY)
+    brain.view.units[name] = replace(brain.view.units[name], blocked_by=(asks,))
+    brain.view.rendering = frozenset() if is_built else frozenset({name, UnitName.parse("web@prod-1")})
+    await brain.state.set_value(RECOVERED, text_of(asked_of(brain.view.units.values(), brain.view.clusters)))
+    await brain.orders.look()
+    assert brain.board.standing.recovered
+    assert brain.view.passages.unsure == (frozenset() if is_built else {name})
+    result = brain.board.books.results[name]
+    await brain.releases.release({name: result})
+    made = await brain.restart()
+    await rollouts_of(made).start()
+    assert made.view.passages.unsure == frozenset(), "it is known"
+    await made.close()
+
+
 async def test_a_confirmed_recovery_is_for_what_was_shown_and_a_later_loss_asks_again(
     brain: Brain, rollouts: Rollouts
 ) -> None:

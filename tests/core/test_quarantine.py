@@ -19,13 +19,15 @@ from fleet.core.quarantine import (
     newest_of,
     told_of,
     with_found,
+    with_known,
     with_other_inputs,
 )
-from fleet.core.results import Rendered
+from fleet.core.results import Rendered, RenderProblem
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Standing, Sync, UnitReport
 from fleet.core.takeover import RolloutUnit, aborted, readmitted, take_over
 
 WEB = OverlayName("web")
+PROBLEM = RenderProblem("RenderFailed", "it cannot be built", Revision("c1"))
 STOP = Stop("it breaks", "jo", 1.0)
 clusters = st.frozensets(st.sampled_from(["a", "b", "c"]).map(ClusterName), max_size=3)
 
@@ -109,6 +111,25 @@ def asks(cluster: str, *digests: str) -> UnitReport:
     """As one does whose record was rebuilt."""
     link = Blocker(Standing.HELD, f"cluster {cluster}", "its record was rebuilt", 1.0, "", ASKS_RECOVERY)
     return replace(report(cluster, *digests), blocked_by=(link,))
+
+
+def test_a_unit_that_was_confirmed_before_it_was_known_what_it_gets_does_not_get_what_another_parent_bars() -> None:
+    found = with_found(Passages(), [asks("a", "d1", "i2")], {}, 5.0)
+    kept = replace(found, unsure=frozenset(map(web, "bce")))
+    assert decode_passages(encode_passages(kept)) == kept
+    assert kept.renamed(ClusterName("b"), ClusterName("f")).unsure == set(map(web, "fce"))
+    known = with_known(kept, {web("b"): made("d1"), web("c"): made("d9", "i2"), web("e"): PROBLEM})
+    assert barred_by(known.quarantine, web("b"), ("d1",)) is not None
+    assert all(barred_by(known.quarantine, web("c"), (name,)) is not None for name in ("d9", "i2"))
+    assert known.unsure == {web("e")}, "nor is that known yet"
+
+
+def test_twin_what_no_parent_bars_or_is_known_already_comes_to_a_unit_as_ever() -> None:
+    found = with_found(Passages(), [asks("a", "d1", "i2")], {}, 5.0)
+    kept = replace(found, unsure=frozenset({web("b")}))
+    known = with_known(kept, {web("b"): made("d3", "i3"), web("c"): made("d1")})
+    assert (known.quarantine, known.unsure) == (found.quarantine, frozenset())
+    assert with_known(known, {web("b"): made("d1")}) is known, "one cluster has no say over the others from then on"
 
 
 def test_where_the_hub_knows_no_more_what_was_done_a_result_that_another_parent_bars_is_barred_too() -> None:

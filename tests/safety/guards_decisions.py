@@ -56,6 +56,12 @@ CASES: dict[str, Case] = {
         "scenarios/test_lost_quarantine.py::test_it_does_not_come_after_the_loss_to_a_cluster_that_was_not_told_of_it",
         "test_what_only_a_parent_says_is_barred_on_its_own_cluster_alone "
         "scenarios/test_lost_quarantine.py::test_what_was_not_taken_back_goes_on_after_the_loss"),
+    "what was taken back where it was not built yet": case_of(
+        gives("kept"), "core/test_quarantine.py",
+        "test_a_unit_that_was_confirmed_before_it_was_known_what_it_gets_does_not_get_what_another_parent_bars "
+        "scenarios/test_lost_quarantine.py"
+        "::test_nor_does_it_where_what_the_cluster_gets_could_not_be_built_as_it_was_confirmed",
+        "test_twin_what_no_parent_bars_or_is_known_already_comes_to_a_unit_as_ever"),
     "a key that names no object is passed over": case_of(
         gives("False"), "core/test_judged.py",
         f"{_NOTHING_ELSE} store/test_durability.py::{_NOTHING_ELSE}",
