@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.documents import Document, text_at
-from fleet.core.ids import OverlayName, UnitName, is_dns_subdomain
+from fleet.core.ids import OverlayName, UnitName
 from fleet.core.neighbours import Whose, judge_parent
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION
 from fleet.core.parent import PARENT_LABEL, Parent, is_parent, parse_parent, salvage_parent
@@ -121,12 +121,12 @@ def _refuse_inventions(site: Site, units: Collection[UnitName], newer: Collectio
 
 
 def _ours(site: Site, documents: Sequence[Document]) -> dict[Parent, bool]:
-    """What our parents say, and whether somebody damaged them. What can be no overlay's we never wrote."""
+    """What our parents say, and whether somebody damaged them."""
     found: dict[Parent, bool] = {}
     for document in documents:
         if judge_parent(document, site.installation, site.identity).whose is Whose.OURS:
             parent = salvage_parent(document, site.installation, site.identity)
-            if parent is not None and is_dns_subdomain(parent.mark.overlay):
+            if parent is not None:
                 found[parent] = parse_parent(document) != parent
     return found
 

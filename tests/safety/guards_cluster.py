@@ -273,10 +273,6 @@ CASES: dict[str, Case] = {
         swap("salvage_parent(document, site.installation, site.identity)", "parse_parent(document)"), _OLDER,
         "test_a_lost_state_is_found_out_by_a_parent_that_somebody_changed",
         "test_a_copy_of_a_parent_and_what_others_left_ask_nobody"),
-    "a parent of what can be no overlay": case_of(
-        swap("is_dns_subdomain(parent.mark.overlay)", "True"), _LOST,
-        "test_units_that_a_cluster_invents_cost_that_cluster_alone",
-        "test_what_git_dropped_before_a_new_hub_read_it_is_shown_and_let_go_once_that_is_confirmed"),
     "units that a cluster invents": case_of(
         never("len(units) > MOST_UNITS and newer"), _LOST,
         "test_more_units_than_any_cluster_has_are_not_taken_from_it",

@@ -68,7 +68,8 @@ CASES: dict[str, Case] = {
         "store/test_durability.py::test_a_row_that_was_damaged_here_is_still_said test_what_is_written_is_read_again"),
     "a parent object is of an overlay": case_of(
         swap("is_dns_subdomain(overlay)", "overlay"), "core/test_parent.py",
-        "test_what_no_overlay_can_be_called_is_no_parent_of_a_unit",
+        "test_what_no_overlay_can_be_called_is_no_parent_of_a_unit "
+        "scenarios/test_lost_overlays.py::test_units_that_a_cluster_invents_cost_that_cluster_alone",
         "test_a_parent_whose_owner_was_changed_is_still_that_of_its_overlay"),
     "an object of nobody's": case_of(
         swap("plan.foreign.append(Foreign(item, seen, adopt))", "plan.change.append(Step(item, Cause.CHANGED, seen))"),
