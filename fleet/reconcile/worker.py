@@ -166,7 +166,8 @@ class Worker:
             raise ended
 
     async def _meet(self, kube: Kube, orders: Orders) -> None:
-        """Record who answered. Another identity than the record's, asked for in Git, makes the record void (R1).
+        """Record who answered. Another identity than the record's, asked for in Git, makes the record void (R1);
+        what Git took back since the connection was begun does not.
 
         It may be a cluster that was ours before: what carries our marks there, of which no record is left, waits for a
         person (R12, R24).

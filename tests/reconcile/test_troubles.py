@@ -13,7 +13,7 @@ from testbed.workloads import job
 
 from fleet.core.ids import Identity
 from fleet.core.record import PARENT_NAMESPACE
-from fleet.core.rollout import Detach
+from fleet.core.rollout import Desired, Detach
 from fleet.core.status import ASKS_RECOVERY, EventKind
 from fleet.core.sync_policy import Adopt, SyncPolicy, Validate
 from fleet.errors import OwnedByOther
@@ -356,3 +356,32 @@ async def test_an_accepted_identity_voids_the_record_and_deletes_nothing(sim: Si
         "accept-identity",
     ]
     assert sim.cluster("one").get("", "ConfigMap", SHOP, "a") == old
+
+
+async def test_an_identity_that_git_takes_back_amid_the_connecting_is_not_accepted(hub: SimHub) -> None:
+    """The connection was made for it, and is proven: the orders say no more that it is the cluster's."""
+    unit = hub.want("web", [config_map("a", SHOP)])
+    async with hub.worker():
+        await hub.until_well(unit)
+    recorded = hub.cluster.identity
+    await accepted(hub, "two")
+    taken = asyncio.Event()
+
+    async def next_order(after: int) -> Desired:
+        if hub.desired is not None and hub.desired.identity is None and after >= hub.desired.sequence:
+            taken.set()
+        return await SimHub.next(hub, after)
+
+    async def while_it_connects(name: str) -> bytes:
+        if not taken.is_set():
+            hub.send_desired(identity=None)
+            await taken.wait()
+        return await SimHub.kubeconfig(hub, name)
+
+    hub.next, hub.kubeconfig = next_order, while_it_connects
+    before = hub.audited[:]
+    async with hub.worker():
+        await hub.until(lambda: hub.reports[-1].reason == "IdentityMismatch" or hub.audited != before, "mismatch")
+    assert hub.audited == before
+    assert (await hub.journal.load()).identity == recorded
+    assert not hub.asked("patch")

@@ -188,14 +188,15 @@ CASES: dict[str, Case] = {
         "test_the_same_words_are_kept_for_what_is_no_secret"),
     # reconcile
     "another cluster than recorded": case_of(
-        drop("raise IdentityMismatch"), _GUARDS, "test_another_cluster_under_this_name_is_not_written_to",
-        "reconcile/test_troubles.py::test_an_accepted_identity_voids_the_record_and_deletes_nothing"),
+        drop("raise IdentityMismatch"), _TROUBLES,
+        "test_an_identity_that_git_takes_back_amid_the_connecting_is_not_accepted",
+        "test_an_accepted_identity_voids_the_record_and_deletes_nothing"),
     "a create takes nothing over": case_of(
         gives("None"), _GUARDS, "test_what_comes_between_first_contact_and_our_create_is_not_taken_over",
         "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
     "deletions of the last hour count": case_of(
-        gives("0"), _GUARDS, "test_deletions_beyond_the_budget_are_held_with_the_exact_list_until_approved",
-        "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),
+        gives("0"), "reconcile/test_asked.py", "test_a_wall_clock_that_jumps_makes_no_room_in_the_budget",
+        "test_what_is_wanted_again_is_dropped_later_as_if_nobody_had_been_asked"),
     "a replaced name stays until Healthy": case_of(
         never("item.replaced and not healthy"), _RENAMES, "test_the_old_one_stays_until_the_unit_is_healthy_and_says_so",
         _RENAMED),
