@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from rig import Hub, config_map, notes
 from testbed.controlplane import ControlPlane
 
 from fleet.core.documents import text_at
+from fleet.core.ids import UnitName
 from fleet.core.objects import OWNER_ANNOTATION
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind
@@ -25,12 +27,13 @@ def path(shop: str, name: str) -> str:
 
 
 class Gates:
-    """Holds requests up: `shut` a verb and name, wait until one `came`, then `open` it."""
+    """Holds requests up: `shut` a verb and name, wait until one `came`, then `open` it, or see it `through`."""
 
     def __init__(self) -> None:
         self.kube: Any = None
         self._closed: dict[tuple[str, str], asyncio.Event] = {}
         self._came: dict[tuple[str, str], asyncio.Event] = {}
+        self._ended: dict[tuple[str, str], asyncio.Event] = {}
 
     def __call__(self, kube: Any) -> Gates:
         self.kube = kube
@@ -40,7 +43,8 @@ class Gates:
         return getattr(self.kube, name)
 
     def shut(self, verb: str, name: str) -> None:
-        self._closed[verb, name], self._came[verb, name] = asyncio.Event(), asyncio.Event()
+        for events in (self._closed, self._came, self._ended):
+            events[verb, name] = asyncio.Event()
 
     async def came(self, verb: str, name: str) -> None:
         async with asyncio.timeout(20):
@@ -49,22 +53,34 @@ class Gates:
     def open(self, verb: str, name: str) -> None:
         self._closed.pop((verb, name)).set()
 
-    async def _pass(self, verb: str, name: str) -> None:
-        if (closed := self._closed.get((verb, name))) is not None:
-            self._came[verb, name].set()
-            await closed.wait()
+    async def through(self, verb: str, name: str) -> None:
+        self.open(verb, name)
+        async with asyncio.timeout(20):
+            await self._ended[verb, name].wait()
+
+    @asynccontextmanager
+    async def _passed(self, verb: str, name: str) -> AsyncIterator[None]:
+        if (closed := self._closed.get((verb, name))) is None:
+            yield
+            return
+        self._came[verb, name].set()
+        await closed.wait()
+        try:
+            yield
+        finally:
+            self._ended[verb, name].set()
 
     async def apply(self, kind: Any, namespace: str, name: str, *rest: Any, **options: Any) -> Any:
-        await self._pass("apply", name)
-        return await self.kube.apply(kind, namespace, name, *rest, **options)
+        async with self._passed("apply", name):
+            return await self.kube.apply(kind, namespace, name, *rest, **options)
 
     async def get(self, kind: Any, namespace: str, name: str, *rest: Any, **options: Any) -> Any:
-        await self._pass("get", name)
-        return await self.kube.get(kind, namespace, name, *rest, **options)
+        async with self._passed("get", name):
+            return await self.kube.get(kind, namespace, name, *rest, **options)
 
     async def delete(self, kind: Any, namespace: str, name: str, *rest: Any, **options: Any) -> Any:
-        await self._pass("delete", name)
-        return await self.kube.delete(kind, namespace, name, *rest, **options)
+        async with self._passed("delete", name):
+            return await self.kube.delete(kind, namespace, name, *rest, **options)
 
 
 @pytest.fixture
@@ -144,6 +160,43 @@ async def test_a_suspend_amid_a_pass_stops_the_rest_of_it_and_all_deletions(
         await hub.until_well(unit)
         await soon(lambda: not client.exists(path(shop, "x")))
     assert client.exists(path(shop, "z"))
+
+
+async def a_heal_waits(hub: Hub, gates: Gates, api_server: ControlPlane, shop: str) -> UnitName:
+    """An object was changed by hand, and the write that heals it has not left yet."""
+    unit = hub.want("web", [config_map("a", shop)])
+    await hub.until_well(unit)
+    gates.shut("apply", "a")
+    api_server.client().merge(path(shop, "a"), {"data": {"a": "by hand"}})
+    await gates.came("apply", "a")
+    return unit
+
+
+async def test_a_heal_that_waits_is_not_written_once_its_unit_is_suspended(
+    hub: Hub, gates: Gates, api_server: ControlPlane, shop: str
+) -> None:
+    client = api_server.client()
+    async with hub.worker():
+        unit = await a_heal_waits(hub, gates, api_server, shop)
+        hub.want("web", [config_map("a", shop)], suspensions=(Suspension("disk swap", owner="jo"),))
+        await heard(hub)
+        await gates.through("apply", "a")
+        assert client.get(path(shop, "a"))["data"] == {"a": "by hand"}
+        hub.want("web", [config_map("a", shop)])
+        await hub.until_well(unit)
+    assert client.get(path(shop, "a"))["data"] == {"a": "1"}
+
+
+async def test_a_heal_that_waits_is_written_when_its_turn_comes(
+    hub: Hub, gates: Gates, api_server: ControlPlane, shop: str
+) -> None:
+    """The twin."""
+    async with hub.worker():
+        await a_heal_waits(hub, gates, api_server, shop)
+        hub.send_desired()
+        await heard(hub)
+        await gates.through("apply", "a")
+        assert api_server.client().get(path(shop, "a"))["data"] == {"a": "1"}
 
 
 async def test_a_parent_object_is_not_written_once_its_unit_is_suspended(

@@ -321,7 +321,9 @@ CASES: dict[str, Case] = {
     "a suspend reaches what waits to be deleted": case_of(
         swap("lambda: outcome.may().prune", "lambda: True"), _QUEUE, _SUSPENDED, _NOT_SUSPENDED),
     "a suspend reaches a heal that waits": case_of(
-        swap("lambda: self._may(unit, ref)", "lambda: True"), _QUEUE, _SUSPENDED, _NOT_SUSPENDED),
+        swap("lambda: self._may(unit, ref)", "lambda: True"), "reconcile/test_overtaken.py",
+        "test_a_heal_that_waits_is_not_written_once_its_unit_is_suspended",
+        "test_a_heal_that_waits_is_written_when_its_turn_comes"),
     "what two overlays claim is not healed": case_of(
         swap("self._may_heal(unit) and (not self._site.claims.others(ref, unit.name.overlay))", "self._may_heal(unit)"),
         "reconcile/test_heal_claims.py",
