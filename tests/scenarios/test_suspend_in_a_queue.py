@@ -13,7 +13,7 @@ from fleet.sim.ledger import Entry
 
 RETRY_AFTER = 12  # seconds: longer than a suspend may take, also where the machine is busy
 CHANGES = pytest.mark.parametrize("change", ["changed", "dropped", "drifted"])
-NAMES = [f"web-{number}" for number in range(12)]
+NAMES = [f"web-{number}" for number in range(40)]  # far more than may be in flight, so that heals wait too
 
 
 def web(value: str, names: list[str]) -> dict[str, str]:
