@@ -112,6 +112,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a damaged parent tells of a loss as well", "R12 R24", "recover:_ours", ""),
         ("units that a cluster invents", "R18 R24", "recover:_refuse_inventions", "AnswerInvalid"),
         ("a Job that may have run is not run again", "R22", "reverify:carry_done", ""),
+        ("a Job that nobody saw go is not run again", "R22", "judging:as_vanished", ""),
         ("what is new beside records that wait", "R24 R12", "orders:Orders.has_waiting", ""),
         ("a record that nobody was shown", "R24 R12", "orders:Orders.is_confirmed", ""),
         ("what waits for a person's word is not taken over", "R24 R16", "claims:UnitClaims.keeps", ""),

@@ -102,6 +102,15 @@ def as_done(row: Row, live: Live) -> Row:
     return replace(row, state=RowState.DONE) if is_applied_job and live.own_health.health is Health.HEALTHY else row
 
 
+def as_vanished(row: Row, *, at: float) -> Row:
+    """The row of what is gone, and nobody saw it go: a Job may have ended, and counts as done for its digest (R22).
+
+    Without a UID: nobody knows it. Where it was seen to go, the watch had told of its end before.
+    """
+    is_applied_job = row.ref.group == "batch" and row.ref.kind == "Job" and row.state is RowState.APPLIED
+    return replace(row, state=RowState.DONE, uid="", since=at) if is_applied_job else row
+
+
 def sync_of(row: Row | None, desired: Digest, live: Live | None, verdicts: Collection[str]) -> SyncState:
     """What is to be done about an object, from rows alone (as `fingerprint.judge_sync` on documents).
 

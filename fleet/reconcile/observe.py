@@ -65,6 +65,10 @@ class Watcher(Protocol):
         """What a state says beside our own last write; one that WAITS is kept."""
         ...
 
+    def left(self, ref: ObjectRef) -> None:
+        """The watch saw an object go, or lose its label; how it stood before that was told."""
+        ...
+
     def went_back(self, kind: Kind, resource_version: str) -> None:
         """The cluster's history goes on from this resourceVersion: what we wrote after it never came to pass."""
         ...
@@ -177,7 +181,9 @@ class Observer:
                 self.take(view, document)
                 self._prove(part, resource_version, age)
             case Removed(document, resource_version, age):
-                self.verify(view.served, ref_of(document), since=resource_version)
+                ref = ref_of(document)
+                self._watcher.left(ref)
+                self.verify(view.served, ref, since=resource_version)
                 self._prove(part, resource_version, age)
             case Proved(resource_version, age):
                 self._prove(part, resource_version, age)

@@ -63,8 +63,9 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
 
 
 def _not_run(unit: UnitState) -> list[str]:
-    """Jobs of which nobody knows whether they ran before the record was rebuilt, and how to run them (R22)."""
-    why, how = "may have run before its record was lost: it is not run again", "change any field of it in Git to run it"
+    """Jobs of which nobody knows whether they ran, and how to run them (R22)."""
+    why = "may have run, and nobody knows how it ended: it is not run again"
+    how = "change any field of it in Git to run it"
     return [f"{ref}: {why}; {how}" if runs_once_changed(unit, ref) else f"{ref}: {why}" for ref in not_run(unit)]
 
 
@@ -158,7 +159,7 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
         if view is not None and view.unknown not in ("", NOT_LISTED):
             reason, why = view.unknown, view.message
     elif row is not None and row.state is RowState.DONE:
-        health, why = Health.HEALTHY, "ended, and removed itself" if row.uid else "may have run before; see the warning"
+        health, why = Health.HEALTHY, "ended, and removed itself" if row.uid else "may have run; see the warning"
     else:
         health, why = Health.MISSING, "is not there"
     if row is not None and row.state is RowState.RELEASED:

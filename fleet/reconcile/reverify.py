@@ -87,7 +87,8 @@ def carry_done(site: Site, unit: UnitState) -> None:
 def not_run(unit: UnitState) -> list[ObjectRef]:
     """Jobs that count as done although nobody knows whether they ran."""
     rows = sorted(unit.rows.items())
-    return [ref for ref, row in rows if row.state is RowState.DONE and not row.uid and ref in unit.wanted]
+    assumed = [ref for ref, row in rows if row.state is RowState.DONE and not row.uid]
+    return [ref for ref in assumed if ref in unit.wanted and unit.wanted[ref].source.options.reconcile]
 
 
 def runs_once_changed(unit: UnitState, ref: ObjectRef) -> bool:

@@ -17,7 +17,7 @@ from fleet.errors import Conflict, ImmutableField, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import as_done, live_of
+from fleet.reconcile.judging import as_done, as_vanished, live_of
 from fleet.reconcile.memory import Kind, KindView, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.observe import News, Sight
 from fleet.reconcile.site import Site
@@ -43,6 +43,7 @@ class Sightings:
         self._site, self._healer, self._health = site, healer, health
         self._wanter, self._reach = wanter, reach
         self._jotted: dict[str, str] = {}
+        self._left: set[ObjectRef] = set()  # of the record, seen to go, and not read by name since
         self.defined_at = float("-inf")  # when a definition was seen established last
 
     def expects(self, ref: ObjectRef) -> str | None:
@@ -83,6 +84,11 @@ class Sightings:
             self._site.stash[ref] = document
             return News.WAITS
         return News.NEW
+
+    def left(self, ref: ObjectRef) -> None:
+        """See `observe.Watcher`."""
+        if self._owner(ref) is not None:
+            self._left.add(ref)
 
     def went_back(self, kind: Kind, resource_version: str) -> None:
         """See `observe.Watcher`."""
@@ -139,7 +145,8 @@ class Sightings:
         if trouble is not None and trouble.reason in _OF_ONE_STATE and before is not None and _is_another(before, live):
             del unit.troubles[ref]  # what was refused is not there any more
             site.wake(unit.name)
-        self._note_done(unit, ref, live)
+        self._note_done(unit, ref, live, is_unseen=ref not in self._left)
+        self._left.discard(ref)
         if live is not None and live.own_health.kstatus in _UNWELL:
             if before is not None and before.health != before.own_health and before.own_health == live.own_health:
                 live.health = before.health  # the cause that its pods showed still stands
@@ -175,11 +182,11 @@ class Sightings:
                     return False
         return not view.unknown
 
-    def _note_done(self, unit: UnitState, ref: ObjectRef, live: Live | None) -> None:
+    def _note_done(self, unit: UnitState, ref: ObjectRef, live: Live | None, *, is_unseen: bool) -> None:
         row = unit.rows.get(ref)
-        if row is None or live is None:
+        if row is None or (live is None and not is_unseen):
             return
-        done = as_done(row, live)
+        done = as_done(row, live) if live is not None else as_vanished(row, at=self._site.wall())
         if done is not row:
             self._site.put_row(unit, done)
             self._site.journal.jot(JournalEntry(put=(done,)))

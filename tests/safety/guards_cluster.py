@@ -286,6 +286,10 @@ CASES: dict[str, Case] = {
         never("not unit.memory.settled and ref not in unit.told and _may_have_run(site, unit, item, row)"),
         "scenarios/test_lost_jobs.py", "test_a_job_that_ended_and_vanished_does_not_run_again_after_a_recovery",
         "test_a_job_runs_after_a_recovery_where_its_overlay_was_on_no_cluster"),
+    "a Job that nobody saw go is not run again": case_of(
+        swap("row.state is RowState.APPLIED", "False"),
+        "reconcile/test_unseen_jobs.py", "test_a_job_that_went_while_no_hub_ran_is_not_run_again",
+        "test_twin_one_that_goes_while_a_hub_watches_is_made_again"),
     "what is new beside records that wait": case_of(
         gives("False"),
         "scenarios/test_new_after_a_loss.py",

@@ -1,0 +1,153 @@
+"""Jobs that went while nobody watched: they may have ended, and are not run a second time (R22)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from rig import CLUSTER, Hub, config_map
+from simulated import SHOP, SimHub
+from testbed.controlplane import ControlPlane
+from testbed.workloads import job
+
+from fleet.core.ids import Digest, ObjectRef, OverlayName, UnitName
+from fleet.core.record import Row, RowState
+from fleet.core.status import Health
+from fleet.reconcile.judging import as_vanished
+from fleet.sim import Simulation
+
+ONE = Digest("1" * 64)
+REST = [config_map("c", SHOP)]
+
+
+@pytest.fixture
+def hub(sim: Simulation) -> SimHub:
+    return SimHub(sim)  # type: ignore[arg-type]
+
+
+def endless(**notes: str) -> dict[str, Any]:
+    """A Job that runs for ever."""
+    made = job("seed", SHOP)
+    made["spec"]["suspend"] = True
+    made["metadata"]["annotations"] = notes
+    return made
+
+
+def is_there(hub: SimHub) -> bool:
+    return hub.cluster.get("batch", "Job", SHOP, "seed") is not None
+
+
+async def begin(hub: SimHub) -> UnitName:
+    """A hub that ends while its Job runs."""
+    unit = hub.want("web", [endless(), *REST])
+    async with hub.worker():
+        await hub.until(lambda: (s := hub.object(unit, "Job", "seed")) and s.uid, "runs")
+        await rows_of(hub, "applied")
+    hub.units.clear()
+    return unit
+
+
+async def rows_of(hub: Hub, state: str) -> None:
+    """Once this is the state of the Job in the journal."""
+    async with asyncio.timeout(10):
+        while [r.state for r in (await hub.journal.load()).rows if r.ref.kind == "Job"] != [state]:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_job_that_went_while_no_hub_ran_is_not_run_again(hub: SimHub) -> None:
+    unit = await begin(hub)
+    hub.cluster.remove("batch", "Job", SHOP, "seed")
+    async with hub.worker():
+        await hub.until_well(unit)
+        assert not is_there(hub)
+        (warning,) = hub.units[unit].warnings
+        assert "seed: may have run" in warning
+        assert hub.object(unit, "Job", "seed").health is Health.HEALTHY
+    hub.units.clear()
+    async with hub.worker():  # it stays so
+        await hub.until_well(unit)
+        assert not is_there(hub)
+        hub.want("web", [endless(again="1"), *REST], commit="b")
+        await hub.until(lambda: is_there(hub), "as its warning says")
+        await hub.until(lambda: not hub.units[unit].warnings, "nothing to warn of any more")
+
+
+async def test_twin_one_that_goes_while_a_hub_watches_is_made_again(hub: SimHub) -> None:
+    unit = await begin(hub)
+    async with hub.worker():
+        await hub.until(lambda: (s := hub.object(unit, "Job", "seed")) and s.uid, "seen")
+        hub.cluster.remove("batch", "Job", SHOP, "seed")
+        await hub.until(lambda: is_there(hub), "made again")
+        assert not hub.units[unit].warnings
+
+
+async def test_twin_one_that_git_changed_while_no_hub_ran_is_run(hub: SimHub) -> None:
+    await begin(hub)
+    hub.cluster.remove("batch", "Job", SHOP, "seed")
+    hub.want("web", [endless(again="1"), *REST], commit="b")
+    async with hub.worker():
+        await hub.until(lambda: is_there(hub), "run")
+
+
+async def test_twin_what_is_no_job_is_made_again(hub: SimHub) -> None:
+    unit = await begin(hub)
+    hub.cluster.remove("", "ConfigMap", SHOP, "c")
+    async with hub.worker():
+        await hub.until(lambda: hub.cluster.get("", "ConfigMap", SHOP, "c"), "made again")
+        assert not hub.units[unit].warnings
+        assert is_there(hub)
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+async def test_one_that_goes_while_the_cluster_cannot_be_reached_is_not_run_again(hub: SimHub, *, is_cut: bool) -> None:
+    unit = await begin(hub)
+    async with hub.worker():
+        await hub.until(lambda: (s := hub.object(unit, "Job", "seed")) and s.uid, "seen")
+        if is_cut:
+            hub.cluster.faults.add("refuse")
+            await hub.until(lambda: not hub.reports[-1].reachable, "lost")
+        hub.cluster.remove("batch", "Job", SHOP, "seed")
+        hub.cluster.store.compact()
+        hub.cluster.faults.clear()
+        await hub.until(lambda: is_there(hub) or hub.units[unit].warnings, "known")
+        assert is_there(hub) is not is_cut
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "is_done"),
+    [
+        ("Job", RowState.APPLIED, True),
+        ("Job", RowState.INTENDED, False),
+        ("Job", RowState.DELETING, False),
+        ("CronJob", RowState.APPLIED, False),
+    ],
+)
+def test_only_a_job_that_was_applied_may_have_ended_unseen(kind: str, state: RowState, *, is_done: bool) -> None:
+    row = Row(UnitName(OverlayName("web"), CLUSTER), ObjectRef("batch", kind, SHOP, "seed"), state, "u", "v1", ONE)
+    found = as_vanished(row, at=2.0)
+    assert found == (Row(row.unit, row.ref, RowState.DONE, "", "v1", ONE, since=2.0) if is_done else row)
+
+
+async def test_a_job_whose_time_to_live_ended_while_no_hub_ran_is_not_run_again(
+    plane: ControlPlane, place: str
+) -> None:
+    """By the cluster's own controllers."""
+    once, client = job("once", place), plane.client()
+    once["spec"] |= {"suspend": True, "ttlSecondsAfterFinished": 0}
+    rest, path = config_map("c", place), f"/apis/batch/v1/namespaces/{place}/jobs/once"
+    hub = Hub(plane, installation=place)
+    unit = hub.want("web", [once, rest])
+    async with hub.worker():
+        await hub.until(lambda: (s := hub.object(unit, "Job", "once")) and s.uid, "made")
+        await rows_of(hub, "applied")
+    client.merge(path, {"spec": {"suspend": False}})
+    await asyncio.to_thread(client.wait, path, lambda seen: not seen)
+    hub.units.clear()
+    async with hub.worker():
+        await hub.until_well(unit)
+        assert not client.exists(path)
+        assert hub.units[unit].warnings
+        once["metadata"]["annotations"] = {"again": "1"}
+        hub.want("web", [once, rest], commit="b")
+        await asyncio.to_thread(client.wait, path, bool)
