@@ -17,8 +17,9 @@ from fleet.core.promotion import NAME, ImageEntry, Move
 from fleet.errors import PromotionRefused
 from fleet.inventory.edit import Kustomization, read_kustomization
 from fleet.inventory.files import KUSTOMIZATION_NAMES
-from fleet.render.closure import Reader, read_closure
+from fleet.render.closure import read_closure
 from fleet.render.mentions import Role
+from fleet.render.reader import Reader
 from fleet.render.tree import CommitTree
 from fleet.values import dataclass, field
 

@@ -19,8 +19,9 @@ from fleet.inventory.schema import API_VERSION
 from fleet.inventory.worktree import WorkingTree
 from fleet.inventory.yamlfile import YamlRefused, read_documents
 from fleet.ports.source import LINK_MODE
-from fleet.render.closure import Reader, read_closure
+from fleet.render.closure import read_closure
 from fleet.render.mentions import FILE_NAMES, Role
+from fleet.render.reader import Reader
 from fleet.render.tree import CommitTree
 
 _MARKS = (FLUX_GROUP.encode(), ARGO_GROUP.encode(), b"source.extensions.fluxcd.io", API_VERSION.encode())

@@ -20,7 +20,8 @@ from fleet.core.ids import OverlayName, short
 from fleet.errors import MergeConflict, NotKnown, RefMissing, UsageInvalid
 from fleet.inventory.load import load_fleet
 from fleet.ports.source import Snapshot
-from fleet.render.closure import Reader, read_closure
+from fleet.render.closure import read_closure
+from fleet.render.reader import Reader
 from fleet.render.tree import CommitTree
 from fleet.source.branches import BranchWriter
 from fleet.source.local import LocalRepo, Side, open_local

@@ -20,8 +20,9 @@ from fleet.inventory.load import load_fleet
 from fleet.inventory.resolve import clusters_in_words
 from fleet.inventory.worktree import WorkingTree
 from fleet.ports.source import Snapshot
-from fleet.render.closure import Reader, read_closure
+from fleet.render.closure import read_closure
 from fleet.render.inputs import Closure
+from fleet.render.reader import Reader
 from fleet.render.tools import charts_allowed
 from fleet.render.tree import CommitTree
 

@@ -31,7 +31,8 @@ _HEAD = "# Written by fleet vendor: what was copied into this repo, from where. 
 
 def vendor_base(root: Path, text: str, to: str, out: TextIO) -> int:
     """Copy a remote base, and all that a build of it reads, into the repo."""
-    from fleet.render.closure import Reader, read_closure
+    from fleet.render.closure import read_closure
+    from fleet.render.reader import Reader
     from fleet.render.tree import CommitTree
     from fleet.source.remote import RemoteCommit
 

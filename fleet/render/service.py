@@ -34,7 +34,7 @@ from fleet.render.tree import CommitTree
 from fleet.render.workers import WorkerPool, copy_of
 
 if TYPE_CHECKING:
-    from fleet.render.closure import Reader
+    from fleet.render.reader import Reader
 
 _FORMAT = b"fleet-render-2"  # changes when the same input would give another bundle
 _TREES = 4
@@ -190,7 +190,8 @@ class Renderer:
             closure = known.renewed(tree)
         if closure is None:
             # YAML comes with it: a command on a checkout whose inputs are known by Git's ids starts without.
-            from fleet.render.closure import Reader, read_closure
+            from fleet.render.closure import read_closure
+            from fleet.render.reader import Reader
 
             self._reader = self._reader or Reader()
             charts = self._helm is not None

@@ -17,9 +17,10 @@ from fleet.core.objects import Bundle
 from fleet.errors import ChartInvalid, FleetError, PathEscapes, PluginRefused, RemoteBaseRefused, RenderFailed
 from fleet.ports.render import RenderRequest
 from fleet.render.charts import Room, read_archive, unpack_charts
-from fleet.render.closure import Reader, read_closure
+from fleet.render.closure import read_closure
 from fleet.render.index import ReverseIndex, place_of
 from fleet.render.limits import RunLimits
+from fleet.render.reader import Reader
 from fleet.render.service import Renderer
 from fleet.render.tools import Helm, Tool, find_helm
 from fleet.render.tree import CommitTree

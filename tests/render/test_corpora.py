@@ -14,8 +14,9 @@ from fleet.core.bundles import assemble, flatten
 from fleet.core.objects import Bundle
 from fleet.errors import FleetError, NamespaceMissing
 from fleet.ports.render import RenderRequest
-from fleet.render.closure import Reader, read_closure
+from fleet.render.closure import read_closure
 from fleet.render.parse import documents
+from fleet.render.reader import Reader
 from fleet.render.service import Renderer
 from fleet.render.tools import Tool
 from fleet.render.tree import CommitTree

@@ -9,9 +9,10 @@ from render.world import SMALL, commit
 
 from fleet.errors import PathEscapes, ResourceMissing
 from fleet.ports.render import RenderRequest
-from fleet.render.closure import Reader, read_closure
+from fleet.render.closure import read_closure
 from fleet.render.index import ReverseIndex, place_of
 from fleet.render.inputs import Closure
+from fleet.render.reader import Reader
 from fleet.render.tree import CommitTree
 
 _PATHS = ("x", "x/y", "x/y/z", "x/yy", "w/y")

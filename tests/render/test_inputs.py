@@ -17,8 +17,9 @@ from render.every_field import FILES
 from render.world import World, bodies, commit, commit_of
 
 from fleet.ports.render import RenderRequest
-from fleet.render.closure import Reader, read_closure
+from fleet.render.closure import read_closure
 from fleet.render.inputs import Closure
+from fleet.render.reader import Reader
 from fleet.render.service import Renderer
 from fleet.render.tree import CommitTree
 

@@ -15,8 +15,9 @@ from fleet.errors import (
     RenderFailed,
     ResourceMissing,
 )
-from fleet.render.closure import Reader, read_closure
+from fleet.render.closure import read_closure
 from fleet.render.inputs import Closure
+from fleet.render.reader import Reader
 from fleet.render.remote import is_repository
 from fleet.render.tree import CommitTree
 

@@ -14,8 +14,10 @@ from render.world import SMALL, World, commit
 from fleet.errors import DocumentInvalid, FleetError, RenderTooLarge, ResourceMissing
 from fleet.ports.render import RenderRequest
 from fleet.render import closure as closures
-from fleet.render.closure import Reader, read_closure
+from fleet.render import reader as readers
+from fleet.render.closure import read_closure
 from fleet.render.inputs import Closure
+from fleet.render.reader import Reader
 from fleet.render.tree import CommitTree
 
 
@@ -137,7 +139,7 @@ def test_did_you_mean_compares_few_and_short_names(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_a_reader_keeps_is_bounded_by_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closures, "_REMEMBERED_BYTES", 1_000_000)
+    monkeypatch.setattr(readers, "_REMEMBERED_BYTES", 1_000_000)
     reader = Reader()
     for number in range(30):
         texts = {"app/kustomization.yaml": f"# {number}\nresources:\n" + "- x\n" * 1000, "app/x": ""}

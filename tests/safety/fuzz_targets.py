@@ -23,7 +23,8 @@ from fleet.kube.limits import KubeLimits
 from fleet.kube.reflector import Reflector
 from fleet.ports.kube import Changed, Proved, Removed
 from fleet.ports.source import LINK_MODE, TreeEntry
-from fleet.render.closure import Reader, read_closure
+from fleet.render.closure import read_closure
+from fleet.render.reader import Reader
 from fleet.render.tree import CommitTree
 
 _YAML = (
