@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -36,6 +35,7 @@ from fleet.store.rotation import SqlKeys
 from fleet.store.run_time import RUN_TIME, run_time_from
 from fleet.store.schema import prepare_database
 from fleet.store.sealed import SqlCredentials, SqlVault, check_key, say_chained
+from fleet.store.tokens import SqlTokens
 
 
 async def open_state(
@@ -90,6 +90,7 @@ class SqlState:
         self.run_time = run_time
         self._holds = SqlHolds(database)
         self._operations = SqlOperations(database)
+        self._tokens = SqlTokens(database)
         self._credentials = SqlCredentials(database, cipher)
         self.vault = SqlVault(database, cipher)
 
@@ -331,42 +332,19 @@ class SqlState:
 
     async def add_token(self, row: TokenRow) -> bool:
         """Keep a token's digest; False where one of its name is in force."""
-        tokens = tables.TOKENS
-        alike = select(tokens).where(tokens.c.name == row.name)
-        values = {
-            "id": row.id,
-            "name": row.name,
-            "role": row.role,
-            "digest": row.digest,
-            "created_at": row.created_at,
-            "expires_at": row.expires_at,
-            "revoked_at": row.revoked_at,
-        }
-
-        def add(connection: Connection) -> bool:
-            if any(_token(known).is_in_force(row.created_at) for known in connection.execute(alike)):
-                return False
-            connection.execute(tokens.insert().values(values))
-            return True
-
-        return await self._database.write(add)
+        return await self._tokens.add(row)
 
     async def revoke_token(self, token: str, at: float) -> bool:
         """By id or name; False if no token in force is called so."""
-        named = (tables.TOKENS.c.id == token) | (tables.TOKENS.c.name == token)
-        change = tables.TOKENS.update().where(named, tables.TOKENS.c.revoked_at == 0.0).values(revoked_at=at)
-        return await self._database.write(lambda connection: connection.execute(change).rowcount > 0)
+        return await self._tokens.revoke(token, at)
 
     async def token(self, digest: Digest) -> TokenRow | None:
         """By digest."""
-        query = select(tables.TOKENS).where(tables.TOKENS.c.digest == digest)
-        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
-        return None if row is None else _token(row)
+        return await self._tokens.by_digest(digest)
 
     async def tokens(self) -> tuple[TokenRow, ...]:
         """All tokens, oldest first."""
-        query = select(tables.TOKENS).order_by(tables.TOKENS.c.created_at, tables.TOKENS.c.id)
-        return await self._database.read(lambda connection: tuple(map(_token, connection.execute(query))))
+        return await self._tokens.all()
 
     async def put_credential(self, name: str, kubeconfig: bytes, at: float) -> None:
         """Encrypted at rest."""
@@ -411,15 +389,3 @@ def _known_units(connection: Connection) -> set[UnitKey]:
     table = tables.UNIT_REPORTS
     rows = connection.execute(select(table.c.cluster, table.c.overlay)).all()
     return {(ClusterName(cluster), OverlayName(overlay)) for cluster, overlay in rows}
-
-
-def _token(row: Any) -> TokenRow:
-    return TokenRow(
-        id=row.id,
-        name=row.name,
-        role=row.role,
-        digest=Digest(row.digest),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-    )
