@@ -26,7 +26,6 @@ from fleet.core.objects import Bundle, BundleObject, bundle_digest
 from fleet.core.planning.apis import judge_api, minor_of
 from fleet.core.planning.change import (
     How,
-    Restart,
     SideProblem,
     SideResult,
     Sign,
@@ -39,6 +38,7 @@ from fleet.core.planning.field_words import FOLDED, WHOLE
 from fleet.core.planning.fleet_plan import Comparison, FleetPlan, SideWords, plan_of
 from fleet.core.planning.groups import VARIANTS_SHOWN, groups_of
 from fleet.core.planning.markdown import LIMIT_BYTES, markdown_of
+from fleet.core.planning.pods import Restart
 from fleet.core.planning.remarks import remarks
 from fleet.core.planning.words import heading, lines_of, summary, title_of, totals_of
 from fleet.core.problems import Origin

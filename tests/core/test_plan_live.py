@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName
 from fleet.core.objects import ref_of
 from fleet.core.options import options_of
-from fleet.core.planning.change import ObjectChange, Restart, Sign
+from fleet.core.planning.change import ObjectChange, Sign
 from fleet.core.planning.live import Danger, LiveFinding
 from fleet.core.planning.live_judge import Seen, Setting, judge_object, worst_findings
+from fleet.core.planning.pods import Restart
 from fleet.core.planning.room import judge_disruption, judge_quotas, selects
 from fleet.core.record import mark_body
 from fleet.core.sync_policy import Adopt, IgnoreRule

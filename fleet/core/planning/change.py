@@ -12,13 +12,14 @@ from dataclasses import replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
+from fleet.core.documents import Document, Json, mapping_at
 from fleet.core.field_diff import FieldDrift, diff_documents, differences_of
 from fleet.core.fieldset import Path, show
 from fleet.core.ids import Digest, ObjectRef, UnitName
 from fleet.core.ignore import is_ignored, rules_for
 from fleet.core.objects import Bundle, BundleObject, HookPhase, PruneRule
 from fleet.core.planning.fixed import fixed_changes
+from fleet.core.planning.pods import ImageChange, Restart, image_changes, images_of, restart_of
 from fleet.core.renames import renames_of
 from fleet.core.sync_policy import IgnoreRule
 from fleet.values import dataclass
@@ -30,22 +31,6 @@ class Sign(StrEnum):
     CREATE = "+"
     CHANGE = "~"
     DELETE = "-"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ImageChange:
-    """One container's image; "" where there was none, or is none any more."""
-
-    container: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """Pods that a changed template replaces. pods: as the manifest counts them; None: one on each node."""
-
-    pods: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +227,7 @@ def _pairs(before: Json, after: Json) -> Iterator[tuple[str, str]]:
 
 
 def _created(item: BundleObject) -> ObjectChange:
-    images = tuple(ImageChange(name, "", image) for name, image in sorted(_images(item.document()).items()))
+    images = tuple(ImageChange(name, "", image) for name, image in sorted(images_of(item.document()).items()))
     return ObjectChange(
         Sign.CREATE,
         item.ref,
@@ -284,7 +269,7 @@ def _changed(
         before=old.digest,
         after=new.digest,
         renamed_from=old.ref if is_renamed else None,
-        images=tuple(_image_changes(_images(before), _images(after))),
+        images=tuple(image_changes(images_of(before), images_of(after))),
         restart=restart,
         left=left,
         ignored=ignored,
@@ -302,57 +287,6 @@ def _is_within(paths: Iterable[Path], names: Sequence[str]) -> bool:
     """Whether one of these fields is at that place, below it, or around it."""
     place = tuple(f"f:{name}" for name in names)
     return any(path[: len(place)] == place[: len(path)] for path in paths)
-
-
-def _image_changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[ImageChange]:
-    for name in sorted({*before, *after}):
-        if before.get(name) != after.get(name):
-            yield ImageChange(name, before.get(name, ""), after.get(name, ""))
-
-
-_TEMPLATES: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("apps", "Deployment"): ("spec", "template"),
-    ("apps", "StatefulSet"): ("spec", "template"),
-    ("apps", "DaemonSet"): ("spec", "template"),
-    ("apps", "ReplicaSet"): ("spec", "template"),
-    ("", "ReplicationController"): ("spec", "template"),
-    ("", "Pod"): (),
-    ("batch", "Job"): ("spec", "template"),
-    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
-}
-
-
-def _images(document: Document) -> dict[str, str]:
-    """Image by container name; init containers are `init/NAME`."""
-    group = text_at(document, "apiVersion").rpartition("/")[0]
-    template = _TEMPLATES.get((group, text_at(document, "kind")))
-    if template is None:
-        return {}
-    spec = mapping_at(document, *template, "spec")
-    return {
-        prefix + text_at(container, "name"): text_at(container, "image")
-        for part, prefix in (("initContainers", "init/"), ("containers", ""))
-        for container in documents_at(spec, part)
-    }
-
-
-def restart_of(ref: ObjectRef, before: Document, after: Document) -> Restart | None:
-    """Which pods a controller replaces when its pod template changes; None: none by itself.
-
-    Replicas that an autoscaler sets are not known here; an absent count is one, as the API server reads it.
-    """
-    if ref.group != "apps" or at(before, "spec", "template") == at(after, "spec", "template"):
-        return None
-    match ref.kind:
-        case "Deployment":
-            stands = at(after, "spec", "paused") is True
-        case "StatefulSet" | "DaemonSet":
-            stands = text_at(after, "spec", "updateStrategy", "type") == "OnDelete"
-        case _:
-            return None  # a ReplicaSet keeps its pods, whatever its template says
-    if stands:
-        return None
-    return Restart(None if ref.kind == "DaemonSet" else number_at(after, "spec", "replicas", default=1))
 
 
 def with_moves(

@@ -12,9 +12,9 @@ from math import ceil
 
 from fleet.core.diff import quantity_of
 from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
-from fleet.core.planning.change import Restart
 from fleet.core.planning.live import Danger, LiveFinding
 from fleet.core.planning.live_judge import Seen, Setting
+from fleet.core.planning.pods import Restart
 
 _WORKLOADS = frozenset({"Deployment", "StatefulSet", "ReplicaSet"})
 _PER_POD = ("cpu", "memory")

@@ -10,11 +10,12 @@ from fleet.core.fleet import Cluster, Fleet
 from fleet.core.ids import ClusterName, ObjectRef, short
 from fleet.core.objects import PruneRule
 from fleet.core.planning.aside import is_deleted, is_written
-from fleet.core.planning.change import How, ImageChange, ObjectChange, Sign
+from fleet.core.planning.change import How, ObjectChange, Sign
 from fleet.core.planning.field_words import Folding, field_lines
 from fleet.core.planning.fleet_plan import FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, ShownObject, plain_ref
 from fleet.core.planning.phrases import NAMES_SHOWN, counted, some_of
+from fleet.core.planning.pods import ImageChange
 from fleet.values import dataclass
 
 _LABEL_WIDTH = 44
