@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 else:
     Json = Any  # where reports cross a process, pydantic reads what a JSON parser gave: there is nothing to check
 Document: TypeAlias = "dict[str, Json]"
+MOST_LEVELS = 254  # of maps and lists in one another that `canonical` can spell; parsing takes 1,024
 
 
 def parse(raw: bytes) -> Json:
@@ -35,8 +36,22 @@ def parse_document(raw: bytes) -> Document:
 
 
 def canonical(value: Json) -> bytes:
-    """The one spelling of a value: sorted keys, no spaces, UTF-8."""
+    """The one spelling of a value of at most `MOST_LEVELS`: sorted keys, no spaces, UTF-8. TypeError beyond them."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def is_deeper(value: Json, levels: int) -> bool:
+    """Whether more than so many maps and lists stand in one another here; levels: at most `MOST_LEVELS`.
+
+    What `canonical` refuses is told by asking it, because a walk through the values would take far longer.
+    """
+    for _ in range(MOST_LEVELS - levels):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return True
+    return False
 
 
 def digest_of(value: Json) -> Digest:

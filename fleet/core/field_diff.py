@@ -6,8 +6,9 @@ Lists whose items have a common key are compared by it. Values of Secrets are ne
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from fleet.core.documents import Document, Json, canonical, mapping_at
+from fleet.core.documents import Document, Json, canonical, is_deeper, mapping_at
 from fleet.core.fieldset import (
     ABSENT,
     Absent,
@@ -23,6 +24,9 @@ _SERVER_SET = ("managedFields", "resourceVersion", "generation", "uid", "creatio
 
 _LAST_APPLIED = "f:kubectl.kubernetes.io/last-applied-configuration"
 
+
+_TOLD_BYTES = 8 << 10  # of one value in a report: a long script, not a dashboard
+_TOLD_LEVELS = 50
 
 _ITEM_KEYS = ("name", "containerPort", "port", "mountPath", "type", "key")
 
@@ -52,6 +56,21 @@ def drift_of(
         since=holder.since if holder else 0.0,
         masked=masked,
     )
+
+
+def as_told(drift: FieldDrift) -> FieldDrift:
+    """The same for a report: values that are too large to be shown are told by their size alone (R18).
+
+    Reports are kept for all objects of all clusters, and whoever may change one object chooses what it holds.
+    """
+    return replace(drift, desired=_told(drift.desired), live=_told(drift.live))
+
+
+def _told(value: Json) -> Json:
+    if is_deeper(value, _TOLD_LEVELS):
+        return f"too large to show: more than {_TOLD_LEVELS} levels deep"
+    size = len(canonical(value))
+    return value if size <= _TOLD_BYTES else f"too large to show: {size} bytes"
 
 
 def _name_of(entry: Entry | None) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -100,6 +101,7 @@ async def _assemble(settings: Settings, adapters: Adapters, clocks: Clocks) -> O
     view = View(Head(settings.branch), relaxed=settings.relaxed())
     view.restore(await state.cluster_reports(), await state.unit_reports())
     bells, troubles = Bells(), Troubles()
+    state.tell_of_batches(partial(troubles.note, "batches"))
     board = Board(state, view, adapters.renderer.bundle, adapters.vault, wall)
     await board.start()
     releases = Releases(state, view, board)

@@ -48,6 +48,13 @@ class Troubles:
         if isinstance(error, StateError):
             telemetry.STATE_WRITABLE.set(0)
 
+    def note(self, name: str, error: Exception | None) -> None:
+        """`put`, or `clear` where there is no error."""
+        if error is not None:
+            self.put(name, error)
+        else:
+            self.clear(name)
+
     def clear(self, name: str) -> None:
         """A loop is well again."""
         self.words.pop(name, None)

@@ -199,6 +199,10 @@ class State(Audit, Protocol):
         """Batched (>= 100 ms windows): cluster states, unit states and events of these reports."""
         ...
 
+    def tell_of_batches(self, told: Callable[[Exception | None], None]) -> None:
+        """Whom to tell of a bug that stops what is batched, and with None, again and again, that it is written."""
+        ...
+
     async def flush(self) -> None:
         """Write all batched lanes now (drain)."""
         ...

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import structlog
 
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.status import Event, Report, UnitReport
@@ -19,8 +22,10 @@ from fleet.store.encode import encode_cluster, encode_unit
 from fleet.store.events import prune_events, values_of_event
 from fleet.store.puts import Puts
 
+log = structlog.get_logger("store")
 WINDOW_SECONDS = 0.1
 _RETRY_SECONDS = 1.0
+_BUG_SECONDS = 10.0
 _WAITING_EVENTS = 10_000
 # Clusters, units and events that are encoded in one go: more would be felt by everything else in the process.
 _FLY_AT_ONCE = 200
@@ -30,7 +35,10 @@ UnitKey = tuple[ClusterName, OverlayName]
 
 
 class Lane:
-    """Collects puts, reports and events, and writes them in windows."""
+    """Collects puts, reports and events, and writes them in windows.
+
+    `told`, where somebody set it, hears the bug that a window met, and None once one was written again.
+    """
 
     def __init__(self, database: Database, *, known_units: set[UnitKey], event_cap: int) -> None:
         self._database = database
@@ -44,6 +52,7 @@ class Lane:
         self._since_prune = _PRUNE_EVERY
         self._wake = asyncio.Event()
         self._flushing = asyncio.Lock()
+        self.told: Callable[[Exception | None], None] = _to_nobody
         self._task = asyncio.create_task(self._write_windows(), name="store-lane")
 
     def jot(self, puts: Puts) -> None:
@@ -117,8 +126,8 @@ class Lane:
             unit = self._units.pop(key)
             if unit is None:
                 flying.drop(tables.UNIT_REPORTS, cluster, overlay)
-            else:
-                flying.put(tables.UNIT_REPORTS, {"cluster": cluster, "overlay": overlay, "body": encode_unit(unit)})
+            elif body := _body_of(unit):
+                flying.put(tables.UNIT_REPORTS, {"cluster": cluster, "overlay": overlay, "body": body})
         for event in self._events[:_FLY_AT_ONCE]:
             flying.append(tables.EVENTS, values_of_event(event))
         del self._events[:_FLY_AT_ONCE]
@@ -137,3 +146,27 @@ class Lane:
                 # Whoever must not act without the state hears it from a durable write; this lane only tries again.
                 self._wake.set()
                 await asyncio.sleep(_RETRY_SECONDS)
+            except Exception as error:  # the edge of a loop: without it nothing of any cluster is written any more
+                log.exception("batched writes failed", tried_again_after_seconds=_BUG_SECONDS)
+                self.told(error)
+                self._wake.set()
+                await asyncio.sleep(_BUG_SECONDS)
+            else:
+                self.told(None)
+
+
+def _body_of(unit: UnitReport) -> bytes | None:
+    """A unit report as it is kept, without its objects where they cannot be; None where nothing of it can be.
+
+    Whatever one cluster says of one unit, what the others say is written (R18).
+    """
+    for said in (unit, replace(unit, objects=())):
+        try:
+            return encode_unit(said)
+        except (TypeError, ValueError, RecursionError) as error:
+            log.error("report not kept whole", unit=str(unit.unit), objects=len(said.objects), why=str(error))
+    return None
+
+
+def _to_nobody(_: Exception | None) -> None:
+    """Until somebody wants to know."""

@@ -136,6 +136,9 @@ class MemoryState:
                     self._units[unit.unit] = unit
             self._append(report.events)
 
+    def tell_of_batches(self, told: Callable[[Exception | None], None]) -> None:
+        """Nothing is batched here."""
+
     async def flush(self) -> None:
         """Nothing waits here."""
 

@@ -172,6 +172,10 @@ class SqlState:
         """Batched: cluster states, unit states and events."""
         self._lane.report(reports)
 
+    def tell_of_batches(self, told: Callable[[Exception | None], None]) -> None:
+        """Whom to tell of a bug that stops what is batched, and with None that it is written again."""
+        self._lane.told = told
+
     async def flush(self) -> None:
         """Write all batched lanes now."""
         await self._lane.flush()

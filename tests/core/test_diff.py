@@ -12,7 +12,7 @@ from hypothesis.strategies import booleans, dictionaries, integers, lists, none,
 
 from fleet.core.diff import diff_fields, is_same_value, quantity_of
 from fleet.core.documents import canonical
-from fleet.core.field_diff import diff_documents, dry_run_diff
+from fleet.core.field_diff import FieldDrift, as_told, diff_documents, dry_run_diff
 from fleet.core.fingerprint import OwnEntry, own_entry
 from fleet.core.record import mark_body
 from fleet.core.sync_policy import IgnoreRule
@@ -132,6 +132,28 @@ def test_documents_are_compared_by_the_keys_of_their_lists() -> None:
         "spec.template.spec.containers[name=app].image": ("a:1", "a:2"),
         "spec.template.spec.containers[name=first]": (None, {"name": "first", "image": "f"}),
     }
+
+
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("live", [nested(51), nested(300), "x" * 8191, ["x" * 5000, "x" * 5000], {"x" * 9000: 1}])
+def test_a_report_tells_of_a_value_that_is_too_large_its_size_alone(live: Any) -> None:
+    told = as_told(FieldDrift("spec.config", "plain", live, "tenant", 4.0))
+    assert told.live != live
+    assert "too large to show" in str(told.live)
+    assert (told.path, told.desired, told.manager, told.since) == ("spec.config", "plain", "tenant", 4.0)
+    assert "too large to show" in str(as_told(FieldDrift("spec.config", live, None)).desired)
+
+
+@pytest.mark.parametrize("live", [None, True, 3, nested(50), "x" * 8190, ["x" * 4000, "x" * 4000], {}])
+def test_a_report_tells_values_as_they_are(live: Any) -> None:
+    drift = FieldDrift("spec.config", "plain", live, "tenant", 4.0)
+    assert as_told(drift) == drift
 
 
 def test_the_order_of_a_list_is_a_difference_of_the_list() -> None:

@@ -14,13 +14,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from contracts.state_contract import EU1, event, report, row, unit_report
 from sqlalchemy import Connection, select
 
 from fleet.core.audit import AuditEntry
+from fleet.core.documents import Json
+from fleet.core.field_diff import FieldDrift
 from fleet.core.ids import ClusterName
+from fleet.core.status import Report, UnitReport
 from fleet.errors import StateBusy, StateDamaged, StateError, StateNotWritable
 from fleet.ports.worker import Deletion, JournalEntry
 from fleet.store import database as database_of
@@ -133,6 +137,65 @@ async def test_windows_are_written_without_being_asked(state: SqlState) -> None:
     async with asyncio.timeout(5):
         while not await state.unit_reports():
             await asyncio.sleep(lane.WINDOW_SECONDS / 4)
+
+
+def drifted_by(levels: int, **changes: Any) -> UnitReport:
+    """A unit one of whose fields is live a value of so many levels."""
+    live: Json = "x"
+    for _ in range(levels):
+        live = {"a": live}
+    whole = unit_report(**changes)
+    found = replace(whole.objects[0], drift=(FieldDrift("spec.config", "plain", live, "tenant"),))
+    return replace(whole, objects=(found,))
+
+
+async def test_a_report_that_cannot_be_written_keeps_no_other_from_being(
+    state: SqlState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    eu2 = ClusterName("eu-2")
+    state.put_reports([report(units=(drifted_by(300), unit_report("other")), events=(event("drifted"),))])
+    state.put_reports([report(cluster=eu2, units=(unit_report(cluster=eu2),))])
+    async with asyncio.timeout(5):
+        while len(found := await state.unit_reports()) < 3:
+            await asyncio.sleep(lane.WINDOW_SECONDS / 4)
+    assert [(str(one.unit), len(one.objects)) for one in found] == [("other@eu-1", 1), ("web@eu-1", 0), ("web@eu-2", 1)]
+    assert [one.event.message for one in await state.events()] == ["drifted"]
+    said = capsys.readouterr().out
+    assert ("web@eu-1" in said, "report not kept whole" in said) == (True, True)
+    await state.journal(eu2).load()  # another cluster's worker starts
+    state.put_reports([report(sequence=2, units=(unit_report(message="later"),))])
+    async with asyncio.timeout(5):
+        while "later" not in {one.message for one in await state.unit_reports()}:
+            await asyncio.sleep(lane.WINDOW_SECONDS / 4)
+
+
+async def test_a_report_of_a_nested_value_is_written_whole(state: SqlState, capsys: pytest.CaptureFixture[str]) -> None:
+    state.put_reports([report(units=(said := drifted_by(60),))])
+    await state.flush()
+    assert await state.unit_reports() == (said,)
+    assert "report" not in capsys.readouterr().out
+
+
+async def test_windows_go_on_after_a_bug_in_one_and_it_is_told(
+    state: SqlState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "_BUG_SECONDS", 0.0)
+    encode, told, bugs = lane.encode_cluster, list[str](), [KeyError("a bug")]
+
+    def encode_or_fail(said: Report) -> bytes:
+        if bugs:
+            raise bugs.pop()
+        return encode(said)
+
+    monkeypatch.setattr(lane, "encode_cluster", encode_or_fail)
+    state.tell_of_batches(lambda error: told.append(type(error).__name__))
+    state.put_reports([report(units=(unit_report(),))])
+    async with asyncio.timeout(5):
+        while not await state.unit_reports():
+            await asyncio.sleep(lane.WINDOW_SECONDS / 4)
+        while told[-1] != "NoneType":
+            await asyncio.sleep(lane.WINDOW_SECONDS / 4)
+    assert told[0] == "KeyError"
 
 
 async def test_closing_writes_what_waits(tmp_path: Path) -> None:
