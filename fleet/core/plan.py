@@ -267,7 +267,11 @@ def _place_seen(plan: UnitPlan, item: DesiredObject, row: Row | None, seen: Seen
         case MarkKind.OURS:
             _place_ours(plan, item, seen)
         case MarkKind.LABEL_LOST:
-            plan.drifted.append(Step(item, Cause.LABEL_LOST, seen))
+            # Its label is put back with whatever the object becomes: alone only where that is what was applied last.
+            if row is not None and row.desired == item.digest:
+                plan.drifted.append(Step(item, Cause.LABEL_LOST, seen))
+            else:
+                _place_ours(plan, item, seen)
         case MarkKind.ANNOTATION_LOST:
             plan.released.append(ref)
         case MarkKind.UNMARKED | MarkKind.COPIED:

@@ -57,7 +57,7 @@ class Stages:
         """R14: all objects of a change stand a dry-run before the first write. Healing needs none."""
         assert outcome.told is not None
         site = self._site
-        fresh = [step for step in steps if step.cause in (Cause.NEW, Cause.CHANGED, Cause.MOVED, Cause.ADOPTED)]
+        fresh = [step for step in steps if not is_healing(unit, step)]
         if not fresh or outcome.told.policy.sync.validate is not Validate.SERVER:
             return True
         unit.validate_anew()
@@ -148,7 +148,7 @@ class Stages:
             return leave.heal
         if self._site.claims.keeps_back(step):
             return False
-        return leave.apply or (leave.heal and step.cause is Cause.GONE and not is_new(unit, step))
+        return leave.apply or (leave.heal and is_healing(unit, step))
 
     async def _write(self, unit: UnitState, step: Step, outcome: Outcome) -> bool:
         ref = step.wanted.ref
@@ -248,7 +248,8 @@ def _is_replaced(step: Step) -> bool:
     return step.wanted.source.options.replace and step.cause not in (Cause.ADOPTED, Cause.MOVED)
 
 
-def is_new(unit: UnitState, step: Step) -> bool:
-    """Whether the step would bring what was never applied: more than healing."""
+def is_healing(unit: UnitState, step: Step) -> bool:
+    """Whether the step brings back what was applied last, and nothing that a commit changed since."""
     row = unit.rows.get(step.wanted.ref)
-    return row is None or row.desired != step.wanted.digest
+    is_same = row is not None and row.desired == step.wanted.digest
+    return is_same and step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE)

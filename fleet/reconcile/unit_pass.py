@@ -43,7 +43,7 @@ from fleet.reconcile.replace import Replacer
 from fleet.reconcile.reverify import carry_done
 from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site
-from fleet.reconcile.stages import Stages, is_new
+from fleet.reconcile.stages import Stages, is_healing
 from fleet.reconcile.standing import Leave, bundle_of
 from fleet.reconcile.strangers import Strangers
 
@@ -139,7 +139,7 @@ class UnitPass:
         leave = outcome.may()
         steps = self._steps(unit, plan, leave, release=hooked)
         if steps and leave.apply and not await self._stages.are_valid(unit, steps, outcome):
-            steps = [step for step in steps if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE)]
+            steps = [step for step in steps if is_healing(unit, step)]
         if steps:
             await self._stages.record(unit, steps)
             await self._stages.apply(unit, steps, outcome)
@@ -175,7 +175,7 @@ class UnitPass:
             steps += [step for step in plan.create if not (drift and step.cause is Cause.GONE)]
             steps += plan.change
         elif leave.heal:
-            steps += [step for step in plan.create if step.cause is Cause.GONE and not is_new(unit, step)]
+            steps += [step for step in plan.create if is_healing(unit, step)]
         if leave.heal:
             steps += [
                 step

@@ -117,6 +117,32 @@ def test_an_object_without_our_annotation_is_released_and_one_without_the_label_
     assert healed.drifted[0].cause is Cause.LABEL_LOST
 
 
+@pytest.mark.parametrize(
+    ("state", "rows", "where"),
+    [
+        (SyncState.CHANGED, [row(A, desired="older")], "change"),
+        (SyncState.ASK_ARBITER, [row(A, desired="older")], "ask"),
+        (SyncState.ASK_ARBITER, [row(A, desired="")], "ask"),
+        (SyncState.ASK_ARBITER, [], "ask"),
+    ],
+    ids=["changed", "respelled", "rebuilt", "unrecorded"],
+)
+def test_a_label_is_put_back_by_what_git_changed_not_the_other_way_round(
+    state: SyncState, rows: list[Row], where: str
+) -> None:
+    made = plan([wanted(A)], rows, {A: seen(state, MarkKind.LABEL_LOST)})
+    assert (len(getattr(made, where)), made.drifted) == (1, [])
+    assert all(step.cause is Cause.CHANGED for step in made.change)
+    assert places_of(made)[A] == 1
+
+
+@pytest.mark.parametrize("state", [SyncState.IN_SYNC, SyncState.DRIFTED, SyncState.ASK_ARBITER])
+def test_a_label_of_what_git_left_as_it_was_is_put_back_whatever_became_of_the_rest(state: SyncState) -> None:
+    made = plan([wanted(A)], [row(A)], {A: seen(state, MarkKind.LABEL_LOST)})
+    assert [step.cause for step in made.drifted] == [Cause.LABEL_LOST]
+    assert places_of(made)[A] == 1
+
+
 def test_released_stays_released_until_a_person_decides() -> None:
     assert plan([wanted(A)], [row(A, state=RowState.RELEASED)], {A: None}).released == [A]
 

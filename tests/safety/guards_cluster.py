@@ -303,6 +303,10 @@ CASES: dict[str, Case] = {
         gives("True"), "reconcile/test_workloads.py",
         "test_one_refused_object_stops_the_whole_unit_before_the_first_write",
         "test_a_namespace_and_what_is_in_it_come_in_one_pass"),
+    "healing brings back what was applied": case_of(
+        swap("row is not None and row.desired == step.wanted.digest", "True"), "reconcile/test_lost_labels.py",
+        "test_what_vanishes_while_its_commit_is_refused_is_made_anew_only_as_it_was",
+        "reconcile/test_drift.py::test_a_deleted_object_is_made_anew"),
     "a suspended unit is not written to": case_of(
         swap("suspended_by(desired, since)", "[]"), _GUARDS, "test_suspended_writes_nothing_and_resumes",
         "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),

@@ -206,6 +206,10 @@ CASES: dict[str, Case] = {
         never("row.state is RowState.RELEASED or seen.mark.kind is not MarkKind.OURS or seen.uid != row.uid"), _PLAN,
         "test_an_object_that_does_not_carry_exactly_our_mark_is_never_a_candidate",
         "test_what_git_dropped_is_a_candidate_with_its_uid_and_rule"),
+    "a label that is put back brings nothing new": case_of(
+        always("row is not None and row.desired == item.digest"), _PLAN,
+        "test_a_label_is_put_back_by_what_git_changed_not_the_other_way_round",
+        "test_a_label_of_what_git_left_as_it_was_is_put_back_whatever_became_of_the_rest"),
     "a record holds old and new": case_of(
         gives("()"), _RECORD, "test_the_record_holds_old_united_with_new", "test_a_released_row_is_not_taken_back"),
     "a rebuilt record that differs": case_of(
