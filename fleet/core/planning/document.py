@@ -8,12 +8,16 @@ from fleet.core.documents import Document, Json
 from fleet.core.field_diff import FieldDrift
 from fleet.core.gates import kind_of, wants_of
 from fleet.core.ids import ObjectRef
+from fleet.core.planning.apis import ApiNotice
 from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
-from fleet.core.planning.course import CourseStep
-from fleet.core.planning.fleet_plan import FleetPlan, SideWords
+from fleet.core.planning.course import Course, CourseStep, Estimate
+from fleet.core.planning.fleet_plan import Claim, FleetPlan, SideWords
 from fleet.core.planning.groups import ChangeGroup, groups_of
-from fleet.core.planning.hook_runs import hook_runs
+from fleet.core.planning.holds import HoldForecast
+from fleet.core.planning.hook_runs import HookRun, hook_runs
 from fleet.core.planning.live import LiveView
+from fleet.core.planning.settings import SettingChange
+from fleet.core.planning.woken import Woken
 from fleet.core.planning.words import totals_of
 from fleet.core.problems import Problem
 from fleet.core.rollout_policy import Gate
@@ -24,7 +28,6 @@ _ACTIONS = {Sign.CREATE: "create", Sign.CHANGE: "change", Sign.DELETE: "delete"}
 
 def document_of(plan: FleetPlan) -> Document:
     """The whole plan: objects are listed once for each group, and for its units to which something else happens."""
-    totals = totals_of(plan)
     by_name = {unit.name: unit for unit in plan.units}
     groups = groups_of(plan.units)
     leads = {name: by_name[group.units[0]] for group in groups for name in group.units}
@@ -35,75 +38,87 @@ def document_of(plan: FleetPlan) -> Document:
         "base": _side(plan.base),
         "head": _side(plan.head),
         "files": list(plan.files),
-        "settings": [
-            {"scope": one.scope, "name": one.name, "path": one.path, "before": one.before, "after": one.after}
-            for one in plan.settings
-        ],
-        "begins": [
-            {"what": one.begins.value, "units": _texts(one.units), "objects": one.objects, "message": one.words}
-            for one in plan.woken
-        ],
+        "settings": [_setting(one) for one in plan.settings],
+        "begins": [_woken(one) for one in plan.woken],
         "different": plan.is_different,
         "complete": not plan.is_unknown,
-        "summary": {
-            "units": {how.value: len(plan.of(how)) for how in How},
-            "objects": {"create": totals.created, "change": totals.changed, "delete": totals.deleted},
-            "podsRestarted": totals.pods,
-            "daemonSetsRestarted": totals.nodes,
-        },
+        "summary": _summary(plan),
         "groups": [_group(group, leads[group.units[0]]) for group in groups],
         "units": [_unit(unit, leads.get(unit.name)) for unit in plan.units],
-        "hooks": [
-            {
-                "phase": run.phase.value,
-                "object": _ref(run.ref),
-                "overlay": run.overlay,
-                "clusters": _texts(run.clusters),
-                "again": run.is_again,
-            }
-            for run in hook_runs(plan.units, plan.after)
-        ],
-        "holds": [
-            {
-                "reason": hold.reason,
-                "message": hold.message,
-                "units": _texts(hold.units),
-                "deletes": [_ref(ref) for ref in hold.refs],
-            }
-            for hold in plan.holds
-        ],
-        "claims": [
-            {"object": _ref(claim.ref), "overlays": _texts(claim.overlays), "clusters": _texts(claim.clusters)}
-            for claim in plan.claims
-        ],
-        "rollout": [
-            {
-                "overlay": course.overlay,
-                "soakSeconds": course.soak_seconds,
-                "steps": [_step(found) for found in course.steps],
-                "leftOver": _texts(course.left_over),
-                "estimate": {
-                    "leastSeconds": estimate.least_seconds,
-                    "lowSeconds": estimate.low,
-                    "highSeconds": estimate.high,
-                    "basis": estimate.basis,
-                },
-            }
-            for course, estimate in zip(plan.courses, plan.estimates, strict=True)
-        ],
+        "hooks": [_hook(run) for run in hook_runs(plan.units, plan.after)],
+        "holds": [_hold(hold) for hold in plan.holds],
+        "claims": [_claim(claim) for claim in plan.claims],
+        "rollout": [_rollout(*found) for found in zip(plan.courses, plan.estimates, strict=True)],
         "kubernetes": f"1.{plan.kube}" if plan.kube else None,
-        "apis": [
-            {
-                "object": _ref(notice.ref),
-                "apiVersion": notice.api_version,
-                "removed": notice.is_removed,
-                "message": notice.message,
-            }
-            for notice in plan.apis
-        ],
+        "apis": [_api(notice) for notice in plan.apis],
         "problems": [_problem(problem) for problem in plan.problems],
         "notes": list(plan.notes),
         "live": _live(plan.live) if plan.live is not None else None,
+    }
+
+
+def _summary(plan: FleetPlan) -> Document:
+    totals = totals_of(plan)
+    return {
+        "units": {how.value: len(plan.of(how)) for how in How},
+        "objects": {"create": totals.created, "change": totals.changed, "delete": totals.deleted},
+        "podsRestarted": totals.pods,
+        "daemonSetsRestarted": totals.nodes,
+    }
+
+
+def _setting(one: SettingChange) -> Document:
+    return {"scope": one.scope, "name": one.name, "path": one.path, "before": one.before, "after": one.after}
+
+
+def _woken(one: Woken) -> Document:
+    return {"what": one.begins.value, "units": _texts(one.units), "objects": one.objects, "message": one.words}
+
+
+def _hook(run: HookRun) -> Document:
+    return {
+        "phase": run.phase.value,
+        "object": _ref(run.ref),
+        "overlay": run.overlay,
+        "clusters": _texts(run.clusters),
+        "again": run.is_again,
+    }
+
+
+def _hold(hold: HoldForecast) -> Document:
+    return {
+        "reason": hold.reason,
+        "message": hold.message,
+        "units": _texts(hold.units),
+        "deletes": [_ref(ref) for ref in hold.refs],
+    }
+
+
+def _claim(claim: Claim) -> Document:
+    return {"object": _ref(claim.ref), "overlays": _texts(claim.overlays), "clusters": _texts(claim.clusters)}
+
+
+def _rollout(course: Course, estimate: Estimate) -> Document:
+    return {
+        "overlay": course.overlay,
+        "soakSeconds": course.soak_seconds,
+        "steps": [_step(found) for found in course.steps],
+        "leftOver": _texts(course.left_over),
+        "estimate": {
+            "leastSeconds": estimate.least_seconds,
+            "lowSeconds": estimate.low,
+            "highSeconds": estimate.high,
+            "basis": estimate.basis,
+        },
+    }
+
+
+def _api(notice: ApiNotice) -> Document:
+    return {
+        "object": _ref(notice.ref),
+        "apiVersion": notice.api_version,
+        "removed": notice.is_removed,
+        "message": notice.message,
     }
 
 
