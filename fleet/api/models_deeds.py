@@ -194,10 +194,14 @@ class RecoveryOut(ApiModel):
 
 
 class RecoveryList(Page):
-    """Units that wait for `fleet recover --confirm`. list_digest: what that is bound to, "" where none waits."""
+    """Units that wait for `fleet recover --confirm`. list_digest: what that is bound to, "" where none waits.
+
+    unheard: clusters with the same overlays that this hub has not heard yet; what was taken back may stand there alone.
+    """
 
     items: list[RecoveryOut]
     list_digest: str = ""
+    unheard: list[str] = Field(default_factory=list[str])
 
 
 class Done(ApiModel):

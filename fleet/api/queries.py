@@ -106,9 +106,10 @@ class ApproveBody(ApiModel):
 
 
 class RecoverBody(ApiModel):
-    """The list that was shown; "" for whatever waits now."""
+    """The list that was shown; "" for whatever waits now. unheard: also while clusters were not heard yet."""
 
     list_digest: str = Field("", max_length=64, pattern="^([0-9a-f]{6,64})?$")
+    unheard: bool = False
 
 
 class IdentityBody(ApiModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fleet.access.policy import Role
@@ -9,8 +10,8 @@ from fleet.api.models_deeds import Done, RecoveryList, RecoveryOut
 from fleet.api.queries import RecoverBody
 from fleet.api.route import Call, Route
 from fleet.core.audit import AuditEntry
-from fleet.core.ids import UnitName
-from fleet.core.recovery import asked_of, list_digest_of, with_words
+from fleet.core.ids import ClusterName, UnitName
+from fleet.core.recovery import asked_of, list_digest_of, unheard_of, with_words
 from fleet.core.status import asks_recovery
 from fleet.core.view import View
 from fleet.errors import NotKnown, PreconditionFailed
@@ -38,26 +39,46 @@ def _then(view: View, unit: UnitName) -> str:
     return "not in Git: it is let go, and its objects stay" if is_gone else ""
 
 
+def _unheard(view: View) -> tuple[ClusterName, ...]:
+    units = view.fleet.units if view.fleet is not None else ()
+    return unheard_of(units, view.units, unspoken=view.unspoken, untold=view.waits, reached=view.reached)
+
+
+def _names(unheard: Sequence[ClusterName]) -> str:
+    more = f" and {len(unheard) - 3} more" if len(unheard) > 3 else ""
+    return f"{', '.join(unheard[:3])}{more} {'was' if len(unheard) == 1 else 'were'}"
+
+
 async def _list(call: Call) -> RecoveryList:
     view = call.parts.view
-    items, asked = _waiting(view), asked_of(view.units.values(), view.clusters)
-    return RecoveryList(items=items, total=len(items), list_digest=list_digest_of(asked) if asked else "")
+    items, asked, unheard = _waiting(view), asked_of(view.units.values(), view.clusters), _unheard(view)
+    digest = list_digest_of(asked, unheard) if asked else ""
+    return RecoveryList(items=items, total=len(items), list_digest=digest, unheard=list(unheard))
 
 
 async def _confirm(call: Call) -> Done:
     """What waits now counts from here on; with a list digest, only if it is that very list."""
     body, state, now, view = await call.body(RecoverBody), call.parts.state, call.parts.wall(), call.parts.view
     asked = asked_of(view.units.values(), view.clusters)
-    clusters = sorted(asked)
+    clusters, unheard = sorted(asked), _unheard(view)
     if not clusters:
         raise NotKnown("no cluster waits for a recovery", next_step="fleet status")
-    if not list_digest_of(asked).startswith(body.list_digest):
+    digest = list_digest_of(asked, unheard)
+    if not digest.startswith(body.list_digest):
         raise PreconditionFailed(
             "what waits for a recovery is another list now",
-            why=f"you saw {body.list_digest}, it is {list_digest_of(asked)[:6]}",
+            why=f"you saw {body.list_digest}, it is {digest[:6]}",
             next_step="fleet recover",
         )
+    if unheard and not body.unheard:
+        raise PreconditionFailed(
+            f"nothing is confirmed: {_names(unheard)} not heard yet",
+            why="what a rollback took back may stand on the clusters alone that were not, and would come again",
+            next_step="wait until they are, or fleet recover --confirm --unheard",
+        )
     why = "record rebuilt from the cluster"
+    if unheard:
+        why = f"{why}; {_names(unheard)} not heard yet"
     entries = [AuditEntry(now, call.caller.name, "recover", cluster=cluster, reason=why) for cluster in clusters]
     for entry in entries:
         await state.write(entry)

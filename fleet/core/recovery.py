@@ -7,7 +7,7 @@ shown to anybody. Nor was a unit that reports later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from fleet.core.documents import digest_of
 from fleet.core.ids import ClusterName, Digest, Identity, UnitName
@@ -33,9 +33,38 @@ def asked_of(units: Iterable[UnitReport], clusters: Mapping[ClusterName, Report]
     return {name: frozenset(shown) for name, shown in found.items()}
 
 
-def list_digest_of(asked: Words) -> Digest:
-    """What a confirmation is bound to: all that was shown at once."""
-    return digest_of([[name, *sorted(shown)] for name, shown in sorted(asked.items())])
+def unheard_of(
+    units: Iterable[UnitName],
+    reports: Mapping[UnitName, UnitReport],
+    *,
+    unspoken: Container[UnitName],
+    untold: Container[UnitName],
+    reached: Container[ClusterName],
+) -> tuple[ClusterName, ...]:
+    """Clusters that were not heard, and may know what was taken back of an overlay that waits for a person's word.
+
+    Their parent objects may alone say so, where a rollback did not reach the others, and the word brings it to those.
+    units: all of the commit in force; unspoken: those that nobody reported since this process began; untold: those
+    that wait, of which a cluster that is there need not have heard; reached: clusters that were seen. Sorted.
+    """
+    overlays = {name.overlay for name, report in reports.items() if asks_recovery(report)}
+    found: set[ClusterName] = set()
+    for name in units:
+        if name.overlay in overlays and name.cluster not in found:
+            report = reports.get(name)
+            if report is None:
+                is_heard = name in untold and name.cluster in reached
+            else:
+                is_heard = name not in unspoken or asks_recovery(report)
+            if not is_heard:
+                found.add(name.cluster)
+    return tuple(sorted(found))
+
+
+def list_digest_of(asked: Words, unheard: Iterable[ClusterName] = ()) -> Digest:
+    """What a confirmation is bound to: all that was shown at once, and which clusters were not heard."""
+    shown = [(name, *sorted(of_it)) for name, of_it in sorted(asked.items())]
+    return digest_of([[*line] for line in (*shown, *((name,) for name in unheard))])
 
 
 def words_of(text: str) -> Words:

@@ -328,7 +328,7 @@ async def test_a_recovery_is_confirmed_for_the_list_that_was_seen(api: Api) -> N
     status, problem = await api.call("POST", "/api/v1/fleet:recover", confirm)
     assert (status, problem["type"]) == (409, "urn:fleet:PreconditionFailed")
     assert not await api.state.get_value(RECOVERED)
-    del api.view.units[UnitName.parse("web@eu-2")]
+    api.put("web@eu-2")
     status, done = await api.call("POST", "/api/v1/fleet:recover", confirm)
     assert (status, done["message"]) == (200, "the hub writes to eu-1 again, once Git was read")
     api.view.head.is_taken = True
@@ -336,6 +336,47 @@ async def test_a_recovery_is_confirmed_for_the_list_that_was_seen(api: Api) -> N
     assert (status, done["message"]) == (200, "the hub writes to eu-1 again")
     assert list(words_of(await api.state.get_value(RECOVERED) or "")) == ["eu-1"]
     assert [link.entry.outcome for link in await api.state.audit_entries()] == ["", "done"] * 2
+
+
+@pytest.mark.parametrize("silent", ["not in this process", "never"])
+async def test_no_recovery_is_confirmed_before_all_clusters_of_its_overlays_were_heard_but_by_a_further_word(
+    api: Api, silent: str
+) -> None:
+    """What a rollback took back may stand on their parent objects alone."""
+    asks = Blocker(Standing.HELD, "cluster eu-1", "its record was rebuilt", api.now, "", ASKS_RECOVERY)
+    api.put("web@eu-1", blocked_by=(asks,))
+    name = UnitName.parse("web@eu-2")
+    if silent == "never":
+        del api.view.units[name]
+    else:
+        api.view.unspoken[name] = 0.0
+    _, seen = await api.call("GET", "/api/v1/recovery")
+    assert seen["unheard"] == ["eu-2"]
+    for body in ({}, {"listDigest": seen["listDigest"]}):
+        status, problem = await api.call("POST", "/api/v1/fleet:recover", body)
+        assert (status, problem["type"]) == (409, "urn:fleet:PreconditionFailed")
+        assert "eu-2 was not heard yet" in str(problem)
+    assert not await api.state.get_value(RECOVERED)
+    body = {"listDigest": seen["listDigest"], "unheard": True}
+    assert (await api.call("POST", "/api/v1/fleet:recover", body))[0] == 200
+    reasons = {link.entry.reason for link in await api.state.audit_entries()}
+    assert reasons == {"record rebuilt from the cluster; eu-2 was not heard yet"}
+
+
+@pytest.mark.parametrize("why", ["it asks itself", "another overlay", "it waits for its step"])
+async def test_twin_a_recovery_waits_for_no_cluster_that_was_heard_or_has_nothing_to_say(api: Api, why: str) -> None:
+    asks = Blocker(Standing.HELD, "cluster eu-1", "its record was rebuilt", api.now, "", ASKS_RECOVERY)
+    name = UnitName.parse("web@eu-2")
+    api.put("edge@eu-1" if why == "another overlay" else "web@eu-1", blocked_by=(asks,))
+    if why == "it asks itself":
+        api.put("web@eu-2", blocked_by=(asks,))
+    if why == "it waits for its step":
+        del api.view.units[name]
+        api.view.waits = {name: Blocker(Standing.WAITS, "rollout", "waits for step prod", api.now, "", "")}
+    else:
+        api.view.unspoken[name] = 0.0
+    assert (await api.call("GET", "/api/v1/recovery"))[1]["unheard"] == []
+    assert (await api.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
 
 
 # Identities, tokens, credentials

@@ -46,6 +46,12 @@ def test_it_is_over_for_another_unit_another_result_and_another_cluster_and_not_
         assert given_of(said, other) == {}
 
 
+def test_a_list_is_another_one_once_another_cluster_was_not_heard() -> None:
+    lists = [(), (ClusterName("eu-2"),), (ClusterName("eu-2"), ClusterName("us-1"))]
+    assert len({list_digest_of(asked(unit()), names) for names in lists}) == len(lists)
+    assert list_digest_of(asked(unit()), ()) == list_digest_of(asked(unit()))
+
+
 def test_any_other_list_has_another_digest() -> None:
     lists = [asked(unit()), asked(unit(), unit("edge")), asked(unit(), unit(cluster="eu-2")), asked(unit(bundle="d2"))]
     assert len({list_digest_of(one) for one in lists}) == len(lists)

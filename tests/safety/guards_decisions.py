@@ -366,8 +366,14 @@ CASES: dict[str, Case] = {
         gives("words"), "controllers/test_rollouts.py",
         "test_a_word_that_its_cluster_did_not_hear_is_not_for_what_answers_there_next",
         "test_a_confirmed_recovery_is_for_what_was_shown_and_a_later_loss_asks_again"),
+    "a recovery waits for who may know better": case_of(
+        never("unheard and (not body.unheard)"), "api/test_acting.py",
+        "test_no_recovery_is_confirmed_before_all_clusters_of_its_overlays_were_heard_but_by_a_further_word "
+        "scenarios/test_lost_quarantine.py"
+        "::test_a_cluster_that_was_not_told_of_it_waits_for_the_one_that_was_or_for_a_further_word",
+        "test_twin_a_recovery_waits_for_no_cluster_that_was_heard_or_has_nothing_to_say"),
     "a recovery of the list that was seen": case_of(
-        never("not list_digest_of(asked).startswith(body.list_digest)"), "api/test_acting.py",
+        never("not digest.startswith(body.list_digest)"), "api/test_acting.py",
         "test_a_recovery_is_confirmed_for_the_list_that_was_seen",
         "test_a_hold_is_approved_by_its_list_once"),
     "what a team may not have": case_of(

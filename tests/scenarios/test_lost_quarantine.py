@@ -146,14 +146,14 @@ def keeps_back(world: HubWorld, cluster: str) -> bool:
     )
 
 
-async def confirm(world: HubWorld, clusters: tuple[str, ...]) -> None:
+async def confirm(world: HubWorld, clusters: tuple[str, ...], *, unheard: bool = False) -> None:
     view = world.opened.view
 
     def asking() -> set[str]:
         return {name.cluster for name, unit in view.units.items() if asks_recovery(unit)}
 
     await world.until(lambda: asking() == set(clusters), f"{clusters} ask")
-    assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+    assert (await world.call("POST", "/api/v1/fleet:recover", {"unheard": unheard}))[0] == 200
     await world.until(lambda: not asking(), "confirmed")
 
 
@@ -187,7 +187,7 @@ async def test_it_does_not_come_after_the_loss_to_a_cluster_that_was_not_told_of
         if together:
             await confirm(world, CLUSTERS)
         else:
-            await confirm(world, CLUSTERS[:1])
+            await confirm(world, CLUSTERS[:1], unheard=True)
             world.sim.cluster("prod-1").faults.clear()
             await confirm(world, CLUSTERS[1:])
         await world.until(lambda: all(keeps_back(world, name) for name in CLUSTERS), "waits for a person on both")
@@ -198,6 +198,32 @@ async def test_it_does_not_come_after_the_loss_to_a_cluster_that_was_not_told_of
         await world.call("POST", f"/api/v1/rollouts/{named}:resume", {"reason": "it was the database"})
         await world.until(lambda: value_on(world, "dev-1") == "2", "let in")
         assert value_on(world, "prod-1") == "1", "from its first step"
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+async def test_a_cluster_that_was_not_told_of_it_waits_for_the_one_that_was_or_for_a_further_word(
+    world: HubWorld, is_awaited: bool
+) -> None:
+    files = {f"clusters/{name}.yaml": cluster_file(name, name.split("-")[0]) for name in CLUSTERS}
+    async with world.run():
+        world.commit(files | overlay("overlays/web", {"web": config_map("web", "1")}) | {"fleet.yaml": AT_ONCE})
+        await world.until_everywhere(world.repo.head())
+        await not_told_on_prod(world)
+        world.sim.cluster("dev-1").faults.add("refuse")
+    shutil.rmtree(world.data_dir)
+    world.sim.cluster("prod-1").faults.clear()
+    async with world.run():
+        await world.until(lambda: (unit := world.unit("web@prod-1")) and asks_recovery(unit), "prod-1 asks")
+        status, problem = await world.call("POST", "/api/v1/fleet:recover", {})
+        assert (status, "dev-1 was not heard yet" in str(problem)) == (409, True)
+        if not is_awaited:
+            await confirm(world, CLUSTERS[1:], unheard=True)
+            await world.until(lambda: value_on(world, "prod-1") == "2", "by a person's word")
+            return
+        world.sim.cluster("dev-1").faults.clear()
+        await confirm(world, CLUSTERS)
+        await world.until(lambda: all(keeps_back(world, name) for name in CLUSTERS), "waits for a person on both")
+        assert {value_on(world, name) for name in CLUSTERS} == {"1"}
 
 
 @pytest.mark.parametrize("value", ["2", "3"])

@@ -41,12 +41,13 @@ def recover(
     *,
     confirm: bool = False,
     list_digest: Annotated[str, Parameter("--list", help="the list as it was shown before")] = "",
+    unheard: Annotated[bool, Parameter(help="also while clusters were not heard yet", negative="")] = False,
     hub: Hub = "",
 ) -> int:
     """After a lost data directory: show what the clusters hold; --confirm lets the hub write again."""
     from fleet.cli.recover import recover as handler
 
-    return handler(Client(hub), confirm=confirm, seen=list_digest)
+    return handler(Client(hub), confirm=confirm, seen=list_digest, unheard=unheard)
 
 
 def backup(file: Path, *, data_dir: Path | None = None, with_key: bool = False) -> int:
