@@ -248,7 +248,10 @@ class Orders:
     def _is_rebuilt(self, row: HoldRow) -> bool:
         """Whether a unit of an approved list has a record that waits for a person: all is asked anew (R12, R24).
 
-        A state that is older than what the clusters hold may lack that it was rejected since.
+        A state that is older than what the clusters hold may lack that it was rejected since: as a whole, as it was
+        shown. So the approval of all other units of the list is over, too, though their records count: a word is for
+        one exact list, and void when any of it changes (R9, R10). That asks once more and deletes nothing; who
+        administers one cluster could do the same with an edit of what is listed there.
         """
         if row.decision != "approved":
             return False
