@@ -188,6 +188,7 @@ class UnitPlan:
     awaited: list[Disputed] = field(default_factory=list[Disputed])  # to be taken over, once who has it gives it up
     gone: list[ObjectRef] = field(default_factory=list[ObjectRef])  # not wanted and not there: drop the row
     let_go: list[ObjectRef] = field(default_factory=list[ObjectRef])  # no longer ours: drop the row, delete nothing
+    unlabelled: list[ObjectRef] = field(default_factory=list[ObjectRef])  # let go as well, which nothing else tells
     replacements: list[Replacement] = field(default_factory=list[Replacement])
     doomed: list[Doomed] | None = None  # None: not known which, see `incomplete`
     incomplete: str = ""
@@ -336,28 +337,21 @@ def _doomed_of(
             plan.gone.append(ref)
             continue
         others, takers = claims.others(ref, plan.unit.overlay), claims.takers(ref, plan.unit.overlay)
-        if row.state is RowState.RELEASED or seen.mark.kind is not MarkKind.OURS or seen.uid != row.uid:
-            _let_go(plan, row, seen)
+        if row.state is RowState.RELEASED or not seen.mark.ours or seen.uid != row.uid:
+            plan.let_go.append(ref)
         elif takers:
             who = ", ".join(sorted(takers))
             plan.moving.append(Disputed(ref, who, f"{ref} moves to overlay {who}"))
         elif others:
             plan.let_go.append(ref)  # they leave it as it is, and so would wait for it for ever
+        elif seen.mark.kind is not MarkKind.OURS:
+            plan.unlabelled.append(ref)  # without exactly our mark it is never deleted (R11)
         else:
             new = _successor(ref, successors)
             if new is not None:
                 plan.replacements.append(Replacement(ref, new))
             doomed.append(Doomed(ref, seen.uid, seen.content, seen.prune, replaced=new is not None))
     return doomed
-
-
-def _let_go(plan: UnitPlan, row: Row, seen: Seen) -> None:
-    """An object that is not wanted any more and does not carry exactly our mark is never deleted (R11)."""
-    if seen.mark.kind is MarkKind.LABEL_LOST and seen.uid == row.uid:
-        message = f"{row.ref} lost a label of ours: it is kept, and no longer counted as ours"
-        plan.disputed.append(Disputed(row.ref, "", message))
-    else:
-        plan.let_go.append(row.ref)
 
 
 def _successor(ref: ObjectRef, successors: Mapping[tuple[str, str, str, str], ObjectRef]) -> ObjectRef | None:

@@ -213,6 +213,7 @@ GUARDS: tuple[Guard, ...] = (
         ("an owned object is left to its owner", "R11", "record:judge_deletion", "OwnedByOther"),
         ("a released object is not deleted", "R11", "record:judge_deletion", "Released"),
         ("what is not ours is no candidate", "R11", "plan:_doomed_of", ""),
+        ("what lost a label is no candidate", "R11", "plan:_doomed_of", ""),
         ("a label that is put back brings nothing new", "R14", "plan:_place_seen", ""),
         ("a record holds old and new", "R12", "record:plan_record", ""),
         ("a rebuilt record that differs", "R12 R24", "record:rebuild_record", ""),

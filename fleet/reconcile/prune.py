@@ -18,11 +18,11 @@ from fleet.core.guard import (
     judge_prune,
     list_of,
 )
-from fleet.core.ids import ObjectRef
+from fleet.core.ids import ObjectRef, Revision
 from fleet.core.objects import PruneRule
 from fleet.core.order import prune_stages
 from fleet.core.plan import UnitPlan
-from fleet.core.record import RowState
+from fleet.core.record import MarkKind, RowState
 from fleet.core.rollout import Apply, Rename
 from fleet.core.status import EventKind
 from fleet.errors import ClusterError, Conflict, Withdrawn
@@ -58,6 +58,7 @@ class Pruner:
         approved = action.approved if isinstance(action, Apply) else frozenset[Approved]()
         stays = {move.ref for move in action.moves} if isinstance(action, Apply) else set[ObjectRef]()
         renames = action.renames if isinstance(action, Apply) else frozenset[Rename]()
+        self._let_go(unit, [ref for ref in plan.unlabelled if ref not in stays], told.commit)
         names = await renamed(self._site, unit, told)
         doomed = [replace(item, replaced=item.replaced or item.ref in names) for item in plan.doomed]
         doomed = [item for item in doomed if item.ref not in stays]
@@ -114,6 +115,16 @@ class Pruner:
         if done:
             text = f"deleted {list_of(done)}"
             self._site.outbox.tell(EventKind.PRUNED, text, unit=unit.name, commit=told.commit)
+
+    def _let_go(self, unit: UnitState, refs: Sequence[ObjectRef], commit: Revision) -> None:
+        """What left the overlay and lost a label of ours is never deleted (R11), nor waited for: it is told, once."""
+        for ref in refs:
+            live = self._site.view.find(ref)
+            if live is None or live.mark.kind is not MarkKind.LABEL_LOST or not self._deleter.is_ours(unit, ref):
+                continue  # planned before it went, got its label back, or moved
+            text = f"{ref} left the overlay without a label of ours: it is let go, and stays until somebody deletes it"
+            self._site.outbox.tell(EventKind.DRIFTED, text, unit=unit.name, commit=commit, ref=ref)
+            self._deleter.forget(unit, [ref])
 
     def _refused(self, unit: UnitState, ref: ObjectRef) -> Trouble | None:
         """Why the last deletion of it failed, while the next try is not due yet."""

@@ -240,7 +240,7 @@ class UnitPass:
         if new and not plan.doomed:
             await self._lull(unit)
         if outcome.may().prune and plan.doomed is not None:
-            if plan.doomed and not site.all_read():
+            if (plan.doomed or plan.unlabelled) and not site.all_read():
                 site.prunes_wait.add(unit.name)
             else:
                 await self._pruner.prune(unit, plan, outcome, healthy=self._stages.all_current(unit))

@@ -247,6 +247,16 @@ def test_an_object_that_does_not_carry_exactly_our_mark_is_never_a_candidate(the
     assert plan([], [row(B)], {B: there}).doomed == []
 
 
+def test_what_lost_a_label_before_git_dropped_it_is_let_go_unless_another_unit_takes_it() -> None:
+    api, there = OverlayName("api"), {B: seen(mark=MarkKind.LABEL_LOST)}
+    alone = plan([wanted(A)], [row(A), row(B)], {A: seen(), **there})
+    assert (alone.unlabelled, alone.let_go, alone.disputed, alone.doomed) == ([B], [], [], [])
+    taken = plan([], [row(B)], there, claims=Claims({B: frozenset({api})}, frozenset({api})))
+    assert ([found.who for found in taken.moving], taken.unlabelled) == (["api"], [])
+    passive = plan([], [row(B)], there, claims=Claims({B: frozenset({api})}, passive=frozenset({api})))
+    assert (passive.let_go, passive.unlabelled, passive.moving) == ([B], [], [])
+
+
 def test_a_generated_name_with_a_successor_is_a_replacement() -> None:
     old, new = ref("web-cfg-fhc4t7m2k8"), ref("web-cfg-9dk2b5c6ht")
     item = DesiredObject(new, bundle_object(new, generated_from="web-cfg"), Digest("new"))
@@ -340,6 +350,7 @@ def places_of(made: UnitPlan) -> dict[ObjectRef, int]:
         *made.unknown,
         *made.gone,
         *made.let_go,
+        *made.unlabelled,
     ]
     return {ref_: found.count(ref_) for ref_ in found}
 

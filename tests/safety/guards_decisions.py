@@ -203,8 +203,12 @@ CASES: dict[str, Case] = {
     "a released object is not deleted": case_of(
         never("row.state is RowState.RELEASED"), _RECORD, _ANYTHING_ELSE, _MAY_GO),
     "what is not ours is no candidate": case_of(
-        never("row.state is RowState.RELEASED or seen.mark.kind is not MarkKind.OURS or seen.uid != row.uid"), _PLAN,
+        never("row.state is RowState.RELEASED or not seen.mark.ours or seen.uid != row.uid"), _PLAN,
         "test_an_object_that_does_not_carry_exactly_our_mark_is_never_a_candidate",
+        "test_what_git_dropped_is_a_candidate_with_its_uid_and_rule"),
+    "what lost a label is no candidate": case_of(
+        never("seen.mark.kind is not MarkKind.OURS"), _PLAN,
+        "test_what_lost_a_label_before_git_dropped_it_is_let_go_unless_another_unit_takes_it",
         "test_what_git_dropped_is_a_candidate_with_its_uid_and_rule"),
     "a label that is put back brings nothing new": case_of(
         always("row is not None and row.desired == item.digest"), _PLAN,
