@@ -63,6 +63,7 @@ class UnitMemory:
     done_hooks: tuple[str, ...] = ()  # "<bundle digest>/<ref key>"
     confirmed: bool = True  # False: the record was rebuilt from the cluster and waits for confirmation (R12)
     settled: bool = True  # False: not since its record was rebuilt or put back: nobody knows which Jobs ran since (R22)
+    told: tuple[ObjectRef, ...] = ()  # Jobs of it, until then: a report said that a change runs them; not begun yet
     audit_head: str = ""  # of the audit log after the last destructive action in this unit
     form: int = FORM  # of the version that recorded `bundle`
     quarantined: tuple[Digest, ...] = ()  # as the parent object says them

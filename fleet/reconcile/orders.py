@@ -35,7 +35,7 @@ class Orders:
         self._full_sent = False
         outbox.unordered = self._unordered
         for memory in state.units:
-            self.units[memory.unit] = UnitState(memory.unit, memory)
+            self.units[memory.unit] = UnitState(memory.unit, memory, told=set(memory.told))
         for row in state.rows:
             unit = self.units.setdefault(row.unit, UnitState(row.unit, UnitMemory(row.unit)))
             unit.rows[row.ref] = row

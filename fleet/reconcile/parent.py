@@ -44,8 +44,10 @@ class Parents:
         stands = seen is not None and seen.is_whole and seen.said == unit.memory.parent_digest
         return unit.memory.bundle is not None and not (stands and _quarantined(unit) == unit.memory.quarantined)
 
-    async def keep(self, unit: UnitState, may: May) -> None:
+    async def keep(self, unit: UnitState, may: May, *, anew: bool = False) -> None:
         """Write the parent if it would say something new, owes the audit log's head (R43), or is not there as written.
+
+        anew: in any case, so that a state from before this is known for an older one (R24).
 
         Trouble with it is a warning and is tried again. may: asked just before each write; what is not written for want
         of it is due still (R17).
@@ -64,7 +66,7 @@ class Parents:
         )
         seen = site.neighbours.seen(parent_name(unit.name.overlay))
         stands = seen is not None and seen.is_whole and seen.said == parent.said
-        if stands and parent.said == unit.memory.parent_digest and not unit.audit_due:
+        if stands and parent.said == unit.memory.parent_digest and not (unit.audit_due or anew):
             return
         served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
         if served is None:

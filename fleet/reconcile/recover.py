@@ -87,7 +87,9 @@ async def rebuild_units(
         stale = {unit.name: known[unit.name].rows.keys() - unit.rows for unit in found if unit.name in known}
         drop = tuple((name, ref) for name, refs in stale.items() for ref in refs)
         memories = {
-            unit.name: replace(unit.memory, confirmed=False, settled=unit.memory.settled and not unit.has_record)
+            unit.name: replace(
+                unit.memory, confirmed=False, settled=unit.memory.settled and not unit.has_record, told=()
+            )
             for unit in (*known.values(), *found)
         }
         await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(memories.values())))

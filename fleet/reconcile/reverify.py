@@ -101,9 +101,14 @@ def runs_once_changed(unit: UnitState, ref: ObjectRef) -> bool:
     return unit.memory.settled or ref in unit.told or (unit.memory.confirmed and is_newest)
 
 
-def note_told(unit: UnitState) -> None:
-    """A report was made: from now on a change in Git runs each of which it says so."""
-    unit.told.update(ref for ref in not_run(unit) if runs_once_changed(unit, ref))
+def note_told(site: Site, unit: UnitState) -> None:
+    """A report was made: from now on, also after a restart, a change in Git runs each Job of which it says so."""
+    told = {ref for ref in not_run(unit) if runs_once_changed(unit, ref)}
+    unit.told |= told
+    kept = () if unit.memory.settled else tuple(sorted({*unit.memory.told, *told}))
+    if kept != unit.memory.told:
+        unit.memory = replace(unit.memory, told=kept)
+        site.journal.jot(JournalEntry(units=(unit.memory,)))
 
 
 def _may_have_run(site: Site, unit: UnitState, item: DesiredObject, row: Row | None) -> bool:

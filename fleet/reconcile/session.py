@@ -257,7 +257,7 @@ class Session:
         unit.held_since = (unit.held_since or site.wall()) if held else 0.0
         report = report_of(site, unit, outcome, self._orders.mode)
         before, unit.report = unit.report, report
-        note_told(unit)
+        note_told(site, unit)
         is_new = unit.name not in self._reported
         if is_new or before is None or replace(before, observed_at=report.observed_at) != report:
             self._reported.add(unit.name)

@@ -6,6 +6,7 @@ Nothing here waits: a wave that may not start yet is left for the pass that the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fleet.core.documents import canonical
 from fleet.core.fieldset import intended
@@ -25,6 +26,7 @@ from fleet.reconcile.heal import Healer
 from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.outcome import Outcome
+from fleet.reconcile.parent import Parents
 from fleet.reconcile.replace import Replacer
 from fleet.reconcile.served import DEFINITION
 from fleet.reconcile.session_errors import ENDS_SESSION
@@ -35,10 +37,17 @@ class Stages:
     """Writes of all units of one site, stage by stage."""
 
     def __init__(
-        self, site: Site, applier: Applier, dry_runs: DryRuns, healer: Healer, replacer: Replacer, adopter: Adopter
+        self,
+        site: Site,
+        applier: Applier,
+        dry_runs: DryRuns,
+        healer: Healer,
+        replacer: Replacer,
+        adopter: Adopter,
+        parents: Parents,
     ) -> None:
         self._site, self._applier, self._dry_runs, self._healer = site, applier, dry_runs, healer
-        self._replacer, self._adopter = replacer, adopter
+        self._replacer, self._adopter, self._parents = replacer, adopter, parents
 
     async def record(self, unit: UnitState, steps: Sequence[Step]) -> None:
         """Old united with new, durable before the first write (R12); nothing where the list stays the same."""
@@ -131,6 +140,7 @@ class Stages:
                 if self._may(unit, step, outcome) and not await self._write(unit, step, outcome):
                     failed.add(step.wanted.ref)
 
+            await self._begin_told(unit, group, outcome)
             await site.pace.each(group, write)
             self._jot()
         self._adopter.tell(unit)
@@ -140,6 +150,16 @@ class Stages:
             first, more = troubles[0], len(troubles) - 1
             outcome.reason, outcome.next_step = first.reason, first.next_step
             outcome.message = f"{first.message} (and {more} more)" if more else first.message
+
+    async def _begin_told(self, unit: UnitState, steps: Sequence[Step], outcome: Outcome) -> None:
+        """Jobs that are run as a report said (`reverify`) are run by it once: a hub that is killed amid this, and a
+        state from before it that is put back, know no more that it was said (R22, R24).
+        """
+        begun = {step.wanted.ref for step in steps}.intersection(unit.memory.told)
+        if begun:
+            unit.memory = replace(unit.memory, told=tuple(ref for ref in unit.memory.told if ref not in begun))
+            await self._site.journal.commit(JournalEntry(units=(unit.memory,)))
+            await self._parents.keep(unit, lambda: not outcome.may().stopped, anew=True)
 
     def _may(self, unit: UnitState, step: Step, outcome: Outcome) -> bool:
         """Whether this write is still allowed: a stage may be long."""

@@ -68,7 +68,7 @@ class UnitPass:
         self._adopter, self._refuser = Adopter(site, applier), Refuser(site, applier)
         self._planner = Planner(site, applier, dry_runs, look)
         replacer = Replacer(site, applier, dry_runs, deleter, holds)
-        self._stages = Stages(site, applier, dry_runs, healer, replacer, self._adopter)
+        self._stages = Stages(site, applier, dry_runs, healer, replacer, self._adopter, self._parents)
 
     async def run(self, unit: UnitState, outcome: Outcome, claims: Claims) -> None:
         """One pass. ClusterErrors of single objects become troubles of theirs; what ends the session is raised."""

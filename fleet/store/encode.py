@@ -252,5 +252,6 @@ def _memory(value: Document) -> UnitMemory:
         confirmed=value.get("confirmed") is not False,
         settled=value.get("settled", value.get("confirmed")) is not False,  # what was written before said none
         form=_count(value, "form") or 1,  # what was written before said none
+        told=tuple(map(_ref, _documents(value, "told"))),
         asked=tuple(Asked(_ref(_document(each, "ref")), _text(each, "reason")) for each in _documents(value, "asked")),
     )

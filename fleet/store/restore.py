@@ -159,7 +159,10 @@ def _let_observe_only(connection: sqlite3.Connection, at: float) -> None:
         known[cluster, overlay] = decode_memory(body)
     connection.executemany(
         "INSERT OR REPLACE INTO journal_unit (cluster, overlay, body) VALUES (?, ?, ?)",
-        [(*key, encode_memory(replace(memory, confirmed=False, settled=False))) for key, memory in known.items()],
+        [
+            (*key, encode_memory(replace(memory, confirmed=False, settled=False, told=())))
+            for key, memory in known.items()
+        ],
     )
     # A cluster of which no unit is known here is looked at as a new one.
     connection.execute("DELETE FROM journal_cluster WHERE cluster NOT IN (SELECT cluster FROM journal_unit)")

@@ -166,7 +166,9 @@ class StateContract:
             (f"{DIGEST}/batch/Job/shop/x",),
             (Asked(ref("gone"), "prune-budget"), Asked(ref("x"), "sharp-fall")),
         )
-        memory = UnitMemory(unit("web"), DIGEST, COMMIT, 4, Digest("p" * 64), hooks, False, asked=asked)
+        memory = UnitMemory(
+            unit("web"), DIGEST, COMMIT, 4, Digest("p" * 64), hooks, False, told=(ref("x"),), asked=asked
+        )
         entry = JournalEntry(
             put=(row("a"), row("b", state=RowState.INTENDED)),
             units=(memory,),

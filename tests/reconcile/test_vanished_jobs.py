@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from fleet.reconcile.outbox import Outbox
 from fleet.reconcile.reverify import carry_done, not_run, note_told, runs_once_changed
 from fleet.sim import Simulation
 from fleet.store.encode import decode_memory, encode_memory
+from fleet.store.memory import MemoryJournal
 
 COMPLETE = {"status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}}
 SEED = ObjectRef("batch", "Job", SHOP, "seed")
@@ -161,7 +163,7 @@ def pass_over(unit: UnitState, site: Any, wanted: Digest, *, ordered: Digest | N
     unit.desired = UnitDesired(unit.name, Revision("a" * 40), Apply(ordered or wanted))
     carry_done(site, unit)
     says = SEED in not_run(unit) and runs_once_changed(unit, SEED)
-    note_told(unit)
+    note_told(site, unit)
     return says
 
 
@@ -237,6 +239,65 @@ async def test_one_that_git_changes_as_soon_as_the_first_report_says_so_is_run(
     async with hub.worker():
         await hub.until(lambda: is_there(hub), "run")
     assert "change any field" in said[0]
+
+
+async def tell(hub: SimHub) -> UnitName:
+    """A hub that ended after it had said how to run the Job; Git has changed it since."""
+    unit = await lose(hub)
+    async with hub.worker():
+        await hub.until(lambda: bool(hub.units.get(unit) and hub.units[unit].warnings), "warned")
+    hub.units.clear()
+    hub.want("web", [job("c"), *waits_for_nothing()], sync=NO_DRY_RUNS, commit="c")
+    return unit
+
+
+async def test_one_that_git_changes_while_no_hub_runs_is_run_where_it_was_said_before(hub: SimHub) -> None:
+    unit = await tell(hub)
+    async with hub.worker():
+        await hub.until(lambda: is_there(hub), "run")
+        await hub.until(lambda: not hub.units[unit].warnings, "nothing to warn of any more")
+    assert not (await hub.journal.load()).units[0].told
+
+
+class Forgetful(MemoryJournal):
+    """Of a hub that is killed before its last batch is written."""
+
+    def jot(self, entry: JournalEntry) -> None:
+        pass
+
+    async def commit(self, entry: JournalEntry) -> None:
+        super().jot(entry)
+
+
+async def test_one_that_was_run_as_it_was_said_is_not_run_again_by_a_hub_that_does_not_know_it(hub: SimHub) -> None:
+    unit = await tell(hub)
+    hub.journal.__class__ = Forgetful
+    async with hub.worker():
+        await hub.until(lambda: is_there(hub), "run")
+    hub.journal.__class__ = MemoryJournal
+    hub.cluster.remove("batch", "Job", SHOP, SEED.name)
+    hub.units.clear()
+    async with hub.worker():
+        await hub.until(lambda: bool(hub.units.get(unit) and hub.units[unit].warnings), "warned")
+        assert not is_there(hub)
+        assert not hub.units[unit].blocked_by, "its state is no older one"
+        hub.want("web", [job("d"), *waits_for_nothing()], sync=NO_DRY_RUNS, commit="d")
+        await hub.until(lambda: is_there(hub), "as its warning says")
+
+
+async def test_an_earlier_state_that_is_put_back_does_not_run_what_it_had_said_before(hub: SimHub) -> None:
+    unit = await tell(hub)
+    earlier = deepcopy(hub.journal)
+    async with hub.worker():
+        await hub.until(lambda: is_there(hub), "run")
+    hub.journal = earlier
+    hub.cluster.remove("batch", "Job", SHOP, SEED.name)
+    hub.units.clear()
+    async with hub.worker():
+        await hub.until(lambda: bool(hub.units.get(unit) and hub.units[unit].blocked_by), "it asks")
+        hub.send_desired(recovered=hub.shown())
+        await hub.until(lambda: "change any field" in "".join(hub.units[unit].warnings), "recovered")
+        assert not is_there(hub)
 
 
 async def test_a_unit_that_waited_for_a_person_before_an_upgrade_counts_as_not_settled(hub: SimHub) -> None:

@@ -290,6 +290,12 @@ CASES: dict[str, Case] = {
         swap("row.state is RowState.APPLIED", "False"),
         "reconcile/test_unseen_jobs.py", "test_a_job_that_went_while_no_hub_ran_is_not_run_again",
         "test_twin_one_that_goes_while_a_hub_watches_is_made_again"),
+    "a Job is run once by what a report said": case_of(
+        gives("None"),
+        "reconcile/test_vanished_jobs.py",
+        "test_an_earlier_state_that_is_put_back_does_not_run_what_it_had_said_before "
+        "test_one_that_was_run_as_it_was_said_is_not_run_again_by_a_hub_that_does_not_know_it",
+        "test_one_that_git_changes_while_no_hub_runs_is_run_where_it_was_said_before"),
     "what is new beside records that wait": case_of(
         gives("False"),
         "scenarios/test_new_after_a_loss.py",

@@ -18,7 +18,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
-from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.sync_policy import Suspension
 from fleet.errors import (
     BackupForeign,
@@ -43,6 +43,7 @@ KEY = b"k" * 32
 EU = ClusterName("eu-1")
 EDGE = UnitName(OverlayName("edge"), EU)
 WEB = UnitName(OverlayName("web"), EU)
+JOB = ObjectRef("batch", "Job", "shop", "seed")
 TOKEN = Digest("1" * 64)
 
 
@@ -55,7 +56,7 @@ async def data(tmp_path: Path) -> Path:
     await state.set_value(RECOVERED, "eu-1")
     await state.record_identity(EU, Identity("uid-1"))
     await state.put_credential("eu-1", b"seeded-credential-7f3a", 1.0)
-    await state.journal(EU).commit(JournalEntry(units=(UnitMemory(WEB),), resume={"/ConfigMap": "17"}))
+    await state.journal(EU).commit(JournalEntry(units=(UnitMemory(WEB, told=(JOB,)),), resume={"/ConfigMap": "17"}))
     # A unit that was released, and whose memory was not written yet.
     await state.put_released([ReleasedBundle(EDGE, Revision("c" * 40), Digest("d" * 64))])
     await state.add_operation(OperationRow("op-1", "sync", "web@eu-1", "jo", 5.0, idempotency_key="k1"))
@@ -117,7 +118,7 @@ async def test_what_is_restored_is_what_was_there_but_only_observes(data: Path, 
     assert await state.credential("eu-1") == b"seeded-credential-7f3a"
     journal = await state.journal(EU).load()
     assert {unit.unit: unit.confirmed for unit in journal.units} == {WEB: False, EDGE: False}
-    assert not any(unit.settled for unit in journal.units), "nobody knows which Jobs ran since"
+    assert not any(unit.settled or unit.told for unit in journal.units), "nobody knows which Jobs ran since"
     assert journal.resume == {}
     assert await state.get_value(RECOVERED) is None
     operation = await state.operation("op-1")
