@@ -135,6 +135,7 @@ class Sightings:
         match sight:
             case Sight.GONE:
                 site.gone.add(ref)
+                self._gone(unit, ref)
             case Sight.STRANGER:
                 self._lost_to_stranger(unit, ref)
             case Sight.RELEASED:
@@ -210,6 +211,18 @@ class Sightings:
         self._site.outbox.tell(
             EventKind.DRIFTED, f"{ref} was released: our annotation is gone", unit=unit.name, ref=ref
         )
+
+    def _gone(self, unit: UnitState, ref: ObjectRef) -> None:
+        """What was released is gone: nothing is left to put our annotation on, and it is as any other that vanished.
+
+        So it is made anew (V4), but for a Job: nobody watched how it ended (R22).
+        """
+        row, now = unit.rows.get(ref), self._site.wall()
+        if row is None or row.state is not RowState.RELEASED:
+            return
+        again = as_vanished(replace(row, state=RowState.APPLIED, since=now), at=now)
+        self._site.put_row(unit, again)
+        self._site.journal.jot(JournalEntry(put=(again,)))
 
     def _taken_back(self, unit: UnitState, ref: ObjectRef) -> None:
         """The annotation is back on a released object: it is managed again."""

@@ -144,7 +144,8 @@ def test_a_label_of_what_git_left_as_it_was_is_put_back_whatever_became_of_the_r
 
 
 def test_released_stays_released_until_a_person_decides() -> None:
-    assert plan([wanted(A)], [row(A, state=RowState.RELEASED)], {A: None}).released == [A]
+    for live in ({}, {A: seen()}, {A: seen(mark=MarkKind.UNMARKED)}):
+        assert plan([wanted(A)], [row(A, state=RowState.RELEASED)], live).released == [A]
 
 
 @pytest.mark.parametrize("mark", [MarkKind.OTHER_INSTALLATION, MarkKind.FORGED])
