@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import InitVar
+from dataclasses import InitVar, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -65,6 +65,10 @@ class Claims(Protocol):
 
     def is_known(self, overlay: OverlayName) -> bool:
         """Whether the whole list of an overlay is known now (R5)."""
+        ...
+
+    def is_gone(self, overlay: OverlayName) -> bool:
+        """Whether nothing is left here of an overlay but marks: neither a unit of ours nor anybody's parent (R4)."""
         ...
 
     def keeps(self, overlay: OverlayName) -> bool:
@@ -283,7 +287,10 @@ def _place_seen(plan: UnitPlan, item: DesiredObject, row: Row | None, seen: Seen
                 plan.foreign.append(Foreign(item, seen, adopt))
         case MarkKind.OTHER_UNIT:
             other = OverlayName(seen.mark.who)
-            if not claims.is_known(other):
+            if claims.is_gone(other) and not known:
+                left = replace(seen, managers=(f"overlay {other}, which is gone",))
+                plan.foreign.append(Foreign(item, left, adopt))  # left with its mark, and nobody's since
+            elif not claims.is_known(other) and not claims.is_gone(other):
                 message = f"{ref} belongs to overlay {other}, whose objects are not known now"
                 plan.disputed.append(Disputed(ref, other, message))
             elif claims.keeps(other):

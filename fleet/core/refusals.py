@@ -88,6 +88,8 @@ GUARDS: tuple[Guard, ...] = (
     *_part(
         "reconcile",
         ("another cluster than recorded", "R1", "worker:Worker._meet", "IdentityMismatch"),
+        ("a mark of an overlay that is here", "R4 R16", "claims:UnitClaims.is_gone", "OwnedByOther"),
+        ("a parent that came since keeps what it has", "R4 R23", "parent:Parents.is_gone", "OwnedByOther"),
         ("a create takes nothing over", "R4", "apply:Applier._refuse_foreign", "ObjectForeign OwnedByOther Released"),
         ("deletions of the last hour count", "R9", "deletion:Deleter.recent", "prune-budget"),
         ("a replaced name stays until Healthy", "R9", "prune:_is_due", ""),

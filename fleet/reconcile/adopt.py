@@ -32,9 +32,9 @@ from fleet.core.adopt import (
 )
 from fleet.core.documents import Document, text_at
 from fleet.core.fingerprint import own_entry
-from fleet.core.ids import Digest, ObjectRef, UnitName
+from fleet.core.ids import Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.plan import Cause, DesiredObject, Foreign, Step, UnitPlan
-from fleet.core.record import judge_mark
+from fleet.core.record import MarkKind, judge_mark
 from fleet.core.status import EventKind
 from fleet.core.sync_policy import Adopt
 from fleet.errors import (
@@ -48,9 +48,10 @@ from fleet.errors import (
     WriterActive,
 )
 from fleet.ports.kube import May
-from fleet.reconcile.apply import ADOPTABLE, Applier
+from fleet.reconcile.apply import Applier
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.outcome import Outcome
+from fleet.reconcile.parent import Parents
 from fleet.reconcile.reading import read_live
 from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import Site, outcome_of
@@ -63,8 +64,8 @@ _METADATA = {"apiVersion", "kind", "metadata"}  # all that first contact brings
 class Adopter:
     """Adoptions of all units of one site."""
 
-    def __init__(self, site: Site, applier: Applier) -> None:
-        self._site, self._applier = site, applier
+    def __init__(self, site: Site, applier: Applier, parents: Parents) -> None:
+        self._site, self._applier, self._parents = site, applier, parents
         self._allowed: dict[tuple[UnitName, ObjectRef], tuple[Digest, str]] = {}  # as wanted, at which version
         self._asked: dict[UnitName, Adopt] = {}  # by the last pass
         self._taken: dict[UnitName, list[tuple[str, ...]]] = defaultdict(list)  # managers of each object, untold
@@ -88,6 +89,7 @@ class Adopter:
                 plan.change.append(Step(foreign.wanted, Cause.ADOPTED, foreign.seen))
             else:
                 due.append(foreign)
+        due = await self._without_owner(unit, plan, due)
         documents = await self._read(unit, [foreign.wanted for foreign in due], adopt)
         warned: list[Writer] = []
 
@@ -108,6 +110,29 @@ class Adopter:
             message = f"{count} taken over that {names} wrote minutes ago: stop {names}, or both go on changing them"
             self._site.outbox.tell(EventKind.NOTE, message, unit=unit.name)
 
+    async def _without_owner(self, unit: UnitState, plan: UnitPlan, due: list[Foreign]) -> list[Foreign]:
+        """Those that nobody has, as the cluster says now; what another hub has since is disputed from then on."""
+        gone: dict[str, bool | ClusterError] = {}
+        for who in {foreign.seen.mark.who for foreign in due if foreign.seen.mark.kind is MarkKind.OTHER_UNIT}:
+            try:
+                gone[who] = await self._parents.is_gone(OverlayName(who))
+            except ENDS_SESSION:
+                raise
+            except ClusterError as error:
+                gone[who] = error
+        if not all(gone.values()):
+            self._site.wake(unit.name)
+        free: list[Foreign] = []
+        for foreign in due:
+            found = gone.get(foreign.seen.mark.who, True) if foreign.seen.mark.kind is MarkKind.OTHER_UNIT else True
+            if found is True:
+                free.append(foreign)
+                continue
+            plan.foreign.append(foreign)
+            if found:
+                self._applier.trouble(unit, foreign.wanted.ref, foreign.wanted.digest, found)
+        return free
+
     async def take(self, unit: UnitState, item: DesiredObject, may: May) -> bool:
         """Take over one object that `choose` allowed; False where that failed, with the trouble noted.
 
@@ -121,6 +146,8 @@ class Adopter:
                 raise _changed(ref, site.cluster)
             managers = owners_of(live.document)
             reason = f"sync.adopt: fields of {', '.join(managers) or 'nobody'} move to fleet"
+            if live.mark.kind is MarkKind.OTHER_UNIT:
+                reason = f"sync.adopt: it moves from overlay {live.mark.who}, which is gone"
             await site.audited(unit, ref, "adopt", uid=live.uid, reason=reason, outcome="")
             try:
                 moved, body = await self._move(unit, item, live.document, may)
@@ -300,7 +327,7 @@ class Adopter:
         verdict = judge_mark(live, self._site.mark(unit.name))
         judged = judge_adoption(live, Adopt.ALWAYS, now=0.0, quiet_seconds=0.0)
         same = text_at(live, "metadata", "uid") == uid
-        return same and verdict.kind in ADOPTABLE and isinstance(judged, Takeable)
+        return same and self._site.is_nobodys(verdict) and isinstance(judged, Takeable)
 
 
 def _differs(unit: UnitState, ref: ObjectRef, why: str) -> ObjectForeign:

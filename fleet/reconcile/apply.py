@@ -17,7 +17,7 @@ from fleet.core.ids import Digest, ObjectRef
 from fleet.core.ignore import plan_handover, strip_ignored
 from fleet.core.objects import HANDOVER_MANAGER, is_secret, seals_of, unsealed
 from fleet.core.plan import DesiredObject
-from fleet.core.record import MarkKind, Row, RowState, judge_mark, mark_body
+from fleet.core.record import Row, RowState, judge_mark, mark_body
 from fleet.core.retry import REFUSALS, Backoff, next_wait
 from fleet.errors import (
     ClusterError,
@@ -42,7 +42,6 @@ from fleet.reconcile.site import UNKNOWN_RESULT, Site, outcome_of, serves
 from fleet.values import dataclass
 
 _STALE_TRIES = 3
-ADOPTABLE = (MarkKind.UNMARKED, MarkKind.COPIED)  # what may be taken over where `sync.adopt` asks for it
 # No object is ever at this resourceVersion (the store's numbers begin above it): an apply that carries it creates, and
 # answers 409 where the object exists, so that nothing is taken over that came since we looked (R4; decision 5).
 ABSENT_VERSION = "1"
@@ -271,11 +270,12 @@ class Applier:
     ) -> None:
         verdict = judge_mark(current, self._site.mark(unit.name), known_uid=row.uid if row else "")
         uid = text_at(current, "metadata", "uid")
-        if adopted_uid and adopted_uid == uid and verdict.kind in ADOPTABLE:
+        if adopted_uid and adopted_uid == uid and self._site.is_nobodys(verdict):
             return
         moved = row is not None and row.uid == uid
-        if error := refusal_of(ref, verdict, moved=moved):
+        if error := refusal_of(ref, verdict, moved=moved, left=self._site.is_nobodys(verdict)):
             unit.contact[ref] = self._site.judge(unit, ref, current)
+
             raise NotOurs(error)
 
     def _note(self, unit: UnitState, wanted: DesiredObject, answer: Answer, body: Body) -> None:

@@ -7,10 +7,11 @@ passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
+from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName, is_dns_subdomain
 from fleet.core.plan import Cause, Disputed, Step
+from fleet.core.record import parent_name
 from fleet.core.rollout import Detach
 from fleet.core.status import Blocker, Standing
 from fleet.reconcile.memory import Awaited, UnitState
@@ -18,10 +19,13 @@ from fleet.reconcile.standing import bundle_of, suspended_by
 
 
 class UnitClaims:
-    """See `core.plan.Claims`; one per session. units: of the cluster, as they come and go."""
+    """See `core.plan.Claims`; one per session.
 
-    def __init__(self, cluster: ClusterName, units: Mapping[UnitName, UnitState]) -> None:
-        self._cluster, self._units = cluster, units
+    units: of the cluster, as they come and go; lacks: whether no parent object of this name is there, as far as known.
+    """
+
+    def __init__(self, cluster: ClusterName, units: Mapping[UnitName, UnitState], lacks: Callable[[str], bool]) -> None:
+        self._cluster, self._units, self._lacks = cluster, units, lacks
         self._holders: dict[ObjectRef, tuple[UnitName, ...]] = {}
         self._indexed: dict[UnitName, frozenset[ObjectRef]] = {}
         for unit in units.values():
@@ -69,6 +73,14 @@ class UnitClaims:
             return False
         wanted = bundle_of(unit.desired)
         return isinstance(unit.desired.action, Detach) if wanted is None else unit.bundle == wanted
+
+    def is_gone(self, overlay: OverlayName) -> bool:
+        """Whether nothing is left of an overlay but marks: no unit of ours, in whatever standing, and no parent object.
+
+        Whose parent is there has what bears its mark, be it of another hub. What can be no overlay's name is nobody's.
+        """
+        is_here = UnitName(overlay, self._cluster) in self._units
+        return not is_here and is_dns_subdomain(overlay) and self._lacks(parent_name(overlay))
 
     def keeps(self, overlay: OverlayName) -> bool:
         """Whether nothing of what an overlay has here is written to, whoever wants it.

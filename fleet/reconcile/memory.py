@@ -42,7 +42,8 @@ class Live:
     resource_version: str
     fingerprint: Digest  # of our own fields; of the whole content where these cannot be compared
     comparable: bool  # whether `fingerprint` may be compared with the record's
-    mark: MarkVerdict
+    mark: MarkVerdict  # as a unit of this overlay sees it:
+    seen_by: str
     deleting: bool
     owned_by_object: bool  # has an ownerReference: never pruned (R11)
     own_health: ObjectHealth  # by the object itself

@@ -66,6 +66,10 @@ class Neighbours:
         """The parent of this name; None where none was there."""
         return self._seen.get(name)
 
+    def lacks(self, name: str) -> bool:
+        """Whether no parent of this name was there at the last look; never before the first complete list."""
+        return name not in self._seen and self._listed_at > float("-inf")
+
     def looked_at(self, name: str) -> float:
         """Loop time of the last look at a parent, by its name or by a list."""
         return max(self._listed_at, self._looked.get(name, self._listed_at))

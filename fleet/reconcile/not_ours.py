@@ -15,10 +15,11 @@ class NotOurs(Exception):
         self.error = error
 
 
-def refusal_of(ref: ObjectRef, verdict: MarkVerdict, *, moved: bool) -> ReconcileError | None:
+def refusal_of(ref: ObjectRef, verdict: MarkVerdict, *, moved: bool, left: bool = False) -> ReconcileError | None:
     """Why a live object is left alone (R4, R16); None where this unit may write it.
 
-    moved: the record of this unit holds exactly this object, taken over from the unit that had it before.
+    moved: the record of this unit holds exactly this object, taken over from the unit that had it before; left: nothing
+    but such marks is there of the overlay that it names.
     """
     match verdict.kind:
         case MarkKind.OURS | MarkKind.LABEL_LOST:
@@ -26,6 +27,8 @@ def refusal_of(ref: ObjectRef, verdict: MarkVerdict, *, moved: bool) -> Reconcil
         case MarkKind.OTHER_UNIT:
             if moved:
                 return None
+            if left:
+                return _foreign(ref, f"it carries the mark of overlay {verdict.who}, which is gone")
             return OwnedByOther(
                 f"{ref} belongs to overlay {verdict.who}",
                 why="two overlays may not claim one object",
@@ -44,8 +47,12 @@ def refusal_of(ref: ObjectRef, verdict: MarkVerdict, *, moved: bool) -> Reconcil
                 next_step="put the annotation back to manage it again, or take the object out of the overlay",
             )
         case MarkKind.UNMARKED | MarkKind.COPIED:
-            return ObjectForeign(
-                f"{ref} exists already and is not ours",
-                why="it carries no mark of this installation",
-                next_step="set sync.adopt to ifNoDiff or always for this overlay, or take the object out of it",
-            )
+            return _foreign(ref, "it carries no mark of this installation")
+
+
+def _foreign(ref: ObjectRef, why: str) -> ObjectForeign:
+    return ObjectForeign(
+        f"{ref} exists already and is not ours",
+        why=why,
+        next_step="set sync.adopt to ifNoDiff or always for this overlay, or take the object out of it",
+    )

@@ -14,7 +14,7 @@ from dataclasses import replace
 import orjson
 
 from fleet.core.documents import Document, mapping_at, text_at
-from fleet.core.ids import Digest, ObjectRef
+from fleet.core.ids import Digest, ObjectRef, OverlayName
 from fleet.core.neighbours import ParentSeen, Whose, judge_parent, parent_error
 from fleet.core.objects import INSTALLATION_LABEL
 from fleet.core.parent import PARENT_LABEL, next_generation, parent_document, parent_of
@@ -107,6 +107,15 @@ class Parents:
         is_fresh = site.clock() - site.neighbours.looked_at(name) < _FRESH_SECONDS
         if served is not None and site.neighbours.seen(name) is None and not is_fresh:
             await self._look(served, name)
+
+    async def is_gone(self, overlay: OverlayName) -> bool:
+        """As `UnitClaims.is_gone`, its parent looked for now: another hub may have made one. Raises ClusterError."""
+        site = self._site
+        served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
+        if served is None or not site.claims.is_gone(overlay):
+            return False
+        await self._look(served, parent_name(overlay))
+        return site.claims.is_gone(overlay)
 
     async def remove(self, unit: UnitState, may: May) -> bool:
         """Delete the parent of a unit that was detached or that owns nothing any more; whether none of ours is left.

@@ -94,10 +94,12 @@ class Planner:
         desired = item.digest if item else row.desired if row else _NO_DIGEST
         state = sync_of(row, desired, live, self._site.verdicts)
         owner = self._site.owners.get(ref)
-        # A row of the view is judged from its owner's side; seen from here, what is another's own is another's.
-        others = owner is not None and owner != unit.name and live.mark.ours
+        # A row of the view is judged from one side, as a rule its owner's, who may have let it go since; seen from
+        # here, what is another's own is another's.
+        whose = owner.overlay if owner is not None else live.seen_by
+        others = live.mark.ours and whose != unit.name.overlay
         return Seen(
-            mark=MarkVerdict(MarkKind.OTHER_UNIT, owner.overlay) if owner and others else live.mark,
+            mark=MarkVerdict(MarkKind.OTHER_UNIT, whose) if others else live.mark,
             verdict=SyncVerdict(state, "", live.fingerprint, desired),
             uid=live.uid,
             resource_version=live.resource_version,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleet.core.plan import DesiredObject, UnitPlan
+from fleet.core.record import MarkKind
 from fleet.core.sync_policy import Adopt
 from fleet.core.unserved import why_unserved
 from fleet.errors import FleetError, KindNotServed, NamespaceMissing, OwnedByOther
@@ -45,9 +46,9 @@ class Refuser:
         for foreign in plan.foreign:
             if foreign.adopt is not Adopt.NEVER:
                 continue  # judged where it may be taken over, and waits where it may not be yet
-            error = refusal_of(foreign.wanted.ref, foreign.seen.mark, moved=False)
+            error = refusal_of(foreign.wanted.ref, foreign.seen.mark, moved=False, left=True)
             if error is not None:
-                if foreign.seen.managers:
+                if foreign.seen.managers and foreign.seen.mark.kind is not MarkKind.OTHER_UNIT:
                     error.why = f"owned by {', '.join(foreign.seen.managers)}; {error.why}"
                 self._note(unit, foreign.wanted, error)
         for disputed in plan.disputed:

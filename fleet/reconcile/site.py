@@ -12,10 +12,10 @@ import structlog
 
 from fleet.core.audit import AuditEntry
 from fleet.core.documents import Document
-from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, UnitName
+from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
 from fleet.core.ignore import rules_for
 from fleet.core.objects import Bundle, BundleObject, Mark
-from fleet.core.record import Row
+from fleet.core.record import MarkKind, MarkVerdict, Row
 from fleet.core.renames import renames_of
 from fleet.core.retry import Backoff, bounds_for, next_wait
 from fleet.core.sync_policy import HealthRule, IgnoreRule
@@ -169,6 +169,11 @@ class Site:
     def mark(self, unit: UnitName) -> Mark:
         """The mark of a unit's objects."""
         return Mark(self.installation, self.identity, unit.overlay)
+
+    def is_nobodys(self, verdict: MarkVerdict) -> bool:
+        """Whether what bears this mark may be taken over where `sync.adopt` asks for it (R4)."""
+        left = verdict.kind is MarkKind.OTHER_UNIT and self.claims.is_gone(OverlayName(verdict.who))
+        return left or verdict.kind in (MarkKind.UNMARKED, MarkKind.COPIED)
 
     def served(self, ref: ObjectRef, version: str = "") -> ServedKind | None:
         """The kind as served, at this version where it is served, else at the preferred one."""

@@ -198,6 +198,7 @@ class Worker:
     def _site(self, kube: Kube, catalog: Catalog, orders: Orders, state: JournalState, session: Session) -> Site:
         assert orders.desired is not None
         orders.start_over()
+        neighbours = Neighbours(self._cluster, orders.desired.installation, kube.identity, session.met)
         site = Site(
             cluster=self._cluster,
             installation=orders.desired.installation,
@@ -216,8 +217,8 @@ class Worker:
             clock=asyncio.get_running_loop().time,
             key=self._key,
             units=orders.units,
-            claims=UnitClaims(self._cluster, orders.units),
-            neighbours=Neighbours(self._cluster, orders.desired.installation, kube.identity, session.met),
+            claims=UnitClaims(self._cluster, orders.units, neighbours.lacks),
+            neighbours=neighbours,
             spawn=session.spawn,
             wake=session.wake,
             random=random.random,

@@ -30,6 +30,7 @@ class Claims:
     known: frozenset[OverlayName] = frozenset()
     passive: frozenset[OverlayName] = frozenset()  # whom an object is `ifAbsent` to
     suspended: frozenset[OverlayName] = frozenset()
+    gone: frozenset[OverlayName] = frozenset()
 
     def others(self, ref: ObjectRef, overlay: OverlayName) -> frozenset[OverlayName]:
         return self.wants.get(ref, frozenset()) - {overlay}
@@ -39,6 +40,9 @@ class Claims:
 
     def is_known(self, overlay: OverlayName) -> bool:
         return overlay in self.known
+
+    def is_gone(self, overlay: OverlayName) -> bool:
+        return overlay in self.gone
 
     def keeps(self, overlay: OverlayName) -> bool:
         return overlay in self.suspended
@@ -196,6 +200,25 @@ def test_an_object_of_a_unit_that_is_not_known_now_is_not_taken() -> None:
     made = plan([wanted(A)], live={A: theirs})
     assert not made.writes
     assert made.disputed[0].who == "api"
+
+
+@pytest.mark.parametrize("adopt", list(Adopt))
+def test_what_an_overlay_left_that_is_gone_is_nobodys_and_carries_the_rule_for_adoption(adopt: Adopt) -> None:
+    theirs = {A: seen(SyncState.CHANGED, MarkKind.OTHER_UNIT, who="api")}
+    made = plan([wanted(A)], live=theirs, adopt=adopt, claims=Claims(gone=frozenset({OverlayName("api")})))
+    assert [(found.wanted.ref, found.adopt) for found in made.foreign] == [(A, adopt)]
+    assert made.foreign[0].seen.managers == ("overlay api, which is gone",)
+    assert (made.writes, made.disputed) == (False, [])
+    other = plan([wanted(A)], live=theirs, adopt=adopt, claims=Claims(gone=frozenset({OverlayName("db")})))
+    assert (other.foreign, [found.who for found in other.disputed]) == ([], ["api"])
+
+
+def test_what_came_along_before_its_overlay_was_gone_is_applied() -> None:
+    """It is in our record: a hook was waited for, and the hub was started anew meanwhile."""
+    theirs = {A: seen(SyncState.CHANGED, MarkKind.OTHER_UNIT, who="api", uid="u1")}
+    gone = Claims(gone=frozenset({OverlayName("api")}))
+    assert [step.cause for step in plan([wanted(A)], [row(A, uid="u1")], theirs, claims=gone).change] == [Cause.MOVED]
+    assert plan([wanted(A)], [row(A, uid="u2")], theirs, claims=gone).change == []
 
 
 def test_reconcile_disabled_is_skipped_and_still_not_deleted() -> None:

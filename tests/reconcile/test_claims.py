@@ -52,7 +52,7 @@ def wants(unit: UnitState) -> set[ObjectRef]:
 @given(lists(one_of(STEPS), max_size=20))
 def test_the_index_says_what_a_look_at_every_unit_says(steps: list[Step]) -> None:
     units: dict[UnitName, UnitState] = {}
-    claims, read = UnitClaims(EAST, units), dict[UnitName, set[ObjectRef]]()
+    claims, read = UnitClaims(EAST, units, lambda _: False), dict[UnitName, set[ObjectRef]]()
     for what, overlay, bundle, refs, as_hooks in steps:
         name = UnitName(overlay, EAST)
         if what == "forgotten":
@@ -75,7 +75,7 @@ def test_the_index_says_what_a_look_at_every_unit_says(steps: list[Step]) -> Non
                 touched = {other for other in units if other != name and wants(units[other]) & came_or_went}
                 assert claims.put(unit) >= touched
                 read[name] = refs
-    anew = UnitClaims(EAST, units)  # as after a new connection
+    anew = UnitClaims(EAST, units, lambda _: False)  # as after a new connection
     for overlay in OVERLAYS:
         for of in REFS:
             others = {unit.name.overlay for unit in units.values() if of in wants(unit)} - {overlay}
@@ -95,7 +95,7 @@ def test_a_unit_keeps_what_it_has_exactly_while_it_is_told_that_it_is_suspended(
     steps: list[tuple[OverlayName, str, bool]],
 ) -> None:
     units: dict[UnitName, UnitState] = {}
-    claims, suspended = UnitClaims(EAST, units), set[OverlayName]()
+    claims, suspended = UnitClaims(EAST, units, lambda _: False), set[OverlayName]()
     for overlay, what, stops in steps:
         unit = units.setdefault(UnitName(overlay, EAST), unit_named(overlay))
         policy = UnitPolicy(suspensions=(FREEZE,) if stops else ())
@@ -116,7 +116,7 @@ def test_a_unit_keeps_what_it_has_exactly_while_it_is_told_that_it_is_suspended(
 def test_a_list_that_is_not_of_what_the_unit_was_told_claims_nothing_but_is_found_for_its_events() -> None:
     unit = unit_named(OVERLAYS[0])
     units = {unit.name: unit}
-    claims = UnitClaims(EAST, units)
+    claims = UnitClaims(EAST, units, lambda _: False)
     unit.wanted, unit.bundle = {REFS[0]: wanted(REFS[0])}, BUNDLES[0]
     order(unit, Apply(BUNDLES[0]))
     claims.put(unit)
@@ -125,6 +125,14 @@ def test_a_list_that_is_not_of_what_the_unit_was_told_claims_nothing_but_is_foun
     assert claims.others(REFS[0], OVERLAYS[1]) == frozenset()
     assert not claims.is_known(OVERLAYS[0])
     assert claims.wanter(REFS[0]) is unit
+
+
+def test_an_overlay_is_gone_where_neither_a_unit_nor_a_parent_object_of_it_is_here() -> None:
+    unit, parents = unit_named(OVERLAYS[0]), {"unit-db"}
+    claims = UnitClaims(EAST, {unit.name: unit}, lambda name: name not in parents)
+    assert [claims.is_gone(overlay) for overlay in OVERLAYS] == [False, True, False]  # nothing is said of the first one
+    assert not claims.is_gone(OverlayName("No Overlay/s"))
+    assert not any(UnitClaims(EAST, {}, lambda _: False).is_gone(overlay) for overlay in OVERLAYS)  # nothing is read
 
 
 @pytest.mark.parametrize("adopt", [Adopt.IF_NO_DIFF, Adopt.NEVER])

@@ -41,7 +41,7 @@ def healed(*others: UnitState) -> list[str]:
         in_flight=set(),
         gone={X},
         clock=lambda: 0.0,
-        claims=UnitClaims(UNIT.cluster, {state.name: state for state in (unit, *others)}),
+        claims=UnitClaims(UNIT.cluster, {state.name: state for state in (unit, *others)}, lambda _: False),
         spawn=spawn,
     )
     Healer(site, None, lambda _: True).saw(unit, X)  # type: ignore[arg-type]

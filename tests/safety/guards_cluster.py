@@ -21,6 +21,7 @@ _QUEUE = "scenarios/test_suspend_in_a_queue.py"
 _SUSPENDED = "test_what_waits_for_its_turn_is_not_written_once_it_is_suspended"
 _NOT_SUSPENDED = "test_what_waits_for_its_turn_is_written_when_that_comes"
 _GOES_WITH = "reconcile/test_goes_with.py"
+_LEFT = "reconcile/test_left_marks.py"
 _GUARDS = "reconcile/test_guards.py"
 _PLACES = "reconcile/test_team_places.py"
 _NEIGHBOURS = "reconcile/test_neighbours.py"
@@ -191,6 +192,12 @@ CASES: dict[str, Case] = {
         drop("raise IdentityMismatch"), _TROUBLES,
         "test_an_identity_that_git_takes_back_amid_the_connecting_is_not_accepted",
         "test_an_accepted_identity_voids_the_record_and_deletes_nothing"),
+    "a mark of an overlay that is here": case_of(
+        gives("True"), _LEFT, "test_a_unit_of_which_nothing_is_said_keeps_what_bears_its_mark",
+        "test_what_an_overlay_that_is_gone_left_is_taken_over_as_adoption_says"),
+    "a parent that came since keeps what it has": case_of(
+        gives("True"), _LEFT, "test_a_parent_of_that_overlay_keeps_what_bears_its_mark",
+        "test_after_a_restart_it_is_still_known_that_the_overlay_is_gone"),
     "a create takes nothing over": case_of(
         gives("None"), _GUARDS, "test_what_comes_between_first_contact_and_our_create_is_not_taken_over",
         "reconcile/test_worker.py::test_what_is_wanted_is_created_changed_healed_and_pruned"),

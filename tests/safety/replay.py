@@ -60,6 +60,9 @@ class _Claims:
     def is_known(self, overlay: OverlayName) -> bool:
         return True
 
+    def is_gone(self, overlay: OverlayName) -> bool:
+        return False
+
     def keeps(self, overlay: OverlayName) -> bool:
         return False
 
