@@ -23,6 +23,7 @@ from fleet.reconcile.deletion import Deleter, created_at
 from fleet.reconcile.holds import Holds
 from fleet.reconcile.memory import UnitState
 from fleet.reconcile.not_ours import NotOurs, refusal_of
+from fleet.reconcile.parent import Parents
 from fleet.reconcile.site import Site
 
 _STALE_TRIES = 3
@@ -31,8 +32,9 @@ _STALE_TRIES = 3
 class HookObjects:
     """Hook objects of all units of one site."""
 
-    def __init__(self, site: Site, applier: Applier, deleter: Deleter, holds: Holds) -> None:
+    def __init__(self, site: Site, applier: Applier, deleter: Deleter, holds: Holds, parents: Parents) -> None:
         self._site, self._applier, self._deleter, self._holds = site, applier, deleter, holds
+        self._parents = parents
 
     def claimants(self, unit: UnitState, ref: ObjectRef, claims: Claims) -> frozenset[OverlayName]:
         """Other overlays that want this object or hold it in their record (R16)."""
@@ -70,22 +72,24 @@ class HookObjects:
 
         claims: by which what a hook of another overlay left is ours too; None where our own mark alone will do.
         """
-        live = await self._site.kube.get(served, ref.namespace, ref.name)
+        site = self._site
+        live = await site.kube.get(served, ref.namespace, ref.name)
         if live is None:
             return None
-        verdict = judge_mark(live, self._site.mark(unit.name))
-        if foreign := refusal_of(ref, verdict, moved=claims is not None and self._is_left_over(live, verdict, claims)):
+        verdict = judge_mark(live, site.mark(unit.name))
+        moved, left = claims is not None and await self._is_left_over(live, verdict, claims), site.is_nobodys(verdict)
+        if foreign := refusal_of(ref, verdict, moved=moved, left=left):
             foreign.next_step = "give the hook a name of its own"
             raise NotOurs(foreign)
         return live
 
-    def _is_left_over(self, live: Document, verdict: MarkVerdict, claims: Claims) -> bool:
+    async def _is_left_over(self, live: Document, verdict: MarkVerdict, claims: Claims) -> bool:
         """Whether a hook of an overlay that does not have it any more left this: it moved here, or was renamed."""
         other = OverlayName(verdict.who)
-        is_known = claims.is_known(other) or all(name.overlay != other for name in self._site.units)
         # Of one that a person suspended nothing is written to, its hooks included (R17).
-        is_left = is_known and not claims.keeps(other)
-        return verdict.kind is MarkKind.OTHER_UNIT and is_left and is_hook(live)
+        if verdict.kind is not MarkKind.OTHER_UNIT or claims.keeps(other) or not is_hook(live):
+            return False
+        return claims.is_known(other) or await self._parents.is_gone(other)
 
     async def create(
         self,

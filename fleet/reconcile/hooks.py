@@ -39,6 +39,7 @@ from fleet.reconcile.hook_objects import HookObjects
 from fleet.reconcile.memory import Live, Trouble, UnitState
 from fleet.reconcile.not_ours import NotOurs
 from fleet.reconcile.outcome import Outcome
+from fleet.reconcile.parent import Parents
 from fleet.reconcile.session_errors import ENDS_SESSION
 from fleet.reconcile.site import UNKNOWN_RESULT, Site
 
@@ -49,9 +50,9 @@ _NO_DIGEST = Digest("")
 class HookRunner:
     """Hooks of any unit of one site."""
 
-    def __init__(self, site: Site, applier: Applier, deleter: Deleter, holds: Holds) -> None:
+    def __init__(self, site: Site, applier: Applier, deleter: Deleter, holds: Holds, parents: Parents) -> None:
         self._site, self._applier = site, applier
-        self._objects = HookObjects(site, applier, deleter, holds)
+        self._objects = HookObjects(site, applier, deleter, holds, parents)
         self._started: dict[ObjectRef, str] = {}  # the resourceVersion that the start of a hook made
 
     async def run(self, unit: UnitState, phase: HookPhase, outcome: Outcome, claims: Claims) -> bool:

@@ -64,7 +64,7 @@ class UnitPass:
         deleter, holds = Deleter(site, losses), Holds(site, losses)
         self._pruner, self._parents = Pruner(site, applier, deleter, holds), Parents(site)
         self._strangers = Strangers(site, self._parents)
-        self._hooks = HookRunner(site, applier, deleter, holds)
+        self._hooks = HookRunner(site, applier, deleter, holds, self._parents)
         self._adopter, self._refuser = Adopter(site, applier, self._parents), Refuser(site, applier)
         self._planner = Planner(site, applier, dry_runs, look)
         replacer = Replacer(site, applier, dry_runs, deleter, holds)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from rig import config_map
+from rig import config_map, notes
 from simulated import SHOP, SimHub
 from two_hubs import WAITS_SECONDS, put_parent, writes_since
 
@@ -164,3 +164,60 @@ async def test_the_overlay_that_comes_back_gets_it_as_any_move(first: SimHub) ->
         first.want("new", [config_map("n", SHOP)], commit="e")
         await first.until_well(old, new)
         assert (owner(first), live(first)["metadata"]["uid"]) == ("old", uid)
+
+
+def hook(value: str) -> dict[str, Any]:
+    return x_of(value, **notes(hook="PreSync", hook_delete="BeforeHookCreation"))
+
+
+async def left_by_a_hook(hub: SimHub) -> None:
+    """`old` ran the hook x, and is gone since. To be called while a worker runs."""
+    old = hub.want("old", [config_map("k", SHOP), hook("1")])
+    await hub.until_well(old)
+    hub.want("old", action=Detach(), commit="b")
+    await hub.until(lambda: old not in hub.units, "gone")
+    hub.unmention(old)
+    assert owner(hub) == "old"
+
+
+async def test_what_a_hook_left_is_run_anew_by_the_overlay_that_has_it_now(first: SimHub) -> None:
+    async with first.worker():
+        await left_by_a_hook(first)
+        before = live(first)["metadata"]["uid"]
+        await first.until_well(first.want("new", [config_map("n", SHOP), hook("2")], commit="c"))
+    assert (owner(first), live(first)["data"]) == ("new", {"a": "2"})
+    assert live(first)["metadata"]["uid"] != before
+
+
+async def test_a_parent_of_that_overlay_keeps_what_its_hook_left(first: SimHub) -> None:
+    """Another hub of the same name has it: its hook may run just now."""
+    async with first.worker():
+        await left_by_a_hook(first)
+        before = live(first)
+        put_parent(first, "acme", "old")
+        new = first.want("new", [config_map("n", SHOP), hook("2")], commit="c")
+        await first.until(lambda: reason(first, new) == "OwnedByOther", "refused")
+        assert "belongs to overlay old" in first.units[new].message
+        await asyncio.sleep(WAITS_SECONDS)
+    assert live(first) == before
+
+
+async def test_an_object_under_the_name_that_a_hook_of_a_gone_overlay_left_is_adopted(first: SimHub) -> None:
+    async with first.worker():
+        await left_by_a_hook(first)
+        uid = live(first)["metadata"]["uid"]
+        new = wants(first)
+        await first.until(lambda: reason(first, new) == "ObjectForeign", "nobody's, and no adoption is asked for")
+        wants(first, ALWAYS, commit="e")
+        await first.until_well(new)
+    assert (owner(first), live(first)["data"], live(first)["metadata"]["uid"]) == ("new", {"a": "2"}, uid)
+
+
+async def test_what_a_gone_overlay_left_that_is_no_hooks_is_not_run_over(first: SimHub) -> None:
+    async with first.worker():
+        await left(first)
+        before = live(first)
+        new = first.want("new", [config_map("n", SHOP), hook("2")], commit="d", sync=ALWAYS)
+        await first.until(lambda: reason(first, new) == "ObjectForeign", "refused")
+        assert first.units[new].next_step == "give the hook a name of its own"
+    assert live(first) == before
