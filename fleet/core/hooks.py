@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from urllib.parse import quote, unquote
 
 from fleet.core.documents import Document, mapping_at, text_at
 from fleet.core.health import ObjectHealth
@@ -27,20 +28,24 @@ class Owed:
 
     @property
     def ref(self) -> ObjectRef:
-        """The object; raises ValueError on what was never written here."""
+        """The object; raises ValueError where `key` is no hook's."""
         return ObjectRef.from_key(self.key.partition("/")[2])
 
     def __str__(self) -> str:
-        return f"{_OWED}{self.uid} {self.key}"
+        return f"{_OWED}{quote(self.uid, safe='')} {self.key}"  # a cluster may say any UID
 
 
 _OWED = "delete "
+_SLASHES = 4  # of a hook's key
 
 
 def owed_in(done: Iterable[str]) -> list[Owed]:
-    """The deletions that are not done yet, in the order in which they became due."""
+    """The deletions that are not done yet, in the order in which they became due.
+
+    What does not read back is passed over: earlier versions wrote a UID as the cluster said it.
+    """
     entries = (text.removeprefix(_OWED).partition(" ") for text in done if text.startswith(_OWED))
-    return [Owed(uid, key) for uid, _, key in entries]
+    return [Owed(unquote(uid), key) for uid, _, key in entries if key.count("/") == _SLASHES]
 
 
 def removes_itself(body: Document) -> bool:

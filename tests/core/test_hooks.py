@@ -137,6 +137,18 @@ def test_what_is_owed_reads_back() -> None:
     assert owed.ref == MIGRATE.ref
 
 
+@pytest.mark.parametrize("uid", ["a/b", "a b", "a b/c", "a%2Fb c", "", " /"])
+def test_what_is_owed_reads_back_whatever_a_cluster_calls_it(uid: str) -> None:
+    owed = Owed(uid, hook_key(BUNDLE, ref("a b")))
+    assert owed_in([str(owed)]) == [owed]
+    assert owed.ref == ref("a b")
+
+
+def test_what_an_earlier_version_wrote_of_such_a_uid_is_no_hooks() -> None:
+    key = hook_key(BUNDLE, MIGRATE.ref)
+    assert owed_in([f"delete a b/c {key}", "delete ", f"delete u-1 {key}"]) == [Owed("u-1", key)]
+
+
 @pytest.mark.parametrize(
     ("spec", "status", "state"),
     [
