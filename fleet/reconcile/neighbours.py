@@ -37,10 +37,15 @@ class Neighbours:
         self._changed = changed
         self._seen: dict[str, ParentSeen] = {}
         self._looked: dict[str, float] = {}  # loop time of the last look at a parent by its name
-        self._listed_at = float("-inf")
+        self.listed_at = float("-inf")  # loop time of the last complete list
         self._foreign: frozenset[str] = frozenset()
         self._stops_all = False
         self.error: OwnedByOther | None = None  # of the cluster: another installation is there
+
+    @property
+    def is_newcomer(self) -> bool:
+        """Whether no parent of ours was seen: others may have been here first."""
+        return all(one.whose is not Whose.OURS for one in self._seen.values())
 
     @property
     def is_troubled(self) -> bool:
@@ -68,16 +73,16 @@ class Neighbours:
 
     def lacks(self, name: str) -> bool:
         """Whether no parent of this name was there at the last look; never before the first complete list."""
-        return name not in self._seen and self._listed_at > float("-inf")
+        return name not in self._seen and self.listed_at > float("-inf")
 
     def looked_at(self, name: str) -> float:
         """Loop time of the last look at a parent, by its name or by a list."""
-        return max(self._listed_at, self._looked.get(name, self._listed_at))
+        return max(self.listed_at, self._looked.get(name, self.listed_at))
 
     def take_all(self, documents: Iterable[Document], at: float) -> None:
         """A complete list of what carries the labels of a parent."""
         found = (judge_parent(one, self._installation, self._identity) for one in documents if is_parent(one))
-        before, self._seen, self._listed_at = self._seen, {one.name: one for one in found}, at
+        before, self._seen, self.listed_at = self._seen, {one.name: one for one in found}, at
         self._looked.clear()
         self._judge(is_owed=is_owed(before, self._seen))
 

@@ -37,6 +37,7 @@ class Parents:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._namespace_stands = False
+        self._first_look = asyncio.Lock()  # one list answers all units that are new
 
     def is_owed(self, unit: UnitState) -> bool:
         """Whether what is to be found after a loss is not there, whatever the unit waits for (R12)."""
@@ -101,12 +102,22 @@ class Parents:
         site.journal.jot(JournalEntry(units=(unit.memory,)))
 
     async def meet(self, unit: UnitState) -> None:
-        """Look for the parent by its name before the first object of a unit is made, if none was seen a while ago."""
+        """Look for the parent by its name before the first object of a unit is made, if none was seen a while ago.
+
+        Where nothing of ours is there yet, for everybody's: who came later would pass for the first, by the dates of a
+        clock that was set back meanwhile, and write beside the other until it looks again.
+        """
         site, name = self._site, parent_name(unit.name.overlay)
+        async with self._first_look:
+            if site.neighbours.is_newcomer and not self._is_fresh(site.neighbours.listed_at):
+                await look_at_parents(site)
         served = site.served(ObjectRef("", "ConfigMap", PARENT_NAMESPACE, ""))
-        is_fresh = site.clock() - site.neighbours.looked_at(name) < _FRESH_SECONDS
+        is_fresh = self._is_fresh(site.neighbours.looked_at(name))
         if served is not None and site.neighbours.seen(name) is None and not is_fresh:
             await self._look(served, name)
+
+    def _is_fresh(self, looked_at: float) -> bool:
+        return self._site.clock() - looked_at < _FRESH_SECONDS
 
     async def is_gone(self, overlay: OverlayName) -> bool:
         """As `UnitClaims.is_gone`, its parent looked for now: another hub may have made one. Raises ClusterError."""

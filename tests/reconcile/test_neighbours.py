@@ -88,6 +88,50 @@ async def test_once_the_first_has_let_go_the_second_begins_by_itself(first: SimH
     assert first.cluster.get("", "ConfigMap", SHOP, "a") is not None
 
 
+@pytest.mark.parametrize("back", [7200.0, 0.0], ids=["set back", "right"])
+async def test_who_comes_later_is_not_the_first_though_the_clock_there_was_set_back(
+    first: SimHub, second: SimHub, monkeypatch: pytest.MonkeyPatch, back: float
+) -> None:
+    """It was connected while nobody was there, and is told of its first overlay once the other one has settled."""
+    monkeypatch.setattr(fleet.reconcile.parent, "_FRESH_SECONDS", 0.2)
+    second.limits = WorkerLimits(retry_first_seconds=0.1)  # its next list is an hour away
+    second.send_desired()
+    async with second.worker():
+        await second.until(lambda: second.told(EventKind.CONNECTED), "connected")
+        await asyncio.sleep(0.5)
+        unit = await settled(first)
+        if back:
+            first.cluster.faults.add("clock", seconds=-back)
+        mark, other = first.cluster.ledger.sequence, second.want("api", [config_map("b", SHOP)])
+        said = await second.until(lambda: refused(second, other), "refused")
+        assert "acme was there first" in said.message
+        async with first.worker():
+            first.want("web", [config_map("a", SHOP, {"a": "2"})], commit="b")
+            await first.until_well(unit)
+            assert not finding(first)
+    assert not [line for line in writes_since(second, mark) if not line.endswith((" a", " unit-web"))]
+
+
+async def test_who_finds_nobody_there_begins_though_nobody_looked_for_long(
+    first: SimHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The harmless twin: one list, whatever the number of its overlays."""
+    monkeypatch.setattr(fleet.reconcile.parent, "_FRESH_SECONDS", 0.2)
+    first.limits = WorkerLimits()
+    first.send_desired()
+    async with first.worker():
+        await first.until(lambda: first.told(EventKind.CONNECTED), "connected")
+        await asyncio.sleep(0.5)
+        mark = first.cluster.ledger.sequence
+        units = [first.want(name, [config_map(name, SHOP)], send=False) for name in ("a", "b", "c")]
+        first.send_desired()
+        await first.until_well(*units)
+    lists = [
+        one for one in first.cluster.ledger.since(mark) if one.verb == "list" and one.namespace == PARENT_NAMESPACE
+    ]
+    assert len(lists) == 1
+
+
 @pytest.mark.parametrize("observes", [True, False])
 async def test_to_observe_alone_hands_no_cluster_over(first: SimHub, second: SimHub, observes: bool) -> None:
     """What the first one left there counts until it lets go, which it does in mode manage alone."""
