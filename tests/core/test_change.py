@@ -321,6 +321,23 @@ def test_a_precious_kind_is_held_in_words_and_a_moved_one_is_not() -> None:
     assert plan([leaving, taking]).holds == ()
 
 
+def test_what_is_held_on_one_cluster_of_several_says_on_which() -> None:
+    """The same four go on both, and are too many of one that has eleven."""
+    few = shrink("web@eu-1", left=7, lost=4)
+    many = replace(shrink("web@eu-2", left=7, lost=4), owned=40)
+    found = plan([few, many])
+    (hold,), (group,) = found.holds, groups_of(found.units)
+    assert (hold.units, len(group.units)) == ((few.name,), 2)
+    words = "HOLD for web@eu-1: asks a person before it is deleted (prune-budget)"
+    assert [line.endswith(words) for line in lines_of(group, found, WHOLE)] == [True] * 4
+    alike = plan([few, shrink("web@eu-2", left=7, lost=4)])  # the twin: both ask
+    (both,) = groups_of(alike.units)
+    words = "HOLD: asks a person before it is deleted (prune-budget)"
+    assert [line.endswith(words) for line in lines_of(both, alike, WHOLE)] == [True] * 4
+    free = plan([many])
+    assert "HOLD" not in printed(free)
+
+
 def test_many_clusters_that_leave_an_overlay_at_once_are_held() -> None:
     names = [f"web@eu-{index}" for index in range(8)]
     gone = [web(result(config("a")), None, name) for name in names[:4]]

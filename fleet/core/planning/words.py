@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from fleet.core.documents import Json
 from fleet.core.fleet import Cluster, Fleet
-from fleet.core.ids import ClusterName, ObjectRef, short
+from fleet.core.ids import ClusterName, ObjectRef, UnitName, short
 from fleet.core.objects import PruneRule
 from fleet.core.planning.aside import is_deleted, is_written
 from fleet.core.planning.change import How, ObjectChange, Sign
@@ -269,17 +269,26 @@ def _followed(before: Json, after: Json, renames: Mapping[tuple[str, str], Objec
 def _outcomes(group: ChangeGroup, plan: FleetPlan) -> dict[ObjectRef, str]:
     """What comes of deletions that are not simply carried out, in words."""
     overlays, names = frozenset(group.overlays), frozenset(group.units)
+    asked: dict[ObjectRef, dict[str, set[UnitName]]] = {}
+    for hold in plan.holds:
+        if hold.overlay in overlays and (mine := names & {*hold.units}):
+            for ref in hold.refs:
+                asked.setdefault(ref, {}).setdefault(hold.reason, set()).update(mine)
     held = {
-        ref: f"HOLD: asks a person before it is deleted ({hold.reason})"
-        for hold in plan.holds
-        if hold.overlay in overlays and not names.isdisjoint(hold.units)
-        for ref in hold.refs
+        ref: "; ".join(_hold_words(reason, units, names) for reason, units in found.items())
+        for ref, found in asked.items()
     }
     units = [plan.after.units[name] for name in names if name in plan.after.units]
     if units and not any(unit.overlay.sync.prune for unit in units):
         dropped = (item.change.ref for item in group.objects if item.change.sign is Sign.DELETE)
         return held | dict.fromkeys(dropped, "kept: sync.prune is false")
     return held
+
+
+def _hold_words(reason: str, units: Set[UnitName], group: Set[UnitName]) -> str:
+    """A budget counts on each cluster: of a group to which the same happens some may ask alone."""
+    those = "" if units == group else f" for {some_of(sorted(map(str, units)))}"
+    return f"HOLD{those}: asks a person before it is deleted ({reason})"
 
 
 def _deletion_words(change: ObjectChange, outcomes: Mapping[ObjectRef, str]) -> str:
