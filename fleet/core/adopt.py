@@ -32,7 +32,7 @@ from fleet.core.fieldset import (
     value_at,
 )
 from fleet.core.ids import UnitName
-from fleet.core.ignore import is_ignored
+from fleet.core.ignore import ignored_in
 from fleet.core.objects import FIELD_MANAGER, HANDOVER_MANAGER, PART_OF_LABEL
 from fleet.core.options import PREFIX
 from fleet.core.sync_policy import Adopt, IgnoreRule
@@ -206,9 +206,11 @@ def plan_move(live: Document, body: Document, rules: Sequence[IgnoreRule] = ()) 
     An entry has one API version: fields written at another one than ours cannot be joined.
     """
 
+    is_ignored = ignored_in(live, rules)
+
     def moves(path: Path) -> bool:
         stays = path[-1:] == (_RESTARTED_AT,) or any(path[: len(start)] == start for start in _STAYS)
-        if not stays and not (rules and is_ignored(path, live, rules)):
+        if not stays and not is_ignored(path):
             return True
         return value_at(body, path) is not ABSENT
 

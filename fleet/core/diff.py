@@ -17,14 +17,13 @@ from fleet.core.fieldset import (
     Entry,
     Path,
     entries_of,
-    holds,
     paths,
-    touches,
     value_at,
 )
 from fleet.core.fingerprint import OwnEntry, as_recorded
-from fleet.core.ignore import is_ignored
+from fleet.core.ignore import as_ignored, ignored_in
 from fleet.core.objects import FIELD_MANAGER, is_secret, ref_of
+from fleet.core.owners import Owners
 from fleet.core.sync_policy import IgnoreRule
 
 
@@ -43,12 +42,13 @@ def diff_fields(
     values are compared leniently. Nothing found for an object that is known to have drifted means that no manager did
     it (an API server's upgrade may): `dry_run_diff` tells. ignore: rules that concern the object.
     """
+    is_ignored, desired = ignored_in(live, ignore), as_ignored(desired, live, ignore)
     if entry is None and not last_fields:
         is_hidden = is_secret(ref_of(desired)) or is_secret(ref_of(live))
         told = [
             drift_of(path, wanted, there, None, hidden=is_hidden)
             for path, wanted, there in differences_of(desired, live)
-            if not is_ignored(path, live, ignore)
+            if not is_ignored(path)
         ]
         return tuple(sorted((one for one in told if one.desired is not None or one.masked), key=lambda one: one.path))
     owned: frozenset[Path] = frozenset(paths(as_recorded(entry.fields, last_fields))) if entry else frozenset()
@@ -59,11 +59,11 @@ def diff_fields(
     else:
         suspects = owned
         nodes = frozenset(path[:depth] for path in owned for depth in range(1, len(path)))
-    others = [item for item in entries_of(live) if item.manager != FIELD_MANAGER or item.operation != "Apply"]
+    others = _others(live)
     is_hidden = is_secret(ref_of(live))
     found: dict[Path, FieldDrift] = {}
     for path in sorted(suspects, key=len):
-        if any(path[:depth] in found for depth in range(1, len(path))) or is_ignored(path, live, ignore):
+        if any(path[:depth] in found for depth in range(1, len(path))) or is_ignored(path):
             continue
         wanted, there = value_at(desired, path), value_at(live, path)
         if isinstance(wanted, Absent):
@@ -74,7 +74,7 @@ def diff_fields(
             continue
         is_lost = bool(last_fields) and path not in owned  # then only equality will do: somebody did change it
         if wanted != there if is_lost and path not in nodes else not _is_as_wanted(wanted, there, path in nodes):
-            found[path] = drift_of(path, wanted, there, _holder_of(path, others), hidden=is_hidden)
+            found[path] = drift_of(path, wanted, there, others.newest(path), hidden=is_hidden)
     return tuple(sorted(found.values(), key=lambda drift: drift.path))
 
 
@@ -83,14 +83,18 @@ def held_otherwise(desired: Document, live: Document) -> tuple[FieldDrift, ...]:
 
     Without what was recorded, so that values are compared leniently.
     """
-    others = [item for item in entries_of(live) if item.manager != FIELD_MANAGER or item.operation != "Apply"]
+    others = _others(live)
     is_hidden = is_secret(ref_of(live))
     found = [
-        drift_of(path, wanted, there, _holder_of(path, others), hidden=is_hidden)
+        drift_of(path, wanted, there, others.newest(path), hidden=is_hidden)
         for path, wanted, there in differences_of(desired, live)
         if not isinstance(wanted, Absent) and not _is_as_wanted(wanted, there, partial=False)
     ]
     return tuple(sorted(found, key=lambda drift: drift.path))
+
+
+def _others(live: Document) -> Owners:
+    return Owners(item for item in entries_of(live) if item.manager != FIELD_MANAGER or item.operation != "Apply")
 
 
 def _ours(live: Document) -> Entry | None:
@@ -154,9 +158,3 @@ def quantity_of(value: Json) -> Decimal | None:
         return Decimal(match[1]) * _SUFFIX[match[2]]
     except InvalidOperation:
         return None
-
-
-def _holder_of(path: Path, others: Sequence[Entry]) -> Entry | None:
-    """The newest entry that holds the field; for one that was removed nobody does."""
-    holders = [entry for entry in others if holds(entry.fields, path) or touches(entry.fields, path)]
-    return max(holders, key=lambda entry: entry.time, default=None)

@@ -7,14 +7,14 @@ we set, whatever the server made of our text (quantities, defaults, conversions)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import lru_cache
 
 from fleet.core.documents import Document, Json, canonical, digest_of, mapping_at, parse_document, text_at
-from fleet.core.fieldset import ABSENT, VOID, Absent, Path, item_keys, set_value, step, without
+from fleet.core.fieldset import ABSENT, VOID, Absent, Path, item_keys, set_value, step
 from fleet.core.ids import Digest
-from fleet.core.ignore import dropped_by_pointers
+from fleet.core.ignore import counted
 from fleet.core.objects import FIELD_MANAGER, split_api_version
 from fleet.core.record import FORM, Row, RowState
 from fleet.core.sync_policy import IgnoreRule
@@ -207,8 +207,8 @@ def _respelled(fields: Document, path: Path, spelling: Document) -> Document:
     return {**fields, path[0]: _respelled(below, path[1:], spelling)}
 
 
-def entry_for(live: Document, recorded: bytes, rules: Sequence[IgnoreRule] = ()) -> OwnEntry | None:
-    """Our entry as it counts for the fingerprint: empty maps as recorded, ignored pointers left out.
+def _counted(live: Document, recorded: bytes, rules: Sequence[IgnoreRule] = ()) -> tuple[Document, OwnEntry] | None:
+    """Object and entry as they count for the fingerprint: empty maps as recorded, ignored pointers left out.
 
     recorded: `Row.fields`, or b"" where nothing is recorded.
     """
@@ -216,11 +216,10 @@ def entry_for(live: Document, recorded: bytes, rules: Sequence[IgnoreRule] = ())
     if entry is None:
         return None
     fields = as_recorded(entry.fields, recorded)
-    if rules:
-        dropped: Collection[Path] = dropped_by_pointers(live, rules)
-        if dropped:
-            fields = without(fields, lambda path: path in dropped)
-    return OwnEntry(entry.api_version, fields)
+    if any(rule.pointers for rule in rules):
+        left = counted(live, fields, parse_document(recorded) if recorded else {}, rules)
+        live, fields = left.live, left.fields
+    return live, OwnEntry(entry.api_version, fields)
 
 
 class SyncState(StrEnum):
@@ -266,21 +265,22 @@ def judge_sync(
     if live is None:
         return SyncVerdict(SyncState.MISSING, desired=desired_digest)
     recorded = row.fields if row is not None else b""
-    entry = entry_for(live, recorded, rules)
+    found = _counted(live, recorded, rules)
     if row is None or not row.fingerprint or not row.desired or row.state is RowState.INTENDED:
         return _ask("nothing is recorded of an earlier apply", live, desired_digest, key)
     if row.form != FORM:
         return _ask("another version of fleet recorded it", live, desired_digest, key)
     if row.desired != desired_digest:
-        fingerprint = fingerprint_of(live, entry, key=key) if entry else Digest("")
+        fingerprint = fingerprint_of(*found, key=key) if found else Digest("")
         return SyncVerdict(SyncState.CHANGED, "", fingerprint, desired_digest)
-    if entry is None:
+    if found is None:
         return _ask("our entry in managedFields is gone", live, desired_digest, key)
+    seen, entry = found
     if entry.api_version != live.get("apiVersion"):
         return _ask(f"our fields are written at {entry.api_version}", live, desired_digest, key)
     if row.version and version_of(live) != row.version:
         return _ask(f"applied at {row.version}, read at {live.get('apiVersion')}", live, desired_digest, key)
-    fingerprint = fingerprint_of(live, entry, key=key)
+    fingerprint = fingerprint_of(seen, entry, key=key)
     state = SyncState.IN_SYNC if fingerprint == row.fingerprint else SyncState.DRIFTED
     return SyncVerdict(state, "", fingerprint, desired_digest)
 
@@ -305,7 +305,7 @@ def recorded_after(
     """The row after an apply of `body` that the server answered with `answer`."""
     entry = own_entry(answer)
     fields = applied_fields(entry, body, answer) if entry else b""
-    counted = entry_for(answer, fields, rules)
+    found = _counted(answer, fields, rules)
     metadata = mapping_at(answer, "metadata")
     return Row(
         unit=row.unit,
@@ -314,7 +314,7 @@ def recorded_after(
         uid=text_at(metadata, "uid"),
         version=version_of(answer),
         desired=desired_digest,
-        fingerprint=fingerprint_of(answer, counted, key=key) if counted else Digest(""),
+        fingerprint=fingerprint_of(*found, key=key) if found else Digest(""),
         fields=fields,
         resource_version=text_at(metadata, "resourceVersion"),
         since=at,

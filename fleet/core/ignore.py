@@ -1,12 +1,14 @@
 """Ignored fields: neither compared nor applied, and handed over before they are left out.
 
 A rule names fields by JSON pointer, by the field manager that holds them, or both (then: only these pointers, and
-only while one of these managers holds them).
+only while one of these managers holds them). A list or map that is owned as a whole is replaced by what is applied
+(structured-merge-diff: atomic; custom resources' lists are, unless their definition says otherwise): to leave out a
+field in it would take that off the object. There the value is applied that the object has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from fleet.core.documents import Document, Json, text_at
@@ -16,18 +18,21 @@ from fleet.core.fieldset import (
     Entry,
     Path,
     entries_of,
-    holds,
     is_item,
     is_picked,
     item_keys,
     leaves,
     step,
     touches,
+    union,
     value_at,
+    without,
 )
 from fleet.core.ids import ObjectRef
 from fleet.core.objects import FIELD_MANAGER, HANDOVER_MANAGER, ref_of
+from fleet.core.owners import Owners
 from fleet.core.sync_policy import IgnoreRule
+from fleet.values import dataclass
 
 _IDENTITY = (("f:apiVersion",), ("f:kind",), ("f:metadata", "f:name"), ("f:metadata", "f:namespace"))
 
@@ -52,40 +57,81 @@ def path_of_pointer(pointer: str, document: Document) -> Path | None:
 
     An index into a list is kept as `i:N`; `path_in` finds the same item in other documents by its keys.
     """
+    path = _path_of_tokens(_tokens(pointer), document)
+    return path if value_at(document, path) is not ABSENT else None
+
+
+def _tokens(pointer: str) -> list[str]:
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.lstrip("/").split("/")]
+
+
+def _path_of_tokens(tokens: Sequence[str], here: Json | Absent) -> Path:
+    """Names as a path from here, also where it leads nowhere."""
     path: list[str] = []
-    here: Json | Absent = document
-    for token in pointer.lstrip("/").split("/"):
-        name = token.replace("~1", "/").replace("~0", "~")
-        element = f"i:{name}" if isinstance(here, list) else f"f:{name}"
-        here = step(here, element)
-        if here is ABSENT:
-            return None
-        path.append(element)
+    for name in tokens:
+        path.append(f"i:{name}" if isinstance(here, list) else f"f:{name}")
+        here = step(here, path[-1])
     return tuple(path)
 
 
-def dropped_by_pointers(live: Document, rules: Sequence[IgnoreRule]) -> frozenset[Path]:
-    """Field paths, as they stand in our own entry, that rules without managers leave out of the comparison."""
-    pointers = [pointer for rule in rules if not rule.managers for pointer in rule.pointers]
-    if not pointers:
-        return frozenset()
-    found: set[Path] = set()
-    for entry in entries_of(live):
-        if entry.manager == FIELD_MANAGER and entry.operation == "Apply" and not entry.subresource:
-            for pointer in pointers:
-                path = _path_in_fields(pointer, entry.fields, live)
-                if path is not None:
-                    found.add(path)
-    return frozenset(found)
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What of a live object counts in a comparison with what we applied."""
+
+    live: Document
+    fields: Document  # our set
 
 
-def _path_in_fields(pointer: str, fields: Document, live: Document) -> Path | None:
-    """A pointer as the path under which a field set holds it; None where it does not."""
+def counted(live: Document, fields: Document, recorded: Document, rules: Sequence[IgnoreRule]) -> Counted:
+    """Without the fields that pointers leave out. What lies in a list owned as a whole is left out of its value.
+
+    fields: our entry's; recorded: of our last apply. Who changes an ignored field in such a list takes the whole list
+    from us: it counts on by its value.
+    """
+    left: set[Path] = set()
+    places: set[Path] = set()
+    entries = entries_of(live)
+    for rule in rules:
+        theirs = Owners(entry for entry in entries if entry.manager in rule.managers)
+        for pointer in rule.pointers:
+            owned, rest = _into(pointer, fields, live) or _into(pointer, recorded, live) or ((), ())
+            if not owned:
+                continue
+            if not rest and not rule.managers:
+                left.add(owned)
+            elif rest and (not rule.managers or theirs.hold(owned)):
+                places.add((*owned, *rest))
+                fields = union(fields, _set_of(owned))
+    if left:
+        fields = without(fields, lambda path: path in left)
+    for place in sorted(places):
+        blanked = _blank(live, place)
+        live = blanked if isinstance(blanked, dict) else live
+    return Counted(live, fields)
+
+
+def _blank(value: Json, path: Path) -> Json:
+    """A copy with nothing at a place; what it lies in stays, and so do the places of other items."""
+    element, below = path[0], path[1:]
+    if isinstance(value, dict):
+        rest = {name: child for name, child in value.items() if f"f:{name}" != element}
+        name = element[2:]
+        return {**rest, name: _blank(value[name], below)} if below and name in value else rest
+    if isinstance(value, list):
+        meant = {at for at, item in enumerate(value) if element == f"i:{at}" or _picks(element, item)}
+        return [(_blank(item, below) if below else None) if at in meant else item for at, item in enumerate(value)]
+    return value
+
+
+def _into(pointer: str, fields: Document, live: Document) -> tuple[Path, Path] | None:
+    """A pointer as the path under which a set owns it, or owns what it lies in as a whole, and the rest of the way."""
     path: list[str] = []
     here: Json | Absent = live
     below: Document = fields
-    for token in pointer.lstrip("/").split("/"):
-        name = token.replace("~1", "/").replace("~0", "~")
+    tokens = _tokens(pointer)
+    for number, name in enumerate(tokens):
+        if path and not below:
+            return tuple(path), _path_of_tokens(tokens[number:], here)
         if isinstance(here, list):
             here = step(here, f"i:{name}")
             element = next((key for key in below if is_item(key) and _picks(key, here)), "")
@@ -97,7 +143,15 @@ def _path_in_fields(pointer: str, fields: Document, live: Document) -> Path | No
             return None
         path.append(element)
         below = child
-    return tuple(path)
+    return tuple(path), ()
+
+
+def _set_of(path: Path) -> Document:
+    """The set that owns this path as a whole and nothing else."""
+    fields: Document = {}
+    for element in reversed(path):
+        fields = {element: fields}
+    return fields
 
 
 def _picks(element: str, item: Json | Absent) -> bool:
@@ -128,17 +182,26 @@ def ignored_paths(body: Document, live: Document, rules: Sequence[IgnoreRule]) -
     return frozenset(path for path in found if path not in _IDENTITY and not _is_own_key(path))
 
 
-def is_ignored(path: Path, live: Document, rules: Sequence[IgnoreRule]) -> bool:
-    """Whether a field of a live object is left out of comparisons. rules: those that concern the object."""
-    for rule in rules:
-        held = not rule.managers or any(
-            entry.manager in rule.managers and touches(entry.fields, path) for entry in entries_of(live)
+def ignored_in(live: Document, rules: Sequence[IgnoreRule]) -> Callable[[Path], bool]:
+    """Which fields of a live object are left out of comparisons. rules: those that concern the object."""
+    found = [
+        (
+            Owners(entry for entry in entries_of(live) if entry.manager in rule.managers) if rule.managers else None,
+            [path for pointer in rule.pointers if (path := path_of_pointer(pointer, live)) is not None],
+            not rule.pointers,
         )
-        starts = [path_of_pointer(pointer, live) for pointer in rule.pointers]
-        named = not rule.pointers or any(start is not None and _same_place(live, start, path) for start in starts)
-        if held and named and (rule.managers or rule.pointers):
-            return True
-    return False
+        for rule in rules
+        if rule.managers or rule.pointers
+    ]
+
+    def is_ignored(path: Path) -> bool:
+        return any(
+            (theirs is None or theirs.touch(path))
+            and (is_all or any(_same_place(live, start, path) for start in starts))
+            for theirs, starts, is_all in found
+        )
+
+    return is_ignored
 
 
 def _is_set(body: Document, path: Path) -> bool:
@@ -171,15 +234,77 @@ def strip_ignored(body: Document, live: Document | None, rules: Sequence[IgnoreR
     """The body without its ignored fields, as it is to be applied over `live`.
 
     An object that is not there yet is created whole: its ignored fields need a first value, and may be required.
-    A map that only held ignored fields goes with them; a list item stays with its keys.
+    A map that only held ignored fields goes with them; a list item stays with its keys. In what is owned as a whole
+    the live value stands for an ignored field; where the item is not there yet, ours does.
     """
     if live is None or not rules:
         return body
-    dropped = ignored_paths(body, live, rules)
-    if not dropped:
-        return body
-    stripped = _strip(body, dropped, ())
+    body, dropped = _with_live_values(body, live, ignored_paths(body, live, rules))
+    return _without(body, dropped)
+
+
+def as_ignored(body: Document, live: Document, rules: Sequence[IgnoreRule]) -> Document:
+    """The body as it is to be compared: with the live value of each ignored field in what is owned as a whole."""
+    paths = ignored_paths(body, live, rules) if rules else frozenset[Path]()
+    same, left = _with_live_values(body, live, paths)
+    owners = Owners(entries_of(live))
+    return _without(same, frozenset(path for path in left if _place_in_whole(path, body, owners) is not None))
+
+
+def _with_live_values(body: Document, live: Document, paths: frozenset[Path]) -> tuple[Document, frozenset[Path]]:
+    """The body with live values in what is owned as a whole, and the paths that are left to be taken out of it."""
+    owners = Owners(entries_of(live))
+    left: set[Path] = set()
+    for path in sorted(paths):
+        place = _place_in_whole(path, body, owners)
+        parent = value_at(live, place[:-1]) if place is not None else ABSENT
+        if place is None:
+            left.add(path)
+        elif isinstance(parent, (dict, list)):
+            there = step(parent, place[-1])
+            if isinstance(there, Absent):
+                left.add(path)
+            else:
+                changed = _with(body, path, there)
+                body = changed if isinstance(changed, dict) else body
+    return body, frozenset(left)
+
+
+def _without(body: Document, paths: frozenset[Path]) -> Document:
+    stripped = _strip(body, paths, ())
     return stripped if isinstance(stripped, dict) else body
+
+
+def _place_in_whole(path: Path, body: Document, owners: Owners) -> Path | None:
+    """A path of the body as it is in the live object, where that lies in what is owned as a whole; else None.
+
+    Where nobody is said to own parts of what it lies in, it counts as owned as a whole: that harms neither.
+    """
+    here: Json | Absent = body
+    at: Path = ()
+    for number, element in enumerate(path):
+        parts = owners.parts(at)
+        if not parts:
+            return (*at, *path[number:])
+        here = step(here, element)
+        found = next((key for key in parts if is_item(key) and _picks(key, here)), "") if is_item(element) else element
+        if not found:
+            return None
+        at = (*at, found)
+    return None
+
+
+def _with(value: Json, path: Path, new: Json) -> Json:
+    """A copy with a value at a place whose way is there."""
+    if not path:
+        return new
+    if isinstance(value, dict):
+        name = path[0][2:]
+        return {**value, name: _with(value[name], path[1:], new)}
+    if isinstance(value, list):
+        index = int(path[0][2:])
+        return [_with(item, path[1:], new) if at == index else item for at, item in enumerate(value)]
+    return value
 
 
 def _strip(value: Json, dropped: frozenset[Path], at: Path) -> Json | Absent:
@@ -216,7 +341,8 @@ def plan_handover(live: Document, rules: Sequence[IgnoreRule], body: Document) -
     """What manager fleet-handover applies first: live values of ignored fields that only we own; None: nothing.
 
     Without it the next apply, which leaves them out, would delete them or set them to their default. Keys of list
-    items come along, so that the server finds the item. body: the whole one, before `strip_ignored`.
+    items come along, so that the server finds the item. It is for this very state of the object, so that it changes no
+    value, and needs no force. body: the whole one, before `strip_ignored`.
     """
     entries = entries_of(live)
     ours = next(
@@ -225,12 +351,12 @@ def plan_handover(live: Document, rules: Sequence[IgnoreRule], body: Document) -
     if ours is None:
         return None
     dropped = ignored_paths(body, live, rules)
-    others = [entry for entry in entries if entry is not ours]
+    others = Owners(entry for entry in entries if entry is not ours)
     sole = [
         path
         for path in leaves(ours.fields)
         if any(_same_place(live, start, path) for start in dropped)
-        and not any(holds(entry.fields, path) for entry in others)
+        and not others.hold(path)
         and not _is_own_key(path)
         and value_at(live, path) is not ABSENT
     ]
@@ -241,8 +367,9 @@ def plan_handover(live: Document, rules: Sequence[IgnoreRule], body: Document) -
     metadata: Document = {"name": ref.name}
     if ref.namespace:
         metadata["namespace"] = ref.namespace
-    if uid := text_at(live, "metadata", "uid"):
-        metadata["uid"] = uid
+    for name in ("uid", "resourceVersion"):
+        if value := text_at(live, "metadata", name):
+            metadata[name] = value
     handover: Document = {"apiVersion": text_at(live, "apiVersion"), "kind": ref.kind, "metadata": metadata}
     for path in [*sole, *held]:
         value = value_at(live, path)

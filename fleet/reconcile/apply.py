@@ -199,13 +199,14 @@ class Applier:
         for _ in range(_STALE_TRIES):
             row = unit.rows.get(ref)
             self._refuse_foreign(unit, ref, current, row, adopted_uid)
-            current = await self._hand_over(unit, wanted, served, current, may)
-            uid = text_at(current, "metadata", "uid")
-            body = await self.body(unit, wanted, current, uid)
-            # What was only intended counts for what we made, not for what somebody else had made before us.
-            is_ours = row is not None and not (adopted_uid and row.state is RowState.INTENDED)
-            found = judge_conflict(current, body.document, row.fields if row and is_ours else b"")
+            found = None
             try:
+                current = await self._hand_over(unit, wanted, served, current, may)
+                uid = text_at(current, "metadata", "uid")
+                body = await self.body(unit, wanted, current, uid)
+                # What was only intended counts for what we made, not for what somebody else had made before us.
+                is_ours = row is not None and not (adopted_uid and row.state is RowState.INTENDED)
+                found = judge_conflict(current, body.document, row.fields if row and is_ours else b"")
                 if isinstance(found, ForceOnce):
                     body = await self.body(unit, wanted, current, uid, found.resource_version)
                     reason = f"fields of ours taken by {_names(found.fields)}"
@@ -261,7 +262,7 @@ class Applier:
         if handover is None:
             return current
         answer = await site.kube.apply(
-            served, ref.namespace, ref.name, orjson.dumps(handover), manager=HANDOVER_MANAGER, force=True, may=may
+            served, ref.namespace, ref.name, orjson.dumps(handover), manager=HANDOVER_MANAGER, may=may
         )
         return answer.object
 

@@ -282,3 +282,37 @@ def test_a_typical_deployment_is_judged_within_sixty_microseconds() -> None:
 
 def test_the_unit_of_a_row_is_kept() -> None:
     assert after_apply(mark_body(BODY, MARK), live_of(BODY)).unit == UNIT
+
+
+HOSTS: dict[str, Any] = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "Ingress",
+    "metadata": {"name": "web", "namespace": "shop"},
+    "spec": {"rules": [{"host": "git.example"}, {"host": "two.example"}]},
+}
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+@pytest.mark.parametrize(
+    ("hosts", "rule", "state"),
+    [
+        (["other.example", "two.example"], IgnoreRule(pointers=("/spec/rules/0/host",)), SyncState.IN_SYNC),
+        ([None, "two.example"], IgnoreRule(pointers=("/spec/rules/0/host",)), SyncState.IN_SYNC),
+        (["other.example", "theirs.example"], IgnoreRule(pointers=("/spec/rules/0/host",)), SyncState.DRIFTED),
+        (["other.example"], IgnoreRule(pointers=("/spec/rules/0/host",)), SyncState.DRIFTED),
+        (["other.example", "two.example"], IgnoreRule(pointers=("/spec/rules/1/host",)), SyncState.DRIFTED),
+        (["other.example", "two.example"], IgnoreRule(pointers=("/spec/rules",)), SyncState.IN_SYNC),
+    ],
+)
+def test_an_ignored_field_in_a_list_owned_as_a_whole_is_no_drift_whoever_has_the_list(
+    hosts: list[str | None], rule: IgnoreRule, state: SyncState, is_taken: bool
+) -> None:
+    """Who changes a field in such a list takes all of it from us."""
+    ours: dict[str, Any] = {"f:metadata": {"f:labels": {}}, "f:spec": {"f:rules": {}}}
+    answer = live_of(HOSTS, fields=ours)
+    known = recorded_after(row(ref("web", "Ingress")), HOSTS, answer, DESIRED, rules=(rule,), key=b"", at=1.0)
+    there = copy.deepcopy(live_of(HOSTS, fields={"f:metadata": ours["f:metadata"]} if is_taken else ours))
+    if is_taken:
+        there["metadata"]["managedFields"].append(entry("hands", {"f:spec": ours["f:spec"]}))
+    there["spec"]["rules"] = [{"host": host} if host else {} for host in hosts]
+    assert judge_sync(known, DESIRED, there, rules=(rule,)).state is state

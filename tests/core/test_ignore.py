@@ -10,6 +10,9 @@ from core.building import MARK, entry, live_of, ref
 from hypothesis import given
 from hypothesis.strategies import sampled_from, sets
 
+from fleet.core.diff import diff_fields
+from fleet.core.fieldset import entries_of
+from fleet.core.fingerprint import own_entry
 from fleet.core.ignore import concerns, plan_handover, rules_for, strip_ignored
 from fleet.core.record import mark_body
 from fleet.core.sync_policy import IgnoreRule
@@ -121,7 +124,7 @@ def test_a_field_that_only_we_own_is_handed_over_with_its_live_value() -> None:
     assert handover == {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": "web", "namespace": "shop", "uid": "u1"},
+        "metadata": {"name": "web", "namespace": "shop", "uid": "u1", "resourceVersion": "7"},
         "spec": {"replicas": 5},
     }
 
@@ -162,3 +165,95 @@ def test_stripping_takes_exactly_what_is_pointed_at(pointers: set[str]) -> None:
         part, name = POINTERS[pointer]
         expected[part].pop(name, None)
     assert stripped == {name: value for name, value in expected.items() if value}
+
+
+INGRESS: dict[str, Any] = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "Ingress",
+    "metadata": {"name": "web", "namespace": "shop"},
+    "spec": {"rules": [{"host": "git.example", "http": "a"}, {"host": "two.example", "http": "b"}]},
+}
+HOST = IgnoreRule(pointers=("/spec/rules/0/host",))
+WHOLE: dict[str, Any] = {"f:spec": {"f:rules": {}}}
+
+
+def ingress(*hosts: str | None, fields: dict[str, Any] = WHOLE) -> dict[str, Any]:
+    """The live object with these hosts of its rules; None: a rule without one."""
+    found = copy.deepcopy(live_of(INGRESS, fields=fields))
+    rules = [{"host": host, "http": http} for host, http in zip(hosts, "abc", strict=False)]
+    found["spec"]["rules"] = [{name: value for name, value in rule.items() if value} for rule in rules]
+    return found
+
+
+@pytest.mark.parametrize("fields", [WHOLE, {}])
+@pytest.mark.parametrize(
+    ("there", "applied"),
+    [
+        (("live.example", "two.example"), ["live.example", "two.example"]),
+        (("live.example", "theirs.example"), ["live.example", "two.example"]),
+        (("live.example",), ["live.example", "two.example"]),
+        ((None, "two.example"), [None, "two.example"]),
+        ((), ["git.example", "two.example"]),
+    ],
+)
+def test_in_a_list_that_is_owned_as_a_whole_the_live_value_stays(
+    fields: dict[str, Any], there: tuple[str | None, ...], applied: list[str | None]
+) -> None:
+    stripped = strip_ignored(INGRESS, ingress(*there, fields=fields), (HOST,))
+    assert [rule.get("host") for rule in stripped["spec"]["rules"]] == applied
+    assert [rule["http"] for rule in stripped["spec"]["rules"]] == ["a", "b"]
+    assert INGRESS["spec"]["rules"][0]["host"] == "git.example"
+
+
+def test_in_a_whole_list_of_an_item_with_a_key_the_live_value_of_that_item_stays() -> None:
+    body = copy.deepcopy(BODY)
+    body["spec"]["template"]["spec"]["containers"][1]["args"] = ["--git", "--both"]
+    there = copy.deepcopy(live_of(body))
+    containers = there["spec"]["template"]["spec"]["containers"]
+    injected = {"name": "injected", "args": ["--other"]}
+    there["spec"]["template"]["spec"]["containers"] = [injected, containers[0], {**containers[1], "args": ["--live"]}]
+    rule = IgnoreRule(pointers=("/spec/template/spec/containers/1/args/0",))
+    stripped = strip_ignored(body, there, (rule,))
+    assert stripped["spec"]["template"]["spec"]["containers"][1]["args"] == ["--live", "--both"]
+
+
+def test_a_whole_map_keeps_its_ignored_live_value() -> None:
+    body = {**INGRESS, "spec": {"selector": {"a": "git", "b": "git"}}}
+    there = {**live_of(body, fields={"f:spec": {"f:selector": {}}}), "spec": {"selector": {"a": "live", "b": "old"}}}
+    stripped = strip_ignored(body, there, (IgnoreRule(pointers=("/spec/selector/a",)),))
+    assert stripped["spec"]["selector"] == {"a": "live", "b": "git"}
+
+
+def test_what_lies_in_a_whole_list_needs_no_handover() -> None:
+    assert plan_handover(ingress("live.example", "two.example"), (HOST,), INGRESS) is None
+
+
+def test_a_difference_names_no_ignored_field_of_a_whole_list() -> None:
+    there = ingress("live.example", "two.example")
+    assert diff_fields(INGRESS, there, own_entry(there), (HOST,)) == ()
+    (found,) = diff_fields(INGRESS, there, own_entry(there))
+    assert found.path == "spec.rules"
+    there = ingress("live.example", "theirs.example")
+    assert [drift.path for drift in diff_fields(INGRESS, there, own_entry(there), (HOST,))] == ["spec.rules"]
+
+
+def test_what_is_asked_for_each_field_does_not_look_through_all_managers_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A cluster may name tens of thousands of them (R18)."""
+    body = {**INGRESS, "spec": {f"f{number}": "git" for number in range(200)}}
+    there = {**live_of(body), "spec": {f"f{number}": "live" for number in range(200)}}
+    there["metadata"]["managedFields"] += [entry(f"m{number}", {"f:spec": {"f:f1": {}}}) for number in range(50)]
+    walked: list[str] = []
+
+    def counts(live: Any) -> Any:
+        for found in entries_of(live):
+            walked.append(found.manager)
+            yield found
+
+    for module in ("diff", "ignore"):
+        monkeypatch.setattr(f"fleet.core.{module}.entries_of", counts)
+    rules = (IgnoreRule(managers=("m1",)), IgnoreRule(pointers=("/spec/f2",)))
+    assert len(diff_fields(body, there, own_entry(there), rules)) == 198
+    plan_handover(there, rules, body)
+    assert len(walked) <= 51 * 12

@@ -16,7 +16,7 @@ from fleet.core.documents import Document, Json, mapping_at
 from fleet.core.field_diff import FieldDrift, diff_documents, differences_of
 from fleet.core.fieldset import Path, show
 from fleet.core.ids import Digest, ObjectRef, UnitName
-from fleet.core.ignore import is_ignored, rules_for
+from fleet.core.ignore import ignored_in, rules_for
 from fleet.core.objects import Bundle, BundleObject, HookPhase, PruneRule
 from fleet.core.planning.fixed import fixed_changes
 from fleet.core.planning.pods import ImageChange, Restart, image_changes, images_of, restart_of
@@ -256,7 +256,8 @@ def _changed(
         fixed = ()
     restart, ignored = restart_of(new.ref, before, after) if not left else None, tuple[str, ...]()
     if rules := rules_for(new.ref, ignore):
-        paths = {path: is_ignored(path, after, rules) for path, *_ in differences_of(before, after)}
+        is_ignored = ignored_in(after, rules)
+        paths = {path: is_ignored(path) for path, *_ in differences_of(before, after)}
         written = [path for path, is_kept in paths.items() if not is_kept]
         ignored = tuple(sorted(show(path) for path, is_kept in paths.items() if is_kept))
         fixed = tuple(path for path in fixed if _is_within(written, path.split(".")))
