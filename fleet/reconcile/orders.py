@@ -65,7 +65,7 @@ class Orders:
                 if unit.desired is None or unit.desired.policy != item.policy:
                     unit.blocked_since = self._wall()
                     other_policies.add(name)
-                claims_less |= isinstance(item.action, Detach)
+                claims_less |= isinstance(item.action, Detach) or bundle_of(unit.desired) is None
                 unit.desired = item
                 unit.pending_since = self._wall()
                 self.due.add(name)
@@ -75,7 +75,7 @@ class Orders:
                 self.due.add(name)
         if other_policies:  # what waited for a suspended unit to give something up may go on
             self.due |= {name for name, unit in self.units.items() if not other_policies.isdisjoint(unit.awaits)}
-        if claims_less:  # what two units claimed may be one's alone now
+        if claims_less:  # what two units claimed, or nobody could tell whose it was, may be one's alone now
             self.due |= {name for name, unit in self.units.items() if unit.disputed}
         if desired.recovered - heard:
             self.due |= {name for name, unit in self.units.items() if not unit.memory.confirmed}

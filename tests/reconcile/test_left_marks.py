@@ -12,7 +12,7 @@ from two_hubs import WAITS_SECONDS, put_parent, writes_since
 
 from fleet.core.ids import UnitName
 from fleet.core.objects import OWNER_ANNOTATION
-from fleet.core.rollout import Detach
+from fleet.core.rollout import Detach, UnknownDesired
 from fleet.core.sync_policy import Adopt, SyncPolicy, Validate
 
 ALWAYS = SyncPolicy(validate=Validate.SCHEMA, adopt=Adopt.ALWAYS)
@@ -130,6 +130,22 @@ async def test_a_unit_of_which_nothing_is_said_keeps_what_bears_its_mark(first: 
         await first.until(lambda: reason(first, new) == "OwnedByOther", "disputed")
         await asyncio.sleep(WAITS_SECONDS)
     assert live(first) == before
+
+
+@pytest.mark.parametrize("is_said", [True, False], ids=["unknown", "not said"])
+async def test_what_a_unit_gave_up_moves_as_soon_as_it_is_known_what_it_wants(first: SimHub, is_said: bool) -> None:
+    """As after a restart of the hub, where what the other one wants is not built yet."""
+    async with first.worker():
+        old, new = await handed(first)
+        if is_said:
+            first.want("old", action=UnknownDesired("PathMissing", "overlays/old is not there"), commit="d")
+        else:
+            first.unmention(old)
+        wants(first)
+        await first.until(lambda: reason(first, new) == "OwnedByOther", "disputed")
+        first.want("old", [config_map("k", SHOP)], commit="d")
+        await first.until_well(old, new, seconds=10)
+    assert (owner(first), live(first)["data"]) == ("new", {"a": "2"})
 
 
 @pytest.mark.parametrize("mark", ["Not/An/overlay", "acme/{identity}/no overlay", "acme/other-identity/old"])
