@@ -18,11 +18,12 @@ from fleet.core.parent import PARENT_LABEL, Parent, is_parent, parse_parent, sal
 from fleet.core.record import PARENT_NAMESPACE, RowState, installation_hash, owner_text, rebuild_record, record_digest
 from fleet.errors import AnswerInvalid, Forbidden, ServerFailed
 from fleet.ports.kube import ServedKind
-from fleet.ports.worker import JournalEntry, UnitMemory
-from fleet.reconcile.memory import Kind, UnitState
+from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
+from fleet.reconcile.memory import Kind, UnitState, kind_of
 from fleet.reconcile.site import Site
 
 MOST_UNITS = 2000  # of one cluster
+_JOB = ("batch", "Job")
 
 
 async def rebuild_units(
@@ -69,8 +70,9 @@ async def rebuild_units(
             confirmed=False,
             settled=False,
             quarantined=parent.quarantined,
+            asked=before.memory.asked if before is not None else (),  # neither a loss nor time lets that go (R9)
         )
-        unit = UnitState(name, memory)
+        unit = UnitState(name, memory, deletions=_counted(before))
         # Said to the person who confirms, until the parent is written again.
         if not rebuilt.complete:
             unit.parent_trouble = f"{len(rebuilt.rows)} objects were found, not the list that its parent object names"
@@ -97,6 +99,14 @@ async def rebuild_units(
             known[name].memory = memories[name]
             known[name].told.clear()
     return found
+
+
+def _counted(before: UnitState | None) -> list[Deletion]:
+    """What an older state knows of the last hour's deletions, which counts on (R9).
+
+    That a Job was deleted says not that it did not run since then (R22).
+    """
+    return [gone for gone in before.deletions if kind_of(gone.ref) != _JOB] if before is not None else []
 
 
 def _by_owner(listed: Iterable[Document]) -> Mapping[str, Sequence[Document]]:

@@ -11,8 +11,9 @@ from rig import Hub, config_map
 
 from fleet.core.guard import Approved
 from fleet.core.ids import ObjectRef, UnitName
+from fleet.core.record import PARENT_NAMESPACE
 from fleet.core.rollout import Apply, Rename
-from fleet.core.status import HoldRequest
+from fleet.core.status import HoldRequest, asks_recovery
 from fleet.sim import Simulation
 from fleet.store.memory_journal import MemoryJournal
 
@@ -37,6 +38,13 @@ class SlidingHub(Hub):
 
     def drop(self, count: int, commit: str, approved: tuple[Approved, ...] = ()) -> UnitName:
         return self.want("web", [config_map(name, SHOP) for name in NAMES[count:]], commit=commit, approved=approved)
+
+    def wrote_since(self) -> None:
+        """Another hub of this installation went on, and this one's state was put back; nothing was heard of it yet."""
+        simulation: Simulation = self.plane  # type: ignore[assignment]
+        said = {"metadata": {"annotations": {"fleet.internal/record-generation": "1000"}}}
+        simulation.cluster("one").drift("", "ConfigMap", PARENT_NAMESPACE, "unit-web", said)
+        self.units.clear()
 
     def there(self, unit: UnitName) -> set[str]:
         return {status.ref.name for status in self.units[unit].objects}
@@ -78,6 +86,33 @@ async def test_what_was_held_is_asked_about_still_when_the_hour_is_over(hub: Sli
             await hub.until(lambda: unit in hub.units and hub.units[unit].holds, "asked about still")
             hub.drop(15, "d")
             await hub.held(unit, 7, "d")
+    assert hub.there(unit) == set(NAMES[8:])
+
+
+@pytest.mark.parametrize("case", ["held", "within the hour", "neither"])
+async def test_a_record_that_is_rebuilt_lets_nothing_go_that_was_held_and_no_more_within_the_hour(
+    hub: SlidingHub, case: str
+) -> None:
+    """The state is older than the cluster, and knows still what was asked, and what went. What is neither goes."""
+    unit = hub.drop(0, "a")
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.drop(8, "b")
+        await hub.until_well(unit)
+        if case == "held":
+            hub.drop(15, "c")
+            await hub.held(unit, 7, "c")
+    hub.wrote_since()
+    if case != "within the hour":
+        hub.ran += HOUR + 60
+    async with hub.worker():
+        await hub.until(lambda: unit in hub.units and asks_recovery(hub.units[unit]), "it asks")
+        hub.drop(15, "c")
+        hub.send_desired(recovered=hub.shown())
+        if case == "neither":
+            await hub.until(lambda: hub.there(unit) == set(NAMES[15:]), "goes as ever")
+            return
+        await hub.held(unit, 7, "c")
     assert hub.there(unit) == set(NAMES[8:])
 
 

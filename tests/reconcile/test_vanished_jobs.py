@@ -13,9 +13,9 @@ from rig import CLUSTER, config_map
 from simulated import SHOP, SimHub
 
 from fleet.core.ids import Digest, ObjectRef, OverlayName, Revision, UnitName
-from fleet.core.record import Row, RowState
+from fleet.core.record import PARENT_NAMESPACE, Row, RowState
 from fleet.core.rollout import Apply, UnitDesired
-from fleet.core.status import UnitReport
+from fleet.core.status import UnitReport, asks_recovery
 from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
 from fleet.reconcile.limits import WorkerLimits
@@ -58,6 +58,28 @@ async def test_one_that_is_made_if_absent_is_made_once_somebody_elses_is_gone(hu
         hub.cluster.remove("batch", "Job", SHOP, SEED.name)
         await hub.until(lambda: is_there(hub), "made")
         assert not hub.units[unit].warnings
+
+
+async def test_one_that_an_older_state_saw_deleted_within_the_hour_may_have_run_since_and_does_not_run_again(
+    hub: SimHub,
+) -> None:
+    unit = hub.want("web", [job(), config_map("c", SHOP)], sync=NO_DRY_RUNS)
+    async with hub.worker():
+        await hub.until_well(unit)
+        hub.want("web", [config_map("c", SHOP)], commit="b", sync=NO_DRY_RUNS)
+        await hub.until(lambda: not is_there(hub), "deleted")
+        await hub.until_well(unit)
+    newer = {"metadata": {"annotations": {"fleet.internal/record-generation": "1000"}}}
+    hub.cluster.drift("", "ConfigMap", PARENT_NAMESPACE, "unit-web", newer)  # another hub went on meanwhile
+    hub.units.clear()
+    hub.want("web", [job("b"), config_map("c", SHOP)], commit="d", sync=NO_DRY_RUNS)
+    async with hub.worker():
+        await hub.until(lambda: unit in hub.units and asks_recovery(hub.units[unit]), "it asks")
+        hub.send_desired(recovered=hub.shown())
+        await hub.until(lambda: not asks_recovery(hub.units[unit]) and hub.units[unit].warnings, "says so")
+        assert "may have run" in hub.units[unit].warnings[0]
+        await hub.until_well(unit)
+        assert not is_there(hub)
 
 
 @pytest.mark.parametrize("is_settled", [True, False])

@@ -281,6 +281,14 @@ CASES: dict[str, Case] = {
         swap("salvage_parent(document, site.installation, site.identity)", "parse_parent(document)"), _OLDER,
         "test_a_lost_state_is_found_out_by_a_parent_that_somebody_changed",
         "test_a_copy_of_a_parent_and_what_others_left_ask_nobody"),
+    "what was asked about outlasts a loss": case_of(
+        swap("before.memory.asked if before is not None else ()", "()"), "reconcile/test_asked.py",
+        "test_a_record_that_is_rebuilt_lets_nothing_go_that_was_held_and_no_more_within_the_hour",
+        "test_what_is_wanted_again_is_dropped_later_as_if_nobody_had_been_asked"),
+    "the hour of the budget outlasts a loss": case_of(
+        gives("[]"), "reconcile/test_asked.py",
+        "test_a_record_that_is_rebuilt_lets_nothing_go_that_was_held_and_no_more_within_the_hour",
+        "test_what_is_wanted_again_is_dropped_later_as_if_nobody_had_been_asked"),
     "units that a cluster invents": case_of(
         never("len(units) > MOST_UNITS and newer"), _LOST,
         "test_more_units_than_any_cluster_has_are_not_taken_from_it",
