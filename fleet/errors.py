@@ -298,6 +298,10 @@ class AdmissionDenied(ClusterError):
     """An admission webhook or policy refuses the object."""
 
 
+class NestedTooDeep(ClusterError):
+    """What stands on the cluster is nested so deeply that it was not read whole; it is not written back (R5)."""
+
+
 class NotChecked(AdmissionDenied):
     """A webhook refuses dry-runs, so that an object cannot be validated before it is applied; shown, not held back."""
 

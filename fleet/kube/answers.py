@@ -28,6 +28,7 @@ from fleet.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from fleet.kube.levels import read_document
 from fleet.values import dataclass
 
 _LONGEST_TEXT = 1000
@@ -80,12 +81,15 @@ def printable(text: str, limit: int = _LONGEST_TEXT) -> str:
     return "".join(c if c.isprintable() else " " for c in cut)
 
 
-def document_of(reply: Reply, asked: Asked) -> Document:
-    """The JSON object of a good answer; AnswerInvalid for anything else, an empty one included (R5)."""
+def document_of(reply: Reply, asked: Asked, *, outer: int = 0) -> Document:
+    """The JSON object of a good answer; AnswerInvalid for anything else, an empty one included (R5).
+
+    outer: as `levels.read_document`, which folds what is nested too deeply.
+    """
     if not reply.content_type.endswith("json"):
         raise _invalid(asked, f"the answer is {reply.content_type or 'of no type'}, not JSON: {_glimpse(reply, asked)}")
     try:
-        document = parse_document(reply.body)
+        document = read_document(reply.body, outer)
     except ValueError:
         raise _invalid(asked, f"{len(reply.body)} bytes that are no whole JSON document") from None
     if not document:

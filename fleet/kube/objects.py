@@ -11,10 +11,11 @@ import orjson
 from fleet.core.documents import Document, Json, items_at, mapping_at, number_at, text_at
 from fleet.core.ids import Identity
 from fleet.core.scopes import is_built_in
-from fleet.errors import AnswerInvalid, ClusterTimeout, Expired, Forbidden
+from fleet.errors import AnswerInvalid, ClusterTimeout, Expired, Forbidden, NestedTooDeep
 from fleet.kube.answers import Asked, Reply, document_of, error_of, is_absent, printable
 from fleet.kube.discovery import discover
 from fleet.kube.exchange import JSON, METADATA, METADATA_LIST, Request
+from fleet.kube.levels import LEVELS, holds_folded
 from fleet.kube.paths import collection, is_named, is_secret, shown, single, with_query
 from fleet.kube.reflector import Reflector
 from fleet.kube.transport import Transport
@@ -248,6 +249,14 @@ class ClusterKube:
         return self._transport.asked(f"{verb} {shown(kind, namespace, name)}", secret=is_secret(kind))
 
     async def _written(self, request: Request, dry_run: bool, may: May | None = None) -> Answer:
+        asked = request.asked
+        if holds_folded(request.body or b""):
+            raise NestedTooDeep(
+                f"cannot {asked.what}",
+                where=asked.where,
+                why=f"what stands there is nested more than {LEVELS} levels deep: it was not read whole",
+                next_step="see who nests so deeply (kubectl get -o yaml --show-managed-fields), and take that out",
+            )
         reply = await self._transport.write(request, stores=not dry_run, may=may)
         if reply.status not in (200, 201):
             raise error_of(reply, request.asked)
@@ -290,7 +299,7 @@ class ClusterKube:
 
 def _list_of(reply: Reply, kind: ServedKind, asked: Asked, *, metadata_only: bool) -> Document:
     """A page that is a list for certain; `{}` or another kind is no empty list (R5)."""
-    document = document_of(reply, asked)
+    document = document_of(reply, asked, outer=2)
     found, version = text_at(document, "kind"), text_at(document, "metadata", "resourceVersion")
     if not found.endswith("List") or "items" not in document or not version:
         raise _no_list(asked, f"the answer is a {printable(found, 80) or 'document'} without items or resourceVersion")

@@ -33,13 +33,14 @@ from dataclasses import replace
 
 import aiohttp
 
-from fleet.core.documents import Document, mapping_at, parse_document, text_at
+from fleet.core.documents import Document, mapping_at, text_at
 from fleet.core.ids import is_before, version_place
 from fleet.core.retry import STREAMS, bounds_for, next_wait
 from fleet.errors import AnswerInvalid, ClusterUnreachable, Expired, FleetError, Retry, WatchSilent
 from fleet.kube.answers import Asked, document_of, error_of, error_of_event
 from fleet.kube.exchange import METADATA_LIST, Request
 from fleet.kube.framing import Lines
+from fleet.kube.levels import read_document
 from fleet.kube.paths import is_named, with_query
 from fleet.kube.transport import Transport
 from fleet.kube.troubles import CONNECTION_ERRORS
@@ -295,7 +296,7 @@ class Reflector:
         if values_in(line, self._limits.event_values) > self._limits.event_values:
             raise self._invalid(f"an event holds more than {self._limits.event_values} values")
         try:
-            event = parse_document(line)
+            event = read_document(line, outer=1)
         except ValueError:
             raise self._invalid("an event is no JSON") from None
         kind, seen = text_at(event, "type"), mapping_at(event, "object")

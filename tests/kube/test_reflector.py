@@ -157,6 +157,16 @@ async def test_an_event_whose_texts_are_full_of_brackets_comes_through(world: Wo
         assert isinstance(await following(), Changed)
 
 
+@pytest.mark.parametrize("levels", [300, 1500])
+async def test_an_event_of_a_nested_object_comes_through_and_the_watch_goes_on(world: World, levels: int) -> None:
+    nested = b'{"a":' * levels + b"1" + b"}" * levels
+    deep = event("MODIFIED", 11)[:-3] + b',"data":' + nested + b"}}\n"
+    async with followed(world, Script(stream(deep, event("MODIFIED", 12)))) as following:
+        await following()
+        seen = [await following() for _ in range(2)]
+    assert [(type(one), getattr(one, "resource_version", "")) for one in seen] == [(Changed, "11"), (Changed, "12")]
+
+
 async def test_a_mute_watch_is_noticed_and_said(world: World) -> None:
     async def mute_though_history_goes_on(script: Script, writer: asyncio.StreamWriter) -> None:
         script.version += 5

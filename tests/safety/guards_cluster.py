@@ -14,6 +14,7 @@ _KUBECONFIG = "kube/test_kubeconfig.py"
 _ADDRESSES = "kube/test_addresses.py"
 _CREDENTIALS = "kube/test_credentials.py"
 _REFLECTOR = "kube/test_reflector.py"
+_LEVELS = "kube/test_levels.py"
 _GATE = "kube/test_gate.py"
 _BUDGET = "reconcile/test_budget.py"
 _WAITING = "kube/test_waiting_writes.py"
@@ -122,6 +123,13 @@ CASES: dict[str, Case] = {
         never("values_in(line, self._limits.event_values) > self._limits.event_values"),
         _REFLECTOR, "test_an_event_of_very_many_values_ends_the_watch_unparsed",
         "test_an_event_whose_texts_are_full_of_brackets_comes_through"),
+    "what is nested too deeply is folded": case_of(
+        never("brackets > LEVELS and is_deeper(document, outer + LEVELS)"), _LEVELS,
+        "test_a_document_is_folded_below_its_limit_alike_by_itself_in_an_event_and_in_a_list",
+        "test_all_above_the_limit_stays_and_nothing_is_below_it test_what_was_read_whole_is_written_back"),
+    "what was folded is not written back": case_of(
+        never("holds_folded(request.body or b'')"), _LEVELS, "test_what_was_not_read_whole_is_not_written_back",
+        "test_what_was_read_whole_is_written_back"),
     "a mute watch is ended": case_of(
         drop("raise self._silent"), _REFLECTOR, "test_a_mute_watch_is_noticed_and_said",
         "test_a_watch_is_not_lost_where_nothing_happened_in_the_whole_cluster"),

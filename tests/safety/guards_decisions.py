@@ -268,6 +268,9 @@ CASES: dict[str, Case] = {
     "replace is a right": case_of(
         never("obj.options.replace and (not rights.replace)"), _GUARD, "test_replace_needs_the_right_to_replace",
         "test_a_kind_may_be_named_with_its_group"),
+    "a report tells a large value by its size": case_of(
+        gives("value"), "core/test_diff.py", "test_a_report_tells_of_a_value_that_is_too_large_its_size_alone",
+        "test_a_report_tells_values_as_they_are"),
     "values of Secrets are masked": case_of(
         gives("False"), "core/test_diff.py", "reconcile/test_drift.py::test_secret_values_in_drift_are_masked",
         "reconcile/test_drift.py::test_drift_is_reported_with_both_values_and_manager_where_self_heal_is_off"),
@@ -449,6 +452,10 @@ CASES: dict[str, Case] = {
     "an entry in another's place": case_of(
         swap("name.encode()", "b''"), _OPENING, "test_an_entry_moved_to_another_name_does_not_open",
         "test_a_state_that_was_closed_opens_again"),
+    "a report that cannot be kept keeps no other from it": case_of(
+        gives("encode_unit(unit)"), "store/test_durability.py",
+        "test_a_report_that_cannot_be_written_keeps_no_other_from_being",
+        "test_a_report_of_a_nested_value_is_written_whole"),
     "values at rest are encrypted": case_of(
         gives("secrets.token_bytes(12) + value"), _OPENING, "test_no_secret_lies_in_clear_in_any_file",
         "store/test_opening.py::TestKey::test_the_first_start_makes_a_private_key_and_the_next_finds_it"),
