@@ -18,7 +18,7 @@ from fleet.controllers.releases import Releases
 from fleet.core.audit import AuditEntry
 from fleet.core.ids import ClusterName, UnitName
 from fleet.core.refusal_log import Boundary, Refusal
-from fleet.core.status import Event, EventKind, Report
+from fleet.core.status import Event, EventKind, Report, asks_recovery
 from fleet.core.view import View
 from fleet.ports.state import Bells, State
 
@@ -45,17 +45,22 @@ class Intake:
         self._board, self._releases, self._claims = board, releases, claims
         self._convergence, self._refusals, self._wall = convergence, refusals, wall
         self._holding: set[UnitName] = set()  # units that asked for a hold when they reported last
+        self._missing: set[UnitName] = set()  # units that have what no report that was kept says; not noted yet
 
     async def send(self, report: Report) -> None:
         """Fold one report in; older ones than known change nothing (R36)."""
-        refused = self._refused(report)
+        refused, missed = self._refused(report), self._missed(report)
         if not self._view.take(report):
             return
+        self._missing |= missed
         for refusal in refused:
             self._refusals.note(refusal)
         self._state.put_reports((report,))
         self._board.deletions.hear(report.units)
         await self._take_identity(report)
+        for name in [unit.unit for unit in report.units if unit.unit in self._missing]:
+            await self._releases.synced(name)
+            self._missing.discard(name)
         for unit in report.units:
             if unit.detached:
                 await self._board.departures.end(unit.unit)
@@ -89,6 +94,22 @@ class Intake:
         row = await self._state.operation(operation)
         if row is not None and row.kind == "sync" and not row.outcome:
             await self._releases.synced(UnitName.parse(row.target))
+
+    def _missed(self, report: Report) -> set[UnitName]:
+        """Units that have another result than was known, by their worker's first word.
+
+        The report of it was lost with an earlier process: a person may have synced it. Until now they may have been
+        noted to hold what was only shown, as if they were to begin with it.
+        """
+        known, cluster = self._view.units, self._view.clusters.get(report.cluster)
+        is_anew = cluster is None or cluster.began_at != report.began_at
+        return {
+            unit.unit
+            for unit in report.units
+            if unit.bundle is not None and not asks_recovery(unit)
+            if (before := known.get(unit.unit)) is None
+            or (before.bundle != unit.bundle and (is_anew or unit.unit in self._view.unspoken))
+        }
 
     def _refused(self, report: Report) -> list[Refusal]:
         """What this report refuses that the one before did not: a refusal that stays is counted once."""

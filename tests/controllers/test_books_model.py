@@ -90,6 +90,7 @@ class Holding(RuleBasedStateMachine):
         self.backs: set[tuple[Key, Digest]] = set()  # what rollbacks on record bring again
         self.passed: set[str] = set()  # overlays of which a person promoted the rollout
         self.words = 0
+        self.met: set[str] = set()  # entries whose cluster the hub heard
         self.lost: set[Key] = set()  # whose last report no process of the hub has
         self.ended: set[str] = set()  # syncs that a worker carried out: it does so once
         self.open: dict[str, tuple[str, str, set[tuple[str, Digest]]]] = {}  # orders: kind, target, what an abort bars
@@ -235,12 +236,18 @@ class Holding(RuleBasedStateMachine):
                 self.going.pop(key, None)
             else:
                 self.going.setdefault(key, repo.number)
-            result = repo.result(key)
-            if result is not None and key not in self.has and self.is_shown(key):
-                self.shown[key] = result
-                self.ever.setdefault(key, set()).add(result)
+            self.is_shown_now(key)
             if before is not None and before.entries[key[1]].name != repo.entries[key[1]].name:
                 self.returned.add(key)
+
+    def is_shown_now(self, key: Key) -> None:
+        """What a unit is to begin with, where nothing was written; not what was taken back."""
+        assert self.force is not None
+        result = self.force.result(key)
+        if result is None or key in self.has or not self.is_shown(key) or (key[0], result) in self.barred:
+            return
+        self.shown[key] = result
+        self.ever.setdefault(key, set()).add(result)
 
     def goes(self, key: Key) -> bool:
         """Whether a unit goes by itself, and nobody stopped it."""
@@ -277,6 +284,7 @@ class Holding(RuleBasedStateMachine):
             if self.hub.board.has_gone(entry):
                 await self.hub.intake.forget(entry)
                 del self.sequences[entry], self.began[entry]
+                self.met.discard(entry)
 
     async def answer(self, entry: ClusterName, how: str) -> None:
         name, hub = NAMES[entry], self.hub
@@ -313,6 +321,7 @@ class Holding(RuleBasedStateMachine):
         self.ended |= {each.operation for each in ended}
         self.lost |= {key_of(unit.unit) for unit in units}
         await hub.intake.send(report)
+        self.met.add(entry)
         self.lost -= {key_of(unit.unit) for unit in units}
         for unit in units:
             if unit.health is Health.HEALTHY and unit.bundle is not None:
@@ -409,6 +418,8 @@ class Holding(RuleBasedStateMachine):
     def lets_in(self, commit: str) -> None:
         for entry in [entry for entry, by in self.barred.items() if commit in by]:
             del self.barred[entry]
+        for key in KEYS:
+            self.is_shown_now(key)
 
     @rule(key=st.sampled_from(KEYS), how=st.sampled_from(["well", "well", "half", "none"]))
     def sync(self, key: Key, how: str) -> None:
@@ -531,12 +542,15 @@ class Holding(RuleBasedStateMachine):
         for other in [(overlay, name) for name, stage in STAGES.items() if stage == "dev"]:
             newest = self.force.result(other)
             since = self.going.get(other)
-            if since is None or since > self.since[key] or newest is None or other[1] in self.away:
+            if since is None or newest is None or other[1] in self.away:
                 continue
+            is_met = self.force.entries[cluster].name in self.met  # else it may be another cluster, which has nothing
+            if since > max(self.since[key], self.going.get(key, 0) if is_met else 0):
+                continue  # it joined what was under way
             if (overlay, newest) in self.barred:
                 continue
             assert self.ordered.get(other) == newest, f"{key} goes before {other}"
-            if self.since[other] == self.since[key] <= self.ordered_at[other]:
+            if since <= self.since[other] == self.since[key] <= self.ordered_at[other]:
                 assert self.proven.get(other) == newest, f"{key} goes, and {other} was not Healthy yet"
 
     def is_permitted(self, key: Key, action: Apply, *, is_over: bool) -> None:
@@ -552,10 +566,12 @@ class Holding(RuleBasedStateMachine):
     def is_synced(self, key: Key, bundle: Digest) -> None:
         """A person's word brings what Git says now, and nothing that was taken back."""
         assert self.force is not None
-        assert bundle in (self.force.result(key), self.ordered.get(key)), f"a sync brings {told(bundle)} to {key}"
+        shown = self.shown.get(key) if key not in self.has else None
+        known = (self.force.result(key), self.ordered.get(key), shown)
+        assert bundle in known, f"a sync brings {told(bundle)} to {key}"
         if bundle != self.has.get(key) and bundle != self.ordered.get(key):
             assert (key[0], bundle) not in self.barred
-        self.ordered[key] = bundle
+        self.ordered[key], self.ordered_at[key] = bundle, self.force.number
 
     def run_through_log(self) -> None:
         """What went back by whose word, as the audit log has it, is barred from then on."""
@@ -602,7 +618,10 @@ class Holding(RuleBasedStateMachine):
                 report = self.hub.view.units.get(UnitName(OverlayName(key[0]), ClusterName(entry.name)))
                 has = report.bundle if report is not None else None
                 is_back = (key, held[key]) in self.backs
-                assert is_back or has in (None, held[key]), f"{key} has {told(has)}, and {told(held[key])} is booked"
+                is_heard = key in self.lost and self.has.get(key) == held[key]  # by a process that was killed then
+                assert is_back or is_heard or has in (None, held[key]), (
+                    f"{key} has {told(has)}, and {told(held[key])} is booked"
+                )
         self.booked = held
 
     def all_comes_to_its_end(self) -> None:

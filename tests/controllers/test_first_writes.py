@@ -9,7 +9,8 @@ from controllers.test_rollouts import order, report_ill, rollouts_of, settle, to
 
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import ClusterName, Digest, Identity, Revision, UnitName
-from fleet.core.status import Health, Report, Sync, UnitReport
+from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Report, Standing, Sync, UnitReport
+from fleet.errors import StateError
 from fleet.ports.state import ReleasedBundle
 
 UNIT = UnitName.parse(f"web@{SECOND}")
@@ -35,12 +36,12 @@ async def push(brain: Brain, files: dict[str, str | None], *, met: bool = True) 
         await look_on(brain)
 
 
-async def look_on(brain: Brain) -> None:
-    """What the worker of prod-2 says, which applied nothing yet."""
+async def look_on(brain: Brain, has: Digest | None = None, *blocked_by: Blocker) -> None:
+    """What the worker of prod-2 says, which applied nothing yet, or what a person synced."""
     worker = brain.workers.setdefault(SECOND, YesWorker(brain, SECOND))
     worker.sequence += 1
     now, name = brain.wall(), ClusterName(SECOND)
-    unit = UnitReport(UNIT, Revision(""), None, Sync.OUT_OF_SYNC, Health.MISSING, now)
+    unit = UnitReport(UNIT, Revision(""), has, Sync.OUT_OF_SYNC, Health.MISSING, now, blocked_by=blocked_by)
     identity = Identity(f"uid-{SECOND}")
     await brain.intake.send(Report(name, 1, worker.sequence, now, 0, identity, True, "v1.36.3", units=(unit,)))
 
@@ -202,6 +203,91 @@ async def test_twin_what_somebody_synced_stays_until_its_step_once_it_goes_by_it
     assert told(brain, SECOND) == had != shown
     await settle(brain, rollouts)
     assert told(brain, SECOND) == shown
+
+
+async def by_hand(brain: Brain, value: str) -> Digest:
+    """A commit of an overlay that a person syncs; its newest result."""
+    brain.repo.commit(web(value, **BY_HAND))
+    await brain.commits.fetch_once()
+    return newest(brain)
+
+
+async def goes_by_itself(brain: Brain, value: str) -> Digest:
+    """What prod-2 is told to have once its overlay goes by itself."""
+    brain.repo.commit(web(value))
+    await brain.commits.fetch_once()
+    return told(brain, SECOND)
+
+
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "twin: heard before"])
+async def test_what_somebody_synced_stays_until_its_step_though_the_report_of_it_was_lost(
+    brain: Brain, is_lost: bool
+) -> None:
+    """Also where the hub that begins after it releases a commit before it hears the worker."""
+    made = rollouts_of(brain)
+    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED, **web("1", **BY_HAND)})
+    await rest(brain, made)
+    synced = newest(brain)
+    if not is_lost:
+        await look_on(brain, synced)
+    again, looks = await restarted(brain)
+    shown = await by_hand(again, "2")
+    await looks.look()
+    await look_on(again, synced)
+    assert told(again, SECOND) == shown != synced, "it is shown all the same"
+    assert await goes_by_itself(again, "2") == synced
+    await again.close()
+
+
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "twin: not synced"])
+async def test_what_somebody_synced_is_not_written_over_with_what_an_earlier_report_said(
+    brain: Brain, rollouts: Rollouts, is_lost: bool
+) -> None:
+    await push(brain, MANAGED)
+    await settle(brain, rollouts)
+    had = told(brain, SECOND)
+    synced = await by_hand(brain, "2")
+    again, _ = await restarted(brain)
+    await by_hand(again, "3")
+    there = synced if is_lost else had
+    await look_on(again, there)
+    assert await goes_by_itself(again, "3") == there
+    await again.close()
+
+
+async def test_what_was_lost_is_held_though_the_state_could_not_be_written_at_its_first_word(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = rollouts_of(brain)
+    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED, **web("1", **BY_HAND)})
+    await rest(brain, made)
+    synced = newest(brain)
+    again, _ = await restarted(brain)
+    await by_hand(again, "2")
+
+    async def fails(*_: object, **__: object) -> None:
+        raise StateError("the state could not be written", why="disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(again.state, "put_released", fails)
+        with pytest.raises(StateError):
+            await look_on(again, synced)
+    await look_on(again, synced)
+    assert await goes_by_itself(again, "2") == synced
+    await again.close()
+
+
+async def test_twin_what_a_rebuilt_record_says_is_held_only_once_a_person_confirmed_it(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    await push(brain, MANAGED)
+    await settle(brain, rollouts)
+    had = brain.board.books.held[UNIT]
+    found = await by_hand(brain, "2")
+    again, _ = await restarted(brain)
+    await look_on(again, found, Blocker(Standing.HELD, "its cluster", "it was rebuilt", 0.0, "", ASKS_RECOVERY))
+    assert again.board.books.held[UNIT].bundle == had.bundle
+    await again.close()
 
 
 async def test_an_overlay_by_hand_for_a_while_skips_no_step(brain: Brain) -> None:
