@@ -92,6 +92,7 @@ class Holding(RuleBasedStateMachine):
         self.words = 0
         self.met: set[str] = set()  # entries whose cluster the hub heard
         self.lost: set[Key] = set()  # whose last report no process of the hub has
+        self.syncing: dict[str, Key] = {}  # syncs that a cluster was told of
         self.ended: set[str] = set()  # syncs that a worker carried out: it does so once
         self.open: dict[str, tuple[str, str, set[tuple[str, Digest]]]] = {}  # orders: kind, target, what an abort bars
         self.booked: dict[Key, Digest] = {}  # what was held at the last look
@@ -496,6 +497,8 @@ class Holding(RuleBasedStateMachine):
         self.run_through_log()
         for entry in NAMES:
             desired = self.hub.board.publisher.slot(ClusterName(entry)).desired
+            for request in desired.requests if desired is not None else ():
+                self.syncing[request.operation] = key_of(request.unit)
             for part in desired.units if desired is not None else ():
                 if isinstance(part.action, Apply):
                     self.is_permitted(key_of(part.unit), part.action, is_over=is_over)
@@ -526,12 +529,17 @@ class Holding(RuleBasedStateMachine):
         assert bundle == newest or (is_begun and bundle in shown), (
             f"{key} is told {told(bundle)}, which no commit in force has for it"
         )
-        if self.is_first or (is_begun and key not in self.settled):
+        if self.is_first or (is_begun and key not in self.settled) or self.is_amid_sync(key):
             return
         is_stopped_now = is_stopped(self.hub.view.passages, OverlayName(key[0]))
         assert not is_stopped_now, f"{key} is told {told(bundle)}, and its rollout is stopped"
         if not is_begun:
             self.is_its_turn(key)
+
+    def is_amid_sync(self, key: Key) -> bool:
+        """Whether a person's sync goes on there, as far as anybody knows."""
+        told = [name for name, of in self.syncing.items() if of == key]
+        return any(not self.run_now(self.durable.operation(name)).outcome for name in told)
 
     def is_its_turn(self, key: Key) -> None:
         """All that go before a unit have what the same commit brought them."""
@@ -619,7 +627,8 @@ class Holding(RuleBasedStateMachine):
                 has = report.bundle if report is not None else None
                 is_back = (key, held[key]) in self.backs
                 is_heard = key in self.lost and self.has.get(key) == held[key]  # by a process that was killed then
-                assert is_back or is_heard or has in (None, held[key]), (
+                is_kept = key in self.returned and held[key] in self.known.get(key, set())  # under its other name
+                assert is_back or is_heard or is_kept or has in (None, held[key]), (
                     f"{key} has {told(has)}, and {told(held[key])} is booked"
                 )
         self.booked = held

@@ -660,13 +660,14 @@ async def test_a_suspension_in_git_reaches_units_whose_files_did_not_change(brai
 class FullState:
     """A fake of a state whose disk is full at one write; everything else goes to the real one."""
 
-    def __init__(self, state, name: str) -> None:
-        self._state, self._name, self.left = state, name, 1
+    def __init__(self, state, name: str, nth: int) -> None:
+        self._state, self._name, self._left = state, name, nth
 
     def __getattr__(self, name: str):
-        if name == self._name and self.left:
-            self.left -= 1
-            return self._refuse
+        if name == self._name:
+            self._left -= 1
+            if not self._left:
+                return self._refuse
         return getattr(self._state, name)
 
     async def _refuse(self, *_: object, **__: object) -> None:
@@ -694,13 +695,12 @@ async def test_a_commit_that_is_not_taken_over_goes_nowhere_until_it_is_mended(b
 
 
 @pytest.mark.parametrize(
-    ("write", "by_board"),
-    [("put_released", False), ("put_released", True), ("set_value", False), ("next_sequence", True)],
+    ("write", "nth"), [("put_released", 1), ("put_released", 2), ("set_value", 1), ("next_sequence", 1)]
 )
-async def test_a_commit_that_was_taken_over_in_part_is_finished_later(brain: Brain, write: str, by_board: bool) -> None:
+async def test_a_commit_that_was_taken_over_in_part_is_finished_later(brain: Brain, write: str, nth: int) -> None:
     await brain.commit(small("eu-1", "eu-2"))
-    full = FullState(brain.state, write)
-    for part in (brain.releases, brain.board.publisher) if by_board else (brain.commits, brain.convergence):
+    full = FullState(brain.state, write, nth)
+    for part in (brain.releases, brain.board.publisher, brain.commits, brain.convergence):
         part._state = full
     publisher = brain.board.publisher
     publisher._sequence = publisher._sequence_end

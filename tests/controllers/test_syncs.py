@@ -11,10 +11,11 @@ from controllers.rig import Brain
 from hubworld import AT_ONCE, cluster_file, config_map, overlay
 
 from fleet.controllers.orders import SYNC_SECONDS
-from fleet.core.ids import ClusterName, UnitName
+from fleet.core.ids import ClusterName, Digest, UnitName
 from fleet.core.overrides import OVERRIDE_SECONDS
 from fleet.core.passage import Quarantined, Stop
 from fleet.core.results import Rendered
+from fleet.core.rollout import Apply
 from fleet.core.status import OperationResult, UnitReport
 from fleet.ports.state import OperationRow
 
@@ -252,3 +253,71 @@ async def test_what_was_taken_back_is_not_held_for_the_sync_that_brought_it_befo
     await end_with(asked, synced)
     assert (await outcome(asked))[0] == "done"
     assert books.held[WEB] == first
+
+
+def goes_by_itself(value: str) -> dict[str, str]:
+    return overlay("overlays/web", {"web": config_map("web", value)}, rollout="{steps: [{name: all, rest: true}]}")
+
+
+def told(brain: Brain) -> Digest | None:
+    desired = brain.board.publisher.slot(EU_9).desired
+    parts = desired.units if desired is not None else ()
+    return next((part.action.bundle for part in parts if isinstance(part.action, Apply)), None)
+
+
+async def test_a_commit_amid_a_sync_writes_nothing_back_where_the_overlay_goes_by_itself_from_then_on(
+    asked: Brain, synced: Rendered
+) -> None:
+    """A part of it may be there: what the unit held before would be written over that."""
+    asked.repo.commit(goes_by_itself("2"))
+    await asked.commits.fetch_once()
+    await asked.orders.look()
+    assert told(asked) == asked.board.books.held[WEB].bundle == synced.bundle
+    await end_with(asked, synced)
+    assert (await outcome(asked))[0] == "done"
+    assert told(asked) == synced.bundle
+
+
+async def test_a_hub_that_is_killed_then_writes_nothing_back_either(asked: Brain, synced: Rendered) -> None:
+    asked.repo.commit(goes_by_itself("2"))
+    await asked.commits.fetch_once()
+    again = await asked.restart()
+    await again.commits.resume()
+    assert told(again) == synced.bundle
+    await again.close()
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["nobody asked", "it was over"])
+async def test_twin_a_commit_amid_no_sync_lets_a_unit_wait_for_its_step(asked: Brain, is_over: bool) -> None:
+    held = asked.board.books.held[WEB]
+    if is_over:
+        await asked.state.end_operation("op-1", "refused", "its window is shut", asked.wall())
+    else:
+        await asked.state.end_operation("op-1", "superseded", "ann withdrew it", asked.wall())
+        await asked.orders.look()
+    asked.repo.commit(goes_by_itself("2"))
+    await asked.commits.fetch_once()
+    assert told(asked) == held.bundle
+
+
+async def test_twin_a_newer_result_of_that_commit_waits_for_its_step(asked: Brain, synced: Rendered) -> None:
+    asked.repo.commit(goes_by_itself("3"))
+    await asked.commits.fetch_once()
+    assert told(asked) == synced.bundle
+    assert asked.board.books.waits(WEB)
+
+
+async def test_twin_a_commit_amid_a_sync_that_leaves_the_overlay_by_hand_notes_nothing_as_held(asked: Brain) -> None:
+    held = asked.board.books.held[WEB]
+    asked.repo.commit(web("3"))
+    await asked.commits.fetch_once()
+    assert asked.board.books.held[WEB] == held
+
+
+async def test_twin_what_was_taken_back_is_not_gone_on_with(asked: Brain, synced: Rendered) -> None:
+    books = asked.board.books
+    held, taken_back = books.held[WEB], Quarantined(commit=synced.commit, stop=Stop("broken", "ann", 1.0))
+    books.bar(replace(asked.view.passages, quarantine={WEB.overlay: {synced.bundle: taken_back}}))
+    asked.repo.commit(goes_by_itself("2"))
+    await asked.commits.fetch_once()
+    assert told(asked) == held.bundle
