@@ -11,7 +11,7 @@ import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import combinations_with_replacement, pairwise
+from itertools import combinations_with_replacement, count, pairwise
 
 from fleet.core.hints import Doubt, Hint, Hints
 from fleet.core.ids import is_dns_label, is_dns_subdomain
@@ -290,9 +290,15 @@ def _names(groups: Mapping[str, Sequence[_Seat]]) -> dict[str, str]:
         wishes = {key: _wish(key, groups[key], depth) for key in left}
         counts = Counter([*wishes.values(), *names.values()])
         names |= {key: wish for key, wish in wishes.items() if counts[wish] == 1}
-    for number, key in enumerate(sorted(set(groups) - names.keys()), start=1):
-        names[key] = f"{_wish(key, groups[key], 1)}-{number}"
+    taken = set(names.values())
+    for key in sorted(set(groups) - names.keys()):
+        names[key] = _numbered(_wish(key, groups[key], 1), 1, taken)
+        taken.add(names[key])
     return names
+
+
+def _numbered(name: str, first: int, taken: Collection[str]) -> str:
+    return next(found for number in count(first) if (found := f"{name}-{number}") not in taken)
 
 
 def _wish(key: str, seats: Sequence[_Seat], depth: int) -> str:
@@ -345,7 +351,7 @@ def _globs(
     for directory in sorted(left):
         telling = [part for part in directory.split("/") if part not in _FILLERS]
         wish = _as_name(".".join(telling)) if directory != "." else "everything"
-        name = next(n for n in (wish, *(f"{wish}-{i}" for i in range(2, len(left) + 3))) if n not in used)
+        name = wish if wish not in used else _numbered(wish, 2, used)
         used.add(name)
         rest.append(ProposedOverlay(name, directory, directories=(directory,)))
     return globs, rest

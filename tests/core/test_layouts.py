@@ -85,3 +85,8 @@ def test_versions_are_no_clusters_and_words_for_environments_are() -> None:
     assert proposal.clusters == ()
     assert proposal.environments == ("staging", "prod", "live")
     assert [one.path for one in proposal.overlays if one.targets] == ["web/overlays/{environment}"]
+
+
+def test_what_only_a_number_tells_apart_does_not_take_the_name_of_another() -> None:
+    found = [Kustomized(directory, is_component=False) for directory in ("dev/web", "prod/Web_1", "web/dev")]
+    assert sorted(names_of(propose(found, Hints()))) == ["web-1", "web-2", "web-3"]
