@@ -70,6 +70,7 @@ async def rebuild_units(
             confirmed=False,
             settled=False,
             quarantined=parent.quarantined,
+            done_hooks=before.memory.done_hooks if before is not None else (),  # once for each result (R22)
             asked=before.memory.asked if before is not None else (),  # neither a loss nor time lets that go (R9)
         )
         unit = UnitState(name, memory, deletions=_counted(before))

@@ -18,7 +18,7 @@ from fleet.core.record import PARENT_NAMESPACE
 from fleet.core.recovery import asked_of, given_of, shown_of
 from fleet.core.rollout import Detach
 from fleet.core.status import ASKS_RECOVERY
-from fleet.core.sync_policy import Adopt, SyncPolicy
+from fleet.core.sync_policy import Adopt, SyncPolicy, Validate
 from fleet.ports.worker import JournalEntry
 from fleet.store.memory_journal import MemoryJournal
 
@@ -405,3 +405,41 @@ async def test_a_copy_of_a_parent_and_what_others_left_ask_nobody(first: SimHub)
     async with first.worker():
         await first.until(lambda: asks(first, unit), "lost")
     assert {memory.unit for memory in (await first.journal.load()).units} == {unit}
+
+
+def hook(name: str, image: str) -> dict[str, Any]:
+    notes = {"fleet.internal/hook": "PreSync"}
+    pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": image}]}}
+    metadata = {"name": name, "namespace": SHOP, "annotations": notes}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": pod}}
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_a_hook_of_which_an_older_state_knows_that_it_ran_does_not_run_again(
+    first: SimHub, *, is_lost: bool
+) -> None:
+    """What it ran for is not applied in full yet: another hook's pod finds no node. The twin: nothing was lost."""
+    unit, sync = await settled(first, "web"), SyncPolicy(validate=Validate.SCHEMA)
+    hooks = [hook("one", "i:1"), hook("two", "i:unschedulable")]
+    first.want("web", [config_map("a", SHOP, {"a": "2"}), *hooks], commit="b", sync=sync)
+
+    def waits_for_two() -> bool:
+        report = first.units.get(unit)
+        return report is not None and report.message == "PreSync hook Job default/two has not ended yet"
+
+    def made() -> str:
+        found: Any = first.cluster.get("batch", "Job", SHOP, "one")
+        return found["metadata"]["uid"]
+
+    async with first.worker():
+        await first.until(waits_for_two, "one is over")
+        before = made()
+    if is_lost:
+        note(first, record_generation="1000")
+    first.units.clear()
+    async with first.worker():
+        if is_lost:
+            await first.until(lambda: asks(first, unit), "asked")
+            first.send_desired(recovered=first.shown())
+        await first.until(lambda: waits_for_two() and not asks(first, unit), "goes on")
+        assert made() == before
