@@ -15,30 +15,15 @@ from fleet.core.fleet import Fleet, OverlayState, Unit
 from fleet.core.ids import Digest, ObjectRef, Revision, UnitName
 from fleet.core.objects import Bundle
 from fleet.core.planning.change import How, SideProblem, SideResult, Sign, UnitChange, change_of_unit
+from fleet.core.planning.inputs import RenderInputs, UnitInput, is_unit_touched
 from fleet.core.planning.renamed_clusters import under_new_names
 from fleet.core.problems import Problem
 from fleet.core.results import EMPTY_BUNDLE, judge_rights
 from fleet.errors import FleetError, RendererMissing
-from fleet.ports.render import Renderer, RenderInputs, request_of
+from fleet.ports.render import Renderer, request_of
 from fleet.ports.source import Snapshot
-from fleet.values import dataclass
 
 _IN_FLIGHT = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """What one side of a unit is made from. asked: what is asked of the renderer, and of whom; None: nothing is built,
-    the overlay is absent. The result is the same where both are equal on both sides.
-    """
-
-    unit: Unit
-    made_from: RenderInputs
-    asked: object
-
-    def gives_as(self, other: _Input) -> bool:
-        """Whether the results of both must be equal."""
-        return (self.made_from.all, self.asked) == (other.made_from.all, other.asked)
 
 
 class Comparing:
@@ -128,7 +113,7 @@ class Comparing:
             before = self._input(self._was, old) if old else None
             after = self._input(self._now, new) if new else None
             await asyncio.sleep(0)  # of thousands of units one at a time: the loop has other work too (R17)
-        is_touched = before is None or after is None or self._is_touched(before, after)
+        is_touched = before is None or after is None or is_unit_touched(before, after, lambda: self._differing)
         if before is not None and after is not None and before.gives_as(after) and not is_touched:
             return None
         sides = await asyncio.gather(self._side(self._was, before), self._side(self._now, after))
@@ -142,34 +127,19 @@ class Comparing:
             return None  # it fails as it did
         return change
 
-    def _is_touched(self, before: _Input, after: _Input) -> bool:
-        """Whether a unit is changed, also where it fails on both sides. What belongs to it may not be known then: what
-        lies in the directories of it and its overlay does, and what lies elsewhere may not.
-        """
-        if before.asked != after.asked:
-            return True
-        inputs = before.made_from, after.made_from
-        if not any(one.is_whole for one in inputs) and inputs[0].all != inputs[1].all:
-            return True
-        if not any(one.is_partial or one.is_whole for one in inputs):
-            return False
-        places = {place for one in (before, after) for place in (one.unit.path, one.unit.overlay.directory)}
-        starts = tuple(f"{place}/" for place in places if place)
-        return any(path.startswith(starts) for path in self._differing)
-
     @cached_property
     def _differing(self) -> tuple[str, ...]:
         """All paths that differ between the two commits."""
         was, now = self._was.tree, self._now.tree
         return tuple(path for path in was.keys() | now.keys() if was.get(path) != now.get(path))
 
-    def _input(self, snapshot: Snapshot, unit: Unit) -> _Input:
+    def _input(self, snapshot: Snapshot, unit: Unit) -> UnitInput:
         if unit.overlay.state is OverlayState.ABSENT:
-            return _Input(unit, RenderInputs(Digest(""), Digest("")), None)
+            return UnitInput(unit, RenderInputs(Digest(""), Digest("")), None)
         request = request_of(unit)
-        return _Input(unit, self._renderer.inputs(snapshot, request), (replace(request, facts=b""), unit.team))
+        return UnitInput(unit, self._renderer.inputs(snapshot, request), (replace(request, facts=b""), unit.team))
 
-    async def _side(self, snapshot: Snapshot, found: _Input | None) -> SideResult | None:
+    async def _side(self, snapshot: Snapshot, found: UnitInput | None) -> SideResult | None:
         if found is None:
             return None
         return SideResult(found.unit.path, await self._result(snapshot, found.unit), found.made_from.all)

@@ -8,6 +8,7 @@ from typing import Protocol
 from fleet.core.fleet import Unit
 from fleet.core.ids import Digest
 from fleet.core.objects import Bundle
+from fleet.core.planning.inputs import RenderInputs
 from fleet.core.results import facts_of
 from fleet.ports.source import Snapshot
 from fleet.values import dataclass
@@ -39,20 +40,6 @@ def request_of(unit: Unit) -> RenderRequest:
         allow_empty=unit.overlay.allow_empty,
         compat=tuple(sorted(unit.overlay.compat)),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RenderInputs:
-    """What a result is made from, by Git ids. files: of the build alone; all: with the facts that enter it.
-
-    is_partial: it failed as it was read, so that other files may belong to it; is_whole: it is taken to be the whole
-    commit, as what belongs to it cannot be told.
-    """
-
-    files: Digest
-    all: Digest
-    is_partial: bool = False
-    is_whole: bool = False
 
 
 class Renderer(Protocol):

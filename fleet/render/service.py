@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from fleet.core.documents import Document, canonical, digest_of_bytes, items_at, mapping_at, parse, parse_document
 from fleet.core.ids import Digest
 from fleet.core.objects import Bundle
+from fleet.core.planning.inputs import RenderInputs
 from fleet.errors import RenderEmpty, RenderInterrupted, Retry
-from fleet.ports.render import RenderCache, RenderInputs, RenderRequest, Vault
+from fleet.ports.render import RenderCache, RenderRequest, Vault
 from fleet.ports.source import Snapshot
 from fleet.render.builder import Build, Builder
 from fleet.render.facts import facts_for
