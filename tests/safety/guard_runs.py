@@ -30,7 +30,7 @@ is made in which it permits everything, and the tests of what it guards against 
 Beside it stands a harmless twin, which passes.
 
 ```sh
-PYTHONPATH=tests python -m safety guards --out guards.jsonl                         # all: 15 min on two cores
+PYTHONPATH=tests python -m safety guards --out guards.jsonl                         # all: half an hour on two cores
 PYTHONPATH=tests python -m safety guards --row "a precious kind" --out one.jsonl
 ```
 
