@@ -9,22 +9,20 @@ approved in that person's name; anything else is left to a person, and the appro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
 import structlog
 
 from fleet.controllers.comparing import Comparing
+from fleet.controllers.going import GoingReader
 from fleet.core.audit import AuditEntry, hold_text
-from fleet.core.fingerprint import content_of
-from fleet.core.fleet import Cluster, Fleet, Unit
-from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, Revision, UnitName, short
+from fleet.core.fleet import Fleet, Unit
+from fleet.core.ids import ClusterName, Revision, UnitName, short
 from fleet.core.planning.approval import (
     ApprovalState,
     Broken,
     Covered,
-    Going,
     PlanApproval,
     approvals_of_text,
     approvals_text,
@@ -46,10 +44,8 @@ from fleet.errors import (
     RequestInvalid,
     StateDamaged,
     StateError,
-    UsageInvalid,
 )
 from fleet.inventory.load import load_fleet
-from fleet.ports.kube import Connector
 from fleet.ports.render import Renderer
 from fleet.ports.source import Snapshot
 from fleet.ports.state import APPROVALS, OPEN, Bells, HoldRow, State
@@ -60,32 +56,20 @@ COMPARED = "commit-compared"  # value of the state: the last commit whose plan w
 DAYS = 3
 MOST = 100  # kept at once; void and expired ones make room
 OBJECTS_AT_MOST = 2_000
-READ_SECONDS = 12.0  # of one cluster
-ALL_SECONDS = 25.0  # of all of them: who asked waits 30 s for the answer
-_READS_AT_ONCE = 8
 TRIES = 5  # then a build that breaks off each time is what cannot be told of its unit
 _PASSING = (RenderInterrupted, StateError)  # what the machine did to a build, or to what is kept of it
 
 
-class _ReadsOnly:
-    """The fence of connections that only look."""
-
-    async def check(self) -> int:
-        raise UsageInvalid("an approval writes nothing to a cluster", next_step="report this as a bug of fleet")
-
-
 @dataclass(frozen=True, slots=True)
 class PlanApprovals:
-    """One instance per hub. digest_key: of digests of live Secrets, the same as the workers'."""
+    """One instance per hub."""
 
     state: State
     view: View
     bells: Bells
     renderer: Renderer
-    connector: Connector
-    identity_of: Callable[[ClusterName], Identity | None]
+    reader: GoingReader
     at: Callable[[str], Awaitable[Snapshot]]
-    digest_key: bytes
     wall: Callable[[], float]
     lock: asyncio.Lock
     tries: dict[Revision, int] = field(default_factory=dict[Revision, int])  # that failed, by commit
@@ -124,7 +108,7 @@ class PlanApprovals:
         entry = AuditEntry(now, actor, "plan-approved", object=f"plan {found}, {count} objects", reason=reason)
         await self.state.write(entry)
         try:
-            going = await self._read_live(listed.doomed, listed.old_names)
+            going = await self.reader.read(self.view.fleet, listed.doomed, listed.old_names)
             approval = PlanApproval(found, listed.units, going, listed.leaving, actor, reason, now, now + DAYS * 86_400)
             async with self.lock:
                 await self._check_to_come(listed)
@@ -296,85 +280,6 @@ class PlanApprovals:
             words = f"is void: {new.void}" if new.standing is ApprovalState.VOID else f"counts for {short(new.commit)}"
             await self.state.write(replace(entry, outcome="done"))
             await self._tell(f"approval of plan {short(new.digest)} by {new.by} {words}")
-
-    async def _read_live(
-        self,
-        doomed: Mapping[UnitName, frozenset[ObjectRef]],
-        old_names: Mapping[ClusterName, ClusterName] = MappingProxyType({}),
-    ) -> tuple[Going, ...]:
-        """UID and content of all that would go; raises ClusterError where one of them cannot be read (R5, R9).
-
-        old_names: of clusters that the change renames, by the new ones: so they are called until it is in force.
-        """
-        fleet = self.view.fleet
-        by_cluster: dict[ClusterName, list[tuple[UnitName, ObjectRef]]] = {}
-        for unit, refs in sorted(doomed.items()):
-            names = (old_names.get(unit.cluster, unit.cluster), unit.cluster)
-            cluster = next((name for name in names if fleet is not None and name in fleet.clusters), None)
-            if cluster is None:
-                raise PreconditionFailed(
-                    f"{unit} is not known to this hub",
-                    why="its cluster is in no commit that was taken over",
-                    next_step="merge the cluster first, and approve a plan made after that",
-                )
-            by_cluster.setdefault(cluster, []).extend((unit, ref) for ref in sorted(refs))
-        gate = asyncio.Semaphore(_READS_AT_ONCE)
-
-        async def one(name: ClusterName) -> list[Going]:
-            assert fleet is not None
-            async with gate:
-                return await self._read_cluster(fleet.clusters[name], by_cluster[name])
-
-        reads: dict[ClusterName, asyncio.Task[list[Going]]] = {}
-        try:
-            try:
-                async with asyncio.timeout(ALL_SECONDS), asyncio.TaskGroup() as tasks:
-                    for name in by_cluster:
-                        reads[name] = tasks.create_task(one(name), name=f"approve {name}")
-            except* FleetError as group:
-                error = group.exceptions[0]  # one is enough to approve nothing
-                raise error from None
-        except TimeoutError:
-            silent = [name for name, read in reads.items() if read.cancelled()]
-            raise PreconditionFailed(
-                f"{len(silent)} of {len(reads)} clusters were not read within {ALL_SECONDS:g} s",
-                where=", ".join(silent[:3]),
-                why="what would go there cannot be read, so that nothing can be approved",
-                next_step="approve again when they answer, or approve the hold after the merge",
-            ) from None
-        return tuple(going for read in reads.values() for going in read.result())
-
-    async def _read_cluster(self, entry: Cluster, wanted: Sequence[tuple[UnitName, ObjectRef]]) -> list[Going]:
-        expected = entry.identity or self.identity_of(entry.name)
-        if expected is None:
-            raise PreconditionFailed(
-                f"{entry.name} was never met",
-                why="which cluster it is is not known, so nothing on it can be approved",
-                next_step=f"fleet describe cluster {entry.name}, and approve again once it was reached",
-            )
-        found: list[Going] = []
-        try:
-            async with asyncio.timeout(READ_SECONDS):
-                kube = await self.connector.connect(entry.name, entry.connection, expected=expected, fence=_ReadsOnly())
-                try:
-                    catalog = await kube.discover()
-                    for unit, ref in wanted:
-                        kind = catalog.find(ref.group, ref.kind)
-                        live = await kube.get(kind, ref.namespace, ref.name) if kind is not None else None
-                        if live is not None:  # what is not there cannot go, and is in no hold
-                            metadata = live.get("metadata")
-                            uid = metadata.get("uid") if isinstance(metadata, dict) else ""
-                            content = content_of(live, key=self.digest_key)
-                            found.append(Going(unit, ref, str(uid or ""), Digest(content)))
-                finally:
-                    await kube.close()
-        except TimeoutError:
-            raise PreconditionFailed(
-                f"{entry.name} does not answer within {READ_SECONDS:g} s",
-                why="what would go there cannot be read, so that nothing can be approved",
-                next_step="approve again when it answers, or approve its hold after the merge",
-            ) from None
-        return found
 
     async def _read(self) -> tuple[PlanApproval, ...]:
         text = await self.state.get_value(APPROVALS) or ""

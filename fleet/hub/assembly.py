@@ -24,6 +24,7 @@ from fleet.controllers.convergence import Convergence
 from fleet.controllers.credentials import CredentialKeeper
 from fleet.controllers.gate_jobs import GateJobs
 from fleet.controllers.gates import Gates
+from fleet.controllers.going import GoingReader
 from fleet.controllers.identities import OneToOne
 from fleet.controllers.keys import KeyKeeper
 from fleet.controllers.orders import Orders
@@ -124,10 +125,8 @@ async def _assemble(settings: Settings, adapters: Adapters, clocks: Clocks) -> O
         view=view,
         bells=bells,
         renderer=adapters.renderer,
-        connector=adapters.connector,
-        identity_of=board.identities.of,
+        reader=GoingReader(adapters.connector, board.identities.of, adapters.digest_key),
         at=lambda commit: adapters.source.at(Revision(commit)),
-        digest_key=adapters.digest_key,
         wall=wall,
         lock=asyncio.Lock(),
     )

@@ -11,8 +11,9 @@ from controllers.rig import Brain, Clock, NoClusters
 from controllers.test_rollouts import clusters, fleet_file, web
 from hubworld import config_map, kustomization, overlay
 
-from fleet.controllers import plan_approvals
+from fleet.controllers import going, plan_approvals
 from fleet.controllers.comparing import Comparing
+from fleet.controllers.going import GoingReader
 from fleet.controllers.plan_approvals import COMPARED, MOST, PlanApprovals
 from fleet.core.differences import entry_by_name
 from fleet.core.fleet import Fleet
@@ -68,8 +69,9 @@ def plans_on(
     )
     view.results = dict.fromkeys(units, Rendered(Digest("b" * 64), BEFORE))
     return PlanApprovals(
-        state=state, view=view, bells=Bells(), renderer=renderer, connector=connector or NoClusters(),
-        identity_of=lambda _: Identity("uid"), at=at, digest_key=b"k" * 32, wall=Clock(), lock=asyncio.Lock(),
+        state=state, view=view, bells=Bells(), renderer=renderer,
+        reader=GoingReader(connector or NoClusters(), lambda _: Identity("uid"), b"k" * 32),
+        at=at, wall=Clock(), lock=asyncio.Lock(),
     )  # fmt: skip
 
 
@@ -371,18 +373,20 @@ DOOMED = {UnitName.parse(f"web@{name}"): frozenset({ObjectRef("", "ConfigMap", "
 
 async def test_a_cluster_that_refuses_ends_the_reads_of_the_others() -> None:
     slow = Slow("eu-2")
+    plans = plans_on(MemoryState(), connector=slow, clusters=CLUSTERS)
     with pytest.raises(ClusterUnreachable, match="eu-2"):
-        await plans_on(MemoryState(), connector=slow, clusters=CLUSTERS)._read_live(DOOMED)
+        await plans.reader.read(plans.view.fleet, DOOMED)
     assert slow.ended == 2
 
 
 async def test_clusters_that_say_nothing_are_waited_for_once_and_not_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plan_approvals, "ALL_SECONDS", 0.05)
+    monkeypatch.setattr(going, "ALL_SECONDS", 0.05)
     slow = Slow()
+    plans = plans_on(MemoryState(), connector=slow, clusters=CLUSTERS)
     with pytest.raises(PreconditionFailed, match="3 of 3 clusters"):
-        await plans_on(MemoryState(), connector=slow, clusters=CLUSTERS)._read_live(DOOMED)
+        await plans.reader.read(plans.view.fleet, DOOMED)
     assert slow.ended == 3
 
 
