@@ -108,8 +108,8 @@ def prove_complete(
     """Whether desired, live lists and record are complete.
 
     bundle: what was read in full; expected: what Desired says now; listed: kinds whose lists are complete at this
-    moment, or that surely exist no more; rows: of the record; confirmed: `UnitMemory.confirmed`; silent: groups of the
-    API that do not answer.
+    moment wherever the record has any, or that surely exist no more; rows: of the record; confirmed:
+    `UnitMemory.confirmed`; silent: groups of the API that do not answer.
     """
     if bundle is None or bundle != expected:
         return Incomplete("what the unit should hold is not known in full")

@@ -6,7 +6,7 @@ A live object at rest is one small row; its document is kept only while somethin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from fleet.core.documents import Document
 from fleet.core.field_diff import FieldDrift
@@ -53,33 +53,68 @@ class Live:
 
 
 @dataclass(slots=True)
+class Part:
+    """What is known of a kind in one namespace, or in all of them (""): each has a stream of its own."""
+
+    namespace: str = ""
+    unknown: str = NOT_LISTED  # an error's class name while it cannot be trusted
+    message: str = ""
+    told_at: float = 0.0  # loop time: how all of it stood then is known; 0.0 for never
+    version: str = ""  # up to where its history is known
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its stream broke."""
+        return self.unknown not in ("", NOT_LISTED)
+
+
+def _one_part() -> dict[str, Part]:
+    return {"": Part()}
+
+
+@dataclass(slots=True)
 class KindView:
     """All objects of one kind that carry our label."""
 
     served: ServedKind
     rows: dict[ObjectRef, Live] = field(default_factory=dict[ObjectRef, Live])
-    unknown: str = NOT_LISTED  # an error's class name while the view cannot be trusted
-    message: str = ""
+    parts: dict[str, Part] = field(default_factory=_one_part)  # one for all namespaces (""), or one for each
     resource_version: str = ""
-    told_at: float = 0.0  # loop time: how all of it stood then is known
-    listed_at: float = -1e9  # loop time of the last proof list
+
+    def part(self, namespace: str) -> Part | None:
+        """What is known of it there; None: nobody looks there."""
+        return self.parts.get(namespace) or self.parts.get("")
 
 
 class LiveView:
-    """The live objects of one cluster, by kind. Kinds that are not followed are Unknown."""
+    """The live objects of one cluster, by kind. Kinds and namespaces that are not followed are Unknown."""
 
     def __init__(self) -> None:
         self.kinds: dict[Kind, KindView] = {}
 
     def find(self, ref: ObjectRef) -> Live | None:
-        """The row of an object; None means absent only if `is_known` says so for its kind."""
+        """The row of an object; None means absent only if `is_known` says so of it."""
         view = self.kinds.get(kind_of(ref))
         return view.rows.get(ref) if view else None
 
-    def is_known(self, ref: ObjectRef) -> bool:
-        """Whether the view of this object's kind is complete."""
+    def part_of(self, ref: ObjectRef) -> Part | None:
+        """What is known where this object is; None: nobody looks there."""
         view = self.kinds.get(kind_of(ref))
-        return view is not None and not view.unknown
+        return view.part(ref.namespace) if view is not None else None
+
+    def parts(self) -> Iterator[Part]:
+        """Of all kinds."""
+        for view in self.kinds.values():
+            yield from view.parts.values()
+
+    def is_known(self, ref: ObjectRef) -> bool:
+        """Whether the view of this object's kind is complete where the object is."""
+        part = self.part_of(ref)
+        return part is not None and not part.unknown
+
+    def listed(self, refs: Collection[ObjectRef]) -> set[Kind]:
+        """Those of these objects' kinds that are known wherever the objects are: one place that is not is enough."""
+        return {kind_of(ref) for ref in refs} - {kind_of(ref) for ref in refs if not self.is_known(ref)}
 
     def put(self, ref: ObjectRef, live: Live) -> None:
         """Keep a row; the kind must be followed."""

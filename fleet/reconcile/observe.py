@@ -1,13 +1,14 @@
 """Keeps the live view: one list and watch per kind, of what carries our label; one per namespace where need be.
 
 A DELETED from a labelled watch is only a hint, because the label alone may have gone: the object is read by name
-before anything is believed. A kind whose stream broke is Unknown until it is proven again (R5, R19).
+before anything is believed. What a stream shows that broke is Unknown until it is proven again (R5, R19): the kind, or
+the kind in that namespace and in no other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -18,10 +19,9 @@ from fleet.core.objects import INSTALLATION_LABEL, ref_of
 from fleet.core.record import MarkKind
 from fleet.errors import AnswerInvalid, ClusterError
 from fleet.ports.kube import Changed, Kube, Listed, Lost, Proved, Removed, Seen, ServedKind
-from fleet.reconcile.memory import NOT_LISTED, Kind, KindView, Live, LiveView
+from fleet.reconcile.memory import Kind, KindView, Live, LiveView, Part
 from fleet.reconcile.places import Places
 from fleet.reconcile.session_errors import ENDS_SESSION
-from fleet.values import dataclass, field
 
 _LOOK_FIRST_SECONDS = 0.5
 _LOOK_MOST_SECONDS = 60.0
@@ -81,8 +81,8 @@ class Watcher(Protocol):
         """One object changed; the view holds the new state already."""
         ...
 
-    def kind_changed(self, kind: Kind) -> None:
-        """A kind became known or Unknown."""
+    def kind_changed(self, kind: Kind, namespace: str) -> None:
+        """A kind became known or Unknown in a namespace; in all of them ("")."""
         ...
 
     def proved(self, kind: Kind) -> None:
@@ -100,19 +100,6 @@ def _ref_in(view: KindView, document: Document) -> ObjectRef:
         return ref_of(document)
     served = view.served
     return ObjectRef(served.group, served.kind, str(metadata.get("namespace", "")), str(metadata.get("name", "")))
-
-
-@dataclass(slots=True)
-class _Part:
-    """One stream of a kind: of all namespaces (""), or of one beside others."""
-
-    view: KindView
-    kind: Kind
-    namespace: str = ""
-    beside: dict[str, _Part] = field(default_factory=dict[str, "_Part"])  # all parts of the kind, by namespace
-    known: bool = False
-    told_at: float = 0.0
-    version: str = ""  # up to where its history is known
 
 
 class Observer:
@@ -137,16 +124,17 @@ class Observer:
         kind = (served.group, served.kind)
         view = self._view.kinds[kind]
         if not self._places.is_narrow(kind):
-            whole = _Part(view, kind, version=since)
+            whole = view.parts[""]
+            whole.version = since
             async for seen in self._kube.follow(served, selector=self._selector, since=since):
                 if isinstance(seen, Lost) and self._places.narrows(served, seen):
                     break
-                self._take_seen(whole, seen)
+                self._take_seen(view, whole, seen)
         await self._follow_parts(view, kind)
 
     async def _follow_parts(self, view: KindView, kind: Kind) -> None:
-        """One stream per namespace. The kind is known while all of them are; such a view cannot be resumed."""
-        parts: dict[str, _Part] = {}
+        """One stream per namespace, each known by itself. Such a view cannot be resumed."""
+        parts, whole = view.parts, view.parts.pop("")
         streams: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -157,48 +145,44 @@ class Observer:
                     for ref in [ref for ref in view.rows if ref.namespace == namespace]:
                         self._view.drop(ref)
                 for namespace in sorted(wanted - parts.keys()):
-                    part = parts[namespace] = _Part(view, kind, namespace, parts)
-                    work = self._follow_part(part)
+                    part = parts[namespace] = Part(namespace, told_at=whole.told_at)
+                    work = self._follow_part(view, part)
                     streams[namespace] = tasks.create_task(work, name=f"follow {kind[1]} in {namespace}")
-                known = all(part.known for part in parts.values())
-                if known != (not view.unknown):
-                    view.unknown, view.message = "" if known else NOT_LISTED, ""
-                    self._watcher.kind_changed(kind)
+                whole = Part()  # what it told says nothing of namespaces that come later
                 await self._places.moved()
 
-    async def _follow_part(self, part: _Part) -> None:
-        async for seen in self._kube.follow(part.view.served, namespace=part.namespace, selector=self._selector):
-            self._take_seen(part, seen)
+    async def _follow_part(self, view: KindView, part: Part) -> None:
+        async for seen in self._kube.follow(view.served, namespace=part.namespace, selector=self._selector):
+            self._take_seen(view, part, seen)
 
-    def _take_seen(self, part: _Part, seen: Seen) -> None:
-        view, kind = part.view, part.kind
+    def _take_seen(self, view: KindView, part: Part, seen: Seen) -> None:
+        kind = (view.served.group, view.served.kind)
         match seen:
             case Listed(items, resource_version, age):
-                self._take_list(part, items, resource_version)
-                self._prove(part, resource_version, age)
+                self._take_list(view, part, items, resource_version)
+                self._prove(view, part, resource_version, age)
                 self._watcher.proved(kind)
             case Changed(document, resource_version, age):
                 self.take(view, document)
-                self._prove(part, resource_version, age)
+                self._prove(view, part, resource_version, age)
             case Removed(document, resource_version, age):
                 ref = ref_of(document)
                 self._watcher.left(ref)
                 self.verify(view.served, ref, since=resource_version)
-                self._prove(part, resource_version, age)
+                self._prove(view, part, resource_version, age)
             case Proved(resource_version, age):
-                self._prove(part, resource_version, age)
+                self._prove(view, part, resource_version, age)
                 self._watcher.proved(kind)
             case Lost(reason, message):
-                part.known = False
-                view.message = message
-                if view.unknown != reason:
-                    view.unknown = reason
-                    self._watcher.kind_changed(kind)
+                part.message = message
+                if part.unknown != reason:
+                    part.unknown = reason
+                    self._watcher.kind_changed(kind, part.namespace)
 
-    async def listed(self, served: ServedKind) -> tuple[Document, ...]:
-        """The metadata of all objects of a kind that can be ours; raises ClusterError."""
+    async def listed(self, served: ServedKind, namespaces: Iterable[str]) -> tuple[Document, ...]:
+        """The metadata of all objects of a kind in these parts of it that can be ours; raises ClusterError."""
         before = dict(self._looking)
-        items = await self._places.list(served, metadata_only=True)
+        items = await self._places.list(served, namespaces, metadata_only=True)
         for item in items:
             ref = replace(ref_of(item), group=served.group, kind=served.kind)
             if ref in self._looking and self._looking[ref] == before.get(ref):
@@ -280,14 +264,14 @@ class Observer:
         sight = Sight.RELEASED if live.mark.kind in _RELEASED else Sight.CHANGED
         self._watcher.saw(ref, sight, before)
 
-    def _take_list(self, part: _Part, items: tuple[Document, ...], resource_version: str) -> None:
+    def _take_list(self, view: KindView, part: Part, items: tuple[Document, ...], resource_version: str) -> None:
         """Believe a whole list: what it shows, and of what it does not show that it is to be read by name.
 
         A list is asked for after all that its stream told before. One that lies before that, or shows an object as it
         was before our last write, either met that write on its way, or the cluster's store was put back to an earlier
         state (etcd restored from a snapshot): then nothing later would tell that what we wrote is gone.
         """
-        view, kind = part.view, part.kind
+        kind = (view.served.group, view.served.kind)
         if is_before(resource_version, part.version):
             self._watcher.went_back(kind, resource_version)
         missing = {*view.rows, *self._watcher.recorded(kind)}
@@ -308,14 +292,12 @@ class Observer:
         for ref in missing:
             self.verify(view.served, ref, since=resource_version)
 
-    def _prove(self, part: _Part, resource_version: str, age: float) -> None:
-        view, part.known, part.version = part.view, True, resource_version
-        part.told_at = asyncio.get_running_loop().time() - age
-        view.told_at = min((other.told_at for other in part.beside.values()), default=part.told_at)
+    def _prove(self, view: KindView, part: Part, resource_version: str, age: float) -> None:
+        part.version, part.told_at = resource_version, asyncio.get_running_loop().time() - age
         view.resource_version = "" if part.namespace else resource_version
-        if view.unknown and all(other.known for other in part.beside.values()):
-            view.unknown = view.message = ""
-            self._watcher.kind_changed(part.kind)
+        if part.unknown:
+            part.unknown = part.message = ""
+            self._watcher.kind_changed((view.served.group, view.served.kind), part.namespace)
 
 
 def _version_of(document: Document) -> str:

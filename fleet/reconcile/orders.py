@@ -12,7 +12,7 @@ from fleet.core.recovery import shown_of
 from fleet.core.rollout import Desired, Detach, SyncRequest, UnitDesired, UnknownDesired
 from fleet.core.status import WELL, Blocker, Health, OperationResult, Sync, UnitReport
 from fleet.ports.worker import JournalEntry, JournalState, UnitMemory
-from fleet.reconcile.memory import NOT_LISTED, LiveView, UnitState
+from fleet.reconcile.memory import LiveView, UnitState
 from fleet.reconcile.outbox import Outbox
 from fleet.reconcile.standing import bundle_of, is_for, judge_spared
 
@@ -233,14 +233,14 @@ class Orders:
 
     def reach(self, view: LiveView) -> None:
         """The cluster is reachable while any of its streams is."""
-        views = view.kinds.values()
-        lost = [found for found in views if found.unknown and found.unknown != NOT_LISTED]
+        parts = list(view.parts())
+        lost = [found for found in parts if found.is_lost]
         was = self._outbox.reach
-        if lost and len(lost) == len(views):
+        if lost and len(lost) == len(parts):
             self._outbox.set_reach(
                 replace(was, reachable=False, reason=lost[0].unknown, message=lost[0].message, next_step="")
             )
-        elif not was.reachable and any(not found.unknown for found in views):
+        elif not was.reachable and any(not found.unknown for found in parts):
             self._outbox.set_reach(replace(was, reachable=True, reason="", message="", next_step=""))
 
     def is_gone(self, name: UnitName) -> bool:

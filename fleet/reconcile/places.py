@@ -7,7 +7,7 @@ connection and kind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fleet.core.documents import Document
 from fleet.errors import Forbidden
@@ -47,10 +47,12 @@ class Places:
         """Until the next `move`."""
         await self._moved.wait()
 
-    async def list(self, served: ServedKind, *, metadata_only: bool = False) -> tuple[Document, ...]:
-        """All objects of a kind that carry our label, as far as they can be ours. Raises instead of giving a part."""
+    async def list(
+        self, served: ServedKind, namespaces: Iterable[str], *, metadata_only: bool = False
+    ) -> tuple[Document, ...]:
+        """All objects of a kind that carry our label in these namespaces. Raises instead of giving a part."""
         found: list[Document] = []
-        for namespace in sorted(self.of((served.group, served.kind))):
+        for namespace in sorted(namespaces):
             listed = await self._kube.list(
                 served, namespace=namespace, selector=self._selector, metadata_only=metadata_only
             )

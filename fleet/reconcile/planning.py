@@ -54,7 +54,7 @@ class Planner:
             unit.name,
             bundle=unit.bundle,
             expected=bundle_of(told),
-            listed={kind for kind, view in site.view.kinds.items() if not view.unknown} | gone,
+            listed=site.view.listed(unit.rows.keys()) | gone,
             silent=site.catalog.unknown,
             rows=unit.rows.values(),
             confirmed=unit.memory.confirmed,

@@ -25,7 +25,7 @@ class SlowProof:
         """One complete metadata-only list per kind in an hour, spread in time: what a watch missed shows (R19)."""
         site = self._site
         while True:
-            kinds = [kind for kind, view in site.view.kinds.items() if not view.unknown]
+            kinds = [kind for kind, view in site.view.kinds.items() if _known(view)]
             pause = site.limits.proof_seconds / max(1, len(kinds))
             await asyncio.sleep(pause * (0.9 + 0.1 * site.random()))
             if not kinds:
@@ -33,15 +33,16 @@ class SlowProof:
             kind = kinds[self._proof_turn % len(kinds)]
             self._proof_turn += 1
             view = site.view.kinds[kind]
+            namespaces = _known(view)
             try:
-                listed = await self._observer.listed(view.served)
+                listed = await self._observer.listed(view.served, namespaces)
             except FleetError as error:
                 if isinstance(error, ENDS):
                     raise
                 continue  # the next round asks again
-            self._compare(kind, view, listed)
+            self._compare(kind, view, namespaces, listed)
 
-    def _compare(self, kind: Kind, view: KindView, items: tuple[Document, ...]) -> None:
+    def _compare(self, kind: Kind, view: KindView, namespaces: frozenset[str], items: tuple[Document, ...]) -> None:
         seen: dict[ObjectRef, str] = {}
         for item in items:
             ref = ref_of(item)
@@ -52,4 +53,10 @@ class SlowProof:
             if live is None or version != live.resource_version:  # an older one too: the history may have gone back
                 self._observer.verify(view.served, ref)
         for ref in [ref for ref in view.rows if ref not in seen]:
-            self._observer.verify(view.served, ref)
+            if "" in namespaces or ref.namespace in namespaces:
+                self._observer.verify(view.served, ref)
+
+
+def _known(view: KindView) -> frozenset[str]:
+    """Where a kind is known now: what is Unknown in one namespace is proven in the others all the same."""
+    return frozenset(namespace for namespace, part in view.parts.items() if not part.unknown)

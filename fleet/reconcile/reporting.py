@@ -16,7 +16,7 @@ from fleet.core.status import Blocker, Health, HoldRequest, ObjectStatus, Standi
 from fleet.core.sync_policy import SyncMode
 from fleet.reconcile.heal import rival_of
 from fleet.reconcile.judging import sync_of
-from fleet.reconcile.memory import NOT_LISTED, Drift, Live, UnitState, kind_of
+from fleet.reconcile.memory import Drift, Live, UnitState
 from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.reverify import not_run, runs_once_changed
 from fleet.reconcile.site import Site
@@ -155,9 +155,9 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
         health, why = Health.UNKNOWN, ""  # nobody looks
     elif not known:
         health, why = Health.UNKNOWN, "not seen yet"
-        view = site.view.kinds.get(kind_of(ref))
-        if view is not None and view.unknown not in ("", NOT_LISTED):
-            reason, why = view.unknown, view.message
+        part = site.view.part_of(ref)
+        if part is not None and part.is_lost:
+            reason, why = part.unknown, part.message
     elif row is not None and row.state is RowState.DONE:
         health, why = Health.HEALTHY, "ended, and removed itself" if row.uid else "may have run; see the warning"
     else:

@@ -31,7 +31,8 @@ def is_doubted(site: Site, unit: UnitState) -> bool:
     if any(trouble.reason == KindNotServed.__name__ for trouble in unit.troubles.values()):
         return True
     kinds = {kind_of(ref) for ref in unit.refs()}
-    if any(kind in site.view.kinds and site.view.kinds[kind].unknown == KindNotServed.__name__ for kind in kinds):
+    views = [site.view.kinds[kind] for kind in kinds if kind in site.view.kinds]
+    if any(part.unknown == KindNotServed.__name__ for view in views for part in view.parts.values()):
         return True
     return any(site.catalog.find(*kind) is None and not is_gone(site, kind) for kind in kinds)
 

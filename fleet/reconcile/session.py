@@ -96,7 +96,7 @@ class Session:
 
         What is Unknown is said to be.
         """
-        told = [view.told_at for view in self.site.view.kinds.values() if not view.unknown]
+        told = [part.told_at for part in self.site.view.parts() if not part.unknown]
         return max(0.0, self.site.clock() - min(told)) if told else 0.0
 
     def nudge(self) -> None:

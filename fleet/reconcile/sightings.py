@@ -156,10 +156,11 @@ class Sightings:
         if before is None or live is None or ref in unit.drifts or _tells_more(before, live):
             self._site.wake(unit.name)
 
-    def kind_changed(self, kind: Kind) -> None:
+    def kind_changed(self, kind: Kind, namespace: str) -> None:
         """See `observe.Watcher`."""
         for unit in self._site.units.values():
-            if any(kind_of(ref) == kind for ref in (*unit.refs(), *hook_refs(unit))):
+            refs = (*unit.refs(), *hook_refs(unit))
+            if any(kind_of(ref) == kind and namespace in ("", ref.namespace) for ref in refs):
                 self._site.wake(unit.name)
         self._reach(self._site.view)
 
@@ -181,7 +182,7 @@ class Sightings:
                 live = view.rows.get(ref)
                 if live is None or live.document is not None or row.state is not RowState.APPLIED:
                     return False
-        return not view.unknown
+        return not any(part.unknown for part in view.parts.values())
 
     def _note_done(self, unit: UnitState, ref: ObjectRef, live: Live | None, *, is_unseen: bool) -> None:
         row = unit.rows.get(ref)

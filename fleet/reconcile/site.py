@@ -248,10 +248,15 @@ class Site:
             self.arrived(ref, document)
 
     def unlisted(self, unit: UnitState) -> list[str]:
-        """Names of the unit's kinds that have never answered; one that is Unknown since then concerns itself alone."""
-        kinds = {kind_of(ref) for ref in unit.refs()} | {kind_of(hook.ref) for hook in unit.hooks}
-        served = {kind: self.view.kinds.get(kind) for kind in kinds if self.catalog.find(*kind) is not None}
-        return sorted(kind[1] for kind, view in served.items() if view is None or view.unknown == NOT_LISTED)
+        """Names of kinds that never answered where it has any; what is Unknown since then concerns itself alone."""
+        refs = {(ref.group, ref.kind, ref.namespace) for ref in (*unit.refs(), *(hook.ref for hook in unit.hooks))}
+        found: set[str] = set()
+        for group, kind, namespace in refs:
+            view = self.view.kinds.get((group, kind))
+            part = view.part(namespace) if view is not None else None
+            if self.catalog.find(group, kind) is not None and (part is None or part.unknown == NOT_LISTED):
+                found.add(kind)
+        return sorted(found)
 
     def all_read(self) -> bool:
         """Whether the objects of every ordered unit are known: else one that moves would look dropped (R5, R16)."""

@@ -27,6 +27,7 @@ _GUARDS = "reconcile/test_guards.py"
 _PLACES = "reconcile/test_team_places.py"
 _NEIGHBOURS = "reconcile/test_neighbours.py"
 _RENAMES = "reconcile/test_renames.py"
+_LOST_KINDS = "reconcile/test_lost_kinds.py"
 _TROUBLES = "reconcile/test_troubles.py"
 _OLDER = "reconcile/test_older_state.py"
 _LOST = "scenarios/test_lost_overlays.py"
@@ -232,6 +233,11 @@ CASES: dict[str, Case] = {
     "an ordinary object is no hook's": case_of(
         gives("None"), "reconcile/test_hooks.py", "test_ordinary_objects_that_are_called_hooks_stay_as_they_are",
         "test_a_hook_of_ones_own_runs_for_each_bundle_and_goes_as_it_says"),
+    "a namespace that was not listed": case_of(
+        swap("{kind_of(ref) for ref in refs} - {kind_of(ref) for ref in refs if not self.is_known(ref)}",
+             "{kind_of(ref) for ref in refs}"), _LOST_KINDS,
+        "test_a_kind_is_listed_only_where_each_of_its_objects_would_surely_show",
+        "test_a_namespace_without_rights_stops_no_unit_that_has_nothing_there"),
     "what was judged is what goes": case_of(
         never("judged is not None and live is not None and (as_read(judged, live, site.key) != judged)"),
         "reconcile/test_in_flight.py", "test_what_changes_after_its_deletion_was_judged_is_judged_anew",
