@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
+from fleet.core.conflicts import BEFORE_FIRST_APPLY
 from fleet.core.documents import Document, Json, documents_at, mapping_at, text_at
 from fleet.core.fieldset import (
     ABSENT,
@@ -47,7 +48,7 @@ _FORMER = frozenset(
         "argocd-application-controller",
         "kustomize-controller",
         "helm-controller",
-        "before-first-apply",  # the server's name for whoever wrote before ownership was tracked
+        BEFORE_FIRST_APPLY,
     }
 )
 _KUBECTL = "kubectl-"  # client-side-apply, create, edit, patch, replace, set, label, annotate, last-applied …

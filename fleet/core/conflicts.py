@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from fleet.core.documents import Document, documents_at, parse_document, text_at
-from fleet.core.fieldset import ABSENT, Path, entries_of, holds, leaves, show, value_at
+from fleet.core.documents import Document, Json, documents_at, parse_document, text_at
+from fleet.core.field_diff import differences_of
+from fleet.core.fieldset import ABSENT, Absent, Path, entries_of, holds, is_item, leaves, show, step, value_at
 from fleet.core.objects import FIELD_MANAGER
 from fleet.values import dataclass
+
+BEFORE_FIRST_APPLY = "before-first-apply"  # the server's name for whoever wrote before ownership was tracked
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,16 +65,30 @@ def judge_conflict(live: Document, body: Document, last_fields: bytes) -> NoConf
 
 
 def _contested(live: Document, body: Document) -> Iterator[tuple[Path, Contested]]:
-    for entry in entries_of(live):
+    entries = entries_of(live)
+    if not entries:  # somebody cleared them: the server takes all that is there for one manager's
+        for path, wanted, there in differences_of(body, live):
+            if not isinstance(wanted, Absent) and not isinstance(there, Absent):
+                yield path, Contested(show(path), BEFORE_FIRST_APPLY)
+    for entry in entries:
         if entry.manager == FIELD_MANAGER and entry.operation == "Apply":
             continue
         for path in leaves(entry.fields):
-            wanted = value_at(body, path)
-            if wanted is ABSENT:
-                continue
-            there = value_at(live, path)
-            if wanted != there:
-                yield path, Contested(show(path), entry.manager)
+            at, wanted = _wanted_at(body, path)
+            if wanted is not ABSENT and wanted != value_at(live, at):
+                yield at, Contested(show(at), entry.manager)
+
+
+def _wanted_at(body: Document, path: Path) -> tuple[Path, Json | Absent]:
+    """What a body says of a path, or, where it has no map or list of items there to go into, of what is instead."""
+    here: Json | Absent = body
+    for depth, element in enumerate(path):
+        if here is ABSENT:
+            break
+        if not isinstance(here, list if is_item(element) else dict):
+            return path[:depth], here
+        here = step(here, element)
+    return path, here
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from core.building import MARK, entry, live_of
 
-from fleet.core.conflicts import Conflicting, Contested, ForceOnce, NoConflict, Stale, classify_conflict, judge_conflict
+from fleet.core.conflicts import (
+    BEFORE_FIRST_APPLY,
+    Conflicting,
+    Contested,
+    ForceOnce,
+    NoConflict,
+    Stale,
+    classify_conflict,
+    judge_conflict,
+)
 from fleet.core.documents import canonical
 from fleet.core.record import mark_body
 
@@ -75,3 +84,25 @@ def test_a_409_names_fields_and_managers(more: str) -> None:
 def test_a_409_without_causes_is_a_failed_precondition() -> None:
     message = "Precondition failed: UID in precondition: a, UID in object meta: "
     assert classify_conflict({"code": 409, "message": message}) == Stale(message)
+
+
+def test_where_nobody_is_said_to_own_anything_only_what_was_ours_may_be_forced() -> None:
+    """Who clears `managedFields` leaves all values to the server's own manager, which an apply conflicts with."""
+    cleared = live(**{**BODY["spec"], "replicas": 5})
+    cleared["metadata"]["managedFields"] = []
+    who = (Contested("spec.replicas", BEFORE_FIRST_APPLY),)
+    assert judge_conflict(cleared, DESIRED, OURS) == ForceOnce("u1", "7", who)
+    assert judge_conflict(cleared, DESIRED, b"") == Conflicting(who)
+    same = live()
+    same["metadata"]["managedFields"] = []
+    assert judge_conflict(same, DESIRED, OURS) == NoConflict()
+
+
+@pytest.mark.parametrize("below", ["f:a", 'k:{"name":"a"}'])
+@pytest.mark.parametrize(("ours", "forces"), [(OURS, True), (b"", False)])
+def test_what_somebody_made_a_map_or_a_list_of_is_contested_as_a_whole(ours: bytes, forces: bool, below: str) -> None:
+    made: Any = {"a": 1} if below == "f:a" else [{"name": "a"}]
+    contested = live(entry("tenant", {"f:spec": {"f:replicas": {below: {}}}}), **{**BODY["spec"], "replicas": made})
+    verdict = judge_conflict(contested, DESIRED, ours)
+    assert verdict.fields == (Contested("spec.replicas", "tenant"),)  # type: ignore[union-attr]
+    assert isinstance(verdict, ForceOnce) is forces

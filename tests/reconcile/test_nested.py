@@ -139,3 +139,20 @@ async def test_what_others_nest_beside_our_fields_is_left_alone(
         hub.want("web", [definition(group)], commit="c")
         await hub.until(lambda: hub.object(web, "Thing", "one") is None and hub.is_well(web), "pruned")
     assert not api_server.client().exists(path)
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+@pytest.mark.parametrize("value", ['"theirs"', '{"a": "x"}'])
+async def test_a_field_of_ours_is_healed_whatever_was_made_of_it_and_of_its_owners(
+    hub: Hub, api_server: ControlPlane, shop: str, group: str, value: str, cleared: bool
+) -> None:
+    """It was said to have changed while it was written, and stayed as it was."""
+    path = f"/apis/{group}/v1/namespaces/{shop}/things/one"
+    web = hub.want("web", [definition(group), thing(group, shop, "one")], sync=HEALS)
+    async with hub.worker():
+        await hub.until_well(web, seconds=40)
+        write(api_server, path, "config", value, cleared=cleared)
+        await hub.until(lambda: hub.told(EventKind.HEALED, "one"), "healed")
+        await hub.until_well(web)
+    assert api_server.client().get(path)["spec"] == {"config": "plain"}
+    assert [entry.action for entry in hub.audited if entry.outcome == "done"].count("force") == 1
