@@ -94,14 +94,15 @@ def counted(live: Document, fields: Document, recorded: Document, rules: Sequenc
     for rule in rules:
         theirs = Owners(entry for entry in entries if entry.manager in rule.managers)
         for pointer in rule.pointers:
-            owned, rest = _into(pointer, fields, live) or _into(pointer, recorded, live) or ((), ())
+            found = _into(pointer, fields, live)
+            owned, rest = found or _into(pointer, recorded, live) or ((), ())
             if not owned:
                 continue
             if not rest and not rule.managers:
                 left.add(owned)
             elif rest and (not rule.managers or theirs.hold(owned)):
                 places.add((*owned, *rest))
-                fields = union(fields, _set_of(owned))
+                fields = fields if found else union(fields, _set_of(owned))
     if left:
         fields = without(fields, lambda path: path in left)
     for place in sorted(places):
@@ -118,8 +119,10 @@ def _blank(value: Json, path: Path) -> Json:
         name = element[2:]
         return {**rest, name: _blank(value[name], below)} if below and name in value else rest
     if isinstance(value, list):
-        meant = {at for at, item in enumerate(value) if element == f"i:{at}" or _picks(element, item)}
-        return [(_blank(item, below) if below else None) if at in meant else item for at, item in enumerate(value)]
+        index = element[2:] if element.startswith("i:") else ""
+        at = int(index) if index.isdigit() else next((at for at, item in enumerate(value) if _picks(element, item)), -1)
+        if 0 <= at < len(value):
+            return [*value[:at], _blank(value[at], below) if below else None, *value[at + 1 :]]
     return value
 
 
@@ -267,6 +270,8 @@ def _with_live_values(body: Document, live: Document, paths: frozenset[Path]) ->
             else:
                 changed = _with(body, path, there)
                 body = changed if isinstance(changed, dict) else body
+        elif not any(is_item(element) for element in place):
+            left.add(path)  # a map that the object has not; an item of a list would lack what it needs
     return body, frozenset(left)
 
 

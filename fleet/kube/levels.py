@@ -82,9 +82,11 @@ def _folded(value: Json) -> Json:
 def _folded_text(raw: bytes, levels: int) -> bytes:
     """The same JSON text with a text in place of each map and list below so many levels."""
     parts: list[bytes] = []
-    level, begins, taken = 0, 0, 0
-    for found in _BRACKET.finditer(raw):
-        at = found.end() - 1
+    level, begins, taken, after = 0, 0, 0, 0
+    # One after the other from where the last one ended: a search would begin anew at each byte where none is left.
+    while found := _BRACKET.match(raw, after):
+        after = found.end()
+        at = after - 1
         if raw[at] in b"{[":
             level += 1
             if level == levels + 1:

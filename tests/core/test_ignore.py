@@ -224,6 +224,16 @@ def test_a_whole_map_keeps_its_ignored_live_value() -> None:
     assert stripped["spec"]["selector"] == {"a": "live", "b": "git"}
 
 
+@pytest.mark.parametrize(("there", "applied"), [({}, {}), ({"scaling": {"min": 7}}, {"scaling": {"min": 7}})])
+def test_an_ignored_field_of_a_map_that_the_object_has_not_is_not_applied(
+    there: dict[str, Any], applied: dict[str, Any]
+) -> None:
+    body = {**INGRESS, "spec": {"a": 1, "scaling": {"min": 3}}}
+    found = live_of({**body, "spec": {"a": 1, **there}}, fields={"f:spec": {"f:a": {}}})
+    stripped = strip_ignored(body, found, (IgnoreRule(pointers=("/spec/scaling/min",)),))
+    assert stripped["spec"] == {"a": 1, **applied}
+
+
 def test_what_lies_in_a_whole_list_needs_no_handover() -> None:
     assert plan_handover(ingress("live.example", "two.example"), (HOST,), INGRESS) is None
 

@@ -97,6 +97,15 @@ def test_what_is_no_whole_document_is_none_when_it_is_nested_deeply(broken: byte
         read_document(broken)
 
 
+@pytest.mark.timeout(30)
+def test_what_follows_the_last_bracket_is_looked_at_once() -> None:
+    """It was looked through from each of its bytes again: a megabyte held up the hub for hours."""
+    for broken in (b"[" * 1500 + b"a" * 1_000_000, b'{"a":' * 1500 + b'""' * 500_000, b'{"a":' * 1500 + b'"' * 999_999):
+        with pytest.raises(ValueError, match=r"."):
+            read_document(broken)
+    assert read_document(nested(1500) + b" " * 1_000_000) == read_document(nested(1500))
+
+
 def test_a_text_of_more_brackets_than_may_be_looked_at_is_not_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(levels_of, "_MOST_BRACKETS", 4000)
     assert read_document(nested(1300, "[]"))

@@ -83,6 +83,25 @@ async def test_an_ignored_argument_of_a_container_stays_as_it_is(hub: Hub, api_s
         assert live["spec"]["template"]["spec"]["containers"][0]["args"] == ["--live", "--c"]
 
 
+async def test_an_ignored_field_of_a_map_that_somebody_took_away_is_not_brought_back(
+    hub: Hub, api_server: ControlPlane, shop: str
+) -> None:
+    def rolling(second: str) -> dict[str, Any]:
+        body = deployment(shop, second)
+        body["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}
+        return body
+
+    rules = (IgnoreRule(pointers=("/spec/strategy/type", "/spec/strategy/rollingUpdate/maxSurge")),)
+    unit = hub.want("web", [rolling("--b")], ignore=rules)
+    async with hub.worker():
+        await hub.until(lambda: unit in hub.units and hub.units[unit].commit and not hub.units[unit].reason, "applied")
+        by_hand(api_server, rolling("--b"), {"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}})
+        await until_applied(hub, unit, [rolling("--c")], rules, "b")
+        live = api_server.client().get(path_of(rolling("--c")))["spec"]
+        assert live["strategy"] == {"type": "Recreate"}
+        assert live["template"]["spec"]["containers"][0]["args"] == ["--git", "--c"]
+
+
 class Scaled:
     """A connection before whose first handover an autoscaler is quicker, if there is one."""
 
