@@ -5,7 +5,8 @@ A report is folded in at once; its durable copy goes with the store's batched la
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import structlog
 
@@ -55,12 +56,15 @@ class Intake:
         self._missing |= missed
         for refusal in refused:
             self._refusals.note(refusal)
-        self._state.put_reports((report,))
+        unnoted = [unit.unit for unit in report.units if unit.unit in self._missing]
+        self._state.put_reports((_without(report, unnoted),))
         self._board.deletions.hear(report.units)
         await self._take_identity(report)
-        for name in [unit.unit for unit in report.units if unit.unit in self._missing]:
+        for name in unnoted:
             await self._releases.synced(name)
             self._missing.discard(name)
+        if unnoted:
+            self._state.put_reports((replace(report, events=()),))
         for unit in report.units:
             if unit.detached:
                 await self._board.departures.end(unit.unit)
@@ -177,3 +181,13 @@ class Intake:
             await self._state.forget_cluster(cluster)
             self._view.forget(cluster)
             self._claims.forget(cluster)
+
+
+def _without(report: Report, unnoted: Collection[UnitName]) -> Report:
+    """What is kept of a report before it is noted what these units hold.
+
+    A hub that is killed between would find them kept, and miss nothing: so what was kept of them before stays.
+    """
+    if not unnoted:
+        return report
+    return replace(report, units=tuple(unit for unit in report.units if unit.unit not in unnoted), full=False)

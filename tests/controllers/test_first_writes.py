@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 from controllers.rig import Brain, YesWorker
 from controllers.test_rollout_life import DEV, FIRST, SECOND, cluster, fleet_file, last, web
@@ -9,7 +12,7 @@ from controllers.test_rollouts import order, report_ill, rollouts_of, settle, to
 
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import ClusterName, Digest, Identity, Revision, UnitName
-from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Report, Standing, Sync, UnitReport
+from fleet.core.status import ASKS_RECOVERY, Blocker, Event, EventKind, Health, Report, Standing, Sync, UnitReport
 from fleet.errors import StateError
 from fleet.ports.state import ReleasedBundle
 
@@ -274,6 +277,67 @@ async def test_what_was_lost_is_held_though_the_state_could_not_be_written_at_it
             await look_on(again, synced)
     await look_on(again, synced)
     assert await goes_by_itself(again, "2") == synced
+    await again.close()
+
+
+async def test_what_was_lost_is_held_though_the_hub_is_killed_before_it_noted_what_it_heard(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of the report until then does not say that it is there; all else of it is kept."""
+    made = rollouts_of(brain)
+    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED, **web("1", **BY_HAND)})
+    await rest(brain, made)
+    synced = newest(brain)
+    again, _ = await restarted(brain)
+    await by_hand(again, "2")
+    kept = {row.unit: row for row in await again.state.unit_reports()}
+
+    async def is_killed(*_: object, **__: object) -> None:
+        raise StateError("the hub was killed", why="")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(again.state, "put_released", is_killed)
+        with pytest.raises(StateError):
+            await look_on(again, synced)
+    assert again.view.units[UNIT].bundle == synced, "it is shown all the same"
+    assert {row.unit: row for row in await again.state.unit_reports()} == kept
+    third, _ = await restarted(again)
+    await look_on(third, synced)
+    assert await goes_by_itself(third, "2") == synced
+    await third.close()
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["not noted", "noted"])
+async def test_twin_all_else_of_a_report_is_kept_at_once_and_all_of_it_once_it_is_noted(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    made = rollouts_of(brain)
+    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED, **web("1", **BY_HAND)})
+    await rest(brain, made)
+    synced = newest(brain)
+    again, _ = await restarted(brain)
+    await by_hand(again, "2")
+    name = ClusterName(SECOND)
+    known, web_there = again.view.clusters[name], replace(again.view.units[UNIT], bundle=synced)
+    api_there = replace(web_there, unit=UnitName.parse(f"api@{SECOND}"), bundle=None)
+    line = Event(again.wall(), EventKind.NOTE, name, UNIT, "it is there")
+    said = replace(
+        known, sequence=known.sequence + 1, at=again.wall(), units=(web_there, api_there), events=(line,), full=True
+    )
+
+    async def cannot(*_: object, **__: object) -> None:
+        raise StateError("the state could not be written", why="disk full")
+
+    with monkeypatch.context() as patch:
+        if fails:
+            patch.setattr(again.state, "put_released", cannot)
+        with pytest.raises(StateError) if fails else nullcontext():
+            await again.intake.send(said)
+    rows = {row.unit: row.bundle for row in await again.state.unit_reports() if row.unit.cluster == name}
+    assert rows == {UNIT: None if fails else synced, api_there.unit: None}
+    assert [row.sequence for row in await again.state.cluster_reports() if row.cluster == name] == [said.sequence]
+    events = [row.event for row in await again.state.events(limit=1000)]
+    assert events.count(line) == 1
     await again.close()
 
 
