@@ -221,7 +221,7 @@ class Deletions:
         await self._settle(overlay, fresh, known)
         concerned = NOTHING.union(*(loss.proven | given[name] for name, loss in losses.items()))
         rejected, unsettled = await self._words_on(overlay, concerned, known)
-        proven = {name: loss.proven - unsettled for name, loss in losses.items()}
+        proven = {name: loss.proven - unsettled - self._judged.alone_of(name) for name, loss in losses.items()}
         per_unit = {name: loss.counted | loss.proven - proven[name] for name, loss in losses.items()}
         per_unit = {name: refs - given[name] for name, refs in per_unit.items()}
         doomed = NOTHING.union(*per_unit.values())
@@ -232,14 +232,18 @@ class Deletions:
             barred=self._barred(overlay, doomed) if doomed else NOTHING,
         )
         stay = {name: frozenset(move.ref for move in self.moves_of(name)) for name in per_unit}
-        free = {name for name, loss in losses.items() if loss.is_known} - self._judged.crowded(per_unit)
-        let = {name: refs - stay[name] for name, refs in verdict.permits.items() if name in free}
+        crowded = self._judged.crowded(per_unit)
+        free = {name for name, loss in losses.items() if loss.is_known} - crowded
+        alone = {name: self._judged.alone_of(name) & refs for name, refs in per_unit.items()}
+        let = {name: refs - stay[name] - alone[name] for name, refs in verdict.permits.items() if name in free}
         bundles = {name: result.bundle for name, result in fresh.items() if isinstance(result, Rendered)}
         self._judged = self._judged.with_permits(let, bundles)
         for name, refs in per_unit.items():
             held = refs & verdict.held | given[name] & rejected  # for them, too, whatever becomes of that word
-            if held or name in self._judged.held:
-                self._judged = self._judged.with_held(name, held, self._wall())
+            if name in crowded:  # its worker asks about all of it: that stays held, too, whatever room there is later
+                alone[name] |= (refs | proven[name]) - stay[name]
+            if held or alone[name] or name in self._judged.held:
+                self._judged = self._judged.with_held(name, held, self._wall(), alone=alone[name])
         return {
             name: (given[name] - rejected) | (let[name] | proven[name] - stay[name] if name in let else NOTHING)
             for name in losses
@@ -327,7 +331,7 @@ class Deletions:
             if held is not None and report is not None and report.bundle == held.bundle:
                 left &= await self._holdings.owned(name, known)
             if left != note.refs:
-                self._judged = self._judged.with_held(name, left, note.at)
+                self._judged = self._judged.with_held(name, left - note.alone, note.at, alone=left & note.alone)
 
     def _barred(self, overlay: OverlayName, doomed: frozenset[ObjectRef]) -> frozenset[ObjectRef]:
         """Of what would go: what is held back on any cluster, for whichever result. An approval needs no permit.
@@ -349,6 +353,7 @@ class Deletions:
             return NOTHING, NOTHING
         held = {name: note for name, note in self._judged.held.items() if name.overlay == overlay}
         since = {(name, ref): note.at for name, note in held.items() for ref in note.refs & among}
+        alone = {(name, ref) for name, note in held.items() for ref in note.alone & among}  # no word, no bar to others
         reports = (report for name, report in known.reports.items() if name.overlay == overlay)
         holds = [hold for report in reports for hold in report.holds]
         asked_by = {
@@ -366,7 +371,8 @@ class Deletions:
             words |= dict.fromkeys(counts, word)
             waits.update(listed if not word else ())
         rejected = frozenset(ref for (_, ref), word in words.items() if word == "rejected")
-        unsettled = (of for of in {*since, *asked_by, *waits} if words.get(of) != "approved" or of in waits)
+        asked = {*(since.keys() - alone), *asked_by, *waits, *words}
+        unsettled = (of for of in asked if words.get(of) != "approved" or of in waits)
         return rejected, frozenset(ref for _, ref in unsettled)
 
     async def _renames(self, name: UnitName, bundle: Digest, known: Known) -> frozenset[Rename]:

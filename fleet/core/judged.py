@@ -43,10 +43,14 @@ class Permitted:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """Deletions of one unit that wait for a person. at: wall clock, first time."""
+    """Deletions of one unit that wait for a person.
+
+    at: wall clock, first time; alone: those of `refs` that its cluster had no room for, which bar no other unit (R18).
+    """
 
     at: float
     refs: Refs
+    alone: Refs = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,13 @@ class Judged:
         return {ref: frozenset(clusters) for ref, clusters in found.items()}
 
     def held_of(self, overlay: OverlayName) -> Refs:
-        """What of an overlay is held back, on whichever clusters."""
-        return NOTHING.union(*(note.refs for unit, note in self.held.items() if unit.overlay == overlay))
+        """What of an overlay is held back, on whichever clusters, but for what is held back there alone."""
+        return NOTHING.union(*(note.refs - note.alone for unit, note in self.held.items() if unit.overlay == overlay))
+
+    def alone_of(self, unit: UnitName) -> Refs:
+        """What is held back of a unit, and of no other one for it."""
+        note = self.held.get(unit)
+        return note.alone if note is not None else NOTHING
 
     def with_permits(self, permits: Mapping[UnitName, Refs], bundles: Mapping[UnitName, Digest]) -> Judged:
         """With what was permitted now, each by its bundle; what was permitted before it counts once."""
@@ -129,12 +138,12 @@ class Judged:
         permitted = (*(each for each in before if each.refs), *new)
         return self if permitted == self.permitted else replace(self, permitted=permitted)
 
-    def with_held(self, unit: UnitName, refs: Refs, now: float) -> Judged:
-        """With what of a unit waits for a person now."""
+    def with_held(self, unit: UnitName, refs: Refs, now: float, *, alone: Refs = NOTHING) -> Judged:
+        """With what of a unit waits for a person now. alone: what does so too, and bars no other unit for it."""
         before = self.held.get(unit)
         held = {name: each for name, each in self.held.items() if name != unit}
-        if refs:
-            held[unit] = HeldBack(before.at if before is not None else now, refs)
+        if refs or alone:
+            held[unit] = HeldBack(before.at if before is not None else now, refs | alone, alone - refs)
         return replace(self, held=held)
 
     def with_renames(self, unit: UnitName, renames: Renames) -> Judged:
@@ -160,14 +169,18 @@ def encode_judged(judged: Judged) -> str:
     for each in judged.permitted:
         permitted.setdefault((each.bundle, each.refs, each.gone_at), []).append(str(each.unit))
     groups: dict[Refs, list[tuple[str, float]]] = {}
+    alone: dict[Refs, list[str]] = {}
     for unit, held in sorted(judged.held.items()):
         groups.setdefault(held.refs, []).append((str(unit), held.at))
+        if held.alone:
+            alone.setdefault(held.alone, []).append(str(unit))
     names: dict[Renames, list[str]] = {}
     for unit, renames in sorted(judged.renames.items()):
         names.setdefault(renames, []).append(str(unit))
     document = {
         "permitted": [[units, bundle, gone_at, _keys(refs)] for (bundle, refs, gone_at), units in permitted.items()],
         "held": [[units, _keys(refs)] for refs, units in groups.items()],
+        "alone": [[units, _keys(refs)] for refs, units in alone.items()],
         "renames": [
             [units, [[each.old.key, each.new.key, each.said_by] for each in sorted(renames)]]
             for renames, units in names.items()
@@ -181,8 +194,14 @@ def decode_judged(text: str) -> Judged:
     try:
         document = json.loads(text)
         permitted = tuple(each for row in document["permitted"] for each in _permitted(*row))
+        alone = {
+            unit: refs
+            for units, keys in document.get("alone", ())  # an earlier version wrote none
+            for refs in (_refs(keys),)
+            for unit in units
+        }
         held = {
-            UnitName.parse(unit): HeldBack(at, refs)
+            UnitName.parse(unit): HeldBack(at, refs, alone.get(unit, NOTHING) & refs)
             for units, keys in document["held"]
             for refs in (_refs(keys),)
             if refs

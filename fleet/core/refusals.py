@@ -154,6 +154,7 @@ GUARDS: tuple[Guard, ...] = (
         ("another name of the fleet", "R4 R5", "roster:Roster.whole", "FleetRenamed"),
         ("a lost mirror keeps its promise", "R7", "commits:Commits._check_promise", "HistoryRewritten"),
         ("what was asked about stays held", "R9", "deletions:Deletions._barred", "prune-budget"),
+        ("what there was no room for stays asked about", "R9 R18", "deletions:Deletions._judge", "prune-budget"),
         ("no proof goes past a person's word", "R9", "deletions:Deletions._judge", "prune-budget"),
         ("what is left of a list is shown", "R9", "orders:Orders._rest_of", ""),
         ("a word counts for who has not judged yet", "R5 R9", "deletions:_is_unjudged", "prune-budget"),

@@ -20,10 +20,11 @@ at_least_one = st.frozensets(st.sampled_from(REFS), min_size=1)
 digests = st.sampled_from([Digest("d1"), Digest("d2")])
 moments = st.floats(0, 10 * HOUR_SECONDS)
 permitted = st.builds(Permitted, st.sampled_from(UNITS), digests, at_least_one, st.none() | moments)
+held_back = st.builds(lambda at, refs, alone: HeldBack(at, refs, refs & alone), moments, at_least_one, some_refs)
 judged = st.builds(
     Judged,
     st.lists(permitted, max_size=6).map(tuple),
-    st.dictionaries(st.sampled_from(UNITS), st.builds(HeldBack, moments, at_least_one)),
+    st.dictionaries(st.sampled_from(UNITS), held_back),
 )
 there = st.dictionaries(st.sampled_from(UNITS), some_refs)
 
@@ -45,6 +46,11 @@ def test_what_was_written_before_still_counts_for_its_hour() -> None:
     assert (str(one.unit), one.gone_at, len(one.refs)) == ("a@c1", 100.0, 1)
 
 
+def test_what_an_earlier_version_held_back_bars_all_of_its_overlay() -> None:
+    one = decode_judged('{"permitted":[],"held":[[[["a@c1",100.0]],["/ConfigMap/shop/x"]]],"renames":[]}')
+    assert (one.held[UNITS[0]].alone, one.held_of(OverlayName("a"))) == (frozenset(), {ref("x")})
+
+
 @given(judged)
 def test_what_an_earlier_version_took_over_from_a_cluster_costs_nothing_but_itself(one: Judged) -> None:
     """It let in names with a slash: such a key has more parts than it was made of."""
@@ -54,7 +60,7 @@ def test_what_an_earlier_version_took_over_from_a_cluster_costs_nothing_but_itse
             *(replace(each, refs=each.refs | {bad}) for each in one.permitted),
             Permitted(unit, Digest("d3"), frozenset({bad})),
         ),
-        {unit: HeldBack(held.at, held.refs | {bad}) for unit, held in one.held.items()},
+        {unit: replace(held, refs=held.refs | {bad}, alone=held.alone | {bad}) for unit, held in one.held.items()},
         {unit: frozenset({Rename(ref("x"), ref("y"), Digest("d1")), Rename(bad, ref("y"), Digest("d1"))})},
     )
     again = decode_judged(encode_judged(more))

@@ -312,6 +312,10 @@ CASES: dict[str, Case] = {
         gives("frozenset()"), "controllers/test_deletions.py",
         "test_a_cluster_that_says_it_has_more_than_all_others_keeps_no_deletion_of_theirs",
         "test_twin_a_cluster_within_its_share_may_delete_all_of_it"),
+    "what there was no room for stays asked about": case_of(
+        never("name in crowded"), "controllers/test_crowded_deletions.py",
+        "test_what_a_crowded_cluster_asked_about_is_not_let_go_by_the_room_that_comes",
+        "test_twin_what_there_was_room_for_goes_by_itself_and_so_does_what_came_later"),
     "what was asked about stays held": case_of(
         gives("NOTHING"), "controllers/test_stays_held.py",
         "test_what_was_rejected_stays_though_its_list_changed_before_the_next_commit",
