@@ -122,6 +122,8 @@ class Releases:
                 continue
             if not books.is_shown_only(name):
                 continue
+            if request.override and request.bundle != books.waiting[name].bundle:
+                continue  # it is for one result alone, and a newer one has come
             row = await self._state.operation(request.operation)  # it may be over since the orders were read
             if row is not None and not row.outcome:
                 found[name] = books.waiting[name]

@@ -15,7 +15,7 @@ from fleet.core.ids import ClusterName, Digest, UnitName
 from fleet.core.overrides import OVERRIDE_SECONDS
 from fleet.core.passage import Quarantined, Stop
 from fleet.core.results import Rendered
-from fleet.core.rollout import Apply
+from fleet.core.rollout import Apply, SyncRequest
 from fleet.core.status import OperationResult, UnitReport
 from fleet.ports.state import OperationRow
 
@@ -321,3 +321,21 @@ async def test_twin_what_was_taken_back_is_not_gone_on_with(asked: Brain, synced
     asked.repo.commit(goes_by_itself("2"))
     await asked.commits.fetch_once()
     assert told(asked) == held.bundle
+
+
+@pytest.mark.parametrize("is_for_it", [False, True], ids=["for an earlier result", "twin: for what is told"])
+async def test_an_override_for_another_result_lets_no_unit_hold_the_newest_ahead_of_its_step(
+    asked: Brain, synced: Rendered, is_for_it: bool
+) -> None:
+    """It is withdrawn with the next look at the orders, and a commit may come before that."""
+    held, standing = asked.board.books.held[WEB], asked.board.standing
+    await asked.state.end_operation("op-1", "done", "", asked.wall())
+    await asked.state.add_operation(OperationRow("op-2", "sync", str(WEB), "ann", asked.wall(), override=True))
+    standing.requests = (SyncRequest("op-2", WEB, override=True, bundle=synced.bundle),)
+    newest = "2" if is_for_it else "3"
+    if not is_for_it:
+        asked.repo.commit(web("3"))
+        await asked.commits.fetch_once()
+    asked.repo.commit(goes_by_itself(newest))
+    await asked.commits.fetch_once()
+    assert told(asked) == (synced if is_for_it else held).bundle
