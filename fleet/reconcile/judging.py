@@ -108,10 +108,19 @@ def as_done(row: Row, live: Live) -> Row:
 def as_vanished(row: Row, *, at: float) -> Row:
     """The row of what is gone, and nobody saw it go: a Job may have ended, and counts as done for its digest (R22).
 
-    Without a UID: nobody knows it. Where it was seen to go, the watch had told of its end before.
+    Without a UID: nobody knows it. Where it was seen to go, the watch had told of its end before (`as_seen_to_go`).
     """
     is_applied_job = row.ref.group == "batch" and row.ref.kind == "Job" and row.state is RowState.APPLIED
     return replace(row, state=RowState.DONE, uid="", since=at) if is_applied_job else row
+
+
+def as_seen_to_go(row: Row) -> Row:
+    """The row of what was seen to go: a Job had not ended, and is to be run anew, however much later that can be.
+
+    With its UID, so that it counts as healed; what is only intended is never taken for ended by `as_vanished`.
+    """
+    is_applied_job = row.ref.group == "batch" and row.ref.kind == "Job" and row.state is RowState.APPLIED
+    return replace(row, state=RowState.INTENDED) if is_applied_job else row
 
 
 def sync_of(row: Row | None, desired: Digest, live: Live | None, verdicts: Collection[str]) -> SyncState:

@@ -17,7 +17,7 @@ from fleet.errors import Conflict, ImmutableField, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import as_done, as_vanished, live_of
+from fleet.reconcile.judging import as_done, as_seen_to_go, as_vanished, live_of
 from fleet.reconcile.memory import Kind, KindView, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.observe import News, Sight
 from fleet.reconcile.site import Site
@@ -146,7 +146,7 @@ class Sightings:
         if trouble is not None and trouble.reason in _OF_ONE_STATE and before is not None and _is_another(before, live):
             del unit.troubles[ref]  # what was refused is not there any more
             site.wake(unit.name)
-        self._note_done(unit, ref, live, is_unseen=ref not in self._left)
+        self._note_end(unit, ref, live, is_unseen=ref not in self._left)
         self._left.discard(ref)
         if live is not None and live.own_health.kstatus in _UNWELL:
             if before is not None and before.health != before.own_health and before.own_health == live.own_health:
@@ -184,14 +184,17 @@ class Sightings:
                     return False
         return not any(part.unknown for part in view.parts.values())
 
-    def _note_done(self, unit: UnitState, ref: ObjectRef, live: Live | None, *, is_unseen: bool) -> None:
+    def _note_end(self, unit: UnitState, ref: ObjectRef, live: Live | None, *, is_unseen: bool) -> None:
         row = unit.rows.get(ref)
-        if row is None or (live is None and not is_unseen):
+        if row is None:
             return
-        done = as_done(row, live) if live is not None else as_vanished(row, at=self._site.wall())
-        if done is not row:
-            self._site.put_row(unit, done)
-            self._site.journal.jot(JournalEntry(put=(done,)))
+        if live is not None:
+            known = as_done(row, live)
+        else:
+            known = as_vanished(row, at=self._site.wall()) if is_unseen else as_seen_to_go(row)
+        if known is not row:
+            self._site.put_row(unit, known)
+            self._site.journal.jot(JournalEntry(put=(known,)))
 
     def _lost_to_stranger(self, unit: UnitState, ref: ObjectRef) -> None:
         """Ours is gone and another object has its name: the row goes, and the newcomer is met like any stranger."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from testbed.workloads import job
 from fleet.core.ids import Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.record import Row, RowState
 from fleet.core.status import Health
-from fleet.reconcile.judging import as_vanished
+from fleet.core.sync_policy import SyncPolicy
+from fleet.reconcile.judging import as_seen_to_go, as_vanished
 from fleet.sim import Simulation
 
 ONE = Digest("1" * 64)
@@ -114,6 +116,34 @@ async def test_one_that_goes_while_the_cluster_cannot_be_reached_is_not_run_agai
         assert is_there(hub) is not is_cut
 
 
+@pytest.mark.parametrize("is_restart", [True, False])
+async def test_one_that_was_seen_to_go_is_made_again_however_much_later(hub: SimHub, *, is_restart: bool) -> None:
+    """Nobody could make it again at once; a restart, or a new list, takes it for no ended one."""
+    unit = await begin(hub)
+    hub.want("web", [endless(), *REST], sync=SyncPolicy(self_heal=False))
+    async with hub.worker():
+        await hub.until(lambda: (s := hub.object(unit, "Job", "seed")) and s.uid, "seen")
+        hub.cluster.remove("batch", "Job", SHOP, "seed")
+        await hub.until(lambda: (s := hub.object(unit, "Job", "seed")) and s.health is Health.MISSING, "seen to go")
+        if not is_restart:
+            hub.cluster.faults.add("refuse")
+            await hub.until(lambda: not hub.reports[-1].reachable, "lost")
+            hub.cluster.create(config_map("other", SHOP))
+            hub.cluster.store.compact()
+            read = len(hub.asked("get", "seed"))
+            hub.cluster.faults.clear()
+            await hub.until(lambda: len(hub.asked("get", "seed")) > read, "read by name after a new list")
+            await hub.until(lambda: hub.reports[-1].reachable, "back")
+            hub.want("web", [endless(), *REST])
+            await hub.until(lambda: is_there(hub), "made again")
+    hub.units.clear()
+    hub.want("web", [endless(), *REST])
+    async with hub.worker():
+        await hub.until(lambda: is_there(hub), "made again")
+        await hub.until(lambda: unit in hub.units, "reported")
+        assert not hub.units[unit].warnings
+
+
 @pytest.mark.parametrize(
     ("kind", "state", "is_done"),
     [
@@ -124,9 +154,13 @@ async def test_one_that_goes_while_the_cluster_cannot_be_reached_is_not_run_agai
     ],
 )
 def test_only_a_job_that_was_applied_may_have_ended_unseen(kind: str, state: RowState, *, is_done: bool) -> None:
+    """And only such a one is to be run anew where it was seen to go; of that it is known over restarts."""
     row = Row(UnitName(OverlayName("web"), CLUSTER), ObjectRef("batch", kind, SHOP, "seed"), state, "u", "v1", ONE)
     found = as_vanished(row, at=2.0)
     assert found == (Row(row.unit, row.ref, RowState.DONE, "", "v1", ONE, since=2.0) if is_done else row)
+    seen = as_seen_to_go(row)
+    assert seen == (replace(row, state=RowState.INTENDED) if is_done else row)
+    assert as_vanished(seen, at=3.0) == seen
 
 
 async def test_a_job_whose_time_to_live_ended_while_no_hub_ran_is_not_run_again(
