@@ -36,6 +36,7 @@ class BundleLimits:
     objects: int = 10_000
     object_bytes: int = 1_500_000  # etcd refuses more than that
     total_bytes: int = 64 * 1024 * 1024
+    secret_bytes: int = 16 * 1024 * 1024  # each is kept encrypted, while what stands for it in a result is short
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,27 @@ class Assembly:
     objects: tuple[BundleObject, ...]
     secrets: Mapping[str, bytes]
     warnings: tuple[str, ...] = ()
+
+
+class SecretValues:
+    """Clear values by seal, of one build."""
+
+    def __init__(self, limits: BundleLimits) -> None:
+        self.by_seal: dict[str, bytes] = {}
+        self._limit_bytes, self._size_bytes = limits.secret_bytes, 0
+
+    def put(self, sealed: str, clear: bytes, ref: ObjectRef) -> None:
+        """Take one of an object; raises RenderTooLarge. Equal ones are kept once."""
+        if sealed not in self.by_seal:
+            self._size_bytes += len(clear)
+        if self._size_bytes > self._limit_bytes:
+            raise RenderTooLarge(
+                f"the Secret values of this build are too large, at {ref}",
+                where=ref.key,
+                why=f"{self._size_bytes} bytes so far; the limit is {self._limit_bytes}",
+                next_step="split the overlay; one Secret may hold 1 MiB in Kubernetes",
+            )
+        self.by_seal[sealed] = clear
 
 
 def flatten(documents: Iterable[Document]) -> list[Document]:
@@ -88,13 +110,13 @@ def assemble(
             next_step="split the overlay",
         )
     scopes = {**(defined or {}), **defined_scopes(documents)}
-    secrets: dict[str, bytes] = {}
+    values = SecretValues(limits)
     objects: list[BundleObject] = []
     seen: set[ObjectRef] = set()
     total = 0
     for index, document in enumerate(documents):
         base = generated[index] if generated is not None else generated_from(document)
-        made = _object(document, base, key, scopes, secrets)
+        made = _object(document, base, key, scopes, values)
         total += len(made.body)
         if len(made.body) > limits.object_bytes or total > limits.total_bytes:
             raise RenderTooLarge(
@@ -118,7 +140,7 @@ def assemble(
         warnings = (
             f"{len(objects)} objects in one build: kustomize's time grows with their square, split the overlay",
         )
-    return Assembly(tuple(objects), secrets, warnings)
+    return Assembly(tuple(objects), values.by_seal, warnings)
 
 
 def generated_from(document: Document) -> str:
@@ -156,7 +178,7 @@ def _object(
     base: str,
     key: bytes,
     scopes: Mapping[tuple[str, str], Scope],
-    secrets: dict[str, bytes],
+    values: SecretValues,
 ) -> BundleObject:
     ref = _checked_ref(document)
     options = options_of(document)
@@ -168,7 +190,7 @@ def _object(
         for name, value in data.items():
             clear = b64decode(str(value))
             data[name] = sealed = seal(key, clear)
-            secrets[sealed] = clear
+            values.put(sealed, clear, ref)
     body = canonical(document)
     _, version = split_api_version(text_at(document, "apiVersion"))
     return BundleObject(ref, version, scope, body, digest_of_bytes(body), options, base)

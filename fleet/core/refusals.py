@@ -241,6 +241,7 @@ GUARDS: tuple[Guard, ...] = (
         ("an old status is Unknown", "R21", "fold:judge_age", ""),
         ("one definition of an object", "R28", "bundles:assemble", "DuplicateObject"),
         ("a size of objects", "R28", "bundles:assemble", "RenderTooLarge"),
+        ("a size of Secret values", "R28 R24", "bundles:SecretValues.put", "RenderTooLarge"),
         ("encrypted text reaches no cluster", "R32", "bundles:_checked_ref", "EncryptedUnsupported"),
         ("kinds of a team", "R29", "guard:_why_not_there", "NotAllowedForTeam"),
         ("namespaces of a team", "R29", "guard:_why_not_there", "NotAllowedForTeam"),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from fleet.core.bundles import assemble, flatten, generated_from
+from fleet.core.bundles import BundleLimits, SecretValues, assemble, flatten, generated_from
 from fleet.core.compat import understood
 from fleet.core.documents import Document, canonical, documents_at, items_at, mapping_at, parse_document, text_at
 from fleet.core.ids import ObjectRef
@@ -176,9 +176,10 @@ def _template(
     """
     names = sorted(names_in(found))
     generated = [generated_from(document) for document in found]
-    secrets: dict[str, bytes] = {}
+    kept = SecretValues(BundleLimits())
     for document in found:
-        if is_secret(ref_of(document)):
+        ref = ref_of(document)
+        if is_secret(ref):
             drop_last_applied(document)
             for part in ("data", "stringData"):
                 if is_mention(document.get(part)) and wants_substitution(document):
@@ -191,15 +192,15 @@ def _template(
                         raise unusable(document, f"{part}.{name}", "not a text")
                     clear = value.encode()
                     values[name] = sealed = seal(key, b"template:" + clear)
-                    secrets[sealed] = clear
+                    kept.put(sealed, clear, ref)
     template: Document = {
         "documents": [*found],
         "generated": [*generated],
         "names": [*names],
-        "seals": [*secrets],
+        "seals": [*kept.by_seal],
         "defined": [[group, kind, scope.value] for (group, kind), scope in defined.items()],
     }
-    return canonical(template), secrets
+    return canonical(template), kept.by_seal
 
 
 def _finish(job: FinishJob, template: bytes, secrets: Mapping[str, bytes], key: bytes) -> Answer:

@@ -131,6 +131,21 @@ def test_too_many_or_too_large_objects_are_refused() -> None:
         build(thing(data={"a": "x" * 300}), limits=limits)
 
 
+def test_secret_values_have_a_size_together_and_equal_ones_count_once() -> None:
+    limits = BundleLimits(secret_bytes=100)
+
+    def secret(name: str, *values: bytes) -> dict:
+        data = {f"k{number}": base64.b64encode(value).decode() for number, value in enumerate(values)}
+        return thing("Secret", name=name, data=data)
+
+    full = secret("a", b"x" * 60, b"y" * 40)
+    assert len(build(full, secret("b", b"x" * 60), limits=limits).secrets) == 2
+    with pytest.raises(RenderTooLarge, match="Secret ns/b") as refused:
+        build(secret("a", b"x" * 60, b"y" * 40), secret("b", b"z"), limits=limits)
+    assert refused.value.where == "/Secret/ns/b"
+    assert "101 bytes so far; the limit is 100" in refused.value.why
+
+
 def test_a_large_build_is_warned_of() -> None:
     many = [thing(name=f"n{number}") for number in range(601)]
     assert "square" in build(*many).warnings[0]

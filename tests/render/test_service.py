@@ -15,7 +15,15 @@ from render.world import KEY, SMALL, MemoryVault, World, bodies, commit, config_
 
 from fleet.core.ids import Digest
 from fleet.core.objects import SEALED_PREFIX, unsealed
-from fleet.errors import DocumentInvalid, RenderFailed, RenderInterrupted, RenderTimeout, StateDamaged, VariableUnknown
+from fleet.errors import (
+    DocumentInvalid,
+    RenderFailed,
+    RenderInterrupted,
+    RenderTimeout,
+    RenderTooLarge,
+    StateDamaged,
+    VariableUnknown,
+)
 from fleet.ports.render import RenderRequest
 from fleet.render import results
 from fleet.render.cache import DiskCache
@@ -218,6 +226,22 @@ async def test_texts_and_empty_values_of_a_secret_pass_before_substitution(world
         bundle = await world.render(texts, **asked)
         clear = unsealed(bodies(bundle)["Secret/db"], world.renderer._builder._vault.values)
         assert clear["data"] == {"none": "", "pin": base64.b64encode(ODD.encode()).decode()}
+
+
+@pytest.mark.parametrize("substitute", [True, False])
+async def test_secret_values_beyond_their_limit_are_refused_at_the_file_that_holds_them(
+    world: World, substitute: bool
+) -> None:
+    head = "apiVersion: v1\nkind: Secret\nmetadata: {name: s%d, namespace: shop}\nstringData:\n"
+    texts = {"app/kustomization.yaml": "resources: [" + ", ".join(f"s{n}.yaml" for n in range(17)) + "]\n"}
+    for number in range(17):
+        texts[f"app/s{number}.yaml"] = head % number + f"  a: '{number:02}{'x' * 1_000_000}'\n"
+    with pytest.raises(RenderTooLarge, match="the Secret values of this build are too large") as refused:
+        await world.render(texts, substitute=substitute, facts=facts())
+    assert refused.value.where.startswith("app/s")
+    assert "xxx" not in str(refused.value)
+    texts["app/kustomization.yaml"] = texts["app/kustomization.yaml"].replace(", s16.yaml", "")
+    assert len((await world.render(texts, substitute=substitute, facts=facts())).objects) == 16
 
 
 async def test_a_bundle_whose_secrets_are_lost_is_built_again(make_renderer: Callable[..., Renderer]) -> None:
