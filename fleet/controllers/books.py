@@ -195,12 +195,16 @@ class Books:
         return found
 
     def in_use(self) -> frozenset[Digest]:
-        """Bundles that must stay readable: what units hold or shall hold, and what a rollback goes back to (R17)."""
+        """Bundles that must stay readable: what units hold or shall hold, and what a rollback goes back to (R17).
+
+        Also what a cluster has: while a unit waits for its window, what it had before is healed.
+        """
         kept = self._view.passages
         rows = [row for passage in kept.all for row in passage.rows.values()]
         rows += [last.row for last in kept.last.values()]
         books = (self.held, self.waiting, self.results, *(row.before for row in rows))
-        return frozenset(result.bundle for book in books for result in book.values() if isinstance(result, Rendered))
+        told = {result.bundle for book in books for result in book.values() if isinstance(result, Rendered)}
+        return frozenset(told.union(report.bundle for report in self._view.units.values() if report.bundle is not None))
 
     def units_on(self, clusters: Iterable[ClusterName]) -> set[UnitName]:
         """All units of these clusters at the commit in force."""

@@ -51,7 +51,7 @@ class BoardFeed:
         if missing := len(set(sealed) - set(values)):
             raise StateDamaged(
                 f"{missing} Secret values are not in the encrypted store",
-                why="the store was cleared or has another key",
-                next_step="touch the generator's input in Git, or restore a backup of the data directory",
+                why="what has them is in use no more, or the store was cleared",
+                next_step="restart the hub: it renders again what Git says now",
             )
         return values

@@ -33,6 +33,7 @@ from fleet.controllers.refusals import Refusals
 from fleet.controllers.releases import Releases
 from fleet.controllers.reports import Intake
 from fleet.controllers.rollouts import Rollouts
+from fleet.controllers.value_sweeps import ValueSweeps
 from fleet.core.ids import Revision
 from fleet.core.view import Head, View
 from fleet.hub.loops import Service, Troubles
@@ -198,6 +199,7 @@ async def _assemble(settings: Settings, adapters: Adapters, clocks: Clocks) -> O
             Service("refusals", refusals.run),
             Service("credentials", keeper.run),
             Service("keys", keys.run),
+            Service("values", ValueSweeps(adapters.renderer).run),
         ),
         troubles=troubles,
         probe=adapters.ownership.prove,

@@ -81,6 +81,10 @@ class Renderer(Protocol):
         """Keep these bundles readable, whatever else is rendered. in_use: as of RenderCache.spare, by bundle."""
         ...
 
+    async def sweep_values(self) -> int:
+        """Remove values of Secrets that nothing that is spared has, nor had lately; returns how many."""
+        ...
+
     async def close(self) -> None:
         """End the render workers."""
         ...
@@ -106,12 +110,27 @@ class RenderCache(Protocol):
 
 
 class Vault(Protocol):
-    """Encrypted values by name (R32)."""
+    """Encrypted values by name (R32), each for as long as a result that has it is in use.
 
-    async def put(self, values: Mapping[str, bytes]) -> None:
-        """Keep values; durable when this returns."""
+    A result is a bundle, by its digest, or a template, by that of its input.
+    """
+
+    async def put(self, result: Digest, values: Mapping[str, bytes]) -> None:
+        """Keep the values that a result has; durable when this returns."""
         ...
 
     async def get(self, names: Collection[str]) -> Mapping[str, bytes]:
         """Return the values of those that are known."""
+        ...
+
+    async def use(self, result: Digest, names: Collection[str]) -> bool:
+        """Whether all of these, which a result has, are there; if so none goes while it is in use, nor soon after."""
+        ...
+
+    async def unknown(self, results: Collection[Digest]) -> Collection[Digest]:
+        """Those of these results of which neither `put` nor `use` said what they have."""
+        ...
+
+    async def sweep(self, in_use: Collection[Digest]) -> int:
+        """Remove what only results have that are not in use, nor were an hour ago; returns how many values went."""
         ...

@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from fleet.core.documents import Json
-from fleet.errors import RenderTooLarge
+from fleet.errors import RenderInterrupted, RenderTooLarge
 from fleet.ports.render import Vault
 from fleet.ports.source import Snapshot
 from fleet.render.inputs import Closure
@@ -32,7 +32,7 @@ class Build:
 
 
 class Builder:
-    """Answers are blocks (fleet.render.jobs); the values of Secrets in them are in the vault before they are given.
+    """Answers hold values of Secrets in clear, which whoever keeps them puts into the vault first.
 
     sample_share: of the builds with the slim schema are made twice and compared.
     """
@@ -50,24 +50,33 @@ class Builder:
         self._pool, self._vault, self._tool, self._helm = pool, vault, tool, helm
         self._limits, self._stats, self._sample_share = limits, stats, sample_share
 
-    async def build(self, snapshot: Snapshot, build: Build) -> bytes:
+    async def build(self, snapshot: Snapshot, build: Build) -> Answer:
         """One run of kustomize; with a template, what is to be substituted stays in it."""
         answer = await self._pool.run(lambda: self._input_of(snapshot, build), self._limits.seconds)
         self._stats.kustomize_cpu_seconds += answer.cpu_seconds
         self._stats.slim_builds += answer.slim
         self._stats.slim_differences += answer.differs
-        return await self._keep_secrets(answer)
+        return answer
 
-    async def finish(self, template: bytes, variables: Mapping[str, Json], seals: tuple[str, ...], path: str) -> bytes:
-        """Substitute variables in a template; seals: names of all its values of Secrets."""
+    async def finish(self, template: bytes, variables: Mapping[str, Json], seals: tuple[str, ...], path: str) -> Answer:
+        """Substitute variables in a template; seals: names of all its values of Secrets.
+
+        Raises RenderInterrupted where one of them is gone: its name must never go out in its place.
+        """
 
         async def read() -> Sequence[bytes]:
             clear: Mapping[str, bytes] = await self._vault.get(seals) if seals else {}
+            if gone := len({*seals} - clear.keys()):
+                raise RenderInterrupted(
+                    f"{path} could not be filled in",
+                    why=f"{gone} of its Secret values are not in the encrypted store any more",
+                    next_step="it is built again with the next fetch",
+                )
             job = FinishJob(variables, tuple(clear), self._tool.name, path)
             self._stats.finishes += 1
             return [finish_header(job), template, *clear.values()]
 
-        return await self._keep_secrets(await self._pool.run(read, self._limits.seconds))
+        return await self._pool.run(read, self._limits.seconds)
 
     async def _input_of(self, snapshot: Snapshot, build: Build) -> Sequence[bytes]:
         closure = build.closure
@@ -103,12 +112,6 @@ class Builder:
         """Not where the overlay chooses a schema or an order itself, nor with a kustomize that was never compared."""
         chooses = closure.openapi or closure.order or closure.root_is_component or closure.uses_charts
         return self._tool.kustomize in SLIM_TESTED and not chooses and not self._stats.slim_differences
-
-    async def _keep_secrets(self, answer: Answer) -> bytes:
-        """Values reach the vault before anything that refers to them is kept."""
-        if answer.secrets:
-            await self._vault.put(answer.secrets)
-        return answer.block
 
 
 async def _read_all(snapshot: Snapshot, paths: tuple[str, ...], limits: RunLimits) -> dict[str, bytes]:

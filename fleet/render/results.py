@@ -14,7 +14,7 @@ from fleet.core.ids import Digest
 from fleet.core.objects import Bundle, seals_of
 from fleet.errors import FleetError, RenderTimeout, Retry, StateDamaged
 from fleet.ports.render import RenderCache, Vault
-from fleet.render.jobs import bundle_of
+from fleet.render.jobs import Answer, bundle_of
 from fleet.render.stats import RenderStats
 from fleet.render.workers import copy_of
 from fleet.values import dataclass
@@ -36,6 +36,7 @@ class Results:
         self._bundle_bytes = 0
         self._errors: OrderedDict[Digest, _Failure] = OrderedDict()
         self._running: dict[Digest, asyncio.Task[bytes]] = {}
+        self._spared: Callable[[], Collection[Digest]] = tuple
 
     async def bundle(self, digest: Digest) -> Bundle:
         """The bundle with this digest; raises StateDamaged where it is not there whole."""
@@ -50,9 +51,22 @@ class Results:
 
     def spare(self, in_use: Callable[[], Collection[Digest]]) -> None:
         """Keep these in the cache, whatever comes. Also what is in memory: it was used last, without a look there."""
-        self._cache.spare(lambda: {*in_use(), *self._bundles})
+        self._spared = in_use
+        self._cache.spare(self._in_use)
 
-    async def bundle_at(self, key: Digest, make: Callable[[], Awaitable[bytes]]) -> Bundle:
+    async def sweep_values(self) -> int:
+        """See fleet.ports.render.Renderer."""
+        in_use = self._in_use()
+        for digest in await self._vault.unknown(in_use):  # of before values had uses, or without any
+            bundle = self._bundles.get(digest) or await self._read(digest)
+            if bundle is not None:
+                await self._vault.use(digest, _seals(bundle))
+        return await self._vault.sweep(in_use)
+
+    def _in_use(self) -> Collection[Digest]:
+        return {*self._spared(), *self._bundles}
+
+    async def bundle_at(self, key: Digest, make: Callable[[], Awaitable[Answer]]) -> Bundle:
         """The bundle of an input: its digest is kept under the input's, the bundle itself under its own."""
         pointer = await self._cache.get(key)
         if pointer is not None and len(pointer) == 64:
@@ -62,25 +76,28 @@ class Results:
                 return bundle
 
         async def keep() -> bytes:
-            block = await make()
-            bundle = self._remember(bundle_of(block))
-            await self._cache.put(bundle.digest, block)
+            answer = await make()
+            bundle = bundle_of(answer.block)
+            await self._keep_values(bundle.digest, answer)
+            self._remember(bundle)
+            await self._cache.put(bundle.digest, answer.block)
             await self._cache.put(key, bundle.digest.encode())
             return bundle.digest.encode()
 
         return await self.bundle(Digest((await self._once(key, keep)).decode()))
 
-    async def template_at(self, key: Digest, make: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def template_at(self, key: Digest, make: Callable[[], Awaitable[Answer]]) -> bytes:
         """The template of an input."""
         kept = await self._cache.get(key)
-        if kept is not None and await self._template_is_whole(kept):
+        if kept is not None and await self._template_is_whole(key, kept):
             self._stats.hits += 1
             return kept
 
         async def keep() -> bytes:
-            block = await make()
-            await self._cache.put(key, block)
-            return block
+            answer = await make()
+            await self._keep_values(key, answer)
+            await self._cache.put(key, answer.block)
+            return answer.block
 
         return await self._once(key, keep)
 
@@ -90,14 +107,25 @@ class Results:
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
-    async def _template_is_whole(self, block: bytes) -> bool:
-        return await self._has_secrets([str(seal) for seal in items_at(parse_document(block), "seals")])
+    async def _keep_values(self, result: Digest, answer: Answer) -> None:
+        """They reach the vault before anything that refers to them is kept."""
+        if answer.secrets:
+            await self._vault.put(result, answer.secrets)
+
+    async def _template_is_whole(self, key: Digest, block: bytes) -> bool:
+        return await self._has_secrets(key, [str(seal) for seal in items_at(parse_document(block), "seals")])
 
     async def _kept(self, digest: Digest) -> Bundle | None:
         known = self._bundles.get(digest)
         if known is not None:
             self._bundles.move_to_end(digest)
             return known
+        bundle = await self._read(digest)
+        if bundle is None or (self._needs_values and not await self._has_secrets(digest, _seals(bundle))):
+            return None
+        return self._remember(bundle)
+
+    async def _read(self, digest: Digest) -> Bundle | None:
         block = await self._cache.get(digest)
         if block is None:
             return None
@@ -105,16 +133,14 @@ class Results:
             bundle = bundle_of(block)
         except (ValueError, KeyError):
             return None
-        if bundle.digest != digest:
-            return None
-        if self._needs_values and not await self._has_secrets(_seals(bundle)):
-            return None
-        return self._remember(bundle)
+        return bundle if bundle.digest == digest else None
 
-    async def _has_secrets(self, seals: Iterable[str]) -> bool:
+    async def _has_secrets(self, result: Digest, seals: Iterable[str]) -> bool:
         """Whether the vault still holds the values: a bundle that cannot be applied is built again instead."""
         wanted = set(seals)
-        return not wanted or wanted <= (await self._vault.get(wanted)).keys()
+        if not wanted:
+            return True
+        return wanted <= (await self._vault.get(wanted)).keys() and await self._vault.use(result, wanted)
 
     def _remember(self, bundle: Bundle) -> Bundle:
         if bundle.digest not in self._bundles:

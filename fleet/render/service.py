@@ -26,6 +26,7 @@ from fleet.render.builder import Build, Builder
 from fleet.render.facts import facts_for
 from fleet.render.index import Place, ReverseIndex, place_of
 from fleet.render.inputs import Closure
+from fleet.render.jobs import Answer
 from fleet.render.limits import RunLimits
 from fleet.render.results import Results
 from fleet.render.scratch import make_scratch, sweep
@@ -139,6 +140,10 @@ class Renderer:
         """See fleet.ports.render.Renderer."""
         self._results.spare(in_use)
 
+    async def sweep_values(self) -> int:
+        """See fleet.ports.render.Renderer."""
+        return await self._results.sweep_values()
+
     def learn(self, snapshot: Snapshot, closures: Mapping[Place, Closure]) -> None:
         """Take closures of this commit that were read by an earlier process."""
         self._tree(snapshot)
@@ -223,10 +228,10 @@ class Renderer:
         return await self._results.bundle_at(finish_key, finished)
 
 
-def _unless(only_kept: bool, path: str, make: Callable[[], Awaitable[bytes]]) -> Callable[[], Awaitable[bytes]]:
+def _unless(only_kept: bool, path: str, make: Callable[[], Awaitable[Answer]]) -> Callable[[], Awaitable[Answer]]:
     """What makes a result, or says that it is not to be made now."""
 
-    async def refuse() -> bytes:
+    async def refuse() -> Answer:
         raise RenderInterrupted(
             f"{path} is not built yet",
             why="builds before it ran into their time limit, so that Git is asked again first",

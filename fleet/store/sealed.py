@@ -1,10 +1,9 @@
-"""Encrypted entries: credentials and the Secret values of rendered bundles. Clear values exist in memory only (R32)."""
+"""The key check of encrypted entries, and credentials. Clear values exist in memory only (R32)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from itertools import islice
 
 from sqlalchemy import Connection, select
 
@@ -20,7 +19,6 @@ KEY_CHECK = "key-check"  # under the key of all entries; while they lie under tw
 KEY_NAMES = "key-names"  # in clear, as they tell nothing: names of all keys that entries may lie under
 KEY_ROOT = "key-root"  # what names of Secret values and the chain of the audit log are derived from, for good
 _BEFORE_CHAIN, _CHAINED = b"fleet", b"fleet+chain"  # what is sealed there: nobody without the key can say it
-_NAMES_PER_QUERY = 500
 _KEY_BACK = "put the kept copy of the key back, or move the data directory away and run fleet recover"
 
 
@@ -134,36 +132,6 @@ def put_sealed(connection: Connection, cipher: Cipher, name: str, value: bytes) 
     puts = Puts()
     puts.put(VALUES, {"name": name, "text": cipher.seal(name, value).hex()})
     puts.write(connection)
-
-
-class SqlVault:
-    """`fleet.ports.render.Vault` in the database."""
-
-    def __init__(self, database: Database, cipher: Cipher) -> None:
-        self._database, self._cipher = database, cipher
-
-    async def put(self, values: Mapping[str, bytes]) -> None:
-        """Durable when this returns."""
-        kept = dict(values)
-
-        def keep(connection: Connection) -> None:
-            puts = Puts()
-            for name, value in kept.items():  # sealed here: nothing lands under a key that is being left
-                puts.put(VAULT, {"name": name, "sealed": self._cipher.seal(f"vault/{name}", value)})
-            puts.write(connection)
-
-        await self._database.write(keep)
-
-    async def get(self, names: Collection[str]) -> Mapping[str, bytes]:
-        """Those that are known."""
-        found: dict[str, bytes] = {}
-        rest = iter(names)
-        while part := tuple(islice(rest, _NAMES_PER_QUERY)):
-            query = select(VAULT.c.name, VAULT.c.sealed).where(VAULT.c.name.in_(part))
-            rows = await self._database.read(lambda connection, query=query: connection.execute(query).all())
-            for name, sealed in rows:
-                found[name] = self._cipher.open(f"vault/{name}", sealed)
-        return found
 
 
 class SqlCredentials:

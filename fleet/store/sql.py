@@ -34,7 +34,8 @@ from fleet.store.rename import rename_cluster
 from fleet.store.rotation import SqlKeys
 from fleet.store.run_time import RUN_TIME, run_time_from
 from fleet.store.schema import prepare_database
-from fleet.store.sealed import SqlCredentials, SqlVault, check_key, say_chained
+from fleet.store.sealed import SqlCredentials, check_key, say_chained
+from fleet.store.secret_values import SqlVault
 from fleet.store.tokens import SqlTokens
 
 
@@ -92,7 +93,7 @@ class SqlState:
         self._operations = SqlOperations(database)
         self._tokens = SqlTokens(database)
         self._credentials = SqlCredentials(database, cipher)
-        self.vault = SqlVault(database, cipher)
+        self.vault = SqlVault(database, cipher, run_time)
 
     def journal(self, cluster: ClusterName) -> SqlJournal:
         """The journal of one cluster's worker."""

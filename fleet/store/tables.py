@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0006"  # the newest migration; a database that says so is opened without looking at migrations
+SCHEMA = "0007"  # the newest migration; a database that says so is opened without looking at migrations
 
 METADATA = MetaData()
 
@@ -176,6 +176,19 @@ CREDENTIALS = Table(
 
 VAULT = Table(
     "vault", METADATA, Column("name", String, primary_key=True), Column("sealed", LargeBinary, nullable=False)
+)
+
+# Results that have Secret values, and which: at is when a result was last in use, on the clock of the run time.
+VAULT_RESULTS = Table(
+    "vault_result", METADATA, Column("result", String, primary_key=True), Column("at", Float, nullable=False)
+)
+
+VAULT_USES = Table(
+    "vault_use",
+    METADATA,
+    Column("result", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Index("vault_use_by_name", "name"),
 )
 
 JOURNAL_CLUSTERS = Table(

@@ -743,6 +743,6 @@ class StateContract:
 
     async def test_the_vault_returns_what_it_knows_of_many_names(self, state: StateWithVault) -> None:
         values = {f"fleet-sealed:{number}": bytes([number % 256]) * 3 for number in range(1200)}
-        await state.vault.put(values)
+        await state.vault.put(DIGEST, values)
         assert dict(await state.vault.get([*values, "fleet-sealed:none"])) == values
         assert dict(await state.vault.get([])) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from fleet.core.ids import ClusterName, Digest, Revision, UnitName
 from fleet.core.passage import Last, Passage, Passages, Row
 from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem
 from fleet.core.rollout import Apply
+from fleet.core.status import Health, Sync, UnitReport
 from fleet.core.view import Head, View
 from fleet.errors import StateDamaged
 from fleet.render import results
@@ -114,6 +116,11 @@ def test_what_is_in_use_is_what_units_hold_or_shall_hold_and_what_a_rollback_goe
     books.held[DEV], books.waiting[DEV], books.results[DEV] = some("held"), some("waits"), some("newest")
     assert books.in_use() == {"ended", "under way", "long over", "held", "waits", "newest"}
     books.results[DEV] = RenderProblem("RenderFailed", "it does not build", Revision("c"))
+    assert books.in_use() == {"ended", "under way", "long over", "held", "waits"}
+    report = UnitReport(DEV, Revision("a"), Digest("on the cluster"), Sync.SYNCED, Health.HEALTHY, 0.0)
+    view.units[DEV] = report  # as it waits for its window
+    assert books.in_use() == {"ended", "under way", "long over", "held", "waits", "on the cluster"}
+    view.units[DEV] = replace(report, bundle=None)
     assert books.in_use() == {"ended", "under way", "long over", "held", "waits"}
 
 

@@ -228,6 +228,33 @@ async def test_texts_and_empty_values_of_a_secret_pass_before_substitution(world
         assert clear["data"] == {"none": "", "pin": base64.b64encode(ODD.encode()).decode()}
 
 
+async def test_a_bundle_whose_secrets_are_lost_is_built_again(make_renderer: Callable[..., Renderer]) -> None:
+    first = make_renderer()
+    await first.render(commit(WITH_SECRET), RenderRequest("app"))
+    again = make_renderer(cache=first._results._cache, vault=MemoryVault())
+    await again.render(commit(WITH_SECRET), RenderRequest("app"))
+    assert again.stats.builds == 1
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize("substitute", [True, False])
+async def test_what_lost_its_values_to_a_sweep_is_built_again_and_what_is_held_loses_none(
+    make_renderer: Callable[..., Renderer], is_held: bool, substitute: bool
+) -> None:
+    vault, asked = MemoryVault(), RenderRequest("app", facts=facts(), substitute=substitute)
+    first = make_renderer(vault=vault)
+    first.spare(tuple)
+    held = await first.render(commit(WITH_SECRET), asked)
+    clear = unsealed(bodies(held)["Secret/db"], vault.values)
+    again = make_renderer(cache=first._results._cache, vault=vault)
+    again.spare(lambda: {held.digest} if is_held else ())
+    gone = await again.sweep_values()
+    assert gone == (0 if is_held else 1) + (2 if substitute else 0)  # its template, which no unit holds, has its own
+    assert await again.render(commit(WITH_SECRET), asked) == held
+    assert again.stats.builds == (1 if substitute or not is_held else 0)
+    assert unsealed(bodies(held)["Secret/db"], vault.values) == clear
+
+
 @pytest.mark.parametrize("substitute", [True, False])
 async def test_secret_values_beyond_their_limit_are_refused_at_the_file_that_holds_them(
     world: World, substitute: bool
@@ -244,12 +271,57 @@ async def test_secret_values_beyond_their_limit_are_refused_at_the_file_that_hol
     assert len((await world.render(texts, substitute=substitute, facts=facts())).objects) == 16
 
 
-async def test_a_bundle_whose_secrets_are_lost_is_built_again(make_renderer: Callable[..., Renderer]) -> None:
-    first = make_renderer()
-    await first.render(commit(WITH_SECRET), RenderRequest("app"))
-    again = make_renderer(cache=first._results._cache, vault=MemoryVault())
-    await again.render(commit(WITH_SECRET), RenderRequest("app"))
-    assert again.stats.builds == 1
+async def test_what_is_in_memory_loses_no_value(make_renderer: Callable[..., Renderer]) -> None:
+    vault = MemoryVault()
+    renderer = make_renderer(vault=vault)
+    renderer.spare(tuple)
+    made = await renderer.render(commit(WITH_SECRET), APP)
+    assert await renderer.sweep_values() == 0
+    assert unsealed(bodies(await renderer.bundle(made.digest))["Secret/db"], vault.values)
+
+
+async def test_a_sweep_reads_what_values_from_before_are_in_use(make_renderer: Callable[..., Renderer]) -> None:
+    vault = MemoryVault()
+    first = make_renderer(vault=vault)
+    held = await first.render(commit(WITH_SECRET), APP)
+    vault.uses = {Digest(""): frozenset(vault.values)}  # as the migration of the store notes them
+    again = make_renderer(cache=first._results._cache, vault=vault)
+    again.spare(lambda: {held.digest, Digest("f" * 64)})
+    assert await again.sweep_values() == 0
+    assert unsealed(bodies(held)["Secret/db"], vault.values)
+    assert (again.stats.builds, dict(again._results._bundles)) == (0, {})
+
+
+async def test_where_nobody_can_say_what_is_in_use_no_value_goes(make_renderer: Callable[..., Renderer]) -> None:
+    vault = MemoryVault()
+    renderer = make_renderer(vault=vault)
+    await renderer.render(commit(WITH_SECRET), APP)
+    renderer.spare(lambda: {}["a bug"])
+    before = dict(vault.values)
+    with pytest.raises(KeyError):
+        await renderer.sweep_values()
+    assert vault.values == before
+
+
+async def test_the_name_of_a_value_that_is_gone_is_never_filled_in_for_it(
+    make_renderer: Callable[..., Renderer],
+) -> None:
+    vault, asked = MemoryVault(), RenderRequest("app", facts=facts(), substitute=True)
+    renderer = make_renderer(vault=vault)
+    get, asks = vault.get, 0
+
+    async def loses_it_after_the_template(names):
+        nonlocal asks
+        asks += 1
+        return await get(names) if asks > 1 else {}
+
+    vault.get = loses_it_after_the_template
+    with pytest.raises(RenderInterrupted, match="could not be filled in") as refused:
+        await renderer.render(commit(WITH_SECRET), asked)
+    assert "2 of its Secret values" in refused.value.why
+    made = await renderer.render(commit(WITH_SECRET), asked)
+    clear = unsealed(bodies(made)["Secret/db"], vault.values)
+    assert clear["data"] == {"password": base64.b64encode(SECRET.encode()).decode()}
 
 
 @pytest.mark.parametrize("is_held", [True, False])

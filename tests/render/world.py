@@ -65,16 +65,34 @@ def commit_of(directory: Path, below: str = "") -> MemorySnapshot:
 
 
 class MemoryVault:
-    """Implements fleet.ports.render.Vault."""
+    """Implements fleet.ports.render.Vault; a sweep lets go at once what nothing in use has."""
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
+        self.uses: dict[Digest, frozenset[str]] = {}
 
-    async def put(self, values: Mapping[str, bytes]) -> None:
+    async def put(self, result: Digest, values: Mapping[str, bytes]) -> None:
         self.values.update(values)
+        self.uses[result] = frozenset(values)
 
     async def get(self, names) -> Mapping[str, bytes]:
         return {name: self.values[name] for name in names if name in self.values}
+
+    async def use(self, result: Digest, names) -> bool:
+        if self.values.keys() >= set(names):
+            self.uses[result] = frozenset(names)
+            return True
+        return False
+
+    async def unknown(self, results) -> Sequence[Digest]:
+        return [result for result in results if result not in self.uses]
+
+    async def sweep(self, in_use) -> int:
+        self.uses = {result: names for result, names in self.uses.items() if result in in_use}
+        gone = self.values.keys() - frozenset[str]().union(*self.uses.values())
+        for name in gone:
+            del self.values[name]
+        return len(gone)
 
 
 KEY = b"installation key of the tests..."

@@ -22,6 +22,7 @@ _BUNDLES = "core/test_bundles.py"
 _WEBHOOK = "core/test_webhook.py"
 _OPENING = "store/test_opening.py"
 _ROTATION = "store/test_rotation.py"
+_VALUES = "store/test_secret_values.py"
 _STATE = "store/test_state_contract.py::TestMemory"
 _COMMITS = "controllers/test_commits.py"
 _ENTRIES = "scenarios/test_entries_and_identities.py"
@@ -426,6 +427,13 @@ CASES: dict[str, Case] = {
         drop("await self._database.write(lambda connection: note_keys"), _ROTATION,
         "test_a_hub_that_is_killed_at_any_commit_leaves_every_entry_to_one_of_the_keys",
         "test_keys_that_did_not_change_change_nothing"),
+    "values of what is in use stay": case_of(
+        drop("await self._database.write(lambda connection, seen=seen"), _VALUES,
+        "test_twin_what_is_in_use_stays_however_old_and_an_hour_longer",
+        "test_what_nothing_in_use_has_goes_after_an_hour"),
+    "values that another result has stay": case_of(
+        swap("~is_used", "True"), _VALUES, "test_what_nothing_in_use_has_goes_after_an_hour",
+        "test_twin_what_is_in_use_stays_however_old_and_an_hour_longer"),
     "an audit log that was cut": case_of(
         never("(head or START) != last"), "store/test_audit.py", "test_what_was_done_to_the_table_is_found",
         "test_a_log_from_before_the_chain_is_sealed_by_the_upgrade_and_goes_on"),

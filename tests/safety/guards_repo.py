@@ -177,6 +177,14 @@ CASES: dict[str, Case] = {
     "input of a build": case_of(
         never("size > limits.input_bytes or len(paths) > limits.files"), _LIMITS,
         "test_an_input_beyond_its_limits_is_not_read_to_its_end", "test_a_process_that_ends_is_reported_whole"),
+    "a Secret value that is gone": case_of(
+        never("(gone := len({*seals} - clear.keys()))"), "render/test_service.py",
+        "test_the_name_of_a_value_that_is_gone_is_never_filled_in_for_it",
+        "test_variables_reach_the_values_of_secrets"),
+    "a result without its Secret values": case_of(
+        gives("True"), "render/test_service.py",
+        "test_what_lost_its_values_to_a_sweep_is_built_again_and_what_is_held_loses_none",
+        "test_what_is_in_memory_loses_no_value"),
     "kustomizations of a build": case_of(
         never("self._visits_left < 0 or self._bytes_left < 0"), "render/test_walks.py",
         "test_a_walk_ends_where_its_files_say_more_than_one_may", "test_a_large_overlay_of_many_bases_passes"),

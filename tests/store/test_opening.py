@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.core.ids import Digest
 from fleet.errors import FleetError, KeyMissing, StateDamaged, StateInUse, StateNewer
 from fleet.store.crypto import find_key, load_or_make_key
 from fleet.store.sql import open_state
@@ -82,7 +83,7 @@ async def test_a_newer_schema_is_refused_and_left_as_it_is(tmp_path: Path) -> No
 @pytest.mark.parametrize("damage", ["header", "middle", "text", "half"])
 async def test_a_damaged_file_is_named_never_replaced(tmp_path: Path, damage: str) -> None:
     state = await open_state(tmp_path, KEY)
-    await state.vault.put({f"name-{number}": bytes(2000) for number in range(300)})
+    await state.vault.put(Digest("r"), {f"name-{number}": bytes(2000) for number in range(300)})
     await state.close()
     path = tmp_path / "state.db"
     raw = bytearray(path.read_bytes())
@@ -114,7 +115,7 @@ async def test_an_entry_moved_to_another_name_does_not_open(tmp_path: Path) -> N
 async def test_no_secret_lies_in_clear_in_any_file(tmp_path: Path) -> None:
     state = await open_state(tmp_path, KEY)
     await state.put_credential("eu-1", b"seeded-credential-7f3a", 1.0)
-    await state.vault.put({"fleet-sealed:1": b"seeded-secret-9c1d"})
+    await state.vault.put(Digest("r"), {"fleet-sealed:1": b"seeded-secret-9c1d"})
     for file in tmp_path.iterdir():
         assert b"seeded-" not in file.read_bytes(), file.name
     await state.close()

@@ -18,6 +18,7 @@ import pytest
 
 from fleet.cli.audit import export, verify
 from fleet.core.audit import AuditEntry
+from fleet.core.ids import Digest
 from fleet.errors import BackupForeign, KeyMissing, StateDamaged, StateNotWritable
 from fleet.store import rotation
 from fleet.store.backup import make_backup
@@ -42,7 +43,7 @@ async def make_state(folder: Path, key: bytes = OLD) -> None:
     state = await open_state(folder, key)
     for name, value in CREDENTIALS_KEPT.items():
         await state.put_credential(name, value, 1.0)
-    await state.vault.put(SECRETS_KEPT)
+    await state.vault.put(Digest("r"), SECRETS_KEPT)
     await state.write(AuditEntry(1.0, "jo", "accept-identity", "eu-1"))
     await state.close()
 
@@ -260,7 +261,7 @@ async def test_what_is_written_meanwhile_lies_under_the_new_key(data: Path) -> N
     async def renew(name: str) -> None:
         await state.put_credential(name, b"renewed", 2.0)
         assert await state.renew_credential(name, b"renewed", CREDENTIALS_KEPT[name], 3.0)
-        await state.vault.put({f"fleet-sealed:of-{name}": b"made meanwhile"})
+        await state.vault.put(Digest(name), {f"fleet-sealed:of-{name}": b"made meanwhile"})
 
     await asyncio.gather(exchange(state, NEW, OLD), *(renew(name) for name in sorted(CREDENTIALS_KEPT)))
     await check_whole(state)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from fleet.core.ids import ClusterName
+from fleet.core.ids import ClusterName, Digest
 from fleet.core.record import FORM
 from fleet.store.schema import prepare_database
 from fleet.store.sql import open_state
@@ -142,3 +142,34 @@ async def test_records_of_before_read_as_of_their_form(first_schema: Path) -> No
         assert FORM >= 1
     finally:
         await state.close()
+
+
+async def test_values_of_secrets_from_before_stay_where_they_are_in_use_and_go_a_day_later_where_not(
+    first_schema: Path,
+) -> None:
+    now, used = 1_800_000_000.0, Digest("a" * 64)
+    with closing(sqlite3.connect(first_schema)) as connection, connection:
+        connection.execute("INSERT INTO value VALUES ('hub/run-time', ?)", (repr(now),))
+    prepare_database(first_schema)
+    state = await open_state(first_schema.parent, b"k" * 32)
+    state.vault._run_time = lambda: now
+    await state.vault.put(used, {"fleet-sealed:kept": b"kept", "fleet-sealed:gone": b"gone"})
+    await state.close()
+    with closing(sqlite3.connect(first_schema)) as connection, connection:  # as before there were uses
+        for statement in (
+            "DROP TABLE vault_use",
+            "DROP TABLE vault_result",
+            "UPDATE alembic_version SET version_num = '0006'",
+        ):
+            connection.execute(statement)
+    prepare_database(first_schema)
+    state = await open_state(first_schema.parent, b"k" * 32)
+    state.vault._run_time = lambda: now
+    assert await state.vault.unknown([used]) == [used]
+    assert await state.vault.use(used, ["fleet-sealed:kept"])
+    for later, left in ((86_400.0, {"kept", "gone"}), (86_400.0 + 3_601.0, {"kept"})):
+        state.vault._run_time = lambda later=later: now + later
+        await state.vault.sweep([used])
+        found = await state.vault.get(["fleet-sealed:kept", "fleet-sealed:gone"])
+        assert {value.decode() for value in found.values()} == left
+    await state.close()
