@@ -102,13 +102,26 @@ def runs_once_changed(unit: UnitState, ref: ObjectRef) -> bool:
 
 
 def note_told(site: Site, unit: UnitState) -> None:
-    """A report was made: from now on, also after a restart, a change in Git runs each Job of which it says so."""
+    """A report was made: from now on, also after a restart, a change in Git runs each Job of which it says so.
+
+    One that was run as a report said used up its word (`Stages._begin_told`); once its run is on record the next change
+    runs it as well.
+    """
     told = {ref for ref in not_run(unit) if runs_once_changed(unit, ref)}
+    told |= {ref for ref in unit.told if _is_on_record(unit, ref)}
     unit.told |= told
     kept = () if unit.memory.settled else tuple(sorted({*unit.memory.told, *told}))
     if kept != unit.memory.told:
         unit.memory = replace(unit.memory, told=kept)
         site.journal.jot(JournalEntry(units=(unit.memory,)))
+
+
+def _is_on_record(unit: UnitState, ref: ObjectRef) -> bool:
+    """Whether the record says that an object was made as it is wanted now, and of nothing that is on its way."""
+    row, item = unit.rows.get(ref), unit.wanted.get(ref)
+    if row is None or item is None or row.state not in (RowState.APPLIED, RowState.DONE):
+        return False
+    return bool(row.uid) and row.desired == item.digest
 
 
 def _may_have_run(site: Site, unit: UnitState, item: DesiredObject, row: Row | None) -> bool:

@@ -15,7 +15,7 @@ from simulated import SHOP, SimHub
 from fleet.core.ids import Digest, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.record import PARENT_NAMESPACE, Row, RowState
 from fleet.core.rollout import Apply, UnitDesired
-from fleet.core.status import UnitReport, asks_recovery
+from fleet.core.status import Health, UnitReport, asks_recovery
 from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
 from fleet.reconcile.limits import WorkerLimits
@@ -278,7 +278,7 @@ async def test_one_that_git_changes_while_no_hub_runs_is_run_where_it_was_said_b
     async with hub.worker():
         await hub.until(lambda: is_there(hub), "run")
         await hub.until(lambda: not hub.units[unit].warnings, "nothing to warn of any more")
-    assert not (await hub.journal.load()).units[0].told
+    assert (await hub.journal.load()).units[0].told == (SEED,), "its run is on record: the next change runs it as well"
 
 
 class Forgetful(MemoryJournal):
@@ -331,3 +331,47 @@ async def test_a_unit_that_waited_for_a_person_before_an_upgrade_counts_as_not_s
         written = encode_memory(replace(memory, confirmed=confirmed)).replace(b'"settled":true,', b"")
         assert b"settled" not in written
         assert decode_memory(written).settled is confirmed
+
+
+async def test_one_that_ran_as_it_was_said_runs_after_a_restart_once_git_changes_it_again(hub: SimHub) -> None:
+    unit = await tell(hub)
+    async with hub.worker():
+        await hub.until(lambda: is_there(hub), "run")
+        hub.cluster.drift("batch", "Job", SHOP, SEED.name, COMPLETE)
+        await hub.until(lambda: (s := hub.object(unit, "Job", SEED.name)) and s.health is Health.HEALTHY, "completed")
+    assert not (await hub.journal.load()).units[0].settled
+    hub.cluster.remove("batch", "Job", SHOP, SEED.name)
+    hub.units.clear()
+    async with hub.worker():
+        await hub.until(lambda: unit in hub.units, "reported")
+        assert not hub.units[unit].warnings
+        assert not is_there(hub), "it has completed"
+    hub.units.clear()
+    hub.want("web", [job("d"), *waits_for_nothing()], sync=NO_DRY_RUNS, commit="d")
+    async with hub.worker():
+        await hub.until(lambda: is_there(hub) or (unit in hub.units and hub.units[unit].warnings), "known")
+        assert is_there(hub)
+
+
+@pytest.mark.parametrize(
+    ("state", "uid", "desired", "is_kept"),
+    [
+        (RowState.APPLIED, "u", ONE, True),
+        (RowState.DONE, "u", ONE, True),
+        (RowState.INTENDED, "u", ONE, False),  # on its way again: a hub that is killed now does not hear of it
+        (RowState.APPLIED, "u", TWO, False),
+        (RowState.INTENDED, "", ONE, False),
+    ],
+)
+def test_the_word_that_a_run_used_up_counts_again_once_that_run_is_on_record(
+    state: RowState, uid: str, desired: Digest, *, is_kept: bool
+) -> None:
+    unit, site = recovered()
+    unit.told = {SEED}
+    unit.wanted[SEED] = SimpleNamespace(digest=ONE)  # type: ignore[assignment]
+    unit.rows[SEED] = Row(unit.name, SEED, state, uid, desired=desired)
+    note_told(site, unit)
+    assert unit.memory.told == ((SEED,) if is_kept else ())
+    unit.told, unit.memory = set(), replace(unit.memory, told=())
+    note_told(site, unit)
+    assert not unit.memory.told, "nobody had said so"
