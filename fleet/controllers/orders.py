@@ -17,11 +17,12 @@ from fleet.controllers.overrides import orphans_of, override_of
 from fleet.controllers.plan_approvals import PlanApprovals
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.releases import Releases
+from fleet.controllers.syncs import unit_of, why_lapsed
 from fleet.controllers.wipes import Wipes
 from fleet.core.guard import Approvals, Approved
 from fleet.core.ids import ClusterName, Digest, Identity, OverlayName, Revision, UnitName
 from fleet.core.leaving import Leave
-from fleet.core.overrides import OVERRIDE_SECONDS, Way
+from fleet.core.overrides import Way
 from fleet.core.recovery import Words, asked_of, given_of, text_of, without_words, words_of
 from fleet.core.refusal_log import Boundary, Refusal
 from fleet.core.release import is_part_of, list_digest_of, still_there
@@ -33,7 +34,6 @@ from fleet.values import dataclass
 
 LOOK_SECONDS = 120.0  # without a ring, which each fetch gives: only holds that expire, and those live for days
 HOLD_SECONDS = 3 * 86400
-SYNC_SECONDS = 3600.0  # what a cluster that cannot be reached was to do by the newest commit of then
 FALL = "sharp-fall"
 
 
@@ -118,11 +118,7 @@ class Orders:
     async def _request_of(self, row: OperationRow, every: Sequence[OperationRow]) -> SyncRequest | None:
         if row.kind != "sync":
             return None
-        try:
-            unit = UnitName.parse(row.target)
-        except ValueError:
-            unit = None
-        fleet = self.view.fleet
+        unit, fleet = unit_of(row), self.view.fleet
         if fleet is None or not self.board.fetches.have_followed(row):
             return None  # a sync fetches first; the fetch rings when it is over
         if unit is None or unit not in fleet.units:
@@ -142,28 +138,10 @@ class Orders:
             chain = f"{link.state.value}: {link.reason}" if link is not None else "waits: for its step of the rollout"
             await end(self.state, row.id, "refused", chain, self.wall())
             return None
-        if refused := self._lapsed(row, unit):
+        if refused := why_lapsed(row, unit, self.board, self.view, self.wall()):
             await end(self.state, row.id, "refused", refused, self.wall())
             return None
         return SyncRequest(row.id, unit)
-
-    def _lapsed(self, row: OperationRow, unit: UnitName) -> str:
-        """Why a sync is not carried out any more: whoever asked for it knows nothing of the commits that came since.
-
-        One that its cluster was told of, or that goes on there as far as its unit says, may be amid its waves or hooks,
-        and has until its day is over, as an override has; not where the cluster has been lost for as long as that hour.
-        """
-        now, report = self.wall(), self.view.units.get(unit)
-        told = any(request.operation == row.id for request in self.board.standing.requests)
-        goes_on = report is not None and report.reason in ("HookRuns", "WaveWaits")
-        is_lost = now - self.view.seen_at(unit.cluster) >= SYNC_SECONDS
-        limit = OVERRIDE_SECONDS if (told or goes_on) and not is_lost else SYNC_SECONDS
-        if now - row.requested_at < limit:
-            return ""
-        why = f": cluster {unit.cluster} could not be told in that time" if is_lost else ""
-        return (
-            f"it had no effect within {limit / 3600:.0f} h{why}; ask anew for what is the newest now: fleet sync {unit}"
-        )
 
     async def _settle_holds(self) -> tuple[HoldRow, ...]:
         """Bring the holds in line with what the workers ask for; one per overlay and commit (R9)."""

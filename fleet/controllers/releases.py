@@ -11,7 +11,8 @@ from dataclasses import replace
 from fleet.controllers.board import Board
 from fleet.controllers.rollout_store import read_rollouts
 from fleet.controllers.rollout_store import values_of as rollout_values
-from fleet.core.fleet import Fleet, Mode
+from fleet.controllers.syncs import synced_amid
+from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.passage import Passages
 from fleet.core.proven import Guidebook
@@ -94,15 +95,16 @@ class Releases:
             self._board.departures.look_beside(results)
         await self._board.publish()
 
-    async def put_in_force(self, fleet: Fleet, values: Mapping[str, str], events: Sequence[Event]) -> None:
+    async def put_in_force(self, fleet: Fleet, values: Mapping[str, str], events: Sequence[Event], now: float) -> None:
         """Write down, with `values` and `events`, what a commit makes of syncs that it meets amid. Raises StateError.
 
         A unit that a person syncs just now and that goes by itself by this commit goes on with what it was told: part
-        of that may be there, and what it held before would be written over it.
+        of that may be there, and what it held before would be written over it. now: wall clock.
         """
         books = self._books
         async with books.changing:
-            amid = await self._synced_amid(fleet)
+            operations = await self._state.operations(open_only=True, limit=10_000)
+            amid = synced_amid(operations, fleet, self._board, self._view, now)
             rows = [ReleasedBundle(name, result.commit, result.bundle) for name, result in amid.items()]
             await self._state.put_released(rows, values=values, events=events)
             books.held.update(amid)
@@ -111,23 +113,6 @@ class Releases:
             for name in amid:
                 books.waiting.pop(name, None)
                 books.permits[name] = books.permits_to_come.pop(name, frozenset())
-
-    async def _synced_amid(self, fleet: Fleet) -> dict[UnitName, Rendered]:
-        """What syncs bring that go on as far as is known, to units that go by themselves by this commit."""
-        before, books, found = self._view.fleet, self._books, dict[UnitName, Rendered]()
-        for request in self._board.standing.requests:
-            name = request.unit
-            unit, was = fleet.units.get(name), before.units.get(name) if before is not None else None
-            if unit is None or was is None or not goes_by_itself(unit) or was.cluster.mode is not Mode.MANAGE:
-                continue
-            if not books.is_shown_only(name):
-                continue
-            if request.override and request.bundle != books.waiting[name].bundle:
-                continue  # it is for one result alone, and a newer one has come
-            row = await self._state.operation(request.operation)  # it may be over since the orders were read
-            if row is not None and not row.outcome:
-                found[name] = books.waiting[name]
-        return found
 
     async def _bar_again(self, same: Mapping[UnitName, Result], results: Mapping[UnitName, Result]) -> None:
         """What was taken back stays barred, before it is asked what of these results may be held.

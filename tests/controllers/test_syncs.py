@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from controllers.rig import Brain
+from controllers.test_rollouts import rollouts_of
 from hubworld import AT_ONCE, cluster_file, config_map, overlay
 
-from fleet.controllers.orders import SYNC_SECONDS
+from fleet.controllers.syncs import SYNC_SECONDS
 from fleet.core.ids import ClusterName, Digest, UnitName
 from fleet.core.overrides import OVERRIDE_SECONDS
 from fleet.core.passage import Quarantined, Stop
@@ -339,3 +340,74 @@ async def test_an_override_for_another_result_lets_no_unit_hold_the_newest_ahead
     asked.repo.commit(goes_by_itself(newest))
     await asked.commits.fetch_once()
     assert told(asked) == (synced if is_for_it else held).bundle
+
+
+async def meets(brain: Brain, value: str, *, looks_first: bool = False) -> Digest | None:
+    """What the unit is told by a hub that begins anew, and finds a commit that lets its overlay go by itself."""
+    again = await brain.restart()
+    await rollouts_of(again).start()
+    await again.commits.resume()
+    if looks_first:
+        await again.orders.look()
+    again.repo.commit(goes_by_itself(value))
+    await again.commits.fetch_once()
+    await again.orders.look()
+    await again.close()
+    return told(again)
+
+
+@pytest.mark.parametrize("looks_first", [False, True])
+async def test_a_hub_that_was_down_when_that_commit_came_writes_nothing_back_either(
+    asked: Brain, synced: Rendered, looks_first: bool
+) -> None:
+    assert await meets(asked, "2", looks_first=looks_first) == synced.bundle
+    assert (await outcome(asked))[0] == "", "it goes on"
+
+
+@pytest.mark.parametrize("reason", ["", "HookRuns"], ids=["twin: lapsed", "amid its hooks"])
+async def test_a_hub_that_was_down_goes_on_with_a_sync_as_long_as_it_is_carried_out(
+    asked: Brain, synced: Rendered, reason: str
+) -> None:
+    held = asked.board.books.held[WEB]
+    asked.wall.now += SYNC_SECONDS
+    await report(asked, replace(asked.view.units[WEB], reason=reason))
+    assert await meets(asked, "2") == (synced if reason else held).bundle
+    assert (await outcome(asked))[0] == ("" if reason else "refused")
+
+
+async def test_twin_a_sync_that_ended_before_the_hub_was_down_lets_the_unit_wait_for_its_step(asked: Brain) -> None:
+    held = asked.board.books.held[WEB]
+    await asked.state.end_operation("op-1", "superseded", "ann withdrew it", asked.wall())
+    assert await meets(asked, "2") == held.bundle
+
+
+async def test_twin_a_sync_that_no_cluster_was_told_of_waits_for_its_step_once_a_fetch_is_over(asked: Brain) -> None:
+    held = asked.board.books.held[WEB]
+    await asked.state.end_operation("op-1", "superseded", "ann withdrew it", asked.wall())
+    await asked.orders.look()
+    await asked.state.add_operation(OperationRow("op-2", "sync", str(WEB), "ann", asked.wall()))
+    asked.repo.commit(goes_by_itself("2"))
+    await asked.commits.fetch_once()
+    assert told(asked) == held.bundle
+
+
+async def test_twin_a_target_that_is_no_unit_stops_no_commit(asked: Brain, synced: Rendered) -> None:
+    await asked.state.add_operation(OperationRow("op-2", "sync", "web", "ann", asked.wall()))
+    assert await meets(asked, "2") == synced.bundle
+
+
+@pytest.mark.parametrize("is_bound", [True, False], ids=["bound", "twin: not bound yet"])
+async def test_a_hub_that_was_down_goes_on_with_an_override_that_was_carried_out(
+    asked: Brain, synced: Rendered, is_bound: bool
+) -> None:
+    held = asked.board.books.held[WEB]
+    await asked.state.end_operation("op-1", "superseded", "ann withdrew it", asked.wall())
+    await asked.state.add_operation(OperationRow("op-2", "sync", str(WEB), "ann", asked.wall(), override=True))
+    if is_bound:
+        looks = rollouts_of(asked)
+        await looks.start()
+        await asked.commits.fetch_once()
+        await looks.look()
+        await asked.orders.look()
+        assert [request.bundle for request in asked.board.standing.requests] == [synced.bundle]
+    assert await meets(asked, "2") == (synced if is_bound else held).bundle
