@@ -197,11 +197,20 @@ class Sightings:
             self._site.journal.jot(JournalEntry(put=(known,)))
 
     def _lost_to_stranger(self, unit: UnitState, ref: ObjectRef) -> None:
-        """Ours is gone and another object has its name: the row goes, and the newcomer is met like any stranger."""
-        live = self._site.view.find(ref)
-        if self._owner(ref) is not None:
-            self._site.drop_row(unit, ref)
-            self._site.journal.jot(JournalEntry(drop=((unit.name, ref),)))
+        """Ours is gone and another object has its name: the row goes, and the newcomer is met like any stranger.
+
+        Not that a Job may have ended that nobody saw go: the newcomer may go too, and it is not run again then (R22).
+        """
+        live, row = self._site.view.find(ref), unit.rows.get(ref)
+        if row is not None:
+            known = row if ref in self._left else as_vanished(row, at=self._site.wall())
+            if known is row:
+                self._site.drop_row(unit, ref)
+                self._site.journal.jot(JournalEntry(drop=((unit.name, ref),)))
+            else:
+                known = replace(known, fields=b"")  # what we had of ours is nothing of the newcomer's
+                self._site.put_row(unit, known)
+                self._site.journal.jot(JournalEntry(put=(known,)))
         self._site.view.drop(ref)
         unit.contact[ref] = live
 

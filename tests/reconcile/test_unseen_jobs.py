@@ -17,6 +17,7 @@ from fleet.core.record import Row, RowState
 from fleet.core.status import Health
 from fleet.core.sync_policy import SyncPolicy
 from fleet.reconcile.judging import as_seen_to_go, as_vanished
+from fleet.reconcile.limits import WorkerLimits
 from fleet.sim import Simulation
 
 ONE = Digest("1" * 64)
@@ -114,6 +115,30 @@ async def test_one_that_goes_while_the_cluster_cannot_be_reached_is_not_run_agai
         hub.cluster.faults.clear()
         await hub.until(lambda: is_there(hub) or hub.units[unit].warnings, "known")
         assert is_there(hub) is not is_cut
+
+
+async def test_one_whose_name_somebody_used_since_it_went_unseen_is_not_run_again(hub: SimHub) -> None:
+    """Somebody ran it by hand, and that one goes too. Twin: what is no Job is made again."""
+    hub.limits = WorkerLimits(theirs_seconds=0.2)
+    unit = await begin(hub)
+    for theirs in (endless(), *REST):
+        hub.cluster.remove(theirs["apiVersion"].rpartition("/")[0], theirs["kind"], SHOP, theirs["metadata"]["name"])
+        hub.cluster.create(theirs, manager="kubectl")
+    async with hub.worker():
+        await hub.until(lambda: unit in hub.units and hub.units[unit].reason, "refused")
+        await hub.until(lambda: (s := hub.object(unit, "Job", "seed")) and s.uid, "shown as it is")
+        (row,) = [row for row in (await hub.journal.load()).rows if row.ref.kind == "Job"]
+        assert (row.state, row.uid, row.fields) == (RowState.DONE, "", b""), "nothing of theirs counts as ours"
+        hub.cluster.remove("batch", "Job", SHOP, "seed")
+        hub.cluster.remove("", "ConfigMap", SHOP, "c")
+        hub.want("web", [endless(), *REST, config_map("d", SHOP)], commit="b")  # looked at anew at once
+        await hub.until_well(unit)
+        assert not is_there(hub)
+        assert hub.cluster.get("", "ConfigMap", SHOP, "c")
+        (warning,) = hub.units[unit].warnings
+        assert "seed: may have run" in warning
+        hub.want("web", [endless(again="1"), *REST], commit="c")
+        await hub.until(lambda: is_there(hub), "as its warning says")
 
 
 @pytest.mark.parametrize("is_restart", [True, False])
