@@ -102,6 +102,8 @@ GUARDS: tuple[Guard, ...] = (
         ("an ordinary object is no hook's", "R9", "hook_objects:HookObjects.refuse_recorded", "PruneStuck"),
         ("what was judged is what goes", "R9", "deletion:Deleter.delete", ""),
         ("a namespace that was not listed", "R5", "memory:LiveView.listed", ""),
+        ("a kind that is lost is Unknown", "R21 R5", "site:Site.is_stale", ""),
+        ("what nobody sees is not Synced", "R5", "reporting:_unseen", ""),
         ("a kind that came since counts", "R5 R10", "losses:Losses._served", ""),
         ("what comes amid a pass is not approved", "R9 R10", "deletion:Deleter.delete", ""),
         ("what Git still wants goes along", "R9 R10", "holds:Holds.with_losses", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleet.core.fold import WATCHED_SECONDS
 from fleet.core.retry import LONGEST_SECONDS
 from fleet.values import dataclass
 
@@ -21,6 +22,7 @@ class WorkerLimits:
     neighbour_seconds: float = 60.0  # and whether one that came has gone
     resume_seconds: float = 5.0  # how often resume tokens are jotted
     report_seconds: float = 60.0  # a full report at least so often: age is part of a status (R21)
+    watched_seconds: float = WATCHED_SECONDS  # what a stream that broke told is believed for three times this (R21)
     watch_seconds: float = 5.0  # how often something unhealthy is looked at beyond what its own events say
     theirs_seconds: float = 600.0  # how often somebody else's object that counts as it is (`ifAbsent`) is read
     rival_window_seconds: float = 600.0  # reverts of one object in this time count together (R17)

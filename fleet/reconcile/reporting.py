@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fleet.core.fingerprint import SyncState
 from fleet.core.fleet import Mode
-from fleet.core.fold import worst_health, worst_sync
+from fleet.core.fold import MISSED_LIMIT, worst_health, worst_sync
 from fleet.core.ids import Digest, ObjectRef, Revision
 from fleet.core.record import FORM, Row, RowState
 from fleet.core.results import EMPTY_BUNDLE
@@ -29,7 +29,7 @@ def report_of(site: Site, unit: UnitState, outcome: Outcome, mode: Mode) -> Unit
     if objects is None:
         moves = _moves_of(unit)
         objects = tuple(_object(site, unit, ref, moves) for ref in sorted(unit.refs(), key=_place_of))
-    sync, health = _sums(unit, objects, outcome)
+    sync, health = _sums(site, unit, objects, outcome)
     reason, message, next_step = _words(site, unit, outcome, objects)
     memory, desired = unit.memory, unit.desired
     wanted = bundle_of(desired)
@@ -112,8 +112,28 @@ def _changed_at(row: Row | None, live: Live | None) -> float:
 ANEW = "compared anew after an upgrade of fleet"
 
 
+def _shown(site: Site, ref: ObjectRef) -> Live | None:
+    """An object as a watch showed it, as long as anybody vouches for that (R5, R21)."""
+    part = site.view.part_of(ref)
+    return None if part is not None and site.is_stale(part) else site.view.find(ref)
+
+
+def stale_at(site: Site, unit: UnitState) -> float | None:
+    """Loop time at which the next of its objects is Unknown, unless its stream is well again by then; None: none."""
+    parts = [part for ref in unit.refs() if (part := site.view.part_of(ref)) is not None and part.is_lost]
+    ends = [part.told_at + MISSED_LIMIT * site.limits.watched_seconds for part in parts if not site.is_stale(part)]
+    return min((end for end in ends if end >= site.clock()), default=None)
+
+
+def _unseen(site: Site, unit: UnitState, outcome: Outcome) -> list[ObjectRef]:
+    """What a new result holds and was not compared with, because the stream that would show it broke."""
+    if outcome.plan is None or not outcome.leave.apply or unit.memory.bundle == unit.bundle:
+        return []
+    return sorted(r for r in outcome.plan.unknown if (part := site.view.part_of(r)) is not None and part.is_lost)
+
+
 def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRef, Move]) -> ObjectStatus:
-    row, item, live = unit.rows.get(ref), unit.wanted.get(ref), site.view.find(ref) or unit.contact.get(ref)
+    row, item, live = unit.rows.get(ref), unit.wanted.get(ref), _shown(site, ref) or unit.contact.get(ref)
     trouble = unit.troubles.get(ref)
     kept = unit.kept.get(ref)
     known = site.view.is_known(ref) or live is not None
@@ -188,7 +208,7 @@ def _counts(unit: UnitState, ref: ObjectRef) -> bool:
     return item is None or item.source.options.reconcile
 
 
-def _sums(unit: UnitState, objects: tuple[ObjectStatus, ...], outcome: Outcome) -> tuple[Sync, Health]:
+def _sums(site: Site, unit: UnitState, objects: tuple[ObjectStatus, ...], outcome: Outcome) -> tuple[Sync, Health]:
     sync = worst_sync(status.sync for status in objects)
     health = worst_health(status.health for status in objects if _counts(unit, status.ref))
     wanted = bundle_of(unit.desired)
@@ -201,6 +221,8 @@ def _sums(unit: UnitState, objects: tuple[ObjectStatus, ...], outcome: Outcome) 
     pending = outcome.plan is not None and outcome.leave.apply and not outcome.settled
     if sync is Sync.SYNCED and pending and outcome.reason:
         sync = Sync.OUT_OF_SYNC
+    if sync is Sync.SYNCED and _unseen(site, unit, outcome):
+        sync = Sync.UNKNOWN
     if outcome.reason in ("HookFailed", "HealthTimeout"):
         health = Health.DEGRADED
     elif outcome.reason in ("HookRuns", "WaveWaits") and health is Health.MISSING:
@@ -224,6 +246,10 @@ def _words(site: Site, unit: UnitState, outcome: Outcome, objects: tuple[ObjectS
     for status in objects:
         if status.reason:
             return status.reason, status.message, f"fleet describe unit {unit.name}"
+    if unseen := _unseen(site, unit, outcome):
+        part, more = site.view.part_of(unseen[0]), f" (and {len(unseen) - 1} more objects)" if len(unseen) > 1 else ""
+        why = part.message if part is not None else ""
+        return "", f"{unseen[0]}{more} is not applied while nobody sees it: {why}", f"fleet describe unit {unit.name}"
     if outcome.plan is None and outcome.observed is None and outcome.incomplete:
         return "", outcome.incomplete, ""  # before what merely follows from it
     for word in (Health.DEGRADED, Health.MISSING, Health.PROGRESSING):

@@ -17,7 +17,7 @@ from fleet.core.fleet import Mode
 from fleet.core.ids import ObjectRef, UnitName
 from fleet.core.rollout import Detach
 from fleet.core.status import WELL, EventKind, Health, Sync, UnitReport
-from fleet.errors import FleetError
+from fleet.errors import ClusterTimeout, ClusterUnreachable, FleetError, WatchSilent
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import Applier
 from fleet.reconcile.detach import Detacher
@@ -31,7 +31,7 @@ from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.parent import ParentLooks
 from fleet.reconcile.proof import SlowProof
 from fleet.reconcile.reading import read_bundle
-from fleet.reconcile.reporting import awaited_links, report_of
+from fleet.reconcile.reporting import awaited_links, report_of, stale_at
 from fleet.reconcile.reverify import note_told
 from fleet.reconcile.served import is_doubted, left_behind
 from fleet.reconcile.session_errors import ENDS
@@ -41,6 +41,7 @@ from fleet.reconcile.standing import Leave, bundle_of, judge_leave, leave_left
 from fleet.reconcile.unit_pass import UnitPass
 
 _PASSING = ("WaveWaits", "HookRuns", "IdentityUnknown")  # reasons that go by themselves
+_AWAY = tuple(error.__name__ for error in (ClusterTimeout, ClusterUnreachable, WatchSilent))  # no trouble of a unit
 _WINDOW_SECONDS = 15.0
 _PASSES_AT_ONCE = 16
 _LET_GO_WAITS = "it left the repo, and waits until the newest commit of every other overlay here is read"
@@ -94,9 +95,9 @@ class Session:
     def _age(self) -> float:
         """Seconds since when all that is known of the cluster is known: of the stream that said something longest ago.
 
-        What is Unknown is said to be.
+        What is Unknown is said to be; so is what a stream told that broke, once that is too old.
         """
-        told = [part.told_at for part in self.site.view.parts() if not part.unknown]
+        told = [part.told_at for part in self.site.view.parts() if part.told_at and not self.site.is_stale(part)]
         return max(0.0, self.site.clock() - min(told)) if told else 0.0
 
     def nudge(self) -> None:
@@ -258,6 +259,8 @@ class Session:
         report = report_of(site, unit, outcome, self._orders.mode)
         before, unit.report = unit.report, report
         note_told(site, unit)
+        if (at := stale_at(site, unit)) is not None:
+            self.wake_at(unit.name, at)
         is_new = unit.name not in self._reported
         if is_new or before is None or replace(before, observed_at=report.observed_at) != report:
             self._reported.add(unit.name)
@@ -270,11 +273,11 @@ class Session:
 
     def _tell(self, unit: UnitState, before: UnitReport | None, report: UnitReport) -> None:
         """Failures and recoveries for the timeline, once each."""
-        was = before.reason if before else ""
-        if report.reason and report.reason != was and report.reason not in _PASSING:
+        was, now = _failure(before), _failure(report)
+        if now and now != was:
             self.site.outbox.tell(EventKind.FAILED, f"{report.reason}: {report.message}", unit=unit.name)
         well = report.health in WELL and report.sync is Sync.SYNCED
-        if before is not None and well and (before.health is Health.DEGRADED or was not in ("", *_PASSING)):
+        if before is not None and well and (before.health is Health.DEGRADED or was):
             self.site.outbox.tell(EventKind.RECOVERED, "Synced and Healthy again", unit=unit.name)
         if before is not None and before.health is not Health.DEGRADED and report.health is Health.DEGRADED:
             self.site.outbox.tell(EventKind.FAILED, f"Degraded: {report.message}", unit=unit.name)
@@ -362,6 +365,13 @@ class Session:
     def arrived(self, ref: ObjectRef, document: Document) -> None:
         """Take an event that waited until the object was written."""
         self._kinds.arrived(ref, document)
+
+
+def _failure(report: UnitReport | None) -> str:
+    """The reason that the timeline tells; not one that goes by itself, nor that nobody sees the unit for a while."""
+    if report is None or report.reason in _PASSING:
+        return ""
+    return "" if report.health is Health.UNKNOWN and report.reason in _AWAY else report.reason
 
 
 def _ended_by(unit: UnitState, outcome: Outcome) -> tuple[str, str] | None:

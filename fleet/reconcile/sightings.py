@@ -162,7 +162,10 @@ class Sightings:
             refs = (*unit.refs(), *hook_refs(unit))
             if any(kind_of(ref) == kind and namespace in ("", ref.namespace) for ref in refs):
                 self._site.wake(unit.name)
+        was_reached = self._site.outbox.reach.reachable
         self._reach(self._site.view)
+        if self._site.outbox.reach.reachable and not was_reached:
+            self._site.wake(None)  # what no stream shows yet is Unknown from now on
 
     def proved(self, kind: Kind) -> None:
         """See `observe.Watcher`. A resume token is kept only while everything of the kind is well."""

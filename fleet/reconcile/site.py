@@ -12,6 +12,7 @@ import structlog
 
 from fleet.core.audit import AuditEntry
 from fleet.core.documents import Document
+from fleet.core.fold import Age, judge_age
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, UnitName
 from fleet.core.ignore import rules_for
 from fleet.core.objects import Bundle, BundleObject, Mark
@@ -32,7 +33,7 @@ from fleet.ports.worker import Audit, Feed, Journal
 from fleet.reconcile.claims import UnitClaims
 from fleet.reconcile.judging import live_of
 from fleet.reconcile.limits import WorkerLimits
-from fleet.reconcile.memory import NOT_LISTED, Kind, Live, LiveView, UnitState, kind_of
+from fleet.reconcile.memory import NOT_LISTED, Kind, Live, LiveView, Part, UnitState, kind_of
 from fleet.reconcile.neighbours import Neighbours
 from fleet.reconcile.outbox import Outbox
 from fleet.reconcile.pace import Pace
@@ -257,6 +258,15 @@ class Site:
             if self.catalog.find(group, kind) is not None and (part is None or part.unknown == NOT_LISTED):
                 found.add(kind)
         return sorted(found)
+
+    def is_stale(self, part: Part) -> bool:
+        """Whether nobody vouches any more for what this told: its stream broke, and three intervals have passed (R21).
+
+        Of a cluster that is not reached at all the hub says so, and how it was.
+        """
+        interval = self.limits.watched_seconds
+        is_old = part.is_lost and judge_age(part.told_at, self.clock(), interval) is Age.UNKNOWN
+        return is_old and self.outbox.reach.reachable
 
     def all_read(self) -> bool:
         """Whether the objects of every ordered unit are known: else one that moves would look dropped (R5, R16)."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -12,8 +14,9 @@ from rig import config_map
 from simulated import SHOP, SimHub
 from two_hubs import WAITS_SECONDS, seen_there
 
+from fleet.core.fold import MISSED_LIMIT
 from fleet.core.ids import ObjectRef
-from fleet.core.status import Sync
+from fleet.core.status import EventKind, Health, Sync
 from fleet.errors import Forbidden
 from fleet.ports.kube import Lost, Seen, ServedKind
 from fleet.reconcile.memory import KindView, LiveView, Part
@@ -112,6 +115,147 @@ async def test_a_unit_that_has_objects_in_a_namespace_without_rights_deletes_non
         without.clear()
         await seen_there(lambda: not is_there(first, "Secret", "s"))
         await seen_there(lambda: not is_there(first, "Secret", "s", TENANT))
+
+
+class Trouble:
+    """Of the streams of one kind: from their next word on, until it is over."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason, self.is_wanted, self.is_met = reason, False, False
+
+    async def begins(self, stir: Callable[[], object]) -> None:
+        """stir: what makes the streams say something."""
+        self.is_wanted = True
+        stir()
+        await seen_there(lambda: self.is_met)
+
+    def ends(self) -> None:
+        self.is_wanted = self.is_met = False
+
+
+class Broken:
+    """A connection whose streams of one kind have trouble."""
+
+    def __init__(self, kube: Any, kind: str, trouble: Trouble) -> None:
+        self._kube, self._kind, self._trouble = kube, kind, trouble
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def follow(self, kind: ServedKind, **options: Any) -> AsyncIterator[Seen]:
+        trouble = self._trouble
+        while True:
+            async for seen in self._kube.follow(kind, **options):
+                if kind.kind == self._kind and trouble.is_wanted:
+                    break
+                yield seen
+            while trouble.is_wanted:
+                yield Lost(trouble.reason, "cannot list deployments: 500")
+                trouble.is_met = True
+                await asyncio.sleep(0.05)
+
+
+def deployment() -> dict[str, Any]:
+    container = {"name": "c", "image": "i"}
+    template = {"metadata": {"labels": {"a": "d"}}, "spec": {"containers": [container]}}
+    spec = {"replicas": 3, "selector": {"matchLabels": {"a": "d"}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": SHOP}, "spec": spec}
+
+
+def breaking(hub: SimHub, seconds: float, reason: str = "ServerFailed") -> Trouble:
+    """Trouble of Deployments; what was told is believed for so long."""
+    trouble = Trouble(reason)
+    hub.between = lambda kube: Broken(kube, "Deployment", trouble)
+    hub.limits = replace(hub.limits, watched_seconds=seconds / MISSED_LIMIT, report_seconds=0.1)
+    return trouble
+
+
+def scale_to_nothing(hub: SimHub) -> None:
+    hub.cluster.drift("apps", "Deployment", SHOP, "d", {"spec": {"replicas": 0}})
+
+
+def touch(hub: SimHub, group: str, kind: str, name: str) -> None:
+    """Something that concerns nobody."""
+    hub.cluster.drift(group, kind, SHOP, name, {"metadata": {"annotations": {"theirs": str(time.time())}}})
+
+
+async def test_objects_of_a_kind_that_is_lost_are_unknown_after_three_intervals(first: SimHub) -> None:
+    trouble = breaking(first, 1.5)
+    web, other = first.want("web", [deployment(), config_map("a", SHOP)]), first.want("api", [config_map("b", SHOP)])
+    async with first.worker():
+        await first.until_well(web, other)
+        began = time.monotonic()
+        await trouble.begins(lambda: scale_to_nothing(first))
+        await first.until(lambda: first.units[web].reason == "ServerFailed", "said")
+        assert time.monotonic() - began > 0.5
+        found = first.object(web, "Deployment", "d")
+        assert (found.sync, found.health, found.reason) == (Sync.UNKNOWN, Health.UNKNOWN, "ServerFailed")
+        assert (first.units[web].sync, first.units[web].health) == (Sync.UNKNOWN, Health.UNKNOWN)
+        assert first.object(web, "ConfigMap", "a").health is Health.HEALTHY
+        assert first.is_well(other)
+        assert first.reports[-1].reachable
+        assert first.told(EventKind.FAILED, "ServerFailed")
+        trouble.ends()
+        await first.until_well(web)
+        await seen_there(lambda: first.cluster.get("apps", "Deployment", SHOP, "d")["spec"]["replicas"] == 3)
+
+
+async def test_a_stream_that_is_well_again_in_time_changes_no_status(first: SimHub) -> None:
+    trouble = breaking(first, 60.0)
+    web = first.want("web", [deployment(), config_map("a", SHOP)])
+    async with first.worker():
+        await first.until_well(web)
+        said = len(first.reports)
+        await trouble.begins(lambda: touch(first, "apps", "Deployment", "d"))
+        broke = time.time()
+        await first.until(lambda: first.reports[-1].at > broke + WAITS_SECONDS / 2, "time passed")
+        touch(first, "", "ConfigMap", "a")
+        await first.until(lambda: first.reports[-1].at > broke + WAITS_SECONDS, "and the other kind told something")
+        assert first.reports[-1].known_at <= broke, "it is as old as the stream that broke"
+        trouble.ends()
+        await first.until(lambda: first.reports[-1].known_at > broke, "known again")
+        units = [unit for report in first.reports[said:] for unit in report.units]
+        assert all((unit.sync, unit.health, unit.reason) == (Sync.SYNCED, Health.HEALTHY, "") for unit in units)
+        assert not first.told(EventKind.FAILED)
+
+
+async def test_a_commit_that_meets_a_kind_that_is_lost_says_at_once_what_is_not_applied(first: SimHub) -> None:
+    trouble = breaking(first, 60.0)
+    web = first.want("web", [deployment(), config_map("a", SHOP)])
+    async with first.worker():
+        await first.until_well(web)
+        await trouble.begins(lambda: scale_to_nothing(first))
+        first.want("web", [deployment(), config_map("a", SHOP, {"a": "2"})], commit="b")
+        await first.until(lambda: first.units[web].sync is Sync.UNKNOWN and first.units[web].message, "said")
+        found = first.units[web]
+        assert "Deployment default/d is not applied" in found.message
+        assert "cannot list deployments: 500" in found.message
+        assert found.commit[0] == "a"
+        trouble.ends()
+        await first.until_well(web)
+
+
+async def test_units_of_a_cluster_that_is_not_reached_stay_as_they_were_told(first: SimHub) -> None:
+    """The hub says that it is not reached, and how each unit was; once it is, what no stream shows is Unknown."""
+    trouble, maps = breaking(first, 0.6, "ClusterUnreachable"), Trouble("ClusterUnreachable")
+    inner = first.between
+    first.between = lambda kube: Broken(inner(kube) if inner else kube, "ConfigMap", maps)
+    web = first.want("web", [deployment(), config_map("a", SHOP)])
+    async with first.worker():
+        await first.until_well(web)
+        maps.is_wanted = True
+        await trouble.begins(lambda: (scale_to_nothing(first), touch(first, "", "ConfigMap", "a")))
+        await first.until(lambda: not first.reports[-1].reachable, "not reached")
+        at = first.reports[-1].at
+        await first.until(lambda: first.reports[-1].at > at + WAITS_SECONDS, "three intervals")
+        assert (first.units[web].sync, first.units[web].health) == (Sync.SYNCED, Health.HEALTHY)
+        maps.ends()
+        await first.until(lambda: first.object(web, "Deployment", "d").health is Health.UNKNOWN, "Unknown")
+        assert first.reports[-1].reachable
+        assert first.object(web, "ConfigMap", "a").health is Health.HEALTHY
+        trouble.ends()
+        await first.until_well(web)
+        assert not first.told(EventKind.FAILED), "it was not the unit that failed"
 
 
 NAMESPACES = ["", "a", "b", "c"]

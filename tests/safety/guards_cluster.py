@@ -238,6 +238,12 @@ CASES: dict[str, Case] = {
              "{kind_of(ref) for ref in refs}"), _LOST_KINDS,
         "test_a_kind_is_listed_only_where_each_of_its_objects_would_surely_show",
         "test_a_namespace_without_rights_stops_no_unit_that_has_nothing_there"),
+    "a kind that is lost is Unknown": case_of(
+        gives("False"), _LOST_KINDS, "test_objects_of_a_kind_that_is_lost_are_unknown_after_three_intervals",
+        "test_a_stream_that_is_well_again_in_time_changes_no_status"),
+    "what nobody sees is not Synced": case_of(
+        gives("[]"), _LOST_KINDS, "test_a_commit_that_meets_a_kind_that_is_lost_says_at_once_what_is_not_applied",
+        "test_a_stream_that_is_well_again_in_time_changes_no_status"),
     "what was judged is what goes": case_of(
         never("judged is not None and live is not None and (as_read(judged, live, site.key) != judged)"),
         "reconcile/test_in_flight.py", "test_what_changes_after_its_deletion_was_judged_is_judged_anew",
