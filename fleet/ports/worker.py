@@ -85,7 +85,7 @@ class JournalState:
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One atomic change of the journal."""
+    """One atomic change of the journal. drop_deletions: what counts no more; `deletions` come after that."""
 
     put: tuple[Row, ...] = ()
     drop: tuple[tuple[UnitName, ObjectRef], ...] = ()
@@ -93,6 +93,7 @@ class JournalEntry:
     drop_units: tuple[UnitName, ...] = ()
     resume: Mapping[str, str] = field(default_factory=dict[str, str])
     deletions: tuple[Deletion, ...] = ()
+    drop_deletions: tuple[tuple[UnitName, ObjectRef], ...] = ()
     identity: Identity | None = None
     verdicts: Mapping[str, bool] = field(default_factory=dict[str, bool])
 

@@ -89,13 +89,21 @@ async def rebuild_units(
         rows = tuple(row for unit in found for row in unit.rows.values())
         stale = {unit.name: known[unit.name].rows.keys() - unit.rows for unit in found if unit.name in known}
         drop = tuple((name, ref) for name, refs in stale.items() for ref in refs)
+        again = {  # also for the next process
+            (gone.unit, gone.ref): None
+            for unit in found
+            if unit.name in known
+            for gone in known[unit.name].deletions
+            if gone not in unit.deletions
+        }
         memories = {
             unit.name: replace(
                 unit.memory, confirmed=False, settled=unit.memory.settled and not unit.has_record, told=()
             )
             for unit in (*known.values(), *found)
         }
-        await site.journal.commit(JournalEntry(put=rows, drop=drop, units=tuple(memories.values())))
+        units = tuple(memories.values())
+        await site.journal.commit(JournalEntry(put=rows, drop=drop, units=units, drop_deletions=tuple(again)))
         for name in known.keys() & memories.keys():  # one that came meanwhile is not among these
             known[name].memory = memories[name]
             known[name].told.clear()

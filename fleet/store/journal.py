@@ -110,6 +110,9 @@ def puts_of(cluster: ClusterName, entry: JournalEntry) -> Puts:
             puts.drop(tables.JOURNAL_RESUME, cluster, kind)
     for question, verdict in entry.verdicts.items():
         puts.put(tables.JOURNAL_VERDICTS, {"cluster": cluster, "question": question, "in_sync": verdict})
+    for unit, ref in entry.drop_deletions:
+        of_it = {"cluster": cluster, "overlay": unit.overlay, "object": ref.key}
+        puts.take_out(tables.JOURNAL_DELETIONS, of_it)
     for gone in entry.deletions:
         values = {"cluster": cluster, "overlay": gone.unit.overlay, "object": gone.ref.key, "at": gone.at}
         puts.append(tables.JOURNAL_DELETIONS, values)

@@ -55,6 +55,7 @@ class MemoryJournal:
         self._resume.update(entry.resume)
         self._resume = {kind: version for kind, version in self._resume.items() if version}
         self._verdicts.update(entry.verdicts)
+        self._deletions = [one for one in self._deletions if (one.unit, one.ref) not in entry.drop_deletions]
         self._deletions.extend(entry.deletions)
         self._identity = entry.identity or self._identity
 

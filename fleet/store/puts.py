@@ -19,14 +19,15 @@ Key = tuple[str, ...]
 
 
 class Puts:
-    """Rows to put or drop by primary key, and rows to append. Appends keep their order."""
+    """Rows to put or drop by primary key, rows to take out by what they say, and after that rows to append in order."""
 
     def __init__(self) -> None:
         self.rows: dict[Table, dict[Key, Values | None]] = {}
         self.appends: dict[Table, list[Values]] = {}
+        self.taken_out: dict[Table, list[Values]] = {}
 
     def __bool__(self) -> bool:
-        return any(self.rows.values()) or any(self.appends.values())
+        return any(self.rows.values()) or any(self.appends.values()) or any(self.taken_out.values())
 
     def put(self, table: Table, values: Values) -> None:
         """Insert or replace one row; `values` has all columns."""
@@ -41,10 +42,19 @@ class Puts:
         """Insert one row that the database numbers."""
         self.appends.setdefault(table, []).append(values)
 
+    def take_out(self, table: Table, values: Values) -> None:
+        """Delete all rows that were appended before, and have all these values."""
+        self.taken_out.setdefault(table, []).append(values)
+        if appended := self.appends.get(table):
+            appended[:] = [row for row in appended if not values.items() <= row.items()]
+
     def merge(self, newer: Puts) -> None:
         """Take all of `newer` over this."""
         for table, rows in newer.rows.items():
             self.rows.setdefault(table, {}).update(rows)
+        for table, each in newer.taken_out.items():
+            for values in each:
+                self.take_out(table, values)
         for table, values in newer.appends.items():
             self.appends.setdefault(table, []).extend(values)
 
@@ -68,6 +78,10 @@ class Puts:
                 connection.execute(_delete_by_key(table), dropped)
             if kept := [values for values in rows.values() if values is not None]:
                 connection.execute(_upsert(table, connection.dialect.name), kept)
+        for table, values in self.taken_out.items():
+            for each in values:
+                found = and_(*(table.c[name] == value for name, value in each.items()))
+                connection.execute(table.delete().where(found))
         for table, values in self.appends.items():
             connection.execute(table.insert().inline(), values)
 

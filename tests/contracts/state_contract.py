@@ -213,6 +213,23 @@ class StateContract:
         assert (await state.journal(EU1).load()).deletions == (gone,)
         assert 0 <= state.run_time() - gone.at < 60
 
+    async def test_a_dropped_deletion_counts_no_more_and_all_others_do(self, state: StateWithVault) -> None:
+        journal, now = state.journal(EU1), state.run_time()
+        first, again = Deletion(unit("web"), ref("a"), now - 9), Deletion(unit("web"), ref("a"), now - 8)
+        others = (Deletion(unit("web"), ref("b"), now - 7), Deletion(unit("api"), ref("a"), now - 6))
+        await state.journal(US1).commit(JournalEntry(deletions=(replace(first, unit=unit("web", US1)),)))
+        await journal.commit(JournalEntry(deletions=(first, again, *others)))
+        drop = JournalEntry(drop_deletions=((unit("web"), ref("a")),))
+        await journal.commit(drop)
+        assert (await journal.load()).deletions == others
+        assert len((await state.journal(US1).load()).deletions) == 1
+        later = Deletion(unit("web"), ref("a"), now)
+        await asyncio.gather(  # in one write, in this order
+            journal.commit(JournalEntry(deletions=(again,))),
+            journal.commit(replace(drop, deletions=(later,))),
+        )
+        assert (await journal.load()).deletions == (*others, later)
+
     async def test_deletions_count_for_an_hour_and_no_longer(self, state: StateWithVault) -> None:
         now = state.run_time()
         young, old = (Deletion(unit("web"), ref(name), now - age) for name, age in (("y", 3500), ("o", 3700)))

@@ -305,6 +305,10 @@ CASES: dict[str, Case] = {
         swap("before.memory.asked if before is not None else ()", "()"), "reconcile/test_asked.py",
         "test_a_record_that_is_rebuilt_lets_nothing_go_that_was_held_and_no_more_within_the_hour",
         "test_what_is_wanted_again_is_dropped_later_as_if_nobody_had_been_asked"),
+    "a Job that an older state deleted is not run": case_of(
+        swap("tuple(again)", "()"), "reconcile/test_deleted_jobs.py",
+        "test_one_that_an_older_state_deleted_is_not_run_after_a_recovery_however_often_the_hub_is_restarted",
+        "test_twin_one_that_was_deleted_is_run_after_a_restart_where_nothing_was_rebuilt"),
     "the hour of the budget outlasts a loss": case_of(
         gives("[]"), "reconcile/test_asked.py",
         "test_a_record_that_is_rebuilt_lets_nothing_go_that_was_held_and_no_more_within_the_hour",
