@@ -41,7 +41,7 @@ def _then(view: View, unit: UnitName) -> str:
 
 def _unheard(view: View) -> tuple[ClusterName, ...]:
     units = view.fleet.units if view.fleet is not None else ()
-    return unheard_of(units, view.units, unspoken=view.unspoken, untold=view.waits, reached=view.reached)
+    return unheard_of(units, view.units, unspoken=view.unspoken, untold=view.waits, heard=view.heard)
 
 
 def _names(unheard: Sequence[ClusterName]) -> str:

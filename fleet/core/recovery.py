@@ -39,13 +39,13 @@ def unheard_of(
     *,
     unspoken: Container[UnitName],
     untold: Container[UnitName],
-    reached: Container[ClusterName],
+    heard: Container[ClusterName],
 ) -> tuple[ClusterName, ...]:
     """Clusters that were not heard, and may know what was taken back of an overlay that waits for a person's word.
 
     Their parent objects may alone say so, where a rollback did not reach the others, and the word brings it to those.
     units: all of the commit in force; unspoken: those that nobody reported since this process began; untold: those
-    that wait, of which a cluster that is there need not have heard; reached: clusters that were seen. Sorted.
+    that wait, of which a cluster that is there need not have heard; heard: clusters that it saw. Sorted.
     """
     overlays = {name.overlay for name, report in reports.items() if asks_recovery(report)}
     found: set[ClusterName] = set()
@@ -53,7 +53,7 @@ def unheard_of(
         if name.overlay in overlays and name.cluster not in found:
             report = reports.get(name)
             if report is None:
-                is_heard = name in untold and name.cluster in reached
+                is_heard = name in untold and name.cluster in heard
             else:
                 is_heard = name not in unspoken or asks_recovery(report)
             if not is_heard:

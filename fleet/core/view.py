@@ -63,6 +63,7 @@ class View:
     units: dict[UnitName, UnitReport] = field(default_factory=dict[UnitName, UnitReport])
     since: dict[UnitName, float] = field(default_factory=dict[UnitName, float])  # when sync or health changed last
     reached: dict[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # last good word of it
+    heard: set[ClusterName] = field(default_factory=set[ClusterName])  # that were seen since this process began
     vouched: dict[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # how it stood then was known
     # Units that whoever looks at their cluster now has not reported yet: when somebody vouched for them last (R21).
     unspoken: dict[UnitName, float] = field(default_factory=dict[UnitName, float])
@@ -136,6 +137,8 @@ class View:
                     self.unspoken.setdefault(name, seen)
         self.clusters[report.cluster] = replace(report, units=(), operations=(), events=())
         self._note_reach(report)
+        if report.reachable:
+            self.heard.add(report.cluster)
         if report.full:
             mentioned = {unit.unit for unit in report.units}
             for name in [name for name in self.units if name.cluster == report.cluster and name not in mentioned]:
@@ -152,6 +155,7 @@ class View:
         """A cluster that left the repo and was detached."""
         self.clusters.pop(cluster, None)
         self.reached.pop(cluster, None)
+        self.heard.discard(cluster)
         self.vouched.pop(cluster, None)
         self.credentials.pop(cluster, None)
         for name in [name for name in self.units if name.cluster == cluster]:

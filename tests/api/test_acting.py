@@ -338,7 +338,7 @@ async def test_a_recovery_is_confirmed_for_the_list_that_was_seen(api: Api) -> N
     assert [link.entry.outcome for link in await api.state.audit_entries()] == ["", "done"] * 2
 
 
-@pytest.mark.parametrize("silent", ["not in this process", "never"])
+@pytest.mark.parametrize("silent", ["not in this process", "never", "by the backup alone"])
 async def test_no_recovery_is_confirmed_before_all_clusters_of_its_overlays_were_heard_but_by_a_further_word(
     api: Api, silent: str
 ) -> None:
@@ -348,6 +348,11 @@ async def test_no_recovery_is_confirmed_before_all_clusters_of_its_overlays_were
     name = UnitName.parse("web@eu-2")
     if silent == "never":
         del api.view.units[name]
+    elif silent == "by the backup alone":  # it waits for its step by what is known, which is of an earlier time
+        del api.view.units[name]
+        api.view.waits = {name: Blocker(Standing.WAITS, "rollout", "waits for step prod", api.now, "", "")}
+        api.view.heard.clear()
+        api.view.restore([replace(api.view.clusters[name.cluster], at=1.0)], [])
     else:
         api.view.unspoken[name] = 0.0
     _, seen = await api.call("GET", "/api/v1/recovery")
