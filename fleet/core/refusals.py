@@ -140,6 +140,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a suspend reaches the parent object", "R17", "standing:judge_leave", ""),
         ("who came second writes nothing", "R23 R4", "standing:judge_leave", "OwnedByOther"),
         ("a parent hits the state that was judged", "R23 R4", "parent:_over", ""),
+        ("an installation is seen before it writes", "R23", "parent:Parents.precede", ""),
         ("a rival is not fought without end", "R17", "heal:Healer._count", "RivalManager"),
         ("an override is for one result", "R17 R42", "standing:is_for", ""),
         ("what a team may not have is not new", "R29", "standing:judge_leave", "NotAllowedForTeam"),

@@ -1,5 +1,6 @@
 """Reads the parents of a cluster; writes a unit's own where its object list or its bundle changed, after deletions,
-and, whatever the unit waits for, where it is gone or was damaged, or something was taken back since.
+before the first object of an installation, and, whatever the unit waits for, where it is gone or was damaged, or
+something was taken back since.
 
 A parent is written over the very state that was judged, or where none is: what another installation wrote meanwhile is
 met, never overwritten (R4, R23). What is known of them costs one list per connection and one in an hour.
@@ -38,12 +39,14 @@ class Parents:
         self._site = site
         self._namespace_stands = False
         self._first_look = asyncio.Lock()  # one list answers all units that are new
+        self._looks_back = False  # our first parent was written, and who else did so meanwhile was not read yet
 
     def is_owed(self, unit: UnitState) -> bool:
         """Whether what is to be found after a loss is not there, whatever the unit waits for (R12)."""
         seen = self._site.neighbours.seen(parent_name(unit.name.overlay))
         stands = seen is not None and seen.is_whole and seen.said == unit.memory.parent_digest
-        return unit.memory.bundle is not None and not (stands and _quarantined(unit) == unit.memory.quarantined)
+        was_written = unit.memory.bundle is not None or unit.memory.parent_digest
+        return bool(was_written) and not (stands and _quarantined(unit) == unit.memory.quarantined)
 
     async def keep(self, unit: UnitState, may: May, *, anew: bool = False) -> None:
         """Write the parent if it would say something new, owes the audit log's head (R43), or is not there as written.
@@ -115,6 +118,23 @@ class Parents:
         is_fresh = self._is_fresh(site.neighbours.looked_at(name))
         if served is not None and site.neighbours.seen(name) is None and not is_fresh:
             await self._look(served, name)
+
+    async def precede(self, unit: UnitState, may: May) -> None:
+        """Write a parent before anything else of an installation that has none here, and look who did so meanwhile.
+
+        Who comes later finds it, however long the first unit takes to settle; its list is written anew as it grows
+        until then. Raises ClusterError where it is not known who is there: nothing may be written then (R5).
+        """
+        site = self._site
+        async with self._first_look:
+            if site.neighbours.is_newcomer:
+                await self.keep(unit, may)
+                self._looks_back = not site.neighbours.is_newcomer
+            elif unit.memory.bundle is None and unit.memory.parent_digest:
+                await self.keep(unit, may)
+            if self._looks_back:
+                await look_at_parents(site)
+                self._looks_back = False
 
     def _is_fresh(self, looked_at: float) -> bool:
         return self._site.clock() - looked_at < _FRESH_SECONDS

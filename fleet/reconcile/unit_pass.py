@@ -93,9 +93,7 @@ class UnitPass:
         except ENDS_SESSION:
             raise
         except ClusterError as error:
-            outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
-            outcome.incomplete = error.what
-            self._site.retry(unit, error)
+            self._stop(unit, outcome, error)
             return False
         await self._look_again(unit)
         carry_done(self._site, unit)
@@ -142,7 +140,8 @@ class UnitPass:
             steps = [step for step in steps if is_healing(unit, step)]
         if steps:
             await self._stages.record(unit, steps)
-            await self._stages.apply(unit, steps, outcome)
+            if await self._precede(unit, outcome):
+                await self._stages.apply(unit, steps, outcome)
         leave = outcome.may()
         if outcome.reason and leave.apply and outcome.reason not in ("WaveWaits", "HookRuns"):
             await self._hooks.failed(unit, outcome, claims)
@@ -164,7 +163,25 @@ class UnitPass:
         """PreSync hooks; True once they are over, or where nothing new is applied."""
         if unit.holds_commit or not unit.hooks:
             return True
+        if not await self._precede(unit, outcome) or not outcome.may().apply:
+            return False
         return await self._hooks.run(unit, HookPhase.PRE_SYNC, outcome, claims)
+
+    async def _precede(self, unit: UnitState, outcome: Outcome) -> bool:
+        """Be seen by other installations before the first write (R23); False where it is not known who is there."""
+        try:
+            await self._parents.precede(unit, lambda: not outcome.may().stopped)
+        except ENDS_SESSION:
+            raise
+        except ClusterError as error:
+            self._stop(unit, outcome, error)
+            return False
+        return True
+
+    def _stop(self, unit: UnitState, outcome: Outcome, error: ClusterError) -> None:
+        outcome.reason, outcome.message, outcome.next_step = error.reason, error.brief, error.next_step
+        outcome.incomplete = error.what
+        self._site.retry(unit, error)
 
     def _steps(self, unit: UnitState, plan: UnitPlan, leave: Leave, *, release: bool) -> list[Step]:
         steps: list[Step] = []

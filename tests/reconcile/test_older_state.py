@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rig import CLUSTER, config_map
 from simulated import SHOP, SimHub
-from two_hubs import WAITS_SECONDS, parent_on, settled, writes_since
+from two_hubs import WAITS_SECONDS, bundle_said, parent_on, settled, writes_since
 
 from fleet.core.ids import Digest, Identity, ObjectRef, UnitName
 from fleet.core.objects import OWNER_ANNOTATION
@@ -272,7 +272,7 @@ async def test_whose_memory_is_whole_asks_nobody(first: SimHub, way: str) -> Non
     first.want("web", [config_map("a", SHOP, {"a": "2"})], commit="c", sync=again)
     async with first.worker():
         await first.until_well(unit)
-        await first.until(lambda: parent_on(first), "its parent")
+        await first.until(lambda: bundle_said(parent_on(first)), "its parent")
     async with first.worker():
         first.want("web", [config_map("a", SHOP, {"a": "3"})], commit="d", sync=again)
         await first.until_well(unit)
@@ -324,7 +324,7 @@ async def test_a_lost_state_is_found_out_by_a_parent_that_somebody_changed(
     first.send_desired()
     async with first.worker():
         await first.until_well(unit)
-        await first.until(lambda: parent_on(first), "its parent")
+        await first.until(lambda: bundle_said(parent_on(first)), "its parent")
     note(first, **{key: value and value.format(identity=first.cluster.identity) for key, value in notes.items()})
     first.journal = MemoryJournal()
     first.units.clear()

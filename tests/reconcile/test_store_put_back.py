@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rig import config_map
 from simulated import SHOP, SimHub
-from two_hubs import SOON
+from two_hubs import SOON, bundle_said, parent_on
 
 from fleet.core.status import EventKind, Sync
 from fleet.core.sync_policy import SyncPolicy, Validate
@@ -43,7 +43,7 @@ async def rolled_out(hub: SimHub, data: dict[str, str] = NEW, *, sync: SyncPolic
     """The snapshot from before the commit that is applied now, with much going on after it."""
     unit = hub.want("web", maps(OLD), sync=sync)
     await hub.until_well(unit)
-    await hub.until(lambda: hub.cluster.get("", "ConfigMap", "fleet-system", "unit-web"), "its parent")
+    await hub.until(lambda: bundle_said(parent_on(hub)), "its parent")
     snapshot = hub.cluster.store.snapshot()
     hub.want("web", maps(data), commit="b", sync=sync)
     await hub.until_well(unit)

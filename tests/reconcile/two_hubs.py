@@ -11,7 +11,7 @@ from simulated import SHOP, SimHub
 
 from fleet.core.ids import Digest, Revision, UnitName
 from fleet.core.objects import OWNER_ANNOTATION, Mark
-from fleet.core.parent import parent_document, parent_of
+from fleet.core.parent import parent_document, parent_of, parse_parent
 from fleet.core.record import PARENT_NAMESPACE
 from fleet.reconcile.limits import WorkerLimits
 
@@ -25,6 +25,12 @@ def parent_on(hub: SimHub, overlay: str = "web") -> Any:
 
 def owner_of(document: Any) -> str:
     return document["metadata"]["annotations"][OWNER_ANNOTATION].partition("/")[0]
+
+
+def bundle_said(parent: Any) -> Digest:
+    """What it says was applied in full; "" where nothing was until now."""
+    found = parse_parent(parent or {})
+    return found.bundle if found is not None else Digest("")
 
 
 def writes_since(hub: SimHub, sequence: int) -> list[str]:
@@ -61,5 +67,5 @@ async def settled(hub: SimHub, overlay: str = "web", name: str = "a") -> UnitNam
     unit = hub.want(overlay, [config_map(name, SHOP)])
     async with hub.worker():
         await hub.until_well(unit)
-        await hub.until(lambda: parent_on(hub, overlay), "its parent")
+        await hub.until(lambda: bundle_said(parent_on(hub, overlay)), "its parent, as of what was applied")
     return unit

@@ -403,6 +403,10 @@ CASES: dict[str, Case] = {
         swap("{**mapping_at(document, 'metadata'), **at}", "mapping_at(document, 'metadata')"), _NEIGHBOURS,
         "test_a_parent_that_another_wrote_meanwhile_is_not_overwritten",
         "test_a_parent_of_ours_that_changed_meanwhile_is_written_over"),
+    "an installation is seen before it writes": case_of(
+        never("site.neighbours.is_newcomer"), "reconcile/test_newcomers.py",
+        "test_who_comes_while_the_first_unit_of_another_has_not_settled_finds_it",
+        "test_two_that_begin_in_the_same_minute_meet_before_their_first_object"),
     "a rival is not fought without end": case_of(
         always("beyond < 0"), "reconcile/test_drift.py", "test_a_rival_is_named_and_reverts_back_off",
         "test_healing_a_field_takes_milliseconds"),
