@@ -11,11 +11,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.documents import Document, text_at
-from fleet.core.ids import OverlayName, UnitName
+from fleet.core.ids import Digest, OverlayName, UnitName
 from fleet.core.neighbours import Whose, judge_parent
 from fleet.core.objects import INSTALLATION_LABEL, OWNER_ANNOTATION
 from fleet.core.parent import PARENT_LABEL, Parent, is_parent, parse_parent, salvage_parent
-from fleet.core.record import PARENT_NAMESPACE, RowState, installation_hash, owner_text, rebuild_record, record_digest
+from fleet.core.record import (
+    PARENT_NAMESPACE,
+    Row,
+    RowState,
+    installation_hash,
+    owner_text,
+    rebuild_record,
+    record_digest,
+)
 from fleet.errors import AnswerInvalid, Forbidden, ServerFailed
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
@@ -86,7 +94,8 @@ async def rebuild_units(
             unit.rows[row.ref] = row
         found.append(unit)
     if found:
-        rows = tuple(row for unit in found for row in unit.rows.values())
+        doubted = [row for name in known.keys() - newer.keys() for row in _doubted(known[name])]
+        rows = (*(row for unit in found for row in unit.rows.values()), *doubted)
         stale = {unit.name: known[unit.name].rows.keys() - unit.rows for unit in found if unit.name in known}
         drop = tuple((name, ref) for name, refs in stale.items() for ref in refs)
         again = {  # also for the next process
@@ -107,7 +116,15 @@ async def rebuild_units(
         for name in known.keys() & memories.keys():  # one that came meanwhile is not among these
             known[name].memory = memories[name]
             known[name].told.clear()
+        for row in doubted:
+            known[row.unit].rows[row.ref] = row
     return found
+
+
+def _doubted(unit: UnitState) -> list[Row]:
+    """Jobs that an older state saw go, or was about to write: they may have run since, for whatever commit (R22)."""
+    jobs = [row for row in unit.rows.values() if kind_of(row.ref) == _JOB and row.state is RowState.INTENDED]
+    return [replace(row, desired=Digest("")) for row in jobs if row.desired]
 
 
 def _counted(before: UnitState | None) -> list[Deletion]:

@@ -13,8 +13,8 @@ from testbed.controlplane import ControlPlane
 from testbed.workloads import job
 
 from fleet.core.ids import Digest, ObjectRef, OverlayName, UnitName
-from fleet.core.record import Row, RowState
-from fleet.core.status import Health
+from fleet.core.record import PARENT_NAMESPACE, Row, RowState
+from fleet.core.status import Health, asks_recovery
 from fleet.core.sync_policy import SyncPolicy
 from fleet.reconcile.judging import as_seen_to_go, as_vanished
 from fleet.reconcile.limits import WorkerLimits
@@ -167,6 +167,42 @@ async def test_one_that_was_seen_to_go_is_made_again_however_much_later(hub: Sim
         await hub.until(lambda: is_there(hub), "made again")
         await hub.until(lambda: unit in hub.units, "reported")
         assert not hub.units[unit].warnings
+
+
+async def see_it_go(hub: SimHub) -> UnitName:
+    """A hub that ended after it saw the Job go; beside it a unit that is settled."""
+    hub.want("api", [config_map("api", SHOP)])
+    unit = await begin(hub)
+    hub.want("web", [endless(), *REST], sync=SyncPolicy(self_heal=False))
+    async with hub.worker():
+        await hub.until(lambda: (s := hub.object(unit, "Job", "seed")) and s.uid, "seen")
+        hub.cluster.remove("batch", "Job", SHOP, "seed")
+        await hub.until(lambda: (s := hub.object(unit, "Job", "seed")) and s.health is Health.MISSING, "seen to go")
+        await hub.until(lambda: hub.cluster.get("", "ConfigMap", PARENT_NAMESPACE, "unit-api"), "its parent")
+    hub.units.clear()
+    hub.want("web", [endless(), *REST])
+    return unit
+
+
+async def test_what_a_state_that_is_put_back_saw_go_may_have_run_since_and_is_not_run_again(hub: SimHub) -> None:
+    """Of which another unit's parent object alone tells that it is an older one."""
+    unit = await see_it_go(hub)
+    newer = {"metadata": {"annotations": {"fleet.internal/record-generation": "1000"}}}
+    hub.cluster.drift("", "ConfigMap", PARENT_NAMESPACE, "unit-api", newer)
+    async with hub.worker():
+        await hub.until(lambda: unit in hub.units and asks_recovery(hub.units[unit]), "it asks")
+        hub.send_desired(recovered=hub.shown())
+        await hub.until(lambda: is_there(hub) or not asks_recovery(hub.units[unit]), "recovered")
+        await hub.until(lambda: is_there(hub) or hub.units[unit].warnings, "known")
+        assert not is_there(hub)
+        hub.want("web", [endless(again="1"), *REST], commit="b")
+        await hub.until(lambda: is_there(hub), "as its warning says")
+
+
+async def test_twin_what_the_newest_state_saw_go_is_made_again(hub: SimHub) -> None:
+    await see_it_go(hub)
+    async with hub.worker():
+        await hub.until(lambda: is_there(hub), "made again")
 
 
 @pytest.mark.parametrize(

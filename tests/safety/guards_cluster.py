@@ -329,6 +329,11 @@ CASES: dict[str, Case] = {
         swap("row.state is RowState.APPLIED", "False"),
         "reconcile/test_unseen_jobs.py", "test_a_job_that_went_while_no_hub_ran_is_not_run_again",
         "test_twin_one_that_goes_while_a_hub_watches_is_made_again"),
+    "what an older state saw of Jobs": case_of(
+        gives("[]"),
+        "reconcile/test_unseen_jobs.py",
+        "test_what_a_state_that_is_put_back_saw_go_may_have_run_since_and_is_not_run_again",
+        "test_twin_what_the_newest_state_saw_go_is_made_again"),
     "a Job is run once by what a report said": case_of(
         gives("None"),
         "reconcile/test_vanished_jobs.py",
