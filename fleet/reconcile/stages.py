@@ -171,18 +171,20 @@ class Stages:
         return leave.apply or (leave.heal and is_healing(unit, step))
 
     async def _write(self, unit: UnitState, step: Step, outcome: Outcome) -> bool:
-        ref = step.wanted.ref
-        if ref in self._site.in_flight:
+        site, ref = self._site, step.wanted.ref
+        if ref in site.in_flight:
             return True  # being healed at this moment
-        now = sync_of(unit.rows.get(ref), step.wanted.digest, self._site.view.find(ref), self._site.verdicts)
+        now = sync_of(unit.rows.get(ref), step.wanted.digest, site.view.find(ref), site.verdicts)
         if now is SyncState.IN_SYNC and step.cause is not Cause.LABEL_LOST:
             return True  # healed since the plan was made
-        live = self._site.view.find(ref)
+        live = site.view.find(ref)
         if step.cause is Cause.ADOPTED:
             done = await self._adopter.take(unit, step.wanted, lambda: self._may(unit, step, outcome))
         else:
             done = await self._put(unit, step, outcome)
         if done:
+            if ref.group == "batch" and ref.kind == "Job" and (row := unit.rows.get(ref)) is not None:
+                site.journal.jot(JournalEntry(put=(row,)))  # a hub killed amid the stage runs it no second time (R22)
             unit.contact.pop(ref, None)
             unit.changed += 1
             if step.cause in (Cause.DRIFTED, Cause.LABEL_LOST, Cause.GONE):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from rig import CLUSTER, Hub, config_map
 from simulated import SHOP, SimHub
+from test_lost_labels import workload
 from testbed.controlplane import ControlPlane
 from testbed.workloads import job
 
 from fleet.core.ids import Digest, ObjectRef, OverlayName, UnitName
 from fleet.core.record import PARENT_NAMESPACE, Row, RowState
 from fleet.core.status import Health, asks_recovery
-from fleet.core.sync_policy import SyncPolicy
+from fleet.core.sync_policy import SyncPolicy, Validate
 from fleet.reconcile.judging import as_seen_to_go, as_vanished
 from fleet.reconcile.limits import WorkerLimits
 from fleet.sim import Simulation
@@ -74,6 +76,35 @@ async def test_a_job_that_went_while_no_hub_ran_is_not_run_again(hub: SimHub) ->
         hub.want("web", [endless(again="1"), *REST], commit="b")
         await hub.until(lambda: is_there(hub), "as its warning says")
         await hub.until(lambda: not hub.units[unit].warnings, "nothing to warn of any more")
+
+
+@pytest.mark.parametrize("goes", [True, False])
+async def test_a_job_that_went_after_its_hub_was_killed_amid_a_stage_is_not_run_again(hub: SimHub, goes: bool) -> None:
+    """What stands beside it in the stage was not answered yet; its twin is still there, and stays the same."""
+    unit = hub.want("web", [endless(), *REST, workload("app:1")], sync=SyncPolicy(validate=Validate.SCHEMA))
+    answered = asyncio.Event()
+
+    async def hold(when: str, target: Any, agent: str) -> bool:
+        if target.verb == "patch" and target.name == "d":
+            await answered.wait()
+        return False
+
+    hub.cluster.faults.tripwire = hold
+    async with hub.worker():
+        await rows_of(hub, "applied")
+        left = deepcopy(hub.journal)
+        answered.set()
+    hub.cluster.faults.tripwire, hub.journal = None, left
+    before: Any = hub.cluster.get("batch", "Job", SHOP, "seed")
+    if goes:
+        hub.cluster.remove("batch", "Job", SHOP, "seed")
+    hub.units.clear()
+    async with hub.worker():
+        await hub.until(lambda: unit in hub.units and hub.object(unit, "Deployment", "d"), "goes on")
+        await asyncio.sleep(1.0)
+        assert bool(hub.units[unit].warnings) is goes
+    after: Any = hub.cluster.get("batch", "Job", SHOP, "seed")
+    assert after is None if goes else after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
 async def test_twin_one_that_goes_while_a_hub_watches_is_made_again(hub: SimHub) -> None:
