@@ -37,6 +37,7 @@ class BundleLimits:
     object_bytes: int = 1_500_000  # etcd refuses more than that
     total_bytes: int = 64 * 1024 * 1024
     secret_bytes: int = 16 * 1024 * 1024  # each is kept encrypted, while what stands for it in a result is short
+    secret_values: int = 10_000  # they are kept in one transaction, and others wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +54,22 @@ class SecretValues:
 
     def __init__(self, limits: BundleLimits) -> None:
         self.by_seal: dict[str, bytes] = {}
-        self._limit_bytes, self._size_bytes = limits.secret_bytes, 0
+        self._limits, self._size_bytes = limits, 0
 
     def put(self, sealed: str, clear: bytes, ref: ObjectRef) -> None:
         """Take one of an object; raises RenderTooLarge. Equal ones are kept once."""
         if sealed not in self.by_seal:
             self._size_bytes += len(clear)
-        if self._size_bytes > self._limit_bytes:
+        self.by_seal[sealed] = clear
+        count, most = len(self.by_seal), self._limits
+        if self._size_bytes > most.secret_bytes or count > most.secret_values:
             raise RenderTooLarge(
                 f"the Secret values of this build are too large, at {ref}",
                 where=ref.key,
-                why=f"{self._size_bytes} bytes so far; the limit is {self._limit_bytes}",
+                why=f"{self._size_bytes} bytes in {count} values so far; the limits are {most.secret_bytes} bytes and "
+                f"{most.secret_values} values",
                 next_step="split the overlay; one Secret may hold 1 MiB in Kubernetes",
             )
-        self.by_seal[sealed] = clear
 
 
 def flatten(documents: Iterable[Document]) -> list[Document]:

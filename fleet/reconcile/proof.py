@@ -32,8 +32,9 @@ class SlowProof:
                 continue
             kind = kinds[self._proof_turn % len(kinds)]
             self._proof_turn += 1
-            view = site.view.kinds[kind]
-            namespaces = _known(view)
+            view = site.view.kinds.get(kind)
+            if view is None or not (namespaces := _known(view)):
+                continue  # it is followed no more, or Unknown, since the pause began
             try:
                 listed = await self._observer.listed(view.served, namespaces)
             except FleetError as error:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from fleet.core.documents import items_at, parse_document
 from fleet.core.ids import Digest
 from fleet.core.objects import Bundle, seals_of
-from fleet.errors import FleetError, RenderTimeout, Retry, StateDamaged
+from fleet.errors import FleetError, RenderTimeout, Retry, StateDamaged, StateNotWritable
 from fleet.ports.render import RenderCache, Vault
 from fleet.render.jobs import Answer, bundle_of
 from fleet.render.stats import RenderStats
@@ -140,7 +140,12 @@ class Results:
         wanted = set(seals)
         if not wanted:
             return True
-        return wanted <= (await self._vault.get(wanted)).keys() and await self._vault.use(result, wanted)
+        if not wanted <= (await self._vault.get(wanted)).keys():
+            return False
+        try:
+            return await self._vault.use(result, wanted)
+        except StateNotWritable:  # then no sweep takes any either
+            return True
 
     def _remember(self, bundle: Bundle) -> Bundle:
         if bundle.digest not in self._bundles:

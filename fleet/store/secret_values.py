@@ -18,7 +18,7 @@ from fleet.store.puts import Puts
 from fleet.store.tables import VAULT, VAULT_RESULTS, VAULT_USES
 
 KEEP_SECONDS = 3600.0  # of run time, after a result was in use: much longer than from a build to its being held
-_FRESH_SECONDS = KEEP_SECONDS / 4  # so recently in use that it needs no new note
+_FRESH_SECONDS = KEEP_SECONDS / 2  # so recently in use that it needs no new note; more than between two sweeps
 _NAMES_PER_QUERY = 500
 _USES_AT_ONCE = 64  # of one transaction: others wait for no more than these
 

@@ -143,7 +143,18 @@ def test_secret_values_have_a_size_together_and_equal_ones_count_once() -> None:
     with pytest.raises(RenderTooLarge, match="Secret ns/b") as refused:
         build(secret("a", b"x" * 60, b"y" * 40), secret("b", b"z"), limits=limits)
     assert refused.value.where == "/Secret/ns/b"
-    assert "101 bytes so far; the limit is 100" in refused.value.why
+    assert "101 bytes in 3 values so far; the limits are 100 bytes and 10000 values" in refused.value.why
+
+
+def test_secret_values_have_a_number_together() -> None:
+    def secret(*values: bytes) -> dict:
+        data = {f"k{number}": base64.b64encode(value).decode() for number, value in enumerate(values)}
+        return thing("Secret", name="a", data=data)
+
+    limits = BundleLimits(secret_values=2)
+    assert build(secret(b"x", b"y", b"x"), limits=limits)
+    with pytest.raises(RenderTooLarge, match="Secret ns/a"):
+        build(secret(b"x", b"y", b"z"), limits=limits)
 
 
 def test_a_large_build_is_warned_of() -> None:

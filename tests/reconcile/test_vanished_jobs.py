@@ -277,7 +277,7 @@ async def test_one_that_git_changes_while_no_hub_runs_is_run_where_it_was_said_b
     unit = await tell(hub)
     async with hub.worker():
         await hub.until(lambda: is_there(hub), "run")
-        await hub.until(lambda: not hub.units[unit].warnings, "nothing to warn of any more")
+        await hub.until(lambda: unit in hub.units and not hub.units[unit].warnings, "nothing to warn of any more")
     assert (await hub.journal.load()).units[0].told == (SEED,), "its run is on record: the next change runs it as well"
 
 

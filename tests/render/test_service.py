@@ -7,7 +7,7 @@ import base64
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from fleet.errors import (
     RenderTimeout,
     RenderTooLarge,
     StateDamaged,
+    StateNotWritable,
     VariableUnknown,
 )
 from fleet.ports.render import RenderRequest
@@ -234,6 +235,27 @@ async def test_a_bundle_whose_secrets_are_lost_is_built_again(make_renderer: Cal
     again = make_renderer(cache=first._results._cache, vault=MemoryVault())
     await again.render(commit(WITH_SECRET), RenderRequest("app"))
     assert again.stats.builds == 1
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_what_is_held_is_read_also_while_nothing_can_be_written(
+    make_renderer: Callable[..., Renderer], is_there: bool
+) -> None:
+    """Or a full disk would end the sessions of all clusters that look at what they hold."""
+
+    class FullVault(MemoryVault):
+        async def use(self, result: Digest, names: Collection[str]) -> bool:
+            raise StateNotWritable("the state cannot be written", why="the disk is full")
+
+    first, full = make_renderer(), FullVault()
+    held = await first.render(commit(WITH_SECRET), RenderRequest("app"))
+    full.values.update(first._builder._vault.values if is_there else {})
+    again = make_renderer(cache=first._results._cache, vault=full)
+    if is_there:
+        assert await again.bundle(held.digest) == held
+    else:
+        with pytest.raises(StateDamaged):
+            await again.bundle(held.digest)
 
 
 @pytest.mark.parametrize("is_held", [True, False])
