@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from fleet.core.digits import number_in
 from fleet.core.documents import Document, documents_at, mapping_at, number_at, text_at
 from fleet.core.health import ObjectHealth, condition
 from fleet.core.status import Health, Kstatus
@@ -155,8 +156,7 @@ def _hash_of(pod: Document) -> str:
 
 
 def _revision_of(replica_set: Document) -> int:
-    text = text_at(replica_set, "metadata", "annotations", _REVISION)
-    return int(text) if text.isdigit() else 0
+    return number_in(text_at(replica_set, "metadata", "annotations", _REVISION)) or 0
 
 
 def _count_ready(pods: Iterable[Document]) -> int:

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from fleet.core.digits import number_in
 from fleet.core.documents import Document, Json, canonical, documents_at, mapping_at, parse, text_at
 from fleet.values import dataclass
 
@@ -100,8 +101,8 @@ def step(value: Json | Absent, element: str) -> Json | Absent:
     if kind == "v:":
         wanted = set_value(element)
         return wanted if wanted in value else ABSENT
-    if kind == "i:" and name.isdigit() and int(name) < len(value):
-        return value[int(name)]
+    if kind == "i:" and (at := number_in(name)) is not None and at < len(value):
+        return value[at]
     return ABSENT
 
 

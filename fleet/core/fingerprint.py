@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import lru_cache
 
+from fleet.core.digits import number_in
 from fleet.core.documents import Document, Json, canonical, digest_of, mapping_at, parse_document, text_at
 from fleet.core.fieldset import ABSENT, VOID, Absent, Path, item_keys, set_value, step
 from fleet.core.ids import Digest
@@ -109,8 +110,8 @@ def _project_items(fields: Document, items: list[Json]) -> Document:
             found = index.get(wanted, ABSENT)
         elif kind == "v:":
             found = True if set_value(element) in items else ABSENT
-        elif kind == "i:" and element[2:].isdigit() and int(element[2:]) < len(items):
-            found = items[int(element[2:])]
+        elif kind == "i:" and (at := number_in(element[2:])) is not None and at < len(items):
+            found = items[at]
         if isinstance(found, Absent):
             out["!" + element] = None
         elif not below or not isinstance(below, dict):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 
+from fleet.core.digits import number_in
 from fleet.core.documents import Document, Json, text_at
 from fleet.core.fieldset import (
     ABSENT,
@@ -119,9 +120,10 @@ def _blank(value: Json, path: Path) -> Json:
         name = element[2:]
         return {**rest, name: _blank(value[name], below)} if below and name in value else rest
     if isinstance(value, list):
-        index = element[2:] if element.startswith("i:") else ""
-        at = int(index) if index.isdigit() else next((at for at, item in enumerate(value) if _picks(element, item)), -1)
-        if 0 <= at < len(value):
+        at = number_in(element[2:]) if element.startswith("i:") else None
+        if at is None:
+            at = next((number for number, item in enumerate(value) if _picks(element, item)), len(value))
+        if at < len(value):
             return [*value[:at], _blank(value[at], below) if below else None, *value[at + 1 :]]
     return value
 

@@ -231,7 +231,7 @@ def parse_commit(revision: Revision, raw: bytes) -> CommitInfo:
             author = rest.rpartition(" <")[0]
         elif word == "committer":
             stamp = rest.rpartition("> ")[2].split(" ")[0]
-            at = float(stamp) if stamp.isdigit() and len(stamp) < 12 else 0.0
+            at = float(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) < 12 else 0.0
     subject = message.lstrip("\n").partition("\n")[0]
     return CommitInfo(revision, _printable(subject), _printable(author), at)
 

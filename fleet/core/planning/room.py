@@ -11,6 +11,7 @@ from decimal import Decimal
 from math import ceil
 
 from fleet.core.diff import quantity_of
+from fleet.core.digits import number_in
 from fleet.core.documents import Document, Json, at, documents_at, mapping_at, number_at, text_at
 from fleet.core.planning.live import Danger, LiveFinding
 from fleet.core.planning.live_judge import Seen, Setting
@@ -80,8 +81,7 @@ def _surge(document: Document, replicas: int) -> int:
     if isinstance(said, int) and not isinstance(said, bool):
         return said
     text = said if isinstance(said, str) else "25%"
-    share = text.removesuffix("%")
-    return ceil(replicas * int(share) / 100) if share.isdigit() else 0
+    return ceil(replicas * (number_in(text.removesuffix("%")) or 0) / 100)
 
 
 def _needs(document: Document) -> dict[str, Decimal]:
