@@ -19,7 +19,7 @@ from fleet.core.ids import Digest, ObjectRef, OverlayName
 from fleet.core.neighbours import ParentSeen, Whose, judge_parent, parent_error
 from fleet.core.objects import INSTALLATION_LABEL
 from fleet.core.parent import PARENT_LABEL, next_generation, parent_document, parent_of
-from fleet.core.record import PARENT_NAMESPACE, installation_hash, parent_name
+from fleet.core.record import PARENT_NAMESPACE, installation_hash, mark_body, parent_name
 from fleet.errors import ClusterError, Conflict, FleetError, NotFound, ObjectInvalid, Withdrawn
 from fleet.ports.kube import May, ServedKind
 from fleet.ports.worker import JournalEntry
@@ -218,11 +218,15 @@ class Parents:
         if self._namespace_stands:
             return
         site = self._site
-        served = site.served(ObjectRef("", "Namespace", "", PARENT_NAMESPACE))
+        ref = ObjectRef("", "Namespace", "", PARENT_NAMESPACE)
+        served = site.served(ref)
         if served is not None and await site.kube.get(served, "", PARENT_NAMESPACE, metadata_only=True) is None:
             labels: Document = {INSTALLATION_LABEL: installation_hash(site.installation)}
             metadata: Document = {"name": PARENT_NAMESPACE, "labels": labels}
             body: Document = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+            owners = [unit.name for unit in site.units.values() if ref in unit.wanted]
+            if len(owners) == 1:  # it is that unit's from the start, and not one that lost its mark
+                body = mark_body(body, site.mark(owners[0]))
             await site.kube.apply(served, "", PARENT_NAMESPACE, orjson.dumps(body), may=may)
         self._namespace_stands = True
 

@@ -202,11 +202,14 @@ class Sightings:
     def _lost_to_stranger(self, unit: UnitState, ref: ObjectRef) -> None:
         """Ours is gone and another object has its name: the row goes, and the newcomer is met like any stranger.
 
-        Not that a Job may have ended that nobody saw go: the newcomer may go too, and it is not run again then (R22).
+        Not that a Job ended, or may have, as nobody saw it go: the newcomer may go too, and it is not run again then
+        (R22).
         """
         live, row = self._site.view.find(ref), unit.rows.get(ref)
         if row is not None:
             known = row if ref in self._left else as_vanished(row, at=self._site.wall())
+            if row.state is RowState.DONE:
+                known = replace(row, uid="")
             if known is row:
                 self._site.drop_row(unit, ref)
                 self._site.journal.jot(JournalEntry(drop=((unit.name, ref),)))

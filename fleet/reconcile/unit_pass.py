@@ -133,6 +133,9 @@ class UnitPass:
         if outcome.may().apply:
             await self._take_over(unit, plan)
             await self._hooks.tidy(unit, outcome, claims)
+        runs_hooks = outcome.may().apply and bool(unit.hooks) and not unit.holds_commit
+        if runs_hooks and not await self._precede(unit, outcome):
+            return False
         hooked = outcome.may().apply and await self._before(unit, outcome, claims)
         leave = outcome.may()
         steps = self._steps(unit, plan, leave, release=hooked)
@@ -140,8 +143,9 @@ class UnitPass:
             steps = [step for step in steps if is_healing(unit, step)]
         if steps:
             await self._stages.record(unit, steps)
-            if await self._precede(unit, outcome):
-                await self._stages.apply(unit, steps, outcome)
+            if not await self._precede(unit, outcome):
+                return False
+            await self._stages.apply(unit, steps, outcome)
         leave = outcome.may()
         if outcome.reason and leave.apply and outcome.reason not in ("WaveWaits", "HookRuns"):
             await self._hooks.failed(unit, outcome, claims)
@@ -163,12 +167,13 @@ class UnitPass:
         """PreSync hooks; True once they are over, or where nothing new is applied."""
         if unit.holds_commit or not unit.hooks:
             return True
-        if not await self._precede(unit, outcome) or not outcome.may().apply:
-            return False
         return await self._hooks.run(unit, HookPhase.PRE_SYNC, outcome, claims)
 
     async def _precede(self, unit: UnitState, outcome: Outcome) -> bool:
-        """Be seen by other installations before the first write (R23); False where it is not known who is there."""
+        """Be seen by other installations before the first write (R23); False where it is not known who is there.
+
+        Then the pass ends: a hook for a failure would be a write as well.
+        """
         try:
             await self._parents.precede(unit, lambda: not outcome.may().stopped)
         except ENDS_SESSION:

@@ -95,13 +95,25 @@ async def test_where_nobody_knows_who_came_meanwhile_nothing_is_written(first: S
         await first.until(lambda: first.told(EventKind.CONNECTED), "connected")
         rule: dict[str, Any] = {"code": 500, "verbs": {"list"}, "resource": "configmaps"}
         fault = first.cluster.faults.add("error", **rule) if fails else None
-        unit = first.want("web", [config_map("a", SHOP)])
+        alarm = config_map("alarm", SHOP, **notes(hook="SyncFail"))  # no sync began that could fail
+        unit = first.want("web", [config_map("a", SHOP), alarm])
         if fault is not None:
             await seen_there(lambda: parent_on(first))
             await first.until(lambda: unit in first.units and first.units[unit].reason, "said")
             assert first.cluster.get("", "ConfigMap", SHOP, "a") is None
+            assert first.cluster.get("", "ConfigMap", SHOP, "alarm") is None
             first.cluster.faults.remove(fault)
         await first.until_well(unit)
+
+
+async def test_a_unit_that_holds_the_namespace_of_the_parents_has_it_from_the_start(first: SimHub) -> None:
+    """It was taken for one whose mark somebody had taken off, and left alone for ever."""
+    assert first.cluster.get("", "Namespace", "", PARENT_NAMESPACE) is None
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PARENT_NAMESPACE, "labels": {"team": "us"}}}
+    unit = first.want("web", [space, config_map("a", SHOP)])
+    async with first.worker():
+        await first.until_well(unit)
+    assert first.cluster.get("", "Namespace", "", PARENT_NAMESPACE)["metadata"]["labels"]["team"] == "us"
 
 
 async def test_a_hub_that_loses_its_state_before_its_first_unit_settled_asks_and_goes_on(first: SimHub) -> None:

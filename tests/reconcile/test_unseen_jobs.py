@@ -148,6 +148,21 @@ async def test_one_that_goes_while_the_cluster_cannot_be_reached_is_not_run_agai
         assert is_there(hub) is not is_cut
 
 
+async def test_one_that_completed_is_not_run_again_after_somebody_ran_it_by_hand(hub: SimHub) -> None:
+    hub.limits = WorkerLimits(theirs_seconds=0.2)
+    unit = hub.want("web", [job("seed", SHOP), *REST])
+    async with hub.worker():
+        await hub.until_well(unit)
+        await hub.until(lambda: (s := hub.object(unit, "Job", "seed")) and s.health is Health.HEALTHY, "completed")
+        hub.cluster.remove("batch", "Job", SHOP, "seed")
+        hub.cluster.create(endless(), manager="kubectl")
+        await hub.until(lambda: hub.units[unit].reason, "refused")
+        hub.cluster.remove("batch", "Job", SHOP, "seed")
+        hub.want("web", [job("seed", SHOP), *REST, config_map("d", SHOP)], commit="b")
+        await hub.until_well(unit)
+        assert not is_there(hub)
+
+
 async def test_one_whose_name_somebody_used_since_it_went_unseen_is_not_run_again(hub: SimHub) -> None:
     """Somebody ran it by hand, and that one goes too. Twin: what is no Job is made again."""
     hub.limits = WorkerLimits(theirs_seconds=0.2)
