@@ -24,6 +24,7 @@ from testbed.workloads import deployment
 
 from fleet.core.fleet import Mode
 from fleet.core.ids import UnitName
+from fleet.core.record import PARENT_NAMESPACE
 from fleet.core.rollout import Detach
 from fleet.core.status import EventKind, Sync
 from fleet.core.sync_policy import Adopt, SyncPolicy
@@ -357,10 +358,10 @@ class Meddling:
             before()
         return await self._kube.patch(*arguments, dry_run=dry_run, **options)
 
-    async def apply(self, *arguments: Any, dry_run: bool = False, **options: Any) -> Any:
-        if self._dies and not dry_run:
+    async def apply(self, kind: Any, namespace: str, name: str, body: bytes, **options: Any) -> Any:
+        if self._dies and not options.get("dry_run") and namespace not in ("", PARENT_NAMESPACE):
             raise asyncio.CancelledError
-        return await self._kube.apply(*arguments, dry_run=dry_run, **options)
+        return await self._kube.apply(kind, namespace, name, body, **options)
 
 
 @pytest.mark.parametrize("policy", [NO_DIFF, ALWAYS])
