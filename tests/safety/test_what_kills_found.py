@@ -24,10 +24,15 @@ async def test_the_cluster_is_told_of_no_commit_that_the_journal_does_not_know(w
     """Else a hub killed between the two says an earlier commit on the unit's parent once more (V3)."""
     rig = Rig(world)
     rig.watch_clusters()
-    known: list[bool] = []
+    known, told = list[bool](), list[str]()
 
     async def meet(phase: str, found: Boundary, _: str) -> bool:
-        if phase == "before" and found[0] == "patch" and found[2] == "unit-web":
+        if found[0] != "patch" or found[2] != "unit-web":
+            return False
+        if phase == "after":
+            parent = world.sim.cluster("eu-1").get("", "ConfigMap", "fleet-system", "unit-web")
+            told.append(str(parent["metadata"]["annotations"].get("fleet.internal/commit", "")))
+        else:
             with closing(sqlite3.connect(world.data_dir / "state.db")) as connection:
                 bodies = str(connection.execute("SELECT body FROM journal_unit").fetchall())
             known.append(rig.script.commits[-1] in bodies)
@@ -40,8 +45,9 @@ async def test_the_cluster_is_told_of_no_commit_that_the_journal_does_not_know(w
         await rig.start()
         await rig.until(lambda: world.progress(commit).done, "delivered")
         commit = rig.commit({"overlays/web/a.yaml": config_map("a", "2")})
-        await rig.until(lambda: world.progress(commit).done and len(known) == 2, "delivered again")
+        await rig.until(lambda: world.progress(commit).done and len(told) == 3, "delivered again")
     finally:
         rig.meets = None
         await rig.stop()
-    assert known == [True, True]
+    assert told == ["", *rig.script.commits]  # the first one comes before the first object, and names no commit
+    assert known[1:] == [True, True]
