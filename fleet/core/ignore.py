@@ -250,8 +250,9 @@ def strip_ignored(body: Document, live: Document | None, rules: Sequence[IgnoreR
 
 def as_ignored(body: Document, live: Document, rules: Sequence[IgnoreRule]) -> Document:
     """The body as it is to be compared: with the live value of each ignored field in what is owned as a whole."""
-    paths = ignored_paths(body, live, rules) if rules else frozenset[Path]()
-    same, left = _with_live_values(body, live, paths)
+    if not rules:
+        return body
+    same, left = _with_live_values(body, live, ignored_paths(body, live, rules))
     owners = Owners(entries_of(live))
     return _without(same, frozenset(path for path in left if _place_in_whole(path, body, owners) is not None))
 

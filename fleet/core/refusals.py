@@ -118,7 +118,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a state is not older than its cluster", "R24 R12", "recover:_is_newer", ""),
         ("a damaged parent tells of a loss as well", "R12 R24", "recover:_ours", ""),
         ("what was asked about outlasts a loss", "R9 R12", "recover:rebuild_units", "prune-budget"),
-        ("a Job that an older state deleted is not run", "R22 R24", "recover:rebuild_units", ""),
+        ("a Job that an older state deleted is not run", "R22 R24", "recover:_keep", ""),
         ("the hour of the budget outlasts a loss", "R9 R12", "recover:_counted", "prune-budget"),
         ("units that a cluster invents", "R18 R24", "recover:_refuse_inventions", "AnswerInvalid"),
         ("a Job that may have run is not run again", "R22", "reverify:carry_done", ""),

@@ -94,31 +94,34 @@ async def rebuild_units(
             unit.rows[row.ref] = row
         found.append(unit)
     if found:
-        doubted = [row for name in known.keys() - newer.keys() for row in _doubted(known[name])]
-        rows = (*(row for unit in found for row in unit.rows.values()), *doubted)
-        stale = {unit.name: known[unit.name].rows.keys() - unit.rows for unit in found if unit.name in known}
-        drop = tuple((name, ref) for name, refs in stale.items() for ref in refs)
-        again = {  # also for the next process
-            (gone.unit, gone.ref): None
-            for unit in found
-            if unit.name in known
-            for gone in known[unit.name].deletions
-            if gone not in unit.deletions
-        }
-        memories = {
-            unit.name: replace(
-                unit.memory, confirmed=False, settled=unit.memory.settled and not unit.has_record, told=()
-            )
-            for unit in (*known.values(), *found)
-        }
-        units = tuple(memories.values())
-        await site.journal.commit(JournalEntry(put=rows, drop=drop, units=units, drop_deletions=tuple(again)))
-        for name in known.keys() & memories.keys():  # one that came meanwhile is not among these
-            known[name].memory = memories[name]
-            known[name].told.clear()
-        for row in doubted:
-            known[row.unit].rows[row.ref] = row
+        await _keep(site, known, found)
     return found
+
+
+async def _keep(site: Site, known: Mapping[UnitName, UnitState], found: Sequence[UnitState]) -> None:
+    """Journal what was rebuilt, and that nothing known is confirmed any more, in one entry; then take it over."""
+    doubted = [row for name in known.keys() - {unit.name for unit in found} for row in _doubted(known[name])]
+    rows = (*(row for unit in found for row in unit.rows.values()), *doubted)
+    stale = {unit.name: known[unit.name].rows.keys() - unit.rows for unit in found if unit.name in known}
+    drop = tuple((name, ref) for name, refs in stale.items() for ref in refs)
+    again = {  # also for the next process
+        (gone.unit, gone.ref): None
+        for unit in found
+        if unit.name in known
+        for gone in known[unit.name].deletions
+        if gone not in unit.deletions
+    }
+    memories = {
+        unit.name: replace(unit.memory, confirmed=False, settled=unit.memory.settled and not unit.has_record, told=())
+        for unit in (*known.values(), *found)
+    }
+    units = tuple(memories.values())
+    await site.journal.commit(JournalEntry(put=rows, drop=drop, units=units, drop_deletions=tuple(again)))
+    for name in known.keys() & memories.keys():  # one that came meanwhile is not among these
+        known[name].memory = memories[name]
+        known[name].told.clear()
+    for row in doubted:
+        known[row.unit].rows[row.ref] = row
 
 
 def _doubted(unit: UnitState) -> list[Row]:

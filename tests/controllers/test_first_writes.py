@@ -215,6 +215,17 @@ async def by_hand(brain: Brain, value: str) -> Digest:
     return newest(brain)
 
 
+async def lost_its_report(brain: Brain) -> tuple[Brain, Digest]:
+    """A hub that begins anew without the report of what a unit has, and what that is; a newer commit came since."""
+    made = rollouts_of(brain)
+    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED, **web("1", **BY_HAND)})
+    await rest(brain, made)
+    synced = newest(brain)
+    again, _ = await restarted(brain)
+    await by_hand(again, "2")
+    return again, synced
+
+
 async def goes_by_itself(brain: Brain, value: str) -> Digest:
     """What prod-2 is told to have once its overlay goes by itself."""
     brain.repo.commit(web(value))
@@ -261,12 +272,7 @@ async def test_what_somebody_synced_is_not_written_over_with_what_an_earlier_rep
 async def test_what_was_lost_is_held_though_the_state_could_not_be_written_at_its_first_word(
     brain: Brain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = rollouts_of(brain)
-    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED, **web("1", **BY_HAND)})
-    await rest(brain, made)
-    synced = newest(brain)
-    again, _ = await restarted(brain)
-    await by_hand(again, "2")
+    again, synced = await lost_its_report(brain)
 
     async def fails(*_: object, **__: object) -> None:
         raise StateError("the state could not be written", why="disk full")
@@ -284,12 +290,7 @@ async def test_what_was_lost_is_held_though_the_hub_is_killed_before_it_noted_wh
     brain: Brain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is kept of the report until then does not say that it is there; all else of it is kept."""
-    made = rollouts_of(brain)
-    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED, **web("1", **BY_HAND)})
-    await rest(brain, made)
-    synced = newest(brain)
-    again, _ = await restarted(brain)
-    await by_hand(again, "2")
+    again, synced = await lost_its_report(brain)
     kept = {row.unit: row for row in await again.state.unit_reports()}
 
     async def is_killed(*_: object, **__: object) -> None:
@@ -311,12 +312,7 @@ async def test_what_was_lost_is_held_though_the_hub_is_killed_before_it_noted_wh
 async def test_twin_all_else_of_a_report_is_kept_at_once_and_all_of_it_once_it_is_noted(
     brain: Brain, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
-    made = rollouts_of(brain)
-    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED, **web("1", **BY_HAND)})
-    await rest(brain, made)
-    synced = newest(brain)
-    again, _ = await restarted(brain)
-    await by_hand(again, "2")
+    again, synced = await lost_its_report(brain)
     name = ClusterName(SECOND)
     known, web_there = again.view.clusters[name], replace(again.view.units[UNIT], bundle=synced)
     api_there = replace(web_there, unit=UnitName.parse(f"api@{SECOND}"), bundle=None)
