@@ -208,6 +208,11 @@ class HubWorld:
                     found.setdefault(name, []).append(f"{entry.verb} {entry.resource} {entry.name}")
         return found
 
+    async def recover(self, **body: Any) -> tuple[int, Any]:
+        """A person's word for what waits now, once Git was read; as `call`."""
+        await self.until(lambda: self.opened.view.head.is_taken, "Git is read")
+        return await self.call("POST", "/api/v1/fleet:recover", body)
+
     async def call(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, **headers: str
     ) -> tuple[int, Any]:

@@ -63,6 +63,14 @@ async def _confirm(call: Call) -> Done:
     clusters, unheard = sorted(asked), _unheard(view)
     if not clusters:
         raise NotKnown("no cluster waits for a recovery", next_step="fleet status")
+    if not view.head.is_taken:
+        error = view.head.error
+        raise PreconditionFailed(
+            "nothing is confirmed: Git was not read yet",
+            why="what the clusters hold is compared with nothing before"
+            + (f"; the last fetch: {error.brief}" if error is not None else ""),
+            next_step="wait until fleet status shows a fetch that went well, then fleet recover",
+        )
     digest = list_digest_of(asked, unheard)
     if not digest.startswith(body.list_digest):
         raise PreconditionFailed(
@@ -86,8 +94,7 @@ async def _confirm(call: Call) -> Done:
     call.parts.bells.orders.set()
     for entry in entries:
         await state.write(replace(entry, outcome="done"))
-    when = "" if view.head.is_taken else ", once Git was read"
-    return Done(message=f"the hub writes to {', '.join(clusters)} again{when}")
+    return Done(message=f"the hub writes to {', '.join(clusters)} again")
 
 
 ROUTES = (

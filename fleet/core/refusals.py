@@ -365,6 +365,7 @@ GUARDS: tuple[Guard, ...] = (
         "api",
         ("the list that was seen", "R9", "holds:_approve", "PreconditionFailed"),
         ("a recovery waits for who may know better", "R24 R22", "recovery:_confirm", "PreconditionFailed"),
+        ("a recovery waits for Git", "R24 R5", "recovery:_confirm", "PreconditionFailed"),
         ("a recovery of the list that was seen", "R24", "recovery:_confirm", "PreconditionFailed"),
         ("a suspension that is another's", "R17", "actions:_resume", "PreconditionFailed"),
         ("an identity that is another's", "R2", "actions:_accept_identity", "RequestInvalid"),

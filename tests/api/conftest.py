@@ -104,7 +104,7 @@ def fleet_of(clusters: dict[str, str], overlays: dict[str, list[str]]) -> Fleet:
 async def api() -> AsyncIterator[Api]:
     """Three clusters, two overlays, all Synced and Healthy; a token for each role."""
     state, bells = MemoryState(), Bells()
-    view = View(Head("main", HEAD, "web: 1.8.0", "mara"))
+    view = View(Head("main", HEAD, "web: 1.8.0", "mara", is_taken=True))
     view.fleet = fleet_of(
         {"dev-1": "dev", "eu-1": "prod", "eu-2": "prod"}, {"web": ["dev-1", "eu-1", "eu-2"], "edge": ["eu-1"]}
     )

@@ -17,7 +17,7 @@ from fleet.core.problems import Origin, Problem, Severity
 from fleet.core.recovery import words_of
 from fleet.core.status import ASKS_RECOVERY, Blocker, HoldRequest, PendingDeletion, Standing
 from fleet.core.sync_policy import Suspension
-from fleet.errors import Withdrawn
+from fleet.errors import FetchFailed, Withdrawn
 from fleet.ports.state import LEAVING, RECOVERED, HoldRow
 
 LIST = Digest("abcdef" + "0" * 58)
@@ -330,12 +330,28 @@ async def test_a_recovery_is_confirmed_for_the_list_that_was_seen(api: Api) -> N
     assert not await api.state.get_value(RECOVERED)
     api.put("web@eu-2")
     status, done = await api.call("POST", "/api/v1/fleet:recover", confirm)
-    assert (status, done["message"]) == (200, "the hub writes to eu-1 again, once Git was read")
-    api.view.head.is_taken = True
-    status, done = await api.call("POST", "/api/v1/fleet:recover", confirm)
     assert (status, done["message"]) == (200, "the hub writes to eu-1 again")
     assert list(words_of(await api.state.get_value(RECOVERED) or "")) == ["eu-1"]
-    assert [link.entry.outcome for link in await api.state.audit_entries()] == ["", "done"] * 2
+    assert [link.entry.outcome for link in await api.state.audit_entries()] == ["", "done"]
+
+
+@pytest.mark.parametrize("error", [None, FetchFailed("the repo was not fetched", why="no answer")])
+async def test_no_recovery_is_confirmed_before_git_was_read(api: Api, error: FetchFailed | None) -> None:
+    """Nobody has compared what is shown: neither what is gone from Git, nor what would be written."""
+    asks = Blocker(Standing.HELD, "cluster eu-1", "its record was rebuilt", api.now, "", ASKS_RECOVERY)
+    api.put("web@eu-1", blocked_by=(asks,))
+    api.view.head.is_taken, api.view.head.error = False, error
+    _, seen = await api.call("GET", "/api/v1/recovery")
+    for body in ({}, {"listDigest": seen["listDigest"], "unheard": True}):
+        status, problem = await api.call("POST", "/api/v1/fleet:recover", body)
+        assert (status, problem["type"]) == (409, "urn:fleet:PreconditionFailed")
+        assert problem["title"] == "nothing is confirmed: Git was not read yet"
+        assert ("no answer" in str(problem)) == (error is not None)
+        assert "then fleet recover" in str(problem)
+    assert not await api.state.get_value(RECOVERED)
+    assert not await api.state.audit_entries()
+    api.view.head.is_taken = True  # a later fetch that fails takes nothing from what was compared
+    assert (await api.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
 
 
 @pytest.mark.parametrize("silent", ["not in this process", "never", "by the backup alone"])

@@ -388,6 +388,11 @@ CASES: dict[str, Case] = {
         "scenarios/test_lost_quarantine.py"
         "::test_a_cluster_that_was_not_told_of_it_waits_for_the_one_that_was_or_for_a_further_word",
         "test_twin_a_recovery_waits_for_no_cluster_that_was_heard_or_has_nothing_to_say"),
+    "a recovery waits for Git": case_of(
+        never("not view.head.is_taken"), "api/test_acting.py",
+        "test_no_recovery_is_confirmed_before_git_was_read scenarios/test_backup_and_restore.py"
+        "::test_a_word_while_git_does_not_answer_is_refused_and_counts_once_it_does",
+        "test_a_recovery_is_confirmed_for_the_list_that_was_seen"),
     "a recovery of the list that was seen": case_of(
         never("not digest.startswith(body.list_digest)"), "api/test_acting.py",
         "test_a_recovery_is_confirmed_for_the_list_that_was_seen",

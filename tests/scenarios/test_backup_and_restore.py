@@ -67,7 +67,7 @@ async def test_a_restored_hub_writes_nothing_until_it_is_confirmed_and_then_goes
         await waits_for_a_person(world, units=6)
         await world.until(lambda: world.opened.view.head.commit == world.repo.head())
         assert world.writes(before, own_only=False) == {}
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        assert (await world.recover())[0] == 200
         await world.until_everywhere(world.repo.head())
         assert world.writes(before) == {name: ["patch configmaps one"] for name in CLUSTERS}
 
@@ -88,7 +88,7 @@ async def test_clusters_that_know_better_than_the_backup_are_believed(world: Hub
     async with world.run():
         await waits_for_a_person(world, units=6)
         assert world.writes(before, own_only=False) == {}
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        assert (await world.recover())[0] == 200
         await world.until_everywhere(world.repo.head())
         assert world.writes(before) == {}
         # The record is the cluster's: what came after the backup is pruned as any other object of ours.
@@ -113,7 +113,7 @@ async def test_what_waits_for_its_step_keeps_what_its_cluster_holds(world: HubWo
     before = world.marks()
     async with world.run():
         await waits_for_a_person(world, units=6)
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        assert (await world.recover())[0] == 200
         await world.until_everywhere(world.repo.head())
         assert world.writes(before) == {}
     async with world.run():  # over a restart as well
@@ -143,9 +143,39 @@ async def test_a_snapshot_of_the_disk_that_is_put_back_asks_too_and_writes_nothi
         await world.until(lambda: world.opened.view.head.commit == world.repo.head())
         await asyncio.sleep(1.0)
         assert world.writes(before, own_only=False) == {}
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        assert (await world.recover())[0] == 200
         await world.until_everywhere(world.repo.head())
         assert world.writes(before) == {name: ["patch configmaps edge"] for name in CLUSTERS}
+
+
+async def test_a_word_while_git_does_not_answer_is_refused_and_counts_once_it_does(
+    world: HubWorld, tmp_path: Path
+) -> None:
+    """What waits was compared with nothing that Git says now."""
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+    shutil.copytree(world.data_dir, tmp_path / "snapshot")
+    async with world.run():
+        world.commit({"overlays/web/one.yaml": config_map("one", "2")})
+        await world.until_everywhere(world.repo.head())
+    shutil.rmtree(world.data_dir)
+    shutil.copytree(tmp_path / "snapshot", world.data_dir)
+    before = world.marks()
+    away = world.repo.path.rename(world.repo.path.with_name("away"))
+    async with world.run():
+        await waits_for_a_person(world, units=6)
+        await world.until(lambda: world.opened.view.head.error, "no answer")
+        status, problem = await world.call("POST", "/api/v1/fleet:recover", {})
+        assert (status, problem["type"]) == (409, "urn:fleet:PreconditionFailed")
+        assert "Git was not read yet" in problem["title"]
+        away.rename(world.repo.path)
+        world.opened.bells.fetch.set()
+        await world.until(lambda: world.opened.view.head.is_taken, "Git answers")
+        await asyncio.sleep(0.5)
+        assert world.writes(before, own_only=False) == {}, "nobody said a word that counts"
+        assert (await world.recover())[0] == 200
+        await world.until_everywhere(world.repo.head())
+        assert world.writes(before) == {}
 
 
 async def test_a_snapshot_of_the_disk_as_new_as_the_clusters_asks_nobody(world: HubWorld, tmp_path: Path) -> None:

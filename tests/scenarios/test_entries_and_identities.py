@@ -265,7 +265,7 @@ async def test_two_entries_swap_their_clusters_in_one_commit_that_says_so(world:
         assert all(not seen.reason for seen in world.opened.view.clusters.values())
         # What carries our marks there is in no record under this name: a person says so first (R24).
         await world.until(lambda: all(world.unit(f"web@{name}").blocked_by for name in swapped), "both ask")
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        assert (await world.recover())[0] == 200
         # Git may say no more of it then.
         third = world.commit({
             **{f"clusters/{name}.yaml": cluster_file(name) for name in swapped},

@@ -42,7 +42,7 @@ def is_there(world: HubWorld, name: str) -> bool:
 
 async def recover(world: HubWorld) -> None:
     await world.until(lambda: (unit := world.unit("web@eu-1")) and unit.blocked_by, "it asks")
-    assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+    assert (await world.recover())[0] == 200
     await world.until_everywhere(world.repo.head())
 
 

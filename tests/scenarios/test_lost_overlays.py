@@ -104,7 +104,7 @@ async def test_what_git_dropped_before_a_new_hub_read_it_is_shown_and_let_go_onc
         await shows(world, *found)
         await asyncio.sleep(QUIET_SECONDS)
         assert world.writes(before, own_only=False) == {}
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        assert (await world.recover())[0] == 200
         for name in CLUSTERS:
             await world.until(lambda name=name: not owner(world, name), "its mark is off")
             await world.until(lambda name=name: not parent(world, name, "web"), "its parent is gone")
@@ -123,7 +123,7 @@ async def test_what_was_found_may_be_wiped_instead(world: HubWorld) -> None:
         await left(world, "web@eu-1", "web@us-1")
         body = {"confirm": "web@eu-1", "reason": "not needed"}
         assert (await world.call("POST", "/api/v1/units/web@eu-1:wipe", body))[0] == 202
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        assert (await world.recover())[0] == 200
         await world.until(lambda: not owner(world, "us-1"), "let go")
 
         async def held() -> list[Any]:
@@ -151,7 +151,7 @@ async def test_an_overlay_that_was_renamed_meanwhile_hands_its_objects_over_once
         await asyncio.sleep(QUIET_SECONDS)
         assert all(live(world, name)["data"] == {"a": "1"} and owner(world, name) == "web" for name in CLUSTERS)
         uids = {name: live(world, name)["metadata"]["uid"] for name in CLUSTERS}
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        assert (await world.recover())[0] == 200
         await world.until_everywhere(world.repo.head())
         for name in CLUSTERS:
             assert (live(world, name)["data"], owner(world, name)) == ({"a": "2"}, "shop")
@@ -167,7 +167,7 @@ async def test_an_overlay_that_is_gone_from_many_clusters_is_asked_about_once_mo
         world.commit(GONE)
         async with world.run():
             await shows(world, *(f"{each}@{name}" for each in ("web", "keep") for name in MANY))
-            assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+            assert (await world.recover())[0] == 200
             await world.until_everywhere(world.repo.head())
             await asyncio.sleep(QUIET_SECONDS)
             assert [owner(world, name) for name in MANY] == ["web"] * len(MANY)
@@ -200,7 +200,7 @@ async def test_units_that_a_cluster_invents_cost_that_cluster_alone(world: HubWo
         assert live(world, "eu-1")["data"] == {"a": "1"}
     async with world.run():  # what was noted of it can be read again
         await shows(world, "ghost@eu-1", "web@eu-1", "keep@eu-1")
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        assert (await world.recover())[0] == 200
         await world.until_everywhere(world.repo.head())
         await world.until(lambda: not parent(world, "eu-1", "ghost"), "let go")
 

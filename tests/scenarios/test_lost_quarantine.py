@@ -67,7 +67,7 @@ async def lose_and_recover(world: HubWorld) -> None:
     view = world.opened.view
     await world.until(lambda: len([u for u in view.units.values() if u.blocked_by]) == len(CLUSTERS), "asks")
     assert all(unit.quarantined for unit in view.units.values())
-    status, _ = await world.call("POST", "/api/v1/fleet:recover", {})
+    status, _ = await world.recover()
     assert status == 200
     await world.until(lambda: not any(u.quarantined for u in view.units.values()), "confirmed")
 
@@ -128,7 +128,7 @@ async def test_what_one_cluster_says_was_taken_back_is_kept_from_no_other(world:
     async with world.run():
         await world.until(lambda: world.unit("web@dev-1").quarantined, "asks")
         if confirms:
-            assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+            assert (await world.recover())[0] == 200
             await world.until(lambda: not world.unit("web@dev-1").quarantined, "confirmed")
         view = world.opened.view
         assert not any("was taken back" in link.reason for unit, link in view.waits.items() if unit.cluster != "dev-1")
@@ -153,7 +153,7 @@ async def confirm(world: HubWorld, clusters: tuple[str, ...], *, unheard: bool =
         return {name.cluster for name, unit in view.units.items() if asks_recovery(unit)}
 
     await world.until(lambda: asking() == set(clusters), f"{clusters} ask")
-    assert (await world.call("POST", "/api/v1/fleet:recover", {"unheard": unheard}))[0] == 200
+    assert (await world.recover(unheard=unheard))[0] == 200
     await world.until(lambda: not asking(), "confirmed")
 
 
@@ -214,7 +214,7 @@ async def test_a_cluster_that_was_not_told_of_it_waits_for_the_one_that_was_or_f
     world.sim.cluster("prod-1").faults.clear()
     async with world.run():
         await world.until(lambda: (unit := world.unit("web@prod-1")) and asks_recovery(unit), "prod-1 asks")
-        status, problem = await world.call("POST", "/api/v1/fleet:recover", {})
+        status, problem = await world.recover()
         assert (status, "dev-1 was not heard yet" in str(problem)) == (409, True)
         if not is_awaited:
             await confirm(world, CLUSTERS[1:], unheard=True)

@@ -64,13 +64,13 @@ async def test_what_is_new_on_a_cluster_that_waits_for_a_person_waits_as_well(wo
         assert "it is new here" in says(world, "extra@eu-1")
         await asyncio.sleep(QUIET_SECONDS)
         assert world.writes(before, own_only=False) == {}
-        status, _ = await world.call("POST", "/api/v1/fleet:recover", {"listDigest": seen["listDigest"]})
+        status, _ = await world.recover(listDigest=seen["listDigest"])
         assert status == 409, "another list was seen"
     async with world.run():  # nor after a restart
         found = await asked(world, *every)
         await asyncio.sleep(QUIET_SECONDS)
         assert world.writes(before, own_only=False) == {}
-        status, _ = await world.call("POST", "/api/v1/fleet:recover", {"listDigest": found["listDigest"]})
+        status, _ = await world.recover(listDigest=found["listDigest"])
         assert status == 200
         await world.until_everywhere(world.repo.head())
         assert all(has(world, name, "extra") for name in LOST)
@@ -86,7 +86,8 @@ async def test_what_is_new_on_a_cluster_that_lost_nothing_comes_at_once(world: H
         world.commit(NEW)
         await world.until(lambda: has(world, "ap-1", "extra"), "and so it is again")
         assert world.writes(before, own_only=False).keys() == {"ap-1"}
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        await world.until(lambda: world.unit("extra@ap-1"), "and says so")
+        assert (await world.recover())[0] == 200
         await world.until(lambda: all(has(world, name, "web") for name in LOST), "recovered")
         world.commit(
             {"overlays/web/web.yaml": config_map("web", "2")}

@@ -221,7 +221,7 @@ async def test_a_wipe_that_a_backup_had_open_is_done_by_a_new_word_alone(
             (operation,) = (await world.call("POST", WIPE, SAID))[1]["items"]
         await eventually(world, lambda: recovery(world), "it asks")
         assert (await world.call("POST", "/api/v1/clusters/eu-1:resume", {"reason": "go"}))[0] == 200
-        assert (await world.call("POST", "/api/v1/fleet:recover", {}))[0] == 200
+        assert (await world.recover())[0] == 200
         if again:
             hold = await open_hold(world)
             assert here(world) >= GONE
