@@ -21,6 +21,7 @@ from fleet.values import dataclass
 
 _ERRORS = 20_000
 _BUNDLE_BYTES = 16 * 1024 * 1024  # bundles kept in memory, by their bodies
+_INPUTS = 64  # of which it is known in memory what they make: units of one overlay ask one after the other
 _TIMEOUT_SECONDS, _TIMEOUT_SECONDS_MOST = 300.0, 3600.0  # before what ran into its limit is built again
 
 
@@ -34,6 +35,7 @@ class Results:
         self._cache, self._vault, self._stats, self._needs_values = cache, vault, stats, needs_values
         self._bundles: OrderedDict[Digest, Bundle] = OrderedDict()
         self._bundle_bytes = 0
+        self._made_of: OrderedDict[Digest, Digest] = OrderedDict()  # bundle by its input, looked up last
         self._errors: OrderedDict[Digest, _Failure] = OrderedDict()
         self._running: dict[Digest, asyncio.Task[bytes]] = {}
         self._spared: Callable[[], Collection[Digest]] = tuple
@@ -68,12 +70,10 @@ class Results:
 
     async def bundle_at(self, key: Digest, make: Callable[[], Awaitable[Answer]]) -> Bundle:
         """The bundle of an input: its digest is kept under the input's, the bundle itself under its own."""
-        pointer = await self._cache.get(key)
-        if pointer is not None and len(pointer) == 64:
-            bundle = await self._kept(Digest(pointer.decode()))
-            if bundle is not None:
-                self._stats.hits += 1
-                return bundle
+        digest = self._made_of.get(key) or await self._pointed_at(key)
+        if digest is not None and (bundle := await self._kept(digest)) is not None:
+            self._stats.hits += 1
+            return bundle
 
         async def keep() -> bytes:
             answer = await make()
@@ -82,9 +82,19 @@ class Results:
             self._remember(bundle)
             await self._cache.put(bundle.digest, answer.block)
             await self._cache.put(key, bundle.digest.encode())
+            self._made_of.pop(key, None)
             return bundle.digest.encode()
 
         return await self.bundle(Digest((await self._once(key, keep)).decode()))
+
+    async def _pointed_at(self, key: Digest) -> Digest | None:
+        pointer = await self._cache.get(key)
+        if pointer is None or len(pointer) != 64:
+            return None
+        self._made_of[key] = digest = Digest(pointer.decode())
+        if len(self._made_of) > _INPUTS:
+            self._made_of.popitem(last=False)
+        return digest
 
     async def template_at(self, key: Digest, make: Callable[[], Awaitable[Answer]]) -> bytes:
         """The template of an input."""

@@ -27,7 +27,7 @@ from fleet.errors import (
 )
 from fleet.ports.render import RenderRequest
 from fleet.render import results
-from fleet.render.cache import DiskCache
+from fleet.render.cache import DiskCache, MemoryCache
 from fleet.render.service import Renderer
 
 APP = RenderRequest("app")
@@ -115,6 +115,38 @@ async def test_what_is_asked_for_only_where_it_is_kept_is_not_built(world: World
     assert [await world.renderer.render(commit(SMALL), request, only_kept=True) for request in requests] == built
     other = RenderRequest("app", facts=facts("eu-2", size="2"), substitute=True)
     assert (await world.renderer.render(commit(SMALL), other, only_kept=True)).digest == built[1].digest
+
+
+class CountingCache(MemoryCache):
+    """Notes what is looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Digest] = []
+
+    async def get(self, key: Digest) -> bytes | None:
+        self.asked.append(key)
+        return await super().get(key)
+
+
+async def test_clusters_with_the_same_input_look_it_up_once(make_renderer: Callable[..., Renderer]) -> None:
+    cache = CountingCache()
+    renderer = make_renderer(cache=cache)
+    built = await renderer.render(commit(SMALL), RenderRequest("app", facts=facts("eu-0")))
+    cache.asked.clear()
+    found = [await renderer.render(commit(SMALL), RenderRequest("app", facts=facts(f"eu-{n}"))) for n in range(1, 9)]
+    assert found == [built] * 8
+    assert len(cache.asked) == 1
+
+
+async def test_an_input_whose_bundle_was_swept_is_built_again_once(make_renderer: Callable[..., Renderer]) -> None:
+    cache = CountingCache()
+    renderer = make_renderer(cache=cache)
+    *_, before = [await renderer.render(commit(SMALL), RenderRequest("app")) for _ in range(3)]
+    del cache._entries[before.digest]
+    renderer._results._bundles.clear()
+    assert [await renderer.render(commit(SMALL), RenderRequest("app")) for _ in range(3)] == [before] * 3
+    assert renderer.stats.builds == 2
 
 
 async def test_a_restart_renders_nothing(make_renderer: Callable[..., Renderer], tmp_path: Path) -> None:
