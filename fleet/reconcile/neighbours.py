@@ -56,6 +56,8 @@ class Neighbours:
         """Why nothing of this unit may be written or deleted; `error` itself where it is the whole cluster."""
         if self._stops_all:
             return self.error
+        if not self._foreign:
+            return None
         name = parent_name(unit.overlay)
         return parent_error(unit, self._seen[name]) if name in self._foreign else None
 

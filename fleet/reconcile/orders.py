@@ -122,7 +122,9 @@ class Orders:
 
         An override that was for an earlier result is ended by the hub.
         """
-        unit, every = self.units.get(name), self._requests.get(name, {}).values()
+        if name not in self._requests:
+            return None
+        unit, every = self.units.get(name), self._requests[name].values()
         found = [request for request in every if is_for(request, unit.desired if unit is not None else None)]
         return next((request for request in found if request.override), next(iter(found), None))
 
