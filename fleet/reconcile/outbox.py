@@ -13,6 +13,7 @@ from fleet.core.ids import ClusterName, Identity, ObjectRef, Revision, UnitName
 from fleet.core.status import Event, EventKind, OperationResult, Report, UnitReport
 from fleet.errors import FleetError
 from fleet.ports.worker import Sink
+from fleet.reconcile.rush import Rush
 from fleet.values import dataclass, field
 
 _GATHER_SECONDS = 0.02  # what happens within this time is one report
@@ -44,6 +45,7 @@ class Outbox:
     epoch: int = 0
     began_at: float = 0.0
     age: Callable[[], float] = field(default=lambda: 0.0)  # seconds since how the cluster stood is known
+    lull: Callable[[], asyncio.Future[None]] = field(default=Rush().lull)  # who waits for it, waits as for `Rush.lull`
     unordered: Callable[[], tuple[UnitName, ...]] = field(default=lambda: ())  # see Report
     desired_sequence: int = 0
     units: dict[UnitName, UnitReport] = field(default_factory=dict[UnitName, UnitReport])
@@ -105,11 +107,15 @@ class Outbox:
         self._due.set()
 
     def answer(self, sequence: int) -> None:
-        """An order was taken: a report says so, soon."""
+        """An order was taken: a report says so, soon, and not before what is new to other clusters goes out."""
         self.desired_sequence = sequence
         asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self._answer_due)
 
     def _answer_due(self) -> None:
+        if self._answered < self.desired_sequence:
+            self.lull().add_done_callback(self._answer_now)
+
+    def _answer_now(self, _: object) -> None:
         if self._answered < self.desired_sequence:
             self._due.set()
 

@@ -60,7 +60,7 @@ class Worker:
         self._connector, self._fence, self._limits, self._wall = connector, fence, limits, wall
         self._key, self._rush = digest_key, rush or Rush()
         self._library = Library(feed, limits.bundles_kept)
-        self._outbox = Outbox(cluster, sink, wall, limits.report_seconds)
+        self._outbox = Outbox(cluster, sink, wall, limits.report_seconds, lull=self._rush.lull)
         self._session: Session | None = None
         self._told = asyncio.Event()  # a Desired came
         self._reconnect = asyncio.Event()  # it names another connection or identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,11 @@ from typing import Any
 import pytest
 from rig import Hub, config_map
 
+from fleet.core.ids import ClusterName
+from fleet.core.status import EventKind, Report
+from fleet.reconcile import outbox as outbox_of
 from fleet.reconcile import rush as rush_of
+from fleet.reconcile.outbox import Outbox
 from fleet.reconcile.rush import HOLD_SECONDS, WIDE, Rush, Turn
 from fleet.reconcile.session import Session
 
@@ -145,6 +150,42 @@ async def test_a_parent_waits_while_others_bring_what_is_new_to_them_but_no_newe
         elsewhere.end()
         await hub.until_well(unit)
     assert applied == ["a", "unit-web", "a", "unit-web"]
+
+
+class Heard:
+    """A sink."""
+
+    def __init__(self) -> None:
+        self.reports = asyncio.Queue[Report]()
+
+    async def send(self, report: Report) -> None:
+        self.reports.put_nowait(report)
+
+
+async def test_the_answer_to_an_order_waits_while_others_bring_what_is_new_and_a_report_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox_of, "_ANSWER_SECONDS", 0.0)
+    for name in ("HOLD_SECONDS", "LULL_SECONDS"):
+        monkeypatch.setattr(rush_of, name, 600.0)
+    rush, heard = Rush(), Heard()
+    outbox = Outbox(ClusterName("eu-1"), heard, time.time, 600.0, lull=rush.lull)
+    sending = asyncio.create_task(outbox.run())
+    elsewhere = await rush.turn()
+    outbox.answer(7)
+    async with asyncio.timeout(SOON):
+        while not rush._lulls:
+            await asyncio.sleep(0)
+        assert heard.reports.empty()
+        outbox.tell(EventKind.NOTE, "what happened here")
+        assert (await heard.reports.get()).desired_sequence == 7
+        outbox.answer(8)
+        while len(rush._lulls) < 2:
+            await asyncio.sleep(0)
+        elsewhere.end()
+        assert (await heard.reports.get()).desired_sequence == 8
+    sending.cancel()
+    assert heard.reports.empty()
 
 
 class Many:
