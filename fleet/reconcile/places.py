@@ -39,9 +39,10 @@ class Places:
         return self._wanted(kind) if kind in self._narrow else frozenset({""})
 
     def move(self) -> None:
-        """Objects came or went: those who wait look again."""
-        self._moved.set()
-        self._moved = asyncio.Event()
+        """Objects came or went: those who wait look again; nobody does where all kinds are listed everywhere."""
+        if self._narrow:
+            self._moved.set()
+            self._moved = asyncio.Event()
 
     async def moved(self) -> None:
         """Until the next `move`."""

@@ -30,6 +30,10 @@ class Leave:
     stopped: bool = False
 
 
+# Of a unit that nothing stops, as most are: a pass asks a dozen times. By whether it heals.
+_FREE = {heals: Leave(apply=True, heal=heals, prune=True) for heals in (True, False)}
+
+
 def bundle_of(desired: UnitDesired | None) -> Digest | None:
     """The bundle that the unit should hold; None: nothing is said, keep what is there."""
     match desired.action if desired else None:
@@ -80,6 +84,8 @@ def leave_left(leave: Leave, now: Leave, told: UnitDesired, newest: UnitDesired 
     bundle that is no longer wanted is not completed, but where another is applied next. Nothing is deleted by an order
     that is not the newest.
     """
+    if now is leave and newest is told:
+        return leave
     newer = newest is not None and isinstance(newest.action, Apply)
     is_wanted = newest is not None and (newer or bundle_of(newest) == bundle_of(told))
     return Leave(
@@ -177,6 +183,8 @@ def judge_leave(
     # With no bundle nothing is said: one that was read before, and never applied, must not be applied now.
     in_force = isinstance(desired.action, Hold | UnknownDesired) and bundle_of(desired) is not None
     free = not stops and not manual
+    if free and not waits:
+        return _FREE[policy.sync.self_heal]
     return Leave(
         # What a held or unknown unit holds already is kept equal to its bundle, which is nothing new.
         apply=free and (not waits or (in_force and not (waits_for or refused) and not isinstance(closed, Closed))),
