@@ -153,6 +153,13 @@ class PromoteBody(ApiModel):
     reason: str = Field("", max_length=500)
 
 
+class RolloutResumeBody(ApiModel):
+    """Why, and where given the one overlay that is let in again; what else stands still stays so."""
+
+    overlay: str = Field("", max_length=253, pattern=r"^[^\s/]*$")
+    reason: str = Field("", max_length=500)
+
+
 class RollbackBody(ApiModel):
     """Why, and where given the commit that the overlay's clusters held before."""
 
@@ -183,7 +190,7 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
         overlays=sorted(passage.overlays),
         state=state,
         why=why,
-        failed=(passage.halted.overlay or "") if passage.halted is not None else "",
+        failed=_failed_of(passage),
         units=sum(len(row.targets) for row in rows),
         there=sum(step.done for step in steps) + sum(len(row.targets) for row in rows if row.done and not row.cut),
         started_at=rfc3339(passage.started_at),
@@ -214,6 +221,12 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
         ],
         reverts=_reverts(view.passages, passage),
     )
+
+
+def _failed_of(passage: Passage) -> str:
+    """The overlay that halts it and could go back; "" where a person stopped it, or that went back already."""
+    failed = passage.halted.overlay if passage.halted is not None else None
+    return failed if failed is not None and not (failed in passage.rows and passage.rows[failed].back) else ""
 
 
 def _reverts(kept: Passages, passage: Passage) -> list[RolloutRevert]:
@@ -300,15 +313,23 @@ async def _one(call: Call) -> RolloutOut:
 
 def _order(kind: str) -> Callable[[Call], Awaitable[OperationOut]]:
     async def handle(call: Call) -> OperationOut:
-        body, commit = await call.body(ReasonBody), None
-        if kind == "resume" and find(call.parts.view.passages, call.name) is None:
-            commit = taken_back_by(call.parts.view.passages, call.name)
-        commit = commit or _find(call).commit
-        if not body.reason:
-            raise RequestInvalid(f"to {kind} a rollout needs a reason", next_step=_REASON)
-        return await _ask(call, kind, commit, body.reason)
+        body, commit = await call.body(ReasonBody), _find(call).commit
+        return await _ask(call, kind, commit, _reason_of(kind, body.reason))
 
     return handle
+
+
+async def _resume(call: Call) -> OperationOut:
+    body, kept = await call.body(RolloutResumeBody), call.parts.view.passages
+    commit = taken_back_by(kept, call.name) if find(kept, call.name) is None else None
+    target = " ".join(filter(None, (commit or _find(call).commit, body.overlay)))
+    return await _ask(call, "resume", target, _reason_of("resume", body.reason))
+
+
+def _reason_of(kind: str, reason: str) -> str:
+    if not reason:
+        raise RequestInvalid(f"to {kind} a rollout needs a reason", next_step=_REASON)
+    return reason
 
 
 async def _approve(call: Call) -> OperationOut:
@@ -318,10 +339,8 @@ async def _approve(call: Call) -> OperationOut:
 
 async def _promote(call: Call) -> OperationOut:
     body, passage, view = await call.body(PromoteBody), _find(call), call.parts.view
-    if not body.reason:
-        raise RequestInvalid("to promote a rollout needs a reason", next_step=_REASON)
     target = bound(passage, view.outlook.facts, _clock(view, call.parts.wall()), body.step)
-    return await _ask(call, "promote", target, body.reason)
+    return await _ask(call, "promote", target, _reason_of("promote", body.reason))
 
 
 async def _roll_back(call: Call) -> OperationOut:
@@ -365,7 +384,7 @@ ROUTES = (
     Route("POST", _NAMED + ":pause", "Release nothing more for now", Role.OPERATOR, _order("pause"), body=ReasonBody,
           answer=OperationOut, status=202),
     Route("POST", _NAMED + ":resume", "Go on after a pause, a halt, an abort or a rollback", Role.OPERATOR,
-          _order("resume"), body=ReasonBody, answer=OperationOut, status=202),
+          _resume, body=RolloutResumeBody, answer=OperationOut, status=202),
     Route("POST", _NAMED + ":promote", "Go past the step it stands at, never past an approval", Role.OPERATOR,
           _promote, body=PromoteBody, answer=OperationOut, status=202),
     Route("POST", _NAMED + ":abort", "Release nothing more of it, under any commit", Role.OPERATOR, _order("abort"),

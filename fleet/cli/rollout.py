@@ -18,6 +18,12 @@ def order(client: Client, commit: str, kind: str, *, reason: str, step: str = ""
     return _until_ended(client, client.call("POST", f"/api/v1/rollouts/{commit}:{kind}", body))
 
 
+def resume(client: Client, commit: str, *, reason: str, overlay: str) -> int:
+    """Let a rollout go on, or what was taken back of it begin again: of one overlay, or of all."""
+    body = {"overlay": overlay, "reason": reason}
+    return _until_ended(client, client.call("POST", f"/api/v1/rollouts/{commit}:resume", body))
+
+
 def promote(client: Client, commit: str, *, reason: str, step: str) -> int:
     """Go past the step where a rollout stands, which is shown; one that stands at another by then is left alone."""
     stands: dict[str, list[str]] = {}

@@ -11,12 +11,13 @@ from fleet.controllers.board import Board
 from fleet.core.fleet import Fleet, Unit, Unknown
 from fleet.core.gating import with_manifests
 from fleet.core.ids import ClusterName, OverlayName, UnitName
-from fleet.core.passage import Passages, Quarantine, Row
+from fleet.core.passage import Passage, Passages, Quarantine, Row, Stop
 from fleet.core.quarantine import barred_by, with_found
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import goes_by_steps, is_at_once, stages_of, steps_without_clusters
 from fleet.core.takeover import RolloutUnit, drop_rows, open_rows, take_over
+from fleet.core.together import goes_along, going_back
 from fleet.core.turns import with_row
 from fleet.core.unit_facts import behind_of, fact_of, judged_by
 from fleet.core.unsaid import is_placed, unsaid_units
@@ -116,8 +117,22 @@ class Rows:
                     is_asked = row is None and had is not None and had.bundle == judged.bundle
                     is_well = not is_asked or self._is_well(fleet, unit, judged, kept)
                     wanted[unit.name.cluster] = RolloutUnit(judged, had, is_well)
-            kept = take_over(kept, overlay, wanted, fleet.commit, wall)
+            is_apart = self._is_apart(fleet, overlay, kept)
+            kept = take_over(kept, overlay, wanted, fleet.commit, wall, is_apart=is_apart)
         return kept
+
+    def going_back(self, passage: Passage, stop: Stop) -> frozenset[OverlayName]:
+        """The overlays of a commit that go back for a failure whose policy says so."""
+        known = {unit.overlay.name: unit.overlay for unit in self.view.kept.values()}
+        known |= self.view.fleet.overlays if self.view.fleet is not None else {}
+        return going_back(known, stop.overlay, passage.rows) if stop.overlay is not None else frozenset()
+
+    def _is_apart(self, fleet: Fleet, overlay: OverlayName, kept: Passages) -> bool:
+        """Whether the commit in force was taken back for a failure that does not take this overlay back with it."""
+        stop = next((one.ended for one in kept.all if one.commit == fleet.commit and one.shut), None)
+        if stop is None or stop.overlay is None:
+            return False
+        return not goes_along(fleet.overlays.get(overlay), fleet.overlays.get(stop.overlay))
 
     def _is_gone(self, fleet: Fleet, overlay: OverlayName, group: _Group) -> bool:
         """Whether an overlay goes by steps no more, or is not there any more.

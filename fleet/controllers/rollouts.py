@@ -290,7 +290,7 @@ class Rollouts:
             kept = settle(kept, self._with_before(now), wall)
             if now.take_back and now.passage.halted is not None:
                 stop = now.passage.halted
-                taken = taken_back(kept, now.passage, self._books.held, stop, now.passage.rows)
+                taken = taken_back(kept, now.passage, self._books.held, stop, self._rows.going_back(now.passage, stop))
                 if lost := await self._board.lost(taken.back.values()):
                     stays = not_taken_back(now.passage, stop, passage.halted, lost)
                     found[passage.commit] = now = replace(now, passage=stays)

@@ -8,11 +8,11 @@ Secret are of no use to it if the installation's key was lost as well: beside th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
-from fleet.core.passage import Passages, Quarantine, Quarantined, Stop
+from fleet.core.passage import Passage, Passages, Quarantine, Quarantined, Stop
 from fleet.core.results import Rendered, Result
 from fleet.core.status import UnitReport, asks_recovery
 
@@ -34,6 +34,46 @@ def barred_by(quarantine: Quarantine, unit: UnitName, names: Iterable[str]) -> Q
     entries = quarantine.get(unit.overlay, {})
     found = (entries[name] for name in names if name in entries)
     return next((entry for entry in found if entry.bars(unit.cluster)), None)
+
+
+def with_barred(
+    kept: Passages, passage: Passage, stop: Stop, barred: Mapping[OverlayName, Sequence[Mapping[ClusterName, str]]]
+) -> Passages:
+    """Bar what overlays of a passage were to hold. barred: their results, of each build of the commit."""
+    quarantine = dict(kept.quarantine)
+    for overlay, results in barred.items():
+        entries, clusters = dict(quarantine.get(overlay, {})), dict[str, set[ClusterName]]()
+        before = passage.rows[overlay].before
+        for name, digest in (result for targets in results for result in targets.items()):
+            if name not in before or before[name].bundle != digest:
+                clusters.setdefault(digest, set()).add(name)
+        for digest, names in clusters.items():
+            known = entries.pop(digest, None)  # the newest stands last
+            others = known.clusters if known is not None else frozenset[ClusterName]()
+            entries[digest] = Quarantined(passage.commit, stop, others | names)
+        quarantine[overlay] = newest_of(entries)
+    return replace(kept, quarantine=quarantine)
+
+
+def readmitted(kept: Passages, commit: Revision, overlay: str = "") -> Passages:
+    """A person lets results that were rolled back or aborted with this commit begin again: of one overlay, or all."""
+    quarantine = {
+        name: {digest: entry for digest, entry in entries.items() if entry.commit != commit}
+        if overlay in ("", name)
+        else entries
+        for name, entries in kept.quarantine.items()
+    }
+    every = tuple(replace(one, shut=False) if one.commit == commit else one for one in kept.all)
+    return replace(kept, all=every, quarantine={name: entries for name, entries in quarantine.items() if entries})
+
+
+def overlays_barred(kept: Passages, commit: Revision) -> list[OverlayName]:
+    """Of which overlays something was taken back or aborted with a commit, and is still barred."""
+    return sorted(
+        overlay
+        for overlay, entries in kept.quarantine.items()
+        if any(entry.commit == commit for entry in entries.values())
+    )
 
 
 def told_of(quarantine: Quarantine) -> Mapping[UnitName, tuple[Digest, ...]]:

@@ -179,6 +179,7 @@ GUARDS: tuple[Guard, ...] = (
         ("may have been renamed", "R2 R13", "release:plan_leaving_unit", "IdentityUnknown"),
         ("no cluster takes the room of the others", "R18 R9", "judged:Judged.crowded", "prune-budget"),
         ("what one cluster bars no other does", "R22 R24", "passage:Quarantined.bars", ""),
+        ("no team takes back what is another's", "R29", "together:goes_along", ""),
         ("what was taken back where nobody was told", "R22 R24", "quarantine:_where_it_is_not_known", ""),
         ("what was taken back where it was not built yet", "R22 R24", "quarantine:with_known", ""),
         ("another record than was shown", "R24 R12", "recovery:given_of", ""),

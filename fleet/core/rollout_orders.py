@@ -14,10 +14,11 @@ from fleet.core.fleet import Fleet
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
 from fleet.core.passage import Passage, Passages, Row, Stop
+from fleet.core.quarantine import overlays_barred, readmitted
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import Stage
-from fleet.core.takeover import NAMED, aborted, readmitted, settle, taken_back
+from fleet.core.takeover import NAMED, aborted, settle, taken_back
 from fleet.core.turns import is_led, latest_of
 from fleet.values import dataclass, field
 
@@ -29,7 +30,8 @@ KINDS = ("pause", "resume", "promote", "abort", "approve", "rollback")
 
 @dataclass(frozen=True, slots=True)
 class RolloutOrder:
-    """One order. target: a commit; of approve `COMMIT STEP`, promote `COMMIT PLACE...`, rollback `OVERLAY TO FROM`.
+    """One order. target: a commit; of approve `COMMIT STEP`, promote `COMMIT PLACE...`, rollback `OVERLAY TO FROM`, and
+    of resume `COMMIT OVERLAY` for what is barred of one overlay alone.
 
     PLACE: where a row stood when it was asked for, or the name of a step; none for wherever it stands. TO: the commit
     to go back to; FROM: the rollout that was the latest when it was asked for; "-" for whichever it is. asked_at: wall
@@ -74,8 +76,8 @@ def carry_out(
         return _roll_back(order, kept, held, stop, fleet)
     commit, _, step = order.target.partition(" ")
     passage = find(kept, commit)
-    if order.kind == "resume" and (barred := _barred(kept, passage, commit)) is not None:
-        return Done(readmitted(kept, barred), "done", f"rollout of {short(barred)} begins again", barred)
+    if order.kind == "resume" and (barred := _barred(kept, passage, commit, step)) is not None:
+        return _let_in(kept, passage, barred, OverlayName(step))
     if passage is None:
         return Done(kept, "refused", f"there is no rollout of {commit}")
     name = short(passage.commit)
@@ -85,7 +87,11 @@ def carry_out(
         case "pause":
             after, text = replace(passage, paused=stop), f"rollout of {name} paused: {order.reason}"
         case "resume":
+            if step:
+                return Done(kept, "refused", f"nothing of {step} was taken back or aborted with {name}")
             after, text = resumed(passage), f"rollout of {name} goes on"
+            if left := overlays_barred(kept, passage.commit):
+                text = f"{text}; barred still, until it is resumed again: {_few(left)}"
             if (still := after.paused) is not None:
                 text = f"the halt of {name} is lifted; still paused by {still.by}: {still.reason}; resume again"
         case "promote":
@@ -349,8 +355,25 @@ def about_of(kind: str, target: str) -> str:
     return f"overlay {first}" + (f", rollout {short(Revision(more[1]))}" if len(more) == 2 else "")
 
 
-def _barred(kept: Passages, passage: Passage | None, commit: str) -> Revision | None:
-    """The commit whose results a resume lets in again; a halt or pause of what goes on is lifted before that."""
+def _let_in(kept: Passages, passage: Passage | None, commit: Revision, overlay: OverlayName) -> Done:
+    """What was taken back or aborted with a commit begins again: of one overlay, or of all."""
+    let_in, name = [overlay] if overlay else overlays_barred(kept, commit), short(commit)
+    text = f"rollout of {name} begins again" + (f": {_few(let_in)}" if let_in else "")
+    if left := [one for one in overlays_barred(kept, commit) if one not in let_in]:
+        text = f"{text}; still barred: {_few(left)}"
+    if passage is not None and passage.stopped and not passage.outcome:
+        text = f"{text}; {passage.stopped}: resume it"
+    return Done(readmitted(kept, commit, overlay), "done", text, commit)
+
+
+def _barred(kept: Passages, passage: Passage | None, commit: str, overlay: str) -> Revision | None:
+    """The commit whose results a resume lets in again; a halt or pause of what goes on is lifted before that.
+
+    overlay: of which alone, whatever else of the commit stands still; "" for all.
+    """
+    if overlay:
+        known = passage.commit if passage is not None else taken_back_by(kept, commit)
+        return known if known is not None and overlay in overlays_barred(kept, known) else None
     if passage is not None and not passage.outcome and (passage.halted or passage.paused):
         return None
     if passage is not None and passage.outcome in ("aborted", "rolled back"):

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
-from fleet.core.passage import Passage, Passages, Quarantined, Row, Stop
-from fleet.core.quarantine import barred_by, newest_of
+from fleet.core.passage import Passage, Passages, Row, Stop
+from fleet.core.quarantine import barred_by, with_barred
 from fleet.core.results import Rendered
 from fleet.core.turns import earlier_turn, is_changed_since, last_of, rows_of, with_row, without_who_came_anew
 from fleet.values import dataclass
@@ -37,18 +37,31 @@ class RolloutUnit:
 
 
 def take_over(
-    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, RolloutUnit], head: Revision, wall: float
+    kept: Passages,
+    overlay: OverlayName,
+    wanted: Mapping[ClusterName, RolloutUnit],
+    head: Revision,
+    wall: float,
+    *,
+    is_apart: bool = False,
 ) -> Passages:
     """Bring the row of one overlay in line with its newest results.
 
-    wanted: its units that go by steps and have a result; head: the commit in force; wall: for people.
+    wanted: its units that go by steps and have a result; head: the commit in force; wall: for people; is_apart: what
+    failed of that commit takes the overlay not back with it.
     """
     anew = [name for name, unit in wanted.items() if unit.held is None]
-    return without_who_came_anew(_taken_over(kept, overlay, wanted, head, wall), overlay, anew)
+    kept = _mended(kept, overlay, wanted, head)
+    return without_who_came_anew(_taken_over(kept, overlay, wanted, head, wall, is_apart), overlay, anew)
 
 
 def _taken_over(
-    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, RolloutUnit], head: Revision, wall: float
+    kept: Passages,
+    overlay: OverlayName,
+    wanted: Mapping[ClusterName, RolloutUnit],
+    head: Revision,
+    wall: float,
+    is_apart: bool,
 ) -> Passages:
     pending = {
         name
@@ -63,7 +76,8 @@ def _taken_over(
             return kept
         again = _unproven(kept, overlay, wanted, pending)
         before = {name: held for name, held in again.items() if held is not None}
-        return _begin(kept, overlay, Row(_targets(wanted, pending | again.keys()), before=before), wanted, head, wall)
+        row = Row(_targets(wanted, pending | again.keys()), before=before)
+        return _begin(kept, overlay, row, wanted, head, wall, is_apart)
     others = {name for name in pending if name not in row.targets}
     differs = any(name in wanted and wanted[name].result.bundle != digest for name, digest in row.targets.items())
     # What was released and is the newest is judged further; what never moved, or was taken back, is no part of it.
@@ -82,10 +96,24 @@ def _taken_over(
     if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
         before = _before(row, wanted, concerned)
         moved = _without_row(kept, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
-        return _begin(moved, overlay, Row(_targets(wanted, concerned), before=before), wanted, head, wall)
+        return _begin(moved, overlay, Row(_targets(wanted, concerned), before=before), wanted, head, wall, is_apart)
     if others:
         joined = replace(row, targets={**row.targets, **_targets(wanted, others)}, before=_before(row, wanted, wanted))
         return _put(kept, replace(passage, rows={**passage.rows, overlay: joined}))
+    return kept
+
+
+def _mended(
+    kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, RolloutUnit], head: Revision
+) -> Passages:
+    """The same where a newer commit changes what failed, went back, and halts the other overlays of its commit."""
+    for passage in kept.all:
+        row = passage.rows.get(overlay)
+        if row is None or not row.back or passage.outcome or passage.commit == head:
+            continue
+        is_other = any(name in wanted and wanted[name].result.bundle != digest for name, digest in row.targets.items())
+        if is_other and passage.halted is not None and passage.halted.overlay == overlay:
+            kept = _put(kept, replace(passage, halted=None))
     return kept
 
 
@@ -207,7 +235,8 @@ def taken_back(
 ) -> TakenBack:
     """Back to what each unit held before this rollout; its results come under no commit again without a person.
 
-    An overlay that went back already, or that a newer rollout changed since, stays as it is (R42).
+    overlays: that go back; where one failed the others stay halted. One that went back already, or that a newer
+    rollout changed since, stays as it is (R42).
     """
     back: dict[UnitName, Rendered] = {}
     stays: list[UnitName] = []
@@ -257,16 +286,6 @@ def aborted(kept: Passages, passage: Passage, stop: Stop) -> Passages:
     return _ended(kept, replace(passage, rows=rows, shut=True), stop, stop, ABORTED, barred)
 
 
-def readmitted(kept: Passages, commit: Revision) -> Passages:
-    """A person lets results that were rolled back or aborted with this commit begin again."""
-    quarantine = {
-        overlay: {digest: entry for digest, entry in entries.items() if entry.commit != commit}
-        for overlay, entries in kept.quarantine.items()
-    }
-    every = tuple(replace(one, shut=False) if one.commit == commit else one for one in kept.all)
-    return replace(kept, all=every, quarantine={overlay: entries for overlay, entries in quarantine.items() if entries})
-
-
 def _ended(
     kept: Passages,
     passage: Passage,
@@ -276,31 +295,13 @@ def _ended(
     barred: Mapping[OverlayName, Sequence[Mapping[ClusterName, str]]],
 ) -> Passages:
     """Bar what these overlays were to hold. stop: why; ended: the same for the passage, where nothing else goes on."""
-    kept = _with_barred(kept, passage, stop, barred)
+    kept = with_barred(kept, passage, stop, barred)
     if any(overlay not in barred and not row.done for overlay, row in passage.rows.items()):
-        if passage.halted is None or passage.halted.overlay not in barred:
-            return _put(kept, passage)  # the commit's other overlays go on, or stay halted for what failed of them
+        if stop.overlay is not None or passage.halted is None or passage.halted.overlay not in barred:
+            return _put(kept, passage)  # the commit's other overlays go on, or stay halted for what failed
         rows = {overlay: asked_again(row) for overlay, row in passage.rows.items()}
         return _put(kept, replace(passage, rows=rows, halted=None))
     return _put(kept, replace(passage, outcome=outcome, ended=ended, ended_at=ended.since, halted=None, paused=None))
-
-
-def _with_barred(
-    kept: Passages, passage: Passage, stop: Stop, barred: Mapping[OverlayName, Sequence[Mapping[ClusterName, str]]]
-) -> Passages:
-    quarantine = dict(kept.quarantine)
-    for overlay, results in barred.items():
-        entries, clusters = dict(quarantine.get(overlay, {})), dict[str, set[ClusterName]]()
-        before = passage.rows[overlay].before
-        for name, digest in (result for targets in results for result in targets.items()):
-            if name not in before or before[name].bundle != digest:
-                clusters.setdefault(digest, set()).add(name)
-        for digest, names in clusters.items():
-            known = entries.pop(digest, None)  # the newest stands last
-            others = known.clusters if known is not None else frozenset[ClusterName]()
-            entries[digest] = Quarantined(passage.commit, stop, others | names)
-        quarantine[overlay] = newest_of(entries)
-    return replace(kept, quarantine=quarantine)
 
 
 # Rows and passages
@@ -317,21 +318,25 @@ def _begin(
     wanted: Mapping[ClusterName, RolloutUnit],
     head: Revision,
     wall: float,
+    is_apart: bool,
 ) -> Passages:
     known = next((passage for passage in kept.all if passage.commit == head), None)
     if known is None:
         # Which one is the latest goes by this: never earlier than the others, though the wall clock was put back.
         begun = [one.started_at for one in (*kept.all, *kept.last.values())]
         return _put(kept, Passage(head, max([wall, *begun]), {overlay: row}, overlays=(overlay,)))
+    halted = known.halted
     if known.shut and known.ended is not None:
-        return _built_late(kept, known, known.ended, overlay, row, wanted)
+        if not is_apart:
+            return _built_late(kept, known, known.ended, overlay, row, wanted)
+        halted = known.ended  # as if it had been under way when that failed
     overlays = known.overlays if overlay in known.overlays else (*known.overlays, overlay)
     if (earlier := known.rows.get(overlay)) is not None:
         only = replace(known, rows={overlay: earlier})
         kept = replace(kept, last=last_of(kept.last, [only]))  # what it released in that turn can go back, or did
     # What people agreed to is what they saw then, and this row they did not.
     if known.outcome:
-        known = replace(known, outcome="", ended=None, ended_at=0.0, approvals={})
+        known = replace(known, outcome="", ended=None, ended_at=0.0, approvals={}, halted=halted)
     rows = {**known.rows, overlay: replace(row, early=known.approvals)}
     return _put(kept, replace(known, rows=rows, overlays=overlays))
 
@@ -356,7 +361,7 @@ def _built_late(
         return kept
     overlays = shut.overlays if overlay in shut.overlays else (*shut.overlays, overlay)
     if new:
-        kept = _with_barred(kept, replace(shut, rows={overlay: Row(new)}), stop, {overlay: [new]})
+        kept = with_barred(kept, replace(shut, rows={overlay: Row(new)}), stop, {overlay: [new]})
     if is_proven:
         return _put(kept, replace(shut, overlays=overlays))
     if overlay in shut.rows:  # what it released in that turn can go back still

@@ -22,11 +22,11 @@ from fleet.core.ids import ClusterName, Digest, ObjectRef, OverlayName, Revision
 from fleet.core.objects import Bundle, BundleObject, Scope
 from fleet.core.passage import Passages, Quarantined, Stop
 from fleet.core.problems import Origin, Problem, Severity
+from fleet.core.quarantine import readmitted
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.rollout import Apply, UnitDesired
 from fleet.core.status import Health, ObjectStatus, Sync, UnitReport
 from fleet.core.sync_policy import Budget, Suspension, SyncMode, SyncPolicy
-from fleet.core.takeover import readmitted
 from fleet.core.view import Head, View
 from fleet.store.memory import MemoryState
 

@@ -11,10 +11,11 @@ from fleet.core.gates import Reading, Word, key_of
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passages, Row, Stop, decode_last, decode_passages, encode_last, encode_passages
 from fleet.core.problems import Origin
+from fleet.core.quarantine import readmitted
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition
 from fleet.core.rollout_policy import Gate, HttpCheck, OnFailure, Step
-from fleet.core.takeover import ENDED_KEPT, ROWS_KEPT, RolloutUnit, aborted, readmitted, settle, take_over, taken_back
+from fleet.core.takeover import ENDED_KEPT, ROWS_KEPT, RolloutUnit, aborted, settle, take_over, taken_back
 
 DEV_STEP = Step("dev", Origin("fleet.yaml", 1), environments=("dev",))
 STOP = Stop("test", "jo", 0.0)

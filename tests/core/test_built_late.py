@@ -291,3 +291,20 @@ def test_what_is_built_late_for_a_commit_that_was_stopped_twice_comes_under_no_o
     world.begin(API, "1")
     world.begin(API, "1", NEXT)
     assert not looks(world)
+
+
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_what_does_not_go_back_with_what_failed_waits_halted_when_it_is_built_late(*, is_apart: bool) -> None:
+    world = web_alone()
+    by_policy(world)
+    world.target[API] = "1"
+    wanted = {name: RolloutUnit(Rendered(Digest("1"), HEAD), world.held[UnitName(API, name)]) for name in CLUSTERS}
+    world.kept = take_over(world.kept, API, wanted, HEAD, 20.0, is_apart=is_apart)
+    assert not looks(world)
+    assert (API in world.kept.quarantine) is not is_apart
+    assert order(world, "resume", f"{HEAD} {API}") == ("refused" if is_apart else "done")
+    if is_apart:
+        assert (world.last.outcome, world.last.halted is not None) == ("", True)
+        assert order(world, "resume") == "done", "which lifts the halt"
+        assert {unit.overlay for unit in looks(world, 30.0)} == {API}
+        assert set(world.kept.quarantine) == {WEB}, "what failed stays barred"

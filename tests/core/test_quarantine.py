@@ -17,6 +17,7 @@ from fleet.core.quarantine import (
     barred_again,
     barred_by,
     newest_of,
+    readmitted,
     told_of,
     with_found,
     with_known,
@@ -24,7 +25,7 @@ from fleet.core.quarantine import (
 )
 from fleet.core.results import Rendered, RenderProblem
 from fleet.core.status import ASKS_RECOVERY, Blocker, Health, Standing, Sync, UnitReport
-from fleet.core.takeover import RolloutUnit, aborted, readmitted, take_over
+from fleet.core.takeover import RolloutUnit, aborted, take_over
 
 WEB = OverlayName("web")
 PROBLEM = RenderProblem("RenderFailed", "it cannot be built", Revision("c1"))

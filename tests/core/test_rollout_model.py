@@ -15,6 +15,7 @@ from fleet.core.gates import Reading, Verdict, Word, key_of
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Stop, decode_last, decode_passages, encode_last, encode_passages
 from fleet.core.problems import Origin
+from fleet.core.quarantine import readmitted
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.rollout_orders import approved, promoted, resumed
@@ -29,7 +30,7 @@ from fleet.core.rollout_policy import (
 from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.core.steps import Stage, limit_of, stages_of, unavailable_limit_of
 from fleet.core.sync_policy import Suspension
-from fleet.core.takeover import ROWS_KEPT, RolloutUnit, aborted, readmitted, settle, take_over, taken_back
+from fleet.core.takeover import ROWS_KEPT, RolloutUnit, aborted, settle, take_over, taken_back
 from fleet.core.turns import latest_of
 from fleet.core.unit_facts import fact_of, judged_by
 

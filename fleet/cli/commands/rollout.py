@@ -25,11 +25,17 @@ def rollout_pause(commit: str, *, reason: Reason, hub: Hub = "") -> int:
 
 
 @rollout_app.command(name="resume")
-def rollout_resume(commit: str, *, reason: Reason, hub: Hub = "") -> int:
+def rollout_resume(
+    commit: str,
+    *,
+    overlay: Annotated[str, Parameter("--overlay", help="what was taken back of this one alone begins again")] = "",
+    reason: Reason,
+    hub: Hub = "",
+) -> int:
     """Go on after a pause, a halt, an abort or a rollback."""
-    from fleet.cli.rollout import order
+    from fleet.cli.rollout import resume
 
-    return order(Client(hub), commit, "resume", reason=reason)
+    return resume(Client(hub), commit, reason=reason, overlay=overlay)
 
 
 @rollout_app.command(name="promote")
