@@ -252,7 +252,7 @@ def _place(plan: UnitPlan, item: DesiredObject, row: Row | None, live: LiveView,
         return
     seen = live[ref]
     if seen is None:
-        if row is not None and row.state is RowState.DONE and row.desired == item.digest:
+        if row is not None and row.state.is_end and row.desired == item.digest:
             plan.unchanged.append(ref)
             return
         had = row is not None and bool(row.uid)

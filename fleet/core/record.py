@@ -45,6 +45,12 @@ class RowState(StrEnum):
     DELETING = "deleting"  # a delete was sent; not yet seen to be gone
     RELEASED = "released"  # our mark was taken off: neither changed nor deleted until a person decides
     DONE = "done"  # a Job or hook that completed for this digest; it may vanish
+    FAILED = "failed"  # a Job that failed for this digest and is gone: it is not run again
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing needs to be there: it ran to its end."""
+        return self in (RowState.DONE, RowState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)

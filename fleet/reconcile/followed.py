@@ -81,7 +81,7 @@ class FollowedKinds:
         site = self._site
         for unit in site.units.values():
             for ref, row in unit.rows.items():
-                if kind_of(ref) != kind or row.state is RowState.DONE:
+                if kind_of(ref) != kind or row.state.is_end:
                     continue
                 is_after = is_before(since, row.resource_version)
                 if row.state is not RowState.APPLIED or not row.fingerprint or is_after:

@@ -36,7 +36,7 @@ from fleet.reconcile.apply import Applier
 from fleet.reconcile.deletion import Deleter
 from fleet.reconcile.holds import Holds
 from fleet.reconcile.hook_objects import HookObjects
-from fleet.reconcile.memory import Live, Trouble, UnitState
+from fleet.reconcile.memory import Live, Trouble, UnitState, kind_of
 from fleet.reconcile.not_ours import NotOurs
 from fleet.reconcile.outcome import Outcome
 from fleet.reconcile.parent import Parents
@@ -45,6 +45,7 @@ from fleet.reconcile.site import UNKNOWN_RESULT, Site
 
 _BEGUN, _MADE, _STARTED, _FAILED = "begun ", "made ", "started ", "failed "
 _NO_DIGEST = Digest("")
+_JOB = ("batch", "Job")
 
 
 class HookRunner:
@@ -294,9 +295,11 @@ class HookRunner:
             for ref in ended
             if (live := self._site.view.find(ref)) and self._site.owners.get(ref) in (None, unit.name)
         }
-        for ref in hooks_to_delete([hook.source for hook in unit.hooks], ended, alive):
-            if not ended[ref]:  # once it is gone, nothing else tells that it did not end well
-                keys.append(_FAILED + hook_key(unit.bundle, ref))
+        doomed = hooks_to_delete([hook.source for hook in unit.hooks], ended, alive)
+        # Once one is gone, be it by itself, nothing else tells that it did not end well. What is no Job may recover.
+        left = [ref for ref in plan.failed if ref in doomed or kind_of(ref) == _JOB]
+        keys += [_FAILED + hook_key(unit.bundle, ref) for ref in left]
+        for ref in doomed:
             keys.append(str(Owed(alive[ref].uid, hook_key(unit.bundle, ref))))
         if set(keys) - set(unit.memory.done_hooks):
             await self._remember(unit, keys)

@@ -9,6 +9,7 @@ from fleet.core.documents import Document, documents_at, mapping_at, text_at
 from fleet.core.fingerprint import SyncState, judge_sync
 from fleet.core.health import ObjectHealth, judge_health
 from fleet.core.ids import Digest
+from fleet.core.jobs import failed_and_left, has_failed
 from fleet.core.objects import Mark
 from fleet.core.record import FORM, MarkKind, MarkVerdict, Row, RowState, judge_mark
 from fleet.core.status import Health, Kstatus
@@ -112,6 +113,19 @@ def as_vanished(row: Row, *, at: float) -> Row:
     """
     is_applied_job = row.ref.group == "batch" and row.ref.kind == "Job" and row.state is RowState.APPLIED
     return replace(row, state=RowState.DONE, uid="", since=at) if is_applied_job else row
+
+
+def as_failed(row: Row, seen: Document | None, *, is_unseen: bool) -> Row:
+    """The row of what is gone, by how it was seen last: a Job that failed stays so for its digest, and is not run again
+    by itself for ever, each time as it removed itself (R22).
+
+    Not where somebody was seen to delete it before its time: that asks to run it anew.
+    """
+    is_applied_job = row.ref.group == "batch" and row.ref.kind == "Job" and row.state is RowState.APPLIED
+    if not is_applied_job or seen is None:
+        return row
+    failed = has_failed(seen) if is_unseen else failed_and_left(seen)
+    return replace(row, state=RowState.FAILED) if failed else row
 
 
 def as_seen_to_go(row: Row) -> Row:

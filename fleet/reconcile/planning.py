@@ -19,7 +19,7 @@ from fleet.core.plan import (
     plan_unit,
     prove_complete,
 )
-from fleet.core.record import MarkKind, MarkVerdict, RowState
+from fleet.core.record import MarkKind, MarkVerdict
 from fleet.core.rollout import UnitDesired
 from fleet.errors import ClusterError, Conflict, ObjectInvalid
 from fleet.ports.kube import ServedKind
@@ -79,7 +79,7 @@ class Planner:
         row = unit.rows.get(ref)
         if self._site.view.find(ref) is not None or ref in self._site.gone:
             return True
-        if row is not None and row.state is RowState.DONE and ref in unit.wanted:
+        if row is not None and row.state.is_end and ref in unit.wanted:
             return True  # it may have removed itself
         if row is not None and row.uid:
             self._site.verify(ref)  # not in the list: only a read by name says that it is gone

@@ -89,7 +89,7 @@ async def rebuild_units(
             more = f"; {unit.parent_trouble}" if unit.parent_trouble else ""
             unit.parent_trouble = f"its parent object was changed by somebody: what was taken back may be missing{more}"
         if before is not None:  # what ended and vanished is in no list of the cluster
-            unit.rows.update((ref, row) for ref, row in before.rows.items() if row.state is RowState.DONE)
+            unit.rows.update((ref, row) for ref, row in before.rows.items() if row.state.is_end)
         for row in rebuilt.rows:
             unit.rows[row.ref] = row
         found.append(unit)

@@ -156,7 +156,7 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
         sync = Sync.OUT_OF_SYNC
         reason, message = kept or ("", "no longer in the overlay")
     elif live is None:
-        done = row is not None and row.state is RowState.DONE and row.desired == desired
+        done = row is not None and row.state.is_end and row.desired == desired
         sync = Sync.SYNCED if done else Sync.OUT_OF_SYNC
     else:
         state = sync_of(row, desired, live, site.verdicts)
@@ -180,6 +180,8 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
             reason, why = part.unknown, part.message
     elif row is not None and row.state is RowState.DONE:
         health, why = Health.HEALTHY, "ended, and removed itself" if row.uid else "may have run; see the warning"
+    elif row is not None and row.state is RowState.FAILED and row.desired == desired:
+        health, why = Health.DEGRADED, "failed, and removed itself; change any field of it in Git to run it again"
     else:
         health, why = Health.MISSING, "is not there"
     if row is not None and row.state is RowState.RELEASED:

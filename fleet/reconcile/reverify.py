@@ -76,7 +76,7 @@ def carry_done(site: Site, unit: UnitState) -> None:
             continue
         if not unit.memory.settled and ref not in unit.told and _may_have_run(site, unit, item, row):
             done = Row(unit.name, ref, RowState.DONE, desired=item.digest, since=site.wall())
-        elif row is not None and row.state is RowState.DONE and row.form != FORM and unit.holds_commit:
+        elif row is not None and row.state.is_end and row.form != FORM and unit.holds_commit:
             done = replace(row, desired=item.digest, form=FORM)
         else:
             continue
@@ -119,7 +119,7 @@ def note_told(site: Site, unit: UnitState) -> None:
 def _is_on_record(unit: UnitState, ref: ObjectRef) -> bool:
     """Whether the record says that an object was made as it is wanted now, and of nothing that is on its way."""
     row, item = unit.rows.get(ref), unit.wanted.get(ref)
-    if row is None or item is None or row.state not in (RowState.APPLIED, RowState.DONE):
+    if row is None or item is None or not (row.state is RowState.APPLIED or row.state.is_end):
         return False
     return bool(row.uid) and row.desired == item.digest
 
@@ -131,7 +131,7 @@ def _may_have_run(site: Site, unit: UnitState, item: DesiredObject, row: Row | N
         return False
     if any(gone.ref == ref for gone in unit.deletions):
         return False  # to be made anew, as it is replaced
-    says_nothing = row is None or row.state in (RowState.INTENDED, RowState.DONE)
+    says_nothing = row is None or row.state is RowState.INTENDED or row.state.is_end
     return says_nothing and site.view.is_known(ref) and site.view.find(ref) is None
 
 

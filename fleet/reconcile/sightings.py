@@ -11,13 +11,13 @@ from dataclasses import replace
 from fleet.core.documents import Document
 from fleet.core.ids import ObjectRef, is_before
 from fleet.core.objects import Mark
-from fleet.core.record import RowState
+from fleet.core.record import Row, RowState
 from fleet.core.status import EventKind, Kstatus
 from fleet.errors import Conflict, ImmutableField, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import as_done, as_seen_to_go, as_vanished, live_of
+from fleet.reconcile.judging import as_done, as_failed, as_seen_to_go, as_vanished, live_of
 from fleet.reconcile.memory import Kind, KindView, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.observe import News, Sight
 from fleet.reconcile.site import Site
@@ -61,7 +61,7 @@ class Sightings:
             ref
             for unit in self._site.units.values()
             for ref, row in unit.rows.items()
-            if kind_of(ref) == kind and row.uid and row.state is not RowState.DONE
+            if kind_of(ref) == kind and row.uid and not row.state.is_end
         ]
 
     def written(self, ref: ObjectRef) -> str:
@@ -137,7 +137,7 @@ class Sightings:
                 site.gone.add(ref)
                 self._gone(unit, ref)
             case Sight.STRANGER:
-                self._lost_to_stranger(unit, ref)
+                self._lost_to_stranger(unit, ref, before)
             case Sight.RELEASED:
                 self._released(unit, ref)
             case Sight.CHANGED | Sight.UNLABELLED:
@@ -146,7 +146,7 @@ class Sightings:
         if trouble is not None and trouble.reason in _OF_ONE_STATE and before is not None and _is_another(before, live):
             del unit.troubles[ref]  # what was refused is not there any more
             site.wake(unit.name)
-        self._note_end(unit, ref, live, is_unseen=ref not in self._left)
+        self._note_end(unit, ref, live, before)
         self._left.discard(ref)
         if live is not None and live.own_health.kstatus in _UNWELL:
             if before is not None and before.health != before.own_health and before.own_health == live.own_health:
@@ -180,26 +180,32 @@ class Sightings:
     def _is_quiet(self, view: KindView, kind: Kind) -> bool:
         for unit in self._site.units.values():
             for ref, row in unit.rows.items():
-                if kind_of(ref) != kind or row.state is RowState.DONE:
+                if kind_of(ref) != kind or row.state.is_end:
                     continue
                 live = view.rows.get(ref)
                 if live is None or live.document is not None or row.state is not RowState.APPLIED:
                     return False
         return not any(part.unknown for part in view.parts.values())
 
-    def _note_end(self, unit: UnitState, ref: ObjectRef, live: Live | None, *, is_unseen: bool) -> None:
+    def _note_end(self, unit: UnitState, ref: ObjectRef, live: Live | None, before: Live | None) -> None:
         row = unit.rows.get(ref)
         if row is None:
             return
         if live is not None:
             known = as_done(row, live)
-        else:
-            known = as_vanished(row, at=self._site.wall()) if is_unseen else as_seen_to_go(row)
+        elif (known := self._as_ended(row, before)) is row:
+            known = as_seen_to_go(row)
         if known is not row:
             self._site.put_row(unit, known)
             self._site.journal.jot(JournalEntry(put=(known,)))
 
-    def _lost_to_stranger(self, unit: UnitState, ref: ObjectRef) -> None:
+    def _as_ended(self, row: Row, before: Live | None) -> Row:
+        """The row of what is gone: a Job may have ended, well or not; the same row where it was seen not to have."""
+        is_unseen = row.ref not in self._left
+        failed = as_failed(row, before.document if before is not None else None, is_unseen=is_unseen)
+        return as_vanished(failed, at=self._site.wall()) if is_unseen else failed
+
+    def _lost_to_stranger(self, unit: UnitState, ref: ObjectRef, before: Live | None) -> None:
         """Ours is gone and another object has its name: the row goes, and the newcomer is met like any stranger.
 
         Not that a Job ended, or may have, as nobody saw it go: the newcomer may go too, and it is not run again then
@@ -207,9 +213,9 @@ class Sightings:
         """
         live, row = self._site.view.find(ref), unit.rows.get(ref)
         if row is not None:
-            known = row if ref in self._left else as_vanished(row, at=self._site.wall())
-            if row.state is RowState.DONE:
-                known = replace(row, uid="")
+            known = self._as_ended(row, before)
+            if known.state.is_end:
+                known = replace(known, uid="")
             if known is row:
                 self._site.drop_row(unit, ref)
                 self._site.journal.jot(JournalEntry(drop=((unit.name, ref),)))

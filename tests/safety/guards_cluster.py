@@ -329,6 +329,14 @@ CASES: dict[str, Case] = {
         swap("row.state is RowState.APPLIED", "False"),
         "reconcile/test_unseen_jobs.py", "test_a_job_that_went_while_no_hub_ran_is_not_run_again",
         "test_twin_one_that_goes_while_a_hub_watches_is_made_again"),
+    "a Job that failed is not run again": case_of(
+        gives("row"), "reconcile/test_failed_jobs.py",
+        "test_one_that_failed_and_removed_itself_stays_failed_until_git_changes_it",
+        "test_twin_one_that_failed_and_a_person_deletes_before_its_time_is_run_anew"),
+    "a hook that failed stays so": case_of(
+        swap("kind_of(ref) == _JOB", "False"), "reconcile/test_failed_jobs.py",
+        "test_a_hook_that_failed_and_removed_itself_has_not_ended_well",
+        "test_one_that_failed_and_removed_itself_stays_failed_until_git_changes_it"),
     "what an older state saw of Jobs": case_of(
         gives("[]"),
         "reconcile/test_unseen_jobs.py",
