@@ -7,7 +7,7 @@ Desired changed. Which result a unit may have, and when, is decided in releases.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from fleet.controllers.books import Books
@@ -22,12 +22,13 @@ from fleet.controllers.standing_orders import StandingOrders
 from fleet.core.differences import changed_clusters, changed_units, other_policies
 from fleet.core.fleet import Cluster, Fleet, Unit
 from fleet.core.guard import approved_at
-from fleet.core.ids import ClusterName, Digest, UnitName, short
+from fleet.core.ids import ClusterName, Digest, OverlayName, UnitName, short
 from fleet.core.moves import whole_commit
 from fleet.core.objects import Bundle
-from fleet.core.release import Orders, plan_desired, plan_leaving_unit, plan_unit, plan_unknown_unit
+from fleet.core.release import Orders, linked, plan_desired, plan_leaving_unit, plan_unit, plan_unknown_unit
 from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result
 from fleet.core.rollout import Desired, Move, UnitDesired
+from fleet.core.unit_facts import still_coming
 from fleet.core.view import View
 from fleet.errors import StateDamaged, StateLost
 from fleet.ports.render import Vault
@@ -59,6 +60,7 @@ class Board:
         self.fetches = Fetches(view.head)
         self.standing = StandingOrders(view, self.books, self.roster, self.identities, self.publisher)
         self._is_known: dict[Digest, bool] = {}  # bundles that units keep, looked for once
+        self._linked = frozenset[OverlayName]()  # overlays that depend on others, and those
         self.publishing = asyncio.Lock()  # sequences must reach each cluster in their order
 
     async def start(self) -> None:
@@ -95,7 +97,7 @@ class Board:
         if before is not None and fleet.unknown.everything is not None:
             self._view.fleet = replace(before, problems=fleet.problems)
             return None
-        self._view.fleet = fleet
+        self._view.fleet, self._linked = fleet, linked(fleet)
         self.publisher.dirty |= changed_clusters(before, fleet)
         self.books.dirty |= other_policies(before, fleet)
         if self.identities.shared:
@@ -112,6 +114,20 @@ class Board:
         self.books.dirty |= changed
         self.books.dirty |= self._keep(before, fleet)
         return changed
+
+    def build(self, units: Collection[UnitName]) -> None:
+        """These are being built at the commit in force, and no others; nobody goes on behind them."""
+        before = self._view.rendering
+        self._view.rendering = frozenset(units)
+        self._tell_linked(before ^ self._view.rendering)
+
+    def built(self, units: Collection[UnitName]) -> None:
+        """Results of these are taken over."""
+        self._view.rendering = self._view.rendering.difference(units)  # of what it is by now: a commit may have begun
+        self._tell_linked(units)
+
+    def _tell_linked(self, units: Iterable[UnitName]) -> None:
+        self.books.dirty |= {name for name in units if name.overlay in self._linked}
 
     def compare_identities(self) -> bool:
         """Stop entries that are one cluster, and let them go on once they are not (R2); whether any is concerned."""
@@ -216,8 +232,21 @@ class Board:
             part = plan_unknown_unit(name, problem, fleet, orders, self._view.kept.get(name))
         else:
             part = None
-        told = self.books.quarantined.get(name)
-        return replace(part, quarantined=told) if part is not None and told else part
+        if part is None:
+            return None
+        told, coming = self.books.quarantined.get(name, ()), self._coming_of(name)
+        return replace(part, quarantined=told, coming=coming) if told or coming else part
+
+    def _coming_of(self, name: UnitName) -> str:
+        if name.overlay not in self._linked:
+            return ""
+        return still_coming(
+            name,
+            self.books.results.get(name),
+            is_building=name in self._view.rendering,
+            waits=self.books.waits(name),
+            quarantine=self._view.passages.quarantine,
+        )
 
     def _moves_of(self, name: UnitName) -> frozenset[Move]:
         """What a unit dropped, and stays."""

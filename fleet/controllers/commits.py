@@ -205,7 +205,7 @@ class Commits:
         self._traces.span(telemetry.SPAN_FETCH, commit, started, fetched_at)
         self._traces.span(telemetry.SPAN_INVENTORY, commit, fetched_at, self._wall(), attributes=count)
         todo = self._rendering.stale(fleet, resolved, changed) if resolved is not None else {}
-        self._view.rendering = frozenset(todo)
+        self._board.build(todo)
         self._view.version += 1
         self._board.departures.look_again()
         await self._board.publish()
@@ -218,7 +218,7 @@ class Commits:
         if todo:
             attributes = {telemetry.KEY_COUNT: len(todo)}
             self._traces.span(telemetry.SPAN_RENDER, commit, at, self._wall(), attributes=attributes)
-        self._view.rendering = frozenset()
+        self._board.build(())
         self._view.version += 1
         await self._releases.settle()
         await self._compare(self._loaded.fleet, previous.fleet if previous is not None else None)

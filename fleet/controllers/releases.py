@@ -58,7 +58,8 @@ class Releases:
             again = await self._to_judge(building, fresh, now, {**fresh, **(back or {})})
             again = {name: told for name, told in again.items() if name not in gone}
             if not fresh and not again:
-                self._view.rendering -= results.keys()
+                self._board.built(results.keys())
+                await self._board.publish()  # others may have waited for that to be known
                 return
             coming = {**{name: books.results[name] for name in again if name in books.results}, **fresh}
             # What was permitted for what a unit is told stays so: a newer commit that only waits asks nobody about it.
@@ -89,7 +90,7 @@ class Releases:
                 to_whom = books.permits_to_come if books.is_shown_only(name) else books.permits
                 to_whom[name] = permits.get(name, frozenset())
             books.results.update(fresh)
-            self._view.rendering -= results.keys()  # of what it is by now: a commit may have begun meanwhile
+            self._board.built(results.keys())
             books.unjudged.clear()
             books.dirty |= {*fresh, *again}
             self._board.departures.look_beside(results)

@@ -79,6 +79,12 @@ def policy_of(unit: Unit, fleet: Fleet, by_command: Sequence[Suspension] = ()) -
     )
 
 
+def linked(fleet: Fleet) -> frozenset[OverlayName]:
+    """Overlays that depend on others, and those that these depend on."""
+    needs = {overlay.name: overlay.depends_on for overlay in fleet.overlays.values() if overlay.depends_on}
+    return frozenset(needs).union(*needs.values())
+
+
 def unsaid_at(name: UnitName, fleet: Fleet) -> Problem | None:
     """Why nobody knows whether a unit that another one depends on is there; None where it is known (R5).
 

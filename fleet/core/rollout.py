@@ -114,6 +114,7 @@ class UnitDesired:
     action: Action
     policy: UnitPolicy = field(default_factory=UnitPolicy)
     quarantined: tuple[Digest, ...] = ()  # results that were taken back here, for its parent object
+    coming: str = ""  # why it is not told its newest result yet, where others depend on it or it on others
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from fleet.core.status import WELL, Blocker, Health, Report, Standing, Sync, Uni
 from fleet.core.sync_policy import Suspension
 from fleet.errors import OwnedByOther
 
+RELEASED_LATER = "waits for its own release"
 _AS_SEEN = {**dict.fromkeys(WELL, Condition.WELL), Health.DEGRADED: Condition.BAD}  # before a release; all else: busy
 
 
@@ -54,16 +55,29 @@ def behind_of(
             return f"{name}, which has no result: {problem.what} ({problem.origin})"
         if name not in fleet.units:
             continue
-        if result is None or name in building:
-            return f"{name}, which is not built yet"
-        if isinstance(result, RenderProblem):
+        if isinstance(result, RenderProblem) and name not in building:
             return f"{name}, which has no result: {result.message}"
-        if waits(name):
-            if (entry := barred_by(quarantine, name, result.names)) is None:
-                return str(name)
-            commit = short(entry.commit)
-            return f'{name}, which was taken back with {commit} (fleet rollout resume {commit} --reason "...")'
+        why = still_coming(name, result, is_building=name in building, waits=waits(name), quarantine=quarantine)
+        if why:
+            return str(name) if why == RELEASED_LATER else f"{name}, which {why}"
     return ""
+
+
+def still_coming(
+    name: UnitName, result: Result | None, *, is_building: bool, waits: bool, quarantine: Quarantine
+) -> str:
+    """Why a unit is not told its newest result yet, as the end of "which ..."; "" where it is, or there is none.
+
+    waits: whether it keeps what it holds although it has a newer result.
+    """
+    if result is None or is_building:
+        return "is not built yet"
+    if not waits or isinstance(result, RenderProblem):
+        return ""
+    if (entry := barred_by(quarantine, name, result.names)) is None:
+        return RELEASED_LATER
+    commit = short(entry.commit)
+    return f'was taken back with {commit} (fleet rollout resume {commit} --reason "...")'
 
 
 def fact_of(

@@ -58,6 +58,7 @@ class Orders:
         self._outbox.answer(desired.sequence)
         mentioned = {item.unit: item for item in desired.units}
         other_policies: set[UnitName] = set()
+        come: list[UnitName] = []  # units of which another result is still coming, or none any more
         claims_less, waits = False, self.has_waiting()
         for name, item in mentioned.items():
             unit = self.units.get(name) or self.begin(name, waits=waits)
@@ -65,6 +66,8 @@ class Orders:
                 if unit.desired is None or unit.desired.policy != item.policy:
                     unit.blocked_since = self._wall()
                     other_policies.add(name)
+                if item.coming != (unit.desired.coming if unit.desired is not None else ""):
+                    come.append(name)
                 claims_less |= isinstance(item.action, Detach) or bundle_of(unit.desired) is None
                 unit.desired = item
                 unit.pending_since = self._wall()
@@ -85,6 +88,7 @@ class Orders:
         for name, item in mentioned.items():
             for needed in (*item.policy.depends_on, *item.policy.removed_after):
                 self.dependants.setdefault(needed, []).append(name)
+        self.due.update(other for name in come for other in self.dependants.get(name, ()))
         self._take_requests(desired)
         return True
 
@@ -257,8 +261,23 @@ class Orders:
             unit.name: judge_spared(unit.name, unit.kept_for_good, unit.desired, unit.pending_since) for unit in units
         }
 
+    def awaited(self, desired: UnitDesired | None) -> Mapping[UnitName, str]:
+        """Units that one depends on and that are not Healthy on what they should hold; with why, where the hub says.
+
+        Their newest results count where the unit itself is told its newest: what goes back, or waits for its own
+        release, waits for nothing that others do not have either.
+        """
+        found: dict[UnitName, str] = {}
+        for name in desired.policy.depends_on if desired is not None else ():
+            unit = self.units.get(name)
+            told = unit.desired if unit is not None else None
+            coming = told.coming if told is not None and desired is not None and not desired.coming else ""
+            if coming or not self.is_at_desired(name):
+                found[name] = coming
+        return found
+
     def is_at_desired(self, name: UnitName) -> bool:
-        """Whether a unit is Healthy on what it should hold: others may go on that depend on it.
+        """Whether a unit is Healthy on what it was told to hold.
 
         Of one without a result nobody knows what it should hold: what it holds is kept, and nobody goes on behind it.
         """

@@ -342,7 +342,6 @@ class Session:
     def _leave(self, unit: UnitState) -> Leave:
         desired = unit.desired
         policy = desired.policy if desired is not None else None
-        before = policy.depends_on if policy is not None else ()
         after = policy.removed_after if policy is not None else ()
         return judge_leave(
             desired,
@@ -350,7 +349,7 @@ class Session:
             confirmed=self._orders.is_confirmed(unit, self.site.identity),
             has_record=unit.has_record,
             request=self._orders.request_of(unit.name),
-            waits_for=[name for name in before if not self._orders.is_at_desired(name)] if before else (),
+            waits_for=self._orders.awaited(desired),
             other=self.site.neighbours.blocker(unit.name, unit.blocked_since),
             removed_after=[name for name in after if not self._orders.is_gone(name)] if after else (),
             spared=self._orders.spared(after) if after else None,

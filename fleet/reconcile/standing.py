@@ -123,7 +123,7 @@ def judge_leave(
     confirmed: bool,
     has_record: bool = True,
     request: SyncRequest | None,
-    waits_for: Sequence[UnitName],
+    waits_for: Mapping[UnitName, str],
     other: Blocker | None = None,
     removed_after: Sequence[UnitName] = (),
     spared: Mapping[UnitName, Blocker] | None = None,
@@ -134,10 +134,10 @@ def judge_leave(
     """Say what may be done to a unit.
 
     confirmed: its record is the worker's own, or a person confirmed it (R12, R24); has_record: `UnitState.has_record`;
-    waits_for: units it depends on that are not Healthy at their commit; other: that it is another installation's (R23);
-    removed_after: units that depend on it and still own objects; spared: why of these that keep some for
-    good; forbidden: objects of its bundle that its team may not have here (R29): then nothing of the bundle is new and
-    nothing goes, as where its build is refused; now: wall clock; since: when the unit last was free.
+    waits_for: units it depends on that are not Healthy at their commit, with what the hub says of that; other: that it
+    is another installation's (R23); removed_after: units that depend on it and still own objects; spared: why of these
+    that keep some for good; forbidden: objects of its bundle that its team may not have here (R29): then nothing of the
+    bundle is new and nothing goes, as where its build is refused; now: wall clock; since: when the unit last was free.
     """
     if desired is None or mode is Mode.OBSERVE:
         return Leave(apply=False, heal=False, prune=False, stopped=True)
@@ -168,8 +168,8 @@ def judge_leave(
         reason = f"{refused.reason}: {refused.brief}"
         waits.append(Blocker(Standing.WAITS, unit, reason, since, "", refused.next_step))
     if waits_for:
-        names = ", ".join(str(name) for name in waits_for)
-        next_step = f"fleet describe unit {waits_for[0]}"
+        names = ", ".join(f"{name}, which {why}," if why else str(name) for name, why in waits_for.items())
+        next_step = f"fleet describe unit {next(iter(waits_for))}"
         waits.append(Blocker(Standing.WAITS, unit, f"for {names} to be Healthy", since, "", next_step))
     if removed_after:
         names = ", ".join(str(name) for name in removed_after)
