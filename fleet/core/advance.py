@@ -33,8 +33,8 @@ from fleet.core.ids import ClusterName, OverlayName, UnitName, short
 from fleet.core.passage import Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts
 from fleet.core.rollout_policy import OnFailure
-from fleet.core.standings import Group, Load, groups_of, is_done, is_outrun, is_stopped, stamped
-from fleet.core.steps import Stage, limit_of, unavailable_limit_of
+from fleet.core.standings import Group, Load, groups_of, is_done, is_outrun, is_stopped, rooms_of, stamped
+from fleet.core.steps import Stage
 from fleet.values import dataclass, field
 
 MOST_NAMED = 5  # clusters in one line
@@ -192,16 +192,16 @@ class _Look:
         stopped, reached = self._stopped(overlay), True  # whether it is the next stage's turn
         behind = ""
         for stage, group, lost in self._way(overlay):
-            row, released = self.rows[overlay], 0
+            row, stays = self.rows[overlay], group.ready
             is_over = stage.name in row.passed
             if reached and not is_over:
                 row, is_over = self._try(overlay, row, stage, group, stopped=bool(stopped))
                 self.rows[overlay] = row
             state, why = self._state_of(overlay, row, stage, group, is_over=is_over, reached=reached, behind=behind)
             if reached and not stopped and (is_over or not self._gate(stage, facts, row)):
-                released, full = self._release(overlay, stage, group)
+                stays, full = self._release(overlay, stage, group)
                 why = why if is_over else "; ".join(filter(None, (why, full)))
-            self._wait(overlay, group, group.ready[released:], self._turn(stage, stopped, why, behind), behind=behind)
+            self._wait(overlay, group, stays, self._turn(stage, stopped, why, behind), behind=behind)
             held_up = tuple({**group.others, **lost}.items())
             gates = views_of(self.rows[overlay], stage, self.now)
             asks = missing_of(self.passage, self.rows[overlay], stage) if reached and not is_over else 0
@@ -259,40 +259,48 @@ class _Look:
             return row, False
         return replace(row, passed=row.passed | {name}), True
 
-    def _release(self, overlay: OverlayName, stage: Stage, group: Group) -> tuple[int, str]:
-        """Release what the limits allow; how many of those that are ready, and what holds the rest back, in words."""
-        count, full = self._choose(overlay, stage, group)
-        let = group.ready[:count]
-        if let:
-            load, row = self.loads[stage.name], self.rows[overlay]
-            load.flight.update(let)
-            load.unavailable.update(let)
-            self.rows[overlay] = replace(row, flying={**row.flying, **dict.fromkeys(let, self.now)})
-            self.releases += map(UnitName, repeat(overlay), let)
-        return count, full
+    def _release(self, overlay: OverlayName, stage: Stage, group: Group) -> tuple[list[ClusterName], str]:
+        """Release what the limits allow; those that are ready and stay back, and why, in words."""
+        let, full = self._choose(overlay, stage, group)
+        if not let:
+            return group.ready, full
+        load, row, gone = self.loads[stage.name], self.rows[overlay], set(let)
+        load.flight |= gone
+        load.unavailable |= gone
+        self.rows[overlay] = replace(row, flying={**row.flying, **dict.fromkeys(let, self.now)})
+        self.releases += map(UnitName, repeat(overlay), let)
+        return [name for name in group.ready if name not in gone], full
 
-    def _choose(self, overlay: OverlayName, stage: Stage, group: Group) -> tuple[int, str]:
-        """How many of those that are ready may go, the first ones, and why not more."""
-        load, step = self.loads[stage.name], stage.step
-        at_once = limit_of(step.max_parallel, len(load.total))
-        missing = unavailable_limit_of(step.max_unavailable, len(load.total))
-        is_one_first = step.one_first and not group.there
-        if at_once is None and missing is None and not is_one_first:
-            return len(group.ready), ""
-        flying = len(group.flight) + len(group.held)
+    def _choose(self, overlay: OverlayName, stage: Stage, group: Group) -> tuple[list[ClusterName], str]:
+        """Those that may go now, and why not more; one that must wait keeps back no other that need not.
+
+        What is not available anyway goes first: it makes nothing worse there, and may be what mends it. A first one
+        alone shows most where all was well before, and is the first in the order of the step.
+        """
+        load, is_one_first = self.loads[stage.name], stage.step.one_first and not group.there
+        rooms = rooms_of(stage, group, load)
+        if not rooms and not is_one_first:
+            return group.ready, ""
+        ready, let, full = group.ready, list[ClusterName](), None
+        if not is_one_first and any(room.of_lost for room in rooms):
+            ready = sorted(ready, key=lambda name: name not in load.unavailable)
+        flying = bool(group.flight or group.held)
         asked = f", and a person is asked: {', '.join(_named(self.facts[overlay], group.held))}" if group.held else ""
-        flight, unavailable = len(load.flight), len(load.unavailable)
-        for count, name in enumerate(group.ready):
-            if is_one_first and flying:
-                return count, f"one cluster first{asked}"
-            is_new, is_lost = name not in load.flight, name not in load.unavailable
-            if at_once is not None and is_new and flight >= at_once:
-                return count, f"{at_once} at a time{asked}"
-            if missing is not None and is_lost and unavailable >= missing:
-                names = ", ".join(sorted(load.unavailable.union(group.ready[:count]))[:MOST_NAMED])
-                return count, f"{names} not available ({unavailable} of {missing} that may be)"
-            flight, unavailable, flying = flight + is_new, unavailable + is_lost, flying + 1
-        return len(group.ready), ""
+        for name in ready:
+            if is_one_first and (flying or let):
+                return let, f"one cluster first{asked}"
+            short_of = next((room for room in rooms if not room.has(name)), None)
+            if short_of is None:
+                let.append(name)
+                for room in rooms:
+                    room.taken.add(name)
+            full = full or short_of
+        if full is None:
+            return let, ""
+        if not full.of_lost:
+            return let, f"{full.most} at a time{asked}"
+        names = ", ".join(sorted(full.taken)[:MOST_NAMED])
+        return let, f"{names} not available ({len(full.taken)} of {full.most} that may be)"
 
     # In words
 

@@ -14,7 +14,7 @@ from itertools import chain
 from fleet.core.ids import ClusterName
 from fleet.core.passage import Row
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
-from fleet.core.steps import Stage
+from fleet.core.steps import Stage, limit_of, unavailable_limit_of
 from fleet.values import dataclass, field
 
 # Names of this module: reading a member off its class costs more than all else that is done for a unit.
@@ -100,6 +100,39 @@ class Load:
         self.total.update(stage.clusters)
         self.flight.update(group.under_way)
         self.unavailable.update(group.missing, group.under_way)
+
+
+@dataclass(slots=True)
+class Room:
+    """One limit: so many clusters at most, and those that count already. Another unit on one of these is free.
+
+    of_lost: whether it is about what is not available, and not about what is under way.
+    """
+
+    most: int
+    taken: set[ClusterName]
+    of_lost: bool = False
+
+    def has(self, name: ClusterName) -> bool:
+        """Whether it lets a cluster go."""
+        return len(self.taken) < self.most or name in self.taken
+
+
+def rooms_of(stage: Stage, group: Group, load: Load) -> list[Room]:
+    """The limits of a step for one row: those of all rows together, and the row's own share of its own clusters.
+
+    Else many clusters of one overlay would lift the share of another that has few.
+    """
+    step, all_of, own = stage.step, len(load.total), len(stage.clusters)
+    under_way = group.under_way
+    rooms: list[Room] = []
+    for total, taken in ((all_of, load.flight), (own, under_way)):
+        if (most := limit_of(step.max_parallel, total)) is not None:
+            rooms.append(Room(most, set(taken)))
+    for total, taken in ((all_of, load.unavailable), (own, (*group.missing, *under_way))):
+        if (most := unavailable_limit_of(step.max_unavailable, total)) is not None:
+            rooms.append(Room(most, set(taken), of_lost=True))
+    return rooms
 
 
 def is_outrun(row: Row, facts: RowFacts) -> bool:

@@ -79,6 +79,7 @@ class Rollouts(RuleBasedStateMachine):
         self.units = {UnitName(overlay, name): "0" for overlay in OVERLAYS for name in CLUSTERS}  # newest results
         self.held = {unit: Rendered(Digest("0"), Revision("c0")) for unit in self.units}
         self.condition = dict.fromkeys(self.units, Condition.WELL)
+        self.breaking: set[tuple[UnitName, str]] = set()  # of each unit: results on which it is never Healthy
         self.reports: dict[UnitName, UnitReport] = {}  # the last ones: of what was released since they say nothing
         self.all_report_well()
         self.away: dict[ClusterName, float] = {}  # uptime since when
@@ -147,7 +148,9 @@ class Rollouts(RuleBasedStateMachine):
     ) -> None:
         """What its worker says; link: what it names beside, be it long over; half: not all of it is applied."""
         unit = UnitName(overlay, name)
-        held, self.condition[unit] = self.held[unit], Condition(word)
+        held = self.held[unit]
+        word = "bad" if word == "well" and (unit, held.bundle) in self.breaking else word
+        self.condition[unit] = Condition(word)
         links = (Blocker(link, "fleet" if link is Standing.SUSPENDED else str(unit), "test", 1.0),) if link else ()
         self.reports[unit] = UnitReport(
             unit, held.commit, Digest("half") if half and link else held.bundle,
@@ -235,6 +238,24 @@ class Rollouts(RuleBasedStateMachine):
     def commit_that_does_not_build_at_first(self, overlay: OverlayName) -> None:
         self.commit_everywhere([overlay])
         self.unbuilt.add(UnitName(overlay, min(CLUSTERS)))
+
+    @rule(overlay=overlays, name=names)
+    def the_newest_breaks_one(self, overlay: OverlayName, name: ClusterName) -> None:
+        unit = UnitName(overlay, name)
+        self.breaking.add((unit, self.units[unit]))
+
+    @rule(overlay=overlays, broken=st.lists(names, min_size=1, max_size=2), looks=st.integers(2, 9))
+    def a_commit_breaks_some_and_the_next_one_mends_them(
+        self, overlay: OverlayName, broken: list[ClusterName], looks: int
+    ) -> None:
+        """Nothing but the newest result mends them."""
+        self.mend()
+        self.commit_everywhere([overlay])
+        for name in broken:
+            self.the_newest_breaks_one(overlay, name)
+        for _ in range(looks):
+            self.a_calm_while(1, agreed=True)
+        self.commit_everywhere([overlay])
 
     @rule(overlay=overlays)
     def the_same_commit_gives_something_else(self, overlay: OverlayName) -> None:
@@ -727,11 +748,15 @@ class Rollouts(RuleBasedStateMachine):
             self.look()
 
     def teardown(self) -> None:
-        """All faults end, all people agree, also to what was taken back: every unit comes to its newest result."""
+        """All faults end, all people agree, also to what was taken back: every unit comes to its newest result.
+
+        What an older result broke stays ill until then.
+        """
         if not hasattr(self, "kept"):
             return
         self.mend()
         self.builds_end()
+        self.breaking -= set(self.units.items())
         self.word = Word.GOOD
         for commit in {entry.commit for entries in self.kept.quarantine.values() for entry in entries.values()}:
             self.let_in(commit)

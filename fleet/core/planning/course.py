@@ -6,42 +6,49 @@ With a hub's earlier rollouts it is an interval, see estimate.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import ClusterName, OverlayName
 from fleet.core.planning.change import How, UnitChange
-from fleet.core.steps import Stage, Staged, goes_by_itself, limit_of, stages_of
-from fleet.values import dataclass, field
+from fleet.core.steps import Stage, Staged, goes_by_itself, limit_of, stages_of, unavailable_limit_of
+from fleet.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class CourseStep:
-    """One step of a change. clusters: those that change; total: all that the step takes, of which shares are taken."""
+    """One step of a change. clusters: those that change."""
 
     stage: Stage
     clusters: tuple[ClusterName, ...]
-    total: int
+
+    @property
+    def at_once(self) -> int | None:
+        """So many of them are under way at once. With other overlays of the change there may be fewer, never more."""
+        return limit_of(self.stage.step.max_parallel, len(self.stage.clusters))
+
+    @property
+    def may_miss(self) -> int | None:
+        """So many of its clusters may be not available, likewise."""
+        return unavailable_limit_of(self.stage.step.max_unavailable, len(self.stage.clusters))
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
     """The way of an overlay's changed clusters. No stages: all of them at once.
 
-    staged: of all the overlay's clusters that go by steps. totals: clusters of a step, by its name, over all overlays
-    of the change: a limit is for all of them together.
+    staged: of all the overlay's clusters that go by steps.
     """
 
     overlay: OverlayName
     staged: Staged
     changed: frozenset[ClusterName]
-    totals: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def steps(self) -> tuple[CourseStep, ...]:
         """Its steps up to the last one that has something to do: those behind it are not waited for."""
         found = [
-            CourseStep(stage, tuple(name for name in stage.clusters if name in self.changed), self._total(stage))
+            CourseStep(stage, tuple(name for name in stage.clusters if name in self.changed))
             for stage in self.staged.stages
         ]
         while found and not found[-1].clusters:
@@ -63,9 +70,6 @@ class Course:
         """Soaks, and the windows of gates that are read meanwhile: it takes no less."""
         return sum(_least_of(step) for step in self.steps)
 
-    def _total(self, stage: Stage) -> int:
-        return self.totals.get(stage.name, len(stage.clusters))
-
 
 def courses_of(units: Iterable[UnitChange], after: Fleet) -> tuple[Course, ...]:
     """Courses of all units that get another result by themselves; those that are let go of pass no step."""
@@ -79,14 +83,10 @@ def courses_of(units: Iterable[UnitChange], after: Fleet) -> tuple[Course, ...]:
         if name.overlay in members and goes_by_itself(unit):
             members[name.overlay][name.cluster] = unit
     staged: dict[OverlayName, Staged] = {}
-    clusters: dict[str, set[ClusterName]] = {}
     for overlay, found in sorted(members.items()):
         known = {name: after.clusters.get(name, unit.cluster) for name, unit in found.items()}
         staged[overlay] = stages_of(after.overlays[overlay].rollout, known, after.environments)
-        for stage in staged[overlay].stages:
-            clusters.setdefault(stage.name, set()).update(stage.clusters)
-    totals = {name: len(found) for name, found in clusters.items()}
-    return tuple(Course(overlay, found, frozenset(changed[overlay]), totals) for overlay, found in staged.items())
+    return tuple(Course(overlay, found, frozenset(changed[overlay])) for overlay, found in staged.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +134,8 @@ def words_of(course: Course) -> str:
 def _step_words(found: CourseStep) -> Iterator[str]:
     step, count = found.stage.step, len(found.clusters)
     limits: list[str] = []
-    parallel = limit_of(step.max_parallel, found.total)
-    if parallel is not None and parallel < count:
-        limits.append(f"{parallel} at a time")
+    if found.at_once is not None and found.at_once < count:
+        limits.append(f"{found.at_once} at a time")
     if step.soak_seconds and count:
         limits.append(f"soak {span_of(step.soak_seconds)}")
     if step.approvals:

@@ -21,7 +21,6 @@ from fleet.core.planning.woken import Woken
 from fleet.core.planning.words import totals_of
 from fleet.core.problems import Problem
 from fleet.core.rollout_policy import Gate
-from fleet.core.steps import limit_of, unavailable_limit_of
 
 _ACTIONS = {Sign.CREATE: "create", Sign.CHANGE: "change", Sign.DELETE: "delete"}
 
@@ -170,13 +169,13 @@ def _group(group: ChangeGroup, lead: UnitChange) -> Document:
 
 
 def _step(found: CourseStep) -> Document:
-    step, count = found.stage.step, found.total
+    step = found.stage.step
     return {
         "name": found.stage.name,
         "clusters": _texts(found.clusters),
         "oneFirst": step.one_first,
-        "maxParallel": limit_of(step.max_parallel, count),
-        "maxUnavailable": unavailable_limit_of(step.max_unavailable, count),
+        "maxParallel": found.at_once,
+        "maxUnavailable": found.may_miss,
         "soakSeconds": step.soak_seconds,
         "approvals": step.approvals,
         "gates": [_gate(gate) for gate in step.gates],
