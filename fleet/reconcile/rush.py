@@ -1,7 +1,7 @@
 """What is new before what follows from it, for all workers of one process that share an event loop.
 
 A commit that touches a thousand clusters makes as many workers due at once. Side by side all of them would plan before
-the first one writes; by turns each goes its way to its first write, and clusters answer while others are planned. What
+the first one writes; by turns each goes its way to its first write, and all else that is ready comes between them. What
 follows an apply (the parent, the report) waits until nobody has anything new to bring, for a short while at most.
 
 Nobody waits for a cluster here: a turn ends with the first write's begin, and after HOLD_SECONDS in any case (R18).
@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 
 from fleet.core.ids import UnitName
 
-WIDE = 16  # turns at a time: of those who wait for the journal, many share one commit
-HOLD_SECONDS = 0.05
+# Turns at a time. A turn takes several rounds of the event loop, and each round reads all that clusters answered
+# meanwhile: with few turns a round most of the answers are dealt with before the last cluster is written to.
+WIDE = 128
+HOLD_SECONDS = 0.25  # above what so many turns take when none of them hangs
 LOOK_SECONDS = 0.05
 LULL_SECONDS = 5.0
 
