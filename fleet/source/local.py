@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from fleet.core.ids import Revision
+from fleet.core.ids import Revision, short
 from fleet.errors import MergeConflict, RefMissing, UsageInvalid
 from fleet.ports.source import CommitInfo
 from fleet.source.command import Done, GitCommand, GitLimits
@@ -108,13 +108,21 @@ class LocalRepo:
         return {0: True, 1: False}.get(status)
 
     async def merged_working_tree(self, base: Side) -> Side:
-        """The files as they lie here, ignored ones aside, merged into `base`; raises MergeConflict."""
-        head, _ = self._found("HEAD")
+        """The files as they lie here, ignored ones aside, merged into `base`; raises MergeConflict.
+
+        A merge that is under way here counts as one that is done.
+        """
+        head, content = self._found("HEAD")
         tree = await self._working_tree()
         words = f"your branch {branch}" if (branch := await self._branch()) else "your working tree"
+        if content.startswith(f"tree {tree}\n".encode()):
+            words = f"{words} at {short(Revision(head))}"  # nothing lies here that is not in that commit
+        merging = self._index.with_name("MERGE_HEAD")
+        parents = [head, *(merging.read_text().split() if merging.is_file() else ())]
         into: str = base.snapshot.revision
-        if (await self._ask("merge-base", "--is-ancestor", into, head)).status != 0:
-            commit = _text(await self._must("commit-tree", tree, "-p", head, "-m", "working tree"))
+        if not [one for one in parents if (await self._ask("merge-base", "--is-ancestor", into, one)).status == 0]:
+            ends = [word for one in parents for word in ("-p", one)]
+            commit = _text(await self._must("commit-tree", tree, *ends, "-m", "working tree"))
             tree = await self._merge(into, commit)
         return Side(await self._snapshot(tree, Revision(tree), base), words, None)
 

@@ -37,6 +37,8 @@ class Host(ThreadingHTTPServer):
         self.comments: list[dict[str, Any]] = [
             {"id": number, "body": "a remark", **wrote("jo", 1)} for number in range(130)
         ]
+        self.head = ""  # the newest commit of the request; "" where that is the one that is planned
+        self.newest = ""
         self.tokens: set[str] = set()
         self.refuses = False
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -60,6 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
         match method:
             case "GET" if url.path == "/user":
                 answer = {"id": BOT[1]}
+            case "GET" if re.search(r"/(pulls|merge_requests)/7$", url.path):
+                answer = {"sha": self.server.newest, "head": {"sha": self.server.newest}}
             case "GET":
                 page = int(parse_qs(url.query)["page"][0])
                 answer = self.server.comments[(page - 1) * 100 : page * 100]
@@ -117,10 +121,13 @@ def run(
     name: str, repo: Repo, host: Host, *, path: str = "", user: int | None = None, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """As a runner does it: the variables that the host sets, and the checkout as working directory."""
+    planned = git(repo.root, "rev-parse", "HEAD")
+    host.newest = host.head or planned
     theirs = {
         "github": {
             "BASE": "origin/main",
             "NUMBER": "7",
+            "PLANNED": planned,
             "GITHUB_TOKEN": "secret-token",
             "AUTHOR": BOT[0],
             "GITHUB_API_URL": host.address,
@@ -133,6 +140,9 @@ def run(
             "CI_MERGE_REQUEST_IID": "7",
             "CI_API_V4_URL": host.address,
             "CI_PROJECT_ID": "42",
+            "CI_MERGE_REQUEST_PROJECT_ID": "42",
+            "CI_MERGE_REQUEST_PROJECT_URL": str(repo.origin),
+            "CI_COMMIT_SHA": planned,
             "FLEET_PLAN_TOKEN": "secret-token",
         },
     }[name]
@@ -230,6 +240,46 @@ def test_a_job_that_may_not_comment_still_shows_the_plan(repo: Repo, host: Host)
     assert "the comment could not be written" in done.stdout
     assert "data.timeout 30s -> 10s" in (repo.root.parent / "summary.md").read_text()
     assert host.plans() == []
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["github", "gitlab"])
+@pytest.mark.parametrize("newest", ["f" * 40, ""])
+def test_a_job_of_an_older_commit_leaves_the_comment_of_the_newest_alone(
+    name: str, newest: str, repo: Repo, host: Host
+) -> None:
+    """It may be slow, or run again by hand; of the newest commit is the twin."""
+    repo.edit(f"{BASE}/web.env", "30s", "10s")
+    head = repo.commit("10s")
+    host.head = newest
+    done = run(name, repo, host)
+    assert done.returncode == 0
+    assert len(host.plans()) == (0 if newest else 1)
+    assert (f"a newer commit is there, {newest}" in done.stderr) == bool(newest)
+    assert newest or f"at {head[:7]} merged into it" in host.plans()[0]
+
+
+@pytest.mark.timeout(240)
+def test_from_a_fork_on_gitlab_the_base_is_the_target_projects_and_no_note_is_written(
+    repo: Repo, host: Host, tmp_path: Path
+) -> None:
+    """A fork's pipeline runs in the fork: `origin` is the fork, whose main may be an old one."""
+    git(tmp_path, "clone", "-q", "--bare", str(repo.origin), "fork.git")
+    target = tmp_path / "target"
+    git(tmp_path, "clone", "-q", "--bare", str(repo.origin), f"{target}.git")
+    repo.edit(f"{BASE}/web.yaml", "web:1.7.4", "web:1.8.0")
+    repo.commit("main of the target project goes on")
+    git(repo.root, "push", "-q", f"{target}.git", "HEAD:main")
+    repo.edit(f"{BASE}/web.env", "30s", "10s")
+    repo.commit("10s")
+    git(repo.root, "remote", "set-url", "origin", str(tmp_path / "fork.git"))
+    done = run("gitlab", repo, host, CI_MERGE_REQUEST_PROJECT_ID="1", CI_MERGE_REQUEST_PROJECT_URL=str(target))
+    assert done.returncode == 0, done.stderr
+    assert "data.timeout 30s -> 10s" in done.stdout
+    assert "web:1.7.4" not in done.stdout, "what the target project has already is no change"
+    assert "from a fork no note is written" in done.stderr
+    assert host.plans() == []
+    assert not host.tokens
 
 
 IMAGE_USER = 65532

@@ -96,6 +96,42 @@ async def test_changes_that_do_not_merge_are_named(root: Path) -> None:
     assert caught.value.where == "a.yaml"
 
 
+@pytest.mark.parametrize("is_resolved", [True, False])
+async def test_a_merge_that_is_under_way_counts_as_done_once_its_conflicts_are_resolved(
+    root: Path, is_resolved: bool
+) -> None:
+    commit(root.parent / "origin", {"a.yaml": "a: 3\n"})
+    git(root, "fetch", "-q")
+    commit(root, {"a.yaml": "a: 4\n"})
+    if is_resolved:
+        with pytest.raises(subprocess.CalledProcessError):
+            git(root, "merge", "origin/main")
+    (root / "a.yaml").write_text("a: 5\n")
+    git(root, "add", "-A")
+    repo = open_local(root, os.environ)
+    try:
+        if is_resolved:
+            assert (await merged(repo))["a.yaml"] == b"a: 5\n"
+        else:
+            with pytest.raises(MergeConflict):
+                await merged(repo)
+    finally:
+        await repo.close()
+
+
+async def test_a_clean_tree_is_called_by_its_commit_and_one_with_changes_is_not(root: Path) -> None:
+    """Two jobs of CI that plan two commits of one branch are told apart by it."""
+    head = commit(root, {"a.yaml": "a: 4\n"})[:7]
+    for text, name in (("a: 4\n", f"your branch main at {head}"), ("a: 5\n", "your branch main")):
+        (root / "a.yaml").write_text(text)
+        repo = open_local(root, os.environ)
+        try:
+            side = await repo.merged_working_tree(await repo.commit(await repo.default_base()))
+        finally:
+            await repo.close()
+        assert side.words == name
+
+
 async def test_a_fleet_repo_may_be_a_folder_of_a_repository_and_a_linked_worktree(root: Path) -> None:
     commit(root, {"fleet/a.yaml": "in: folder\n"})
     git(root, "worktree", "add", "-q", str(root.parent / "linked"), "-b", "other")
