@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 import structlog
 from aiohttp import web
@@ -86,7 +87,7 @@ def build_app(parts: ApiParts) -> web.Application:
     )
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _handler_of(route, parts))
-    app.router.add_get("/openapi.json", _document_handler())
+    app.router.add_get("/openapi.json", _show_document)
     return app
 
 
@@ -107,13 +108,14 @@ def _handler_of(route: Route, parts: ApiParts) -> Handler:
     return handle
 
 
-def _document_handler() -> Handler:
-    body = json.dumps(document_of(ROUTES)).encode()
+async def _show_document(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=_document(), content_type="application/json")
 
-    async def handle(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=body, content_type="application/json")
 
-    return handle
+@cache
+def _document() -> bytes:
+    """Made when somebody asks for it first: no hub waits for it at its start."""
+    return json.dumps(document_of(ROUTES)).encode()
 
 
 def _edge_of(parts: ApiParts) -> Middleware:
