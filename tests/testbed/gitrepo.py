@@ -13,6 +13,13 @@ from pathlib import Path
 
 _EPOCH = 1_700_000_000
 _MINUTE = 60
+_SERVED = """[uploadpack]
+\tallowFilter = true
+\tallowAnySHA1InWant = true
+\tallowReachableSHA1InWant = true
+[gc]
+\tauto = 0
+"""
 AUTHOR = "Mara Example <mara@example.org>"
 
 
@@ -65,10 +72,9 @@ class GitRepo:
         """Make an empty repository that a server may offer with filters and single commits."""
         path.mkdir(parents=True)
         repo = cls(path, branch)
-        repo.git("init", "--bare", "--quiet", f"--initial-branch={branch}", ".")
-        for option in ("allowFilter", "allowAnySHA1InWant", "allowReachableSHA1InWant"):
-            repo.git("config", f"uploadpack.{option}", "true")
-        repo.git("config", "gc.auto", "0")
+        repo.git("init", "--bare", "--quiet", "--template=", f"--initial-branch={branch}", ".")
+        with (path / "config").open("a") as config:
+            config.write(_SERVED)
         return repo
 
     @property
