@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.cli.blame_trace import Tools, Tracer
@@ -12,24 +12,28 @@ from fleet.cli.compare_values import (
     differing_variables,
     exact,
     filled_with,
-    is_filled,
     is_swapped,
     named,
     text_of,
+    with_values,
 )
 from fleet.cli.places import Places
 from fleet.core.blame import Span, leaves_below
 from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Unit
+from fleet.core.ids import UnitName
 from fleet.core.objects import Bundle, is_secret
 from fleet.core.planning.change import ObjectChange, Sign, changes_of
 from fleet.core.planning.field_words import FOLDED, field_in_words
 from fleet.core.planning.words import label_of
 from fleet.core.problems import Origin
+from fleet.core.results import takes_values
 from fleet.errors import FleetError
 from fleet.ports.render import request_of
 from fleet.render.inputs import Closure
 from fleet.values import dataclass
+
+Place = tuple[str, str]  # an object's key, and the path of a field in it; "" for the whole object
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Reasons:
         before, after = (renderer.closure(self._tree, request_of(unit)) for unit in (self._first, self._other))
         self._only_there, self._only_here = _beside(before, after), _beside(after, before)
         self._patches = before.patch_files | after.patch_files
+        self._tried: dict[tuple[UnitName, tuple[str, ...]], Mapping[Place, str] | None] = {}
 
     async def all(self) -> tuple[Reason, ...]:
         """One reason for each object that is there or not, and for each field that does not just follow another."""
@@ -94,33 +99,60 @@ class Reasons:
             if change.sign is not Sign.CHANGE:
                 files = self._only_here if change.sign is Sign.CREATE else self._only_there
                 origin = components.get((change.ref.key, "")) or self._places.of(change.ref, change.api_version, files)
-                found.append(Reason(change.sign, label, "", "", origin, "", *self._of_whole(change)))
+                found.append(Reason(change.sign, label, "", "", origin, "", *await self._of_whole(change)))
                 continue
             for drift in change.fields:
                 if change.ref in followers and any(is_swapped(drift, *pair) for pair in names):
                     continue
-                value, origin = self._of_value(drift)
+                value, origin = await self._of_value(change, drift)
                 origin = origin or components.get((change.ref.key, drift.path)) or await self._of_line(change, drift)
-                content = ("", "") if value else self._of_field(change, drift)
+                content = ("", "") if value else await self._of_field(change, drift)
                 text = field_in_words(drift, FOLDED)
                 found.append(Reason(change.sign, label, drift.path, text, origin, value, *content))
         return tuple(found)
 
-    def _of_field(self, change: ObjectChange, drift: FieldDrift) -> tuple[str, str]:
+    async def _of_field(self, change: ObjectChange, drift: FieldDrift) -> tuple[str, str]:
         """What stands for a field's value, and by which variables it varies.
 
         A Secret's is not known, and may be made by variables where these are put in.
         """
         if drift.masked:
-            return "" if is_filled(self._other) else change.after, ""
-        return self._contents.place_of(f"{label_of(change)} {drift.path}", self._other, exact(drift.live))
+            return "" if takes_values(self._other) else change.after, ""
 
-    def _of_whole(self, change: ObjectChange) -> tuple[str, str]:
+        async def trial(of: Unit, names: Sequence[str]) -> str | None:
+            differences = await self._with_values(of, names)
+            return differences.get(_place_of(change, drift)) if differences is not None else None
+
+        what = f"{label_of(change)} {drift.path}"
+        return await self._contents.place_of(what, self._other, exact(drift.live), trial)
+
+    async def _of_whole(self, change: ObjectChange) -> tuple[str, str]:
         """The same for a new object; what goes is the same for all."""
-        if change.sign is not Sign.CREATE or (is_secret(change.ref) and is_filled(self._other)):
+        if change.sign is not Sign.CREATE or (is_secret(change.ref) and takes_values(self._other)):
             return "", ""
+
+        async def trial(of: Unit, names: Sequence[str]) -> str | None:
+            differences = await self._with_values(of, names)
+            return differences.get(_place_of(change)) if differences is not None else None
+
         body = next(item.body for item in self._now.objects if item.ref == change.ref)
-        return self._contents.place_of(label_of(change), self._other, body.decode())
+        return await self._contents.place_of(label_of(change), self._other, body.decode(), trial)
+
+    async def _with_values(self, of: Unit, names: Sequence[str]) -> Mapping[Place, str] | None:
+        """What still differs from the first unit where this one has these values of another, built once.
+
+        Values by place, with the text of an object that is new; None where it cannot be built so.
+        """
+        key = of.name, tuple(sorted(names))
+        if key not in self._tried:
+            request = request_of(with_values(self._other, of, names))
+            try:
+                bundle = await self._renderer.render(self._tree, request)
+            except FleetError:
+                self._tried[key] = None
+            else:
+                self._tried[key] = _texts_of(self._was, bundle)
+        return self._tried[key]
 
     async def _by_component(self) -> dict[tuple[str, str], Origin]:
         """What comes and goes with a component that only one of both has: that component makes it."""
@@ -139,20 +171,23 @@ class Reasons:
                     found.setdefault(key, _target_of(unit, component))
         return found
 
-    def _of_value(self, drift: FieldDrift) -> tuple[str, Origin | None]:
+    async def _of_value(self, change: ObjectChange, drift: FieldDrift) -> tuple[str, Origin | None]:
         """The variable, or the fact of the cluster, that alone makes the difference; the one with the longest value.
 
-        Else all of them that make it together, with the line of that one.
+        Else all of them that make it together, with the line of that one. Proven by a build in which this unit has the
+        first one's value of it: nothing differs there then.
         """
-        if not is_filled(self._other):
+        if not takes_values(self._other):
             return "", None
         differing = differing_variables(self._first, self._other)
-        for name, (before, after) in differing.items():
-            if is_swapped(drift, before, after):
-                return named([name]), self._other.variables[name].origin
-        text, names = filled_with(text_of(drift.desired), differing)
-        if names and text == text_of(drift.live):
-            return named(names), self._other.variables[names[0]].origin
+        found = [[name] for name, (before, after) in differing.items() if is_swapped(drift, before, after)]
+        text, several = filled_with(text_of(drift.desired), differing)
+        if several and text == text_of(drift.live):
+            found.append(several)
+        for names in found:
+            left = await self._with_values(self._first, names)
+            if left is not None and _place_of(change, drift) not in left:
+                return named(names), self._other.variables[names[0]].origin
         return "", None
 
     async def _of_line(self, change: ObjectChange, drift: FieldDrift) -> Origin | None:
@@ -175,6 +210,22 @@ class Reasons:
             if len(found) == 1 and (copy is None or copy.path not in {origin.path for origin in found}):
                 return found.pop()
         return None
+
+
+def _place_of(change: ObjectChange, drift: FieldDrift | None = None) -> Place:
+    """Where something differs, by the name that its object has in the first unit; without a field the whole object."""
+    return (change.renamed_from or change.ref).key, drift.path if drift is not None else ""
+
+
+def _texts_of(before: Bundle, after: Bundle) -> dict[Place, str]:
+    """What differs: values of fields, and whole objects that are new."""
+    found: dict[Place, str] = {}
+    bodies = {item.ref: item.body.decode() for item in after.objects}
+    for change in changes_of(before.objects, after.objects):
+        found |= {_place_of(change, drift): exact(drift.live) for drift in change.fields}
+        if change.sign is Sign.CREATE:
+            found[_place_of(change)] = bodies[change.ref]
+    return found
 
 
 def _beside(one: Closure, other: Closure) -> frozenset[str]:

@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from fleet.core.documents import Json, canonical
 from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Unit
+from fleet.core.results import takes_values
+from fleet.core.variables import BUILT_IN_LABEL_PREFIX
+
+Trial = Callable[[Unit, Sequence[str]], Awaitable[str | None]]
 
 
 class Contents:
-    """Values and new objects of the variants so far: what differs by values of variables alone is the same."""
+    """Values and new objects of the variants so far: what differs by values of variables alone is the same.
+
+    That two texts look so is no proof: with the other's values a build must come to the other's text.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, list[tuple[Unit, str]]] = {}
 
-    def place_of(self, what: str, unit: Unit, text: str) -> tuple[str, str]:
-        """What is equal for all texts that are the same so, and the variables that make this one differ."""
+    async def place_of(self, what: str, unit: Unit, text: str, trial: Trial) -> tuple[str, str]:
+        """What is equal for all texts that are the same so, and the variables that make this one differ.
+
+        trial: what the text becomes where the unit has these variables of another one.
+        """
         known = self._known.setdefault(what, [])
         for index, (other, its) in enumerate(known):
             if its == text:
                 return str(index), ""
-            if is_filled(unit):
+            if takes_values(unit):
                 filled, names = filled_with(its, differing_variables(other, unit))
-                if filled == text:
+                if filled == text and await trial(other, names) == its:
                     return str(index), named(names)
         known.append((unit, text))
         return str(len(known) - 1), ""
 
 
-def is_filled(unit: Unit) -> bool:
-    """Whether variables are put into its objects, or may be by a component."""
-    return unit.overlay.substitute or bool(unit.components)
+def with_values(unit: Unit, of: Unit, names: Collection[str]) -> Unit:
+    """A unit as it would be with these variables, and facts of the cluster, of another one."""
+    labels = {name.removeprefix(BUILT_IN_LABEL_PREFIX) for name in names if name.startswith(BUILT_IN_LABEL_PREFIX)}
+    mine, theirs = unit.cluster, of.cluster
+    cluster = replace(
+        mine,
+        name=theirs.name if "cluster_name" in names else mine.name,
+        environment=theirs.environment if "cluster_environment" in names else mine.environment,
+        location=theirs.location if "cluster_location" in names else mine.location,
+        labels={**mine.labels, **{key: theirs.labels[key] for key in labels if key in theirs.labels}},
+    )
+    variables = {name: of.variables[name] for name in names if name in of.variables}
+    return replace(unit, cluster=cluster, variables={**unit.variables, **variables})
 
 
 def differing_variables(one: Unit, other: Unit) -> dict[str, tuple[str, str]]:

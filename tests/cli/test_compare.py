@@ -111,6 +111,42 @@ def test_a_component_and_a_variable_are_the_reason_and_values_of_clusters_make_n
     }
 
 
+@pytest.mark.parametrize("is_variable", [False, True])
+def test_a_variable_is_the_reason_where_it_makes_the_value_and_not_where_it_has_the_same_one(
+    tmp_path: Path, is_variable: bool
+) -> None:
+    """Both differ as the variable does; the overlay uses that somewhere, or the twin just there."""
+    patch = KUSTOMIZATION + "resources: [../base]\npatches:\n  - target: {kind: ConfigMap, name: web}\n    patch: |-\n"
+    patch += "      - {op: replace, path: /data/seconds, value: '90'}\n"
+    documents = {"web": {"seconds": "${days}" if is_variable else "30"}, "where": {"days": "a ${days}"}}
+    changed = {
+        "overlays/web/overlay.yaml": overlay({"all": True}, substitute=True),
+        f"{BASE}/cache.yaml": stream([named("ConfigMap", "v1", name, data=data) for name, data in documents.items()]),
+    }
+    if not is_variable:
+        changed[f"{PROD}/kustomization.yaml"] = patch
+    for stage, days in (("dev", 30), ("prod", 90)):
+        for number in range(1, (3 if stage == "dev" else 6)):
+            changed[f"clusters/{stage}-{number}.yaml"] = cluster(f"{stage}-{number}", stage, variables={"days": days})
+    _, found = ask(write(tmp_path, {**files(), **changed}))
+    _, other = found["variants"]
+    values = {one["object"].split("/")[-1]: (one["value"], one["path"]) for one in other["differences"]}
+    assert values["where"] == ("variable days", "clusters/dev-1.yaml")
+    assert values["web"] == (
+        ("variable days", "clusters/dev-1.yaml") if is_variable else (None, f"{PROD}/kustomization.yaml")
+    )
+
+
+def test_copies_that_differ_as_a_variable_does_are_without_explanation_and_no_one_variant(tmp_path: Path) -> None:
+    copies = {f"c{number}": [held(url="at.${tier}", own=f"c{number}.example")] for number in range(1, 6)}
+    root = write(tmp_path, own_copies(copies, substitute=True))
+    _, found = ask(root)
+    assert [variant["clusters"] for variant in found["variants"]] == [[f"c{number}"] for number in range(1, 6)]
+    for variant in found["variants"][1:]:
+        told = {one["field"]: (one["value"], one["onPurpose"]) for one in variant["differences"]}
+        assert told == {"data.own": (None, False), "data.url": ("variable tier", True)}
+
+
 def test_copies_that_went_apart_are_without_explanation(tmp_path: Path) -> None:
     service = {"ports": [{"port": 80, "targetPort": "http"}], "selector": {"app.kubernetes.io/name": "web"}}
     other = {**service, "ports": [{"port": 80, "targetPort": "http", "name": "http"}], "sessionAffinity": "ClientIP"}
