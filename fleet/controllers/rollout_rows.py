@@ -115,8 +115,11 @@ class Rows:
                 if isinstance(judged := self._judged_by(unit, result, row), Rendered):
                     had = held.get(unit.name)
                     is_asked = row is None and had is not None and had.bundle == judged.bundle
-                    is_well = not is_asked or self._is_well(fleet, unit, judged, kept)
-                    wanted[unit.name.cluster] = RolloutUnit(judged, had, is_well)
+                    is_well = not is_asked or self._is(Condition.WELL, fleet, unit, judged, kept)
+                    target = row.targets.get(unit.name.cluster) if row is not None else None
+                    is_overtaken = had is not None and had.bundle == target != judged.bundle
+                    is_ill = had is not None and is_overtaken and self._is(Condition.BAD, fleet, unit, had, kept)
+                    wanted[unit.name.cluster] = RolloutUnit(judged, had, is_well, is_ill)
             is_apart = self._is_apart(fleet, overlay, kept)
             kept = take_over(kept, overlay, wanted, fleet.commit, wall, is_apart=is_apart)
         return kept
@@ -158,9 +161,8 @@ class Rows:
         is_quiet = not is_at_once(group.said[0].overlay.rollout) and any(name in books.waiting for name in newest)
         return is_newer or not (passage.stopped or is_quiet)
 
-    def _is_well(self, fleet: Fleet, unit: Unit, result: Rendered, kept: Passages) -> bool:
-        fact = self._fact_of(fleet, unit, result, kept.quarantine)
-        return fact.condition is Condition.WELL
+    def _is(self, condition: Condition, fleet: Fleet, unit: Unit, result: Rendered, kept: Passages) -> bool:
+        return self._fact_of(fleet, unit, result, kept.quarantine).condition is condition
 
     def _results_of(self, fleet: Fleet, group: _Group) -> Iterator[tuple[Unit, Result]]:
         """All units that go by steps with their newest result, or why there is none."""

@@ -33,7 +33,17 @@ from fleet.core.ids import ClusterName, OverlayName, UnitName, short
 from fleet.core.passage import Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts
 from fleet.core.rollout_policy import OnFailure
-from fleet.core.standings import Group, Load, groups_of, is_done, is_outrun, is_stopped, rooms_of, stamped
+from fleet.core.standings import (
+    Group,
+    Load,
+    groups_of,
+    is_done,
+    is_outrun,
+    is_stopped,
+    rooms_of,
+    stamped,
+    with_proven,
+)
 from fleet.core.steps import Stage
 from fleet.values import dataclass, field
 
@@ -130,6 +140,7 @@ class _Look:
         self.passage = passage
         for overlay, facts in self.facts.items():
             self._walk(overlay)
+            self.rows[overlay] = with_proven(self.rows[overlay], facts.stages, self.groups[overlay])
             stands = overlay in self.outrun or overlay in self.adrift
             if not stands and is_done(self.rows[overlay], facts.stages, self.groups[overlay]):
                 self.rows[overlay] = replace(self.rows[overlay], done=True)

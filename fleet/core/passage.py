@@ -70,6 +70,7 @@ class Row:
     landed: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # first Healthy on it, when
     disturbed: bool = False  # it was halted or paused on its way: no measure for later ones
     excused: frozenset[ClusterName] = frozenset()  # a person went on without them
+    proven: frozenset[ClusterName] = frozenset()  # Healthy on it when their step was over, or since, and not failed
     gates: Mapping[str, GateState] = field(default_factory=dict[str, GateState])  # by STEP/GATE, once open
     early: Mapping[str, tuple[str, ...]] = field(  # by step: who approved it before there was this row; counts not here
         default_factory=dict[str, tuple[str, ...]]
@@ -97,6 +98,7 @@ class Row:
             before=_moved(self.before, old, new),
             landed=_moved(self.landed, old, new),
             excused=frozenset(_moved(dict.fromkeys(self.excused), old, new)),
+            proven=frozenset(_moved(dict.fromkeys(self.proven), old, new)),
         )
 
 
@@ -312,6 +314,7 @@ def _row(row: Row) -> dict[str, Any]:
         "landed": dict(row.landed),
         "disturbed": row.disturbed,
         "excused": sorted(row.excused),
+        "proven": sorted(row.proven),
         "gates": encode_states(row.gates),
         "asked": [row.asked.step, row.asked.at, row.asked.wall] if row.asked is not None else None,
         "early": {step: list(who) for step, who in row.early.items()},
@@ -364,6 +367,7 @@ def _read_row(value: Any, *, outcome: str = "") -> Row:
         landed={ClusterName(cluster): at for cluster, at in value.get("landed", {}).items()},
         disturbed=value.get("disturbed", False),
         excused=frozenset(map(ClusterName, value["excused"])),
+        proven=frozenset(map(ClusterName, value.get("proven", ()))),
         gates=decode_states(value.get("gates", {})),
         asked=Asked(*asked) if (asked := value.get("asked")) is not None else None,
         early={step: tuple(who) for step, who in value.get("early", {}).items()},

@@ -181,6 +181,17 @@ def stamped(row: Row, facts: RowFacts, now: float) -> Row:
     return row if same else replace(row, flying=moments, away=away, landed=landed)
 
 
+def with_proven(row: Row, stages: Sequence[Stage], groups: Sequence[Group]) -> Row:
+    """The row with all that is Healthy on its result in steps that are over; what fails later is proven no more."""
+    failed = row.proven.intersection(chain.from_iterable(group.failed for group in groups))
+    there = [
+        group.there
+        for stage, group in zip(stages, groups, strict=True)
+        if stage.name in row.passed and not row.proven.issuperset(group.there)
+    ]
+    return replace(row, proven=row.proven.union(*there) - failed) if there or failed else row
+
+
 def away_since(row: Row, name: ClusterName, since: float) -> float:
     """Since when a cluster that cannot be reached is waited for; since: when its turn came, or it was released."""
     return max(since, row.away.get(name, since))

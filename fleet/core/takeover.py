@@ -15,7 +15,15 @@ from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage, Passages, Row, Stop
 from fleet.core.quarantine import barred_by, with_barred
 from fleet.core.results import Rendered
-from fleet.core.turns import earlier_turn, is_changed_since, last_of, rows_of, with_row, without_who_came_anew
+from fleet.core.turns import (
+    earlier_turn,
+    is_changed_since,
+    last_of,
+    rows_of,
+    with_row,
+    with_turn,
+    without_who_came_anew,
+)
 from fleet.values import dataclass
 
 ABORTED, ROLLED_BACK = "aborted", "rolled back"
@@ -28,12 +36,14 @@ NAMED = 5  # units in one line
 class RolloutUnit:
     """One unit that goes by steps: its newest result, and what it was told to hold last.
 
-    is_well: whether it is known to be Healthy on that, where it holds the newest; asked where a row begins.
+    is_well: whether it is known to be Healthy on that, where it holds the newest; asked where a row begins. is_ill:
+    whether it failed with what it holds; asked where a newer result is to take that over.
     """
 
     result: Rendered
     held: Rendered | None
     is_well: bool = True
+    is_ill: bool = False
 
 
 def take_over(
@@ -91,12 +101,18 @@ def _taken_over(
     }
     if passage.commit == head and differs:  # the same commit says something else now: from the first step again
         # Steps are asked about again: nobody agreed to this result.
-        again = Row(_targets(wanted, concerned), before=row.before, early=passage.approvals)
+        stood = _stood(passage, row, wanted) & pending
+        before = {name: held for name, held in row.before.items() if name not in stood}
+        again = Row(_targets(wanted, concerned), before=before, early=passage.approvals)
+        kept = with_turn(kept, passage, overlay, stood)
         return _put(kept, replace(passage, rows={**passage.rows, overlay: again}))
     if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
-        before = _before(row, wanted, concerned)
-        moved = _without_row(kept, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
-        return _begin(moved, overlay, Row(_targets(wanted, concerned), before=before), wanted, head, wall, is_apart)
+        stood = _stood(passage, row, wanted) & (pending | row.proven | (row.targets.keys() - wanted.keys()))
+        before = {name: held for name, held in _before(row, wanted, concerned).items() if name not in stood}
+        moved = with_turn(kept, passage, overlay, stood)
+        moved = _without_row(moved, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
+        targets = _targets(wanted, concerned - (stood - pending))
+        return _begin(moved, overlay, Row(targets, before=before), wanted, head, wall, is_apart)
     if others:
         joined = replace(row, targets={**row.targets, **_targets(wanted, others)}, before=_before(row, wanted, wanted))
         return _put(kept, replace(passage, rows={**passage.rows, overlay: joined}))
@@ -115,6 +131,22 @@ def _mended(
         if is_other and passage.halted is not None and passage.halted.overlay == overlay:
             kept = _put(kept, replace(passage, halted=None))
     return kept
+
+
+def _stood(passage: Passage, row: Row, wanted: Mapping[ClusterName, RolloutUnit]) -> set[ClusterName]:
+    """Clusters that hold what was well there: to that they go back, and no further, if what takes over fails.
+
+    That notes it where it is released; elsewhere it takes nothing back. Of a row that failed only steps that were over
+    were well.
+    """
+    has_failed = passage.halted is not None and passage.rows.get(passage.halted.overlay or OverlayName("")) is row
+    names = row.proven if has_failed else row.proven | (row.landed.keys() - row.excused)
+    return {
+        name
+        for name in names
+        if (unit := wanted.get(name)) is None
+        or (unit.held is not None and unit.held.bundle == row.targets.get(name) and not unit.is_ill)
+    }
 
 
 def _unproven(

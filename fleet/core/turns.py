@@ -101,6 +101,20 @@ def last_of(last: Mapping[OverlayName, Last], old: Iterable[Passage]) -> Mapping
     return dict(every[-LAST_KEPT:])
 
 
+def with_turn(
+    kept: Passages, passage: Passage, overlay: OverlayName, names: Iterable[ClusterName] | None = None
+) -> Passages:
+    """The same, where an overlay leaves a rollout that can go back still. names: what is kept of it; None for all."""
+    row = passage.rows[overlay]
+    if names is not None:
+        only = set(names)
+        targets = {name: digest for name, digest in row.targets.items() if name in only}
+        row = replace(row, targets=targets, before={name: held for name, held in row.before.items() if name in only})
+    if not row.can_go_back:
+        return kept
+    return replace(kept, last=last_of(kept.last, [replace(passage, rows={overlay: row})]))
+
+
 def without_who_came_anew(kept: Passages, overlay: OverlayName, names: Iterable[ClusterName]) -> Passages:
     """The same where these clusters hold nothing: one that left and comes back has nothing to go back to."""
     if (last := kept.last.get(overlay)) is None or not (anew := last.row.before.keys() & set(names)):

@@ -102,6 +102,8 @@ class Rollouts(RuleBasedStateMachine):
         self.coming: dict[OverlayName, str] = {}  # what is being built of the newest commit
         self.shut: set[Revision] = set()  # aborted, or taken back by policy, and not let in since
         self.began: dict[tuple[Revision, OverlayName], float] = {}  # uptime when each row began, or went on
+        self.well = {(unit, held) for unit, held in self.held.items()}  # what was well there, and nothing of it failed
+        self.prior: dict[UnitName, Rendered] = {}  # what each unit held before its newest was released
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -151,6 +153,8 @@ class Rollouts(RuleBasedStateMachine):
         held = self.held[unit]
         word = "bad" if word == "well" and (unit, held.bundle) in self.breaking else word
         self.condition[unit] = Condition(word)
+        if word == "bad":
+            self.well.discard((unit, held))
         links = (Blocker(link, "fleet" if link is Standing.SUSPENDED else str(unit), "test", 1.0),) if link else ()
         self.reports[unit] = UnitReport(
             unit, held.commit, Digest("half") if half and link else held.bundle,
@@ -302,6 +306,28 @@ class Rollouts(RuleBasedStateMachine):
         self.time_passes(1.0)
         self.time_passes(70.0)
         self.commit_everywhere([overlay])
+
+    @rule(overlay=overlays, name=names, commits=st.integers(1, 3), is_away=st.booleans(), looks=st.integers(1, 4))
+    def one_stays_behind_and_a_later_commit_fails(
+        self, overlay: OverlayName, name: ClusterName, commits: int, is_away: bool, looks: int
+    ) -> None:
+        """The others have all of the commits before."""
+        self.mend()
+        self.word = Word.GOOD
+        if is_away:
+            self.reach(name, False)
+        else:
+            self.suspend(name, True)
+        for _ in range(commits):
+            self.commit_everywhere([overlay])
+            self.a_calm_while(looks, agreed=True)
+        self.commit_everywhere([overlay])
+        self.a_calm_while(0, agreed=True)
+        self.time_passes(1.0)
+        for unit, held in self.held.items():
+            if unit.overlay == overlay and held.bundle == self.units[unit]:
+                self.report(overlay, unit.cluster, "bad")
+        self.time_passes(1.0)
 
     @rule()
     def all_is_done_and_built_anew(self) -> None:
@@ -484,9 +510,30 @@ class Rollouts(RuleBasedStateMachine):
 
     def take_back(self, passage: Passage, stop: Stop, *overlays: OverlayName) -> None:
         done = taken_back(self.kept, passage, self.held, stop, overlays or passage.rows)
+        for unit, to in done.back.items():
+            self.check_back(unit, passage, to)
         self.put(done.kept)
         for unit, bundle in done.back.items():
             self.hold(unit, bundle)
+
+    def check_back(self, unit: UnitName, passage: Passage, to: Rendered) -> None:
+        """Each goes back to what it held, well, before the commit that failed, and who did not get that stays."""
+        held, prior = self.held[unit], self.prior.get(unit)
+        is_its = held.commit == passage.commit or held.bundle == passage.rows[unit.overlay].targets.get(unit.cluster)
+        assert is_its or (unit, held) not in self.well, "taken back, and the commit was not released there"
+        if held.commit == passage.commit and prior is not None and prior.commit != held.commit:
+            assert (unit, prior) not in self.well or to == prior, "gone back behind what was well"
+
+    def note_well(self, passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> None:
+        """What is Healthy on what its rollout brought, as long as nothing of that fails."""
+        failed = passage.halted.overlay if passage.halted is not None else None
+        for overlay, row in passage.rows.items():
+            for unit in (UnitName(overlay, name) for name in row.targets):
+                fact, held = facts[overlay].units[unit.cluster], self.held[unit]
+                if overlay == failed or unit.cluster in row.excused:
+                    self.well.discard((unit, held))
+                elif not row.done and fact.released and fact.condition is Condition.WELL:
+                    self.well.add((unit, held))
 
     def put(self, kept: Passages) -> None:
         """Take over what no person said: a halt is lifted by the way of what failed alone."""
@@ -520,6 +567,7 @@ class Rollouts(RuleBasedStateMachine):
             found = advance(before, facts, self.clock, self.wall)
             self.last[before.commit] = found
             self.check(before, found, facts)
+            self.note_well(found.passage, facts)
             self.keep(found)
             self.read(found)
             if found.take_back and (stop := found.passage.halted) is not None:
@@ -532,6 +580,7 @@ class Rollouts(RuleBasedStateMachine):
         for unit in found.releases:
             row = rows[unit.overlay]
             rows[unit.overlay] = replace(row, before={unit.cluster: self.held[unit], **row.before})
+            self.prior[unit] = self.held[unit]
             self.hold(unit, Rendered(Digest(self.units[unit]), passage.commit))
             self.went_back.discard(unit.overlay)
             stage = next(stage for stage in self.stages if unit.cluster in stage.clusters)
