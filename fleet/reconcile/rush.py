@@ -47,6 +47,7 @@ class Rush:
     _waiting: deque[asyncio.Future[Turn]] = field(default_factory=deque[asyncio.Future[Turn]])
     _lulls: deque[tuple[float, asyncio.Future[None]]] = field(default_factory=deque[tuple[float, asyncio.Future[None]]])
     _timer: asyncio.TimerHandle | None = None
+    _more: asyncio.Handle | None = None  # of what waits where it is calm
 
     async def turn(self) -> Turn:
         """Wait for a turn, first come first served."""
@@ -89,9 +90,17 @@ class Rush:
             place = self._waiting.popleft()
             if not place.done():
                 place.set_result(self._begin())
-        if not self._held:
-            while self._lulls:
-                _end(self._lulls.popleft()[1])
+        if self._more is None:
+            self._calm()
+
+    def _calm(self) -> None:
+        """Where it is calm, let what follows go on: in portions, and what is ready elsewhere between."""
+        self._more, left = None, WIDE
+        while self._lulls and left and not self._held:
+            left -= 1
+            _end(self._lulls.popleft()[1])
+        if self._lulls and not self._held:
+            self._more = asyncio.get_running_loop().call_soon(self._calm)
 
     def _watch(self) -> None:
         if self._timer is None:

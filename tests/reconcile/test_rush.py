@@ -81,6 +81,31 @@ async def test_what_follows_waits_until_nobody_brings_anything_new() -> None:
     assert lull.done()
 
 
+async def test_what_follows_goes_on_in_portions_and_waits_again_where_something_new_comes_between() -> None:
+    rush, loop = Rush(), asyncio.get_running_loop()
+    turn = await rush.turn()
+    lulls, seen = [rush.lull() for _ in range(4 * WIDE)], list[int]()
+
+    def look() -> None:
+        seen.append(sum(lull.done() for lull in lulls))
+
+    turn.end()
+    look()
+    loop.call_soon(look)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    newer = await rush.turn()
+    look()
+    assert seen[0] == WIDE
+    assert seen[0] < seen[1] <= seen[2] < 4 * WIDE
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sum(lull.done() for lull in lulls) == seen[2]
+    newer.end()
+    async with asyncio.timeout(SOON):
+        await asyncio.gather(*lulls)
+
+
 async def test_where_nothing_is_new_nothing_waits() -> None:
     assert Rush().lull().done()
 
