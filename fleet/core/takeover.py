@@ -357,6 +357,8 @@ def _begin(
         # Which one is the latest goes by this: never earlier than the others, though the wall clock was put back.
         begun = [one.started_at for one in (*kept.all, *kept.last.values())]
         return _put(kept, Passage(head, max([wall, *begun]), {overlay: row}, overlays=(overlay,)))
+    if (back := _back_since(kept, known, overlay)) is not None:
+        return _built_late(kept, known, back, overlay, row, wanted)
     halted = known.halted
     if known.shut and known.ended is not None:
         if not is_apart:
@@ -371,6 +373,15 @@ def _begin(
         known = replace(known, outcome="", ended=None, ended_at=0.0, approvals={}, halted=halted)
     rows = {**known.rows, overlay: replace(row, early=known.approvals)}
     return _put(kept, replace(known, rows=rows, overlays=overlays))
+
+
+def _back_since(kept: Passages, passage: Passage, overlay: OverlayName) -> Stop | None:
+    """Why an overlay went back from a commit, as long as nobody let that in again: be it by an order for it alone."""
+    row = rows_of(kept, passage).get(overlay)
+    if row is None or not row.back:
+        return None
+    barred = kept.quarantine.get(overlay, {}).values()
+    return next((entry.stop for entry in barred if entry.commit == passage.commit), None)
 
 
 def _built_late(

@@ -137,6 +137,7 @@ def test_what_was_on_its_way_with_an_earlier_commit_goes_no_further(end: Callabl
     assert not looks(world)
 
 
+@pytest.mark.parametrize("end", [by_a_person, by_policy, by_rollback])
 def test_other_tools_bring_nothing_of_it(end: Callable[[World], None]) -> None:
     world = web_alone()
     end(world)
@@ -146,6 +147,24 @@ def test_other_tools_bring_nothing_of_it(end: Callable[[World], None]) -> None:
     assert order(world, "resume") == "done"
     world.begin(WEB, "1 by other tools")
     assert looks(world)
+
+
+@pytest.mark.parametrize("end", [by_a_person, by_policy, by_rollback])
+def test_a_cluster_of_it_that_is_built_once_it_went_back_gets_nothing_of_it(end: Callable[[World], None]) -> None:
+    world = World(DEV_STEP, PROD)
+    world.kept = Passages()
+    world.begin(WEB, "1", without=(TWO,))
+    world.look()
+    assert world.has(DEV)
+    end(world)
+    outcome = world.last.outcome
+    world.begin(WEB, "1 of its own")
+    assert (open_rows(world.kept), world.last.outcome) == (set(), outcome)
+    assert not looks(world)
+    assert order(world, "resume") == "done"
+    world.begin(WEB, "1 of its own")
+    looks(world)
+    assert world.has(*CLUSTERS), "twin: a person let it in again"
 
 
 def test_what_is_built_in_two_parts_is_kept_back_as_a_whole(end: Callable[[World], None]) -> None:
