@@ -19,7 +19,7 @@ from fleet.ports.state import OperationRow, State
 from fleet.values import dataclass
 
 ROLLBACK = "rollback"
-NOTHING_BEFORE = "refused: it held nothing before, and keeps it"
+NOTHING_BEFORE = "refused: it has nothing to go back to, and keeps it"
 
 
 @dataclass(frozen=True, slots=True)

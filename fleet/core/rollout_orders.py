@@ -55,7 +55,7 @@ class Done:
     message: str
     commit: str = ""
     back: Mapping[UnitName, Rendered] = field(default_factory=dict[UnitName, Rendered])
-    stays: tuple[UnitName, ...] = ()  # of a rollback: what held nothing before
+    stays: tuple[UnitName, ...] = ()  # of a rollback: what has nothing to go back to
 
 
 def carry_out(
@@ -157,7 +157,9 @@ def _came_by_no_steps(
     kept: Passages, passage: Passage, overlay: OverlayName, held: Mapping[UnitName, Rendered]
 ) -> set[ClusterName]:
     """Clusters of a rollout that hold by now what no rollout brought: an older one is not taken back there (R42)."""
-    row, commits = passage.rows[overlay], {passage.commit, *(one.commit for one in kept.all if overlay in one.overlays)}
+    every = [one.commit for one in kept.all]
+    older = kept.all[: every.index(passage.commit)] if passage.commit in every else ()
+    row, commits = passage.rows[overlay], {passage.commit, *(one.commit for one in older if overlay in one.overlays)}
     return {
         name
         for name, before in row.before.items()

@@ -209,6 +209,7 @@ def drop_rows(kept: Passages, gone: Iterable[OverlayName], wall: float) -> Passa
     for overlay in gone:
         passage = with_row(kept, overlay)
         if passage is not None:
+            kept = with_turn(kept, passage, overlay)  # no older one is taken back in its place
             kept = _without_row(kept, passage, overlay, Stop(f"{overlay} left", "hub", wall))
     return kept
 
@@ -243,9 +244,9 @@ def with_release(kept: Passages, unit: UnitName, to: Rendered, held: Rendered | 
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """What a rollback does: what is kept, what each unit shall hold again, and which held nothing before.
+    """What a rollback does: what is kept, what each unit shall hold again, and which have nothing to go back to.
 
-    Those that stay have what is taken back: it is barred now, and nothing is there to go back to.
+    Those have what is taken back, as they held nothing before, or got it without steps: it is barred now, and stays.
     """
 
     kept: Passages
@@ -259,7 +260,7 @@ class TakenBack:
             return ""
         more = f" and {len(self.stays) - NAMED} more" if len(self.stays) > NAMED else ""
         named = ", ".join(map(str, self.stays[:NAMED]))
-        return f"{named}{more} held nothing before and keeps it: revert it in Git"
+        return f"{named}{more} has nothing to go back to and keeps it: revert it in Git"
 
 
 def taken_back(

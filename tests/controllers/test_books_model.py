@@ -592,7 +592,7 @@ class Holding(RuleBasedStateMachine):
             left, _, to = entry.object.removeprefix("bundle ").partition(" -> ")
             if not entry.outcome:
                 self.backs.add((key, Digest(to)))
-            elif entry.outcome == "done" or "held nothing before" in entry.outcome:
+            elif entry.outcome == "done" or "nothing to go back to" in entry.outcome:
                 self.barred.setdefault((key[0], Digest(left)), set()).add(entry.commit)
 
     def run_now(self, work: Coroutine[Any, Any, Any]) -> Any:

@@ -96,3 +96,73 @@ async def test_a_commit_that_stood_its_steps_is_what_a_person_takes_back_though_
         await look(brain, rollouts)
     assert {told(brain, name) for name in (DEV, FIRST)} == {two if word == "rollback" else three}
     assert brain.board.books.held[UnitName.parse(f"web@{SECOND}")].bundle not in (two, three)
+
+
+async def answer_of(brain: Brain) -> str:
+    (row, *_) = await brain.state.operations(limit=1)
+    return f"{row.outcome}: {row.message}"
+
+
+APPROVED = "[{name: ok, approve: 1}, {name: all, rest: true}]"
+
+
+async def test_what_the_policy_ends_midway_goes_back_and_no_older_rollout_in_its_place(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    two = await brought(brain, rollouts, "2")
+    await settle(brain, rollouts)
+    await brain.commit(web("3"))
+    await look(brain, rollouts)
+    assert (told(brain, DEV), told(brain, FIRST)) == (result(brain), two)
+    await brain.commit(fleet_file("[]"))
+    await settle(brain, rollouts)
+    assert {told(brain, name) for name in (DEV, FIRST, SECOND)} == {result(brain)}
+    await order(brain, "rollback", "web")
+    await look(brain, rollouts)
+    await settle(brain, rollouts)
+    assert told(brain, DEV) == two
+    assert "has nothing to go back to and keeps it" in await answer_of(brain)
+    assert set(brain.view.passages.quarantine["web"]) == {told(brain, SECOND)}
+
+
+async def test_where_it_had_released_nothing_a_rollback_is_refused(brain: Brain, rollouts: Rollouts) -> None:
+    await brought(brain, rollouts, "2")
+    await settle(brain, rollouts)
+    await brain.commit({**fleet_file(APPROVED), **web("3")})
+    await look(brain, rollouts)
+    assert told(brain, DEV) != result(brain)
+    await brain.commit(fleet_file("[]"))
+    await settle(brain, rollouts)
+    await order(brain, "rollback", "web")
+    await look(brain, rollouts)
+    await settle(brain, rollouts)
+    assert {told(brain, name) for name in (DEV, FIRST, SECOND)} == {result(brain)}
+    assert (await answer_of(brain)).startswith("refused: web holds newer results than ")
+
+
+async def test_twin_where_nothing_newer_came_the_older_rollout_is_the_latest(brain: Brain, rollouts: Rollouts) -> None:
+    one = told(brain, DEV)
+    await brought(brain, rollouts, "2")
+    await settle(brain, rollouts)
+    await brain.commit(fleet_file("[]"))
+    await settle(brain, rollouts)
+    await order(brain, "rollback", "web")
+    await look(brain, rollouts)
+    await settle(brain, rollouts)
+    assert {told(brain, name) for name in (DEV, FIRST, SECOND)} == {one}
+
+
+async def test_what_is_synced_by_hand_from_midway_on_goes_back_to_what_was_there_before(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    two = await brought(brain, rollouts, "2")
+    await settle(brain, rollouts)
+    await brain.commit(web("3"))
+    await look(brain, rollouts)
+    await brain.commit(web("3", sync="{mode: manual}"))
+    await look(brain, rollouts)
+    await order(brain, "rollback", "web")
+    await look(brain, rollouts)
+    await settle(brain, rollouts)
+    assert told(brain, DEV) == two
+    assert "web@prod-1, web@prod-2 has nothing to go back to and keeps it" in await answer_of(brain)

@@ -102,7 +102,7 @@ async def test_a_cluster_that_keeps_it_is_in_the_log_too(brain: Brain, rollouts:
     await settle(brain, rollouts)
     (kept,) = [entry for entry in await log(brain) if entry.unit == "web@dev-2"]
     assert kept.object == f"bundle {bad} -> nothing"
-    assert kept.outcome == "refused: it held nothing before, and keeps it"
+    assert kept.outcome == "refused: it has nothing to go back to, and keeps it"
 
 
 async def test_nothing_goes_back_that_the_log_cannot_take(

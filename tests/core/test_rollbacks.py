@@ -219,10 +219,10 @@ def test_a_cluster_that_held_nothing_before_is_named_by_who_and_why_it_keeps_it(
     done = world.order("rollback", "web")
     assert world.on(WEB) == ["1", "0", "0"]
     assert done.stays == (UnitName(WEB, DEV),)
-    assert done.message.endswith("web@dev held nothing before and keeps it: revert it in Git")
+    assert done.message.endswith("web@dev has nothing to go back to and keeps it: revert it in Git")
     ended = world.kept.all[-1].ended
     assert ended is not None
-    assert ended.reason == "because; web@dev held nothing before and keeps it: revert it in Git"
+    assert ended.reason == "because; web@dev has nothing to go back to and keeps it: revert it in Git"
 
 
 def test_where_all_held_something_a_rollback_names_none() -> None:
