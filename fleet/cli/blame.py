@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -40,6 +41,7 @@ class Line:
     origin: Origin
     text: str = ""  # the piece of the value that it gives
     by: str = ""  # the variable or fact that it sets
+    last: int = 0  # of a text of several lines, its last line: the newest commit of all of them is told
     commit: CommitInfo | None = None
     unknown: str = ""
 
@@ -197,9 +199,12 @@ def _answer(unit: Unit, item: BundleObject, traced: Traced) -> Answer:
     given: dict[tuple[Origin, str], list[str]] = {}
     for part in verdict.parts:
         given.setdefault((_place(unit, part.source), _by(part.source)), []).append(part.text)
+    spans = [part.source for part in verdict.parts if isinstance(part.source, Span)]
+    lasts = {span.origin: span.last_line for span in spans}
     pieces = len(given) > 1 or not verdict.is_whole
     lines = [
-        Line(origin, "…".join(texts) if pieces and not is_hidden else "", by) for (origin, by), texts in given.items()
+        Line(origin, "…".join(texts) if pieces and not is_hidden else "", by, lasts.get(origin, 0))
+        for (origin, by), texts in given.items()
     ]
     candidates = [str(_place(unit, source)) for source in verdict.candidates]
     return Answer(traced.leaf.shown, value, lines, verdict.why, list(dict.fromkeys(candidates)))
@@ -225,12 +230,13 @@ def _by(source: Span | Fact) -> str:
 async def _blamed(repo: LocalRepo | str, line: Line) -> Line:
     """The same line with its commit."""
     if isinstance(repo, str):
-        return Line(line.origin, line.text, line.by, unknown=repo)
+        return replace(line, unknown=repo)
     try:
-        info = await repo.blame(line.origin.path, line.origin.line)
+        info = await repo.blame(line.origin.path, line.origin.line, line.last)
     except FleetError as error:
-        return Line(line.origin, line.text, line.by, unknown=error.why or error.what)
-    return Line(line.origin, line.text, line.by, info, "" if info else "this line is not committed yet")
+        return replace(line, unknown=error.why or error.what)
+    what = "a line of it" if line.last > line.origin.line else "this line"
+    return replace(line, commit=info, unknown="" if info else f"{what} is not committed yet")
 
 
 async def _told(live: Live, repo: LocalRepo | str, answer: Answer) -> list[tuple[str, str]]:

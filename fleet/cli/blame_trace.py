@@ -131,7 +131,8 @@ class Tracer:
     async def definition(self) -> Origin | None:
         """The line that makes the object: of its document, or of the entry of a generator; None: not known."""
         plain = self._files.keys() - self._patches
-        place = Places(self._snapshot).of(self._item.ref, self._item.api_version, plain)
+        refs = [item.ref for item in self._bundle.objects]
+        place = Places(self._snapshot).of(self._item.ref, self._item.api_version, plain, refs)
         if place is not None:
             return place if await self._feeds(place) else None
         traced = await self.field(next(leaf for leaf in self.leaves if leaf.path == _NAME))
@@ -209,7 +210,10 @@ class Tracer:
             if len(hits) != 1:
                 return Verdict(why="its lines follow no single place", candidates=tuple(one.source for one in hits))
             proven += hits
-        paths = {one.source.path for one in proven if isinstance(one.source, Span)}
+        spans = [one.source for one in proven if isinstance(one.source, Span)]
+        paths = {span.path for span in spans}
+        if len(paths) == 1:
+            proven[0] = replace(proven[0], source=replace(spans[0], last_line=spans[-1].line))
         first = judge_trials(value, proven[:1])
         return replace(first, is_whole=len(paths) == 1, why="" if len(paths) == 1 else "its lines come from two files")
 

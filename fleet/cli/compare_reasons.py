@@ -97,8 +97,10 @@ class Reasons:
         for change in changes:
             label = label_of(change)
             if change.sign is not Sign.CHANGE:
-                files = self._only_here if change.sign is Sign.CREATE else self._only_there
-                origin = components.get((change.ref.key, "")) or self._places.of(change.ref, change.api_version, files)
+                is_new = change.sign is Sign.CREATE
+                files, side = (self._only_here, self._now) if is_new else (self._only_there, self._was)
+                place = self._places.of(change.ref, change.api_version, files, [item.ref for item in side.objects])
+                origin = components.get((change.ref.key, "")) or place
                 found.append(Reason(change.sign, label, "", "", origin, "", *await self._of_whole(change)))
                 continue
             for drift in change.fields:
@@ -204,7 +206,7 @@ class Reasons:
                 continue
             tracer = Tracer(self._tree, unit, item, bundle, self._tools, among=files)
             leaf = next(iter(leaves_below(tracer.leaves, drift.path)), None)
-            copy = self._places.of(ref, change.api_version, files - self._patches)
+            copy = self._places.of(ref, change.api_version, files - self._patches, ())
             parts = (await tracer.field(leaf)).verdict.parts if leaf is not None else ()
             found = {part.source.origin for part in parts if isinstance(part.source, Span)}
             if len(found) == 1 and (copy is None or copy.path not in {origin.path for origin in found}):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
@@ -33,11 +33,15 @@ class Places:
         self._snapshot = snapshot
         self._known: dict[str, list[Written]] = {}
 
-    def of(self, ref: ObjectRef, api_version: str, files: Iterable[str]) -> Origin | None:
+    def of(
+        self, ref: ObjectRef, api_version: str, files: Iterable[str], result: Collection[ObjectRef]
+    ) -> Origin | None:
         """The one document among these files that defines an object; None where none or several may.
 
-        A name that kustomize gave a prefix or suffix is found by the longest part of it that a document is called.
+        A name that kustomize gave a prefix or suffix is found by the longest part of it that a document is called. A
+        document that may define another object of the same result as well, or that is called as that one, is not it.
         """
+        others = [other.name for other in result if other != ref and (other.group, other.kind) == (ref.group, ref.kind)]
         found = [
             written
             for path in files
@@ -46,7 +50,7 @@ class Places:
         ]
         longest = max((len(written.name) for written in found), default=0)
         best = [written for written in found if len(written.name) == longest]
-        return best[0].origin if len(best) == 1 else None
+        return best[0].origin if len(best) == 1 and not _is_of_others(best[0].name, ref.name, others) else None
 
     def _documents(self, path: str) -> list[Written]:
         if path not in self._known:
@@ -63,6 +67,11 @@ class Places:
                     yield Written(_text(api_version), _text(kind), name, Origin(path, line))
         except (DocumentInvalid, KeyError):
             return
+
+
+def _is_of_others(written: str, name: str, others: Iterable[str]) -> bool:
+    """Whether a document of this name may define another object than the one that is looked for."""
+    return any(written == other or (written != name and written in other) for other in others)
 
 
 def _under(node: Node | None, name: str) -> Node | None:

@@ -65,8 +65,9 @@ async def _look(checkout: Checkout, units: list[Unit], minor: int) -> tuple[list
             notices = _notices(bundle, minor)
             closure = renderer.closure(checkout.tree, request_of(unit)) if notices else None
             files = closure.files.keys() - closure.patch_files if closure else frozenset[str]()
+            refs = [item.ref for item in bundle.objects]
             for notice in notices:
-                origin = places.of(notice.ref, notice.api_version, files) or Origin(unit.path)
+                origin = places.of(notice.ref, notice.api_version, files, refs) or Origin(unit.path)
                 found.setdefault((notice, origin), []).append(unit)
     index = ClusterIndex(checkout.fleet.clusters)
     return [_problem(notice, origin, users, index) for (notice, origin), users in found.items()], failed

@@ -42,6 +42,7 @@ class Span:
     start: int
     end: int
     line: int  # from 1
+    last_line: int = 0  # of a text of several lines, the one that its last line stands in
 
     @property
     def origin(self) -> Origin:

@@ -87,18 +87,21 @@ class LocalRepo:
         command = ("merge-base", "--is-ancestor", older.snapshot.revision, newer.snapshot.revision)
         return (await self._ask(*command)).status == 0
 
-    async def blame(self, path: str, line: int) -> CommitInfo | None:
-        """Who wrote a line of a file of the fleet repo last, as it lies here; None: it is not committed.
+    async def blame(self, path: str, line: int, last: int = 0) -> CommitInfo | None:
+        """Who wrote a line, or the newest of the lines up to `last`, as they lie here; None: one is not committed.
 
-        Raises UsageInvalid where Git knows no such line. Drivers that the repository names are not run.
+        Raises UsageInvalid where Git knows no such line, and RefMissing where the history that is here ends at it.
+        Drivers that the repository names are not run.
         """
         # Told as seen from the Git directory, where git runs; one elsewhere makes git go to the top by itself.
         inside = self._directory.is_relative_to(self._top)
         up = "../" * len(self._directory.relative_to(self._top).parts) if inside else ""
         named = f"{up}{self.prefix}/{path}" if self.prefix else f"{up}{path}"
-        command = ("blame", "--porcelain", "--no-textconv", f"-L{line},{line}", "--", named)
+        command = ("blame", "--porcelain", "--no-textconv", f"-L{line},{max(line, last)}", "--", named)
         done = await self._must(*command)
-        return blamed(done.output.decode("utf-8", "replace"))
+        shallow = _common_of(self._directory) / "shallow"
+        ends = frozenset(shallow.read_text().split()) if shallow.is_file() else frozenset[str]()
+        return blamed(done.output.decode("utf-8", "replace"), ends)
 
     async def contains(self, newer: str, older: str) -> bool | None:
         """Whether a commit contains another; None where this checkout does not know one of them."""
@@ -227,14 +230,31 @@ class LocalRepo:
         return done
 
 
-def blamed(porcelain: str) -> CommitInfo | None:
-    """The commit of one line in `git blame --porcelain`; None for a line that is in no commit."""
-    head, *lines = porcelain.split("\n")
-    said = dict(line.split(" ", 1) for line in lines if " " in line and not line.startswith("\t"))
-    revision = head.partition(" ")[0]
-    if not _COMMIT.match(revision) or not revision.strip("0"):
+def blamed(porcelain: str, ends: Collection[str] = ()) -> CommitInfo | None:
+    """The newest commit of the lines in `git blame --porcelain`; None where one of them is in no commit.
+
+    ends: where a shallow clone's history ends: Git gives such a commit all that is older, so nobody knows (RefMissing).
+    """
+    found: dict[str, dict[str, str]] = {}
+    said: dict[str, str] = {}
+    for line in porcelain.split("\n"):
+        name, _, rest = line.partition(" ")
+        if _COMMIT.match(name):
+            said = found.setdefault(name, {})
+        elif not line.startswith("\t"):
+            said[name] = rest
+    if not found or not all(revision.strip("0") for revision in found):
         return None
-    return CommitInfo(Revision(revision), said.get("summary", ""), said.get("author", ""), float(said["author-time"]))
+    if cut := [revision for revision, of_it in found.items() if "boundary" in of_it and revision in ends]:
+        raise RefMissing(
+            "who wrote it is not known here",
+            why=f"this clone is shallow, and its history ends at {short(Revision(cut[0]))}: git fetch --unshallow",
+            next_step="git fetch --unshallow",
+        )
+    revision, of_it = max(found.items(), key=lambda each: float(each[1]["author-time"]))
+    return CommitInfo(
+        Revision(revision), of_it.get("summary", ""), of_it.get("author", ""), float(of_it["author-time"])
+    )
 
 
 def open_local(root: Path, environment: Mapping[str, str]) -> LocalRepo:

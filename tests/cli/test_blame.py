@@ -15,7 +15,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from cli.planrepo import git
+from cli.planrepo import WHO, git
 from fixtures.layouts.documents import COMPONENT, KUSTOMIZATION, cluster, overlay
 from inventory.building import write
 
@@ -259,6 +259,46 @@ def test_the_last_commit_of_the_line_its_author_and_what_is_not_committed(tmp_pa
     )
     _, report = ask(tmp_path / "linked", "deployment/eu-web", "spec.minReadySeconds")
     assert report["answers"][0]["lines"][0]["commit"] == revision
+
+
+def test_of_a_text_of_several_lines_the_newest_commit_is_told(tmp_path: Path) -> None:
+    routes = "/a to b\n/own to one\n/c to d\n"
+    place = write(tmp_path / "here", {**FILES, f"{BASE}/routes.txt": routes})
+    git(place, "init", "-q", "-b", "main")
+    git(place, "add", "-A")
+    git(place, "commit", "-q", "-m", "the first")
+    path = place / BASE / "routes.txt"
+    path.write_text(routes.replace("own to one", "own to two"))
+
+    def told() -> tuple[str, str, str]:
+        (found,) = ask(place, "configmap/eu-web-cfg", "data[routes.txt]")[1]["answers"][0]["lines"]
+        return f"{found['path']}:{found['line']}", found["author"], found["unknown"]
+
+    assert told() == (f"{BASE}/routes.txt:1", None, "a line of it is not committed yet")
+    when = {"GIT_AUTHOR_DATE": "2030-01-01T00:00:00Z"}
+    words = ["git", "commit", "-q", "-am", "its middle", "--author", "jo <jo@acme.example>"]
+    subprocess.run(words, cwd=place, check=True, env={**os.environ, **WHO, **when})
+    assert told() == (f"{BASE}/routes.txt:1", "jo", None)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_where_a_shallow_clone_ends_nobody_is_accused(tmp_path: Path, depth: int) -> None:
+    """Git gives all older lines to the commit at which the clone ends; of a newer line the author is known."""
+    place = write(tmp_path / "here", FILES)
+    git(place, "init", "-q", "-b", "main")
+    git(place, "add", "-A")
+    git(place, "commit", "-q", "-m", "the first")
+    merge = place / PROD / "merge.yaml"
+    merge.write_text(merge.read_text().replace("77", "78"))
+    git(place, "commit", "-q", "-am", "wait longer", "--author", "jo <jo@acme.example>")
+    end = git(place, "rev-parse", f"HEAD~{depth - 1}")
+    git(tmp_path, "clone", "-q", "--depth", str(depth), f"file://{place}", "shallow")
+    (found,) = ask(tmp_path / "shallow", "deployment/eu-web", "spec.minReadySeconds")[1]["answers"][0]["lines"]
+    if depth == 1:
+        why = f"this clone is shallow, and its history ends at {end[:7]}: git fetch --unshallow"
+        assert (found["commit"], found["unknown"]) == (None, why)
+    else:
+        assert (found["author"], found["unknown"]) == ("jo", None)
 
 
 LAYERS = (BASE, "overlays/web/mid", PROD)

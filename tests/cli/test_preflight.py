@@ -75,6 +75,24 @@ def test_a_line_that_cannot_be_told_is_not_guessed(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("is_list", [True, False])
+def test_no_object_is_told_at_the_line_of_another_whose_name_is_a_part_of_its_own(
+    tmp_path: Path, is_list: bool
+) -> None:
+    """web-admin comes from a List, which says no line; web has a document. The twin: web alone, below a suffix."""
+    inside = "apiVersion: v1\nkind: List\nitems:\n  - {apiVersion: policy/v1beta1, kind: PodDisruptionBudget,\n"
+    inside += "     metadata: {name: web-admin}, spec: {maxUnavailable: 1}}\n"
+    more = {f"{BASE}/more.yaml": inside}
+    root = with_budget(tmp_path, "policy/v1beta1", **(more if is_list else {}))
+    path = root / BASE / "kustomization.yaml"
+    path.write_text(path.read_text() + ("" if is_list else "nameSuffix: -admin\n"))
+    if is_list:
+        path.write_text(path.read_text().replace("resources: [", "resources: [more.yaml, "))
+    found = json.loads(ask(root, "1.36", "json")[1])["problems"]
+    told = {(problem["path"], problem["line"]) for problem in found if "web-admin" in problem["what"]}
+    assert told == ({("overlays/web/dev", 0), ("overlays/web/prod", 0)} if is_list else {(f"{BASE}/budget.yaml", 2)})
+
+
 def test_the_line_is_found_below_a_prefix_and_beside_a_patch(tmp_path: Path) -> None:
     patched = KUSTOMIZATION + "namePrefix: a-\nresources: [../base]\npatches: [{path: patch.yaml}]\n"
     root = with_budget(
