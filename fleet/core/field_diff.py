@@ -5,7 +5,7 @@ Lists whose items have a common key are compared by it. Values of Secrets are ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from fleet.core.documents import Document, Json, canonical, is_deeper, mapping_at
@@ -26,7 +26,10 @@ _LAST_APPLIED = "f:kubectl.kubernetes.io/last-applied-configuration"
 
 
 _TOLD_BYTES = 8 << 10  # of one value in a report: a long script, not a dashboard
+_TOLD_TOGETHER_BYTES = 64 << 10  # of all of one object
 _TOLD_LEVELS = 50
+_TOLD_PATH = 500  # characters; a label's key or an item's name has 253 at most
+MOST_TOLD = 100  # fields of one object
 
 _ITEM_KEYS = ("name", "containerPort", "port", "mountPath", "type", "key")
 
@@ -58,19 +61,33 @@ def drift_of(
     )
 
 
-def as_told(drift: FieldDrift) -> FieldDrift:
-    """The same for a report: values that are too large to be shown are told by their size alone (R18).
+def as_told(drifts: Sequence[FieldDrift]) -> tuple[FieldDrift, ...]:
+    """The same of one object for a report: so many fields, and the others by their number; values that are too large,
+    by themselves or together, by their size alone (R18).
 
     Reports are kept for all objects of all clusters, and whoever may change one object chooses what it holds.
     """
-    return replace(drift, desired=_told(drift.desired), live=_told(drift.live))
+    told: list[FieldDrift] = []
+    room = _TOLD_TOGETHER_BYTES
+    for drift in drifts[:MOST_TOLD]:
+        desired, room = _told(drift.desired, room)
+        live, room = _told(drift.live, room)
+        told.append(replace(drift, path=_short(drift.path), desired=desired, live=live))
+    if (more := len(drifts) - MOST_TOLD) > 0:
+        told.append(FieldDrift(f"({more} more field{'s' if more > 1 else ''})", None, None))
+    return tuple(told)
 
 
-def _told(value: Json) -> Json:
+def _told(value: Json, room: int) -> tuple[Json, int]:
+    """A value as it is told, and the room that is left."""
     if is_deeper(value, _TOLD_LEVELS):
-        return f"too large to show: more than {_TOLD_LEVELS} levels deep"
+        return f"too large to show: more than {_TOLD_LEVELS} levels deep", room
     size = len(canonical(value))
-    return value if size <= _TOLD_BYTES else f"too large to show: {size} bytes"
+    return (value, room - size) if size <= min(_TOLD_BYTES, room) else (f"too large to show: {size} bytes", room)
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= _TOLD_PATH else f"{path[: _TOLD_PATH - 1]}…"
 
 
 def _name_of(entry: Entry | None) -> str:

@@ -106,7 +106,7 @@ class Healer:
         desired = mark_body(source.document(), site.mark(unit.name))
         rules = site.rules(unit, item.ref)
         fields = diff_fields(desired, live, own_entry(live), rules, last_fields=row.fields if row else b"")
-        return tuple(as_told(replace(one, since=site.as_ours(one.since))) for one in fields)
+        return as_told([replace(one, since=site.as_ours(one.since)) for one in fields])
 
     def _tell(self, unit: UnitState, ref: ObjectRef, was_gone: bool, fields: tuple[FieldDrift, ...]) -> None:
         known = unit.drifts.pop(ref, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from fleet.core.audit import heads_in
 from fleet.core.documents import Document, text_at
 from fleet.core.ids import Digest, OverlayName, UnitName
 from fleet.core.neighbours import Whose, judge_parent
@@ -80,6 +81,7 @@ async def rebuild_units(
             quarantined=parent.quarantined,
             done_hooks=before.memory.done_hooks if before is not None else (),  # once for each result (R22)
             asked=before.memory.asked if before is not None else (),  # neither a loss nor time lets that go (R9)
+            audit_head=_witness(parent, before),
         )
         unit = UnitState(name, memory, deletions=_counted(before))
         # Said to the person who confirms, until the parent is written again.
@@ -136,6 +138,12 @@ def _counted(before: UnitState | None) -> list[Deletion]:
     That a Job was deleted says not that it did not run since then (R22).
     """
     return [gone for gone in before.deletions if kind_of(gone.ref) != _JOB] if before is not None else []
+
+
+def _witness(parent: Parent, before: UnitState | None) -> str:
+    """The furthest head of the audit log that is known: an end that the log has lost since is found by it (R43)."""
+    heads = heads_in(f"{parent.audit} {before.memory.audit_head if before is not None else ''}")
+    return str(max(heads, key=lambda head: head.number)) if heads else ""
 
 
 def _by_owner(listed: Iterable[Document]) -> Mapping[str, Sequence[Document]]:

@@ -12,7 +12,7 @@ from hypothesis.strategies import booleans, dictionaries, integers, lists, none,
 
 from fleet.core.diff import diff_fields, is_same_value, quantity_of
 from fleet.core.documents import canonical
-from fleet.core.field_diff import FieldDrift, as_told, diff_documents, dry_run_diff
+from fleet.core.field_diff import MOST_TOLD, FieldDrift, as_told, diff_documents, dry_run_diff
 from fleet.core.fingerprint import OwnEntry, own_entry
 from fleet.core.record import mark_body
 from fleet.core.sync_policy import IgnoreRule
@@ -143,17 +143,35 @@ def nested(levels: int) -> Any:
 
 @pytest.mark.parametrize("live", [nested(51), nested(300), "x" * 8191, ["x" * 5000, "x" * 5000], {"x" * 9000: 1}])
 def test_a_report_tells_of_a_value_that_is_too_large_its_size_alone(live: Any) -> None:
-    told = as_told(FieldDrift("spec.config", "plain", live, "tenant", 4.0))
+    (told,) = as_told([FieldDrift("spec.config", "plain", live, "tenant", 4.0)])
     assert told.live != live
     assert "too large to show" in str(told.live)
     assert (told.path, told.desired, told.manager, told.since) == ("spec.config", "plain", "tenant", 4.0)
-    assert "too large to show" in str(as_told(FieldDrift("spec.config", live, None)).desired)
+    assert "too large to show" in str(as_told([FieldDrift("spec.config", live, None)])[0].desired)
 
 
 @pytest.mark.parametrize("live", [None, True, 3, nested(50), "x" * 8190, ["x" * 4000, "x" * 4000], {}])
 def test_a_report_tells_values_as_they_are(live: Any) -> None:
     drift = FieldDrift("spec.config", "plain", live, "tenant", 4.0)
-    assert as_told(drift) == drift
+    assert as_told([drift]) == (drift,)
+
+
+def test_so_many_fields_of_one_object_are_told_and_the_others_by_their_number() -> None:
+    """Whoever may change one object fills no report with it (R18)."""
+    many = [FieldDrift(f"data.{number:06}", "a", "b", "tenant") for number in range(20_000)]
+    told = as_told(many)
+    assert told[:MOST_TOLD] == tuple(many[:MOST_TOLD])
+    assert [one.path for one in told[MOST_TOLD:]] == ["(19900 more fields)"]
+    assert as_told(many[:MOST_TOLD]) == tuple(many[:MOST_TOLD])
+
+
+def test_the_values_of_one_object_have_a_limit_together() -> None:
+    large = [FieldDrift(f"data.{number}", "x" * 8_000, "y" * 8_000) for number in range(MOST_TOLD)]
+    told = as_told(large)
+    assert len(str(told)) < 100_000
+    assert told[0] == large[0]
+    assert told[-1].live == "too large to show: 8002 bytes"
+    assert len(as_told([FieldDrift("k" * 10_000, 1, 2)])[0].path) == 500
 
 
 def test_the_order_of_a_list_is_a_difference_of_the_list() -> None:

@@ -79,6 +79,22 @@ async def test_an_earlier_data_directory_put_back_observes_until_a_person_says_s
         await first.until(lambda: first.cluster.get("", "ConfigMap", SHOP, "x") is None, "its record is the cluster's")
 
 
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_a_recovery_keeps_what_a_parent_says_of_the_audit_log(first: SimHub, *, is_lost: bool) -> None:
+    """It tells of an end that the log has lost since (R43), until something is deleted anew."""
+    web, api, earlier = await left_behind(first)
+    first.journal = MemoryJournal() if is_lost else earlier
+    head = f"99:{'a' * 64}"
+    note(first, audit_head=f"{head} 7:{'b' * 64}")
+    before = generation_on(first)
+    first.want("web", [config_map("a", SHOP)], commit="a", permits=())
+    async with first.worker():
+        await first.until(lambda: asks(first, web, api), "asked")
+        first.send_desired(recovered=first.shown())
+        await first.until(lambda: generation_on(first) > before, "its parent is written again")
+        assert parent_on(first)["metadata"]["annotations"]["fleet.internal/audit-head"] == head
+
+
 async def test_what_is_new_while_records_wait_goes_on_once_these_are_confirmed(first: SimHub) -> None:
     """The word may be older than the newcomer: it was for all that waited."""
     web, api, first.journal = await left_behind(first)
