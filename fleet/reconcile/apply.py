@@ -73,15 +73,20 @@ class Applier:
         """
         site, ref = self._site, wanted.ref
         site.in_flight.add(ref)
-        site.share.end()
+
+        def leaves() -> bool:
+            """As `may`. The turn ends here: until then its cluster may be connected to, and thousands are at once."""
+            site.share.end()
+            return may()
+
         try:
             self.refuse_forbidden(unit, wanted)
             if adopted is None:
-                answer, body = await self._write(unit, wanted, may)
+                answer, body = await self._write(unit, wanted, leaves)
             else:
                 uid = text_at(adopted, "metadata", "uid")
                 served = self.served(wanted)
-                answer, body = await self._write_over(unit, wanted, served, adopted, may, adopted_uid=uid)
+                answer, body = await self._write_over(unit, wanted, served, adopted, leaves, adopted_uid=uid)
             self._note(unit, wanted, answer, body)
         except ENDS_SESSION:
             raise

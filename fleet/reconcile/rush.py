@@ -4,7 +4,8 @@ A commit that touches a thousand clusters makes as many workers due at once. Sid
 the first one writes; by turns each goes its way to its first write, and all else that is ready comes between them. What
 follows an apply (the parent, the report) waits until nobody has anything new to bring, for a short while at most.
 
-Nobody waits for a cluster here: a turn ends with the first write's begin, and after HOLD_SECONDS in any case (R18).
+Nobody waits for a cluster here: a turn ends once the first write has its connection, and after HOLD_SECONDS in any case
+(R18). So a hub that was idle for a while does not connect to thousands of clusters at one time.
 """
 
 from __future__ import annotations

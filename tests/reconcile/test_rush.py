@@ -177,6 +177,39 @@ async def test_a_parent_waits_while_others_bring_what_is_new_to_them_but_no_newe
     assert applied == ["a", "unit-web", "a", "unit-web"]
 
 
+class Connecting(Noting):
+    """Has no connection until one is there."""
+
+    connected: asyncio.Event
+
+    async def apply(self, kind: Any, namespace: str, name: str, *rest: Any, **options: Any) -> Any:
+        self._changed.set()
+        await self.connected.wait()
+        return await super().apply(kind, namespace, name, *rest, **options)
+
+
+async def test_a_turn_lasts_until_its_first_write_has_a_connection(
+    hub: Hub, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOLD_SECONDS", "LULL_SECONDS"):
+        monkeypatch.setattr(rush_of, name, 600.0)
+    rush, begun = Rush(), asyncio.Event()
+    monkeypatch.setattr(Connecting, "connected", connected := asyncio.Event(), raising=False)
+    connected.set()
+    hub.between = lambda kube: Connecting(kube, [], begun)
+    unit = hub.want("web", [config_map("a", shop)])
+    async with hub.worker(rush=rush), asyncio.timeout(SOON):
+        await hub.until_well(unit)
+        connected.clear()
+        begun.clear()
+        hub.want("web", [config_map("a", shop, {"a": "2"})], commit="b")
+        await begun.wait()
+        assert len(rush._held) == 1
+        connected.set()
+        await hub.until_well(unit)
+        assert not rush._held
+
+
 class Heard:
     """A sink."""
 
