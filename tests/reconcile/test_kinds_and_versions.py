@@ -191,7 +191,10 @@ async def test_what_is_served_is_not_asked_while_nothing_changes(first: SimHub) 
         assert looks_since(first, since) == 0
 
 
-async def test_objects_of_a_kind_that_is_gone_keep_no_other_deletion_back(first: SimHub) -> None:
+async def test_objects_of_a_kind_that_is_gone_keep_no_other_deletion_back(
+    first: SimHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "_SURELY_SECONDS", 1.0)
     first.cluster.create(definition("v1"))
     unit = first.want("web", [database("v1"), config_map("a", SHOP), config_map("b", SHOP)])
     async with first.worker():
@@ -207,7 +210,8 @@ async def test_objects_of_a_kind_that_is_gone_keep_no_other_deletion_back(first:
         assert not [entry for entry in first.cluster.ledger.since(since) if entry.resource == "databases"]
 
 
-async def test_so_does_one_that_went_while_no_hub_ran(first: SimHub) -> None:
+async def test_so_does_one_that_went_while_no_hub_ran(first: SimHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "_SURELY_SECONDS", 1.0)
     first.cluster.create(definition("v1"))
     unit = first.want("web", [database("v1"), config_map("a", SHOP), config_map("b", SHOP)])
     async with first.worker():
@@ -239,8 +243,12 @@ class Mute:
         return Catalog(kinds, frozenset({GROUP}))
 
 
-async def test_a_group_that_does_not_answer_keeps_deletions_back_and_says_so(first: SimHub) -> None:
+async def test_a_group_that_does_not_answer_keeps_deletions_back_and_says_so(
+    first: SimHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody knows whether its objects are there (R5)."""
+    monkeypatch.setattr(served, "_SURELY_SECONDS", 1.0)
+    monkeypatch.setattr(served, "_SECONDS", 2.0)
     first.cluster.create(definition("v1"))
     kept = [config_map(name, SHOP) for name in ("a", "c", "d")]
     unit = first.want("web", [database("v1"), config_map("b", SHOP), *kept])
@@ -251,7 +259,7 @@ async def test_a_group_that_does_not_answer_keeps_deletions_back_and_says_so(fir
     async with first.worker():
         await first.until(lambda: "does not answer" in first.units[unit].message, "named")
         assert first.units[unit].sync is not Sync.SYNCED
-        await asyncio.sleep(12)
+        await asyncio.sleep(4)
         assert first.cluster.get("", "ConfigMap", SHOP, "b") is not None
         assert [row for row in (await first.journal.load()).rows if row.ref.kind == KIND]
         Mute.silent = False
@@ -260,8 +268,11 @@ async def test_a_group_that_does_not_answer_keeps_deletions_back_and_says_so(fir
     assert first.cluster.get(GROUP, KIND, SHOP, "orders") is None
 
 
-async def test_a_kind_that_comes_back_in_time_keeps_its_objects_in_the_record(first: SimHub) -> None:
+async def test_a_kind_that_comes_back_in_time_keeps_its_objects_in_the_record(
+    first: SimHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An answer that leaves a kind out for a moment, as of a server that has just started, drops nothing."""
+    monkeypatch.setattr(served, "_SECONDS", 2.0)
     first.cluster.create(definition("v1"))
     unit = first.want("web", [database("v1"), config_map("a", SHOP)])
     async with first.worker():
