@@ -28,6 +28,7 @@ from fleet.core.objects import Bundle
 from fleet.core.release import Orders, linked, plan_desired, plan_leaving_unit, plan_unit, plan_unknown_unit
 from fleet.core.results import EMPTY_BUNDLE, Rendered, RenderProblem, Result
 from fleet.core.rollout import Desired, Move, UnitDesired
+from fleet.core.steps import by_hand
 from fleet.core.unit_facts import still_coming
 from fleet.core.view import View
 from fleet.errors import StateDamaged, StateLost
@@ -50,7 +51,7 @@ class Board:
         vault: Vault,
         wall: Callable[[], float],
     ) -> None:
-        self._state, self._view, self._bundle_of, self._vault = state, view, bundle_of, vault
+        self._state, self._view, self._bundle_of, self._vault, self.wall = state, view, bundle_of, vault, wall
         self.roster = Roster(state)
         self.identities = Identities()
         self.books = Books(view, self.identities)
@@ -66,7 +67,8 @@ class Board:
     async def start(self) -> None:
         """Take over what an earlier process released."""
         self.identities.recorded.update(await self._state.identities())
-        self.books.begin({row.unit: Rendered(row.bundle, row.commit) for row in await self._state.released()})
+        released = {row.unit: Rendered(row.bundle, row.commit) for row in await self._state.released()}
+        self.books.begin(released, await self._state.shown())
         await self.roster.start()
         await self.deletions.start()
         self.standing.suspensions = await self._state.suspensions()  # not read yet is no word to go on (R5)
@@ -160,29 +162,47 @@ class Board:
 
     async def publish(self) -> None:
         """Give each cluster whose orders changed a new Desired; raises StateError, and then nothing is forgotten."""
-        async with self.publishing:
-            while (fleet := self._view.fleet) is not None:
-                await self.roster.save(fleet)
-                for name in list(self.books.dirty):
-                    await self._look_for_held(name)
-                    if name in self.roster.leaving.units:
-                        await self.departures.look_at(name, fleet)
-                if fleet is not self._view.fleet:
-                    continue
-                for name in list(self.books.dirty):
-                    part = self._part_of(name, fleet)
-                    if part is None and self.books.waits(name):
-                        self.publisher.drop(name)  # what it was only shown until now must not be applied
-                    else:
-                        self.publisher.put(name, part)
-                    self.books.dirty.discard(name)
-                await self.publisher.reserve()
-                if fleet is self._view.fleet:  # else parts of one commit would go out with entries of the next (R6)
-                    break
-            else:
-                return
-            entries = self.entries()
-            self.publisher.publish(lambda name, parts, number: self._desired_of(entries.get(name), parts, number))
+        while True:
+            await self._note_shown()
+            async with self.publishing:
+                if await self._publish():
+                    return
+
+    async def _note_shown(self) -> None:
+        """Make durable what units are about to be shown."""
+        if self.books.unnoted(self.standing.requests):
+            async with self.books.changing:
+                shown = self.books.unnoted(self.standing.requests)
+                await self._state.put_released((), shown=shown)
+                self.books.shown.update(shown)
+
+    async def _publish(self) -> bool:
+        """False where units are to be shown by now what is not noted yet."""
+        while (fleet := self._view.fleet) is not None:
+            await self.roster.save(fleet)
+            for name in list(self.books.dirty):
+                await self._look_for_kept(name)
+                if name in self.roster.leaving.units:
+                    await self.departures.look_at(name, fleet)
+            if self.books.unnoted(self.standing.requests):
+                return False
+            if fleet is not self._view.fleet:
+                continue
+            for name in list(self.books.dirty):
+                part = self._part_of(name, fleet)
+                if part is None and self.books.waits(name):
+                    self.publisher.drop(name)  # what it was only shown until now must not be applied
+                else:
+                    self.publisher.put(name, part)
+                self.books.dirty.discard(name)
+            await self.publisher.reserve()
+            if fleet is self._view.fleet:  # else parts of one commit would go out with entries of the next (R6)
+                break
+        else:
+            return True
+        entries = self.entries()
+        self.publisher.publish(lambda name, parts, number: self._desired_of(entries.get(name), parts, number))
+        return True
 
     async def lost(self, results: Iterable[Rendered]) -> str:
         """Why a worker could not read one of these results; "" where it can read them all."""
@@ -193,26 +213,26 @@ class Board:
                 return error.brief
         return ""
 
-    async def _look_for_held(self, name: UnitName) -> None:
+    async def _look_for_kept(self, name: UnitName) -> None:
         """Whether what a unit keeps is known here: a hub that lost its data knows it by its digest alone."""
-        held = self.books.held.get(name)
-        if held is None or not self.books.waits(name) or held.bundle in self._is_known:
-            return
-        self._is_known[held.bundle] = not await self.lost([held])
+        kept = self.books.kept(name)
+        if kept is not None and kept.bundle not in self._is_known:
+            self._is_known[kept.bundle] = not await self.lost([kept])
 
     def _part_of(self, name: UnitName, fleet: Fleet) -> UnitDesired | None:
         is_known = self.identities.of(name.cluster) is not None
         may_be_renamed = is_known and name in self.roster.leaving.units and has_left(name.cluster, fleet)
-        waits, held = self.books.waits(name), self.books.held.get(name)
+        held, kept = self.books.held.get(name), self.books.kept(name)
         result: Result | None = self.books.told(name)
-        if waits and held is not None and not self._is_known.get(held.bundle, True):
-            message = f"what it holds ({short(held.commit)}) is known to an earlier hub alone; it stays as it is"
-            result = RenderProblem(StateLost.__name__, message, held.commit)
+        is_lost = kept is not None and not self._is_known.get(kept.bundle, True)
+        if kept is not None and is_lost:
+            message = f"what it holds ({short(kept.commit)}) is known to an earlier hub alone; it stays as it is"
+            result = RenderProblem(StateLost.__name__, message, kept.commit)
         leave = self.roster.leaving.units.get(name)
         asked = result.commit if result is not None else leave.commit if leave is not None else None
         orders = Orders(
             result=result,
-            held=None if isinstance(result, RenderProblem) and waits else held,
+            held=None if is_lost else held,
             permits=self.books.permits_of(name),
             approved=approved_at(self.standing.approved, name, asked) if asked is not None else frozenset(),
             renames=self.deletions.renames_of(name),
@@ -225,7 +245,7 @@ class Board:
         )
         unit: Unit | None = fleet.units.get(name)
         if unit is not None:
-            part = plan_unit(unit, fleet, orders)
+            part = plan_unit(by_hand(unit) if self.books.is_by_hand(name) else unit, fleet, orders)
         elif leave is not None:
             part = plan_leaving_unit(name, fleet, orders)
         elif (problem := fleet.unknown.covers(name)) is not None:
@@ -244,7 +264,7 @@ class Board:
             name,
             self.books.results.get(name),
             is_building=name in self._view.rendering,
-            waits=self.books.waits(name),
+            waits=self.books.waits(name) or self.books.is_by_hand(name),
             quarantine=self._view.passages.quarantine,
         )
 

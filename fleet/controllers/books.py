@@ -16,7 +16,8 @@ from fleet.core.fleet import Fleet, Mode, Unit
 from fleet.core.ids import ClusterName, Digest, ObjectRef, UnitName
 from fleet.core.passage import Passages, Quarantine
 from fleet.core.quarantine import barred_by, told_of
-from fleet.core.results import Rendered, Result
+from fleet.core.results import Rendered, Result, Shown
+from fleet.core.rollout import SyncRequest
 from fleet.core.steps import goes_by_itself, goes_by_steps
 from fleet.core.turns import is_stopped, with_row
 from fleet.core.view import View
@@ -29,6 +30,7 @@ class Books:
         self._view, self._identities = view, identities
         self.results: dict[UnitName, Result] = {}  # the newest, released or not
         self.held: dict[UnitName, Rendered] = {}  # what each unit was told to hold last
+        self.shown: dict[UnitName, Shown] = {}  # what those that do not go by themselves were shown last
         self.waiting: dict[UnitName, Rendered] = {}  # newest results that wait for their step or for a person
         self.permits: dict[UnitName, frozenset[ObjectRef]] = {}
         self.permits_to_come: dict[UnitName, frozenset[ObjectRef]] = {}  # with what waits
@@ -41,9 +43,9 @@ class Books:
         self.changing = asyncio.Lock()  # what is held changes in one place at a time
         view.results = self.results
 
-    def begin(self, held: Mapping[UnitName, Rendered]) -> None:
-        """Take over what an earlier process released."""
-        self.held = dict(held)
+    def begin(self, held: Mapping[UnitName, Rendered], shown: Mapping[UnitName, Shown]) -> None:
+        """Take over what an earlier process released, and what it showed."""
+        self.held, self.shown = dict(held), dict(shown)
         self.is_first = not self.held
 
     def first_is_over(self) -> None:
@@ -72,7 +74,20 @@ class Books:
         """
         fleet = self._view.fleet
         unit = fleet.units.get(name) if fleet is not None else None
-        return (unit is not None and goes_by_itself(unit)) or self.is_barred(name, result)
+        goes = unit is not None and goes_by_itself(unit) and not self.is_by_hand(name)
+        return goes or self.is_barred(name, result)
+
+    def is_by_hand(self, name: UnitName) -> bool:
+        """Whether a unit that goes by itself now is told as if a person synced it: what it was shown last.
+
+        Until it is known what its cluster has. A hub that was killed may not have heard it; then what the unit holds by
+        the books may be older than what it was shown, or than what a person synced since.
+        """
+        fleet, shown = self._view.fleet, self.shown.get(name)
+        if shown is None or shown.is_over or fleet is None:
+            return False
+        unit = fleet.units.get(name)
+        return unit is not None and goes_by_itself(unit)
 
     def is_shown_only(self, name: UnitName) -> bool:
         """Whether its newest result waits for a person, and is shown all the same."""
@@ -120,9 +135,9 @@ class Books:
     def has_any(self, name: UnitName) -> bool:
         """Whether a result of a unit was ever applied in full on its cluster, or that is not known yet (R5)."""
         report = self._view.units.get(name)
-        if report is not None:
-            return report.bundle is not None
-        return self._identities.of(name.cluster) is not None  # else nobody was there yet
+        if report is None:
+            return self._identities.of(name.cluster) is not None  # else nobody was there yet
+        return report.bundle is not None or name in self._view.unspoken  # what came since may have been lost
 
     def unfounded(self, newest: Mapping[UnitName, Rendered], kept: Passages) -> frozenset[UnitName]:
         """Units that hold what was only shown as they are observed, and may not begin with their newest result.
@@ -152,10 +167,20 @@ class Books:
 
     def told(self, name: UnitName) -> Result | None:
         """What a unit is told to have now, or why it has nothing."""
+        if self.is_by_hand(name):
+            shown = self.shown[name].result
+            return self.held.get(name) if self.is_barred(name, shown) else shown
         return self.held.get(name) if self.waits(name) else self.results.get(name)
 
+    def kept(self, name: UnitName) -> Rendered | None:
+        """What a unit is told that is not its newest result."""
+        told = self.told(name) if self.is_by_hand(name) or self.waits(name) else None
+        return told if isinstance(told, Rendered) else None
+
     def permits_of(self, name: UnitName) -> frozenset[ObjectRef]:
-        """What may be deleted by what a unit is told now."""
+        """What may be deleted by what a unit is told now; nothing by what it is told for want of its cluster's word."""
+        if self.is_by_hand(name) and self.waiting.get(name) != self.told(name):
+            return frozenset()
         permits = self.permits_to_come if self.is_shown_only(name) else self.permits
         return permits.get(name, frozenset())
 
@@ -202,7 +227,8 @@ class Books:
         kept = self._view.passages
         rows = [row for passage in kept.all for row in passage.rows.values()]
         rows += [last.row for last in kept.last.values()]
-        books = (self.held, self.waiting, self.results, *(row.before for row in rows))
+        shown = {name: one.result for name, one in self.shown.items()}
+        books = (self.held, self.waiting, self.results, shown, *(row.before for row in rows))
         told = {result.bundle for book in books for result in book.values() if isinstance(result, Rendered)}
         return frozenset(told.union(report.bundle for report in self._view.units.values() if report.bundle is not None))
 
@@ -244,7 +270,35 @@ class Books:
         unsure = self._takers.unsure(fleet, newest, building)
         return Known(self.held, self._view.units, self.results, coming, unsure, ahead, shown)
 
+    def unnoted(self, requests: Iterable[SyncRequest]) -> dict[UnitName, Shown]:
+        """What units are to be shown that is not noted yet: it is durable before they are (R22).
+
+        requests: syncs that clusters are told of; one for another result alone, or where nothing is written, brings
+        none. A hub that begins does not know yet which they are: what was noted of them stays.
+        """
+        syncs = {request.unit: request for request in requests}
+        fleet, found = self._view.fleet, dict[UnitName, Shown]()
+        for name in self.dirty:
+            unit = fleet.units.get(name) if fleet is not None else None
+            if unit is None or goes_by_itself(unit) or not self.is_shown_only(name):
+                continue
+            result, sync = self.waiting[name], syncs.get(name)
+            is_asked = sync is not None and (not sync.override or sync.bundle == result.bundle)
+            is_asked = is_asked and unit.cluster.mode is Mode.MANAGE
+            known = self.shown.get(name)
+            before = known.operation if known is not None and known.result == result else ""
+            shown = Shown(result, sync.operation if sync is not None and is_asked else before)
+            if known != shown:
+                found[name] = shown
+        return found
+
     # What changes
+
+    def hold(self, results: Mapping[UnitName, Rendered]) -> None:
+        """Units that are told to hold something else from now on."""
+        self.held.update(results)
+        for name in results:
+            self.shown.pop(name, None)
 
     def bar(self, kept: Passages) -> None:
         """Take over all rollouts with what was taken back; units whose parents shall say something else are told."""
@@ -265,6 +319,7 @@ class Books:
         """Units that hold nothing any more; their newest results wait."""
         for name in units:
             self.held.pop(name, None)
+            self.shown.pop(name, None)
             self.permits.pop(name, None)
             result = self.results.get(name)
             if isinstance(result, Rendered):
@@ -273,7 +328,7 @@ class Books:
 
     def drop(self, unit: UnitName) -> None:
         """A unit that was let go."""
-        for book in (self.held, self.permits, self.permits_to_come, self.waiting, self.results):
+        for book in (self.held, self.shown, self.permits, self.permits_to_come, self.waiting, self.results):
             book.pop(unit, None)
 
     def rename(self, old: ClusterName, new: ClusterName) -> None:
@@ -284,6 +339,10 @@ class Books:
         for name in [name for name in self.held if name.cluster == new]:
             self.held.pop(name)
             self.permits.pop(name, None)
+        for name in [name for name in self.shown if name.cluster in (old, new)]:
+            one = self.shown.pop(name)
+            if name.cluster == old:
+                self.shown[replace(name, cluster=new)] = one
         for name in [name for name in self.held if name.cluster == old]:
             self.held[replace(name, cluster=new)] = self.held.pop(name)
             if name in self.permits:

@@ -190,7 +190,7 @@ class Commits:
         if values and found.budget != self._loaded.fleet.budget:
             events = (*events, self._budget_line(commit))
         # A hub that is killed from here on must not take up the commit before: units would go back to it (V3).
-        await self._releases.put_in_force(found, {IN_FORCE: commit, **values}, events, self._wall())
+        await self._state.put_released((), values={IN_FORCE: commit, **values}, events=events)
         self._budget.saved()
         self._bells.news.ring()
         await self._convergence.begin(commit, started)

@@ -87,6 +87,7 @@ class Orders:
             await self.releases.reject(rejected)
         for cluster, identity in (await self.state.identities()).items():
             self.claims.record(ClusterName(cluster), Identity(identity))
+        await self.releases.hand_over()  # where a sync is over, or had no effect for too long
         await self.board.publish()
         self.bells.rollouts.set()  # who is suspended counts for them
 
@@ -141,6 +142,9 @@ class Orders:
         if refused := why_lapsed(row, unit, self.board, self.view, self.wall()):
             await end(self.state, row.id, "refused", refused, self.wall())
             return None
+        books = self.board.books
+        if books.is_by_hand(unit) and books.shown[unit].operation != row.id:
+            return None  # it goes by itself as soon as it is known what it has
         return SyncRequest(row.id, unit)
 
     async def _settle_holds(self) -> tuple[HoldRow, ...]:

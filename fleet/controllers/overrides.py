@@ -33,7 +33,10 @@ def bind(kept: Passages, row: OperationRow, unit: UnitName, board: Board) -> Pas
 
 def _brought(unit: UnitName, board: Board) -> Rendered:
     """What a sync of this unit would bring now."""
-    return board.books.waiting.get(unit) or board.books.held.get(unit) or _NOTHING
+    books = board.books
+    if books.is_by_hand(unit):
+        return books.shown[unit].result
+    return books.waiting.get(unit) or books.held.get(unit) or _NOTHING
 
 
 def override_of(

@@ -9,10 +9,9 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import replace
 
 from fleet.controllers.board import Board
+from fleet.controllers.handovers import NOBODY, Handed, handed_over
 from fleet.controllers.rollout_store import read_rollouts
 from fleet.controllers.rollout_store import values_of as rollout_values
-from fleet.controllers.syncs import synced_amid
-from fleet.core.fleet import Fleet
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.passage import Passages
 from fleet.core.proven import Guidebook
@@ -76,8 +75,7 @@ class Releases:
                 await self._state.put_released(rows, gone=tuple(gone), values=self._deletions.values())
                 self._deletions.saved()
             books.hold_nothing(gone)
-            for row in rows:
-                books.held[row.unit] = Rendered(row.bundle, row.commit)
+            books.hold({row.unit: Rendered(row.bundle, row.commit) for row in rows})
             for name, result in fresh.items():
                 books.waiting.pop(name, None)
                 if name in now and isinstance(result, Rendered):
@@ -95,25 +93,6 @@ class Releases:
             books.dirty |= {*fresh, *again}
             self._board.departures.look_beside(results)
         await self._board.publish()
-
-    async def put_in_force(self, fleet: Fleet, values: Mapping[str, str], events: Sequence[Event], now: float) -> None:
-        """Write down, with `values` and `events`, what a commit makes of syncs that it meets amid. Raises StateError.
-
-        A unit that a person syncs just now and that goes by itself by this commit goes on with what it was told: part
-        of that may be there, and what it held before would be written over it. now: wall clock.
-        """
-        books = self._books
-        async with books.changing:
-            operations = await self._state.operations(open_only=True, limit=10_000)
-            amid = synced_amid(operations, fleet, self._board, self._view, now)
-            rows = [ReleasedBundle(name, result.commit, result.bundle) for name, result in amid.items()]
-            await self._state.put_released(rows, values=values, events=events)
-            books.held.update(amid)
-            books.dirty |= amid.keys()
-            books.unjudged |= amid.keys()
-            for name in amid:
-                books.waiting.pop(name, None)
-                books.permits[name] = books.permits_to_come.pop(name, frozenset())
 
     async def _bar_again(self, same: Mapping[UnitName, Result], results: Mapping[UnitName, Result]) -> None:
         """What was taken back stays barred, before it is asked what of these results may be held.
@@ -133,6 +112,7 @@ class Releases:
 
         So is what may go by what a unit is told again, as it goes by itself now and its newest result waits.
         """
+        await self.hand_over()
         self._board.departures.look_again()
         self._books.unjudged |= self._books.unsettled()
         await self.release({})
@@ -157,6 +137,7 @@ class Releases:
         values: Mapping[str, str],
         events: Sequence[Event] = (),
         back: Mapping[UnitName, Rendered] | None = None,
+        handed: Handed = NOBODY,
     ) -> bool:
         """Release what waits, as a rollout says, durable together with `kept`, `values`, `events`; then publish.
 
@@ -164,7 +145,8 @@ class Releases:
         they are not as seen any more (a cluster got another name meanwhile).
 
         A result that is not the unit's newest any more is passed over: its rollout looks again. back: what units held
-        before and shall hold again; their newest results wait then, and deletions are judged as ever (R9).
+        before and shall hold again; their newest results wait then, and deletions are judged as ever (R9). handed:
+        units that were by hand until now; those of them that shall hold something are among the others.
         """
         books = self._books
         async with books.changing:
@@ -175,15 +157,17 @@ class Releases:
                 for name, bundle in units.items()
                 if name in books.waiting and books.waiting[name].bundle == bundle.bundle
             }
-            back = {name: bundle for name, bundle in (back or {}).items() if name in books.held}
+            back = {name: bundle for name, bundle in (back or {}).items() if name in books.held or name in books.shown}
             both = {**chosen, **back}
             coming = {name: books.results[name] for name in both if name in books.results}
             permits = await self._permits_of(both, kept, self._view.rendering, coming)
             rows = [ReleasedBundle(name, bundle.commit, bundle.bundle) for name, bundle in both.items()]
             newest = {**books.held, **books.waiting} if kept is not seen else {}
-            gone = books.unfounded(newest, kept) - both.keys()
+            gone = (books.unfounded(newest, kept) | handed.empty) - both.keys()
+            over = {name: replace(books.shown[name], is_over=True) for name in handed.over if books.is_by_hand(name)}
+            over = {name: one for name, one in over.items() if name not in handed.begin}
             every = {**rollout_values(kept, seen), **values, **self._deletions.values()}
-            await self._state.put_released(rows, gone=tuple(gone), values=every, events=events)
+            await self._state.put_released(rows, gone=tuple(gone), values=every, events=events, shown=over)
             self._deletions.saved()
             # What shall come again by a person's word keeps what is in it, also where that may go by what is held.
             let_in = {
@@ -193,10 +177,11 @@ class Releases:
                 if books.is_barred(name, result, seen.quarantine) and not books.is_barred(name, result, kept.quarantine)
             }
             books.bar(kept)
-            books.unjudged |= let_in | books.unsettled()
             books.hold_nothing(gone)
-            books.held.update(both)
-            books.dirty |= {*both, *(name for name in books.waiting if not books.goes_by_steps(name))}
+            books.hold(both)
+            books.shown.update(over)
+            books.unjudged |= let_in | books.unsettled()
+            books.dirty |= {*both, *over, *(name for name in books.waiting if not books.goes_by_steps(name))}
             for name in chosen:
                 books.waiting.pop(name, None)  # it may have left the repo meanwhile
                 books.permits_to_come.pop(name, None)
@@ -240,6 +225,22 @@ class Releases:
             has = known
         return None if self._books.holds(name, has) or self._books.is_barred(name, has) else has
 
+    async def hand_over(self) -> None:
+        """Units that go by themselves since a commit, and were told what they were shown, go on by what they have.
+
+        What is held changes meanwhile, and rollouts do: it is looked at until it is so. Raises StateError.
+        """
+        books = self._books
+        while any(map(books.is_by_hand, books.shown)):
+            operations = await self._state.operations(open_only=True, limit=10_000)
+            seen = self._view.passages
+            handed = handed_over(operations, self._board, self._view, self._board.wall())
+            if not handed.over:
+                return
+            chosen = {name: one for name, one in handed.begin.items() if books.waiting.get(name) == one}
+            back = {name: one for name, one in handed.begin.items() if name not in chosen}
+            await self.let(chosen, seen, seen, {}, back=back, handed=handed)
+
     async def take_rollouts(self) -> None:
         """Take over all rollouts as they are durable. Raises StateError."""
         async with self._books.changing:
@@ -275,7 +276,7 @@ class Releases:
             rows = [ReleasedBundle(name, held.commit, held.bundle) for name, held in found.items()]
             await self._state.put_released(rows, values={**values, **rollout_values(kept, self._view.passages)})
             books.bar(kept)
-            books.held.update(found)
+            books.hold(found)
             books.dirty |= set(found)
             for name, held in found.items():  # the first commit after a loss did not wait for anything
                 result = books.results.get(name)

@@ -255,9 +255,14 @@ class Rendering:
         return problem
 
     def _keep_commit(self, name: UnitName, result: Result) -> Result:
-        """The commit that first brought a bundle stays with it: a unit whose result is the same is not touched."""
+        """The commit that first brought a bundle stays with it: a unit whose result is the same is not touched.
+
+        Also where a hub that was killed had only shown it: what came with one commit goes through the steps together.
+        """
         if isinstance(result, Rendered):
-            for earlier in (self._books.held.get(name), self._books.results.get(name)):
+            shown = self._books.shown.get(name)
+            known = shown.result if shown is not None else None
+            for earlier in (self._books.held.get(name), self._books.results.get(name), known):
                 if isinstance(earlier, Rendered) and earlier.bundle == result.bundle:
                     return replace(result, commit=earlier.commit)
         return result

@@ -65,6 +65,8 @@ class Intake:
             self._missing.discard(name)
         if unnoted:
             self._state.put_reports((replace(report, events=()),))
+        if any(self._board.books.is_by_hand(unit.unit) for unit in report.units):
+            await self._releases.hand_over()
         for unit in report.units:
             if unit.detached:
                 await self._board.departures.end(unit.unit)

@@ -225,10 +225,11 @@ class Rows:
         )
 
     def _fact_of(self, fleet: Fleet, unit: Unit, result: Result, quarantine: Quarantine) -> UnitFact:
+        books = self.board.books
         return fact_of(
             unit,
             result=result,
-            held=self.board.books.held.get(unit.name),
+            held=books.held.get(unit.name),
             report=self.view.units.get(unit.name),
             cluster=self.view.clusters.get(unit.name.cluster),
             suspensions=self.board.standing.suspensions_of(unit),
@@ -238,7 +239,7 @@ class Rows:
                 fleet,
                 results=self.board.books.results,
                 building=self.view.rendering,
-                waits=self.board.books.waits,
+                waits=lambda name: books.waits(name) or books.is_by_hand(name),
                 quarantine=quarantine,
             ),
             now=self.wall(),

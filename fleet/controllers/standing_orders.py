@@ -55,6 +55,7 @@ class StandingOrders:
         self._books.dirty |= {name for name, _ in changed}
         for request in set(requests) ^ set(self.requests):
             self._publisher.dirty.add(request.unit.cluster)
+            self._books.dirty.add(request.unit)  # which sync brings what it is shown
         words = {*recovered, *self.recovered}
         self._publisher.dirty |= {name for name in words if recovered.get(name) != self.recovered.get(name)}
         self.recovered = recovered

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from fleet.controllers.board import Board
-from fleet.controllers.overrides import override_of
-from fleet.core.fleet import Fleet, Mode
 from fleet.core.ids import UnitName
-from fleet.core.overrides import OVERRIDE_SECONDS, Way
-from fleet.core.results import Rendered
-from fleet.core.steps import goes_by_itself
+from fleet.core.overrides import OVERRIDE_SECONDS
 from fleet.core.view import View
 from fleet.ports.state import OperationRow
 
@@ -42,31 +38,13 @@ def why_lapsed(row: OperationRow, unit: UnitName, board: Board, view: View, now:
     return f"it had no effect within {limit / 3600:.0f} h{why}; ask anew for what is the newest now: fleet sync {unit}"
 
 
-def synced_amid(
-    rows: Sequence[OperationRow], fleet: Fleet, board: Board, view: View, now: float
-) -> dict[UnitName, Rendered]:
-    """What syncs bring that go on as far as is known, to units that go by themselves by this commit.
+def goes_on(rows: Iterable[OperationRow], unit: UnitName, board: Board, view: View, now: float) -> bool:
+    """Whether a sync brings a unit what it was shown last, as far as is known, though the unit goes by itself now.
 
-    rows: all open operations, so none that is over since the orders were read; now: wall clock. Which of them clusters
-    were told of a hub that begins does not know before its first fetch is over: any that is carried out still may be.
+    rows: open operations, so none that is over; now: wall clock.
     """
-    before, books, found = view.fleet, board.books, dict[UnitName, Rendered]()
-    told = {request.operation: request for request in board.standing.requests}
-    for row in rows:
-        name, request = unit_of(row), told.get(row.id)
-        if before is None or name is None or row.kind != "sync" or not books.is_shown_only(name):
-            continue
-        unit, was = fleet.units.get(name), before.units.get(name)
-        if unit is None or was is None or not goes_by_itself(unit) or was.cluster.mode is not Mode.MANAGE:
-            continue
-        if request is not None:  # an override is for one result alone, and a newer one may have come
-            goes_on = not request.override or request.bundle == books.waiting[name].bundle
-        elif view.head.fetches_over:
-            goes_on = False
-        elif row.override:
-            goes_on = override_of(row, rows, name, before, board, view.passages, now).way is Way.SYNC
-        else:
-            goes_on = not why_lapsed(row, name, board, view, now)
-        if goes_on:
-            found[name] = books.waiting[name]
-    return found
+    operation = board.books.shown[unit].operation
+    row = next((row for row in rows if operation and row.id == operation), None)
+    if row is None:
+        return False
+    return now - row.requested_at < OVERRIDE_SECONDS if row.override else not why_lapsed(row, unit, board, view, now)

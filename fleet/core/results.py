@@ -41,6 +41,19 @@ class RenderProblem:
     next_step: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a unit that does not go by itself was shown last, and did not hold then.
+
+    operation: the sync that its cluster was told of, which brings it, "" for none; is_over: the unit goes by itself
+    since, and what its cluster had then was known.
+    """
+
+    result: Rendered
+    operation: str = ""
+    is_over: bool = False
+
+
 EMPTY_BUNDLE = Bundle(digest_of_bytes(b"fleet: no objects"), ())  # what an overlay with `state: absent` holds
 
 

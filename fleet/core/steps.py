@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from fleet.core.fleet import Cluster, Environment, Mode, Unit
 from fleet.core.ids import ClusterName
@@ -48,6 +49,12 @@ def is_at_once(policy: RolloutPolicy) -> bool:
 def goes_by_itself(unit: Unit) -> bool:
     """Whether a unit's new results are written unasked: not where nothing is written, or a person syncs."""
     return unit.cluster.mode is Mode.MANAGE and unit.overlay.sync.mode is SyncMode.AUTO
+
+
+def by_hand(unit: Unit) -> Unit:
+    """The same unit where a person syncs it."""
+    sync = replace(unit.overlay.sync, mode=SyncMode.MANUAL)
+    return replace(unit, overlay=replace(unit.overlay, sync=sync))
 
 
 def goes_by_steps(unit: Unit) -> bool:

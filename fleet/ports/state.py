@@ -11,6 +11,7 @@ from typing import Protocol
 
 from fleet.core.audit import Link
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.results import Shown
 from fleet.core.status import Event, HoldRequest, Report, UnitReport
 from fleet.core.sync_policy import Suspension
 from fleet.ports.worker import Audit, Journal
@@ -189,9 +190,10 @@ class State(Audit, Protocol):
         ...
 
     async def rename_cluster(self, old: ClusterName, new: ClusterName, values: Mapping[str, str]) -> None:
-        """Identity, journal, released bundles and suspensions of `old` become those of `new`, together with `values`.
+        """Identity, journal, bundles (released and shown) and suspensions of `old` become those of `new`.
 
-        What `new` had of them is dropped, statuses of both as well: its next report says them. The epoch goes on.
+        Together with `values`. What `new` had of them is dropped, statuses of both as well: its next report says them.
+        The epoch goes on.
         """
         ...
 
@@ -221,12 +223,20 @@ class State(Audit, Protocol):
         gone: Sequence[UnitName] = (),
         values: Mapping[str, str] | None = None,
         events: Sequence[Event] = (),
+        shown: Mapping[UnitName, Shown] | None = None,
     ) -> None:
-        """Durable when this returns, together with `values` as of `set_value` and the events that tell of it."""
+        """Durable when this returns, together with `values` as of `set_value` and the events that tell of it.
+
+        Units of `rows` and `gone` were shown nothing since, but what `shown` says.
+        """
         ...
 
     async def released(self) -> tuple[ReleasedBundle, ...]:
         """All released bundles."""
+        ...
+
+    async def shown(self) -> Mapping[UnitName, Shown]:
+        """What units that do not go by themselves were shown last."""
         ...
 
     async def events(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from fleet.core.audit import DELETED, START, AuditEntry, Head, Link, next_head, refs_by_unit
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.release import scope_renamed
+from fleet.core.results import Shown
 from fleet.core.status import Event, Report, UnitReport
 from fleet.core.sync_policy import Suspension
 from fleet.ports.state import EventRow, HoldRow, OperationRow, ReleasedBundle, TokenRow
@@ -49,6 +50,7 @@ class MemoryState:
         self._clusters: dict[ClusterName, Report] = {}
         self._units: dict[UnitName, UnitReport] = {}
         self._released: dict[UnitName, ReleasedBundle] = {}
+        self._shown: dict[UnitName, Shown] = {}
         self._events: deque[EventRow] = deque(maxlen=_EVENT_CAP)
         self._audit: list[Link] = []
         self._audit_key = secrets.token_bytes(32)
@@ -106,18 +108,20 @@ class MemoryState:
         self._units = {unit: report for unit, report in self._units.items() if unit.cluster != cluster}
 
     async def rename_cluster(self, old: ClusterName, new: ClusterName, values: Mapping[str, str]) -> None:
-        """Carry identity, journal, released bundles and suspensions over, together with `values`."""
+        """Carry identity, journal, released and shown bundles and suspensions over, together with `values`."""
         carried, identity = self._journals.get(old), self._identities.get(old)
         kept = [row for unit, row in self._released.items() if unit.cluster == old]
+        shown = {replace(unit, cluster=new): one for unit, one in self._shown.items() if unit.cluster == old}
         for cluster in (old, new):
             await self.forget_cluster(cluster)
             self._released = {unit: row for unit, row in self._released.items() if unit.cluster != cluster}
+            self._shown = {unit: one for unit, one in self._shown.items() if unit.cluster != cluster}
         if carried is not None:
             carried.rename(new)
             self._journals[new] = carried
         if identity is not None:
             self._identities[new] = identity
-        await self.put_released([replace(row, unit=replace(row.unit, cluster=new)) for row in kept])
+        await self.put_released([replace(row, unit=replace(row.unit, cluster=new)) for row in kept], shown=shown)
         for scope, owner in list(self._suspensions):
             if (renamed := scope_renamed(scope, old, new)) != scope:
                 moved = replace(self._suspensions.pop((scope, owner)), scope=renamed)
@@ -156,6 +160,7 @@ class MemoryState:
         gone: Sequence[UnitName] = (),
         values: Mapping[str, str] | None = None,
         events: Sequence[Event] = (),
+        shown: Mapping[UnitName, Shown] | None = None,
     ) -> None:
         """Kept at once."""
         self._values.update(values or {})
@@ -163,10 +168,17 @@ class MemoryState:
         for unit in gone:
             self._released.pop(unit, None)
         self._released.update({row.unit: row for row in rows})
+        for unit in (*gone, *(row.unit for row in rows)):
+            self._shown.pop(unit, None)
+        self._shown.update(shown or {})
 
     async def released(self) -> tuple[ReleasedBundle, ...]:
         """All released bundles."""
         return tuple(sorted(self._released.values(), key=lambda row: (row.unit.cluster, row.unit.overlay)))
+
+    async def shown(self) -> Mapping[UnitName, Shown]:
+        """What units that do not go by themselves were shown last."""
+        return dict(self._shown)
 
     async def events(
         self,

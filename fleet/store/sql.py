@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from fleet.core.audit import AuditEntry, Head, Link
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
+from fleet.core.results import Shown
 from fleet.core.status import Event, Report, UnitReport
 from fleet.core.sync_policy import Suspension
 from fleet.errors import StateError
@@ -30,6 +31,7 @@ from fleet.store.lane import Lane, UnitKey
 from fleet.store.lock import DirectoryLock
 from fleet.store.operations import SqlOperations
 from fleet.store.puts import Puts
+from fleet.store.released import put_bundles, released_in, shown_in
 from fleet.store.rename import rename_cluster
 from fleet.store.rotation import SqlKeys
 from fleet.store.run_time import RUN_TIME, run_time_from
@@ -200,33 +202,24 @@ class SqlState:
         gone: Sequence[UnitName] = (),
         values: Mapping[str, str] | None = None,
         events: Sequence[Event] = (),
+        shown: Mapping[UnitName, Shown] | None = None,
     ) -> None:
-        """Durable when this returns, together with `values` and `events`."""
+        """Durable when this returns, together with `values`, `events` and `shown`."""
         puts = Puts()
         for event in events:
             puts.append(tables.EVENTS, values_of_event(event))
         for name, value in (values or {}).items():
             puts.put(tables.VALUES, {"name": f"hub/{name}", "text": value})
-        for unit in gone:
-            puts.drop(tables.RELEASED, unit.cluster, unit.overlay)
-        for row in rows:
-            unit = row.unit
-            puts.put(
-                tables.RELEASED,
-                {"cluster": unit.cluster, "overlay": unit.overlay, "revision": row.commit, "bundle": row.bundle},
-            )
+        put_bundles(puts, rows, gone, shown or {})
         await self._database.put(puts)
 
     async def released(self) -> tuple[ReleasedBundle, ...]:
         """All released bundles."""
-        query = select(tables.RELEASED).order_by(tables.RELEASED.c.cluster, tables.RELEASED.c.overlay)
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
-        return tuple(
-            ReleasedBundle(
-                UnitName(OverlayName(row.overlay), ClusterName(row.cluster)), Revision(row.revision), Digest(row.bundle)
-            )
-            for row in rows
-        )
+        return await self._database.read(released_in)
+
+    async def shown(self) -> Mapping[UnitName, Shown]:
+        """What units that do not go by themselves were shown last."""
+        return await self._database.read(shown_in)
 
     # Timeline and evidence
 

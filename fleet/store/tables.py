@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0007"  # the newest migration; a database that says so is opened without looking at migrations
+SCHEMA = "0008"  # the newest migration; a database that says so is opened without looking at migrations
 
 METADATA = MetaData()
 
@@ -62,6 +62,18 @@ RELEASED = Table(
     Column("overlay", String, primary_key=True),
     Column("revision", String, nullable=False),
     Column("bundle", String, nullable=False),
+)
+
+# What units that do not go by themselves were shown last, and did not hold.
+SHOWN = Table(
+    "shown",
+    METADATA,
+    Column("cluster", String, primary_key=True),
+    Column("overlay", String, primary_key=True),
+    Column("revision", String, nullable=False),
+    Column("bundle", String, nullable=False),
+    Column("operation", String, nullable=False),
+    Column("over", Boolean, nullable=False),
 )
 
 EVENTS = Table(
@@ -261,4 +273,4 @@ _JOURNAL = (
     JOURNAL_VERDICTS,
 )
 BY_CLUSTER = (CLUSTER_REPORTS, UNIT_REPORTS, *_JOURNAL)  # what is forgotten with a cluster
-OF_RECORD = (IDENTITIES, RELEASED, *_JOURNAL)  # what is known of its objects, under whichever name
+OF_RECORD = (IDENTITIES, RELEASED, SHOWN, *_JOURNAL)  # what is known of its objects, under whichever name

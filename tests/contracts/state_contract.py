@@ -16,6 +16,7 @@ from fleet.core.field_diff import FieldDrift
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.record import Row, RowState
 from fleet.core.release import list_digest_of
+from fleet.core.results import Rendered, Shown
 from fleet.core.status import (
     Blocker,
     Event,
@@ -375,6 +376,19 @@ class StateContract:
         await state.put_released([newer], gone=[two.unit], values={"with": "them"})
         assert await state.get_value("with") == "them"
         assert await state.released() == (newer,)
+
+    async def test_what_was_shown_is_kept_until_its_unit_holds_something_else(self, state: StateWithVault) -> None:
+        web, api, db = unit("web"), unit("api"), unit("db")
+        shown = {name: Shown(Rendered(DIGEST, COMMIT), f"op-{name}") for name in (web, api, db)}
+        await state.put_released([], shown=shown)
+        assert await state.shown() == shown
+        over = Shown(Rendered(Digest("c" * 64), COMMIT), is_over=True)
+        held = ReleasedBundle(web, COMMIT, DIGEST)
+        await state.put_released([held], gone=[api], shown={api: over})
+        assert await state.shown() == {api: over, db: shown[db]}
+        new = ClusterName("eu-9")
+        await state.rename_cluster(web.cluster, new, {})
+        assert await state.shown() == {replace(name, cluster=new): one for name, one in ((api, over), (db, shown[db]))}
 
     # Timeline, audit
 

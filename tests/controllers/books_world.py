@@ -30,7 +30,7 @@ from fleet.core.ids import Digest, Revision
 from fleet.core.objects import Bundle
 from fleet.core.results import EMPTY_BUNDLE
 from fleet.core.view import Head, View
-from fleet.errors import RenderFailed, StateDamaged
+from fleet.errors import RefMissing, RenderFailed, StateDamaged
 from fleet.ports.render import RenderRequest
 from fleet.ports.source import CommitInfo, Fetched
 from fleet.ports.state import Bells
@@ -139,6 +139,7 @@ class Git:
 
     def __init__(self, branch: list[Repo]) -> None:
         self.branch, self.last = branch, None
+        self.has_lost = False  # its mirror: what was in force cannot be read before it is fetched
 
     async def fetch(self) -> Fetched:
         snapshot, before = Commit(self.branch[-1]), self.last
@@ -150,6 +151,8 @@ class Git:
         return Fetched(snapshot, CommitInfo(snapshot.revision, f"commit {snapshot.number}", "jo", 0.0), changed)
 
     async def at(self, revision: Revision) -> Commit:
+        if self.has_lost:
+            raise RefMissing(f"no commit {revision}", why="the mirror is new")
         return next(Commit(repo) for repo in self.branch if repo.revision == revision)
 
     async def is_ancestor(self, older: Revision, newer: Revision) -> bool:

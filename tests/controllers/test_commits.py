@@ -386,7 +386,7 @@ async def test_what_could_not_be_judged_after_a_rename_is_judged_with_what_comes
     assert not brain.board.books.unjudged
 
 
-@pytest.mark.parametrize("where", ["_look_for_held", "reserve"])
+@pytest.mark.parametrize("where", ["_look_for_kept", "reserve"])
 async def test_orders_are_of_one_commit_though_the_next_one_comes_while_they_are_made(
     brain: Brain, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

@@ -13,6 +13,7 @@ from controllers.test_rollouts import order, report_ill, rollouts_of, settle, to
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import ClusterName, Digest, Identity, Revision, UnitName
 from fleet.core.status import ASKS_RECOVERY, Blocker, Event, EventKind, Health, Report, Standing, Sync, UnitReport
+from fleet.core.sync_policy import SyncMode
 from fleet.errors import StateError
 from fleet.ports.state import ReleasedBundle
 
@@ -165,7 +166,7 @@ async def test_a_cluster_that_is_heard_of_late_begins_with_the_newest_result(bra
 async def test_twin_a_cluster_that_has_an_earlier_result_keeps_it_until_its_step(
     brain: Brain, rollouts: Rollouts, known: bool
 ) -> None:
-    """Also where its report was lost: what it has is not known then."""
+    """Also where its report was lost: it goes by itself once it is known what it has."""
     brain.repo.commit(MANAGED)
     await brain.commits.fetch_once()
     await settle(brain, rollouts)
@@ -177,6 +178,12 @@ async def test_twin_a_cluster_that_has_an_earlier_result_keeps_it_until_its_step
     shown = await newer(brain, rollouts, "2", "3", met=False)
     brain.repo.commit(MANAGED)
     await brain.commits.fetch_once()
+    if not known:
+        assert told(brain, SECOND) == shown
+        desired = brain.desired(str(UNIT))
+        assert desired is not None
+        assert desired.policy.sync.mode is SyncMode.MANUAL
+        await look_on(brain, had)
     assert told(brain, SECOND) == had != shown
     await settle(brain, rollouts)
     assert told(brain, SECOND) == shown
@@ -218,9 +225,10 @@ async def by_hand(brain: Brain, value: str) -> Digest:
 async def lost_its_report(brain: Brain) -> tuple[Brain, Digest]:
     """A hub that begins anew without the report of what a unit has, and what that is; a newer commit came since."""
     made = rollouts_of(brain)
-    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED, **web("1", **BY_HAND)})
+    await push(brain, {**fleet_file(), **cluster(DEV), **cluster(FIRST), **MANAGED, **web("0", **BY_HAND)})
     await rest(brain, made)
-    synced = newest(brain)
+    brain.view.units.pop(UNIT)
+    synced = await by_hand(brain, "1")
     again, _ = await restarted(brain)
     await by_hand(again, "2")
     return again, synced

@@ -18,6 +18,7 @@ from fleet.core.passage import Quarantined, Stop
 from fleet.core.results import Rendered
 from fleet.core.rollout import Apply, SyncRequest
 from fleet.core.status import OperationResult, UnitReport
+from fleet.core.sync_policy import SyncMode
 from fleet.ports.state import OperationRow
 
 EU_9, WEB = ClusterName("eu-9"), UnitName.parse("web@eu-9")
@@ -32,6 +33,12 @@ async def report(brain: Brain, *units: UnitReport, reachable: bool = True) -> No
     worker, known = brain.workers[EU_9], brain.view.clusters[EU_9]
     worker.sequence += 1
     await brain.intake.send(replace(known, sequence=worker.sequence, at=brain.wall(), reachable=reachable, units=units))
+
+
+async def report_again(brain: Brain) -> None:
+    """The cluster says of its unit what it said before."""
+    brain.workers[EU_9].sequence = brain.view.clusters[EU_9].sequence
+    await report(brain, brain.view.units[WEB])
 
 
 async def ask(brain: Brain) -> None:
@@ -116,7 +123,8 @@ async def test_what_a_person_synced_is_held_though_a_commit_came_before_its_repo
     first, synced = asked.board.books.held[WEB], asked.board.books.results[WEB]
     asked.repo.commit(web("3"))
     await asked.commits.fetch_once()
-    unit = replace(asked.view.units[WEB], bundle=synced.bundle, commit=synced.commit)
+    has = synced if outcome == "done" else first
+    unit = replace(asked.view.units[WEB], bundle=has.bundle, commit=has.commit)
     worker, known = asked.workers[EU_9], asked.view.clusters[EU_9]
     ended = (OperationResult("op-1", outcome),)
     report = replace(known, sequence=worker.sequence + 1, at=asked.wall(), reachable=True, units=(unit,))
@@ -126,9 +134,10 @@ async def test_what_a_person_synced_is_held_though_a_commit_came_before_its_repo
     files = overlay("overlays/web", {"web": config_map("web", "3")})
     again.repo.commit({**files, "fleet.yaml": AT_ONCE.replace("rollout: {steps: []}", "")})
     await again.commits.fetch_once()
+    await report_again(again)
     desired = again.desired("web@eu-9")
     assert desired is not None
-    assert desired.action.bundle == (synced if outcome == "done" else first).bundle
+    assert desired.action.bundle == has.bundle
     await again.close()
 
 
@@ -273,6 +282,9 @@ async def test_a_commit_amid_a_sync_writes_nothing_back_where_the_overlay_goes_b
     asked.repo.commit(goes_by_itself("2"))
     await asked.commits.fetch_once()
     await asked.orders.look()
+    assert told(asked) == synced.bundle
+    await report(asked)
+    await asked.orders.look()
     assert told(asked) == asked.board.books.held[WEB].bundle == synced.bundle
     await end_with(asked, synced)
     assert (await outcome(asked))[0] == "done"
@@ -302,6 +314,7 @@ async def test_twin_a_commit_amid_no_sync_lets_a_unit_wait_for_its_step(asked: B
 
 
 async def test_twin_a_newer_result_of_that_commit_waits_for_its_step(asked: Brain, synced: Rendered) -> None:
+    await report(asked)
     asked.repo.commit(goes_by_itself("3"))
     await asked.commits.fetch_once()
     assert told(asked) == synced.bundle
@@ -333,6 +346,8 @@ async def test_an_override_for_another_result_lets_no_unit_hold_the_newest_ahead
     await asked.state.end_operation("op-1", "done", "", asked.wall())
     await asked.state.add_operation(OperationRow("op-2", "sync", str(WEB), "ann", asked.wall(), override=True))
     standing.requests = (SyncRequest("op-2", WEB, override=True, bundle=synced.bundle),)
+    asked.board.books.dirty.add(WEB)
+    await asked.board.publish()
     newest = "2" if is_for_it else "3"
     if not is_for_it:
         asked.repo.commit(web("3"))
@@ -343,7 +358,10 @@ async def test_an_override_for_another_result_lets_no_unit_hold_the_newest_ahead
 
 
 async def meets(brain: Brain, value: str, *, looks_first: bool = False) -> Digest | None:
-    """What the unit is told by a hub that begins anew, and finds a commit that lets its overlay go by itself."""
+    """What the unit is told by a hub that begins anew, and finds a commit that lets its overlay go by itself.
+
+    Once its cluster was heard: until then it is told what it was shown, as one that a person syncs.
+    """
     again = await brain.restart()
     await rollouts_of(again).start()
     await again.commits.resume()
@@ -351,6 +369,11 @@ async def meets(brain: Brain, value: str, *, looks_first: bool = False) -> Diges
         await again.orders.look()
     again.repo.commit(goes_by_itself(value))
     await again.commits.fetch_once()
+    await again.orders.look()
+    desired = again.desired(str(WEB))
+    assert desired is not None
+    assert desired.policy.sync.mode is SyncMode.MANUAL or again.view.clusters[EU_9].reachable
+    await report_again(again)
     await again.orders.look()
     await again.close()
     return told(again)

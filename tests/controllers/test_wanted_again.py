@@ -244,7 +244,8 @@ async def test_what_was_shown_for_a_person_to_sync_keeps_what_it_has_once_its_un
     hub.manual = frozenset()
     hub.board.take_fleet(fleet("c3"))
     await hub.board.publish()  # as a commit is told before anything of it is built
-    assert hub.told(A) == (DROPPED.digest, set(), {"x"})
+    assert hub.told_bundle(A) == newest.digest
+    assert hub.part(A).policy.sync.mode is SyncMode.MANUAL
     await hub.commit("c3", a=result(newest, "c2"))
     assert hub.told(A) == (DROPPED.digest, permits, moves)
 

@@ -159,6 +159,7 @@ async def test_values_of_secrets_from_before_stay_where_they_are_in_use_and_go_a
         for statement in (
             "DROP TABLE vault_use",
             "DROP TABLE vault_result",
+            "DROP TABLE shown",
             "UPDATE alembic_version SET version_num = '0006'",
         ):
             connection.execute(statement)
