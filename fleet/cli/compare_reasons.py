@@ -109,7 +109,7 @@ class Reasons:
                 value, origin = await self._of_value(change, drift)
                 origin = origin or components.get((change.ref.key, drift.path)) or await self._of_line(change, drift)
                 content = ("", "") if value else await self._of_field(change, drift)
-                text = field_in_words(drift, FOLDED)
+                text = field_in_words(drift, FOLDED, is_several=change.is_several)
                 found.append(Reason(change.sign, label, drift.path, text, origin, value, *content))
         return tuple(found)
 

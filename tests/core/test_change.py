@@ -162,6 +162,15 @@ def test_other_order_and_form_of_the_same_is_no_change() -> None:
     assert web(result(one), result(other)).how is How.SAME
 
 
+def asking(**requests: str) -> dict[str, Any]:
+    return workload(pod={"containers": [{"name": "web", "image": "reg/web:1", "resources": {"requests": requests}}]})
+
+
+def with_env(value: str) -> dict[str, Any]:
+    container = {"name": "web", "image": "reg/web:1", "env": [{"name": "RATE", "value": value}]}
+    return workload(pod={"containers": [container]})
+
+
 @pytest.mark.parametrize(
     ("before", "after", "restart"),
     [
@@ -176,6 +185,21 @@ def test_other_order_and_form_of_the_same_is_no_change() -> None:
             None,
         ),
         (workload("ReplicaSet"), workload("ReplicaSet", image="reg/web:2"), None),
+        (
+            workload("StatefulSet", updateStrategy={"rollingUpdate": {"partition": 2}}),
+            workload("StatefulSet", image="reg/web:2", updateStrategy={"rollingUpdate": {"partition": 2}}),
+            Restart(1),
+        ),
+        (
+            workload("StatefulSet", updateStrategy={"rollingUpdate": {"partition": 3}}),
+            workload("StatefulSet", image="reg/web:2", updateStrategy={"rollingUpdate": {"partition": 3}}),
+            None,
+        ),
+        (asking(cpu="100m"), asking(cpu="0.1"), None),
+        (asking(cpu="100m"), asking(cpu="0.2"), Restart(3)),
+        (asking(memory="1Gi"), asking(memory="1024Mi"), None),
+        (with_env("1"), with_env("1.0"), Restart(3)),
+        (workload("StatefulSet"), workload("StatefulSet", image="reg/web:2", serviceName="other"), None),  # it fails
     ],
 )
 def test_pods_restart_when_a_controller_would_replace_them(before: Any, after: Any, restart: Restart | None) -> None:

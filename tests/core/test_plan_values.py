@@ -101,7 +101,9 @@ def test_a_text_of_many_lines_is_one_field_and_its_lines_are_counted_as_lines() 
     assert told(many, dict.fromkeys(many, now), FOLDED)[-1] == "and 2 more fields"
 
 
-def test_the_same_change_of_a_variable_of_two_containers_is_told_once() -> None:
+def test_of_a_pod_with_several_containers_each_variable_is_told_with_its_container() -> None:
+    """A reviewer would read one line of both as the one container that is known to them."""
+
     def pods(value: str, other: str) -> dict[str, Any]:
         containers = [{"name": name, "env": [{"name": "LOG", "value": value}]} for name in ("a", "b")]
         containers[1]["env"] = [{"name": "LOG", "value": other}]
@@ -111,15 +113,35 @@ def test_the_same_change_of_a_variable_of_two_containers_is_told_once() -> None:
         found = plan([web(result(pods("info", "info")), result(pods("debug", other)))])
         return [line for group in groups_of(found.units) for line in lines_of(group, found, WHOLE)]
 
-    assert " ".join(of("debug")).count("env LOG info -> debug") == 1
-    assert "env LOG info -> warn" in " ".join(of("warn")), "twin: it is not the same"
+    for other in ("debug", "warn"):
+        words = " ".join(of(other))
+        assert "env a/LOG info -> debug" in words
+        assert f"env b/LOG info -> {other}" in words
+
+
+def test_an_init_container_is_told_apart_and_a_container_alone_needs_no_name() -> None:
+    def pods(value: str, **more: Any) -> dict[str, Any]:
+        env = [{"name": "LOG", "value": value}]
+        return workload(pod={"containers": [{"name": "a", **({} if more else {"env": env})}], **more})
+
+    def of(before: dict[str, Any], after: dict[str, Any]) -> str:
+        found = plan([web(result(before), result(after))])
+        return " ".join(line for group in groups_of(found.units) for line in lines_of(group, found, WHOLE))
+
+    assert "env LOG info -> debug" in of(pods("info"), pods("debug"))
+
+    def init(value: str) -> list[dict[str, Any]]:
+        return [{"name": "wait", "env": [{"name": "LOG", "value": value}]}]
+
+    told = of(pods("", initContainers=init("info")), pods("", initContainers=init("debug")))
+    assert "env init/wait/LOG info -> debug" in told
 
 
 # Values
 
 
 def drift(before: Json, after: Json, folding: Folding = FOLDED) -> str:
-    return field_in_words(FieldDrift("spec.x", before, after), folding).removeprefix("spec.x ")
+    return field_in_words(FieldDrift("spec.x", before, after), folding, is_several=False).removeprefix("spec.x ")
 
 
 ARGS = ["serve", "--config=/etc/web/config.yaml", "--log-format=json", "--require-auth=true"]

@@ -56,6 +56,7 @@ class ObjectChange:
     is_remade: bool = False  # for these it is deleted and made anew, as it asks for (R15)
     left: str = ""  # why the hub leaves it as it is, by the object's own word; "" where it does not
     ignored: tuple[str, ...] = ()  # of these fields: what its overlay's rules leave as it is there
+    is_several: bool = False  # its pods have more than one container
     hook: HookPhase | None = None  # it is a hook's object: where the change drops it, it stays (V1)
 
 
@@ -254,7 +255,9 @@ def _changed(
     left = _NOT_RECONCILED if not new.options.reconcile else _ONLY_IF_ABSENT if new.options.only_if_absent else ""
     if left:
         fixed = ()
-    restart, ignored = restart_of(new.ref, before, after) if not left else None, tuple[str, ...]()
+    is_remade = bool(fixed) and new.options.replace and new.options.prune is not PruneRule.DISABLED and not is_moved
+    fails = bool(fixed) and not is_remade
+    restart, ignored = restart_of(new.ref, before, after) if not (left or fails) else None, tuple[str, ...]()
     if rules := rules_for(new.ref, ignore):
         is_ignored = ignored_in(after, rules)
         paths = {path: is_ignored(path) for path, *_ in differences_of(before, after)}
@@ -276,7 +279,8 @@ def _changed(
         ignored=ignored,
         prune=(old if is_renamed else new).options.prune,
         fixed=fixed,
-        is_remade=bool(fixed) and new.options.replace and new.options.prune is not PruneRule.DISABLED and not is_moved,
+        is_remade=is_remade,
+        is_several=len({*images_of(before), *images_of(after)}) > 1,
         hook=new.options.hook if old.options.hook is not None else None,
     )
 

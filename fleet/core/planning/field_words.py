@@ -30,15 +30,19 @@ FOLDED = Folding(12, 6, 6)
 WHOLE = Folding(1_000_000, 1_000_000, 1_000_000, 1_000_000_000, 1_000_000_000)
 
 
-def field_in_words(drift: FieldDrift, folding: Folding) -> str:
-    """`spec.replicas 2 -> 3`, on one line."""
-    return " ".join(line.removeprefix("  ") for line in field_lines(ShownField(drift), folding))
+def field_in_words(drift: FieldDrift, folding: Folding, *, is_several: bool) -> str:
+    """`spec.replicas 2 -> 3`, on one line. is_several: as `field_lines` takes it."""
+    lines = field_lines(ShownField(drift), folding, is_several=is_several)
+    return " ".join(line.removeprefix("  ") for line in lines)
 
 
-def field_lines(shown: ShownField, folding: Folding) -> list[str]:
-    """One line, or for a text of several one for each that differs."""
+def field_lines(shown: ShownField, folding: Folding, *, is_several: bool) -> list[str]:
+    """One line, or for a text of several one for each that differs.
+
+    is_several: the pod has more than one container, so that each is named: `env side/LOG`, `env init/wait/LOG`.
+    """
     drift = shown.field
-    path = _short_path(drift.path)
+    path = _short_path(drift.path, is_several=is_several)
     if shown.variants > 1:
         return [f"{path} differs from cluster to cluster, {shown.variants} values"]
     if drift.masked:
@@ -74,10 +78,13 @@ def _text_lines(before: str, after: str, folding: Folding) -> list[str]:
     return [*shown, f"  and {counted(left, 'more line')}"] if left else shown
 
 
-def _short_path(path: str) -> str:
+def _short_path(path: str, *, is_several: bool) -> str:
     path = path.removeprefix("spec.template.spec.").removeprefix("spec.jobTemplate.spec.template.spec.")
-    found = re.fullmatch(r"(?:initContainers|containers)\[name=[^\]]+\]\.env\[name=([^\]]+)\](?:\.value)?", path)
-    return f"env {found[1]}" if found else path.replace("[name=", "[")
+    found = re.fullmatch(r"(init|c)(?:C?ontainers)\[name=([^\]]+)\]\.env\[name=([^\]]+)\](?:\.value)?", path)
+    if found is None:
+        return path.replace("[name=", "[")
+    whose = f"{'init/' if found[1] == 'init' else ''}{found[2]}/" if is_several else ""
+    return f"env {whose}{found[3]}"
 
 
 def _readable(before: Json, after: Json) -> tuple[str, str]:

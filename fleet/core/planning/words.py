@@ -232,7 +232,7 @@ def _own_texts(
         if followed:
             told += [(f"follows {change.ref.kind} {plain_ref(change).name}",) for change in followed]
         else:
-            told.append(tuple(field_lines(shown, folding)))
+            told.append(tuple(field_lines(shown, folding, is_several=change.is_several)))
     told = list(dict.fromkeys(told))  # an env entry and its volume may follow the same object
     texts = [text for lines in told[: folding.fields] for text in lines]
     if change.renamed_from is not None:
