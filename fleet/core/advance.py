@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from itertools import repeat
+from itertools import islice, repeat
 
 from fleet.core.approving import asking, asks_for, ends_at, lapsed, missing_of, standing_still, unseen, without_asking
 from fleet.core.gates import Ask
@@ -30,6 +30,7 @@ from fleet.core.gating import (
     without,
 )
 from fleet.core.ids import ClusterName, OverlayName, UnitName, short
+from fleet.core.overtaken import caught_up
 from fleet.core.passage import Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts
 from fleet.core.rollout_policy import OnFailure
@@ -48,6 +49,7 @@ from fleet.core.steps import Stage
 from fleet.values import dataclass, field
 
 MOST_NAMED = 5  # clusters in one line
+_OVERTAKEN = "with an earlier result"
 
 
 class StepState(StrEnum):
@@ -114,7 +116,7 @@ class _Look:
 
     def run(self) -> Advance:
         for overlay, facts in self.facts.items():
-            row = stamped(self.rows[overlay], facts, self.now)
+            row = caught_up(stamped(self.rows[overlay], facts, self.now), facts)
             groups = self.groups[overlay] = groups_of(row, facts, self.now)
             row = paused(row, facts.stages, groups, self.now)
             row = standing_still(row) if self._stopped(overlay) else folded(row, facts.stages, facts.readings, self.now)
@@ -296,10 +298,9 @@ class _Look:
         if not is_one_first and any(room.of_lost for room in rooms):
             ready = sorted(ready, key=lambda name: name not in load.unavailable)
         flying = bool(group.flight or group.held)
-        asked = f", and a person is asked: {', '.join(_named(self.facts[overlay], group.held))}" if group.held else ""
         for name in ready:
             if is_one_first and (flying or let):
-                return let, f"one cluster first{asked}"
+                return let, f"one cluster first{self._asked(overlay, group)}"
             short_of = next((room for room in rooms if not room.has(name)), None)
             if short_of is None:
                 let.append(name)
@@ -309,11 +310,24 @@ class _Look:
         if full is None:
             return let, ""
         if not full.of_lost:
-            return let, f"{full.most} at a time{asked}"
+            beside = ", ".join(islice(self._beside(overlay, stage, group), MOST_NAMED))
+            return let, f"{full.most} at a time{self._asked(overlay, group)}{beside and f', under way: {beside}'}"
         names = ", ".join(sorted(full.taken)[:MOST_NAMED])
         return let, f"{names} not available ({len(full.taken)} of {full.most} that may be)"
 
     # In words
+
+    def _asked(self, overlay: OverlayName, group: Group) -> str:
+        """Whom of those that count by the limits a person holds up."""
+        return f", and a person is asked: {', '.join(_named(self.facts[overlay], group.held))}" if group.held else ""
+
+    def _beside(self, overlay: OverlayName, stage: Stage, group: Group) -> Iterator[str]:
+        """What else counts by the limits of a step: with earlier results, and of the commit's other overlays."""
+        yield from (f"{name} ({_OVERTAKEN})" for name in group.overtaken)
+        for other, groups in self.groups.items():
+            for its, found in zip(self.facts[other].stages, groups, strict=True) if other != overlay else ():
+                for name in found.under_way if its.name == stage.name else ():
+                    yield f"{UnitName(other, name)} ({found.others.get(name, _OVERTAKEN)})"
 
     def _state_of(
         self,

@@ -71,6 +71,9 @@ class Row:
     disturbed: bool = False  # it was halted or paused on its way: no measure for later ones
     excused: frozenset[ClusterName] = frozenset()  # a person went on without them
     proven: frozenset[ClusterName] = frozenset()  # Healthy on it when their step was over, or since, and not failed
+    overtaken: Mapping[ClusterName, float] = field(  # on their way with an earlier result, since when
+        default_factory=dict[ClusterName, float]
+    )
     gates: Mapping[str, GateState] = field(default_factory=dict[str, GateState])  # by STEP/GATE, once open
     early: Mapping[str, tuple[str, ...]] = field(  # by step: who approved it before there was this row; counts not here
         default_factory=dict[str, tuple[str, ...]]
@@ -87,7 +90,7 @@ class Row:
 
     def renamed(self, old: ClusterName, new: ClusterName) -> Row:
         """The same where a cluster has another name: how far it was counts, not what was begun for the new entry."""
-        if old not in self.targets and old not in self.before:
+        if not any(old in book for book in (self.targets, self.before, self.overtaken)):
             return self
         return replace(
             self,
@@ -99,6 +102,7 @@ class Row:
             landed=_moved(self.landed, old, new),
             excused=frozenset(_moved(dict.fromkeys(self.excused), old, new)),
             proven=frozenset(_moved(dict.fromkeys(self.proven), old, new)),
+            overtaken=_moved(self.overtaken, old, new),
         )
 
 
@@ -315,6 +319,7 @@ def _row(row: Row) -> dict[str, Any]:
         "disturbed": row.disturbed,
         "excused": sorted(row.excused),
         "proven": sorted(row.proven),
+        "overtaken": dict(row.overtaken),
         "gates": encode_states(row.gates),
         "asked": [row.asked.step, row.asked.at, row.asked.wall] if row.asked is not None else None,
         "early": {step: list(who) for step, who in row.early.items()},
@@ -368,6 +373,7 @@ def _read_row(value: Any, *, outcome: str = "") -> Row:
         disturbed=value.get("disturbed", False),
         excused=frozenset(map(ClusterName, value["excused"])),
         proven=frozenset(map(ClusterName, value.get("proven", ()))),
+        overtaken={ClusterName(cluster): at for cluster, at in value.get("overtaken", {}).items()},
         gates=decode_states(value.get("gates", {})),
         asked=Asked(*asked) if (asked := value.get("asked")) is not None else None,
         early={step: tuple(who) for step, who in value.get("early", {}).items()},

@@ -33,6 +33,7 @@ class UnitFact:
     condition: Condition
     available: bool = True  # reachable and Healthy, on whatever it holds
     why: str = ""  # the cause, in one line
+    older: Condition = Condition.WELL  # where it holds another result, how it stands with that; or busy, stopped
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from enum import Enum
 from itertools import chain
 
 from fleet.core.ids import ClusterName
+from fleet.core.overtaken import is_going
 from fleet.core.passage import Row
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import Stage, limit_of, unavailable_limit_of
@@ -43,8 +44,8 @@ class Group:
 
     others: all that are neither there nor ready, with the reason in words; held: those left out that have a part of
     it, or get it as soon as a person decides; gone: those on their way that were there already, and cannot be reached;
-    missing: those of all clusters of the stage, changed or not, that are not available; due: when the first of them is
-    late, None for never.
+    missing: those of all clusters of the stage, changed or not, that are not available; overtaken: those that are on
+    their way with an earlier result, whatever else they are; due: when the first of them is late, None for never.
     """
 
     there: list[ClusterName] = field(default_factory=list[ClusterName])
@@ -57,6 +58,7 @@ class Group:
     held: list[ClusterName] = field(default_factory=list[ClusterName])
     gone: list[ClusterName] = field(default_factory=list[ClusterName])
     missing: list[ClusterName] = field(default_factory=list[ClusterName])
+    overtaken: list[ClusterName] = field(default_factory=list[ClusterName])
     due: float | None = None
 
     @property
@@ -76,8 +78,11 @@ class Group:
 
     @property
     def under_way(self) -> list[ClusterName]:
-        """Those that count by the limits: released, and not there. Of one that is left out nobody knows the end yet."""
-        return [*self.flight, *self.failed, *self.held]
+        """Those that count by the limits: released, and not there. Of one that is left out nobody knows the end yet.
+
+        So do those that a newer result overtook on their way: that makes them none the more Healthy.
+        """
+        return [*self.flight, *self.failed, *self.held, *self.overtaken]
 
     def moving(self) -> list[ClusterName]:
         """Those that the step waits for: on their way, or going on by themselves."""
@@ -204,7 +209,7 @@ def groups_of(row: Row, facts: RowFacts, now: float) -> tuple[Group, ...]:
 
 def _group(row: Row, stage: Stage, facts: RowFacts, now: float) -> Group:
     group, opened, patience = Group(), row.opened.get(stage.name), facts.patience_seconds
-    units, targets, flying = facts.units, row.targets, row.flying
+    units, targets, flying, overtaken = facts.units, row.targets, row.flying, row.overtaken
     first = None  # since when the first one is awaited that can be late
     for name in stage.clusters:
         fact = units.get(name)
@@ -213,6 +218,8 @@ def _group(row: Row, stage: Stage, facts: RowFacts, now: float) -> Group:
             continue
         if not fact.available:
             group.missing.append(name)
+        if name in overtaken and is_going(row, name, fact, now, patience):
+            group.overtaken.append(name)
         target = targets.get(name)
         if target is None:
             continue

@@ -12,11 +12,13 @@ from dataclasses import replace
 
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
+from fleet.core.overtaken import left_by_aborted, overtaken
 from fleet.core.passage import Passage, Passages, Row, Stop
 from fleet.core.quarantine import barred_by, with_barred
 from fleet.core.results import Rendered
 from fleet.core.turns import (
     earlier_turn,
+    every_row,
     is_changed_since,
     last_of,
     rows_of,
@@ -87,6 +89,7 @@ def _taken_over(
         again = _unproven(kept, overlay, wanted, pending)
         before = {name: held for name, held in again.items() if held is not None}
         row = Row(_targets(wanted, pending | again.keys()), before=before)
+        row = replace(row, overtaken=left_by_aborted(every_row(kept, overlay), _older(wanted)))
         return _begin(kept, overlay, row, wanted, head, wall, is_apart)
     others = {name for name in pending if name not in row.targets}
     differs = any(name in wanted and wanted[name].result.bundle != digest for name, digest in row.targets.items())
@@ -103,7 +106,8 @@ def _taken_over(
         # Steps are asked about again: nobody agreed to this result.
         stood = _stood(passage, row, wanted) & pending
         before = {name: held for name, held in row.before.items() if name not in stood}
-        again = Row(_targets(wanted, concerned), before=before, early=passage.approvals)
+        going = overtaken(row, wanted, _older(wanted))
+        again = Row(_targets(wanted, concerned), before=before, early=passage.approvals, overtaken=going)
         kept = with_turn(kept, passage, overlay, stood)
         return _put(kept, replace(passage, rows={**passage.rows, overlay: again}))
     if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
@@ -111,8 +115,9 @@ def _taken_over(
         before = {name: held for name, held in _before(row, wanted, concerned).items() if name not in stood}
         moved = with_turn(kept, passage, overlay, stood)
         moved = _without_row(moved, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
-        targets = _targets(wanted, concerned - (stood - pending))
-        return _begin(moved, overlay, Row(targets, before=before), wanted, head, wall, is_apart)
+        targets, going = _targets(wanted, concerned - (stood - pending)), overtaken(row, wanted, _older(wanted))
+        begun = Row(targets, before=before, overtaken=going)
+        return _begin(moved, overlay, begun, wanted, head, wall, is_apart)
     if others:
         joined = replace(row, targets={**row.targets, **_targets(wanted, others)}, before=_before(row, wanted, wanted))
         return _put(kept, replace(passage, rows={**passage.rows, overlay: joined}))
@@ -338,6 +343,12 @@ def _ended(
 
 
 # Rows and passages
+
+
+def _older(wanted: Mapping[ClusterName, RolloutUnit]) -> dict[ClusterName, Rendered]:
+    """Of those that hold another result than the newest, which one."""
+    held = {name: unit.held for name, unit in wanted.items() if unit.held is not None}
+    return {name: one for name, one in held.items() if one.bundle != wanted[name].result.bundle}
 
 
 def _targets(wanted: Mapping[ClusterName, RolloutUnit], names: Iterable[ClusterName]) -> dict[ClusterName, Digest]:

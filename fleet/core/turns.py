@@ -51,6 +51,13 @@ def rows_of(kept: Passages, passage: Passage) -> Mapping[OverlayName, Row]:
     return {**last, **passage.rows}
 
 
+def every_row(kept: Passages, overlay: OverlayName) -> list[Row]:
+    """All rows that are kept of an overlay."""
+    last = kept.last.get(overlay)
+    rows = [one.rows[overlay] for one in kept.all if overlay in one.rows]
+    return [last.row, *rows] if last is not None else rows
+
+
 def is_changed_since(kept: Passages, passage: Passage, overlay: OverlayName) -> bool:
     """Whether a newer rollout than this one has the overlay by now."""
     if (under_way := with_row(kept, overlay)) is not None and under_way.commit == passage.commit:
@@ -94,6 +101,8 @@ def last_of(last: Mapping[OverlayName, Last], old: Iterable[Passage]) -> Mapping
             if is_turn or (row.can_go_back and is_latest):
                 whole = _joined(known.row, row) if known is not None and is_turn else row
                 lean = Row(whole.targets, before=whole.before, done=True, back=whole.back, cut=whole.cut)
+                if whole.cut:  # what it left on its way goes on
+                    lean = replace(lean, flying=whole.flying, overtaken=whole.overtaken)
                 found[overlay] = Last(passage.commit, passage.started_at, lean)
     if not found:
         return last

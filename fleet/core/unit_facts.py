@@ -119,7 +119,15 @@ def fact_of(
         condition, why = Condition.AWAY, "its worker has not looked at it yet since it began"
     elif not released and behind:
         condition, why = Condition.WAITS, f"waits for {behind}"
-    return UnitFact(target, released, condition, available, why)
+    older = Condition.WELL if released else _older(held, report, suspensions)
+    return UnitFact(target, released, condition, available, why, older)
+
+
+def _older(held: Rendered | None, report: UnitReport | None, suspensions: Sequence[Suspension]) -> Condition:
+    """Whether all of what a unit was told to hold is there and Healthy; what was said of another result is no word."""
+    if held is None or (report is not None and report.bundle == held.bundle and report.health in WELL):
+        return Condition.WELL
+    return Condition.STOPPED if suspensions else Condition.BUSY
 
 
 def _condition_of(

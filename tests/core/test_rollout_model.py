@@ -82,6 +82,7 @@ class Rollouts(RuleBasedStateMachine):
         self.breaking: set[tuple[UnitName, str]] = set()  # of each unit: results on which it is never Healthy
         self.reports: dict[UnitName, UnitReport] = {}  # the last ones: of what was released since they say nothing
         self.all_report_well()
+        self.going: set[UnitName] = set()  # released, be it overtaken since, and not seen Healthy on what they hold
         self.away: dict[ClusterName, float] = {}  # uptime since when
         self.suspended: set[ClusterName] = set()
         self.hidden: set[ClusterName] = set()  # their file does not parse
@@ -513,6 +514,7 @@ class Rollouts(RuleBasedStateMachine):
         for unit, to in done.back.items():
             self.check_back(unit, passage, to)
         self.put(done.kept)
+        self.going -= {unit for unit in self.going if unit.overlay in (overlays or passage.rows)}  # all at once
         for unit, bundle in done.back.items():
             self.hold(unit, bundle)
 
@@ -560,6 +562,7 @@ class Rollouts(RuleBasedStateMachine):
                 continue
             self.put(take_over(self.kept, overlay, self.wanted(overlay), Revision(f"c{self.commits}"), self.wall))
         self.turn += 1
+        self.see_who_goes()
         for before in self.kept.all:
             if before.outcome:
                 continue
@@ -574,6 +577,14 @@ class Rollouts(RuleBasedStateMachine):
                 self.take_back(found.passage, stop)
                 self.shut.add(found.passage.commit)
 
+    def see_who_goes(self) -> None:
+        self.going = {unit for unit in self.going if not self.is_there(unit)}
+        for passage in self.kept.all:
+            for overlay, row in passage.rows.items() if not passage.outcome else ():
+                has = [UnitName(overlay, name) for name, digest in row.targets.items() if not row.done]
+                has = [unit for unit in has if self.held[unit].bundle == row.targets[unit.cluster]]
+                self.going |= {unit for unit in has if not self.is_there(unit)}
+
     def keep(self, found: Advance) -> None:
         passage = found.passage
         rows = dict(passage.rows)
@@ -582,6 +593,7 @@ class Rollouts(RuleBasedStateMachine):
             rows[unit.overlay] = replace(row, before={unit.cluster: self.held[unit], **row.before})
             self.prior[unit] = self.held[unit]
             self.hold(unit, Rendered(Digest(self.units[unit]), passage.commit))
+            self.going.add(unit)
             self.went_back.discard(unit.overlay)
             stage = next(stage for stage in self.stages if unit.cluster in stage.clusters)
             self.calm[passage.commit, unit.overlay, stage.name] = 0.0, None
@@ -644,6 +656,8 @@ class Rollouts(RuleBasedStateMachine):
         stage = next(stage for stage in self.stages if stage.name == step)
         fresh = {unit.cluster for unit in found.releases if unit.cluster in stage.clusters}
         flying, missing, ill = set(fresh), set(fresh), set[ClusterName]()
+        overtaken = self.overtaken(after)
+        free = flying_before(facts, after, stage) | {unit.cluster for unit in overtaken}
         for overlay, row in after.rows.items():
             for name in stage.clusters:
                 fact = facts[overlay].units[name]
@@ -652,13 +666,15 @@ class Rollouts(RuleBasedStateMachine):
                 is_on_its_way = fact.released and not self.is_there(UnitName(overlay, name)) and name not in unseen
                 if is_on_its_way and name in row.targets and not row.done and name not in row.excused:
                     flying.add(name)
+                if UnitName(overlay, name) in overtaken and not row.done and name not in unseen:
+                    flying.add(name)
                 if not row.done and not fact.available:
                     ill.add(name)
         missing |= ill
         at_once = limit_of(stage.step.max_parallel, len(stage.clusters))
         may_miss = unavailable_limit_of(stage.step.max_unavailable, len(stage.clusters))
-        assert at_once is None or len(flying) <= at_once or fresh <= flying_before(facts, after, stage)
-        assert may_miss is None or len(missing) <= may_miss or fresh <= ill | flying_before(facts, after, stage)
+        assert at_once is None or len(flying) <= at_once or fresh <= free
+        assert may_miss is None or len(missing) <= may_miss or fresh <= ill | free
         if stage.step.one_first:
             for overlay, row in after.rows.items():
                 mine = {unit.cluster for unit in found.releases if unit.overlay == overlay} & set(stage.clusters)
@@ -670,6 +686,12 @@ class Rollouts(RuleBasedStateMachine):
                     if not self.is_there(UnitName(overlay, name)) and name not in row.excused
                 } - self.away.keys() - self.suspended  # fmt: skip
                 assert is_proven or len(mine) <= (0 if before - mine else 1), "more than one went first"
+
+    def overtaken(self, after: Passage) -> set[UnitName]:
+        """What goes its way with an earlier result; the newest, to the same cluster, makes nothing more of it."""
+        return {
+            unit for unit in self.going if unit.overlay in after.rows and self.held[unit].bundle != self.units[unit]
+        }
 
     def check_steps(self, before: Passage, found: Advance, facts: Mapping[OverlayName, RowFacts]) -> None:
         """A step that is over had all of it Healthy or left out, some of it Healthy, and its whole soak.
