@@ -13,6 +13,7 @@ from fleet.core.approving import missing_of
 from fleet.core.fleet import Fleet
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, OverlayName, Revision, UnitName, short
+from fleet.core.joins import joining, with_joins
 from fleet.core.passage import Passage, Passages, Row, Stop
 from fleet.core.quarantine import overlays_barred, readmitted
 from fleet.core.results import Rendered
@@ -122,6 +123,7 @@ def _roll_back(
     """The overlay's latest rollout is taken back, once and no older one after it (R42)."""
     word, to, asked_of = [*order.target.split(" "), "-", "-"][:3]
     overlay, passage = OverlayName(word), latest_of(kept, OverlayName(word))
+    passage = passage or joining(kept, overlay, held)
     if passage is None:
         return Done(kept, "refused", f"nothing is known that {overlay} could go back to; revert the commit in Git")
     if fleet is not None and not is_led(overlay, passage, fleet):
@@ -134,7 +136,7 @@ def _roll_back(
         return Done(kept, "refused", why)
     before = {one.commit for one in passage.rows[overlay].before.values()}
     if to != "-" and not any(_is_named(commit, to) for commit in before):
-        known = ", ".join(sorted(short(commit) for commit in before))
+        known = ", ".join(sorted(short(commit) for commit in before)) or "nothing"
         return Done(kept, "refused", f"{overlay} held {known} before, not {to}; for another commit revert in Git")
     newer = _came_by_no_steps(kept, passage, overlay, held)
     if newer and newer >= passage.rows[overlay].before.keys():
@@ -147,8 +149,11 @@ def _roll_back(
         stop,
         [overlay],
     )
+    done = with_joins(kept, done, passage, overlay, held, stop)
     names = ", ".join(sorted(short(commit) for commit in before))
     text = f"{overlay} goes back from {short(passage.commit)} to {names} on {len(done.back)} clusters: {order.reason}"
+    if not before:
+        text = f"{overlay} goes no further with {short(passage.commit)}, and nothing goes back: {order.reason}"
     text = "; ".join(filter(None, (text, done.words)))
     return Done(done.kept, "done", text, passage.commit, done.back, done.stays)
 

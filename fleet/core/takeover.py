@@ -307,7 +307,7 @@ def taken_back(
     gone = {name: replace(row, done=True, back=True) for name, row in rows.items()}
     is_whole = stop.overlay is not None  # a failure; a person takes back one overlay, and the others go on
     passage = replace(passage, rows={**passage.rows, **gone}, shut=is_whole or passage.shut)
-    return replace(done, kept=_ended(kept, passage, stop, ended, ROLLED_BACK, barred))
+    return replace(done, kept=ended_with(kept, passage, stop, ended, ROLLED_BACK, barred))
 
 
 def not_taken_back(passage: Passage, stop: Stop, before: Stop | None, why: str) -> Passage:
@@ -321,10 +321,10 @@ def aborted(kept: Passages, passage: Passage, stop: Stop) -> Passages:
     """Nothing more of it is released, under no commit; what was released stays, and so do overlays that are done."""
     barred = {name: [row.targets] for name, row in passage.rows.items() if not row.done}
     rows = {name: row if row.done else replace(row, done=True, cut=True) for name, row in passage.rows.items()}
-    return _ended(kept, replace(passage, rows=rows, shut=True), stop, stop, ABORTED, barred)
+    return ended_with(kept, replace(passage, rows=rows, shut=True), stop, stop, ABORTED, barred)
 
 
-def _ended(
+def ended_with(
     kept: Passages,
     passage: Passage,
     stop: Stop,

@@ -302,3 +302,73 @@ def test_what_was_rolled_back_before_rows_said_so_does_not_go_back_again() -> No
     assert [rolled.rows[name].back for name in (WEB, API)] == [True, False]
     assert not any(row.back for row in done.rows.values())
     assert decode_passages(encode_passages(kept)) == kept, "twin: what a row says stands"
+
+
+# Clusters that joined since
+
+
+def joins(world: World, looks: int) -> None:
+    """Prod-1 and prod-2 join by a commit of their own, which changes nothing else."""
+    world.held[WEB] |= {ONE: None, TWO: None}
+    world.commit(THIRD, "2", WEB)
+    world.look(looks)
+
+
+def with_one_cluster() -> World:
+    world = World(WEB)
+    world.held[WEB] = {DEV: OLD}
+    for commit, digest in ((FIRST, "1"), (SECOND, "2")):
+        world.commit(commit, digest, WEB)
+        world.look(4)
+    return world
+
+
+@pytest.mark.parametrize("looks", [0, 1, 4], ids=["not released yet", "on its way", "everywhere"])
+def test_who_joined_since_is_named_and_gets_nothing_of_what_is_taken_back(looks: int) -> None:
+    world = with_one_cluster()
+    joins(world, looks)
+    has = ["2" if looks else ""] * 2
+    assert world.on(WEB) == ["2", *has]
+    done = world.order("rollback", f"web - {SECOND}")
+    assert done.outcome == "done"
+    assert world.on(WEB) == ["1", *has]
+    assert done.stays == ((UnitName(WEB, ONE), UnitName(WEB, TWO)) if looks else ())
+    assert all(one.outcome for one in world.kept.all), "nothing stands for ever"
+    world.commit(THIRD, "2", WEB)
+    assert world.look(3) == []
+    assert world.order("resume", SECOND).outcome == "done"
+    world.commit(THIRD, "2", WEB)
+    assert "web@dev" in world.look(4), "twin: a person let it in again"
+    assert world.on(WEB) == ["2", "2", "2"]
+
+
+def test_twin_a_newer_result_that_waits_goes_on_beside_a_rollback() -> None:
+    world = through()
+    world.commit(THIRD, "3", WEB)
+    assert world.order("rollback", f"web - {SECOND}").outcome == "done"
+    assert world.look(4) == ["web@dev", "web@prod-1", "web@prod-2"]
+    assert world.on(WEB) == ["3", "3", "3"]
+
+
+def test_an_overlay_that_the_commit_added_goes_no_further_where_a_person_rolls_it_back() -> None:
+    world = World(WEB)
+    world.held[WEB] = dict.fromkeys(world.held[WEB])
+    world.commit(FIRST, "1", WEB)
+    assert world.look() == ["web@dev"]
+    done = world.order("rollback", "web")
+    assert (done.outcome, done.stays) == ("done", (UnitName(WEB, DEV),))
+    assert done.message.startswith(
+        "web goes no further with bbbbbbb, and nothing goes back: because; web@dev has nothing"
+    )
+    assert world.look(4) == []
+    assert world.on(WEB) == ["1", "", ""]
+    assert barred(world) == {"1"}
+
+
+def test_twin_one_that_is_everywhere_has_nothing_to_go_back_to() -> None:
+    world = World(WEB)
+    world.held[WEB] = dict.fromkeys(world.held[WEB])
+    world.commit(FIRST, "1", WEB)
+    world.look(4)
+    assert world.order("rollback", "web").outcome == "refused"
+    assert not barred(world)
