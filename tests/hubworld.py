@@ -70,6 +70,11 @@ def overlay(
     return files
 
 
+LEAP_SECONDS = 20.0  # two looks of a hub lie no further apart
+WORD_SECONDS = 120.0  # who says nothing for three is lost
+LOOKED_AT_SECONDS = 3600.0
+
+
 @dataclass(slots=True)
 class Ahead:
     """The clocks of a hub that a test sets forward; between two such times they go on like all clocks."""
@@ -169,18 +174,30 @@ class HubWorld:
 
     async def pass_time(self, seconds: float) -> None:
         """Set the hub's clocks forward. Afterwards the worker of each cluster that is reached has spoken by them, and
-        rollouts were judged by that: of more than two minutes they see for a moment that nobody spoke. `limits` says
-        how soon workers speak.
+        rollouts were judged by that. `limits` says how soon workers speak. What lasts no longer than an hour is looked
+        at all the while, and workers speak every two minutes of it: else they see for a moment that nobody spoke, and
+        nothing of it counts.
         """
-        view = self.opened.view
-        self.ahead.seconds += seconds
-        now, reached = self.ahead.wall(), [name for name, known in view.clusters.items() if known.reachable]
-        await self.until(
-            lambda: all(view.clusters[name].at >= now for name in reached), f"words {seconds:g} s later", 120
-        )
-        heard = self.ahead.wall()
+        while 0 < seconds <= LOOKED_AT_SECONDS:
+            for _ in range(round(WORD_SECONDS / LEAP_SECONDS)):
+                self.ahead.seconds += (step := min(seconds, LEAP_SECONDS))
+                seconds -= step
+                await self._look()
+            await self._hear()
+        if seconds:
+            self.ahead.seconds += seconds
+            await self._hear()
+
+    async def _look(self) -> None:
+        view, now = self.opened.view, self.ahead.wall()
         self.opened.bells.rollouts.set()
-        await self.until(lambda: view.outlook.wall >= heard, f"a look {seconds:g} s later", 120)
+        await self.until(lambda: view.outlook.wall >= now, "a look at rollouts", 120)
+
+    async def _hear(self) -> None:
+        view, now = self.opened.view, self.ahead.wall()
+        reached = [name for name, known in view.clusters.items() if known.reachable]
+        await self.until(lambda: all(view.clusters[name].at >= now for name in reached), "words of all", 120)
+        await self._look()
 
     def unit(self, name: str) -> UnitReport | None:
         return self.opened.view.units.get(UnitName.parse(name))

@@ -19,9 +19,11 @@ from fleet.controllers.histories import Histories, values_of
 from fleet.controllers.overrides import bind, override_of
 from fleet.controllers.releases import Releases
 from fleet.controllers.rollback_evidence import Deed, Evidence
+from fleet.controllers.rollout_clock import LookClock
 from fleet.controllers.rollout_rows import Rows
 from fleet.core.advance import Advance, advance
 from fleet.core.fleet import Fleet
+from fleet.core.hearing import as_known, unheard
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
 from fleet.core.overrides import Way
 from fleet.core.passage import Passage, Passages
@@ -47,7 +49,6 @@ GATHER_SECONDS = 0.02  # reports that come together are looked at together
 REST_SHARE = 4.0  # times what a look took, before the next one: a large fleet's reports come one after the other
 REST_SECONDS = 1.0  # at most
 LOOK_SECONDS = 120.0  # without a ring
-DEAF_SECONDS = 60.0  # after a start, for the first word of each worker
 DEAF_LOOK_SECONDS = 0.25
 PROMOTE = f"{PREFIX}promote"
 
@@ -72,17 +73,15 @@ class Rollouts:
         self._gates, self._wall, self._clock = gates, wall, clock
         self._rows, self._histories = Rows(board, view, wall), Histories(state)
         self._evidence = Evidence(state, board, wall)
-        self._started_at = clock()
-        self._before = 0.0  # what earlier processes counted
+        self._time = LookClock(clock, wall)
         self._clock_kept = 0.0
         self._is_open = False
-        self._born_at, self._born = 0.0, 0.0  # wall and clock of this process's start
 
     async def start(self) -> None:
         """Take over what an earlier process knew."""
         counted = await self._state.get_value(CLOCK)
         try:
-            self._before = self._clock_kept = float(counted or 0.0)
+            self._clock_kept = float(counted or 0.0)
         except ValueError as error:
             raise StateDamaged(
                 "how long rollouts took cannot be read",
@@ -90,9 +89,8 @@ class Rollouts:
                 next_step="restore a backup of the data directory",
             ) from error
         await self._releases.take_rollouts()
-        self._started_at, self._is_open = self._clock(), True
-        if not self._born_at:
-            self._born_at, self._born = self._wall(), self._started_at
+        self._time.start(self._clock_kept)
+        self._is_open = True
 
     async def run(self) -> None:
         """Until cancelled; run again after an error, it goes on from what is durable."""
@@ -123,15 +121,22 @@ class Rollouts:
                 continue
 
     def _now(self) -> float:
-        return self._before + self._clock() - self._started_at
+        return self._time.now
+
+    def _note_look(self) -> None:
+        """Time counts up to here, unless nobody looked for so long that it is as after a start."""
+        if gap := self._time.look(is_awaited=bool(open_rows(self._view.passages))):
+            log.warning("nobody looked at what is under way: that time does not count", seconds=round(gap))
 
     async def look(self) -> float | None:
         """Decide everything once; returns when time alone changes something, on the hub's clock."""
+        self._note_look()
         operations = await self._state.operations(open_only=True, limit=10_000)
-        unheard = await self._carry_out_all(operations)
-        if unheard is None:
+        delayed = await self._carry_out_all(operations)
+        if delayed is None:
             return self._now()
         await self._histories.read(open_rows(self._view.passages) | {name.overlay for name in self._books.waiting})
+        self._note_look()  # what was asked until here may have stood still
         # From here until what was decided is released, nothing that is decided on can change.
         fleet, wall = self._view.fleet, self._wall()
         if fleet is None:
@@ -144,10 +149,14 @@ class Rollouts:
             carried={name: ended for name, ended in kept.carried.items() if name in still_open},
             overrides={name: bound for name, bound in kept.overrides.items() if name in still_open},
         )
-        if unheard or self._is_deaf(fleet):  # what waits is carried out before anything goes on, though all spoke since
-            self._started_at = self._clock()
+        # What waits is carried out before anything goes on, though all spoke since.
+        if (silent := self._unheard(fleet)) or delayed:
+            self._time.stand()
+            if silent:
+                self._show_known(facts, silent)
             await self._end_carried(kept)
             return self._now() + DEAF_LOOK_SECONDS
+        self._time.go()
         kept, found, deeds = await self._advanced(kept, facts, wall)
         outlook = Outlook(facts, self._histories.known, self._now(), wall)
         kept, ahead = self._ahead(kept, operations, fleet)
@@ -173,31 +182,15 @@ class Rollouts:
 
     # What is so
 
-    def _is_deaf(self, fleet: Fleet) -> bool:
-        """Whether a unit under way was not judged since this process began, by a cluster that speaks; a minute at most.
+    def _unheard(self, fleet: Fleet) -> list[ClusterName]:
+        """Clusters of what is under way that were not heard since this process began, or looks again; for a minute.
 
-        A cluster's first word comes before that of its units, and one that cannot be reached has none of them. Until
-        then what an earlier process knew is neither believed nor dropped, and no time counts (R24).
+        Until then what was known before is neither believed nor dropped, and no time counts (R24).
         """
-        if not self._born_at or self._clock() - self._born >= DEAF_SECONDS:
-            return False
-        under_way = (
-            UnitName(overlay, cluster)
-            for one in self._view.passages.all
-            if not one.outcome
-            for overlay, row in one.rows.items()
-            if not row.done
-            for cluster in row.targets
-            if cluster in fleet.clusters
-        )
-        heard = {
-            name
-            for name, report in self._view.clusters.items()
-            if report.at >= self._born_at and (report.reachable or report.reason)  # else it is still connecting
-        }
-        speaks = {name for name in heard if self._view.clusters[name].reachable}
-        unspoken = self._view.unspoken
-        return any(name.cluster not in heard or (name.cluster in speaks and name in unspoken) for name in under_way)
+        if not self._time.listens:
+            return []
+        view = self._view
+        return unheard(view.passages.all, fleet.clusters, view.clusters, view.unspoken, self._time.listens_since)
 
     def _with_readings(self, passage: Passage, facts: Mapping[OverlayName, RowFacts]) -> Mapping[OverlayName, RowFacts]:
         """The facts with what the gates of this commit read last."""
@@ -228,17 +221,17 @@ class Rollouts:
         None where what one of them was decided on is another thing now: it comes again, before what was ordered after
         it.
         """
-        unheard: list[str] = []  # a step whose clusters were not heard yet may begin
+        delayed: list[str] = []  # a step whose clusters were not heard yet may begin
         for row in self._bound(operations):
             if (fleet := self._view.fleet) is None or row.id in self._view.passages.carried:
                 continue
-            if row.kind == PROMOTE and self._is_deaf(fleet):
-                unheard.append(row.target.partition(" ")[0])
-            elif is_behind(row.kind, row.target, unheard, self._view.passages):
+            if row.kind == PROMOTE and self._unheard(fleet):
+                delayed.append(row.target.partition(" ")[0])
+            elif is_behind(row.kind, row.target, delayed, self._view.passages):
                 continue
             elif not await self._carry_out(row, fleet):
                 return None
-        return unheard
+        return delayed
 
     async def _carry_out(self, row: OperationRow, fleet: Fleet) -> bool:
         """One person's order; it ends once, as done or refused (V5), and is carried out once, whoever is killed.
@@ -399,6 +392,15 @@ class Rollouts:
         for event in events:
             log.info(event.message, commit=event.commit)
         self._bells.news.ring()
+
+    def _show_known(self, facts: Mapping[OverlayName, RowFacts], silent: Sequence[ClusterName]) -> None:
+        """What is under way as it stood last, while first words are waited for."""
+        view, books = self._view, self._books
+        known = {one.commit: as_known(one, facts, silent) for one in view.passages.all if not one.outcome}
+        waits = waits_of(known, view.passages, books.waiting, books.waits, view.waits, self._wall())
+        if (known, waits) != (view.advances, view.waits):
+            view.advances, view.waits = known, waits
+            view.version += 1
 
     def _show(self, found: Mapping[Revision, Advance], outlook: Outlook) -> None:
         view, books = self._view, self._books

@@ -174,6 +174,7 @@ GUARDS: tuple[Guard, ...] = (
         ("what may be back is not let go", "R5 R13", "departures:Departures.look_at", ""),
         ("a suspend reaches a gate's Job", "R17", "gate_jobs:GateJobs._may", ""),
         ("a bundle that cannot be had is not empty", "R5 R9 R16", "deletions:Deletions._judge", "prune-budget"),
+        ("time in which nobody looked counts for nothing", "R24", "rollout_clock:LookClock.look", ""),
         ("what goes back is written down first", "R43", "rollback_evidence:Evidence.around", ""),
     ),
     *_part(

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from fleet.controllers.commits import IN_FORCE
-from fleet.controllers.rollouts import DEAF_SECONDS
+from fleet.controllers.rollout_clock import DEAF_SECONDS
 from fleet.core.fleet import Mode
 from fleet.core.ids import ClusterName, Digest, Identity, ObjectRef, OverlayName, Revision, UnitName
 from fleet.core.passage import Passage

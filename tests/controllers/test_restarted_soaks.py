@@ -12,7 +12,8 @@ from controllers.test_rollout_life import DEV, FIRST, cluster, fleet_file, last,
 from controllers.test_rollouts import order, settle
 from hubworld import config_map, overlay
 
-from fleet.controllers.rollouts import CLOCK_SECONDS, DEAF_SECONDS, Rollouts
+from fleet.controllers.rollout_clock import DEAF_SECONDS
+from fleet.controllers.rollouts import CLOCK_SECONDS, Rollouts
 from fleet.core.gates import Read, Verdict, Word
 from fleet.core.ids import ClusterName, UnitName
 
@@ -81,13 +82,15 @@ async def test_a_restarted_hub_waits_for_its_units_and_has_the_same_soak_left(br
     await again.commits.fetch_once()
     await loop.rollouts.start()
     await loop.look()
-    assert not again.view.advances, "nobody spoke yet"
+    assert again.view.advances[last(again).commit].steps[0].why == "waits for the first word of dev-1, prod-1"
+    assert again.view.advances[last(again).commit].steps[0].done == 1, "as it was known last"
     for name in (DEV, FIRST):
         await connect(again, name, judged=False)
     assert UNIT in again.view.unspoken
     for _ in range(int(slow * 2)):
         await loop.look(0.5)
-    assert bool(again.view.advances) == (slow > DEAF_SECONDS)
+    waits = again.view.advances[last(again).commit].steps[0].why.startswith("waits for the first word of")
+    assert waits == (slow <= DEAF_SECONDS)
     await loop.look()
     for name in (DEV, FIRST):
         await connect(again, name, judged=True)

@@ -238,18 +238,18 @@ async def test_a_window_that_closes_midway_keeps_what_is_behind_it_and_costs_no_
     brain: Brain, rollouts: Rollouts, window: bool
 ) -> None:
     """Both clocks are virtual, and the window is judged as a worker does. It is open from 8 to 9; now it is 8:59."""
-    clock, day = [rollouts._clock()], brain.wall.now - brain.wall.now % 86_400
-    rollouts._clock = lambda: clock[0]
+    clock, day = [0.0], brain.wall.now - brain.wall.now % 86_400
+    rollouts = rollouts_of(brain, lambda: clock[0])
     text = fleet_file(healthTimeout="10m")["fleet.yaml"]
     allow = "  sync: {windows: [{kind: allow, schedule: '0 8 * * *', duration: 1h, timeZone: UTC}]}\n"
     await brain.commit({"fleet.yaml": text + (allow if window else "")})
 
     async def live(until: str, silent: tuple[str, ...] = ()) -> None:
-        """Minute by minute up to a time of this day, or of the next one; all workers speak but the silent ones."""
+        """Half a minute at a time up to a time of this day, or of the next; all workers speak but the silent ones."""
         hour, minute = map(int, until.split(":"))
         end = day + hour * 3600 + minute * 60
         while brain.wall.now < end:
-            step = min(60.0, end - brain.wall.now)
+            step = min(30.0, end - brain.wall.now)
             clock[0], brain.wall.now = clock[0] + step, brain.wall.now + step
             for name in (DEV, FIRST, SECOND):
                 reach(brain, name, there=True)
@@ -267,7 +267,7 @@ async def test_a_window_that_closes_midway_keeps_what_is_behind_it_and_costs_no_
         assert last(brain).halted is not None, "twin: the same time without a window is a failure"
         return
     await live("9:01", silent=(FIRST,))  # released at 8:59, and it had no time to apply it
-    await live("32:00")  # until 8 o'clock of the next day, looked at each minute
+    await live("32:00")  # until 8 o'clock of the next day, looked at all the time
     assert [text for text in await story(brain) if SECOND in text and last(brain).commit[:7] in text] == []
     assert (told(brain, SECOND), last(brain).halted) == (before, None)
     (step,) = [one for one in brain.view.advances[last(brain).commit].steps if one.name == "prod"]
@@ -320,9 +320,7 @@ async def test_a_fifth_of_all_clusters_is_away_from_the_start_and_back_a_day_lat
     names = [f"{stage}-{number}" for stage in ("dev", "prod") for number in range(10)]
     away = ("dev-1", "dev-6", "prod-3", "prod-8")
     clock = [0.0]
-    rollouts = rollouts_of(brain)
-    rollouts._clock = lambda: clock[0]
-    rollouts._started_at = 0.0
+    rollouts = rollouts_of(brain, lambda: clock[0])
     files = {path: text for name in names for path, text in cluster(name).items()}
     steps = "[{name: dev, environments: [dev]}, {name: prod, rest: true, maxParallel: 5, maxUnavailable: 50%}]"
     await brain.commit({**files, **fleet_file(steps, healthTimeout="10m"), **web("1")})
@@ -330,10 +328,10 @@ async def test_a_fifth_of_all_clusters_is_away_from_the_start_and_back_a_day_lat
     before = told(brain, "dev-0")
 
     async def live(seconds: float, lost: tuple[str, ...]) -> None:
-        """A minute at a time: every worker speaks, but of those that are lost it is known that they are."""
-        for _ in range(max(1, int(seconds // 60))):
-            clock[0] += 60.0
-            brain.wall.now += 60.0
+        """Half a minute at a time: every worker speaks, but of those that are lost it is known that they are."""
+        for _ in range(max(1, int(seconds // 30))):
+            clock[0] += 30.0
+            brain.wall.now += 30.0
             for name in names:
                 reach(brain, name, there=name not in lost)
             await look(brain, rollouts, silent=lost)

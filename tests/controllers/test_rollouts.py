@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -46,11 +47,11 @@ async def rollouts(brain: Brain) -> Rollouts:
     return made
 
 
-def rollouts_of(brain: Brain) -> Rollouts:
+def rollouts_of(brain: Brain, clock: Callable[[], float] | None = None) -> Rollouts:
     ticks = itertools.count()
     return Rollouts(
         state=brain.state, board=brain.board, releases=brain.releases, view=brain.view, bells=brain.bells,
-        gates=brain.gates, wall=brain.wall, clock=lambda: float(next(ticks)),
+        gates=brain.gates, wall=brain.wall, clock=clock or (lambda: float(next(ticks))),
     )  # fmt: skip
 
 

@@ -51,6 +51,10 @@ CASES: dict[str, Case] = {
         "scenarios/test_lost_quarantine.py::test_what_one_cluster_says_was_taken_back_is_kept_from_no_other",
         "test_after_a_loss_all_clusters_whose_parents_say_so_bar_it_and_what_the_hub_took_back_is_barred_everywhere "
         "scenarios/test_lost_quarantine.py::test_it_does_not_come_back_after_the_loss_until_a_person_lets_it_in"),
+    "time in which nobody looked counts for nothing": case_of(
+        never("gap > GAP_SECONDS and is_awaited and (not self._waits)"), "controllers/test_unwatched_rollouts.py",
+        "test_time_in_which_nobody_looked_is_no_soak",
+        "test_twin_all_time_between_looks_that_follow_one_another_is_soak"),
     "no team takes back what is another's": case_of(
         gives("True"), "controllers/test_rollbacks_of_teams.py",
         "test_a_failure_takes_back_no_overlay_of_another_team_and_none_whose_policy_does_not_say_so",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,22 @@ async def test_by_default_one_cluster_of_the_first_environment_is_hit_and_no_oth
         f"web {short} goes to dev-1", f"web {short} goes to dev-2",
         f"web {short} goes to prod-1", f"web {short} goes to prod-2, prod-3, prod-4",
     ]  # fmt: skip
+
+
+async def test_a_hub_that_stood_still_for_hours_goes_on_where_its_soak_stood(world: HubWorld) -> None:
+    """Its clocks are set forward, as those of a process are that was stopped, and between two looks nobody looks."""
+    world.limits = replace(world.limits, report_seconds=1.0)
+    soaks = "{name: dev, environments: [dev], soak: 10m}, {name: prod, rest: true}"
+    world.commit(first_commit(f"{{steps: [{soaks}]}}"))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        world.commit({"overlays/web/web.yaml": deployment("2")})
+        await world.until(lambda: last(world).rows and last(world).rows["web"].calm, "it soaks")
+        world.ahead.seconds += 7200.0
+        stood = world.ahead.wall()
+        view = world.opened.view
+        await world.until(lambda: all(known.at >= stood for known in view.clusters.values()), "all have spoken")
+        await world.pass_time(1.0)
+        assert (on(world, "2"), last(world).rows["web"].passed) == ({"dev-1", "dev-2"}, frozenset())
+        await world.pass_time(600.0)
+        await world.until(lambda: on(world, "2") == set(CLUSTERS), "twin: time in which it looks is soak")
