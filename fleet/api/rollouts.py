@@ -21,7 +21,7 @@ from fleet.core.forecast import forecast
 from fleet.core.gates import GateState
 from fleet.core.gating import GateView
 from fleet.core.ids import OverlayName, UnitName
-from fleet.core.passage import Passage, Passages
+from fleet.core.passage import Passage, Passages, Row
 from fleet.core.rollout_orders import BRING_BACK, PREFIX, SHORTEST, about_of, bound, find, taken_back_by
 from fleet.core.turns import is_led, latest_of, rows_of
 from fleet.core.view import View
@@ -206,7 +206,8 @@ def rollout_out(view: View, passage: Passage, now: float) -> RolloutOut:
                 state=step.state,
                 why=step.why,
                 held_up_by=[
-                    _held_up(view, UnitName(step.overlay, cluster), why, now) for cluster, why in step.held_up_by
+                    _held_up(view, passage, UnitName(step.overlay, cluster), why, now)
+                    for cluster, why in step.held_up_by
                 ],
                 gates=[_gate_out(gate, now) for gate in step.gates],
                 asks=step.asks,
@@ -283,10 +284,20 @@ def _clock(view: View, now: float) -> float:
     return view.outlook.clock + max(0.0, now - view.outlook.wall)
 
 
-def _held_up(view: View, unit: UnitName, why: str, now: float) -> HeldUpBy:
-    since = view.since.get(unit, 0.0)
-    if unit in view.waits:
+def _held_up(view: View, passage: Passage, unit: UnitName, why: str, now: float) -> HeldUpBy:
+    """since: when it was lost, began to wait, or was released; else since when it is as it is."""
+    row, report = passage.rows.get(unit.overlay, Row({})), view.units.get(unit)
+    moment = row.away.get(unit.cluster)
+    if moment is None and unit not in view.waits:
+        moment = row.flying.get(unit.cluster)
+    if moment is not None:
+        since = now - max(0.0, _clock(view, now) - moment)
+    elif unit in view.waits:
         since = view.waits[unit].since
+    elif report is not None and report.blocked_by:
+        since = report.blocked_by[0].since
+    else:
+        since = view.since.get(unit, 0.0)
     return HeldUpBy(
         cluster=unit.cluster, why=why, since=rfc3339(since), age_seconds=max(0.0, now - since) if since else None
     )

@@ -205,7 +205,7 @@ class _Look:
         stopped, reached = self._stopped(overlay), True  # whether it is the next stage's turn
         behind = ""
         for stage, group, lost in self._way(overlay):
-            row, stays = self.rows[overlay], group.ready
+            row, stays, full = self.rows[overlay], group.ready, ""
             is_over = stage.name in row.passed
             if reached and not is_over:
                 row, is_over = self._try(overlay, row, stage, group, stopped=bool(stopped))
@@ -215,13 +215,29 @@ class _Look:
                 stays, full = self._release(overlay, stage, group)
                 why = why if is_over else "; ".join(filter(None, (why, full)))
             self._wait(overlay, group, stays, self._turn(stage, stopped, why, behind), behind=behind)
-            held_up = tuple({**group.others, **lost}.items())
+            counted = self._counted(overlay, stage) if full and not is_over else {}
+            held_up = tuple({**group.others, **lost, **counted}.items())
             gates = views_of(self.rows[overlay], stage, self.now)
             asks = missing_of(self.passage, self.rows[overlay], stage) if reached and not is_over else 0
             there = len(group.there)
             self.views.append(StepView(overlay, stage.name, there, group.size, state, why, held_up, gates, asks))
             if not is_over and reached:
                 reached, behind = False, stage.name
+
+    def _counted(self, overlay: OverlayName, stage: Stage) -> dict[ClusterName, str]:
+        """The clusters that a limit of a step counts for other reasons than this overlay, and why."""
+        load, units, own = self.loads[stage.name], self.facts[overlay].units, self.groups[overlay]
+        names = load.unavailable if stage.step.max_unavailable is not None else load.flight
+        names = names.difference(*(group.others for group in own), (unit.cluster for unit in self.releases))
+        causes = {
+            name: f"{other}: {why}"
+            for other, groups in self.groups.items()
+            for group in groups
+            for name, why in group.others.items()
+            if other != overlay and name in names
+        }
+        own_causes = {name: units[name].why for name in names if name in units}
+        return {name: causes.get(name) or own_causes.get(name) or "not available" for name in sorted(names)}
 
     def _wait(
         self, overlay: OverlayName, group: Group, ready: Sequence[ClusterName], turn: str, *, behind: str

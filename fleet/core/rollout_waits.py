@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from fleet.core.advance import Advance
@@ -30,7 +31,8 @@ def waits_of(
         scope, describe = f"rollout {short(commit)}", f"fleet describe rollout {short(commit)}"
         for unit, why in now.waits.items():
             known = earlier.get(unit)
-            since = known.since if known is not None and known.reason == why else wall
+            lasts = known is not None and _lasting(known.reason) == _lasting(why)
+            since = known.since if known is not None and lasts else wall
             waits[unit] = Blocker(Standing.WAITS, scope, why, since, "", describe)
         halted = now.passage.halted
         if halted is not None and halted.unit is not None:
@@ -52,6 +54,12 @@ def waits_of(
             why = f"{commit} waits: {stopped.stopped}"
             waits[unit] = Blocker(Standing.WAITS, f"rollout {commit}", why, since, "", after)
     return waits
+
+
+def _lasting(reason: str) -> str:
+    """What of a reason stays the same while it lasts: not how far those are that are waited for."""
+    head, _, rest = reason.partition(": ")
+    return head if " waits in step " in head else f"{head}: {re.split('[:;(]', rest, maxsplit=1)[0]}"
 
 
 def _stopped(kept: Passages, unit: UnitName, result: Rendered) -> Passage | None:
