@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
+from fleet.core.rollout_policy import Step
 from fleet.core.steps import Stage, limit_of, unavailable_limit_of
-from fleet.values import dataclass
+from fleet.values import dataclass, field
 
 FALL_SHARE = 0.25  # R8: this share of an overlay's clusters, and
 FALL_FROM = 4  # at least so many, leaving at once is held
@@ -59,47 +60,120 @@ def judge_across(
     return AcrossVerdict({unit: refs - held for unit, refs in candidates.items()}, held)
 
 
+@dataclass(slots=True)
+class Places:
+    """The places that the limits of a step leave, for all overlays of a change together.
+
+    totals: clusters that the step of a name takes, over all of them; taken: by those that go first, by its name.
+    """
+
+    totals: Mapping[str, int]
+    taken: dict[str, set[ClusterName]] = field(default_factory=dict[str, set[ClusterName]])
+
+    def take(self, stage: Stage, ready: Sequence[ClusterName]) -> tuple[ClusterName, ...]:
+        """Those that go together first; a cluster that is under way already takes no other of all overlays' places.
+
+        An overlay is bound by the share of its own clusters, too.
+        """
+        step = stage.step
+        own, of_all = (
+            min((limit for limit in _limits_of(step, total) if limit is not None), default=None)
+            for total in (len(stage.clusters), self.totals.get(stage.name, len(stage.clusters)))
+        )
+        if own is None or of_all is None:
+            return tuple(ready)
+        taken, first = self.taken.setdefault(stage.name, set()), list[ClusterName]()
+        for name in ready:
+            if len(first) < own and (name in taken or len(taken) < of_all):
+                first.append(name)
+                taken.add(name)
+        return tuple(first)
+
+
+def _limits_of(step: Step, total: int) -> tuple[int | None, int | None]:
+    return limit_of(step.max_parallel, total), unavailable_limit_of(step.max_unavailable, total)
+
+
 def permits_by_steps(
     candidates: Mapping[UnitName, frozenset[ObjectRef]],
     stages: Sequence[Stage],
     *,
     changed: Collection[ClusterName],
     limit_clusters: int,
+    alone: Mapping[UnitName, frozenset[ObjectRef]] | None = None,
+    places: Places | None = None,
 ) -> Mapping[UnitName, frozenset[ObjectRef]]:
     """What a rollout in which nothing goes wrong permits of one overlay's deletions, step after step, within an hour.
 
-    changed: all clusters of the overlay that the rollout takes; stages: none where it goes to all at once. What one
-    batch of a step loses counts for the next one of it, and proves nothing; what is held in one is in those after it.
+    changed: all clusters of the overlay that the rollout takes; stages: none where it goes to all at once; alone: what
+    a unit's own guards ask about, whatever is permitted; places: shared with the overlays that were asked about before,
+    in the order of their names. What one batch of a step loses counts for the next one of it,
+    and proves nothing. A step goes past those that ask while another of its clusters does not: what they ask about is
+    then held in the steps after it. Where all of it ask, what comes behind it comes once a person approved that, and
+    then it is proven.
     """
-    steps = [batches for stage in stages for batches in _batches_of(stage, changed)]
-    rest = {unit.cluster for unit in candidates}.difference(*(batch for batches in steps for batch in batches))
-    permits: dict[UnitName, frozenset[ObjectRef]] = {}
-    proven, recent = frozenset[ObjectRef](), dict[ObjectRef, frozenset[ClusterName]]()
-    for batches in (*steps, [tuple(rest)]):
-        lost = proven if batches in steps else frozenset[ObjectRef]()  # to what goes by no step nothing is proven
-        barred = frozenset[ObjectRef]()
-        for batch in batches:
-            asked = {unit: refs for unit, refs in candidates.items() if unit.cluster in batch}
-            unproven = {unit: refs - lost for unit, refs in asked.items()}
-            verdict = judge_across(unproven, limit_clusters=limit_clusters, recent=recent, barred=barred)
-            barred |= verdict.held
-            for unit, refs in verdict.permits.items():
-                permits[unit] = refs | (asked[unit] & lost)
-                proven |= permits[unit]
-                recent |= {ref: recent.get(ref, frozenset()) | {unit.cluster} for ref in refs}
-    return permits
+    walk = _Walk({unit.cluster: unit for unit in candidates}, candidates, limit_clusters, alone or {})
+    left, places = {unit.cluster for unit in candidates}, places or Places({})
+    for stage in stages:
+        is_there = False  # one of the step's clusters, with all that it was to do
+        for batches in _batches_of(stage, changed, places):
+            lost = walk.proven - walk.asked
+            took = [walk.take(batch, lost) for batch in batches if batch]
+            left.difference_update(*batches)
+            is_there = is_there or any(took)
+            if took and not is_there:
+                walk.approve()
+                is_there = True
+    walk.take(tuple(left), frozenset())  # to what goes by no step nothing is proven
+    return walk.permits
 
 
-def _batches_of(stage: Stage, changed: Collection[ClusterName]) -> Iterator[list[tuple[ClusterName, ...]]]:
+@dataclass(slots=True)
+class _Walk:
+    """How far `permits_by_steps` is. asked: what is held so far, and nobody approved."""
+
+    units: Mapping[ClusterName, UnitName]
+    candidates: Mapping[UnitName, frozenset[ObjectRef]]
+    limit_clusters: int
+    alone: Mapping[UnitName, frozenset[ObjectRef]]
+    permits: dict[UnitName, frozenset[ObjectRef]] = field(default_factory=dict[UnitName, "frozenset[ObjectRef]"])
+    proven: frozenset[ObjectRef] = frozenset()
+    barred: frozenset[ObjectRef] = frozenset()
+    asked: frozenset[ObjectRef] = frozenset()
+    recent: dict[ObjectRef, frozenset[ClusterName]] = field(default_factory=dict[ObjectRef, "frozenset[ClusterName]"])
+
+    def take(self, batch: Collection[ClusterName], lost: frozenset[ObjectRef]) -> bool:
+        """Judge clusters that go together; whether one of them asks nobody. lost: what was proven before."""
+        mine = {self.units[name]: self.candidates[self.units[name]] for name in batch if name in self.units}
+        unproven = {unit: refs - lost for unit, refs in mine.items()}
+        verdict = judge_across(unproven, limit_clusters=self.limit_clusters, recent=self.recent, barred=self.barred)
+        self.barred |= verdict.held
+        asking: set[ClusterName] = set()
+        for unit, refs in verdict.permits.items():
+            self.permits[unit] = refs | (mine[unit] & lost)
+            self.proven |= self.permits[unit]
+            self.recent |= {ref: self.recent.get(ref, frozenset()) | {unit.cluster} for ref in refs}
+            asks = self.alone.get(unit, frozenset()) | (mine[unit] - self.permits[unit])
+            self.asked |= asks
+            asking.update([unit.cluster] if asks else [])
+        return not asking.issuperset(batch)
+
+    def approve(self) -> None:
+        """A person says yes to all that is asked so far: it goes, and proves."""
+        self.proven |= self.asked
+        self.barred = self.asked = frozenset()
+
+
+def _batches_of(
+    stage: Stage, changed: Collection[ClusterName], places: Places
+) -> Iterator[list[tuple[ClusterName, ...]]]:
     """The changed clusters of a step, as they go together; a first one alone proves for the others.
 
     Under a limit the first go together, and then one as soon as another is done.
     """
-    step, total = stage.step, len(stage.clusters)
     taken = tuple(name for name in stage.clusters if name in changed)
-    if step.one_first:
+    if stage.step.one_first:
         yield [taken[:1]]
-    rest = taken[1:] if step.one_first else taken
-    limits = limit_of(step.max_parallel, total), unavailable_limit_of(step.max_unavailable, total)
-    most = min(limit or len(rest) for limit in limits)
-    yield [rest[:most], *((name,) for name in rest[most:])]
+    rest = taken[1:] if stage.step.one_first else taken
+    first = places.take(stage, rest)
+    yield [first, *((name,) for name in rest if name not in first)]

@@ -292,6 +292,32 @@ def test_an_object_that_two_units_would_want_is_claimed_where_the_change_brings_
     assert (claim.ref, claim.overlays, claim.clusters) == (ref("a"), ("api", "web"), ("eu-1",))
 
 
+def test_what_two_units_would_want_is_in_no_sum_and_its_line_says_that_nobody_writes_it() -> None:
+    units = [web(None, result(config("a"), workload()), f"webu@eu-{n}") for n in (1, 2)]
+    held = {unit.name: frozenset(change.ref for change in unit.objects) for unit in units}
+    free = plan(units, held=held)
+    deployment = next(change.ref for change in units[0].objects if change.ref.kind == "Deployment")
+    both = plan(units, held={**held, **{name_of(f"web@eu-{n}"): frozenset({deployment, ref("a")}) for n in (1, 2)}})
+    assert (totals_of(free).created, totals_of(both).created) == (4, 0)
+    assert "not written: another overlay there wants it too" in printed(both)
+    one = plan(units, held={**held, name_of("web@eu-2"): frozenset({ref("a")})})
+    assert totals_of(one).created == 3
+    assert "not written for webu@eu-2: another overlay there wants it too" in printed(one)
+    assert "not written" not in printed(free)
+
+
+def test_pods_of_a_workload_that_two_units_come_to_want_do_not_restart() -> None:
+    units = [web(result(workload()), result(workload(image="reg/web:2")), "web@eu-1")]
+    taken = [*units, web(None, result(workload()), "api@eu-1")]
+    held = {unit.name: frozenset(change.ref for change in unit.objects) for unit in taken}
+    assert totals_of(plan(units, held=held)).pods == 3
+    found = plan(taken, held=held)
+    assert (totals_of(found).pods, totals_of(found).changed, totals_of(found).created) == (0, 0, 0)
+    assert "restarts 3 pods" not in "\n".join(
+        line for group in groups_of(found.units) for line in lines_of(group, found, WHOLE)
+    )
+
+
 # Holds
 
 

@@ -115,6 +115,12 @@ class UnitChange:
         """Whether it may drop objects that nobody can list: a hub deletes them, it has the last good result (R5)."""
         return self.unknown_before and self.how is How.CHANGES
 
+    @property
+    def has_new_result(self) -> bool:
+        """Whether the hub has something else to release for it, or may have: not where only its path is another."""
+        is_other = bool(self.objects) or self.unknown_before
+        return self.how is How.APPEARS or (self.how is How.CHANGES and is_other)
+
     def of_sign(self, sign: Sign) -> list[ObjectChange]:
         """Its objects with one sign; a rename is a change."""
         return [change for change in self.objects if change.sign is sign]

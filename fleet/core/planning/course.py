@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from fleet.core.fleet import Fleet, Unit
 from fleet.core.ids import ClusterName, OverlayName
-from fleet.core.planning.change import How, UnitChange
+from fleet.core.planning.change import UnitChange
 from fleet.core.steps import Stage, Staged, goes_by_itself, limit_of, stages_of, unavailable_limit_of
 from fleet.values import dataclass
 
@@ -72,11 +72,14 @@ class Course:
 
 
 def courses_of(units: Iterable[UnitChange], after: Fleet) -> tuple[Course, ...]:
-    """Courses of all units that get another result by themselves; those that are let go of pass no step."""
+    """Courses of all units that get another result by themselves; those that are let go of pass no step.
+
+    Nor do those whose result stays: they show the new commit at once.
+    """
     changed: dict[OverlayName, set[ClusterName]] = {}
     for change in units:
         unit = after.units.get(change.name)
-        if change.how in (How.APPEARS, How.CHANGES) and unit is not None and goes_by_itself(unit):
+        if change.has_new_result and unit is not None and goes_by_itself(unit):
             changed.setdefault(change.name.overlay, set()).add(change.name.cluster)
     members: dict[OverlayName, dict[ClusterName, Unit]] = {overlay: {} for overlay in changed}
     for name, unit in after.units.items():

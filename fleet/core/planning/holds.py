@@ -5,13 +5,13 @@ Without a cluster: what a unit owns is what its commit before holds, and the hou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from fleet.core.across import judge_fall, permits_by_steps
+from fleet.core.across import Places, judge_fall, permits_by_steps
 from fleet.core.budgets import stricter
-from fleet.core.fleet import Fleet
+from fleet.core.fleet import Fleet, Unit
 from fleet.core.guard import Doomed, judge_prune, list_of
-from fleet.core.ids import ObjectRef, OverlayName, UnitName
+from fleet.core.ids import ClusterName, ObjectRef, OverlayName, UnitName
 from fleet.core.objects import PruneRule
 from fleet.core.planning.aside import deletes, is_written
 from fleet.core.planning.change import How, Sign, UnitChange
@@ -68,26 +68,57 @@ def _remakes(changes: tuple[UnitChange, ...], after: Fleet, budget: Budget) -> I
 def _deletions(changes: tuple[UnitChange, ...], after: Fleet, budget: Budget) -> Iterator[HoldForecast]:
     doomed = {change.name: _doomed(change) for change in changes if deletes(after.units.get(change.name))}
     owned = {change.name: change.owned for change in changes}
+    moving: dict[OverlayName, set[ClusterName]] = {}  # those alone take a place in a step
+    for change in changes:
+        if change.has_new_result:
+            moving.setdefault(change.name.overlay, set()).add(change.name.cluster)
     by_overlay: dict[OverlayName, dict[UnitName, frozenset[ObjectRef]]] = {}
     for name, items in doomed.items():
         counted = frozenset(item.ref for item in items if not item.replaced and item.prune is not PruneRule.DISABLED)
         # What is replaced counts on no number of clusters, and asks all the same where it says so.
         if counted or any(item.prune is PruneRule.CONFIRM for item in items):
             by_overlay.setdefault(name.overlay, {})[name] = counted
-    for overlay, candidates in by_overlay.items():
+    if not by_overlay:
+        return
+    stages = _stages(moving, after)
+    clusters: dict[str, set[ClusterName]] = {}
+    for stage in (stage for found in stages.values() for stage in found):
+        clusters.setdefault(stage.name, set()).update(stage.clusters)
+    places = Places({name: len(found) for name, found in clusters.items()})
+    for overlay in sorted({*moving, *by_overlay}):
+        candidates = by_overlay.get(overlay, {})
         permits = permits_by_steps(
             candidates,
-            _stages(overlay, after),
-            changed={name.cluster for name in owned if name.overlay == overlay},
+            stages.get(overlay, ()),
+            changed=moving.get(overlay, set()),
             limit_clusters=budget.clusters,
+            alone={name: _asked_alone(doomed[name], owned[name], budget) for name in candidates},
+            places=places,
         )
         yield from _of_overlay(overlay, {name: doomed[name] for name in candidates}, owned, budget, permits)
 
 
-def _stages(overlay: OverlayName, after: Fleet) -> tuple[Stage, ...]:
-    units = [unit for name, unit in after.units.items() if name.overlay == overlay and goes_by_steps(unit)]
-    clusters = {unit.name.cluster: unit.cluster for unit in units}
-    return stages_of(units[0].overlay.rollout, clusters, after.environments).stages if units else ()
+def _asked_alone(items: list[Doomed], owned: int, budget: Budget) -> frozenset[ObjectRef]:
+    """What a unit's worker asks about by itself, though the hub permits all."""
+    permits = frozenset(item.ref for item in items)
+    hold = judge_prune(items, owned=owned, recent=0, budget=budget, permits=permits).hold
+    return frozenset(item.ref for item in hold.doomed) if hold is not None else frozenset()
+
+
+def _stages(overlays: Collection[OverlayName], after: Fleet) -> Mapping[OverlayName, tuple[Stage, ...]]:
+    """The steps of those that go by steps, with all clusters that each takes."""
+    members: dict[OverlayName, dict[ClusterName, Unit]] = {}
+    for name, unit in after.units.items():
+        if name.overlay in overlays and goes_by_steps(unit):
+            members.setdefault(name.overlay, {})[name.cluster] = unit
+    return {
+        overlay: stages_of(
+            next(iter(units.values())).overlay.rollout,
+            {name: unit.cluster for name, unit in units.items()},
+            after.environments,
+        ).stages
+        for overlay, units in members.items()
+    }
 
 
 def _of_overlay(

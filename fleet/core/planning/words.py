@@ -34,10 +34,15 @@ class Totals:
 
 def totals_of(plan: FleetPlan) -> Totals:
     """What the hub does in all; a generated object under a new name is a change, and an object that moves is one where
-    a field of it differs."""
+    a field of it differs. What two overlays claim is left as it is (R16)."""
     written = [(unit, plan.after.units.get(unit.name)) for unit in plan.units]
+    claimed = {(cluster, claim.ref) for claim in plan.claims for cluster in claim.clusters}
     changes = [
-        (change, unit) for found, unit in written if is_written(unit) for change in found.objects if not change.left
+        (change, unit)
+        for found, unit in written
+        if is_written(unit)
+        for change in found.objects
+        if not change.left and (found.name.cluster, change.ref) not in claimed
     ]
     restarts = [change.restart for change, _ in changes if change.restart is not None]
     return Totals(
@@ -130,7 +135,7 @@ def clusters_in_words(names: Sequence[ClusterName], known: Mapping[ClusterName, 
 def lines_of(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> Iterator[str]:
     """What happens to the units of a group, a line for each object and field, without indentation."""
     yield from _preface(group)
-    outcomes = _outcomes(group, plan)
+    outcomes, claims = _outcomes(group, plan), _claimed(group, plan)
     shown = group.objects[: folding.objects]
     renames = {
         (item.change.renamed_from.name, item.change.ref.name): item.change
@@ -140,8 +145,9 @@ def lines_of(group: ChangeGroup, plan: FleetPlan, folding: Folding) -> Iterator[
     labels = [_label(item) for item in shown]
     width = min(_LABEL_WIDTH, max(map(len, labels), default=0))
     for label, item in zip(labels, shown, strict=True):
-        texts = list(_texts_of(item, renames, outcomes, folding))
-        note = _restart_words(item)
+        unwritten = {name for ref in (item.change.ref, *item.others) for name in claims.get(ref, ())}
+        texts = [*_claim_words(unwritten, group), *_texts_of(item, renames, outcomes, folding)]
+        note = _restart_words(item) if unwritten != {*group.units} else ""
         first = texts[0] if texts else ""
         yield f"{label:<{width}}  {first}  {note}".rstrip() if note else f"{label:<{width}}  {first}".rstrip()
         for text in texts[1:]:
@@ -160,7 +166,8 @@ def _preface(group: ChangeGroup) -> Iterator[str]:
     if group.how is How.VANISHES:
         yield from _leaving_words(group)
     if group.how is How.CHANGES and group.path[0] != group.path[1]:
-        yield f"path {group.path[0] or 'none'} -> {group.path[1] or 'none'}"
+        alone = "" if group.objects or group.based_on or group.unknown_before else ": the same objects, without steps"
+        yield f"path {group.path[0] or 'none'} -> {group.path[1] or 'none'}{alone}"
     if group.unknown_before and group.how is How.CHANGES:
         yield "what it held before cannot be told from the base: all that it holds is listed, and nothing that it drops"
 
@@ -283,6 +290,23 @@ def _outcomes(group: ChangeGroup, plan: FleetPlan) -> dict[ObjectRef, str]:
         dropped = (item.change.ref for item in group.objects if item.change.sign is Sign.DELETE)
         return held | dict.fromkeys(dropped, "kept: sync.prune is false")
     return held
+
+
+def _claimed(group: ChangeGroup, plan: FleetPlan) -> Mapping[ObjectRef, Set[UnitName]]:
+    """Of the group's objects that two overlays would want: on which of its units."""
+    found: dict[ObjectRef, set[UnitName]] = {}
+    for claim in plan.claims:
+        overlays, clusters = frozenset(claim.overlays), frozenset(claim.clusters)
+        those = {name for name in group.units if name.overlay in overlays and name.cluster in clusters}
+        if those:
+            found.setdefault(claim.ref, set()).update(those)
+    return found
+
+
+def _claim_words(unwritten: Set[UnitName], group: ChangeGroup) -> Iterator[str]:
+    if unwritten:
+        where = "" if unwritten == {*group.units} else f" for {some_of(sorted(map(str, unwritten)))}"
+        yield f"not written{where}: another overlay there wants it too"
 
 
 def _hold_words(reason: str, units: Set[UnitName], group: Set[UnitName]) -> str:
