@@ -21,10 +21,10 @@ from fleet.core.planning.change import How, ObjectChange, Sign, UnitChange
 from fleet.core.planning.live import ClusterLook, Danger, LiveFinding, LiveView
 from fleet.core.planning.live_judge import Seen, Setting, judge_barred, judge_kept, judge_object
 from fleet.core.planning.live_judge import worst_findings as worst
+from fleet.core.planning.live_order import coming_of
 from fleet.core.planning.room import judge_disruption, judge_quotas
 from fleet.core.planning.woken import Begins
 from fleet.core.record import PARENT_NAMESPACE, applyset_id, mark_body, parent_name
-from fleet.core.rights import defined_resources
 from fleet.errors import AdmissionDenied, CredentialMissing, FleetError, Forbidden, NotChecked, NotFound, ObjectInvalid
 from fleet.kube.connect import WritesAsPerson, connect_person
 from fleet.kube.limits import KubeLimits
@@ -144,6 +144,10 @@ class _Looking:
     ) -> None:
         self._name, self._units, self._fleet, self._secrets = name, units, fleet, secrets
         self._gate = asyncio.Semaphore(OBJECTS_AT_ONCE)
+        self._coming = coming_of(
+            {unit.unit.name.overlay: unit.after for unit in units if unit.after is not None},
+            {unit.overlay: found.overlay.depends_on for unit, found in fleet.units.items() if unit.cluster == name},
+        )
         self.found: list[LiveFinding] = []
         self.approximate = 0
         self.version = ""
@@ -246,24 +250,13 @@ class _Looking:
         ref = change.ref
         before, after = _item(unit.before, ref), _item(unit.after, ref)
         kind = catalog.find(ref.group, ref.kind)
+        if after is not None and (kind is None or after.version not in kind.versions):
+            self._unserved(after, kind, setting)
+            return None
         if kind is None:
-            if after is not None and (ref.group, ref.kind) not in defined_resources(
-                unit.after.objects if unit.after else ()
-            ):
-                message = f"kind {ref.kind} of {ref.group or 'core'} is not served there"
-                self._add(
-                    LiveFinding(
-                        Danger.KIND, setting.overlay, setting.cluster, message, ref, "install its definition first"
-                    )
-                )
             return None
-        version = after.version if after is not None else kind.version
-        if version in kind.versions:
-            kind = kind.at(version)
-        elif after is not None:
-            message = f"{after.api_version} is not served there; {ref.kind} is, as {', '.join(kind.versions)}"
-            self._add(LiveFinding(Danger.KIND, setting.overlay, setting.cluster, message, ref, "use a version that is"))
-            return None
+        if after is not None:
+            kind = kind.at(after.version)
         async with self._gate:
             try:
                 live = await reads.get(kind, ref.namespace, ref.name)
@@ -278,6 +271,26 @@ class _Looking:
         self.approximate += not exact
         return Seen(change, live, was, body, refused, exact, after.options if after is not None else ObjectOptions())
 
+    def _unserved(self, after: BundleObject, kind: ServedKind | None, setting: Setting) -> None:
+        """Its version is not served there: the change brings it, or it is missing."""
+        ref = after.ref
+        if by := self._coming.kinds.get((ref.group, ref.kind, after.version)):
+            self.approximate += 1
+            self._comes(f"kind {ref.kind} of {ref.group}", by, setting.overlay)
+            return
+        message, next_step = (
+            f"kind {ref.kind} of {ref.group or 'core'} is not served there",
+            "install its definition first",
+        )
+        if kind is not None:
+            message = f"{after.api_version} is not served there; {ref.kind} is, as {', '.join(kind.versions)}"
+            next_step = "use a version that is"
+        self._add(LiveFinding(Danger.KIND, setting.overlay, setting.cluster, message, ref, next_step))
+
+    def _comes(self, what: str, by: Collection[OverlayName], overlay: OverlayName) -> None:
+        """What the change brings itself."""
+        self._add(*self._coming.judge(what, by, overlay, self._name))
+
     async def _tried(
         self, reads: _Reads, kind: ServedKind, unit: LiveUnit, ref: ObjectRef, body: Document
     ) -> tuple[FleetError | None, bool]:
@@ -287,10 +300,10 @@ class _Looking:
         except (Forbidden, NotChecked):
             return None, False
         except NotFound as error:
-            namespaces = (
-                {item.ref.name for item in unit.after.objects if item.ref.kind == "Namespace"} if unit.after else ()
-            )
-            return (None, False) if ref.namespace in namespaces else (error, True)
+            if (by := self._coming.namespaces.get(ref.namespace)) is None:
+                return error, True
+            self._comes(f"Namespace {ref.namespace}", by, unit.unit.name.overlay)
+            return None, False
         except (ObjectInvalid, AdmissionDenied) as error:
             return error, True
         return None, True

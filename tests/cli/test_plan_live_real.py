@@ -328,3 +328,48 @@ def test_nothing_but_reads_and_dry_runs_is_sent(site: Site, user: str, tmp_path:
     assert {one.verb for one in sent if not one.dry_run} <= {"get", "list"}
     assert any(one.dry_run for one in sent)
     assert found["clusters"][0]["approximate"] == (0 if user == "admin" else 1)
+
+
+def test_what_another_overlay_of_the_change_brings_fails_nothing_where_it_goes_first(site: Site) -> None:
+    """Its Namespace and its kind: with dependsOn it cannot be tried out, without it the order is told."""
+    place = f"{site.namespace}-new"
+    crew = {"apiVersion": "crew.example/v1", "kind": "Crew", "metadata": {"name": "c", "namespace": place}}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    versions = [{"name": "v1", "served": True, "storage": True, "schema": schema}]
+    names = {"kind": "Crew", "plural": "crews"}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "crews.crew.example"},
+        "spec": {"group": "crew.example", "scope": "Namespaced", "names": names, "versions": versions},
+    }
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}}
+    objects = {"platform": [namespace], "kinds": [definition], "app": [config_map("one", place, "1"), crew]}
+
+    def planned(after: dict[str, list[dict[str, Any]]], **depends_on: str) -> tuple[Found, int]:
+        base = site.commit([config_map("a", site.namespace, "1")])
+        for overlay, found in after.items():
+            spec = f"{{clusters: [{{all: true}}], dependsOn: {depends_on.get(overlay, '[]')}}}"
+            files = {
+                "kustomization.yaml": "resources: [objects.yaml]\n",
+                "overlay.yaml": f"{HEAD}kind: Overlay\nmetadata: {{name: {overlay}}}\nspec: {spec}\n",
+                "objects.yaml": "---\n".join(json.dumps(one) + "\n" for one in found),
+            }
+            write(site.root, {f"overlays/{overlay}/{name}": text for name, text in files.items()})
+        head = site.commit([config_map("a", site.namespace, "1")])
+        live = site.planned(base, head)
+        told: Found = {}
+        for one in live["findings"]:
+            if one["danger"] != "missing-right":  # which depends on what other tests granted there
+                told.setdefault(one["danger"], set()).add(one["message"].partition(" comes")[0])
+        for overlay in after:
+            git(site.root, "rm", "-q", "-r", f"overlays/{overlay}")
+        return told, live["clusters"][0]["approximate"]
+
+    assert planned(objects, app="[platform, kinds]") == ({}, 2)
+    assert planned(objects, app="[kinds]", kinds="[platform]") == ({}, 2)
+    unordered, approximate = planned(objects)
+    assert unordered == {"order": {f"Namespace {place}", "kind Crew of crew.example"}}
+    assert approximate == 2
+    alone, _ = planned({"app": objects["app"]})
+    assert alone.keys() == {"refused", "kind-missing"}

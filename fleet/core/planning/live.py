@@ -14,6 +14,7 @@ class Danger(StrEnum):
     IMMUTABLE = "immutable"  # the apply will fail
     REFUSED = "refused"  # the API server refuses it for another reason: schema, admission
     KIND = "kind-missing"
+    ORDER = "order"  # what it needs comes with another overlay, and nothing says that this goes first
     BARRED = "barred"  # the result was taken back there: it is not rolled out again
     GOES = "deleted"  # it was kept until now
     OWNER = "other-owner"

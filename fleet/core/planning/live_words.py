@@ -12,6 +12,7 @@ _DANGERS = {
     Danger.IMMUTABLE: "Will fail",
     Danger.REFUSED: "Will fail",
     Danger.KIND: "Will fail",
+    Danger.ORDER: "Order",
     Danger.BARRED: "Barred",
     Danger.GOES: "Goes",
     Danger.OWNER: "Not ours",
