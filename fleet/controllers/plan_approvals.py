@@ -18,7 +18,7 @@ from fleet.controllers.comparing import Comparing
 from fleet.controllers.going import GoingReader
 from fleet.core.audit import AuditEntry, hold_text
 from fleet.core.fleet import Fleet, Unit
-from fleet.core.ids import ClusterName, Revision, UnitName, short
+from fleet.core.ids import ClusterName, Digest, Revision, UnitName, short
 from fleet.core.planning.approval import (
     ApprovalState,
     Broken,
@@ -32,7 +32,7 @@ from fleet.core.planning.approval import (
 )
 from fleet.core.planning.change import Sign, with_moves
 from fleet.core.planning.listing import Listed, digest_of_text, listed_of, plan_text
-from fleet.core.planning.settings import settings_of
+from fleet.core.planning.settings import SettingChange, settings_of
 from fleet.core.results import Rendered
 from fleet.core.status import Event, EventKind
 from fleet.core.view import View
@@ -56,8 +56,49 @@ COMPARED = "commit-compared"  # value of the state: the last commit whose plan w
 DAYS = 3
 MOST = 100  # kept at once; void and expired ones make room
 OBJECTS_AT_MOST = 2_000
+STEPS = 16  # commits that came with one fetch, and are looked at one by one
 TRIES = 5  # then a build that breaks off each time is what cannot be told of its unit
-_PASSING = (RenderInterrupted, StateError)  # what the machine did to a build, or to what is kept of it
+_Passing = tuple[type[FleetError], ...]
+_PASSING: _Passing = (RenderInterrupted, StateError)  # what the machine did to a build, or to what is kept of it
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The plan from one commit to another. fleet: of the latter."""
+
+    since: Revision
+    commit: Revision
+    fleet: Fleet
+    digest: Digest
+    units: frozenset[UnitName]
+    settings: tuple[SettingChange, ...]
+
+    def next(
+        self,
+        approvals: Sequence[PlanApproval],
+        *,
+        now: float,
+        in_force: Revision | None = None,
+        since: Revision | None = None,
+    ) -> tuple[PlanApproval, ...]:
+        """All approvals after this, as `next_approvals`."""
+        return next_approvals(
+            approvals, commit=self.commit, digest=self.digest, units=self.units, settings=self.settings,
+            now=now, in_force=in_force, since=since,
+        )  # fmt: skip
+
+
+def _judged(
+    approvals: Sequence[PlanApproval], whole: _Told, parts: Sequence[_Told] | None, *, now: float
+) -> tuple[PlanApproval, ...]:
+    """Commit by commit where that counts; what all of them together are the plan of is bound in any case."""
+    later = whole.next(approvals, now=now, since=whole.since if parts is None else None)
+    if not parts:
+        return later
+    each = tuple(approvals)
+    for part in parts:
+        each = part.next(each, now=now, in_force=whole.commit)
+    return tuple(one if one.standing is ApprovalState.BOUND else other for one, other in zip(later, each, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +111,7 @@ class PlanApprovals:
     renderer: Renderer
     reader: GoingReader
     at: Callable[[str], Awaitable[Snapshot]]
+    line: Callable[[Revision, Revision], Awaitable[Sequence[Revision]]]  # by first parents, STEPS at most; else none
     wall: Callable[[], float]
     lock: asyncio.Lock
     tries: dict[Revision, int] = field(default_factory=dict[Revision, int])  # that failed, by commit
@@ -142,13 +184,9 @@ class PlanApprovals:
             return True
         # Renders take minutes, and what people ordered must not wait for them (R17): the lock is for what is kept.
         try:
-            before, after = await self.at(since), await self.at(now.commit)
-            if was is None or was.commit != since:
-                was = (await asyncio.to_thread(load_fleet, before, None, None)).fleet
             passing = _PASSING if self.tries.get(now.commit, 0) < TRIES else ()
-            comparing = Comparing(self.renderer, before, after, was, now, passing=passing)
-            changes = await comparing.changes()
-            units = with_moves(changes, await comparing.held_beside(changes, signs={Sign.DELETE}))
+            whole = await self._told(Revision(since), now.commit, was, now, passing)
+            parts = await self._parts(whole, passing)
         except RefMissing as error:
             await self._pass_by(Revision(since), now.commit)
             log.warning("plan of the commit not known any more", commit=now.commit, since=since, why=error.why)
@@ -158,16 +196,51 @@ class PlanApprovals:
             self.tries[now.commit] = self.tries.get(now.commit, 0) + 1
             return False
         self.tries.clear()
-        settings = settings_of(was, now)
-        text = plan_text(units, settings)
-        digest, touched = digest_of_text(text), listed_of(text).units
         async with self.lock:
             approvals = await self._readable()
-            later = next_approvals(
-                approvals, commit=now.commit, digest=digest, units=touched, settings=settings, now=self.wall()
-            )
+            later = _judged(approvals, whole, parts, now=self.wall())
             await self._take(approvals, later, compared=now.commit)
         return True
+
+    async def _told(
+        self, since: Revision, commit: Revision, was: Fleet | None, now: Fleet | None, passing: _Passing
+    ) -> _Told:
+        """What one commit does to another, or several of them together. Raises FleetError."""
+        before, after = await self.at(since), await self.at(commit)
+        if was is None or was.commit != since:
+            was = (await asyncio.to_thread(load_fleet, before, None, None)).fleet
+        if now is None:
+            now = (await asyncio.to_thread(load_fleet, after, None, None)).fleet
+        comparing = Comparing(self.renderer, before, after, was, now, passing=passing)
+        changes = await comparing.changes()
+        units = with_moves(changes, await comparing.held_beside(changes, signs={Sign.DELETE}))
+        settings = settings_of(was, now)
+        text = plan_text(units, settings)
+        return _Told(since, commit, now, digest_of_text(text), listed_of(text).units, tuple(settings))
+
+    async def _parts(self, whole: _Told, passing: _Passing) -> Sequence[_Told] | None:
+        """Each of the commits that came together, where that counts: all of them at once would void an approval.
+
+        None where they are too many, or not on one line.
+        """
+        async with self.lock:
+            approvals = await self._readable()
+        later = whole.next(approvals, now=0.0)
+        if all(
+            new.standing is old.standing or new.standing is ApprovalState.BOUND
+            for old, new in zip(approvals, later, strict=True)
+        ):
+            return ()
+        line = await self.line(whole.since, whole.commit)
+        if len(line) < 2:
+            return [whole] if line else None
+        found: list[_Told] = []
+        since, was = whole.since, None
+        for commit in line:
+            now = whole.fleet if commit == whole.commit else None
+            found.append(await self._told(since, commit, was, now, passing))
+            since, was = commit, found[-1].fleet
+        return found
 
     async def _pass_by(self, since: Revision, commit: Revision) -> None:
         """No commit can be told to be that of an approval that waits: the one it was given after is not known here."""

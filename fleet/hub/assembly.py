@@ -28,7 +28,7 @@ from fleet.controllers.going import GoingReader
 from fleet.controllers.identities import OneToOne
 from fleet.controllers.keys import KeyKeeper
 from fleet.controllers.orders import Orders
-from fleet.controllers.plan_approvals import PlanApprovals
+from fleet.controllers.plan_approvals import STEPS, PlanApprovals
 from fleet.controllers.refusals import Refusals
 from fleet.controllers.releases import Releases
 from fleet.controllers.reports import Intake
@@ -128,6 +128,7 @@ async def _assemble(settings: Settings, adapters: Adapters, clocks: Clocks) -> O
         renderer=adapters.renderer,
         reader=GoingReader(adapters.connector, board.identities.of, adapters.digest_key),
         at=lambda commit: adapters.source.at(Revision(commit)),
+        line=partial(adapters.source.line, most=STEPS),
         wall=wall,
         lock=asyncio.Lock(),
     )

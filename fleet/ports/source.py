@@ -85,6 +85,13 @@ class Source(Protocol):
         """
         ...
 
+    async def line(self, older: Revision, newer: Revision, *, most: int) -> tuple[Revision, ...]:
+        """The commits by which a branch went from `older` to `newer`, by first parents, oldest first, without `older`.
+
+        None where that line does not come by `older` within so many. Raises SourceError, RefMissing among them.
+        """
+        ...
+
     async def named(self, prefix: str) -> Revision | None:
         """The one commit known here whose id begins so; None for none or several. prefix: 4 to 40 hex digits."""
         ...

@@ -161,6 +161,18 @@ class Mirror:
             raise self._not_comparable(older, newer)
         return frozenset({older, newer, *map(Revision, done.output.decode().split())})
 
+    async def line(self, older: Revision, newer: Revision, *, most: int) -> tuple[Revision, ...]:
+        """By first parents, the oldest first; raises RefMissing when the mirror lacks one of them."""
+        check_revision(older)
+        check_revision(newer)
+        git, _ = await self._open()
+        seconds, count = self._settings.limits.read_seconds, f"--max-count={most + 1}"
+        done = await git.run("rev-list", "--first-parent", count, newer, seconds=seconds)
+        if done.status != 0:
+            raise self._not_comparable(older, newer)
+        found = [Revision(commit) for commit in done.output.decode().split()]
+        return tuple(reversed(found[: found.index(older)])) if older in found else ()
+
     def _not_comparable(self, older: Revision, newer: Revision) -> RefMissing:
         return RefMissing(
             f"commits {older[:7]} and {newer[:7]} cannot be compared",

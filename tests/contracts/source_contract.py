@@ -101,6 +101,26 @@ class SourceContract:
         with pytest.raises(RefMissing):
             await source.since(Revision("0123456789" * 4), third)
 
+    async def test_a_branch_went_by_first_parents_and_not_by_what_was_merged(
+        self, repo: GitRepo, source: Source
+    ) -> None:
+        first = Revision(repo.commit({"a": "1"}))
+        repo.make_branch("change")
+        side = Revision(repo.commit({"b": "1"}, branch="change"))
+        second = Revision(repo.commit({"a": "2"}))
+        tree = repo.git("rev-parse", f"{side}^{{tree}}").strip()
+        person = ("-c", "user.name=jo", "-c", "user.email=jo@example.com")
+        merge = Revision(repo.git(*person, "commit-tree", tree, "-p", second, "-p", side, "-m", "merge").strip())
+        repo.reset(merge)
+        await source.fetch()
+        assert await source.line(first, merge, most=5) == (second, merge)
+        assert await source.line(second, merge, most=1) == (merge,)
+        assert await source.line(first, merge, most=1) == ()
+        assert await source.line(side, merge, most=5) == ()
+        assert await source.line(merge, merge, most=5) == ()
+        with pytest.raises(RefMissing):
+            await source.line(first, Revision("0123456789" * 4), most=5)
+
     async def test_a_commit_is_known_by_a_beginning_of_its_id_alone(self, repo: GitRepo, source: Source) -> None:
         first, second = Revision(repo.commit(FILES)), Revision(repo.commit({"a": "b"}))
         repo.make_branch(second[:8])  # a name that reads like one

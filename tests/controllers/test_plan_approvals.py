@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -68,8 +69,12 @@ def plans_on(
         units=dict.fromkeys(units, None),
     )
     view.results = dict.fromkeys(units, Rendered(Digest("b" * 64), BEFORE))
+
+    async def line(older: Revision, newer: Revision) -> tuple[Revision, ...]:
+        return (newer,)
+
     return PlanApprovals(
-        state=state, view=view, bells=Bells(), renderer=renderer,
+        line=line, state=state, view=view, bells=Bells(), renderer=renderer,
         reader=GoingReader(connector or NoClusters(), lambda _: Identity("uid"), b"k" * 32),
         at=at, wall=Clock(), lock=asyncio.Lock(),
     )  # fmt: skip
@@ -311,6 +316,56 @@ async def test_a_deletion_is_not_the_move_that_it_becomes_once_another_overlay_h
     await brain.commit(overlay("overlays/dns", at_first))
     now = overlay("overlays/dns", between)
     assert await standing_after(brain, now, overlay("overlays/web", OBJECTS)) == standing
+
+
+@pytest.mark.parametrize(
+    ("commits", "standing", "why"),
+    [
+        (["beside", "dropped"], "bound", ""),
+        (["dropped", "beside"], "bound", ""),
+        (["beside", "other", "dropped"], "void", "changes web@"),
+        (["dropped", "other"], "void", "changes web@"),
+        (["other", "beside"], "void", "changes web@"),
+        (["beside", *["beside again", "beside"] * plan_approvals.STEPS, "dropped"], "void", "together change web@"),
+    ],
+    ids=["before", "after", "touched before", "touched after", "never the plan", "too many"],
+)
+async def test_commits_that_come_with_one_fetch_count_one_by_one(
+    brain: Brain, commits: list[str], standing: str, why: str
+) -> None:
+    """As where each had been fetched alone: an approval is not void for what touches none of its units."""
+    files = {
+        "fleet.yaml": fleet_file(),
+        **clusters(),
+        **overlay("overlays/web", OBJECTS),
+        **overlay("overlays/dns", DNS),
+    }
+    await brain.commit(files)
+    edits = {
+        "beside": {"overlays/dns/dns.yaml": config_map("dns", "2")},
+        "beside again": {"overlays/dns/dns.yaml": config_map("dns", "1")},
+        "other": {"overlays/web/web.yaml": config_map("web", "2")},
+        "dropped": {"overlays/web/kustomization.yaml": kustomization("web.yaml")},
+    }
+    was, before = brain.view.fleet, await brain.source.at(brain.view.head.commit)
+    await brain.commit(edits["dropped"])
+    now, after = brain.view.fleet, await brain.source.at(brain.view.head.commit)
+    assert was is not None
+    assert now is not None
+    made = await approval_of(brain, before, after, was, now)
+    await brain.commit(overlay("overlays/web", OBJECTS))
+    await brain.state.set_value(COMPARED, brain.view.head.commit)
+    await brain.state.set_value(APPROVALS, approvals_text([made]))
+    line = partial(brain.source.line, most=plan_approvals.STEPS)
+    plans = replace(plans_on(brain.state, at=brain.source.at, renderer=brain.renderer), view=brain.view, line=line)
+    for name in commits:
+        brain.repo.commit(edits[name])
+    await brain.commits.fetch_once()
+    assert brain.view.fleet is not None
+    assert await plans.taken(brain.view.fleet, None)
+    (found,) = await kept(brain.state)
+    assert (found.standing.value, why in found.void) == (standing, True), found.void
+    assert found.commit == (brain.view.head.commit if standing == "bound" or commits[0] == "dropped" else "")
 
 
 async def standing_after(brain: Brain, between: dict[str, str], again: dict[str, str]) -> str:

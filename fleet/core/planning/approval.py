@@ -79,14 +79,23 @@ def next_approvals(
     units: Collection[UnitName],
     settings: Sequence[SettingChange] = (),
     now: float,
+    in_force: Revision | None = None,
+    since: Revision | None = None,
 ) -> tuple[PlanApproval, ...]:
-    """All approvals after a commit was taken over whose plan has this digest and says this of units and settings."""
-    return tuple(_next(approval, commit, digest, frozenset(units), settings, now) for approval in approvals)
+    """All approvals after a commit was taken over whose plan has this digest and says this of units and settings.
+
+    in_force: the one that contains it, where several came at once: holds are of that one; since: the one that the plan
+    begins at, where it is not the one before.
+    """
+    who = f"{since[:7]} to {commit[:7]} together change" if since is not None else f"{commit[:7]} changes"
+    bound = commit if in_force is None else in_force
+    return tuple(_next(approval, bound, who, digest, frozenset(units), settings, now) for approval in approvals)
 
 
 def _next(
     approval: PlanApproval,
     commit: Revision,
+    who: str,
     digest: Digest,
     units: frozenset[UnitName],
     settings: Sequence[SettingChange],
@@ -99,9 +108,9 @@ def _next(
     if approval.standing is ApprovalState.WAITS and digest == approval.digest:
         return replace(approval, standing=ApprovalState.BOUND, commit=commit)
     if touched := sorted(approval.units & units):
-        return approval.voided(f"{commit[:7]} changes {_first(touched)} in another way than the plan says")
+        return approval.voided(f"{who} {_first(touched)} in another way than the plan says")
     if touched := sorted(set_otherwise(settings, approval.units)):  # what was seen would go by other rules (R9)
-        return approval.voided(f"{commit[:7]} changes a setting of {_first(touched)} that the plan does not")
+        return approval.voided(f"{who} a setting of {_first(touched)} that the plan does not")
     return approval
 
 
