@@ -16,12 +16,14 @@ from fleet.core.quarantine import barred_by, with_found
 from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import goes_by_steps, is_at_once, stages_of, steps_without_clusters
+from fleet.core.sync_policy import Window
 from fleet.core.takeover import RolloutUnit, drop_rows, open_rows, take_over
 from fleet.core.together import goes_along, going_back
 from fleet.core.turns import with_row
 from fleet.core.unit_facts import behind_of, fact_of, judged_by
 from fleet.core.unsaid import is_placed, unsaid_units
 from fleet.core.view import View
+from fleet.core.windows import closed_by
 from fleet.errors import StepInvalid
 from fleet.values import dataclass, field
 
@@ -46,6 +48,20 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True)
+class _Shut:
+    """Which windows are closed at one look, and until when, in words. wall: seconds since the epoch."""
+
+    wall: float
+    known: dict[tuple[Window, ...], str] = field(default_factory=dict[tuple[Window, ...], str])
+
+    def by(self, windows: tuple[Window, ...]) -> str:
+        """Why these let nothing new be written; "" where they do."""
+        if windows not in self.known:
+            self.known[windows] = closed_by(windows, self.wall)
+        return self.known[windows]
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """One instance per hub. wall: seconds since the epoch."""
 
@@ -58,8 +74,9 @@ class Rows:
         groups = self._groups(fleet)
         kept = self._taken_over(fleet, groups, wall)
         rows = _open_rows_of(kept)
+        shut = _Shut(wall)
         facts = {
-            name: self._facts_of(fleet, groups[name], row, kept)
+            name: self._facts_of(fleet, groups[name], row, kept, shut)
             for name, row in rows.items()
             if name in groups and any(groups[name].units())
         }
@@ -175,9 +192,10 @@ class Rows:
         target = row.targets.get(unit.name.cluster) if row is not None else None
         return judged_by(result, self.board.books.held.get(unit.name), target)
 
-    def _facts_of(self, fleet: Fleet, group: _Group, row: Row, kept: Passages) -> RowFacts:
+    def _facts_of(self, fleet: Fleet, group: _Group, row: Row, kept: Passages, shut: _Shut) -> RowFacts:
         """Facts of one overlay; group: all of it."""
         first = next(group.all()).overlay
+        closed = shut.by(first.sync.windows)
         steps = {unit.name.cluster: (unit, result) for unit, result in self._results_of(fleet, group)}
         clusters = {name: unit.cluster for name, (unit, _) in steps.items() if is_placed(unit)}
         policy = first.rollout
@@ -188,7 +206,7 @@ class Rows:
         staged = stages_of(policy, clusters, fleet.environments)
         stages = with_manifests(staged.stages, fleet)
         units = {
-            name: self._fact_of(fleet, unit, self._judged_by(unit, result, row), kept.quarantine)
+            name: self._fact_of(fleet, unit, self._judged_by(unit, result, row), kept.quarantine, closed)
             for name, (unit, result) in steps.items()
         }
         # A step whose clusters refuse what they should have now proves nothing: it is not one without a change.
@@ -224,7 +242,7 @@ class Rows:
             ),
         )
 
-    def _fact_of(self, fleet: Fleet, unit: Unit, result: Result, quarantine: Quarantine) -> UnitFact:
+    def _fact_of(self, fleet: Fleet, unit: Unit, result: Result, quarantine: Quarantine, closed: str = "") -> UnitFact:
         books = self.board.books
         return fact_of(
             unit,
@@ -244,6 +262,7 @@ class Rows:
             ),
             now=self.wall(),
             is_unspoken=unit.name in self.view.unspoken,
+            closed=closed,
         )
 
 

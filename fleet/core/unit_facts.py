@@ -92,13 +92,15 @@ def fact_of(
     behind: str,
     now: float,
     is_unspoken: bool = False,
+    closed: str = "",
 ) -> UnitFact:
     """One unit's fact.
 
     held: what it was told to hold last; cluster: the last word of its cluster; quarantine: all that was taken back;
     behind: the unit it depends on that is not released yet, "" for none; now: wall clock, for the age of the report;
     is_unspoken: the report is of an earlier worker or connection, and whoever looks at the cluster now has not judged
-    the unit: then the cluster's fresh word says nothing of it (R5, R21).
+    the unit: then the cluster's fresh word says nothing of it (R5, R21); closed: why its windows let nothing new be
+    written now, "" where they do. It is released once they open, so that until then it takes no place under a limit.
     """
     target = result.bundle if isinstance(result, Rendered) else ""
     released = held is not None and held.bundle == target
@@ -117,6 +119,8 @@ def fact_of(
         condition, why = Condition.AWAY, message or "no word from its worker"
     elif is_unspoken:
         condition, why = Condition.AWAY, "its worker has not looked at it yet since it began"
+    elif not released and closed:
+        condition, why = Condition.WAITS, closed
     elif not released and behind:
         condition, why = Condition.WAITS, f"waits for {behind}"
     older = Condition.WELL if released else _older(held, report, suspensions)

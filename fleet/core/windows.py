@@ -78,6 +78,14 @@ def judge_windows(windows: Sequence[Window], now_wall: float) -> Open | Closed:
     return Closed(at, reason) if reason else Open(at)
 
 
+def closed_by(windows: Sequence[Window], now_wall: float) -> str:
+    """Why nothing new is written now, and until when where that can be foreseen, in words; "" where it is."""
+    if not windows or isinstance(state := judge_windows(windows, now_wall), Open):
+        return ""
+    until = f" until {datetime.fromtimestamp(state.until, UTC).isoformat()}" if state.until else ""
+    return f"{state.reason}{until}"
+
+
 def shut_of(units: Iterable[Unit], now_wall: float) -> str:
     """Which of these units wait for a window, until when and what lets them go on, in words; "" for none."""
     found = [(unit.name, judge_windows(unit.overlay.sync.windows, now_wall)) for unit in units]

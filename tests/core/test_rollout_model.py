@@ -80,6 +80,7 @@ class Rollouts(RuleBasedStateMachine):
         self.held = {unit: Rendered(Digest("0"), Revision("c0")) for unit in self.units}
         self.condition = dict.fromkeys(self.units, Condition.WELL)
         self.breaking: set[tuple[UnitName, str]] = set()  # of each unit: results on which it is never Healthy
+        self.closed: set[OverlayName] = set()  # their window is closed
         self.reports: dict[UnitName, UnitReport] = {}  # the last ones: of what was released since they say nothing
         self.all_report_well()
         self.going: set[UnitName] = set()  # released, be it overtaken since, and not seen Healthy on what they hold
@@ -154,6 +155,11 @@ class Rollouts(RuleBasedStateMachine):
         held = self.held[unit]
         word = "bad" if word == "well" and (unit, held.bundle) in self.breaking else word
         self.condition[unit] = Condition(word)
+        if unit.overlay in self.closed and self.reports[unit].bundle != held.bundle:  # nothing new is written
+            wait = Blocker(Standing.WAITS, str(unit), "outside all allow windows", 1.0)
+            said = replace(self.reports[unit], observed_commit=held.commit, blocked_by=(wait,))
+            self.reports[unit], self.condition[unit] = said, Condition.BUSY
+            return
         if word == "bad":
             self.well.discard((unit, held))
         links = (Blocker(link, "fleet" if link is Standing.SUSPENDED else str(unit), "test", 1.0),) if link else ()
@@ -230,6 +236,21 @@ class Rollouts(RuleBasedStateMachine):
     def suspend(self, name: ClusterName, stop: bool) -> None:
         (self.suspended.add if stop else self.suspended.discard)(name)
 
+    @rule(overlay=overlays, closes=st.booleans())
+    def window(self, overlay: OverlayName, closes: bool) -> None:
+        (self.closed.add if closes else self.closed.discard)(overlay)
+
+    @rule(closed=overlays, looks=st.integers(0, 4))
+    def a_window_closes_amid_a_commit(self, closed: OverlayName, looks: int) -> None:
+        """Of what was released before, and of what was not."""
+        self.mend()
+        self.commit_everywhere(OVERLAYS)
+        for _ in range(looks):
+            self.a_calm_while(1, agreed=True)
+        self.look()
+        self.closed.add(closed)
+        self.a_calm_while(2, agreed=True)
+
     @rule(name=names, hide=st.booleans())
     def file_breaks(self, name: ClusterName, hide: bool) -> None:
         (self.hidden.add if hide else self.hidden.discard)(name)
@@ -289,7 +310,7 @@ class Rollouts(RuleBasedStateMachine):
             self.time_passes(40.0)
 
     def mend(self) -> None:
-        for trouble in (self.away, self.suspended, self.hidden, self.forgotten, self.unbuilt):
+        for trouble in (self.away, self.suspended, self.hidden, self.forgotten, self.unbuilt, self.closed):
             trouble.clear()
 
     @rule(overlay=overlays, word=st.sampled_from([Word.GOOD, Word.NONE]))
@@ -489,6 +510,7 @@ class Rollouts(RuleBasedStateMachine):
             held=self.held[unit], report=self.reports[unit], cluster=cluster,
             suspensions=(Suspension("test", "jo"),) if unit.cluster in self.suspended else (),
             quarantine=self.kept.quarantine, behind="", now=100.0,
+            closed="outside all allow windows" if unit.overlay in self.closed else "",
         )  # fmt: skip
         return replace(found, available=found.available and self.condition[unit] is Condition.WELL)
 
@@ -635,6 +657,7 @@ class Rollouts(RuleBasedStateMachine):
             fact = facts[unit.overlay].units[unit.cluster]
             assert not fact.released
             assert fact.target
+            assert unit.overlay not in self.closed, "released, and nothing of it can be written"
             assert fact.condition in (Condition.WELL, Condition.BUSY, Condition.BAD)
             assert not self.lost_among(unit.overlay, self.forgotten), "nobody knows which step it is in"
             assert not self.lost_among(unit.overlay, (unit.cluster,)), "released, and its result is not known"
@@ -821,10 +844,11 @@ class Rollouts(RuleBasedStateMachine):
     def teardown(self) -> None:
         """All faults end, all people agree, also to what was taken back: every unit comes to its newest result.
 
-        What an older result broke stays ill until then.
+        What an older result broke stays ill until then, and one whose window is closed holds no other up.
         """
         if not hasattr(self, "kept"):
             return
+        closed = {*self.closed}
         self.mend()
         self.builds_end()
         self.breaking -= set(self.units.items())
@@ -833,6 +857,20 @@ class Rollouts(RuleBasedStateMachine):
             self.let_in(commit)
         for commit in [*self.shut]:
             self.let_in(commit)
+        if closed:
+            self.closed = closed
+            self.all_go_on()
+            # What was released before it closed goes on once it opens: it counts until then.
+            is_free = not any(unit.overlay in closed for unit in self.going)
+            for unit, target in self.units.items():
+                assert not is_free or unit.overlay in closed or self.held[unit].bundle == target, (unit, self.last)
+            self.closed.clear()
+        self.all_go_on()
+        for unit, target in self.units.items():
+            assert self.held[unit].bundle == target, (unit, self.last)
+        assert all(passage.outcome for passage in self.kept.all)
+
+    def all_go_on(self) -> None:
         for _ in range(120):
             self.all_report_well()
             for passage in self.kept.all:
@@ -843,9 +881,6 @@ class Rollouts(RuleBasedStateMachine):
                         self.said[passage.commit, step] = dict.fromkeys(("jo", "mara"), self.turn)
                     self.kept = settle(self.kept, passage, self.wall)
             self.time_passes(40.0)
-        for unit, target in self.units.items():
-            assert self.held[unit].bundle == target, (unit, self.last)
-        assert all(passage.outcome for passage in self.kept.all)
 
 
 def is_under_way(passage: Passage, overlay: OverlayName | None) -> bool:
