@@ -31,7 +31,7 @@ from fleet.core.gating import (
 )
 from fleet.core.ids import ClusterName, OverlayName, UnitName, short
 from fleet.core.overtaken import caught_up
-from fleet.core.passage import Passage, Row, Stop
+from fleet.core.passage import Anew, Passage, Row, Stop
 from fleet.core.rollout_facts import Condition, RowFacts
 from fleet.core.rollout_policy import OnFailure
 from fleet.core.standings import (
@@ -264,7 +264,10 @@ class _Look:
         if not is_calm and (lost or name not in row.still):
             if name in row.calm:
                 calm, still = ({key: at for key, at in of.items() if key != name} for of in (row.calm, row.still))
-                row = replace(row, calm=calm, still=still)
+                ill = next(iter({**group.others, **lost}), None)
+                times = row.anew[name].times if name in row.anew else 0
+                anew = {**row.anew, name: Anew(times + 1, ill, self.now)} if ill is not None else row.anew
+                row = replace(row, calm=calm, still=still, anew=anew)
             row = without(row, stage)
         asks = not stopped and overlay not in self.frozen and missing_of(self.passage, row, stage) > 0
         row = asking(row, stage, self.now, self.wall) if asks else without_asking(row)
@@ -375,7 +378,8 @@ class _Look:
         if stage.name in row.calm and stage.name not in row.still:
             measures = waits_for(row, stage, self.now)
             if soak > 0 or not measures:
-                return StepState.SOAKS, "; ".join(filter(None, (f"soaks for {_span(soak)} more", measures)))
+                anew = _anew(row.anew.get(stage.name), self.now)
+                return StepState.SOAKS, "; ".join(filter(None, (f"soaks for {_span(soak)} more", anew, measures)))
             return StepState.WAITS, measures
         if group.size and len(left) == group.size:
             return StepState.WAITS, f"no cluster of it can be judged; {without}"
@@ -402,6 +406,14 @@ def _named(facts: RowFacts, names: list[ClusterName]) -> Iterator[str]:
         yield f"{name} ({why})" if why else str(name)
     if len(names) > MOST_NAMED:
         yield f"{len(names) - MOST_NAMED} more"
+
+
+def _anew(found: Anew | None, now: float) -> str:
+    """That a soak began anew, which a step that flaps does again and again; "" where it never did."""
+    if found is None:
+        return ""
+    times = "once" if found.times == 1 else f"{found.times} times"
+    return f"began anew {times}, last {_span(now - found.at)} ago for {found.cluster}"
 
 
 def _span(seconds: float) -> str:

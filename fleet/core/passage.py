@@ -56,6 +56,15 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Anew:
+    """How often the soak of a step began anew, for which cluster last, and when by the hub's clock."""
+
+    times: int
+    cluster: ClusterName
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One overlay on its way: the clusters whose result changes, with the digest that each shall end at."""
 
@@ -67,6 +76,7 @@ class Row:
     opened: Moments = field(default_factory=dict[str, float])  # by step: when its turn came
     calm: Moments = field(default_factory=dict[str, float])  # by step: since when all of it is Healthy
     still: Moments = field(default_factory=dict[str, float])  # of these: since when that cannot be seen, in an outage
+    anew: Mapping[str, Anew] = field(default_factory=dict[str, Anew])  # by step
     landed: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # first Healthy on it, when
     disturbed: bool = False  # it was halted or paused on its way: no measure for later ones
     excused: frozenset[ClusterName] = frozenset()  # a person went on without them
@@ -99,6 +109,7 @@ class Row:
             flying=_moved(self.flying, old, new),
             away=_moved(self.away, old, new),
             before=_moved(self.before, old, new),
+            anew={step: replace(one, cluster=new) if one.cluster == old else one for step, one in self.anew.items()},
             landed=_moved(self.landed, old, new),
             excused=frozenset(_moved(dict.fromkeys(self.excused), old, new)),
             proven=frozenset(_moved(dict.fromkeys(self.proven), old, new)),
@@ -315,6 +326,7 @@ def _row(row: Row) -> dict[str, Any]:
         "opened": dict(row.opened),
         "calm": dict(row.calm),
         "still": dict(row.still),
+        "anew": {step: [one.times, one.cluster, one.at] for step, one in row.anew.items()},
         "landed": dict(row.landed),
         "disturbed": row.disturbed,
         "excused": sorted(row.excused),
@@ -369,6 +381,7 @@ def _read_row(value: Any, *, outcome: str = "") -> Row:
         opened=dict(value["opened"]),
         calm=dict(value["calm"]),
         still=dict(value.get("still", {})),
+        anew={step: Anew(times, ClusterName(name), at) for step, (times, name, at) in value.get("anew", {}).items()},
         landed={ClusterName(cluster): at for cluster, at in value.get("landed", {}).items()},
         disturbed=value.get("disturbed", False),
         excused=frozenset(map(ClusterName, value["excused"])),
