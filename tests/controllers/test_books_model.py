@@ -86,6 +86,10 @@ class Holding(RuleBasedStateMachine):
         self.proven: dict[Key, Digest] = {}  # what it was Healthy on, as reported last
         self.shown: dict[Key, Digest] = {}  # what was shown last where nothing was written, observed or by hand
         self.asked: dict[Key, Digest] = {}  # what a person's sync brings, as it was shown last
+        self.stood: set[tuple[Key, Digest]] = (
+            set()
+        )  # what was well there at a look, and nothing of its overlay ill since
+        self.prior: dict[Key, tuple[Digest, Digest]] = {}  # what steps brought it last, and what was well before that
         self.barred: dict[tuple[str, Digest], set[str]] = {}  # by the commits with which it was taken back
         self.audit_read = 0
         self.backs: set[tuple[Key, Digest]] = set()  # what rollbacks on record bring again
@@ -203,6 +207,19 @@ class Holding(RuleBasedStateMachine):
             self.order("resume", 0, name)
             self.look()
 
+    @rule(name=overlays, behind=st.sampled_from(["B", "C"]), commits=st.integers(1, 2))
+    def one_stays_behind_and_a_later_commit_is_taken_back(self, name: str, behind: str, commits: int) -> None:
+        """The others have all of the commits before."""
+        self.commit({name: Policy("steps", "auto")}, {behind: Entry("n", is_suspended=True)}, {}, {}, True)
+        self.time_passes(70.0)
+        for version in range(1, commits + 1):
+            self.commit_everywhere(name, version)
+            self.look()
+            self.all_work(3)
+        self.commit_everywhere(name, 4)
+        self.look()
+        self.order("rollback", 0, name)
+
     @rule(name=overlays, dropping=st.integers(1, 4), newest=st.integers(1, 4))
     def by_hand_for_a_while(self, name: str, dropping: int, newest: int) -> None:
         """A person syncs an overlay while something of it is on its way, and it goes by itself again after that."""
@@ -268,6 +285,8 @@ class Holding(RuleBasedStateMachine):
 
     @rule(name=clusters, how=st.sampled_from(["well", "well", "well", "half", "busy", "bad", "stale"]))
     def work(self, name: str, how: str) -> None:
+        if how != "well":
+            self.stood.clear()
         self.do(lambda: self.pass_on(name, how))
 
     @rule(times=st.integers(1, 3))
@@ -388,6 +407,8 @@ class Holding(RuleBasedStateMachine):
         self.do(self.hub.rollouts.look)
         if self.now - self.born >= DEAF_SECONDS:
             self.settled = {key_of(name) for name in self.hub.view.units}
+            told = {(key, digest) for key, digest in self.ordered.items() if self.proven.get(key) == digest}
+            self.stood |= told
 
     @rule(
         kind=st.sampled_from(["pause", "resume", "resume", "abort", "promote", "rollback", "rollback"]),
@@ -517,6 +538,10 @@ class Holding(RuleBasedStateMachine):
         before, newest = self.ordered.get(key), self.force.result(key)
         say(f"{key}: {told(before)} -> {told(bundle)}, newest {told(newest)}, has {told(self.has.get(key))}")
         self.ordered[key], self.ordered_at[key] = bundle, self.force.number
+        self.prior.pop(key, None)
+        if before is not None and (key, before) in self.stood and self.is_led(key) and key not in self.returned:
+            self.prior[key] = bundle, before
+        self.stood = {(other, digest) for other, digest in self.stood if other != key}
         is_known = bundle in self.known.get(key, set())
         self.known.setdefault(key, set()).add(bundle)
         if self.has.get(key) == bundle or (key, bundle) in self.backs:
@@ -595,6 +620,11 @@ class Holding(RuleBasedStateMachine):
             key = key_of(UnitName.parse(entry.unit))
             left, _, to = entry.object.removeprefix("bundle ").partition(" -> ")
             if not entry.outcome:
+                brought, well = self.prior.get(key, (None, None))
+                assert brought != left or well == to, f"{key} goes back behind {told(well)}, to {told(Digest(to))}"
+                by = next(repo for repo in self.branch if repo.revision == entry.commit)
+                is_its = by.number <= self.ordered_at.get(key, 0) or by.result(key) == left
+                assert is_its or (key, left) not in self.stood, f"{key} goes back with a commit that never came there"
                 self.backs.add((key, Digest(to)))
             elif entry.outcome == "done" or "nothing to go back to" in entry.outcome:
                 self.barred.setdefault((key[0], Digest(left)), set()).add(entry.commit)
