@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
@@ -20,6 +20,7 @@ _REACH_DAYS = 400
 _FAR_SECONDS = 50 * 366 * 86_400.0  # what lies beyond is never; a calendar ends somewhere
 _LOOKS = 10_000  # boundaries in that time: more than one an hour
 _GOES_BACK_SECONDS = 7200.0
+_NO_TIME = timedelta()
 _REPEATED = 8  # starts that a clock change may give once more
 
 
@@ -143,11 +144,11 @@ def _last_start(window: Window, at: float) -> float | None:
     after = datetime.fromtimestamp(int(at) + 1, UTC).astimezone(zone)
     found = next(CronSim(window.schedule, after, reverse=True), None)
     last = found.timestamp() if found is not None else None
-    if not after.fold:
-        return last
-    # In the hour that comes twice, the second time: what began later in it, the first time, lies behind, and is read
-    # as ahead by the words of the clock. No zone goes back by more than two hours.
     early = datetime.fromtimestamp(at - _GOES_BACK_SECONDS, UTC).astimezone(zone)
+    if not after.fold and (early.utcoffset() or _NO_TIME) <= (after.utcoffset() or _NO_TIME):
+        return last
+    # In the hour that comes twice, the second time, and after it: what began later in it, the first time, lies behind,
+    # and is read as ahead by the words of the clock, or passed over. No zone goes back by more than two hours.
     begun = takewhile(lambda start: start <= at, (start.timestamp() for start in CronSim(window.schedule, early)))
     return max([*begun, *([last] if last is not None else [])], default=None)
 

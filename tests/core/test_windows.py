@@ -90,6 +90,16 @@ def test_a_window_that_starts_in_the_hour_that_comes_twice_is_whole(
     assert isinstance(judge_windows(denied, end), Open)
 
 
+@pytest.mark.parametrize("minutes", [-1, 0, 15, 30, 44, 45])
+def test_what_began_in_the_part_that_comes_twice_holds_after_it_too(minutes: int) -> None:
+    """Lord Howe goes back by half an hour at 15:00 UTC: 00:45 there was at 13:45, and is passed over by the words of the
+    clock from 15:30 on, when it is 02:00 there."""
+    denied, again = (deny("45 */2 * * *", 2, "Australia/Lord_Howe"),), at("2026-04-04T15:00:00Z")
+    now = again + 60 * minutes
+    verdict = judge_windows(denied, now)
+    assert isinstance(verdict, Open) is (minutes == 45), verdict
+
+
 def test_a_start_that_the_clock_skips_happens_after_the_gap() -> None:
     # On 29 March 2026 there is no 02:30 in Berlin.
     night = (allow("30 2 * * *", 1, BERLIN),)
