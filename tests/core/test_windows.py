@@ -92,8 +92,9 @@ def test_a_window_that_starts_in_the_hour_that_comes_twice_is_whole(
 
 @pytest.mark.parametrize("minutes", [-1, 0, 15, 30, 44, 45])
 def test_what_began_in_the_part_that_comes_twice_holds_after_it_too(minutes: int) -> None:
-    """Lord Howe goes back by half an hour at 15:00 UTC: 00:45 there was at 13:45, and is passed over by the words of the
-    clock from 15:30 on, when it is 02:00 there."""
+    """Lord Howe goes back by half an hour at 15:00 UTC: 00:45 there was at 13:45, and from 15:30 on it is passed over
+    by the words of the clock.
+    """
     denied, again = (deny("45 */2 * * *", 2, "Australia/Lord_Howe"),), at("2026-04-04T15:00:00Z")
     now = again + 60 * minutes
     verdict = judge_windows(denied, now)
