@@ -123,7 +123,6 @@ GUARDS: tuple[Guard, ...] = (
         ("units that a cluster invents", "R18 R24", "recover:_refuse_inventions", "AnswerInvalid"),
         ("a Job that may have run is not run again", "R22", "reverify:carry_done", ""),
         ("a Job that nobody saw go is not run again", "R22", "judging:as_vanished", ""),
-        ("a Job is on record before it runs", "R22", "apply:Applier._begin", ""),
         ("a Job that failed is not run again", "R22", "judging:as_failed", ""),
         ("a hook that failed stays so", "R22 R5", "hooks:HookRunner._end", ""),
         ("what an older state saw of Jobs", "R22 R24", "recover:_doubted", ""),

@@ -13,7 +13,6 @@ import orjson
 from fleet.core.conflicts import Conflicting, Contested, ForceOnce, judge_conflict
 from fleet.core.documents import Document, mapping_at, text_at
 from fleet.core.fingerprint import recorded_after
-from fleet.core.hooks import held_back, removes_itself
 from fleet.core.ids import Digest, ObjectRef
 from fleet.core.ignore import plan_handover, strip_ignored
 from fleet.core.objects import HANDOVER_MANAGER, is_secret, seals_of, unsealed
@@ -34,9 +33,8 @@ from fleet.errors import (
     Withdrawn,
 )
 from fleet.ports.kube import Answer, May, ServedKind
-from fleet.ports.worker import JournalEntry
 from fleet.reconcile.judging import as_done, live_after
-from fleet.reconcile.memory import Trouble, UnitState, kind_of
+from fleet.reconcile.memory import Trouble, UnitState
 from fleet.reconcile.not_ours import NotOurs, refusal_of
 from fleet.reconcile.reading import beyond_team
 from fleet.reconcile.session_errors import ENDS_SESSION
@@ -44,7 +42,6 @@ from fleet.reconcile.site import UNKNOWN_RESULT, Site, outcome_of, serves
 from fleet.values import dataclass
 
 _STALE_TRIES = 3
-_JOB = ("batch", "Job")
 # No object is ever at this resourceVersion (the store's numbers begin above it): an apply that carries it creates, and
 # answers 409 where the object exists, so that nothing is taken over that came since we looked (R4; decision 5).
 ABSENT_VERSION = "1"
@@ -153,11 +150,7 @@ class Applier:
         wait = next_wait(wait, site.random(), bounds)
         row = unit.rows.get(ref)
         if isinstance(error, UNKNOWN_RESULT) and row is not None and row.state is not RowState.DELETING:
-            is_begun = (
-                kind_of(ref) == _JOB and row.state is RowState.APPLIED
-            )  # it may run, and be gone by the next look
-            state = RowState.APPLIED if is_begun else RowState.INTENDED
-            site.put_row(unit, replace(row, state=state, fingerprint=Digest("") if is_begun else row.fingerprint))
+            site.put_row(unit, replace(row, state=RowState.INTENDED))
         since = before.since if before is not None and again else site.wall()
         found = Trouble(
             reason=error.reason,
@@ -186,8 +179,6 @@ class Applier:
         uid = row.uid if row is not None and live is not None else ""
         body = await self.body(unit, wanted, None, uid, "" if uid else ABSENT_VERSION)
         try:
-            if not uid and removes_itself(body.document):
-                return await self._create(unit, wanted, served, may)
             return await site.kube.apply(served, ref.namespace, ref.name, body.raw, may=may), body
         except (Conflict, ObjectInvalid) as error:
             current = await site.kube.get(served, ref.namespace, ref.name)
@@ -213,9 +204,6 @@ class Applier:
         for _ in range(_STALE_TRIES):
             row = unit.rows.get(ref)
             self._refuse_foreign(unit, ref, current, row, adopted_uid)
-            if not adopted_uid:
-                await self._begin(unit, wanted, current)
-                row = unit.rows.get(ref)
             found = None
             try:
                 current = await self._hand_over(unit, wanted, served, current, may)
@@ -260,27 +248,10 @@ class Applier:
     async def _create(
         self, unit: UnitState, wanted: DesiredObject, served: ServedKind, may: May
     ) -> tuple[Answer, Body]:
-        """Apply an object that the server just said is not there; one that may remove itself is held back at first."""
+        """Apply an object that the server just said is not there."""
         body = await self.body(unit, wanted, None, "", ABSENT_VERSION)
-        site, ref = self._site, wanted.ref
-        if not removes_itself(body.document):
-            return await site.kube.apply(served, ref.namespace, ref.name, body.raw, may=may), body
-        raw = orjson.dumps(held_back(body.document))
-        made = (await site.kube.apply(served, ref.namespace, ref.name, raw, may=may)).object
-        return await self._write_over(unit, wanted, served, made, may)
-
-    async def _begin(self, unit: UnitState, wanted: DesiredObject, current: Document) -> None:
-        """Keep of a Job that may remove itself which one it is, before it may run: a hub that is killed then finds it,
-        or nothing, and knows that it ran (R22).
-        """
-        site, ref = self._site, wanted.ref
-        row, uid = unit.rows.get(ref), text_at(current, "metadata", "uid")
-        if kind_of(ref) != _JOB or row is None or (row.state is not RowState.INTENDED and row.uid == uid):
-            return
-        if removes_itself(await self.plain_body(unit, wanted)):
-            begun = replace(row, state=RowState.APPLIED, uid=uid, desired=wanted.digest, fingerprint=Digest(""))
-            site.put_row(unit, begun)
-            await site.journal.commit(JournalEntry(put=(begun,)))
+        ref = wanted.ref
+        return await self._site.kube.apply(served, ref.namespace, ref.name, body.raw, may=may), body
 
     async def _hand_over(
         self, unit: UnitState, wanted: DesiredObject, served: ServedKind, current: Document, may: May

@@ -329,10 +329,6 @@ CASES: dict[str, Case] = {
         swap("row.state is RowState.APPLIED", "False"),
         "reconcile/test_unseen_jobs.py", "test_a_job_that_went_while_no_hub_ran_is_not_run_again",
         "test_twin_one_that_goes_while_a_hub_watches_is_made_again"),
-    "a Job is on record before it runs": case_of(
-        gives("None"), "reconcile/test_begun_jobs.py",
-        "test_one_that_ran_and_went_before_the_next_start_is_not_run_again",
-        "test_one_is_run_wherever_the_hub_was_killed"),
     "a Job that failed is not run again": case_of(
         gives("row"), "reconcile/test_failed_jobs.py",
         "test_one_that_failed_and_removed_itself_stays_failed_until_git_changes_it",
