@@ -63,7 +63,8 @@ class Rendering:
     ) -> dict[UnitName, RenderRequest]:
         """Units whose result must be found anew, with what to build for each; what broke off before is among them."""
         unused: list[RenderRequest] = []
-        for name in [name for name in self._requests.of_unit if name not in fleet.units] if resolved or changed else []:
+        may_have_left = bool(resolved) or changed is None or bool(changed)
+        for name in [name for name in self._requests.of_unit if name not in fleet.units] if may_have_left else []:
             request = self._requests.drop(name)
             if request is not None:
                 unused.append(request)

@@ -429,11 +429,15 @@ class Holding(RuleBasedStateMachine):
         self.run(self.durable.add_operation(row))
         say(f"{row.id}: {kind} {target}")
         rows = passage.rows if passage is not None else {}
+        # What the commit in force has no more went over to that one, though its look may be still to come.
+        newest = {(key[0], self.force.result(key)) for key in KEYS} if self.force is not None else set()
         stops = {
-            (str(overlay), Digest(digest))
+            entry
             for overlay, row in rows.items()
             for name, digest in row.targets.items()
-            if not row.done and self.ordered.get((overlay, NAMES[name])) != digest
+            if (entry := (str(overlay), Digest(digest))) in newest
+            and not row.done
+            and self.ordered.get((overlay, NAMES[name])) != digest
         }
         self.open[row.id] = kind, target, stops
         if kind == "rollout-resume":

@@ -744,3 +744,16 @@ async def test_health_of_units_is_not_asked_of_a_cluster_that_never_reported(bra
     await brain.answer()
     assert brain.view.head.commit in brain.view.converged
     assert all(unit.health is Health.HEALTHY for unit in brain.view.units.values())
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_after_a_commit_that_could_not_be_taken_one_that_only_removes_a_unit_is_taken(
+    brain: Brain, leaves: bool
+) -> None:
+    """Nobody knows then what differs, and nothing is resolved anew: what left was to be built, and nothing came in."""
+    await brain.commit(small("eu-1", "eu-2"))
+    await brain.commit({"fleet.yaml": "spec: ["})
+    gone = dict.fromkeys(path for path in small("eu-1", "eu-2") if path.startswith("overlays/edge/"))
+    head = await brain.commit({"fleet.yaml": AT_ONCE, **(gone if leaves else {})})
+    assert brain.view.head.commit == head
+    assert isinstance(brain.desired("edge@eu-2").action, Detach if leaves else Apply)
