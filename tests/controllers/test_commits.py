@@ -756,4 +756,4 @@ async def test_after_a_commit_that_could_not_be_taken_one_that_only_removes_a_un
     gone = dict.fromkeys(path for path in small("eu-1", "eu-2") if path.startswith("overlays/edge/"))
     head = await brain.commit({"fleet.yaml": AT_ONCE, **(gone if leaves else {})})
     assert brain.view.head.commit == head
-    assert isinstance(brain.desired("edge@eu-2").action, Detach if leaves else Apply)
+    assert (brain.desired("edge@eu-2") is None) == leaves, "let go where it left"
