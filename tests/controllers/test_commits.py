@@ -746,14 +746,19 @@ async def test_health_of_units_is_not_asked_of_a_cluster_that_never_reported(bra
     assert all(unit.health is Health.HEALTHY for unit in brain.view.units.values())
 
 
-@pytest.mark.parametrize("leaves", [True, False])
-async def test_after_a_commit_that_could_not_be_taken_one_that_only_removes_a_unit_is_taken(
-    brain: Brain, leaves: bool
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_commit_that_removes_the_last_unit_is_taken_also_where_nobody_knows_what_else_it_changes(
+    brain: Brain, monkeypatch: pytest.MonkeyPatch, is_known: bool
 ) -> None:
-    """Nobody knows then what differs, and nothing is resolved anew: what left was to be built, and nothing came in."""
-    await brain.commit(small("eu-1", "eu-2"))
-    await brain.commit({"fleet.yaml": "spec: ["})
-    gone = dict.fromkeys(path for path in small("eu-1", "eu-2") if path.startswith("overlays/edge/"))
-    head = await brain.commit({"fleet.yaml": AT_ONCE, **(gone if leaves else {})})
+    """As with the first fetch after a start: no unit is resolved anew, and what left is not to be built."""
+    await brain.commit(small("eu-2"))
+    fetch = brain.source.fetch
+
+    async def unknown() -> Fetched:
+        return replace(await fetch(), changed=None)
+
+    if not is_known:
+        monkeypatch.setattr(brain.source, "fetch", unknown)
+    head = await brain.commit({"clusters/eu-2.yaml": None})
     assert brain.view.head.commit == head
-    assert (brain.desired("edge@eu-2") is None) == leaves, "let go where it left"
+    assert "eu-2" not in brain.board.entries()
