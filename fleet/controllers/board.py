@@ -99,7 +99,10 @@ class Board:
         if before is not None and fleet.unknown.everything is not None:
             self._view.fleet = replace(before, problems=fleet.problems)
             return None
-        self._view.fleet, self._linked = fleet, linked(fleet)
+        was_linked, self._linked = self._linked, linked(fleet)
+        self._view.fleet = fleet
+        if now_otherwise := was_linked ^ self._linked:  # what is still coming of them is news to those beside
+            self.books.dirty |= {name for name in (*fleet.units, *self._view.kept) if name.overlay in now_otherwise}
         self.publisher.dirty |= changed_clusters(before, fleet)
         self.books.dirty |= other_policies(before, fleet)
         if self.identities.shared:

@@ -179,6 +179,7 @@ class UnitState:
     rows: dict[ObjectRef, Row] = field(default_factory=dict[ObjectRef, Row])
     wanted: dict[ObjectRef, DesiredObject] = field(default_factory=dict[ObjectRef, DesiredObject])
     bundle: Digest | None = None  # whose objects are in `wanted`
+    begun: Digest | None = None  # the bundle that was free to be applied last
     troubles: dict[ObjectRef, Trouble] = field(default_factory=dict[ObjectRef, Trouble])
     reverts: dict[ObjectRef, Reverts] = field(default_factory=dict[ObjectRef, Reverts])
     hooks: tuple[DesiredObject, ...] = ()  # of the bundle; no part of the desired state

@@ -261,17 +261,20 @@ class Orders:
             unit.name: judge_spared(unit.name, unit.kept_for_good, unit.desired, unit.pending_since) for unit in units
         }
 
-    def awaited(self, desired: UnitDesired | None) -> Mapping[UnitName, str]:
+    def awaited(self, unit: UnitState) -> Mapping[UnitName, str]:
         """Units that one depends on and that are not Healthy on what they should hold; with why, where the hub says.
 
-        Their newest results count where the unit itself is told its newest: what goes back, or waits for its own
-        release, waits for nothing that others do not have either.
+        That a newer result of theirs is still coming counts for what the unit has not begun: half of it would stay.
+        Nor does it where the unit itself is not told its newest: what goes back waits for nothing others do not have.
         """
-        found: dict[UnitName, str] = {}
-        for name in desired.policy.depends_on if desired is not None else ():
-            unit = self.units.get(name)
-            told = unit.desired if unit is not None else None
-            coming = told.coming if told is not None and desired is not None and not desired.coming else ""
+        desired, found = unit.desired, dict[UnitName, str]()
+        if desired is None or not desired.policy.depends_on:
+            return found
+        is_begun = bundle_of(desired) in (unit.memory.bundle, unit.begun)
+        for name in desired.policy.depends_on:
+            other = self.units.get(name)
+            told = other.desired if other is not None else None
+            coming = told.coming if told is not None and not (is_begun or desired.coming) else ""
             if coming or not self.is_at_desired(name):
                 found[name] = coming
         return found

@@ -231,6 +231,8 @@ class Session:
         if told is None:
             return Outcome(leave, incomplete="nothing is said of it: it is kept as it is")
         wanted = bundle_of(told)
+        if leave.apply:
+            unit.begun = wanted
         await read_bundle(self.site, unit, told)
         if wanted is not None and self._orders.mode is Mode.OBSERVE:
             outcome = await self._comparer.compare(unit, leave)
@@ -349,7 +351,7 @@ class Session:
             confirmed=self._orders.is_confirmed(unit, self.site.identity),
             has_record=unit.has_record,
             request=self._orders.request_of(unit.name),
-            waits_for=self._orders.awaited(desired),
+            waits_for=self._orders.awaited(unit),
             other=self.site.neighbours.blocker(unit.name, unit.blocked_since),
             removed_after=[name for name in after if not self._orders.is_gone(name)] if after else (),
             spared=self._orders.spared(after) if after else None,

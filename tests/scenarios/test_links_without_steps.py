@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -94,6 +95,76 @@ async def test_twin_a_change_of_its_own_waits_for_nothing(world: HubWorld) -> No
         second = world.commit(files("1", "2", above=AT_ONCE))
         await world.until_everywhere(second)
         assert world.writes(marks)["eu-1"] == ["patch configmaps web"]
+
+
+def deployment(version: str) -> str:
+    return f"""\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: slow, namespace: default}}
+spec:
+  selector: {{matchLabels: {{app: slow}}}}
+  template:
+    metadata: {{labels: {{app: slow}}}}
+    spec: {{containers: [{{name: c, image: "reg.example/slow:{version}"}}]}}
+"""
+
+
+def in_waves(platform: str, web: str) -> dict[str, str]:
+    """web in two waves: a Deployment that takes its time, and what comes after it."""
+    last = config_map("web", web).replace(
+        "namespace: default", "namespace: default, annotations: {fleet.internal/wave: '1'}"
+    )
+    made = overlay("overlays/web", {"cm": last, "slow": deployment(f"{web}-slow")}, dependsOn="[platform]", **AT_ONCE)
+    return {**files(platform, web, above=AT_ONCE), **made}
+
+
+async def test_what_was_begun_is_applied_whole_though_what_it_depends_on_waits_since(world: HubWorld) -> None:
+    world.commit(in_waves("1", "1"))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        world.commit(in_waves("1", "2"))
+
+        def image() -> str:
+            found = world.sim.cluster("eu-1").get("apps", "Deployment", "default", "slow") or {}
+            return found["spec"]["template"]["spec"]["containers"][0]["image"]
+
+        await world.until(lambda: image().endswith("2-slow"), "the first wave")
+        world.commit(in_waves("2", "2"))
+        await world.until(lambda: world.opened.view.advances, "platform waits")
+        assert value_of(world, "web") == "1", "amid its waves"
+        await world.until(lambda: value_of(world, "web") == "2", "the second wave")
+        assert value_of(world, "platform") == "1"
+
+
+async def test_who_has_all_of_its_own_waits_for_nothing_and_is_synced_when_asked(world: HubWorld) -> None:
+    world.commit(files("1", "1", above=AT_ONCE))
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        second = world.commit(files("2", "1", above=AT_ONCE))
+        await world.until(lambda: second in world.opened.view.advances, "platform waits")
+        assert not reason(world, "web")
+        status, asked = await world.call("POST", "/api/v1/units/web@eu-1:sync", {"reason": "now"})
+        assert status == 202
+        path, answer = f"/api/v1/operations/{asked['id']}", dict[str, str]()
+        while not answer.get("outcome"):
+            await asyncio.sleep(0.02)
+            _, answer = await world.call("GET", path)
+        assert answer["outcome"] == "done", answer
+
+
+async def test_a_link_that_comes_while_the_other_waits_already_holds_at_once(world: HubWorld) -> None:
+    alone = {**files("1", "1", above=AT_ONCE), **overlay("overlays/web", {"cm": config_map("web", "1")}, **AT_ONCE)}
+    world.commit(alone)
+    async with world.run():
+        await world.until_everywhere(world.repo.head())
+        second = world.commit({**alone, **overlay("overlays/platform", {"cm": config_map("platform", "2")})})
+        await world.until(lambda: second in world.opened.view.advances, "platform waits")
+        marks = world.marks()
+        world.commit(files("2", "2", above=AT_ONCE))
+        waits = "for platform@eu-1, which waits for its own release, to be Healthy"
+        await world.until(lambda: reason(world, "web") == waits, "web waits")
+        assert not world.writes(marks)
 
 
 async def test_what_goes_back_waits_for_no_newest_result_of_others(world: HubWorld) -> None:
