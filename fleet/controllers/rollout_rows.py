@@ -17,7 +17,7 @@ from fleet.core.results import Rendered, RenderProblem, Result
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 from fleet.core.steps import goes_by_steps, is_at_once, stages_of, steps_without_clusters
 from fleet.core.sync_policy import Window
-from fleet.core.takeover import RolloutUnit, drop_rows, open_rows, take_over
+from fleet.core.takeover import RolloutUnit, drop_rows, halting, open_rows, take_over
 from fleet.core.together import goes_along, going_back
 from fleet.core.turns import with_row
 from fleet.core.unit_facts import behind_of, fact_of, judged_by
@@ -83,10 +83,10 @@ class Rows:
         return kept, facts
 
     def _groups(self, fleet: Fleet) -> dict[OverlayName, _Group]:
-        """The units of overlays that wait or are under way."""
+        """The units of overlays that wait or are under way, or that failed, went back, and halt others."""
         books = self.board.books
         waiting = {name for name in books.waiting if books.waits(name)}
-        concerned = {name.overlay for name in waiting} | open_rows(self.view.passages)
+        concerned = {name.overlay for name in waiting} | open_rows(self.view.passages) | halting(self.view.passages)
         groups: dict[OverlayName, _Group] = {}
         if concerned:
             for name, unit in fleet.units.items():
@@ -122,6 +122,7 @@ class Rows:
         held = books.held
         kept = with_found(self.view.passages, self.view.units.values(), books.results, wall)
         gone = [overlay for overlay in open_rows(kept) if self._is_gone(fleet, overlay, groups.get(overlay, nothing))]
+        gone += [overlay for overlay in halting(kept) if self._has_left(fleet, overlay)]
         kept = drop_rows(kept, gone, wall)
         rows = _open_rows_of(kept)
         for overlay, group in groups.items():
@@ -160,9 +161,7 @@ class Rows:
         What is halted or paused, or waits where nothing is written now, stays as it is until a person goes on with it
         or a newer commit changes it: its policy alone says nothing of what was stopped.
         """
-        if fleet.unknown.covers(UnitName(overlay, ClusterName(""))) is not None:
-            return False
-        if any(name.overlay == overlay for name in fleet.unknown.units) or any(group.units()):
+        if self._is_hidden(fleet, overlay) or any(group.units()):
             return False
         passage = with_row(self.view.passages, overlay)
         if passage is None or not group.said:
@@ -177,6 +176,14 @@ class Rows:
         )
         is_quiet = not is_at_once(group.said[0].overlay.rollout) and any(name in books.waiting for name in newest)
         return is_newer or not (passage.stopped or is_quiet)
+
+    def _has_left(self, fleet: Fleet, overlay: OverlayName) -> bool:
+        return overlay not in fleet.overlays and not self._is_hidden(fleet, overlay)
+
+    def _is_hidden(self, fleet: Fleet, overlay: OverlayName) -> bool:
+        """Whether a problem may hide what the commit in force says of it."""
+        is_covered = fleet.unknown.covers(UnitName(overlay, ClusterName(""))) is not None
+        return is_covered or any(name.overlay == overlay for name in fleet.unknown.units)
 
     def _is(self, condition: Condition, fleet: Fleet, unit: Unit, result: Rendered, kept: Passages) -> bool:
         return self._fact_of(fleet, unit, result, kept.quarantine).condition is condition

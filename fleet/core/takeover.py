@@ -128,14 +128,23 @@ def _mended(
     kept: Passages, overlay: OverlayName, wanted: Mapping[ClusterName, RolloutUnit], head: Revision
 ) -> Passages:
     """The same where a newer commit changes what failed, went back, and halts the other overlays of its commit."""
-    for passage in kept.all:
-        row = passage.rows.get(overlay)
-        if row is None or not row.back or passage.outcome or passage.commit == head:
-            continue
-        is_other = any(name in wanted and wanted[name].result.bundle != digest for name, digest in row.targets.items())
-        if is_other and passage.halted is not None and passage.halted.overlay == overlay:
+    for passage in _halted_by(kept, overlay):
+        targets = passage.rows[overlay].targets
+        is_other = any(name in wanted and wanted[name].result.bundle != digest for name, digest in targets.items())
+        if is_other and passage.commit != head:
             kept = _put(kept, replace(passage, halted=None))
     return kept
+
+
+def _halted_by(kept: Passages, overlay: OverlayName) -> list[Passage]:
+    return [one for one in kept.all if _halts_others(one) == overlay]
+
+
+def _halts_others(passage: Passage) -> OverlayName | None:
+    """What failed of a commit that is under way, and went back, so that its other overlays are halted."""
+    name = passage.halted.overlay if passage.halted is not None else None
+    row = passage.rows.get(name) if name is not None and not passage.outcome else None
+    return name if row is not None and row.back else None
 
 
 def _stood(passage: Passage, row: Row, wanted: Mapping[ClusterName, RolloutUnit]) -> set[ClusterName]:
@@ -212,6 +221,8 @@ def _before(
 def drop_rows(kept: Passages, gone: Iterable[OverlayName], wall: float) -> Passages:
     """Overlays that go by steps no more, or are not there any more."""
     for overlay in gone:
+        for halted in _halted_by(kept, overlay):
+            kept = _put(kept, replace(halted, halted=None))
         passage = with_row(kept, overlay)
         if passage is not None:
             kept = with_turn(kept, passage, overlay)  # no older one is taken back in its place
@@ -224,6 +235,11 @@ def open_rows(kept: Passages) -> frozenset[OverlayName]:
     return frozenset(
         overlay for passage in kept.all if not passage.outcome for overlay, row in passage.rows.items() if not row.done
     )
+
+
+def halting(kept: Passages) -> frozenset[OverlayName]:
+    """Overlays that failed and went back, and halt the others of their commit still."""
+    return frozenset(name for one in kept.all if (name := _halts_others(one)) is not None)
 
 
 def settle(kept: Passages, passage: Passage, wall: float) -> Passages:

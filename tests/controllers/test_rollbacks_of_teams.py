@@ -138,8 +138,9 @@ async def test_a_person_lets_one_overlay_of_a_commit_in_again_and_leaves_the_oth
     assert not brain.view.passages.quarantine
 
 
+@pytest.mark.parametrize("mend", ["another value", "the one before", "removed"])
 async def test_a_newer_commit_that_mends_what_went_back_lets_the_halted_ones_go_on(
-    brain: Brain, rollouts: Rollouts
+    brain: Brain, rollouts: Rollouts, mend: str
 ) -> None:
     await failed(brain, rollouts, CART, slow=WEB)
     await brain.answer()
@@ -148,9 +149,13 @@ async def test_a_newer_commit_that_mends_what_went_back_lets_the_halted_ones_go_
     await brain.commit({**said(MALL, "3")})
     await settle(brain, rollouts)
     assert on(brain, WEB) == {"dev-1"}, "the twin: it changes nothing of what failed"
-    await brain.commit({**said(CART, "3")})
+    if mend == "removed":
+        await brain.commit(dict.fromkeys(said(CART, "2")))
+    else:
+        await brain.commit(said(CART, "3" if mend == "another value" else "1"))
     await settle(brain, rollouts)
-    assert (on(brain, WEB), on(brain, CART)) == (set(CLUSTERS), set(CLUSTERS))
+    assert on(brain, WEB) == set(CLUSTERS)
+    assert mend == "removed" or on(brain, CART) == set(CLUSTERS)
 
 
 def test_what_is_known_of_no_policy_goes_back_with_nobody_and_what_failed_always() -> None:
