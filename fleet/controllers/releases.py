@@ -37,62 +37,62 @@ class Releases:
         Those of units that go by steps, and what was taken back, wait until `let` is called for them. What other units
         dropped and these might have taken is judged again. back: earlier results that units hold again, and take by.
         """
+        async with self._books.changing:
+            await self._take(results, back or {})
+        await self._board.publish()  # not before: what is about to be shown is noted first, as a change of its own
+
+    async def _take(self, results: Mapping[UnitName, Result], back: Mapping[UnitName, Result]) -> None:
         books = self._books
-        async with books.changing:
-            building = self._view.rendering - results.keys()
-            same = {name: result for name, result in results.items() if books.results.get(name) == result}
-            await self._bar_again(same, results)
-            fresh = {name: books.results[name] for name in books.unjudged & books.results.keys()}
-            fresh |= {name: result for name, result in results.items() if books.results.get(name) != result}
-            waiting = {
-                name: result
-                for name, result in fresh.items()
-                if isinstance(result, Rendered) and books.must_wait(name, result)
-            }
-            # What waits for its step is judged when that comes, by what earlier steps have proven then.
-            now = {
-                name: fresh[name] for name in fresh if name not in waiting or not books.is_withheld(name, waiting[name])
-            }
-            gone = books.unfounded(waiting, self._view.passages)
-            again = await self._to_judge(building, fresh, now, {**fresh, **(back or {})})
-            again = {name: told for name, told in again.items() if name not in gone}
-            if not fresh and not again:
-                self._board.built(results.keys())
-                await self._board.publish()  # others may have waited for that to be known
-                return
-            coming = {**{name: books.results[name] for name in again if name in books.results}, **fresh}
-            # What was permitted for what a unit is told stays so: a newer commit that only waits asks nobody about it.
-            given = {name: books.permits.get(name) if name in fresh else books.permits_of(name) for name in again}
-            given |= {name: books.permits.get(name) for name, result in now.items() if books.holds(name, result)}
-            given = {name: refs for name, refs in given.items() if refs}
-            permits = await self._permits_of({**again, **now}, self._view.passages, building, coming, given, waiting)
-            rows = [
-                ReleasedBundle(name, result.commit, result.bundle)
-                for name, result in fresh.items()
-                if isinstance(result, Rendered) and name not in waiting
-            ]
-            if rows or gone or self._deletions.values():
-                await self._state.put_released(rows, gone=tuple(gone), values=self._deletions.values())
-                self._deletions.saved()
-            books.hold_nothing(gone)
-            books.hold({row.unit: Rendered(row.bundle, row.commit) for row in rows})
-            for name, result in fresh.items():
-                books.waiting.pop(name, None)
-                if name in now and isinstance(result, Rendered):
-                    to_whom = books.permits_to_come if name in waiting else books.permits
-                    to_whom[name] = permits.get(name, frozenset())
-                else:
-                    books.permits_to_come.pop(name, None)  # what it holds goes on, with what that may delete
-            books.waiting.update(waiting)
-            for name in again:
-                to_whom = books.permits_to_come if books.is_shown_only(name) else books.permits
-                to_whom[name] = permits.get(name, frozenset())
-            books.results.update(fresh)
+        building = self._view.rendering - results.keys()
+        same = {name: result for name, result in results.items() if books.results.get(name) == result}
+        await self._bar_again(same, results)
+        fresh = {name: books.results[name] for name in books.unjudged & books.results.keys()}
+        fresh |= {name: result for name, result in results.items() if books.results.get(name) != result}
+        waiting = {
+            name: result
+            for name, result in fresh.items()
+            if isinstance(result, Rendered) and books.must_wait(name, result)
+        }
+        # What waits for its step is judged when that comes, by what earlier steps have proven then.
+        now = {name: fresh[name] for name in fresh if name not in waiting or not books.is_withheld(name, waiting[name])}
+        gone = books.unfounded(waiting, self._view.passages)
+        again = await self._to_judge(building, fresh, now, {**fresh, **back})
+        again = {name: told for name, told in again.items() if name not in gone}
+        if not fresh and not again:
             self._board.built(results.keys())
-            books.unjudged.clear()
-            books.dirty |= {*fresh, *again}
-            self._board.departures.look_beside(results)
-        await self._board.publish()
+            return
+        coming = {**{name: books.results[name] for name in again if name in books.results}, **fresh}
+        # What was permitted for what a unit is told stays so: a newer commit that only waits asks nobody about it.
+        given = {name: books.permits.get(name) if name in fresh else books.permits_of(name) for name in again}
+        given |= {name: books.permits.get(name) for name, result in now.items() if books.holds(name, result)}
+        given = {name: refs for name, refs in given.items() if refs}
+        permits = await self._permits_of({**again, **now}, self._view.passages, building, coming, given, waiting)
+        rows = [
+            ReleasedBundle(name, result.commit, result.bundle)
+            for name, result in fresh.items()
+            if isinstance(result, Rendered) and name not in waiting
+        ]
+        if rows or gone or self._deletions.values():
+            await self._state.put_released(rows, gone=tuple(gone), values=self._deletions.values())
+            self._deletions.saved()
+        books.hold_nothing(gone)
+        books.hold({row.unit: Rendered(row.bundle, row.commit) for row in rows})
+        for name, result in fresh.items():
+            books.waiting.pop(name, None)
+            if name in now and isinstance(result, Rendered):
+                to_whom = books.permits_to_come if name in waiting else books.permits
+                to_whom[name] = permits.get(name, frozenset())
+            else:
+                books.permits_to_come.pop(name, None)  # what it holds goes on, with what that may delete
+        books.waiting.update(waiting)
+        for name in again:
+            to_whom = books.permits_to_come if books.is_shown_only(name) else books.permits
+            to_whom[name] = permits.get(name, frozenset())
+        books.results.update(fresh)
+        self._board.built(results.keys())
+        books.unjudged.clear()
+        books.dirty |= {*fresh, *again}
+        self._board.departures.look_beside(results)
 
     async def _bar_again(self, same: Mapping[UnitName, Result], results: Mapping[UnitName, Result]) -> None:
         """What was taken back stays barred, before it is asked what of these results may be held.

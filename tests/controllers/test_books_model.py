@@ -123,7 +123,7 @@ class Holding(RuleBasedStateMachine):
         self.settled = set()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(work)
+        return self.loop.run_until_complete(asyncio.wait_for(work, 60))  # what waits for itself would hang for ever
 
     def do(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Carry one action out; where the hub is killed amid it, another process begins."""
