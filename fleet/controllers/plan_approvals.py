@@ -42,6 +42,7 @@ from fleet.errors import (
     RefMissing,
     RenderInterrupted,
     RequestInvalid,
+    Retry,
     StateDamaged,
     StateError,
 )
@@ -221,7 +222,7 @@ class PlanApprovals:
     async def _parts(self, whole: _Told, passing: _Passing) -> Sequence[_Told] | None:
         """Each of the commits that came together, where that counts: all of them at once would void an approval.
 
-        None where they are too many, or not on one line.
+        None where they are too many, or not on one line. One that cannot be read counts together with the next.
         """
         async with self.lock:
             approvals = await self._readable()
@@ -238,8 +239,15 @@ class PlanApprovals:
         since, was = whole.since, None
         for commit in line:
             now = whole.fleet if commit == whole.commit else None
-            found.append(await self._told(since, commit, was, now, passing))
-            since, was = commit, found[-1].fleet
+            try:
+                told = await self._told(since, commit, was, now, passing)
+            except FleetError as error:
+                if isinstance(error, (RefMissing, *passing)) or (passing and error.retry is Retry.SOON):
+                    raise  # it may be told the next time
+                log.warning("plan of a commit not told by itself", commit=commit, reason=error.reason, why=error.why)
+                continue
+            found.append(told)
+            since, was = commit, told.fleet
         return found
 
     async def _pass_by(self, since: Revision, commit: Revision) -> None:

@@ -318,6 +318,9 @@ async def test_a_deletion_is_not_the_move_that_it_becomes_once_another_overlay_h
     assert await standing_after(brain, now, overlay("overlays/web", OBJECTS)) == standing
 
 
+TOO_DEEP = "d/" * 45 + "x"  # beyond what is read of a commit (R28)
+
+
 @pytest.mark.parametrize(
     ("commits", "standing", "why"),
     [
@@ -327,8 +330,21 @@ async def test_a_deletion_is_not_the_move_that_it_becomes_once_another_overlay_h
         (["dropped", "other"], "void", "changes web@"),
         (["other", "beside"], "void", "changes web@"),
         (["beside", *["beside again", "beside"] * plan_approvals.STEPS, "dropped"], "void", "together change web@"),
+        (["deep", "not deep", "dropped"], "bound", ""),
+        (["deep", "not deep", "other", "dropped"], "void", "changes web@"),
+        (["beside", "dropped deep", "not deep"], "bound", ""),
     ],
-    ids=["before", "after", "touched before", "touched after", "never the plan", "too many"],
+    ids=[
+        "before",
+        "after",
+        "touched before",
+        "touched after",
+        "never the plan",
+        "too many",
+        "unreadable before",
+        "unreadable and touched",
+        "unreadable itself",
+    ],
 )
 async def test_commits_that_come_with_one_fetch_count_one_by_one(
     brain: Brain, commits: list[str], standing: str, why: str
@@ -346,7 +362,10 @@ async def test_commits_that_come_with_one_fetch_count_one_by_one(
         "beside again": {"overlays/dns/dns.yaml": config_map("dns", "1")},
         "other": {"overlays/web/web.yaml": config_map("web", "2")},
         "dropped": {"overlays/web/kustomization.yaml": kustomization("web.yaml")},
+        "deep": {TOO_DEEP: "", "overlays/dns/dns.yaml": config_map("dns", "2")},
+        "not deep": {TOO_DEEP: None},
     }
+    edits["dropped deep"] = {TOO_DEEP: "", **edits["dropped"]}
     was, before = brain.view.fleet, await brain.source.at(brain.view.head.commit)
     await brain.commit(edits["dropped"])
     now, after = brain.view.fleet, await brain.source.at(brain.view.head.commit)
