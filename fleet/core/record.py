@@ -45,7 +45,8 @@ class RowState(StrEnum):
     DELETING = "deleting"  # a delete was sent; not yet seen to be gone
     RELEASED = "released"  # our mark was taken off: neither changed nor deleted until a person decides
     DONE = "done"  # a Job or hook that completed for this digest; it may vanish
-    FAILED = "failed"  # a Job that failed for this digest and is gone: it is not run again
+    FAILED_THERE = "failed-there"  # a Job that failed for this digest and is there still
+    FAILED = "failed"  # such a one that is gone: it is not run again
 
     @property
     def is_end(self) -> bool:

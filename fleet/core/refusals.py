@@ -124,6 +124,8 @@ GUARDS: tuple[Guard, ...] = (
         ("a Job that may have run is not run again", "R22", "reverify:carry_done", ""),
         ("a Job that nobody saw go is not run again", "R22", "judging:as_vanished", ""),
         ("a Job that failed is not run again", "R22", "judging:as_failed", ""),
+        ("a Job that failed stays known", "R22 R5", "judging:as_ended", ""),
+        ("a Job that failed is not taken for done", "R22 R5", "reverify:carry_done", ""),
         ("a hook that failed stays so", "R22 R5", "hooks:HookRunner._end", ""),
         ("what an older state saw of Jobs", "R22 R24", "recover:_doubted", ""),
         ("a Job is run once by what a report said", "R22 R24", "stages:Stages._begin_told", ""),

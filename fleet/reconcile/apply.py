@@ -33,7 +33,7 @@ from fleet.errors import (
     Withdrawn,
 )
 from fleet.ports.kube import Answer, May, ServedKind
-from fleet.reconcile.judging import as_done, live_after
+from fleet.reconcile.judging import as_ended, live_after
 from fleet.reconcile.memory import Trouble, UnitState
 from fleet.reconcile.not_ours import NotOurs, refusal_of
 from fleet.reconcile.reading import beyond_team
@@ -298,7 +298,7 @@ class Applier:
             site.put_live(ref, live)
         else:
             live = site.see(unit, ref, answer.object)
-        new = as_done(new, live)
+        new = as_ended(new, live)
         site.put_row(unit, new)
         site.changed_rows.append(new)
         if answer.warnings:

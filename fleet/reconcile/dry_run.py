@@ -14,7 +14,7 @@ from fleet.errors import Conflict, NotChecked, ObjectInvalid
 from fleet.ports.kube import Answer
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.apply import ABSENT_VERSION, Applier
-from fleet.reconcile.judging import as_done
+from fleet.reconcile.judging import as_ended
 from fleet.reconcile.memory import Live, UnitState
 from fleet.reconcile.site import Site
 
@@ -75,7 +75,7 @@ class DryRuns:
         new = recorded_after(row, body.document, live, wanted.digest, rules=rules, key=site.key, at=site.wall())
         site.put_row(unit, new)
         seen = site.see(unit, ref, live)
-        new = as_done(new, seen)
+        new = as_ended(new, seen)
         site.put_row(unit, new)
         site.journal.jot(JournalEntry(put=(new,)))
         return seen.comparable or self.agree(wanted, seen)

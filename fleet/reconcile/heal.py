@@ -23,6 +23,8 @@ from fleet.reconcile.judging import sync_of
 from fleet.reconcile.memory import Drift, Live, Reverts, UnitState
 from fleet.reconcile.site import Site
 
+_HEALED = (RowState.APPLIED, RowState.FAILED_THERE, RowState.DELETING)
+
 
 class Healer:
     """Heals single objects of all units of one site. `may_heal` says whether a unit may be written to now."""
@@ -36,7 +38,7 @@ class Healer:
         item, row, live = unit.wanted.get(ref), unit.rows.get(ref), site.view.find(ref)
         if item is None or row is None or ref in site.in_flight or not item.source.options.reconcile:
             return
-        if row.desired != item.digest or row.state not in (RowState.APPLIED, RowState.DELETING):
+        if row.desired != item.digest or row.state not in _HEALED:
             return
         if live is None and ref not in site.gone:
             return

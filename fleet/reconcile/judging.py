@@ -100,10 +100,19 @@ def quiet_live(row: Row) -> Live:
     )
 
 
-def as_done(row: Row, live: Live) -> Row:
-    """The row; where a Job that was applied has completed, it is done for its digest: it may vanish (section 6.6)."""
-    is_applied_job = row.ref.group == "batch" and row.ref.kind == "Job" and row.state is RowState.APPLIED
-    return replace(row, state=RowState.DONE) if is_applied_job and live.own_health.health is Health.HEALTHY else row
+def as_ended(row: Row, live: Live) -> Row:
+    """The row of what is there: a Job that completed is done for its digest and may vanish (section 6.6). That one
+    failed is on record too, as it may be gone by the next start (R5).
+
+    A Job that failed never goes on: one that runs is another, or of an earlier time that was put back.
+    """
+    if not _is_applied_job(row):
+        return row
+    if live.own_health.health is Health.HEALTHY:
+        return replace(row, state=RowState.DONE)
+    failed = live.uid == row.uid and live.document is not None and has_failed(live.document)
+    state = RowState.FAILED_THERE if failed else RowState.APPLIED
+    return replace(row, state=state) if state is not row.state else row
 
 
 def as_vanished(row: Row, *, at: float) -> Row:
@@ -111,30 +120,37 @@ def as_vanished(row: Row, *, at: float) -> Row:
 
     Without a UID: nobody knows it. Where it was seen to go, the watch had told of its end before (`as_seen_to_go`).
     """
-    is_applied_job = row.ref.group == "batch" and row.ref.kind == "Job" and row.state is RowState.APPLIED
-    return replace(row, state=RowState.DONE, uid="", since=at) if is_applied_job else row
+    return replace(row, state=RowState.DONE, uid="", since=at) if _is_applied_job(row) else row
 
 
 def as_failed(row: Row, seen: Document | None, *, is_unseen: bool) -> Row:
     """The row of what is gone, by how it was seen last: a Job that failed stays so for its digest, and is not run again
     by itself for ever, each time as it removed itself (R22).
 
-    Not where somebody was seen to delete it before its time: that asks to run it anew.
+    Not where somebody was seen to delete it before its time: that asks to run it anew. seen: None where this session
+    saw nothing of it, and the record alone tells how it ended.
     """
-    is_applied_job = row.ref.group == "batch" and row.ref.kind == "Job" and row.state is RowState.APPLIED
-    if not is_applied_job or seen is None:
+    if not _is_applied_job(row):
         return row
-    failed = has_failed(seen) if is_unseen else failed_and_left(seen)
+    if seen is None:
+        failed = row.state is RowState.FAILED_THERE
+    else:
+        failed = has_failed(seen) if is_unseen else failed_and_left(seen)
     return replace(row, state=RowState.FAILED) if failed else row
 
 
 def as_seen_to_go(row: Row) -> Row:
-    """The row of what was seen to go: a Job had not ended, and is to be run anew, however much later that can be.
+    """The row of what was seen to go: a Job had not ended, or not by itself, and is to be run anew, however much later
+    that can be.
 
     With its UID, so that it counts as healed; what is only intended is never taken for ended by `as_vanished`.
     """
-    is_applied_job = row.ref.group == "batch" and row.ref.kind == "Job" and row.state is RowState.APPLIED
-    return replace(row, state=RowState.INTENDED) if is_applied_job else row
+    return replace(row, state=RowState.INTENDED) if _is_applied_job(row) else row
+
+
+def _is_applied_job(row: Row) -> bool:
+    """Whether it is a Job that is there by the record, and has not completed."""
+    return (row.ref.group, row.ref.kind) == ("batch", "Job") and row.state in (RowState.APPLIED, RowState.FAILED_THERE)
 
 
 def sync_of(row: Row | None, desired: Digest, live: Live | None, verdicts: Collection[str]) -> SyncState:

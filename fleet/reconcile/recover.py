@@ -28,6 +28,7 @@ from fleet.core.record import (
 from fleet.errors import AnswerInvalid, Forbidden, ServerFailed
 from fleet.ports.kube import ServedKind
 from fleet.ports.worker import Deletion, JournalEntry, UnitMemory
+from fleet.reconcile.judging import as_failed
 from fleet.reconcile.memory import Kind, UnitState, kind_of
 from fleet.reconcile.site import Site
 
@@ -91,7 +92,8 @@ async def rebuild_units(
             more = f"; {unit.parent_trouble}" if unit.parent_trouble else ""
             unit.parent_trouble = f"its parent object was changed by somebody: what was taken back may be missing{more}"
         if before is not None:  # what ended and vanished is in no list of the cluster
-            unit.rows.update((ref, row) for ref, row in before.rows.items() if row.state.is_end)
+            ended = {ref: as_failed(row, None, is_unseen=True) for ref, row in before.rows.items()}
+            unit.rows.update((ref, row) for ref, row in ended.items() if row.state.is_end)
         for row in rebuilt.rows:
             unit.rows[row.ref] = row
         found.append(unit)

@@ -180,8 +180,9 @@ def _object(site: Site, unit: UnitState, ref: ObjectRef, moves: Mapping[ObjectRe
             reason, why = part.unknown, part.message
     elif row is not None and row.state is RowState.DONE:
         health, why = Health.HEALTHY, "ended, and removed itself" if row.uid else "may have run; see the warning"
-    elif row is not None and row.state is RowState.FAILED and row.desired == desired:
-        health, why = Health.DEGRADED, "failed, and removed itself; change any field of it in Git to run it again"
+    elif item is not None and row is not None and row.state is RowState.FAILED and row.desired == desired:
+        how = "; change any field of it in Git to run it again" if runs_once_changed(unit, ref) else ""
+        health, why = Health.DEGRADED, f"failed, and removed itself{how}"
     else:
         health, why = Health.MISSING, "is not there"
     if row is not None and row.state is RowState.RELEASED:

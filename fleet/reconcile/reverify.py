@@ -21,6 +21,7 @@ from fleet.reconcile.standing import bundle_of
 
 _TURN_SECONDS = 0.1
 _JOB = ("batch", "Job")
+_MADE = (RowState.APPLIED, RowState.FAILED_THERE, RowState.FAILED, RowState.DONE)
 
 
 class Reverifier:
@@ -75,7 +76,10 @@ def carry_done(site: Site, unit: UnitState) -> None:
         if row is not None and row.desired == item.digest:
             continue
         if not unit.memory.settled and ref not in unit.told and _may_have_run(site, unit, item, row):
-            done = Row(unit.name, ref, RowState.DONE, desired=item.digest, since=site.wall())
+            if row is not None and row.state is RowState.FAILED:
+                done = replace(row, desired=item.digest, form=FORM)  # not known to have ended well, run or not (R5)
+            else:
+                done = Row(unit.name, ref, RowState.DONE, desired=item.digest, since=site.wall())
         elif row is not None and row.state.is_end and row.form != FORM and unit.holds_commit:
             done = replace(row, desired=item.digest, form=FORM)
         else:
@@ -89,6 +93,13 @@ def not_run(unit: UnitState) -> list[ObjectRef]:
     rows = sorted(unit.rows.items())
     assumed = [ref for ref, row in rows if row.state is RowState.DONE and not row.uid]
     return [ref for ref in assumed if ref in unit.wanted and unit.wanted[ref].source.options.reconcile]
+
+
+def failed(unit: UnitState) -> list[ObjectRef]:
+    """Jobs that failed and are gone."""
+    wanted = unit.wanted.items()
+    gone = {ref for ref, row in unit.rows.items() if row.state is RowState.FAILED}
+    return [ref for ref, item in wanted if ref in gone and item.source.options.reconcile]
 
 
 def runs_once_changed(unit: UnitState, ref: ObjectRef) -> bool:
@@ -107,7 +118,7 @@ def note_told(site: Site, unit: UnitState) -> None:
     One that was run as a report said used up its word (`Stages._begin_told`); once its run is on record the next change
     runs it as well.
     """
-    told = {ref for ref in not_run(unit) if runs_once_changed(unit, ref)}
+    told = {ref for ref in (*not_run(unit), *failed(unit)) if runs_once_changed(unit, ref)}
     told |= {ref for ref in unit.told if _is_on_record(unit, ref)}
     unit.told |= told
     kept = () if unit.memory.settled else tuple(sorted({*unit.memory.told, *told}))
@@ -119,7 +130,7 @@ def note_told(site: Site, unit: UnitState) -> None:
 def _is_on_record(unit: UnitState, ref: ObjectRef) -> bool:
     """Whether the record says that an object was made as it is wanted now, and of nothing that is on its way."""
     row, item = unit.rows.get(ref), unit.wanted.get(ref)
-    if row is None or item is None or not (row.state is RowState.APPLIED or row.state.is_end):
+    if row is None or item is None or row.state not in _MADE:
         return False
     return bool(row.uid) and row.desired == item.digest
 

@@ -17,7 +17,7 @@ from fleet.errors import Conflict, ImmutableField, ObjectInvalid
 from fleet.ports.worker import JournalEntry
 from fleet.reconcile.heal import Healer
 from fleet.reconcile.health_watch import HealthWatch
-from fleet.reconcile.judging import as_done, as_failed, as_seen_to_go, as_vanished, live_of
+from fleet.reconcile.judging import as_ended, as_failed, as_seen_to_go, as_vanished, live_of
 from fleet.reconcile.memory import Kind, KindView, Live, LiveView, UnitState, kind_of
 from fleet.reconcile.observe import News, Sight
 from fleet.reconcile.site import Site
@@ -192,14 +192,14 @@ class Sightings:
         if row is None:
             return
         if live is not None:
-            known = as_done(row, live)
-        elif (known := self._as_ended(row, before)) is row:
+            known = as_ended(row, live)
+        elif (known := self._as_gone(row, before)) is row:
             known = as_seen_to_go(row)
         if known is not row:
             self._site.put_row(unit, known)
             self._site.journal.jot(JournalEntry(put=(known,)))
 
-    def _as_ended(self, row: Row, before: Live | None) -> Row:
+    def _as_gone(self, row: Row, before: Live | None) -> Row:
         """The row of what is gone: a Job may have ended, well or not; the same row where it was seen not to have."""
         is_unseen = row.ref not in self._left
         failed = as_failed(row, before.document if before is not None else None, is_unseen=is_unseen)
@@ -213,7 +213,7 @@ class Sightings:
         """
         live, row = self._site.view.find(ref), unit.rows.get(ref)
         if row is not None:
-            known = self._as_ended(row, before)
+            known = self._as_gone(row, before)
             if known.state.is_end:
                 known = replace(known, uid="")
             if known is row:

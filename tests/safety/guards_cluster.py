@@ -326,13 +326,21 @@ CASES: dict[str, Case] = {
         "scenarios/test_lost_jobs.py", "test_a_job_that_ended_and_vanished_does_not_run_again_after_a_recovery",
         "test_a_job_runs_after_a_recovery_where_its_overlay_was_on_no_cluster"),
     "a Job that nobody saw go is not run again": case_of(
-        swap("row.state is RowState.APPLIED", "False"),
+        swap("_is_applied_job(row)", "False"),
         "reconcile/test_unseen_jobs.py", "test_a_job_that_went_while_no_hub_ran_is_not_run_again",
         "test_twin_one_that_goes_while_a_hub_watches_is_made_again"),
     "a Job that failed is not run again": case_of(
         gives("row"), "reconcile/test_failed_jobs.py",
         "test_one_that_failed_and_removed_itself_stays_failed_until_git_changes_it",
         "test_twin_one_that_failed_and_a_person_deletes_before_its_time_is_run_anew"),
+    "a Job that failed stays known": case_of(
+        swap("has_failed(live.document)", "False"), "reconcile/test_known_failures.py",
+        "test_one_that_failed_and_went_while_no_hub_ran_stays_failed",
+        "test_twin_one_that_is_still_there_after_a_restart_is_run_anew_once_a_person_deletes_it"),
+    "a Job that failed is not taken for done": case_of(
+        swap("row.state is RowState.FAILED", "False"), "reconcile/test_known_failures.py",
+        "test_an_edit_from_before_a_recovery_may_have_run_and_the_next_one_runs",
+        "test_twin_after_a_recovery_an_edit_in_git_runs_one_that_failed"),
     "a hook that failed stays so": case_of(
         swap("kind_of(ref) == _JOB", "False"), "reconcile/test_failed_jobs.py",
         "test_a_hook_that_failed_and_removed_itself_has_not_ended_well",
