@@ -11,34 +11,54 @@ from fleet.core.field_diff import FieldDrift
 from fleet.core.fleet import Unit
 from fleet.core.results import takes_values
 from fleet.core.variables import BUILT_IN_LABEL_PREFIX
+from fleet.values import dataclass
 
 Trial = Callable[[Unit, Sequence[str]], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What one unit has at some place. trial: what that becomes with these variables of another unit."""
+
+    unit: Unit
+    text: str
+    trial: Trial
+
+    async def with_all_of(self, reference: Unit) -> str | None:
+        """The text with every variable that both have as the reference has it; None where it cannot be built so."""
+        if self.unit.name == reference.name:
+            return self.text
+        return await self.trial(reference, tuple(differing_variables(reference, self.unit)))
 
 
 class Contents:
     """Values and new objects of the variants so far: what differs by values of variables alone is the same.
 
-    That two texts look so is no proof: with the other's values a build must come to the other's text.
+    That two texts look so is no proof: with the values of one unit builds of both must come to one text. That is the
+    first unit that has these variables, so that a unit is built once with them and not once for each of the others.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, list[tuple[Unit, str]]] = {}
+        self._known: dict[str, list[_Known]] = {}
 
     async def place_of(self, what: str, unit: Unit, text: str, trial: Trial) -> tuple[str, str]:
-        """What is equal for all texts that are the same so, and the variables that make this one differ.
-
-        trial: what the text becomes where the unit has these variables of another one.
-        """
-        known = self._known.setdefault(what, [])
-        for index, (other, its) in enumerate(known):
-            if its == text:
+        """What is equal for all texts that are the same so, and the variables that make this one differ."""
+        known, this = self._known.setdefault(what, []), _Known(unit, text, trial)
+        for index, other in enumerate(known):
+            if other.text == text:
                 return str(index), ""
             if takes_values(unit):
-                filled, names = filled_with(its, differing_variables(other, unit))
-                if filled == text and await trial(other, names) == its:
+                filled, names = filled_with(other.text, differing_variables(other.unit, unit))
+                if filled == text and await _is_proven(this, other, names, known):
                     return str(index), named(names)
-        known.append((unit, text))
+        known.append(this)
         return str(len(known) - 1), ""
+
+
+async def _is_proven(this: _Known, other: _Known, names: Collection[str], known: Sequence[_Known]) -> bool:
+    reference = next(one.unit for one in known if one.unit.variables.keys() >= {*names})
+    mine = await this.with_all_of(reference)
+    return mine is not None and mine == await other.with_all_of(reference)
 
 
 def with_values(unit: Unit, of: Unit, names: Collection[str]) -> Unit:

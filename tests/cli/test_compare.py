@@ -15,6 +15,7 @@ from inventory.building import write
 
 from fleet.cli.compare import compare
 from fleet.errors import NotKnown
+from fleet.render.service import Renderer
 
 PROD = "overlays/web/prod"
 
@@ -300,6 +301,40 @@ def test_a_field_that_comes_with_other_values_of_a_variable_is_one_result_that_s
     assert "3 different results" in text
     assert "spec.externalName added: at.own\n" in text.replace("   overlays/", "\n")
     assert line in text, "the others are one result all the same"
+
+
+@pytest.mark.parametrize(("host", "expected"), [("c{}.example", 12), ("at.example", 2)])
+def test_as_many_builds_as_clusters_whatever_looks_as_if_a_variable_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, expected: int
+) -> None:
+    """Each has its own name in a component, and another reads that from the facts. The twin: all write the same."""
+    builds: list[str] = []
+    render = Renderer.render
+
+    async def counted(renderer: Renderer, *asked: Any, **more: Any) -> Any:
+        builds.append("")
+        return await render(renderer, *asked, **more)
+
+    monkeypatch.setattr(Renderer, "render", counted)
+    reading = COMPONENT + "replacements:\n  - source: {kind: ConfigMap, name: fleet-cluster, fieldPath: data.name}\n"
+    reading += "    targets: [{select: {kind: ConfigMap, name: where}, fieldPaths: [data.who]}]\n"
+    changed = {path: text for path, text in files().items() if not path.startswith(("clusters/", "overlays/web/"))}
+    changed["overlays/web/kustomization.yaml"] = KUSTOMIZATION + "namespace: shop\nresources: [where.yaml]\n"
+    changed["overlays/web/where.yaml"] = stream([held(who="nobody", host="none")])
+    changed["components/reading/kustomization.yaml"] = reading
+    targets: list[dict[str, object]] = []
+    for number in range(10, 22):
+        name = f"c{number}"
+        changed[f"clusters/{name}.yaml"] = cluster(name, "prod")
+        patch = f"      - {{op: replace, path: /data/host, value: {host.format(number)}}}\n"
+        targets.append({"names": [name], "components": [f"components/{name}", "components/reading"]})
+        changed[f"components/{name}/kustomization.yaml"] = (
+            COMPONENT + "patches:\n  - target: {kind: ConfigMap, name: where}\n    patch: |-\n" + patch
+        )
+    changed["overlays/web/overlay.yaml"] = overlay(*targets)
+    _, found = ask(write(tmp_path, {**changed}))
+    assert len(found["variants"]) == expected
+    assert len(builds) < 6 * 12
 
 
 def test_a_unit_that_cannot_be_rendered_is_named_and_an_unknown_overlay_refused(tmp_path: Path) -> None:
