@@ -169,7 +169,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a word counts for who has not judged yet", "R5 R9", "deletions:_is_unjudged", "prune-budget"),
         ("of a record that was rebuilt all is asked anew", "R9 R12 R24", "orders:Orders._is_rebuilt", ""),
         ("a rejection goes before a plan", "R9 R42", "plan_approvals:PlanApprovals._rejection_of", ""),
-        ("what waits for its step takes", "R9 R16", "releases:Releases.release", ""),
+        ("what waits for its step takes", "R9 R16", "releases:Releases._take", ""),
         ("a person's word is for what was shown", "R24 R12", "orders:Orders._recovered", ""),
         ("a move is no deletion", "R9 R16", "holdings:Holdings.taken", ""),
         ("what may be back is not let go", "R5 R13", "departures:Departures.look_at", ""),
