@@ -229,8 +229,11 @@ class Books:
         rows += [last.row for last in kept.last.values()]
         shown = {name: one.result for name, one in self.shown.items()}
         books = (self.held, self.waiting, self.results, shown, *(row.before for row in rows))
+        earlier = {one.result.bundle for row in rows for one in row.earlier.values()}
         told = {result.bundle for book in books for result in book.values() if isinstance(result, Rendered)}
-        return frozenset(told.union(report.bundle for report in self._view.units.values() if report.bundle is not None))
+        return frozenset(
+            told.union(earlier, (report.bundle for report in self._view.units.values() if report.bundle is not None))
+        )
 
     def units_on(self, clusters: Iterable[ClusterName]) -> set[UnitName]:
         """All units of these clusters at the commit in force."""

@@ -14,10 +14,10 @@ from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.passage import Passage, Passages, Quarantine, Row, Stop
 from fleet.core.quarantine import barred_by, with_found
 from fleet.core.results import Rendered, RenderProblem, Result
-from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.rollout_facts import Condition, RolloutUnit, RowFacts, UnitFact
 from fleet.core.steps import goes_by_steps, is_at_once, stages_of, steps_without_clusters
 from fleet.core.sync_policy import Window
-from fleet.core.takeover import RolloutUnit, drop_rows, halting, open_rows, take_over
+from fleet.core.takeover import drop_rows, halting, open_rows, take_over
 from fleet.core.together import goes_along, going_back
 from fleet.core.turns import with_row
 from fleet.core.unit_facts import behind_of, fact_of, judged_by
@@ -133,11 +133,13 @@ class Rows:
                 if isinstance(judged := self._judged_by(unit, result, row), Rendered):
                     had = held.get(unit.name)
                     is_asked = row is None and had is not None and had.bundle == judged.bundle
-                    is_well = not is_asked or self._is(Condition.WELL, fleet, unit, judged, kept)
+                    is_well = not is_asked or self._condition_of(fleet, unit, judged, kept) is Condition.WELL
                     target = row.targets.get(unit.name.cluster) if row is not None else None
                     is_overtaken = had is not None and had.bundle == target != judged.bundle
-                    is_ill = had is not None and is_overtaken and self._is(Condition.BAD, fleet, unit, had, kept)
-                    wanted[unit.name.cluster] = RolloutUnit(judged, had, is_well, is_ill)
+                    standing = Condition.WELL
+                    if had is not None and is_overtaken:
+                        standing = self._condition_of(fleet, unit, had, kept)
+                    wanted[unit.name.cluster] = RolloutUnit(judged, had, is_well, standing)
             is_apart = self._is_apart(fleet, overlay, kept)
             kept = take_over(kept, overlay, wanted, fleet.commit, wall, is_apart=is_apart)
         return kept
@@ -185,8 +187,8 @@ class Rows:
         is_covered = fleet.unknown.covers(UnitName(overlay, ClusterName(""))) is not None
         return is_covered or any(name.overlay == overlay for name in fleet.unknown.units)
 
-    def _is(self, condition: Condition, fleet: Fleet, unit: Unit, result: Rendered, kept: Passages) -> bool:
-        return self._fact_of(fleet, unit, result, kept.quarantine).condition is condition
+    def _condition_of(self, fleet: Fleet, unit: Unit, result: Rendered, kept: Passages) -> Condition:
+        return self._fact_of(fleet, unit, result, kept.quarantine).condition
 
     def _results_of(self, fleet: Fleet, group: _Group) -> Iterator[tuple[Unit, Result]]:
         """All units that go by steps with their newest result, or why there is none."""

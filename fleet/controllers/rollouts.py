@@ -22,6 +22,7 @@ from fleet.controllers.rollback_evidence import Deed, Evidence
 from fleet.controllers.rollout_clock import LookClock
 from fleet.controllers.rollout_rows import Rows
 from fleet.core.advance import Advance, advance
+from fleet.core.fallbacks import goes_back_to
 from fleet.core.fleet import Fleet
 from fleet.core.hearing import as_known, unheard
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName, short
@@ -159,7 +160,7 @@ class Rollouts:
         self._time.go()
         kept, found, deeds = await self._advanced(kept, facts, wall)
         outlook = Outlook(facts, self._histories.known, self._now(), wall)
-        kept, ahead = self._ahead(kept, operations, fleet)
+        kept, ahead = self._ahead(kept, facts, operations, fleet)
 
         async def keep() -> bool:
             if self._view.passages is not seen or self._view.fleet is not fleet:
@@ -280,31 +281,36 @@ class Rollouts:
                 continue
             now = advance(passage, self._with_readings(passage, facts), self._now(), wall)
             found[passage.commit] = now
-            kept = settle(kept, self._with_before(now), wall)
+            kept = settle(kept, self._with_before(now, facts), wall)
             if now.take_back and now.passage.halted is not None:
                 stop = now.passage.halted
                 taken = taken_back(kept, now.passage, self._books.held, stop, self._rows.going_back(now.passage, stop))
                 if lost := await self._board.lost(taken.back.values()):
                     stays = not_taken_back(now.passage, stop, passage.halted, lost)
                     found[passage.commit] = now = replace(now, passage=stays)
-                    kept = settle(kept, self._with_before(now), wall)
+                    kept = settle(kept, self._with_before(now, facts), wall)
                     continue
                 kept = taken.kept
                 why = f"onFailure: rollback of {stop.overlay}: {stop.place}: {stop.reason}"
                 deeds.append(Deed(passage.commit, stop.by, why, taken.back, taken.stays))
         return kept, found, deeds
 
-    def _with_before(self, now: Advance) -> Passage:
-        """Each release remembers what the unit held before, to go back to."""
+    def _with_before(self, now: Advance, facts: Mapping[OverlayName, RowFacts]) -> Passage:
+        """Each release remembers what the unit goes back to."""
         rows, held = dict(now.passage.rows), self._books.held
         for unit in now.releases:
             row = rows[unit.overlay]
             if unit in held and unit.cluster not in row.before:
-                rows[unit.overlay] = replace(row, before={**row.before, unit.cluster: held[unit]})
+                to = goes_back_to(row, unit.cluster, held[unit], facts[unit.overlay].units[unit.cluster])
+                rows[unit.overlay] = replace(row, before={**row.before, unit.cluster: to})
         return replace(now.passage, rows=rows)
 
     def _ahead(
-        self, kept: Passages, operations: Sequence[OperationRow], fleet: Fleet
+        self,
+        kept: Passages,
+        facts: Mapping[OverlayName, RowFacts],
+        operations: Sequence[OperationRow],
+        fleet: Fleet,
     ) -> tuple[Passages, Mapping[UnitName, OperationRow]]:
         """Units that a person lets go ahead of their step; their rollout judges them as what it released itself."""
         ahead: dict[UnitName, OperationRow] = {}
@@ -321,7 +327,8 @@ class Rollouts:
             found = override_of(row, operations, unit, fleet, self._board, kept, self._wall())
             if found.way is not Way.RELEASE:
                 continue
-            after = with_release(kept, unit, self._books.waiting[unit], held.get(unit), self._now())
+            known = facts[unit.overlay].units.get(unit.cluster) if unit.overlay in facts else None
+            after = with_release(kept, unit, self._books.waiting[unit], held.get(unit), self._now(), known)
             if after is not kept:  # else no rollout has it yet, and none could take it back: the next look may
                 kept, ahead[unit] = after, row
         return kept, ahead

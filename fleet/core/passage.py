@@ -65,6 +65,17 @@ class Anew:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a cluster held before what it holds, which a newer commit overtook there.
+
+    is_proven: whether what it holds stood a whole step.
+    """
+
+    result: Rendered
+    is_proven: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One overlay on its way: the clusters whose result changes, with the digest that each shall end at."""
 
@@ -72,6 +83,9 @@ class Row:
     flying: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # released, since when
     away: Mapping[ClusterName, float] = field(default_factory=dict[ClusterName, float])  # not reached, since when
     before: Mapping[ClusterName, Rendered] = field(default_factory=dict[ClusterName, Rendered])  # what to go back to
+    earlier: Mapping[ClusterName, Earlier] = field(  # before what it took over; asked when it is released there
+        default_factory=dict[ClusterName, Earlier]
+    )
     passed: frozenset[str] = frozenset()  # names of steps that are over
     opened: Moments = field(default_factory=dict[str, float])  # by step: when its turn came
     calm: Moments = field(default_factory=dict[str, float])  # by step: since when all of it is Healthy
@@ -100,7 +114,7 @@ class Row:
 
     def renamed(self, old: ClusterName, new: ClusterName) -> Row:
         """The same where a cluster has another name: how far it was counts, not what was begun for the new entry."""
-        if not any(old in book for book in (self.targets, self.before, self.overtaken)):
+        if not any(old in book for book in (self.targets, self.before, self.earlier, self.overtaken)):
             return self
         return replace(
             self,
@@ -109,6 +123,7 @@ class Row:
             flying=_moved(self.flying, old, new),
             away=_moved(self.away, old, new),
             before=_moved(self.before, old, new),
+            earlier=_moved(self.earlier, old, new),
             anew={step: replace(one, cluster=new) if one.cluster == old else one for step, one in self.anew.items()},
             landed=_moved(self.landed, old, new),
             excused=frozenset(_moved(dict.fromkeys(self.excused), old, new)),
@@ -322,6 +337,9 @@ def _row(row: Row) -> dict[str, Any]:
         "flying": dict(row.flying),
         "away": dict(row.away),
         "before": {cluster: [held.bundle, held.commit] for cluster, held in row.before.items()},
+        "earlier": {
+            cluster: [one.result.bundle, one.result.commit, one.is_proven] for cluster, one in row.earlier.items()
+        },
         "passed": sorted(row.passed),
         "opened": dict(row.opened),
         "calm": dict(row.calm),
@@ -377,6 +395,10 @@ def _read_row(value: Any, *, outcome: str = "") -> Row:
         flying={ClusterName(cluster): at for cluster, at in value["flying"].items()},
         away={ClusterName(cluster): at for cluster, at in value.get("away", {}).items()},
         before={ClusterName(cluster): Rendered(*held) for cluster, held in value["before"].items()},
+        earlier={
+            ClusterName(cluster): Earlier(Rendered(bundle, commit), is_proven)
+            for cluster, (bundle, commit, is_proven) in value.get("earlier", {}).items()
+        },
         passed=frozenset(value["passed"]),
         opened=dict(value["opened"]),
         calm=dict(value["calm"]),

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from fleet.core.gates import Reading
 from fleet.core.ids import ClusterName
+from fleet.core.results import Rendered
 from fleet.core.rollout_policy import OnFailure
 from fleet.core.steps import Stage
 from fleet.values import dataclass, field
@@ -34,6 +35,20 @@ class UnitFact:
     available: bool = True  # reachable and Healthy, on whatever it holds
     why: str = ""  # the cause, in one line
     older: Condition = Condition.WELL  # where it holds another result, how it stands with that; or busy, stopped
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutUnit:
+    """One unit that goes by steps: its newest result, and what it was told to hold last.
+
+    is_well: whether it is known to be Healthy on that, where it holds the newest; asked where a row begins. standing:
+    how it stands with what it holds; asked where a newer result is to take that over.
+    """
+
+    result: Rendered
+    held: Rendered | None
+    is_well: bool = True
+    standing: Condition = Condition.WELL
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,17 @@ result that comes late joins its row, and what people or failures stopped stays 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from fleet.core.fallbacks import before_of, earlier_of, goes_back_to, stood_of
 from fleet.core.gating import asked_again
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
 from fleet.core.overtaken import left_by_aborted, overtaken
 from fleet.core.passage import Passage, Passages, Row, Stop
 from fleet.core.quarantine import barred_by, with_barred
 from fleet.core.results import Rendered
+from fleet.core.rollout_facts import RolloutUnit, UnitFact
 from fleet.core.turns import (
     earlier_turn,
     every_row,
@@ -32,20 +34,6 @@ ABORTED, ROLLED_BACK = "aborted", "rolled back"
 ENDED_KEPT = 50
 ROWS_KEPT = 5  # of the latest passages that ended; of each overlay its latest row besides: a rollback needs it
 NAMED = 5  # units in one line
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutUnit:
-    """One unit that goes by steps: its newest result, and what it was told to hold last.
-
-    is_well: whether it is known to be Healthy on that, where it holds the newest; asked where a row begins. is_ill:
-    whether it failed with what it holds; asked where a newer result is to take that over.
-    """
-
-    result: Rendered
-    held: Rendered | None
-    is_well: bool = True
-    is_ill: bool = False
 
 
 def take_over(
@@ -104,22 +92,25 @@ def _taken_over(
     }
     if passage.commit == head and differs:  # the same commit says something else now: from the first step again
         # Steps are asked about again: nobody agreed to this result.
-        stood = _stood(passage, row, wanted) & pending
+        stood = stood_of(passage, row, wanted) & pending
         before = {name: held for name, held in row.before.items() if name not in stood}
         going = overtaken(row, wanted, _older(wanted))
         again = Row(_targets(wanted, concerned), before=before, early=passage.approvals, overtaken=going)
+        again = replace(again, earlier=earlier_of(row, stood, wanted, pending))
         kept = with_turn(kept, passage, overlay, stood)
         return _put(kept, replace(passage, rows={**passage.rows, overlay: again}))
     if passage.commit != head and (differs or any(wanted[name].held is not None for name in others)):
-        stood = _stood(passage, row, wanted) & (pending | row.proven | (row.targets.keys() - wanted.keys()))
-        before = {name: held for name, held in _before(row, wanted, concerned).items() if name not in stood}
+        stood = stood_of(passage, row, wanted) & (pending | row.proven | (row.targets.keys() - wanted.keys()))
+        before = {name: held for name, held in before_of(row, wanted, concerned).items() if name not in stood}
         moved = with_turn(kept, passage, overlay, stood)
         moved = _without_row(moved, passage, overlay, Stop(f"{head[:7]} took over", "hub", wall))
         targets, going = _targets(wanted, concerned - (stood - pending)), overtaken(row, wanted, _older(wanted))
-        begun = Row(targets, before=before, overtaken=going)
+        begun = Row(targets, before=before, overtaken=going, earlier=earlier_of(row, stood, wanted, pending))
         return _begin(moved, overlay, begun, wanted, head, wall, is_apart)
     if others:
-        joined = replace(row, targets={**row.targets, **_targets(wanted, others)}, before=_before(row, wanted, wanted))
+        joined = replace(
+            row, targets={**row.targets, **_targets(wanted, others)}, before=before_of(row, wanted, wanted)
+        )
         return _put(kept, replace(passage, rows={**passage.rows, overlay: joined}))
     return kept
 
@@ -145,22 +136,6 @@ def _halts_others(passage: Passage) -> OverlayName | None:
     name = passage.halted.overlay if passage.halted is not None else None
     row = passage.rows.get(name) if name is not None and not passage.outcome else None
     return name if row is not None and row.back else None
-
-
-def _stood(passage: Passage, row: Row, wanted: Mapping[ClusterName, RolloutUnit]) -> set[ClusterName]:
-    """Clusters that hold what was well there: to that they go back, and no further, if what takes over fails.
-
-    That notes it where it is released; elsewhere it takes nothing back. Of a row that failed only steps that were over
-    were well.
-    """
-    has_failed = passage.halted is not None and passage.rows.get(passage.halted.overlay or OverlayName("")) is row
-    names = row.proven if has_failed else row.proven | (row.landed.keys() - row.excused)
-    return {
-        name
-        for name in names
-        if (unit := wanted.get(name)) is None
-        or (unit.held is not None and unit.held.bundle == row.targets.get(name) and not unit.is_ill)
-    }
 
 
 def _unproven(
@@ -203,21 +178,6 @@ def _ended_early(
     return False, None
 
 
-def _before(
-    row: Row, wanted: Mapping[ClusterName, RolloutUnit], concerned: Container[ClusterName]
-) -> dict[ClusterName, Rendered]:
-    """What units go back to, once newer results took over.
-
-    That of a cluster which nothing is said of is kept: it may be there under another name, which is known only when it
-    was reached, or its build may have failed. One that comes back and holds nothing has nothing to go back to.
-    """
-    return {
-        name: held
-        for name, held in row.before.items()
-        if name not in wanted or (name in concerned and wanted[name].held is not None)
-    }
-
-
 def drop_rows(kept: Passages, gone: Iterable[OverlayName], wall: float) -> Passages:
     """Overlays that go by steps no more, or are not there any more."""
     for overlay in gone:
@@ -252,13 +212,17 @@ def settle(kept: Passages, passage: Passage, wall: float) -> Passages:
 # What people order
 
 
-def with_release(kept: Passages, unit: UnitName, to: Rendered, held: Rendered | None, now: float) -> Passages:
+def with_release(
+    kept: Passages, unit: UnitName, to: Rendered, held: Rendered | None, now: float, fact: UnitFact | None = None
+) -> Passages:
     """A unit that a person lets go ahead of its step, in the row that it belongs to, with what it can go back to."""
     passage = with_row(kept, unit.overlay)
     row = passage.rows[unit.overlay] if passage is not None else None
     if passage is None or row is None or row.targets.get(unit.cluster) != to.bundle:
         return kept
-    before = {unit.cluster: held, **row.before} if held is not None else row.before
+    before = row.before
+    if held is not None and unit.cluster not in before:
+        before = {**before, unit.cluster: goes_back_to(row, unit.cluster, held, fact)}
     gone = replace(row, flying={**row.flying, unit.cluster: now}, before=before)
     return _put(kept, replace(passage, rows={**passage.rows, unit.overlay: gone}))
 

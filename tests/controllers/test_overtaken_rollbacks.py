@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from controllers.rig import Brain
 from controllers.test_rollout_life import DEV, FIRST, SECOND, cluster, fleet_file, look, reach, web
@@ -9,6 +11,8 @@ from controllers.test_rollouts import order, report_ill, result, rollouts_of, se
 
 from fleet.controllers.rollouts import Rollouts
 from fleet.core.ids import UnitName
+from fleet.core.passage import decode_passages, encode_passages
+from fleet.core.status import Health
 
 STOPPED = "{reason: broken rack, owner: jo}"
 
@@ -78,6 +82,103 @@ async def test_twin_what_was_ill_when_a_newer_one_took_over_is_gone_back_behind(
     report_ill(brain, DEV)
     await look(brain, rollouts)
     assert {told(brain, name) for name in (DEV, FIRST, SECOND)} == {good}
+
+
+def report(brain: Brain, name: str, health: Health) -> None:
+    unit = UnitName.parse(f"web@{name}")
+    brain.view.units[unit] = replace(brain.view.units[unit], health=health)
+
+
+SOAKS = "[{name: dev, environments: [dev], soak: 1h, approve: 1}, {name: prod, rest: true, maxParallel: 1}]"
+AGREES = Health.HEALTHY, Health.PROGRESSING, Health.DEGRADED
+
+
+async def approve(brain: Brain, rollouts: Rollouts) -> None:
+    await order(brain, "approve", f"{brain.view.fleet.commit} dev")
+    await look(brain, rollouts)
+
+
+@pytest.mark.parametrize("stays", AGREES)
+@pytest.mark.parametrize("when", ["before it is overtaken", "before the next is released"])
+async def test_a_canary_that_was_healthy_for_a_moment_is_nothing_to_go_back_to_once_it_is_not(
+    brain: Brain, rollouts: Rollouts, when: str, stays: Health
+) -> None:
+    """A Deployment that was complete and crashes is Progressing, and not Degraded."""
+    await brain.commit(fleet_file(SOAKS, onFailure="rollback"))
+    one = told(brain, DEV)
+    await brain.commit(web("2"))
+    await rollouts.look()
+    await approve(brain, rollouts)
+    await look(brain, rollouts)
+    two = told(brain, DEV)
+    assert two == result(brain) != one
+    if when == "before it is overtaken":
+        report(brain, DEV, stays)
+    brain.repo.commit(web("3"))
+    await brain.commits.fetch_once()
+    await rollouts.look()
+    report(brain, DEV, stays)
+    await order(brain, "approve", f"{brain.view.fleet.commit} dev")
+    await rollouts.look()
+    await rollouts.look()
+    assert told(brain, DEV) == result(brain) not in (one, two)
+    await brain.answer()
+    report_ill(brain, DEV)
+    await rollouts.look()
+    assert told(brain, DEV) == (two if stays is Health.HEALTHY else one)
+    assert {told(brain, name) for name in (FIRST, SECOND)} == {one}
+
+
+@pytest.mark.parametrize("stays", AGREES)
+async def test_what_stood_its_step_is_gone_back_to_though_a_pod_starts_again_and_not_where_it_fails(
+    brain: Brain, rollouts: Rollouts, stays: Health
+) -> None:
+    await brain.commit(cluster(SECOND, suspend=STOPPED))
+    one = told(brain, DEV)
+    two = await brought(brain, rollouts, "2")
+    brain.repo.commit({**fleet_file(APPROVED, onFailure="rollback"), **web("3")})
+    await brain.commits.fetch_once()
+    report(brain, FIRST, Health.PROGRESSING)
+    await rollouts.look()
+    report(brain, DEV, stays)
+    await order(brain, "approve", f"{brain.view.fleet.commit} ok")
+    await rollouts.look()
+    await rollouts.look()
+    assert told(brain, DEV) == result(brain) != two
+    await brain.answer()
+    report_ill(brain, DEV)
+    await rollouts.look()
+    assert (told(brain, DEV), told(brain, FIRST)) == (one if stays is Health.DEGRADED else two, two)
+
+
+async def test_what_was_never_released_passes_on_what_was_there_before_and_it_stays_readable(
+    brain: Brain, rollouts: Rollouts
+) -> None:
+    """3 waits for its approval when 4 takes it over; 2 is ill by then."""
+    await brain.commit(fleet_file(SOAKS, onFailure="rollback"))
+    one = told(brain, DEV)
+    await brain.commit(web("2"))
+    await rollouts.look()
+    await approve(brain, rollouts)
+    await look(brain, rollouts)
+    for value in ("3", "4"):
+        brain.repo.commit(web(value))
+        await brain.commits.fetch_once()
+        await rollouts.look()
+        report(brain, DEV, Health.PROGRESSING)
+    kept = brain.view.passages
+    assert decode_passages(encode_passages(kept)).all == kept.all
+    (earlier,) = [row.earlier for passage in kept.all for row in passage.rows.values()]
+    assert earlier.keys() == {DEV}
+    assert one in brain.board.books.in_use()
+    await order(brain, "approve", f"{brain.view.fleet.commit} dev")
+    await rollouts.look()
+    await rollouts.look()
+    assert told(brain, DEV) == result(brain)
+    await brain.answer()
+    report_ill(brain, DEV)
+    await rollouts.look()
+    assert told(brain, DEV) == one
 
 
 @pytest.mark.parametrize("word", ["rollback", "commit"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fleet.core.advance import Advance, advance
+from fleet.core.fallbacks import goes_back_to
 from fleet.core.fleet import Cluster, Overlay, Unit
 from fleet.core.gates import Reading, Verdict, Word, key_of
 from fleet.core.ids import ClusterName, Digest, OverlayName, Revision, UnitName
@@ -17,7 +18,7 @@ from fleet.core.passage import Passage, Passages, Stop, decode_last, decode_pass
 from fleet.core.problems import Origin
 from fleet.core.quarantine import readmitted
 from fleet.core.results import Rendered, RenderProblem, Result
-from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
+from fleet.core.rollout_facts import Condition, RolloutUnit, RowFacts, UnitFact
 from fleet.core.rollout_orders import approved, promoted, resumed
 from fleet.core.rollout_policy import (
     Amount,
@@ -30,7 +31,7 @@ from fleet.core.rollout_policy import (
 from fleet.core.status import Blocker, Health, Report, Standing, Sync, UnitReport
 from fleet.core.steps import Stage, limit_of, stages_of, unavailable_limit_of
 from fleet.core.sync_policy import Suspension
-from fleet.core.takeover import ROWS_KEPT, RolloutUnit, aborted, settle, take_over, taken_back
+from fleet.core.takeover import ROWS_KEPT, aborted, settle, take_over, taken_back
 from fleet.core.turns import latest_of
 from fleet.core.unit_facts import fact_of, judged_by
 
@@ -41,6 +42,7 @@ CLUSTERS = {
 }
 OVERLAYS = (OverlayName("api"), OverlayName("web"))
 HEALTH = {Condition.WELL: Health.HEALTHY, Condition.BUSY: Health.PROGRESSING, Condition.BAD: Health.DEGRADED}
+_UNWELL = (Condition.BUSY, Condition.BAD, Condition.HELD, Condition.WAITS)
 _UNSEEN = (Condition.AWAY, Condition.STOPPED, Condition.HELD)
 PATIENCE, KEEP = 60.0, 5.0
 WAIT = 90.0  # for approvals, where they have a timeout
@@ -106,6 +108,7 @@ class Rollouts(RuleBasedStateMachine):
         self.began: dict[tuple[Revision, OverlayName], float] = {}  # uptime when each row began, or went on
         self.well = {(unit, held) for unit, held in self.held.items()}  # what was well there, and nothing of it failed
         self.prior: dict[UnitName, Rendered] = {}  # what each unit held before its newest was released
+        self.shaky: set[tuple[UnitName, Rendered]] = set()  # overtaken on its way, proven by no step, and not well then
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -351,6 +354,44 @@ class Rollouts(RuleBasedStateMachine):
                 self.report(overlay, unit.cluster, "bad")
         self.time_passes(1.0)
 
+    @rule(
+        overlay=overlays, word=st.sampled_from(["busy", "bad"]), is_later=st.booleans(), between=st.integers(0, 2),
+    )  # fmt: skip
+    def what_landed_is_well_no_more_and_a_later_commit_fails(
+        self, overlay: OverlayName, word: str, is_later: bool, between: int
+    ) -> None:
+        """is_later: it is so only once the next commit took over; between: how many come that are never released."""
+        self.mend()
+        self.word = Word.GOOD
+        for _ in range(4):
+            self.a_calm_while(1, agreed=True)
+        self.commit_everywhere([overlay])
+        self.look()
+        self.a_calm_while(0, agreed=True)
+        self.time_passes(1.0)
+        self.all_report_well()
+        self.time_passes(1.0)
+        landed = {
+            unit for unit, held in self.held.items() if unit.overlay == overlay and held.bundle == self.units[unit]
+        }
+        for number in range(between + 1):
+            if number or not is_later:
+                self.ill_without_a_look(landed, word)
+            self.commit_everywhere([overlay])
+            self.look()
+        self.ill_without_a_look(landed, word)
+        self.a_calm_while(0, agreed=True)
+        self.time_passes(1.0)
+        for unit, held in self.held.items():
+            if unit.overlay == overlay and held.bundle == self.units[unit]:
+                self.report(overlay, unit.cluster, "bad")
+        self.time_passes(1.0)
+
+    def ill_without_a_look(self, units: Iterable[UnitName], word: str) -> None:
+        for unit in units:
+            if self.held[unit].bundle != "0":
+                self.report(unit.overlay, unit.cluster, word)
+
     @rule()
     def all_is_done_and_built_anew(self) -> None:
         for _ in range(6):
@@ -422,6 +463,7 @@ class Rollouts(RuleBasedStateMachine):
                     self.promote(passage)
                 case "abort" if not passage.outcome:
                     self.kept = aborted(self.kept, passage, stop)
+                    self.prior = {unit: held for unit, held in self.prior.items() if unit.overlay not in passage.rows}
                     self.shut.add(passage.commit)
                 case "rollback" if not passage.outcome:
                     self.take_back(passage, stop)
@@ -502,11 +544,12 @@ class Rollouts(RuleBasedStateMachine):
     def is_lost(self, unit: UnitName) -> bool:
         return isinstance(self.result(unit), RenderProblem) and unit.cluster not in self.suspended
 
-    def fact(self, unit: UnitName) -> UnitFact:
+    def fact(self, unit: UnitName, result: Rendered | None = None) -> UnitFact:
         overlay = Overlay(unit.overlay, f"overlays/{unit.overlay}", HERE)
         cluster = Report(unit.cluster, 1, 1, 100.0, reachable=unit.cluster not in self.away, began_at=0.5)
         found = fact_of(
-            Unit(unit, overlay.directory, HERE, (), {}, overlay, CLUSTERS[unit.cluster]), result=self.judged(unit),
+            Unit(unit, overlay.directory, HERE, (), {}, overlay, CLUSTERS[unit.cluster]),
+            result=result or self.judged(unit),
             held=self.held[unit], report=self.reports[unit], cluster=cluster,
             suspensions=(Suspension("test", "jo"),) if unit.cluster in self.suspended else (),
             quarantine=self.kept.quarantine, behind="", now=100.0,
@@ -521,11 +564,15 @@ class Rollouts(RuleBasedStateMachine):
 
     def wanted(self, overlay: OverlayName) -> dict[ClusterName, RolloutUnit]:
         units = {name: UnitName(overlay, name) for name in CLUSTERS}
-        return {
-            name: RolloutUnit(judged, self.held[unit])
-            for name, unit in units.items()
-            if isinstance(judged := self.judged(unit), Rendered)
-        }
+        rows = [passage.rows[overlay] for passage in self.kept.all if is_under_way(passage, overlay)]
+        found: dict[ClusterName, RolloutUnit] = {}
+        for name, unit in units.items():
+            if isinstance(judged := self.judged(unit), Rendered):
+                held, standing = self.held[unit], Condition.WELL
+                if rows and held.bundle == rows[0].targets.get(name) != judged.bundle:  # it is overtaken now
+                    standing = self.fact(unit, held).condition
+                found[name] = RolloutUnit(judged, held, standing=standing)
+        return found
 
     def hold(self, unit: UnitName, bundle: Rendered) -> None:
         self.held[unit] = bundle
@@ -539,12 +586,14 @@ class Rollouts(RuleBasedStateMachine):
         self.going -= {unit for unit in self.going if unit.overlay in (overlays or passage.rows)}  # all at once
         for unit, bundle in done.back.items():
             self.hold(unit, bundle)
+            self.prior.pop(unit, None)
 
     def check_back(self, unit: UnitName, passage: Passage, to: Rendered) -> None:
         """Each goes back to what it held, well, before the commit that failed, and who did not get that stays."""
         held, prior = self.held[unit], self.prior.get(unit)
         is_its = held.commit == passage.commit or held.bundle == passage.rows[unit.overlay].targets.get(unit.cluster)
         assert is_its or (unit, held) not in self.well, "taken back, and the commit was not released there"
+        assert (unit, to) not in self.shaky, "gone back to what was not well"
         if held.commit == passage.commit and prior is not None and prior.commit != held.commit:
             assert (unit, prior) not in self.well or to == prior, "gone back behind what was well"
 
@@ -582,7 +631,11 @@ class Rollouts(RuleBasedStateMachine):
         for overlay in OVERLAYS:
             if overlay in self.coming:
                 continue
-            self.put(take_over(self.kept, overlay, self.wanted(overlay), Revision(f"c{self.commits}"), self.wall))
+            wanted = self.wanted(overlay)
+            for name, one in wanted.items():
+                if one.standing in _UNWELL:
+                    self.note_unwell(UnitName(overlay, name))
+            self.put(take_over(self.kept, overlay, wanted, Revision(f"c{self.commits}"), self.wall))
         self.turn += 1
         self.see_who_goes()
         for before in self.kept.all:
@@ -593,7 +646,7 @@ class Rollouts(RuleBasedStateMachine):
             self.last[before.commit] = found
             self.check(before, found, facts)
             self.note_well(found.passage, facts)
-            self.keep(found)
+            self.keep(found, facts)
             self.read(found)
             if found.take_back and (stop := found.passage.halted) is not None:
                 self.take_back(found.passage, stop)
@@ -607,12 +660,28 @@ class Rollouts(RuleBasedStateMachine):
                 has = [unit for unit in has if self.held[unit].bundle == row.targets[unit.cluster]]
                 self.going |= {unit for unit in has if not self.is_there(unit)}
 
-    def keep(self, found: Advance) -> None:
+    def note_unwell(self, unit: UnitName) -> None:
+        """What it holds was overtaken, and is not seen well before a newer one comes: it is nothing to go back to.
+
+        Where a commit that was over by itself brought it, one that people ended or a rollback, there is nothing else.
+        """
+        held = self.held[unit]
+        if (unit, held.bundle) in self.proven:
+            return
+        self.well.discard((unit, held))
+        was = next((one for one in self.kept.all if one.commit == held.commit), None)
+        if was is not None and was.outcome == "superseded" and unit in self.prior:
+            self.shaky.add((unit, held))
+
+    def keep(self, found: Advance, facts: Mapping[OverlayName, RowFacts]) -> None:
         passage = found.passage
         rows = dict(passage.rows)
         for unit in found.releases:
             row = rows[unit.overlay]
-            rows[unit.overlay] = replace(row, before={unit.cluster: self.held[unit], **row.before})
+            to = goes_back_to(row, unit.cluster, self.held[unit], facts[unit.overlay].units[unit.cluster])
+            rows[unit.overlay] = replace(row, before={unit.cluster: to, **row.before})
+            if not self.is_there(unit):
+                self.note_unwell(unit)
             self.prior[unit] = self.held[unit]
             self.hold(unit, Rendered(Digest(self.units[unit]), passage.commit))
             self.going.add(unit)
