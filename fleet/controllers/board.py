@@ -100,6 +100,7 @@ class Board:
             self._view.fleet = replace(before, problems=fleet.problems)
             return None
         was_linked, self._linked = self._linked, linked(fleet)
+        self.books.go_by_hand(fleet)
         self._view.fleet = fleet
         if now_otherwise := was_linked ^ self._linked:  # what is still coming of them is news to those beside
             self.books.dirty |= {name for name in (*fleet.units, *self._view.kept) if name.overlay in now_otherwise}
@@ -113,7 +114,8 @@ class Board:
         if is_same and before is not None and before.unknown == fleet.unknown:
             return frozenset()
         changed = changed_units(before, fleet)
-        self.roster.take(fleet, {*self.books.held, *(before.units if before is not None else ())})
+        had = {*self.books.held, *self.books.shown, *(before.units if before is not None else ())}
+        self.books.come_back(self.roster.take(fleet, had))
         self.departures.find(fleet, [name for each in self._view.clusters.values() for name in each.unordered])
         self.books.leave(self.roster.leaving.units)
         self.books.dirty |= changed
@@ -166,31 +168,29 @@ class Board:
     async def publish(self) -> None:
         """Give each cluster whose orders changed a new Desired; raises StateError, and then nothing is forgotten."""
         while True:
-            await self._note_shown()
             async with self.publishing:
                 if await self._publish():
                     return
+            await self._note_shown()
 
     async def _note_shown(self) -> None:
         """Make durable what units are about to be shown."""
-        if self.books.unnoted(self.standing.requests):
-            async with self.books.changing:
-                shown = self.books.unnoted(self.standing.requests)
+        async with self.books.changing:
+            if shown := self.books.unnoted(self.standing.requests):
                 await self._state.put_released((), shown=shown)
-                self.books.shown.update(shown)
+                self.books.note(shown)
 
     async def _publish(self) -> bool:
         """False where units are to be shown by now what is not noted yet."""
         while (fleet := self._view.fleet) is not None:
-            await self.roster.save(fleet)
             for name in list(self.books.dirty):
                 await self._look_for_kept(name)
                 if name in self.roster.leaving.units:
                     await self.departures.look_at(name, fleet)
             if self.books.unnoted(self.standing.requests):
                 return False
-            if fleet is not self._view.fleet:
-                continue
+            if await self.roster.save(fleet) or fleet is not self._view.fleet:
+                continue  # what came meanwhile is looked at as well
             for name in list(self.books.dirty):
                 part = self._part_of(name, fleet)
                 if part is None and self.books.waits(name):

@@ -35,6 +35,8 @@ class Books:
         self.permits: dict[UnitName, frozenset[ObjectRef]] = {}
         self.permits_to_come: dict[UnitName, frozenset[ObjectRef]] = {}  # with what waits
         self.unjudged: set[UnitName] = set()  # results that stand, whose deletions are to be judged anew
+        self._begun: set[UnitName] = set()  # units that went by themselves, whose row does not say so yet
+        self._back: set[UnitName] = set()  # units that are back, and whose row does not say so yet
         self.dirty: set[UnitName] = set()  # units that are to be told something else
         self.is_first = False
         self.quarantined: Mapping[UnitName, tuple[Digest, ...]] = {}  # what parents shall say is barred, by unit
@@ -280,7 +282,7 @@ class Books:
         none. A hub that begins does not know yet which they are: what was noted of them stays.
         """
         syncs = {request.unit: request for request in requests}
-        fleet, found = self._view.fleet, dict[UnitName, Shown]()
+        fleet, found = self._view.fleet, {name: self.shown[name] for name in self._back if name in self.shown}
         for name in self.dirty:
             unit = fleet.units.get(name) if fleet is not None else None
             if unit is None or goes_by_itself(unit) or not self.is_shown_only(name):
@@ -290,12 +292,24 @@ class Books:
             is_asked = is_asked and unit.cluster.mode is Mode.MANAGE
             known = self.shown.get(name)
             before = known.operation if known is not None and known.result == result else ""
-            shown = Shown(result, sync.operation if sync is not None and is_asked else before)
+            operation = sync.operation if sync is not None and is_asked else before
+            is_begun = name in self._begun or (known is not None and known.is_begun)
+            shown = Shown(result, operation, is_begun=is_begun)
             if known != shown:
                 found[name] = shown
+        for name in self._begun & self.held.keys() - found.keys():
+            known = self.shown.get(name)
+            if known is None or not known.is_begun:
+                found[name] = Shown(self.held[name], is_begun=True)  # it is shown what it holds
         return found
 
     # What changes
+
+    def note(self, shown: Mapping[UnitName, Shown]) -> None:
+        """What units are to be shown is durable."""
+        self.shown.update(shown)
+        self._begun -= shown.keys()
+        self._back -= shown.keys()
 
     def hold(self, results: Mapping[UnitName, Rendered]) -> None:
         """Units that are told to hold something else from now on."""
@@ -317,6 +331,29 @@ class Books:
             self.results.pop(name, None)
             self.waiting.pop(name, None)
             self.dirty.add(name)
+
+    def go_by_hand(self, after: Fleet) -> None:
+        """Note which units go by themselves no more by a commit that comes, amid what they hold."""
+        before = self._view.fleet
+        if before is None or before.units is after.units:
+            return
+        for name in self.held:
+            was, unit, report = before.units.get(name), after.units.get(name), self._view.units.get(name)
+            if unit is None or goes_by_itself(unit):
+                self._begun.discard(name)
+                continue
+            is_amid = report is None or report.bundle is None  # else it is known what is there
+            if is_amid and was is not None and goes_by_itself(was) and not self.is_by_hand(name):
+                self._begun.add(name)
+
+    def come_back(self, units: frozenset[UnitName]) -> None:
+        """Units that left and are back: what they were shown before is nothing to begin with, nor does a sync bring it.
+
+        What their clusters have of it is heard all the same before they go by themselves.
+        """
+        for name in units & self.shown.keys():
+            self.shown[name] = replace(self.shown[name], operation="", is_back=True)
+            self._back.add(name)
 
     def hold_nothing(self, units: Iterable[UnitName]) -> None:
         """Units that hold nothing any more; their newest results wait."""

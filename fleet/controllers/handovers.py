@@ -6,7 +6,7 @@ of that may have been lost with a hub that was killed. So nothing is written bef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fleet.controllers.board import Board
 from fleet.controllers.syncs import goes_on
@@ -33,17 +33,21 @@ class Handed:
 NOBODY = Handed()
 
 
-def handed_over(operations: Sequence[OperationRow], board: Board, view: View, now: float) -> Handed:
+def handed_over(
+    operations: Sequence[OperationRow], board: Board, view: View, now: float, names: Iterable[UnitName]
+) -> Handed:
     """What units that are by hand still go on with. operations: all open ones; now: wall clock.
 
     What a sync brings that goes on: a part of it may be there, and what the unit held before would be written over it.
-    Else what the unit has. One that has nothing begins with what it was shown last, where it may (`begins_with`), and
-    holds nothing where it may not: it goes into its step as one that joins.
+    Else what the unit has. One that has nothing in full begins with what it was shown last, where it may
+    (`begins_with`). Where it may not, and went by itself before, it keeps what it holds: a part of that may be there;
+    else it holds nothing, and goes into its step as one that joins.
     """
     books = board.books
     begin, empty, over = dict[UnitName, Rendered](), set[UnitName](), set[UnitName]()
-    for name in filter(books.is_by_hand, books.shown):
-        shown, held = books.shown[name].result, books.held.get(name)
+    for name in names:
+        row, held = books.shown[name], books.held.get(name)
+        shown = row.result
         unit = view.fleet.units[name] if view.fleet is not None else None
         is_barred = books.is_barred(name, shown)
         if not is_barred and goes_on(operations, name, board, view, now):
@@ -57,10 +61,11 @@ def handed_over(operations: Sequence[OperationRow], board: Board, view: View, no
             continue  # nobody knows what is there
         over.add(name)
         has = Rendered(report.bundle, report.commit) if report is not None and report.bundle is not None else None
-        if has is None and books.begins_with(unit, shown, view.passages):
+        if has is None and not row.is_back and books.begins_with(unit, shown, view.passages):
             begin[name] = shown
         elif has is None:
-            empty.add(name)
+            if not row.is_begun:
+                empty.add(name)
         elif not books.is_barred(name, has) and (held is None or held.bundle != has.bundle):
             begin[name] = shown if shown.bundle == has.bundle else has
     return Handed(begin, frozenset(empty), frozenset(over | begin.keys()))

@@ -169,10 +169,11 @@ class Releases:
             every = {**rollout_values(kept, seen), **values, **self._deletions.values()}
             await self._state.put_released(rows, gone=tuple(gone), values=every, events=events, shown=over)
             self._deletions.saved()
+            others = books.waiting if kept is not seen else {}  # rollouts change what is so of them, nothing else does
             # What shall come again by a person's word keeps what is in it, also where that may go by what is held.
             let_in = {
                 name
-                for name, result in books.waiting.items()
+                for name, result in others.items()
                 if name in books.permits
                 if books.is_barred(name, result, seen.quarantine) and not books.is_barred(name, result, kept.quarantine)
             }
@@ -181,7 +182,7 @@ class Releases:
             books.hold(both)
             books.shown.update(over)
             books.unjudged |= let_in | books.unsettled()
-            books.dirty |= {*both, *over, *(name for name in books.waiting if not books.goes_by_steps(name))}
+            books.dirty |= {*both, *over, *(name for name in others if not books.goes_by_steps(name))}
             for name in chosen:
                 books.waiting.pop(name, None)  # it may have left the repo meanwhile
                 books.permits_to_come.pop(name, None)
@@ -225,16 +226,19 @@ class Releases:
             has = known
         return None if self._books.holds(name, has) or self._books.is_barred(name, has) else has
 
-    async def hand_over(self) -> None:
+    async def hand_over(self, units: Collection[UnitName] | None = None) -> None:
         """Units that go by themselves since a commit, and were told what they were shown, go on by what they have.
 
-        What is held changes meanwhile, and rollouts do: it is looked at until it is so. Raises StateError.
+        What is held changes meanwhile, and rollouts do: it is looked at until it is so. Raises StateError. units: those
+        to look at, None for all.
         """
         books = self._books
-        while any(map(books.is_by_hand, books.shown)):
-            operations = await self._state.operations(open_only=True, limit=10_000)
+        while names := [name for name in (books.shown if units is None else units) if books.is_by_hand(name)]:
+            is_asked = any(books.shown[name].operation for name in names)
+            operations = await self._state.operations(open_only=True, limit=10_000) if is_asked else ()
+            names = [name for name in names if books.is_by_hand(name)]
             seen = self._view.passages
-            handed = handed_over(operations, self._board, self._view, self._board.wall())
+            handed = handed_over(operations, self._board, self._view, self._board.wall(), names)
             if not handed.over:
                 return
             chosen = {name: one for name, one in handed.begin.items() if books.waiting.get(name) == one}

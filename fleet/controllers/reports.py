@@ -65,8 +65,6 @@ class Intake:
             self._missing.discard(name)
         if unnoted:
             self._state.put_reports((replace(report, events=()),))
-        if any(self._board.books.is_by_hand(unit.unit) for unit in report.units):
-            await self._releases.hand_over()
         for unit in report.units:
             if unit.detached:
                 await self._board.departures.end(unit.unit)
@@ -78,6 +76,7 @@ class Intake:
             if ended.outcome == "done":
                 await self._note_synced(ended.operation)
             await end(self._state, ended.operation, ended.outcome, ended.message, report.at)
+        await self._releases.hand_over([unit.unit for unit in report.units])  # a sync that is over brings nothing
         fleet = self._view.fleet
         if fleet is not None and self._board.departures.find(fleet, report.unordered):
             self._bells.orders.set()

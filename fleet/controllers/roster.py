@@ -42,8 +42,10 @@ class Roster:
                 next_step="restore a backup of the data directory",
             ) from error
 
-    async def save(self, fleet: Fleet) -> None:
-        """Write down what changed, all of it or nothing. Raises StateError, and then nothing is forgotten.
+    async def save(self, fleet: Fleet) -> bool:
+        """Write down what changed, all of it or nothing; whether there was anything.
+
+        Raises StateError, and then nothing is forgotten.
 
         What left would else be in neither value for a hub that was killed between two writes, and would be let go by
         its cluster's name alone: by another credential, and although it is suspended or only observed (R17, R22).
@@ -57,11 +59,12 @@ class Roster:
         if leaving != self._saved_leaving:
             values[LEAVING] = encode_leaving(leaving)
         if not values:
-            return
+            return False
         await self._state.put_released((), values=values)
         self._installation = self._installation or fleet.name
         self._saved_entries = entries
         self._saved_leaving = leaving
+        return True
 
     def whole(self, fleet: Fleet) -> Fleet:
         """An inventory with what it does not say because of a problem: entries of broken files stay as known last."""
@@ -75,8 +78,11 @@ class Roster:
         self.leaving = self.leaving.with_entries(found.clusters, self._before)
         return found
 
-    def take(self, after: Fleet, had_units: Iterable[UnitName]) -> None:
-        """Note which units leave with this inventory. had_units: of the one before, and all that were released."""
+    def take(self, after: Fleet, had_units: Iterable[UnitName]) -> frozenset[UnitName]:
+        """Note which units leave with this inventory; returns those that are back before they were let go.
+
+        had_units: of the one before, and all that hold something or were shown it.
+        """
         back = frozenset(name for name in self.leaving.units if name in after.units)
         self.leaving = self.leaving.without(back)
         had = set(had_units) - set(self.leaving.units)
@@ -86,6 +92,7 @@ class Roster:
         leaves = {name: Leave(after.commit, falls.get(name.overlay, "")) for name in gone}
         leaving = replace(self.leaving, units={**self.leaving.units, **leaves})
         self.leaving = leaving.with_entries(after.clusters, self._before)
+        return back
 
     def find(self, fleet: Fleet, found: frozenset[UnitName], asking: frozenset[UnitName]) -> frozenset[UnitName]:
         """Note units that leave although no commit of this hub ever had them; returns all whose leaving this changes.

@@ -46,12 +46,15 @@ class Shown:
     """What a unit that does not go by itself was shown last, and did not hold then.
 
     operation: the sync that its cluster was told of, which brings it, "" for none; is_over: the unit goes by itself
-    since, and what its cluster had then was known.
+    since, and what its cluster had then was known; is_begun: it went by itself before, so that a part of what it holds
+    may be there; is_back: it left since and is back, so that it does not begin with this.
     """
 
     result: Rendered
     operation: str = ""
     is_over: bool = False
+    is_begun: bool = False
+    is_back: bool = False
 
 
 EMPTY_BUNDLE = Bundle(digest_of_bytes(b"fleet: no objects"), ())  # what an overlay with `state: absent` holds

@@ -26,7 +26,7 @@ def put_bundles(
         puts.drop(SHOWN, unit.cluster, unit.overlay)
     for unit, one in shown.items():
         bundle = {"revision": one.result.commit, "bundle": one.result.bundle}
-        of = {"operation": one.operation, "over": one.is_over}
+        of = {"operation": one.operation, "over": one.is_over, "begun": one.is_begun, "back": one.is_back}
         puts.put(SHOWN, {"cluster": unit.cluster, "overlay": unit.overlay, **bundle, **of})
 
 
@@ -44,7 +44,7 @@ def shown_in(connection: Connection) -> Mapping[UnitName, Shown]:
     """All that was shown, by unit."""
     return {
         UnitName(OverlayName(row.overlay), ClusterName(row.cluster)): Shown(
-            Rendered(Digest(row.bundle), Revision(row.revision)), row.operation, row.over
+            Rendered(Digest(row.bundle), Revision(row.revision)), row.operation, row.over, row.begun, row.back
         )
         for row in connection.execute(select(SHOWN))
     }

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0008"  # the newest migration; a database that says so is opened without looking at migrations
+SCHEMA = "0009"  # the newest migration; a database that says so is opened without looking at migrations
 
 METADATA = MetaData()
 
@@ -74,6 +74,8 @@ SHOWN = Table(
     Column("bundle", String, nullable=False),
     Column("operation", String, nullable=False),
     Column("over", Boolean, nullable=False),
+    Column("begun", Boolean, nullable=False, server_default="0"),
+    Column("back", Boolean, nullable=False, server_default="0"),
 )
 
 EVENTS = Table(

@@ -382,7 +382,7 @@ class StateContract:
         shown = {name: Shown(Rendered(DIGEST, COMMIT), f"op-{name}") for name in (web, api, db)}
         await state.put_released([], shown=shown)
         assert await state.shown() == shown
-        over = Shown(Rendered(Digest("c" * 64), COMMIT), is_over=True)
+        over = Shown(Rendered(Digest("c" * 64), COMMIT), is_over=True, is_begun=True, is_back=True)
         held = ReleasedBundle(web, COMMIT, DIGEST)
         await state.put_released([held], gone=[api], shown={api: over})
         assert await state.shown() == {api: over, db: shown[db]}

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from controllers.books_world import OVERLAYS, STAGES, Entry, Key, Policy, made
 from controllers.test_books_model import Holding
 
+from fleet.controllers import releases
+from fleet.controllers.handovers import Handed, handed_over
 from fleet.core.ids import ClusterName, OverlayName, UnitName
 from fleet.core.rollout import Apply, UnitDesired
-from fleet.core.status import Health
+from fleet.core.status import Health, OperationResult, Report
 from fleet.core.sync_policy import SyncMode
 from fleet.store.memory import MemoryState
 
@@ -179,3 +182,115 @@ def test_what_was_shown_is_forgotten_where_a_unit_holds_something_else(fleet: Ho
     fleet.sync(B, "well")
     assert fleet.run(state.shown()) == fleet.hub.books.shown == {}
     assert fleet.health[B] is Health.HEALTHY
+
+
+@pytest.mark.parametrize("is_toggled", [True, False], ids=["by hand for a while", "twin: all along by itself"])
+def test_what_is_there_in_part_stays_held_through_a_while_by_hand(is_toggled: bool) -> None:
+    """It was managed when it was shown the newest: what it holds may be written already, in part."""
+    fleet = Holding()
+    fleet.first(dict.fromkeys(OVERLAYS, Policy("back")), "manage")
+    for key, how in ((A, "well"), (C, "well"), (B, "half")):
+        fleet.work(key[1], how)
+    fleet.look()
+    comes(fleet, SECOND)
+    fleet.look()
+    fleet.work("A", "busy")
+    fleet.work("B", "half")
+    fleet.look()
+    if is_toggled:
+        fleet.commit_of_a_policy("web", Policy("back", "manual"))
+        fleet.work("B", "half")
+        fleet.commit_of_a_policy("web", Policy("back"))
+    assert told(fleet, B) == FIRST
+    for _ in range(3):
+        fleet.time_passes(700.0)
+        fleet.work("A", "bad")
+        fleet.work("B", "well")
+        fleet.look()
+    assert (told(fleet, A), told(fleet, B), has(fleet, B)) == (FIRST, FIRST, FIRST)
+    fleet.loop.close()
+
+
+def test_what_was_only_noted_to_begin_with_is_held_no_more_once_a_rollout_leads_it() -> None:
+    """The twin: it never went by itself, so that nothing of what it held can be there."""
+    fleet = Holding()
+    fleet.first(dict.fromkeys(OVERLAYS, BY_STEPS), "observe")
+    fleet.work("A", "busy")
+    fleet.kill()
+    comes(fleet, SECOND)
+    fleet.commit({}, {"B": Entry("b")}, {}, {}, True)
+    fleet.look()
+    fleet.work("B", "half")
+    assert told(fleet, B, unasked=False) is None
+    fleet.loop.close()
+
+
+@pytest.mark.parametrize("how", ["away", "killed", "twin: let go"])
+def test_a_unit_that_left_does_not_begin_with_what_it_was_shown_before(how: str) -> None:
+    fleet = Holding()
+    fleet.first(dict.fromkeys(OVERLAYS, BY_HAND), "observe")
+    fleet.all_work(1)
+    fleet.kill()
+    fleet.reach("B", how != "away")
+    comes(fleet, SECOND)
+    if how == "killed":
+        fleet.process.dies_after = 1
+    fleet.commit({}, {"B": Entry("", "")}, {}, {}, True)
+    fleet.look()
+    if how == "twin: let go":
+        fleet.work("B", "well")
+        fleet.look()
+    comes(fleet, THIRD)
+    fleet.look()
+    fleet.reach("B", True)
+    fleet.commit({"web": BY_STEPS}, {"B": Entry("n")}, {}, {}, True)
+    fleet.kill()
+    assert told(fleet, B) is None
+    fleet.work("B", "half")
+    assert told(fleet, B) is None, "it joins its step, as one that is new"
+    for _ in range(3):
+        fleet.look()
+        fleet.all_work(1)
+    assert told(fleet, B) == THIRD
+    fleet.loop.close()
+
+
+@pytest.mark.parametrize("outcome", ["failed", "twin: amid"])
+def test_a_sync_that_is_over_by_the_same_report_brings_nothing(fleet: Holding, outcome: str) -> None:
+    fleet.sync(B, "well")
+    comes(fleet, SECOND)
+    fleet.reach("B", False)
+    fleet.work("B", "stale")
+    fleet.sync(B, "none")
+    goes_by_itself(fleet)
+    row = next(iter(fleet.run(fleet.durable.operations(open_only=True, limit=10))))
+    send = fleet.hub.intake.send
+
+    async def says_its_end(report: Report) -> None:
+        ended = (OperationResult(row.id, outcome, "no rights"),) if outcome == "failed" and report.units else ()
+        await send(replace(report, operations=ended))
+
+    fleet.hub.intake.send = says_its_end  # type: ignore[method-assign]
+    fleet.reach("B", True)
+    fleet.work("B", "half")
+    assert told(fleet, B) == (FIRST if outcome == "failed" else SECOND)
+
+
+def test_the_word_of_one_cluster_is_for_its_own_units(fleet: Holding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many others are by hand still: after a restart each one speaks once."""
+    looked: list[set[str]] = []
+
+    def spied(*given: object) -> Handed:
+        looked.append({name.cluster for name in cast("list[UnitName]", given[-1])})
+        return handed_over(*given)  # type: ignore[arg-type]
+
+    fleet.kill()
+    comes(fleet, SECOND)
+    goes_by_itself(fleet)
+    assert {name.cluster for name in fleet.hub.books.shown} >= {"a", "b", "c"}
+    monkeypatch.setattr(releases, "handed_over", spied)
+    fleet.run(fleet.answer(ClusterName("b"), "well"))
+    assert looked
+    assert set.union(*looked) == {"b"}
+    fleet.do(fleet.hub.releases.settle)
+    assert set.union(*looked) > {"b"}, "a commit looks at all"
