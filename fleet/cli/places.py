@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
@@ -22,6 +23,7 @@ class Written:
 
     api_version: str
     kind: str
+    namespace: str
     name: str
     origin: Origin
 
@@ -39,18 +41,16 @@ class Places:
         """The one document among these files that defines an object; None where none or several may.
 
         A name that kustomize gave a prefix or suffix is found by the longest part of it that a document is called. A
-        document that may define another object of the same result as well, or that is called as that one, is not it.
+        document that may define another object of the same result as well is not it.
         """
-        others = [other.name for other in result if other != ref and (other.group, other.kind) == (ref.group, ref.kind)]
-        found = [
+        objects = {ref, *(other for other in result if (other.group, other.kind) == (ref.group, ref.kind))}
+        documents = [
             written
             for path in files
             for written in self._documents(path)
-            if (written.kind, written.api_version) == (ref.kind, api_version) and written.name in ref.name
+            if (written.kind, written.api_version) == (ref.kind, api_version)
         ]
-        longest = max((len(written.name) for written in found), default=0)
-        best = [written for written in found if len(written.name) == longest]
-        return best[0].origin if len(best) == 1 and not _is_of_others(best[0].name, ref.name, others) else None
+        return next((found for own, found in _origins(documents, objects) if own == ref), None)
 
     def _documents(self, path: str) -> list[Written]:
         if path not in self._known:
@@ -60,18 +60,37 @@ class Places:
     def _read(self, path: str) -> Iterator[Written]:
         try:
             for node in nodes_of(self._snapshot.read(path)):
-                name = _text(_under(_under(node, "metadata"), "name"))
+                metadata = _under(node, "metadata")
+                namespace, name = _text(_under(metadata, "namespace")), _text(_under(metadata, "name"))
                 kind, api_version = _under(node, "kind"), _under(node, "apiVersion")
                 if name and kind is not None and api_version is not None:
                     line = api_version.start_mark.line + 1
-                    yield Written(_text(api_version), _text(kind), name, Origin(path, line))
+                    yield Written(_text(api_version), _text(kind), namespace, name, Origin(path, line))
         except (DocumentInvalid, KeyError):
             return
 
 
-def _is_of_others(written: str, name: str, others: Iterable[str]) -> bool:
-    """Whether a document of this name may define another object than the one that is looked for."""
-    return any(written == other or (written != name and written in other) for other in others)
+def _origins(documents: Sequence[Written], objects: Collection[ObjectRef]) -> Iterator[tuple[ObjectRef, Origin]]:
+    """Objects that one document defines and no other. Those with long names choose first, and what they may define is
+    left to no shorter one."""
+    left = {*objects}
+    for length in sorted({len(written.name) for written in documents}, reverse=True):
+        taken = [
+            (written, found)
+            for written in documents
+            if len(written.name) == length and (found := _may_define(written, left))
+        ]
+        left -= {ref for _, found in taken for ref in found}
+        sure = [(found[0], written.origin) for written, found in taken if len(found) == 1]
+        asked = Counter(ref for _, found in taken for ref in found)
+        yield from ((ref, origin) for ref, origin in sure if asked[ref] == 1)
+
+
+def _may_define(written: Written, objects: Iterable[ObjectRef]) -> list[ObjectRef]:
+    """Those called like it, else those with its name in theirs; of several those in its namespace, where any are."""
+    found = [ref for ref in objects if written.name in ref.name]
+    found = [ref for ref in found if written.name == ref.name] or found
+    return [ref for ref in found if written.namespace == ref.namespace] or found
 
 
 def _under(node: Node | None, name: str) -> Node | None:

@@ -36,14 +36,16 @@ def preflight(root: Path, kube: str, out: TextIO, *, output: str = "table") -> i
     units = [unit for unit in checkout.fleet.units.values() if unit.overlay.state is OverlayState.PRESENT]
     problems, failed = asyncio.run(_look(checkout, units, minor))
     problems, unread = worst_first(problems), checkout.fleet.unknown.problems()
-    broken = sum(problem.severity is Severity.ERROR for problem in problems)
+    # One object may be told at several places.
+    broken = len({problem.what for problem in problems if problem.severity is Severity.ERROR})
+    deprecated = len({problem.what for problem in problems}) - broken
     match output:
         case "table":
             for problem in problems:
                 write_problem(problem, lambda path: file_lines(checkout.tree, path), out)
             for problem in unread:
                 write_problem(problem, lambda path: file_lines(checkout.tree, path), out)
-            out.write(_summary(checkout, minor, broken, len(problems) - broken, failed, len(unread)))
+            out.write(_summary(checkout, minor, broken, deprecated, failed, len(unread)))
         case "sarif":
             found = sarif_of([*problems, *unread], __version__, inside=prefix_of(root))
             show(found, "json", (), out)

@@ -303,6 +303,21 @@ def test_a_field_that_comes_with_other_values_of_a_variable_is_one_result_that_s
     assert line in text, "the others are one result all the same"
 
 
+@pytest.mark.parametrize(("namespace", "line"), [("pay", 2), ("", None)], ids=["its own", "none of its own"])
+def test_a_namespace_tells_apart_what_is_called_alike(tmp_path: Path, namespace: str, line: int | None) -> None:
+    """The twin: both have their namespace from kustomizations, so that nobody knows."""
+    one = named("NetworkPolicy", "networking.k8s.io/v1", "default-deny", spec={"podSelector": {}})
+    other = {**one, "metadata": {"name": "default-deny", **({"namespace": namespace} if namespace else {})}}
+    found = files() | {
+        f"{BASE}/cache.yaml": stream([one]),
+        f"{PROD}/kustomization.yaml": KUSTOMIZATION + "resources: [../base, ../pay]\n",
+        "overlays/web/pay/kustomization.yaml": KUSTOMIZATION + "namespace: pay\nresources: [pay.yaml]\n",
+        "overlays/web/pay/pay.yaml": stream([other]),
+    }
+    path = "overlays/web/pay/pay.yaml" if line else None
+    assert differences(write(tmp_path, found)) == {"- NetworkPolicy pay/default-deny": (path, line)}
+
+
 @pytest.mark.parametrize(("host", "expected"), [("c{}.example", 12), ("at.example", 2)])
 def test_as_many_builds_as_clusters_whatever_looks_as_if_a_variable_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, expected: int

@@ -93,6 +93,28 @@ def test_no_object_is_told_at_the_line_of_another_whose_name_is_a_part_of_its_ow
     assert told == ({("overlays/web/dev", 0), ("overlays/web/prod", 0)} if is_list else {(f"{BASE}/budget.yaml", 2)})
 
 
+@pytest.mark.parametrize("prefix", ["x-", ""])
+def test_each_object_has_its_line_though_the_name_of_one_is_a_part_of_another_s(tmp_path: Path, prefix: str) -> None:
+    admin = OLD.format(api="policy/v1beta1").replace("name: web", "name: web-admin")
+    root = with_budget(tmp_path, "policy/v1beta1", **{f"{BASE}/more.yaml": admin})
+    path = root / BASE / "kustomization.yaml"
+    text = path.read_text().replace("resources: [", "resources: [more.yaml, ")
+    path.write_text(text + (f"namePrefix: {prefix}\n" if prefix else ""))
+    found = json.loads(ask(root, "1.36", "json")[1])["problems"]
+    assert {(problem["what"].partition(":")[0], problem["path"], problem["line"]) for problem in found} == {
+        (f"PodDisruptionBudget shop/{prefix}web", f"{BASE}/budget.yaml", 2),
+        (f"PodDisruptionBudget shop/{prefix}web-admin", f"{BASE}/more.yaml", 2),
+    }
+
+
+def test_an_object_whose_line_is_not_known_is_counted_once(tmp_path: Path) -> None:
+    inside = "apiVersion: v1\nkind: List\nitems:\n  - {apiVersion: policy/v1beta1, kind: PodDisruptionBudget,\n"
+    inside += "     metadata: {name: web}, spec: {maxUnavailable: 1}}\n"
+    _, text = ask(with_budget(tmp_path, "policy/v1beta1", **{f"{BASE}/budget.yaml": inside}), "1.36")
+    assert text.count("error[") == 2, "told for each directory that is built"
+    assert "1 object not served" in text
+
+
 def test_the_line_is_found_below_a_prefix_and_beside_a_patch(tmp_path: Path) -> None:
     patched = KUSTOMIZATION + "namePrefix: a-\nresources: [../base]\npatches: [{path: patch.yaml}]\n"
     root = with_budget(
