@@ -817,7 +817,10 @@ class Rollouts(RuleBasedStateMachine):
     def note_calm(
         self, key: tuple[Revision, OverlayName, str], calm: bool, others: Mapping[ClusterName, UnitFact]
     ) -> None:
-        """Only time between two looks that both saw all of it Healthy is soak; only an outage keeps what was before."""
+        """Time between looks that see all of it Healthy is soak, and up to the one that notices an outage.
+
+        Nobody knows when that began; it alone keeps what was before.
+        """
         if key not in self.calm and calm:
             return
         soaked, seen = self.calm.get(key, (0.0, None))
@@ -825,7 +828,8 @@ class Rollouts(RuleBasedStateMachine):
             self.calm[key] = soaked + (self.uptime - seen if seen is not None else 0.0), self.uptime
         else:
             is_outage = all(fact.condition in _UNSEEN for fact in others.values())
-            self.calm[key] = soaked if is_outage else 0.0, None
+            unnoticed = self.uptime - seen if seen is not None else 0.0
+            self.calm[key] = soaked + unnoticed if is_outage else 0.0, None
 
     def check_way(self, before: Passage, found: Advance) -> None:
         """Whatever a row takes for its part: what an earlier step has was proven there before it goes on."""
