@@ -251,7 +251,8 @@ def blamed(porcelain: str, ends: Collection[str] = ()) -> CommitInfo | None:
             why=f"this clone is shallow, and its history ends at {short(Revision(cut[0]))}: git fetch --unshallow",
             next_step="git fetch --unshallow",
         )
-    revision, of_it = max(found.items(), key=lambda each: float(each[1]["author-time"]))
+    # A rebase keeps when a commit was written. Of those of one second the one of the lower line counts.
+    revision, of_it = max(reversed(found.items()), key=lambda each: float(each[1]["committer-time"]))
     return CommitInfo(
         Revision(revision), of_it.get("summary", ""), of_it.get("author", ""), float(of_it["author-time"])
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import MergeConflict, RefMissing, UsageInvalid
-from fleet.source.local import LocalRepo, open_local
+from fleet.source.local import LocalRepo, blamed, open_local
 
 WHO = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_AUTHOR_NAME": "jo", "GIT_AUTHOR_EMAIL": "jo@acme.example"}
 WHO |= {"GIT_COMMITTER_NAME": "jo", "GIT_COMMITTER_EMAIL": "jo@acme.example"}
@@ -209,3 +209,17 @@ async def test_a_driver_that_the_repository_names_is_not_run(root: Path, is_run:
         finally:
             await repo.close()
     assert (root.parent / "ran").exists() is is_run
+
+
+@pytest.mark.parametrize(("written", "committed"), [((9, 5), (10, 20)), ((5, 9), (10, 20)), ((9, 5), (20, 20))])
+def test_the_newest_of_several_lines_is_the_one_that_was_committed_last(
+    written: tuple[int, int], committed: tuple[int, int]
+) -> None:
+    """One that was written earlier may have been rebased onto the other since; the twin was not."""
+    said = [
+        f"{name * 40} {line} {line} 1\nauthor {name}\nauthor-time {at}\ncommitter-time {done}\nsummary {name}\n\tx"
+        for line, (name, at, done) in enumerate(zip("ab", written, committed, strict=True), 1)
+    ]
+    found = blamed("\n".join(said) + "\n")
+    assert found is not None
+    assert found.revision == "b" * 40
