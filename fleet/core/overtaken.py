@@ -14,6 +14,7 @@ from fleet.core.passage import Row
 from fleet.core.results import Rendered
 from fleet.core.rollout_facts import Condition, RowFacts, UnitFact
 
+_UNKNOWN = 0.0  # since when, of one that was not on its way
 _WELL, _BUSY, _AWAY = Condition.WELL, Condition.BUSY, Condition.AWAY
 Moments = Mapping[ClusterName, float]
 
@@ -21,9 +22,15 @@ Moments = Mapping[ClusterName, float]
 def overtaken(row: Row, known: Collection[ClusterName], older: Mapping[ClusterName, Rendered]) -> Moments:
     """What a row leaves to the one that takes it over.
 
-    known: clusters whose newest result is known; older: of these, those that hold another one, with that.
+    Also what was released, was never Healthy, and is held or suspended just now: it may go on any time. known: clusters
+    whose newest result is known; older: of these, those that hold another one, with that.
     """
-    return {name: at for name, at in {**row.flying, **row.overtaken}.items() if name in older or name not in known}
+    targets, landed = row.targets, row.landed
+    stopped = {
+        name: _UNKNOWN for name, held in older.items() if name not in landed and held.bundle == targets.get(name)
+    }
+    every = {**stopped, **row.flying, **row.overtaken}
+    return {name: at for name, at in every.items() if name in older or name not in known}
 
 
 def left_by_aborted(rows: Iterable[Row], older: Mapping[ClusterName, Rendered]) -> Moments:

@@ -682,6 +682,8 @@ class Rollouts(RuleBasedStateMachine):
             rows[unit.overlay] = replace(row, before={unit.cluster: to, **row.before})
             if not self.is_there(unit):
                 self.note_unwell(unit)
+            else:
+                self.shaky.discard((unit, self.held[unit]))  # it is well again as the newer one is released
             self.prior[unit] = self.held[unit]
             self.hold(unit, Rendered(Digest(self.units[unit]), passage.commit))
             self.going.add(unit)
@@ -933,8 +935,10 @@ class Rollouts(RuleBasedStateMachine):
         if closed:
             self.closed = closed
             self.all_go_on()
-            # What was released before it closed goes on once it opens: it counts until then.
-            is_free = not any(unit.overlay in closed for unit in self.going)
+            # What was released before it closed goes on once it opens: it counts until then. So does what is ill there.
+            is_free = not any(unit.overlay in closed for unit in self.going) and all(
+                self.is_there(unit) for unit in self.units if unit.overlay in closed
+            )
             for unit, target in self.units.items():
                 assert not is_free or unit.overlay in closed or self.held[unit].bundle == target, (unit, self.last)
             self.closed.clear()
