@@ -86,9 +86,8 @@ class Holding(RuleBasedStateMachine):
         self.proven: dict[Key, Digest] = {}  # what it was Healthy on, as reported last
         self.shown: dict[Key, Digest] = {}  # what was shown last where nothing was written, observed or by hand
         self.asked: dict[Key, Digest] = {}  # what a person's sync brings, as it was shown last
-        self.stood: set[tuple[Key, Digest]] = (
-            set()
-        )  # what was well there at a look, and nothing of its overlay ill since
+        self.stood: set[tuple[Key, Digest]] = set()  # well there at a look, and nothing of its overlay ill since
+        self.cut: set[tuple[str, Digest]] = set()  # what rollouts bring that a person aborted: nothing proves it
         self.prior: dict[Key, tuple[Digest, Digest]] = {}  # what steps brought it last, and what was well before that
         self.barred: dict[tuple[str, Digest], set[str]] = {}  # by the commits with which it was taken back
         self.audit_read = 0
@@ -408,7 +407,7 @@ class Holding(RuleBasedStateMachine):
         if self.now - self.born >= DEAF_SECONDS:
             self.settled = {key_of(name) for name in self.hub.view.units}
             told = {(key, digest) for key, digest in self.ordered.items() if self.proven.get(key) == digest}
-            self.stood |= told
+            self.stood |= {(key, digest) for key, digest in told if (key[0], digest) not in self.cut}
 
     @rule(
         kind=st.sampled_from(["pause", "resume", "resume", "abort", "promote", "rollback", "rollback"]),
@@ -444,6 +443,9 @@ class Holding(RuleBasedStateMachine):
             self.lets_in(target)
         elif kind == "rollout-promote":
             self.passed |= rows.keys()
+        elif kind == "rollout-abort":
+            self.cut |= {(str(name), Digest(digest)) for name, row in rows.items() for digest in row.targets.values()}
+            self.stood = {(key, digest) for key, digest in self.stood if (key[0], digest) not in self.cut}
 
     def lets_in(self, commit: str) -> None:
         for entry in [entry for entry, by in self.barred.items() if commit in by]:
