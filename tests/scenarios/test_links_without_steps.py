@@ -47,6 +47,17 @@ async def approve(world: HubWorld, commit: str) -> None:
     assert status == 202, answer
 
 
+async def synced(world: HubWorld) -> dict[str, str]:
+    """A person's sync of web, as it ended."""
+    status, asked = await world.call("POST", "/api/v1/units/web@eu-1:sync", {"reason": "now"})
+    assert status == 202
+    answer = dict[str, str]()
+    while not answer.get("outcome"):
+        await asyncio.sleep(0.02)
+        _, answer = await world.call("GET", f"/api/v1/operations/{asked['id']}")
+    return answer
+
+
 async def test_what_goes_at_once_waits_for_the_step_of_what_it_depends_on(world: HubWorld) -> None:
     world.commit(files("1", "1", above=AT_ONCE))
     async with world.run():
@@ -69,11 +80,13 @@ async def test_what_a_person_syncs_waits_for_the_step_too(world: HubWorld) -> No
         marks = world.marks()
         second = world.commit(files("2", "2", above=BY_HAND))
         await world.until(lambda: "platform@eu-1" in reason(world, "web"), "web waits")
-        status, _ = await world.call("POST", "/api/v1/units/web@eu-1:sync", {"reason": "now"})
-        assert status == 202
+        refused = await synced(world)
+        assert refused["outcome"] == "refused"
+        assert "platform@eu-1, which waits for its own release" in refused["message"]
         await approve(world, second)
-        await world.until(lambda: (unit := world.unit("platform@eu-1")) and unit.commit == second, "platform has it")
-        assert "patch configmaps web" not in world.writes(marks)["eu-1"][:1]
+        await world.until(lambda: "platform@eu-1" not in reason(world, "web"), "platform has it")
+        assert (await synced(world))["outcome"] == "done"
+        assert world.writes(marks)["eu-1"] == ["patch configmaps platform", "patch configmaps web"]
 
 
 async def test_twin_without_steps_both_go_at_once_and_in_their_order(world: HubWorld) -> None:
@@ -144,13 +157,7 @@ async def test_who_has_all_of_its_own_waits_for_nothing_and_is_synced_when_asked
         second = world.commit(files("2", "1", above=AT_ONCE))
         await world.until(lambda: second in world.opened.view.advances, "platform waits")
         assert not reason(world, "web")
-        status, asked = await world.call("POST", "/api/v1/units/web@eu-1:sync", {"reason": "now"})
-        assert status == 202
-        path, answer = f"/api/v1/operations/{asked['id']}", dict[str, str]()
-        while not answer.get("outcome"):
-            await asyncio.sleep(0.02)
-            _, answer = await world.call("GET", path)
-        assert answer["outcome"] == "done", answer
+        assert (await synced(world))["outcome"] == "done"
 
 
 async def test_a_link_that_comes_while_the_other_waits_already_holds_at_once(world: HubWorld) -> None:
