@@ -10,7 +10,7 @@ from controllers.test_rollout_life import DEV, FIRST, SECOND, cluster, fleet_fil
 from controllers.test_rollouts import order, report_ill, result, rollouts_of, settle, told
 
 from fleet.controllers.rollouts import Rollouts
-from fleet.core.ids import UnitName
+from fleet.core.ids import Digest, UnitName
 from fleet.core.passage import decode_passages, encode_passages
 from fleet.core.status import Health
 
@@ -98,18 +98,24 @@ async def approve(brain: Brain, rollouts: Rollouts) -> None:
     await look(brain, rollouts)
 
 
-@pytest.mark.parametrize("stays", AGREES)
-@pytest.mark.parametrize("when", ["before it is overtaken", "before the next is released"])
-async def test_a_canary_that_was_healthy_for_a_moment_is_nothing_to_go_back_to_once_it_is_not(
-    brain: Brain, rollouts: Rollouts, when: str, stays: Health
-) -> None:
-    """A Deployment that was complete and crashes is Progressing, and not Degraded."""
+async def on_the_canary(brain: Brain, rollouts: Rollouts) -> Digest:
+    """2 is on the canary, which was Healthy at one look; returns what was there before."""
     await brain.commit(fleet_file(SOAKS, onFailure="rollback"))
     one = told(brain, DEV)
     await brain.commit(web("2"))
     await rollouts.look()
     await approve(brain, rollouts)
     await look(brain, rollouts)
+    return one
+
+
+@pytest.mark.parametrize("stays", AGREES)
+@pytest.mark.parametrize("when", ["before it is overtaken", "before the next is released"])
+async def test_a_canary_that_was_healthy_for_a_moment_is_nothing_to_go_back_to_once_it_is_not(
+    brain: Brain, rollouts: Rollouts, when: str, stays: Health
+) -> None:
+    """A Deployment that was complete and crashes is Progressing, and not Degraded."""
+    one = await on_the_canary(brain, rollouts)
     two = told(brain, DEV)
     assert two == result(brain) != one
     if when == "before it is overtaken":
@@ -155,12 +161,7 @@ async def test_what_was_never_released_passes_on_what_was_there_before_and_it_st
     brain: Brain, rollouts: Rollouts
 ) -> None:
     """3 waits for its approval when 4 takes it over; 2 is ill by then."""
-    await brain.commit(fleet_file(SOAKS, onFailure="rollback"))
-    one = told(brain, DEV)
-    await brain.commit(web("2"))
-    await rollouts.look()
-    await approve(brain, rollouts)
-    await look(brain, rollouts)
+    one = await on_the_canary(brain, rollouts)
     for value in ("3", "4"):
         brain.repo.commit(web(value))
         await brain.commits.fetch_once()

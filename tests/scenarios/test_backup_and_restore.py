@@ -124,10 +124,8 @@ async def test_what_waits_for_its_step_keeps_what_its_cluster_holds(world: HubWo
         assert world.sim.cluster("us-1").get("", "ConfigMap", "default", "one")["data"] == {"a": "2"}
 
 
-async def test_a_snapshot_of_the_disk_that_is_put_back_asks_too_and_writes_nothing_before(
-    world: HubWorld, tmp_path: Path
-) -> None:
-    """Nobody said `fleet restore`: what the clusters hold since shows that the state is older (R24)."""
+async def put_back_a_snapshot(world: HubWorld, tmp_path: Path) -> None:
+    """The hub's disk is as it was before the commit that all clusters hold."""
     async with world.run():
         await world.until_everywhere(world.repo.head())
     shutil.copytree(world.data_dir, tmp_path / "snapshot")
@@ -136,6 +134,13 @@ async def test_a_snapshot_of_the_disk_that_is_put_back_asks_too_and_writes_nothi
         await world.until_everywhere(world.repo.head())
     shutil.rmtree(world.data_dir)
     shutil.copytree(tmp_path / "snapshot", world.data_dir)
+
+
+async def test_a_snapshot_of_the_disk_that_is_put_back_asks_too_and_writes_nothing_before(
+    world: HubWorld, tmp_path: Path
+) -> None:
+    """Nobody said `fleet restore`: what the clusters hold since shows that the state is older (R24)."""
+    await put_back_a_snapshot(world, tmp_path)
     before = world.marks()
     world.repo.commit({"overlays/edge/edge.yaml": config_map("edge", "2")}, "while nobody looked")
     async with world.run():
@@ -152,14 +157,7 @@ async def test_a_word_while_git_does_not_answer_is_refused_and_counts_once_it_do
     world: HubWorld, tmp_path: Path
 ) -> None:
     """What waits was compared with nothing that Git says now."""
-    async with world.run():
-        await world.until_everywhere(world.repo.head())
-    shutil.copytree(world.data_dir, tmp_path / "snapshot")
-    async with world.run():
-        world.commit({"overlays/web/one.yaml": config_map("one", "2")})
-        await world.until_everywhere(world.repo.head())
-    shutil.rmtree(world.data_dir)
-    shutil.copytree(tmp_path / "snapshot", world.data_dir)
+    await put_back_a_snapshot(world, tmp_path)
     before = world.marks()
     away = world.repo.path.rename(world.repo.path.with_name("away"))
     async with world.run():
